@@ -1,0 +1,313 @@
+//! The rules of the lifecycle: what each command does in each state.
+//!
+//! Each rule edits a copy of the facts; what the journal, the events and the caller are told is read off the
+//! difference. So "it was so already" needs no rule of its own, and nothing can be changed without being told.
+
+use super::hold::HoldDetails;
+use super::{
+    Account, Actor, Authority, Change, Command, Conflict, Error, Event, Fact, FieldChange, Hold, HoldChange, HoldId, HoldKind, HoldPatch, NewAccount,
+    Profile, Revision, Status, Time,
+};
+
+/// The account under decision, with what has happened to it so far.
+struct Draft<'a> {
+    after: Account,
+    holds: Vec<HoldChange>,
+    events: Vec<Event>,
+    by: &'a Actor,
+    now: Time,
+}
+
+impl Account {
+    /// Decides a command: total, pure, and free of any clock but `now`.
+    ///
+    /// # Errors
+    /// [`Error::AccountDeleted`], [`Error::Conflict`] or [`Error::InvalidField`]; then nothing changes.
+    pub fn decide(&self, command: &Command, by: &Actor, now: Time) -> Result<Change, Error> {
+        if self.deleted_at.is_some() && *command != Command::Restore {
+            return Err(Error::AccountDeleted);
+        }
+        let mut draft = Draft { after: self.clone(), holds: Vec::new(), events: Vec::new(), by, now };
+        match command {
+            Command::Place { kind, fresh, details } => draft.place(*kind, *fresh, details)?,
+            Command::Lift { kind, only } => draft.lift(*kind, *only)?,
+            Command::SetStatus(status) => draft.set_status(*status),
+            Command::SetExpiry(at) => draft.set_expiry(*at)?,
+            Command::Revise(revision) => draft.revise(revision)?,
+            Command::Delete { purge_after } => draft.delete(*purge_after)?,
+            Command::Restore => draft.restore(),
+        }
+        Ok(draft.finish(self))
+    }
+
+    /// Decides the creation of an account.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] naming the value that cannot be accepted.
+    pub fn create(new: &NewAccount, revision: &Revision, by: &Actor, now: Time) -> Result<Change, Error> {
+        let blank = Self {
+            id: new.id,
+            uid: new.uid,
+            reseller_id: new.reseller_id,
+            reseller_suspended_at: new.reseller_suspended_at,
+            profile: Profile::default(),
+            status: Status::Active,
+            status_set_at: now,
+            expires_at: None,
+            expiry_set_at: None,
+            deleted_at: None,
+            purge_at: None,
+            operator_released_at: None,
+            holds: Vec::new(),
+            version: 0,
+            created_at: now,
+            updated_at: now,
+        };
+        let mut draft = Draft { after: blank.clone(), holds: Vec::new(), events: Vec::new(), by, now };
+        draft.revise(revision)?;
+        let mut change = draft.finish(&blank);
+        change.fields.push(FieldChange { field: "created_at", before: Fact::Null, after: Fact::Time(now) });
+        change.events = vec![Event::Created];
+        change.after.version = 1;
+        change.after.updated_at = now;
+        Ok(change)
+    }
+}
+
+impl Draft<'_> {
+    /// The caller's own open hold of a kind.
+    fn own_hold(&self, kind: HoldKind) -> Option<usize> {
+        self.after.holds.iter().position(|hold| hold.kind == kind && hold.authority == self.by.authority)
+    }
+
+    fn place(&mut self, kind: HoldKind, fresh: HoldId, patch: &HoldPatch) -> Result<(), Error> {
+        if let Some(at) = self.own_hold(kind)
+            && self.after.holds.get(at).is_some_and(|hold| hold.has_lapsed(self.now))
+        {
+            self.close(at);
+        }
+        let position = self.own_hold(kind);
+        match position.and_then(|at| self.after.holds.get_mut(at)) {
+            None => self.open(kind, fresh, patch)?,
+            Some(hold) => {
+                let details = revised_details(hold, patch, self.now)?;
+                if details == hold.details {
+                    return Ok(());
+                }
+                let replaced = std::mem::replace(&mut hold.details, details);
+                hold.revision += 1;
+                self.holds.push(HoldChange::Revised { hold: hold.clone(), replaced });
+            }
+        }
+        self.events.extend(match kind {
+            HoldKind::Freeze => Some(Event::Frozen),
+            HoldKind::Suspend => Some(Event::Suspended),
+            HoldKind::Retention => None,
+        });
+        Ok(())
+    }
+
+    fn open(&mut self, kind: HoldKind, id: HoldId, patch: &HoldPatch) -> Result<(), Error> {
+        let details = patch.over(&HoldDetails::default())?;
+        refuse_past_end(&details, self.now)?;
+        let hold = Hold { id, kind, authority: self.by.authority, details, opened_at: self.now, opened_by: self.by.name.clone(), revision: 1 };
+        self.after.holds.push(hold.clone());
+        self.holds.push(HoldChange::Opened(hold));
+        Ok(())
+    }
+
+    fn lift(&mut self, kind: HoldKind, only: Option<HoldId>) -> Result<(), Error> {
+        let open = self.own_hold(kind).and_then(|at| self.after.holds.get(at).map(|hold| (at, hold.id, hold.has_lapsed(self.now))));
+        let Some((at, id, lapsed)) = open else {
+            return Ok(());
+        };
+        if only.is_some_and(|only| only != id) {
+            return Err(Error::Conflict(Conflict::StaleHold));
+        }
+        if lapsed {
+            return Ok(());
+        }
+        self.close(at);
+        self.events.extend(match kind {
+            HoldKind::Freeze => Some(Event::Unfrozen),
+            HoldKind::Suspend => Some(Event::Unsuspended),
+            HoldKind::Retention => None,
+        });
+        if self.by.authority == Authority::Operator && kind != HoldKind::Retention {
+            self.after.operator_released_at = Some(self.now);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, at: usize) {
+        let hold = self.after.holds.remove(at);
+        let lapsed = hold.has_lapsed(self.now);
+        let ended = hold.details.ends_at.filter(|_| lapsed).unwrap_or(self.now);
+        self.holds.push(HoldChange::Closed { hold, at: ended, lapsed });
+    }
+
+    fn set_status(&mut self, status: Status) {
+        if self.after.status == status {
+            return;
+        }
+        self.after.status = status;
+        self.after.status_set_at = self.now;
+        self.events.push(match status {
+            Status::Active => Event::Activated,
+            Status::Inactive => Event::Deactivated,
+        });
+    }
+
+    fn set_expiry(&mut self, at: Option<Time>) -> Result<(), Error> {
+        if self.after.expires_at == at {
+            return Ok(());
+        }
+        if let Some(at) = at {
+            check_year("expires_at", at)?;
+        }
+        self.after.expires_at = at;
+        self.after.expiry_set_at = Some(self.now);
+        self.events.push(Event::ExpiryChanged);
+        Ok(())
+    }
+
+    fn revise(&mut self, revision: &Revision) -> Result<(), Error> {
+        self.after.profile = revision.profile.over(&self.after.profile)?;
+        if let Some(status) = revision.status {
+            self.set_status(status);
+        }
+        revision.expires_at.map_or(Ok(()), |at| self.set_expiry(at))
+    }
+
+    fn delete(&mut self, purge_after: std::time::Duration) -> Result<(), Error> {
+        let stands = |kind, authority: Option<Authority>| {
+            self.after.holds.iter().any(|hold| hold.kind == kind && authority.is_none_or(|it| it == hold.authority) && !hold.has_lapsed(self.now))
+        };
+        if stands(HoldKind::Retention, None) {
+            return Err(Error::Conflict(Conflict::RetentionHold));
+        }
+        if stands(HoldKind::Suspend, Some(Authority::Operator)) {
+            return Err(Error::Conflict(Conflict::SuspendedByOperator));
+        }
+        self.after.deleted_at = Some(self.now);
+        self.after.purge_at = Some(self.now + purge_after);
+        self.events.push(Event::Deleted);
+        Ok(())
+    }
+
+    fn restore(&mut self) {
+        if self.after.deleted_at.take().is_some() {
+            self.after.purge_at = None;
+            self.events.push(Event::Restored);
+        }
+    }
+
+    /// Reads the change off the difference between the account before and the draft.
+    fn finish(self, before: &Account) -> Change {
+        let mut after = self.after;
+        let mut fields = differences(before, &after);
+        fields.extend(hold_differences(&self.holds));
+        if !fields.is_empty() {
+            after.version += 1;
+            after.updated_at = self.now;
+        }
+        Change { after, holds: self.holds, fields, events: self.events }
+    }
+}
+
+/// The details of an open hold after a repeat. What the repeat does not mention keeps its value, save that a
+/// hold still waiting for its start begins now when the repeat names no start: it was asked for now.
+fn revised_details(hold: &Hold, patch: &HoldPatch, now: Time) -> Result<HoldDetails, Error> {
+    let mut details = patch.over(&hold.details)?;
+    if hold.has_started(now) {
+        if details.starts_at != hold.details.starts_at && details.starts_at.is_some_and(|start| start > now) {
+            return Err(Error::Conflict(Conflict::HoldHasStarted));
+        }
+    } else if patch.starts_at == super::Patch::Keep {
+        details.starts_at = Some(now);
+    }
+    if details.ends_at != hold.details.ends_at {
+        refuse_past_end(&details, now)?;
+    }
+    Ok(details)
+}
+
+fn refuse_past_end(details: &HoldDetails, now: Time) -> Result<(), Error> {
+    for (field, at) in [("starts_at", details.starts_at), ("ends_at", details.ends_at)] {
+        if let Some(at) = at {
+            check_year(field, at)?;
+        }
+    }
+    match details.ends_at {
+        Some(end) if end <= now => Err(Error::invalid("ends_at", "must be in the future")),
+        _ => Ok(()),
+    }
+}
+
+/// Dates are kept from 1970 up to and including 9999.
+fn check_year(field: &'static str, at: Time) -> Result<(), Error> {
+    use chrono::Datelike as _;
+    if (1970..=9999).contains(&at.year()) { Ok(()) } else { Err(Error::invalid(field, "must be in the years 1970 to 9999")) }
+}
+
+fn differences(before: &Account, after: &Account) -> Vec<FieldChange> {
+    let text = |status: Status| Fact::Text(status.as_str().to_owned());
+    let time = |at: Option<Time>| at.map_or(Fact::Null, Fact::Time);
+    let mut fields = Vec::new();
+    let mut note = |field, before: Fact, after: Fact| {
+        if before != after {
+            fields.push(FieldChange { field, before, after });
+        }
+    };
+    note("status", text(before.status), text(after.status));
+    note("expires_at", time(before.expires_at), time(after.expires_at));
+    note("deleted_at", time(before.deleted_at), time(after.deleted_at));
+    note("purge_at", time(before.purge_at), time(after.purge_at));
+    if before.profile != after.profile {
+        for ((field, before), (_, after)) in before.profile.facts().into_iter().zip(after.profile.facts()) {
+            note(field, before, after);
+        }
+    }
+    fields
+}
+
+/// One entry per hold that was touched. A lapsed hold that is replaced within one command leaves two: one that
+/// closes it, one that opens the next.
+fn hold_differences(changes: &[HoldChange]) -> impl Iterator<Item = FieldChange> + '_ {
+    changes.iter().map(|change| match change {
+        HoldChange::Opened(hold) => FieldChange { field: hold_field(hold), before: Fact::Null, after: hold_fact(hold.id, &hold.details) },
+        HoldChange::Revised { hold, replaced } => {
+            FieldChange { field: hold_field(hold), before: hold_fact(hold.id, replaced), after: hold_fact(hold.id, &hold.details) }
+        }
+        HoldChange::Closed { hold, .. } => FieldChange { field: hold_field(hold), before: hold_fact(hold.id, &hold.details), after: Fact::Null },
+    })
+}
+
+fn hold_field(hold: &Hold) -> &'static str {
+    match (hold.kind, hold.authority) {
+        (HoldKind::Freeze, Authority::Operator) => "freeze:operator",
+        (HoldKind::Freeze, Authority::Reseller) => "freeze:reseller",
+        (HoldKind::Freeze, Authority::System) => "freeze:system",
+        (HoldKind::Suspend, Authority::Operator) => "suspend:operator",
+        (HoldKind::Suspend, Authority::Reseller) => "suspend:reseller",
+        (HoldKind::Suspend, Authority::System) => "suspend:system",
+        (HoldKind::Retention, Authority::Operator) => "retention:operator",
+        (HoldKind::Retention, Authority::Reseller) => "retention:reseller",
+        (HoldKind::Retention, Authority::System) => "retention:system",
+    }
+}
+
+fn hold_fact(id: HoldId, details: &HoldDetails) -> Fact {
+    let text = |text: Option<&String>| text.map_or(Fact::Null, Fact::from);
+    let time = |at: Option<Time>| at.map_or(Fact::Null, Fact::Time);
+    let facts = [
+        ("id", Fact::Text(id.to_string())),
+        ("reason_code", text(details.reason_code.as_ref())),
+        ("reason", text(details.reason.as_ref())),
+        ("public_message", text(details.public_message.as_ref())),
+        ("payment_url", details.payment_url.as_ref().map_or(Fact::Null, |url| Fact::Text(url.as_str().to_owned()))),
+        ("starts_at", time(details.starts_at)),
+        ("ends_at", time(details.ends_at)),
+    ];
+    Fact::Object(facts.into_iter().filter(|(_, fact)| *fact != Fact::Null).collect())
+}

@@ -1,0 +1,264 @@
+//! Holds: standing reasons that block the use of an account, or its deletion.
+
+use std::fmt;
+
+use url::Url;
+
+use super::text::{self, MAX_LONG_TEXT, MAX_TEXT};
+use super::{Authority, Error, HoldId, Time};
+
+/// What a hold is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HoldKind {
+    /// Payment is due; the user can fix it.
+    Freeze,
+    /// The reseller or the operator blocks the account.
+    Suspend,
+    /// Blocks deletion and purge only, never use.
+    Retention,
+}
+
+impl HoldKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Freeze, Self::Suspend, Self::Retention];
+
+    /// The word on the wire and in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Freeze => "freeze",
+            Self::Suspend => "suspend",
+            Self::Retention => "retention",
+        }
+    }
+
+    /// The kind of a word, if it is one.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == word)
+    }
+}
+
+/// An open hold. There is at most one per account, kind and authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Its identity, kept over revisions.
+    pub id: HoldId,
+    /// What it is for.
+    pub kind: HoldKind,
+    /// On whose authority it stands; only the same authority lifts it.
+    pub authority: Authority,
+    /// What may be revised.
+    pub details: HoldDetails,
+    /// When it was opened; revisions do not move it.
+    pub opened_at: Time,
+    /// The name of the [`super::Actor`] that opened it.
+    pub opened_by: String,
+    /// 1 when opened, one more with each revision of the details.
+    pub revision: i32,
+}
+
+impl Hold {
+    /// Whether it blocks at this instant: it has started and has not ended.
+    #[must_use]
+    pub fn in_force(&self, now: Time) -> bool {
+        self.has_started(now) && !self.has_lapsed(now)
+    }
+
+    /// Whether its start is not in the future.
+    #[must_use]
+    pub fn has_started(&self, now: Time) -> bool {
+        self.details.starts_at.is_none_or(|start| start <= now)
+    }
+
+    /// Whether its end has passed; it then blocks nothing, although nobody closed it yet.
+    #[must_use]
+    pub fn has_lapsed(&self, now: Time) -> bool {
+        self.details.ends_at.is_some_and(|end| end <= now)
+    }
+
+    /// Since when it blocks (or will block).
+    #[must_use]
+    pub fn since(&self) -> Time {
+        self.details.starts_at.map_or(self.opened_at, |start| start.max(self.opened_at))
+    }
+}
+
+/// The part of a hold that a repeat may revise.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HoldDetails {
+    /// For programs, at most 255 characters.
+    pub reason_code: Option<String>,
+    /// For the staff, at most 2,048 characters; never shown to the blocked user.
+    pub reason: Option<String>,
+    /// For the blocked user, at most 2,048 characters.
+    pub public_message: Option<String>,
+    /// Where the blocked user pays.
+    pub payment_url: Option<PaymentUrl>,
+    /// Before this instant it does not block; none: from its opening.
+    pub starts_at: Option<Time>,
+    /// From this instant on it no longer blocks; none: until lifted.
+    pub ends_at: Option<Time>,
+}
+
+/// What a request says about one optional value: nothing, "none", or a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Patch<T> {
+    /// Not mentioned: stays as it is.
+    #[default]
+    Keep,
+    /// Mentioned as null or empty: removed.
+    Clear,
+    /// Mentioned with a value.
+    Set(T),
+}
+
+impl<T: Clone> Patch<T> {
+    /// The value after the patch.
+    #[must_use]
+    pub fn over(&self, current: Option<&T>) -> Option<T> {
+        match self {
+            Self::Keep => current.cloned(),
+            Self::Clear => None,
+            Self::Set(value) => Some(value.clone()),
+        }
+    }
+
+    /// The value set, if one is.
+    #[must_use]
+    pub fn value(&self) -> Option<&T> {
+        match self {
+            Self::Set(value) => Some(value),
+            Self::Keep | Self::Clear => None,
+        }
+    }
+}
+
+/// The details that a freeze or suspend names; what it does not mention keeps its value.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HoldPatch {
+    /// See [`HoldDetails::reason_code`].
+    pub reason_code: Patch<String>,
+    /// See [`HoldDetails::reason`].
+    pub reason: Patch<String>,
+    /// See [`HoldDetails::public_message`].
+    pub public_message: Patch<String>,
+    /// See [`HoldDetails::payment_url`].
+    pub payment_url: Patch<PaymentUrl>,
+    /// See [`HoldDetails::starts_at`].
+    pub starts_at: Patch<Time>,
+    /// See [`HoldDetails::ends_at`].
+    pub ends_at: Patch<Time>,
+}
+
+impl HoldPatch {
+    /// The details after the patch.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] naming the text or the date that cannot be accepted.
+    pub(super) fn over(&self, current: &HoldDetails) -> Result<HoldDetails, Error> {
+        let limits = [
+            ("reason_code", &self.reason_code, MAX_TEXT),
+            ("reason", &self.reason, MAX_LONG_TEXT),
+            ("public_message", &self.public_message, MAX_LONG_TEXT),
+        ];
+        for (field, patch, max) in limits {
+            if let Some(value) = patch.value() {
+                text::check(field, value, max)?;
+            }
+        }
+        let details = HoldDetails {
+            reason_code: self.reason_code.over(current.reason_code.as_ref()),
+            reason: self.reason.over(current.reason.as_ref()),
+            public_message: self.public_message.over(current.public_message.as_ref()),
+            payment_url: self.payment_url.over(current.payment_url.as_ref()),
+            starts_at: self.starts_at.over(current.starts_at.as_ref()),
+            ends_at: self.ends_at.over(current.ends_at.as_ref()),
+        };
+        match (details.starts_at, details.ends_at) {
+            (Some(start), Some(end)) if end <= start => Err(Error::invalid("ends_at", "must be later than starts_at")),
+            _ => Ok(details),
+        }
+    }
+}
+
+/// Where a frozen account's user pays: an absolute `https` or `http` URL of at most 2,048 characters, without
+/// user info and without control characters. It is kept and shown exactly as it was written.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PaymentUrl(String);
+
+impl PaymentUrl {
+    /// # Errors
+    /// [`Error::InvalidField`] for `payment_url`, saying which of the rules is broken.
+    pub fn parse(written: &str) -> Result<Self, Error> {
+        let refuse = |problem: &str| Err(Error::invalid("payment_url", problem));
+        if written.chars().count() > MAX_LONG_TEXT {
+            return refuse("must be at most 2048 characters");
+        }
+        if written.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
+            return refuse("must not contain white space, backslashes or control characters");
+        }
+        let Ok(url) = Url::parse(written) else {
+            return refuse("must be an absolute https or http URL");
+        };
+        let names_host_after_slashes = written.split_once(':').is_some_and(|(_, rest)| rest.starts_with("//"));
+        if !matches!(url.scheme(), "https" | "http") || !url.has_host() || !names_host_after_slashes {
+            return refuse("must be an absolute https or http URL");
+        }
+        let authority = written.split_once("//").map_or("", |(_, rest)| rest);
+        let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+        if authority.contains('@') {
+            return refuse("must not contain a user name or password");
+        }
+        Ok(Self(written.to_owned()))
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PaymentUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payment_url_is_an_absolute_web_address_without_user_info() {
+        let at_the_limit = format!("https://example.com/{}", "a".repeat(2_048 - 20));
+        for good in ["https://example.com", "http://example.com/pay?a=1&b=2#x", "https://[::1]:8080/", &at_the_limit] {
+            assert_eq!(PaymentUrl::parse(good).map(|url| url.as_str().to_owned()), Ok(good.to_owned()));
+        }
+        let too_long = format!("{at_the_limit}a");
+        for bad in [
+            "",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "//example.com",
+            "/pay",
+            "example.com",
+            "https://",
+            "https:example.com",
+            "https:/example.com",
+            "https:\\\\example.com",
+            "ftp://example.com",
+            "https://user@example.com",
+            "https://u:p@example.com/",
+            "https://@example.com",
+            "https://exa mple.com",
+            "https://example.com/\u{7}",
+            " https://example.com",
+            "https://example.com\n",
+            &too_long,
+        ] {
+            assert!(matches!(PaymentUrl::parse(bad), Err(Error::InvalidField { field: "payment_url", .. })), "{bad:?} was accepted");
+        }
+    }
+}

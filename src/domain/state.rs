@@ -1,0 +1,204 @@
+//! The one function from facts and time to the state.
+
+use super::{Account, Authority, Error, HoldKind, PaymentUrl, Status, Time};
+
+/// A reason why an account cannot be used, in the order that shows first what its user cannot fix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Block {
+    /// Deleted, and not yet purged.
+    Deleted,
+    /// Suspended by the operator, or by automation on the platform's behalf.
+    SuspendedByOperator,
+    /// The reseller as a whole is suspended.
+    ResellerSuspended,
+    /// Suspended by its reseller.
+    SuspendedByReseller,
+    /// The switch is off.
+    Inactive,
+    /// Payment is due.
+    Frozen,
+    /// Past its expiry date.
+    Expired,
+}
+
+impl Block {
+    /// Every block, in order.
+    pub const ALL: [Self; 7] =
+        [Self::Deleted, Self::SuspendedByOperator, Self::ResellerSuspended, Self::SuspendedByReseller, Self::Inactive, Self::Frozen, Self::Expired];
+
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::SuspendedByOperator => "suspended:operator",
+            Self::ResellerSuspended => "suspended:reseller_account",
+            Self::SuspendedByReseller => "suspended:reseller",
+            Self::Inactive => "inactive",
+            Self::Frozen => "frozen",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// Whether paying or renewing mends it.
+    fn user_can_fix(self) -> bool {
+        match self {
+            Self::Frozen | Self::Expired => true,
+            Self::Deleted | Self::SuspendedByOperator | Self::ResellerSuspended | Self::SuspendedByReseller | Self::Inactive => false,
+        }
+    }
+
+    /// The block that a hold of this kind and authority is; retention blocks no use.
+    #[must_use]
+    pub fn of_hold(kind: HoldKind, authority: Authority) -> Option<Self> {
+        match (kind, authority) {
+            (HoldKind::Freeze, _) => Some(Self::Frozen),
+            (HoldKind::Suspend, Authority::Reseller) => Some(Self::SuspendedByReseller),
+            (HoldKind::Suspend, Authority::Operator | Authority::System) => Some(Self::SuspendedByOperator),
+            (HoldKind::Retention, _) => None,
+        }
+    }
+}
+
+/// What the user can do about the blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Paying helps: the account is frozen, and nothing else blocks it that its user cannot fix.
+    Pay,
+}
+
+impl Remedy {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pay => "pay",
+        }
+    }
+}
+
+/// The computed state of an account at one instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    blocked_by: Vec<Block>,
+}
+
+impl State {
+    /// Every block, in the order of [`Block::ALL`].
+    #[must_use]
+    pub fn blocked_by(&self) -> &[Block] {
+        &self.blocked_by
+    }
+
+    /// Whether this block is among them.
+    #[must_use]
+    pub fn is(&self, block: Block) -> bool {
+        self.blocked_by.contains(&block)
+    }
+
+    /// `active`, or the first block's word.
+    #[must_use]
+    pub fn effective_status(&self) -> &'static str {
+        self.blocked_by.first().map_or("active", |block| block.as_str())
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Remedy> {
+        (self.is(Block::Frozen) && self.blocked_by.iter().all(|block| block.user_can_fix())).then_some(Remedy::Pay)
+    }
+}
+
+impl Account {
+    /// The state now. Expiry and the start and end of a hold are evaluated here, at reading time, so that no
+    /// state waits for a job.
+    #[must_use]
+    pub fn state(&self, now: Time) -> State {
+        let held = |block| self.holds.iter().any(|hold| hold.in_force(now) && Block::of_hold(hold.kind, hold.authority) == Some(block));
+        let is = |block: &Block| match block {
+            Block::Deleted => self.deleted_at.is_some(),
+            Block::ResellerSuspended => self.reseller_suspended_at.is_some(),
+            Block::Inactive => self.status == Status::Inactive,
+            Block::Expired => self.expires_at.is_some_and(|at| at <= now),
+            Block::SuspendedByOperator | Block::SuspendedByReseller | Block::Frozen => held(*block),
+        };
+        State { blocked_by: Block::ALL.into_iter().filter(is).collect() }
+    }
+
+    /// Where the user of a frozen account pays: the reseller's page before the operator's.
+    #[must_use]
+    pub fn payment_url(&self, now: Time) -> Option<&PaymentUrl> {
+        let url_of = |authority| {
+            self.holds_in_force(HoldKind::Freeze, now).find(|hold| hold.authority == authority).and_then(|hold| hold.details.payment_url.as_ref())
+        };
+        [Authority::Reseller, Authority::Operator, Authority::System].into_iter().find_map(url_of)
+    }
+}
+
+/// Which accounts a list shows; every part that is present must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AccountFilter {
+    /// By computed state; without it, every account that is not deleted.
+    pub state: Option<StateFilter>,
+    /// With a hold of this authority that blocks now.
+    pub held_by: Option<Authority>,
+    /// With an expiry before this instant.
+    pub expires_before: Option<Time>,
+    /// With an expiry at or after this instant.
+    pub expires_after: Option<Time>,
+    /// With this text in its name, title, e-mail or company, ignoring case.
+    pub text: Option<String>,
+}
+
+/// Which computed states a list shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateFilter {
+    /// Those that nothing blocks.
+    Active,
+    /// Those that are blocked by this, whatever else blocks them.
+    BlockedBy(Block),
+    /// Those suspended by anyone.
+    Suspended,
+}
+
+impl StateFilter {
+    /// The filter of a word: `active`, `suspended`, or a word of [`Block`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] for `state`, listing the words.
+    pub fn parse(word: &str) -> Result<Self, Error> {
+        match word {
+            "active" => return Ok(Self::Active),
+            "suspended" => return Ok(Self::Suspended),
+            _ => {}
+        }
+        Block::ALL.into_iter().find(|block| block.as_str() == word).map(Self::BlockedBy).ok_or_else(|| {
+            let words: Vec<_> = Block::ALL.iter().map(|block| block.as_str()).collect();
+            Error::invalid("state", format!("must be one of active, suspended, {}", words.join(", ")))
+        })
+    }
+
+    /// The word again.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::BlockedBy(block) => block.as_str(),
+        }
+    }
+
+    /// Whether an account in this state passes. Deleted accounts pass only where they are asked for.
+    #[must_use]
+    pub fn admits(self, state: &State) -> bool {
+        match self {
+            Self::BlockedBy(Block::Deleted) => state.is(Block::Deleted),
+            _ if state.is(Block::Deleted) => false,
+            Self::Active => state.blocked_by().is_empty(),
+            Self::BlockedBy(block) => state.is(block),
+            Self::Suspended => {
+                [Block::SuspendedByOperator, Block::ResellerSuspended, Block::SuspendedByReseller].into_iter().any(|block| state.is(block))
+            }
+        }
+    }
+}

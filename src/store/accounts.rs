@@ -1,0 +1,451 @@
+//! Accounts: locked for a batch, read for an answer, listed by key.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::errors::{domain_error, internal};
+use super::holds::{Columns, Key};
+use super::tx::Tx;
+use crate::domain::{Account, AccountFilter, AccountId, Email, Error, Profile, ResellerId, Status, Time};
+
+struct Row {
+    reseller_id: i64,
+    id: i32,
+    uid: Uuid,
+    reseller_suspended_at: Option<Time>,
+    status: String,
+    status_set_at: Time,
+    expires_at: Option<Time>,
+    expiry_set_at: Option<Time>,
+    deleted_at: Option<Time>,
+    purge_at: Option<Time>,
+    operator_released_at: Option<Time>,
+    version: i64,
+    created_at: Time,
+    updated_at: Time,
+    name: Option<String>,
+    title: Option<String>,
+    email: Option<String>,
+    company: Option<String>,
+    timezone: Option<String>,
+    tariff_id: Option<i32>,
+    reports_day: Option<i32>,
+    reports_hour: Option<i32>,
+    is_smart: Option<bool>,
+    is_subscribers_suspend_all: Option<bool>,
+    is_tariff_exceed: Option<bool>,
+    pixels_enabled: Option<bool>,
+    pushes_enabled: Option<bool>,
+    extra: Option<String>,
+    admin_portal_domain: Option<String>,
+    customer_portal_domain: Option<String>,
+    reseller_portal_domain: Option<String>,
+    website: Option<String>,
+    logo_url: Option<String>,
+    favicon_url: Option<String>,
+    google_client_id: Option<String>,
+    trial_expires_at: Option<Time>,
+    plan_id: Option<Uuid>,
+    company_id: Option<String>,
+    account_alias: Option<String>,
+    region: Option<String>,
+    payment_method: Option<String>,
+    psp: Option<String>,
+    total_trial_extensions: Option<i32>,
+}
+
+impl TryFrom<Row> for Account {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self, Error> {
+        let profile = Profile {
+            name: row.name,
+            title: row.title,
+            email: row.email.map(|email| Email::parse(&email)).transpose().map_err(|_| internal("account has an unusable email"))?,
+            company: row.company,
+            timezone: row.timezone,
+            tariff_id: row.tariff_id,
+            reports_day: row.reports_day,
+            reports_hour: row.reports_hour,
+            is_smart: row.is_smart,
+            is_subscribers_suspend_all: row.is_subscribers_suspend_all,
+            is_tariff_exceed: row.is_tariff_exceed,
+            pixels_enabled: row.pixels_enabled,
+            pushes_enabled: row.pushes_enabled,
+            extra: row.extra,
+            admin_portal_domain: row.admin_portal_domain,
+            customer_portal_domain: row.customer_portal_domain,
+            reseller_portal_domain: row.reseller_portal_domain,
+            website: row.website,
+            logo_url: row.logo_url,
+            favicon_url: row.favicon_url,
+            google_client_id: row.google_client_id,
+            trial_expires_at: row.trial_expires_at,
+            plan_id: row.plan_id,
+            company_id: row.company_id,
+            account_alias: row.account_alias,
+            region: row.region,
+            payment_method: row.payment_method,
+            psp: row.psp,
+            total_trial_extensions: row.total_trial_extensions,
+        };
+        Ok(Self {
+            id: AccountId::new(i64::from(row.id))?,
+            uid: row.uid,
+            reseller_id: ResellerId(row.reseller_id),
+            reseller_suspended_at: row.reseller_suspended_at,
+            profile,
+            status: Status::parse(&row.status).ok_or_else(|| internal("account has an unknown status"))?,
+            status_set_at: row.status_set_at,
+            expires_at: row.expires_at,
+            expiry_set_at: row.expiry_set_at,
+            deleted_at: row.deleted_at,
+            purge_at: row.purge_at,
+            operator_released_at: row.operator_released_at,
+            holds: Vec::new(),
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
+
+/// `query_as!` of accounts: the columns, written once, and what follows `from account a`.
+macro_rules! select_accounts {
+    ([$($part:tt)+]; $($argument:expr),* $(,)?) => {
+        sqlx::query_as!(
+            Row,
+            "select a.reseller_id, a.id, a.uid,
+               (select r.suspended_at from reseller r where r.id = a.reseller_id) as reseller_suspended_at,
+               a.status, a.status_set_at, a.expires_at, a.expiry_set_at, a.deleted_at, a.purge_at, a.operator_released_at, a.version,
+               a.created_at, a.updated_at, a.name, a.title, a.email, a.company, a.timezone, a.tariff_id, a.reports_day, a.reports_hour, a.is_smart,
+               a.is_subscribers_suspend_all, a.is_tariff_exceed, a.pixels_enabled, a.pushes_enabled, a.extra::text as extra, a.admin_portal_domain,
+               a.customer_portal_domain, a.reseller_portal_domain, a.website, a.logo_url, a.favicon_url, a.google_client_id, a.trial_expires_at,
+               a.plan_id, a.company_id, a.account_alias, a.region, a.payment_method, a.psp, a.total_trial_extensions
+             from account a " + $($part)+,
+            $($argument),*
+        )
+    };
+}
+
+/// `query_scalar!` of the number of accounts.
+macro_rules! count_accounts {
+    ([$($part:tt)+]; $($argument:expr),* $(,)?) => {
+        sqlx::query_scalar!("select count(*) as \"count!\" from account a " + $($part)+, $($argument),*)
+    };
+}
+
+/// A statement over the accounts that a filter admits: the rules of `domain::State` once more, in SQL. A property
+/// test holds the two together. Parameters: $1 the reseller (none: whoever the transaction is for), $2 now, $3 the
+/// state's word, $4 the authority, $5 and $6 the window of the expiry, $7 the text in lower case.
+macro_rules! filtered {
+    ($statement:ident, $tenant:tt, $tail:tt, $reseller:expr, $now:expr, $filter:expr $(, $more:expr)*) => {
+        $statement!(
+            ["where " + $tenant + "
+               and (a.deleted_at is not null) = ($3::text is not distinct from 'deleted')
+               and ($3::text is null or $3 = 'deleted'
+                 or $3 = 'inactive' and a.status = 'inactive'
+                 or $3 = 'expired' and a.expires_at <= $2
+                 or $3 in ('suspended', 'suspended:reseller_account')
+                   and exists (select from reseller r where r.id = a.reseller_id and r.suspended_at is not null)
+                 or $3 = 'active' and a.status = 'active' and (a.expires_at is null or a.expires_at > $2)
+                   and not exists (select from reseller r where r.id = a.reseller_id and r.suspended_at is not null)
+                   and not exists (select from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null
+                     and h.kind <> 'retention' and (h.starts_at is null or h.starts_at <= $2) and (h.ends_at is null or h.ends_at > $2))
+                 or $3 in ('frozen', 'suspended', 'suspended:operator', 'suspended:reseller')
+                   and exists (select from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null
+                     and (h.starts_at is null or h.starts_at <= $2) and (h.ends_at is null or h.ends_at > $2)
+                     and case $3 when 'frozen' then h.kind = 'freeze' when 'suspended' then h.kind = 'suspend'
+                       when 'suspended:reseller' then h.kind = 'suspend' and h.authority = 'reseller'
+                       else h.kind = 'suspend' and h.authority <> 'reseller' end))
+               and ($4::text is null or exists (select from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null
+                 and h.kind <> 'retention' and h.authority = $4 and (h.starts_at is null or h.starts_at <= $2) and (h.ends_at is null or h.ends_at > $2)))
+               and ($5::timestamptz is null or a.expires_at < $5)
+               and ($6::timestamptz is null or a.expires_at >= $6)
+               and ($7::text is null or strpos(lower(concat_ws(' ', a.name, a.title, a.email, a.company)), $7) > 0) " + $tail];
+            $reseller,
+            $now,
+            $filter.state.map(|state| state.as_str()),
+            $filter.held_by.map(|authority| authority.as_str()),
+            $filter.expires_before,
+            $filter.expires_after,
+            $filter.text.as_ref().map(|text| text.to_lowercase())
+            $(, $more)*
+        )
+    };
+}
+
+impl Tx {
+    /// Locks accounts in the order of their keys and reads them with their open holds.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn lock_accounts(&mut self, keys: &[(ResellerId, AccountId)]) -> Result<Vec<Account>, Error> {
+        let resellers: Vec<_> = keys.iter().map(|(reseller, _)| reseller.0).collect();
+        let accounts: Vec<_> = keys.iter().map(|(_, account)| account.as_i32()).collect();
+        let rows = select_accounts!(
+            ["where (a.reseller_id, a.id) in (select * from unnest($1::bigint[], $2::integer[])) order by a.reseller_id, a.id for no key update of a"];
+            &resellers,
+            &accounts
+        )
+        .fetch_all(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
+        self.with_holds(rows).await
+    }
+
+    /// One account, deleted ones included.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn fetch_account(&mut self, reseller: ResellerId, account: AccountId) -> Result<Option<Account>, Error> {
+        let rows = select_accounts!(["where a.reseller_id = $1 and a.id = $2"]; reseller.0, account.as_i32())
+            .fetch_all(self.connection())
+            .await
+            .map_err(|error| domain_error(&error))?;
+        Ok(self.with_holds(rows).await?.pop())
+    }
+
+    /// Whose account this is, within the transaction's tenancy.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn locate_account(&mut self, account: AccountId) -> Result<Option<ResellerId>, Error> {
+        let reseller = sqlx::query_scalar!("select reseller_id from account where id = $1", account.as_i32())
+            .fetch_optional(self.connection())
+            .await
+            .map_err(|error| domain_error(&error))?;
+        Ok(reseller.map(ResellerId))
+    }
+
+    /// A page of the accounts that a filter admits, by identity from `from` on; of one reseller, or of all within the
+    /// transaction's tenancy.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn list_accounts(
+        &mut self,
+        reseller: Option<ResellerId>,
+        filter: &AccountFilter,
+        from: i32,
+        limit: i64,
+        now: Time,
+    ) -> Result<Vec<Account>, Error> {
+        let rows = match reseller {
+            Some(reseller) => {
+                filtered!(select_accounts, "a.reseller_id = $1", "and a.id >= $8 order by a.id limit $9", reseller.0, now, filter, from, limit)
+                    .fetch_all(self.connection())
+                    .await
+            }
+            None => {
+                filtered!(select_accounts, "$1::bigint is null", "and a.id >= $8 order by a.id limit $9", None::<i64>, now, filter, from, limit)
+                    .fetch_all(self.connection())
+                    .await
+            }
+        };
+        self.with_holds(rows.map_err(|error| domain_error(&error))?).await
+    }
+
+    /// How many accounts a filter admits.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn count_accounts(&mut self, reseller: Option<ResellerId>, filter: &AccountFilter, now: Time) -> Result<i64, Error> {
+        let count = match reseller {
+            Some(reseller) => filtered!(count_accounts, "a.reseller_id = $1", "", reseller.0, now, filter).fetch_one(self.connection()).await,
+            None => filtered!(count_accounts, "$1::bigint is null", "", None::<i64>, now, filter).fetch_one(self.connection()).await,
+        };
+        count.map_err(|error| domain_error(&error))
+    }
+
+    /// How many accounts a reseller has that are not deleted, counted up to `limit`.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn count_live_accounts(&mut self, reseller: ResellerId, limit: i32) -> Result<i64, Error> {
+        sqlx::query_scalar!(
+            r#"select count(*) as "count!" from (select from account where reseller_id = $1 and deleted_at is null limit $2) as few"#,
+            reseller.0,
+            i64::from(limit)
+        )
+        .fetch_one(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))
+    }
+
+    /// Which live accounts have these addresses.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn fetch_emails(&mut self, emails: &[(ResellerId, String)]) -> Result<HashMap<(ResellerId, String), AccountId>, Error> {
+        let resellers: Vec<_> = emails.iter().map(|(reseller, _)| reseller.0).collect();
+        let keys: Vec<_> = emails.iter().map(|(_, key)| key.clone()).collect();
+        let rows = sqlx::query!(
+            r#"select a.reseller_id, a.email_key as "email_key!", a.id
+               from account a join unnest($1::bigint[], $2::text[]) as wanted(reseller_id, email_key) using (reseller_id, email_key)
+               where a.deleted_at is null"#,
+            &resellers,
+            &keys
+        )
+        .fetch_all(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
+        rows.into_iter().map(|row| Ok(((ResellerId(row.reseller_id), row.email_key), AccountId::new(i64::from(row.id))?))).collect()
+    }
+
+    /// Identities for new accounts.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when all 2^31-1 are used up.
+    pub async fn next_account_ids(&mut self, count: i32) -> Result<Vec<AccountId>, Error> {
+        let ids = sqlx::query_scalar!(r#"select nextval('account_id_seq')::integer as "id!" from generate_series(1, $1)"#, count)
+            .fetch_all(self.connection())
+            .await
+            .map_err(|error| domain_error(&error))?;
+        ids.into_iter().map(|id| AccountId::new(i64::from(id))).collect()
+    }
+
+    /// Writes new accounts, without their holds.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when an address was taken by another transaction meanwhile.
+    pub async fn insert_accounts(&mut self, accounts: &[&Account]) -> Result<(), Error> {
+        let column = Columns(accounts);
+        sqlx::query!(
+            "insert into account (reseller_id, id, uid, status, status_set_at, expires_at, expiry_set_at, deleted_at, purge_at, version, created_at, updated_at)
+             select * from unnest($1::bigint[], $2::integer[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
+               $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::timestamptz[], $12::timestamptz[])",
+            &column.of(|it| it.reseller_id.0),
+            &column.of(|it| it.id.as_i32()),
+            &column.of(|it| it.uid),
+            &column.of(|it| it.status.as_str().to_owned()),
+            &column.of(|it| it.status_set_at),
+            &column.of(|it| it.expires_at) as &[Option<Time>],
+            &column.of(|it| it.expiry_set_at) as &[Option<Time>],
+            &column.of(|it| it.deleted_at) as &[Option<Time>],
+            &column.of(|it| it.purge_at) as &[Option<Time>],
+            &column.of(|it| it.version),
+            &column.of(|it| it.created_at),
+            &column.of(|it| it.updated_at),
+        )
+        .execute(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
+        self.update_profiles(accounts).await
+    }
+
+    /// Writes the lifecycle facts of accounts that were locked before.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn update_accounts(&mut self, accounts: &[&Account]) -> Result<(), Error> {
+        let column = Columns(accounts);
+        sqlx::query!(
+            "update account a set status = n.status, status_set_at = n.status_set_at, expires_at = n.expires_at, expiry_set_at = n.expiry_set_at,
+               deleted_at = n.deleted_at, purge_at = n.purge_at, operator_released_at = n.operator_released_at, version = n.version, updated_at = n.updated_at
+             from unnest($1::bigint[], $2::integer[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
+               $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::timestamptz[])
+               as n(reseller_id, id, status, status_set_at, expires_at, expiry_set_at, deleted_at, purge_at, operator_released_at, version, updated_at)
+             where a.reseller_id = n.reseller_id and a.id = n.id",
+            &column.of(|it| it.reseller_id.0),
+            &column.of(|it| it.id.as_i32()),
+            &column.of(|it| it.status.as_str().to_owned()),
+            &column.of(|it| it.status_set_at),
+            &column.of(|it| it.expires_at) as &[Option<Time>],
+            &column.of(|it| it.expiry_set_at) as &[Option<Time>],
+            &column.of(|it| it.deleted_at) as &[Option<Time>],
+            &column.of(|it| it.purge_at) as &[Option<Time>],
+            &column.of(|it| it.operator_released_at) as &[Option<Time>],
+            &column.of(|it| it.version),
+            &column.of(|it| it.updated_at),
+        )
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .map_err(|error| domain_error(&error))
+    }
+
+    /// Writes the descriptive fields of accounts.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when an address was taken by another transaction meanwhile.
+    pub async fn update_profiles(&mut self, accounts: &[&Account]) -> Result<(), Error> {
+        let column = Columns(accounts);
+        let texts = |of: fn(&Profile) -> &Option<String>| column.of(|it| of(&it.profile).clone());
+        let numbers = |of: fn(&Profile) -> Option<i32>| column.of(|it| of(&it.profile));
+        let flags = |of: fn(&Profile) -> Option<bool>| column.of(|it| of(&it.profile));
+        sqlx::query!(
+            "update account a set name = n.name, title = n.title, email = n.email, email_key = n.email_key, company = n.company, timezone = n.timezone,
+               tariff_id = n.tariff_id, reports_day = n.reports_day, reports_hour = n.reports_hour, is_smart = n.is_smart,
+               is_subscribers_suspend_all = n.is_subscribers_suspend_all, is_tariff_exceed = n.is_tariff_exceed, pixels_enabled = n.pixels_enabled,
+               pushes_enabled = n.pushes_enabled, extra = n.extra::json, admin_portal_domain = n.admin_portal_domain,
+               customer_portal_domain = n.customer_portal_domain, reseller_portal_domain = n.reseller_portal_domain, website = n.website,
+               logo_url = n.logo_url, favicon_url = n.favicon_url, google_client_id = n.google_client_id, trial_expires_at = n.trial_expires_at,
+               plan_id = n.plan_id, company_id = n.company_id, account_alias = n.account_alias, region = n.region, payment_method = n.payment_method,
+               psp = n.psp, total_trial_extensions = n.total_trial_extensions
+             from unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::integer[],
+               $10::integer[], $11::integer[], $12::boolean[], $13::boolean[], $14::boolean[], $15::boolean[], $16::boolean[], $17::text[], $18::text[],
+               $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::timestamptz[], $26::uuid[], $27::text[], $28::text[],
+               $29::text[], $30::text[], $31::text[], $32::integer[])
+               as n(reseller_id, id, name, title, email, email_key, company, timezone, tariff_id, reports_day, reports_hour, is_smart,
+                 is_subscribers_suspend_all, is_tariff_exceed, pixels_enabled, pushes_enabled, extra, admin_portal_domain, customer_portal_domain,
+                 reseller_portal_domain, website, logo_url, favicon_url, google_client_id, trial_expires_at, plan_id, company_id, account_alias, region,
+                 payment_method, psp, total_trial_extensions)
+             where a.reseller_id = n.reseller_id and a.id = n.id",
+            &column.of(|it| it.reseller_id.0),
+            &column.of(|it| it.id.as_i32()),
+            &texts(|it| &it.name) as &[Option<String>],
+            &texts(|it| &it.title) as &[Option<String>],
+            &column.of(|it| it.profile.email.as_ref().map(|email| email.as_str().to_owned())) as &[Option<String>],
+            &column.of(|it| it.profile.email.as_ref().map(Email::key)) as &[Option<String>],
+            &texts(|it| &it.company) as &[Option<String>],
+            &texts(|it| &it.timezone) as &[Option<String>],
+            &numbers(|it| it.tariff_id) as &[Option<i32>],
+            &numbers(|it| it.reports_day) as &[Option<i32>],
+            &numbers(|it| it.reports_hour) as &[Option<i32>],
+            &flags(|it| it.is_smart) as &[Option<bool>],
+            &flags(|it| it.is_subscribers_suspend_all) as &[Option<bool>],
+            &flags(|it| it.is_tariff_exceed) as &[Option<bool>],
+            &flags(|it| it.pixels_enabled) as &[Option<bool>],
+            &flags(|it| it.pushes_enabled) as &[Option<bool>],
+            &texts(|it| &it.extra) as &[Option<String>],
+            &texts(|it| &it.admin_portal_domain) as &[Option<String>],
+            &texts(|it| &it.customer_portal_domain) as &[Option<String>],
+            &texts(|it| &it.reseller_portal_domain) as &[Option<String>],
+            &texts(|it| &it.website) as &[Option<String>],
+            &texts(|it| &it.logo_url) as &[Option<String>],
+            &texts(|it| &it.favicon_url) as &[Option<String>],
+            &texts(|it| &it.google_client_id) as &[Option<String>],
+            &column.of(|it| it.profile.trial_expires_at) as &[Option<Time>],
+            &column.of(|it| it.profile.plan_id) as &[Option<Uuid>],
+            &texts(|it| &it.company_id) as &[Option<String>],
+            &texts(|it| &it.account_alias) as &[Option<String>],
+            &texts(|it| &it.region) as &[Option<String>],
+            &texts(|it| &it.payment_method) as &[Option<String>],
+            &texts(|it| &it.psp) as &[Option<String>],
+            &numbers(|it| it.total_trial_extensions) as &[Option<i32>],
+        )
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .map_err(|error| domain_error(&error))
+    }
+
+    /// Rows with their open holds, in the order of the rows.
+    async fn with_holds(&mut self, rows: Vec<Row>) -> Result<Vec<Account>, Error> {
+        let mut accounts: Vec<Account> = rows.into_iter().map(Account::try_from).collect::<Result<_, _>>()?;
+        if accounts.is_empty() {
+            return Ok(accounts);
+        }
+        let keys: Vec<Key> = accounts.iter().map(|account| (account.reseller_id, account.id)).collect();
+        let mut holds: HashMap<Key, Vec<_>> = HashMap::new();
+        for (key, hold) in self.fetch_open_holds(&keys).await? {
+            holds.entry(key).or_default().push(hold);
+        }
+        for account in &mut accounts {
+            account.holds = holds.remove(&(account.reseller_id, account.id)).unwrap_or_default();
+        }
+        Ok(accounts)
+    }
+}

@@ -1,0 +1,125 @@
+//! Answers to requests that carried an idempotency key.
+
+use super::errors::{domain_error, internal};
+use super::tx::Tx;
+use crate::domain::{Error, ResellerId, Time};
+
+/// What makes two requests "the same": the credential's reseller, the method, the path and the key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IdempotencyKey {
+    /// The credential's reseller; [`ResellerId::PLATFORM`] for an operator's.
+    pub reseller: ResellerId,
+    /// The HTTP method.
+    pub method: String,
+    /// The path, without a trailing slash.
+    pub path: String,
+    /// The caller's key, 1 ..= 255 characters.
+    pub key: String,
+}
+
+/// An answer that is kept with its change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// SHA-256 of the body of the request that it answers.
+    pub fingerprint: [u8; 32],
+    /// The HTTP status.
+    pub status: u16,
+    /// The content type.
+    pub content_type: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Tx {
+    /// The stored answers of these keys, as far as there are any that have not expired.
+    ///
+    /// # Errors
+    /// As every statement: [`Error::Unavailable`] or [`Error::Internal`].
+    pub async fn fetch_answers(&mut self, keys: &[IdempotencyKey], now: Time) -> Result<Vec<(IdempotencyKey, StoredAnswer)>, Error> {
+        let (resellers, methods, paths, names) = columns(keys);
+        let rows = sqlx::query!(
+            "select i.reseller_id, i.method, i.path, i.key, i.fingerprint, i.status, i.content_type, i.body
+             from idempotency i
+             join unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) as wanted(reseller_id, method, path, key)
+               using (reseller_id, method, path, key)
+             where i.expires_at > $5",
+            &resellers,
+            &methods,
+            &paths,
+            &names,
+            now
+        )
+        .fetch_all(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
+        let read = |row: Vec<u8>| <[u8; 32]>::try_from(row).unwrap_or_default();
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let key = IdempotencyKey { reseller: ResellerId(row.reseller_id), method: row.method, path: row.path, key: row.key };
+                let status = u16::try_from(row.status).unwrap_or_default();
+                (key, StoredAnswer { fingerprint: read(row.fingerprint), status, content_type: row.content_type, body: row.body })
+            })
+            .collect())
+    }
+
+    /// Keeps answers until `expires_at`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] also when another transaction has stored an answer for one of the keys meanwhile.
+    pub async fn insert_answers(&mut self, answers: &[(IdempotencyKey, StoredAnswer)], now: Time, expires_at: Time) -> Result<(), Error> {
+        let keys: Vec<_> = answers.iter().map(|(key, _)| key.clone()).collect();
+        let (resellers, methods, paths, names) = columns(&keys);
+        let fingerprints: Vec<_> = answers.iter().map(|(_, answer)| answer.fingerprint.to_vec()).collect();
+        let statuses: Vec<_> = answers.iter().map(|(_, answer)| i16::try_from(answer.status).unwrap_or_default()).collect();
+        let types: Vec<_> = answers.iter().map(|(_, answer)| answer.content_type.clone()).collect();
+        let bodies: Vec<_> = answers.iter().map(|(_, answer)| answer.body.clone()).collect();
+        let stored = sqlx::query!(
+            "insert into idempotency as i (reseller_id, method, path, key, fingerprint, status, content_type, body, created_at, expires_at)
+             select n.*, $9, $10
+             from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::smallint[], $7::text[], $8::bytea[]) as n
+             on conflict on constraint idempotency_pkey do update set fingerprint = excluded.fingerprint, status = excluded.status,
+               content_type = excluded.content_type, body = excluded.body, created_at = excluded.created_at, expires_at = excluded.expires_at
+             where i.expires_at <= $9",
+            &resellers,
+            &methods,
+            &paths,
+            &names,
+            &fingerprints,
+            &statuses,
+            &types,
+            &bodies,
+            now,
+            expires_at
+        )
+        .execute(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
+        if stored.rows_affected() == u64::try_from(answers.len()).unwrap_or_default() {
+            Ok(())
+        } else {
+            Err(internal("an idempotency key was taken meanwhile"))
+        }
+    }
+
+    /// Forgets answers that have expired, at most `limit` of them; says how many.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn delete_expired_answers(&mut self, now: Time, limit: i64) -> Result<u64, Error> {
+        sqlx::query!(
+            "delete from idempotency where ctid = any (array(select ctid from idempotency where expires_at <= $1 order by expires_at limit $2))",
+            now,
+            limit
+        )
+        .execute(self.connection())
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(|error| domain_error(&error))
+    }
+}
+
+fn columns(keys: &[IdempotencyKey]) -> (Vec<i64>, Vec<String>, Vec<String>, Vec<String>) {
+    let texts = |of: fn(&IdempotencyKey) -> &String| keys.iter().map(|key| of(key).clone()).collect();
+    (keys.iter().map(|key| key.reseller.0).collect(), texts(|key| &key.method), texts(|key| &key.path), texts(|key| &key.key))
+}

@@ -1,0 +1,175 @@
+//! The journal: what was asked of an account, by whom, and what became of it.
+
+use chrono::NaiveDate;
+use serde_json::{Map, Value};
+
+use super::errors::domain_error;
+use super::holds::Columns;
+use super::tx::Tx;
+use crate::domain::{AccountId, Authority, Dialect, Error, Event, Fact, FieldChange, Outcome, ResellerId, Time, TokenId};
+
+/// An entry to be written.
+#[derive(Debug, Clone)]
+pub struct NewJournalEntry {
+    /// Whose account.
+    pub reseller: ResellerId,
+    /// Which account.
+    pub account: AccountId,
+    /// When.
+    pub at: Time,
+    /// The account's version after it, where anything changed.
+    pub sequence: Option<i64>,
+    /// The verb.
+    pub action: &'static str,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why it was refused, for people.
+    pub refusal: Option<String>,
+    /// What happened, for subscribers.
+    pub events: Vec<Event>,
+    /// On whose authority.
+    pub authority: Authority,
+    /// Who, for people.
+    pub actor: String,
+    /// By which credential.
+    pub token: Option<TokenId>,
+    /// Through which door.
+    pub dialect: Dialect,
+    /// In which request.
+    pub request_id: String,
+    /// The facts that differ.
+    pub fields: Vec<FieldChange>,
+}
+
+/// An entry as it is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JournalEntry {
+    /// Its place in the journal; grows with time.
+    pub id: i64,
+    /// When.
+    pub at: Time,
+    /// The account's version after it, where anything changed.
+    pub sequence: Option<i64>,
+    /// The verb.
+    pub action: String,
+    /// `applied`, `unchanged` or `refused`.
+    pub outcome: String,
+    /// Why it was refused.
+    pub refusal: Option<String>,
+    /// The finer events.
+    pub events: Vec<String>,
+    /// On whose authority.
+    pub authority: String,
+    /// Who.
+    pub actor: String,
+    /// Through which door.
+    pub dialect: String,
+    /// In which request.
+    pub request_id: String,
+    /// The facts that differ, before ...
+    pub before: Value,
+    /// ... and after.
+    pub after: Value,
+}
+
+impl Tx {
+    /// Writes entries, in order.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn record_journal(&mut self, entries: &[NewJournalEntry]) -> Result<(), Error> {
+        let column = Columns(entries);
+        // Arrays of arrays must be rectangular in PostgreSQL, so the events travel as one text each.
+        sqlx::query!(
+            "insert into journal (reseller_id, account_id, at, sequence, action, outcome, refusal, events, authority, actor, token_id, dialect,
+               request_id, before, after)
+             select n.reseller_id, n.account_id, n.at, n.sequence, n.action, n.outcome, n.refusal, string_to_array(n.events, ' '), n.authority, n.actor,
+               n.token_id, n.dialect, n.request_id, n.before, n.after
+             from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+               $10::text[], $11::bigint[], $12::text[], $13::text[], $14::jsonb[], $15::jsonb[])
+               with ordinality as n(reseller_id, account_id, at, sequence, action, outcome, refusal, events, authority, actor, token_id, dialect,
+                 request_id, before, after, place)
+             order by n.place",
+            &column.of(|it| it.reseller.0),
+            &column.of(|it| it.account.as_i32()),
+            &column.of(|it| it.at),
+            &column.of(|it| it.sequence) as &[Option<i64>],
+            &column.of(|it| it.action.to_owned()),
+            &column.of(|it| it.outcome.as_str().to_owned()),
+            &column.of(|it| it.refusal.clone()) as &[Option<String>],
+            &column.of(|it| it.events.iter().map(|event| event.as_str()).collect::<Vec<_>>().join(" ")),
+            &column.of(|it| it.authority.as_str().to_owned()),
+            &column.of(|it| it.actor.clone()),
+            &column.of(|it| it.token.map(|token| token.0)) as &[Option<i64>],
+            &column.of(|it| it.dialect.as_str().to_owned()),
+            &column.of(|it| it.request_id.clone()),
+            &column.of(|it| json_of(&it.fields, |change| &change.before)),
+            &column.of(|it| json_of(&it.fields, |change| &change.after)),
+        )
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .map_err(|error| domain_error(&error))
+    }
+
+    /// The entries of an account, newest first, older than `before` where it is given.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn list_journal(
+        &mut self,
+        reseller: ResellerId,
+        account: AccountId,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<JournalEntry>, Error> {
+        sqlx::query_as!(
+            JournalEntry,
+            "select id, at, sequence, action, outcome, refusal, events, authority, actor, dialect, request_id, before, after
+             from journal where reseller_id = $1 and account_id = $2 and id < $3 order by id desc limit $4",
+            reseller.0,
+            account.as_i32(),
+            before.unwrap_or(i64::MAX),
+            limit
+        )
+        .fetch_all(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))
+    }
+
+    /// Makes the partitions of `days` days from `first` on, where they are missing; says how many were made.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn prepare_journal(&mut self, first: NaiveDate, days: i32) -> Result<i32, Error> {
+        sqlx::query_scalar!(r#"select prepare_journal($1, $2) as "made!""#, first, days)
+            .fetch_one(self.connection())
+            .await
+            .map_err(|error| domain_error(&error))
+    }
+}
+
+/// The facts of one side. Where a field stands twice (a lapsed hold that was replaced), the earlier "before" and the
+/// later "after" are kept.
+fn json_of(fields: &[FieldChange], side: fn(&FieldChange) -> &Fact) -> Value {
+    let mut members = Map::new();
+    for change in fields {
+        let value = value_of(side(change));
+        let keep = members.get(change.field).is_some_and(|known: &Value| !known.is_null()) && value.is_null();
+        if !keep {
+            members.insert(change.field.to_owned(), value);
+        }
+    }
+    Value::Object(members)
+}
+
+fn value_of(fact: &Fact) -> Value {
+    match fact {
+        Fact::Null => Value::Null,
+        Fact::Bool(on) => Value::Bool(*on),
+        Fact::Number(number) => Value::from(*number),
+        Fact::Text(text) => Value::String(text.clone()),
+        Fact::Time(time) => Value::String(time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)),
+        Fact::Object(facts) => Value::Object(facts.iter().map(|(name, fact)| ((*name).to_owned(), value_of(fact))).collect()),
+    }
+}

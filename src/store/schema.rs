@@ -1,0 +1,97 @@
+//! The migrations, and what must be true of the database before the service works on it.
+
+use sqlx::migrate::{Migrate as _, MigrateError, Migrator};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::errors::domain_error;
+use super::{SERVICE_ROLE, Store};
+use crate::domain::Error;
+
+/// The migrations of this build.
+pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// Something that must be mended before the service can run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What is wrong.
+    pub wrong: String,
+    /// What mends it.
+    pub mend: String,
+}
+
+impl Store {
+    /// Applies the migrations that are missing, as the owner of the schema. Safe from several replicas at once:
+    /// an advisory lock lets one go first.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub async fn migrate(owner: &PgConnectOptions) -> Result<usize, String> {
+        let mut connection = owner.clone().application_name("steward-migrate").connect().await.map_err(|error| format!("cannot connect: {error}"))?;
+        let before = connection.list_applied_migrations("_sqlx_migrations").await.map_or(0, |applied| applied.len());
+        MIGRATOR.run(&mut connection).await.map_err(|error| {
+            if let MigrateError::VersionMissing(version) = error {
+                format!("the database has migration {version}, which this build does not know: it was made by a newer Steward")
+            } else {
+                error.to_string()
+            }
+        })?;
+        connection.close().await.map_err(|error| error.to_string())?;
+        Ok(MIGRATOR.iter().count().saturating_sub(before))
+    }
+
+    /// Checks that the schema is this build's, and that row level security holds for the role the service works as.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the database cannot be asked.
+    pub async fn check(&self) -> Result<Vec<Finding>, Error> {
+        let mut connection = self.pool.acquire().await.map_err(|error| domain_error(&error))?;
+        let mut findings = Vec::new();
+        let mut find = |wrong: String, mend: &str| findings.push(Finding { wrong, mend: mend.to_owned() });
+
+        let version = sqlx::query_scalar::<_, Option<i64>>("select max(version) from _sqlx_migrations where success")
+            .fetch_one(&mut *connection)
+            .await
+            .ok()
+            .flatten();
+        let wanted = MIGRATOR.iter().map(|migration| migration.version).max();
+        if version != wanted {
+            let name = |version: Option<i64>| version.map_or_else(|| "none".to_owned(), |version| version.to_string());
+            find(format!("the schema is at migration {}, this build wants {}", name(version), name(wanted)), "run `steward migrate`");
+            return Ok(findings);
+        }
+        let role = sqlx::query!(
+            r#"select current_user::text as "name!", rolsuper as "superuser!", rolbypassrls as "bypass!" from pg_roles where rolname = current_user"#
+        )
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| domain_error(&error))?;
+        if role.superuser || role.bypass {
+            find(
+                format!("the role {} is exempt from row level security", role.name),
+                "let the database URL name a login that may `set role steward_service`",
+            );
+        }
+        let tables = sqlx::query!(
+            r#"select c.relname::text as "name!", c.relrowsecurity and c.relforcerowsecurity as "forced!",
+                 pg_has_role(current_user, c.relowner, 'usage') as "owned!"
+               from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+                 and not c.relispartition and c.relname <> '_sqlx_migrations' order by 1"#
+        )
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(|error| domain_error(&error))?;
+        for table in tables {
+            if !table.forced {
+                find(
+                    format!("row level security is not forced on table {}", table.name),
+                    "`alter table ... enable row level security; alter table ... force row level security`",
+                );
+            }
+            if table.owned {
+                find(format!("the role {SERVICE_ROLE} owns table {}", table.name), "give the tables to the role that migrates");
+            }
+        }
+        Ok(findings)
+    }
+}

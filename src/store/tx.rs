@@ -1,0 +1,93 @@
+//! A transaction that is for somebody, and that nobody can leave open by accident.
+
+use std::collections::BTreeSet;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, Postgres};
+
+use super::errors;
+use crate::domain::{Error, ResellerId};
+
+/// Whose rows a transaction may touch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tenancy {
+    /// Those of these resellers.
+    Resellers(BTreeSet<ResellerId>),
+    /// Those of every reseller: the operator's reads, and the platform's own jobs.
+    Platform,
+    /// None but the credential with this SHA-256.
+    Credential([u8; 32]),
+}
+
+impl Tenancy {
+    /// Of one reseller.
+    #[must_use]
+    pub fn of(reseller: ResellerId) -> Self {
+        Self::Resellers(BTreeSet::from([reseller]))
+    }
+
+    /// The statement that writes it into the transaction. It is built of digits and constants only.
+    fn statement(&self) -> String {
+        match self {
+            Self::Resellers(ids) => {
+                let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+                format!("select set_config('steward.resellers', '{}', true)", ids.join(","))
+            }
+            Self::Platform => "select set_config('steward.scope', 'platform', true)".to_owned(),
+            Self::Credential(hash) => format!("select set_config('steward.token_hash', '{}', true)", data_encoding::HEXLOWER.encode(hash)),
+        }
+    }
+}
+
+/// An open transaction. Dropped without [`Tx::commit`] or [`Tx::rollback`] it closes its connection: whatever
+/// state the protocol was in when a future was dropped, no other caller ever meets it.
+pub struct Tx {
+    connection: PoolConnection<Postgres>,
+    finished: bool,
+}
+
+impl Tx {
+    /// Begins, and says for whom, in one round trip. A pooled connection whose server has gone fails here, before
+    /// anything was asked of it, so another one is tried; there are never more stale ones than the pool is large.
+    pub(super) async fn begin(pool: &PgPool, begin: &str, tenancy: &Tenancy) -> Result<Self, Error> {
+        let statement = format!("{begin}; {}", tenancy.statement());
+        let mut stale_left = pool.options().get_max_connections();
+        loop {
+            let connection = pool.acquire().await.map_err(|error| errors::domain_error(&error))?;
+            let mut tx = Self { connection, finished: false };
+            match sqlx::raw_sql(sqlx::AssertSqlSafe(statement.clone())).execute(&mut *tx.connection).await {
+                Ok(_) => return Ok(tx),
+                Err(error) if stale_left > 0 && errors::is_connection_loss(&error) => stale_left -= 1,
+                Err(error) => return Err(errors::domain_error(&error)),
+            }
+        }
+    }
+
+    /// Where the statements of this folder run.
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the answer did not arrive: whether it was committed is then unknown.
+    pub async fn commit(mut self) -> Result<(), Error> {
+        let done = sqlx::raw_sql("commit").execute(&mut *self.connection).await;
+        self.finished = done.is_ok();
+        done.map(drop).map_err(|error| errors::domain_error(&error))
+    }
+
+    /// Rolls back.
+    pub async fn rollback(mut self) {
+        self.finished = sqlx::raw_sql("rollback").execute(&mut *self.connection).await.is_ok();
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.connection.close_on_drop();
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! XML documents with the root element `xml`: a limit scan, then serde.
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesRef, BytesStart, Event};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{Error, malformed, text_of};
+
+/// The deepest nesting of elements that is read.
+const MAX_DEPTH: usize = 32;
+/// The most attributes that one element may have. No request of ours uses any.
+const MAX_ATTRIBUTES: usize = 16;
+/// The name of the root element.
+const ROOT: &str = "xml";
+
+pub(super) fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    scan(text)?;
+    let mut deserializer = quick_xml::de::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| malformed(&error.path().to_string(), &error.inner().to_string()))
+}
+
+/// Refuses what serde would let pass, in one pass that stops at the first offence.
+fn scan(text: &str) -> Result<(), Error> {
+    let mut reader = Reader::from_str(text);
+    let mut depth = 0_usize;
+    let mut roots = 0_usize;
+    loop {
+        match reader.read_event().map_err(|error| Error::document(format!("not well-formed XML: {error}")))? {
+            Event::Start(start) => {
+                depth += 1;
+                roots += usize::from(depth == 1);
+                check_element(&start, depth, roots)?;
+            }
+            Event::Empty(start) => {
+                roots += usize::from(depth == 0);
+                check_element(&start, depth + 1, roots)?;
+            }
+            Event::End(_) => depth = depth.saturating_sub(1),
+            Event::Text(content) if depth == 0 && !content.trim().is_empty() => {
+                return Err(Error::document("text outside the root element"));
+            }
+            Event::CData(_) if depth == 0 => return Err(Error::document("text outside the root element")),
+            Event::GeneralRef(reference) => check_reference(&reference)?,
+            Event::Decl(declaration) => {
+                if let Some(encoding) = declaration.encoding() {
+                    let encoding = encoding.map_err(|error| Error::document(format!("not well-formed XML: {error}")))?;
+                    if !encoding.eq_ignore_ascii_case("utf-8") {
+                        return Err(Error::UnsupportedMediaType);
+                    }
+                }
+            }
+            Event::DocType(_) => return Err(Error::document("a document type is not accepted")),
+            Event::PI(_) => return Err(Error::document("processing instructions are not accepted")),
+            Event::Text(_) | Event::CData(_) | Event::Comment(_) => {}
+            Event::Eof => break,
+        }
+    }
+    match (depth, roots) {
+        (0, 1) => Ok(()),
+        (0, _) => Err(Error::document("the root element must be xml")),
+        _ => Err(Error::document("not well-formed XML: an element is not closed")),
+    }
+}
+
+fn check_element(start: &BytesStart<'_>, depth: usize, roots: usize) -> Result<(), Error> {
+    if depth > MAX_DEPTH {
+        return Err(Error::document(format!("elements are nested deeper than {MAX_DEPTH}")));
+    }
+    if roots > 1 {
+        return Err(Error::document("more than one root element"));
+    }
+    if depth == 1 && start.name().as_ref() != ROOT {
+        return Err(Error::document("the root element must be xml"));
+    }
+    let mut attributes = start.attributes();
+    let attributes = attributes.with_checks(false);
+    for (count, attribute) in attributes.enumerate() {
+        if count == MAX_ATTRIBUTES {
+            return Err(Error::document(format!("an element has more than {MAX_ATTRIBUTES} attributes")));
+        }
+        let attribute = attribute.map_err(|error| Error::document(format!("not well-formed XML: {error}")))?;
+        if attribute.key.as_namespace_binding().is_some() {
+            return Err(Error::document("namespaces are not used here"));
+        }
+    }
+    if start.name().prefix().is_some() { Err(Error::document("namespaces are not used here")) } else { Ok(()) }
+}
+
+fn check_reference(reference: &BytesRef<'_>) -> Result<(), Error> {
+    let known = matches!(&**reference, "amp" | "lt" | "gt" | "quot" | "apos");
+    match reference.resolve_char_ref() {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) if known => Ok(()),
+        Ok(None) => Err(Error::document("entities other than amp, lt, gt, quot and apos are not accepted")),
+        Err(_) => Err(Error::document("not well-formed XML: a character reference is wrong")),
+    }
+}
+
+/// The members of a document that is already known to be well-formed: text as strings, elements with children as
+/// objects; of repeated ones the last.
+///
+/// # Errors
+/// [`Error::Malformed`] if the document cannot be read as members.
+pub fn members(body: &[u8]) -> Result<Map<String, Value>, Error> {
+    let members: Map<String, Value> = decode(text_of(body)?)?;
+    Ok(members.into_iter().filter(|(name, _)| !name.starts_with(['@', '$'])).map(|(name, value)| (name, plain(value))).collect())
+}
+
+/// Serde sees the text of an element as a member `$text`; this takes it out again.
+fn plain(value: Value) -> Value {
+    let Value::Object(mut members) = value else { return value };
+    match members.remove("$text") {
+        Some(text) if members.is_empty() => text,
+        _ if members.is_empty() => Value::String(String::new()),
+        _ => Value::Object(members.into_iter().map(|(name, value)| (name, plain(value))).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::wire::{Codec, Field, decode};
+
+    #[derive(Debug, Deserialize, PartialEq, Default)]
+    struct Document {
+        id: Option<i64>,
+        #[serde(default)]
+        url: Field<String>,
+        on: Option<bool>,
+    }
+
+    fn read(text: &str) -> Result<Document, String> {
+        decode(Codec::Xml, text.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_serde_would_let_pass_is_refused() {
+        let many_attributes = format!("<xml><id {}>7</id></xml>", (0..80_000).map(|n| format!("a{n}='' ")).collect::<String>());
+        let deep = format!("<xml>{}{}</xml>", "<a>".repeat(10_000), "</a>".repeat(10_000));
+        for (text, says) in [
+            ("<soap><id>7</id></soap>", "root element must be xml"),
+            ("<xml><id>7</id></xml><xml><id>8</id></xml>", "more than one root"),
+            ("<xml/>trailing", "text outside"),
+            ("<!DOCTYPE xml [<!ENTITY a 'b'>]><xml><id>7</id></xml>", "document type"),
+            ("<xml><id>&a;</id></xml>", "entities"),
+            ("<xml><id>&#0;</id></xml>", "character reference"),
+            ("<xml xmlns='urn:x'><id>7</id></xml>", "namespaces"),
+            ("<x:xml xmlns:x='urn:x'/>", "root element must be xml"),
+            ("<xml><?php evil ?></xml>", "processing instructions"),
+            ("<xml><id>7</xml>", "not well-formed"),
+            ("<xml><id>7</id>", "not closed"),
+            ("", "empty"),
+            (" \n", "empty"),
+            ("plain", "outside the root"),
+            ("<xml><id>7</id><id>8</id></xml>", "id: appears more than once"),
+            ("<xml><id>seven</id></xml>", "id: "),
+            ("<xml><id>7<b/></id></xml>", "id"),
+            (many_attributes.as_str(), "more than 16 attributes"),
+            (deep.as_str(), "nested deeper"),
+        ] {
+            let said = read(text).expect_err(text.get(..60).unwrap_or(text));
+            assert!(said.contains(says), "{} said {said:?}, not {says:?}", text.get(..60).unwrap_or(text));
+        }
+    }
+
+    #[test]
+    fn entities_cdata_comments_and_a_declaration_are_read() {
+        let document = read(
+            "\u{feff}<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!-- hi --><xml><id> 7 </id><url>https://e.com/?a=1&amp;b=2<![CDATA[&c=3]]>&#38;d</url></xml>\n",
+        );
+        assert_eq!(document, Ok(Document { id: Some(7), url: Field::Value("https://e.com/?a=1&b=2&c=3&d".to_owned()), on: None }));
+        assert_eq!(read("<?xml version='1.0' encoding='windows-1251'?><xml/>"), Err("unsupported media type".to_owned()));
+    }
+
+    #[test]
+    fn an_empty_element_is_an_empty_text_and_an_absent_one_is_absent() {
+        assert_eq!(read("<xml><url/></xml>").map(|it| it.url.in_codec(Codec::Xml)), Ok(Field::Null));
+        assert_eq!(read("<xml><url></url></xml>").map(|it| it.url.in_codec(Codec::Xml)), Ok(Field::Null));
+        assert_eq!(read("<xml/>").map(|it| it.url), Ok(Field::Absent));
+        assert_eq!(read("<xml><on>true</on></xml>").map(|it| it.on), Ok(Some(true)));
+    }
+
+    #[test]
+    fn members_are_text_or_objects() {
+        let members = members(b"<xml><a>1</a><b><c>2</c></b><d/></xml>").map(Value::Object);
+        assert_eq!(members, Ok(serde_json::json!({"a": "1", "b": {"c": "2"}, "d": ""})));
+    }
+}
