@@ -72,6 +72,18 @@ pub struct JournalEntry {
     pub after: Value,
 }
 
+impl JournalEntry {
+    /// Takes the internal reasons out of holds that are not the reseller's own.
+    pub fn hide_reasons_of_others(&mut self) {
+        for side in [&mut self.before, &mut self.after] {
+            let members = side.as_object_mut().into_iter().flatten();
+            for hold in members.filter(|(name, _)| name.contains(':') && !name.ends_with(":reseller")).filter_map(|(_, hold)| hold.as_object_mut()) {
+                hold.remove("reason");
+            }
+        }
+    }
+}
+
 impl Tx {
     /// Writes entries, in order.
     ///

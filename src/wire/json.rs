@@ -6,6 +6,10 @@ use serde_json::{Map, Value};
 use super::{Error, malformed, text_of};
 
 pub(super) fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    // Serde would take an array for a struct, member by member.
+    if text.trim_start().starts_with('[') {
+        return Err(Error::document("must be an object, not an array"));
+    }
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value: T = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| said(&error.path().to_string(), error.inner()))?;
     deserializer.end().map_err(|error| said("", &error))?;

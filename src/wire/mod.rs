@@ -12,7 +12,7 @@ mod xml;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use field::Field;
+pub use field::{Field, object};
 pub use json::members as json_members;
 pub use media::{Codec, accepted, codec_of};
 pub use xml::members as xml_members;

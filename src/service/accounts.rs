@@ -1,0 +1,173 @@
+//! The use cases of accounts.
+
+use uuid::Uuid;
+
+use super::batch::{Request, What};
+use super::{Context, Once, Service, StoredAnswer};
+use crate::domain::{Account, AccountFilter, AccountId, Authority, Command, Error, HoldId, HoldKind, HoldPatch, Outcome, ResellerId, Revision, Scope, Time};
+use crate::store::JournalEntry;
+
+/// What a change came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// The account after it.
+    pub account: Account,
+    /// Whether anything changed.
+    pub outcome: Outcome,
+    /// When it was decided.
+    pub at: Time,
+}
+
+/// The answer to a change.
+#[derive(Debug, Clone)]
+pub enum Answered {
+    /// It was carried out now.
+    Done(Box<Done>),
+    /// It was answered before, with this.
+    Replayed(StoredAnswer),
+}
+
+/// A page of a list.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The accounts, by identity.
+    pub accounts: Vec<Account>,
+    /// How many accounts the filter admits in all.
+    pub total: i64,
+    /// When it was read.
+    pub at: Time,
+}
+
+impl Service {
+    /// Carries out a command on an account. With `once`, a repeat is answered with the stored answer.
+    ///
+    /// # Errors
+    /// [`Error`]; where it is [`Error::Unavailable`] the outcome may be unknown, and asking again is safe.
+    pub async fn execute(&self, context: &Context, account: AccountId, command: Command, once: Option<Once>) -> Result<Answered, Error> {
+        context.principal.require(Scope::AccountWrite)?;
+        let reseller = match context.principal.reseller {
+            Some(reseller) => reseller,
+            None => self.locate(account).await?,
+        };
+        self.lane.submit(Request { context: context.clone(), reseller, what: What::Command { account, command }, once }).await
+    }
+
+    /// Freezes, suspends or retains an account.
+    ///
+    /// # Errors
+    /// As [`Service::execute`].
+    pub async fn place(
+        &self,
+        context: &Context,
+        account: AccountId,
+        kind: HoldKind,
+        details: HoldPatch,
+        once: Option<Once>,
+    ) -> Result<Answered, Error> {
+        let fresh = HoldId(Uuid::now_v7());
+        self.execute(context, account, Command::Place { kind, fresh, details }, once).await
+    }
+
+    /// Deletes an account; it may be purged when the configured window is over, and restored until it is.
+    ///
+    /// # Errors
+    /// As [`Service::execute`].
+    pub async fn delete(&self, context: &Context, account: AccountId, once: Option<Once>) -> Result<Answered, Error> {
+        self.execute(context, account, Command::Delete { purge_after: self.settings.purge_window }, once).await
+    }
+
+    /// Creates an account of the caller's reseller; an operator says of which.
+    ///
+    /// # Errors
+    /// [`Error::QuotaReached`], [`Error::Conflict`], [`Error::InvalidField`] and as [`Service::execute`].
+    pub async fn create(&self, context: &Context, of: Option<ResellerId>, revision: Revision, once: Option<Once>) -> Result<Answered, Error> {
+        context.principal.require(Scope::AccountWrite)?;
+        let reseller = context.principal.reseller.or(of).ok_or_else(|| Error::invalid("reseller_id", "is required with an operator's token"))?;
+        if reseller.0 < 1 {
+            return Err(Error::ResellerNotFound);
+        }
+        let what = What::Create { uid: Uuid::new_v4(), revision: Box::new(revision) };
+        self.lane.submit(Request { context: context.clone(), reseller, what, once }).await
+    }
+
+    /// One account.
+    ///
+    /// # Errors
+    /// [`Error::AccountNotFound`], or [`Error::AccountDeleted`] if it is deleted and not yet purged.
+    pub async fn account(&self, context: &Context, id: AccountId) -> Result<(Account, Time), Error> {
+        let account = self.account_or_deleted(context, id).await?;
+        if account.deleted_at.is_some() { Err(Error::AccountDeleted) } else { Ok((account, self.now())) }
+    }
+
+    /// One account, also if it is deleted and not yet purged.
+    ///
+    /// # Errors
+    /// [`Error::AccountNotFound`].
+    pub async fn account_or_deleted(&self, context: &Context, id: AccountId) -> Result<Account, Error> {
+        context.principal.require(Scope::AccountRead)?;
+        let (store, principal) = (self.store.clone(), context.principal.clone());
+        self.detached(async move {
+            let mut tx = store.begin_reading(&principal.tenancy()).await?;
+            let reseller = match principal.reseller {
+                Some(reseller) => Some(reseller),
+                None => tx.locate_account(id).await?,
+            };
+            let account = match reseller {
+                Some(reseller) => tx.fetch_account(reseller, id).await?,
+                None => None,
+            };
+            tx.commit().await?;
+            account.ok_or(Error::AccountNotFound)
+        })
+        .await
+    }
+
+    /// The accounts from identity `from` on that a filter admits, at most `limit`.
+    ///
+    /// # Errors
+    /// That the database cannot be asked, or the right is missing.
+    pub async fn list(&self, context: &Context, filter: AccountFilter, from: AccountId, limit: i64) -> Result<Page, Error> {
+        context.principal.require(Scope::AccountRead)?;
+        let (store, principal, at) = (self.store.clone(), context.principal.clone(), self.now());
+        self.detached(async move {
+            let mut tx = store.begin_reading(&principal.tenancy()).await?;
+            let accounts = tx.list_accounts(principal.reseller, &filter, from.as_i32(), limit, at).await?;
+            let total = tx.count_accounts(principal.reseller, &filter, at).await?;
+            tx.commit().await?;
+            Ok(Page { accounts, total, at })
+        })
+        .await
+    }
+
+    /// The journal of an account, newest first, deleted accounts included. A reseller does not see the internal
+    /// reasons of holds that others placed.
+    ///
+    /// # Errors
+    /// [`Error::AccountNotFound`].
+    pub async fn history(&self, context: &Context, id: AccountId, before: Option<i64>, limit: i64) -> Result<Vec<JournalEntry>, Error> {
+        let account = self.account_or_deleted(context, id).await?;
+        let (store, principal) = (self.store.clone(), context.principal.clone());
+        self.detached(async move {
+            let mut tx = store.begin_reading(&principal.tenancy()).await?;
+            let mut entries = tx.list_journal(account.reseller_id, id, before, limit).await?;
+            tx.commit().await?;
+            if principal.authority() == Authority::Reseller {
+                entries.iter_mut().for_each(JournalEntry::hide_reasons_of_others);
+            }
+            Ok(entries)
+        })
+        .await
+    }
+
+    /// Whose account this is: for operators, whose credential does not say.
+    async fn locate(&self, account: AccountId) -> Result<ResellerId, Error> {
+        let store = self.store.clone();
+        self.detached(async move {
+            let mut tx = store.begin_reading(&crate::store::Tenancy::Platform).await?;
+            let found = tx.locate_account(account).await?;
+            tx.commit().await?;
+            found.ok_or(Error::AccountNotFound)
+        })
+        .await
+    }
+}

@@ -1,0 +1,295 @@
+//! One transaction for many commands.
+//!
+//! The rows are locked in the order of their keys, each command is decided in memory in the order of arrival on
+//! what the ones before it left, and the result is written with one statement per table, however many commands
+//! there are.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::lane::Once;
+use super::{Answered, Context, Done, IdempotencyKey, StoredAnswer};
+use crate::domain::{Account, AccountId, Change, Command, Conflict, Email, Error, NewAccount, Outcome, ResellerId, Revision, Time};
+use crate::store::{HoldWrites, NewJournalEntry, ResellerTerms, Store, Tenancy, Tx};
+
+type Key = (ResellerId, AccountId);
+
+/// One change that is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) context: Context,
+    pub(super) reseller: ResellerId,
+    pub(super) what: What,
+    pub(super) once: Option<Once>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum What {
+    Create { uid: Uuid, revision: Box<Revision> },
+    Command { account: AccountId, command: Command },
+}
+
+impl Request {
+    fn key(&self) -> Option<Key> {
+        match &self.what {
+            What::Create { .. } => None,
+            What::Command { account, .. } => Some((self.reseller, *account)),
+        }
+    }
+
+    /// The address that this request may give to an account, as far as it can be known beforehand.
+    fn email(&self) -> Option<&Email> {
+        match &self.what {
+            What::Create { revision, .. } | What::Command { command: Command::Revise(revision), .. } => revision.profile.email.value(),
+            What::Command { .. } => None,
+        }
+    }
+}
+
+/// Why a batch was not committed.
+pub(super) struct Failed {
+    pub(super) error: Error,
+    /// Whether its requests may fare better one by one: not when the database is away, and not when the commit
+    /// itself went unanswered.
+    pub(super) is_worth_trying_alone: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { is_worth_trying_alone: error != Error::Unavailable, error }
+    }
+}
+
+/// Carries out requests in one transaction; the outcomes stand in the order of the requests.
+pub(super) async fn commit(store: &Store, requests: &[Request], now: Time, window: Duration) -> Result<Vec<Result<Answered, Error>>, Failed> {
+    let homes = requests.iter().filter(|request| request.once.is_some()).map(|request| request.context.principal.home());
+    let resellers: BTreeSet<_> = requests.iter().map(|request| request.reseller).chain(homes).collect();
+    let mut tx = store.begin(&Tenancy::Resellers(resellers)).await?;
+    let work = async {
+        let mut batch = Batch::load(&mut tx, requests, now).await?;
+        let outcomes = requests.iter().map(|request| batch.answer(request)).collect();
+        batch.write(&mut tx, now + window).await?;
+        Ok::<_, Error>(outcomes)
+    };
+    match work.await {
+        Ok(outcomes) => {
+            tx.commit().await.map_err(|error| Failed { error, is_worth_trying_alone: false })?;
+            Ok(outcomes)
+        }
+        Err(error) => {
+            tx.rollback().await;
+            Err(Failed::from(error))
+        }
+    }
+}
+
+/// What the commands of a batch see and what they leave.
+struct Batch {
+    now: Time,
+    accounts: BTreeMap<Key, Account>,
+    terms: HashMap<ResellerId, ResellerTerms>,
+    live_accounts: HashMap<ResellerId, i64>,
+    emails: HashMap<(ResellerId, String), AccountId>,
+    fresh_ids: Vec<AccountId>,
+    answers: HashMap<IdempotencyKey, StoredAnswer>,
+    // What is to be written.
+    created: BTreeSet<Key>,
+    changed: BTreeSet<Key>,
+    reprofiled: BTreeSet<Key>,
+    holds: HoldWrites,
+    journal: Vec<NewJournalEntry>,
+    new_answers: Vec<(IdempotencyKey, StoredAnswer)>,
+}
+
+impl Batch {
+    async fn load(tx: &mut Tx, requests: &[Request], now: Time) -> Result<Self, Error> {
+        let keys: Vec<Key> = requests.iter().filter_map(Request::key).collect::<BTreeSet<_>>().into_iter().collect();
+        let locked = if keys.is_empty() { Vec::new() } else { tx.lock_accounts(&keys).await? };
+        let accounts: BTreeMap<Key, Account> = locked.into_iter().map(|account| ((account.reseller_id, account.id), account)).collect();
+
+        // After the locks: whoever held them before us has stored its answers by now.
+        let asked: BTreeSet<_> = requests.iter().filter_map(|request| request.once.as_ref().map(|once| once.key.clone())).collect();
+        let asked: Vec<_> = asked.into_iter().collect();
+        let answers = if asked.is_empty() { HashMap::new() } else { tx.fetch_answers(&asked, now).await?.into_iter().collect() };
+
+        let creators: BTreeSet<_> = requests.iter().filter(|request| request.key().is_none()).map(|request| request.reseller.0).collect();
+        let creators: Vec<_> = creators.into_iter().collect();
+        let mut terms = HashMap::new();
+        let mut live_accounts = HashMap::new();
+        if !creators.is_empty() {
+            for reseller in tx.fetch_reseller_terms(&creators, true).await? {
+                if let Some(limit) = reseller.account_limit {
+                    live_accounts.insert(reseller.id, tx.count_live_accounts(reseller.id, limit).await?);
+                }
+                terms.insert(reseller.id, reseller);
+            }
+        }
+        let creations = requests.iter().filter(|request| request.key().is_none()).count();
+        let creations = i32::try_from(creations).unwrap_or(i32::MAX);
+        let mut fresh_ids = if creations > 0 { tx.next_account_ids(creations).await? } else { Vec::new() };
+        fresh_ids.reverse();
+
+        let named = requests.iter().filter_map(|request| request.email().map(|email| (request.reseller, email.key())));
+        let returning = requests.iter().filter(|request| matches!(request.what, What::Command { command: Command::Restore, .. }));
+        let restored = returning.filter_map(|request| accounts.get(&request.key()?)).filter_map(|account| email_key(account, true));
+        let wanted: Vec<_> = named.chain(restored).collect::<BTreeSet<_>>().into_iter().collect();
+        let emails = if wanted.is_empty() { HashMap::new() } else { tx.fetch_emails(&wanted).await? };
+
+        Ok(Self {
+            now,
+            accounts,
+            terms,
+            live_accounts,
+            emails,
+            fresh_ids,
+            answers,
+            created: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            reprofiled: BTreeSet::new(),
+            holds: HoldWrites::default(),
+            journal: Vec::new(),
+            new_answers: Vec::new(),
+        })
+    }
+
+    /// The outcome of one request, a stored one if it was answered before.
+    fn answer(&mut self, request: &Request) -> Result<Answered, Error> {
+        let Some(once) = &request.once else {
+            return self.decide(request).map(|done| Answered::Done(Box::new(done)));
+        };
+        if let Some(stored) = self.answers.get(&once.key) {
+            let is_same = stored.fingerprint == once.fingerprint;
+            return if is_same { Ok(Answered::Replayed(stored.clone())) } else { Err(Error::IdempotencyKeyReused) };
+        }
+        let outcome = self.decide(request);
+        let answer = StoredAnswer { fingerprint: once.fingerprint, ..(once.encode)(&outcome) };
+        if answer.status < 500 {
+            self.answers.insert(once.key.clone(), answer.clone());
+            self.new_answers.push((once.key.clone(), answer));
+        }
+        outcome.map(|done| Answered::Done(Box::new(done)))
+    }
+
+    fn decide(&mut self, request: &Request) -> Result<Done, Error> {
+        match &request.what {
+            What::Create { uid, revision } => self.create(request, *uid, revision),
+            What::Command { account, command } => self.command(request, (request.reseller, *account), command),
+        }
+    }
+
+    fn create(&mut self, request: &Request, uid: Uuid, revision: &Revision) -> Result<Done, Error> {
+        let terms = *self.terms.get(&request.reseller).ok_or(Error::ResellerNotFound)?;
+        let live = self.live_accounts.get(&request.reseller).copied().unwrap_or_default();
+        if terms.account_limit.is_some_and(|limit| live >= i64::from(limit)) {
+            return Err(Error::QuotaReached);
+        }
+        let id = self.fresh_ids.pop().ok_or(Error::Unavailable)?;
+        let new = NewAccount { id, uid, reseller_id: request.reseller, reseller_suspended_at: terms.suspended_at };
+        let change = Account::create(&new, revision, &request.context.principal.actor(), self.now)?;
+        self.check_email(&change.after)?;
+        self.live_accounts.insert(request.reseller, live + 1);
+        self.created.insert((request.reseller, id));
+        Ok(self.apply(request, "create", None, change))
+    }
+
+    fn command(&mut self, request: &Request, key: Key, command: &Command) -> Result<Done, Error> {
+        let account = self.accounts.get(&key).ok_or(Error::AccountNotFound)?.clone();
+        let decided = account.decide(command, &request.context.principal.actor(), self.now).and_then(|change| {
+            self.check_email(&change.after)?;
+            Ok(change)
+        });
+        match decided {
+            Ok(change) => Ok(self.apply(request, command.action(), Some(&account), change)),
+            Err(error) => {
+                let entry = self.entry(request, key.1, command.action(), Outcome::Refused);
+                self.journal.push(NewJournalEntry { refusal: Some(error.to_string()), ..entry });
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a change over, and notes what is to be written of it.
+    fn apply(&mut self, request: &Request, action: &'static str, before: Option<&Account>, change: Change) -> Done {
+        let outcome = change.outcome();
+        let key = (change.after.reseller_id, change.after.id);
+        if outcome == Outcome::Applied {
+            if before.is_none_or(|before| before.profile != change.after.profile) {
+                self.reprofiled.insert(key);
+            }
+            self.changed.insert(key);
+            let actor = request.context.principal.actor();
+            self.holds.add(key.0, key.1, &change.holds, &actor.name, self.now);
+            if let Some(free) = before.and_then(|before| email_key(before, false)) {
+                self.emails.remove(&free);
+            }
+            if let Some(taken) = email_key(&change.after, false) {
+                self.emails.insert(taken, key.1);
+            }
+            if change.after.deleted_at.is_some()
+                && let Some(live) = self.live_accounts.get_mut(&key.0)
+            {
+                *live -= 1;
+            }
+        }
+        let sequence = (outcome == Outcome::Applied).then_some(change.after.version);
+        let entry = self.entry(request, key.1, action, outcome);
+        self.journal.push(NewJournalEntry { sequence, events: change.events, fields: change.fields, ..entry });
+        self.accounts.insert(key, change.after.clone());
+        Done { account: change.after, outcome, at: self.now }
+    }
+
+    fn check_email(&self, account: &Account) -> Result<(), Error> {
+        let owner = email_key(account, false).and_then(|key| self.emails.get(&key));
+        if owner.is_some_and(|owner| *owner != account.id) { Err(Error::Conflict(Conflict::EmailInUse)) } else { Ok(()) }
+    }
+
+    fn entry(&self, request: &Request, account: AccountId, action: &'static str, outcome: Outcome) -> NewJournalEntry {
+        let principal = &request.context.principal;
+        NewJournalEntry {
+            reseller: request.reseller,
+            account,
+            at: self.now,
+            sequence: None,
+            action,
+            outcome,
+            refusal: None,
+            events: Vec::new(),
+            authority: principal.authority(),
+            actor: principal.actor().name,
+            token: principal.token,
+            dialect: request.context.dialect,
+            request_id: request.context.request_id.clone(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// Writes everything. Deletions come before new accounts: they give addresses free.
+    async fn write(self, tx: &mut Tx, answers_until: Time) -> Result<(), Error> {
+        let pick = |keys: &BTreeSet<Key>, is_new: bool| -> Vec<&Account> {
+            keys.iter().filter(|key| self.created.contains(key) == is_new).filter_map(|key| self.accounts.get(key)).collect()
+        };
+        let (changed, reprofiled, created) = (pick(&self.changed, false), pick(&self.reprofiled, false), pick(&self.created, true));
+        if !changed.is_empty() {
+            tx.update_accounts(&changed).await?;
+        }
+        if !reprofiled.is_empty() {
+            tx.update_profiles(&reprofiled).await?;
+        }
+        if !created.is_empty() {
+            tx.insert_accounts(&created).await?;
+        }
+        tx.record_holds(&self.holds).await?;
+        if !self.journal.is_empty() {
+            tx.record_journal(&self.journal).await?;
+        }
+        if self.new_answers.is_empty() { Ok(()) } else { tx.insert_answers(&self.new_answers, self.now, answers_until).await }
+    }
+}
+
+/// The address that an account occupies: a deleted one occupies none, unless it is to be restored.
+fn email_key(account: &Account, although_deleted: bool) -> Option<(ResellerId, String)> {
+    let email = account.profile.email.as_ref().filter(|_| although_deleted || account.deleted_at.is_none())?;
+    Some((account.reseller_id, email.key()))
+}

@@ -1,0 +1,66 @@
+//! Who asks, and in which request.
+
+use crate::domain::{Actor, Authority, Dialect, Error, ResellerId, Scope, Scopes, TokenId};
+use crate::store::Tenancy;
+
+/// Whom a credential stands for. The reseller comes from here and from nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The reseller whose accounts it may reach; none: an operator, who reaches all.
+    pub reseller: Option<ResellerId>,
+    /// The credential, if there is one.
+    pub token: Option<TokenId>,
+    /// Its rights.
+    pub scopes: Scopes,
+}
+
+impl Principal {
+    /// The operator at the command line.
+    #[must_use]
+    pub fn command_line() -> Self {
+        Self { reseller: None, token: None, scopes: Scopes::all_for(Authority::Operator) }
+    }
+
+    /// # Errors
+    /// [`Error::InsufficientScope`] if the right is missing.
+    pub fn require(&self, scope: Scope) -> Result<(), Error> {
+        if self.scopes.contains(scope) { Ok(()) } else { Err(Error::InsufficientScope(scope)) }
+    }
+
+    /// On whose authority it acts.
+    #[must_use]
+    pub fn authority(&self) -> Authority {
+        if self.reseller.is_some() { Authority::Reseller } else { Authority::Operator }
+    }
+
+    /// How the journal names it.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        let who = self.reseller.map_or_else(|| "operator".to_owned(), |reseller| format!("reseller {reseller}"));
+        let with = self.token.map_or_else(|| "command line".to_owned(), |token| format!("token {token}"));
+        Actor { authority: self.authority(), name: format!("{who}, {with}") }
+    }
+
+    /// The rows it may read.
+    #[must_use]
+    pub fn tenancy(&self) -> Tenancy {
+        self.reseller.map_or(Tenancy::Platform, Tenancy::of)
+    }
+
+    /// The reseller that its own rows (credentials, idempotency keys) are kept under.
+    #[must_use]
+    pub fn home(&self) -> ResellerId {
+        self.reseller.unwrap_or(ResellerId::PLATFORM)
+    }
+}
+
+/// One request.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Who asks.
+    pub principal: Principal,
+    /// Through which door.
+    pub dialect: Dialect,
+    /// The request's identity, for logs and the journal.
+    pub request_id: String,
+}
