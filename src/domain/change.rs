@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Account, Email, Hold, HoldDetails, Time};
+use super::{Account, Email, Extra, Hold, HoldDetails, Time};
 
 /// The decision on one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +108,12 @@ impl From<&String> for Fact {
 impl From<&Email> for Fact {
     fn from(email: &Email) -> Self {
         Self::Text(email.as_str().to_owned())
+    }
+}
+
+impl From<&Extra> for Fact {
+    fn from(extra: &Extra) -> Self {
+        Self::Text(extra.to_string())
     }
 }
 

@@ -34,7 +34,7 @@ pub use error::{Conflict, Error};
 pub use explain::{BlockDetail, Explanation, Lift};
 pub use hold::{Hold, HoldDetails, HoldKind, HoldPatch, Patch, PaymentUrl};
 pub use ids::{AccountId, HoldId, ResellerId, TokenId};
-pub use profile::{Email, Profile, ProfilePatch};
+pub use profile::{Email, Extra, Profile, ProfilePatch};
 pub use purge::{PURGE_GRACE, PurgeStop, purge_eligible_at, purge_stop};
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
 pub use text::{MAX_LONG_TEXT, MAX_TEXT};

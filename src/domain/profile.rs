@@ -1,5 +1,6 @@
 //! What is known of an account besides its lifecycle. No rule of the lifecycle reads any of it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono_tz::Tz;
@@ -60,8 +61,8 @@ profile! {
     pixels_enabled: bool,
     /// A flag of the `admin` original.
     pushes_enabled: bool,
-    /// The other members that a `save` of the `admin` original named: a JSON object as text.
-    extra: String,
+    /// The other members that a `save` of the `admin` original named; a change adds to them.
+    extra: Extra,
     /// A domain of the `v3` original.
     admin_portal_domain: String,
     /// A domain of the `v3` original.
@@ -137,7 +138,23 @@ impl ProfilePatch {
         {
             return Err(Error::invalid("timezone", "must be the name of a time zone such as Europe/Berlin"));
         }
-        Ok(self.over_unchecked(current))
+        let mut profile = self.over_unchecked(current);
+        if let (Some(Extra(new)), Some(Extra(known))) = (self.extra.value(), &current.extra) {
+            let all = known.iter().chain(new).map(|(name, value)| (name.clone(), value.clone()));
+            profile.extra = Some(Extra(all.collect()));
+        }
+        Ok(profile)
+    }
+}
+
+/// Members by name, that mean nothing to us: each value is kept as the JSON text that it came as.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Extra(pub BTreeMap<String, String>);
+
+impl fmt::Display for Extra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let members: Vec<_> = self.0.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        write!(f, "{{{}}}", members.join(","))
     }
 }
 

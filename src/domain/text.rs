@@ -20,6 +20,7 @@ pub(super) fn check(field: &'static str, value: &str, max: usize) -> Result<(), 
     if length > max {
         return Err(Error::invalid(field, format!("must be at most {max} characters, not {length}")));
     }
-    let allowed = |c: char| !c.is_control() || (max > MAX_TEXT && matches!(c, '\n' | '\r' | '\t'));
+    // The last two can be said in no XML document.
+    let allowed = |c: char| !matches!(c, '\u{fffe}' | '\u{ffff}') && !c.is_control() || (max > MAX_TEXT && matches!(c, '\n' | '\r' | '\t'));
     if value.chars().all(allowed) { Ok(()) } else { Err(Error::invalid(field, "must not contain control characters")) }
 }

@@ -4,8 +4,10 @@ use uuid::Uuid;
 
 use super::batch::{Request, What};
 use super::{Context, Once, Service, StoredAnswer};
-use crate::domain::{Account, AccountFilter, AccountId, Authority, Command, Error, HoldId, HoldKind, HoldPatch, Outcome, ResellerId, Revision, Scope, Time};
-use crate::store::JournalEntry;
+use crate::domain::{
+    Account, AccountFilter, AccountId, Authority, Command, Error, HoldId, HoldKind, HoldPatch, Outcome, ResellerId, Revision, Scope, Time,
+};
+use crate::store::{JournalEntry, Tenancy};
 
 /// What a change came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,11 +161,41 @@ impl Service {
         .await
     }
 
+    /// Makes the journal's partitions for today and `days - 1` days ahead, where they are missing; says how many were made.
+    ///
+    /// # Errors
+    /// That the database cannot be asked.
+    pub async fn prepare_journal(&self, days: i32) -> Result<i32, Error> {
+        let (store, today) = (self.store.clone(), self.now().date_naive());
+        self.detached(async move {
+            let mut tx = store.begin(&Tenancy::Platform).await?;
+            let made = tx.prepare_journal(today, days).await?;
+            tx.commit().await?;
+            Ok(made)
+        })
+        .await
+    }
+
+    /// Forgets answers to requests with an idempotency key that have expired, at most 10,000 at a time; says how many.
+    ///
+    /// # Errors
+    /// That the database cannot be asked.
+    pub async fn forget_expired_answers(&self) -> Result<u64, Error> {
+        let (store, now) = (self.store.clone(), self.now());
+        self.detached(async move {
+            let mut tx = store.begin(&Tenancy::Platform).await?;
+            let forgotten = tx.delete_expired_answers(now, 10_000).await?;
+            tx.commit().await?;
+            Ok(forgotten)
+        })
+        .await
+    }
+
     /// Whose account this is: for operators, whose credential does not say.
     async fn locate(&self, account: AccountId) -> Result<ResellerId, Error> {
         let store = self.store.clone();
         self.detached(async move {
-            let mut tx = store.begin_reading(&crate::store::Tenancy::Platform).await?;
+            let mut tx = store.begin_reading(&Tenancy::Platform).await?;
             let found = tx.locate_account(account).await?;
             tx.commit().await?;
             found.ok_or(Error::AccountNotFound)

@@ -1,13 +1,14 @@
 //! Accounts: locked for a batch, read for an answer, listed by key.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::errors::{domain_error, internal};
 use super::holds::{Columns, Key};
 use super::tx::Tx;
-use crate::domain::{Account, AccountFilter, AccountId, Email, Error, Profile, ResellerId, Status, Time};
+use crate::domain::{Account, AccountFilter, AccountId, Email, Error, Extra, Profile, ResellerId, Status, Time};
 
 struct Row {
     reseller_id: i64,
@@ -73,7 +74,7 @@ impl TryFrom<Row> for Account {
             is_tariff_exceed: row.is_tariff_exceed,
             pixels_enabled: row.pixels_enabled,
             pushes_enabled: row.pushes_enabled,
-            extra: row.extra,
+            extra: row.extra.map(|text| extra_of(&text)).transpose()?,
             admin_portal_domain: row.admin_portal_domain,
             customer_portal_domain: row.customer_portal_domain,
             reseller_portal_domain: row.reseller_portal_domain,
@@ -109,6 +110,11 @@ impl TryFrom<Row> for Account {
             updated_at: row.updated_at,
         })
     }
+}
+
+fn extra_of(text: &str) -> Result<Extra, Error> {
+    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).map_err(|_| internal("account has unusable extra members"))?;
+    Ok(Extra(members.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect()))
 }
 
 /// `query_as!` of accounts: the columns, written once, and what follows `from account a`.
@@ -409,7 +415,7 @@ impl Tx {
             &flags(|it| it.is_tariff_exceed) as &[Option<bool>],
             &flags(|it| it.pixels_enabled) as &[Option<bool>],
             &flags(|it| it.pushes_enabled) as &[Option<bool>],
-            &texts(|it| &it.extra) as &[Option<String>],
+            &column.of(|it| it.profile.extra.as_ref().map(ToString::to_string)) as &[Option<String>],
             &texts(|it| &it.admin_portal_domain) as &[Option<String>],
             &texts(|it| &it.customer_portal_domain) as &[Option<String>],
             &texts(|it| &it.reseller_portal_domain) as &[Option<String>],

@@ -1,0 +1,206 @@
+//! `steward account`
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::{CommandError, output};
+use crate::dialects::dates;
+use crate::domain::{AccountId, Dialect, Email, Error, Patch, ProfilePatch, ResellerId, Revision, Time};
+use crate::service::{Answered, Context, Done, Principal, Service};
+
+/// How many creations are under way at once: enough for full batches.
+const IN_FLIGHT: usize = 512;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Account {
+    /// Create an account, or many to try things on.
+    #[command(
+        after_help = "Examples:\n  steward account create --reseller 1 --email jo@example.com --expires-at 2027-12-31\n  steward account create --reseller 1 --email load@example.com --count 10000"
+    )]
+    Create(Create),
+    /// Show an account.
+    #[command(after_help = "Example:\n  steward account show 7")]
+    Show {
+        /// Its number.
+        id: i64,
+        /// Print JSON (the default and only form).
+        #[arg(long)]
+        json: bool,
+    },
+    /// Import accounts from a .csv or .jsonl file with the members email, name, company, expires_at.
+    #[command(after_help = "Example:\n  steward account import accounts.csv --reseller \"Acme Hosting\"")]
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// Whose they become: the reseller's number or name.
+        #[arg(long, value_name = "ID_OR_NAME")]
+        reseller: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// Whose: the reseller's number or name.
+    #[arg(long, value_name = "ID_OR_NAME")]
+    reseller: String,
+    /// Its e-mail address; with --count, a number is added before the @.
+    #[arg(long)]
+    email: String,
+    #[arg(long)]
+    name: Option<String>,
+    #[arg(long)]
+    company: Option<String>,
+    /// When it expires: a date, or a date and time.
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<String>,
+    /// How many.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    count: Option<u32>,
+    /// Print JSON: the account, or with --count one account a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A line of an import.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    email: String,
+    name: Option<String>,
+    company: Option<String>,
+    expires_at: Option<String>,
+}
+
+impl Account {
+    pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
+        match self {
+            Self::Create(create) => create.run(service).await,
+            Self::Show { id, json: _ } => {
+                let account = service.account_or_deleted(&context(), AccountId::new(id)?).await?;
+                output::json(&output::account(&account, service.now()));
+                Ok(())
+            }
+            Self::Import { file, reseller } => {
+                let reseller = service.find_reseller(&reseller).await?;
+                let revisions = read(&file)?;
+                let made = create_all(&service, reseller, revisions, &|_| ()).await?;
+                output::line(&format!("imported {made} accounts"));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Create {
+    async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
+        let reseller = service.find_reseller(&self.reseller).await?;
+        let line = |email: String| Line { email, name: self.name.clone(), company: self.company.clone(), expires_at: self.expires_at.clone() };
+        let emails: Vec<String> = match self.count {
+            None => vec![self.email.clone()],
+            Some(count) => (1..=count).map(|number| numbered(&self.email, number)).collect(),
+        };
+        let revisions = emails.into_iter().map(|email| revision(line(email))).collect::<Result<Vec<_>, _>>()?;
+        let (json, many) = (self.json, self.count.is_some());
+        let show = |done: &Done| match (json, many) {
+            (true, false) => output::json(&output::account(&done.account, done.at)),
+            (true, true) => output::line(&output::account(&done.account, done.at).to_string()),
+            (false, false) => output::line(&format!("created account {} ({})", done.account.id, done.account.uid)),
+            (false, true) => {}
+        };
+        let made = create_all(&service, reseller, revisions, &show).await?;
+        if many && !json {
+            output::line(&format!("created {made} accounts"));
+        }
+        Ok(())
+    }
+}
+
+fn context() -> Context {
+    Context { principal: Principal::command_line(), dialect: Dialect::Cli, request_id: Uuid::new_v4().to_string() }
+}
+
+fn numbered(email: &str, number: u32) -> String {
+    email.split_once('@').map_or_else(|| email.to_owned(), |(local, domain)| format!("{local}{number}@{domain}"))
+}
+
+fn revision(line: Line) -> Result<Revision, Error> {
+    let patch = |text: Option<String>| text.filter(|text| !text.is_empty()).map_or(Patch::Keep, Patch::Set);
+    let date = |text: String| -> Result<Time, Error> { dates::parse(&text, Tz::UTC).map_err(|problem| Error::invalid("expires_at", problem)) };
+    let profile = ProfilePatch {
+        email: Patch::Set(Email::parse(&line.email)?),
+        name: patch(line.name),
+        company: patch(line.company),
+        ..ProfilePatch::default()
+    };
+    let expires_at = line.expires_at.filter(|text| !text.is_empty()).map(date).transpose()?;
+    Ok(Revision { profile, status: None, expires_at: expires_at.map(Some) })
+}
+
+/// Creates accounts in order, many at a time so that they are committed together. Stops at the first that fails;
+/// those before it are made.
+async fn create_all(service: &Arc<Service>, reseller: ResellerId, revisions: Vec<Revision>, show: &impl Fn(&Done)) -> Result<u64, CommandError> {
+    let total = u64::try_from(revisions.len()).unwrap_or_default();
+    let bar = if total > 1_000 { ProgressBar::new(total) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} accounts, {per_sec}, {eta} left") {
+        bar.set_style(style);
+    }
+    let mut under_way: VecDeque<JoinHandle<Result<Answered, Error>>> = VecDeque::new();
+    let mut made = 0;
+    let mut revisions = revisions.into_iter();
+    loop {
+        while under_way.len() < IN_FLIGHT
+            && let Some(revision) = revisions.next()
+        {
+            let service = Arc::clone(service);
+            under_way.push_back(tokio::spawn(async move { service.create(&context(), Some(reseller), revision, None).await }));
+        }
+        let Some(oldest) = under_way.pop_front() else { break };
+        let answered = oldest.await.map_err(|panic| CommandError::Other(panic.to_string()))?;
+        match answered {
+            Ok(Answered::Done(done)) => show(&done),
+            Ok(Answered::Replayed(_)) => {}
+            Err(error) => return Err(CommandError::Other(format!("account {} of {total}: {error}; {made} were created", made + 1))),
+        }
+        made += 1;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(made)
+}
+
+/// The lines of a file; a wrong one is named by its number, and then nothing is imported.
+fn read(file: &Path) -> Result<Vec<Revision>, CommandError> {
+    let fail = |problem: String| CommandError::Other(format!("{}: {problem}", file.display()));
+    let open = File::open(file).map_err(|error| fail(error.to_string()))?;
+    let lines: Vec<(usize, Line)> = match file.extension().and_then(|it| it.to_str()) {
+        Some("csv") => {
+            let mut reader = csv::Reader::from_reader(open);
+            let rows = reader.deserialize().enumerate().map(|(at, row)| row.map(|line| (at + 2, line)));
+            rows.collect::<Result<_, _>>().map_err(|error| fail(error.to_string()))?
+        }
+        Some("jsonl") => {
+            let rows = BufReader::new(open)
+                .lines()
+                .enumerate()
+                .map(|(at, row)| (at + 1, row))
+                .filter(|(_, row)| row.as_ref().is_ok_and(|row| !row.trim().is_empty()));
+            let parse = |(at, row): (usize, std::io::Result<String>)| {
+                let row = row.map_err(|error| fail(format!("line {at}: {error}")))?;
+                serde_json::from_str(&row).map(|line| (at, line)).map_err(|error| fail(format!("line {at}: {error}")))
+            };
+            rows.map(parse).collect::<Result<_, _>>()?
+        }
+        _ => return Err(fail("must end in .csv or .jsonl".to_owned())),
+    };
+    lines.into_iter().map(|(at, line)| revision(line).map_err(|error| fail(format!("line {at}: {error}")))).collect()
+}

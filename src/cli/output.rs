@@ -1,0 +1,60 @@
+//! How commands speak.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde_json::{Value, json};
+
+use crate::dialects::dates;
+use crate::domain::{Account, Time};
+
+/// A result, on standard output. A reader that went away (`| head`) is no error.
+pub(super) fn line(text: &str) {
+    drop(writeln!(io::stdout(), "{text}"));
+}
+
+/// A result as indented JSON.
+pub(super) fn json(value: &Value) {
+    line(&serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+/// What went wrong, on standard error.
+pub(super) fn complain(text: &str) {
+    let (red, plain) = if io::stderr().is_terminal() { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
+    drop(writeln!(io::stderr(), "{red}error:{plain} {text}"));
+}
+
+/// Something to know, on standard error.
+pub(super) fn note(text: &str) {
+    drop(writeln!(io::stderr(), "{text}"));
+}
+
+/// Rows under headings, each column as wide as it must be.
+pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) {
+    let headings: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    let all: Vec<&Vec<String>> = std::iter::once(&headings).chain(rows).collect();
+    let width = |column: usize| all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default();
+    for row in &all {
+        let cells: Vec<_> = row.iter().enumerate().map(|(column, cell)| format!("{cell:<width$}", width = width(column))).collect();
+        line(cells.join("  ").trim_end());
+    }
+}
+
+/// An account as the commands show it.
+pub(super) fn account(account: &Account, now: Time) -> Value {
+    let state = account.state(now);
+    let profile = &account.profile;
+    json!({
+        "id": account.id.as_i32(),
+        "uid": account.uid,
+        "reseller_id": account.reseller_id.0,
+        "email": profile.email.as_ref().map(crate::domain::Email::as_str),
+        "name": profile.name,
+        "company": profile.company,
+        "status": account.status.as_str(),
+        "effective_status": state.effective_status(),
+        "blocked_by": state.blocked_by().iter().map(|block| block.as_str()).collect::<Vec<_>>(),
+        "expires_at": account.expires_at.map(dates::write),
+        "created_at": dates::write(account.created_at),
+        "version": account.version,
+    })
+}

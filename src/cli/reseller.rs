@@ -1,0 +1,88 @@
+//! `steward reseller`
+
+use std::sync::Arc;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{CommandError, output};
+use crate::dialects::dates;
+use crate::service::Service;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Reseller {
+    /// Create a reseller.
+    #[command(
+        after_help = "Examples:\n  steward reseller create --name \"Acme Hosting\"\n  steward reseller create --name Small --account-limit 100 --json"
+    )]
+    Create {
+        /// Its name, unique ignoring case.
+        #[arg(long)]
+        name: String,
+        /// The most accounts that it may have.
+        #[arg(long, value_name = "N")]
+        account_limit: Option<i32>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the resellers.
+    #[command(after_help = "Example:\n  steward reseller list --json")]
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Suspend a reseller as a whole: it covers its accounts without touching them.
+    #[command(after_help = "Example:\n  steward reseller suspend \"Acme Hosting\"")]
+    Suspend {
+        /// Its number or name.
+        #[arg(value_name = "ID_OR_NAME")]
+        reseller: String,
+    },
+    /// Lift that suspension: every account is exactly as before.
+    #[command(after_help = "Example:\n  steward reseller unsuspend 3")]
+    Unsuspend {
+        /// Its number or name.
+        #[arg(value_name = "ID_OR_NAME")]
+        reseller: String,
+    },
+}
+
+impl Reseller {
+    pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
+        match self {
+            Self::Create { name, account_limit, json } => {
+                let reseller = service.create_reseller(name, account_limit).await?;
+                if json {
+                    output::json(&json!({ "id": reseller.id.0, "name": reseller.name }));
+                } else {
+                    output::line(&format!("created reseller {} ({})", reseller.id, reseller.name));
+                }
+            }
+            Self::List { json } => list(&service.resellers().await?, json),
+            Self::Suspend { reseller } => suspend(&service, &reseller, true).await?,
+            Self::Unsuspend { reseller } => suspend(&service, &reseller, false).await?,
+        }
+        Ok(())
+    }
+}
+
+fn list(resellers: &[crate::service::Reseller], json: bool) {
+    if json {
+        let items = resellers.iter().map(|it| json!({ "id": it.id.0, "name": it.name, "suspended_at": it.suspended_at.map(dates::write) }));
+        output::json(&items.collect());
+    } else {
+        let suspended = |it: &crate::service::Reseller| it.suspended_at.map_or_else(String::new, |at| format!("since {}", dates::write(at)));
+        let rows: Vec<_> = resellers.iter().map(|it| vec![it.id.to_string(), it.name.clone(), suspended(it)]).collect();
+        output::table(&["ID", "NAME", "SUSPENDED"], &rows);
+    }
+}
+
+async fn suspend(service: &Service, reseller: &str, suspend: bool) -> Result<(), CommandError> {
+    let id = service.find_reseller(reseller).await?;
+    let changed = service.suspend_reseller(id, suspend).await?;
+    let word = if suspend { "suspended" } else { "not suspended" };
+    output::line(&if changed { format!("reseller {id} is now {word}") } else { format!("reseller {id} was {word} already") });
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! `steward token`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Subcommand;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use super::{CommandError, output};
+use crate::dialects::dates;
+use crate::domain::{ResellerId, Scope, Scopes, TokenId};
+use crate::service::{Credential, IssuedToken, Service, TokenRequest};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Token {
+    /// Create a token. It is shown once, now.
+    #[command(
+        after_help = "Examples:\n  steward token create --reseller \"Acme Hosting\" --name backend\n  steward token create --reseller 3 --scope account:read --expires-in 90d --json\n  steward token create --operator"
+    )]
+    Create {
+        /// Whose: the reseller's number or name.
+        #[arg(long, value_name = "ID_OR_NAME", required_unless_present = "operator", conflicts_with = "operator")]
+        reseller: Option<String>,
+        /// For an operator, who reaches all resellers' accounts.
+        #[arg(long)]
+        operator: bool,
+        /// Its rights; all that its owner may have if absent.
+        #[arg(long, value_delimiter = ',', value_parser = scope, value_name = "SCOPE,SCOPE")]
+        scope: Option<Vec<Scope>>,
+        /// A name for people.
+        #[arg(long)]
+        name: Option<String>,
+        /// How long it is valid; until revoked if absent.
+        #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+        expires_in: Option<Duration>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the tokens, without the secrets.
+    #[command(after_help = "Example:\n  steward token list --json")]
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a token.
+    #[command(after_help = "Example:\n  steward token revoke 12")]
+    Revoke {
+        /// Its number.
+        id: i64,
+    },
+    /// Create a token in place of another, which stays valid for a while.
+    #[command(after_help = "Example:\n  steward token rotate 12 --grace 7d")]
+    Rotate {
+        /// The number of the old one.
+        id: i64,
+        /// How long the old one stays valid.
+        #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+        grace: Duration,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn scope(word: &str) -> Result<Scope, String> {
+    let words: Vec<_> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+    Scope::parse(word).ok_or_else(|| format!("must be one of {}", words.join(", ")))
+}
+
+impl Token {
+    pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
+        match self {
+            Self::Create { reseller, operator: _, scope, name, expires_in, json } => {
+                let reseller = match reseller {
+                    Some(reseller) => Some(service.find_reseller(&reseller).await?),
+                    None => None,
+                };
+                let request = TokenRequest { reseller, scopes: scope.map(Scopes::from_iter), name, expires_in };
+                show(&service.create_token(request).await?, json);
+            }
+            Self::List { json } => list(&service.tokens().await?, json),
+            Self::Revoke { id } => {
+                let changed = service.revoke_token(TokenId(id)).await?;
+                output::line(&if changed { format!("token {id} is revoked") } else { format!("token {id} was revoked already") });
+            }
+            Self::Rotate { id, grace, json } => show(&service.rotate_token(TokenId(id), grace).await?, json),
+        }
+        Ok(())
+    }
+}
+
+fn show(issued: &IssuedToken, json: bool) {
+    if json {
+        let mut shown = described(&issued.credential);
+        if let Value::Object(members) = &mut shown {
+            members.insert("token".to_owned(), Value::from(issued.token.expose_secret()));
+        }
+        output::json(&shown);
+    } else {
+        output::note(&format!("token {}; it is shown only now:", issued.credential.id));
+        output::line(issued.token.expose_secret());
+    }
+}
+
+fn described(credential: &Credential) -> Value {
+    json!({
+        "id": credential.id.0,
+        "reseller_id": Some(credential.reseller).filter(|it| *it != ResellerId::PLATFORM).map(|it| it.0),
+        "name": credential.name,
+        "scopes": credential.scopes.iter().map(Scope::as_str).collect::<Vec<_>>(),
+        "created_at": dates::write(credential.created_at),
+        "expires_at": credential.expires_at.map(dates::write),
+        "revoked_at": credential.revoked_at.map(dates::write),
+    })
+}
+
+fn list(tokens: &[Credential], json: bool) {
+    if json {
+        output::json(&tokens.iter().map(described).collect());
+        return;
+    }
+    let owner = |it: &Credential| if it.reseller == ResellerId::PLATFORM { "operator".to_owned() } else { format!("reseller {}", it.reseller) };
+    let validity = |it: &Credential| match (it.revoked_at, it.expires_at) {
+        (Some(at), _) => format!("revoked {}", dates::write(at)),
+        (None, Some(at)) => format!("until {}", dates::write(at)),
+        (None, None) => "until revoked".to_owned(),
+    };
+    let scopes = |it: &Credential| it.scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(",");
+    let rows: Vec<_> =
+        tokens.iter().map(|it| vec![it.id.to_string(), owner(it), it.name.clone().unwrap_or_default(), validity(it), scopes(it)]).collect();
+    output::table(&["ID", "OWNER", "NAME", "VALID", "SCOPES"], &rows);
+}

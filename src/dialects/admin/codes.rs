@@ -1,0 +1,158 @@
+//! The code table: every way a call can fail, and what the client is told. `error` equals the HTTP status.
+
+use crate::domain::{Conflict, Error};
+use crate::wire;
+
+/// Why a call failed, from the first byte to the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The service refused or failed.
+    Service(Error),
+    /// The body could not be read.
+    Wire(wire::Error),
+    /// A header cannot be accepted.
+    Header {
+        /// Which.
+        name: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The token in the body and the one in the header differ.
+    TokensDiffer,
+    /// The path is of this dialect, but no call.
+    NoSuchCall,
+    /// Not `POST`.
+    MethodNotAllowed,
+    /// The request took longer than it may.
+    TimedOut,
+    /// Our code panicked; the log has the cause.
+    Crashed,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Service(error)
+    }
+}
+
+impl From<wire::Error> for Failure {
+    fn from(error: wire::Error) -> Self {
+        Self::Wire(error)
+    }
+}
+
+/// What a client is told of a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Code {
+    /// The HTTP status and the `error` member.
+    pub(crate) error: u16,
+    /// The `error_text` member.
+    pub(crate) error_text: String,
+    /// Seconds after which asking again may help.
+    pub(crate) retry_after: Option<u32>,
+}
+
+impl Failure {
+    /// The table.
+    pub(crate) fn code(&self) -> Code {
+        let say = |error, error_text: &str| Code { error, error_text: error_text.to_owned(), retry_after: None };
+        let later = |error, error_text: &str, seconds| Code { retry_after: Some(seconds), ..say(error, error_text) };
+        let incorrect = |what: &str| say(400, &format!("Incorrect request: {what}"));
+        match self {
+            Self::Service(error) => match error {
+                Error::InvalidField { field, problem } => incorrect(&format!("{}: {problem}", member(field))),
+                Error::CredentialMissing => say(401, "API token required"),
+                Error::CredentialInvalid => say(401, "API token is invalid"),
+                Error::InsufficientScope(scope) => say(403, &format!("No access rights: the token lacks {scope}")),
+                Error::AccountNotFound | Error::AccountDeleted => say(404, "Account not found"),
+                Error::ResellerNotFound => incorrect("reseller_id: no such reseller"),
+                Error::Conflict(conflict) => say(409, &format!("Conflict: {}", conflict_text(*conflict))),
+                Error::QuotaReached => say(402, "Tariff limit reached"),
+                Error::IdempotencyKeyReused => say(422, "Idempotency-Key was used before with another request"),
+                Error::Overloaded => later(503, "Service unavailable: too many requests are waiting", 1),
+                Error::Unavailable => later(503, "Service unavailable", 2),
+                Error::Internal { incident } => say(500, &format!("Internal error: incident {incident}")),
+            },
+            Self::Wire(error) => match error {
+                wire::Error::UnsupportedMediaType => say(415, "Unsupported media type"),
+                wire::Error::TooLarge => say(413, "Request too large"),
+                wire::Error::Malformed { .. } => incorrect(&error.to_string()),
+            },
+            Self::Header { name, problem } => incorrect(&format!("{name}: {problem}")),
+            Self::TokensDiffer => incorrect("token: differs from the one in the Authorization header"),
+            Self::NoSuchCall => say(404, "Call not found"),
+            Self::MethodNotAllowed => say(405, "Method not allowed"),
+            Self::TimedOut => later(503, "Service unavailable: the request took too long", 2),
+            Self::Crashed => say(500, "Internal error"),
+        }
+    }
+}
+
+fn conflict_text(conflict: Conflict) -> &'static str {
+    match conflict {
+        Conflict::StaleHold => "stale_hold: the hold named is not the one that is open now",
+        Conflict::EmailInUse => "email_in_use: another account has this e-mail address",
+        Conflict::RetentionHold => "retention_hold: a retention hold forbids deletion",
+        Conflict::SuspendedByOperator => "suspended_by_operator: an account that the operator suspended cannot be deleted",
+        Conflict::HoldHasStarted => "hold_has_started: starts_at cannot be moved later once the hold has started",
+    }
+}
+
+/// This dialect's name of a field of the domain.
+fn member(field: &str) -> &str {
+    match field {
+        "payment_url" => "frozen_details.payment_url",
+        "expires_at" => "expiry_date",
+        "timezone" => "tz",
+        "tariff_id" => "tariff",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::Scope;
+
+    #[test]
+    fn the_code_table() {
+        let malformed = wire::Error::Malformed { field: "id".to_owned(), problem: "is required".to_owned() };
+        let table: Vec<_> = [
+            Failure::Service(Error::invalid("payment_url", "must be an absolute https or http URL")),
+            Failure::Service(Error::CredentialMissing),
+            Failure::Service(Error::CredentialInvalid),
+            Failure::Service(Error::InsufficientScope(Scope::AccountWrite)),
+            Failure::Service(Error::AccountNotFound),
+            Failure::Service(Error::AccountDeleted),
+            Failure::Service(Error::ResellerNotFound),
+            Failure::Service(Error::Conflict(Conflict::StaleHold)),
+            Failure::Service(Error::Conflict(Conflict::EmailInUse)),
+            Failure::Service(Error::Conflict(Conflict::RetentionHold)),
+            Failure::Service(Error::Conflict(Conflict::SuspendedByOperator)),
+            Failure::Service(Error::Conflict(Conflict::HoldHasStarted)),
+            Failure::Service(Error::QuotaReached),
+            Failure::Service(Error::IdempotencyKeyReused),
+            Failure::Service(Error::Overloaded),
+            Failure::Service(Error::Unavailable),
+            Failure::Service(Error::Internal { incident: Uuid::nil() }),
+            Failure::Wire(wire::Error::UnsupportedMediaType),
+            Failure::Wire(wire::Error::TooLarge),
+            Failure::Wire(malformed),
+            Failure::Header { name: "Idempotency-Key", problem: "must be 1 to 255 visible characters" },
+            Failure::TokensDiffer,
+            Failure::NoSuchCall,
+            Failure::MethodNotAllowed,
+            Failure::TimedOut,
+            Failure::Crashed,
+        ]
+        .iter()
+        .map(Failure::code)
+        .map(|code| {
+            format!("{} {}{}", code.error, code.error_text, code.retry_after.map_or(String::new(), |seconds| format!(" (retry after {seconds} s)")))
+        })
+        .collect();
+        insta::assert_snapshot!(table.join("\n"));
+    }
+}

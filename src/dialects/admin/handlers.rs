@@ -1,0 +1,155 @@
+//! The calls.
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::Api;
+use super::call::Call;
+use super::replies::{self, Reader, Reply};
+use super::requests::{Freeze, History, List, Save, SetExpiry, SetStatus, Suspend, Target, Unfreeze};
+use crate::domain::{AccountId, Command, HoldKind, Scope, Status};
+use crate::service::{Answered, Context};
+
+const READ: Scope = Scope::AccountRead;
+const WRITE: Scope = Scope::AccountWrite;
+
+fn reader(api: &Api, context: &Context) -> Reader {
+    Reader { is_operator: context.principal.reseller.is_none(), now: api.service.now() }
+}
+
+pub(super) async fn freeze(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<Freeze>(&api, WRITE).await?;
+        let account = AccountId::new(request.id)?;
+        let once = call.once(&api, &context, Reply::done)?;
+        Ok(api.service.place(&context, account, HoldKind::Freeze, request.details(call.codec())?, once).await?)
+    };
+    call.answer_change(&api, outcome.await, Reply::done)
+}
+
+pub(super) async fn unfreeze(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<Unfreeze>(&api, WRITE).await?;
+        let account = AccountId::new(request.id)?;
+        let command = Command::Lift { kind: HoldKind::Freeze, only: request.only(call.codec())? };
+        Ok(api.service.execute(&context, account, command, call.once(&api, &context, Reply::done)?).await?)
+    };
+    call.answer_change(&api, outcome.await, Reply::done)
+}
+
+pub(super) async fn suspend(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<Suspend>(&api, WRITE).await?;
+        let account = AccountId::new(request.id)?;
+        let once = call.once(&api, &context, Reply::done)?;
+        Ok(api.service.place(&context, account, HoldKind::Suspend, request.details(call.codec())?, once).await?)
+    };
+    call.answer_change(&api, outcome.await, Reply::done)
+}
+
+pub(super) async fn unsuspend(State(api): State<Api>, call: Call) -> Response {
+    simple(&api, &call, Command::Lift { kind: HoldKind::Suspend, only: None }, Reply::done).await
+}
+
+pub(super) async fn activate(State(api): State<Api>, call: Call) -> Response {
+    simple(&api, &call, Command::SetStatus(Status::Active), Reply::done_bare).await
+}
+
+pub(super) async fn deactivate(State(api): State<Api>, call: Call) -> Response {
+    simple(&api, &call, Command::SetStatus(Status::Inactive), Reply::done_bare).await
+}
+
+pub(super) async fn restore(State(api): State<Api>, call: Call) -> Response {
+    simple(&api, &call, Command::Restore, Reply::done).await
+}
+
+/// A call that says no more than which account.
+async fn simple(api: &Api, call: &Call, command: Command, reply: fn(&crate::service::Done, bool) -> Reply) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<Target>(api, WRITE).await?;
+        Ok(api.service.execute(&context, request.account()?, command, call.once(api, &context, reply)?).await?)
+    };
+    call.answer_change(api, outcome.await, reply)
+}
+
+pub(super) async fn delete(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<Target>(&api, WRITE).await?;
+        Ok(api.service.delete(&context, request.account()?, call.once(&api, &context, Reply::done)?).await?)
+    };
+    call.answer_change(&api, outcome.await, Reply::done)
+}
+
+pub(super) async fn status(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<SetStatus>(&api, WRITE).await?;
+        let account = AccountId::new(request.id)?;
+        let once = call.once(&api, &context, Reply::done)?;
+        Ok(api.service.execute(&context, account, Command::SetStatus(request.status()?), once).await?)
+    };
+    call.answer_change(&api, outcome.await, Reply::done)
+}
+
+pub(super) async fn expiry_date(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<SetExpiry>(&api, WRITE).await?;
+        let account = AccountId::new(request.id)?;
+        let once = call.once(&api, &context, Reply::done)?;
+        Ok(api.service.execute(&context, account, Command::SetExpiry(request.expires_at(call.codec())?), once).await?)
+    };
+    call.answer_change(&api, outcome.await, Reply::done)
+}
+
+pub(super) async fn save(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<Save>(&api, WRITE).await?;
+        let (account, reseller) = (request.account()?, request.reseller());
+        let revision = request.revision(call.members()?, call.codec())?;
+        let once = call.once(&api, &context, Reply::saved)?;
+        let saved: Answered = match account {
+            None => api.service.create(&context, reseller, revision, once).await?,
+            Some(account) => api.service.execute(&context, account, Command::Revise(Box::new(revision)), once).await?,
+        };
+        Ok(saved)
+    };
+    call.answer_change(&api, outcome.await, Reply::saved)
+}
+
+pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<List>(&api, READ).await?;
+        let (from, limit) = request.page()?;
+        let page = api.service.list(&context, request.filter()?, from, limit).await?;
+        let reader = Reader { now: page.at, ..reader(&api, &context) };
+        Ok(Reply::list(page.accounts.iter().map(|account| replies::item(account, reader)).collect(), Some(page.total)))
+    };
+    call.answer(&api, outcome.await)
+}
+
+pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<Target>(&api, READ).await?;
+        let (account, now) = api.service.account(&context, request.account()?).await?;
+        Ok(Reply::data(replies::item_with_holds(&account, Reader { now, ..reader(&api, &context) })))
+    };
+    call.answer(&api, outcome.await)
+}
+
+pub(super) async fn history(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<History>(&api, READ).await?;
+        let entries = api.service.history(&context, AccountId::new(request.id)?, request.before, request.limit()?).await?;
+        Ok(Reply::list(entries.into_iter().map(|entry| replies::entry_item(entry, call.format())).collect(), None))
+    };
+    call.answer(&api, outcome.await)
+}
+
+pub(super) async fn explain(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<Target>(&api, READ).await?;
+        let account = api.service.account_or_deleted(&context, request.account()?).await?;
+        let reader = reader(&api, &context);
+        Ok(Reply::data(replies::explanation(account.id, &account.explain(reader.now), &call.base(&api), reader)))
+    };
+    call.answer(&api, outcome.await)
+}

@@ -1,0 +1,423 @@
+//! The answers of this dialect: envelopes with their members in alphabetical order, in JSON and in XML.
+
+use std::collections::BTreeMap;
+
+use chrono::SecondsFormat;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::codes::Code;
+use crate::dialects::dates;
+use crate::domain::{Account, AccountId, Block, BlockDetail, Explanation, Hold, HoldKind, Lift, Outcome, Status, Time};
+use crate::service::{Done, JournalEntry};
+use crate::wire::{self, Codec};
+
+/// The text of every success.
+const SUCCESS: &str = "Successful operation";
+
+/// The envelope. Its members stand in alphabetical order; what is none is left out.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Envelope {
+    /// What blocks the account now, when asked with `verbose`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked_by: Option<Vec<&'static str>>,
+    /// Whether the call changed anything, when asked with `verbose`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<bool>,
+    /// The result, if there is one. In XML one element per item.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
+    /// The computed state, when asked with `verbose`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective_status: Option<&'static str>,
+    /// 0, or the HTTP status of an error.
+    error: u16,
+    /// `Successful operation`, or what is wrong.
+    error_text: String,
+    /// How many accounts there are in all; in lists only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_count: Option<i64>,
+}
+
+/// An answer, before it is written.
+#[derive(Debug)]
+pub(super) struct Reply {
+    envelope: Envelope,
+    /// In XML an empty `<data/>` stands where there is no result; the original leaves it out for some calls.
+    has_data_element: bool,
+}
+
+impl Reply {
+    fn success() -> Self {
+        let envelope = Envelope {
+            blocked_by: None,
+            changed: None,
+            data: None,
+            effective_status: None,
+            error: 0,
+            error_text: SUCCESS.to_owned(),
+            total_count: None,
+        };
+        Self { envelope, has_data_element: true }
+    }
+
+    /// The answer to a change.
+    pub(super) fn done(done: &Done, verbose: bool) -> Self {
+        let mut reply = Self::success();
+        if verbose {
+            let state = done.account.state(done.at);
+            reply.envelope.blocked_by = Some(state.blocked_by().iter().map(|block| block.as_str()).collect());
+            reply.envelope.changed = Some(done.outcome == Outcome::Applied);
+            reply.envelope.effective_status = Some(state.effective_status());
+        }
+        reply
+    }
+
+    /// The same without a `<data/>` in XML, as the original answers activate and deactivate.
+    pub(super) fn done_bare(done: &Done, verbose: bool) -> Self {
+        Self { has_data_element: false, ..Self::done(done, verbose) }
+    }
+
+    /// The answer to `save`.
+    pub(super) fn saved(done: &Done, verbose: bool) -> Self {
+        let mut reply = Self::done(done, verbose);
+        reply.envelope.data = Some(serde_json::json!({ "saved_id": done.account.id.as_i32() }));
+        reply
+    }
+
+    /// One result.
+    pub(super) fn data(data: Value) -> Self {
+        let mut reply = Self::success();
+        reply.envelope.data = Some(data);
+        reply
+    }
+
+    /// Several results, with how many there are in all where that is known.
+    pub(super) fn list(items: Vec<Value>, total: Option<i64>) -> Self {
+        let mut reply = Self::data(Value::Array(items));
+        reply.envelope.total_count = total;
+        reply
+    }
+
+    /// An error.
+    pub(super) fn failure(code: &Code) -> Self {
+        let mut reply = Self::success();
+        reply.has_data_element = false;
+        reply.envelope.error = code.error;
+        reply.envelope.error_text.clone_from(&code.error_text);
+        reply
+    }
+
+    /// The bytes.
+    pub(super) fn encode(mut self, codec: Codec) -> Vec<u8> {
+        if codec == Codec::Xml {
+            let is_empty = |data: &Value| data.as_array().is_some_and(Vec::is_empty);
+            if self.envelope.data.as_ref().is_none_or(is_empty) && (self.has_data_element || self.envelope.data.is_some()) {
+                self.envelope.data = Some(Value::Null);
+            }
+        }
+        wire::encode(codec, &self.envelope).unwrap_or_else(|problem| {
+            tracing::error!(%problem, "an answer could not be written");
+            match codec {
+                Codec::Json => br#"{"error":500,"error_text":"Internal error"}"#.to_vec(),
+                Codec::Xml => b"<xml><error>500</error><error_text>Internal error</error_text></xml>".to_vec(),
+            }
+        })
+    }
+}
+
+/// An account as `list` and `get` show it: the original's members, and ours beside them.
+#[expect(clippy::struct_excessive_bools, reason = "the original's members are what they are")]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Account)]
+pub(super) struct Item {
+    blocked_by: Vec<&'static str>,
+    company: Option<String>,
+    effective_status: &'static str,
+    email: Option<String>,
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frozen_details: Option<FrozenDetailsItem>,
+    /// The open holds; in `get` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holds: Option<Vec<HoldItem>>,
+    id: i32,
+    /// The switch, as it was set.
+    is_active: bool,
+    is_frozen: bool,
+    is_smart: bool,
+    is_subscribers_suspend_all: bool,
+    is_suspended: bool,
+    is_tariff_exceed: bool,
+    name: Option<String>,
+    pixels_enabled: bool,
+    pushes_enabled: bool,
+    reports_day: Option<i32>,
+    reports_hour: Option<i32>,
+    tariff_id: Option<i32>,
+    timezone: Option<String>,
+    title: Option<String>,
+    uid: String,
+    version: i64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct FrozenDetailsItem {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment_url: Option<String>,
+}
+
+/// A hold.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Hold)]
+struct HoldItem {
+    authority: &'static str,
+    ends_at: Option<String>,
+    hold_id: String,
+    in_force: bool,
+    kind: &'static str,
+    opened_at: String,
+    opened_by: String,
+    payment_url: Option<String>,
+    public_message: Option<String>,
+    /// The internal reason: of the caller's own holds only.
+    reason: Option<String>,
+    reason_code: Option<String>,
+    since: String,
+    starts_at: Option<String>,
+}
+
+/// Who reads, and when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reader {
+    /// Whether internal reasons of the operator may be seen.
+    pub(super) is_operator: bool,
+    /// The instant for which states are computed.
+    pub(super) now: Time,
+}
+
+/// An account as `list` shows it.
+pub(super) fn item(account: &Account, reader: Reader) -> Value {
+    let state = account.state(reader.now);
+    let profile = &account.profile;
+    let is_frozen = state.is(Block::Frozen);
+    let suspended = [Block::SuspendedByOperator, Block::ResellerSuspended, Block::SuspendedByReseller];
+    let item = Item {
+        blocked_by: state.blocked_by().iter().map(|block| block.as_str()).collect(),
+        company: profile.company.clone(),
+        effective_status: state.effective_status(),
+        email: profile.email.as_ref().map(|email| email.as_str().to_owned()),
+        expires_at: account.expires_at.map(dates::write),
+        frozen_details: is_frozen.then(|| FrozenDetailsItem { payment_url: account.payment_url(reader.now).map(|url| url.as_str().to_owned()) }),
+        holds: None,
+        id: account.id.as_i32(),
+        is_active: account.status == Status::Active,
+        is_frozen,
+        is_smart: profile.is_smart.unwrap_or_default(),
+        is_subscribers_suspend_all: profile.is_subscribers_suspend_all.unwrap_or_default(),
+        is_suspended: suspended.into_iter().any(|block| state.is(block)),
+        is_tariff_exceed: profile.is_tariff_exceed.unwrap_or_default(),
+        name: profile.name.clone(),
+        pixels_enabled: profile.pixels_enabled.unwrap_or_default(),
+        pushes_enabled: profile.pushes_enabled.unwrap_or_default(),
+        reports_day: profile.reports_day,
+        reports_hour: profile.reports_hour,
+        tariff_id: profile.tariff_id,
+        timezone: profile.timezone.clone(),
+        title: profile.title.clone(),
+        uid: account.uid.to_string(),
+        version: account.version,
+    };
+    // The members that `save` did not know are given back under their own names, in alphabetical order with ours.
+    let mut members = object(&item);
+    for (name, value) in profile.extra.iter().flat_map(|extra| &extra.0) {
+        members.entry(name.clone()).or_insert_with(|| serde_json::from_str(value).unwrap_or_default());
+    }
+    Value::Object(members)
+}
+
+/// An account as `get` shows it.
+pub(super) fn item_with_holds(account: &Account, reader: Reader) -> Value {
+    let mut item = item(account, reader);
+    let holds =
+        account.holds.iter().filter(|hold| !hold.has_lapsed(reader.now)).map(|hold| Value::Object(object(&hold_item(hold, reader)))).collect();
+    if let Value::Object(members) = &mut item {
+        members.insert("holds".to_owned(), Value::Array(holds));
+    }
+    item
+}
+
+fn hold_item(hold: &Hold, reader: Reader) -> HoldItem {
+    let details = &hold.details;
+    HoldItem {
+        authority: hold.authority.as_str(),
+        ends_at: details.ends_at.map(dates::write),
+        hold_id: hold.id.to_string(),
+        in_force: hold.in_force(reader.now),
+        kind: hold.kind.as_str(),
+        opened_at: dates::write(hold.opened_at),
+        opened_by: hold.opened_by.clone(),
+        payment_url: details.payment_url.as_ref().map(|url| url.as_str().to_owned()),
+        public_message: details.public_message.clone(),
+        reason: details.reason.clone().filter(|_| may_see_reason(hold, reader)),
+        reason_code: details.reason_code.clone(),
+        since: dates::write(hold.since()),
+        starts_at: details.starts_at.map(dates::write),
+    }
+}
+
+fn may_see_reason(hold: &Hold, reader: Reader) -> bool {
+    reader.is_operator || hold.authority == crate::domain::Authority::Reseller
+}
+
+/// An entry of the journal.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JournalEntry)]
+struct EntryItem {
+    action: String,
+    actor: String,
+    #[schema(value_type = Object)]
+    after: Value,
+    at: String,
+    authority: String,
+    #[schema(value_type = Object)]
+    before: Value,
+    dialect: String,
+    events: Vec<String>,
+    id: i64,
+    /// `applied`, `unchanged` or `refused`.
+    outcome: String,
+    refusal: Option<String>,
+    request_id: String,
+    /// The account's version after it, where anything changed.
+    sequence: Option<i64>,
+}
+
+/// An entry of the journal as `history` shows it. In XML the names of holds (`freeze:reseller`) are written with a
+/// full stop: a colon would make a namespace of them.
+pub(super) fn entry_item(entry: JournalEntry, codec: Codec) -> Value {
+    let named = |side: Value| match (codec, side) {
+        (Codec::Xml, Value::Object(members)) => Value::Object(members.into_iter().map(|(name, value)| (name.replace(':', "."), value)).collect()),
+        (_, side) => side,
+    };
+    Value::Object(object(&EntryItem {
+        action: entry.action,
+        actor: entry.actor,
+        after: named(entry.after),
+        at: entry.at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        authority: entry.authority,
+        before: named(entry.before),
+        dialect: entry.dialect,
+        events: entry.events,
+        id: entry.id,
+        outcome: entry.outcome,
+        refusal: entry.refusal,
+        request_id: entry.request_id,
+        sequence: entry.sequence,
+    }))
+}
+
+/// Why an account is blocked.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Explanation)]
+pub(super) struct ExplanationItem {
+    blocked_by: Vec<&'static str>,
+    blocks: Vec<BlockItem>,
+    effective_status: &'static str,
+    /// `pay` where paying helps.
+    remedy: Option<&'static str>,
+}
+
+/// One block, and what lifts it.
+#[derive(Debug, Serialize, ToSchema)]
+struct BlockItem {
+    block: &'static str,
+    /// The call that lifts it.
+    call: Option<CallItem>,
+    hold_id: Option<String>,
+    /// Who may lift it.
+    lifted_by: Vec<&'static str>,
+    payment_url: Option<String>,
+    /// Who placed it.
+    placed_by: Option<String>,
+    public_message: Option<String>,
+    reason: Option<String>,
+    reason_code: Option<String>,
+    since: String,
+    /// The state after that call and nothing else.
+    state_after: &'static str,
+    until: Option<String>,
+}
+
+/// A call, ready to be sent.
+#[derive(Debug, Serialize, ToSchema)]
+struct CallItem {
+    /// The JSON body, without the token.
+    body: String,
+    /// A command line; `$TOKEN` stands for the token.
+    curl: String,
+    method: &'static str,
+    path: String,
+}
+
+/// An explanation as `explain` shows it; `base` is the service's own address, for the command lines.
+pub(super) fn explanation(account: AccountId, explanation: &Explanation, base: &str, reader: Reader) -> Value {
+    let state = &explanation.state;
+    Value::Object(object(&ExplanationItem {
+        blocked_by: state.blocked_by().iter().map(|block| block.as_str()).collect(),
+        blocks: explanation.blocks.iter().map(|block| block_item(account, block, base, reader)).collect(),
+        effective_status: state.effective_status(),
+        remedy: explanation.remedy().map(crate::domain::Remedy::as_str),
+    }))
+}
+
+fn block_item(account: AccountId, detail: &BlockDetail, base: &str, reader: Reader) -> BlockItem {
+    let hold = detail.hold.as_ref();
+    let details = hold.map(|hold| &hold.details);
+    BlockItem {
+        block: detail.block.as_str(),
+        call: call_that_lifts(account, detail, base, reader),
+        hold_id: hold.map(|hold| hold.id.to_string()),
+        lifted_by: detail.lifted_by.iter().map(|authority| authority.as_str()).collect(),
+        payment_url: details.and_then(|it| it.payment_url.as_ref()).map(|url| url.as_str().to_owned()),
+        placed_by: hold.map(|hold| hold.opened_by.clone()),
+        public_message: details.and_then(|it| it.public_message.clone()),
+        reason: hold.filter(|hold| may_see_reason(hold, reader)).and_then(|hold| hold.details.reason.clone()),
+        reason_code: details.and_then(|it| it.reason_code.clone()),
+        since: dates::write(detail.since),
+        state_after: detail.state_after.effective_status(),
+        until: detail.until.map(dates::write),
+    }
+}
+
+/// The call of this dialect that lifts a block; none where only the command line can.
+fn call_that_lifts(account: AccountId, detail: &BlockDetail, base: &str, reader: Reader) -> Option<CallItem> {
+    let id = account.as_i32();
+    let (call, body) = match detail.lift {
+        Lift::Unfreeze => {
+            let hold = detail.hold.as_ref().filter(|hold| hold.kind == HoldKind::Freeze)?;
+            ("unfreeze", serde_json::json!({ "hold_id": hold.id.to_string(), "id": id }))
+        }
+        Lift::Unsuspend => ("unsuspend", serde_json::json!({ "id": id })),
+        Lift::Activate => ("activate", serde_json::json!({ "id": id })),
+        Lift::Restore => ("restore", serde_json::json!({ "id": id })),
+        Lift::ExtendExpiry => {
+            let next_year = dates::write(reader.now + chrono::TimeDelta::days(365));
+            ("expiry_date", serde_json::json!({ "expiry_date": next_year, "id": id }))
+        }
+        Lift::UnsuspendReseller => return None,
+    };
+    let path = format!("/api/v1.1/admin/accounts/{call}");
+    let body = body.to_string();
+    let curl = format!("curl -X POST '{base}{path}' -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{body}'");
+    Some(CallItem { body, curl, method: "POST", path })
+}
+
+/// The members of a struct, in alphabetical order.
+fn object(item: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(item) {
+        Ok(Value::Object(members)) => members,
+        _ => Map::from_iter(BTreeMap::new()),
+    }
+}

@@ -1,0 +1,77 @@
+//! Dates as people and programs write them.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound as _, TimeZone as _};
+use chrono_tz::Tz;
+
+use crate::domain::Time;
+
+/// Reads a date, or a date and time with `Z`, an offset, or no zone, and an optional fraction (kept to the
+/// microsecond). No zone means `zone`; a date alone means its last second there.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub(crate) fn parse(text: &str, zone: Tz) -> Result<Time, String> {
+    let text = text.trim();
+    let refuse = || "must be a date (2026-12-31) or a date and time (2026-12-31T23:59:59Z)".to_owned();
+    // Years of four digits, as the longest part that all forms share: chrono alone would take +12026-1-1.
+    let has_date = text.len() >= 10 && text.char_indices().take(10).all(|(at, c)| if at == 4 || at == 7 { c == '-' } else { c.is_ascii_digit() });
+    if !has_date {
+        return Err(refuse());
+    }
+    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+        return Ok(instant.to_utc().trunc_subsecs(6));
+    }
+    let local = match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        Ok(date) => date.and_time(NaiveTime::from_hms_opt(23, 59, 59).unwrap_or_default()),
+        Err(_) => NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map_err(|_| refuse())?,
+    };
+    // Where clocks are put back an hour occurs twice: the later one is meant. Where they are put forward an hour is
+    // missing: what is written then is read with the offset before.
+    let instant = zone.from_local_datetime(&local).latest().map(|instant| instant.to_utc());
+    let missing_hour =
+        || zone.from_local_datetime(&(local - chrono::TimeDelta::hours(1))).latest().map(|instant| instant.to_utc() + chrono::TimeDelta::hours(1));
+    instant.or_else(missing_hour).map(|instant| instant.trunc_subsecs(6)).ok_or_else(refuse)
+}
+
+/// Writes an instant in UTC with `Z`, with a fraction only where there is one.
+pub(crate) fn write(time: Time) -> String {
+    time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_read_in_all_their_forms() {
+        for (text, zone, means) in [
+            ("2026-12-31T10:20:30Z", Tz::UTC, "2026-12-31T10:20:30Z"),
+            ("2026-12-31T10:20:30.5+02:00", Tz::UTC, "2026-12-31T08:20:30.500Z"),
+            ("2026-12-31T10:20:30.123456789Z", Tz::UTC, "2026-12-31T10:20:30.123456Z"),
+            ("2026-12-31T10:20:30", Tz::UTC, "2026-12-31T10:20:30Z"),
+            ("2026-12-31T10:20:30.25", Tz::Europe__Berlin, "2026-12-31T09:20:30.250Z"),
+            ("2026-12-31", Tz::UTC, "2026-12-31T23:59:59Z"),
+            (" 2026-06-30 ", Tz::America__New_York, "2026-07-01T03:59:59Z"),
+            ("2026-10-25T02:30:00", Tz::Europe__Berlin, "2026-10-25T01:30:00Z"),
+            ("2026-03-29T02:30:00", Tz::Europe__Berlin, "2026-03-29T01:30:00Z"),
+            ("1969-12-31T23:59:59Z", Tz::UTC, "1969-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(parse(text, zone).map(write), Ok(means.to_owned()), "{text}");
+        }
+        for bad in [
+            "",
+            "tomorrow",
+            "2026-13-01",
+            "2026-02-30",
+            "31.12.2026",
+            "2026-1-1",
+            "20261231",
+            "+12026-01-01",
+            "2026-12-31T25:00:00Z",
+            "2026-12-31X",
+            "1798675200",
+        ] {
+            assert!(parse(bad, Tz::UTC).is_err(), "{bad} was accepted");
+        }
+    }
+}

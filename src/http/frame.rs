@@ -1,0 +1,70 @@
+//! What frames every request: its identity, its line in the log, its time limit, and an answer in the right
+//! envelope when it runs out of time or into a panic. Bodies, tokens and queries never reach the log.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::{Instrument as _, error, info, info_span};
+use uuid::Uuid;
+
+use crate::dialects::RequestId;
+use crate::dialects::admin::{self, Mishap};
+
+const REQUEST_ID: &str = "x-request-id";
+/// The longest request id that is accepted from a caller.
+const MAX_REQUEST_ID: usize = 128;
+
+/// What the frame needs to know.
+#[derive(Debug, Clone)]
+pub(super) struct Frame {
+    pub(super) admin: Arc<admin::Settings>,
+    pub(super) request_timeout: Duration,
+}
+
+/// Marks the answer of a handler that panicked, until the frame has written the real one.
+#[derive(Debug, Clone, Copy)]
+struct Panicked;
+
+/// Logs a panic; the answer is only a marker.
+#[expect(clippy::needless_pass_by_value, reason = "the signature is the panic catcher's")]
+pub(super) fn note_panic(panic: Box<dyn Any + Send>) -> Response {
+    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("something");
+    error!(said, "a handler panicked");
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.extensions_mut().insert(Panicked);
+    response
+}
+
+pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    request.extensions_mut().insert(id.clone());
+    let codec = admin::preferred(request.headers(), request.uri());
+    let span = info_span!("request", id = %id, method = %request.method(), path = request.uri().path());
+
+    let started = Instant::now();
+    let answer = tokio::time::timeout(frame.request_timeout, next.run(request)).instrument(span.clone()).await;
+    let mut response = match answer {
+        Ok(response) if response.extensions().get::<Panicked>().is_some() => admin::answer_mishap(Mishap::Crashed, codec, &frame.admin),
+        Ok(response) => response,
+        Err(_elapsed) => admin::answer_mishap(Mishap::TimedOut, codec, &frame.admin),
+    };
+    span.in_scope(|| info!(status = response.status().as_u16(), ms = started.elapsed().as_secs_f64() * 1_000.0, "answered"));
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// The caller's own id if it is fit for logs and headers, else a new one.
+fn request_id(headers: &HeaderMap) -> RequestId {
+    let is_fit = |id: &&str| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(is_fit);
+    RequestId(given.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned))
+}

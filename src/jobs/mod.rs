@@ -1,0 +1,53 @@
+//! What time does: the work that no request asks for.
+//!
+//! No state waits for a job: expiry and the ends of holds are computed when an account is read. Jobs only prepare
+//! and clean up. Each has a `run_once` that tests call; [`run`] calls it again and again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::domain::Error;
+use crate::service::Service;
+
+/// How often the jobs run.
+const EVERY: Duration = Duration::from_hours(1);
+/// How many days of the journal have their partition ahead of time, today included. Far more than the jobs need, so
+/// that they may be down for days.
+const JOURNAL_DAYS: i32 = 8;
+
+/// Runs the jobs at once and then every hour, until told to stop. A failure is logged and tried again next time.
+pub async fn run(service: Arc<Service>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        if let Err(error) = run_once(&service).await {
+            warn!(%error, "the hourly jobs failed; they run again in an hour");
+        }
+    }
+}
+
+/// Runs each job once.
+///
+/// # Errors
+/// The first one that failed.
+pub async fn run_once(service: &Service) -> Result<(), Error> {
+    let made = service.prepare_journal(JOURNAL_DAYS).await?;
+    if made > 0 {
+        info!(made, "made partitions of the journal");
+    }
+    loop {
+        let forgotten = service.forget_expired_answers().await?;
+        if forgotten == 0 {
+            return Ok(());
+        }
+        info!(forgotten, "forgot answers to requests with an idempotency key");
+    }
+}
