@@ -161,7 +161,12 @@ impl Running {
             let lines: Vec<_> = findings.iter().map(|finding| format!("  {}: {}", finding.wrong, finding.mend)).collect();
             return Err(Failure::Unfit(lines.join("\n")));
         }
-        Ok(Service::start(store, Clock::System, config.service()))
+        let service = Service::start(store, Clock::System, config.service());
+        if apply {
+            // Before the first entry is written: a day that has entries already stays in the default partition.
+            service.prepare_journal(jobs::JOURNAL_DAYS).await?;
+        }
+        Ok(service)
     }
 
     /// Finishes what is under way, then stops the database if it is ours.
@@ -229,10 +234,10 @@ pub async fn serve(
         if options.workers {
             tasks.spawn(jobs::run(Arc::clone(&running.service), stopping.clone()));
         }
-        info!(listen = bound.listen.map(tracing::field::display), management = %bound.management, "listening");
         if let Some(path) = &options.ready_file {
             write_ready_file(path, bound)?;
         }
+        info!(listen = bound.listen.map(tracing::field::display), management = %bound.management, "listening");
         ready(bound);
 
         let outcome = tokio::select! {

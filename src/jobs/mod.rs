@@ -17,7 +17,7 @@ use crate::service::Service;
 const EVERY: Duration = Duration::from_hours(1);
 /// How many days of the journal have their partition ahead of time, today included. Far more than the jobs need, so
 /// that they may be down for days.
-const JOURNAL_DAYS: i32 = 8;
+pub const JOURNAL_DAYS: i32 = 8;
 
 /// Runs the jobs at once and then every hour, until told to stop. A failure is logged and tried again next time.
 pub async fn run(service: Arc<Service>, stop: CancellationToken) {

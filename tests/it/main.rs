@@ -1,1 +1,30 @@
-fn main() {}
+//! The integration tests: one binary, every test on a real PostgreSQL and a database of its own.
+//!
+//! Without `TEST_DATABASE_URL` (a superuser's) the harness starts one throwaway cluster on a memory file system.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets the unexpected has failed"
+)]
+
+mod access_matrix;
+mod admin_bad_input;
+mod admin_calls;
+mod admin_golden;
+mod admin_lists;
+mod cli;
+mod concurrency;
+mod configuration;
+mod documents;
+mod embedded;
+mod harness;
+mod idempotency;
+mod isolation;
+mod layers;
+mod lifecycle_model;
+mod lifecycle_sequences;
+mod outage;
+mod serving;

@@ -66,7 +66,7 @@ impl FromRequest<Api> for Call {
             path: parts.uri.path().trim_end_matches('/').to_owned(),
             body,
             request_id: parts.extensions.get::<RequestId>().cloned().unwrap_or_default(),
-            host: text(&parts.headers, header::HOST).map(str::to_owned),
+            host: text(&parts.headers, header::HOST).filter(|host| is_plain_host(host)).map(str::to_owned),
         })
     }
 }
@@ -215,6 +215,11 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
         Ok(key) if (1..=255).contains(&key.len()) && key.chars().all(|c| c.is_ascii_graphic() || c == ' ') => Ok(Some(key.to_owned())),
         _ => refuse("must be 1 to 255 visible characters"),
     }
+}
+
+/// Whether a host can stand in a command line without being quoted.
+fn is_plain_host(host: &str) -> bool {
+    !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'))
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {

@@ -1,0 +1,8 @@
+//! What the tests share.
+
+pub mod app;
+pub mod database;
+pub mod process;
+
+pub use app::{App, Client};
+pub use database::TestDatabase;
