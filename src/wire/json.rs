@@ -1,19 +1,40 @@
-//! JSON documents. `serde_json` bounds the depth (128) and the numbers itself.
+//! JSON documents: a scan of the depth, then serde, which would skip unknown members however deep they are.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Error, malformed, text_of};
+use super::{Error, MAX_DEPTH, malformed, text_of};
 
 pub(super) fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     // Serde would take an array for a struct, member by member.
     if text.trim_start().starts_with('[') {
         return Err(Error::document("must be an object, not an array"));
     }
+    if depth(text) > MAX_DEPTH {
+        return Err(Error::document(format!("objects and arrays are nested deeper than {MAX_DEPTH}")));
+    }
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value: T = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| said(&error.path().to_string(), error.inner()))?;
     deserializer.end().map_err(|error| said("", &error))?;
     Ok(value)
+}
+
+/// The deepest nesting of objects and arrays, whether or not the document is well-formed.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0_usize);
+    let (mut is_in_string, mut is_escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_in_string => is_escaped = true,
+            b'"' => is_in_string = !is_in_string,
+            b'{' | b'[' if !is_in_string => depth += 1,
+            b'}' | b']' if !is_in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 /// A syntax error is at a place, a wrong value is at a field.
@@ -32,4 +53,16 @@ fn said(path: &str, error: &serde_json::Error) -> Error {
 /// [`Error::Malformed`] if the document is no object.
 pub fn members(body: &[u8]) -> Result<Map<String, Value>, Error> {
     decode(text_of(body)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_brackets_outside_strings() {
+        assert_eq!(depth(r#"{"a":[1,{"b":"[[[[\"]]{{"}],"c":[]}"#), 3);
+        assert_eq!(depth("7"), 0);
+        assert_eq!(depth(&"[".repeat(10_000)), 10_000);
+    }
 }

@@ -17,6 +17,9 @@ pub use json::members as json_members;
 pub use media::{Codec, accepted, codec_of};
 pub use xml::members as xml_members;
 
+/// The deepest nesting that is read, in both formats.
+const MAX_DEPTH: usize = 32;
+
 /// Why bytes could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

@@ -5,10 +5,8 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Error, malformed, text_of};
+use super::{Error, MAX_DEPTH, malformed, text_of};
 
-/// The deepest nesting of elements that is read.
-const MAX_DEPTH: usize = 32;
 /// The most attributes that one element may have. No request of ours uses any.
 const MAX_ATTRIBUTES: usize = 16;
 /// The name of the root element.

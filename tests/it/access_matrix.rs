@@ -1,1 +1,98 @@
+//! Every call of every dialect, tried with every kind of credential. The calls are read off the table of operations,
+//! so a new one is in the matrix by itself.
 
+use axum::http::Request;
+use serde_json::{Value, json};
+use steward::dialects::admin::OPERATIONS;
+use steward::domain::Scope;
+
+use crate::harness::app::send;
+use crate::harness::{App, Client};
+
+/// Members that every call accepts.
+fn members(id: i64) -> Value {
+    json!({"id": id, "status": "active", "expiry_date": "2027-01-01", "title": "t"})
+}
+
+async fn try_call(client: &Client, call: &str, token: Option<&str>, id: i64) -> (u16, String) {
+    let mut body = members(id);
+    if let Some(token) = token {
+        body["token"] = json!(token);
+    }
+    let answer = client.raw(call, "application/json", body.to_string()).await;
+    (answer.status.as_u16(), answer.json()["error_text"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn every_call_with_every_kind_of_credential() {
+    let app = App::new().await;
+    let (client, other) = (app.new_reseller("Acme").await, app.new_reseller("Other").await);
+    let (mine, theirs) = (client.account("a").await, other.account("b").await);
+    let reseller = app.service.find_reseller("Acme").await.unwrap();
+    let revoked = app.token(Some(reseller), None).await;
+    let principal = app.service.authenticate(&revoked.clone().into()).await.unwrap();
+    app.service.revoke_token(principal.token.unwrap()).await.unwrap();
+    let limited = |scope| app.token(Some(reseller), Some(std::slice::from_ref(scope)));
+    let mutated = client.token.replace('a', "b");
+
+    for operation in OPERATIONS {
+        let call = operation.name;
+        let wrong = if operation.scope == Scope::AccountRead { limited(&Scope::AccountWrite).await } else { limited(&Scope::AccountRead).await };
+        let right = limited(&operation.scope).await;
+        assert_eq!(try_call(&client, call, None, mine).await, (401, "API token required".to_owned()), "{call}, no token");
+        assert_eq!(try_call(&client, call, Some(""), mine).await, (401, "API token required".to_owned()), "{call}, empty token");
+        for (kind, token) in [("garbage", "abcdefghijklmnqrstuvwxyz"), ("mutated", &mutated), ("revoked", &revoked)] {
+            assert_eq!(try_call(&client, call, Some(token), mine).await, (401, "API token is invalid".to_owned()), "{call}, {kind} token");
+        }
+        let (status, text) = try_call(&client, call, Some(&wrong), mine).await;
+        assert_eq!((status, text.as_str()), (403, format!("No access rights: the token lacks {}", operation.scope).as_str()), "{call}");
+        if call != "list" {
+            let foreign = try_call(&client, call, Some(&client.token), theirs).await;
+            let unknown = try_call(&client, call, Some(&client.token), 2_000_000_000).await;
+            assert_eq!(foreign, (404, "Account not found".to_owned()), "{call}, another reseller's");
+            assert_eq!(foreign, unknown, "{call}: another reseller's account must look like none");
+        }
+        let (status, text) = try_call(&client, call, Some(&right), mine).await;
+        assert_eq!((status, text.as_str()), (200, "Successful operation"), "{call}, the right token");
+        if call == "delete" {
+            client.call("restore", json!({"id": mine})).await.ok();
+        }
+    }
+    assert_eq!(other.get(theirs).await["version"], 1, "nothing reached the other reseller's account");
+    assert_eq!(other.history(theirs).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_expired_token_is_not_valid_and_a_rotated_one_is_for_the_grace_period() {
+    use chrono::TimeDelta;
+    use secrecy::ExposeSecret as _;
+    use std::time::Duration;
+    use steward::service::TokenRequest;
+    let app = App::new().await;
+    let reseller = app.reseller("Acme").await;
+    let hour = Duration::from_secs(3_600);
+    let request = TokenRequest { reseller: Some(reseller), scopes: None, name: None, expires_in: Some(hour * 10) };
+    let issued = app.service.create_token(request).await.unwrap();
+    let old = app.client(issued.token.expose_secret());
+    let id = old.account("a").await;
+    let rotated = app.service.rotate_token(issued.credential.id, hour).await.unwrap();
+    let new = app.client(rotated.token.expose_secret());
+    assert_eq!((old.get(id).await["id"].clone(), new.get(id).await["id"].clone()), (json!(id), json!(id)));
+    app.clock.advance(TimeDelta::hours(1));
+    old.call("get", json!({"id": id})).await.is_error(401, "API token is invalid");
+    new.get(id).await;
+    app.clock.advance(TimeDelta::hours(9));
+    new.call("get", json!({"id": id})).await.is_error(401, "API token is invalid");
+    assert!(app.service.rotate_token(issued.credential.id, hour).await.is_err(), "an expired token cannot be rotated");
+}
+
+#[tokio::test]
+async fn nobody_without_a_token_learns_whether_a_request_was_right() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    for body in ["{}", r#"{"id":"x"}"#, r#"{"id":1,"id":1}"#] {
+        client.raw("freeze", "application/json", body).await.is_error(401, "API token required");
+    }
+    let request = Request::post("/api/v1.1/admin/accounts/freeze").header("content-type", "application/json").header("authorization", "Bearer x");
+    send(&app.router, request.body("{}".into()).unwrap()).await.is_error(401, "API token is invalid");
+}

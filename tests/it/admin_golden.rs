@@ -59,7 +59,9 @@ async fn the_envelopes_of_every_call() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let save = |name: &str| {
-        format!("<name>{name}</name><title>t</title><tz>Europe/Moscow</tz><tariff>3</tariff><reports_day>1</reports_day><reports_hour>9</reports_hour>")
+        format!(
+            "<name>{name}</name><title>t</title><tz>Europe/Moscow</tz><tariff>3</tariff><reports_day>1</reports_day><reports_hour>9</reports_hour>"
+        )
     };
     let mut transcript = Vec::new();
     for (call, members) in [
@@ -106,7 +108,16 @@ async fn the_members_of_an_answer_stand_in_alphabetical_order() {
     check(item, "item", text);
     let names: Vec<_> = item.as_object().unwrap().keys().cloned().collect();
     for original in [
-        "id", "is_active", "is_smart", "is_subscribers_suspend_all", "is_tariff_exceed", "name", "pixels_enabled", "pushes_enabled", "tariff_id", "timezone",
+        "id",
+        "is_active",
+        "is_smart",
+        "is_subscribers_suspend_all",
+        "is_tariff_exceed",
+        "name",
+        "pixels_enabled",
+        "pushes_enabled",
+        "tariff_id",
+        "timezone",
     ] {
         assert!(names.iter().any(|name| name == original), "{original} is missing in {names:?}");
     }

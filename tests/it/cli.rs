@@ -1,1 +1,166 @@
+//! The commands: what they print, where, and with which exit code.
 
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::harness::process::{folder, run, steward, succeed};
+
+#[test]
+fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
+    let folder = folder();
+    let data = folder.path();
+    let json = |arguments: &[&str]| -> Value { serde_json::from_str(&succeed(data, arguments)).unwrap() };
+
+    assert_eq!(json(&["reseller", "create", "--name", "Acme Hosting", "--json"]), json!({"id": 1, "name": "Acme Hosting"}));
+    let again = run(data, ["reseller", "create", "--name", "ACME hosting"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("another reseller has this name"));
+    assert_eq!(succeed(data, &["reseller", "suspend", "acme hosting"]), "reseller 1 is now suspended\n");
+    assert_eq!(succeed(data, &["reseller", "suspend", "1"]), "reseller 1 was suspended already\n");
+    assert!(json(&["reseller", "list", "--json"])[0]["suspended_at"].is_string());
+    assert_eq!(succeed(data, &["reseller", "unsuspend", "1"]), "reseller 1 is now not suspended\n");
+
+    let token = json(&[
+        "token",
+        "create",
+        "--reseller",
+        "Acme Hosting",
+        "--scope",
+        "account:read,account:write",
+        "--expires-in",
+        "90d",
+        "--name",
+        "backend",
+        "--json",
+    ]);
+    assert!(token["token"].as_str().unwrap().starts_with("stw_"));
+    assert_eq!((token["reseller_id"].clone(), token["scopes"].clone()), (json!(1), json!(["account:read", "account:write"])));
+    let id = token["id"].to_string();
+    let rotated = json(&["token", "rotate", &id, "--grace", "7d", "--json"]);
+    assert_ne!(rotated["token"], token["token"]);
+    assert_eq!(rotated["name"], "backend");
+    assert_eq!(succeed(data, &["token", "revoke", &id]), format!("token {id} is revoked\n"));
+    assert_eq!(succeed(data, &["token", "revoke", &id]), format!("token {id} was revoked already\n"));
+    let operator = json(&["token", "create", "--operator", "--json"]);
+    assert_eq!(operator["reseller_id"], Value::Null);
+    let listed = succeed(data, &["token", "list"]);
+    assert!(listed.contains("operator") && listed.contains("revoked") && !listed.contains("stw_"), "{listed}");
+
+    let made = json(&[
+        "account",
+        "create",
+        "--reseller",
+        "1",
+        "--email",
+        "jo@example.com",
+        "--name",
+        "Jo",
+        "--company",
+        "Acme",
+        "--expires-at",
+        "2030-01-31",
+        "--json",
+    ]);
+    assert_eq!(
+        (made["id"].clone(), made["email"].clone(), made["expires_at"].clone()),
+        (json!(1), json!("jo@example.com"), json!("2030-01-31T23:59:59Z"))
+    );
+    let shown = json(&["account", "show", "1"]);
+    assert_eq!((shown["uid"].clone(), shown["effective_status"].clone()), (made["uid"].clone(), json!("active")));
+    let many = succeed(data, &["account", "create", "--reseller", "1", "--email", "load@example.com", "--count", "1200"]);
+    assert_eq!(many, "created 1200 accounts\n");
+    assert_eq!(json(&["account", "show", "1201"])["email"], "load1200@example.com");
+    for (arguments, says) in [
+        (&["account", "show", "999999"][..], "account not found"),
+        (&["account", "show", "0"], "id: must be between"),
+        (&["account", "create", "--reseller", "nobody", "--email", "x@example.com"], "reseller not found"),
+        (&["account", "create", "--reseller", "1", "--email", "nonsense"], "email: must be an e-mail address"),
+        (&["account", "create", "--reseller", "1", "--email", "JO@example.com"], "email_in_use"),
+        (&["token", "revoke", "999"], "there is no valid token 999"),
+        (&["token", "create", "--reseller", "1", "--scope", "reseller:write"], "for an operator's token only"),
+    ] {
+        let output = run(data, arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains(says), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty());
+    }
+
+    let csv = data.join("in.csv");
+    fs::write(&csv, "email,name,company,expires_at\nx@example.com,X,,2030-01-01\ny@example.com,,,\n").unwrap();
+    assert_eq!(succeed(data, &["account", "import", csv.to_str().unwrap(), "--reseller", "1"]), "imported 2 accounts\n");
+    let lines = data.join("in.jsonl");
+    fs::write(&lines, "{\"email\":\"p@example.com\"}\n\n{\"email\":\"q@example.com\",\"expires_at\":\"never\"}\n").unwrap();
+    let output = run(data, ["account", "import", lines.to_str().unwrap(), "--reseller", "1"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("line 3: expires_at: must be a date"), "{said}");
+    let missing = run(data, ["account", "import", "nowhere.csv", "--reseller", "1"]);
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("nowhere.csv: "));
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_2_and_help_has_examples() {
+    let folder = folder();
+    for arguments in [
+        &["nonsense"][..],
+        &["token", "create"],
+        &["account", "create"],
+        &["token", "create", "--operator", "--reseller", "1"],
+        &["token", "create", "--operator", "--scope", "x"],
+        &[],
+    ] {
+        let output = run(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+    for command in [
+        &["serve"][..],
+        &["worker"],
+        &["demo"],
+        &["migrate"],
+        &["openapi"],
+        &["reseller", "create"],
+        &["reseller", "list"],
+        &["token", "create"],
+        &["token", "rotate"],
+        &["account", "import"],
+        &["config", "show"],
+    ] {
+        let help = succeed(folder.path(), &[command, &["--help"]].concat());
+        assert!(help.contains("Example"), "{command:?} has no example");
+        assert!(help.contains("--config"), "{command:?} takes no --config");
+    }
+    assert!(!folder.path().join("postgres").exists(), "nothing was started for it");
+}
+
+#[test]
+fn openapi_needs_no_database_and_describes_every_call() {
+    let folder = folder();
+    let document: Value = serde_json::from_str(&succeed(folder.path(), &["openapi"])).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths = document["paths"].as_object().unwrap();
+    assert_eq!(paths.len(), steward::dialects::admin::OPERATIONS.len());
+    fn check(value: &Value, document: &Value) {
+        match value {
+            Value::Object(members) => {
+                if let Some(target) = members.get("$ref") {
+                    let pointer = target.as_str().unwrap().strip_prefix('#').unwrap();
+                    assert!(document.pointer(pointer).is_some(), "{pointer} leads nowhere");
+                }
+                members.values().for_each(|value| check(value, document));
+            }
+            Value::Array(values) => values.iter().for_each(|value| check(value, document)),
+            _ => {}
+        }
+    }
+    check(&document, &document);
+    assert!(!folder.path().join("postgres").exists());
+}
+
+#[test]
+fn standard_output_that_is_closed_is_no_error() {
+    let folder = folder();
+    let mut child = steward(folder.path()).arg("openapi").stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,1 +1,177 @@
+//! Many at once, and clients that hang up.
 
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::harness::App;
+use crate::harness::process::eventually;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_identical_suspends_in_parallel_are_one() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    let tasks: Vec<_> = (0..50)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.call("suspend", json!({"id": id, "reason_code": "abuse", "verbose": true})).await.ok() })
+        })
+        .collect();
+    let mut changed = 0;
+    for task in tasks {
+        changed += i32::from(task.await.unwrap()["changed"] == json!(true));
+    }
+    assert_eq!(changed, 1);
+    assert_eq!(client.get(id).await["version"], 2);
+    assert_eq!(app.database.number("select count(*) from hold").await, 1);
+    assert_eq!(app.database.number("select count(*) from journal where outcome = 'applied' and action = 'suspend'").await, 1);
+    assert_eq!(app.database.number("select count(*) from journal where outcome = 'unchanged'").await, 49);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_commands_at_few_accounts_leave_a_journal_without_gaps() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let mut accounts = Vec::new();
+    for name in ["a", "b", "c"] {
+        accounts.push(client.account(name).await);
+    }
+    let tasks: Vec<_> = (0..32_usize)
+        .map(|lane| {
+            let (client, accounts) = (client.clone(), accounts.clone());
+            tokio::spawn(async move {
+                for step in 0..12_usize {
+                    let id = accounts[(lane + step) % accounts.len()];
+                    let (call, members) = match (lane * 7 + step * 5) % 6 {
+                        0 => ("freeze", json!({"id": id, "frozen_details": {"payment_url": format!("https://pay.example/{lane}")}})),
+                        1 => ("unfreeze", json!({"id": id})),
+                        2 => ("suspend", json!({"id": id, "reason": format!("{lane} {step}")})),
+                        3 => ("unsuspend", json!({"id": id})),
+                        4 => ("deactivate", json!({"id": id})),
+                        _ => ("activate", json!({"id": id})),
+                    };
+                    client.call(call, members).await.ok();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    for id in accounts {
+        let entries = client.call("history", json!({"id": id, "limit": 1000})).await.ok()["data"].clone();
+        let sequences: Vec<i64> = entries.as_array().unwrap().iter().rev().filter_map(|entry| entry["sequence"].as_i64()).collect();
+        assert_eq!(sequences, (1..=client.get(id).await["version"].as_i64().unwrap()).collect::<Vec<_>>());
+        // Each entry's "before" is what the last one to touch the field left.
+        let mut last: BTreeMap<String, serde_json::Value> = BTreeMap::new();
+        for entry in entries.as_array().unwrap().iter().rev() {
+            for (field, before) in entry["before"].as_object().unwrap() {
+                let known = last.get(field).cloned();
+                assert!(known.is_none_or(|known| &known == before), "{field} of {id}: {entry}");
+                last.insert(field.clone(), entry["after"][field].clone());
+            }
+        }
+    }
+    assert_eq!(app.database.number("select count(*) from journal where id in (select id from journal group by id having count(*) > 1)").await, 0);
+}
+
+async fn listening(app: &App) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = app.router.clone();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    address
+}
+
+fn send_and_hang_up(to: SocketAddr, token: &str, number: usize) {
+    let id = number % 40 + 1;
+    let body = match number % 3 {
+        0 => json!({"token": token, "id": id, "reason": number.to_string()}),
+        1 => json!({"token": token, "id": id, "frozen_details": {"payment_url": format!("https://pay.example/{number}")}}),
+        _ => json!({"token": token, "id": id}),
+    };
+    let call = ["suspend", "freeze", "get"][number % 3];
+    let body = body.to_string();
+    let text = format!(
+        "POST /api/v1.1/admin/accounts/{call} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.write_all(text.as_bytes()).unwrap();
+    // From not at all to some hundred microseconds: every stage of a request is met.
+    for _ in 0..(number * 37) % 40_000 {
+        std::hint::spin_loop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_thousand_clients_that_hang_up_leave_nothing_behind() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    for number in 0..40 {
+        client.account(&format!("n{number}")).await;
+    }
+    let (address, token) = (listening(&app).await, client.token.clone());
+    tokio::task::spawn_blocking(move || (0..3_000).for_each(|number| send_and_hang_up(address, &token, number))).await.unwrap();
+
+    // Everything that was under way comes to its end, and no transaction stays open.
+    let superuser = app.database.superuser().await;
+    let open = "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'";
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || {
+        eventually("an end of every transaction", || {
+            (runtime.block_on(sqlx::query_scalar::<_, i64>(open).fetch_one(&superuser)).unwrap() == 0).then_some(())
+        });
+    })
+    .await
+    .unwrap();
+
+    // Every row can be locked, and what is acknowledged from now on is committed.
+    let superuser = app.database.superuser().await;
+    let mut free = superuser.begin().await.unwrap();
+    let locked = sqlx::query("select from account for update nowait").fetch_all(&mut *free).await.unwrap();
+    assert_eq!(locked.len(), 40);
+    free.rollback().await.unwrap();
+    for number in 0..400 {
+        client.call("freeze", json!({"id": number % 40 + 1, "reason": format!("after {number}")})).await.ok();
+    }
+    assert_eq!(app.database.number("select count(*) from journal where after::text like '%after %'").await, 400);
+    let gaps =
+        "select count(*) from account a where a.version <> (select count(*) from journal j where j.account_id = a.id and j.outcome = 'applied')";
+    assert_eq!(app.database.number(gaps).await, 0);
+}
+
+#[tokio::test]
+async fn one_bad_command_does_not_spoil_the_batch_it_is_in() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let first = client.account("a").await;
+    // The unique index is met only inside the database: the address is taken behind the service's back.
+    let superuser = app.database.superuser().await;
+    let copy = "insert into account (reseller_id, id, uid, status, status_set_at, version, created_at, updated_at, email, email_key)
+                select reseller_id, 1000000 + n, gen_random_uuid(), status, status_set_at, 1, created_at, updated_at, 'T' || n || '@example.com', 't' || n || '@example.com'
+                from account, generate_series(1, 3) n";
+    sqlx::query(copy).execute(&superuser).await.unwrap();
+    let calls = (0..30).map(|number| {
+        let client = client.clone();
+        async move {
+            if number % 10 == 0 {
+                let email = format!("t{}@example.com", number / 10 + 1);
+                let save = json!({"name": "n", "title": "t", "tz": "UTC", "tariff": 1, "reports_day": 1, "reports_hour": 1, "email": email});
+                (client.call("save", save).await.status.as_u16(), 409)
+            } else {
+                (client.call("freeze", json!({"id": first, "reason": number.to_string()})).await.status.as_u16(), 200)
+            }
+        }
+    });
+    let tasks: Vec<_> = calls.map(tokio::spawn).collect();
+    for task in tasks {
+        let (got, expected) = task.await.unwrap();
+        assert_eq!(got, expected);
+    }
+    assert_eq!(client.get(first).await["version"], 28);
+}

@@ -191,7 +191,10 @@ fn check(steps: &[Step]) -> Result<(), TestCaseError> {
                 };
                 prop_assert_eq!(outcome, expected, "{:?}", step);
                 if let Ok(change) = decided {
-                    prop_assert_eq!(change.outcome() == Outcome::Unchanged, change.events.is_empty() && change.holds.is_empty() && change.after == account);
+                    prop_assert_eq!(
+                        change.outcome() == Outcome::Unchanged,
+                        change.events.is_empty() && change.holds.is_empty() && change.after == account
+                    );
                     account = change.after;
                 }
             }

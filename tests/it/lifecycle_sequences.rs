@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use steward::domain::{
-    Account, AccountId, Actor, Authority, Block, Change, Command, Conflict, Error, Event, HoldId, HoldKind, HoldPatch, NewAccount, Outcome, Patch, PaymentUrl,
-    ProfilePatch, PurgeStop, ResellerId, Revision, Status, Time, purge_eligible_at, purge_stop,
+    Account, AccountId, Actor, Authority, Block, Change, Command, Conflict, Error, Event, HoldId, HoldKind, HoldPatch, NewAccount, Outcome, Patch,
+    PaymentUrl, ProfilePatch, PurgeStop, ResellerId, Revision, Status, Time, purge_eligible_at, purge_stop,
 };
 use uuid::Uuid;
 
@@ -237,7 +237,13 @@ fn freezing_again_without_a_url_keeps_the_url() {
 
 #[test]
 fn operations_by_different_authorities_commute() {
-    let by_reseller = [freeze(Some("https://r.example")), place(HoldKind::Suspend), lift(HoldKind::Freeze), Command::SetStatus(Status::Inactive), Command::SetExpiry(None)];
+    let by_reseller = [
+        freeze(Some("https://r.example")),
+        place(HoldKind::Suspend),
+        lift(HoldKind::Freeze),
+        Command::SetStatus(Status::Inactive),
+        Command::SetExpiry(None),
+    ];
     let by_operator = [freeze(Some("https://o.example")), place(HoldKind::Suspend), lift(HoldKind::Suspend), place(HoldKind::Retention)];
     for one in &by_reseller {
         for other in &by_operator {

@@ -1,1 +1,164 @@
+//! The database goes away and comes back.
 
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::{io, thread};
+
+use serde_json::json;
+
+use crate::harness::app::admin_settings;
+use crate::harness::{App, TestDatabase};
+
+/// A door to the database that can be shut: connections are then cut, and new ones closed at once.
+struct Door {
+    folder: tempfile::TempDir,
+    is_shut: Arc<AtomicBool>,
+    open: Arc<Mutex<Vec<UnixStream>>>,
+}
+
+const SOCKET: &str = ".s.PGSQL.5432";
+
+impl Door {
+    fn to(server: &Path) -> Self {
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
+        let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
+        let (is_shut, open) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let target: PathBuf = server.join(SOCKET);
+        {
+            let (is_shut, open) = (Arc::clone(&is_shut), Arc::clone(&open));
+            thread::spawn(move || {
+                for client in listener.incoming().map_while(Result::ok) {
+                    if is_shut.load(Ordering::SeqCst) {
+                        continue;
+                    }
+                    let server = UnixStream::connect(&target).unwrap();
+                    let mut kept = open.lock().unwrap();
+                    kept.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+                    drop(kept);
+                    for (mut from, mut to) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)] {
+                        thread::spawn(move || {
+                            let _ = io::copy(&mut from, &mut to);
+                            let _ = to.shutdown(std::net::Shutdown::Both);
+                        });
+                    }
+                }
+            });
+        }
+        Self { folder, is_shut, open }
+    }
+
+    fn shut(&self) {
+        self.is_shut.store(true, Ordering::SeqCst);
+        self.cut();
+    }
+
+    fn cut(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    fn open(&self) {
+        self.is_shut.store(false, Ordering::SeqCst);
+    }
+}
+
+async fn app_behind_a_door() -> (App, Door) {
+    let database = TestDatabase::new().await;
+    // A server that listens on TCP only has no socket to stand before; CI's has one.
+    let socket = database.socket().expect("TEST_DATABASE_URL must name a Unix socket");
+    let door = Door::to(&socket);
+    let options = database.options().socket(door.folder.path());
+    (App::on(database, options, admin_settings()), door)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_database_is_away_callers_are_told_to_come_back() {
+    let (app, door) = app_behind_a_door().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    door.shut();
+    for call in ["freeze", "get", "list"] {
+        let answer = client.call(call, json!({"id": id})).await;
+        answer.is_error(503, "Service unavailable");
+        assert_eq!(answer.header("retry-after"), "2");
+        assert!(!answer.body.contains("socket") && !answer.body.contains("sql"));
+    }
+    assert!(app.service.ping().await.is_err());
+    door.open();
+    client.call("freeze", json!({"id": id})).await.ok();
+    assert_eq!(client.get(id).await["is_frozen"], json!(true));
+    assert!(app.service.ping().await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_cut_lose_nothing_that_was_acknowledged() {
+    let (app, door) = app_behind_a_door().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    let door = Arc::new(door);
+    let workers: Vec<_> = (0..8)
+        .map(|worker| {
+            let (client, door) = (client.clone(), Arc::clone(&door));
+            tokio::spawn(async move {
+                let mut acknowledged = Vec::new();
+                for number in 0..60 {
+                    let reason = format!("w{worker}n{number}");
+                    let answer = client.call("suspend", json!({"id": id, "reason": reason})).await;
+                    match answer.status.as_u16() {
+                        200 => acknowledged.push(reason),
+                        503 => {}
+                        other => panic!("{other}: {}", answer.body),
+                    }
+                    if worker == 0 && number % 10 == 5 {
+                        door.cut();
+                    }
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    let mut acknowledged = Vec::new();
+    for worker in workers {
+        acknowledged.extend(worker.await.unwrap());
+    }
+    assert!(acknowledged.len() > 240, "most get through: {}", acknowledged.len());
+    let superuser = app.database.superuser().await;
+    let kept: Vec<String> =
+        sqlx::query_scalar("select after->'suspend:reseller'->>'reason' from journal where action = 'suspend' and outcome = 'applied'")
+            .fetch_all(&superuser)
+            .await
+            .unwrap();
+    for reason in &acknowledged {
+        assert!(kept.contains(reason), "{reason} was acknowledged and is not there");
+    }
+    let version = app.database.number("select version from account").await;
+    assert_eq!(usize::try_from(version).unwrap(), kept.len() + 1, "nothing is half applied");
+}
+
+#[tokio::test]
+async fn a_full_queue_is_said_at_once() {
+    let (app, door) = app_behind_a_door().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    door.shut();
+    let settings = steward::service::Settings { queue: 4, batch: 1, ..steward::service::Settings::default() };
+    let store = steward::store::Store::new(app.database.options().socket(door.folder.path()), &crate::harness::app::pool_settings());
+    let service = Arc::new(steward::service::Service::start(store, steward::service::Clock::System, settings));
+    let principal = steward::service::Principal { reseller: Some(steward::domain::ResellerId(1)), ..steward::service::Principal::command_line() };
+    let context = steward::service::Context { principal, dialect: steward::domain::Dialect::Cli, request_id: "test".to_owned() };
+    let account = steward::domain::AccountId::new(id).unwrap();
+    let attempts: Vec<_> = (0..40)
+        .map(|_| {
+            let (service, context) = (Arc::clone(&service), context.clone());
+            tokio::spawn(async move { service.delete(&context, account, None).await })
+        })
+        .collect();
+    let mut overloaded = 0;
+    for attempt in attempts {
+        overloaded += i32::from(matches!(attempt.await.unwrap(), Err(steward::domain::Error::Overloaded)));
+    }
+    assert!(overloaded >= 30, "{overloaded}");
+}

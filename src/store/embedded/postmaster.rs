@@ -68,21 +68,32 @@ fn command(program: &Path, account: &Account, home: &Path) -> Command {
 /// Makes a new cluster, all or nothing.
 pub(super) fn init(programs: &Programs, layout: &Layout, account: &Account, durable: bool) -> Result<(), Failure> {
     let unfinished = layout.home.join("data.new");
-    match fs::remove_dir_all(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&unfinished)(error)),
-        _ => {}
-    }
+    clear_away(&unfinished)?;
     let mut initdb = command(&programs.bin.join("initdb"), account, &layout.home);
     initdb.arg("-D").arg(&unfinished).args(["-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C", "--data-checksums"]);
     if !durable {
         initdb.arg("--no-sync");
     }
+    die_with_us(&mut initdb, Signal::SIGKILL);
     let output = initdb.output().map_err(at(&programs.bin.join("initdb")))?;
     if !output.status.success() {
         return Err(Failure::Program { program: "initdb", output: String::from_utf8_lossy(&output.stderr).trim().to_owned() });
     }
     fs::rename(&unfinished, &layout.data).map_err(at(&layout.data))?;
     File::open(&layout.home).and_then(|folder| folder.sync_all()).map_err(at(&layout.home))
+}
+
+/// Removes what an initdb left that was killed; a process of it may still be writing its last file.
+fn clear_away(unfinished: &Path) -> Result<(), Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match fs::remove_dir_all(unfinished) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if Instant::now() > deadline => return Err(at(unfinished)(error)),
+            Err(_) => thread::sleep(POLL),
+        }
+    }
 }
 
 /// A server that this process started.
@@ -254,19 +265,20 @@ impl Launch {
             }
         }
         postgres.stdout(log.try_clone().map_err(at(&startup))?).stderr(log).process_group(0);
-        die_with_us(&mut postgres);
+        // SIGINT is a fast and clean shutdown.
+        die_with_us(&mut postgres, Signal::SIGINT);
         postgres.spawn().map_err(at(&self.program))
     }
 }
 
-/// Lets the kernel shut the server down (SIGINT: fast and clean) when the thread that started it ends. macOS has no
-/// such thing: there an orphan is joined at the next start.
+/// Lets the kernel send a signal to the process when the thread that started it ends. macOS has no such thing: there
+/// an orphaned server is joined at the next start.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "the only way to run code between fork and exec; what runs is one async-signal-safe system call")]
-fn die_with_us(command: &mut Command) {
+fn die_with_us(command: &mut Command, signal: Signal) {
     let parent = nix::unistd::getpid();
     let tie = move || {
-        nix::sys::prctl::set_pdeathsig(Signal::SIGINT)?;
+        nix::sys::prctl::set_pdeathsig(signal)?;
         // The parent may have died before the tie was made.
         if nix::unistd::getppid() == parent { Ok(()) } else { Err(io::Error::other("the service is gone")) }
     };
@@ -275,7 +287,7 @@ fn die_with_us(command: &mut Command) {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn die_with_us(_command: &mut Command) {}
+fn die_with_us(_command: &mut Command, _signal: Signal) {}
 
 /// The last lines of what the server said while it started, and of its log of the day.
 fn log_tail(folder: &Path) -> String {

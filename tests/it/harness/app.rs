@@ -152,7 +152,8 @@ impl Client {
     /// A JSON call with an idempotency key.
     pub async fn call_once(&self, call: &str, key: &str, mut members: Value) -> Answer {
         members["token"] = json!(self.token);
-        let request = Request::post(format!("/api/v1.1/admin/accounts/{call}")).header("content-type", "application/json").header("idempotency-key", key);
+        let request =
+            Request::post(format!("/api/v1.1/admin/accounts/{call}")).header("content-type", "application/json").header("idempotency-key", key);
         send(&self.router, request.body(members.to_string().into()).unwrap()).await
     }
 

@@ -66,7 +66,11 @@ async fn ensure_template(options: &PgConnectOptions) -> String {
     let name = format!("steward_template_{hash}");
     let mut admin = options.connect().await.expect("the test server must answer");
     sqlx::query("select pg_advisory_lock(hashtext('steward.template'))").execute(&mut admin).await.unwrap();
-    let found = sqlx::query_scalar::<_, bool>("select datistemplate from pg_database where datname = $1").bind(&name).fetch_optional(&mut admin).await.unwrap();
+    let found = sqlx::query_scalar::<_, bool>("select datistemplate from pg_database where datname = $1")
+        .bind(&name)
+        .fetch_optional(&mut admin)
+        .await
+        .unwrap();
     if found != Some(true) {
         run(&mut admin, &format!("drop database if exists {name}")).await;
         run(&mut admin, &format!("create database {name}")).await;
