@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_serde_would_let_pass_is_refused() {
-        let many_attributes = format!("<xml><id {}>7</id></xml>", (0..80_000).map(|n| format!("a{n}='' ")).collect::<String>());
+        let many_attributes = format!("<xml><id {}>7</id></xml>", "a='' ".repeat(80_000));
         let deep = format!("<xml>{}{}</xml>", "<a>".repeat(10_000), "</a>".repeat(10_000));
         for (text, says) in [
             ("<soap><id>7</id></soap>", "root element must be xml"),

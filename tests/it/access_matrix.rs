@@ -70,7 +70,7 @@ async fn an_expired_token_is_not_valid_and_a_rotated_one_is_for_the_grace_period
     use steward::service::TokenRequest;
     let app = App::new().await;
     let reseller = app.reseller("Acme").await;
-    let hour = Duration::from_secs(3_600);
+    let hour = Duration::from_hours(1);
     let request = TokenRequest { reseller: Some(reseller), scopes: None, name: None, expires_in: Some(hour * 10) };
     let issued = app.service.create_token(request).await.unwrap();
     let old = app.client(issued.token.expose_secret());

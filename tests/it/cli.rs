@@ -132,6 +132,21 @@ fn a_wrong_command_line_is_exit_code_2_and_help_has_examples() {
     assert!(!folder.path().join("postgres").exists(), "nothing was started for it");
 }
 
+/// Every reference must lead somewhere.
+fn check_references(value: &Value, document: &Value) {
+    match value {
+        Value::Object(members) => {
+            if let Some(target) = members.get("$ref") {
+                let pointer = target.as_str().unwrap().strip_prefix('#').unwrap();
+                assert!(document.pointer(pointer).is_some(), "{pointer} leads nowhere");
+            }
+            members.values().for_each(|value| check_references(value, document));
+        }
+        Value::Array(values) => values.iter().for_each(|value| check_references(value, document)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 #[test]
 fn openapi_needs_no_database_and_describes_every_call() {
     let folder = folder();
@@ -139,20 +154,7 @@ fn openapi_needs_no_database_and_describes_every_call() {
     assert_eq!(document["openapi"], "3.1.0");
     let paths = document["paths"].as_object().unwrap();
     assert_eq!(paths.len(), steward::dialects::admin::OPERATIONS.len());
-    fn check(value: &Value, document: &Value) {
-        match value {
-            Value::Object(members) => {
-                if let Some(target) = members.get("$ref") {
-                    let pointer = target.as_str().unwrap().strip_prefix('#').unwrap();
-                    assert!(document.pointer(pointer).is_some(), "{pointer} leads nowhere");
-                }
-                members.values().for_each(|value| check(value, document));
-            }
-            Value::Array(values) => values.iter().for_each(|value| check(value, document)),
-            _ => {}
-        }
-    }
-    check(&document, &document);
+    check_references(&document, &document);
     assert!(!folder.path().join("postgres").exists());
 }
 

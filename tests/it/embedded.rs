@@ -44,9 +44,9 @@ fn after_kill_9_of_the_service_the_server_is_gone_and_the_next_start_finds_every
     let served = Served::start(folder.path());
     let token = with_account(&served);
     assert_eq!(served.post("freeze", &json!({"token": token, "id": 1})).0, 200);
-    let server = served.postmaster().unwrap();
+    let postgres = served.postmaster().unwrap();
     served.kill();
-    eventually("the end of the server", || (!is_alive(server)).then_some(()));
+    eventually("the end of the server", || (!is_alive(postgres)).then_some(()));
     let served = Served::start(folder.path());
     assert_eq!(get_eventually(&served, &token)["is_frozen"], json!(true));
     assert!(served.stop().success());
@@ -58,9 +58,9 @@ fn after_kill_9_of_the_server_it_is_started_again() {
     let served = Served::start(folder.path());
     let token = with_account(&served);
     assert_eq!(served.post("freeze", &json!({"token": token, "id": 1})).0, 200);
-    let server = served.postmaster().unwrap();
-    kill(server, Signal::SIGKILL).unwrap();
-    eventually("another server", || served.postmaster().filter(|pid| *pid != server));
+    let postgres = served.postmaster().unwrap();
+    kill(postgres, Signal::SIGKILL).unwrap();
+    eventually("another server", || served.postmaster().filter(|pid| *pid != postgres));
     assert_eq!(get_eventually(&served, &token)["is_frozen"], json!(true));
     assert!(served.log().contains("starting it again"));
     assert!(served.stop().success());
@@ -152,14 +152,14 @@ fn as_root_the_server_runs_as_somebody_else_and_as_anybody_else_as_ourselves() {
     use std::os::unix::fs::MetadataExt as _;
     let folder = folder();
     let served = Served::start(folder.path());
-    let server = served.postmaster().unwrap();
+    let postgres = served.postmaster().unwrap();
     let owner = fs::metadata(folder.path().join("postgres/data")).unwrap().uid();
     if Uid::effective().is_root() {
         assert_ne!(owner, 0);
     } else {
         assert_eq!(owner, Uid::effective().as_raw());
     }
-    if let Ok(process) = fs::metadata(format!("/proc/{server}")) {
+    if let Ok(process) = fs::metadata(format!("/proc/{postgres}")) {
         assert_eq!(process.uid(), owner);
     }
     assert!(served.stop().success());

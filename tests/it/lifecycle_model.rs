@@ -166,7 +166,7 @@ fn command(step: &Step, hour: i64) -> Option<(Command, Authority)> {
         Step::Lift { kind: what, by } => (Command::Lift { kind: kind(*what), only: None }, who(*by)),
         Step::Status(on) => (Command::SetStatus(if *on { Status::Active } else { Status::Inactive }), Authority::Reseller),
         Step::Expiry(hours) => (Command::SetExpiry(hours.map(|hours| at(hour + i64::from(hours)))), Authority::Reseller),
-        Step::Delete => (Command::Delete { purge_after: Duration::from_secs(60) }, Authority::Reseller),
+        Step::Delete => (Command::Delete { purge_after: Duration::from_mins(1) }, Authority::Reseller),
         Step::Restore => (Command::Restore, Authority::Operator),
         Step::ParentSuspended(_) | Step::Wait(_) => return None,
     })

@@ -42,7 +42,7 @@ fn lift(kind: HoldKind) -> Command {
 }
 
 fn delete() -> Command {
-    Command::Delete { purge_after: Duration::from_secs(30 * 86_400) }
+    Command::Delete { purge_after: Duration::from_hours(30 * 24) }
 }
 
 impl Story {

@@ -1,0 +1,23 @@
+# Two stages: a build with the whole toolchain, and an image with the program, its root certificates and nothing else of ours.
+FROM rust:1.95-slim-bookworm AS build
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+# The dependencies first, so that they are built again only when they change.
+COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
+RUN mkdir -p src tests/it && echo 'fn main() {}' > src/main.rs && touch src/lib.rs tests/it/main.rs \
+ && SQLX_OFFLINE=true cargo build --release --locked && rm -rf src tests
+COPY . .
+RUN touch src/main.rs src/lib.rs && SQLX_OFFLINE=true cargo build --release --locked
+
+FROM debian:bookworm-slim
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \
+ && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin steward
+COPY --from=build /build/target/release/steward /usr/local/bin/steward
+USER 10001
+ENV STEWARD_ENVIRONMENT=production \
+    STEWARD_SERVER__LISTEN=0.0.0.0:8080 \
+    STEWARD_SERVER__MANAGEMENT_LISTEN=0.0.0.0:9090
+EXPOSE 8080 9090
+ENTRYPOINT ["steward"]
+CMD ["serve"]
