@@ -40,17 +40,35 @@ impl Store {
         Ok(MIGRATOR.iter().count().saturating_sub(before))
     }
 
-    /// Checks that the schema is this build's, and that row level security holds for the role the service works as.
+    /// Checks that the database can be used at all, that the schema is this build's, and that row level security
+    /// holds for the role the service works as.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the database cannot be asked.
+    /// [`Error::Unavailable`] if the connection is lost on the way.
     pub async fn check(&self) -> Result<Vec<Finding>, Error> {
-        let mut connection = self.pool.acquire().await.map_err(|error| domain_error(&error))?;
         let mut findings = Vec::new();
         let mut find = |wrong: String, mend: &str| findings.push(Finding { wrong, mend: mend.to_owned() });
 
+        // A connection of its own: the pool would try again and again, and keep the reason to itself.
+        let mut connection = match self.pool.connect_options().connect().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                find(format!("cannot connect: {error}"), "check the database URL, and that the server runs and lets this login in");
+                return Ok(findings);
+            }
+        };
+        let role_exists = sqlx::query_scalar!(r#"select exists (select from pg_roles where rolname = $1) as "exists!""#, SERVICE_ROLE);
+        if !role_exists.fetch_one(&mut connection).await.map_err(|error| domain_error(&error))? {
+            find(format!("there is no role {SERVICE_ROLE}"), "run `steward migrate`");
+            return Ok(findings);
+        }
+        if let Err(error) = sqlx::raw_sql("set role steward_service").execute(&mut connection).await {
+            find(format!("cannot work as {SERVICE_ROLE}: {error}"), "`grant steward_service to` the login of the database URL");
+            return Ok(findings);
+        }
+
         let version = sqlx::query_scalar::<_, Option<i64>>("select max(version) from _sqlx_migrations where success")
-            .fetch_one(&mut *connection)
+            .fetch_one(&mut connection)
             .await
             .ok()
             .flatten();
@@ -63,7 +81,7 @@ impl Store {
         let role = sqlx::query!(
             r#"select current_user::text as "name!", rolsuper as "superuser!", rolbypassrls as "bypass!" from pg_roles where rolname = current_user"#
         )
-        .fetch_one(&mut *connection)
+        .fetch_one(&mut connection)
         .await
         .map_err(|error| domain_error(&error))?;
         if role.superuser || role.bypass {
@@ -78,7 +96,7 @@ impl Store {
                from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
                  and not c.relispartition and c.relname <> '_sqlx_migrations' order by 1"#
         )
-        .fetch_all(&mut *connection)
+        .fetch_all(&mut connection)
         .await
         .map_err(|error| domain_error(&error))?;
         for table in tables {
@@ -92,6 +110,7 @@ impl Store {
                 find(format!("the role {SERVICE_ROLE} owns table {}", table.name), "give the tables to the role that migrates");
             }
         }
+        connection.close().await.map_err(|error| domain_error(&error))?;
         Ok(findings)
     }
 }

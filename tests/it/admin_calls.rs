@@ -341,3 +341,65 @@ async fn always_200_keeps_the_error_in_the_body() {
     let answer = client.call("get", json!({"id": 5})).await;
     assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, r#"{"error":404,"error_text":"Account not found"}"#));
 }
+
+#[tokio::test]
+async fn the_details_that_a_repeat_replaces_are_kept() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    client.call("freeze", json!({"id": id, "reason": "first", "frozen_details": {"payment_url": "https://a.example"}})).await.ok();
+    let since = client.get(id).await["holds"][0]["since"].clone();
+    app.clock.advance(TimeDelta::days(1));
+    client.call("freeze", json!({"id": id, "reason": "second"})).await.ok();
+    client.call("freeze", json!({"id": id, "frozen_details": {"payment_url": null}})).await.ok();
+    let hold = client.get(id).await["holds"][0].clone();
+    assert_eq!((hold["reason"].clone(), hold["payment_url"].clone(), hold["since"].clone()), (json!("second"), Value::Null, since));
+    let superuser = app.database.superuser().await;
+    let kept: Vec<(i32, Option<String>, Option<String>)> =
+        sqlx::query_as("select revision, reason, payment_url from hold_revision order by revision").fetch_all(&superuser).await.unwrap();
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(kept, [(1, text("first"), text("https://a.example")), (2, text("second"), text("https://a.example"))]);
+    client.call("unfreeze", json!({"id": id, "hold_id": hold["hold_id"]})).await.ok();
+    client.call("freeze", json!({"id": id})).await.ok();
+    client.call("unfreeze", json!({"id": id, "hold_id": hold["hold_id"]})).await.is_error(409, "Conflict: stale_hold");
+    assert_eq!(app.database.number("select count(*) from hold where closed_at is null").await, 1);
+    assert_eq!(app.database.number("select count(*) from hold where close_reason = 'lifted' and closed_by like 'reseller 1, token %'").await, 1);
+    assert_eq!(client.history(id).await.last().unwrap(), &("unfreeze".to_owned(), "refused".to_owned()));
+}
+
+#[tokio::test]
+async fn retention_and_the_operators_suspension_forbid_deletion() {
+    use steward::domain::{AccountId, Command, Dialect, HoldKind, HoldPatch};
+    use steward::service::{Context, Principal};
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let operator = app.operator().await;
+    let id = client.account("a").await;
+    let context = Context { principal: Principal::command_line(), dialect: Dialect::Cli, request_id: "test".to_owned() };
+    let account = AccountId::new(id).unwrap();
+    app.service.place(&context, account, HoldKind::Retention, HoldPatch::default(), None).await.unwrap();
+    assert_eq!(client.get(id).await["effective_status"], "active", "retention blocks no use");
+    client.call("delete", json!({"id": id})).await.is_error(409, "Conflict: retention_hold");
+    app.service.execute(&context, account, Command::Lift { kind: HoldKind::Retention, only: None }, None).await.unwrap();
+    operator.call("suspend", json!({"id": id})).await.ok();
+    client.call("delete", json!({"id": id})).await.is_error(409, "Conflict: suspended_by_operator");
+    let last = client.call("history", json!({"id": id, "limit": 1})).await.ok()["data"][0].clone();
+    assert_eq!((last["outcome"].as_str(), last["sequence"].clone()), (Some("refused"), Value::Null));
+    assert!(last["refusal"].as_str().unwrap().starts_with("suspended_by_operator"));
+    operator.call("unsuspend", json!({"id": id})).await.ok();
+    client.call("delete", json!({"id": id})).await.ok();
+}
+
+#[tokio::test]
+async fn a_lapsed_hold_is_closed_when_its_successor_opens() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    client.call("suspend", json!({"id": id, "ends_at": "2026-03-02T00:00:00Z"})).await.ok();
+    app.clock.advance(TimeDelta::days(3));
+    assert_eq!(client.get(id).await["holds"], json!([]), "what has ended is not shown as open");
+    client.call("suspend", json!({"id": id})).await.ok();
+    assert_eq!(client.get(id).await["effective_status"], "suspended:reseller");
+    let lapsed = "select count(*) from hold where close_reason = 'lapsed' and closed_at = '2026-03-02T00:00:00Z' and closed_by = 'system'";
+    assert_eq!(app.database.number(lapsed).await, 1);
+}

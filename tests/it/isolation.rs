@@ -116,6 +116,13 @@ async fn the_owner_may_be_an_ordinary_role() {
     let options = database.options().username(&owner);
     assert_eq!(Store::migrate(&options).await, Ok(1));
     assert_eq!(Store::migrate(&options).await, Ok(0), "a second time there is nothing to do");
+    let stranger = format!("stranger_{}", database.name);
+    sqlx::raw_sql(AssertSqlSafe(format!("create role {stranger} login"))).execute(&superuser).await.unwrap();
+    let findings = Store::new(database.options().username(&stranger), &pool_settings()).check().await.unwrap();
+    assert!(findings[0].wrong.starts_with("cannot work as steward_service") && findings[0].mend.contains("grant"), "{findings:?}");
+    let findings = Store::new(database.options().username("nobody_of_that_name"), &pool_settings()).check().await.unwrap();
+    assert!(findings[0].wrong.starts_with("cannot connect: "), "{findings:?}");
+    sqlx::raw_sql(AssertSqlSafe(format!("drop role {stranger}"))).execute(&superuser).await.unwrap();
     let store = Store::new(options, &pool_settings());
     assert_eq!(store.check().await.unwrap(), []);
     store.close().await;
