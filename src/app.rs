@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, Problem};
-use crate::dialects::admin;
+use crate::dialects::{admin, soap};
 use crate::domain::Error;
 use crate::service::{Clock, Service};
 use crate::store::Store;
@@ -227,8 +227,11 @@ pub async fn serve(
         if options.listeners {
             let listener = bind(config.server.listen).await?;
             bound.listen = Some(address(&listener, config.server.listen));
-            let state = admin::Api { service: Arc::clone(&running.service), settings: Arc::new(config.admin()) };
-            let router = http::router(state, Duration::from_secs(config.server.request_timeout_seconds));
+            let apis = http::Apis {
+                admin: admin::Api { service: Arc::clone(&running.service), settings: Arc::new(config.admin()) },
+                soap: soap::Api { service: Arc::clone(&running.service), settings: Arc::new(config.soap()) },
+            };
+            let router = http::router(apis, Duration::from_secs(config.server.request_timeout_seconds));
             spawn_server(&api, listener, router, stopping.clone());
         }
         if options.workers {

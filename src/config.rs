@@ -16,7 +16,7 @@ use nix::unistd::Uid;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::dialects::admin;
+use crate::dialects::{admin, soap};
 use crate::service;
 use crate::store::PoolSettings;
 use crate::store::embedded;
@@ -65,6 +65,8 @@ section! {
         idempotency: Idempotency,
         /// The `admin` dialect.
         admin: Admin,
+        /// The `soap` dialect.
+        soap: Soap,
         /// The log.
         log: Log,
     }
@@ -133,6 +135,15 @@ section! {
         always_200: bool,
         /// Accept `?token=`.
         token_in_query: bool,
+        /// The largest body, in bytes.
+        max_body_bytes: usize,
+    }
+}
+section! {
+    /// `[soap]`
+    Soap {
+        /// Answer "does not exist" where an account is another reseller's.
+        hide_foreign_accounts: bool,
         /// The largest body, in bytes.
         max_body_bytes: usize,
     }
@@ -340,6 +351,16 @@ impl Config {
             queue: self.commit.queue,
             batch: self.commit.batch,
             transaction_timeout: Duration::from_secs(database.acquire_timeout_seconds + database.statement_timeout_seconds + 2),
+        }
+    }
+
+    /// How the `soap` dialect behaves.
+    #[must_use]
+    pub fn soap(&self) -> soap::Settings {
+        soap::Settings {
+            hide_foreign_accounts: self.soap.hide_foreign_accounts,
+            max_body: self.soap.max_body_bytes,
+            public_url: self.server.public_url.clone(),
         }
     }
 

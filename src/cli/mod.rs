@@ -68,6 +68,9 @@ enum Command {
     /// Print the OpenAPI document.
     #[command(after_help = "Example:\n  steward openapi > openapi.json")]
     Openapi,
+    /// Print the WSDL of the SOAP service.
+    #[command(after_help = "Example:\n  STEWARD_SERVER__PUBLIC_URL=https://accounts.example.com steward wsdl > service.wsdl")]
+    Wsdl,
 }
 
 /// Whether the embedded database's programs may be fetched.
@@ -133,6 +136,10 @@ async fn execute(cli: Cli) -> Result<(), CommandError> {
         command.run(&loaded);
         return Ok(());
     }
+    if let Command::Wsdl = cli.command {
+        output::line(&contract::wsdl(&loaded.config));
+        return Ok(());
+    }
     let mut config = loaded.config;
     let is_service = matches!(cli.command, Command::Serve(_) | Command::Worker(_) | Command::Demo(_));
     if !is_service && config.log.level == "info" {
@@ -148,7 +155,7 @@ async fn execute(cli: Cli) -> Result<(), CommandError> {
         Command::Reseller(command) => with_service(&config, |service| command.run(service)).await,
         Command::Token(command) => with_service(&config, |service| command.run(service)).await,
         Command::Account(command) => with_service(&config, |service| command.run(service)).await,
-        Command::Config(_) | Command::Openapi => Ok(()),
+        Command::Config(_) | Command::Openapi | Command::Wsdl => Ok(()),
     }
 }
 

@@ -33,6 +33,21 @@ pub(super) enum Reseller {
         #[arg(long)]
         json: bool,
     },
+    /// Change how a reseller is spoken to.
+    #[command(
+        after_help = "Examples:\n  steward reseller update 3 --timezone Europe/Berlin\n  steward reseller update \"Acme Hosting\" --soap-codes number"
+    )]
+    Update {
+        /// Its number or name.
+        #[arg(value_name = "ID_OR_NAME")]
+        reseller: String,
+        /// The time zone of dates that name none.
+        #[arg(long, value_name = "ZONE")]
+        timezone: Option<String>,
+        /// Whether SOAP results have words or the numbers of the original's table.
+        #[arg(long, value_name = "KIND", value_parser = ["word", "number"])]
+        soap_codes: Option<String>,
+    },
     /// Suspend a reseller as a whole: it covers its accounts without touching them.
     #[command(after_help = "Example:\n  steward reseller suspend \"Acme Hosting\"")]
     Suspend {
@@ -61,6 +76,12 @@ impl Reseller {
                 }
             }
             Self::List { json } => list(&service.resellers().await?, json),
+            Self::Update { reseller, timezone, soap_codes } => {
+                let id = service.find_reseller(&reseller).await?;
+                let preferences = service.prefer(id, timezone, soap_codes.map(|kind| kind == "number")).await?;
+                let codes = if preferences.soap_numbers { "numbers" } else { "words" };
+                output::line(&format!("reseller {id}: time zone {}, SOAP codes as {codes}", preferences.timezone));
+            }
             Self::Suspend { reseller } => suspend(&service, &reseller, true).await?,
             Self::Unsuspend { reseller } => suspend(&service, &reseller, false).await?,
         }

@@ -5,9 +5,30 @@
 //! the same operation has the same effect whichever one it came through.
 
 pub mod admin;
+mod body;
 pub(crate) mod dates;
+pub mod soap;
 
 use std::fmt;
+
+use axum::http::{HeaderMap, header};
+
+/// What went wrong outside the handlers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mishap {
+    /// No such path.
+    NoSuchCall,
+    /// It took longer than it may.
+    TimedOut,
+    /// A handler panicked.
+    Crashed,
+}
+
+/// The host that a request names, if it can stand in an address without being quoted.
+fn host(headers: &HeaderMap) -> &str {
+    let is_plain = |host: &&str| !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'));
+    headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(is_plain).unwrap_or("localhost")
+}
 
 /// The identity of a request, for logs, the journal and the caller. Made or accepted by the HTTP layer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

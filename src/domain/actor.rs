@@ -49,6 +49,8 @@ pub struct Actor {
 pub enum Dialect {
     /// `POST /api/v1.1/admin/...`
     Admin,
+    /// `/Services/Reseller/Service.asmx`
+    Soap,
     /// The commands of the `steward` program.
     Cli,
 }
@@ -59,6 +61,7 @@ impl Dialect {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Admin => "admin",
+            Self::Soap => "soap",
             Self::Cli => "cli",
         }
     }

@@ -32,6 +32,10 @@ pub enum Error {
     /// No such account in the caller's reach; another reseller's account looks the same.
     #[error("account not found")]
     AccountNotFound,
+    /// The account is another reseller's. Only dialects whose original says so tell it from
+    /// [`Error::AccountNotFound`].
+    #[error("account of another reseller")]
+    AccountOfAnother,
     /// The account is deleted and not yet purged. Most dialects say "not found".
     #[error("account is deleted")]
     AccountDeleted,

@@ -13,8 +13,7 @@ use axum::response::Response;
 use tracing::{Instrument as _, error, info, info_span};
 use uuid::Uuid;
 
-use crate::dialects::RequestId;
-use crate::dialects::admin::{self, Mishap};
+use crate::dialects::{Mishap, RequestId, admin, soap};
 
 const REQUEST_ID: &str = "x-request-id";
 /// The longest request id that is accepted from a caller.
@@ -45,21 +44,29 @@ pub(super) fn note_panic(panic: Box<dyn Any + Send>) -> Response {
 pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     request.extensions_mut().insert(id.clone());
-    let codec = admin::preferred(request.headers(), request.uri());
+    let mishap = answer_to_mishaps(&request, &frame.admin);
     let span = info_span!("request", id = %id, method = %request.method(), path = request.uri().path());
 
     let started = Instant::now();
     let answer = tokio::time::timeout(frame.request_timeout, next.run(request)).instrument(span.clone()).await;
     let mut response = match answer {
-        Ok(response) if response.extensions().get::<Panicked>().is_some() => admin::answer_mishap(Mishap::Crashed, codec, &frame.admin),
+        Ok(response) if response.extensions().get::<Panicked>().is_some() => mishap(Mishap::Crashed),
         Ok(response) => response,
-        Err(_elapsed) => admin::answer_mishap(Mishap::TimedOut, codec, &frame.admin),
+        Err(_elapsed) => mishap(Mishap::TimedOut),
     };
     span.in_scope(|| info!(status = response.status().as_u16(), ms = started.elapsed().as_secs_f64() * 1_000.0, "answered"));
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// How the dialect of a request answers what goes wrong outside its handlers.
+fn answer_to_mishaps(request: &Request, settings: &Arc<admin::Settings>) -> impl FnOnce(Mishap) -> Response + use<> {
+    let is_soap = soap::is_path(request.uri().path());
+    let headers = if is_soap { request.headers().clone() } else { HeaderMap::new() };
+    let (codec, settings) = (admin::preferred(request.headers(), request.uri()), Arc::clone(settings));
+    move |mishap| if is_soap { soap::answer_mishap(mishap, &headers) } else { admin::answer_mishap(mishap, codec, &settings) }
 }
 
 /// The caller's own id if it is fit for logs and headers, else a new one.

@@ -7,24 +7,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
 use axum::middleware;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::dialects::admin::{self, Mishap};
+use crate::dialects::{Mishap, admin, soap};
 
 pub use management::{Readiness, management};
 
+/// The dialects that are served.
+#[derive(Debug, Clone)]
+pub struct Apis {
+    /// `POST /api/v1.1/admin/...`
+    pub admin: admin::Api,
+    /// `/Services/Reseller/Service.asmx`
+    pub soap: soap::Api,
+}
+
 /// The router of the API.
-pub fn router(api: admin::Api, request_timeout: Duration) -> Router {
-    let frame = frame::Frame { admin: Arc::clone(&api.settings), request_timeout };
-    let settings = Arc::clone(&api.settings);
-    let no_such_call = move |headers: HeaderMap, uri: Uri| {
-        let settings = Arc::clone(&settings);
-        async move { admin::answer_mishap(Mishap::NoSuchCall, admin::preferred(&headers, &uri), &settings) }
+pub fn router(apis: Apis, request_timeout: Duration) -> Router {
+    let frame = frame::Frame { admin: Arc::clone(&apis.admin.settings), request_timeout };
+    let settings = Arc::clone(&apis.admin.settings);
+    let soap = apis.soap;
+    // The soap dialect's path is compared ignoring case, which routes cannot do.
+    let otherwise = move |request: Request| {
+        let (settings, soap) = (Arc::clone(&settings), soap.clone());
+        async move {
+            if soap::is_path(request.uri().path()) {
+                return soap::handle(soap, request).await;
+            }
+            admin::answer_mishap(Mishap::NoSuchCall, admin::preferred(request.headers(), request.uri()), &settings)
+        }
     };
-    framed(admin::routes(api).fallback(no_such_call), frame)
+    framed(admin::routes(apis.admin).fallback(otherwise), frame)
 }
 
 /// Routes with what frames them. From the outside in: headers for all answers, the frame (request id, log, time
@@ -52,7 +69,8 @@ mod tests {
         let frame = frame::Frame { admin: settings, request_timeout: Duration::from_millis(20) };
         let routes = Router::new()
             .route("/panics", post(|| async { if true { panic!("a secret") } else { "" } }))
-            .route("/hangs", post(std::future::pending::<&str>));
+            .route("/hangs", post(std::future::pending::<&str>))
+            .route("/Services/Reseller/service.ASMX", post(|| async { if true { panic!("a secret") } else { "" } }));
         let request = Request::post(path).header("content-type", "text/xml").body(Body::empty()).unwrap();
         let response = framed(routes, frame).oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
@@ -65,5 +83,7 @@ mod tests {
         assert_eq!(ask("/panics").await, (500, "<xml><error>500</error><error_text>Internal error</error_text></xml>".to_owned(), true));
         let slow = "<xml><error>503</error><error_text>Service unavailable: the request took too long</error_text></xml>";
         assert_eq!(ask("/hangs").await, (503, slow.to_owned(), true));
+        let (status, body, _) = ask("/Services/Reseller/service.ASMX").await;
+        assert!(status == 500 && body.contains("<faultstring>Server was unable to process request.</faultstring>"), "{status} {body}");
     }
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::batch::{Request, What};
 use super::{Context, Once, Service, StoredAnswer};
 use crate::domain::{
-    Account, AccountFilter, AccountId, Authority, Command, Error, HoldId, HoldKind, HoldPatch, Outcome, ResellerId, Revision, Scope, Time,
+    Account, AccountFilter, AccountId, Authority, Command, Email, Error, HoldId, HoldKind, HoldPatch, Outcome, ResellerId, Revision, Scope, Time,
 };
 use crate::store::{JournalEntry, Tenancy};
 
@@ -27,6 +27,15 @@ pub enum Answered {
     Done(Box<Done>),
     /// It was answered before, with this.
     Replayed(StoredAnswer),
+}
+
+/// How a caller names an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Naming {
+    /// By its number.
+    Id(AccountId),
+    /// By its e-mail address.
+    Email(Email),
 }
 
 /// A page of a list.
@@ -187,6 +196,39 @@ impl Service {
             let forgotten = tx.delete_expired_answers(now, 10_000).await?;
             tx.commit().await?;
             Ok(forgotten)
+        })
+        .await
+    }
+
+    /// The live account of the caller that a number or an address names, telling apart what is nobody's and what is
+    /// another reseller's.
+    ///
+    /// # Errors
+    /// [`Error::AccountNotFound`], [`Error::AccountDeleted`] or [`Error::AccountOfAnother`].
+    pub async fn find(&self, context: &Context, by: Naming) -> Result<AccountId, Error> {
+        let (store, principal) = (self.store.clone(), context.principal.clone());
+        self.detached(async move {
+            let mut tx = store.begin_reading(&Tenancy::Platform).await?;
+            let found = match &by {
+                Naming::Id(id) => tx.locate_account(*id).await?.map(|owner| (owner, *id)),
+                Naming::Email(email) => {
+                    let own = match principal.reseller {
+                        Some(reseller) => tx.fetch_account_id(reseller, &email.key()).await?.map(|id| (reseller, id)),
+                        None => None,
+                    };
+                    match own {
+                        Some(own) => Some(own),
+                        None => tx.locate_email(&email.key(), 1).await?.pop(),
+                    }
+                }
+            };
+            let (owner, id) = found.ok_or(Error::AccountNotFound)?;
+            if principal.reseller.is_some_and(|reseller| reseller != owner) {
+                return Err(Error::AccountOfAnother);
+            }
+            let account = tx.fetch_account(owner, id).await?.ok_or(Error::AccountNotFound)?;
+            tx.commit().await?;
+            if account.deleted_at.is_some() { Err(Error::AccountDeleted) } else { Ok(id) }
         })
         .await
     }

@@ -1,5 +1,7 @@
 //! Who asks, and in which request.
 
+use chrono_tz::Tz;
+
 use crate::domain::{Actor, Authority, Dialect, Error, ResellerId, Scope, Scopes, TokenId};
 use crate::store::Tenancy;
 
@@ -12,13 +14,17 @@ pub struct Principal {
     pub token: Option<TokenId>,
     /// Its rights.
     pub scopes: Scopes,
+    /// The time zone of dates that name none.
+    pub timezone: Tz,
+    /// Whether the `soap` dialect answers it with numbers instead of words.
+    pub soap_numbers: bool,
 }
 
 impl Principal {
     /// The operator at the command line.
     #[must_use]
     pub fn command_line() -> Self {
-        Self { reseller: None, token: None, scopes: Scopes::all_for(Authority::Operator) }
+        Self { reseller: None, token: None, scopes: Scopes::all_for(Authority::Operator), timezone: Tz::UTC, soap_numbers: false }
     }
 
     /// # Errors

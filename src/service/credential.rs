@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use data_encoding::BASE32_NOPAD;
 use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
@@ -59,9 +60,10 @@ impl Service {
             tx.commit().await?;
             Ok(found)
         });
-        let credential = found.await?.filter(|credential| credential.is_valid(now)).ok_or(Error::CredentialInvalid)?;
+        let (credential, preferences) = found.await?.filter(|(credential, _)| credential.is_valid(now)).ok_or(Error::CredentialInvalid)?;
         let reseller = Some(credential.reseller).filter(|reseller| *reseller != ResellerId::PLATFORM);
-        Ok(Principal { reseller, token: Some(credential.id), scopes: credential.scopes })
+        let timezone = preferences.timezone.parse().unwrap_or(Tz::UTC);
+        Ok(Principal { reseller, token: Some(credential.id), scopes: credential.scopes, timezone, soap_numbers: preferences.soap_numbers })
     }
 
     /// Makes a credential.

@@ -23,8 +23,8 @@ use uuid::Uuid;
 use crate::domain::Error;
 use crate::store::Store;
 
-pub use crate::store::{Credential, IdempotencyKey, JournalEntry, Reseller, StoredAnswer};
-pub use accounts::{Answered, Done, Page};
+pub use crate::store::{Credential, IdempotencyKey, JournalEntry, Preferences, Reseller, StoredAnswer};
+pub use accounts::{Answered, Done, Naming, Page};
 pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 pub use credential::{IssuedToken, TokenRequest};

@@ -1,8 +1,10 @@
 //! Resellers: made, listed, suspended as a whole.
 
+use chrono_tz::Tz;
+
 use super::Service;
 use crate::domain::{Error, MAX_TEXT, ResellerId};
-use crate::store::{Reseller, Tenancy};
+use crate::store::{Preferences, Reseller, Tenancy};
 
 impl Service {
     /// Makes a reseller. `account_limit`: the most accounts it may have; none: no limit.
@@ -58,6 +60,24 @@ impl Service {
             let found = tx.fetch_reseller_named(&name).await?;
             tx.commit().await?;
             found.ok_or(Error::ResellerNotFound)
+        })
+        .await
+    }
+
+    /// Changes how a reseller wants to be spoken to; what is none stays.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] for `timezone`, [`Error::ResellerNotFound`].
+    pub async fn prefer(&self, reseller: ResellerId, timezone: Option<String>, soap_numbers: Option<bool>) -> Result<Preferences, Error> {
+        if timezone.as_ref().is_some_and(|zone| zone.parse::<Tz>().is_err()) {
+            return Err(Error::invalid("timezone", "must be the name of a time zone such as Europe/Berlin"));
+        }
+        let (store, now) = (self.store.clone(), self.now());
+        self.detached(async move {
+            let mut tx = store.begin(&Tenancy::Platform).await?;
+            let preferences = tx.update_preferences(reseller, timezone.as_deref(), soap_numbers, now).await?;
+            tx.commit().await?;
+            Ok(preferences)
         })
         .await
     }

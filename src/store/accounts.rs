@@ -225,6 +225,27 @@ impl Tx {
         Ok(reseller.map(ResellerId))
     }
 
+    /// Whose live accounts have this address, within the transaction's tenancy, by identity; at most `limit`.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn locate_email(&mut self, key: &str, limit: i64) -> Result<Vec<(ResellerId, AccountId)>, Error> {
+        let rows = sqlx::query!("select reseller_id, id from account where email_key = $1 and deleted_at is null order by id limit $2", key, limit)
+            .fetch_all(self.connection())
+            .await
+            .map_err(|error| domain_error(&error))?;
+        rows.into_iter().map(|row| Ok((ResellerId(row.reseller_id), AccountId::new(i64::from(row.id))?))).collect()
+    }
+
+    /// The live account of a reseller that has this address.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn fetch_account_id(&mut self, reseller: ResellerId, key: &str) -> Result<Option<AccountId>, Error> {
+        let owned = self.fetch_emails(&[(reseller, key.to_owned())]).await?;
+        Ok(owned.into_values().next())
+    }
+
     /// A page of the accounts that a filter admits, by identity from `from` on; of one reseller, or of all within the
     /// transaction's tenancy.
     ///

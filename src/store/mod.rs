@@ -32,7 +32,7 @@ use crate::domain::Error;
 pub use holds::HoldWrites;
 pub use idempotency::{IdempotencyKey, StoredAnswer};
 pub use journal::{JournalEntry, NewJournalEntry};
-pub use resellers::{Reseller, ResellerTerms};
+pub use resellers::{Preferences, Reseller, ResellerTerms};
 pub use schema::{Finding, MIGRATOR};
 pub use tokens::{Credential, NewToken};
 pub use tx::{Tenancy, Tx};

@@ -19,6 +19,15 @@ pub struct Reseller {
     pub created_at: Time,
 }
 
+/// How a reseller wants to be spoken to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preferences {
+    /// The name of its time zone: dates without one are read in it.
+    pub timezone: String,
+    /// Whether the `soap` dialect answers with numbers instead of words.
+    pub soap_numbers: bool,
+}
+
 /// What a batch of commands needs to know of a reseller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResellerTerms {
@@ -107,6 +116,32 @@ impl Tx {
         .await
         .map(|_| true)
         .map_err(|error| domain_error(&error))
+    }
+
+    /// Changes what a reseller prefers; what is none stays.
+    ///
+    /// # Errors
+    /// [`Error::ResellerNotFound`].
+    pub async fn update_preferences(
+        &mut self,
+        reseller: ResellerId,
+        timezone: Option<&str>,
+        soap_numbers: Option<bool>,
+        now: Time,
+    ) -> Result<Preferences, Error> {
+        sqlx::query_as!(
+            Preferences,
+            "update reseller set timezone = coalesce($2, timezone), soap_numbers = coalesce($3, soap_numbers), updated_at = $4
+             where id = $1 and id > 0 returning timezone, soap_numbers",
+            reseller.0,
+            timezone,
+            soap_numbers,
+            now
+        )
+        .fetch_optional(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?
+        .ok_or(Error::ResellerNotFound)
     }
 
     /// What a batch needs to know of these resellers. Those with a limit are locked where accounts will be made,

@@ -1,6 +1,7 @@
 //! Credentials: their hashes and rights.
 
 use super::errors::{domain_error, internal};
+use super::resellers::Preferences;
 use super::tx::Tx;
 use crate::domain::{Error, ResellerId, Scope, Scopes, Time, TokenId};
 
@@ -96,11 +97,11 @@ impl Tx {
         Ok(Credential { id: TokenId(id), reseller, name, scopes, created_at: now, expires_at, revoked_at: None })
     }
 
-    /// The credential with this hash, valid or not.
+    /// The credential with this hash, valid or not, and what its reseller prefers.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn fetch_credential(&mut self, hash: [u8; 32]) -> Result<Option<Credential>, Error> {
+    pub async fn fetch_credential(&mut self, hash: [u8; 32]) -> Result<Option<(Credential, Preferences)>, Error> {
         let row = sqlx::query_as!(
             Row,
             "select reseller_id, id, name, scopes, created_at, expires_at, revoked_at from api_token where hash = $1",
@@ -109,7 +110,12 @@ impl Tx {
         .fetch_optional(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        row.map(Credential::try_from).transpose()
+        let Some(credential) = row.map(Credential::try_from).transpose()? else { return Ok(None) };
+        let preferences = sqlx::query_as!(Preferences, "select timezone, soap_numbers from reseller where id = $1", credential.reseller.0)
+            .fetch_one(self.connection())
+            .await
+            .map_err(|error| domain_error(&error))?;
+        Ok(Some((credential, preferences)))
     }
 
     /// The credential with this identity.

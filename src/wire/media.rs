@@ -41,20 +41,30 @@ impl Codec {
     }
 }
 
+/// The parameters of a media type: name and value.
+pub type Parameters<'a> = Vec<(&'a str, &'a str)>;
+
+/// The media type of a `Content-Type` header, and its parameters by name, quotes taken off.
+///
+/// # Errors
+/// [`Error::UnsupportedMediaType`] for a missing header, or a character set other than UTF-8.
+pub fn media_type(content_type: Option<&str>) -> Result<(&str, Parameters<'_>), Error> {
+    let mut parts = content_type.unwrap_or_default().split(';').map(str::trim);
+    let media_type = parts.next().filter(|it| !it.is_empty()).ok_or(Error::UnsupportedMediaType)?;
+    let parameters: Parameters<'_> =
+        parts.filter_map(|it| it.split_once('=')).map(|(name, value)| (name.trim(), value.trim().trim_matches('"'))).collect();
+    let is_utf8 = |value: &str| value.eq_ignore_ascii_case("utf-8") || value.eq_ignore_ascii_case("utf8");
+    let mut charsets = parameters.iter().filter(|(name, _)| name.eq_ignore_ascii_case("charset"));
+    if charsets.all(|(_, value)| is_utf8(value)) { Ok((media_type, parameters)) } else { Err(Error::UnsupportedMediaType) }
+}
+
 /// The codec of a `Content-Type` header.
 ///
 /// # Errors
 /// [`Error::UnsupportedMediaType`] for a missing header, another media type or a character set other than UTF-8.
 pub fn codec_of(content_type: Option<&str>) -> Result<Codec, Error> {
-    let mut parts = content_type.unwrap_or_default().split(';').map(str::trim);
-    let codec = parts.next().and_then(Codec::of_media_type).ok_or(Error::UnsupportedMediaType)?;
-    for (name, value) in parts.filter_map(|parameter| parameter.split_once('=')) {
-        let charset = value.trim().trim_matches('"');
-        if name.trim().eq_ignore_ascii_case("charset") && !charset.eq_ignore_ascii_case("utf-8") && !charset.eq_ignore_ascii_case("utf8") {
-            return Err(Error::UnsupportedMediaType);
-        }
-    }
-    Ok(codec)
+    let (media_type, _) = media_type(content_type)?;
+    Codec::of_media_type(media_type).ok_or(Error::UnsupportedMediaType)
 }
 
 /// The codec that an `Accept` header asks for: the one of the two that it names, none if it names both or neither.

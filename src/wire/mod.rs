@@ -7,6 +7,7 @@
 mod field;
 mod json;
 mod media;
+mod soap;
 mod xml;
 
 use serde::Serialize;
@@ -14,7 +15,8 @@ use serde::de::DeserializeOwned;
 
 pub use field::{Field, object};
 pub use json::members as json_members;
-pub use media::{Codec, accepted, codec_of};
+pub use media::{Codec, Parameters, accepted, codec_of, media_type};
+pub use soap::{SoapProblem, SoapRequest, SoapVersion, escaped, read_envelope, write_envelope};
 pub use xml::members as xml_members;
 
 /// The deepest nesting that is read, in both formats.

@@ -85,7 +85,7 @@ fn check_element(start: &BytesStart<'_>, depth: usize, roots: usize) -> Result<(
     if start.name().prefix().is_some() { Err(Error::document("namespaces are not used here")) } else { Ok(()) }
 }
 
-fn check_reference(reference: &BytesRef<'_>) -> Result<(), Error> {
+pub(super) fn check_reference(reference: &BytesRef<'_>) -> Result<(), Error> {
     let known = matches!(&**reference, "amp" | "lt" | "gt" | "quot" | "apos");
     match reference.resolve_char_ref() {
         Ok(Some(_)) => Ok(()),

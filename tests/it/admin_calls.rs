@@ -329,8 +329,7 @@ async fn the_token_may_stand_in_the_header_the_body_or_when_allowed_the_query() 
     let query = format!("?token={}", client.token);
     send(&app.router, query.clone(), None, json!({"id": id})).await.is_error(401, "API token required");
     let allowing = steward::dialects::admin::Settings { token_in_query: true, ..crate::harness::app::admin_settings() };
-    let api = steward::dialects::admin::Api { service: app.service.clone(), settings: std::sync::Arc::new(allowing) };
-    let router = steward::http::router(api, std::time::Duration::from_secs(30));
+    let router = crate::harness::app::router(&app.service, allowing, crate::harness::app::soap_settings());
     send(&router, query, None, json!({"id": id})).await.ok();
 }
 

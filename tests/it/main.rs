@@ -29,3 +29,4 @@ mod lifecycle_model;
 mod lifecycle_sequences;
 mod outage;
 mod serving;
+mod soap_calls;

@@ -13,15 +13,12 @@ use serde_json::{Map, Value};
 use super::Api;
 use super::codes::Failure;
 use super::replies::Reply;
-use super::requests::Common;
-use crate::dialects::RequestId;
+use super::requests::{Common, Reading};
+use crate::dialects::{RequestId, body, host};
 use crate::domain::{Dialect, Error, Scope};
 use crate::hash::sha256;
 use crate::service::{Answered, Context, Done, IdempotencyKey, Once, StoredAnswer};
 use crate::wire::{self, Codec};
-
-/// The header that makes a retry safe whatever it retries.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// One call, read as far as every call can be.
 pub(super) struct Call {
@@ -33,20 +30,20 @@ pub(super) struct Call {
     path: String,
     body: Vec<u8>,
     request_id: RequestId,
-    host: Option<String>,
+    host: String,
 }
 
 impl FromRequest<Api> for Call {
     type Rejection = Response;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Response> {
-        let (parts, body) = request.into_parts();
+        let (parts, stream) = request.into_parts();
         let preferred = preference(&parts.headers, &parts.uri);
         let refuse = |failure: Failure, codec: Codec| answer_failure(&failure, codec, api.settings.always_200);
 
         let codec =
             wire::codec_of(text(&parts.headers, header::CONTENT_TYPE)).map_err(|error| refuse(error.into(), preferred.unwrap_or(Codec::Json)))?;
-        let body = read(body, api.settings.max_body).await.map_err(|error| refuse(error.into(), preferred.unwrap_or(codec)))?;
+        let body = body::read(stream, api.settings.max_body).await.map_err(|error| refuse(error.into(), preferred.unwrap_or(codec)))?;
         // A body that cannot be read is answered in its own format.
         let common: Common = wire::decode(codec, &body).map_err(|error| refuse(error.into(), codec))?;
         let asked = match common.format.as_deref().filter(|word| !word.is_empty()) {
@@ -62,11 +59,11 @@ impl FromRequest<Api> for Call {
             format: asked.or(preferred).unwrap_or(codec),
             verbose: common.verbose,
             credential: credential(common.token, &parts.headers, in_query),
-            key: idempotency_key(&parts.headers),
+            key: body::idempotency_key(&parts.headers).map_err(|problem| Failure::Header { name: "Idempotency-Key", problem }),
             path: parts.uri.path().trim_end_matches('/').to_owned(),
             body,
             request_id: parts.extensions.get::<RequestId>().cloned().unwrap_or_default(),
-            host: text(&parts.headers, header::HOST).filter(|host| is_plain_host(host)).map(str::to_owned),
+            host: host(&parts.headers).to_owned(),
         })
     }
 }
@@ -82,9 +79,9 @@ impl Call {
         Ok((context, wire::decode(self.codec, &self.body)?))
     }
 
-    /// How the request is written.
-    pub(super) fn codec(&self) -> Codec {
-        self.codec
+    /// How the request's own members are to be read.
+    pub(super) fn reading(&self, context: &Context) -> Reading {
+        Reading { codec: self.codec, zone: context.principal.timezone }
     }
 
     /// How the answer is written.
@@ -102,7 +99,7 @@ impl Call {
 
     /// The service's address as this caller sees it.
     pub(super) fn base(&self, api: &Api) -> String {
-        let seen = || format!("http://{}", self.host.as_deref().unwrap_or("localhost"));
+        let seen = || format!("http://{}", self.host);
         api.settings.public_url.clone().unwrap_or_else(seen)
     }
 
@@ -129,7 +126,7 @@ impl Call {
     pub(super) fn answer_change(&self, api: &Api, outcome: Result<Answered, Failure>, reply: fn(&Done, bool) -> Reply) -> Response {
         match outcome {
             Ok(Answered::Done(done)) => respond(StatusCode::OK, self.format, reply(&done, self.verbose).encode(self.format)),
-            Ok(Answered::Replayed(stored)) => replay(stored),
+            Ok(Answered::Replayed(stored)) => body::replay(stored),
             Err(failure) => answer_failure(&failure, self.format, api.settings.always_200),
         }
     }
@@ -166,31 +163,11 @@ pub(super) fn answer_failure(failure: &Failure, codec: Codec, always_200: bool) 
     response
 }
 
-fn replay(stored: StoredAnswer) -> Response {
-    let mut response = Response::new(Body::from(stored.body));
-    *response.status_mut() = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if let Ok(content_type) = HeaderValue::from_str(&stored.content_type) {
-        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    }
-    response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
-    response
-}
-
 fn respond(status: StatusCode, codec: Codec, body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(codec.content_type()));
     response
-}
-
-/// The whole body, unless it is larger than `max` bytes.
-async fn read(body: Body, max: usize) -> Result<Vec<u8>, wire::Error> {
-    use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-    match Limited::new(body, max).collect().await {
-        Ok(collected) => Ok(collected.to_bytes().to_vec()),
-        Err(error) if error.is::<LengthLimitError>() => Err(wire::Error::TooLarge),
-        Err(_) => Err(wire::Error::Malformed { field: String::new(), problem: "the body ended early".to_owned() }),
-    }
 }
 
 /// The token, from whichever place it stands in; in two places it must be the same one.
@@ -202,24 +179,6 @@ fn credential(in_body: Option<SecretString>, headers: &HeaderMap, in_query: Opti
     let mut found = in_body.into_iter().chain(in_header).chain(in_query.map(SecretString::from)).filter(|token| !token.expose_secret().is_empty());
     let first = found.next().ok_or(Error::CredentialMissing)?;
     if found.all(|other| other.expose_secret() == first.expose_secret()) { Ok(first) } else { Err(Failure::TokensDiffer) }
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
-    let refuse = |problem| Err(Failure::Header { name: "Idempotency-Key", problem });
-    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return refuse("appears more than once");
-    }
-    match value.to_str() {
-        Ok(key) if (1..=255).contains(&key.len()) && key.chars().all(|c| c.is_ascii_graphic() || c == ' ') => Ok(Some(key.to_owned())),
-        _ => refuse("must be 1 to 255 visible characters"),
-    }
-}
-
-/// Whether a host can stand in a command line without being quoted.
-fn is_plain_host(host: &str) -> bool {
-    !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'))
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {

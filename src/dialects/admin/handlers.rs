@@ -22,7 +22,7 @@ pub(super) async fn freeze(State(api): State<Api>, call: Call) -> Response {
         let (context, request) = call.open::<Freeze>(&api, WRITE).await?;
         let account = AccountId::new(request.id)?;
         let once = call.once(&api, &context, Reply::done)?;
-        Ok(api.service.place(&context, account, HoldKind::Freeze, request.details(call.codec())?, once).await?)
+        Ok(api.service.place(&context, account, HoldKind::Freeze, request.details(call.reading(&context))?, once).await?)
     };
     call.answer_change(&api, outcome.await, Reply::done)
 }
@@ -31,7 +31,7 @@ pub(super) async fn unfreeze(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let (context, request) = call.open::<Unfreeze>(&api, WRITE).await?;
         let account = AccountId::new(request.id)?;
-        let command = Command::Lift { kind: HoldKind::Freeze, only: request.only(call.codec())? };
+        let command = Command::Lift { kind: HoldKind::Freeze, only: request.only(call.reading(&context))? };
         Ok(api.service.execute(&context, account, command, call.once(&api, &context, Reply::done)?).await?)
     };
     call.answer_change(&api, outcome.await, Reply::done)
@@ -42,7 +42,7 @@ pub(super) async fn suspend(State(api): State<Api>, call: Call) -> Response {
         let (context, request) = call.open::<Suspend>(&api, WRITE).await?;
         let account = AccountId::new(request.id)?;
         let once = call.once(&api, &context, Reply::done)?;
-        Ok(api.service.place(&context, account, HoldKind::Suspend, request.details(call.codec())?, once).await?)
+        Ok(api.service.place(&context, account, HoldKind::Suspend, request.details(call.reading(&context))?, once).await?)
     };
     call.answer_change(&api, outcome.await, Reply::done)
 }
@@ -95,7 +95,7 @@ pub(super) async fn expiry_date(State(api): State<Api>, call: Call) -> Response 
         let (context, request) = call.open::<SetExpiry>(&api, WRITE).await?;
         let account = AccountId::new(request.id)?;
         let once = call.once(&api, &context, Reply::done)?;
-        Ok(api.service.execute(&context, account, Command::SetExpiry(request.expires_at(call.codec())?), once).await?)
+        Ok(api.service.execute(&context, account, Command::SetExpiry(request.expires_at(call.reading(&context))?), once).await?)
     };
     call.answer_change(&api, outcome.await, Reply::done)
 }
@@ -104,7 +104,7 @@ pub(super) async fn save(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let (context, request) = call.open::<Save>(&api, WRITE).await?;
         let (account, reseller) = (request.account()?, request.reseller());
-        let revision = request.revision(call.members()?, call.codec())?;
+        let revision = request.revision(call.members()?, call.reading(&context))?;
         let once = call.once(&api, &context, Reply::saved)?;
         let saved: Answered = match account {
             None => api.service.create(&context, reseller, revision, once).await?,
@@ -119,7 +119,7 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let (context, request) = call.open::<List>(&api, READ).await?;
         let (from, limit) = request.page()?;
-        let page = api.service.list(&context, request.filter()?, from, limit).await?;
+        let page = api.service.list(&context, request.filter(context.principal.timezone)?, from, limit).await?;
         let reader = Reader { now: page.at, ..reader(&api, &context) };
         Ok(Reply::list(page.accounts.iter().map(|account| replies::item(account, reader)).collect(), Some(page.total)))
     };

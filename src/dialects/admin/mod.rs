@@ -18,6 +18,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use axum::routing::{MethodRouter, post};
 
+use super::Mishap;
 use crate::domain::Scope;
 use crate::service::Service;
 use crate::wire::{self, Codec};
@@ -111,17 +112,6 @@ pub fn routes(api: Api) -> Router {
         async move { call::answer_failure(&Failure::MethodNotAllowed, preferred(&headers, &uri), settings.always_200) }
     };
     router.method_not_allowed_fallback(not_allowed).with_state(api)
-}
-
-/// What went wrong outside the handlers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mishap {
-    /// No such path.
-    NoSuchCall,
-    /// It took longer than it may.
-    TimedOut,
-    /// A handler panicked.
-    Crashed,
 }
 
 /// The answer of this dialect to what went wrong outside its handlers.

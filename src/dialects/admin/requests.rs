@@ -18,6 +18,15 @@ use crate::domain::{
 };
 use crate::wire::{Codec, Field, object};
 
+/// How a request is to be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    /// What it is written in.
+    pub(super) codec: Codec,
+    /// The time zone of dates that name none.
+    pub(super) zone: Tz,
+}
+
 /// What every call may carry.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(as = Common)]
@@ -100,18 +109,18 @@ pub(super) struct FrozenDetails {
 }
 
 impl Freeze {
-    pub(super) fn details(self, codec: Codec) -> Result<HoldPatch, Error> {
+    pub(super) fn details(self, read: Reading) -> Result<HoldPatch, Error> {
         let inner = self.frozen_details.unwrap_or_default();
         if inner.stray_text.is_some_and(|text| !text.trim().is_empty()) {
             return Err(Error::invalid("frozen_details", "must be an object"));
         }
         Ok(HoldPatch {
-            reason_code: text(either("reason_code", self.reason_code, inner.reason_code)?, codec),
-            reason: text(either("reason", self.reason, inner.reason)?, codec),
-            public_message: text(either("public_message", self.public_message, inner.public_message)?, codec),
-            payment_url: parsed(inner.payment_url, codec, |url| PaymentUrl::parse(&url))?,
+            reason_code: text(either("reason_code", self.reason_code, inner.reason_code)?, read),
+            reason: text(either("reason", self.reason, inner.reason)?, read),
+            public_message: text(either("public_message", self.public_message, inner.public_message)?, read),
+            payment_url: parsed(inner.payment_url, read, |url| PaymentUrl::parse(&url))?,
             starts_at: Patch::Keep,
-            ends_at: time("ends_at", either("ends_at", self.ends_at, inner.ends_at)?, codec)?,
+            ends_at: time("ends_at", either("ends_at", self.ends_at, inner.ends_at)?, read)?,
         })
     }
 }
@@ -129,8 +138,8 @@ pub(super) struct Unfreeze {
 }
 
 impl Unfreeze {
-    pub(super) fn only(self, codec: Codec) -> Result<Option<HoldId>, Error> {
-        let parsed = parsed(self.hold_id, codec, |id| Uuid::parse_str(&id).map_err(|_| Error::invalid("hold_id", "must be a UUID")))?;
+    pub(super) fn only(self, read: Reading) -> Result<Option<HoldId>, Error> {
+        let parsed = parsed(self.hold_id, read, |id| Uuid::parse_str(&id).map_err(|_| Error::invalid("hold_id", "must be a UUID")))?;
         Ok(parsed.value().copied().map(HoldId))
     }
 }
@@ -164,14 +173,14 @@ pub(super) struct Suspend {
 }
 
 impl Suspend {
-    pub(super) fn details(self, codec: Codec) -> Result<HoldPatch, Error> {
+    pub(super) fn details(self, read: Reading) -> Result<HoldPatch, Error> {
         Ok(HoldPatch {
-            reason_code: text(self.reason_code, codec),
-            reason: text(self.reason, codec),
-            public_message: text(self.public_message, codec),
+            reason_code: text(self.reason_code, read),
+            reason: text(self.reason, read),
+            public_message: text(self.public_message, read),
             payment_url: Patch::Keep,
-            starts_at: time("starts_at", self.starts_at, codec)?,
-            ends_at: time("ends_at", self.ends_at, codec)?,
+            starts_at: time("starts_at", self.starts_at, read)?,
+            ends_at: time("ends_at", self.ends_at, read)?,
         })
     }
 }
@@ -198,15 +207,15 @@ pub(super) struct SetExpiry {
     /// The account.
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     pub(super) id: i64,
-    /// A date (the end of that day in UTC), a date and time, or null (in XML an empty element) for never.
+    /// A date (the end of that day in the reseller's time zone), a date and time, or null (in XML an empty element) for never.
     #[serde(default)]
     #[schema(value_type = Option<String>, required = true)]
     expiry_date: Field<String>,
 }
 
 impl SetExpiry {
-    pub(super) fn expires_at(self, codec: Codec) -> Result<Option<Time>, Error> {
-        match time("expires_at", self.expiry_date, codec)? {
+    pub(super) fn expires_at(self, read: Reading) -> Result<Option<Time>, Error> {
+        match time("expires_at", self.expiry_date, read)? {
             Patch::Keep => Err(Error::invalid("expires_at", "is required; null for never")),
             Patch::Clear => Ok(None),
             Patch::Set(at) => Ok(Some(at)),
@@ -244,10 +253,10 @@ impl List {
         Ok((from, limit(self.limit, 1_000, 1_000)?))
     }
 
-    pub(super) fn filter(self) -> Result<AccountFilter, Error> {
+    pub(super) fn filter(self, zone: Tz) -> Result<AccountFilter, Error> {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let authority = |word: String| Authority::parse(&word).ok_or_else(|| Error::invalid("held_by", "must be operator, reseller or system"));
-        let date = |field, text: String| dates::parse(&text, Tz::UTC).map_err(|problem| Error::invalid(field, problem));
+        let date = |field, text: String| dates::parse(&text, zone).map_err(|problem| Error::invalid(field, problem));
         Ok(AccountFilter {
             state: given(self.state).map(|word| StateFilter::parse(&word)).transpose()?,
             held_by: given(self.held_by).map(authority).transpose()?,
@@ -372,7 +381,7 @@ impl Save {
     }
 
     /// What is to be changed; `members` are all members of the body. On creation six members are required.
-    pub(super) fn revision(self, members: Map<String, Value>, codec: Codec) -> Result<Revision, Error> {
+    pub(super) fn revision(self, members: Map<String, Value>, read: Reading) -> Result<Revision, Error> {
         if self.id.is_none() {
             let texts = [("name", &self.name), ("title", &self.title), ("tz", &self.tz)];
             let numbers = [("tariff", &self.tariff), ("reports_day", &self.reports_day), ("reports_hour", &self.reports_hour)];
@@ -383,14 +392,14 @@ impl Save {
             }
         }
         let profile = ProfilePatch {
-            name: text(self.name, codec),
-            title: text(self.title, codec),
-            timezone: text(self.tz, codec),
+            name: text(self.name, read),
+            title: text(self.title, read),
+            timezone: text(self.tz, read),
             tariff_id: plain(self.tariff),
             reports_day: plain(self.reports_day),
             reports_hour: plain(self.reports_hour),
-            email: parsed(self.email, codec, |email| Email::parse(&email))?,
-            company: text(self.company, codec),
+            email: parsed(self.email, read, |email| Email::parse(&email))?,
+            company: text(self.company, read),
             is_smart: plain(self.is_smart),
             is_subscribers_suspend_all: plain(self.is_subscribers_suspend_all),
             is_tariff_exceed: plain(self.is_tariff_exceed),
@@ -399,7 +408,7 @@ impl Save {
             extra: extra(members)?,
             ..ProfilePatch::default()
         };
-        let expires_at = match time("expires_at", self.expiry_date, codec)? {
+        let expires_at = match time("expires_at", self.expiry_date, read)? {
             Patch::Keep => None,
             Patch::Clear => Some(None),
             Patch::Set(at) => Some(Some(at)),
@@ -450,20 +459,20 @@ fn plain<T>(field: Field<T>) -> Patch<T> {
     }
 }
 
-fn text(field: Field<String>, codec: Codec) -> Patch<String> {
-    plain(field.in_codec(codec))
+fn text(field: Field<String>, read: Reading) -> Patch<String> {
+    plain(field.in_codec(read.codec))
 }
 
-fn parsed<T>(field: Field<String>, codec: Codec, parse: impl FnOnce(String) -> Result<T, Error>) -> Result<Patch<T>, Error> {
-    Ok(match field.in_codec(codec) {
+fn parsed<T>(field: Field<String>, read: Reading, parse: impl FnOnce(String) -> Result<T, Error>) -> Result<Patch<T>, Error> {
+    Ok(match field.in_codec(read.codec) {
         Field::Absent => Patch::Keep,
         Field::Null => Patch::Clear,
         Field::Value(written) => Patch::Set(parse(written)?),
     })
 }
 
-fn time(name: &'static str, field: Field<String>, codec: Codec) -> Result<Patch<Time>, Error> {
-    parsed(field, codec, |written| dates::parse(&written, Tz::UTC).map_err(|problem| Error::invalid(name, problem)))
+fn time(name: &'static str, field: Field<String>, read: Reading) -> Result<Patch<Time>, Error> {
+    parsed(field, read, |written| dates::parse(&written, read.zone).map_err(|problem| Error::invalid(name, problem)))
 }
 
 /// The members that are not ours. They must be such as XML can say too.

@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
-use steward::dialects::admin;
+use steward::dialects::{admin, soap};
 use steward::domain::{ResellerId, Scope, Time};
 use steward::service::{Clock, ManualClock, Service, Settings, TokenRequest};
 use steward::store::{PoolSettings, Store};
@@ -29,6 +29,19 @@ pub fn pool_settings() -> PoolSettings {
 
 pub fn admin_settings() -> admin::Settings {
     admin::Settings { always_200: false, token_in_query: false, max_body: 64 * 1024, public_url: Some("https://steward.example".to_owned()) }
+}
+
+pub fn soap_settings() -> soap::Settings {
+    soap::Settings { hide_foreign_accounts: false, max_body: 64 * 1024, public_url: Some("https://steward.example".to_owned()) }
+}
+
+/// The service's router with other settings.
+pub fn router(service: &Arc<Service>, admin: admin::Settings, soap: soap::Settings) -> Router {
+    let apis = steward::http::Apis {
+        admin: admin::Api { service: Arc::clone(service), settings: Arc::new(admin) },
+        soap: soap::Api { service: Arc::clone(service), settings: Arc::new(soap) },
+    };
+    steward::http::router(apis, Duration::from_secs(30))
 }
 
 pub struct App {
@@ -54,8 +67,7 @@ impl App {
         let clock = ManualClock::at(start_of_time());
         let store = Store::new(options, &pool_settings());
         let service = Arc::new(Service::start(store, Clock::Manual(clock.clone()), Settings::default()));
-        let api = admin::Api { service: Arc::clone(&service), settings: Arc::new(settings) };
-        Self { router: steward::http::router(api, Duration::from_secs(30)), service, clock, database }
+        Self { router: router(&service, settings, soap_settings()), service, clock, database }
     }
 
     pub async fn reseller(&self, name: &str) -> ResellerId {

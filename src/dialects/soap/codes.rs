@@ -1,0 +1,197 @@
+//! The code tables: every outcome with its word, its number and its message, and every protocol error with its fault.
+
+use super::operations::{Operation, Verb};
+use crate::domain::{Conflict, Error};
+use crate::wire::{SoapProblem, SoapVersion};
+
+/// The words of the original's enumeration, in its order; the number is 1000 more than the place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Code {
+    Success,
+    MissingParameters,
+    InvalidAuth,
+    InvalidEmail,
+    InvalidPassword,
+    UsedEmail,
+    PlanError,
+    GeneralError,
+    InvalidAccount,
+    PolicyError,
+    NoCredit,
+    InvalidLicence,
+    EmailNotConfirmed,
+    SqlNotAllowed,
+    NotAllowedLicenceAccount,
+}
+
+impl Code {
+    /// Every word with its number.
+    pub(super) const ALL: [(Self, &'static str, u16); 15] = [
+        (Self::Success, "Success", 1000),
+        (Self::MissingParameters, "MissingParameters", 1001),
+        (Self::InvalidAuth, "InvalidAuth", 1002),
+        (Self::InvalidEmail, "InvalidEmail", 1003),
+        (Self::InvalidPassword, "InvalidPassword", 1004),
+        (Self::UsedEmail, "UsedEmail", 1005),
+        (Self::PlanError, "PlanError", 1006),
+        (Self::GeneralError, "GeneralError", 1007),
+        (Self::InvalidAccount, "InvalidAccount", 1008),
+        (Self::PolicyError, "PolicyError", 1009),
+        (Self::NoCredit, "NoCredit", 1010),
+        (Self::InvalidLicence, "InvalidLicence", 1011),
+        (Self::EmailNotConfirmed, "EmailNotConfirmed", 1012),
+        (Self::SqlNotAllowed, "SqlNotAllowed", 1013),
+        (Self::NotAllowedLicenceAccount, "NotAllowedLicenceAccount", 1014),
+    ];
+
+    /// As this caller wants it: the word, or the number.
+    pub(super) fn written(self, as_number: bool) -> String {
+        let found = Self::ALL.iter().find(|(code, ..)| *code == self);
+        found.map_or_else(String::new, |(_, word, number)| if as_number { number.to_string() } else { (*word).to_owned() })
+    }
+}
+
+/// Why an operation was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The service refused or failed.
+    Service(Error),
+    /// A required value is missing or empty.
+    Missing(&'static str),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Service(error)
+    }
+}
+
+impl Failure {
+    /// The table. `hide_foreign`: another reseller's account looks like none.
+    pub(super) fn result(&self, operation: &Operation, hide_foreign: bool) -> (Code, String) {
+        let say = |code, message: &str| (code, message.to_owned());
+        let by_id = operation.is_by_id();
+        let unknown = || {
+            if by_id {
+                say(Code::InvalidAccount, "Invalid Account ID or Account ID does not exist")
+            } else {
+                say(Code::InvalidEmail, "Invalid Email or Email does not exist")
+            }
+        };
+        let error = match self {
+            Self::Missing(name) => return (Code::MissingParameters, format!("Missing Main Parameters ({name})")),
+            Self::Service(error) => error,
+        };
+        match error {
+            Error::CredentialMissing | Error::CredentialInvalid | Error::InsufficientScope(_) => {
+                say(Code::InvalidAuth, "Invalid Authentication Token")
+            }
+            Error::AccountOfAnother if !hide_foreign => match (by_id, operation.verb) {
+                (true, Verb::ChangeExpiry) => say(Code::InvalidAccount, "Invalid Account ID, Email does not belong to you"),
+                (true, _) => say(Code::InvalidAccount, "Invalid Account ID, Account ID does not belong to you"),
+                (false, _) => say(Code::InvalidEmail, "Invalid Email, Email does not belong to you"),
+            },
+            Error::AccountNotFound | Error::AccountDeleted | Error::AccountOfAnother | Error::InvalidField { field: "id", .. } => unknown(),
+            Error::InvalidField { field: "email", .. } => say(Code::InvalidEmail, "Invalid Email or Email does not exist"),
+            Error::InvalidField { field: "password", problem } => (Code::InvalidPassword, format!("Invalid Password: {problem}")),
+            Error::InvalidField { field: "tariff_id", problem } => (Code::PlanError, format!("Plan Error: {problem}")),
+            Error::InvalidField { field, problem } if operation.verb != Verb::ChangeExpiry => {
+                (Code::GeneralError, format!("{}: {field} {problem}", failed(operation.verb)))
+            }
+            Error::Conflict(Conflict::EmailInUse) if operation.verb == Verb::Create => say(Code::UsedEmail, "Email is already used"),
+            Error::Conflict(
+                Conflict::EmailInUse | Conflict::StaleHold | Conflict::RetentionHold | Conflict::SuspendedByOperator | Conflict::HoldHasStarted,
+            )
+            | Error::InvalidField { .. } => say(Code::GeneralError, failed(operation.verb)),
+            Error::QuotaReached => say(Code::NoCredit, "The account limit is reached"),
+            Error::Overloaded | Error::Unavailable => say(Code::GeneralError, "General Error. DB error"),
+            Error::ResellerNotFound | Error::IdempotencyKeyReused | Error::Internal { .. } => say(Code::GeneralError, "General Exception"),
+        }
+    }
+}
+
+/// The message of a write that did not take effect; the comma is the original's.
+fn failed(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Suspend => "General Error. Failed to suspend account",
+        Verb::Activate => "General Error. Failed to activate account",
+        Verb::ChangeExpiry => "General Error, failed to change account expiry date",
+        Verb::Delete => "General Error. Failed to delete account",
+        Verb::Info => "General Error. Failed to get account info",
+        Verb::Create => "General Error. Failed to create account",
+        Verb::Freeze => "General Error. Failed to freeze account",
+        Verb::Unfreeze => "General Error. Failed to unfreeze account",
+        Verb::UpdateStatus => "General Error. Failed to update account status",
+    }
+}
+
+/// A protocol error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The envelope cannot be read.
+    Envelope(SoapProblem),
+    /// A value is not of its type, or the request contradicts itself: why.
+    Request(String),
+    /// Neither the action nor the Body names an operation.
+    NoOperation,
+    /// What they name is no operation.
+    UnknownOperation(String),
+    /// A header block that must be understood is not.
+    MustUnderstand,
+    /// Our code failed.
+    Crash,
+}
+
+/// Who is to blame, as a fault's code says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    Sender,
+    Receiver,
+    VersionMismatch,
+    MustUnderstand,
+}
+
+impl Fault {
+    /// The table: HTTP status, fault code, reason.
+    pub(super) fn written(&self, version: SoapVersion) -> (u16, &'static str, String) {
+        const UNREADABLE: &str = "Server was unable to read request.";
+        let (status, blame, reason) = match self {
+            Self::Envelope(SoapProblem::NotWellFormed) => (400, Blame::Sender, UNREADABLE.to_owned()),
+            Self::Envelope(SoapProblem::TypographicQuotes) => {
+                let why = "the XML declaration has typographic quotes; write version=\"1.0\" with plain ones";
+                (400, Blame::Sender, format!("{UNREADABLE} ---> {why}"))
+            }
+            Self::Envelope(SoapProblem::Unreadable(why)) | Self::Request(why) => (500, Blame::Sender, format!("{UNREADABLE} ---> {why}")),
+            Self::Envelope(SoapProblem::OtherNamespace(found)) => {
+                let expected = version.namespace();
+                (
+                    500,
+                    Blame::VersionMismatch,
+                    format!("Possible SOAP version mismatch: Envelope namespace {found} was unexpected. Expecting {expected}."),
+                )
+            }
+            Self::NoOperation => {
+                let reason = "Unable to handle request without a valid action parameter. Please supply a valid soap action.";
+                (500, Blame::Sender, reason.to_owned())
+            }
+            Self::UnknownOperation(name) => {
+                let reason = match version {
+                    SoapVersion::V12 => format!("Unable to handle request. The action '{name}' was not recognized."),
+                    SoapVersion::V11 => format!("Server did not recognize the value of HTTP Header SOAPAction: {name}."),
+                };
+                (500, Blame::Sender, reason)
+            }
+            Self::MustUnderstand => (500, Blame::MustUnderstand, "A header block that must be understood was not understood.".to_owned()),
+            Self::Crash => (500, Blame::Receiver, "Server was unable to process request.".to_owned()),
+        };
+        let code = match (blame, version) {
+            (Blame::Sender, SoapVersion::V12) => "Sender",
+            (Blame::Sender, SoapVersion::V11) => "Client",
+            (Blame::Receiver, SoapVersion::V12) => "Receiver",
+            (Blame::Receiver, SoapVersion::V11) => "Server",
+            (Blame::VersionMismatch, _) => "VersionMismatch",
+            (Blame::MustUnderstand, _) => "MustUnderstand",
+        };
+        (status, code, reason)
+    }
+}
