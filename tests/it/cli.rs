@@ -20,6 +20,9 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
     assert_eq!(succeed(data, &["reseller", "suspend", "1"]), "reseller 1 was suspended already\n");
     assert!(json(&["reseller", "list", "--json"])[0]["suspended_at"].is_string());
     assert_eq!(succeed(data, &["reseller", "unsuspend", "1"]), "reseller 1 is now not suspended\n");
+    let updated = succeed(data, &["reseller", "update", "1", "--timezone", "Europe/Berlin", "--soap-codes", "number"]);
+    assert_eq!(updated, "reseller 1: time zone Europe/Berlin, SOAP codes as numbers\n");
+    assert_eq!(succeed(data, &["reseller", "update", "1", "--soap-codes", "word"]), "reseller 1: time zone Europe/Berlin, SOAP codes as words\n");
 
     let token = json(&[
         "token",
@@ -118,6 +121,8 @@ fn a_wrong_command_line_is_exit_code_2_and_help_has_examples() {
         &["demo"],
         &["migrate"],
         &["openapi"],
+        &["wsdl"],
+        &["reseller", "update"],
         &["reseller", "create"],
         &["reseller", "list"],
         &["token", "create"],
@@ -156,6 +161,14 @@ fn openapi_needs_no_database_and_describes_every_call() {
     assert_eq!(paths.len(), steward::dialects::admin::OPERATIONS.len());
     check_references(&document, &document);
     assert!(!folder.path().join("postgres").exists());
+}
+
+#[test]
+fn wsdl_names_the_configured_address() {
+    let folder = folder();
+    let output = steward(folder.path()).arg("wsdl").env("STEWARD_SERVER__PUBLIC_URL", "https://accounts.example").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("<?xml") && text.contains("location=\"https://accounts.example/Services/Reseller/Service.asmx\""), "{text}");
 }
 
 #[test]

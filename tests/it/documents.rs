@@ -78,6 +78,14 @@ fn every_call_of_the_readme_works_as_pasted() {
     let block = readme.split("```sh\n").find(|block| block.contains("curl -X POST")).unwrap().split("```").next().unwrap();
     let calls: Vec<&str> = block.split("\n\n").filter(|part| part.contains("curl")).collect();
     assert!(calls.len() >= 12, "{}", calls.len());
+    let soap = readme.split("```sh\n").find(|block| block.contains("soap12:Envelope")).unwrap().split("```").next().unwrap();
+    let envelopes: Vec<&str> = soap.split("\n\n").collect();
+    assert_eq!(envelopes.len(), 3);
+    for call in envelopes {
+        let output = Command::new("sh").args(["-c", &format!("{environment}\n{}", call.replace("curl -X", "curl -s -X"))]).output().unwrap();
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(answer.contains("<Code>Success</Code>"), "{call}\n{answer}");
+    }
     for call in calls {
         let output = Command::new("sh").args(["-c", &format!("{environment}\n{}", call.replace("curl -X", "curl -s -X"))]).output().unwrap();
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
