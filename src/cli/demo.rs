@@ -236,6 +236,11 @@ fn welcome(remembered: &Remembered) {
     let token = remembered.reseller_tokens.first().map_or("", String::as_str);
     let call =
         |name: &str, media: &str, body: &str| format!("curl -X POST {base}/{name} \\\n  -H 'Content-Type: application/{media}' \\\n  -d '{body}'");
+    let soap = |name: &str, more: &str| {
+        let content = format!("<{name} xmlns=\"Zoolz\"><authToken>{token}</authToken><accountID>7</accountID>{more}</{name}>");
+        let envelope = format!("<s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\"><s:Body>{content}</s:Body></s:Envelope>");
+        format!("curl -X POST {}{} \\\n  -H 'Content-Type: application/soap+xml' \\\n  -d '{envelope}'", remembered.url, crate::dialects::soap::PATH)
+    };
     let text = [
         format!("Steward runs at {}. Ctrl-C stops it; the next start finds the same data.", remembered.url),
         String::new(),
@@ -255,6 +260,10 @@ fn welcome(remembered: &Remembered) {
         call("status", "json", &format!(r#"{{"token":"{token}","id":7,"status":"inactive"}}"#)),
         call("expiry_date", "json", &format!(r#"{{"token":"{token}","id":7,"expiry_date":"2027-12-31"}}"#)),
         call("list/", "json", &format!(r#"{{"token":"{token}"}}"#)),
+        String::new(),
+        "Suspend it and move its expiry date over SOAP:".to_owned(),
+        soap("SuspendAccountUsingAccountID", ""),
+        soap("ChangeAccountExpiryDateUsingAccountID", "<expiryDate>2027-12-31T23:59:59Z</expiryDate>"),
         String::new(),
         "In another terminal, `eval \"$(steward demo --print-env)\"` sets STEWARD_URL, TOKEN, OTHER_TOKEN and OPERATOR_TOKEN.".to_owned(),
     ];

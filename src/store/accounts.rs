@@ -8,52 +8,52 @@ use uuid::Uuid;
 use super::errors::{domain_error, internal};
 use super::holds::{Columns, Key};
 use super::tx::Tx;
-use crate::domain::{Account, AccountFilter, AccountId, Email, Error, Extra, Profile, ResellerId, Status, Time};
+use crate::domain::{Account, AccountId, Email, Error, Extra, Profile, ResellerId, Status, Time};
 
-struct Row {
-    reseller_id: i64,
-    id: i32,
-    uid: Uuid,
-    reseller_suspended_at: Option<Time>,
-    status: String,
-    status_set_at: Time,
-    expires_at: Option<Time>,
-    expiry_set_at: Option<Time>,
-    deleted_at: Option<Time>,
-    purge_at: Option<Time>,
-    operator_released_at: Option<Time>,
-    version: i64,
-    created_at: Time,
-    updated_at: Time,
-    name: Option<String>,
-    title: Option<String>,
-    email: Option<String>,
-    company: Option<String>,
-    timezone: Option<String>,
-    tariff_id: Option<i32>,
-    reports_day: Option<i32>,
-    reports_hour: Option<i32>,
-    is_smart: Option<bool>,
-    is_subscribers_suspend_all: Option<bool>,
-    is_tariff_exceed: Option<bool>,
-    pixels_enabled: Option<bool>,
-    pushes_enabled: Option<bool>,
-    extra: Option<String>,
-    admin_portal_domain: Option<String>,
-    customer_portal_domain: Option<String>,
-    reseller_portal_domain: Option<String>,
-    website: Option<String>,
-    logo_url: Option<String>,
-    favicon_url: Option<String>,
-    google_client_id: Option<String>,
-    trial_expires_at: Option<Time>,
-    plan_id: Option<Uuid>,
-    company_id: Option<String>,
-    account_alias: Option<String>,
-    region: Option<String>,
-    payment_method: Option<String>,
-    psp: Option<String>,
-    total_trial_extensions: Option<i32>,
+pub(super) struct Row {
+    pub(super) reseller_id: i64,
+    pub(super) id: i32,
+    pub(super) uid: Uuid,
+    pub(super) reseller_suspended_at: Option<Time>,
+    pub(super) status: String,
+    pub(super) status_set_at: Time,
+    pub(super) expires_at: Option<Time>,
+    pub(super) expiry_set_at: Option<Time>,
+    pub(super) deleted_at: Option<Time>,
+    pub(super) purge_at: Option<Time>,
+    pub(super) operator_released_at: Option<Time>,
+    pub(super) version: i64,
+    pub(super) created_at: Time,
+    pub(super) updated_at: Time,
+    pub(super) name: Option<String>,
+    pub(super) title: Option<String>,
+    pub(super) email: Option<String>,
+    pub(super) company: Option<String>,
+    pub(super) timezone: Option<String>,
+    pub(super) tariff_id: Option<i32>,
+    pub(super) reports_day: Option<i32>,
+    pub(super) reports_hour: Option<i32>,
+    pub(super) is_smart: Option<bool>,
+    pub(super) is_subscribers_suspend_all: Option<bool>,
+    pub(super) is_tariff_exceed: Option<bool>,
+    pub(super) pixels_enabled: Option<bool>,
+    pub(super) pushes_enabled: Option<bool>,
+    pub(super) extra: Option<String>,
+    pub(super) admin_portal_domain: Option<String>,
+    pub(super) customer_portal_domain: Option<String>,
+    pub(super) reseller_portal_domain: Option<String>,
+    pub(super) website: Option<String>,
+    pub(super) logo_url: Option<String>,
+    pub(super) favicon_url: Option<String>,
+    pub(super) google_client_id: Option<String>,
+    pub(super) trial_expires_at: Option<Time>,
+    pub(super) plan_id: Option<Uuid>,
+    pub(super) company_id: Option<String>,
+    pub(super) account_alias: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) payment_method: Option<String>,
+    pub(super) psp: Option<String>,
+    pub(super) total_trial_extensions: Option<i32>,
 }
 
 impl TryFrom<Row> for Account {
@@ -135,52 +135,7 @@ macro_rules! select_accounts {
     };
 }
 
-/// `query_scalar!` of the number of accounts.
-macro_rules! count_accounts {
-    ([$($part:tt)+]; $($argument:expr),* $(,)?) => {
-        sqlx::query_scalar!("select count(*) as \"count!\" from account a " + $($part)+, $($argument),*)
-    };
-}
-
-/// A statement over the accounts that a filter admits: the rules of `domain::State` once more, in SQL. A property
-/// test holds the two together. Parameters: $1 the reseller (none: whoever the transaction is for), $2 now, $3 the
-/// state's word, $4 the authority, $5 and $6 the window of the expiry, $7 the text in lower case.
-macro_rules! filtered {
-    ($statement:ident, $tenant:tt, $tail:tt, $reseller:expr, $now:expr, $filter:expr $(, $more:expr)*) => {
-        $statement!(
-            ["where " + $tenant + "
-               and (a.deleted_at is not null) = ($3::text is not distinct from 'deleted')
-               and ($3::text is null or $3 = 'deleted'
-                 or $3 = 'inactive' and a.status = 'inactive'
-                 or $3 = 'expired' and a.expires_at <= $2
-                 or $3 in ('suspended', 'suspended:reseller_account')
-                   and exists (select from reseller r where r.id = a.reseller_id and r.suspended_at is not null)
-                 or $3 = 'active' and a.status = 'active' and (a.expires_at is null or a.expires_at > $2)
-                   and not exists (select from reseller r where r.id = a.reseller_id and r.suspended_at is not null)
-                   and not exists (select from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null
-                     and h.kind <> 'retention' and (h.starts_at is null or h.starts_at <= $2) and (h.ends_at is null or h.ends_at > $2))
-                 or $3 in ('frozen', 'suspended', 'suspended:operator', 'suspended:reseller')
-                   and exists (select from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null
-                     and (h.starts_at is null or h.starts_at <= $2) and (h.ends_at is null or h.ends_at > $2)
-                     and case $3 when 'frozen' then h.kind = 'freeze' when 'suspended' then h.kind = 'suspend'
-                       when 'suspended:reseller' then h.kind = 'suspend' and h.authority = 'reseller'
-                       else h.kind = 'suspend' and h.authority <> 'reseller' end))
-               and ($4::text is null or exists (select from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null
-                 and h.kind <> 'retention' and h.authority = $4 and (h.starts_at is null or h.starts_at <= $2) and (h.ends_at is null or h.ends_at > $2)))
-               and ($5::timestamptz is null or a.expires_at < $5)
-               and ($6::timestamptz is null or a.expires_at >= $6)
-               and ($7::text is null or strpos(lower(concat_ws(' ', a.name, a.title, a.email, a.company)), $7) > 0) " + $tail];
-            $reseller,
-            $now,
-            $filter.state.map(|state| state.as_str()),
-            $filter.held_by.map(|authority| authority.as_str()),
-            $filter.expires_before,
-            $filter.expires_after,
-            $filter.text.as_ref().map(|text| text.to_lowercase())
-            $(, $more)*
-        )
-    };
-}
+pub(super) use select_accounts;
 
 impl Tx {
     /// Locks accounts in the order of their keys and reads them with their open holds.
@@ -244,46 +199,6 @@ impl Tx {
     pub async fn fetch_account_id(&mut self, reseller: ResellerId, key: &str) -> Result<Option<AccountId>, Error> {
         let owned = self.fetch_emails(&[(reseller, key.to_owned())]).await?;
         Ok(owned.into_values().next())
-    }
-
-    /// A page of the accounts that a filter admits, by identity from `from` on; of one reseller, or of all within the
-    /// transaction's tenancy.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn list_accounts(
-        &mut self,
-        reseller: Option<ResellerId>,
-        filter: &AccountFilter,
-        from: i32,
-        limit: i64,
-        now: Time,
-    ) -> Result<Vec<Account>, Error> {
-        let rows = match reseller {
-            Some(reseller) => {
-                filtered!(select_accounts, "a.reseller_id = $1", "and a.id >= $8 order by a.id limit $9", reseller.0, now, filter, from, limit)
-                    .fetch_all(self.connection())
-                    .await
-            }
-            None => {
-                filtered!(select_accounts, "$1::bigint is null", "and a.id >= $8 order by a.id limit $9", None::<i64>, now, filter, from, limit)
-                    .fetch_all(self.connection())
-                    .await
-            }
-        };
-        self.with_holds(rows.map_err(|error| domain_error(&error))?).await
-    }
-
-    /// How many accounts a filter admits.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn count_accounts(&mut self, reseller: Option<ResellerId>, filter: &AccountFilter, now: Time) -> Result<i64, Error> {
-        let count = match reseller {
-            Some(reseller) => filtered!(count_accounts, "a.reseller_id = $1", "", reseller.0, now, filter).fetch_one(self.connection()).await,
-            None => filtered!(count_accounts, "$1::bigint is null", "", None::<i64>, now, filter).fetch_one(self.connection()).await,
-        };
-        count.map_err(|error| domain_error(&error))
     }
 
     /// How many accounts a reseller has that are not deleted, counted up to `limit`.
@@ -460,7 +375,7 @@ impl Tx {
     }
 
     /// Rows with their open holds, in the order of the rows.
-    async fn with_holds(&mut self, rows: Vec<Row>) -> Result<Vec<Account>, Error> {
+    pub(super) async fn with_holds(&mut self, rows: Vec<Row>) -> Result<Vec<Account>, Error> {
         let mut accounts: Vec<Account> = rows.into_iter().map(Account::try_from).collect::<Result<_, _>>()?;
         if accounts.is_empty() {
             return Ok(accounts);

@@ -16,6 +16,7 @@ mod holds;
 mod idempotency;
 #[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
 mod journal;
+mod lists;
 mod resellers;
 mod schema;
 mod tokens;

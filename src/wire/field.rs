@@ -28,11 +28,17 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
 }
 
 impl Field<String> {
-    /// With an empty XML element read as null: XML has no other way to say it.
+    /// As XML means it: white space around a text is layout, and an empty element is null, which it cannot say
+    /// otherwise.
     #[must_use]
     pub fn in_codec(self, codec: Codec) -> Self {
-        let is_empty_element = codec == Codec::Xml && matches!(&self, Self::Value(text) if text.is_empty());
-        if is_empty_element { Self::Null } else { self }
+        match self {
+            Self::Value(text) if codec == Codec::Xml => match text.trim() {
+                "" => Self::Null,
+                trimmed => Self::Value(trimmed.to_owned()),
+            },
+            Self::Value(_) | Self::Null | Self::Absent => self,
+        }
     }
 }
 

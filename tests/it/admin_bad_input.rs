@@ -164,7 +164,12 @@ async fn payment_urls_are_web_addresses_or_refused() {
 async fn ampersands_and_cdata_arrive_whole_and_leave_escaped() {
     let app = App::new().await;
     let client = client(&app).await;
-    for written in ["https://example.com/?a=1&amp;b=2", "<![CDATA[https://example.com/?a=1&b=2]]>", "https://example.com/?a=1&#38;b=2"] {
+    for written in [
+        "\n  https://example.com/?a=1&amp;b=2\n",
+        "https://example.com/?a=1&amp;b=2",
+        "<![CDATA[https://example.com/?a=1&b=2]]>",
+        "https://example.com/?a=1&#38;b=2",
+    ] {
         client.call("freeze", json!({"id": 1, "frozen_details": {"payment_url": null}})).await.ok();
         let answer = client.call_xml("freeze", &format!("<id>1</id><frozen_details><payment_url>{written}</payment_url></frozen_details>")).await;
         assert_eq!(answer.status.as_u16(), 200, "{}", answer.body);

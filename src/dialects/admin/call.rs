@@ -176,6 +176,7 @@ fn credential(in_body: Option<SecretString>, headers: &HeaderMap, in_query: Opti
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| SecretString::from(token.trim()))
     });
+    let in_body = in_body.map(|token| SecretString::from(token.expose_secret().trim()));
     let mut found = in_body.into_iter().chain(in_header).chain(in_query.map(SecretString::from)).filter(|token| !token.expose_secret().is_empty());
     let first = found.next().ok_or(Error::CredentialMissing)?;
     if found.all(|other| other.expose_secret() == first.expose_secret()) { Ok(first) } else { Err(Failure::TokensDiffer) }

@@ -6,7 +6,8 @@ use axum::response::Response;
 use super::Api;
 use super::call::Call;
 use super::replies::{self, Reader, Reply};
-use super::requests::{Freeze, History, List, Save, SetExpiry, SetStatus, Suspend, Target, Unfreeze};
+use super::requests::{Freeze, History, List, SetExpiry, SetStatus, Suspend, Target, Unfreeze};
+use super::save::Save;
 use crate::domain::{AccountId, Command, HoldKind, Scope, Status};
 use crate::service::{Answered, Context};
 

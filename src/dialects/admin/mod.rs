@@ -10,6 +10,7 @@ mod handlers;
 mod openapi;
 mod replies;
 mod requests;
+mod save;
 
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ use crate::domain::Scope;
 use crate::service::Service;
 use crate::wire::{self, Codec};
 use codes::Failure;
+use requests::{Freeze, History, List, SetExpiry, SetStatus, Suspend, Target, Unfreeze};
+use save::Save;
 
 pub use openapi::openapi;
 
@@ -74,7 +77,7 @@ macro_rules! operations {
             scope: Scope::$scope,
             summary: $summary,
             route: || post(handlers::$handler),
-            request: openapi::describe::<requests::$request>,
+            request: openapi::describe::<$request>,
             example: $example,
         },)*];
     };

@@ -3,19 +3,13 @@
 //! `token`, `format` and `verbose`, which every call has, are read apart ([`Common`]): a call without a token is
 //! told so whatever else is wrong with it.
 
-use std::collections::BTreeMap;
-
 use chrono_tz::Tz;
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::dialects::dates;
-use crate::domain::{
-    AccountFilter, AccountId, Authority, Email, Error, Extra, HoldId, HoldPatch, Patch, PaymentUrl, ProfilePatch, ResellerId, Revision, StateFilter,
-    Status, Time,
-};
+use crate::domain::{AccountFilter, AccountId, Authority, Error, HoldId, HoldPatch, Patch, PaymentUrl, StateFilter, Status, Time};
 use crate::wire::{Codec, Field, object};
 
 /// How a request is to be read.
@@ -269,155 +263,6 @@ impl List {
     }
 }
 
-/// Creates an account, or with `id` changes one.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct Save {
-    /// The account to change; without it one is created.
-    pub(super) id: Option<i64>,
-    /// Of which reseller; with an operator's token only.
-    pub(super) reseller_id: Option<i64>,
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    name: Field<String>,
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    title: Field<String>,
-    /// The name of a time zone, such as `Europe/Berlin`.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    tz: Field<String>,
-    /// The number of a tariff.
-    #[serde(default)]
-    #[schema(value_type = Option<i32>)]
-    tariff: Field<i32>,
-    /// 0 to 31.
-    #[serde(default)]
-    #[schema(value_type = Option<i32>)]
-    reports_day: Field<i32>,
-    /// 0 to 23.
-    #[serde(default)]
-    #[schema(value_type = Option<i32>)]
-    reports_hour: Field<i32>,
-    /// Unique per reseller, ignoring case.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    email: Field<String>,
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    company: Field<String>,
-    is_active: Option<bool>,
-    #[serde(default)]
-    #[schema(value_type = Option<bool>)]
-    is_smart: Field<bool>,
-    #[serde(default)]
-    #[schema(value_type = Option<bool>)]
-    is_subscribers_suspend_all: Field<bool>,
-    #[serde(default)]
-    #[schema(value_type = Option<bool>)]
-    is_tariff_exceed: Field<bool>,
-    #[serde(default)]
-    #[schema(value_type = Option<bool>)]
-    pixels_enabled: Field<bool>,
-    #[serde(default)]
-    #[schema(value_type = Option<bool>)]
-    pushes_enabled: Field<bool>,
-    /// As in `expiry_date` of the call of that name.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    expiry_date: Field<String>,
-}
-
-/// The members of a `save` that are read, and those of an account that are computed: everything else that a `save`
-/// names is kept as it is and returned.
-const KNOWN: [&str; 37] = [
-    "token",
-    "format",
-    "verbose",
-    "id",
-    "reseller_id",
-    "name",
-    "title",
-    "tz",
-    "tariff",
-    "reports_day",
-    "reports_hour",
-    "email",
-    "company",
-    "is_active",
-    "is_smart",
-    "is_subscribers_suspend_all",
-    "is_tariff_exceed",
-    "pixels_enabled",
-    "pushes_enabled",
-    "expiry_date",
-    "blocked_by",
-    "effective_status",
-    "expires_at",
-    "frozen_details",
-    "holds",
-    "is_frozen",
-    "is_suspended",
-    "tariff_id",
-    "timezone",
-    "uid",
-    "version",
-    "error",
-    "error_text",
-    "data",
-    "total_count",
-    "changed",
-    "saved_id",
-];
-/// The most other members that a `save` may name.
-const MAX_EXTRA: usize = 64;
-
-impl Save {
-    pub(super) fn account(&self) -> Result<Option<AccountId>, Error> {
-        self.id.map(AccountId::new).transpose()
-    }
-
-    pub(super) fn reseller(&self) -> Option<ResellerId> {
-        self.reseller_id.map(ResellerId)
-    }
-
-    /// What is to be changed; `members` are all members of the body. On creation six members are required.
-    pub(super) fn revision(self, members: Map<String, Value>, read: Reading) -> Result<Revision, Error> {
-        if self.id.is_none() {
-            let texts = [("name", &self.name), ("title", &self.title), ("tz", &self.tz)];
-            let numbers = [("tariff", &self.tariff), ("reports_day", &self.reports_day), ("reports_hour", &self.reports_hour)];
-            let missing = texts.iter().find(|(_, value)| !matches!(value, Field::Value(_))).map(|(name, _)| *name);
-            let missing = missing.or_else(|| numbers.iter().find(|(_, value)| !matches!(value, Field::Value(_))).map(|(name, _)| *name));
-            if let Some(name) = missing {
-                return Err(Error::invalid(name, "is required"));
-            }
-        }
-        let profile = ProfilePatch {
-            name: text(self.name, read),
-            title: text(self.title, read),
-            timezone: text(self.tz, read),
-            tariff_id: plain(self.tariff),
-            reports_day: plain(self.reports_day),
-            reports_hour: plain(self.reports_hour),
-            email: parsed(self.email, read, |email| Email::parse(&email))?,
-            company: text(self.company, read),
-            is_smart: plain(self.is_smart),
-            is_subscribers_suspend_all: plain(self.is_subscribers_suspend_all),
-            is_tariff_exceed: plain(self.is_tariff_exceed),
-            pixels_enabled: plain(self.pixels_enabled),
-            pushes_enabled: plain(self.pushes_enabled),
-            extra: extra(members)?,
-            ..ProfilePatch::default()
-        };
-        let expires_at = match time("expires_at", self.expiry_date, read)? {
-            Patch::Keep => None,
-            Patch::Clear => Some(None),
-            Patch::Set(at) => Some(Some(at)),
-        };
-        let status = self.is_active.map(|on| if on { Status::Active } else { Status::Inactive });
-        Ok(Revision { profile, status, expires_at })
-    }
-}
-
 /// The history of an account.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct History {
@@ -451,7 +296,7 @@ fn either(name: &'static str, outer: Field<String>, inner: Field<String>) -> Res
     }
 }
 
-fn plain<T>(field: Field<T>) -> Patch<T> {
+pub(super) fn plain<T>(field: Field<T>) -> Patch<T> {
     match field {
         Field::Absent => Patch::Keep,
         Field::Null => Patch::Clear,
@@ -459,11 +304,11 @@ fn plain<T>(field: Field<T>) -> Patch<T> {
     }
 }
 
-fn text(field: Field<String>, read: Reading) -> Patch<String> {
+pub(super) fn text(field: Field<String>, read: Reading) -> Patch<String> {
     plain(field.in_codec(read.codec))
 }
 
-fn parsed<T>(field: Field<String>, read: Reading, parse: impl FnOnce(String) -> Result<T, Error>) -> Result<Patch<T>, Error> {
+pub(super) fn parsed<T>(field: Field<String>, read: Reading, parse: impl FnOnce(String) -> Result<T, Error>) -> Result<Patch<T>, Error> {
     Ok(match field.in_codec(read.codec) {
         Field::Absent => Patch::Keep,
         Field::Null => Patch::Clear,
@@ -471,38 +316,6 @@ fn parsed<T>(field: Field<String>, read: Reading, parse: impl FnOnce(String) -> 
     })
 }
 
-fn time(name: &'static str, field: Field<String>, read: Reading) -> Result<Patch<Time>, Error> {
+pub(super) fn time(name: &'static str, field: Field<String>, read: Reading) -> Result<Patch<Time>, Error> {
     parsed(field, read, |written| dates::parse(&written, read.zone).map_err(|problem| Error::invalid(name, problem)))
-}
-
-/// The members that are not ours. They must be such as XML can say too.
-fn extra(members: Map<String, Value>) -> Result<Patch<Extra>, Error> {
-    let others: BTreeMap<String, Value> = members.into_iter().filter(|(name, _)| !KNOWN.contains(&name.as_str())).collect();
-    if others.is_empty() {
-        return Ok(Patch::Keep);
-    }
-    if others.len() > MAX_EXTRA {
-        return Err(Error::invalid("save", format!("has more than {MAX_EXTRA} members of its own")));
-    }
-    if !others.iter().all(|(name, value)| is_name(name) && is_fit(value, 0)) {
-        return Err(Error::invalid(
-            "save",
-            "has a member of its own whose name is not 1 to 64 letters, digits and underscores, that is nested too deep, or that has control characters",
-        ));
-    }
-    Ok(Patch::Set(Extra(others.into_iter().map(|(name, value)| (name, value.to_string())).collect())))
-}
-
-fn is_name(name: &str) -> bool {
-    let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
-    name.len() <= 64 && name.starts_with(is_start) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-fn is_fit(value: &Value, depth: u8) -> bool {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => true,
-        Value::String(text) => text.chars().all(|c| matches!(c, '\n' | '\r' | '\t') || !(c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))),
-        Value::Array(values) => depth < 8 && values.iter().all(|value| !value.is_array() && is_fit(value, depth + 1)),
-        Value::Object(members) => depth < 8 && members.iter().all(|(name, value)| is_name(name) && is_fit(value, depth + 1)),
-    }
 }
