@@ -218,7 +218,13 @@ impl Service {
                     };
                     match own {
                         Some(own) => Some(own),
-                        None => tx.locate_email(&email.key(), 1).await?.pop(),
+                        None => {
+                            let mut found = tx.locate_email(&email.key(), 2).await?;
+                            if principal.reseller.is_none() && found.len() > 1 {
+                                return Err(Error::invalid("email", "is used by accounts of several resellers"));
+                            }
+                            found.pop()
+                        }
                     }
                 }
             };

@@ -4,8 +4,8 @@
 //! together. There is no waiting window: an idle service commits at once, a busy one commits many at a time. The
 //! queue is bounded; when it is full the caller is told so.
 //!
-//! A batch that fails before its commit is tried again one by one, so that one caller's bad luck is its own. A
-//! batch whose commit was not answered is not tried again: it may have been committed.
+//! A batch that fails before its commit is tried again one by one, so that one caller's bad luck is its own; what
+//! another replica did meanwhile is seen then. A batch whose commit was not answered is not tried again: it may have been committed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -113,7 +113,7 @@ impl Worker {
             Ok(outcomes) => return outcomes,
             Err(failed) => failed,
         };
-        if !failed.is_worth_trying_alone || requests.len() == 1 {
+        if !failed.is_worth_trying_alone {
             return requests.iter().map(|_| Err(failed.error.clone())).collect();
         }
         warn!(cause = %failed.error, requests = requests.len(), "a batch failed; trying its requests one by one");

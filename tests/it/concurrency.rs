@@ -32,16 +32,17 @@ async fn fifty_identical_suspends_in_parallel_are_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn random_commands_at_few_accounts_leave_a_journal_without_gaps() {
+async fn random_commands_at_few_accounts_through_two_replicas_leave_a_journal_without_gaps() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let mut accounts = Vec::new();
     for name in ["a", "b", "c"] {
         accounts.push(client.account(name).await);
     }
+    let replica = app.replica(&client);
     let tasks: Vec<_> = (0..32_usize)
         .map(|lane| {
-            let (client, accounts) = (client.clone(), accounts.clone());
+            let (client, accounts) = (if lane % 2 == 0 { client.clone() } else { replica.clone() }, accounts.clone());
             tokio::spawn(async move {
                 for step in 0..12_usize {
                     let id = accounts[(lane + step) % accounts.len()];

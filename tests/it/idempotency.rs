@@ -87,3 +87,32 @@ async fn keys_that_cannot_be_kept_are_refused() {
     }
     client.call_once("save", &"k".repeat(255), save("a@example.com")).await.ok();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_through_two_replicas_is_one_change() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let replica = app.replica(&client);
+    let anonymous = json!({"name": "n", "title": "t", "tz": "UTC", "tariff": 1, "reports_day": 1, "reports_hour": 1});
+    for round in 0..30 {
+        let key = format!("k{round}");
+        let (one, other) = tokio::join!(client.call_once("save", &key, anonymous.clone()), replica.call_once("save", &key, anonymous.clone()));
+        assert_eq!(one.ok()["data"]["saved_id"], other.ok()["data"]["saved_id"]);
+    }
+    assert_eq!(app.database.number("select count(*) from account").await, 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_through_two_replicas_is_one_account() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let replica = app.replica(&client);
+    for round in 0..30 {
+        let email = format!("n{round}@example.com");
+        let (one, other) = tokio::join!(client.call("save", save(&email)), replica.call("save", save(&email)));
+        let mut statuses = [one.status.as_u16(), other.status.as_u16()];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 409], "{} {}", one.body, other.body);
+    }
+    assert_eq!(app.database.number("select count(*) from account").await, 30);
+}

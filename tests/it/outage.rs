@@ -87,6 +87,15 @@ async fn while_the_database_is_away_callers_are_told_to_come_back() {
         assert!(!answer.body.contains("socket") && !answer.body.contains("sql"));
     }
     assert!(app.service.ping().await.is_err());
+    let envelope = format!(
+        "<e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope'><e:Body><SuspendAccountUsingAccountID xmlns='Zoolz'><authToken>{}</authToken><accountID>{id}</accountID></SuspendAccountUsingAccountID></e:Body></e:Envelope>",
+        client.token
+    );
+    let request =
+        axum::http::Request::post("/Services/Reseller/Service.asmx").header("content-type", "application/soap+xml").body(envelope.into()).unwrap();
+    let answer = crate::harness::app::send(&app.router, request).await;
+    let expected = "<Code>GeneralError</Code><Message>General Error. DB error</Message><Joson />";
+    assert!(answer.status.as_u16() == 200 && answer.body.contains(expected), "{}", answer.body);
     door.open();
     client.call("freeze", json!({"id": id})).await.ok();
     assert_eq!(client.get(id).await["is_frozen"], json!(true));

@@ -447,3 +447,18 @@ async fn the_wsdl_and_the_help_page_list_every_operation() {
     let refused = send(&app.router, put).await;
     assert_eq!((refused.status.as_u16(), refused.header("allow")), (405, "GET, POST"));
 }
+
+#[tokio::test]
+async fn an_operator_acts_on_an_address_only_where_it_is_one_accounts() {
+    let app = App::new().await;
+    let (client, other) = (app.new_reseller("Acme").await, app.new_reseller("Other").await);
+    let (a, b) = (client.account("same").await, other.account("same").await);
+    let alone = client.account("alone").await;
+    let soap = Soap::of(&app.operator().await);
+    assert_eq!(soap.call("SuspendAccount", "<email>same@example.com</email>").await.0, "InvalidEmail");
+    assert_eq!((client.get(a).await["version"].clone(), other.get(b).await["version"].clone()), (json!(1), json!(1)));
+    assert_eq!(soap.call("SuspendAccount", "<email>alone@example.com</email>").await.0, "Success");
+    assert_eq!(client.get(alone).await["effective_status"], "suspended:operator");
+    assert_eq!(Soap::of(&client).call("ActivateAccount", "<email>alone@example.com</email>").await.0, "Success");
+    assert_eq!(client.get(alone).await["effective_status"], "suspended:operator", "the reseller cannot lift it");
+}

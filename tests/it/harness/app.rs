@@ -70,6 +70,13 @@ impl App {
         Self { router: router(&service, settings, soap_settings()), service, clock, database }
     }
 
+    /// A client of another replica on the same database, with the same token.
+    pub fn replica(&self, client: &Client) -> Client {
+        let store = Store::new(self.database.options(), &pool_settings());
+        let service = Arc::new(Service::start(store, Clock::Manual(self.clock.clone()), Settings::default()));
+        Client { router: router(&service, admin_settings(), soap_settings()), token: client.token.clone() }
+    }
+
     pub async fn reseller(&self, name: &str) -> ResellerId {
         self.service.create_reseller(name.to_owned(), None).await.unwrap().id
     }
