@@ -1,6 +1,5 @@
 //! `steward account`
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -8,9 +7,9 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 use clap::{Args, Subcommand};
+use futures_util::stream::{self, StreamExt as _};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
-use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::{CommandError, output};
@@ -154,18 +153,14 @@ async fn create_all(service: &Arc<Service>, reseller: ResellerId, revisions: Vec
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} accounts, {per_sec}, {eta} left") {
         bar.set_style(style);
     }
-    let mut under_way: VecDeque<JoinHandle<Result<Answered, Error>>> = VecDeque::new();
+    // Polled in order by one task, they reach the lane in order: identities follow the order of the input.
+    let create = |revision| {
+        let service = Arc::clone(service);
+        async move { service.create(&context(), Some(reseller), revision, None).await }
+    };
+    let mut answers = std::pin::pin!(stream::iter(revisions).map(create).buffered(IN_FLIGHT));
     let mut made = 0;
-    let mut revisions = revisions.into_iter();
-    loop {
-        while under_way.len() < IN_FLIGHT
-            && let Some(revision) = revisions.next()
-        {
-            let service = Arc::clone(service);
-            under_way.push_back(tokio::spawn(async move { service.create(&context(), Some(reseller), revision, None).await }));
-        }
-        let Some(oldest) = under_way.pop_front() else { break };
-        let answered = oldest.await.map_err(|panic| CommandError::Other(panic.to_string()))?;
+    while let Some(answered) = answers.next().await {
         match answered {
             Ok(Answered::Done(done)) => show(&done),
             Ok(Answered::Replayed(_)) => {}

@@ -216,15 +216,14 @@ impl Service {
                         Some(reseller) => tx.fetch_account_id(reseller, &email.key()).await?.map(|id| (reseller, id)),
                         None => None,
                     };
-                    match own {
-                        Some(own) => Some(own),
-                        None => {
-                            let mut found = tx.locate_email(&email.key(), 2).await?;
-                            if principal.reseller.is_none() && found.len() > 1 {
-                                return Err(Error::invalid("email", "is used by accounts of several resellers"));
-                            }
-                            found.pop()
+                    if own.is_some() {
+                        own
+                    } else {
+                        let mut found = tx.locate_email(&email.key(), 2).await?;
+                        if principal.reseller.is_none() && found.len() > 1 {
+                            return Err(Error::invalid("email", "is used by accounts of several resellers"));
                         }
+                        found.pop()
                     }
                 }
             };
