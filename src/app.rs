@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, Problem};
-use crate::dialects::{admin, soap};
+use crate::dialects::{admin, soap, v3};
 use crate::domain::Error;
 use crate::service::{Clock, Service};
 use crate::store::Store;
@@ -229,6 +229,7 @@ pub async fn serve(
             bound.listen = Some(address(&listener, config.server.listen));
             let apis = http::Apis {
                 admin: admin::Api { service: Arc::clone(&running.service), settings: Arc::new(config.admin()) },
+                v3: v3::Api { service: Arc::clone(&running.service), settings: Arc::new(config.v3()) },
                 soap: soap::Api { service: Arc::clone(&running.service), settings: Arc::new(config.soap()) },
             };
             let router = http::router(apis, Duration::from_secs(config.server.request_timeout_seconds));

@@ -16,7 +16,7 @@ use nix::unistd::Uid;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::dialects::{admin, soap};
+use crate::dialects::{admin, soap, v3};
 use crate::service;
 use crate::store::PoolSettings;
 use crate::store::embedded;
@@ -67,6 +67,8 @@ section! {
         admin: Admin,
         /// The `soap` dialect.
         soap: Soap,
+        /// The `v3` dialect.
+        v3: V3,
         /// The log.
         log: Log,
     }
@@ -144,6 +146,13 @@ section! {
     Soap {
         /// Answer "does not exist" where an account is another reseller's.
         hide_foreign_accounts: bool,
+        /// The largest body, in bytes.
+        max_body_bytes: usize,
+    }
+}
+section! {
+    /// `[v3]`
+    V3 {
         /// The largest body, in bytes.
         max_body_bytes: usize,
     }
@@ -352,6 +361,12 @@ impl Config {
             batch: self.commit.batch,
             transaction_timeout: Duration::from_secs(database.acquire_timeout_seconds + database.statement_timeout_seconds + 2),
         }
+    }
+
+    /// How the `v3` dialect behaves.
+    #[must_use]
+    pub fn v3(&self) -> v3::Settings {
+        v3::Settings { max_body: self.v3.max_body_bytes, public_url: self.server.public_url.clone() }
     }
 
     /// How the `soap` dialect behaves.

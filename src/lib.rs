@@ -12,7 +12,7 @@
 //! store/               WHAT IS KEPT          the only SQL; row level security; the embedded PostgreSQL
 //! jobs/                WHAT TIME DOES        journal partitions, expired idempotency keys
 //! wire/                HOW BYTES LOOK        media types, JSON and XML codecs, limits; no business words
-//! dialects/            HOW EACH API SPEAKS   admin/ soap/ : requests, replies, code tables, routes
+//! dialects/            HOW EACH API SPEAKS   admin/ soap/ v3/ : requests, replies, code tables, routes
 //! http/                HOW IT ARRIVES        the router and what frames every request; management listener
 //! hash                 SHA-256
 //! ```

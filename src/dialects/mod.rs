@@ -7,7 +7,9 @@
 pub mod admin;
 mod body;
 pub(crate) mod dates;
+mod fields;
 pub mod soap;
+pub mod v3;
 
 use std::fmt;
 

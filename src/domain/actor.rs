@@ -51,6 +51,8 @@ pub enum Dialect {
     Admin,
     /// `/Services/Reseller/Service.asmx`
     Soap,
+    /// `/v3/...`
+    V3,
     /// The commands of the `steward` program.
     Cli,
 }
@@ -62,6 +64,7 @@ impl Dialect {
         match self {
             Self::Admin => "admin",
             Self::Soap => "soap",
+            Self::V3 => "v3",
             Self::Cli => "cli",
         }
     }

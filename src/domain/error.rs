@@ -45,6 +45,9 @@ pub enum Error {
     /// The facts forbid it; asking again changes nothing until the facts do.
     #[error("{0}")]
     Conflict(Conflict),
+    /// The account is not at the version that the caller's condition names.
+    #[error("precondition failed: the account has moved on")]
+    PreconditionFailed,
     /// The reseller has as many accounts as it may have.
     #[error("account quota reached")]
     QuotaReached,

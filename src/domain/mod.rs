@@ -23,6 +23,7 @@ mod hold;
 mod ids;
 mod profile;
 mod purge;
+mod search;
 mod state;
 mod text;
 
@@ -36,6 +37,7 @@ pub use hold::{Hold, HoldDetails, HoldKind, HoldPatch, Patch, PaymentUrl};
 pub use ids::{AccountId, HoldId, ResellerId, TokenId};
 pub use profile::{Email, Extra, Profile, ProfilePatch};
 pub use purge::{PURGE_GRACE, PurgeStop, purge_eligible_at, purge_stop};
+pub use search::{Comparison, Condition, Search, SearchField, SearchValues, Start};
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
 pub use text::{MAX_LONG_TEXT, MAX_TEXT};
 

@@ -13,7 +13,7 @@ use axum::response::Response;
 use tracing::{Instrument as _, error, info, info_span};
 use uuid::Uuid;
 
-use crate::dialects::{Mishap, RequestId, admin, soap};
+use crate::dialects::{Mishap, RequestId, admin, soap, v3};
 
 const REQUEST_ID: &str = "x-request-id";
 /// The longest request id that is accepted from a caller.
@@ -63,10 +63,15 @@ pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next
 
 /// How the dialect of a request answers what goes wrong outside its handlers.
 fn answer_to_mishaps(request: &Request, settings: &Arc<admin::Settings>) -> impl FnOnce(Mishap) -> Response + use<> {
-    let is_soap = soap::is_path(request.uri().path());
-    let headers = if is_soap { request.headers().clone() } else { HeaderMap::new() };
+    let (is_soap, is_v3) = (soap::is_path(request.uri().path()), v3::is_path(request.uri().path()));
+    let headers = if is_soap || is_v3 { request.headers().clone() } else { HeaderMap::new() };
+    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
     let (codec, settings) = (admin::preferred(request.headers(), request.uri()), Arc::clone(settings));
-    move |mishap| if is_soap { soap::answer_mishap(mishap, &headers) } else { admin::answer_mishap(mishap, codec, &settings) }
+    move |mishap| match () {
+        () if is_soap => soap::answer_mishap(mishap, &headers),
+        () if is_v3 => v3::answer_mishap(mishap, &headers, &id),
+        () => admin::answer_mishap(mishap, codec, &settings),
+    }
 }
 
 /// The caller's own id if it is fit for logs and headers, else a new one.

@@ -13,7 +13,7 @@ use axum::middleware;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::dialects::{Mishap, admin, soap};
+use crate::dialects::{Mishap, RequestId, admin, soap, v3};
 
 pub use management::{Readiness, management};
 
@@ -24,6 +24,8 @@ pub struct Apis {
     pub admin: admin::Api,
     /// `/Services/Reseller/Service.asmx`
     pub soap: soap::Api,
+    /// `/v3/...`
+    pub v3: v3::Api,
 }
 
 /// The router of the API.
@@ -38,10 +40,14 @@ pub fn router(apis: Apis, request_timeout: Duration) -> Router {
             if soap::is_path(request.uri().path()) {
                 return soap::handle(soap, request).await;
             }
+            if v3::is_path(request.uri().path()) {
+                let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
+                return v3::answer_mishap(Mishap::NoSuchCall, request.headers(), &id);
+            }
             admin::answer_mishap(Mishap::NoSuchCall, admin::preferred(request.headers(), request.uri()), &settings)
         }
     };
-    framed(admin::routes(apis.admin).fallback(otherwise), frame)
+    framed(admin::routes(apis.admin).merge(v3::routes(apis.v3)).fallback(otherwise), frame)
 }
 
 /// Routes with what frames them. From the outside in: headers for all answers, the frame (request id, log, time

@@ -5,7 +5,8 @@ use uuid::Uuid;
 use super::batch::{Request, What};
 use super::{Context, Once, Service, StoredAnswer};
 use crate::domain::{
-    Account, AccountFilter, AccountId, Authority, Command, Email, Error, HoldId, HoldKind, HoldPatch, Outcome, ResellerId, Revision, Scope, Time,
+    Account, AccountFilter, AccountId, Authority, Command, Email, Error, HoldId, HoldKind, HoldPatch, Outcome, ResellerId, Revision, Scope, Search,
+    Time,
 };
 use crate::store::{JournalEntry, Tenancy};
 
@@ -55,12 +56,27 @@ impl Service {
     /// # Errors
     /// [`Error`]; where it is [`Error::Unavailable`] the outcome may be unknown, and asking again is safe.
     pub async fn execute(&self, context: &Context, account: AccountId, command: Command, once: Option<Once>) -> Result<Answered, Error> {
+        self.execute_at(context, account, command, None, once).await
+    }
+
+    /// Carries out a command on an account, only if the account is at a version where one is given.
+    ///
+    /// # Errors
+    /// [`Error::PreconditionFailed`], and as [`Service::execute`].
+    pub async fn execute_at(
+        &self,
+        context: &Context,
+        account: AccountId,
+        command: Command,
+        only_at: Option<i64>,
+        once: Option<Once>,
+    ) -> Result<Answered, Error> {
         context.principal.require(Scope::AccountWrite)?;
         let reseller = match context.principal.reseller {
             Some(reseller) => reseller,
             None => self.locate(account).await?,
         };
-        self.lane.submit(Request { context: context.clone(), reseller, what: What::Command { account, command }, once }).await
+        self.lane.submit(Request { context: context.clone(), reseller, what: What::Command { account, command, only_at }, once }).await
     }
 
     /// Freezes, suspends or retains an account.
@@ -84,7 +100,7 @@ impl Service {
     /// # Errors
     /// As [`Service::execute`].
     pub async fn delete(&self, context: &Context, account: AccountId, once: Option<Once>) -> Result<Answered, Error> {
-        self.execute(context, account, Command::Delete { purge_after: self.settings.purge_window }, once).await
+        self.execute(context, account, self.deletion(), once).await
     }
 
     /// Creates an account of the caller's reseller; an operator says of which.
@@ -108,6 +124,44 @@ impl Service {
     pub async fn account(&self, context: &Context, id: AccountId) -> Result<(Account, Time), Error> {
         let account = self.account_or_deleted(context, id).await?;
         if account.deleted_at.is_some() { Err(Error::AccountDeleted) } else { Ok((account, self.now())) }
+    }
+
+    /// The command that deletes an account; it may be purged when the configured window is over.
+    #[must_use]
+    pub fn deletion(&self) -> Command {
+        Command::Delete { purge_after: self.settings.purge_window }
+    }
+
+    /// The number of the account with an outside identity, deleted ones included.
+    ///
+    /// # Errors
+    /// [`Error::AccountNotFound`], for another reseller's too.
+    pub async fn resolve(&self, context: &Context, uid: Uuid) -> Result<AccountId, Error> {
+        let (store, tenancy) = (self.store.clone(), context.principal.tenancy());
+        self.detached(async move {
+            let mut tx = store.begin_reading(&tenancy).await?;
+            let found = tx.locate_uid(uid).await?;
+            tx.commit().await?;
+            found.ok_or(Error::AccountNotFound)
+        })
+        .await
+    }
+
+    /// A page of what a search finds; with how many there are in all, where that is wanted.
+    ///
+    /// # Errors
+    /// That the database cannot be asked, or the right is missing.
+    pub async fn search(&self, context: &Context, search: Search, count: bool) -> Result<(Vec<Account>, Option<i64>, Time), Error> {
+        context.principal.require(Scope::AccountRead)?;
+        let (store, principal, at) = (self.store.clone(), context.principal.clone(), self.now());
+        self.detached(async move {
+            let mut tx = store.begin_reading(&principal.tenancy()).await?;
+            let accounts = tx.search_accounts(principal.reseller, &search).await?;
+            let total = if count { Some(tx.count_found(principal.reseller, &search).await?) } else { None };
+            tx.commit().await?;
+            Ok((accounts, total, at))
+        })
+        .await
     }
 
     /// One account, also if it is deleted and not yet purged.

@@ -28,7 +28,7 @@ pub(super) struct Request {
 #[derive(Debug, Clone)]
 pub(super) enum What {
     Create { uid: Uuid, revision: Box<Revision> },
-    Command { account: AccountId, command: Command },
+    Command { account: AccountId, command: Command, only_at: Option<i64> },
 }
 
 impl Request {
@@ -175,7 +175,7 @@ impl Batch {
     fn decide(&mut self, request: &Request) -> Result<Done, Error> {
         match &request.what {
             What::Create { uid, revision } => self.create(request, *uid, revision),
-            What::Command { account, command } => self.command(request, (request.reseller, *account), command),
+            What::Command { account, command, only_at } => self.command(request, (request.reseller, *account), command, *only_at),
         }
     }
 
@@ -194,9 +194,11 @@ impl Batch {
         Ok(self.apply(request, "create", None, change))
     }
 
-    fn command(&mut self, request: &Request, key: Key, command: &Command) -> Result<Done, Error> {
+    fn command(&mut self, request: &Request, key: Key, command: &Command, only_at: Option<i64>) -> Result<Done, Error> {
         let account = self.accounts.get(&key).ok_or(Error::AccountNotFound)?.clone();
-        let decided = account.decide(command, &request.context.principal.actor(), self.now).and_then(|change| {
+        let is_current = only_at.is_none_or(|version| version == account.version);
+        let decided = if is_current { account.decide(command, &request.context.principal.actor(), self.now) } else { Err(Error::PreconditionFailed) };
+        let decided = decided.and_then(|change| {
             self.check_email(&change.after)?;
             Ok(change)
         });

@@ -180,6 +180,18 @@ impl Tx {
         Ok(reseller.map(ResellerId))
     }
 
+    /// The number of the account with this outside identity, within the transaction's tenancy.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn locate_uid(&mut self, uid: Uuid) -> Result<Option<AccountId>, Error> {
+        let id = sqlx::query_scalar!("select id from account where uid = $1", uid)
+            .fetch_optional(self.connection())
+            .await
+            .map_err(|error| domain_error(&error))?;
+        id.map(|id| AccountId::new(i64::from(id))).transpose()
+    }
+
     /// Whose live accounts have this address, within the transaction's tenancy, by identity; at most `limit`.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ mod journal;
 mod lists;
 mod resellers;
 mod schema;
+mod search;
 mod tokens;
 mod tx;
 

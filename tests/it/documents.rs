@@ -55,7 +55,7 @@ fn every_key_is_in_the_defaults_and_in_the_readme() {
     let fields = source
         .lines()
         .filter(|line| line.starts_with("        ") && !line.starts_with("         ") && line.trim_end().ends_with(',') && line.contains(": "));
-    let sections = 8;
+    let sections = 9;
     assert_eq!(fields.filter(|line| !line.contains("///")).count() - sections, keys.len(), "a key that is not documented");
 }
 
@@ -85,6 +85,12 @@ fn every_call_of_the_readme_works_as_pasted() {
         let output = Command::new("sh").args(["-c", &format!("{environment}\n{}", call.replace("curl -X", "curl -s -X"))]).output().unwrap();
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(answer.contains("<Code>Success</Code>"), "{call}\n{answer}");
+    }
+    let rest = readme.split("```sh\n").find(|block| block.contains("/v3/accounts/7/status")).unwrap().split("```").next().unwrap();
+    for call in rest.split("\n\n") {
+        let output = Command::new("sh").args(["-c", &format!("{environment}\n{}", call.replace("curl ", "curl -s -f "))]).output().unwrap();
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && answer.contains(r#""effectiveStatus":"suspended:reseller""#), "{call}\n{answer}");
     }
     for call in calls {
         let output = Command::new("sh").args(["-c", &format!("{environment}\n{}", call.replace("curl -X", "curl -s -X"))]).output().unwrap();

@@ -9,17 +9,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::dialects::dates;
+use crate::dialects::fields::{Reading, parsed, text, time};
 use crate::domain::{AccountFilter, AccountId, Authority, Error, HoldId, HoldPatch, Patch, PaymentUrl, StateFilter, Status, Time};
-use crate::wire::{Codec, Field, object};
-
-/// How a request is to be read.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Reading {
-    /// What it is written in.
-    pub(super) codec: Codec,
-    /// The time zone of dates that name none.
-    pub(super) zone: Tz,
-}
+use crate::wire::{Field, object};
 
 /// What every call may carry.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -294,28 +286,4 @@ fn either(name: &'static str, outer: Field<String>, inner: Field<String>) -> Res
         (Field::Absent, inner) => Ok(inner),
         _ => Err(Error::invalid(name, "stands both beside and inside frozen_details")),
     }
-}
-
-pub(super) fn plain<T>(field: Field<T>) -> Patch<T> {
-    match field {
-        Field::Absent => Patch::Keep,
-        Field::Null => Patch::Clear,
-        Field::Value(value) => Patch::Set(value),
-    }
-}
-
-pub(super) fn text(field: Field<String>, read: Reading) -> Patch<String> {
-    plain(field.in_codec(read.codec))
-}
-
-pub(super) fn parsed<T>(field: Field<String>, read: Reading, parse: impl FnOnce(String) -> Result<T, Error>) -> Result<Patch<T>, Error> {
-    Ok(match field.in_codec(read.codec) {
-        Field::Absent => Patch::Keep,
-        Field::Null => Patch::Clear,
-        Field::Value(written) => Patch::Set(parse(written)?),
-    })
-}
-
-pub(super) fn time(name: &'static str, field: Field<String>, read: Reading) -> Result<Patch<Time>, Error> {
-    parsed(field, read, |written| dates::parse(&written, read.zone).map_err(|problem| Error::invalid(name, problem)))
 }

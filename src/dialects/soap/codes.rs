@@ -102,6 +102,7 @@ impl Failure {
             Error::Conflict(
                 Conflict::EmailInUse | Conflict::StaleHold | Conflict::RetentionHold | Conflict::SuspendedByOperator | Conflict::HoldHasStarted,
             )
+            | Error::PreconditionFailed
             | Error::InvalidField { .. } => say(Code::GeneralError, failed(operation.verb)),
             Error::QuotaReached => say(Code::NoCredit, "The account limit is reached"),
             Error::Overloaded | Error::Unavailable => say(Code::GeneralError, "General Error. DB error"),

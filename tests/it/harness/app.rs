@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
-use steward::dialects::{admin, soap};
+use steward::dialects::{admin, soap, v3};
 use steward::domain::{ResellerId, Scope, Time};
 use steward::service::{Clock, ManualClock, Service, Settings, TokenRequest};
 use steward::store::{PoolSettings, Store};
@@ -40,6 +40,10 @@ pub fn router(service: &Arc<Service>, admin: admin::Settings, soap: soap::Settin
     let apis = steward::http::Apis {
         admin: admin::Api { service: Arc::clone(service), settings: Arc::new(admin) },
         soap: soap::Api { service: Arc::clone(service), settings: Arc::new(soap) },
+        v3: v3::Api {
+            service: Arc::clone(service),
+            settings: Arc::new(v3::Settings { max_body: 64 * 1024, public_url: Some("https://steward.example".to_owned()) }),
+        },
     };
     steward::http::router(apis, Duration::from_secs(30))
 }

@@ -1,0 +1,214 @@
+//! A request as it arrives, and the answer as it leaves: what all requests of this dialect have in common.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts as _, RawPathParams, Request};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::Response;
+use secrecy::SecretString;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::Api;
+use super::codes::Failure;
+use super::replies::{self, Reader};
+use crate::dialects::fields::Reading;
+use crate::dialects::{RequestId, body, host};
+use crate::domain::{AccountId, Command, Dialect, Error, Scope};
+use crate::hash::sha256;
+use crate::service::{Answered, Context, Done, IdempotencyKey, Once, StoredAnswer};
+use crate::wire::{self, Codec};
+
+/// One request, read as far as every request can be.
+pub(super) struct Call {
+    codec: Codec,
+    format: Codec,
+    headers: HeaderMap,
+    method: Method,
+    pub(super) uri: Uri,
+    id: Option<String>,
+    body: Vec<u8>,
+    request_id: RequestId,
+}
+
+impl FromRequest<Api> for Call {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Response> {
+        let (mut parts, stream) = request.into_parts();
+        let format = accepted(&parts.headers);
+        let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_default();
+        let refuse = |failure: Failure| answer_failure(&failure, format, &request_id);
+        let read = body::read(stream, api.settings.max_body).await.map_err(|error| refuse(error.into()))?;
+        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        // A request without a body has no type; it stands for one without members.
+        let (codec, body) = match (content_type, read.is_empty()) {
+            (None, true) => (Codec::Json, b"{}".to_vec()),
+            (content_type, is_empty) => {
+                let codec = wire::codec_of(content_type).map_err(|error| refuse(error.into()))?;
+                (codec, if is_empty { b"{}".to_vec() } else { read })
+            }
+        };
+        let id = RawPathParams::from_request_parts(&mut parts, &()).await.ok().and_then(|params| params.iter().next().map(|(_, id)| id.to_owned()));
+        Ok(Self { codec, format, headers: parts.headers, method: parts.method, uri: parts.uri, id, body, request_id })
+    }
+}
+
+impl Call {
+    /// Checks the token and its right.
+    pub(super) async fn enter(&self, api: &Api, scope: Scope) -> Result<Context, Failure> {
+        let mut values = self.headers.get_all(header::AUTHORIZATION).iter();
+        let value = values.next().and_then(|value| value.to_str().ok()).ok_or(Error::CredentialMissing)?;
+        if values.next().is_some() {
+            return Err(Failure::parameter("Authorization", "appears more than once"));
+        }
+        let token = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+        let token = token.filter(|token| !token.is_empty()).ok_or(Error::CredentialMissing)?;
+        let principal = api.service.authenticate(&SecretString::from(token)).await?;
+        principal.require(scope)?;
+        Ok(Context { principal, dialect: Dialect::V3, request_id: self.request_id.to_string() })
+    }
+
+    /// The account that the path names, by number or by UUID. What is neither is not found.
+    pub(super) async fn account(&self, api: &Api, context: &Context) -> Result<AccountId, Failure> {
+        let id = self.id.as_deref().unwrap_or_default();
+        if let Ok(number) = id.parse::<i64>() {
+            return Ok(AccountId::new(number).map_err(|_| Error::AccountNotFound)?);
+        }
+        let uid = Uuid::try_parse(id).map_err(|_| Error::AccountNotFound)?;
+        Ok(api.service.resolve(context, uid).await?)
+    }
+
+    /// The body's members.
+    pub(super) fn members<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        if self.codec == Codec::Xml && self.body == b"{}" {
+            return Ok(wire::decode(Codec::Json, &self.body)?);
+        }
+        Ok(wire::decode(self.codec, &self.body)?)
+    }
+
+    pub(super) fn reading(&self, context: &Context) -> Reading {
+        Reading { codec: self.codec, zone: context.principal.timezone }
+    }
+
+    pub(super) fn base(&self, api: &Api) -> String {
+        api.settings.public_url.clone().unwrap_or_else(|| format!("http://{}", host(&self.headers)))
+    }
+
+    /// The version that `If-Match` names: none where there is no such header, or where any version will do.
+    pub(super) fn only_at(&self) -> Result<Option<i64>, Failure> {
+        let refuse = || Failure::parameter("If-Match", "must be one ETag of this account");
+        let mut values = self.headers.get_all(header::IF_MATCH).iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        let tag = value.to_str().map_err(|_| refuse())?.trim();
+        if values.next().is_some() {
+            return Err(refuse());
+        }
+        if tag == "*" {
+            return Ok(None);
+        }
+        let version = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).and_then(|version| version.parse().ok());
+        version.map(Some).ok_or_else(refuse)
+    }
+
+    /// Carries a command out on the account of the path, and answers with the account.
+    pub(super) async fn change(&self, api: &Api, build: impl FnOnce(&Context) -> Result<Command, Failure>) -> Response {
+        let outcome = async {
+            let context = self.enter(api, Scope::AccountWrite).await?;
+            let (command, only_at) = (build(&context)?, self.only_at()?);
+            let account = self.account(api, &context).await?;
+            let once = self.once(&context, StatusCode::OK)?;
+            Ok(api.service.execute_at(&context, account, command, only_at, once).await.map(|answered| (answered, context))?)
+        };
+        self.answer_change(outcome.await, StatusCode::OK)
+    }
+
+    /// What lets the service recognise a repeat: none where the caller sent no key.
+    pub(super) fn once(&self, context: &Context, status: StatusCode) -> Result<Option<Once>, Failure> {
+        let key = body::idempotency_key(&self.headers).map_err(|problem| Failure::parameter("Idempotency-Key", problem))?;
+        let Some(key) = key else { return Ok(None) };
+        let path = self.uri.path().trim_end_matches('/').to_owned();
+        let key = IdempotencyKey { reseller: context.principal.home(), method: self.method.to_string(), path, key };
+        let (format, request_id, is_operator) = (self.format, self.request_id.clone(), context.principal.reseller.is_none());
+        let encode = move |outcome: &Result<Done, Error>| {
+            let (status, body) = match outcome {
+                Ok(_) if status == StatusCode::NO_CONTENT => (status.as_u16(), Vec::new()),
+                Ok(done) => (status.as_u16(), replies::encode(format, &replies::account(&done.account, Reader { is_operator, now: done.at }))),
+                Err(error) => {
+                    let code = Failure::from(error.clone()).code();
+                    (code.status, replies::encode(format, &replies::failure(&code, &request_id)))
+                }
+            };
+            StoredAnswer { fingerprint: [0; 32], status, content_type: format.content_type().to_owned(), body }
+        };
+        Ok(Some(Once { key, fingerprint: sha256(&self.body), encode: Arc::new(encode) }))
+    }
+
+    /// The answer to a change: the account, with its version as ETag.
+    pub(super) fn answer_change(&self, outcome: Result<(Answered, Context), Failure>, status: StatusCode) -> Response {
+        match outcome {
+            Ok((Answered::Done(_), _)) if status == StatusCode::NO_CONTENT => respond(status, None, Vec::new()),
+            Ok((Answered::Done(done), context)) => {
+                self.answer_account(&done.account, Reader { is_operator: context.principal.reseller.is_none(), now: done.at }, status)
+            }
+            Ok((Answered::Replayed(stored), _)) => body::replay(stored),
+            Err(failure) => answer_failure(&failure, self.format, &self.request_id),
+        }
+    }
+
+    /// An account, with its version as ETag.
+    pub(super) fn answer_account(&self, account: &crate::domain::Account, reader: Reader, status: StatusCode) -> Response {
+        let body = replies::encode(self.format, &replies::account(account, reader));
+        let mut response = respond(status, Some(self.format), body);
+        if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", account.version)) {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        response
+    }
+
+    /// The answer to a question.
+    pub(super) fn answer(&self, outcome: Result<impl Serialize, Failure>) -> Response {
+        match outcome {
+            Ok(document) => respond(StatusCode::OK, Some(self.format), replies::encode(self.format, &document)),
+            Err(failure) => self.refuse(&failure),
+        }
+    }
+
+    pub(super) fn refuse(&self, failure: &Failure) -> Response {
+        answer_failure(failure, self.format, &self.request_id)
+    }
+
+    pub(super) fn format(&self) -> Codec {
+        self.format
+    }
+}
+
+/// JSON, unless XML alone is asked for.
+pub(super) fn accepted(headers: &HeaderMap) -> Codec {
+    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).and_then(wire::accepted).unwrap_or(Codec::Json)
+}
+
+/// An error in this dialect's form.
+pub(super) fn answer_failure(failure: &Failure, format: Codec, request_id: &RequestId) -> Response {
+    let code = failure.code();
+    let status = StatusCode::from_u16(code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = respond(status, Some(format), replies::encode(format, &replies::failure(&code, request_id)));
+    if let Some(seconds) = code.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if code.status == 401 {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+pub(super) fn respond(status: StatusCode, format: Option<Codec>, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    if let Some(format) = format {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    }
+    response
+}

@@ -1,0 +1,125 @@
+//! The code table of this dialect: HTTP status, `code`, and a text.
+
+use crate::domain::{Conflict, Error};
+use crate::wire;
+
+/// Why a request failed, from the first byte to the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The service refused or failed.
+    Service(Error),
+    /// The body could not be read.
+    Wire(wire::Error),
+    /// A header or a parameter of the query cannot be accepted.
+    Parameter {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// No such path.
+    NoSuchRoute,
+    /// The path has no such method.
+    MethodNotAllowed,
+    /// The request took longer than it may.
+    TimedOut,
+    /// Our code panicked.
+    Crashed,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Service(error)
+    }
+}
+
+impl From<wire::Error> for Failure {
+    fn from(error: wire::Error) -> Self {
+        Self::Wire(error)
+    }
+}
+
+impl Failure {
+    pub(super) fn parameter(name: &str, problem: &str) -> Self {
+        Self::Parameter { name: name.to_owned(), problem: problem.to_owned() }
+    }
+}
+
+/// What a client is told of a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Code {
+    pub(super) status: u16,
+    pub(super) word: &'static str,
+    pub(super) message: String,
+    /// Seconds after which asking again may help.
+    pub(super) retry_after: Option<u32>,
+}
+
+impl Failure {
+    /// The table.
+    pub(super) fn code(&self) -> Code {
+        let say = |status, word, message: &str| Code { status, word, message: message.to_owned(), retry_after: None };
+        let later = |message: &str, seconds| Code { retry_after: Some(seconds), ..say(503, "UNAVAILABLE", message) };
+        let invalid = |message: &str| say(400, "INVALID_REQUEST", message);
+        match self {
+            Self::Service(error) => match error {
+                Error::InvalidField { field, problem } => invalid(&format!("{}: {problem}", member(field))),
+                Error::CredentialMissing => say(401, "AUTHENTICATION_FAILED", "A bearer token is required"),
+                Error::CredentialInvalid => say(401, "AUTHENTICATION_FAILED", "The token is invalid"),
+                Error::InsufficientScope(scope) => say(403, "INSUFFICIENT_SCOPE", &format!("The token lacks {scope}")),
+                Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => say(404, "ACCOUNT_NOT_FOUND", "Account not found"),
+                Error::ResellerNotFound => invalid("resellerId: no such reseller"),
+                Error::Conflict(conflict) => say(409, "CONFLICT", conflict_text(*conflict)),
+                Error::QuotaReached => say(409, "CONFLICT", "quota_reached: the reseller has as many accounts as it may have"),
+                Error::PreconditionFailed => say(412, "PRECONDITION_FAILED", "The account is not at the version that If-Match names"),
+                Error::IdempotencyKeyReused => say(422, "IDEMPOTENCY_KEY_REUSED", "The Idempotency-Key was used before with another request"),
+                Error::Overloaded => later("Too many requests are waiting", 1),
+                Error::Unavailable => later("The service is unavailable", 2),
+                Error::Internal { incident } => say(500, "INTERNAL_ERROR", &format!("Internal error, incident {incident}")),
+            },
+            Self::Wire(error) => match error {
+                wire::Error::UnsupportedMediaType => say(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type"),
+                wire::Error::TooLarge => say(413, "REQUEST_TOO_LARGE", "The request is too large"),
+                wire::Error::Malformed { .. } => invalid(&error.to_string()),
+            },
+            Self::Parameter { name, problem } => invalid(&format!("{name}: {problem}")),
+            Self::NoSuchRoute => say(404, "NOT_FOUND", "There is no such resource"),
+            Self::MethodNotAllowed => say(405, "METHOD_NOT_ALLOWED", "Method not allowed"),
+            Self::TimedOut => later("The request took too long", 2),
+            Self::Crashed => say(500, "INTERNAL_ERROR", "Internal error"),
+        }
+    }
+}
+
+fn conflict_text(conflict: Conflict) -> &'static str {
+    match conflict {
+        Conflict::StaleHold => "stale_hold: the hold named is not the one that is open now",
+        Conflict::EmailInUse => "email_in_use: another account has this e-mail address",
+        Conflict::RetentionHold => "retention_hold: a retention hold forbids deletion",
+        Conflict::SuspendedByOperator => "suspended_by_operator: an account that the operator suspended cannot be deleted",
+        Conflict::HoldHasStarted => "hold_has_started: startsAt cannot be moved later once the hold has started",
+    }
+}
+
+/// This dialect's name of a field of the domain: the same words in camel case.
+fn member(field: &str) -> String {
+    let mut words = field.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let (head, tail) = word.split_at_checked(1).unwrap_or((word, ""));
+        name + &head.to_uppercase() + tail
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_named_in_camel_case() {
+        assert_eq!(
+            (member("expires_at").as_str(), member("email").as_str(), member("admin_portal_domain").as_str()),
+            ("expiresAt", "email", "adminPortalDomain")
+        );
+    }
+}

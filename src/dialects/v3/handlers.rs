@@ -1,0 +1,177 @@
+//! The operations.
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::Api;
+use super::call::Call;
+use super::codes::Failure;
+use super::list::ListRequest;
+use super::replies::{self, AccountDocument, EntryDocument, HoldDocument, Reader};
+use super::requests::{Account, Lift, Nothing, Place, SetExpiry, SetStatus};
+use crate::domain::{self, Command, Error, HoldId, HoldKind, ResellerId, Scope, Time};
+use crate::service::Context;
+use crate::wire::Codec;
+
+const READ: Scope = Scope::AccountRead;
+const WRITE: Scope = Scope::AccountWrite;
+
+fn reader(context: &Context, now: Time) -> Reader {
+    Reader { is_operator: context.principal.reseller.is_none(), now }
+}
+
+/// Several documents: a bare array in JSON, elements of one name in XML.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Several<T> {
+    Json(Vec<T>),
+    Xml { item: Vec<T> },
+}
+
+impl<T> Several<T> {
+    fn of(items: Vec<T>, format: Codec) -> Self {
+        if format == Codec::Json { Self::Json(items) } else { Self::Xml { item: items } }
+    }
+}
+
+pub(super) async fn status(State(api): State<Api>, call: Call) -> Response {
+    call.change(&api, |_| Ok(Command::SetStatus(call.members::<SetStatus>()?.status()?))).await
+}
+
+pub(super) async fn expires_at(State(api): State<Api>, call: Call) -> Response {
+    call.change(&api, |context| Ok(Command::SetExpiry(call.members::<SetExpiry>()?.expires_at(call.reading(context))?))).await
+}
+
+pub(super) async fn freeze(State(api): State<Api>, call: Call) -> Response {
+    call.change(&api, |context| place(&call, context, HoldKind::Freeze)).await
+}
+
+pub(super) async fn suspend(State(api): State<Api>, call: Call) -> Response {
+    call.change(&api, |context| place(&call, context, HoldKind::Suspend)).await
+}
+
+fn place(call: &Call, context: &Context, kind: HoldKind) -> Result<Command, Failure> {
+    let details = call.members::<Place>()?.details(call.reading(context))?;
+    Ok(Command::Place { kind, fresh: HoldId(Uuid::now_v7()), details })
+}
+
+pub(super) async fn unfreeze(State(api): State<Api>, call: Call) -> Response {
+    call.change(&api, |context| lift(&call, context, HoldKind::Freeze)).await
+}
+
+pub(super) async fn unsuspend(State(api): State<Api>, call: Call) -> Response {
+    call.change(&api, |context| lift(&call, context, HoldKind::Suspend)).await
+}
+
+fn lift(call: &Call, context: &Context, kind: HoldKind) -> Result<Command, Failure> {
+    Ok(Command::Lift { kind, only: call.members::<Lift>()?.only(call.reading(context))? })
+}
+
+pub(super) async fn restore(State(api): State<Api>, call: Call) -> Response {
+    call.change(&api, |_| call.members::<Nothing>().map(|_| Command::Restore)).await
+}
+
+pub(super) async fn patch(State(api): State<Api>, call: Call) -> Response {
+    call.change(&api, |context| Ok(Command::Revise(Box::new(call.members::<Account>()?.revision(call.reading(context))?)))).await
+}
+
+/// A repeat is answered as the deletion was.
+pub(super) async fn delete(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let context = call.enter(&api, WRITE).await?;
+        let account = call.account(&api, &context).await?;
+        let once = call.once(&context, StatusCode::NO_CONTENT)?;
+        Ok(api.service.execute_at(&context, account, api.service.deletion(), call.only_at()?, once).await.map(|answered| (answered, context))?)
+    };
+    match outcome.await {
+        Err(Failure::Service(Error::AccountDeleted)) => super::call::respond(StatusCode::NO_CONTENT, None, Vec::new()),
+        outcome => call.answer_change(outcome, StatusCode::NO_CONTENT),
+    }
+}
+
+pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let context = call.enter(&api, WRITE).await?;
+        let request = call.members::<Account>()?;
+        let of = request.reseller_id.map(ResellerId);
+        let revision = request.revision(call.reading(&context))?;
+        let once = call.once(&context, StatusCode::CREATED)?;
+        Ok(api.service.create(&context, of, revision, once).await.map(|answered| (answered, context))?)
+    };
+    call.answer_change(outcome.await, StatusCode::CREATED)
+}
+
+pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
+    match found(&api, &call).await {
+        Ok((context, account, now)) => call.answer_account(&account, reader(&context, now), StatusCode::OK),
+        Err(failure) => call.refuse(&failure),
+    }
+}
+
+async fn found(api: &Api, call: &Call) -> Result<(Context, domain::Account, Time), Failure> {
+    let context = call.enter(api, READ).await?;
+    let (account, now) = api.service.account(&context, call.account(api, &context).await?).await?;
+    Ok((context, account, now))
+}
+
+pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let context = call.enter(&api, READ).await?;
+        let request = ListRequest::read(&call.uri, context.principal.timezone)?;
+        let (accounts, total, now) = api.service.search(&context, request.search.clone(), request.page.is_some()).await?;
+        Ok((context, request, accounts, total, now))
+    };
+    let (context, request, accounts, total, now) = match outcome.await {
+        Ok(found) => found,
+        Err(failure) => return call.refuse(&failure),
+    };
+    let documents: Vec<AccountDocument> = accounts.iter().map(|account| replies::account(account, reader(&context, now))).collect();
+    let mut response = call.answer(Ok(Several::of(documents, call.format())));
+    let mut set = |name, value: String| {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(header::HeaderName::from_static(name), value);
+        }
+    };
+    set("pagination-limit", request.search.limit.to_string());
+    if let (Some(page), Some(total)) = (request.page, total) {
+        set("pagination-page", page.to_string());
+        set("pagination-count", total.to_string());
+    } else if let Some(last) = accounts.last().filter(|_| i64::try_from(accounts.len()) == Ok(request.search.limit)) {
+        set("link", request.next(last.id));
+    }
+    response
+}
+
+pub(super) async fn holds(State(api): State<Api>, call: Call) -> Response {
+    let outcome = found(&api, &call).await;
+    call.answer(outcome.map(|(context, account, now)| Several::<HoldDocument>::of(replies::holds(&account, reader(&context, now)), call.format())))
+}
+
+pub(super) async fn access(State(api): State<Api>, call: Call) -> Response {
+    let outcome = found(&api, &call).await;
+    call.answer(outcome.map(|(_, account, now)| replies::access(&account, now)))
+}
+
+pub(super) async fn explain(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let context = call.enter(&api, READ).await?;
+        let account = api.service.account_or_deleted(&context, call.account(&api, &context).await?).await?;
+        let reader = reader(&context, api.service.now());
+        Ok(replies::explanation(&account, &account.explain(reader.now), &call.base(&api), reader))
+    };
+    call.answer(outcome.await)
+}
+
+/// The newest hundred entries.
+pub(super) async fn history(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let context = call.enter(&api, READ).await?;
+        let entries = api.service.history(&context, call.account(&api, &context).await?, None, 100).await?;
+        let documents: Vec<EntryDocument> = entries.into_iter().map(|entry| replies::entry(entry, call.format())).collect();
+        Ok(Several::of(documents, call.format()))
+    };
+    call.answer(outcome.await)
+}

@@ -1,0 +1,294 @@
+//! The documents of this dialect: the original's members in the original's order, ours after them.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::codes::Code;
+use crate::dialects::{RequestId, dates};
+use crate::domain::{Account, Authority, Explanation, Hold, HoldKind, PaymentUrl, Remedy, Time};
+use crate::service::JournalEntry;
+use crate::wire::{self, Codec};
+
+/// Who reads, and when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reader {
+    /// Whether internal reasons of the operator may be seen.
+    pub(super) is_operator: bool,
+    /// The instant for which states are computed.
+    pub(super) now: Time,
+}
+
+/// The bytes of a document.
+pub(super) fn encode(format: Codec, document: &impl Serialize) -> Vec<u8> {
+    wire::encode(format, document).unwrap_or_else(|problem| {
+        tracing::error!(%problem, "a document could not be written");
+        br#"{"code":"INTERNAL_ERROR","message":"Internal error","error":500,"error_text":"Internal error"}"#.to_vec()
+    })
+}
+
+/// An error.
+#[derive(Debug, Serialize)]
+pub(super) struct FailureDocument {
+    code: &'static str,
+    message: String,
+    error: u16,
+    error_text: String,
+    #[serde(rename = "requestId")]
+    request_id: String,
+}
+
+pub(super) fn failure(code: &Code, request_id: &RequestId) -> FailureDocument {
+    FailureDocument {
+        code: code.word,
+        message: code.message.clone(),
+        error: code.status,
+        error_text: code.message.clone(),
+        request_id: request_id.to_string(),
+    }
+}
+
+/// An account: the 21 members of the original, in its order, then ours. What is not known is null.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AccountDocument {
+    id: String,
+    created_at: String,
+    updated_at: String,
+    company: Option<String>,
+    email: Option<String>,
+    status: &'static str,
+    admin_portal_domain: Option<String>,
+    customer_portal_domain: Option<String>,
+    reseller_portal_domain: Option<String>,
+    website: Option<String>,
+    logo_url: Option<String>,
+    favicon_url: Option<String>,
+    google_client_id: Option<String>,
+    trial_expires_at: Option<String>,
+    /// No plan can be assigned yet.
+    plan: Option<Value>,
+    company_id: Option<String>,
+    account_alias: Option<String>,
+    region: Option<String>,
+    payment_method: Option<String>,
+    psp: Option<String>,
+    total_trial_extensions: Option<i32>,
+    expires_at: Option<String>,
+    holds: Vec<HoldDocument>,
+    effective_status: &'static str,
+    blocked_by: Vec<&'static str>,
+    version: i64,
+}
+
+/// A hold.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HoldDocument {
+    id: String,
+    kind: &'static str,
+    authority: &'static str,
+    in_force: bool,
+    since: String,
+    starts_at: Option<String>,
+    ends_at: Option<String>,
+    reason_code: Option<String>,
+    /// The internal reason: of the caller's own holds only.
+    reason: Option<String>,
+    public_message: Option<String>,
+    payment_url: Option<String>,
+    opened_at: String,
+    opened_by: String,
+}
+
+pub(super) fn account(account: &Account, reader: Reader) -> AccountDocument {
+    let state = account.state(reader.now);
+    let profile = account.profile.clone();
+    AccountDocument {
+        id: account.uid.to_string(),
+        created_at: dates::write(account.created_at),
+        updated_at: dates::write(account.updated_at),
+        company: profile.company,
+        email: profile.email.map(|email| email.as_str().to_owned()),
+        status: account.status.as_str(),
+        admin_portal_domain: profile.admin_portal_domain,
+        customer_portal_domain: profile.customer_portal_domain,
+        reseller_portal_domain: profile.reseller_portal_domain,
+        website: profile.website,
+        logo_url: profile.logo_url,
+        favicon_url: profile.favicon_url,
+        google_client_id: profile.google_client_id,
+        trial_expires_at: profile.trial_expires_at.map(dates::write),
+        plan: None,
+        company_id: profile.company_id,
+        account_alias: profile.account_alias,
+        region: profile.region,
+        payment_method: profile.payment_method,
+        psp: profile.psp,
+        total_trial_extensions: profile.total_trial_extensions,
+        expires_at: account.expires_at.map(dates::write),
+        holds: holds(account, reader),
+        effective_status: state.effective_status(),
+        blocked_by: state.blocked_by().iter().map(|block| block.as_str()).collect(),
+        version: account.version,
+    }
+}
+
+/// The holds that are open and have not ended.
+pub(super) fn holds(account: &Account, reader: Reader) -> Vec<HoldDocument> {
+    account.holds.iter().filter(|hold| !hold.has_lapsed(reader.now)).map(|one| hold(one, reader)).collect()
+}
+
+fn hold(hold: &Hold, reader: Reader) -> HoldDocument {
+    let details = hold.details.clone();
+    HoldDocument {
+        id: hold.id.to_string(),
+        kind: hold.kind.as_str(),
+        authority: hold.authority.as_str(),
+        in_force: hold.in_force(reader.now),
+        since: dates::write(hold.since()),
+        starts_at: details.starts_at.map(dates::write),
+        ends_at: details.ends_at.map(dates::write),
+        reason_code: details.reason_code,
+        reason: details.reason.filter(|_| reader.is_operator || hold.authority == Authority::Reseller),
+        public_message: details.public_message,
+        payment_url: details.payment_url.map(|url| url.as_str().to_owned()),
+        opened_at: dates::write(hold.opened_at),
+        opened_by: hold.opened_by.clone(),
+    }
+}
+
+/// Whether an account may be used now.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AccessDocument {
+    allowed: bool,
+    effective_status: &'static str,
+    blocked_by: Vec<&'static str>,
+    remedy: Option<&'static str>,
+    payment_url: Option<String>,
+    public_message: Option<String>,
+}
+
+pub(super) fn access(account: &Account, now: Time) -> AccessDocument {
+    let state = account.state(now);
+    let message = |kind| account.holds_in_force(kind, now).find_map(|hold| hold.details.public_message.clone());
+    AccessDocument {
+        allowed: state.blocked_by().is_empty(),
+        effective_status: state.effective_status(),
+        blocked_by: state.blocked_by().iter().map(|block| block.as_str()).collect(),
+        remedy: state.remedy().map(Remedy::as_str),
+        payment_url: account.payment_url(now).map(PaymentUrl::as_str).map(str::to_owned),
+        public_message: message(HoldKind::Suspend).or_else(|| message(HoldKind::Freeze)),
+    }
+}
+
+/// An entry of the journal.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EntryDocument {
+    id: i64,
+    at: String,
+    sequence: Option<i64>,
+    action: String,
+    outcome: String,
+    refusal: Option<String>,
+    events: Vec<String>,
+    authority: String,
+    actor: String,
+    dialect: String,
+    request_id: String,
+    before: Value,
+    after: Value,
+}
+
+/// An entry of the journal. In XML the names of holds are written with a full stop for the colon.
+pub(super) fn entry(entry: JournalEntry, format: Codec) -> EntryDocument {
+    let named = |side: Value| match (format, side) {
+        (Codec::Xml, Value::Object(members)) => Value::Object(members.into_iter().map(|(name, value)| (name.replace(':', "."), value)).collect()),
+        (_, side) => side,
+    };
+    EntryDocument {
+        id: entry.id,
+        at: dates::write(entry.at),
+        sequence: entry.sequence,
+        action: entry.action,
+        outcome: entry.outcome,
+        refusal: entry.refusal,
+        events: entry.events,
+        authority: entry.authority,
+        actor: entry.actor,
+        dialect: entry.dialect,
+        request_id: entry.request_id,
+        before: named(entry.before),
+        after: named(entry.after),
+    }
+}
+
+/// Why an account is blocked.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ExplanationDocument {
+    effective_status: &'static str,
+    blocked_by: Vec<&'static str>,
+    remedy: Option<&'static str>,
+    blocks: Vec<BlockDocument>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BlockDocument {
+    block: &'static str,
+    since: String,
+    until: Option<String>,
+    hold: Option<HoldDocument>,
+    lifted_by: Vec<&'static str>,
+    /// The call that lifts it.
+    call: Option<CallDocument>,
+    /// The state after that call and nothing else.
+    state_after: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct CallDocument {
+    method: &'static str,
+    path: String,
+    body: String,
+    curl: String,
+}
+
+pub(super) fn explanation(account: &Account, explanation: &Explanation, base: &str, reader: Reader) -> ExplanationDocument {
+    let state = &explanation.state;
+    let blocks = explanation.blocks.iter().map(|detail| BlockDocument {
+        block: detail.block.as_str(),
+        since: dates::write(detail.since),
+        until: detail.until.map(dates::write),
+        hold: detail.hold.as_ref().map(|one| hold(one, reader)),
+        lifted_by: detail.lifted_by.iter().map(|authority| authority.as_str()).collect(),
+        call: call_that_lifts(account, detail, base, reader.now),
+        state_after: detail.state_after.effective_status(),
+    });
+    ExplanationDocument {
+        effective_status: state.effective_status(),
+        blocked_by: state.blocked_by().iter().map(|block| block.as_str()).collect(),
+        remedy: explanation.remedy().map(Remedy::as_str),
+        blocks: blocks.collect(),
+    }
+}
+
+/// The call of this dialect that lifts a block; none where only the command line can.
+fn call_that_lifts(account: &Account, detail: &crate::domain::BlockDetail, base: &str, now: Time) -> Option<CallDocument> {
+    use crate::domain::Lift;
+    let hold_id = detail.hold.as_ref().map(|hold| hold.id.to_string());
+    let (method, tail, body) = match detail.lift {
+        Lift::Unfreeze => ("POST", "unfreeze", serde_json::json!({ "holdId": hold_id })),
+        Lift::Unsuspend => ("POST", "unsuspend", serde_json::json!({ "holdId": hold_id })),
+        Lift::Restore => ("POST", "restore", serde_json::json!({})),
+        Lift::Activate => ("PUT", "status", serde_json::json!({ "status": "active" })),
+        Lift::ExtendExpiry => ("PUT", "expires-at", serde_json::json!({ "expiresAt": dates::write(now + chrono::TimeDelta::days(365)) })),
+        Lift::UnsuspendReseller => return None,
+    };
+    let path = format!("{}/{}/{tail}", super::ACCOUNTS, account.uid);
+    let body = body.to_string();
+    let curl = format!("curl -X {method} '{base}{path}' -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{body}'");
+    Some(CallDocument { method, path, body, curl })
+}

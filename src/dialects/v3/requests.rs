@@ -1,0 +1,165 @@
+//! The bodies of this dialect's requests, and what they ask of the service.
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::dialects::fields::{Reading, parsed, plain, text, time};
+use crate::domain::{Email, Error, HoldId, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Status, Time};
+use crate::wire::Field;
+
+/// `PUT .../status`
+#[derive(Debug, Deserialize)]
+pub(super) struct SetStatus {
+    status: String,
+}
+
+impl SetStatus {
+    pub(super) fn status(&self) -> Result<Status, Error> {
+        Status::parse(&self.status).ok_or_else(|| Error::invalid("status", "must be active or inactive"))
+    }
+}
+
+/// `PUT .../expires-at`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SetExpiry {
+    #[serde(default)]
+    expires_at: Field<String>,
+}
+
+impl SetExpiry {
+    pub(super) fn expires_at(self, read: Reading) -> Result<Option<Time>, Error> {
+        match time("expires_at", self.expires_at, read)? {
+            Patch::Keep => Err(Error::invalid("expires_at", "is required; null for never")),
+            Patch::Clear => Ok(None),
+            Patch::Set(at) => Ok(Some(at)),
+        }
+    }
+}
+
+/// `POST .../freeze` and `.../suspend`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Place {
+    #[serde(default)]
+    payment_url: Field<String>,
+    #[serde(default)]
+    reason_code: Field<String>,
+    #[serde(default)]
+    reason: Field<String>,
+    #[serde(default)]
+    public_message: Field<String>,
+    #[serde(default)]
+    starts_at: Field<String>,
+    #[serde(default)]
+    ends_at: Field<String>,
+}
+
+impl Place {
+    pub(super) fn details(self, read: Reading) -> Result<HoldPatch, Error> {
+        Ok(HoldPatch {
+            payment_url: parsed(self.payment_url, read, |url| PaymentUrl::parse(&url))?,
+            reason_code: text(self.reason_code, read),
+            reason: text(self.reason, read),
+            public_message: text(self.public_message, read),
+            starts_at: time("starts_at", self.starts_at, read)?,
+            ends_at: time("ends_at", self.ends_at, read)?,
+        })
+    }
+}
+
+/// `POST .../unfreeze` and `.../unsuspend`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Lift {
+    #[serde(default)]
+    hold_id: Field<String>,
+}
+
+impl Lift {
+    pub(super) fn only(self, read: Reading) -> Result<Option<HoldId>, Error> {
+        let id = parsed(self.hold_id, read, |id| Uuid::parse_str(&id).map_err(|_| Error::invalid("hold_id", "must be a UUID")))?;
+        Ok(id.value().copied().map(HoldId))
+    }
+}
+
+/// A request without members of its own.
+#[derive(Debug, Deserialize)]
+pub(super) struct Nothing {}
+
+/// `POST /v3/accounts` and `PATCH /v3/accounts/{id}`: what is absent stays; what is computed is ignored, so that an
+/// account may be written back as it was read.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the original's names")]
+pub(super) struct Account {
+    /// Of which reseller; with an operator's token only.
+    pub(super) reseller_id: Option<i64>,
+    status: Option<String>,
+    #[serde(default)]
+    expires_at: Field<String>,
+    #[serde(default)]
+    company: Field<String>,
+    #[serde(default)]
+    email: Field<String>,
+    #[serde(default)]
+    admin_portal_domain: Field<String>,
+    #[serde(default)]
+    customer_portal_domain: Field<String>,
+    #[serde(default)]
+    reseller_portal_domain: Field<String>,
+    #[serde(default)]
+    website: Field<String>,
+    #[serde(default)]
+    logo_url: Field<String>,
+    #[serde(default)]
+    favicon_url: Field<String>,
+    #[serde(default)]
+    google_client_id: Field<String>,
+    #[serde(default)]
+    trial_expires_at: Field<String>,
+    #[serde(default)]
+    company_id: Field<String>,
+    #[serde(default)]
+    account_alias: Field<String>,
+    #[serde(default)]
+    region: Field<String>,
+    #[serde(default)]
+    payment_method: Field<String>,
+    #[serde(default)]
+    psp: Field<String>,
+    #[serde(default)]
+    total_trial_extensions: Field<i32>,
+}
+
+impl Account {
+    pub(super) fn revision(self, read: Reading) -> Result<Revision, Error> {
+        let text = |field| text(field, read);
+        let profile = ProfilePatch {
+            company: text(self.company),
+            email: parsed(self.email, read, |email| Email::parse(&email))?,
+            admin_portal_domain: text(self.admin_portal_domain),
+            customer_portal_domain: text(self.customer_portal_domain),
+            reseller_portal_domain: text(self.reseller_portal_domain),
+            website: text(self.website),
+            logo_url: text(self.logo_url),
+            favicon_url: text(self.favicon_url),
+            google_client_id: text(self.google_client_id),
+            trial_expires_at: time("trial_expires_at", self.trial_expires_at, read)?,
+            company_id: text(self.company_id),
+            account_alias: text(self.account_alias),
+            region: text(self.region),
+            payment_method: text(self.payment_method),
+            psp: text(self.psp),
+            total_trial_extensions: plain(self.total_trial_extensions),
+            ..ProfilePatch::default()
+        };
+        let status = self.status.map(|word| Status::parse(&word).ok_or_else(|| Error::invalid("status", "must be active or inactive")));
+        let expires_at = match time("expires_at", self.expires_at, read)? {
+            Patch::Keep => None,
+            Patch::Clear => Some(None),
+            Patch::Set(at) => Some(Some(at)),
+        };
+        Ok(Revision { profile, status: status.transpose()?, expires_at })
+    }
+}
