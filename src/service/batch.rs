@@ -10,9 +10,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::lane::Once;
-use super::{Answered, Context, Done, IdempotencyKey, StoredAnswer};
+use super::{Answered, Context, Done, IdempotencyKey};
 use crate::domain::{Account, AccountId, Change, Command, Conflict, Email, Error, NewAccount, Outcome, ResellerId, Revision, Time};
-use crate::store::{HoldWrites, NewJournalEntry, ResellerTerms, Store, Tenancy, Tx};
+use crate::store::{HoldWrites, KeptAnswer, NewJournalEntry, ResellerTerms, Store, Tenancy, Tx};
 
 type Key = (ResellerId, AccountId);
 
@@ -93,14 +93,14 @@ struct Batch {
     live_accounts: HashMap<ResellerId, i64>,
     emails: HashMap<(ResellerId, String), AccountId>,
     fresh_ids: Vec<AccountId>,
-    answers: HashMap<IdempotencyKey, StoredAnswer>,
+    answers: HashMap<IdempotencyKey, KeptAnswer>,
     // What is to be written.
     created: BTreeSet<Key>,
     changed: BTreeSet<Key>,
     reprofiled: BTreeSet<Key>,
     holds: HoldWrites,
     journal: Vec<NewJournalEntry>,
-    new_answers: Vec<(IdempotencyKey, StoredAnswer)>,
+    new_answers: Vec<KeptAnswer>,
 }
 
 impl Batch {
@@ -112,7 +112,11 @@ impl Batch {
         // After the locks: whoever held them before us has stored its answers by now.
         let asked: BTreeSet<_> = requests.iter().filter_map(|request| request.once.as_ref().map(|once| once.key.clone())).collect();
         let asked: Vec<_> = asked.into_iter().collect();
-        let answers = if asked.is_empty() { HashMap::new() } else { tx.fetch_answers(&asked, now).await?.into_iter().collect() };
+        let answers = if asked.is_empty() {
+            HashMap::new()
+        } else {
+            tx.fetch_answers(&asked, now).await?.into_iter().map(|kept| (kept.key.clone(), kept)).collect()
+        };
 
         let creators: BTreeSet<_> = requests.iter().filter(|request| request.key().is_none()).map(|request| request.reseller.0).collect();
         let creators: Vec<_> = creators.into_iter().collect();
@@ -159,15 +163,15 @@ impl Batch {
         let Some(once) = &request.once else {
             return self.decide(request).map(|done| Answered::Done(Box::new(done)));
         };
-        if let Some(stored) = self.answers.get(&once.key) {
-            let is_same = stored.fingerprint == once.fingerprint;
-            return if is_same { Ok(Answered::Replayed(stored.clone())) } else { Err(Error::IdempotencyKeyReused) };
+        if let Some(kept) = self.answers.get(&once.key) {
+            let is_same = kept.fingerprint == once.fingerprint;
+            return if is_same { Ok(Answered::Replayed(kept.answer.clone())) } else { Err(Error::IdempotencyKeyReused) };
         }
         let outcome = self.decide(request);
-        let answer = StoredAnswer { fingerprint: once.fingerprint, ..(once.encode)(&outcome) };
-        if answer.status < 500 {
-            self.answers.insert(once.key.clone(), answer.clone());
-            self.new_answers.push((once.key.clone(), answer));
+        let kept = KeptAnswer { key: once.key.clone(), fingerprint: once.fingerprint, answer: (once.encode)(&outcome) };
+        if kept.answer.status < 500 {
+            self.answers.insert(once.key.clone(), kept.clone());
+            self.new_answers.push(kept);
         }
         outcome.map(|done| Answered::Done(Box::new(done)))
     }

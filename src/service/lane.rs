@@ -21,8 +21,8 @@ use super::{Answered, Clock, Done, IdempotencyKey, Settings, StoredAnswer, panic
 use crate::domain::Error;
 use crate::store::Store;
 
-/// Writes an outcome as the dialect would, so that a repeat can be answered with the same bytes. The fingerprint
-/// is filled in by the lane.
+/// Writes an outcome as the dialect would, so that a repeat can be answered with the same bytes. An answer of 500 or
+/// more is not kept.
 pub(super) type Encoder = Arc<dyn Fn(&Result<Done, Error>) -> StoredAnswer + Send + Sync>;
 
 /// Asks for a command to be carried out once, however often it is sent.

@@ -17,11 +17,20 @@ pub struct IdempotencyKey {
     pub key: String,
 }
 
-/// An answer that is kept with its change.
+/// An answer with the request that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptAnswer {
+    /// Which request.
+    pub key: IdempotencyKey,
+    /// SHA-256 of that request's body.
+    pub fingerprint: [u8; 32],
+    /// The answer.
+    pub answer: StoredAnswer,
+}
+
+/// An answer as it was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredAnswer {
-    /// SHA-256 of the body of the request that it answers.
-    pub fingerprint: [u8; 32],
     /// The HTTP status.
     pub status: u16,
     /// The content type.
@@ -35,7 +44,7 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement: [`Error::Unavailable`] or [`Error::Internal`].
-    pub async fn fetch_answers(&mut self, keys: &[IdempotencyKey], now: Time) -> Result<Vec<(IdempotencyKey, StoredAnswer)>, Error> {
+    pub async fn fetch_answers(&mut self, keys: &[IdempotencyKey], now: Time) -> Result<Vec<KeptAnswer>, Error> {
         let (resellers, methods, paths, names) = columns(keys);
         let rows = sqlx::query!(
             "select i.reseller_id, i.method, i.path, i.key, i.fingerprint, i.status, i.content_type, i.body
@@ -58,7 +67,8 @@ impl Tx {
             .map(|row| {
                 let key = IdempotencyKey { reseller: ResellerId(row.reseller_id), method: row.method, path: row.path, key: row.key };
                 let status = u16::try_from(row.status).unwrap_or_default();
-                (key, StoredAnswer { fingerprint: read(row.fingerprint), status, content_type: row.content_type, body: row.body })
+                let answer = StoredAnswer { status, content_type: row.content_type, body: row.body };
+                KeptAnswer { key, fingerprint: read(row.fingerprint), answer }
             })
             .collect())
     }
@@ -67,13 +77,13 @@ impl Tx {
     ///
     /// # Errors
     /// [`Error::Internal`] also when another transaction has stored an answer for one of the keys meanwhile.
-    pub async fn insert_answers(&mut self, answers: &[(IdempotencyKey, StoredAnswer)], now: Time, expires_at: Time) -> Result<(), Error> {
-        let keys: Vec<_> = answers.iter().map(|(key, _)| key.clone()).collect();
+    pub async fn insert_answers(&mut self, answers: &[KeptAnswer], now: Time, expires_at: Time) -> Result<(), Error> {
+        let keys: Vec<_> = answers.iter().map(|kept| kept.key.clone()).collect();
         let (resellers, methods, paths, names) = columns(&keys);
-        let fingerprints: Vec<_> = answers.iter().map(|(_, answer)| answer.fingerprint.to_vec()).collect();
-        let statuses: Vec<_> = answers.iter().map(|(_, answer)| i16::try_from(answer.status).unwrap_or_default()).collect();
-        let types: Vec<_> = answers.iter().map(|(_, answer)| answer.content_type.clone()).collect();
-        let bodies: Vec<_> = answers.iter().map(|(_, answer)| answer.body.clone()).collect();
+        let fingerprints: Vec<_> = answers.iter().map(|kept| kept.fingerprint.to_vec()).collect();
+        let statuses: Vec<_> = answers.iter().map(|kept| i16::try_from(kept.answer.status).unwrap_or_default()).collect();
+        let types: Vec<_> = answers.iter().map(|kept| kept.answer.content_type.clone()).collect();
+        let bodies: Vec<_> = answers.iter().map(|kept| kept.answer.body.clone()).collect();
         let stored = sqlx::query!(
             "insert into idempotency as i (reseller_id, method, path, key, fingerprint, status, content_type, body, created_at, expires_at)
              select n.*, $9, $10

@@ -32,7 +32,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use crate::domain::Error;
 
 pub use holds::HoldWrites;
-pub use idempotency::{IdempotencyKey, StoredAnswer};
+pub use idempotency::{IdempotencyKey, KeptAnswer, StoredAnswer};
 pub use journal::{JournalEntry, NewJournalEntry};
 pub use resellers::{Preferences, Reseller, ResellerTerms};
 pub use schema::{Finding, MIGRATOR};

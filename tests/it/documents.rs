@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::process::{folder, steward, succeed};
+use crate::harness::process::{demo, folder, succeed};
 
 fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -62,16 +62,7 @@ fn every_key_is_in_the_defaults_and_in_the_readme() {
 #[test]
 fn every_call_of_the_readme_works_as_pasted() {
     let folder = folder();
-    let mut child = steward(folder.path())
-        .arg("demo")
-        .env("STEWARD_SERVER__LISTEN", "127.0.0.1:0")
-        .env("STEWARD_SERVER__MANAGEMENT_LISTEN", "127.0.0.1:0")
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let lines = crate::harness::process::lines(child.stdout.take().unwrap(), std::sync::Arc::default());
-    while !lines.recv_timeout(crate::harness::process::PATIENCE).unwrap().contains("--print-env") {}
+    let (mut child, _) = demo(folder.path());
     let environment = succeed(folder.path(), &["demo", "--print-env"]);
 
     let readme = read("README.md");

@@ -144,20 +144,7 @@ async fn on_a_configured_database_the_schema_is_checked_or_migrated() {
 fn the_demo_prints_calls_that_work_and_a_second_start_finds_the_same_data() {
     let folder = folder();
     for start in 0..2 {
-        let mut demo = steward(folder.path())
-            .args(["demo"])
-            .env("STEWARD_SERVER__LISTEN", "127.0.0.1:0")
-            .env("STEWARD_SERVER__MANAGEMENT_LISTEN", "127.0.0.1:0")
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = crate::harness::process::lines(demo.stdout.take().unwrap(), std::sync::Arc::default());
-        let mut text = String::new();
-        while !text.contains("--print-env") {
-            text.push_str(&lines.recv_timeout(crate::harness::process::PATIENCE).unwrap());
-            text.push('\n');
-        }
+        let (mut demo, text) = crate::harness::process::demo(folder.path());
         let calls: Vec<String> = text.split("\ncurl ").skip(1).map(|call| format!("curl {}", call.split("\n\n").next().unwrap())).collect();
         assert_eq!(calls.len(), 9, "{text}");
         for call in calls {

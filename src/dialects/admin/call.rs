@@ -118,7 +118,7 @@ impl Call {
                     (status, Reply::failure(&code).encode(format))
                 }
             };
-            StoredAnswer { fingerprint: [0; 32], status, content_type: format.content_type().to_owned(), body }
+            StoredAnswer { status, content_type: format.content_type().to_owned(), body }
         };
         Ok(Some(Once { key, fingerprint: sha256(&self.body), encode: Arc::new(encode) }))
     }

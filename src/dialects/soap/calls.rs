@@ -161,7 +161,7 @@ fn once(api: &Api, operation: &'static Operation, meta: &Meta, context: &Context
             Err(error) => failed(&Failure::Service(error.clone()), operation, hide, as_number),
         };
         let body = super::write_result(version, operation, &outcome).into_bytes();
-        StoredAnswer { fingerprint: [0; 32], status: if is_lasting { 200 } else { 503 }, content_type: version.content_type().to_owned(), body }
+        StoredAnswer { status: if is_lasting { 200 } else { 503 }, content_type: version.content_type().to_owned(), body }
     };
     Some(Once { key, fingerprint: sha256(&meta.body), encode: std::sync::Arc::new(encode) })
 }

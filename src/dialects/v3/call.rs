@@ -141,7 +141,7 @@ impl Call {
                     (code.status, replies::encode(format, &replies::failure(&code, &request_id)))
                 }
             };
-            StoredAnswer { fingerprint: [0; 32], status, content_type: format.content_type().to_owned(), body }
+            StoredAnswer { status, content_type: format.content_type().to_owned(), body }
         };
         Ok(Some(Once { key, fingerprint: sha256(&self.body), encode: Arc::new(encode) }))
     }

@@ -124,6 +124,18 @@ impl Drop for Served {
     }
 }
 
+/// Starts `steward demo`; answers the process and what it printed.
+pub fn demo(data_dir: &Path) -> (Child, String) {
+    let mut command = steward(data_dir);
+    command.arg("demo").env("STEWARD_SERVER__LISTEN", "127.0.0.1:0").env("STEWARD_SERVER__MANAGEMENT_LISTEN", "127.0.0.1:0");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let all = Arc::new(Mutex::new(String::new()));
+    let lines = lines(child.stdout.take().unwrap(), Arc::clone(&all));
+    while !lines.recv_timeout(PATIENCE).unwrap().contains("--print-env") {}
+    let text = all.lock().unwrap().clone();
+    (child, text)
+}
+
 /// The process id in the embedded server's own file.
 pub fn postmaster(data_dir: &Path) -> Option<Pid> {
     let text = std::fs::read_to_string(data_dir.join("postgres/data/postmaster.pid")).ok()?;
