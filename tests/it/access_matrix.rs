@@ -153,3 +153,48 @@ async fn every_v3_operation_with_every_kind_of_credential() {
     }
     assert_eq!(other.get(theirs).await["version"], 1, "nothing reached the other reseller's account");
 }
+
+#[tokio::test]
+async fn every_soap_operation_with_every_kind_of_credential() {
+    use steward::dialects::soap;
+    let app = App::new().await;
+    let (client, other) = (app.new_reseller("Acme").await, app.new_reseller("Other").await);
+    let (mine, theirs) = (client.account("a").await, other.account("b").await);
+    let reseller = app.service.find_reseller("Acme").await.unwrap();
+    let (readable, writable) =
+        (app.token(Some(reseller), Some(&[Scope::AccountRead])).await, app.token(Some(reseller), Some(&[Scope::AccountWrite])).await);
+    let call = |name: &'static str, token: String, id: i64, email: &'static str| {
+        let children = format!(
+            "<authToken>{token}</authToken><accountID>{id}</accountID><email>{email}@example.com</email><expiryDate>2030-01-01</expiryDate><status>active</status><name>n</name><password>p</password>"
+        );
+        let envelope = format!(
+            "<e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope'><e:Body><{name} xmlns='Zoolz'>{children}</{name}></e:Body></e:Envelope>"
+        );
+        let request = Request::post(soap::PATH).header("content-type", "application/soap+xml").body(envelope.into()).unwrap();
+        let router = app.router.clone();
+        async move {
+            let answer = send(&router, request).await;
+            assert_eq!(answer.status.as_u16(), 200, "{name}: {}", answer.body);
+            answer.body.split_once("<Code>").unwrap().1.split_once("</Code>").unwrap().0.to_owned()
+        }
+    };
+    for operation in soap::OPERATIONS {
+        let name = operation.name;
+        let reads = name.starts_with("GetAccountInfo");
+        let (right, wrong) = if reads { (&readable, &writable) } else { (&writable, &readable) };
+        for token in ["", "garbage", wrong.as_str()] {
+            assert_eq!(call(name, token.to_owned(), mine, "a").await, "InvalidAuth", "{name}");
+        }
+        if name != "CreateAccount" {
+            let refused = if name.ends_with("UsingAccountID") { "InvalidAccount" } else { "InvalidEmail" };
+            assert_eq!(call(name, right.clone(), theirs, "b").await, refused, "{name}, another reseller's");
+            assert_eq!(call(name, right.clone(), 2_000_000_000, "nobody").await, refused, "{name}, nobody's");
+        }
+        let email = if name == "CreateAccount" { "created" } else { "a" };
+        assert_eq!(call(name, right.clone(), mine, email).await, "Success", "{name}");
+        if name.starts_with("DeleteAccount") {
+            client.call("restore", json!({"id": mine})).await.ok();
+        }
+    }
+    assert_eq!(other.get(theirs).await["version"], 1, "nothing reached the other reseller's account");
+}

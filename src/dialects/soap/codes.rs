@@ -196,3 +196,64 @@ impl Fault {
         (status, code, reason)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::Scope;
+
+    #[test]
+    fn the_code_table() {
+        let failures = [
+            Failure::Missing("expiryDate"),
+            Failure::Service(Error::CredentialMissing),
+            Failure::Service(Error::CredentialInvalid),
+            Failure::Service(Error::InsufficientScope(Scope::AccountWrite)),
+            Failure::Service(Error::AccountNotFound),
+            Failure::Service(Error::AccountDeleted),
+            Failure::Service(Error::AccountOfAnother),
+            Failure::Service(Error::invalid("id", "must be between 1 and 2147483647")),
+            Failure::Service(Error::invalid("email", "must be an e-mail address")),
+            Failure::Service(Error::invalid("password", "must not be empty")),
+            Failure::Service(Error::invalid("tariff_id", "must be between 0 and 2147483647")),
+            Failure::Service(Error::invalid("expires_at", "must be in the years 1970 to 9999")),
+            Failure::Service(Error::Conflict(Conflict::EmailInUse)),
+            Failure::Service(Error::Conflict(Conflict::RetentionHold)),
+            Failure::Service(Error::QuotaReached),
+            Failure::Service(Error::Overloaded),
+            Failure::Service(Error::Unavailable),
+            Failure::Service(Error::IdempotencyKeyReused),
+            Failure::Service(Error::Internal { incident: Uuid::nil() }),
+        ];
+        let mut table = Vec::new();
+        for name in ["SuspendAccountUsingAccountID", "ChangeAccountExpiryDateUsingAccountID", "ActivateAccount", "CreateAccount"] {
+            let operation = Operation::named(name).unwrap();
+            table.push(format!("{name}:"));
+            for failure in &failures {
+                let (code, message) = failure.result(operation, false);
+                table.push(format!("  {} {} {message}", code.written(true), code.written(false)));
+            }
+        }
+        insta::assert_snapshot!(table.join("\n"));
+    }
+
+    #[test]
+    fn the_fault_table() {
+        let faults = [
+            Fault::Envelope(SoapProblem::NotWellFormed),
+            Fault::Envelope(SoapProblem::TypographicQuotes),
+            Fault::Envelope(SoapProblem::Unreadable("a document type is not accepted".to_owned())),
+            Fault::Envelope(SoapProblem::OtherNamespace("urn:x".to_owned())),
+            Fault::Request("accountID must be an int, not 'x'".to_owned()),
+            Fault::NoOperation,
+            Fault::UnknownOperation("Zoolz/X".to_owned()),
+            Fault::MustUnderstand,
+            Fault::Crash,
+        ];
+        let lines = faults.iter().flat_map(|fault| [SoapVersion::V12, SoapVersion::V11].map(|version| fault.written(version)));
+        let table: Vec<_> = lines.map(|(status, code, reason)| format!("{status} {code} {reason}")).collect();
+        insta::assert_snapshot!(table.join("\n"));
+    }
+}

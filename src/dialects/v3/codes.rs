@@ -122,4 +122,49 @@ mod tests {
             ("expiresAt", "email", "adminPortalDomain")
         );
     }
+
+    #[test]
+    fn the_code_table() {
+        use crate::domain::Scope;
+        let malformed = wire::Error::Malformed { field: "status".to_owned(), problem: "is required".to_owned() };
+        let failures = [
+            Failure::Service(Error::invalid("expires_at", "is required; null for never")),
+            Failure::Service(Error::CredentialMissing),
+            Failure::Service(Error::CredentialInvalid),
+            Failure::Service(Error::InsufficientScope(Scope::AccountWrite)),
+            Failure::Service(Error::AccountNotFound),
+            Failure::Service(Error::AccountOfAnother),
+            Failure::Service(Error::AccountDeleted),
+            Failure::Service(Error::ResellerNotFound),
+            Failure::Service(Error::Conflict(Conflict::StaleHold)),
+            Failure::Service(Error::Conflict(Conflict::EmailInUse)),
+            Failure::Service(Error::Conflict(Conflict::RetentionHold)),
+            Failure::Service(Error::Conflict(Conflict::SuspendedByOperator)),
+            Failure::Service(Error::Conflict(Conflict::HoldHasStarted)),
+            Failure::Service(Error::QuotaReached),
+            Failure::Service(Error::PreconditionFailed),
+            Failure::Service(Error::IdempotencyKeyReused),
+            Failure::Service(Error::Overloaded),
+            Failure::Service(Error::Unavailable),
+            Failure::Service(Error::Internal { incident: uuid::Uuid::nil() }),
+            Failure::Wire(wire::Error::UnsupportedMediaType),
+            Failure::Wire(wire::Error::TooLarge),
+            Failure::Wire(malformed),
+            Failure::parameter("limit", "must be between 1 and 100"),
+            Failure::NoSuchRoute,
+            Failure::MethodNotAllowed,
+            Failure::TimedOut,
+            Failure::Crashed,
+        ];
+        let line = |code: Code| {
+            format!(
+                "{} {} {}{}",
+                code.status,
+                code.word,
+                code.message,
+                code.retry_after.map_or(String::new(), |seconds| format!(" (retry after {seconds} s)"))
+            )
+        };
+        insta::assert_snapshot!(failures.iter().map(Failure::code).map(line).collect::<Vec<_>>().join("\n"));
+    }
 }
