@@ -31,8 +31,6 @@ pub use openapi::openapi;
 
 /// Where the calls are.
 pub const PREFIX: &str = "/api/v1.1/admin/accounts/";
-/// Everything below this is this dialect's to answer.
-pub const ROOT: &str = "/api/v1.1/admin";
 
 /// How the dialect behaves.
 #[derive(Debug, Clone)]
