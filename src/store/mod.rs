@@ -53,6 +53,11 @@ pub struct PoolSettings {
     pub statement_timeout: Duration,
 }
 
+/// How every connection plans: anew each time, for the tables as they are. A plan that is kept from when they were
+/// empty takes any index for as good as the right one, and reads a whole reseller for one account until the next
+/// ANALYZE: loading 20,000 accounts into a new database took 15 s instead of 2.
+const PLANS: &str = "set plan_cache_mode = force_custom_plan";
+
 /// The pool of connections to one database.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -64,7 +69,7 @@ impl Store {
     #[must_use]
     pub fn new(options: PgConnectOptions, settings: &PoolSettings) -> Self {
         let prepare: Arc<str> = format!(
-            "set role {SERVICE_ROLE}; set statement_timeout = {}; set idle_in_transaction_session_timeout = '10s'; set timezone = 'UTC'",
+            "set role {SERVICE_ROLE}; set statement_timeout = {}; set idle_in_transaction_session_timeout = '10s'; set timezone = 'UTC'; {PLANS}",
             settings.statement_timeout.as_millis()
         )
         .into();

@@ -111,6 +111,7 @@ impl Tx {
         .await
         .map_err(|error| domain_error(&error))?;
         let Some(credential) = row.map(Credential::try_from).transpose()? else { return Ok(None) };
+        self.admit(credential.reseller).await?;
         let preferences = sqlx::query_as!(Preferences, "select timezone, soap_numbers from reseller where id = $1", credential.reseller.0)
             .fetch_one(self.connection())
             .await

@@ -63,6 +63,13 @@ impl Tx {
         }
     }
 
+    /// Lets this transaction touch the rows of a reseller too: that of a credential that it has just proved.
+    pub(super) async fn admit(&mut self, reseller: ResellerId) -> Result<(), Error> {
+        let statement = Tenancy::of(reseller).statement();
+        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *self.connection).await;
+        done.map(drop).map_err(|error| errors::domain_error(&error))
+    }
+
     /// Where the statements of this folder run.
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
