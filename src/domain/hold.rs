@@ -77,6 +77,13 @@ impl Hold {
         self.details.ends_at.is_some_and(|end| end <= now)
     }
 
+    /// The internal reason, as far as a reader may see it: a reseller sees those of its own holds only.
+    #[must_use]
+    pub fn reason_seen_by(&self, reader: Authority) -> Option<&String> {
+        let is_own = self.authority == reader || reader == Authority::Operator;
+        self.details.reason.as_ref().filter(|_| is_own)
+    }
+
     /// Since when it blocks (or will block).
     #[must_use]
     pub fn since(&self) -> Time {

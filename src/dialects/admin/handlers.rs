@@ -15,7 +15,7 @@ const READ: Scope = Scope::AccountRead;
 const WRITE: Scope = Scope::AccountWrite;
 
 fn reader(api: &Api, context: &Context) -> Reader {
-    Reader { is_operator: context.principal.reseller.is_none(), now: api.service.now() }
+    Reader { authority: context.principal.authority(), now: api.service.now() }
 }
 
 pub(super) async fn freeze(State(api): State<Api>, call: Call) -> Response {

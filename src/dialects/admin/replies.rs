@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::codes::Code;
 use crate::dialects::dates;
-use crate::domain::{Account, AccountId, Block, BlockDetail, Explanation, Hold, HoldKind, Lift, Outcome, Status, Time};
+use crate::domain::{Account, AccountId, Authority, Block, BlockDetail, Explanation, Hold, HoldKind, Lift, Outcome, Status, Time};
 use crate::service::{Done, JournalEntry};
 use crate::wire::{self, Codec};
 
@@ -191,8 +191,8 @@ struct HoldItem {
 /// Who reads, and when.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reader {
-    /// Whether internal reasons of the operator may be seen.
-    pub(super) is_operator: bool,
+    /// On whose authority: decides which internal reasons are shown.
+    pub(super) authority: Authority,
     /// The instant for which states are computed.
     pub(super) now: Time,
 }
@@ -260,15 +260,11 @@ fn hold_item(hold: &Hold, reader: Reader) -> HoldItem {
         opened_by: hold.opened_by.clone(),
         payment_url: details.payment_url.as_ref().map(|url| url.as_str().to_owned()),
         public_message: details.public_message.clone(),
-        reason: details.reason.clone().filter(|_| may_see_reason(hold, reader)),
+        reason: hold.reason_seen_by(reader.authority).cloned(),
         reason_code: details.reason_code.clone(),
         since: dates::write(hold.since()),
         starts_at: details.starts_at.map(dates::write),
     }
-}
-
-fn may_see_reason(hold: &Hold, reader: Reader) -> bool {
-    reader.is_operator || hold.authority == crate::domain::Authority::Reseller
 }
 
 /// An entry of the journal.
@@ -383,7 +379,7 @@ fn block_item(account: AccountId, detail: &BlockDetail, base: &str, reader: Read
         payment_url: details.and_then(|it| it.payment_url.as_ref()).map(|url| url.as_str().to_owned()),
         placed_by: hold.map(|hold| hold.opened_by.clone()),
         public_message: details.and_then(|it| it.public_message.clone()),
-        reason: hold.filter(|hold| may_see_reason(hold, reader)).and_then(|hold| hold.details.reason.clone()),
+        reason: hold.and_then(|hold| hold.reason_seen_by(reader.authority)).cloned(),
         reason_code: details.and_then(|it| it.reason_code.clone()),
         since: dates::write(detail.since),
         state_after: detail.state_after.effective_status(),

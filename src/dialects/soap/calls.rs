@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::codes::{Code, Failure};
-use super::operations::{EMAIL, NAME, Operation, PASSWORD, PAYMENT_URL, STATUS, TOKEN, Verb};
+use super::operations::{EMAIL, EXPIRY_DATE, NAME, Operation, PASSWORD, PAYMENT_URL, STATUS, TOKEN, Verb};
 use super::values::Values;
 use super::{Api, Meta};
 use crate::dialects::dates;
@@ -27,13 +27,13 @@ pub(super) struct Outcome {
 }
 
 /// An outcome, or bytes that were stored for a repeat.
-pub(super) enum Result_ {
+pub(super) enum Answer {
     Outcome(Outcome),
     Replayed(StoredAnswer),
 }
 
 /// Carries an operation out. Checks come in this order: token, account, ownership, action.
-pub(super) async fn run(api: &Api, operation: &'static Operation, values: &Values, meta: &Meta) -> Result_ {
+pub(super) async fn run(api: &Api, operation: &'static Operation, values: &Values, meta: &Meta) -> Answer {
     let mut as_number = false;
     let outcome = match authenticate(api, operation, values, meta).await {
         Ok(context) => {
@@ -43,10 +43,10 @@ pub(super) async fn run(api: &Api, operation: &'static Operation, values: &Value
         Err(failure) => Err(failure),
     };
     match outcome {
-        Ok(Reached::Done(message)) => Result_::Outcome(success(message, String::new(), as_number)),
-        Ok(Reached::Info(info)) => Result_::Outcome(success(info.clone(), info, as_number)),
-        Ok(Reached::Replayed(stored)) => Result_::Replayed(stored),
-        Err(failure) => Result_::Outcome(failed(&failure, operation, api.settings.hide_foreign_accounts, as_number)),
+        Ok(Reached::Done(message)) => Answer::Outcome(success(message, String::new(), as_number)),
+        Ok(Reached::Info(info)) => Answer::Outcome(success(info.clone(), info, as_number)),
+        Ok(Reached::Replayed(stored)) => Answer::Replayed(stored),
+        Err(failure) => Answer::Outcome(failed(&failure, operation, api.settings.hide_foreign_accounts, as_number)),
     }
 }
 
@@ -92,7 +92,7 @@ async fn carry_out(api: &Api, operation: &'static Operation, values: &Values, me
         Verb::Freeze => place(HoldKind::Freeze, HoldPatch { payment_url: payment_url(values.text(PAYMENT_URL))?, ..HoldPatch::default() }),
         Verb::ChangeExpiry => {
             let at = values.expiry(context.principal.timezone).map_err(|()| Error::invalid("expires_at", "is out of range"))?;
-            Command::SetExpiry(Some(at.ok_or(Failure::Missing("expiryDate"))?))
+            Command::SetExpiry(Some(at.ok_or(Failure::Missing(EXPIRY_DATE))?))
         }
         Verb::UpdateStatus => match values.text(STATUS).trim() {
             "" => return Err(Failure::Missing(STATUS)),

@@ -21,7 +21,7 @@ use axum::response::Response;
 use super::{Mishap, RequestId, body, host};
 use crate::service::Service;
 use crate::wire::{self, SoapRequest, SoapVersion, escaped, write_envelope};
-use calls::{Outcome, Result_};
+use calls::{Answer, Outcome};
 use codes::Fault;
 use operations::NAMESPACE;
 use values::Values;
@@ -107,8 +107,8 @@ async fn post(api: &Api, request: Request) -> Response {
     let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_default();
     let meta = Meta { version, request_id, idempotency_key, body };
     match calls::run(api, operation, &values, &meta).await {
-        Result_::Outcome(outcome) => respond(StatusCode::OK, Some(version.content_type()), write_result(version, operation, &outcome)),
-        Result_::Replayed(stored) => body::replay(stored),
+        Answer::Outcome(outcome) => respond(StatusCode::OK, Some(version.content_type()), write_result(version, operation, &outcome)),
+        Answer::Replayed(stored) => body::replay(stored),
     }
 }
 

@@ -131,11 +131,11 @@ impl Call {
         let Some(key) = key else { return Ok(None) };
         let path = self.uri.path().trim_end_matches('/').to_owned();
         let key = IdempotencyKey { reseller: context.principal.home(), method: self.method.to_string(), path, key };
-        let (format, request_id, is_operator) = (self.format, self.request_id.clone(), context.principal.reseller.is_none());
+        let (format, request_id, authority) = (self.format, self.request_id.clone(), context.principal.authority());
         let encode = move |outcome: &Result<Done, Error>| {
             let (status, body) = match outcome {
                 Ok(_) if status == StatusCode::NO_CONTENT => (status.as_u16(), Vec::new()),
-                Ok(done) => (status.as_u16(), replies::encode(format, &replies::account(&done.account, Reader { is_operator, now: done.at }))),
+                Ok(done) => (status.as_u16(), replies::encode(format, &replies::account(&done.account, Reader { authority, now: done.at }))),
                 Err(error) => {
                     let code = Failure::from(error.clone()).code();
                     (code.status, replies::encode(format, &replies::failure(&code, &request_id)))
@@ -151,7 +151,7 @@ impl Call {
         match outcome {
             Ok((Answered::Done(_), _)) if status == StatusCode::NO_CONTENT => respond(status, None, Vec::new()),
             Ok((Answered::Done(done), context)) => {
-                self.answer_account(&done.account, Reader { is_operator: context.principal.reseller.is_none(), now: done.at }, status)
+                self.answer_account(&done.account, Reader { authority: context.principal.authority(), now: done.at }, status)
             }
             Ok((Answered::Replayed(stored), _)) => body::replay(stored),
             Err(failure) => answer_failure(&failure, self.format, &self.request_id),

@@ -20,7 +20,7 @@ const READ: Scope = Scope::AccountRead;
 const WRITE: Scope = Scope::AccountWrite;
 
 fn reader(context: &Context, now: Time) -> Reader {
-    Reader { is_operator: context.principal.reseller.is_none(), now }
+    Reader { authority: context.principal.authority(), now }
 }
 
 /// Several documents: a bare array in JSON, elements of one name in XML.

@@ -12,8 +12,8 @@ use crate::wire::{self, Codec};
 /// Who reads, and when.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reader {
-    /// Whether internal reasons of the operator may be seen.
-    pub(super) is_operator: bool,
+    /// On whose authority: decides which internal reasons are shown.
+    pub(super) authority: Authority,
     /// The instant for which states are computed.
     pub(super) now: Time,
 }
@@ -149,7 +149,7 @@ fn hold(hold: &Hold, reader: Reader) -> HoldDocument {
         starts_at: details.starts_at.map(dates::write),
         ends_at: details.ends_at.map(dates::write),
         reason_code: details.reason_code,
-        reason: details.reason.filter(|_| reader.is_operator || hold.authority == Authority::Reseller),
+        reason: hold.reason_seen_by(reader.authority).cloned(),
         public_message: details.public_message,
         payment_url: details.payment_url.map(|url| url.as_str().to_owned()),
         opened_at: dates::write(hold.opened_at),
