@@ -162,6 +162,10 @@ impl Running {
             return Err(Failure::Unfit(lines.join("\n")));
         }
         let service = Service::start(store, Clock::System, config.service());
+        let service = match config.verifier()? {
+            Some(verifier) => service.trusting(verifier),
+            None => service,
+        };
         if apply {
             // Before the first entry is written: a day that has entries already stays in the default partition.
             service.prepare_journal(jobs::JOURNAL_DAYS).await?;
@@ -232,7 +236,8 @@ pub async fn serve(
                 v3: v3::Api { service: Arc::clone(&running.service), settings: Arc::new(config.v3()) },
                 soap: soap::Api { service: Arc::clone(&running.service), settings: Arc::new(config.soap()) },
             };
-            let router = http::router(apis, Duration::from_secs(config.server.request_timeout_seconds));
+            let router = http::router(apis, &config.http());
+            tasks.spawn(Arc::clone(&running.service).remember_credentials(stopping.clone()));
             spawn_server(&api, listener, router, stopping.clone());
         }
         if options.workers {
@@ -287,7 +292,9 @@ fn spawn_server(tasks: &TaskTracker, listener: TcpListener, router: Router, stop
         }
     });
     tasks.spawn(async move {
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
+        if let Err(error) =
+            axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).with_graceful_shutdown(stop.cancelled_owned()).await
+        {
             error!(%error, "a listener failed");
         }
     });

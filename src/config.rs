@@ -2,30 +2,27 @@
 //!
 //! The defaults are `config/default.toml` itself, so what it says is what is so.
 
+mod settings;
+
 use std::env;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format as _, Toml};
 use figment::value::{Dict, Value};
+use ipnet::IpNet;
 use nix::unistd::Uid;
 use secrecy::SecretString;
 use serde::Deserialize;
-
-use crate::dialects::{admin, soap, v3};
-use crate::service;
-use crate::store::PoolSettings;
-use crate::store::embedded;
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 /// What the environment's variables begin with.
 const PREFIX: &str = "STEWARD_";
 /// Keys whose values are never shown.
-const SECRET: [&str; 1] = ["database.url"];
+const SECRET: [&str; 2] = ["database.url", "jwt.secret"];
 /// The most connections of the embedded cluster.
 const EMBEDDED_CONNECTIONS: u32 = 100;
 
@@ -59,6 +56,10 @@ section! {
         database: Database,
         /// The write lane.
         commit: Commit,
+        /// How often one may ask.
+        limits: Limits,
+        /// JSON Web Tokens of others.
+        jwt: Jwt,
         /// Windows of the lifecycle.
         lifecycle: Lifecycle,
         /// Idempotency keys.
@@ -86,6 +87,10 @@ section! {
         request_timeout_seconds: u64,
         /// The longest that requests in flight may take when the service stops, in seconds.
         shutdown_timeout_seconds: u64,
+        /// The origins of web pages that may call the API.
+        cors_origins: Vec<String>,
+        /// The networks of proxies whose `X-Forwarded-For` is believed.
+        trusted_proxies: Vec<IpNet>,
     }
 }
 section! {
@@ -114,6 +119,36 @@ section! {
         queue: usize,
         /// The most changes that are committed together.
         batch: usize,
+    }
+}
+section! {
+    /// `[limits]`
+    Limits {
+        /// Requests a minute of one credential; 0: as many as come.
+        token_per_minute: u32,
+        /// Requests a minute of one client address; 0: as many as come.
+        address_per_minute: u32,
+    }
+}
+section! {
+    /// `[jwt]`
+    Jwt {
+        /// Who issues them.
+        issuer: Option<String>,
+        /// For whom.
+        audience: Option<String>,
+        /// A shared secret.
+        secret: Option<SecretString>,
+        /// A public key.
+        public_key_file: Option<PathBuf>,
+        /// A key set.
+        jwks_file: Option<PathBuf>,
+        /// The address of a key set.
+        jwks_url: Option<String>,
+        /// How far the issuer's clock may be off, in seconds.
+        leeway_seconds: u64,
+        /// Whether an operator's are accepted.
+        operators: bool,
     }
 }
 section! {
@@ -295,6 +330,17 @@ impl Config {
         if !self.server.public_url.as_ref().is_none_or(|url| is_web_address(url) && !url.ends_with('/')) {
             return Err(Problem("server.public_url: must be an https or http address without a slash at its end".to_owned()));
         }
+        let is_origin = |origin: &&String| is_web_address(origin) && origin.matches('/').count() == 2;
+        if let Some(wrong) = self.server.cors_origins.iter().find(|origin| !is_origin(origin)) {
+            return Err(Problem(format!("server.cors_origins: {wrong}: must be an origin such as https://panel.example.com, without a path")));
+        }
+        if !self.jwt.jwks_url.as_ref().is_none_or(is_web_address) {
+            return Err(Problem("jwt.jwks_url: must be an https or http address".to_owned()));
+        }
+        if self.jwt.leeway_seconds > 600 {
+            return Err(Problem("jwt.leeway_seconds: must be at most 600".to_owned()));
+        }
+        self.verifier()?;
         if self.environment == Environment::Production && self.database_url().is_none() {
             return Err(Problem(
                 "database.url: is required in production; set DATABASE_URL, or STEWARD_ENVIRONMENT=development for the embedded database".to_owned(),
@@ -324,69 +370,5 @@ impl Config {
         let from = |name| env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
         let share = from("XDG_DATA_HOME").or_else(|| from("HOME").map(|home| home.join(".local/share")));
         share.map(|share| share.join("steward")).ok_or_else(|| Problem("database.data_dir: is needed, because HOME is not set".to_owned()))
-    }
-
-    /// How the embedded cluster is found and run.
-    ///
-    /// # Errors
-    /// As [`Config::data_dir`].
-    pub fn embedded(&self) -> Result<embedded::Settings, Problem> {
-        Ok(embedded::Settings {
-            data_dir: self.data_dir()?,
-            search: embedded::Search::usual(self.database.pg_bin_dir.clone()),
-            fetch: self.database.fetch,
-            durable: true,
-            max_connections: EMBEDDED_CONNECTIONS,
-        })
-    }
-
-    /// How the pool behaves.
-    #[must_use]
-    pub fn pool(&self) -> PoolSettings {
-        PoolSettings {
-            max_connections: self.database.max_connections,
-            acquire_timeout: Duration::from_secs(self.database.acquire_timeout_seconds),
-            statement_timeout: Duration::from_secs(self.database.statement_timeout_seconds),
-        }
-    }
-
-    /// How the service behaves.
-    #[must_use]
-    pub fn service(&self) -> service::Settings {
-        let database = &self.database;
-        service::Settings {
-            purge_window: Duration::from_hours(24 * self.lifecycle.purge_window_days),
-            idempotency_window: Duration::from_hours(self.idempotency.window_hours),
-            queue: self.commit.queue,
-            batch: self.commit.batch,
-            transaction_timeout: Duration::from_secs(database.acquire_timeout_seconds + database.statement_timeout_seconds + 2),
-        }
-    }
-
-    /// How the `v3` dialect behaves.
-    #[must_use]
-    pub fn v3(&self) -> v3::Settings {
-        v3::Settings { max_body: self.v3.max_body_bytes, public_url: self.server.public_url.clone() }
-    }
-
-    /// How the `soap` dialect behaves.
-    #[must_use]
-    pub fn soap(&self) -> soap::Settings {
-        soap::Settings {
-            hide_foreign_accounts: self.soap.hide_foreign_accounts,
-            max_body: self.soap.max_body_bytes,
-            public_url: self.server.public_url.clone(),
-        }
-    }
-
-    /// How the `admin` dialect behaves.
-    #[must_use]
-    pub fn admin(&self) -> admin::Settings {
-        admin::Settings {
-            always_200: self.admin.always_200,
-            token_in_query: self.admin.token_in_query,
-            max_body: self.admin.max_body_bytes,
-            public_url: self.server.public_url.clone(),
-        }
     }
 }

@@ -51,6 +51,7 @@ pub mod domain;
 pub mod hash;
 pub mod http;
 pub mod jobs;
+pub mod jwt;
 pub mod service;
 pub mod store;
 pub mod telemetry;

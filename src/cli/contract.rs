@@ -3,13 +3,16 @@
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::dialects::{admin, soap};
+use crate::dialects::{self, soap};
 
-pub(super) fn openapi() -> Value {
-    admin::openapi()
+fn base(config: &Config) -> String {
+    config.server.public_url.clone().unwrap_or_else(|| format!("http://{}", config.server.listen))
+}
+
+pub(super) fn openapi(config: &Config) -> Value {
+    dialects::openapi(&base(config))
 }
 
 pub(super) fn wsdl(config: &Config) -> String {
-    let base = config.server.public_url.clone().unwrap_or_else(|| format!("http://{}", config.server.listen));
-    soap::wsdl(&format!("{base}{}", soap::PATH))
+    soap::wsdl(&format!("{}{}", base(config), soap::PATH))
 }

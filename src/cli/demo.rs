@@ -15,7 +15,7 @@ use super::{CommandError, Fetching, output};
 use crate::app::{self, Bound, Migrations, Running, ServeOptions};
 use crate::config::Config;
 use crate::domain::{AccountId, Dialect, Email, Error, HoldKind, HoldPatch, Patch, PaymentUrl, ProfilePatch, ResellerId, Revision, Status, Time};
-use crate::service::{Answered, Context, Principal, Service, TokenRequest};
+use crate::service::{Answered, Context, NewReseller, Principal, Service, TokenRequest};
 
 /// The resellers of the demo.
 const RESELLERS: [&str; 2] = ["Demo Hosting", "Demo Licences"];
@@ -130,15 +130,18 @@ async fn prepare(service: &Service, at: &Path) -> Result<Remembered, CommandErro
     {
         return Ok(known);
     }
-    let existing = service.resellers().await?;
+    let operator = Principal::command_line();
+    let existing = service.resellers(&operator, 0, i64::MAX).await?;
     let mut resellers = Vec::new();
     let mut is_new = true;
     for name in RESELLERS {
         let found = existing.iter().find(|reseller| reseller.name == name).map(|reseller| reseller.id);
         is_new &= found.is_none();
-        resellers.push(match found {
-            Some(id) => id,
-            None => service.create_reseller(name.to_owned(), None).await?.id,
+        resellers.push(if let Some(id) = found {
+            id
+        } else {
+            let new = NewReseller { name: name.to_owned(), ..NewReseller::default() };
+            service.create_reseller(&operator, new, None).await?.done()?.id
         });
     }
     if is_new {
@@ -173,8 +176,8 @@ async fn still_valid(service: &Service, known: &Remembered) -> Result<bool, Comm
 }
 
 async fn token(service: &Service, reseller: Option<ResellerId>) -> Result<String, CommandError> {
-    let request = TokenRequest { reseller, scopes: None, name: Some("demo".to_owned()), expires_in: None };
-    Ok(service.create_token(request).await?.token.expose_secret().to_owned())
+    let request = TokenRequest { reseller, name: Some("demo".to_owned()), ..TokenRequest::default() };
+    Ok(service.create_token(&Principal::command_line(), request, None).await?.done()?.token.expose_secret().to_owned())
 }
 
 async fn make(service: &Service, reseller: ResellerId, name: &str, state: Demonstrated) -> Result<(), CommandError> {

@@ -127,13 +127,13 @@ pub fn run() -> ExitCode {
 }
 
 async fn execute(cli: Cli) -> Result<(), CommandError> {
-    if let Command::Openapi = cli.command {
-        output::json(&contract::openapi());
-        return Ok(());
-    }
     let loaded = Loaded::read(cli.config.as_deref())?;
     if let Command::Config(command) = cli.command {
         command.run(&loaded);
+        return Ok(());
+    }
+    if let Command::Openapi = cli.command {
+        output::json(&contract::openapi(&loaded.config));
         return Ok(());
     }
     if let Command::Wsdl = cli.command {

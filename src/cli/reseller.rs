@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::{CommandError, output};
 use crate::dialects::dates;
-use crate::service::Service;
+use crate::domain::Patch;
+use crate::service::{NewReseller, Principal, ResellerPatch, Service};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Reseller {
@@ -66,21 +67,24 @@ pub(super) enum Reseller {
 
 impl Reseller {
     pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
+        let operator = Principal::command_line();
         match self {
             Self::Create { name, account_limit, json } => {
-                let reseller = service.create_reseller(name, account_limit).await?;
+                let patch = ResellerPatch { account_limit: account_limit.map_or(Patch::Keep, Patch::Set), ..ResellerPatch::default() };
+                let reseller = service.create_reseller(&operator, NewReseller { name, patch }, None).await?.done()?;
                 if json {
                     output::json(&json!({ "id": reseller.id.0, "name": reseller.name }));
                 } else {
                     output::line(&format!("created reseller {} ({})", reseller.id, reseller.name));
                 }
             }
-            Self::List { json } => list(&service.resellers().await?, json),
+            Self::List { json } => list(&service.resellers(&operator, 0, i64::MAX).await?, json),
             Self::Update { reseller, timezone, soap_codes } => {
                 let id = service.find_reseller(&reseller).await?;
-                let preferences = service.prefer(id, timezone, soap_codes.map(|kind| kind == "number")).await?;
-                let codes = if preferences.soap_numbers { "numbers" } else { "words" };
-                output::line(&format!("reseller {id}: time zone {}, SOAP codes as {codes}", preferences.timezone));
+                let patch = ResellerPatch { timezone, soap_numbers: soap_codes.map(|kind| kind == "number"), ..ResellerPatch::default() };
+                let changed = service.revise_reseller(&operator, id, patch, None).await?.done()?;
+                let codes = if changed.soap_numbers { "numbers" } else { "words" };
+                output::line(&format!("reseller {id}: time zone {}, SOAP codes as {codes}", changed.timezone));
             }
             Self::Suspend { reseller } => suspend(&service, &reseller, true).await?,
             Self::Unsuspend { reseller } => suspend(&service, &reseller, false).await?,
@@ -102,7 +106,10 @@ fn list(resellers: &[crate::service::Reseller], json: bool) {
 
 async fn suspend(service: &Service, reseller: &str, suspend: bool) -> Result<(), CommandError> {
     let id = service.find_reseller(reseller).await?;
-    let changed = service.suspend_reseller(id, suspend).await?;
+    let operator = Principal::command_line();
+    let was_suspended = service.reseller(&operator, id).await?.suspended_at.is_some();
+    service.suspend_reseller(&operator, id, suspend, None).await?.done()?;
+    let changed = was_suspended != suspend;
     let word = if suspend { "suspended" } else { "not suspended" };
     output::line(&if changed { format!("reseller {id} is now {word}") } else { format!("reseller {id} was {word} already") });
     Ok(())

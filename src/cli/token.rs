@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use super::{CommandError, output};
 use crate::dialects::dates;
-use crate::domain::{ResellerId, Scope, Scopes, TokenId};
-use crate::service::{Credential, IssuedToken, Service, TokenRequest};
+use crate::domain::{Scope, Scopes, TokenId};
+use crate::service::{Credential, IssuedToken, Principal, Service, TokenKind, TokenRequest};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Token {
     /// Create a token. It is shown once, now.
     #[command(
-        after_help = "Examples:\n  steward token create --reseller \"Acme Hosting\" --name backend\n  steward token create --reseller 3 --scope account:read --expires-in 90d --json\n  steward token create --operator"
+        after_help = "Examples:\n  steward token create --reseller \"Acme Hosting\" --name backend\n  steward token create --reseller 3 --scope account:read --expires-in 90d --json\n  steward token create --reseller 3 --jwt --expires-in 1h\n  steward token create --operator"
     )]
     Create {
         /// Whose: the reseller's number or name.
@@ -34,6 +34,9 @@ pub(super) enum Token {
         /// How long it is valid; until revoked if absent.
         #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
         expires_in: Option<Duration>,
+        /// Make a JSON Web Token, valid for 90 days if --expires-in says nothing else.
+        #[arg(long)]
+        jwt: bool,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -72,21 +75,23 @@ fn scope(word: &str) -> Result<Scope, String> {
 
 impl Token {
     pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
+        let by = Principal::command_line();
         match self {
-            Self::Create { reseller, operator: _, scope, name, expires_in, json } => {
+            Self::Create { reseller, operator: _, scope, name, expires_in, jwt, json } => {
                 let reseller = match reseller {
                     Some(reseller) => Some(service.find_reseller(&reseller).await?),
                     None => None,
                 };
-                let request = TokenRequest { reseller, scopes: scope.map(Scopes::from_iter), name, expires_in };
-                show(&service.create_token(request).await?, json);
+                let kind = if jwt { TokenKind::Jwt } else { TokenKind::Key };
+                let request = TokenRequest { reseller, kind, scopes: scope.map(Scopes::from_iter), name, expires_in };
+                show(&service.create_token(&by, request, None).await?.done()?, json);
             }
-            Self::List { json } => list(&service.tokens().await?, json),
+            Self::List { json } => list(&service.tokens(&by, 0, i64::MAX).await?, json),
             Self::Revoke { id } => {
-                let changed = service.revoke_token(TokenId(id)).await?;
+                let changed = service.revoke_token(&by, TokenId(id)).await?;
                 output::line(&if changed { format!("token {id} is revoked") } else { format!("token {id} was revoked already") });
             }
-            Self::Rotate { id, grace, json } => show(&service.rotate_token(TokenId(id), grace).await?, json),
+            Self::Rotate { id, grace, json } => show(&service.rotate_token(&by, TokenId(id), grace, None).await?.done()?, json),
         }
         Ok(())
     }
@@ -108,12 +113,14 @@ fn show(issued: &IssuedToken, json: bool) {
 fn described(credential: &Credential) -> Value {
     json!({
         "id": credential.id.0,
-        "reseller_id": Some(credential.reseller).filter(|it| *it != ResellerId::PLATFORM).map(|it| it.0),
+        "reseller_id": credential.owner().map(|it| it.0),
+        "kind": credential.kind.as_str(),
         "name": credential.name,
         "scopes": credential.scopes.iter().map(Scope::as_str).collect::<Vec<_>>(),
         "created_at": dates::write(credential.created_at),
         "expires_at": credential.expires_at.map(dates::write),
         "revoked_at": credential.revoked_at.map(dates::write),
+        "last_used_at": credential.last_used_at.map(dates::write),
     })
 }
 
@@ -122,14 +129,14 @@ fn list(tokens: &[Credential], json: bool) {
         output::json(&tokens.iter().map(described).collect());
         return;
     }
-    let owner = |it: &Credential| if it.reseller == ResellerId::PLATFORM { "operator".to_owned() } else { format!("reseller {}", it.reseller) };
+    let owner = |it: &Credential| it.owner().map_or_else(|| "operator".to_owned(), |reseller| format!("reseller {reseller}"));
     let validity = |it: &Credential| match (it.revoked_at, it.expires_at) {
         (Some(at), _) => format!("revoked {}", dates::write(at)),
         (None, Some(at)) => format!("until {}", dates::write(at)),
         (None, None) => "until revoked".to_owned(),
     };
     let scopes = |it: &Credential| it.scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(",");
-    let rows: Vec<_> =
-        tokens.iter().map(|it| vec![it.id.to_string(), owner(it), it.name.clone().unwrap_or_default(), validity(it), scopes(it)]).collect();
-    output::table(&["ID", "OWNER", "NAME", "VALID", "SCOPES"], &rows);
+    let used = |it: &Credential| it.last_used_at.map_or_else(|| "never".to_owned(), dates::write);
+    let row = |it: &Credential| vec![it.id.to_string(), owner(it), it.name.clone().unwrap_or_default(), validity(it), used(it), scopes(it)];
+    output::table(&["ID", "OWNER", "NAME", "VALID", "LAST USED", "SCOPES"], &tokens.iter().map(row).collect::<Vec<_>>());
 }

@@ -8,12 +8,20 @@ pub mod admin;
 mod body;
 pub(crate) mod dates;
 mod fields;
+mod openapi;
+pub use openapi::openapi;
+
 pub mod soap;
 pub mod v3;
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use axum::http::{HeaderMap, header};
+use secrecy::SecretString;
+
+use crate::domain::Error;
+use crate::service::{Principal, Rate, Service};
 
 /// What went wrong outside the handlers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,10 +32,15 @@ pub enum Mishap {
     TimedOut,
     /// A handler panicked.
     Crashed,
+    /// The client's address asks too often.
+    RateLimited {
+        /// Seconds after which one more request is taken.
+        retry_after: u32,
+    },
 }
 
 /// The host that a request names, if it can stand in an address without being quoted.
-fn host(headers: &HeaderMap) -> &str {
+pub(crate) fn host(headers: &HeaderMap) -> &str {
     let is_plain = |host: &&str| !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'));
     headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(is_plain).unwrap_or("localhost")
 }
@@ -39,5 +52,31 @@ pub struct RequestId(pub String);
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// What the credential of a request may ask yet: found out by the dialect, which knows where its credential stands, and
+/// told to the caller by the HTTP layer.
+#[derive(Debug, Clone, Default)]
+pub struct Allowance(Arc<OnceLock<Rate>>);
+
+impl Allowance {
+    /// Whom a token stands for, if it may ask now.
+    ///
+    /// # Errors
+    /// As [`Service::authenticate`], and [`Error::RateLimited`].
+    pub(crate) async fn authenticate(&self, service: &Service, token: &SecretString) -> Result<Principal, Error> {
+        let principal = service.authenticate(token).await?;
+        let (rate, admitted) = service.count_caller(&principal);
+        if let Some(rate) = rate {
+            self.0.get_or_init(|| rate);
+        }
+        admitted.map(|()| principal)
+    }
+
+    /// What is left, if that was found out.
+    #[must_use]
+    pub fn rate(&self) -> Option<Rate> {
+        self.0.get().copied()
     }
 }

@@ -1,8 +1,10 @@
 //! The account: the facts that are stored, and nothing that could be computed from them.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
-use super::{AccountId, Hold, HoldKind, Profile, ResellerId, Time};
+use super::{AccountId, Hold, HoldKind, Plan, Profile, ResellerId, Time};
 
 /// The switch that activate and deactivate set. It reads back exactly as it was set: no block changes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +45,8 @@ pub struct Account {
     pub reseller_suspended_at: Option<Time>,
     /// What is known of it besides the lifecycle.
     pub profile: Profile,
+    /// Its plan as that is now, if it has one.
+    pub plan: Option<Arc<Plan>>,
     /// The switch.
     pub status: Status,
     /// When the switch was last moved.

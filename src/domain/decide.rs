@@ -51,6 +51,7 @@ impl Account {
             reseller_id: new.reseller_id,
             reseller_suspended_at: new.reseller_suspended_at,
             profile: Profile::default(),
+            plan: None,
             status: Status::Active,
             status_set_at: now,
             expires_at: None,

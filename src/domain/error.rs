@@ -42,6 +42,15 @@ pub enum Error {
     /// No such reseller.
     #[error("reseller not found")]
     ResellerNotFound,
+    /// No such thing in the caller's reach; another reseller's looks the same.
+    #[error("{0} not found")]
+    NotFound(Resource),
+    /// The caller has asked too often.
+    #[error("too many requests")]
+    RateLimited {
+        /// Seconds after which one more request is taken.
+        retry_after: u32,
+    },
     /// The facts forbid it; asking again changes nothing until the facts do.
     #[error("{0}")]
     Conflict(Conflict),
@@ -87,6 +96,20 @@ pub enum Conflict {
     /// The hold has started; its start cannot move into the future.
     #[error("hold_has_started: a hold that has started cannot be moved to a later start")]
     HoldHasStarted,
+}
+
+/// What was not found, where it is neither an account nor a request's reseller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Resource {
+    /// A credential.
+    #[error("token")]
+    Token,
+    /// A reseller that a path names.
+    #[error("reseller")]
+    Reseller,
+    /// A plan.
+    #[error("plan")]
+    Plan,
 }
 
 impl Error {

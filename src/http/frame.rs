@@ -10,10 +10,14 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
+use ipnet::IpNet;
 use tracing::{Instrument as _, error, info, info_span};
 use uuid::Uuid;
 
-use crate::dialects::{Mishap, RequestId, admin, soap, v3};
+use super::client;
+use crate::dialects::{Allowance, Mishap, RequestId, admin, soap, v3};
+use crate::domain::Error;
+use crate::service::{Rate, Service};
 
 const REQUEST_ID: &str = "x-request-id";
 /// The longest request id that is accepted from a caller.
@@ -23,6 +27,9 @@ const MAX_REQUEST_ID: usize = 128;
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
     pub(super) admin: Arc<admin::Settings>,
+    /// Counts requests.
+    pub(super) service: Option<Arc<Service>>,
+    pub(super) trusted_proxies: Arc<[IpNet]>,
     pub(super) request_timeout: Duration,
 }
 
@@ -44,12 +51,24 @@ pub(super) fn note_panic(panic: Box<dyn Any + Send>) -> Response {
 pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     request.extensions_mut().insert(id.clone());
+    let allowance = Allowance::default();
+    request.extensions_mut().insert(allowance.clone());
     let mishap = answer_to_mishaps(&request, &frame.admin);
+    let address = client::address(&request, &frame.trusted_proxies);
+    let (of_address, admitted) = match (&frame.service, address) {
+        (Some(service), Some(address)) => service.count_address(address),
+        _ => (None, Ok(())),
+    };
     let span = info_span!("request", id = %id, method = %request.method(), path = request.uri().path());
 
     let started = Instant::now();
-    let answer = tokio::time::timeout(frame.request_timeout, next.run(request)).instrument(span.clone()).await;
-    let mut response = match answer {
+    let answer = async {
+        match admitted {
+            Err(Error::RateLimited { retry_after }) => Ok(mishap(Mishap::RateLimited { retry_after })),
+            _ => tokio::time::timeout(frame.request_timeout, next.run(request)).await,
+        }
+    };
+    let mut response = match answer.instrument(span.clone()).await {
         Ok(response) if response.extensions().get::<Panicked>().is_some() => mishap(Mishap::Crashed),
         Ok(response) => response,
         Err(_elapsed) => mishap(Mishap::TimedOut),
@@ -58,11 +77,23 @@ pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    if let Some(rate) = allowance.rate().or(of_address) {
+        tell_rate(&mut response, rate);
+    }
     response
 }
 
+/// The credential's allowance where there is one, else the address's.
+fn tell_rate(response: &mut Response, rate: Rate) {
+    let seconds = rate.reset_at.timestamp() + i64::from(rate.reset_at.timestamp_subsec_nanos() > 0);
+    let headers = response.headers_mut();
+    headers.insert("x-rate-limit-limit", HeaderValue::from(rate.limit));
+    headers.insert("x-rate-limit-remaining", HeaderValue::from(rate.remaining));
+    headers.insert("x-rate-limit-reset", HeaderValue::from(seconds));
+}
+
 /// How the dialect of a request answers what goes wrong outside its handlers.
-fn answer_to_mishaps(request: &Request, settings: &Arc<admin::Settings>) -> impl FnOnce(Mishap) -> Response + use<> {
+fn answer_to_mishaps(request: &Request, settings: &Arc<admin::Settings>) -> impl Fn(Mishap) -> Response + use<> {
     let (is_soap, is_v3) = (soap::is_path(request.uri().path()), v3::is_path(request.uri().path()));
     let headers = if is_soap || is_v3 { request.headers().clone() } else { HeaderMap::new() };
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();

@@ -1,5 +1,7 @@
 //! How it arrives: the router, what frames every request, and the management listener.
 
+mod client;
+mod docs;
 mod frame;
 mod management;
 
@@ -8,9 +10,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware;
+use ipnet::IpNet;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::CorsLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::dialects::{Mishap, RequestId, admin, soap, v3};
@@ -28,9 +32,27 @@ pub struct Apis {
     pub v3: v3::Api,
 }
 
+/// How requests arrive.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The longest that one request may take.
+    pub request_timeout: Duration,
+    /// The origins of web pages that may call the API.
+    pub cors_origins: Vec<String>,
+    /// The networks of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
 /// The router of the API.
-pub fn router(apis: Apis, request_timeout: Duration) -> Router {
-    let frame = frame::Frame { admin: Arc::clone(&apis.admin.settings), request_timeout };
+pub fn router(apis: Apis, settings: &Settings) -> Router {
+    let frame = frame::Frame {
+        admin: Arc::clone(&apis.admin.settings),
+        service: Some(Arc::clone(&apis.v3.service)),
+        request_timeout: settings.request_timeout,
+        trusted_proxies: settings.trusted_proxies.clone().into(),
+    };
+    let docs = docs::routes(apis.v3.settings.public_url.clone());
+    let cors = cors(&settings.cors_origins);
     let settings = Arc::clone(&apis.admin.settings);
     let soap = apis.soap;
     // The soap dialect's path is compared ignoring case, which routes cannot do.
@@ -47,7 +69,33 @@ pub fn router(apis: Apis, request_timeout: Duration) -> Router {
             admin::answer_mishap(Mishap::NoSuchCall, admin::preferred(request.headers(), request.uri()), &settings)
         }
     };
-    framed(admin::routes(apis.admin).merge(v3::routes(apis.v3)).fallback(otherwise), frame)
+    let routes = admin::routes(apis.admin).merge(v3::routes(apis.v3)).merge(docs).fallback(otherwise);
+    let routes = framed(routes, frame);
+    // Around everything, so that a browser shows its script the errors too.
+    if let Some(cors) = cors { routes.layer(cors) } else { routes }
+}
+
+/// What lets the scripts of some web pages call the API. Tokens travel in a header, so no cookies are allowed.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
+    let name = HeaderName::from_static;
+    let sent = [header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT, header::IF_MATCH, name("idempotency-key"), name("x-request-id")];
+    let seen = [
+        header::ETAG,
+        header::LINK,
+        header::RETRY_AFTER,
+        name("idempotent-replayed"),
+        name("pagination-count"),
+        name("pagination-limit"),
+        name("pagination-page"),
+        name("x-rate-limit-limit"),
+        name("x-rate-limit-remaining"),
+        name("x-rate-limit-reset"),
+        name("x-request-id"),
+    ];
+    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    let cors = CorsLayer::new().allow_headers(sent).expose_headers(seen).allow_methods(methods).max_age(Duration::from_hours(1));
+    (!origins.is_empty()).then(|| cors.allow_origin(origins))
 }
 
 /// Routes with what frames them. From the outside in: headers for all answers, the frame (request id, log, time
@@ -56,7 +104,7 @@ fn framed(routes: Router, frame: frame::Frame) -> Router {
     routes
         .layer(CatchPanicLayer::custom(frame::note_panic))
         .layer(middleware::from_fn_with_state(frame, frame::frame))
-        .layer(SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
 }
 
@@ -72,7 +120,7 @@ mod tests {
 
     async fn ask(path: &str) -> (u16, String, bool) {
         let settings = Arc::new(admin::Settings { always_200: false, token_in_query: false, max_body: 1, public_url: None });
-        let frame = frame::Frame { admin: settings, request_timeout: Duration::from_millis(20) };
+        let frame = frame::Frame { admin: settings, service: None, request_timeout: Duration::from_millis(20), trusted_proxies: Arc::from([]) };
         let routes = Router::new()
             .route("/panics", post(|| async { if true { panic!("a secret") } else { "" } }))
             .route("/hangs", post(std::future::pending::<&str>))

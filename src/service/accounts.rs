@@ -23,9 +23,9 @@ pub struct Done {
 
 /// The answer to a change.
 #[derive(Debug, Clone)]
-pub enum Answered {
+pub enum Answered<T = Done> {
     /// It was carried out now.
-    Done(Box<Done>),
+    Done(Box<T>),
     /// It was answered before, with this.
     Replayed(StoredAnswer),
 }
@@ -37,6 +37,19 @@ pub enum Naming {
     Id(AccountId),
     /// By its e-mail address.
     Email(Email),
+}
+
+impl<T> Answered<T> {
+    /// What was done, for callers that sent no idempotency key.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyReused`] if it was answered before.
+    pub fn done(self) -> Result<T, Error> {
+        match self {
+            Self::Done(done) => Ok(*done),
+            Self::Replayed(_) => Err(Error::IdempotencyKeyReused),
+        }
+    }
 }
 
 /// A page of a list.

@@ -5,13 +5,14 @@
 //! there are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::lane::Once;
 use super::{Answered, Context, Done, IdempotencyKey};
-use crate::domain::{Account, AccountId, Change, Command, Conflict, Email, Error, NewAccount, Outcome, ResellerId, Revision, Time};
+use crate::domain::{Account, AccountId, Change, Command, Conflict, Email, Error, NewAccount, Outcome, Patch, Plan, ResellerId, Revision, Time};
 use crate::store::{HoldWrites, KeptAnswer, NewJournalEntry, ResellerTerms, Store, Tenancy, Tx};
 
 type Key = (ResellerId, AccountId);
@@ -39,12 +40,17 @@ impl Request {
         }
     }
 
-    /// The address that this request may give to an account, as far as it can be known beforehand.
-    fn email(&self) -> Option<&Email> {
+    /// What this request says of the descriptive fields, if anything.
+    fn revision(&self) -> Option<&Revision> {
         match &self.what {
-            What::Create { revision, .. } | What::Command { command: Command::Revise(revision), .. } => revision.profile.email.value(),
+            What::Create { revision, .. } | What::Command { command: Command::Revise(revision), .. } => Some(revision),
             What::Command { .. } => None,
         }
+    }
+
+    /// The address that this request may give to an account, as far as it can be known beforehand.
+    fn email(&self) -> Option<&Email> {
+        self.revision()?.profile.email.value()
     }
 }
 
@@ -92,6 +98,7 @@ struct Batch {
     terms: HashMap<ResellerId, ResellerTerms>,
     live_accounts: HashMap<ResellerId, i64>,
     emails: HashMap<(ResellerId, String), AccountId>,
+    plans: Vec<Arc<Plan>>,
     fresh_ids: Vec<AccountId>,
     answers: HashMap<IdempotencyKey, KeptAnswer>,
     // What is to be written.
@@ -141,8 +148,15 @@ impl Batch {
         let wanted: Vec<_> = named.chain(restored).collect::<BTreeSet<_>>().into_iter().collect();
         let emails = if wanted.is_empty() { HashMap::new() } else { tx.fetch_emails(&wanted).await? };
 
+        let revisions = || requests.iter().filter_map(|request| Some((request.reseller, &request.revision()?.profile)));
+        let by_id: BTreeSet<_> = revisions().filter_map(|(reseller, profile)| Some((reseller, *profile.plan_id.value()?))).collect();
+        let by_number: BTreeSet<_> = revisions().filter_map(|(reseller, profile)| Some((reseller, *profile.tariff_id.value()?))).collect();
+        let mut plans: Vec<_> = tx.fetch_plans(&by_id).await?.into_values().collect();
+        plans.extend(tx.fetch_numbered_plans(&by_number).await?);
+
         Ok(Self {
             now,
+            plans,
             accounts,
             terms,
             live_accounts,
@@ -178,7 +192,11 @@ impl Batch {
 
     fn decide(&mut self, request: &Request) -> Result<Done, Error> {
         match &request.what {
-            What::Create { uid, revision } => self.create(request, *uid, revision),
+            What::Create { uid, revision } => self.create(request, *uid, &self.with_plan(request.reseller, revision)?),
+            What::Command { account, command: Command::Revise(revision), only_at } => {
+                let command = Command::Revise(Box::new(self.with_plan(request.reseller, revision)?));
+                self.command(request, (request.reseller, *account), &command, *only_at)
+            }
             What::Command { account, command, only_at } => self.command(request, (request.reseller, *account), command, *only_at),
         }
     }
@@ -216,8 +234,33 @@ impl Batch {
         }
     }
 
+    /// A plan has an identity and a number, and an account has both or, for a number that no plan has, the number alone: what
+    /// a request says of one is said of the other.
+    fn with_plan(&self, reseller: ResellerId, revision: &Revision) -> Result<Revision, Error> {
+        let mut revision = revision.clone();
+        let plan = |fits: &dyn Fn(&Plan) -> bool| self.plans.iter().find(|plan| plan.reseller_id == reseller && fits(plan));
+        match (&revision.profile.plan_id, &revision.profile.tariff_id) {
+            (Patch::Set(id), _) => {
+                let plan = plan(&|plan| plan.id == *id).ok_or_else(|| Error::invalid("plan_id", "no such plan"))?;
+                revision.profile.tariff_id = Patch::Set(plan.number);
+            }
+            (Patch::Clear, _) => revision.profile.tariff_id = Patch::Clear,
+            (Patch::Keep, Patch::Set(number)) => {
+                revision.profile.plan_id = plan(&|plan| plan.number == *number).map_or(Patch::Clear, |plan| Patch::Set(plan.id));
+            }
+            (Patch::Keep, Patch::Clear) => revision.profile.plan_id = Patch::Clear,
+            (Patch::Keep, Patch::Keep) => {}
+        }
+        Ok(revision)
+    }
+
     /// Takes a change over, and notes what is to be written of it.
-    fn apply(&mut self, request: &Request, action: &'static str, before: Option<&Account>, change: Change) -> Done {
+    fn apply(&mut self, request: &Request, action: &'static str, before: Option<&Account>, mut change: Change) -> Done {
+        if let Some(id) = change.after.profile.plan_id.filter(|id| change.after.plan.as_ref().is_none_or(|plan| plan.id != *id)) {
+            change.after.plan = self.plans.iter().find(|plan| plan.reseller_id == change.after.reseller_id && plan.id == id).cloned();
+        } else if change.after.profile.plan_id.is_none() {
+            change.after.plan = None;
+        }
         let outcome = change.outcome();
         let key = (change.after.reseller_id, change.after.id);
         if outcome == Outcome::Applied {

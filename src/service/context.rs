@@ -10,8 +10,10 @@ use crate::store::Tenancy;
 pub struct Principal {
     /// The reseller whose accounts it may reach; none: an operator, who reaches all.
     pub reseller: Option<ResellerId>,
-    /// The credential, if there is one.
+    /// The credential, if it is one of ours.
     pub token: Option<TokenId>,
+    /// Who the JSON Web Token of another issuer says it is, if it is one.
+    pub subject: Option<String>,
     /// Its rights.
     pub scopes: Scopes,
     /// The time zone of dates that name none.
@@ -24,7 +26,7 @@ impl Principal {
     /// The operator at the command line.
     #[must_use]
     pub fn command_line() -> Self {
-        Self { reseller: None, token: None, scopes: Scopes::all_for(Authority::Operator), timezone: Tz::UTC, soap_numbers: false }
+        Self { reseller: None, token: None, subject: None, scopes: Scopes::all_for(Authority::Operator), timezone: Tz::UTC, soap_numbers: false }
     }
 
     /// # Errors
@@ -43,7 +45,11 @@ impl Principal {
     #[must_use]
     pub fn actor(&self) -> Actor {
         let who = self.reseller.map_or_else(|| "operator".to_owned(), |reseller| format!("reseller {reseller}"));
-        let with = self.token.map_or_else(|| "command line".to_owned(), |token| format!("token {token}"));
+        let with = match (self.token, &self.subject) {
+            (Some(token), _) => format!("token {token}"),
+            (None, Some(subject)) => format!("subject {subject}"),
+            (None, None) => "command line".to_owned(),
+        };
         Actor { authority: self.authority(), name: format!("{who}, {with}") }
     }
 

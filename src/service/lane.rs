@@ -23,20 +23,25 @@ use crate::store::Store;
 
 /// Writes an outcome as the dialect would, so that a repeat can be answered with the same bytes. An answer of 500 or
 /// more is not kept.
-pub(super) type Encoder = Arc<dyn Fn(&Result<Done, Error>) -> StoredAnswer + Send + Sync>;
+type Encoder<T> = Arc<dyn Fn(&Result<T, Error>) -> StoredAnswer + Send + Sync>;
 
-/// Asks for a command to be carried out once, however often it is sent.
-#[derive(Clone)]
-pub struct Once {
+/// Asks for a request to be carried out once, however often it is sent.
+pub struct Once<T = Done> {
     /// What makes it the same request.
     pub key: IdempotencyKey,
     /// SHA-256 of its body: another body under the same key is refused.
     pub fingerprint: [u8; 32],
     /// How its answer is written.
-    pub encode: Encoder,
+    pub encode: Encoder<T>,
 }
 
-impl fmt::Debug for Once {
+impl<T> Clone for Once<T> {
+    fn clone(&self) -> Self {
+        Self { key: self.key.clone(), fingerprint: self.fingerprint, encode: Arc::clone(&self.encode) }
+    }
+}
+
+impl<T> fmt::Debug for Once<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Once").field("key", &self.key).finish_non_exhaustive()
     }

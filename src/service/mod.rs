@@ -9,27 +9,36 @@ mod accounts;
 mod batch;
 mod clock;
 mod context;
-mod credential;
+mod credentials;
 mod lane;
+mod limits;
+mod plans;
 mod resellers;
 
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span, error};
 use uuid::Uuid;
 
 use crate::domain::Error;
-use crate::store::Store;
+use crate::jwt::Verifier;
+use crate::store::{KeptAnswer, Store, Tenancy, Tx};
 
-pub use crate::store::{Credential, IdempotencyKey, JournalEntry, Preferences, Reseller, StoredAnswer};
+pub use crate::store::{Credential, IdempotencyKey, JournalEntry, Reseller, StoredAnswer, TokenKind};
 pub use accounts::{Answered, Done, Naming, Page};
 pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
-pub use credential::{IssuedToken, TokenRequest};
+use credentials::Memory;
+pub use credentials::{IssuedToken, TokenRequest};
 use lane::Lane;
 pub use lane::Once;
+use limits::Limiter;
+pub use limits::{Limits, Rate};
+pub use plans::NewPlan;
+pub use resellers::{NewReseller, ResellerPatch};
 
 /// How the service behaves.
 #[derive(Debug, Clone)]
@@ -44,12 +53,21 @@ pub struct Settings {
     pub batch: usize,
     /// The longest that one transaction may take, its wait for a connection included.
     pub transaction_timeout: Duration,
+    /// How often one may ask.
+    pub limits: Limits,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let day = Duration::from_hours(24);
-        Self { purge_window: day * 30, idempotency_window: day, queue: 4_096, batch: 256, transaction_timeout: Duration::from_secs(10) }
+        Self {
+            purge_window: day * 30,
+            idempotency_window: day,
+            queue: 4_096,
+            batch: 256,
+            transaction_timeout: Duration::from_secs(10),
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -60,6 +78,9 @@ pub struct Service {
     clock: Clock,
     settings: Settings,
     lane: Lane,
+    memory: Memory,
+    limiter: Limiter,
+    verifier: Option<Verifier>,
     tasks: TaskTracker,
 }
 
@@ -69,7 +90,14 @@ impl Service {
     pub fn start(store: Store, clock: Clock, settings: Settings) -> Self {
         let tasks = TaskTracker::new();
         let lane = Lane::start(store.clone(), clock.clone(), &settings, &tasks);
-        Self { store, clock, settings, lane, tasks }
+        let limiter = Limiter::new(settings.limits);
+        Self { store, clock, settings, lane, memory: Memory::new(), limiter, verifier: None, tasks }
+    }
+
+    /// Trusts the JSON Web Tokens of others.
+    #[must_use]
+    pub fn trusting(self, verifier: Verifier) -> Self {
+        Self { verifier: Some(verifier), ..self }
     }
 
     /// Finishes what is queued and under way, then closes the pool. Later commands are refused as unavailable.
@@ -92,7 +120,41 @@ impl Service {
     /// [`Error::Unavailable`].
     pub async fn ping(&self) -> Result<(), Error> {
         let store = self.store.clone();
-        self.detached(async move { store.begin_reading(&crate::store::Tenancy::Platform).await?.commit().await }).await
+        self.detached(async move { store.begin_reading(&Tenancy::Platform).await?.commit().await }).await
+    }
+
+    /// Carries out a change that is not of an account, in a transaction of its own. With `once`, a repeat is answered with
+    /// the stored answer; one that failed is tried anew.
+    async fn write<T, F>(&self, tenancy: Tenancy, once: Option<Once<T>>, work: F) -> Result<Answered<T>, Error>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
+    {
+        let (store, now, window) = (self.store.clone(), self.now(), self.settings.idempotency_window);
+        self.detached(async move {
+            let mut tx = store.begin(&tenancy).await?;
+            if let Some(once) = &once {
+                tx.lock_answer(&once.key).await?;
+                if let Some(kept) = tx.fetch_answers(std::slice::from_ref(&once.key), now).await?.pop() {
+                    tx.rollback().await;
+                    return if kept.fingerprint == once.fingerprint { Ok(Answered::Replayed(kept.answer)) } else { Err(Error::IdempotencyKeyReused) };
+                }
+            }
+            let done = match work(&mut tx).await {
+                Ok(done) => Ok(done),
+                Err(error) => {
+                    tx.rollback().await;
+                    return Err(error);
+                }
+            };
+            if let Some(once) = once {
+                let answer = (once.encode)(&done);
+                tx.insert_answers(&[KeptAnswer { key: once.key, fingerprint: once.fingerprint, answer }], now, now + window).await?;
+            }
+            tx.commit().await?;
+            done.map(|done| Answered::Done(Box::new(done)))
+        })
+        .await
     }
 
     /// Runs database work in a task of its own, which goes on when the caller is dropped, and within the time that

@@ -1,46 +1,117 @@
-//! Resellers: made, listed, suspended as a whole.
+//! Resellers: made, listed, changed, suspended as a whole. Writing is an operator's; a reseller may look at itself.
 
 use chrono_tz::Tz;
 
-use super::Service;
-use crate::domain::{Error, MAX_TEXT, ResellerId};
-use crate::store::{Preferences, Reseller, Tenancy};
+use super::{Answered, Once, Principal, Service};
+use crate::domain::{Error, MAX_TEXT, Patch, ResellerId, Resource, Scope};
+use crate::store::{Reseller, Tenancy, Tx};
 
-impl Service {
-    /// Makes a reseller. `account_limit`: the most accounts it may have; none: no limit.
-    ///
-    /// # Errors
-    /// [`Error::InvalidField`] for `name`.
-    pub async fn create_reseller(&self, name: String, account_limit: Option<i32>) -> Result<Reseller, Error> {
-        let length = name.chars().count();
-        let only_digits = name.chars().all(|c| c.is_ascii_digit());
-        if name.trim() != name || only_digits || length > MAX_TEXT || name.chars().any(char::is_control) {
-            return Err(Error::invalid("name", "must be 1 to 255 characters, not only digits, without space at its ends"));
+/// A reseller to be made.
+#[derive(Debug, Clone, Default)]
+pub struct NewReseller {
+    /// Its name, unique ignoring case.
+    pub name: String,
+    /// The rest.
+    pub patch: ResellerPatch,
+}
+
+/// A change of a reseller; what is not mentioned stays.
+#[derive(Debug, Clone, Default)]
+pub struct ResellerPatch {
+    /// Its name: 1 ..= 255 characters, not only digits, unique ignoring case.
+    pub name: Option<String>,
+    /// The name of its time zone.
+    pub timezone: Option<String>,
+    /// Whether the `soap` dialect answers with numbers.
+    pub soap_numbers: Option<bool>,
+    /// The most accounts it may have, from 0 on.
+    pub account_limit: Patch<i32>,
+}
+
+impl ResellerPatch {
+    fn check(&self) -> Result<(), Error> {
+        if let Some(name) = &self.name {
+            let length = name.chars().count();
+            let only_digits = name.chars().all(|c| c.is_ascii_digit());
+            if name.trim() != name || only_digits || length > MAX_TEXT || name.chars().any(|c| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
+            {
+                return Err(Error::invalid("name", "must be 1 to 255 characters, not only digits, without space at its ends"));
+            }
         }
-        if account_limit.is_some_and(|limit| limit < 0) {
+        if self.account_limit.value().is_some_and(|limit| *limit < 0) {
             return Err(Error::invalid("account_limit", "must not be negative"));
         }
-        let (store, now) = (self.store.clone(), self.now());
+        if self.timezone.as_ref().is_some_and(|zone| zone.parse::<Tz>().is_err()) {
+            return Err(Error::invalid("timezone", "must be the name of a time zone such as Europe/Berlin"));
+        }
+        Ok(())
+    }
+
+    fn over(self, reseller: &mut Reseller) {
+        if let Some(name) = self.name {
+            reseller.name = name;
+        }
+        if let Some(timezone) = self.timezone {
+            reseller.timezone = timezone;
+        }
+        if let Some(numbers) = self.soap_numbers {
+            reseller.soap_numbers = numbers;
+        }
+        reseller.account_limit = self.account_limit.over(reseller.account_limit.as_ref());
+    }
+}
+
+impl Service {
+    /// Makes a reseller.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] or [`Error::InsufficientScope`].
+    pub async fn create_reseller(&self, by: &Principal, new: NewReseller, once: Option<Once<Reseller>>) -> Result<Answered<Reseller>, Error> {
+        by.require(Scope::ResellerWrite)?;
+        let patch = ResellerPatch { name: Some(new.name.clone()), ..new.patch };
+        patch.check()?;
+        let now = self.now();
+        let work = self.write(Tenancy::Platform, once, move |tx| {
+            Box::pin(async move {
+                let id = tx.insert_reseller(&new.name, now).await?;
+                let mut reseller = find(tx, id).await?;
+                patch.over(&mut reseller);
+                tx.update_reseller(&reseller).await?;
+                Ok(reseller)
+            })
+        });
+        work.await
+    }
+
+    /// Resellers by identity, behind `after`: an operator's call lists all, a reseller's itself.
+    ///
+    /// # Errors
+    /// That the database cannot be asked.
+    pub async fn resellers(&self, by: &Principal, after: i64, limit: i64) -> Result<Vec<Reseller>, Error> {
+        let (store, by) = (self.store.clone(), by.clone());
         self.detached(async move {
-            let mut tx = store.begin(&Tenancy::Platform).await?;
-            let reseller = tx.insert_reseller(&name, account_limit, now).await?;
+            let mut tx = store.begin_reading(&by.tenancy()).await?;
+            let resellers = tx.list_resellers(by.reseller, after, limit).await?;
             tx.commit().await?;
-            Ok(reseller)
+            Ok(resellers)
         })
         .await
     }
 
-    /// Every reseller.
+    /// One reseller.
     ///
     /// # Errors
-    /// That the database cannot be asked.
-    pub async fn resellers(&self) -> Result<Vec<Reseller>, Error> {
-        let store = self.store.clone();
+    /// [`Error::NotFound`].
+    pub async fn reseller(&self, by: &Principal, id: ResellerId) -> Result<Reseller, Error> {
+        if by.reseller.is_some_and(|own| own != id) {
+            return Err(Error::NotFound(Resource::Reseller));
+        }
+        let (store, by) = (self.store.clone(), by.clone());
         self.detached(async move {
-            let mut tx = store.begin_reading(&Tenancy::Platform).await?;
-            let resellers = tx.list_resellers().await?;
+            let mut tx = store.begin_reading(&by.tenancy()).await?;
+            let found = find(&mut tx, id).await;
             tx.commit().await?;
-            Ok(resellers)
+            found
         })
         .await
     }
@@ -51,8 +122,7 @@ impl Service {
     /// [`Error::ResellerNotFound`].
     pub async fn find_reseller(&self, id_or_name: &str) -> Result<ResellerId, Error> {
         if let Ok(id) = id_or_name.parse() {
-            let known = self.resellers().await?;
-            return known.iter().map(|reseller| reseller.id).find(|it| *it == ResellerId(id)).ok_or(Error::ResellerNotFound);
+            return self.reseller(&Principal::command_line(), ResellerId(id)).await.map(|found| found.id).map_err(|_| Error::ResellerNotFound);
         }
         let (store, name) = (self.store.clone(), id_or_name.to_owned());
         self.detached(async move {
@@ -64,37 +134,64 @@ impl Service {
         .await
     }
 
-    /// Changes how a reseller wants to be spoken to; what is none stays.
+    /// Changes a reseller.
     ///
     /// # Errors
-    /// [`Error::InvalidField`] for `timezone`, [`Error::ResellerNotFound`].
-    pub async fn prefer(&self, reseller: ResellerId, timezone: Option<String>, soap_numbers: Option<bool>) -> Result<Preferences, Error> {
-        if timezone.as_ref().is_some_and(|zone| zone.parse::<Tz>().is_err()) {
-            return Err(Error::invalid("timezone", "must be the name of a time zone such as Europe/Berlin"));
-        }
-        let (store, now) = (self.store.clone(), self.now());
-        self.detached(async move {
-            let mut tx = store.begin(&Tenancy::Platform).await?;
-            let preferences = tx.update_preferences(reseller, timezone.as_deref(), soap_numbers, now).await?;
-            tx.commit().await?;
-            Ok(preferences)
-        })
-        .await
+    /// [`Error::InvalidField`], [`Error::NotFound`] or [`Error::InsufficientScope`].
+    pub async fn revise_reseller(
+        &self,
+        by: &Principal,
+        id: ResellerId,
+        patch: ResellerPatch,
+        once: Option<Once<Reseller>>,
+    ) -> Result<Answered<Reseller>, Error> {
+        by.require(Scope::ResellerWrite)?;
+        patch.check()?;
+        let now = self.now();
+        let work = self.write(Tenancy::Platform, once, move |tx| {
+            Box::pin(async move {
+                tx.lock_reseller(id).await?;
+                let mut reseller = find(tx, id).await?;
+                let before = reseller.clone();
+                patch.over(&mut reseller);
+                if reseller != before {
+                    reseller.updated_at = now;
+                    tx.update_reseller(&reseller).await?;
+                    // What is remembered of a credential has its reseller's preferences.
+                    tx.announce_credentials(id).await?;
+                }
+                Ok(reseller)
+            })
+        });
+        let answered = work.await?;
+        self.forget_credentials(id);
+        Ok(answered)
     }
 
-    /// Suspends a reseller as a whole, or lifts that; its accounts are covered without being touched. Says whether
-    /// anything changed.
+    /// Suspends a reseller as a whole, or lifts that; its accounts are covered without being touched. A repeat changes nothing.
     ///
     /// # Errors
-    /// [`Error::ResellerNotFound`].
-    pub async fn suspend_reseller(&self, reseller: ResellerId, suspend: bool) -> Result<bool, Error> {
-        let (store, now) = (self.store.clone(), self.now());
-        self.detached(async move {
-            let mut tx = store.begin(&Tenancy::Platform).await?;
-            let changed = tx.suspend_reseller(reseller, suspend, now).await?;
-            tx.commit().await?;
-            Ok(changed)
-        })
-        .await
+    /// [`Error::NotFound`] or [`Error::InsufficientScope`].
+    pub async fn suspend_reseller(
+        &self,
+        by: &Principal,
+        id: ResellerId,
+        suspend: bool,
+        once: Option<Once<Reseller>>,
+    ) -> Result<Answered<Reseller>, Error> {
+        by.require(Scope::ResellerWrite)?;
+        let now = self.now();
+        let work = self.write(Tenancy::Platform, once, move |tx| {
+            Box::pin(async move {
+                tx.lock_reseller(id).await?;
+                tx.suspend_reseller(id, suspend, now).await?;
+                find(tx, id).await
+            })
+        });
+        work.await
     }
+}
+
+async fn find(tx: &mut Tx, id: ResellerId) -> Result<Reseller, Error> {
+    tx.list_resellers(Some(id), 0, 1).await?.pop().ok_or(Error::NotFound(Resource::Reseller))
 }

@@ -1,6 +1,6 @@
 //! Accounts: locked for a batch, read for an answer, listed by key.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -97,6 +97,7 @@ impl TryFrom<Row> for Account {
             reseller_id: ResellerId(row.reseller_id),
             reseller_suspended_at: row.reseller_suspended_at,
             profile,
+            plan: None,
             status: Status::parse(&row.status).ok_or_else(|| internal("account has an unknown status"))?,
             status_set_at: row.status_set_at,
             expires_at: row.expires_at,
@@ -386,7 +387,7 @@ impl Tx {
         .map_err(|error| domain_error(&error))
     }
 
-    /// Rows with their open holds, in the order of the rows.
+    /// Rows with their open holds and their plans, in the order of the rows.
     pub(super) async fn with_holds(&mut self, rows: Vec<Row>) -> Result<Vec<Account>, Error> {
         let mut accounts: Vec<Account> = rows.into_iter().map(Account::try_from).collect::<Result<_, _>>()?;
         if accounts.is_empty() {
@@ -397,8 +398,11 @@ impl Tx {
         for (key, hold) in self.fetch_open_holds(&keys).await? {
             holds.entry(key).or_default().push(hold);
         }
+        let sold: BTreeSet<_> = accounts.iter().filter_map(|account| Some((account.reseller_id, account.profile.plan_id?))).collect();
+        let plans = self.fetch_plans(&sold).await?;
         for account in &mut accounts {
             account.holds = holds.remove(&(account.reseller_id, account.id)).unwrap_or_default();
+            account.plan = account.profile.plan_id.and_then(|plan| plans.get(&(account.reseller_id, plan)).cloned());
         }
         Ok(accounts)
     }

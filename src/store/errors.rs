@@ -13,6 +13,7 @@ pub(super) fn domain_error(error: &sqlx::Error) -> Error {
             "reseller_name_uq" => return Error::invalid("name", "another reseller has this name"),
             "account_reseller_fk" | "api_token_reseller_fk" => return Error::ResellerNotFound,
             "account_plan_fk" => return Error::invalid("plan_id", "no such plan"),
+            "plan_number_uq" => return Error::invalid("number", "another plan has this number"),
             _ => {}
         }
     }

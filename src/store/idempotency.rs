@@ -40,6 +40,19 @@ pub struct StoredAnswer {
 }
 
 impl Tx {
+    /// Waits until no other transaction works on a request with this key, and keeps others out until this one ends.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn lock_answer(&mut self, key: &IdempotencyKey) -> Result<(), Error> {
+        let name = format!("{} {} {} {}", key.reseller, key.method, key.path, key.key);
+        sqlx::query!("select pg_advisory_xact_lock(hashtextextended($1, 0))", name)
+            .execute(self.connection())
+            .await
+            .map(drop)
+            .map_err(|error| domain_error(&error))
+    }
+
     /// The stored answers of these keys, as far as there are any that have not expired.
     ///
     /// # Errors

@@ -17,6 +17,8 @@ mod idempotency;
 #[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
 mod journal;
 mod lists;
+mod news;
+mod plans;
 mod resellers;
 mod schema;
 mod search;
@@ -34,9 +36,10 @@ use crate::domain::Error;
 pub use holds::HoldWrites;
 pub use idempotency::{IdempotencyKey, KeptAnswer, StoredAnswer};
 pub use journal::{JournalEntry, NewJournalEntry};
+pub use news::News;
 pub use resellers::{Preferences, Reseller, ResellerTerms};
 pub use schema::{Finding, MIGRATOR};
-pub use tokens::{Credential, NewToken};
+pub use tokens::{Credential, NewToken, TokenKind};
 pub use tx::{Tenancy, Tx};
 
 /// The role that the service works as; made by the migrations.

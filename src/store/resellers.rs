@@ -2,7 +2,7 @@
 
 use super::errors::domain_error;
 use super::tx::Tx;
-use crate::domain::{Error, ResellerId, Time};
+use crate::domain::{Error, ResellerId, Resource, Time};
 
 /// A reseller, which is the tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,12 +11,39 @@ pub struct Reseller {
     pub id: ResellerId,
     /// Its name, unique ignoring case.
     pub name: String,
+    /// The name of its time zone: dates without one are read in it.
+    pub timezone: String,
+    /// Whether the `soap` dialect answers with numbers instead of words.
+    pub soap_numbers: bool,
+    /// The most accounts it may have; none: no limit.
+    pub account_limit: Option<i32>,
     /// Since when it is suspended as a whole, if it is.
     pub suspended_at: Option<Time>,
     /// When a suspension was last lifted, if ever.
     pub suspension_lifted_at: Option<Time>,
     /// When it was made.
     pub created_at: Time,
+    /// When it last changed.
+    pub updated_at: Time,
+}
+
+struct Row {
+    id: i64,
+    name: String,
+    timezone: String,
+    soap_numbers: bool,
+    account_limit: Option<i32>,
+    suspended_at: Option<Time>,
+    suspension_lifted_at: Option<Time>,
+    created_at: Time,
+    updated_at: Time,
+}
+
+impl From<Row> for Reseller {
+    fn from(row: Row) -> Self {
+        let Row { id, name, timezone, soap_numbers, account_limit, suspended_at, suspension_lifted_at, created_at, updated_at } = row;
+        Self { id: ResellerId(id), name, timezone, soap_numbers, account_limit, suspended_at, suspension_lifted_at, created_at, updated_at }
+    }
 }
 
 /// How a reseller wants to be spoken to.
@@ -44,39 +71,36 @@ impl Tx {
     ///
     /// # Errors
     /// [`Error::InvalidField`] for `name` if another has it.
-    pub async fn insert_reseller(&mut self, name: &str, account_limit: Option<i32>, now: Time) -> Result<Reseller, Error> {
-        let row = sqlx::query!(
-            "insert into reseller (name, name_key, account_limit, created_at, updated_at) values ($1, $2, $3, $4, $4) returning id",
+    pub async fn insert_reseller(&mut self, name: &str, now: Time) -> Result<ResellerId, Error> {
+        sqlx::query_scalar!(
+            "insert into reseller (name, name_key, created_at, updated_at) values ($1, $2, $3, $3) returning id",
             name,
             name.to_lowercase(),
-            account_limit,
             now
         )
         .fetch_one(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
-        Ok(Reseller { id: ResellerId(row.id), name: name.to_owned(), suspended_at: None, suspension_lifted_at: None, created_at: now })
+        .map(ResellerId)
+        .map_err(|error| domain_error(&error))
     }
 
-    /// Every reseller of this transaction's tenancy, by identity.
+    /// Resellers of this transaction's tenancy by identity, behind `after`; those in `only` if it is not none.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_resellers(&mut self) -> Result<Vec<Reseller>, Error> {
-        let rows = sqlx::query!("select id, name, suspended_at, suspension_lifted_at, created_at from reseller where id > 0 order by id")
-            .fetch_all(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Reseller {
-                id: ResellerId(row.id),
-                name: row.name,
-                suspended_at: row.suspended_at,
-                suspension_lifted_at: row.suspension_lifted_at,
-                created_at: row.created_at,
-            })
-            .collect())
+    pub async fn list_resellers(&mut self, only: Option<ResellerId>, after: i64, limit: i64) -> Result<Vec<Reseller>, Error> {
+        let rows = sqlx::query_as!(
+            Row,
+            "select id, name, timezone, soap_numbers, account_limit, suspended_at, suspension_lifted_at, created_at, updated_at from reseller
+             where id > 0 and ($1::bigint is null or id = $1) and id > $2 order by id limit $3",
+            only.map(|it| it.0),
+            after,
+            limit
+        )
+        .fetch_all(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
+        Ok(rows.into_iter().map(Reseller::from).collect())
     }
 
     /// The reseller with this name, ignoring case.
@@ -91,57 +115,57 @@ impl Tx {
         Ok(id.map(ResellerId))
     }
 
-    /// Suspends a reseller as a whole, or lifts that; says whether anything changed.
+    /// Locks a reseller until the transaction ends.
     ///
     /// # Errors
-    /// [`Error::ResellerNotFound`].
-    pub async fn suspend_reseller(&mut self, reseller: ResellerId, suspend: bool, now: Time) -> Result<bool, Error> {
-        let row = sqlx::query!("select suspended_at from reseller where id = $1 and id > 0 for no key update", reseller.0)
+    /// [`Error::NotFound`].
+    pub async fn lock_reseller(&mut self, reseller: ResellerId) -> Result<(), Error> {
+        sqlx::query!("select id from reseller where id = $1 and id > 0 for no key update", reseller.0)
             .fetch_optional(self.connection())
             .await
             .map_err(|error| domain_error(&error))?
-            .ok_or(Error::ResellerNotFound)?;
-        if row.suspended_at.is_some() == suspend {
-            return Ok(false);
-        }
+            .map(drop)
+            .ok_or(Error::NotFound(Resource::Reseller))
+    }
+
+    /// Suspends a reseller as a whole, or lifts that; nothing where it is so already.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn suspend_reseller(&mut self, reseller: ResellerId, suspend: bool, now: Time) -> Result<(), Error> {
         sqlx::query!(
             "update reseller set suspended_at = case when $2 then $3::timestamptz end,
                suspension_lifted_at = case when $2 then suspension_lifted_at else $3 end, updated_at = $3
-             where id = $1",
+             where id = $1 and (suspended_at is not null) <> $2",
             reseller.0,
             suspend,
             now
         )
         .execute(self.connection())
         .await
-        .map(|_| true)
+        .map(drop)
         .map_err(|error| domain_error(&error))
     }
 
-    /// Changes what a reseller prefers; what is none stays.
+    /// Writes the name, the preferences and the limit of a reseller that exists.
     ///
     /// # Errors
-    /// [`Error::ResellerNotFound`].
-    pub async fn update_preferences(
-        &mut self,
-        reseller: ResellerId,
-        timezone: Option<&str>,
-        soap_numbers: Option<bool>,
-        now: Time,
-    ) -> Result<Preferences, Error> {
-        sqlx::query_as!(
-            Preferences,
-            "update reseller set timezone = coalesce($2, timezone), soap_numbers = coalesce($3, soap_numbers), updated_at = $4
-             where id = $1 and id > 0 returning timezone, soap_numbers",
-            reseller.0,
-            timezone,
-            soap_numbers,
-            now
+    /// [`Error::InvalidField`] for `name` if another has it.
+    pub async fn update_reseller(&mut self, reseller: &Reseller) -> Result<(), Error> {
+        sqlx::query!(
+            "update reseller set name = $2, name_key = $3, timezone = $4, soap_numbers = $5, account_limit = $6, updated_at = $7 where id = $1 and id > 0",
+            reseller.id.0,
+            reseller.name,
+            reseller.name.to_lowercase(),
+            reseller.timezone,
+            reseller.soap_numbers,
+            reseller.account_limit,
+            reseller.updated_at
         )
-        .fetch_optional(self.connection())
+        .execute(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?
-        .ok_or(Error::ResellerNotFound)
+        .map(drop)
+        .map_err(|error| domain_error(&error))
     }
 
     /// What a batch needs to know of these resellers. Those with a limit are locked where accounts will be made,

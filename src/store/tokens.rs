@@ -12,6 +12,8 @@ pub struct Credential {
     pub id: TokenId,
     /// Whose it is; [`ResellerId::PLATFORM`] for an operator's.
     pub reseller: ResellerId,
+    /// What it is.
+    pub kind: TokenKind,
     /// A name for people.
     pub name: Option<String>,
     /// Its rights.
@@ -22,9 +24,38 @@ pub struct Credential {
     pub expires_at: Option<Time>,
     /// When it was revoked, if it was.
     pub revoked_at: Option<Time>,
+    /// When it was last used, as far as that is written down: a minute late, or two.
+    pub last_used_at: Option<Time>,
+}
+
+/// What a credential is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenKind {
+    /// A secret that is looked up.
+    #[default]
+    Key,
+    /// A JSON Web Token that we signed; it is looked up besides, so it can be revoked.
+    Jwt,
+}
+
+impl TokenKind {
+    /// The word in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Jwt => "jwt",
+        }
+    }
 }
 
 impl Credential {
+    /// Whose it is; none: an operator's.
+    #[must_use]
+    pub fn owner(&self) -> Option<ResellerId> {
+        Some(self.reseller).filter(|reseller| *reseller != ResellerId::PLATFORM)
+    }
+
     /// Whether it opens anything now.
     #[must_use]
     pub fn is_valid(&self, now: Time) -> bool {
@@ -35,8 +66,12 @@ impl Credential {
 /// A credential to be kept.
 #[derive(Debug, Clone)]
 pub struct NewToken {
+    /// Its identity, from [`Tx::next_token_id`].
+    pub id: TokenId,
     /// Whose it is.
     pub reseller: ResellerId,
+    /// What it is.
+    pub kind: TokenKind,
     /// SHA-256 of the secret.
     pub hash: [u8; 32],
     /// A name for people.
@@ -50,11 +85,13 @@ pub struct NewToken {
 struct Row {
     reseller_id: i64,
     id: i64,
+    kind: String,
     name: Option<String>,
     scopes: Vec<String>,
     created_at: Time,
     expires_at: Option<Time>,
     revoked_at: Option<Time>,
+    last_used_at: Option<Time>,
 }
 
 impl TryFrom<Row> for Credential {
@@ -65,36 +102,49 @@ impl TryFrom<Row> for Credential {
         Ok(Self {
             id: TokenId(row.id),
             reseller: ResellerId(row.reseller_id),
+            kind: if row.kind == TokenKind::Jwt.as_str() { TokenKind::Jwt } else { TokenKind::Key },
             name: row.name,
             scopes: scopes.collect::<Result<_, _>>()?,
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
+            last_used_at: row.last_used_at,
         })
     }
 }
 
 impl Tx {
+    /// An identity for a new credential.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn next_token_id(&mut self) -> Result<TokenId, Error> {
+        let id = sqlx::query_scalar!(r#"select nextval('api_token_id_seq') as "id!""#).fetch_one(self.connection()).await;
+        id.map(TokenId).map_err(|error| domain_error(&error))
+    }
+
     /// Keeps a credential.
     ///
     /// # Errors
     /// [`Error::ResellerNotFound`].
     pub async fn insert_token(&mut self, token: NewToken, now: Time) -> Result<Credential, Error> {
         let scopes: Vec<_> = token.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
-        let id = sqlx::query_scalar!(
-            "insert into api_token (reseller_id, hash, name, scopes, created_at, expires_at) values ($1, $2, $3, $4, $5, $6) returning id",
+        sqlx::query!(
+            "insert into api_token (reseller_id, id, kind, hash, name, scopes, created_at, expires_at) values ($1, $2, $3, $4, $5, $6, $7, $8)",
             token.reseller.0,
+            token.id.0,
+            token.kind.as_str(),
             token.hash.as_slice(),
             token.name,
             &scopes,
             now,
             token.expires_at
         )
-        .fetch_one(self.connection())
+        .execute(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        let NewToken { reseller, name, scopes, expires_at, .. } = token;
-        Ok(Credential { id: TokenId(id), reseller, name, scopes, created_at: now, expires_at, revoked_at: None })
+        let NewToken { id, reseller, kind, name, scopes, expires_at, .. } = token;
+        Ok(Credential { id, reseller, kind, name, scopes, created_at: now, expires_at, revoked_at: None, last_used_at: None })
     }
 
     /// The credential with this hash, valid or not, and what its reseller prefers.
@@ -104,7 +154,7 @@ impl Tx {
     pub async fn fetch_credential(&mut self, hash: [u8; 32]) -> Result<Option<(Credential, Preferences)>, Error> {
         let row = sqlx::query_as!(
             Row,
-            "select reseller_id, id, name, scopes, created_at, expires_at, revoked_at from api_token where hash = $1",
+            "select reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at, last_used_at from api_token where hash = $1",
             hash.as_slice()
         )
         .fetch_optional(self.connection())
@@ -112,11 +162,8 @@ impl Tx {
         .map_err(|error| domain_error(&error))?;
         let Some(credential) = row.map(Credential::try_from).transpose()? else { return Ok(None) };
         self.admit(credential.reseller).await?;
-        let preferences = sqlx::query_as!(Preferences, "select timezone, soap_numbers from reseller where id = $1", credential.reseller.0)
-            .fetch_one(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
-        Ok(Some((credential, preferences)))
+        let preferences = self.fetch_preferences(credential.reseller).await?;
+        preferences.map(|preferences| Some((credential, preferences))).ok_or_else(|| internal("a credential without a reseller"))
     }
 
     /// The credential with this identity.
@@ -124,23 +171,108 @@ impl Tx {
     /// # Errors
     /// As every statement.
     pub async fn fetch_token(&mut self, id: TokenId) -> Result<Option<Credential>, Error> {
-        let row = sqlx::query_as!(Row, "select reseller_id, id, name, scopes, created_at, expires_at, revoked_at from api_token where id = $1", id.0)
-            .fetch_optional(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
+        let row = sqlx::query_as!(
+            Row,
+            "select reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at, last_used_at from api_token where id = $1",
+            id.0
+        )
+        .fetch_optional(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
         row.map(Credential::try_from).transpose()
     }
 
-    /// Every credential of this transaction's tenancy, by identity.
+    /// The credentials of a reseller, or of all within the transaction's tenancy, by identity, behind `after`.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_tokens(&mut self) -> Result<Vec<Credential>, Error> {
-        let rows = sqlx::query_as!(Row, "select reseller_id, id, name, scopes, created_at, expires_at, revoked_at from api_token order by id")
-            .fetch_all(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
+    pub async fn list_tokens(&mut self, reseller: Option<ResellerId>, after: i64, limit: i64) -> Result<Vec<Credential>, Error> {
+        let rows = sqlx::query_as!(
+            Row,
+            "select reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at, last_used_at from api_token
+             where ($1::bigint is null or reseller_id = $1) and id > $2 order by id limit $3",
+            reseller.map(|it| it.0),
+            after,
+            limit
+        )
+        .fetch_all(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
         rows.into_iter().map(Credential::try_from).collect()
+    }
+
+    /// Writes down when credentials were last used.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn record_token_use(&mut self, used: &[(ResellerId, TokenId, Time)]) -> Result<(), Error> {
+        let resellers: Vec<i64> = used.iter().map(|(reseller, ..)| reseller.0).collect();
+        let ids: Vec<i64> = used.iter().map(|(_, id, _)| id.0).collect();
+        let times: Vec<Time> = used.iter().map(|(.., at)| *at).collect();
+        sqlx::query!(
+            "update api_token t set last_used_at = greatest(t.last_used_at, u.at)
+             from unnest($1::bigint[], $2::bigint[], $3::timestamptz[]) as u(reseller_id, id, at)
+             where t.reseller_id = u.reseller_id and t.id = u.id",
+            &resellers,
+            &ids,
+            &times
+        )
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .map_err(|error| domain_error(&error))
+    }
+
+    /// The platform's signing key; `fresh` is kept where there is none yet.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn ensure_signing_key(&mut self, id: &str, fresh: [u8; 32], now: Time) -> Result<(), Error> {
+        sqlx::query!(
+            "insert into signing_key (reseller_id, id, secret, created_at) values (0, $1, $2, $3) on conflict on constraint signing_key_pkey do nothing",
+            id,
+            fresh.as_slice(),
+            now
+        )
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .map_err(|error| domain_error(&error))
+    }
+
+    /// The platform's signing key with this identity.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn fetch_signing_key(&mut self, id: &str) -> Result<Option<Vec<u8>>, Error> {
+        sqlx::query_scalar!("select secret from signing_key where reseller_id = 0 and id = $1", id)
+            .fetch_optional(self.connection())
+            .await
+            .map_err(|error| domain_error(&error))
+    }
+
+    /// What a reseller prefers.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn fetch_preferences(&mut self, reseller: ResellerId) -> Result<Option<Preferences>, Error> {
+        sqlx::query_as!(Preferences, "select timezone, soap_numbers from reseller where id = $1", reseller.0)
+            .fetch_optional(self.connection())
+            .await
+            .map_err(|error| domain_error(&error))
+    }
+
+    /// Tells every replica, when this transaction commits, that what it remembers of a reseller's credentials is out
+    /// of date.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn announce_credentials(&mut self, reseller: ResellerId) -> Result<(), Error> {
+        sqlx::query!("select pg_notify($1, $2)", super::news::CREDENTIALS, reseller.to_string())
+            .execute(self.connection())
+            .await
+            .map(drop)
+            .map_err(|error| domain_error(&error))
     }
 
     /// Revokes a credential; says whether it was valid until then.

@@ -5,6 +5,7 @@ use axum::http::Request;
 use serde_json::{Value, json};
 use steward::dialects::admin::OPERATIONS;
 use steward::domain::Scope;
+use steward::service::Principal;
 
 use crate::harness::app::send;
 use crate::harness::{App, Client};
@@ -31,7 +32,7 @@ async fn every_call_with_every_kind_of_credential() {
     let reseller = app.service.find_reseller("Acme").await.unwrap();
     let revoked = app.token(Some(reseller), None).await;
     let principal = app.service.authenticate(&revoked.clone().into()).await.unwrap();
-    app.service.revoke_token(principal.token.unwrap()).await.unwrap();
+    app.service.revoke_token(&Principal::command_line(), principal.token.unwrap()).await.unwrap();
     let limited = |scope| app.token(Some(reseller), Some(std::slice::from_ref(scope)));
     let other_letter = if client.token.as_bytes()[20] == b'a' { "b" } else { "a" };
     let mutated = format!("{}{other_letter}{}", &client.token[..20], &client.token[21..]);
@@ -72,11 +73,12 @@ async fn an_expired_token_is_not_valid_and_a_rotated_one_is_for_the_grace_period
     let app = App::new().await;
     let reseller = app.reseller("Acme").await;
     let hour = Duration::from_hours(1);
-    let request = TokenRequest { reseller: Some(reseller), scopes: None, name: None, expires_in: Some(hour * 10) };
-    let issued = app.service.create_token(request).await.unwrap();
+    let request = TokenRequest { reseller: Some(reseller), expires_in: Some(hour * 10), ..TokenRequest::default() };
+    let issued = app.issue(request).await;
+    let by = Principal::command_line();
     let old = app.client(issued.token.expose_secret());
     let id = old.account("a").await;
-    let rotated = app.service.rotate_token(issued.credential.id, hour).await.unwrap();
+    let rotated = app.service.rotate_token(&by, issued.credential.id, hour, None).await.unwrap().done().unwrap();
     let new = app.client(rotated.token.expose_secret());
     assert_eq!((old.get(id).await["id"].clone(), new.get(id).await["id"].clone()), (json!(id), json!(id)));
     app.clock.advance(TimeDelta::hours(1));
@@ -84,7 +86,7 @@ async fn an_expired_token_is_not_valid_and_a_rotated_one_is_for_the_grace_period
     new.get(id).await;
     app.clock.advance(TimeDelta::hours(9));
     new.call("get", json!({"id": id})).await.is_error(401, "API token is invalid");
-    assert!(app.service.rotate_token(issued.credential.id, hour).await.is_err(), "an expired token cannot be rotated");
+    assert!(app.service.rotate_token(&by, issued.credential.id, hour, None).await.is_err(), "an expired token cannot be rotated");
 }
 
 #[tokio::test]
@@ -118,40 +120,59 @@ async fn every_v3_operation_with_every_kind_of_credential() {
         let (router, request) = (app.router.clone(), request.body(Body::from(operation.example)).unwrap());
         async move {
             let answer = send(&router, request).await;
-            let code = if answer.body.starts_with('{') { answer.json()["code"].as_str().unwrap_or_default().to_owned() } else { String::new() };
-            (answer.status.as_u16(), code)
+            let document = if answer.body.starts_with('{') { answer.json() } else { Value::Null };
+            (answer.status.as_u16(), document["code"].as_str().unwrap_or_default().to_owned(), document["id"].clone())
         }
     };
-    let code = |status: u16, code: &str| (status, code.to_owned());
+    let named = |name: &str| v3::OPERATIONS.iter().find(|operation| operation.name == name).unwrap();
+    let made = |name: &'static str, token: String| {
+        let answer = try_operation(named(name), Some(token), String::new());
+        async move {
+            let (status, _, id) = answer.await;
+            assert_eq!(status, 201, "{name}");
+            id.as_str().map_or_else(|| id.to_string(), str::to_owned)
+        }
+    };
+    let (my_plan, their_plan) = (made("plans_create", client.token.clone()).await, made("plans_create", other.token.clone()).await);
+    let (my_token, their_token) = (made("tokens_create", client.token.clone()).await, made("tokens_create", other.token.clone()).await);
+    let their_uid = other.get(theirs).await["uid"].as_str().unwrap().to_owned();
+    let nobody = "00000000-0000-4000-8000-000000000000";
     for operation in v3::OPERATIONS {
         let name = format!("{} {}", operation.method, operation.path);
-        let mine = mine.to_string();
-        assert_eq!(try_operation(operation, None, mine.clone()).await, code(401, "AUTHENTICATION_FAILED"), "{name}, no token");
-        assert_eq!(try_operation(operation, Some("garbage".to_owned()), mine.clone()).await, code(401, "AUTHENTICATION_FAILED"), "{name}, garbage");
+        let (mine, foreign, missing) = match operation.path.split('/').nth(2).unwrap() {
+            "accounts" => {
+                (mine.to_string(), vec![theirs.to_string(), their_uid.clone(), nobody.to_owned(), "2000000000".to_owned()], "ACCOUNT_NOT_FOUND")
+            }
+            "plans" => (my_plan.clone(), vec![their_plan.clone(), nobody.to_owned(), "1".to_owned()], "PLAN_NOT_FOUND"),
+            "tokens" => (my_token.clone(), vec![their_token.clone(), "2000000000".to_owned(), nobody.to_owned()], "TOKEN_NOT_FOUND"),
+            "resellers" => (reseller.to_string(), vec!["2000000000".to_owned(), nobody.to_owned()], "RESELLER_NOT_FOUND"),
+            other => panic!("{other} belongs into this test"),
+        };
+        let is = |(status, code, _): (u16, String, Value), wanted: (u16, &str), case: &str| {
+            assert_eq!((status, code.as_str()), wanted, "{name}, {case}");
+        };
+        is(try_operation(operation, None, mine.clone()).await, (401, "AUTHENTICATION_FAILED"), "no token");
+        is(try_operation(operation, Some("garbage".to_owned()), mine.clone()).await, (401, "AUTHENTICATION_FAILED"), "garbage");
         let wrong = if operation.scope == Scope::AccountRead { Scope::AccountWrite } else { Scope::AccountRead };
         let wrong = app.token(Some(reseller), Some(&[wrong])).await;
-        assert_eq!(try_operation(operation, Some(wrong), mine.clone()).await, code(403, "INSUFFICIENT_SCOPE"), "{name}, wrong scope");
-        let right = app.token(Some(reseller), Some(&[operation.scope])).await;
+        is(try_operation(operation, Some(wrong), mine.clone()).await, (403, "INSUFFICIENT_SCOPE"), "wrong scope");
+        let owner = Some(reseller).filter(|_| operation.scope != Scope::ResellerWrite);
+        let right = app.token(owner, Some(&[operation.scope])).await;
         if operation.path.contains("{id}") {
-            let their_uid = other.get(theirs).await["uid"].as_str().unwrap().to_owned();
-            let nobody = "00000000-0000-4000-8000-000000000000".to_owned();
-            for id in [
-                theirs.to_string(),
-                their_uid,
-                nobody,
-                "2000000000".to_owned(),
-                "0".to_owned(),
-                "-1".to_owned(),
-                "99999999999999999999".to_owned(),
-                "nonsense".to_owned(),
-            ] {
-                assert_eq!(try_operation(operation, Some(right.clone()), id.clone()).await, code(404, "ACCOUNT_NOT_FOUND"), "{name}, {id}");
+            let malformed = ["0", "-1", "99999999999999999999", "nonsense"].map(str::to_owned);
+            for id in foreign.into_iter().chain(malformed) {
+                is(try_operation(operation, Some(right.clone()), id.clone()).await, (404, missing), &id);
+            }
+            if operation.name == "resellers_get" {
+                let theirs = app.service.find_reseller("Other").await.unwrap().to_string();
+                is(try_operation(operation, Some(right.clone()), theirs).await, (404, missing), "another reseller");
             }
         }
-        let (status, _) = try_operation(operation, Some(right), mine).await;
-        assert!((200..300).contains(&status), "{name}, the right token: {status}");
+        let (status, code, _) = try_operation(operation, Some(right), mine).await;
+        assert_eq!((status, code.as_str()), (operation.success, ""), "{name}, the right token");
     }
     assert_eq!(other.get(theirs).await["version"], 1, "nothing reached the other reseller's account");
+    assert!(app.service.authenticate(&other.token.clone().into()).await.is_ok());
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use steward::domain::Patch;
+use steward::service::ResellerPatch;
 
 use crate::harness::App;
 
@@ -171,12 +173,12 @@ async fn a_suspended_reseller_covers_its_accounts_without_touching_them() {
     client.call("freeze", json!({"id": id, "frozen_details": {"payment_url": "https://pay.example"}})).await.ok();
     let before = client.get(id).await;
     let reseller = app.service.find_reseller("acme").await.unwrap();
-    assert!(app.service.suspend_reseller(reseller, true).await.unwrap());
-    assert!(!app.service.suspend_reseller(reseller, true).await.unwrap(), "once is enough");
+    app.suspend_reseller(reseller, true).await;
+    app.suspend_reseller(reseller, true).await;
     let suspended = client.get(id).await;
     assert_eq!(suspended["blocked_by"], json!(["suspended:reseller_account", "frozen"]));
     assert_eq!((suspended["is_suspended"].clone(), suspended["version"].clone()), (json!(true), before["version"].clone()));
-    assert!(app.service.suspend_reseller(reseller, false).await.unwrap());
+    app.suspend_reseller(reseller, false).await;
     assert_eq!(client.get(id).await, before);
 }
 
@@ -216,7 +218,7 @@ async fn an_address_is_unique_per_reseller_ignoring_case_and_free_after_deletion
 #[tokio::test]
 async fn a_full_quota_refuses_one_more_account() {
     let app = App::new().await;
-    let reseller = app.service.create_reseller("Small".to_owned(), Some(2)).await.unwrap().id;
+    let reseller = app.reseller_with("Small", ResellerPatch { account_limit: Patch::Set(2), ..ResellerPatch::default() }).await;
     let client = app.client(&app.token(Some(reseller), None).await);
     let first = client.account("a").await;
     client.account("b").await;

@@ -32,3 +32,5 @@ mod outage;
 mod serving;
 mod soap_calls;
 mod v3_accounts;
+mod v3_credentials;
+mod v3_plans;

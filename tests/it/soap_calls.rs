@@ -3,6 +3,7 @@
 use axum::http::Request;
 use serde_json::{Value, json};
 use steward::dialects::soap;
+use steward::service::{Principal, ResellerPatch};
 
 use crate::harness::app::{Answer, admin_settings, router, send, soap_settings};
 use crate::harness::{App, Client};
@@ -314,7 +315,8 @@ async fn a_reseller_can_have_numbers_and_its_own_time_zone() {
     let app = App::new().await;
     let (client, soap, id) = two_resellers(&app).await;
     let reseller = app.service.find_reseller("Acme").await.unwrap();
-    app.service.prefer(reseller, Some("Europe/Berlin".to_owned()), Some(true)).await.unwrap();
+    let berlin = ResellerPatch { timezone: Some("Europe/Berlin".to_owned()), soap_numbers: Some(true), ..ResellerPatch::default() };
+    app.service.revise_reseller(&Principal::command_line(), reseller, berlin, None).await.unwrap();
     assert_eq!(soap.call("SuspendAccountUsingAccountID", &format!("<accountID>{id}</accountID>")).await.0, "1000");
     assert_eq!(soap.call("SuspendAccountUsingAccountID", "<accountID>99</accountID>").await.0, "1008");
     for (written, means) in
@@ -326,7 +328,8 @@ async fn a_reseller_can_have_numbers_and_its_own_time_zone() {
         client.call("expiry_date", json!({"id": id, "expiry_date": written})).await.ok();
         assert_eq!(client.get(id).await["expires_at"], means, "both dialects read dates alike");
     }
-    assert!(app.service.prefer(reseller, Some("Mars/Base".to_owned()), None).await.is_err());
+    let mars = ResellerPatch { timezone: Some("Mars/Base".to_owned()), ..ResellerPatch::default() };
+    assert!(app.service.revise_reseller(&Principal::command_line(), reseller, mars, None).await.is_err());
 }
 
 #[tokio::test]

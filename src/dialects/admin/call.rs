@@ -15,7 +15,7 @@ use super::codes::Failure;
 use super::replies::Reply;
 use super::requests::Common;
 use crate::dialects::fields::Reading;
-use crate::dialects::{RequestId, body, host};
+use crate::dialects::{Allowance, RequestId, body, host};
 use crate::domain::{Dialect, Error, Scope};
 use crate::hash::sha256;
 use crate::service::{Answered, Context, Done, IdempotencyKey, Once, StoredAnswer};
@@ -31,6 +31,7 @@ pub(super) struct Call {
     path: String,
     body: Vec<u8>,
     request_id: RequestId,
+    allowance: Allowance,
     host: String,
 }
 
@@ -64,6 +65,7 @@ impl FromRequest<Api> for Call {
             path: parts.uri.path().trim_end_matches('/').to_owned(),
             body,
             request_id: parts.extensions.get::<RequestId>().cloned().unwrap_or_default(),
+            allowance: parts.extensions.get::<Allowance>().cloned().unwrap_or_default(),
             host: host(&parts.headers).to_owned(),
         })
     }
@@ -74,7 +76,7 @@ impl Call {
     /// token learns anything else.
     pub(super) async fn open<T: DeserializeOwned>(&self, api: &Api, scope: Scope) -> Result<(Context, T), Failure> {
         let credential = self.credential.as_ref().map_err(Clone::clone)?;
-        let principal = api.service.authenticate(credential).await?;
+        let principal = self.allowance.authenticate(&api.service, credential).await?;
         principal.require(scope)?;
         let context = Context { principal, dialect: Dialect::Admin, request_id: self.request_id.to_string() };
         Ok((context, wire::decode(self.codec, &self.body)?))

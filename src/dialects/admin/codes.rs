@@ -27,6 +27,11 @@ pub(crate) enum Failure {
     TimedOut,
     /// Our code panicked; the log has the cause.
     Crashed,
+    /// The client's address asks too often.
+    RateLimited {
+        /// Seconds after which one more request is taken.
+        retry_after: u32,
+    },
 }
 
 impl From<Error> for Failure {
@@ -66,6 +71,8 @@ impl Failure {
                 Error::InsufficientScope(scope) => say(403, &format!("No access rights: the token lacks {scope}")),
                 Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => say(404, "Account not found"),
                 Error::ResellerNotFound => incorrect("reseller_id: no such reseller"),
+                Error::NotFound(_) => say(404, "Not found"),
+                Error::RateLimited { retry_after } => later(429, "Too many requests", *retry_after),
                 Error::Conflict(conflict) => say(409, &format!("Conflict: {}", conflict_text(*conflict))),
                 Error::PreconditionFailed => say(412, "Precondition failed"),
                 Error::QuotaReached => say(402, "Tariff limit reached"),
@@ -85,6 +92,7 @@ impl Failure {
             Self::MethodNotAllowed => say(405, "Method not allowed"),
             Self::TimedOut => later(503, "Service unavailable: the request took too long", 2),
             Self::Crashed => say(500, "Internal error"),
+            Self::RateLimited { retry_after } => later(429, "Too many requests", *retry_after),
         }
     }
 }

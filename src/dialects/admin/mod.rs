@@ -27,7 +27,7 @@ use codes::Failure;
 use requests::{Freeze, History, List, SetExpiry, SetStatus, Suspend, Target, Unfreeze};
 use save::Save;
 
-pub use openapi::openapi;
+pub(super) use openapi::openapi;
 
 /// Where the calls are.
 pub const PREFIX: &str = "/api/v1.1/admin/accounts/";
@@ -63,7 +63,7 @@ pub struct Operation {
     /// What it does, in a line.
     pub summary: &'static str,
     route: fn() -> MethodRouter<Api>,
-    request: openapi::Describe,
+    request: super::openapi::Describe,
     example: &'static str,
 }
 
@@ -75,7 +75,7 @@ macro_rules! operations {
             scope: Scope::$scope,
             summary: $summary,
             route: || post(handlers::$handler),
-            request: openapi::describe::<$request>,
+            request: super::openapi::describe::<$request>,
             example: $example,
         },)*];
     };
@@ -122,6 +122,7 @@ pub fn answer_mishap(mishap: Mishap, codec: Codec, settings: &Settings) -> Respo
         Mishap::NoSuchCall => Failure::NoSuchCall,
         Mishap::TimedOut => Failure::TimedOut,
         Mishap::Crashed => Failure::Crashed,
+        Mishap::RateLimited { retry_after } => Failure::RateLimited { retry_after },
     };
     call::answer_failure(&failure, codec, settings.always_200)
 }

@@ -1,49 +1,24 @@
 //! The OpenAPI document of this dialect, read off the table of operations and the wire types.
 
 use serde_json::{Value, json};
-use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
 
 use super::replies::{Envelope, ExplanationItem, Item};
 use super::requests::Common;
 use super::{OPERATIONS, Operation, PREFIX};
+use crate::dialects::openapi::{Parts, describe};
 use crate::wire::Codec;
 
-type Schemas = Vec<(String, RefOr<Schema>)>;
-
-/// The name of a request type, with the schemas that it is made of.
-pub(super) type Describe = fn() -> (String, Schemas);
-
-pub(super) fn describe<T: ToSchema>() -> (String, Schemas) {
-    let mut schemas = vec![(T::name().into_owned(), T::schema())];
-    T::schemas(&mut schemas);
-    (T::name().into_owned(), schemas)
-}
-
-/// The document, as JSON.
-#[must_use]
-pub fn openapi() -> Value {
-    let mut schemas: Schemas = Vec::new();
+/// The paths and the schemas of this dialect.
+pub(in crate::dialects) fn openapi() -> Parts {
+    let mut parts = Parts::default();
     for describe in [describe::<Common>, describe::<Envelope>, describe::<Item>, describe::<ExplanationItem>] {
-        schemas.extend(describe().1);
+        parts.schema(describe);
     }
-    schemas.extend(OPERATIONS.iter().flat_map(|operation| (operation.request)().1));
-    let schemas: serde_json::Map<String, Value> = schemas.into_iter().map(|(name, schema)| (name, json!(schema))).collect();
-    let paths: serde_json::Map<String, Value> = OPERATIONS.iter().map(|operation| (format!("{PREFIX}{}", operation.name), path(operation))).collect();
-    json!({
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Steward",
-            "version": env!("CARGO_PKG_VERSION"),
-            "description": "Account lifecycles: freeze, suspend, status, expiry, deletion. Blocks are independent facts; the state is computed.",
-            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
-        },
-        "paths": paths,
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
-        },
-    })
+    for operation in OPERATIONS {
+        parts.schema(operation.request);
+        parts.path(&format!("{PREFIX}{}", operation.name), path(operation));
+    }
+    parts
 }
 
 fn path(operation: &Operation) -> Value {
@@ -56,7 +31,8 @@ fn path(operation: &Operation) -> Value {
     let content = json!({ media_type(Codec::Json): { "schema": envelope }, media_type(Codec::Xml): { "schema": envelope } });
     let answer = |description: &str| json!({ "description": description, "content": content });
     json!({ "post": {
-        "operationId": operation.name,
+        "operationId": format!("admin_{}", operation.name),
+        "tags": ["admin"],
         "summary": operation.summary,
         "description": format!("Takes the right `{}`.", operation.scope),
         "security": [{ "token": [] }, {}],

@@ -30,6 +30,10 @@ pub(super) struct Outcome {
 pub(super) enum Answer {
     Outcome(Outcome),
     Replayed(StoredAnswer),
+    /// The credential asks too often.
+    RateLimited {
+        retry_after: u32,
+    },
 }
 
 /// Carries an operation out. Checks come in this order: token, account, ownership, action.
@@ -46,6 +50,7 @@ pub(super) async fn run(api: &Api, operation: &'static Operation, values: &Value
         Ok(Reached::Done(message)) => Answer::Outcome(success(message, String::new(), as_number)),
         Ok(Reached::Info(info)) => Answer::Outcome(success(info.clone(), info, as_number)),
         Ok(Reached::Replayed(stored)) => Answer::Replayed(stored),
+        Err(Failure::Service(Error::RateLimited { retry_after })) => Answer::RateLimited { retry_after },
         Err(failure) => Answer::Outcome(failed(&failure, operation, api.settings.hide_foreign_accounts, as_number)),
     }
 }
@@ -70,7 +75,7 @@ async fn authenticate(api: &Api, operation: &Operation, values: &Values, meta: &
     if token.is_empty() {
         return Err(Error::CredentialMissing.into());
     }
-    let principal = api.service.authenticate(&SecretString::from(token)).await?;
+    let principal = meta.allowance.authenticate(&api.service, &SecretString::from(token)).await?;
     principal.require(if operation.verb == Verb::Info { Scope::AccountRead } else { Scope::AccountWrite })?;
     Ok(Context { principal, dialect: Dialect::Soap, request_id: meta.request_id.to_string() })
 }

@@ -106,7 +106,9 @@ impl Failure {
             | Error::InvalidField { .. } => say(Code::GeneralError, failed(operation.verb)),
             Error::QuotaReached => say(Code::NoCredit, "The account limit is reached"),
             Error::Overloaded | Error::Unavailable => say(Code::GeneralError, "General Error. DB error"),
-            Error::ResellerNotFound | Error::IdempotencyKeyReused | Error::Internal { .. } => say(Code::GeneralError, "General Exception"),
+            Error::ResellerNotFound | Error::NotFound(_) | Error::RateLimited { .. } | Error::IdempotencyKeyReused | Error::Internal { .. } => {
+                say(Code::GeneralError, "General Exception")
+            }
         }
     }
 }
@@ -139,6 +141,11 @@ pub(super) enum Fault {
     UnknownOperation(String),
     /// A header block that must be understood is not.
     MustUnderstand,
+    /// The caller asks too often.
+    RateLimited {
+        /// Seconds after which one more request is taken.
+        retry_after: u32,
+    },
     /// Our code failed.
     Crash,
 }
@@ -183,6 +190,7 @@ impl Fault {
                 (500, Blame::Sender, reason)
             }
             Self::MustUnderstand => (500, Blame::MustUnderstand, "A header block that must be understood was not understood.".to_owned()),
+            Self::RateLimited { .. } => (429, Blame::Sender, "Too many requests.".to_owned()),
             Self::Crash => (500, Blame::Receiver, "Server was unable to process request.".to_owned()),
         };
         let code = match (blame, version) {

@@ -18,7 +18,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 
-use super::{Mishap, RequestId, body, host};
+use super::{Allowance, Mishap, RequestId, body, host};
 use crate::service::Service;
 use crate::wire::{self, SoapRequest, SoapVersion, escaped, write_envelope};
 use calls::{Answer, Outcome};
@@ -56,6 +56,7 @@ pub struct Api {
 struct Meta {
     version: SoapVersion,
     request_id: RequestId,
+    allowance: Allowance,
     idempotency_key: Option<String>,
     body: Vec<u8>,
 }
@@ -105,10 +106,12 @@ async fn post(api: &Api, request: Request) -> Response {
         return fault(&Fault::Request("the Idempotency-Key must be 1 to 255 visible characters".to_owned()), version);
     };
     let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_default();
-    let meta = Meta { version, request_id, idempotency_key, body };
+    let allowance = parts.extensions.get::<Allowance>().cloned().unwrap_or_default();
+    let meta = Meta { version, request_id, allowance, idempotency_key, body };
     match calls::run(api, operation, &values, &meta).await {
         Answer::Outcome(outcome) => respond(StatusCode::OK, Some(version.content_type()), write_result(version, operation, &outcome)),
         Answer::Replayed(stored) => body::replay(stored),
+        Answer::RateLimited { retry_after } => fault(&Fault::RateLimited { retry_after }, version),
     }
 }
 
@@ -165,7 +168,11 @@ fn fault(found: &Fault, version: SoapVersion) -> Response {
         SoapVersion::V11 => format!("<soap:Fault><faultcode>soap:{code}</faultcode><faultstring>{reason}</faultstring><detail /></soap:Fault>"),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    respond(status, Some(version.content_type()), write_envelope(version, &content))
+    let mut response = respond(status, Some(version.content_type()), write_envelope(version, &content));
+    if let Fault::RateLimited { retry_after } = found {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));
+    }
+    response
 }
 
 /// The answer of this dialect to what went wrong outside its handler.
@@ -176,6 +183,7 @@ pub fn answer_mishap(mishap: Mishap, headers: &HeaderMap) -> Response {
     match mishap {
         Mishap::NoSuchCall => fault(&Fault::NoOperation, version),
         Mishap::TimedOut | Mishap::Crashed => fault(&Fault::Crash, version),
+        Mishap::RateLimited { retry_after } => fault(&Fault::RateLimited { retry_after }, version),
     }
 }
 

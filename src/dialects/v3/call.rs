@@ -15,7 +15,7 @@ use super::Api;
 use super::codes::Failure;
 use super::replies::{self, Reader};
 use crate::dialects::fields::Reading;
-use crate::dialects::{RequestId, body, host};
+use crate::dialects::{Allowance, RequestId, body, host};
 use crate::domain::{AccountId, Command, Dialect, Error, Scope};
 use crate::hash::sha256;
 use crate::service::{Answered, Context, Done, IdempotencyKey, Once, StoredAnswer};
@@ -31,6 +31,7 @@ pub(super) struct Call {
     id: Option<String>,
     body: Vec<u8>,
     request_id: RequestId,
+    allowance: Allowance,
 }
 
 impl FromRequest<Api> for Call {
@@ -40,8 +41,12 @@ impl FromRequest<Api> for Call {
         let (mut parts, stream) = request.into_parts();
         let format = accepted(&parts.headers);
         let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_default();
+        let allowance = parts.extensions.get::<Allowance>().cloned().unwrap_or_default();
         let refuse = |failure: Failure| answer_failure(&failure, format, &request_id);
         let read = body::read(stream, api.settings.max_body).await.map_err(|error| refuse(error.into()))?;
+        if parts.headers.get_all(header::CONTENT_TYPE).iter().nth(1).is_some() {
+            return Err(refuse(Failure::parameter("Content-Type", "appears more than once")));
+        }
         let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         // A request without a body has no type; it stands for one without members.
         let (codec, body) = match (content_type, read.is_empty()) {
@@ -52,7 +57,7 @@ impl FromRequest<Api> for Call {
             }
         };
         let id = RawPathParams::from_request_parts(&mut parts, &()).await.ok().and_then(|params| params.iter().next().map(|(_, id)| id.to_owned()));
-        Ok(Self { codec, format, headers: parts.headers, method: parts.method, uri: parts.uri, id, body, request_id })
+        Ok(Self { codec, format, headers: parts.headers, method: parts.method, uri: parts.uri, id, body, request_id, allowance })
     }
 }
 
@@ -66,14 +71,19 @@ impl Call {
         }
         let token = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
         let token = token.filter(|token| !token.is_empty()).ok_or(Error::CredentialMissing)?;
-        let principal = api.service.authenticate(&SecretString::from(token)).await?;
+        let principal = self.allowance.authenticate(&api.service, &SecretString::from(token)).await?;
         principal.require(scope)?;
         Ok(Context { principal, dialect: Dialect::V3, request_id: self.request_id.to_string() })
     }
 
+    /// What stands in the path for an identity.
+    pub(super) fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or_default()
+    }
+
     /// The account that the path names, by number or by UUID. What is neither is not found.
     pub(super) async fn account(&self, api: &Api, context: &Context) -> Result<AccountId, Failure> {
-        let id = self.id.as_deref().unwrap_or_default();
+        let id = self.id();
         if let Ok(number) = id.parse::<i64>() {
             return Ok(AccountId::new(number).map_err(|_| Error::AccountNotFound)?);
         }
@@ -125,17 +135,39 @@ impl Call {
         self.answer_change(outcome.await, StatusCode::OK)
     }
 
-    /// What lets the service recognise a repeat: none where the caller sent no key.
+    /// What lets the service recognise a repeat of a change of an account: none where the caller sent no key.
     pub(super) fn once(&self, context: &Context, status: StatusCode) -> Result<Option<Once>, Failure> {
+        let authority = context.principal.authority();
+        self.once_with(context, status, move |done: &Done, format| {
+            replies::encode(format, &replies::account(&done.account, Reader { authority, now: done.at }))
+        })
+    }
+
+    /// The same for a change of something else, which is answered with a document.
+    pub(super) fn once_for<T: 'static, D: Serialize + 'static>(
+        &self,
+        context: &Context,
+        status: StatusCode,
+        document: fn(&T) -> D,
+    ) -> Result<Option<Once<T>>, Failure> {
+        self.once_with(context, status, move |done: &T, format| replies::encode(format, &document(done)))
+    }
+
+    fn once_with<T>(
+        &self,
+        context: &Context,
+        status: StatusCode,
+        write: impl Fn(&T, Codec) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Result<Option<Once<T>>, Failure> {
         let key = body::idempotency_key(&self.headers).map_err(|problem| Failure::parameter("Idempotency-Key", problem))?;
         let Some(key) = key else { return Ok(None) };
         let path = self.uri.path().trim_end_matches('/').to_owned();
         let key = IdempotencyKey { reseller: context.principal.home(), method: self.method.to_string(), path, key };
-        let (format, request_id, authority) = (self.format, self.request_id.clone(), context.principal.authority());
-        let encode = move |outcome: &Result<Done, Error>| {
+        let (format, request_id) = (self.format, self.request_id.clone());
+        let encode = move |outcome: &Result<T, Error>| {
             let (status, body) = match outcome {
                 Ok(_) if status == StatusCode::NO_CONTENT => (status.as_u16(), Vec::new()),
-                Ok(done) => (status.as_u16(), replies::encode(format, &replies::account(&done.account, Reader { authority, now: done.at }))),
+                Ok(done) => (status.as_u16(), write(done, format)),
                 Err(error) => {
                     let code = Failure::from(error.clone()).code();
                     (code.status, replies::encode(format, &replies::failure(&code, &request_id)))
@@ -144,6 +176,28 @@ impl Call {
             StoredAnswer { status, content_type: format.content_type().to_owned(), body }
         };
         Ok(Some(Once { key, fingerprint: sha256(&self.body), encode: Arc::new(encode) }))
+    }
+
+    /// The answer to a change of something else than an account.
+    pub(super) fn answer_done<T, D: Serialize>(&self, outcome: Result<Answered<T>, Failure>, status: StatusCode, document: fn(&T) -> D) -> Response {
+        match outcome {
+            Ok(Answered::Done(done)) => respond(status, Some(self.format), replies::encode(self.format, &document(&done))),
+            Ok(Answered::Replayed(stored)) => body::replay(stored),
+            Err(failure) => self.refuse(&failure),
+        }
+    }
+
+    /// A page of a list, with the link to the next one.
+    pub(super) fn answer_page(&self, outcome: Result<(impl Serialize, Option<String>), Failure>) -> Response {
+        let (document, next) = match outcome {
+            Ok(found) => found,
+            Err(failure) => return self.refuse(&failure),
+        };
+        let mut response = self.answer(Ok(document));
+        if let Some(next) = next.and_then(|next| HeaderValue::from_str(&next).ok()) {
+            response.headers_mut().insert(header::LINK, next);
+        }
+        response
     }
 
     /// The answer to a change: the account, with its version as ETag.

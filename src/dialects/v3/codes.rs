@@ -1,6 +1,6 @@
 //! The code table of this dialect: HTTP status, `code`, and a text.
 
-use crate::domain::{Conflict, Error};
+use crate::domain::{Conflict, Error, Resource};
 use crate::wire;
 
 /// Why a request failed, from the first byte to the last.
@@ -25,6 +25,11 @@ pub(super) enum Failure {
     TimedOut,
     /// Our code panicked.
     Crashed,
+    /// The client's address asks too often.
+    RateLimited {
+        /// Seconds after which one more request is taken.
+        retry_after: u32,
+    },
 }
 
 impl From<Error> for Failure {
@@ -60,6 +65,7 @@ impl Failure {
     pub(super) fn code(&self) -> Code {
         let say = |status, word, message: &str| Code { status, word, message: message.to_owned(), retry_after: None };
         let later = |message: &str, seconds| Code { retry_after: Some(seconds), ..say(503, "UNAVAILABLE", message) };
+        let too_many = |seconds| Code { retry_after: Some(seconds), ..say(429, "RATE_LIMITED", "Too many requests") };
         let invalid = |message: &str| say(400, "INVALID_REQUEST", message);
         match self {
             Self::Service(error) => match error {
@@ -69,6 +75,10 @@ impl Failure {
                 Error::InsufficientScope(scope) => say(403, "INSUFFICIENT_SCOPE", &format!("The token lacks {scope}")),
                 Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => say(404, "ACCOUNT_NOT_FOUND", "Account not found"),
                 Error::ResellerNotFound => invalid("resellerId: no such reseller"),
+                Error::NotFound(Resource::Token) => say(404, "TOKEN_NOT_FOUND", "Token not found"),
+                Error::NotFound(Resource::Reseller) => say(404, "RESELLER_NOT_FOUND", "Reseller not found"),
+                Error::NotFound(Resource::Plan) => say(404, "PLAN_NOT_FOUND", "Plan not found"),
+                Error::RateLimited { retry_after } => too_many(*retry_after),
                 Error::Conflict(conflict) => say(409, "CONFLICT", conflict_text(*conflict)),
                 Error::QuotaReached => say(409, "CONFLICT", "quota_reached: the reseller has as many accounts as it may have"),
                 Error::PreconditionFailed => say(412, "PRECONDITION_FAILED", "The account is not at the version that If-Match names"),
@@ -87,6 +97,7 @@ impl Failure {
             Self::MethodNotAllowed => say(405, "METHOD_NOT_ALLOWED", "Method not allowed"),
             Self::TimedOut => later("The request took too long", 2),
             Self::Crashed => say(500, "INTERNAL_ERROR", "Internal error"),
+            Self::RateLimited { retry_after } => too_many(*retry_after),
         }
     }
 }
@@ -136,6 +147,10 @@ mod tests {
             Failure::Service(Error::AccountOfAnother),
             Failure::Service(Error::AccountDeleted),
             Failure::Service(Error::ResellerNotFound),
+            Failure::Service(Error::NotFound(Resource::Token)),
+            Failure::Service(Error::NotFound(Resource::Reseller)),
+            Failure::Service(Error::NotFound(Resource::Plan)),
+            Failure::Service(Error::RateLimited { retry_after: 7 }),
             Failure::Service(Error::Conflict(Conflict::StaleHold)),
             Failure::Service(Error::Conflict(Conflict::EmailInUse)),
             Failure::Service(Error::Conflict(Conflict::RetentionHold)),
@@ -155,6 +170,7 @@ mod tests {
             Failure::MethodNotAllowed,
             Failure::TimedOut,
             Failure::Crashed,
+            Failure::RateLimited { retry_after: 7 },
         ];
         let line = |code: Code| {
             format!(

@@ -6,7 +6,8 @@ use data_encoding::BASE64URL_NOPAD;
 
 use super::codes::Failure;
 use crate::dialects::dates;
-use crate::domain::{AccountId, Comparison, Condition, Search, SearchField, SearchValues, Start};
+use crate::domain::{AccountId, Comparison, Condition, ResellerId, Search, SearchField, SearchValues, Start};
+use crate::hash::sha256;
 
 const DEFAULT_LIMIT: i64 = 10;
 const MAX_LIMIT: i64 = 100;
@@ -26,7 +27,8 @@ pub(super) struct ListRequest {
 }
 
 impl ListRequest {
-    pub(super) fn read(uri: &Uri, zone: Tz) -> Result<Self, Failure> {
+    /// `home`: whose list it is; a cursor leads through no other.
+    pub(super) fn read(uri: &Uri, zone: Tz, home: ResellerId) -> Result<Self, Failure> {
         let (mut page, mut limit, mut sort, mut after) = (None, None, None, None);
         let (mut conditions, mut kept) = (Vec::new(), Vec::new());
         for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned() {
@@ -50,7 +52,7 @@ impl ListRequest {
             if page.is_some() || sort.is_some() {
                 return Err(Failure::parameter("after", "cannot be combined with page or sort"));
             }
-            let start = Start::After(if after.is_empty() { None } else { Some(read_cursor(&after)?) });
+            let start = Start::After(if after.is_empty() { None } else { Some(read_cursor(&after, home)?) });
             return Ok(Self { search: Search { conditions, start, limit }, page: None, kept });
         }
         let page = number("page", page.as_deref(), 1, i64::MAX)?;
@@ -61,9 +63,9 @@ impl ListRequest {
     }
 
     /// The link to the page behind this account.
-    pub(super) fn next(&self, last: AccountId) -> String {
+    pub(super) fn next(&self, last: AccountId, home: ResellerId) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("after", &write_cursor(last)).append_pair("limit", &self.search.limit.to_string());
+        query.append_pair("after", &write_cursor(last, home)).append_pair("limit", &self.search.limit.to_string());
         query.extend_pairs(&self.kept);
         format!("<{}?{}>; rel=\"next\"", super::ACCOUNTS, query.finish())
     }
@@ -128,16 +130,27 @@ fn condition(name: &str, value: &str, zone: Tz) -> Result<Condition, Failure> {
     Ok(Condition { field, comparison, values })
 }
 
-fn write_cursor(last: AccountId) -> String {
+/// The last account of the page, and a few bytes that tell this list's cursors from made-up ones and from others'.
+fn write_cursor(last: AccountId, home: ResellerId) -> String {
     let mut bytes = vec![CURSOR];
     bytes.extend(last.as_i32().to_be_bytes());
+    bytes.extend(mark(last.as_i32(), home));
     BASE64URL_NOPAD.encode(&bytes)
 }
 
-fn read_cursor(text: &str) -> Result<AccountId, Failure> {
-    let refuse = || Failure::parameter("after", "must be a cursor from a Link header, or empty");
+fn mark(last: i32, home: ResellerId) -> [u8; 4] {
+    let [a, b, c, d, ..] = sha256(format!("accounts {home} {last}").as_bytes());
+    [a, b, c, d]
+}
+
+fn read_cursor(text: &str, home: ResellerId) -> Result<AccountId, Failure> {
+    let refuse = || Failure::parameter("after", "must be a cursor from a Link header of this list, or empty");
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| refuse())?;
     let [CURSOR, rest @ ..] = bytes.as_slice() else { return Err(refuse()) };
-    let id = <[u8; 4]>::try_from(rest).map_err(|_| refuse())?;
-    AccountId::new(i64::from(i32::from_be_bytes(id))).map_err(|_| refuse())
+    let (id, marked) = rest.split_first_chunk::<4>().ok_or_else(refuse)?;
+    let id = i32::from_be_bytes(*id);
+    if marked != mark(id, home) {
+        return Err(refuse());
+    }
+    AccountId::new(i64::from(id)).map_err(|_| refuse())
 }

@@ -1,25 +1,38 @@
 //! The `v3` dialect: REST under `/v3`, JSON and XML, a bearer token, `ETag` and `If-Match`.
 //!
-//! Accounts only, so far. The table [`OPERATIONS`] is the dialect: routes and the tests' access matrix are read off it.
+//! The table [`OPERATIONS`] is the dialect: routes, rights, the OpenAPI document and the tests' access matrix are read off it.
 
+mod accounts;
 mod call;
 mod codes;
-mod handlers;
 mod list;
+mod openapi;
+mod page;
+mod plans;
 mod replies;
 mod requests;
+mod resellers;
+mod tokens;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
+use super::openapi::{Describe, describe};
 use super::{Mishap, RequestId};
 use crate::domain::Scope;
 use crate::service::Service;
 use codes::Failure;
+use plans::{NewPlanSchema, NumberedPlan, TermsSchema};
+use replies::{AccessDocument, AccountDocument, EntryDocument, ExplanationDocument, HoldDocument};
+use requests::{Account as AccountRequest, AssignPlan, Lift, Place, SetExpiry, SetStatus};
+use resellers::{ResellerDocument, ResellerRequest};
+use tokens::{NewToken, RotateToken, TokenDocument};
+
+pub(super) use openapi::openapi;
 
 /// Where accounts are.
 pub const ACCOUNTS: &str = "/v3/accounts";
@@ -46,47 +59,104 @@ pub struct Api {
 
 /// One operation.
 pub struct Operation {
-    /// `GET`, `PUT` and so on.
+    /// `GET`, `PUT` and so on, in lower case.
     pub method: &'static str,
-    /// Its path; `{id}` stands for an account's number or UUID.
+    /// Its path; `{id}` stands for a number or a UUID.
     pub path: &'static str,
+    /// Its name, unique among all.
+    pub name: &'static str,
     /// The right that it takes.
     pub scope: Scope,
-    /// A body that is right.
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// The status of a success.
+    pub success: u16,
+    /// A body that is right; empty where none is needed.
     pub example: &'static str,
+    request: Option<Describe>,
+    answer: Answer,
     route: fn() -> MethodRouter<Api>,
 }
 
+/// What a success answers.
+enum Answer {
+    Nothing,
+    One(Describe),
+    Many(Describe),
+}
+
+macro_rules! request {
+    () => {
+        None
+    };
+    ($type:ty) => {
+        Some(describe::<$type>)
+    };
+}
+
+macro_rules! answer {
+    (()) => {
+        Answer::Nothing
+    };
+    ([$type:ty]) => {
+        Answer::Many(describe::<$type>)
+    };
+    ($type:ty) => {
+        Answer::One(describe::<$type>)
+    };
+}
+
 macro_rules! operations {
-    ($($method:ident $path:literal $handler:ident $scope:ident $example:literal;)*) => {
+    ($($method:ident $path:literal $room:ident::$handler:ident $scope:ident ($($request:ty)?) => $status:literal $answer:tt $summary:literal $example:literal;)*) => {
         /// Every operation.
         pub const OPERATIONS: &[Operation] = &[$(Operation {
             method: stringify!($method),
             path: $path,
+            name: concat!(stringify!($room), "_", stringify!($handler)),
             scope: Scope::$scope,
+            summary: $summary,
+            success: $status,
             example: $example,
-            route: || $method(handlers::$handler),
+            request: request!($($request)?),
+            answer: answer!($answer),
+            route: || $method($room::$handler),
         },)*];
     };
 }
 
 operations! {
-    get "/v3/accounts" list AccountRead "";
-    post "/v3/accounts" create AccountWrite r#"{"email":"new@example.com","company":"Acme"}"#;
-    get "/v3/accounts/{id}" get AccountRead "";
-    patch "/v3/accounts/{id}" patch AccountWrite r#"{"company":"Acme"}"#;
-    put "/v3/accounts/{id}/status" status AccountWrite r#"{"status":"active"}"#;
-    put "/v3/accounts/{id}/expires-at" expires_at AccountWrite r#"{"expiresAt":"2027-12-31T23:59:59Z"}"#;
-    post "/v3/accounts/{id}/freeze" freeze AccountWrite r#"{"paymentUrl":"https://example.com"}"#;
-    post "/v3/accounts/{id}/unfreeze" unfreeze AccountWrite "";
-    post "/v3/accounts/{id}/suspend" suspend AccountWrite r#"{"reasonCode":"abuse"}"#;
-    post "/v3/accounts/{id}/unsuspend" unsuspend AccountWrite "";
-    get "/v3/accounts/{id}/holds" holds AccountRead "";
-    get "/v3/accounts/{id}/history" history AccountRead "";
-    get "/v3/accounts/{id}/explain" explain AccountRead "";
-    get "/v3/accounts/{id}/access" access AccountRead "";
-    delete "/v3/accounts/{id}" delete AccountWrite "";
-    post "/v3/accounts/{id}/restore" restore AccountWrite "";
+    get "/v3/accounts" accounts::list AccountRead () => 200 [AccountDocument] "List accounts: by page, or by cursor at any depth" "";
+    post "/v3/accounts" accounts::create AccountWrite (AccountRequest) => 201 AccountDocument "Create an account" r#"{"email":"new@example.com","company":"Acme"}"#;
+    get "/v3/accounts/{id}" accounts::get AccountRead () => 200 AccountDocument "Read an account" "";
+    patch "/v3/accounts/{id}" accounts::patch AccountWrite (AccountRequest) => 200 AccountDocument "Change an account; what is absent stays" r#"{"company":"Acme"}"#;
+    put "/v3/accounts/{id}/status" accounts::status AccountWrite (SetStatus) => 200 AccountDocument "Set the account's switch" r#"{"status":"active"}"#;
+    put "/v3/accounts/{id}/expires-at" accounts::expires_at AccountWrite (SetExpiry) => 200 AccountDocument "Move the expiry date; null for never" r#"{"expiresAt":"2027-12-31T23:59:59Z"}"#;
+    put "/v3/accounts/{id}/plan" accounts::plan AccountWrite (AssignPlan) => 200 AccountDocument "Assign a plan; null for none" r#"{"planId":null}"#;
+    post "/v3/accounts/{id}/freeze" accounts::freeze AccountWrite (Place) => 200 AccountDocument "Freeze an account: payment is due" r#"{"paymentUrl":"https://example.com"}"#;
+    post "/v3/accounts/{id}/unfreeze" accounts::unfreeze AccountWrite (Lift) => 200 AccountDocument "Lift the caller's freeze" "";
+    post "/v3/accounts/{id}/suspend" accounts::suspend AccountWrite (Place) => 200 AccountDocument "Suspend an account" r#"{"reasonCode":"abuse"}"#;
+    post "/v3/accounts/{id}/unsuspend" accounts::unsuspend AccountWrite (Lift) => 200 AccountDocument "Lift the caller's suspension" "";
+    get "/v3/accounts/{id}/holds" accounts::holds AccountRead () => 200 [HoldDocument] "List the holds that are open" "";
+    get "/v3/accounts/{id}/history" accounts::history AccountRead () => 200 [EntryDocument] "Read the newest hundred entries of the journal" "";
+    get "/v3/accounts/{id}/explain" accounts::explain AccountRead () => 200 ExplanationDocument "Say why an account is blocked, and which call lifts what" "";
+    get "/v3/accounts/{id}/access" accounts::access AccountRead () => 200 AccessDocument "Say whether an account may be used now, and whether paying helps" "";
+    delete "/v3/accounts/{id}" accounts::delete AccountWrite () => 204 () "Delete an account; it can be restored until it is purged" "";
+    post "/v3/accounts/{id}/restore" accounts::restore AccountWrite () => 200 AccountDocument "Take a deletion back" "";
+    get "/v3/plans" plans::list AccountRead () => 200 [NumberedPlan] "List plans by number" "";
+    post "/v3/plans" plans::create AccountWrite (NewPlanSchema) => 201 NumberedPlan "Create a plan" r#"{"name":"pro","displayName":"Pro","tier":2,"interval":"month","amount":"49.00","allowedUsers":25,"allowSso":true}"#;
+    get "/v3/plans/{id}" plans::get AccountRead () => 200 NumberedPlan "Read a plan" "";
+    patch "/v3/plans/{id}" plans::patch AccountWrite (TermsSchema) => 200 NumberedPlan "Change a plan; what is absent stays" r#"{"deprecated":true}"#;
+    get "/v3/tokens" tokens::list TokenWrite () => 200 [TokenDocument] "List tokens, without their secrets" "";
+    post "/v3/tokens" tokens::create TokenWrite (NewToken) => 201 TokenDocument "Create a token; the answer is the only one that has the secret" r#"{"name":"reporting","scopes":["token:write"],"expiresIn":7776000}"#;
+    get "/v3/tokens/{id}" tokens::get TokenWrite () => 200 TokenDocument "Read about a token" "";
+    post "/v3/tokens/{id}/rotate" tokens::rotate TokenWrite (RotateToken) => 201 TokenDocument "Create a token in place of another, which stays valid for a while" r#"{"graceSeconds":604800}"#;
+    delete "/v3/tokens/{id}" tokens::delete TokenWrite () => 204 () "Revoke a token, at once" "";
+    get "/v3/resellers" resellers::list AccountRead () => 200 [ResellerDocument] "List resellers: an operator's token sees all, a reseller's itself" "";
+    post "/v3/resellers" resellers::create ResellerWrite (ResellerRequest) => 201 ResellerDocument "Create a reseller" r#"{"name":"Acme Hosting","timezone":"Europe/Berlin"}"#;
+    get "/v3/resellers/{id}" resellers::get AccountRead () => 200 ResellerDocument "Read a reseller" "";
+    patch "/v3/resellers/{id}" resellers::patch ResellerWrite (ResellerRequest) => 200 ResellerDocument "Change a reseller; what is absent stays" r#"{"accountLimit":1000}"#;
+    post "/v3/resellers/{id}/suspend" resellers::suspend ResellerWrite () => 200 ResellerDocument "Suspend a reseller as a whole, without touching its accounts" "";
+    post "/v3/resellers/{id}/unsuspend" resellers::unsuspend ResellerWrite () => 200 ResellerDocument "Lift that suspension: every account is exactly as before" "";
 }
 
 /// The routes.
@@ -102,11 +172,16 @@ pub fn routes(api: Api) -> Router {
         if allowed.iter().any(|method| method == "GET") {
             allowed.push("HEAD".to_owned());
         }
+        allowed.push("OPTIONS".to_owned());
         let allow = HeaderValue::from_str(&allowed.join(", ")).unwrap_or(HeaderValue::from_static(""));
-        let refuse = move |headers: HeaderMap, id: Option<axum::Extension<RequestId>>| {
+        let refuse = move |method: Method, headers: HeaderMap, id: Option<axum::Extension<RequestId>>| {
             let allow = allow.clone();
             async move {
-                let mut response = answer(&Failure::MethodNotAllowed, &headers, id.map(|id| id.0));
+                let mut response = if method == Method::OPTIONS {
+                    call::respond(StatusCode::NO_CONTENT, None, Vec::new())
+                } else {
+                    answer(&Failure::MethodNotAllowed, &headers, id.map(|id| id.0))
+                };
                 response.headers_mut().insert(header::ALLOW, allow);
                 response
             }
@@ -127,6 +202,7 @@ pub fn answer_mishap(mishap: Mishap, headers: &HeaderMap, id: &RequestId) -> Res
         Mishap::NoSuchCall => Failure::NoSuchRoute,
         Mishap::TimedOut => Failure::TimedOut,
         Mishap::Crashed => Failure::Crashed,
+        Mishap::RateLimited { retry_after } => Failure::RateLimited { retry_after },
     };
     answer(&failure, headers, Some(id.clone()))
 }

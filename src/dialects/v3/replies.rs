@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::codes::Code;
+use super::plans::PlanDocument;
 use crate::dialects::{RequestId, dates};
 use crate::domain::{Account, Authority, Explanation, Hold, HoldKind, PaymentUrl, Remedy, Time};
 use crate::service::JournalEntry;
@@ -27,7 +29,8 @@ pub(super) fn encode(format: Codec, document: &impl Serialize) -> Vec<u8> {
 }
 
 /// An error.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
 pub(super) struct FailureDocument {
     code: &'static str,
     message: String,
@@ -48,11 +51,14 @@ pub(super) fn failure(code: &Code, request_id: &RequestId) -> FailureDocument {
 }
 
 /// An account: the 21 members of the original, in its order, then ours. What is not known is null.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Account)]
 pub(super) struct AccountDocument {
     id: String,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
     company: Option<String>,
     email: Option<String>,
@@ -64,15 +70,16 @@ pub(super) struct AccountDocument {
     logo_url: Option<String>,
     favicon_url: Option<String>,
     google_client_id: Option<String>,
+    #[schema(format = DateTime)]
     trial_expires_at: Option<String>,
-    /// No plan can be assigned yet.
-    plan: Option<Value>,
+    plan: Option<PlanDocument>,
     company_id: Option<String>,
     account_alias: Option<String>,
     region: Option<String>,
     payment_method: Option<String>,
     psp: Option<String>,
     total_trial_extensions: Option<i32>,
+    #[schema(format = DateTime)]
     expires_at: Option<String>,
     holds: Vec<HoldDocument>,
     effective_status: &'static str,
@@ -81,21 +88,26 @@ pub(super) struct AccountDocument {
 }
 
 /// A hold.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Hold)]
 pub(super) struct HoldDocument {
     id: String,
     kind: &'static str,
     authority: &'static str,
     in_force: bool,
+    #[schema(format = DateTime)]
     since: String,
+    #[schema(format = DateTime)]
     starts_at: Option<String>,
+    #[schema(format = DateTime)]
     ends_at: Option<String>,
     reason_code: Option<String>,
     /// The internal reason: of the caller's own holds only.
     reason: Option<String>,
     public_message: Option<String>,
     payment_url: Option<String>,
+    #[schema(format = DateTime)]
     opened_at: String,
     opened_by: String,
 }
@@ -118,7 +130,7 @@ pub(super) fn account(account: &Account, reader: Reader) -> AccountDocument {
         favicon_url: profile.favicon_url,
         google_client_id: profile.google_client_id,
         trial_expires_at: profile.trial_expires_at.map(dates::write),
-        plan: None,
+        plan: account.plan.as_deref().map(PlanDocument::of),
         company_id: profile.company_id,
         account_alias: profile.account_alias,
         region: profile.region,
@@ -158,8 +170,9 @@ fn hold(hold: &Hold, reader: Reader) -> HoldDocument {
 }
 
 /// Whether an account may be used now.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Access)]
 pub(super) struct AccessDocument {
     allowed: bool,
     effective_status: &'static str,
@@ -183,10 +196,12 @@ pub(super) fn access(account: &Account, now: Time) -> AccessDocument {
 }
 
 /// An entry of the journal.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = JournalEntry)]
 pub(super) struct EntryDocument {
     id: i64,
+    #[schema(format = DateTime)]
     at: String,
     sequence: Option<i64>,
     action: String,
@@ -197,7 +212,11 @@ pub(super) struct EntryDocument {
     actor: String,
     dialect: String,
     request_id: String,
+    /// The facts that differ, before ...
+    #[schema(value_type = Object)]
     before: Value,
+    /// ... and after.
+    #[schema(value_type = Object)]
     after: Value,
 }
 
@@ -225,8 +244,9 @@ pub(super) fn entry(entry: JournalEntry, format: Codec) -> EntryDocument {
 }
 
 /// Why an account is blocked.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Explanation)]
 pub(super) struct ExplanationDocument {
     effective_status: &'static str,
     blocked_by: Vec<&'static str>,
@@ -234,11 +254,14 @@ pub(super) struct ExplanationDocument {
     blocks: Vec<BlockDocument>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Block)]
 struct BlockDocument {
     block: &'static str,
+    #[schema(format = DateTime)]
     since: String,
+    #[schema(format = DateTime)]
     until: Option<String>,
     hold: Option<HoldDocument>,
     lifted_by: Vec<&'static str>,
@@ -248,7 +271,8 @@ struct BlockDocument {
     state_after: &'static str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Call)]
 struct CallDocument {
     method: &'static str,
     path: String,

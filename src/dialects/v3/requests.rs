@@ -1,6 +1,7 @@
 //! The bodies of this dialect's requests, and what they ask of the service.
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::dialects::fields::{Reading, parsed, plain, text, time};
@@ -8,8 +9,11 @@ use crate::domain::{Email, Error, HoldId, HoldPatch, Patch, PaymentUrl, ProfileP
 use crate::wire::Field;
 
 /// `PUT .../status`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = StatusRequest)]
 pub(super) struct SetStatus {
+    /// `active` or `inactive`; case matters.
+    #[schema(pattern = "^(active|inactive)$")]
     status: String,
 }
 
@@ -20,10 +24,12 @@ impl SetStatus {
 }
 
 /// `PUT .../expires-at`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ExpiryRequest)]
 pub(super) struct SetExpiry {
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Field<String>,
 }
 
@@ -38,20 +44,27 @@ impl SetExpiry {
 }
 
 /// `POST .../freeze` and `.../suspend`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = HoldRequest)]
 pub(super) struct Place {
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = "uri", max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9]")]
     payment_url: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     reason_code: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
     reason: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
     public_message: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     starts_at: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     ends_at: Field<String>,
 }
 
@@ -69,10 +82,12 @@ impl Place {
 }
 
 /// `POST .../unfreeze` and `.../unsuspend`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = LiftRequest)]
 pub(super) struct Lift {
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = Uuid)]
     hold_id: Field<String>,
 }
 
@@ -83,52 +98,99 @@ impl Lift {
     }
 }
 
+/// `PUT .../plan`
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AssignPlanRequest)]
+pub(super) struct AssignPlan {
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    plan_id: Field<String>,
+}
+
+impl AssignPlan {
+    pub(super) fn revision(self, read: Reading) -> Result<Revision, Error> {
+        let plan_id = plan_id(self.plan_id, read)?;
+        if plan_id == Patch::Keep {
+            return Err(Error::invalid("plan_id", "is required; null for none"));
+        }
+        Ok(Revision { profile: ProfilePatch { plan_id, ..ProfilePatch::default() }, ..Revision::default() })
+    }
+}
+
+fn plan_id(written: Field<String>, read: Reading) -> Result<Patch<Uuid>, Error> {
+    parsed(written, read, |id| Uuid::parse_str(&id).map_err(|_| Error::invalid("plan_id", "must be a UUID")))
+}
+
 /// A request without members of its own.
 #[derive(Debug, Deserialize)]
 pub(super) struct Nothing {}
 
 /// `POST /v3/accounts` and `PATCH /v3/accounts/{id}`: what is absent stays; what is computed is ignored, so that an
 /// account may be written back as it was read.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_field_names, reason = "the original's names")]
+#[schema(as = AccountRequest)]
 pub(super) struct Account {
     /// Of which reseller; with an operator's token only.
     pub(super) reseller_id: Option<i64>,
+    /// `active` or `inactive`.
+    #[schema(pattern = "^(active|inactive)$")]
     status: Option<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    plan_id: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     company: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = "email", max_length = 254)]
     email: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     admin_portal_domain: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     customer_portal_domain: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     reseller_portal_domain: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
     website: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
     logo_url: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
     favicon_url: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     google_client_id: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     trial_expires_at: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     company_id: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     account_alias: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     region: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     payment_method: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     psp: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<i32>, minimum = 0)]
     total_trial_extensions: Field<i32>,
 }
 
@@ -152,6 +214,7 @@ impl Account {
             payment_method: text(self.payment_method),
             psp: text(self.psp),
             total_trial_extensions: plain(self.total_trial_extensions),
+            plan_id: plan_id(self.plan_id, read)?,
             ..ProfilePatch::default()
         };
         let status = self.status.map(|word| Status::parse(&word).ok_or_else(|| Error::invalid("status", "must be active or inactive")));

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use steward::dialects::{admin, soap, v3};
 use steward::domain::{ResellerId, Scope, Time};
-use steward::service::{Clock, ManualClock, Service, Settings, TokenRequest};
+use steward::service::{Clock, IssuedToken, ManualClock, NewReseller, Principal, ResellerPatch, Service, Settings, TokenRequest};
 use steward::store::{PoolSettings, Store};
 use tower::ServiceExt as _;
 
@@ -37,6 +37,10 @@ pub fn soap_settings() -> soap::Settings {
 
 /// The service's router with other settings.
 pub fn router(service: &Arc<Service>, admin: admin::Settings, soap: soap::Settings) -> Router {
+    router_with(service, admin, soap, &http_settings())
+}
+
+pub fn router_with(service: &Arc<Service>, admin: admin::Settings, soap: soap::Settings, http: &steward::http::Settings) -> Router {
     let apis = steward::http::Apis {
         admin: admin::Api { service: Arc::clone(service), settings: Arc::new(admin) },
         soap: soap::Api { service: Arc::clone(service), settings: Arc::new(soap) },
@@ -45,7 +49,11 @@ pub fn router(service: &Arc<Service>, admin: admin::Settings, soap: soap::Settin
             settings: Arc::new(v3::Settings { max_body: 64 * 1024, public_url: Some("https://steward.example".to_owned()) }),
         },
     };
-    steward::http::router(apis, Duration::from_secs(30))
+    steward::http::router(apis, http)
+}
+
+pub fn http_settings() -> steward::http::Settings {
+    steward::http::Settings { request_timeout: Duration::from_secs(30), ..Default::default() }
 }
 
 pub struct App {
@@ -82,13 +90,27 @@ impl App {
     }
 
     pub async fn reseller(&self, name: &str) -> ResellerId {
-        self.service.create_reseller(name.to_owned(), None).await.unwrap().id
+        self.reseller_with(name, ResellerPatch::default()).await
+    }
+
+    pub async fn reseller_with(&self, name: &str, patch: ResellerPatch) -> ResellerId {
+        let new = NewReseller { name: name.to_owned(), patch };
+        self.service.create_reseller(&Principal::command_line(), new, None).await.unwrap().done().unwrap().id
+    }
+
+    /// Suspends a reseller as a whole, or lifts that.
+    pub async fn suspend_reseller(&self, reseller: ResellerId, suspend: bool) {
+        self.service.suspend_reseller(&Principal::command_line(), reseller, suspend, None).await.unwrap();
     }
 
     pub async fn token(&self, reseller: Option<ResellerId>, scopes: Option<&[Scope]>) -> String {
         let scopes = scopes.map(|scopes| scopes.iter().copied().collect());
-        let request = TokenRequest { reseller, scopes, name: None, expires_in: None };
-        self.service.create_token(request).await.unwrap().token.expose_secret().to_owned()
+        let request = TokenRequest { reseller, scopes, ..TokenRequest::default() };
+        self.issue(request).await.token.expose_secret().to_owned()
+    }
+
+    pub async fn issue(&self, request: TokenRequest) -> IssuedToken {
+        self.service.create_token(&Principal::command_line(), request, None).await.unwrap().done().unwrap()
     }
 
     pub fn client(&self, token: &str) -> Client {

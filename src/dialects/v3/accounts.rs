@@ -1,20 +1,19 @@
-//! The operations.
+//! Accounts.
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::Api;
 use super::call::Call;
 use super::codes::Failure;
 use super::list::ListRequest;
+use super::page::Several;
 use super::replies::{self, AccountDocument, EntryDocument, HoldDocument, Reader};
-use super::requests::{Account, Lift, Nothing, Place, SetExpiry, SetStatus};
+use super::requests::{Account, AssignPlan, Lift, Nothing, Place, SetExpiry, SetStatus};
 use crate::domain::{self, Command, Error, HoldId, HoldKind, ResellerId, Scope, Time};
 use crate::service::Context;
-use crate::wire::Codec;
 
 const READ: Scope = Scope::AccountRead;
 const WRITE: Scope = Scope::AccountWrite;
@@ -23,26 +22,16 @@ fn reader(context: &Context, now: Time) -> Reader {
     Reader { authority: context.principal.authority(), now }
 }
 
-/// Several documents: a bare array in JSON, elements of one name in XML.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Several<T> {
-    Json(Vec<T>),
-    Xml { item: Vec<T> },
-}
-
-impl<T> Several<T> {
-    fn of(items: Vec<T>, format: Codec) -> Self {
-        if format == Codec::Json { Self::Json(items) } else { Self::Xml { item: items } }
-    }
-}
-
 pub(super) async fn status(State(api): State<Api>, call: Call) -> Response {
     call.change(&api, |_| Ok(Command::SetStatus(call.members::<SetStatus>()?.status()?))).await
 }
 
 pub(super) async fn expires_at(State(api): State<Api>, call: Call) -> Response {
     call.change(&api, |context| Ok(Command::SetExpiry(call.members::<SetExpiry>()?.expires_at(call.reading(context))?))).await
+}
+
+pub(super) async fn plan(State(api): State<Api>, call: Call) -> Response {
+    call.change(&api, |context| Ok(Command::Revise(Box::new(call.members::<AssignPlan>()?.revision(call.reading(context))?)))).await
 }
 
 pub(super) async fn freeze(State(api): State<Api>, call: Call) -> Response {
@@ -120,7 +109,7 @@ async fn found(api: &Api, call: &Call) -> Result<(Context, domain::Account, Time
 pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, READ).await?;
-        let request = ListRequest::read(&call.uri, context.principal.timezone)?;
+        let request = ListRequest::read(&call.uri, context.principal.timezone, context.principal.home())?;
         let (accounts, total, now) = api.service.search(&context, request.search.clone(), request.page.is_some()).await?;
         Ok((context, request, accounts, total, now))
     };
@@ -140,7 +129,7 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
         set("pagination-page", page.to_string());
         set("pagination-count", total.to_string());
     } else if let Some(last) = accounts.last().filter(|_| i64::try_from(accounts.len()) == Ok(request.search.limit)) {
-        set("link", request.next(last.id));
+        set("link", request.next(last.id, context.principal.home()));
     }
     response
 }

@@ -1,0 +1,114 @@
+//! From the configuration to the settings of each room.
+
+use std::time::Duration;
+
+use super::{Config, EMBEDDED_CONNECTIONS, Jwt, Problem};
+use crate::dialects::{admin, soap, v3};
+use crate::http;
+use crate::jwt;
+use crate::service;
+use crate::store::PoolSettings;
+use crate::store::embedded;
+
+impl Config {
+    /// How the embedded cluster is found and run.
+    ///
+    /// # Errors
+    /// As [`Config::data_dir`].
+    pub fn embedded(&self) -> Result<embedded::Settings, Problem> {
+        Ok(embedded::Settings {
+            data_dir: self.data_dir()?,
+            search: embedded::Search::usual(self.database.pg_bin_dir.clone()),
+            fetch: self.database.fetch,
+            durable: true,
+            max_connections: EMBEDDED_CONNECTIONS,
+        })
+    }
+
+    /// How the pool behaves.
+    #[must_use]
+    pub fn pool(&self) -> PoolSettings {
+        PoolSettings {
+            max_connections: self.database.max_connections,
+            acquire_timeout: Duration::from_secs(self.database.acquire_timeout_seconds),
+            statement_timeout: Duration::from_secs(self.database.statement_timeout_seconds),
+        }
+    }
+
+    /// How the service behaves.
+    #[must_use]
+    pub fn service(&self) -> service::Settings {
+        let database = &self.database;
+        service::Settings {
+            purge_window: Duration::from_hours(24 * self.lifecycle.purge_window_days),
+            idempotency_window: Duration::from_hours(self.idempotency.window_hours),
+            queue: self.commit.queue,
+            batch: self.commit.batch,
+            limits: service::Limits {
+                per_token: Some(self.limits.token_per_minute).filter(|limit| *limit > 0),
+                per_address: Some(self.limits.address_per_minute).filter(|limit| *limit > 0),
+            },
+            transaction_timeout: Duration::from_secs(database.acquire_timeout_seconds + database.statement_timeout_seconds + 2),
+        }
+    }
+
+    /// What proves the JSON Web Tokens of others; nothing where no key is configured.
+    ///
+    /// # Errors
+    /// [`Problem`] with a key.
+    pub fn verifier(&self) -> Result<Option<jwt::Verifier>, Problem> {
+        let Jwt { issuer, audience, secret, public_key_file, jwks_file, jwks_url, leeway_seconds, operators } = self.jwt.clone();
+        if secret.is_none() && public_key_file.is_none() && jwks_file.is_none() && jwks_url.is_none() {
+            return Ok(None);
+        }
+        let required = |key: &str| Problem(format!("jwt.{key}: is required where JSON Web Tokens of others are trusted"));
+        let settings = jwt::Settings {
+            issuer: issuer.ok_or_else(|| required("issuer"))?,
+            audience: audience.ok_or_else(|| required("audience"))?,
+            secret,
+            public_key_file,
+            jwks_file,
+            jwks_url,
+            leeway: Duration::from_secs(leeway_seconds),
+            operators,
+        };
+        jwt::Verifier::new(settings).map(Some).map_err(Problem)
+    }
+
+    /// How requests arrive.
+    #[must_use]
+    pub fn http(&self) -> http::Settings {
+        http::Settings {
+            request_timeout: Duration::from_secs(self.server.request_timeout_seconds),
+            cors_origins: self.server.cors_origins.clone(),
+            trusted_proxies: self.server.trusted_proxies.clone(),
+        }
+    }
+
+    /// How the `v3` dialect behaves.
+    #[must_use]
+    pub fn v3(&self) -> v3::Settings {
+        v3::Settings { max_body: self.v3.max_body_bytes, public_url: self.server.public_url.clone() }
+    }
+
+    /// How the `soap` dialect behaves.
+    #[must_use]
+    pub fn soap(&self) -> soap::Settings {
+        soap::Settings {
+            hide_foreign_accounts: self.soap.hide_foreign_accounts,
+            max_body: self.soap.max_body_bytes,
+            public_url: self.server.public_url.clone(),
+        }
+    }
+
+    /// How the `admin` dialect behaves.
+    #[must_use]
+    pub fn admin(&self) -> admin::Settings {
+        admin::Settings {
+            always_200: self.admin.always_200,
+            token_in_query: self.admin.token_in_query,
+            max_body: self.admin.max_body_bytes,
+            public_url: self.server.public_url.clone(),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Plans: what an account was sold. Descriptive, as the `v3` original has them; no rule of the lifecycle reads one.
+
+use uuid::Uuid;
+
+use super::text::{self, MAX_TEXT};
+use super::{Error, ResellerId, Time};
+
+/// Hands every member that can be set to the macro named, in the original's order, each with its kind: a `required` text,
+/// a `text` or a `limit` that may be absent, a `number`, or a `flag`.
+macro_rules! plan_members {
+    ($with:ident) => {
+        $with! {
+            required name: String,
+            text display_name: Option<String>,
+            number version: i32,
+            number tier: i32,
+            text interval: Option<String>,
+            text paddle_id: Option<String>,
+            text paddle_price_id: Option<String>,
+            limit allowed_users: Option<i32>,
+            limit allowed_organizations: Option<i32>,
+            limit allowed_admins: Option<i32>,
+            limit allowed_products: Option<i32>,
+            limit allowed_meter_attributes: Option<i32>,
+            limit allowed_feature_flags: Option<i32>,
+            limit allowed_features: Option<i32>,
+            limit allowed_activations: Option<i32>,
+            limit allowed_trial_activations: Option<i32>,
+            limit allowed_releases: Option<i32>,
+            limit allowed_product_space: Option<i32>,
+            flag allow_sending_domain: bool,
+            text amount: Option<String>,
+            flag allow_customer_portal_access: bool,
+            flag allow_organization_admins: bool,
+            flag allow_offline_activations: bool,
+            flag allow_hosted_floating_licenses: bool,
+            flag allow_on_premise_floating_licenses: bool,
+            flag allow_custom_domain: bool,
+            flag allow_resellers: bool,
+            flag allow_sso: bool,
+            flag allow_custom_roles: bool,
+            flag allow_legacy_custom_roles: bool,
+            flag allow_event_logs: bool,
+            flag allow_audit_logs: bool,
+            flag allow_custom_email_templates: bool,
+            flag allow_maintenance_policies: bool,
+            flag allow_activation_logs: bool,
+            text activation_logs_retention_period: Option<String>,
+            flag deprecated: bool,
+        }
+    };
+}
+
+pub(crate) use plan_members;
+
+macro_rules! terms {
+    ($($kind:ident $field:ident: $type:ty,)*) => {
+        /// What a plan grants and limits. A limit that is none is no limit.
+        #[derive(Debug, Clone, PartialEq, Eq, Default)]
+        pub struct PlanTerms { $(#[doc = concat!("`", stringify!($field), "` of the original.")] pub $field: $type,)* }
+
+        impl PlanTerms {
+            /// # Errors
+            /// [`Error::InvalidField`] naming the first value that cannot be accepted: texts of 1 to 255 characters, numbers from 0 on.
+            pub fn check(&self) -> Result<(), Error> {
+                $(check::$kind(stringify!($field), &self.$field)?;)*
+                Ok(())
+            }
+        }
+    };
+}
+
+plan_members!(terms);
+
+/// One check for each kind of member.
+mod check {
+    use super::{Error, MAX_TEXT, text as check_text};
+
+    pub(super) fn required(field: &'static str, value: &str) -> Result<(), Error> {
+        check_text::check(field, value, MAX_TEXT)
+    }
+
+    #[expect(clippy::ref_option, reason = "called with a reference to the member, whatever it is")]
+    pub(super) fn text(field: &'static str, value: &Option<String>) -> Result<(), Error> {
+        value.as_ref().map_or(Ok(()), |value| required(field, value))
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "called with a reference to the member, whatever it is")]
+    pub(super) fn number(field: &'static str, value: &i32) -> Result<(), Error> {
+        if *value < 0 { Err(Error::invalid(field, "must not be negative")) } else { Ok(()) }
+    }
+
+    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "called with a reference to the member, whatever it is")]
+    pub(super) fn limit(field: &'static str, value: &Option<i32>) -> Result<(), Error> {
+        value.as_ref().map_or(Ok(()), |value| number(field, value))
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, clippy::unnecessary_wraps, reason = "the shape of all checks")]
+    pub(super) fn flag(_: &'static str, _: &bool) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// A plan of a reseller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Its identity.
+    pub id: Uuid,
+    /// Whose it is.
+    pub reseller_id: ResellerId,
+    /// Its number among its reseller's plans, from 1 on: the `admin` dialect's tariff, the `soap` dialect's planID.
+    pub number: i32,
+    /// What it grants and limits.
+    pub terms: PlanTerms,
+    /// When it was made.
+    pub created_at: Time,
+    /// When it last changed.
+    pub updated_at: Time,
+}

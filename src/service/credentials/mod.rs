@@ -1,0 +1,192 @@
+//! Credentials: who stands behind a bearer token.
+//!
+//! Three kinds come here: keys (random text, kept as a hash), JSON Web Tokens of ours (signed, and kept as a hash too, so
+//! that they can be revoked), and those of issuers that the configuration trusts. All become one [`Principal`].
+
+mod memory;
+mod tokens;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{Principal, Service};
+use crate::domain::{Error, ResellerId, Time, TokenId};
+use crate::hash::sha256;
+use crate::jwt;
+use crate::store::{Preferences, Tenancy};
+pub(super) use memory::Memory;
+pub use tokens::{IssuedToken, TokenRequest};
+
+/// How long after a lost connection listening is tried again.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+/// The number of the platform's key that signs now.
+const SIGNING_KEY: u32 = 1;
+/// How often it is written down which credentials were used.
+const WRITE_USE: Duration = Duration::from_mins(1);
+
+impl Service {
+    /// Whom a token stands for. A text that cannot be a token is refused without asking the database.
+    ///
+    /// # Errors
+    /// [`Error::CredentialInvalid`], or that the database cannot be asked.
+    pub async fn authenticate(&self, token: &SecretString) -> Result<Principal, Error> {
+        let text = token.expose_secret();
+        let is_jwt = jwt::is_well_formed(text);
+        if !is_jwt && !tokens::is_well_formed(text) {
+            return Err(Error::CredentialInvalid);
+        }
+        let (hash, now) = (sha256(text.as_bytes()), self.now());
+        if let Some(principal) = self.memory.recall(&hash, now) {
+            self.memory.note_use(&principal, now);
+            return Ok(principal);
+        }
+        let generation = self.memory.generation();
+        let (principal, valid_until) = if is_jwt { self.prove(text, hash, now).await? } else { self.look_up(hash, now).await? };
+        self.memory.keep(hash, &principal, valid_until, now, generation);
+        self.memory.note_use(&principal, now);
+        Ok(principal)
+    }
+
+    /// A credential that we keep.
+    async fn look_up(&self, hash: [u8; 32], now: Time) -> Result<(Principal, Option<Time>), Error> {
+        let store = self.store.clone();
+        let found = self.detached(async move {
+            let mut tx = store.begin_reading(&Tenancy::Credential(hash)).await?;
+            let found = tx.fetch_credential(hash).await?;
+            tx.commit().await?;
+            Ok(found)
+        });
+        let (credential, preferences) = found.await?.filter(|(credential, _)| credential.is_valid(now)).ok_or(Error::CredentialInvalid)?;
+        let principal = Principal {
+            reseller: credential.owner(),
+            token: Some(credential.id),
+            subject: None,
+            scopes: credential.scopes,
+            timezone: zone(&preferences),
+            soap_numbers: preferences.soap_numbers,
+        };
+        Ok((principal, credential.expires_at))
+    }
+
+    /// A JSON Web Token: ours is looked up once its signature is proved, another issuer's stands on its own.
+    async fn prove(&self, text: &str, hash: [u8; 32], now: Time) -> Result<(Principal, Option<Time>), Error> {
+        if let Some(name) = jwt::own_key(text) {
+            let secret = self.signing_key(&name).await?.ok_or(Error::CredentialInvalid)?;
+            return if jwt::is_ours(text, &secret, now) { self.look_up(hash, now).await } else { Err(Error::CredentialInvalid) };
+        }
+        let Some(verifier) = &self.verifier else { return Err(Error::CredentialInvalid) };
+        let claims = verifier.verify(text, now).await?;
+        let home = claims.reseller.unwrap_or(ResellerId::PLATFORM);
+        let store = self.store.clone();
+        let preferences = self.detached(async move {
+            let mut tx = store.begin_reading(&Tenancy::of(home)).await?;
+            let preferences = tx.fetch_preferences(home).await?;
+            tx.commit().await?;
+            preferences.ok_or(Error::CredentialInvalid)
+        });
+        let preferences = preferences.await?;
+        let principal = Principal {
+            reseller: claims.reseller,
+            token: None,
+            subject: Some(claims.subject),
+            scopes: claims.scopes,
+            timezone: zone(&preferences),
+            soap_numbers: preferences.soap_numbers,
+        };
+        Ok((principal, Some(claims.expires_at)))
+    }
+
+    /// The platform's key with this name, from memory after the first time.
+    async fn signing_key(&self, name: &str) -> Result<Option<Arc<[u8]>>, Error> {
+        if let Some(known) = self.memory.signing_key(name) {
+            return Ok(Some(known));
+        }
+        // Names that cannot be are not worth a look-up.
+        if name != jwt::own_key_name(SIGNING_KEY) {
+            return Ok(None);
+        }
+        let (store, wanted) = (self.store.clone(), name.to_owned());
+        let found = self.detached(async move {
+            let mut tx = store.begin_reading(&Tenancy::Platform).await?;
+            let found = tx.fetch_signing_key(&wanted).await?;
+            tx.commit().await?;
+            Ok(found)
+        });
+        let found: Option<Arc<[u8]>> = found.await?.map(Into::into);
+        if let Some(secret) = &found {
+            self.memory.keep_signing_key(name, secret);
+        }
+        Ok(found)
+    }
+
+    /// Forgets what is remembered of a reseller's credentials: here at once, on other replicas when they hear of it.
+    pub(super) fn forget_credentials(&self, reseller: ResellerId) {
+        self.memory.forget(reseller);
+    }
+
+    /// Remembers credentials from now on, until told to stop: listens for what other replicas revoke, and writes down
+    /// what was used. Without this every request asks the database.
+    pub async fn remember_credentials(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(WRITE_USE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let again = tokio::select! {
+                () = self.listen() => true,
+                () = stop.cancelled() => false,
+                () = async { loop { ticks.tick().await; self.write_down_use().await; } } => true,
+            };
+            self.memory.switch_off();
+            if !again {
+                self.write_down_use().await;
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LISTEN_AGAIN) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Whether credentials are remembered at the moment.
+    #[must_use]
+    pub fn remembers_credentials(&self) -> bool {
+        self.memory.is_on()
+    }
+
+    /// Follows the news until the connection is lost.
+    async fn listen(&self) {
+        let Ok(mut news) = self.store.listen().await else { return };
+        self.memory.switch_on();
+        while let Ok(reseller) = news.next().await {
+            self.memory.forget(reseller);
+        }
+        warn!("the connection that revocations are heard on was lost; every credential is looked up until it is back");
+    }
+
+    /// Writes down when credentials were last used: one statement for all since the last time.
+    pub async fn write_down_use(&self) {
+        let used: Vec<(ResellerId, TokenId, Time)> = self.memory.take_used();
+        if used.is_empty() {
+            return;
+        }
+        let store = self.store.clone();
+        let done = self.detached(async move {
+            let mut tx = store.begin(&Tenancy::Platform).await?;
+            tx.record_token_use(&used).await?;
+            tx.commit().await
+        });
+        if let Err(error) = done.await {
+            warn!(%error, "when credentials were last used could not be written down");
+        }
+    }
+}
+
+fn zone(preferences: &Preferences) -> Tz {
+    preferences.timezone.parse().unwrap_or(Tz::UTC)
+}
