@@ -237,7 +237,7 @@ pub async fn serve(
                 soap: soap::Api { service: Arc::clone(&running.service), settings: Arc::new(config.soap()) },
             };
             let router = http::router(apis, &config.http());
-            tasks.spawn(Arc::clone(&running.service).remember_credentials(stopping.clone()));
+            running.service.remember_credentials();
             spawn_server(&api, listener, router, stopping.clone());
         }
         if options.workers {

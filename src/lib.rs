@@ -11,6 +11,7 @@
 //! service/             WHAT HAPPENS          one use case = one transaction; the write lane
 //! store/               WHAT IS KEPT          the only SQL; row level security; the embedded PostgreSQL
 //! jobs/                WHAT TIME DOES        journal partitions, expired idempotency keys
+//! jwt/                 HOW A TOKEN IS PROVED JSON Web Tokens: ours, and those of trusted issuers
 //! wire/                HOW BYTES LOOK        media types, JSON and XML codecs, limits; no business words
 //! dialects/            HOW EACH API SPEAKS   admin/ soap/ v3/ : requests, replies, code tables, routes
 //! http/                HOW IT ARRIVES        the router and what frames every request; management listener

@@ -19,6 +19,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span, error};
 use uuid::Uuid;
@@ -81,6 +82,7 @@ pub struct Service {
     memory: Memory,
     limiter: Limiter,
     verifier: Option<Verifier>,
+    stopping: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -91,7 +93,7 @@ impl Service {
         let tasks = TaskTracker::new();
         let lane = Lane::start(store.clone(), clock.clone(), &settings, &tasks);
         let limiter = Limiter::new(settings.limits);
-        Self { store, clock, settings, lane, memory: Memory::new(), limiter, verifier: None, tasks }
+        Self { store, clock, settings, lane, memory: Memory::new(), limiter, verifier: None, stopping: CancellationToken::new(), tasks }
     }
 
     /// Trusts the JSON Web Tokens of others.
@@ -103,6 +105,7 @@ impl Service {
     /// Finishes what is queued and under way, then closes the pool. Later commands are refused as unavailable.
     pub async fn stop(&self) {
         self.lane.close();
+        self.stopping.cancel();
         self.tasks.close();
         self.tasks.wait().await;
         self.store.close().await;

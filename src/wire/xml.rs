@@ -38,6 +38,8 @@ fn scan(text: &str) -> Result<(), Error> {
             Event::Text(content) if depth == 0 && !content.trim().is_empty() => {
                 return Err(Error::document("text outside the root element"));
             }
+            Event::Text(content) if depth == 1 && !content.trim().is_empty() => return Err(Error::document("text where elements are expected")),
+            Event::CData(_) if depth == 1 => return Err(Error::document("text where elements are expected")),
             Event::CData(_) if depth == 0 => return Err(Error::document("text outside the root element")),
             Event::GeneralRef(reference) => check_reference(&reference)?,
             Event::Decl(declaration) => {

@@ -15,7 +15,6 @@ use steward::domain::{ResellerId, Scope};
 use steward::jwt::{self, Verifier};
 use steward::service::{Clock, Limits, Principal, Service, Settings, TokenKind, TokenRequest};
 use steward::store::Store;
-use tokio_util::sync::CancellationToken;
 
 use crate::harness::app::{Answer, admin_settings, http_settings, pool_settings, router, send, soap_settings, start_of_time};
 use crate::harness::v3::{V3, refused};
@@ -319,8 +318,8 @@ async fn what_is_remembered_of_a_credential_ends_with_it_on_every_replica() {
         Arc::new(Service::start(Store::new(app.database.options(), &pool_settings()), Clock::Manual(app.clock.clone()), Settings::default()));
     let here = app.client(&token);
     let there = Client { router: router(&replica, admin_settings(), soap_settings()), token: token.clone() };
-    let stop = CancellationToken::new();
-    let listening = [&app.service, &replica].map(|service| tokio::spawn(Arc::clone(service).remember_credentials(stop.clone())));
+    app.service.remember_credentials();
+    replica.remember_credentials();
     while !(app.service.remembers_credentials() && replica.remembers_credentials()) {
         tokio::task::yield_now().await;
     }
@@ -351,10 +350,8 @@ async fn what_is_remembered_of_a_credential_ends_with_it_on_every_replica() {
         tokio::task::yield_now().await;
     }
     client.get(id).await;
-    stop.cancel();
-    for task in listening {
-        task.await.unwrap();
-    }
+    replica.stop().await;
+    app.service.stop().await;
     assert!(!app.service.remembers_credentials());
     let used: i64 = app.database.number("select count(*) from api_token where last_used_at is not null").await;
     assert_eq!(used, 2, "both tokens' use was written down when listening stopped");

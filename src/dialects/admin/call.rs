@@ -48,7 +48,7 @@ impl FromRequest<Api> for Call {
         let body = body::read(stream, api.settings.max_body).await.map_err(|error| refuse(error.into(), preferred.unwrap_or(codec)))?;
         // A body that cannot be read is answered in its own format.
         let common: Common = wire::decode(codec, &body).map_err(|error| refuse(error.into(), codec))?;
-        let asked = match common.format.as_deref().filter(|word| !word.is_empty()) {
+        let asked = match common.format.as_deref().filter(|word| codec == Codec::Json || !word.is_empty()) {
             None => None,
             Some(word) => {
                 let unknown = || wire::Error::Malformed { field: "format".to_owned(), problem: "must be json or xml".to_owned() };

@@ -120,7 +120,7 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let (context, request) = call.open::<List>(&api, READ).await?;
         let (from, limit) = request.page()?;
-        let page = api.service.list(&context, request.filter(context.principal.timezone)?, from, limit).await?;
+        let page = api.service.list(&context, request.filter(call.reading(&context))?, from, limit).await?;
         let reader = Reader { now: page.at, ..reader(&api, &context) };
         Ok(Reply::list(page.accounts.iter().map(|account| replies::item(account, reader)).collect(), Some(page.total)))
     };

@@ -89,7 +89,7 @@ operations! {
     activate (Target) AccountWrite "Turn the account's switch on" r#"{"id":7}"#;
     deactivate (Target) AccountWrite "Turn the account's switch off" r#"{"id":7}"#;
     status (SetStatus) AccountWrite "Set the account's switch" r#"{"id":7,"status":"inactive"}"#;
-    expiry_date (SetExpiry) AccountWrite "Move the expiry date" r#"{"id":7,"expiry_date":"2027-12-31"}"#;
+    expiry_date (SetExpiry) AccountWrite "Move the expiry date" r#"{"id":7,"expiry_date":"2027-12-31T23:59:59Z"}"#;
     list (List) AccountRead "List accounts by identity" r#"{"from_id":1,"limit":10,"state":"frozen"}"#;
     get (Target) AccountRead "Read one account with its holds" r#"{"id":7}"#;
     save (Save) AccountWrite "Create an account, or change one"

@@ -130,7 +130,7 @@ impl Reply {
 /// An account as `list` and `get` show it: the original's members, and ours beside them.
 #[expect(clippy::struct_excessive_bools, reason = "the original's members are what they are")]
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Account)]
+#[schema(as = AdminAccount)]
 pub(super) struct Item {
     blocked_by: Vec<&'static str>,
     company: Option<String>,
@@ -163,6 +163,7 @@ pub(super) struct Item {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminFrozenDetails)]
 struct FrozenDetailsItem {
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_url: Option<String>,
@@ -170,7 +171,7 @@ struct FrozenDetailsItem {
 
 /// A hold.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Hold)]
+#[schema(as = AdminHold)]
 struct HoldItem {
     authority: &'static str,
     ends_at: Option<String>,
@@ -269,8 +270,8 @@ fn hold_item(hold: &Hold, reader: Reader) -> HoldItem {
 
 /// An entry of the journal.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = JournalEntry)]
-struct EntryItem {
+#[schema(as = AdminJournalEntry)]
+pub(super) struct EntryItem {
     action: String,
     actor: String,
     #[schema(value_type = Object)]
@@ -316,7 +317,7 @@ pub(super) fn entry_item(entry: JournalEntry, codec: Codec) -> Value {
 
 /// Why an account is blocked.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Explanation)]
+#[schema(as = AdminExplanation)]
 pub(super) struct ExplanationItem {
     blocked_by: Vec<&'static str>,
     blocks: Vec<BlockItem>,
@@ -327,6 +328,7 @@ pub(super) struct ExplanationItem {
 
 /// One block, and what lifts it.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminBlock)]
 struct BlockItem {
     block: &'static str,
     /// The call that lifts it.
@@ -348,6 +350,7 @@ struct BlockItem {
 
 /// A call, ready to be sent.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminCall)]
 struct CallItem {
     /// The JSON body, without the token.
     body: String,

@@ -3,7 +3,6 @@
 //! `token`, `format` and `verbose`, which every call has, are read apart ([`Common`]): a call without a token is
 //! told so whatever else is wrong with it.
 
-use chrono_tz::Tz;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -11,16 +10,17 @@ use uuid::Uuid;
 use crate::dialects::dates;
 use crate::dialects::fields::{Reading, parsed, text, time};
 use crate::domain::{AccountFilter, AccountId, Authority, Error, HoldId, HoldPatch, Patch, PaymentUrl, StateFilter, Status, Time};
-use crate::wire::{Field, object};
+use crate::wire::{Codec, Field, object};
 
 /// What every call may carry.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(as = Common)]
 pub(super) struct Common {
-    /// The API token, unless it stands in the `Authorization` header.
-    #[schema(value_type = Option<String>, format = Password)]
+    /// The API token, unless it stands in the `Authorization` header: described as the one way to authenticate.
+    #[schema(ignore)]
     pub(super) token: Option<secrecy::SecretString>,
     /// How the answer is written: `json` or `xml`; the request's own format if absent.
+    #[schema(pattern = "^(json|xml)$")]
     pub(super) format: Option<String>,
     /// Whether the answer to a change says `changed`, `effective_status` and `blocked_by`.
     #[serde(default)]
@@ -53,19 +53,19 @@ pub(super) struct Freeze {
     frozen_details: Option<FrozenDetails>,
     /// For programs, at most 255 characters.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 255)]
     reason_code: Field<String>,
     /// For the staff, at most 2048 characters.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 2048)]
     reason: Field<String>,
     /// For the user, at most 2048 characters.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 2048)]
     public_message: Field<String>,
     /// When the freeze ends by itself.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
 }
 
@@ -74,19 +74,19 @@ pub(super) struct Freeze {
 pub(super) struct FrozenDetails {
     /// Where the user pays: an absolute https or http URL of at most 2048 characters.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 2048, pattern = "^https?://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$")]
     payment_url: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 255)]
     reason_code: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 2048)]
     reason: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 2048)]
     public_message: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
     /// Text where XML should have elements.
     #[serde(default, rename = "$text")]
@@ -138,23 +138,23 @@ pub(super) struct Suspend {
     pub(super) id: i64,
     /// For programs, at most 255 characters.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 255)]
     reason_code: Field<String>,
     /// For the staff, at most 2048 characters.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 2048)]
     reason: Field<String>,
     /// For the user, at most 2048 characters.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 2048)]
     public_message: Field<String>,
     /// When it begins; at once if absent.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     starts_at: Field<String>,
     /// When it ends by itself.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
 }
 
@@ -178,6 +178,7 @@ pub(super) struct SetStatus {
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     pub(super) id: i64,
     /// `active` or `inactive`.
+    #[schema(pattern = "^(active|inactive)$")]
     status: String,
 }
 
@@ -195,7 +196,7 @@ pub(super) struct SetExpiry {
     pub(super) id: i64,
     /// A date (the end of that day in the reseller's time zone), a date and time, or null (in XML an empty element) for never.
     #[serde(default)]
-    #[schema(value_type = Option<String>, required = true)]
+    #[schema(value_type = Option<String>, required = true, format = DateTime, min_length = 1)]
     expiry_date: Field<String>,
 }
 
@@ -213,17 +214,22 @@ impl SetExpiry {
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct List {
     /// The first identity; 1 if absent.
+    #[schema(minimum = 0, maximum = 2_147_483_647_u32)]
     from_id: Option<i64>,
     /// How many, 1 to 1000; 1000 if absent.
     #[schema(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
     /// `active`, `suspended`, or one of the words of `blocked_by`: the accounts that this blocks.
+    #[schema(pattern = "^(active|suspended|deleted|suspended:operator|suspended:reseller_account|suspended:reseller|inactive|frozen|expired)$")]
     state: Option<String>,
     /// `operator`, `reseller` or `system`: the accounts that a hold of this authority blocks.
+    #[schema(pattern = "^(operator|reseller|system)$")]
     held_by: Option<String>,
     /// The accounts that expire before this.
+    #[schema(format = DateTime, min_length = 1)]
     expires_before: Option<String>,
     /// The accounts that expire at this or later.
+    #[schema(format = DateTime, min_length = 1)]
     expires_after: Option<String>,
     /// The accounts with this text in name, title, e-mail or company, ignoring case.
     q: Option<String>,
@@ -239,8 +245,10 @@ impl List {
         Ok((from, limit(self.limit, 1_000, 1_000)?))
     }
 
-    pub(super) fn filter(self, zone: Tz) -> Result<AccountFilter, Error> {
-        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    pub(super) fn filter(self, read: Reading) -> Result<AccountFilter, Error> {
+        let zone = read.zone;
+        // An empty element says nothing; an empty text in JSON is a mistake.
+        let given = |text: Option<String>| text.filter(|text| read.codec == Codec::Json || !text.is_empty());
         let authority = |word: String| Authority::parse(&word).ok_or_else(|| Error::invalid("held_by", "must be operator, reseller or system"));
         let date = |field, text: String| dates::parse(&text, zone).map_err(|problem| Error::invalid(field, problem));
         Ok(AccountFilter {

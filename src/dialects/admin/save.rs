@@ -18,10 +18,10 @@ pub(super) struct Save {
     /// Of which reseller; with an operator's token only.
     pub(super) reseller_id: Option<i64>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     name: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     title: Field<String>,
     /// The name of a time zone, such as `Europe/Berlin`.
     #[serde(default)]
@@ -29,22 +29,22 @@ pub(super) struct Save {
     tz: Field<String>,
     /// The number of a tariff.
     #[serde(default)]
-    #[schema(value_type = Option<i32>)]
+    #[schema(value_type = Option<i32>, minimum = 0)]
     tariff: Field<i32>,
     /// 0 to 31.
     #[serde(default)]
-    #[schema(value_type = Option<i32>)]
+    #[schema(value_type = Option<i32>, minimum = 0, maximum = 31)]
     reports_day: Field<i32>,
     /// 0 to 23.
     #[serde(default)]
-    #[schema(value_type = Option<i32>)]
+    #[schema(value_type = Option<i32>, minimum = 0, maximum = 23)]
     reports_hour: Field<i32>,
     /// Unique per reseller, ignoring case.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = Email, max_length = 254)]
     email: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     company: Field<String>,
     is_active: Option<bool>,
     #[serde(default)]
@@ -64,7 +64,7 @@ pub(super) struct Save {
     pushes_enabled: Field<bool>,
     /// As in `expiry_date` of the call of that name.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     expiry_date: Field<String>,
 }
 

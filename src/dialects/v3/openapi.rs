@@ -20,19 +20,13 @@ pub(in crate::dialects) fn openapi() -> Parts {
             "responses": responses(operation, &mut parts, &error),
         });
         if let (Some(describe), Value::Object(members)) = (operation.request, &mut described) {
-            members.insert("requestBody".to_owned(), request(operation, &parts.schema(describe)));
+            let schema = parts.schema(describe);
+            let example: Value = serde_json::from_str(operation.example).unwrap_or_else(|_| json!({}));
+            members.insert("requestBody".to_owned(), parts.body(&schema, &example, false));
         }
         parts.path(operation.path, json!({ operation.method: described }));
     }
     parts
-}
-
-fn request(operation: &Operation, schema: &Value) -> Value {
-    let example: Value = serde_json::from_str(operation.example).unwrap_or_else(|_| json!({}));
-    json!({ "required": !operation.example.is_empty(), "content": {
-        "application/json": { "schema": schema, "example": example },
-        "application/xml": { "schema": schema },
-    }})
 }
 
 fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
@@ -100,7 +94,7 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     }
     if operation.method != "get" && operation.path.starts_with("/v3/accounts/") {
         let what = "Only if the account is at the version of this ETag.";
-        parameters.push(header("If-Match", what, json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,18}\")$" })));
+        parameters.push(header("If-Match", what, json!({ "type": "string", "minLength": 1, "pattern": "^\"[0-9]{1,18}\"$" })));
     }
     match operation.name {
         "accounts_list" => parameters.extend(account_list()),
@@ -135,11 +129,7 @@ fn account_list() -> Vec<Value> {
     let mut sorts: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
     sorts.extend(fields.iter().map(|field| format!("-{field}")));
     let mut parameters = vec![
-        query(
-            "page",
-            "Which page, from 1 on, at most 100,000 accounts deep.",
-            json!({ "type": "integer", "minimum": 1, "maximum": 1000, "default": 1 }),
-        ),
+        query("page", "Which page, from 1 on, at most 100,000 accounts deep.", json!({ "type": "integer", "minimum": 1, "default": 1 })),
         query("limit", "How many at most.", json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 10 })),
         query("sort", "The order, with - in front for descending.", json!({ "type": "string", "enum": sorts, "default": "-createdAt" })),
         query(

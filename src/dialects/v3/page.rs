@@ -63,9 +63,10 @@ impl Page {
         self.others.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The same, as a number.
+    /// The same, as a number from 1 on.
     pub(super) fn number(&self, name: &str) -> Result<Option<i64>, Failure> {
-        self.text(name).map(|value| value.parse().map_err(|_| Failure::parameter(name, "must be a number"))).transpose()
+        let read = |value: &str| value.parse().ok().filter(|number| *number > 0);
+        self.text(name).map(|value| read(value).ok_or_else(|| Failure::parameter(name, "must be a number from 1 on"))).transpose()
     }
 
     /// The link to what lies behind this page, if there may be anything.

@@ -29,7 +29,7 @@ impl SetStatus {
 #[schema(as = ExpiryRequest)]
 pub(super) struct SetExpiry {
     #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required = true, value_type = Option<String>, format = DateTime, min_length = 1)]
     expires_at: Field<String>,
 }
 
@@ -49,7 +49,7 @@ impl SetExpiry {
 #[schema(as = HoldRequest)]
 pub(super) struct Place {
     #[serde(default)]
-    #[schema(value_type = Option<String>, format = "uri", max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9]")]
+    #[schema(value_type = Option<String>, max_length = 2048, pattern = "^https?://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$")]
     payment_url: Field<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
@@ -61,10 +61,10 @@ pub(super) struct Place {
     #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
     public_message: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     starts_at: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
 }
 
@@ -104,7 +104,7 @@ impl Lift {
 #[schema(as = AssignPlanRequest)]
 pub(super) struct AssignPlan {
     #[serde(default)]
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(required = true, value_type = Option<String>, format = Uuid)]
     plan_id: Field<String>,
 }
 
@@ -139,7 +139,7 @@ pub(super) struct Account {
     #[schema(pattern = "^(active|inactive)$")]
     status: Option<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     expires_at: Field<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Uuid)]
@@ -172,7 +172,7 @@ pub(super) struct Account {
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     google_client_id: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     trial_expires_at: Field<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]

@@ -8,6 +8,7 @@ use axum::response::Response;
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Array, ArrayBuilder, Object, Type};
 
 use super::Api;
 use super::call::Call;
@@ -82,10 +83,19 @@ pub(super) struct NewToken {
     #[schema(min_length = 1, max_length = 255)]
     name: Option<String>,
     /// Its rights, none that the caller lacks; all that the caller and the owner may have if absent.
+    #[schema(schema_with = scope_words)]
     scopes: Option<Vec<String>>,
     /// Seconds from now on until it is no longer valid; until revoked if absent, a JSON Web Token for 90 days.
     #[schema(minimum = 1)]
     expires_in: Option<u64>,
+}
+
+fn scope_words() -> Array {
+    let words = Object::builder().schema_type(Type::String).enum_values(Some(Scope::ALL.map(Scope::as_str)));
+    ArrayBuilder::new()
+        .items(words)
+        .description(Some("Its rights, none that the caller lacks; all that the caller and the owner may have if absent."))
+        .build()
 }
 
 impl NewToken {

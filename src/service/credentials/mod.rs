@@ -130,9 +130,13 @@ impl Service {
         self.memory.forget(reseller);
     }
 
-    /// Remembers credentials from now on, until told to stop: listens for what other replicas revoke, and writes down
+    /// Remembers credentials from now on, until the service stops: listens for what other replicas revoke, and writes down
     /// what was used. Without this every request asks the database.
-    pub async fn remember_credentials(self: Arc<Self>, stop: CancellationToken) {
+    pub fn remember_credentials(self: &Arc<Self>) {
+        self.tasks.spawn(Arc::clone(self).keep_listening(self.stopping.clone()));
+    }
+
+    async fn keep_listening(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(WRITE_USE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -166,6 +170,7 @@ impl Service {
         while let Ok(reseller) = news.next().await {
             self.memory.forget(reseller);
         }
+        self.memory.switch_off();
         warn!("the connection that revocations are heard on was lost; every credential is looked up until it is back");
     }
 
