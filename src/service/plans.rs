@@ -37,8 +37,11 @@ impl Service {
                 tx.lock_reseller(reseller)
                     .await
                     .map_err(|error| if error == Error::NotFound(Resource::Reseller) { Error::ResellerNotFound } else { error })?;
-                let next = tx.next_plan_number(reseller).await?;
-                let number = new.number.unwrap_or(next);
+                let number = match new.number {
+                    Some(number) => number,
+                    None => i32::try_from(tx.next_plan_number(reseller).await?)
+                        .map_err(|_| Error::invalid("number", "must be named: the last one is taken"))?,
+                };
                 let plan = Plan { id: Uuid::new_v4(), reseller_id: reseller, number, terms: new.terms, created_at: now, updated_at: now };
                 tx.insert_plan(&plan).await?;
                 Ok(plan)

@@ -133,8 +133,8 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn next_plan_number(&mut self, reseller: ResellerId) -> Result<i32, Error> {
-        sqlx::query_scalar!(r#"select coalesce(max(number), 0) + 1 as "number!" from plan where reseller_id = $1"#, reseller.0)
+    pub async fn next_plan_number(&mut self, reseller: ResellerId) -> Result<i64, Error> {
+        sqlx::query_scalar!(r#"select coalesce(max(number), 0)::bigint + 1 as "number!" from plan where reseller_id = $1"#, reseller.0)
             .fetch_one(self.connection())
             .await
             .map_err(|error| domain_error(&error))

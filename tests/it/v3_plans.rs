@@ -149,6 +149,8 @@ async fn plans_that_cannot_be_are_refused_and_a_foreign_one_is_none() {
     }
     v3.call("POST", "/v3/plans", &json!({"name": "one", "number": 5})).await;
     refused(&v3.call("POST", "/v3/plans", &json!({"name": "two", "number": 5})).await, 400, "INVALID_REQUEST", "number: another plan");
+    theirs.call("POST", "/v3/plans", &json!({"name": "last", "number": i32::MAX})).await;
+    refused(&theirs.call("POST", "/v3/plans", &json!({"name": "more"})).await, 400, "INVALID_REQUEST", "number: must be named");
     refused(&operator.call("POST", "/v3/plans", &json!({"name": "x"})).await, 400, "INVALID_REQUEST", "resellerId: is required");
     refused(
         &operator.call("POST", "/v3/plans", &json!({"name": "x", "resellerId": 999})).await,
@@ -156,7 +158,7 @@ async fn plans_that_cannot_be_are_refused_and_a_foreign_one_is_none() {
         "INVALID_REQUEST",
         "resellerId: no such reseller",
     );
-    assert_eq!(operator.call("POST", "/v3/plans", &json!({"name": "x", "resellerId": 2})).await.json()["number"], 2);
+    assert_eq!(operator.call("POST", "/v3/plans", &json!({"name": "x", "resellerId": 1})).await.json()["number"], 6);
     assert_eq!(operator.get("/v3/plans?resellerId=2").await.ok().as_array().unwrap().len(), 2);
     for (query, says) in [
         ("limit=0", "limit"),
