@@ -23,6 +23,7 @@ use crate::domain::Error;
 use crate::service::{Clock, Service};
 use crate::store::Store;
 use crate::store::embedded::{self, Cluster};
+use crate::webhooks::Dispatcher;
 use crate::{http, jobs};
 
 /// The database's name in the embedded cluster.
@@ -57,6 +58,9 @@ pub enum Failure {
         /// Why.
         source: std::io::Error,
     },
+    /// Deliveries cannot be made.
+    #[error("webhooks: {0}")]
+    Dispatcher(String),
     /// A file.
     #[error("{path}: {source}")]
     File {
@@ -237,11 +241,13 @@ pub async fn serve(
                 soap: soap::Api { service: Arc::clone(&running.service), settings: Arc::new(config.soap()) },
             };
             let router = http::router(apis, &config.http());
-            running.service.remember_credentials();
             spawn_server(&api, listener, router, stopping.clone());
         }
+        running.service.remember_credentials();
         if options.workers {
-            tasks.spawn(jobs::run(Arc::clone(&running.service), stopping.clone()));
+            tasks.spawn(jobs::run(Arc::clone(&running.service), config.jobs(), stopping.clone()));
+            let dispatcher = Dispatcher::new(Arc::clone(&running.service), config.dispatcher()).map_err(Failure::Dispatcher)?;
+            api.spawn(dispatcher.run(stopping.clone()));
         }
         if let Some(path) = &options.ready_file {
             write_ready_file(path, bound)?;

@@ -60,6 +60,8 @@ section! {
         limits: Limits,
         /// JSON Web Tokens of others.
         jwt: Jwt,
+        /// Webhooks.
+        webhooks: Webhooks,
         /// Windows of the lifecycle.
         lifecycle: Lifecycle,
         /// Idempotency keys.
@@ -149,6 +151,29 @@ section! {
         leeway_seconds: u64,
         /// Whether an operator's are accepted.
         operators: bool,
+    }
+}
+section! {
+    /// `[webhooks]`
+    Webhooks {
+        /// Whether endpoints may have http URLs.
+        allow_http: bool,
+        /// Networks that are not for everybody and that endpoints may nevertheless be in.
+        allowed_networks: Vec<IpNet>,
+        /// The longest that one attempt may take, in seconds.
+        timeout_seconds: f64,
+        /// How long after a failure it is tried again, in seconds; after the last one again and again.
+        retry_seconds: Vec<f64>,
+        /// After how many days of failures only an endpoint is suspended.
+        suspend_after_days: u64,
+        /// How many attempts may be under way at once, in all.
+        concurrency: usize,
+        /// How many of them to one endpoint.
+        endpoint_concurrency: usize,
+        /// For how long a dispatcher that says nothing keeps its endpoints, in seconds.
+        lease_seconds: u64,
+        /// How long attempts are kept in the log, in days.
+        keep_attempts_days: u64,
     }
 }
 section! {
@@ -317,18 +342,34 @@ impl Config {
             ("commit.queue", u64::try_from(self.commit.queue).unwrap_or(u64::MAX)),
             ("commit.batch", u64::try_from(self.commit.batch).unwrap_or(u64::MAX)),
             ("idempotency.window_hours", self.idempotency.window_hours),
+            ("webhooks.suspend_after_days", self.webhooks.suspend_after_days),
+            ("webhooks.lease_seconds", self.webhooks.lease_seconds),
+            ("webhooks.concurrency", u64::try_from(self.webhooks.concurrency).unwrap_or(u64::MAX)),
+            ("webhooks.endpoint_concurrency", u64::try_from(self.webhooks.endpoint_concurrency).unwrap_or(u64::MAX)),
+            ("webhooks.keep_attempts_days", self.webhooks.keep_attempts_days),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(Problem(format!("{key}: must be at least 1")));
         }
-        let too_long =
-            [("lifecycle.purge_window_days", self.lifecycle.purge_window_days), ("idempotency.window_hours", self.idempotency.window_hours)];
+        let too_long = [
+            ("lifecycle.purge_window_days", self.lifecycle.purge_window_days),
+            ("idempotency.window_hours", self.idempotency.window_hours),
+            ("webhooks.suspend_after_days", self.webhooks.suspend_after_days),
+            ("webhooks.keep_attempts_days", self.webhooks.keep_attempts_days),
+        ];
         if let Some((key, _)) = too_long.iter().find(|(_, value)| *value > 36_500) {
             return Err(Problem(format!("{key}: must be at most 36500")));
         }
         let is_web_address = |url: &String| url.starts_with("https://") || url.starts_with("http://");
         if !self.server.public_url.as_ref().is_none_or(|url| is_web_address(url) && !url.ends_with('/')) {
             return Err(Problem("server.public_url: must be an https or http address without a slash at its end".to_owned()));
+        }
+        let is_span = |seconds: f64| (0.001..=604_800.0).contains(&seconds);
+        if !is_span(self.webhooks.timeout_seconds)
+            || self.webhooks.retry_seconds.is_empty()
+            || !self.webhooks.retry_seconds.iter().all(|one| is_span(*one))
+        {
+            return Err(Problem("webhooks: timeout_seconds and each of retry_seconds must be more than 0 and at most a week".to_owned()));
         }
         let is_origin = |origin: &&String| is_web_address(origin) && origin.matches('/').count() == 2;
         if let Some(wrong) = self.server.cors_origins.iter().find(|origin| !is_origin(origin)) {

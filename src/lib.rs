@@ -10,7 +10,8 @@
 //! domain/              WHAT IS TRUE          pure: facts, commands, decisions, the computed state
 //! service/             WHAT HAPPENS          one use case = one transaction; the write lane
 //! store/               WHAT IS KEPT          the only SQL; row level security; the embedded PostgreSQL
-//! jobs/                WHAT TIME DOES        journal partitions, expired idempotency keys
+//! webhooks/            WHAT IS TOLD          the journal as signed HTTP requests
+//! jobs/                WHAT TIME DOES        journal partitions, what need not be kept for ever
 //! jwt/                 HOW A TOKEN IS PROVED JSON Web Tokens: ours, and those of trusted issuers
 //! wire/                HOW BYTES LOOK        media types, JSON and XML codecs, limits; no business words
 //! dialects/            HOW EACH API SPEAKS   admin/ soap/ v3/ : requests, replies, code tables, routes
@@ -56,4 +57,5 @@ pub mod jwt;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+pub mod webhooks;
 pub mod wire;

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use super::{Config, EMBEDDED_CONNECTIONS, Jwt, Problem};
 use crate::dialects::{admin, soap, v3};
 use crate::http;
+use crate::jobs;
 use crate::jwt;
 use crate::service;
 use crate::store::PoolSettings;
 use crate::store::embedded;
+use crate::webhooks;
 
 impl Config {
     /// How the embedded cluster is found and run.
@@ -44,6 +48,7 @@ impl Config {
             idempotency_window: Duration::from_hours(self.idempotency.window_hours),
             queue: self.commit.queue,
             batch: self.commit.batch,
+            webhooks_allow_http: self.webhooks.allow_http,
             limits: service::Limits {
                 per_token: Some(self.limits.token_per_minute).filter(|limit| *limit > 0),
                 per_address: Some(self.limits.address_per_minute).filter(|limit| *limit > 0),
@@ -73,6 +78,27 @@ impl Config {
             operators,
         };
         jwt::Verifier::new(settings).map(Some).map_err(Problem)
+    }
+
+    /// How the jobs run.
+    #[must_use]
+    pub fn jobs(&self) -> jobs::Settings {
+        jobs::Settings { keep_attempts: Duration::from_hours(24 * self.webhooks.keep_attempts_days) }
+    }
+
+    /// How deliveries are made.
+    #[must_use]
+    pub fn dispatcher(&self) -> webhooks::Settings {
+        webhooks::Settings {
+            timeout: Duration::from_secs_f64(self.webhooks.timeout_seconds),
+            retries: self.webhooks.retry_seconds.iter().map(|seconds| Duration::from_secs_f64(*seconds)).collect(),
+            suspend_after: TimeDelta::days(i64::try_from(self.webhooks.suspend_after_days).unwrap_or(36_500)),
+            lease: Duration::from_secs(self.webhooks.lease_seconds),
+            concurrency: self.webhooks.concurrency,
+            endpoint_concurrency: self.webhooks.endpoint_concurrency,
+            allowed_networks: self.webhooks.allowed_networks.clone(),
+            writer: webhooks::Writer { event: v3::message, test: v3::test_message },
+        }
     }
 
     /// How requests arrive.

@@ -111,6 +111,7 @@ pub fn openapi(base: &str) -> Value {
             { "name": "accounts", "description": "Accounts: their switch, their holds, their expiry, and why they are blocked." },
             { "name": "plans", "description": "Plans: what accounts were sold." },
             { "name": "tokens", "description": "Credentials: API keys and JSON Web Tokens." },
+            { "name": "webhooks", "description": "Webhook endpoints, what they were sent, and the events themselves." },
             { "name": "resellers", "description": "Resellers, which own accounts." },
             { "name": "admin", "description": "The same accounts in the calls of the `admin` dialect." },
         ],

@@ -93,6 +93,9 @@ pub enum Conflict {
     /// The operator's suspension forbids deletion.
     #[error("suspended_by_operator: an account that the operator suspended cannot be deleted")]
     SuspendedByOperator,
+    /// The reseller has as many webhook endpoints as one may have.
+    #[error("too_many_webhooks: a reseller has at most 50 webhook endpoints")]
+    TooManyWebhooks,
     /// The hold has started; its start cannot move into the future.
     #[error("hold_has_started: a hold that has started cannot be moved to a later start")]
     HoldHasStarted,
@@ -110,6 +113,12 @@ pub enum Resource {
     /// A plan.
     #[error("plan")]
     Plan,
+    /// A webhook endpoint.
+    #[error("webhook")]
+    Webhook,
+    /// An entry of the log of webhook deliveries.
+    #[error("event log")]
+    EventLog,
 }
 
 impl Error {

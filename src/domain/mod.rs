@@ -27,6 +27,7 @@ mod purge;
 mod search;
 mod state;
 mod text;
+mod webhook;
 
 pub use account::{Account, NewAccount, Status};
 pub use actor::{Actor, Authority, Dialect, Scope, Scopes};
@@ -43,6 +44,7 @@ pub use purge::{PURGE_GRACE, PurgeStop, purge_eligible_at, purge_stop};
 pub use search::{Comparison, Condition, Search, SearchField, SearchValues, Start};
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
 pub use text::{MAX_LONG_TEXT, MAX_TEXT};
+pub use webhook::{EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy, TEST, UPDATED, check_secret, message_id};
 
 /// An instant in UTC, with the microsecond resolution of PostgreSQL's `timestamptz`.
 pub type Time = chrono::DateTime<chrono::Utc>;

@@ -19,8 +19,15 @@ const EVERY: Duration = Duration::from_hours(1);
 /// that they may be down for days.
 pub const JOURNAL_DAYS: i32 = 8;
 
+/// How the jobs run.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long attempts to deliver are kept in the log.
+    pub keep_attempts: Duration,
+}
+
 /// Runs the jobs at once and then every hour, until told to stop. A failure is logged and tried again next time.
-pub async fn run(service: Arc<Service>, stop: CancellationToken) {
+pub async fn run(service: Arc<Service>, settings: Settings, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -28,7 +35,7 @@ pub async fn run(service: Arc<Service>, stop: CancellationToken) {
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
-        if let Err(error) = run_once(&service).await {
+        if let Err(error) = run_once(&service, &settings).await {
             warn!(%error, "the hourly jobs failed; they run again in an hour");
         }
     }
@@ -38,7 +45,7 @@ pub async fn run(service: Arc<Service>, stop: CancellationToken) {
 ///
 /// # Errors
 /// The first one that failed.
-pub async fn run_once(service: &Service) -> Result<(), Error> {
+pub async fn run_once(service: &Service, settings: &Settings) -> Result<(), Error> {
     let made = service.prepare_journal(JOURNAL_DAYS).await?;
     if made > 0 {
         info!(made, "made partitions of the journal");
@@ -46,8 +53,15 @@ pub async fn run_once(service: &Service) -> Result<(), Error> {
     loop {
         let forgotten = service.forget_expired_answers().await?;
         if forgotten == 0 {
-            return Ok(());
+            break;
         }
         info!(forgotten, "forgot answers to requests with an idempotency key");
+    }
+    loop {
+        let trimmed = service.trim_attempts(settings.keep_attempts).await?;
+        if trimmed == 0 {
+            return Ok(());
+        }
+        info!(trimmed, "trimmed the log of webhook deliveries");
     }
 }

@@ -332,6 +332,10 @@ impl Batch {
         tx.record_holds(&self.holds).await?;
         if !self.journal.is_empty() {
             tx.record_journal(&self.journal).await?;
+            let told: BTreeSet<_> = self.journal.iter().filter(|entry| entry.sequence.is_some()).map(|entry| entry.reseller).collect();
+            if !told.is_empty() {
+                tx.announce_events(&told.into_iter().collect::<Vec<_>>()).await?;
+            }
         }
         if self.new_answers.is_empty() { Ok(()) } else { tx.insert_answers(&self.new_answers, self.now, answers_until).await }
     }

@@ -35,6 +35,18 @@ impl Principal {
         if self.scopes.contains(scope) { Ok(()) } else { Err(Error::InsufficientScope(scope)) }
     }
 
+    /// The reseller that a request is about: the caller's own, which it may name; an operator must.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] for `reseller_id`, or [`Error::ResellerNotFound`] for another's.
+    pub fn meant(&self, named: Option<ResellerId>) -> Result<ResellerId, Error> {
+        match (self.reseller, named) {
+            (Some(own), Some(named)) if own != named => Err(Error::ResellerNotFound),
+            (Some(own), _) => Ok(own),
+            (None, named) => named.ok_or_else(|| Error::invalid("reseller_id", "is required with an operator's token")),
+        }
+    }
+
     /// On whose authority it acts.
     #[must_use]
     pub fn authority(&self) -> Authority {

@@ -10,36 +10,44 @@ mod batch;
 mod clock;
 mod context;
 mod credentials;
+mod deliveries;
 mod lane;
 mod limits;
 mod plans;
 mod resellers;
+mod webhooks;
 
 use std::future::Future;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span, error};
 use uuid::Uuid;
 
-use crate::domain::Error;
+use crate::domain::{Error, ResellerId};
 use crate::jwt::Verifier;
 use crate::store::{KeptAnswer, Store, Tenancy, Tx};
 
-pub use crate::store::{Credential, IdempotencyKey, JournalEntry, Reseller, StoredAnswer, TokenKind};
+pub use crate::store::{Attempt, Credential, DeliveryKey, IdempotencyKey, JournalEntry, Pending, Progress, Reseller, StoredAnswer, TokenKind};
 pub use accounts::{Answered, Done, Naming, Page};
 pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 use credentials::Memory;
 pub use credentials::{IssuedToken, TokenRequest};
+pub use deliveries::{Due, PendingRead};
 use lane::Lane;
 pub use lane::Once;
 use limits::Limiter;
 pub use limits::{Limits, Rate};
 pub use plans::NewPlan;
 pub use resellers::{NewReseller, ResellerPatch};
+pub use webhooks::{AttemptFilter, EndpointView, EventRead, NewEndpoint};
+
+/// How many pieces of news a receiver may be behind.
+const NEWS: usize = 1_024;
 
 /// How the service behaves.
 #[derive(Debug, Clone)]
@@ -56,6 +64,8 @@ pub struct Settings {
     pub transaction_timeout: Duration,
     /// How often one may ask.
     pub limits: Limits,
+    /// Whether webhook endpoints may have http URLs.
+    pub webhooks_allow_http: bool,
 }
 
 impl Default for Settings {
@@ -68,6 +78,7 @@ impl Default for Settings {
             batch: 256,
             transaction_timeout: Duration::from_secs(10),
             limits: Limits::default(),
+            webhooks_allow_http: false,
         }
     }
 }
@@ -82,6 +93,8 @@ pub struct Service {
     memory: Memory,
     limiter: Limiter,
     verifier: Option<Verifier>,
+    /// Which resellers have new events: none named means any.
+    events: broadcast::Sender<Vec<ResellerId>>,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -93,7 +106,18 @@ impl Service {
         let tasks = TaskTracker::new();
         let lane = Lane::start(store.clone(), clock.clone(), &settings, &tasks);
         let limiter = Limiter::new(settings.limits);
-        Self { store, clock, settings, lane, memory: Memory::new(), limiter, verifier: None, stopping: CancellationToken::new(), tasks }
+        Self {
+            store,
+            clock,
+            settings,
+            lane,
+            memory: Memory::new(),
+            limiter,
+            verifier: None,
+            events: broadcast::channel(NEWS).0,
+            stopping: CancellationToken::new(),
+            tasks,
+        }
     }
 
     /// Trusts the JSON Web Tokens of others.
@@ -158,6 +182,34 @@ impl Service {
             done.map(|done| Answered::Done(Box::new(done)))
         })
         .await
+    }
+
+    /// Reads in a transaction of its own, all from one snapshot.
+    async fn read<T, F>(&self, tenancy: Tenancy, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
+    {
+        let store = self.store.clone();
+        self.detached(async move {
+            let mut tx = store.begin_reading(&tenancy).await?;
+            let found = work(&mut tx).await;
+            tx.commit().await?;
+            found
+        })
+        .await
+    }
+
+    /// Resolves when the service begins to stop.
+    pub async fn stopping(&self) {
+        self.stopping.cancelled().await;
+    }
+
+    /// Tells from now on which resellers have new events, as far as this process hears of them; none named: any may. A
+    /// receiver that falls behind has missed some, and should look at all.
+    #[must_use]
+    pub fn news_of_events(&self) -> broadcast::Receiver<Vec<ResellerId>> {
+        self.events.subscribe()
     }
 
     /// Runs database work in a task of its own, which goes on when the caller is dropped, and within the time that

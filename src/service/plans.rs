@@ -26,7 +26,7 @@ impl Service {
     /// [`Error::InvalidField`], [`Error::ResellerNotFound`] or [`Error::InsufficientScope`].
     pub async fn create_plan(&self, context: &Context, new: NewPlan, once: Option<Once<Plan>>) -> Result<Answered<Plan>, Error> {
         context.principal.require(Scope::AccountWrite)?;
-        let reseller = plans_of(context, new.reseller)?;
+        let reseller = context.principal.meant(new.reseller)?;
         new.terms.check()?;
         if new.number.is_some_and(|number| number < 1) {
             return Err(Error::invalid("number", "must be at least 1"));
@@ -109,7 +109,7 @@ impl Service {
     /// [`Error::InvalidField`] for `reseller_id`, which an operator must name.
     pub async fn plans(&self, context: &Context, of: Option<ResellerId>, after: i64, limit: i64) -> Result<Vec<Arc<Plan>>, Error> {
         context.principal.require(Scope::AccountRead)?;
-        let (store, principal, reseller) = (self.store.clone(), context.principal.clone(), plans_of(context, of)?);
+        let (store, principal, reseller) = (self.store.clone(), context.principal.clone(), context.principal.meant(of)?);
         self.detached(async move {
             let mut tx = store.begin_reading(&principal.tenancy()).await?;
             let plans = tx.list_plans(reseller, after, limit).await?;
@@ -118,9 +118,4 @@ impl Service {
         })
         .await
     }
-}
-
-/// The caller's own; an operator says whose.
-fn plans_of(context: &Context, named: Option<ResellerId>) -> Result<ResellerId, Error> {
-    context.principal.reseller.or(named).ok_or_else(|| Error::invalid("reseller_id", "is required with an operator's token"))
 }

@@ -1,5 +1,7 @@
 //! The journal: what was asked of an account, by whom, and what became of it.
 
+use std::collections::BTreeSet;
+
 use chrono::NaiveDate;
 use serde_json::{Map, Value};
 
@@ -84,13 +86,41 @@ impl JournalEntry {
     }
 }
 
+/// An event with its account, of a row that has all columns.
+macro_rules! event_of {
+    ($row:ident) => {{
+        let entry = JournalEntry {
+            id: $row.id,
+            at: $row.at,
+            sequence: $row.sequence,
+            action: $row.action,
+            outcome: $row.outcome,
+            refusal: $row.refusal,
+            events: $row.events,
+            authority: $row.authority,
+            actor: $row.actor,
+            dialect: $row.dialect,
+            request_id: $row.request_id,
+            before: $row.before,
+            after: $row.after,
+        };
+        AccountId::new(i64::from($row.account_id)).map(|account| (account, entry))
+    }};
+}
+
 impl Tx {
     /// Writes entries, in order.
+    ///
+    /// Until this transaction ends, no other writes entries of these resellers: so the entries of one reseller become
+    /// visible in the order of their ids, and whoever reads them by id skips none. (Ids alone do not give that: one
+    /// transaction may draw an id before another and commit after it.) The locks are taken before the first id is drawn.
     ///
     /// # Errors
     /// As every statement.
     pub async fn record_journal(&mut self, entries: &[NewJournalEntry]) -> Result<(), Error> {
         let column = Columns(entries);
+        let resellers: BTreeSet<i64> = entries.iter().map(|entry| entry.reseller.0).collect();
+        let resellers: Vec<i64> = resellers.into_iter().collect();
         // Arrays of arrays must be rectangular in PostgreSQL, so the events travel as one text each.
         sqlx::query!(
             "insert into journal (reseller_id, account_id, at, sequence, action, outcome, refusal, events, authority, actor, token_id, dialect,
@@ -101,6 +131,7 @@ impl Tx {
                $10::text[], $11::bigint[], $12::text[], $13::text[], $14::jsonb[], $15::jsonb[])
                with ordinality as n(reseller_id, account_id, at, sequence, action, outcome, refusal, events, authority, actor, token_id, dialect,
                  request_id, before, after, place)
+             cross join (select count(pg_advisory_xact_lock(id)) from (select id from unnest($16::bigint[]) as r(id) order by id) as r) as locked
              order by n.place",
             &column.of(|it| it.reseller.0),
             &column.of(|it| it.account.as_i32()),
@@ -117,6 +148,7 @@ impl Tx {
             &column.of(|it| it.request_id.clone()),
             &column.of(|it| json_of(&it.fields, |change| &change.before)),
             &column.of(|it| json_of(&it.fields, |change| &change.after)),
+            &resellers,
         )
         .execute(self.connection())
         .await
@@ -147,6 +179,62 @@ impl Tx {
         .fetch_all(self.connection())
         .await
         .map_err(|error| domain_error(&error))
+    }
+
+    /// The events of a reseller behind an entry, in order.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn list_events(&mut self, reseller: ResellerId, after: i64, limit: i64) -> Result<Vec<(AccountId, JournalEntry)>, Error> {
+        let rows = sqlx::query!(
+            "select account_id, id, at, sequence, action, outcome, refusal, events, authority, actor, dialect, request_id, before, after
+             from journal where reseller_id = $1 and id > $2 and outcome = 'applied' order by id limit $3",
+            reseller.0,
+            after,
+            limit
+        )
+        .fetch_all(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
+        rows.into_iter().map(|row| event_of!(row)).collect()
+    }
+
+    /// The events of a reseller with these ids and times, in order.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn fetch_events(
+        &mut self,
+        reseller: ResellerId,
+        accounts: &[i32],
+        ids: &[i64],
+        times: &[Time],
+    ) -> Result<Vec<(AccountId, JournalEntry)>, Error> {
+        let rows = sqlx::query!(
+            "select j.account_id, j.id, j.at, j.sequence, j.action, j.outcome, j.refusal, j.events, j.authority, j.actor, j.dialect, j.request_id, j.before, j.after
+             from unnest($2::integer[], $3::bigint[], $4::timestamptz[]) as w(account_id, id, at)
+             cross join lateral (select * from journal where reseller_id = $1 and account_id = w.account_id and id = w.id and at = w.at) as j
+             order by j.id",
+            reseller.0,
+            accounts,
+            ids,
+            times
+        )
+        .fetch_all(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
+        rows.into_iter().map(|row| event_of!(row)).collect()
+    }
+
+    /// The id of the latest event of a reseller; 0 if there is none.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn latest_event(&mut self, reseller: ResellerId) -> Result<i64, Error> {
+        sqlx::query_scalar!(r#"select coalesce(max(id), 0) as "id!" from journal where reseller_id = $1 and outcome = 'applied'"#, reseller.0)
+            .fetch_one(self.connection())
+            .await
+            .map_err(|error| domain_error(&error))
     }
 
     /// Makes the partitions of `days` days from `first` on, where they are missing; says how many were made.

@@ -9,6 +9,10 @@
 
 #[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
 mod accounts;
+#[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
+mod attempts;
+#[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
+mod deliveries;
 pub mod embedded;
 mod errors;
 #[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
@@ -24,6 +28,7 @@ mod schema;
 mod search;
 mod tokens;
 mod tx;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,10 +38,12 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::domain::Error;
 
+pub use attempts::Attempt;
+pub use deliveries::{DeliveryKey, Pending, Progress};
 pub use holds::HoldWrites;
 pub use idempotency::{IdempotencyKey, KeptAnswer, StoredAnswer};
 pub use journal::{JournalEntry, NewJournalEntry};
-pub use news::News;
+pub use news::{News, Told};
 pub use resellers::{Preferences, Reseller, ResellerTerms};
 pub use schema::{Finding, MIGRATOR};
 pub use tokens::{Credential, NewToken, TokenKind};

@@ -46,7 +46,8 @@ impl Tx {
         query.build_query_scalar().fetch_one(self.connection()).await.map_err(|error| domain_error(&error))
     }
 
-    async fn fetch_in_order(&mut self, keys: &[(i64, i32)]) -> Result<Vec<Account>, Error> {
+    /// The accounts with these keys, in any order.
+    pub(super) async fn fetch_found(&mut self, keys: &[(i64, i32)]) -> Result<Vec<Account>, Error> {
         let (resellers, ids): (Vec<i64>, Vec<i32>) = keys.iter().copied().unzip();
         let rows: Vec<Row> = select_accounts!(
             ["where (a.reseller_id, a.id) in (select * from unnest($1::bigint[], $2::integer[]))"];
@@ -56,7 +57,11 @@ impl Tx {
         .fetch_all(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        let mut found: HashMap<AccountId, Account> = self.with_holds(rows).await?.into_iter().map(|account| (account.id, account)).collect();
+        self.with_holds(rows).await
+    }
+
+    async fn fetch_in_order(&mut self, keys: &[(i64, i32)]) -> Result<Vec<Account>, Error> {
+        let mut found: HashMap<AccountId, Account> = self.fetch_found(keys).await?.into_iter().map(|account| (account.id, account)).collect();
         let take = |(_, id): &(i64, i32)| {
             let id = AccountId::new(i64::from(*id))?;
             found.remove(&id).ok_or_else(|| internal("a search found an account that is not there"))

@@ -135,6 +135,15 @@ async fn every_v3_operation_with_every_kind_of_credential() {
     };
     let (my_plan, their_plan) = (made("plans_create", client.token.clone()).await, made("plans_create", other.token.clone()).await);
     let (my_token, their_token) = (made("tokens_create", client.token.clone()).await, made("tokens_create", other.token.clone()).await);
+    let (my_webhook, their_webhook) = (made("webhooks_create", client.token.clone()).await, made("webhooks_create", other.token.clone()).await);
+    let logged = async |webhook: &str, reseller: i64| {
+        let superuser = app.database.superuser().await;
+        let insert = "insert into webhook_attempt (reseller_id, endpoint_id, id, event_id, event, account_id, event_at, number, at, succeeded, duration_ms)
+            select reseller_id, id, id, 1, 'account.updated', 1, created_at, 1, created_at, true, 1 from webhook_endpoint where id = $1::text::uuid and reseller_id = $2";
+        assert_eq!(sqlx::query(insert).bind(webhook).bind(reseller).execute(&superuser).await.unwrap().rows_affected(), 1);
+        webhook.to_owned()
+    };
+    let (my_log, their_log) = (logged(&my_webhook, 1).await, logged(&their_webhook, 2).await);
     let their_uid = other.get(theirs).await["uid"].as_str().unwrap().to_owned();
     let nobody = "00000000-0000-4000-8000-000000000000";
     for operation in v3::OPERATIONS {
@@ -145,6 +154,9 @@ async fn every_v3_operation_with_every_kind_of_credential() {
             }
             "plans" => (my_plan.clone(), vec![their_plan.clone(), nobody.to_owned(), "1".to_owned()], "PLAN_NOT_FOUND"),
             "tokens" => (my_token.clone(), vec![their_token.clone(), "2000000000".to_owned(), nobody.to_owned()], "TOKEN_NOT_FOUND"),
+            "webhooks" => (my_webhook.clone(), vec![their_webhook.clone(), nobody.to_owned(), "1".to_owned()], "WEBHOOK_NOT_FOUND"),
+            "webhook-event-logs" => (my_log.clone(), vec![their_log.clone(), nobody.to_owned(), "1".to_owned()], "EVENT_LOG_NOT_FOUND"),
+            "events" => (String::new(), Vec::new(), ""),
             "resellers" => (reseller.to_string(), vec!["2000000000".to_owned(), nobody.to_owned()], "RESELLER_NOT_FOUND"),
             other => panic!("{other} belongs into this test"),
         };
@@ -153,7 +165,7 @@ async fn every_v3_operation_with_every_kind_of_credential() {
         };
         is(try_operation(operation, None, mine.clone()).await, (401, "AUTHENTICATION_FAILED"), "no token");
         is(try_operation(operation, Some("garbage".to_owned()), mine.clone()).await, (401, "AUTHENTICATION_FAILED"), "garbage");
-        let wrong = if operation.scope == Scope::AccountRead { Scope::AccountWrite } else { Scope::AccountRead };
+        let wrong = if operation.scope == Scope::AccountRead { Scope::WebhookWrite } else { Scope::AccountRead };
         let wrong = app.token(Some(reseller), Some(&[wrong])).await;
         is(try_operation(operation, Some(wrong), mine.clone()).await, (403, "INSUFFICIENT_SCOPE"), "wrong scope");
         let owner = Some(reseller).filter(|_| operation.scope != Scope::ResellerWrite);

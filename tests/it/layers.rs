@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room with what it may use of ours, and what it must never mention of others'.
-const ROOMS: [(&str, &[&str], &[&str]); 12] = [
+const ROOMS: [(&str, &[&str], &[&str]); 13] = [
     ("domain", &[], &["axum", "sqlx", "serde", "serde_json", "tokio", "tracing", "quick_xml", "utoipa", "figment"]),
     ("hash", &[], &["axum", "sqlx", "serde", "tokio"]),
     ("wire", &[], &["axum", "sqlx", "tokio", "utoipa"]),
@@ -13,11 +13,12 @@ const ROOMS: [(&str, &[&str], &[&str]); 12] = [
     ("jwt", &["domain"], &["axum", "sqlx", "utoipa", "clap", "figment"]),
     ("service", &["domain", "hash", "jwt", "store"], &["axum", "sqlx", "serde", "serde_json", "quick_xml", "utoipa", "clap"]),
     ("jobs", &["domain", "service", "store"], &["axum", "sqlx", "utoipa"]),
+    ("webhooks", &["domain", "service", "store"], &["axum", "sqlx", "utoipa", "clap", "figment", "serde", "serde_json"]),
     ("dialects", &["domain", "hash", "service", "wire"], &["sqlx", "clap", "figment", "tower_http"]),
     ("http", &["dialects", "domain", "service"], &["sqlx", "clap", "figment"]),
-    ("config", &["dialects", "http", "jwt", "service", "store"], &["axum", "sqlx", "clap"]),
+    ("config", &["dialects", "http", "jobs", "jwt", "service", "store", "webhooks"], &["axum", "sqlx", "clap"]),
     ("telemetry", &["config"], &["axum", "sqlx"]),
-    ("app", &["config", "dialects", "domain", "http", "jobs", "jwt", "service", "store"], &["clap"]),
+    ("app", &["config", "dialects", "domain", "http", "jobs", "jwt", "service", "store", "webhooks"], &["clap"]),
 ];
 
 fn files(room: &str) -> Vec<PathBuf> {

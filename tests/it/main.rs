@@ -34,3 +34,5 @@ mod soap_calls;
 mod v3_accounts;
 mod v3_credentials;
 mod v3_plans;
+mod webhooks;
+mod webhooks_chaos;

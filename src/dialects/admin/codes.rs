@@ -103,6 +103,7 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         Conflict::EmailInUse => "email_in_use: another account has this e-mail address",
         Conflict::RetentionHold => "retention_hold: a retention hold forbids deletion",
         Conflict::SuspendedByOperator => "suspended_by_operator: an account that the operator suspended cannot be deleted",
+        Conflict::TooManyWebhooks => "too_many_webhooks: there are 50 webhook endpoints already",
         Conflict::HoldHasStarted => "hold_has_started: starts_at cannot be moved later once the hold has started",
     }
 }

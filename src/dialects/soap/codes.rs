@@ -100,7 +100,12 @@ impl Failure {
             }
             Error::Conflict(Conflict::EmailInUse) if operation.verb == Verb::Create => say(Code::UsedEmail, "Email is already used"),
             Error::Conflict(
-                Conflict::EmailInUse | Conflict::StaleHold | Conflict::RetentionHold | Conflict::SuspendedByOperator | Conflict::HoldHasStarted,
+                Conflict::EmailInUse
+                | Conflict::StaleHold
+                | Conflict::RetentionHold
+                | Conflict::SuspendedByOperator
+                | Conflict::HoldHasStarted
+                | Conflict::TooManyWebhooks,
             )
             | Error::PreconditionFailed
             | Error::InvalidField { .. } => say(Code::GeneralError, failed(operation.verb)),

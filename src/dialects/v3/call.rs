@@ -76,6 +76,11 @@ impl Call {
         Ok(Context { principal, dialect: Dialect::V3, request_id: self.request_id.to_string() })
     }
 
+    /// The text of a header, if it is there and is one.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
     /// What stands in the path for an identity.
     pub(super) fn id(&self) -> &str {
         self.id.as_deref().unwrap_or_default()
@@ -224,8 +229,13 @@ impl Call {
 
     /// The answer to a question.
     pub(super) fn answer(&self, outcome: Result<impl Serialize, Failure>) -> Response {
+        self.answer_with(outcome, StatusCode::OK)
+    }
+
+    /// A document, with a status.
+    pub(super) fn answer_with(&self, outcome: Result<impl Serialize, Failure>, status: StatusCode) -> Response {
         match outcome {
-            Ok(document) => respond(StatusCode::OK, Some(self.format), replies::encode(self.format, &document)),
+            Ok(document) => respond(status, Some(self.format), replies::encode(self.format, &document)),
             Err(failure) => self.refuse(&failure),
         }
     }

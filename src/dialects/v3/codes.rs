@@ -78,6 +78,8 @@ impl Failure {
                 Error::NotFound(Resource::Token) => say(404, "TOKEN_NOT_FOUND", "Token not found"),
                 Error::NotFound(Resource::Reseller) => say(404, "RESELLER_NOT_FOUND", "Reseller not found"),
                 Error::NotFound(Resource::Plan) => say(404, "PLAN_NOT_FOUND", "Plan not found"),
+                Error::NotFound(Resource::Webhook) => say(404, "WEBHOOK_NOT_FOUND", "Webhook not found"),
+                Error::NotFound(Resource::EventLog) => say(404, "EVENT_LOG_NOT_FOUND", "Event log not found"),
                 Error::RateLimited { retry_after } => too_many(*retry_after),
                 Error::Conflict(conflict) => say(409, "CONFLICT", conflict_text(*conflict)),
                 Error::QuotaReached => say(409, "CONFLICT", "quota_reached: the reseller has as many accounts as it may have"),
@@ -108,6 +110,7 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         Conflict::EmailInUse => "email_in_use: another account has this e-mail address",
         Conflict::RetentionHold => "retention_hold: a retention hold forbids deletion",
         Conflict::SuspendedByOperator => "suspended_by_operator: an account that the operator suspended cannot be deleted",
+        Conflict::TooManyWebhooks => "too_many_webhooks: there are 50 webhook endpoints already",
         Conflict::HoldHasStarted => "hold_has_started: startsAt cannot be moved later once the hold has started",
     }
 }
@@ -150,6 +153,9 @@ mod tests {
             Failure::Service(Error::NotFound(Resource::Token)),
             Failure::Service(Error::NotFound(Resource::Reseller)),
             Failure::Service(Error::NotFound(Resource::Plan)),
+            Failure::Service(Error::NotFound(Resource::Webhook)),
+            Failure::Service(Error::NotFound(Resource::EventLog)),
+            Failure::Service(Error::Conflict(Conflict::TooManyWebhooks)),
             Failure::Service(Error::RateLimited { retry_after: 7 }),
             Failure::Service(Error::Conflict(Conflict::StaleHold)),
             Failure::Service(Error::Conflict(Conflict::EmailInUse)),

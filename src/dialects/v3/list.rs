@@ -2,19 +2,16 @@
 
 use axum::http::Uri;
 use chrono_tz::Tz;
-use data_encoding::BASE64URL_NOPAD;
 
 use super::codes::Failure;
+use super::cursor::Cursor;
 use crate::dialects::dates;
 use crate::domain::{AccountId, Comparison, Condition, ResellerId, Search, SearchField, SearchValues, Start};
-use crate::hash::sha256;
 
 const DEFAULT_LIMIT: i64 = 10;
 const MAX_LIMIT: i64 = 100;
 /// Deeper than this only the cursor leads: skipping accounts costs as much as reading them.
 const MAX_SKIP: i64 = 100_000;
-/// What a cursor begins with, so that not every text is one.
-const CURSOR: u8 = 1;
 
 /// A list as it is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,7 +49,7 @@ impl ListRequest {
             if page.is_some() || sort.is_some() {
                 return Err(Failure::parameter("after", "cannot be combined with page or sort"));
             }
-            let start = Start::After(if after.is_empty() { None } else { Some(read_cursor(&after, home)?) });
+            let start = Start::After(if after.is_empty() { None } else { Some(Cursor::read(&after)?.account_of(home)?) });
             return Ok(Self { search: Search { conditions, start, limit }, page: None, kept });
         }
         let page = number("page", page.as_deref(), 1, i64::MAX)?;
@@ -65,7 +62,7 @@ impl ListRequest {
     /// The link to the page behind this account.
     pub(super) fn next(&self, last: AccountId, home: ResellerId) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("after", &write_cursor(last, home)).append_pair("limit", &self.search.limit.to_string());
+        query.append_pair("after", &Cursor::account(last, home).written()).append_pair("limit", &self.search.limit.to_string());
         query.extend_pairs(&self.kept);
         format!("<{}?{}>; rel=\"next\"", super::ACCOUNTS, query.finish())
     }
@@ -128,29 +125,4 @@ fn condition(name: &str, value: &str, zone: Tz) -> Result<Condition, Failure> {
         SearchValues::Texts(texts.into_iter().map(str::to_owned).collect())
     };
     Ok(Condition { field, comparison, values })
-}
-
-/// The last account of the page, and a few bytes that tell this list's cursors from made-up ones and from others'.
-fn write_cursor(last: AccountId, home: ResellerId) -> String {
-    let mut bytes = vec![CURSOR];
-    bytes.extend(last.as_i32().to_be_bytes());
-    bytes.extend(mark(last.as_i32(), home));
-    BASE64URL_NOPAD.encode(&bytes)
-}
-
-fn mark(last: i32, home: ResellerId) -> [u8; 4] {
-    let [a, b, c, d, ..] = sha256(format!("accounts {home} {last}").as_bytes());
-    [a, b, c, d]
-}
-
-fn read_cursor(text: &str, home: ResellerId) -> Result<AccountId, Failure> {
-    let refuse = || Failure::parameter("after", "must be a cursor from a Link header of this list, or empty");
-    let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| refuse())?;
-    let [CURSOR, rest @ ..] = bytes.as_slice() else { return Err(refuse()) };
-    let (id, marked) = rest.split_first_chunk::<4>().ok_or_else(refuse)?;
-    let id = i32::from_be_bytes(*id);
-    if marked != mark(id, home) {
-        return Err(refuse());
-    }
-    AccountId::new(i64::from(id)).map_err(|_| refuse())
 }

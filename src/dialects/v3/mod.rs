@@ -5,6 +5,8 @@
 mod accounts;
 mod call;
 mod codes;
+mod cursor;
+mod events;
 mod list;
 mod openapi;
 mod page;
@@ -13,6 +15,7 @@ mod replies;
 mod requests;
 mod resellers;
 mod tokens;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -26,12 +29,15 @@ use super::{Mishap, RequestId};
 use crate::domain::Scope;
 use crate::service::Service;
 use codes::Failure;
+use events::EventDocument;
 use plans::{NewPlanSchema, NumberedPlan, TermsSchema};
 use replies::{AccessDocument, AccountDocument, EntryDocument, ExplanationDocument, HoldDocument};
 use requests::{Account as AccountRequest, AssignPlan, Lift, Place, SetExpiry, SetStatus};
 use resellers::{ResellerDocument, ResellerRequest};
 use tokens::{NewToken, RotateToken, TokenDocument};
+use webhooks::{LogDocument, NewWebhookSchema, Queued, Redeliver, RotateSecret, WebhookDocument, WebhookRequest};
 
+pub use events::{message, test_message};
 pub(super) use openapi::openapi;
 
 /// Where accounts are.
@@ -156,6 +162,17 @@ operations! {
     get "/v3/resellers/{id}" resellers::get AccountRead () => 200 ResellerDocument "Read a reseller" "";
     patch "/v3/resellers/{id}" resellers::patch ResellerWrite (ResellerRequest) => 200 ResellerDocument "Change a reseller; what is absent stays" r#"{"accountLimit":1000}"#;
     post "/v3/resellers/{id}/suspend" resellers::suspend ResellerWrite () => 200 ResellerDocument "Suspend a reseller as a whole, without touching its accounts" "";
+    get "/v3/webhooks" webhooks::list WebhookRead () => 200 [WebhookDocument] "List webhook endpoints, oldest first" "";
+    post "/v3/webhooks" webhooks::create WebhookWrite (NewWebhookSchema) => 201 WebhookDocument "Create a webhook endpoint; the answer is the only one that has the secret" r#"{"url":"https://example.com/hooks","events":["account.updated"]}"#;
+    get "/v3/webhooks/{id}" webhooks::get WebhookRead () => 200 WebhookDocument "Read a webhook endpoint and its health" "";
+    patch "/v3/webhooks/{id}" webhooks::patch WebhookWrite (WebhookRequest) => 200 WebhookDocument "Change a webhook endpoint; what is absent stays" r#"{"enabled":true}"#;
+    post "/v3/webhooks/{id}/test" webhooks::test WebhookWrite () => 202 Queued "Have a test delivered; the log has what became of it" "";
+    post "/v3/webhooks/{id}/rotate-secret" webhooks::rotate_secret WebhookWrite (RotateSecret) => 200 WebhookDocument "Make a new secret; the old one signs too for a while" r#"{"graceSeconds":86400}"#;
+    post "/v3/webhooks/{id}/redeliver" webhooks::redeliver WebhookWrite (Redeliver) => 202 Queued "Have everything since a time delivered once more" r#"{"since":"2026-01-01T00:00:00Z"}"#;
+    get "/v3/webhook-event-logs" webhooks::logs WebhookRead () => 200 [LogDocument] "List attempts to deliver, newest first" "";
+    post "/v3/webhook-event-logs/{id}/redeliver" webhooks::redeliver_one WebhookWrite () => 202 Queued "Have one thing delivered once more" "";
+    delete "/v3/webhooks/{id}" webhooks::delete WebhookWrite () => 204 () "Remove a webhook endpoint" "";
+    get "/v3/events" events::list WebhookRead () => 200 [EventDocument] "Read events behind a cursor; with `Accept: text/event-stream`, follow them" "";
     post "/v3/resellers/{id}/unsuspend" resellers::unsuspend ResellerWrite () => 200 ResellerDocument "Lift that suspension: every account is exactly as before" "";
 }
 

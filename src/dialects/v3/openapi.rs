@@ -15,7 +15,7 @@ pub(in crate::dialects) fn openapi() -> Parts {
             "operationId": operation.name,
             "summary": operation.summary,
             "description": format!("Takes the right `{}`.", operation.scope),
-            "tags": [operation.name.split('_').next().unwrap_or_default()],
+            "tags": [operation.name.split('_').next().unwrap_or_default().replace("events", "webhooks")],
             "parameters": parameters(operation),
             "responses": responses(operation, &mut parts, &error),
         });
@@ -81,6 +81,7 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     if operation.path.contains("{id}") {
         let (what, schema) = match operation.path.split('/').nth(2) {
             Some("accounts") => ("The account's UUID, or its number", json!({ "type": "string", "pattern": "^[0-9A-Za-z-]+$" })),
+            Some("webhooks" | "webhook-event-logs") => ("Its UUID", json!({ "type": "string", "format": "uuid" })),
             Some("plans") => ("The plan's UUID", json!({ "type": "string", "format": "uuid" })),
             _ => ("Its number", json!({ "type": "integer", "format": "int64", "minimum": 1 })),
         };
@@ -88,7 +89,8 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     }
     let header =
         |name: &str, what: &str, schema: Value| json!({ "name": name, "in": "header", "required": false, "description": what, "schema": schema });
-    if operation.method != "get" && operation.name != "tokens_delete" {
+    let is_repeatable = ["tokens_delete", "webhooks_delete", "webhooks_test", "webhooks_redeliver", "webhooks_redeliver_one"];
+    if operation.method != "get" && !is_repeatable.contains(&operation.name) {
         let what = "A repeat with the same key and body is answered with the stored answer, for 24 hours.";
         parameters.push(header("Idempotency-Key", what, json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" })));
     }
@@ -108,7 +110,28 @@ fn parameters(operation: &Operation) -> Vec<Value> {
         }
         _ => {}
     }
-    if operation.name == "plans_list" {
+    match operation.name {
+        "events_list" => {
+            parameters.push(query(
+                "after",
+                "Behind which cursor, from an event or the `Link` header; the first event if absent.",
+                json!({ "type": "string" }),
+            ));
+            parameters.push(query("limit", "How many at most.", json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 100 })));
+        }
+        "webhooks_logs" => {
+            parameters.push(query("webhookId", "To which endpoint.", json!({ "type": "string", "format": "uuid" })));
+            parameters.push(query("succeeded", "Only those that did, or did not.", json!({ "type": "boolean" })));
+            parameters.push(query(
+                "before",
+                "Older than which; the `Link` header of a page has the next one.",
+                json!({ "type": "string", "format": "uuid" }),
+            ));
+            parameters.push(query("limit", "How many at most.", json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 100 })));
+        }
+        _ => {}
+    }
+    if ["plans_list", "webhooks_list", "webhooks_logs", "events_list"].contains(&operation.name) {
         parameters.push(query(
             "resellerId",
             "Whose; required with an operator's token.",

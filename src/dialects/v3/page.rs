@@ -28,13 +28,24 @@ pub(super) struct Page {
     /// Behind which number; 0: from the start.
     pub(super) after: i64,
     pub(super) limit: i64,
+    /// What `after` says, where that is a cursor.
+    pub(super) cursor: Option<String>,
     others: Vec<(String, String)>,
 }
 
 impl Page {
     /// Reads `after`, `limit` and the parameters named; others are refused.
     pub(super) fn read(uri: &Uri, known: &[&str]) -> Result<Self, Failure> {
-        let mut page = Self { after: 0, limit: DEFAULT_LIMIT, others: Vec::new() };
+        Self::read_as(uri, known, false)
+    }
+
+    /// The same, for a list in which `after` is a cursor.
+    pub(super) fn read_with_cursor(uri: &Uri, known: &[&str]) -> Result<Self, Failure> {
+        Self::read_as(uri, known, true)
+    }
+
+    fn read_as(uri: &Uri, known: &[&str], has_cursor: bool) -> Result<Self, Failure> {
+        let mut page = Self { after: 0, limit: DEFAULT_LIMIT, cursor: None, others: Vec::new() };
         let mut seen: Vec<String> = Vec::new();
         for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned() {
             if seen.contains(&name) {
@@ -42,6 +53,7 @@ impl Page {
             }
             let number = || value.parse::<i64>().ok();
             match name.as_str() {
+                "after" if has_cursor => page.cursor = Some(value),
                 "after" => {
                     let refuse = || Failure::parameter("after", "must be a number from 0 on");
                     page.after = number().filter(|after| *after >= 0).ok_or_else(refuse)?;
@@ -72,8 +84,14 @@ impl Page {
     /// The link to what lies behind this page, if there may be anything.
     pub(super) fn next(&self, last: Option<i64>, found: usize, uri: &Uri) -> Option<String> {
         let last = last.filter(|_| i64::try_from(found) == Ok(self.limit))?;
+        Some(self.link("after", &last.to_string(), uri))
+    }
+
+    /// The link to a page that begins at a place.
+    pub(super) fn link(&self, name: &str, place: &str, uri: &Uri) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("after", &last.to_string()).append_pair("limit", &self.limit.to_string()).extend_pairs(&self.others);
-        Some(format!("<{}?{}>; rel=\"next\"", uri.path(), query.finish()))
+        query.append_pair(name, place).append_pair("limit", &self.limit.to_string());
+        query.extend_pairs(self.others.iter().filter(|(other, _)| other != name));
+        format!("<{}?{}>; rel=\"next\"", uri.path(), query.finish())
     }
 }

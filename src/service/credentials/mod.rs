@@ -19,8 +19,9 @@ use super::{Principal, Service};
 use crate::domain::{Error, ResellerId, Time, TokenId};
 use crate::hash::sha256;
 use crate::jwt;
-use crate::store::{Preferences, Tenancy};
+use crate::store::{Preferences, Tenancy, Told};
 pub(super) use memory::Memory;
+pub(super) use tokens::random;
 pub use tokens::{IssuedToken, TokenRequest};
 
 /// How long after a lost connection listening is tried again.
@@ -167,11 +168,21 @@ impl Service {
     async fn listen(&self) {
         let Ok(mut news) = self.store.listen().await else { return };
         self.memory.switch_on();
-        while let Ok(reseller) = news.next().await {
-            self.memory.forget(reseller);
+        // Whatever was told meanwhile was not heard.
+        self.tell_events(Vec::new());
+        while let Ok(told) = news.next().await {
+            match told {
+                Told::Credentials(reseller) => self.memory.forget(reseller),
+                Told::Events(resellers) => self.tell_events(resellers),
+            }
         }
         self.memory.switch_off();
         warn!("the connection that revocations are heard on was lost; every credential is looked up until it is back");
+    }
+
+    /// Nobody may be there to be told.
+    fn tell_events(&self, resellers: Vec<ResellerId>) {
+        let _unheard = self.events.send(resellers);
     }
 
     /// Writes down when credentials were last used: one statement for all since the last time.

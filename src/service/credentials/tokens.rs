@@ -227,7 +227,7 @@ fn after(now: Time, validity: Duration, field: &'static str) -> Result<Time, Err
     if validity <= MAX_VALIDITY { Ok(now + validity) } else { Err(Error::invalid(field, "must be at most a hundred years")) }
 }
 
-fn random() -> Result<[u8; RANDOM], Error> {
+pub(in crate::service) fn random() -> Result<[u8; RANDOM], Error> {
     let mut bytes = [0_u8; RANDOM];
     getrandom::fill(&mut bytes).map(|()| bytes).map_err(|error| internal(&format!("the system has no randomness: {error}")))
 }

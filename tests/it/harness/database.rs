@@ -116,6 +116,11 @@ impl TestDatabase {
         self.server.clone().database(&self.name)
     }
 
+    /// The same, for another process.
+    pub fn url(&self) -> String {
+        self.options().to_url_lossy().to_string()
+    }
+
     /// The folder of the server's socket, if it listens on one.
     pub fn socket(&self) -> Option<PathBuf> {
         self.server.get_socket().cloned()

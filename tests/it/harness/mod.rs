@@ -3,6 +3,7 @@
 pub mod app;
 pub mod database;
 pub mod process;
+pub mod receiver;
 pub mod v3;
 
 pub use app::{App, Client};

@@ -1,0 +1,166 @@
+//! What is told: the journal, as signed HTTP requests to those who asked for it.
+//!
+//! The journal already holds every event, in the transaction of its change. An endpoint has a *position* in it; whoever
+//! holds the endpoint's *lease* reads on from there ([`runner`]) and sends what the endpoint wants to be told. The position
+//! moves on when what it passes is delivered, or written down as pending: so nothing is lost whenever a process dies, and
+//! what was not written is delivered again. Within an account ([`lanes`]) everything is in order; no account holds up
+//! another, and no endpoint takes more than its share of the attempts that may be under way.
+//!
+//! Several replicas may run a dispatcher: each endpoint is delivered to by one of them at a time. One that was thought
+//! dead and is not can deliver something twice, never something in another order: it, too, sends each account's events in
+//! order from a place that was delivered.
+
+mod lanes;
+mod message;
+mod runner;
+mod schedule;
+mod sign;
+mod target;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+use uuid::Uuid;
+
+use crate::domain::{Error, ResellerId};
+use crate::service::Service;
+pub use message::Writer;
+use runner::{Parts, Runner};
+use target::Sender;
+
+/// How often endpoints with work are looked for, whatever is heard.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// To how many endpoints one process delivers at a time.
+const MAX_RUNNERS: usize = 128;
+
+/// How deliveries are made.
+#[derive(Clone)]
+pub struct Settings {
+    /// The longest that one attempt may take.
+    pub timeout: Duration,
+    /// How long after each failure it is tried again.
+    pub retries: Vec<Duration>,
+    /// After how long of failures only an endpoint is suspended.
+    pub suspend_after: chrono::TimeDelta,
+    /// For how long a dispatcher that says nothing keeps its endpoints.
+    pub lease: Duration,
+    /// How many attempts may be under way, in all.
+    pub concurrency: usize,
+    /// How many of them to one endpoint.
+    pub endpoint_concurrency: usize,
+    /// Networks that are not for everybody and that may be connected to nevertheless.
+    pub allowed_networks: Vec<IpNet>,
+    /// How messages are written.
+    pub writer: Writer,
+}
+
+/// Delivers to all endpoints that nobody else delivers to.
+pub struct Dispatcher {
+    service: Arc<Service>,
+    settings: Arc<Settings>,
+    sender: Sender,
+    slots: Arc<Semaphore>,
+    owner: Uuid,
+    runners: Arc<Mutex<HashMap<Uuid, Arc<Notify>>>>,
+    tasks: TaskTracker,
+}
+
+impl Dispatcher {
+    /// # Errors
+    /// That TLS cannot be set up.
+    pub fn new(service: Arc<Service>, settings: Settings) -> Result<Self, String> {
+        Ok(Self {
+            sender: Sender::new(settings.timeout, &settings.allowed_networks)?,
+            slots: Arc::new(Semaphore::new(settings.concurrency)),
+            owner: Uuid::new_v4(),
+            runners: Arc::default(),
+            tasks: TaskTracker::new(),
+            settings: Arc::new(settings),
+            service,
+        })
+    }
+
+    /// Delivers until told to stop; then finishes what is under way and gives all leases back.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut news = self.service.news_of_events();
+        let mut ticks = tokio::time::interval(LOOK_EVERY.min(self.settings.lease / 2));
+        loop {
+            let whose = tokio::select! {
+                () = stop.cancelled() => break,
+                _ = ticks.tick() => Vec::new(),
+                told = news.recv() => match told {
+                    Ok(resellers) => resellers,
+                    Err(broadcast::error::RecvError::Lagged(_)) => Vec::new(),
+                    Err(broadcast::error::RecvError::Closed) => break,
+                },
+            };
+            if let Err(error) = self.look(&whose, &stop).await {
+                warn!(%error, "endpoints with work cannot be looked for");
+            }
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Pokes the runners of these resellers, and starts one for each of their endpoints that nobody delivers to; none
+    /// named: of all.
+    async fn look(&self, whose: &[ResellerId], stop: &CancellationToken) -> Result<(), Error> {
+        self.running().values().for_each(|poke| poke.notify_one());
+        let room = MAX_RUNNERS.saturating_sub(self.running().len());
+        let limit = i64::try_from(room).unwrap_or_default();
+        if room == 0 {
+            return Ok(());
+        }
+        let mut found = Vec::new();
+        match whose {
+            [] => found = self.service.find_deliveries(None, limit).await?,
+            whose => {
+                for reseller in whose {
+                    found.extend(self.service.find_deliveries(Some(*reseller), limit).await?);
+                }
+            }
+        }
+        for (reseller, id) in found.into_iter().take(room) {
+            self.start(reseller, id, stop).await?;
+        }
+        Ok(())
+    }
+
+    async fn start(&self, reseller: ResellerId, id: Uuid, stop: &CancellationToken) -> Result<(), Error> {
+        if self.running().contains_key(&id) {
+            return Ok(());
+        }
+        let until = self.service.now() + self.settings.lease;
+        let Some((endpoint, secrets, shut)) = self.service.lease_endpoint(reseller, id, self.owner, until).await? else { return Ok(()) };
+        let poke = Arc::new(Notify::new());
+        self.running().insert(id, Arc::clone(&poke));
+        let runner = Runner::new(Parts {
+            service: Arc::clone(&self.service),
+            settings: Arc::clone(&self.settings),
+            sender: self.sender.clone(),
+            slots: Arc::clone(&self.slots),
+            owner: self.owner,
+            endpoint,
+            secrets,
+            shut,
+            poke,
+            stop: stop.clone(),
+        });
+        let runners = Arc::clone(&self.runners);
+        self.tasks.spawn(async move {
+            runner.run().await;
+            runners.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        });
+        Ok(())
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<Notify>>> {
+        self.runners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
