@@ -31,7 +31,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, &'s
         return Err("appears more than once");
     }
     match value.to_str() {
-        Ok(key) if (1..=255).contains(&key.len()) && key.chars().all(|c| c.is_ascii_graphic() || c == ' ') => Ok(Some(key.to_owned())),
+        Ok(key) if (1..=255).contains(&key.len()) && key.chars().all(|c| c.is_ascii_graphic()) => Ok(Some(key.to_owned())),
         _ => Err("must be 1 to 255 visible characters"),
     }
 }

@@ -97,6 +97,10 @@ fn every_call_of_the_readme_works_as_pasted() {
     let output = Command::new("sh").args(["-ec", &format!("{environment}\n{}", managed.replace("curl -X", "curl -s -f -X"))]).output().unwrap();
     let answer = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && answer.contains(r#""name":"pro""#) && answer.contains(r#""token":"stw_"#), "{answer}");
+    let told = readme.split("```sh\n").find(|block| block.contains("/v3/webhooks")).unwrap().split("```").next().unwrap();
+    let output = Command::new("sh").args(["-ec", &format!("{environment}\n{}", told.replace("curl ", "curl -s -f "))]).output().unwrap();
+    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && answer.contains(r#""secret":"whsec_"#) && answer.contains(r#""cursor":"#), "{answer}");
     for call in calls {
         let output = Command::new("sh").args(["-c", &format!("{environment}\n{}", call.replace("curl -X", "curl -s -X"))]).output().unwrap();
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
