@@ -262,6 +262,7 @@ pub async fn serve(
         info!("stopping");
         readiness.withdraw();
         stopping.cancel();
+        running.service.begin_stopping();
         api.close();
         let patience = Duration::from_secs(config.server.shutdown_timeout_seconds);
         if tokio::time::timeout(patience, api.wait()).await.is_err() {

@@ -126,6 +126,12 @@ impl Service {
         Self { verifier: Some(verifier), ..self }
     }
 
+    /// Says that the service will stop soon: what waits for something to happen (streams of events) ends now, requests are
+    /// still answered.
+    pub fn begin_stopping(&self) {
+        self.stopping.cancel();
+    }
+
     /// Finishes what is queued and under way, then closes the pool. Later commands are refused as unavailable.
     pub async fn stop(&self) {
         self.lane.close();

@@ -42,6 +42,23 @@ fn the_service_starts_answers_and_stops_in_good_order() {
 }
 
 #[test]
+fn a_stream_of_events_ends_when_the_service_stops() {
+    let folder = folder();
+    let mut served = Served::start(folder.path());
+    succeed(folder.path(), &["reseller", "create", "--name", "Acme"]);
+    let token = succeed(folder.path(), &["token", "create", "--reseller", "Acme", "--jwt"]);
+    let mut stream = TcpStream::connect(served.listen).unwrap();
+    let head = format!("GET /v3/events HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\nauthorization: Bearer {}\r\n\r\n", token.trim());
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut begins = [0; 15];
+    stream.read_exact(&mut begins).unwrap();
+    assert_eq!(&begins, b"HTTP/1.1 200 OK");
+    served.signal(Signal::SIGTERM);
+    assert_eq!(served.wait().code(), Some(0));
+    assert!(!served.log().contains("still in flight"), "{}", served.log());
+}
+
+#[test]
 fn tokens_and_bodies_never_reach_the_log() {
     let folder = folder();
     let served = Served::start_with(folder.path(), |command| {

@@ -79,11 +79,14 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
 fn parameters(operation: &Operation) -> Vec<Value> {
     let mut parameters = Vec::new();
     if operation.path.contains("{id}") {
+        let uuid = "3f0cbf36-2f0e-4c56-9e0b-6d1f6c9d1d10";
         let (what, schema) = match operation.path.split('/').nth(2) {
-            Some("accounts") => ("The account's UUID, or its number", json!({ "type": "string", "pattern": "^[0-9A-Za-z-]+$" })),
-            Some("webhooks" | "webhook-event-logs") => ("Its UUID", json!({ "type": "string", "format": "uuid" })),
-            Some("plans") => ("The plan's UUID", json!({ "type": "string", "format": "uuid" })),
-            _ => ("Its number", json!({ "type": "integer", "format": "int64", "minimum": 1 })),
+            Some("accounts") => {
+                ("The account's UUID, or its number", json!({ "type": "string", "pattern": "^[0-9A-Za-z-]+$", "examples": ["7", uuid] }))
+            }
+            Some("webhooks" | "webhook-event-logs") => ("Its UUID", json!({ "type": "string", "format": "uuid", "examples": [uuid] })),
+            Some("plans") => ("The plan's UUID", json!({ "type": "string", "format": "uuid", "examples": [uuid] })),
+            _ => ("Its number", json!({ "type": "integer", "format": "int64", "minimum": 1, "examples": [1] })),
         };
         parameters.push(json!({ "name": "id", "in": "path", "required": true, "description": what, "schema": schema }));
     }
