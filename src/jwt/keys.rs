@@ -2,6 +2,7 @@
 //! key that is not known. However many such tokens come, the address is asked at most twice a minute.
 
 use std::fs;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm};
@@ -35,7 +36,9 @@ pub(super) struct Keys {
     /// Those that do not change while the service runs.
     fixed: Vec<Key>,
     address: Option<String>,
-    fetched: Mutex<Fetched>,
+    fetched: RwLock<Fetched>,
+    /// Held by the one who asks the address.
+    fetching: Mutex<()>,
 }
 
 impl std::fmt::Debug for Keys {
@@ -51,7 +54,7 @@ struct Fetched {
 }
 
 impl Keys {
-    pub(super) fn read(settings: &Settings) -> Result<Self, String> {
+    pub(super) fn configured(settings: &Settings) -> Result<Self, String> {
         let mut fixed = Vec::new();
         if let Some(secret) = &settings.secret {
             let secret = secret.expose_secret().as_bytes();
@@ -72,7 +75,7 @@ impl Keys {
             let text = fs::read(path).map_err(|error| format!("jwt.jwks_file: {}: {error}", path.display()))?;
             fixed.extend(read_set(&text).map_err(|problem| format!("jwt.jwks_file: {}: {problem}", path.display()))?);
         }
-        Ok(Self { fixed, address: settings.jwks_url.clone(), fetched: Mutex::default() })
+        Ok(Self { fixed, address: settings.jwks_url.clone(), fetched: RwLock::default(), fetching: Mutex::default() })
     }
 
     /// The keys that may prove a token with this header.
@@ -80,19 +83,31 @@ impl Keys {
         let fits = |key: &&Key| key.algorithm == algorithm && (name.is_none() || key.name.is_none() || key.name.as_deref() == name);
         let mut found: Vec<DecodingKey> = self.fixed.iter().filter(fits).map(|key| key.decoding.clone()).collect();
         let Some(address) = &self.address else { return found };
-        // Whoever waits here while another one fetches finds what that one brought.
-        let mut fetched = self.fetched.lock().await;
-        let age = fetched.tried_at.map(|at| now - at);
-        let is_missing = !fetched.keys.iter().any(|key| fits(&key));
-        if age.is_none_or(|age| age >= MAX_AGE || age < chrono::TimeDelta::zero() || (is_missing && age >= PAUSE)) {
-            fetched.tried_at = Some(now);
-            match fetch(address).await {
-                Ok(keys) => fetched.keys = keys,
-                Err(problem) => warn!(problem, address, "the JSON Web Key Set cannot be read; what is known of it stays"),
+        let known = || -> Vec<DecodingKey> { self.read().keys.iter().filter(fits).map(|key| key.decoding.clone()).collect() };
+        let age = || self.read().tried_at.map(|at| now - at).filter(|age| *age >= chrono::TimeDelta::zero());
+        let is_due = |age: Option<chrono::TimeDelta>, is_missing: bool| age.is_none_or(|age| age >= MAX_AGE || (is_missing && age >= PAUSE));
+        let is_missing = known().is_empty();
+        if is_due(age(), is_missing) {
+            // Whoever needs a key waits for the one who fetches; whoever has it goes on with what is known.
+            let turn = if is_missing { Some(self.fetching.lock().await) } else { self.fetching.try_lock().ok() };
+            if turn.is_some() && is_due(age(), known().is_empty()) {
+                self.write().tried_at = Some(now);
+                match fetch(address).await {
+                    Ok(keys) => self.write().keys = keys,
+                    Err(problem) => warn!(problem, address, "the JSON Web Key Set cannot be read; what is known of it stays"),
+                }
             }
         }
-        found.extend(fetched.keys.iter().filter(fits).map(|key| key.decoding.clone()));
+        found.extend(known());
         found
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Fetched> {
+        self.fetched.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Fetched> {
+        self.fetched.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

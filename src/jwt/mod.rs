@@ -168,7 +168,7 @@ impl Verifier {
     /// # Errors
     /// What is wrong with one of them, naming the key of the configuration.
     pub fn new(settings: Settings) -> Result<Self, String> {
-        Ok(Self { keys: Keys::read(&settings)?, settings })
+        Ok(Self { keys: Keys::configured(&settings)?, settings })
     }
 
     /// What somebody else's token claims.
