@@ -138,7 +138,7 @@ impl Runner {
                 written = Instant::now();
                 must_write = false;
             }
-            if self.is_over || self.suspend.is_some() {
+            if self.is_over {
                 return self.give_back().await;
             }
             if !is_idle {
@@ -289,12 +289,15 @@ impl Runner {
     /// Writes what came of everything since the last time, and notices whether the lease is still ours and the endpoint
     /// wants more.
     async fn write(&mut self, lease_until: Option<Time>) -> Result<(), Error> {
+        // Said once: its owner may have switched it on again meanwhile.
+        let suspended_by = self.suspend.take();
+        self.is_over |= suspended_by.is_some();
         let progress = Progress {
             at: self.service.now(),
             position: self.lanes.position(self.read_to),
             failing_since: self.failing_since,
             last_success_at: self.last_success_at.take(),
-            suspended_by: self.suspend,
+            suspended_by,
             attempts: std::mem::take(&mut self.attempts),
             settled: std::mem::take(&mut self.lanes.settled),
             parked: std::mem::take(&mut self.lanes.parked),
@@ -308,7 +311,7 @@ impl Runner {
             return Ok(());
         };
         self.endpoint.position = position;
-        if let Some(by) = self.suspend {
+        if let Some(by) = suspended_by {
             info!(endpoint = %id, by = by.as_str(), "an endpoint is suspended");
         }
         if revision != self.endpoint.revision && !is_suspended {

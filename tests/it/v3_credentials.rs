@@ -17,6 +17,7 @@ use steward::service::{Clock, Limits, Principal, Service, Settings, TokenKind, T
 use steward::store::Store;
 
 use crate::harness::app::{Answer, admin_settings, http_settings, pool_settings, router, send, soap_settings, start_of_time};
+use crate::harness::process::until;
 use crate::harness::v3::{V3, refused};
 use crate::harness::{App, Client};
 
@@ -320,9 +321,7 @@ async fn what_is_remembered_of_a_credential_ends_with_it_on_every_replica() {
     let there = Client { router: router(&replica, admin_settings(), soap_settings()), token: token.clone() };
     app.service.remember_credentials();
     replica.remember_credentials();
-    while !(app.service.remembers_credentials() && replica.remembers_credentials()) {
-        tokio::task::yield_now().await;
-    }
+    until("listening", async || (app.service.remembers_credentials() && replica.remembers_credentials()).then_some(())).await;
     here.get(id).await;
     there.get(id).await;
     // Behind the service's back nothing tells anybody: what is remembered still counts, for a minute.
@@ -337,18 +336,14 @@ async fn what_is_remembered_of_a_credential_ends_with_it_on_every_replica() {
     there.get(id).await;
     app.service.revoke_token(&Principal::command_line(), issued.credential.id).await.unwrap();
     here.call("get", json!({"id": id})).await.is_error(401, "API token is invalid");
-    while there.call("get", json!({"id": id})).await.status != 401 {
-        tokio::task::yield_now().await;
-    }
+    until("the other replica's refusal", async || (there.call("get", json!({"id": id})).await.status == 401).then_some(())).await;
     // The ear is lost: nothing is remembered until it is back.
     client.get(id).await;
     sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query ilike 'listen%'")
         .execute(&superuser)
         .await
         .unwrap();
-    while app.service.remembers_credentials() {
-        tokio::task::yield_now().await;
-    }
+    until("the loss", async || (!app.service.remembers_credentials()).then_some(())).await;
     client.get(id).await;
     replica.stop().await;
     app.service.stop().await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::harness::app::{admin_settings, pool_settings, router, soap_settings};
+use crate::harness::process::{PATIENCE, until};
 use crate::harness::receiver::{Received, Receiver};
 use crate::harness::v3::{V3, refused};
 use crate::harness::{App, Client};
@@ -160,6 +161,7 @@ async fn the_plain_style_and_a_secret_under_rotation() {
     let mut number = 0;
     loop {
         number += 1;
+        assert!(number < 500, "the old secret still signs");
         live.client.account(&format!("c{number}")).await;
         let delivery = receiver.next().await;
         if delivery.header("webhook-signature").split(' ').count() == 1 {
@@ -215,13 +217,7 @@ async fn a_failing_account_holds_up_only_itself_and_stays_in_order() {
 impl Live {
     /// Waits until the endpoint is as it should be.
     async fn finish_when(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let endpoint = self.v3.get(path).await.ok();
-            if is_so(&endpoint) {
-                return endpoint;
-            }
-            tokio::task::yield_now().await;
-        }
+        until("the endpoint's state", async || Some(self.v3.get(path).await.ok()).filter(&is_so)).await
     }
 }
 
@@ -299,13 +295,9 @@ async fn tests_and_redeliveries_are_made_on_request() {
     let first = receiver.next().await;
     receiver.next().await;
     live.finish_when(&path, |endpoint| endpoint["pending"] == 0 && endpoint["lastSuccessAt"].is_string()).await;
-    let logged = loop {
-        let logs = live.v3.get("/v3/webhook-event-logs").await.ok();
-        if logs.as_array().unwrap().len() == 3 {
-            break logs;
-        }
-        tokio::task::yield_now().await;
-    };
+    let logged =
+        until("three attempts", async || Some(live.v3.get("/v3/webhook-event-logs").await.ok()).filter(|logs| logs.as_array().unwrap().len() == 3))
+            .await;
     let wanted = logged.as_array().unwrap().iter().find(|log| log["eventId"] == first.header("webhook-id")).unwrap();
     assert_eq!((wanted["succeeded"].clone(), wanted["statusCode"].clone(), wanted["accountId"].clone()), (json!(true), json!(204), json!(id)));
     let again = live.v3.call("POST", &format!("/v3/webhook-event-logs/{}/redeliver", wanted["id"].as_str().unwrap()), &Value::Null).await;
@@ -345,14 +337,12 @@ async fn what_only_we_can_reach_is_not_reached_whatever_leads_there() {
     }
     live.dispatch(Settings { allowed_networks: Vec::new(), ..settings() });
     live.client.account("a").await;
-    let logs = loop {
+    let logs = until("an attempt at each", async || {
         let logs = live.v3.get("/v3/webhook-event-logs").await.ok();
         let reached: BTreeSet<String> = logs.as_array().unwrap().iter().map(|log| log["webhookId"].as_str().unwrap().to_owned()).collect();
-        if reached.len() == targets.len() {
-            break logs;
-        }
-        tokio::task::yield_now().await;
-    };
+        (reached.len() == targets.len()).then_some(logs)
+    })
+    .await;
     for log in logs.as_array().unwrap() {
         assert_eq!(log["problem"], "its address is not a public one", "{log}");
     }
@@ -380,13 +370,9 @@ async fn redirects_are_not_followed_and_long_answers_are_not_read() {
     for _ in 0..3 {
         receiver.next().await;
     }
-    let logs = loop {
-        let logs = live.v3.get("/v3/webhook-event-logs").await.ok();
-        if logs.as_array().unwrap().len() == 3 {
-            break logs;
-        }
-        tokio::task::yield_now().await;
-    };
+    let logs =
+        until("three attempts", async || Some(live.v3.get("/v3/webhook-event-logs").await.ok()).filter(|logs| logs.as_array().unwrap().len() == 3))
+            .await;
     let seen: Vec<_> =
         logs.as_array().unwrap().iter().rev().map(|log| (log["statusCode"].clone(), log["response"].as_str().map_or(0, str::len))).collect();
     assert_eq!(seen, [(json!(302), 0), (json!(500), seen[1].1), (json!(200), 6)]);
@@ -501,7 +487,9 @@ async fn a_reader_who_follows_cursors_misses_nothing_although_transactions_commi
     let expected = accounts + accounts * rounds * 4;
     let mut seen: Vec<(String, i64)> = Vec::new();
     let mut path = "/v3/events?limit=37".to_owned();
+    let started = Instant::now();
     while seen.len() < usize::try_from(expected).unwrap() {
+        assert!(started.elapsed() < PATIENCE * 3, "{} of {expected} events were seen", seen.len());
         let page = live.v3.get(&path).await;
         let events = page.ok();
         seen.extend(
