@@ -72,7 +72,8 @@ create table webhook_attempt (
 );
 create index webhook_attempt_at_ix on webhook_attempt (at);
 
--- Events are read by reseller in the order of the journal. Neither column ever changes.
+-- Events are read by reseller in the order of the journal. Neither column ever changes. Ids become visible in order within
+-- a reseller, because who writes entries locks the reseller first; so readers have no use for the column xid.
 create index journal_events_ix on journal (reseller_id, id) where outcome = 'applied';
 
 do $$

@@ -31,7 +31,7 @@ use uuid::Uuid;
 use crate::domain::{Error, ResellerId};
 use crate::service::Service;
 pub use message::Writer;
-use runner::{Parts, Runner};
+use runner::{Given, Runner};
 use target::Sender;
 
 /// How often endpoints with work are looked for, whatever is heard.
@@ -140,7 +140,7 @@ impl Dispatcher {
         let Some((endpoint, secrets, shut)) = self.service.lease_endpoint(reseller, id, self.owner, until).await? else { return Ok(()) };
         let poke = Arc::new(Notify::new());
         self.running().insert(id, Arc::clone(&poke));
-        let runner = Runner::new(Parts {
+        let given = Given {
             service: Arc::clone(&self.service),
             settings: Arc::clone(&self.settings),
             sender: self.sender.clone(),
@@ -148,10 +148,10 @@ impl Dispatcher {
             owner: self.owner,
             endpoint,
             secrets,
-            shut,
             poke,
             stop: stop.clone(),
-        });
+        };
+        let runner = Runner::new(given, shut);
         let runners = Arc::clone(&self.runners);
         self.tasks.spawn(async move {
             runner.run().await;

@@ -40,17 +40,7 @@ struct Finished {
 }
 
 pub(super) struct Runner {
-    pub(super) service: Arc<Service>,
-    pub(super) settings: Arc<Settings>,
-    pub(super) sender: Sender,
-    /// All attempts of this process.
-    pub(super) slots: Arc<Semaphore>,
-    pub(super) owner: Uuid,
-    pub(super) endpoint: Endpoint,
-    pub(super) secrets: Vec<String>,
-    /// Somebody says that there is something new.
-    pub(super) poke: Arc<Notify>,
-    pub(super) stop: CancellationToken,
+    given: Given,
     lanes: Lanes,
     read_to: i64,
     is_caught_up: bool,
@@ -65,36 +55,30 @@ pub(super) struct Runner {
     is_over: bool,
 }
 
-/// What a runner is made of.
-pub(super) struct Parts {
+/// What a runner is given.
+pub(super) struct Given {
     pub(super) service: Arc<Service>,
     pub(super) settings: Arc<Settings>,
     pub(super) sender: Sender,
+    /// All attempts of this process.
     pub(super) slots: Arc<Semaphore>,
+    /// Who holds the lease.
     pub(super) owner: Uuid,
     pub(super) endpoint: Endpoint,
     pub(super) secrets: Vec<String>,
-    pub(super) shut: Vec<i32>,
+    /// Somebody says that there is something new.
     pub(super) poke: Arc<Notify>,
     pub(super) stop: CancellationToken,
 }
 
 impl Runner {
-    pub(super) fn new(parts: Parts) -> Self {
-        let Parts { service, settings, sender, slots, owner, endpoint, secrets, shut, poke, stop } = parts;
+    /// `shut`: the accounts of which something is pending.
+    pub(super) fn new(given: Given, shut: Vec<i32>) -> Self {
         Self {
             lanes: Lanes::new(shut),
-            read_to: endpoint.position,
-            failing_since: endpoint.failing_since,
-            service,
-            settings,
-            sender,
-            slots,
-            owner,
-            endpoint,
-            secrets,
-            poke,
-            stop,
+            read_to: given.endpoint.position,
+            failing_since: given.endpoint.failing_since,
+            given,
             is_caught_up: false,
             next_due: None,
             attempts: Vec::new(),
@@ -111,7 +95,7 @@ impl Runner {
         let mut under_way = JoinSet::new();
         if let Err(error) = self.work(&mut under_way).await {
             // Whatever is not written is delivered again: by us or by another, when the lease has run out.
-            warn!(%error, endpoint = %self.endpoint.id, "delivering stopped");
+            warn!(%error, endpoint = %self.given.endpoint.id, "delivering stopped");
         }
         under_way.shutdown().await;
     }
@@ -130,9 +114,9 @@ impl Runner {
             look_for_due |= !self.done.is_empty();
             let is_idle = under_way.is_empty() && self.lanes.is_empty();
             let unwritten = self.attempts.len() + self.lanes.parked.len() + self.lanes.settled.len();
-            let is_behind = self.lanes.position(self.read_to) > self.endpoint.position;
+            let is_behind = self.lanes.position(self.read_to) > self.given.endpoint.position;
             let is_due = unwritten >= BATCH
-                || written.elapsed() >= if unwritten > 0 || is_behind || must_write { WRITE_EVERY } else { self.settings.lease / 4 };
+                || written.elapsed() >= if unwritten > 0 || is_behind || must_write { WRITE_EVERY } else { self.given.settings.lease / 4 };
             if is_due || (is_idle && (unwritten > 0 || is_behind)) || self.suspend.is_some() {
                 self.write(Some(self.lease_until())).await?;
                 written = Instant::now();
@@ -144,14 +128,14 @@ impl Runner {
             if !is_idle {
                 active = Instant::now();
             }
-            if self.stop.is_cancelled() || (is_idle && active.elapsed() >= LINGER) {
+            if self.given.stop.is_cancelled() || (is_idle && active.elapsed() >= LINGER) {
                 self.drain(under_way).await;
                 return self.give_back().await;
             }
-            let now = self.service.now();
+            let now = self.given.service.now();
             let until_due = self.next_due.map_or(LINGER, |due| (due - now).to_std().unwrap_or_default());
             let wait = until_due.min(if is_idle && !must_write {
-                LINGER.saturating_sub(active.elapsed()).min(self.settings.lease / 4)
+                LINGER.saturating_sub(active.elapsed()).min(self.given.settings.lease / 4)
             } else {
                 WRITE_EVERY
             });
@@ -161,15 +145,15 @@ impl Runner {
                         look_for_due |= self.take(finished);
                     }
                 }
-                () = self.poke.notified() => {
+                () = self.given.poke.notified() => {
                     self.is_caught_up = false;
                     look_for_due = true;
                     // What is new may be that its owner changed the endpoint, or removed it: writing tells.
                     must_write = true;
                 }
-                () = self.stop.cancelled() => {}
+                () = self.given.stop.cancelled() => {}
                 () = tokio::time::sleep(wait.max(Duration::from_millis(1))) => {
-                    look_for_due |= self.next_due.is_some_and(|due| due <= self.service.now());
+                    look_for_due |= self.next_due.is_some_and(|due| due <= self.given.service.now());
                 }
             }
             // What else is there already.
@@ -180,19 +164,19 @@ impl Runner {
     }
 
     fn lease_until(&self) -> Time {
-        self.service.now() + self.settings.lease
+        self.given.service.now() + self.given.settings.lease
     }
 
     /// Reads on in the journal while there is room.
     async fn read_journal(&mut self) -> Result<(), Error> {
         while !self.is_caught_up && self.lanes.open() < WINDOW && self.lanes.shut_lanes() < MAX_SHUT && self.suspend.is_none() {
-            let events = self.service.read_events(self.endpoint.reseller_id, self.read_to, PAGE).await?;
+            let events = self.given.service.read_events(self.given.endpoint.reseller_id, self.read_to, PAGE).await?;
             self.is_caught_up = i64::try_from(events.len()).unwrap_or(PAGE) < PAGE;
-            let now = self.service.now();
+            let now = self.given.service.now();
             for event in events {
                 self.read_to = event.entry.id;
-                let names = self.endpoint.wants(&event.entry.events);
-                self.lanes.push_new(Item::of_event(event, names, self.settings.writer, now));
+                let names = self.given.endpoint.wants(&event.entry.events);
+                self.lanes.push_new(Item::of_event(event, names, self.given.settings.writer, now));
             }
         }
         Ok(())
@@ -207,13 +191,13 @@ impl Runner {
         if self.is_over {
             return Ok(());
         }
-        let (id, reseller) = (self.endpoint.id, self.endpoint.reseller_id);
+        let (id, reseller) = (self.given.endpoint.id, self.given.endpoint.reseller_id);
         let done = std::mem::take(&mut self.done);
-        let due = self.service.read_due(reseller, id, self.lanes.loaded(), done, DUE_LANES, DUE_DEPTH).await?;
-        let now = self.service.now();
+        let due = self.given.service.read_due(reseller, id, self.lanes.loaded(), done, DUE_LANES, DUE_DEPTH).await?;
+        let now = self.given.service.now();
         due.clear.into_iter().for_each(|account| self.lanes.reopen(account));
         for lane in due.lanes {
-            let items: Vec<Item> = lane.into_iter().map(|one| Item::of_pending(one.pending, one.event, self.settings.writer, now)).collect();
+            let items: Vec<Item> = lane.into_iter().map(|one| Item::of_pending(one.pending, one.event, self.given.settings.writer, now)).collect();
             if let Some(first) = items.first() {
                 self.lanes.shut(first.key.account);
             }
@@ -224,10 +208,10 @@ impl Runner {
     }
 
     fn start(&mut self, under_way: &mut JoinSet<Finished>) {
-        while under_way.len() < self.settings.endpoint_concurrency {
-            let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return };
+        while under_way.len() < self.given.settings.endpoint_concurrency {
+            let Ok(slot) = Arc::clone(&self.given.slots).try_acquire_owned() else { return };
             let Some(item) = self.lanes.next() else { return };
-            let began_at = self.service.now();
+            let began_at = self.given.service.now();
             let Some(body) = item.body.clone() else {
                 // An event that is kept no longer: there is nothing to be told.
                 if self.lanes.delivered(item.key.account) {
@@ -235,8 +219,8 @@ impl Runner {
                 }
                 continue;
             };
-            let headers = sign::headers(self.endpoint.style, &self.secrets, &item.message_id, began_at.timestamp(), &body);
-            let (sender, url) = (self.sender.clone(), self.endpoint.url.clone());
+            let headers = sign::headers(self.given.endpoint.style, &self.given.secrets, &item.message_id, began_at.timestamp(), &body);
+            let (sender, url) = (self.given.sender.clone(), self.given.endpoint.url.clone());
             under_way.spawn(async move {
                 let started = Instant::now();
                 let answered = sender.send(&url, headers, body).await;
@@ -249,10 +233,10 @@ impl Runner {
     /// Takes what came of an attempt; says whether shut lanes should be looked at.
     fn take(&mut self, finished: Finished) -> bool {
         let Finished { item, began_at, took, answered } = finished;
-        let now = self.service.now();
+        let now = self.given.service.now();
         self.attempts.push(Attempt {
             id: Uuid::now_v7(),
-            endpoint_id: self.endpoint.id,
+            endpoint_id: self.given.endpoint.id,
             key: item.key.clone(),
             event_at: item.at,
             number: item.attempts + 1,
@@ -272,14 +256,14 @@ impl Runner {
             }
             return is_done;
         }
-        debug!(endpoint = %self.endpoint.id, problem = answered.problem, "a delivery failed");
+        debug!(endpoint = %self.given.endpoint.id, problem = answered.problem, "a delivery failed");
         let since = *self.failing_since.get_or_insert(now);
         if answered.status == Some(410) {
             self.suspend = Some(SuspendedBy::Gone);
-        } else if now - since >= self.settings.suspend_after {
+        } else if now - since >= self.given.settings.suspend_after {
             self.suspend = Some(SuspendedBy::Failures);
         }
-        let delay = schedule::delay(&self.settings.retries, item.attempts, answered.retry_after);
+        let delay = schedule::delay(&self.given.settings.retries, item.attempts, answered.retry_after);
         let next = now + delay;
         self.lanes.failed(item.key.account, next);
         self.next_due = Some(self.next_due.map_or(next, |due| due.min(next)));
@@ -293,7 +277,7 @@ impl Runner {
         let suspended_by = self.suspend.take();
         self.is_over |= suspended_by.is_some();
         let progress = Progress {
-            at: self.service.now(),
+            at: self.given.service.now(),
             position: self.lanes.position(self.read_to),
             failing_since: self.failing_since,
             last_success_at: self.last_success_at.take(),
@@ -304,21 +288,21 @@ impl Runner {
             lease_until,
         };
         let position = progress.position;
-        let (reseller, id) = (self.endpoint.reseller_id, self.endpoint.id);
-        let Some((revision, is_suspended)) = self.service.record_deliveries(reseller, id, self.owner, progress).await? else {
+        let (reseller, id) = (self.given.endpoint.reseller_id, self.given.endpoint.id);
+        let Some((revision, is_suspended)) = self.given.service.record_deliveries(reseller, id, self.given.owner, progress).await? else {
             // Somebody else goes on from what was written last.
             self.is_over = true;
             return Ok(());
         };
-        self.endpoint.position = position;
+        self.given.endpoint.position = position;
         if let Some(by) = suspended_by {
             info!(endpoint = %id, by = by.as_str(), "an endpoint is suspended");
         }
-        if revision != self.endpoint.revision && !is_suspended {
-            match self.service.endpoint_as_it_is(reseller, id).await? {
+        if revision != self.given.endpoint.revision && !is_suspended {
+            match self.given.service.endpoint_as_it_is(reseller, id).await? {
                 Some((endpoint, secrets)) => {
-                    self.endpoint = Endpoint { position, ..endpoint };
-                    self.secrets = secrets;
+                    self.given.endpoint = Endpoint { position, ..endpoint };
+                    self.given.secrets = secrets;
                 }
                 None => self.is_over = true,
             }

@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use chrono::SecondsFormat;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
@@ -19,6 +18,7 @@ use super::codes::Failure;
 use super::cursor::Cursor;
 use super::page::{Page, Several};
 use super::replies::{self, AccountDocument, Reader};
+use crate::dialects::dates;
 use crate::domain::{Authority, ResellerId, Scope, TEST, Time, UPDATED, message_id};
 use crate::service::{Context, EventRead, JournalEntry};
 use crate::wire::Codec;
@@ -62,7 +62,7 @@ fn document(read: &EventRead, event: &str, reader: Reader) -> EventDocument {
     EventDocument {
         event: event.to_owned(),
         data: read.account.as_ref().map(|account| replies::account(account, reader)),
-        triggered_at: written(read.entry.at),
+        triggered_at: dates::write(read.entry.at),
         id: message_id(read.entry.id, event),
         sequence: read.entry.sequence,
         actor: Some(read.entry.actor.clone()),
@@ -71,10 +71,6 @@ fn document(read: &EventRead, event: &str, reader: Reader) -> EventDocument {
         events: None,
         cursor: None,
     }
-}
-
-fn written(time: Time) -> String {
-    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
 /// What a webhook is sent of an event.
@@ -87,7 +83,7 @@ pub fn message(read: &EventRead, event: &str, now: Time) -> String {
 /// What a webhook is sent as a test.
 #[must_use]
 pub fn test_message(id: &str, at: Time) -> String {
-    json!({ "event": TEST, "data": {}, "triggeredAt": written(at), "id": id }).to_string()
+    json!({ "event": TEST, "data": {}, "triggeredAt": dates::write(at), "id": id }).to_string()
 }
 
 /// Field by field, the old value and the new one.

@@ -67,7 +67,7 @@ macro_rules! members {
             }
         }
 
-        /// The same as a schema; an array in XML cannot tell null from absent, so it is described apart.
+        /// What a plan grants and limits, as a description: the types above tell absent from null, which a schema cannot.
         #[derive(ToSchema)]
         #[expect(dead_code, reason = "describes; is never made")]
         #[schema(as = PlanTerms, rename_all = "camelCase")]
