@@ -1,0 +1,218 @@
+//! A closed loop over HTTP keep-alive connections: one thread, one epoll, each connection asks again as soon as it is answered.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::machine::cpu_of_tree;
+use crate::{Failure, Sample};
+
+const ADMIN: &str = "/api/v1.1/admin/accounts/";
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Freezes an account that is not frozen, unfreezes one that is: each call changes something.
+    Freeze,
+    /// Switches an account on or off.
+    Status,
+    /// Reads an account by its number.
+    Read,
+    /// Reads a page of 50 accounts, from a random one on.
+    List,
+    /// The yardstick's own freezing call, with its own tokens.
+    Peer,
+}
+
+/// Who is asked, and on whose behalf.
+#[derive(Debug)]
+pub struct Target {
+    pub address: SocketAddr,
+    /// The service's process, and the database's.
+    pub service: u32,
+    pub database: u32,
+}
+
+/// The accounts as the driver knows them.
+#[derive(Debug)]
+pub struct Accounts {
+    /// Numbers 1 ..= count; account n belongs to reseller (n - 1) % resellers.
+    pub count: u64,
+    pub tokens: Vec<String>,
+    pub frozen: Vec<bool>,
+    pub inactive: Vec<bool>,
+    pub random: u64,
+}
+
+impl Accounts {
+    pub fn new(count: u64, tokens: Vec<String>) -> Self {
+        let size = usize::try_from(count).unwrap_or_default() + 1;
+        Self { count, tokens, frozen: vec![false; size], inactive: vec![false; size], random: 0x9E37_79B9_7F4A_7C15 }
+    }
+
+    fn pick(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 11) % self.count + 1
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    out: Vec<u8>,
+    written: usize,
+    received: Vec<u8>,
+    asked_at: Instant,
+    /// Whether it was asked after the warm-up.
+    counts: bool,
+}
+
+impl Connection {
+    fn open(poll: &Poll, address: SocketAddr, place: usize) -> io::Result<Self> {
+        let stream = std::net::TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        let mut stream = TcpStream::from_std(stream);
+        poll.registry().register(&mut stream, Token(place), Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self { stream, out: Vec::with_capacity(1024), written: 0, received: Vec::with_capacity(4096), asked_at: Instant::now(), counts: false })
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Drives `connections` for `warm_up` and then `measured`; what is in flight at the end is waited for.
+pub fn drive(
+    target: &Target,
+    kind: Kind,
+    accounts: &mut Accounts,
+    connections: usize,
+    warm_up: Duration,
+    measured: Duration,
+) -> Result<Sample, Failure> {
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(1024);
+    let mut open = (0..connections).map(|place| Connection::open(&poll, target.address, place)).collect::<io::Result<Vec<_>>>()?;
+    for connection in &mut open {
+        ask(connection, kind, accounts, target.address);
+        connection.write()?;
+    }
+    let cpu = || (cpu_of_tree(target.service), cpu_of_tree(target.database), cpu_of_tree(std::process::id()));
+    let begin = Instant::now() + warm_up;
+    let end = begin + measured;
+    let (mut before, mut result) = (None, None);
+    let (mut latencies, mut failed, mut idle) = (Vec::with_capacity(1 << 20), 0_usize, 0);
+    let mut buffer = vec![0_u8; 65_536];
+    while idle < connections {
+        let now = Instant::now();
+        if before.is_none() && now >= begin {
+            before = Some((now, cpu()));
+        }
+        if let Some((since, used)) = before
+            && result.is_none()
+            && now >= end
+        {
+            let after = cpu();
+            result = Some((since.elapsed(), after.0 - used.0, after.1 - used.1, after.2 - used.2));
+        }
+        if now > end + Duration::from_secs(30) {
+            return Err(format!("{} requests were never answered", connections - idle).into());
+        }
+        poll.poll(&mut events, Some(Duration::from_millis(20)))?;
+        for event in &events {
+            let Some(connection) = open.get_mut(event.token().0) else { continue };
+            if event.is_writable() {
+                connection.write()?;
+            }
+            if !event.is_readable() {
+                continue;
+            }
+            loop {
+                match connection.stream.read(&mut buffer) {
+                    Ok(0) => return Err("a connection was closed".into()),
+                    Ok(count) => connection.received.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error.into()),
+                }
+                let Some((length, good)) = answer(&connection.received) else { continue };
+                connection.received.drain(..length);
+                if connection.counts && result.is_none() {
+                    latencies.push(u32::try_from(connection.asked_at.elapsed().as_micros()).unwrap_or(u32::MAX));
+                }
+                failed += usize::from(!good);
+                if result.is_some() {
+                    idle += 1;
+                    break;
+                }
+                ask(connection, kind, accounts, target.address);
+                connection.counts = before.is_some();
+                connection.write()?;
+            }
+        }
+    }
+    let (elapsed, service, database, driver) = result.ok_or("the measurement never ended")?;
+    if failed > 0 {
+        return Err(format!("{failed} requests failed").into());
+    }
+    Ok(Sample::new(latencies, elapsed, service, database, driver))
+}
+
+/// The next request of a connection.
+fn ask(connection: &mut Connection, kind: Kind, accounts: &mut Accounts, address: SocketAddr) {
+    let id = accounts.pick();
+    let resellers = u64::try_from(accounts.tokens.len()).unwrap_or(1);
+    let reseller = (id - 1) % resellers;
+    let place = usize::try_from(id).unwrap_or_default();
+    let token = accounts.tokens.get(usize::try_from(reseller).unwrap_or_default()).map_or("", String::as_str);
+    let toggle = |flags: &mut Vec<bool>| flags.get_mut(place).is_some_and(|flag| std::mem::replace(flag, !*flag));
+    let (path, body) = match kind {
+        Kind::Freeze if toggle(&mut accounts.frozen) => (format!("{ADMIN}unfreeze"), format!(r#"{{"token":"{token}","id":{id}}}"#)),
+        Kind::Freeze => {
+            let details = r#"{"payment_url":"https://pay.example.com/i/4711","reason":"suspected fraud, ticket 4711 opened"}"#;
+            (format!("{ADMIN}freeze"), format!(r#"{{"token":"{token}","id":{id},"frozen_details":{details}}}"#))
+        }
+        Kind::Status => {
+            let status = if toggle(&mut accounts.inactive) { "active" } else { "inactive" };
+            (format!("{ADMIN}status"), format!(r#"{{"token":"{token}","id":{id},"status":"{status}"}}"#))
+        }
+        Kind::Read => (format!("{ADMIN}get"), format!(r#"{{"token":"{token}","id":{id}}}"#)),
+        Kind::List => (format!("{ADMIN}list"), format!(r#"{{"token":"{token}","from_id":{id},"limit":50}}"#)),
+        Kind::Peer => {
+            let token = format!("tk_live_{:012}_0123456789abcdef0123456789abcdef", reseller + 1);
+            ("/cte".to_owned(), format!(r#"{{"token":"{token}","id":{id},"frozen_details":"suspected fraud, ticket 4711 opened"}}"#))
+        }
+    };
+    connection.out.clear();
+    connection.written = 0;
+    let head = format!("POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    connection.out.extend_from_slice(head.as_bytes());
+    connection.out.extend_from_slice(body.as_bytes());
+    connection.asked_at = Instant::now();
+}
+
+/// The length of a whole answer, and whether it says success; nothing while it is not all there.
+fn answer(received: &[u8]) -> Option<(usize, bool)> {
+    let head_length = find(received, b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(received.get(..head_length)?).ok()?;
+    let value =
+        |line: &str| line.get(..15).filter(|name| name.eq_ignore_ascii_case("content-length:")).and(line.get(15..)?.trim().parse::<usize>().ok());
+    let length = head_length + head.lines().find_map(value).unwrap_or_default();
+    let body = received.get(head_length..length)?;
+    Some((length, head.starts_with("HTTP/1.1 200") && find(body, b"\"error\":0").is_some()))
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    text.windows(wanted.len()).position(|window| window == wanted)
+}

@@ -1,0 +1,261 @@
+//! What the service achieves beside a hand-written one on the same database: `cargo bench --bench speed`.
+//!
+//! Starts its own PostgreSQL with durability on, loads the same accounts into the service's database and into that of the
+//! yardsticks, and lets all of them take turns in one run, over several rounds. Everything shares this machine, so that
+//! ratios say more than absolute figures. `cargo bench --bench speed -- --help` lists the options.
+
+#![expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "figures for people")]
+#![expect(missing_docs, unreachable_pub, reason = "a program, not a library")]
+
+mod driver;
+mod machine;
+mod world;
+mod yardstick;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+use driver::{Accounts, Kind, Target, drive};
+use world::{Serving, World};
+use yardstick::{CTE, PLAIN, Peer, READ, pgbench};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Measures the service beside pgbench and, if asked, a Fastify service.
+#[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+struct Options {
+    /// How many accounts.
+    #[arg(long, default_value_t = 1_000_000)]
+    accounts: u64,
+    /// How many resellers own them.
+    #[arg(long, default_value_t = 10_000)]
+    resellers: u64,
+    /// How often everything takes its turn.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long one turn lasts, in seconds, after a second of warm-up.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// How many connections; several, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
+    connections: Vec<usize>,
+    /// What is measured: writes, reads, lists, memory.
+    #[arg(long, value_delimiter = ',', default_value = "writes,status,reads,lists,memory")]
+    what: Vec<String>,
+    /// Also measures a Fastify service, with packages from npm.
+    #[arg(long)]
+    peer: bool,
+    /// Adds a millisecond to every fdatasync, as a cloud's disk does: needs a C compiler.
+    #[arg(long)]
+    slow_disk: bool,
+    /// Where the database lives while it is measured.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// Nothing but the service: for a profiler.
+    #[arg(long)]
+    alone: bool,
+    /// Cargo says it; it means nothing here.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// One turn.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    pub rate: f64,
+    /// Microseconds.
+    pub p50: u32,
+    pub p99: u32,
+    /// Microseconds of CPU per request.
+    pub service: f64,
+    pub database: f64,
+    pub driver: f64,
+}
+
+impl Sample {
+    #[must_use]
+    pub fn new(mut latencies: Vec<u32>, elapsed: Duration, service: f64, database: f64, driver: f64) -> Self {
+        latencies.sort_unstable();
+        let at = |part: usize| latencies.get(latencies.len() * part / 100).copied().unwrap_or_default();
+        let count = latencies.len().max(1) as f64;
+        let each = |seconds: f64| seconds * 1e6 / count;
+        Self { rate: count / elapsed.as_secs_f64(), p50: at(50), p99: at(99), service: each(service), database: each(database), driver: each(driver) }
+    }
+}
+
+/// Turns by what was measured and with how many connections.
+type Turns = BTreeMap<(usize, &'static str), Vec<Sample>>;
+
+const FREEZE: &str = "steward, freeze and unfreeze";
+const STATUS: &str = "steward, status";
+const GET: &str = "steward, account by id";
+const LIST: &str = "steward, page of 50 accounts";
+const PEER: &str = "Fastify and pg, one CTE";
+
+fn main() -> Result<(), Failure> {
+    let options = Options::parse();
+    if options.slow_disk && std::env::var_os("LD_PRELOAD").is_none() {
+        return with_slow_disk();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let world = runtime.block_on(async {
+        let world = World::make(options.accounts, options.resellers, options.folder.as_deref()).await?;
+        if !options.alone {
+            world.load_yardstick(options.accounts, options.resellers).await?;
+        }
+        Ok::<_, Failure>(world)
+    })?;
+    let measured = measure(&options, &world);
+    runtime.block_on(world.cluster.stop());
+    measured
+}
+
+/// Runs this program once more, with an fdatasync that takes a millisecond longer.
+fn with_slow_disk() -> Result<(), Failure> {
+    let folder = tempfile::Builder::new().prefix("steward-slow-disk-").permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir()?;
+    let (source, library) = (folder.path().join("slow_disk.c"), folder.path().join("slow_disk.so"));
+    std::fs::write(&source, include_str!("slow_disk.c"))?;
+    let compiled = std::process::Command::new("cc").args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(&source).arg("-ldl").status()?;
+    if !compiled.success() {
+        return Err("the C compiler failed".into());
+    }
+    let again = std::process::Command::new(std::env::current_exe()?).args(std::env::args_os().skip(1)).env("LD_PRELOAD", &library).status()?;
+    if again.success() { Ok(()) } else { Err("see above".into()) }
+}
+
+fn measure(options: &Options, world: &World) -> Result<(), Failure> {
+    let wants = |what: &str| options.what.iter().any(|wanted| wanted == what);
+    let serving = world.serve(&[])?;
+    let peer = if options.peer { Some(Peer::start(world)?) } else { None };
+    let mut accounts = Accounts::new(options.accounts, world.tokens.clone());
+    let mut turns = Turns::new();
+    let (warm_up, measured) = (Duration::from_secs(1), Duration::from_secs(options.seconds));
+    let target = Target { address: serving.address, service: serving.pid(), database: world.database_pid() };
+    for round in 0..options.rounds {
+        for &connections in &options.connections {
+            let mut note = |name: &'static str, sample: Sample| {
+                eprintln!(
+                    "round {round}, {connections:>3} connections, {name:<30} {:>8.0}/s, p99 {:>6.2} ms",
+                    sample.rate,
+                    f64::from(sample.p99) / 1e3
+                );
+                turns.entry((connections, name)).or_default().push(sample);
+            };
+            let mut ours = |kind| drive(&target, kind, &mut accounts, connections, warm_up, measured);
+            let against = |script| pgbench(world, script, options.accounts, options.resellers, connections, measured);
+            if wants("writes") {
+                note(FREEZE, ours(Kind::Freeze)?);
+                if !options.alone {
+                    note(PLAIN.name, against(&PLAIN)?);
+                    note(CTE.name, against(&CTE)?);
+                }
+            }
+            if let Some(peer) = &peer {
+                let target = Target { address: peer.address, service: peer.pid(), database: world.database_pid() };
+                note(
+                    PEER,
+                    drive(
+                        &target,
+                        Kind::Peer,
+                        &mut Accounts::new(options.accounts, vec![String::new(); usize::try_from(options.resellers)?]),
+                        connections,
+                        warm_up,
+                        measured,
+                    )?,
+                );
+            }
+            if wants("status") {
+                note(STATUS, ours(Kind::Status)?);
+            }
+            if wants("reads") {
+                note(GET, ours(Kind::Read)?);
+                if !options.alone {
+                    note(READ.name, against(&READ)?);
+                }
+            }
+            if wants("lists") {
+                note(LIST, ours(Kind::List)?);
+            }
+        }
+    }
+    println!(
+        "{}, PostgreSQL {}, durability on{}",
+        machine::shape(),
+        version(world)?,
+        if options.slow_disk { ", 1 ms added to every fdatasync" } else { "" }
+    );
+    println!(
+        "{} accounts of {} resellers; {} rounds of {} s, taking turns; medians\n",
+        options.accounts, options.resellers, options.rounds, options.seconds
+    );
+    table(&turns);
+    ratios(&turns);
+    drop((serving, peer));
+    if wants("memory") {
+        memory(world, &mut accounts)?;
+    }
+    Ok(())
+}
+
+/// Memory under 512 connections, and how long a start takes, each on a fresh process.
+fn memory(world: &World, accounts: &mut Accounts) -> Result<(), Failure> {
+    let mut starts = (0..5).map(|_| world.serve(&[]).map(|serving| serving.took.as_secs_f64())).collect::<Result<Vec<_>, _>>()?;
+    let serving: Serving = world.serve(&[])?;
+    let (idle, _) = machine::memory(serving.pid());
+    let target = Target { address: serving.address, service: serving.pid(), database: world.database_pid() };
+    let sample = drive(&target, Kind::Freeze, accounts, 512, Duration::from_secs(1), Duration::from_secs(5))?;
+    let (now, highest) = machine::memory(serving.pid());
+    println!("\n- memory: {idle:.0} MiB idle, {now:.0} MiB under 512 connections ({highest:.0} at its highest), {:.0} writes/s", sample.rate);
+    println!("- start to ready on existing data: {:.3} s", median(&mut starts));
+    Ok(())
+}
+
+fn table(turns: &Turns) {
+    println!("| connections | | per second | p50 ms | p99 ms | CPU us: service | database | driver |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    for ((connections, name), samples) in turns {
+        let of = |value: fn(&Sample) -> f64| median(&mut samples.iter().map(value).collect::<Vec<_>>());
+        println!(
+            "| {connections} | {name} | {:.0} | {:.2} | {:.2} | {:.1} | {:.1} | {:.1} |",
+            of(|it| it.rate),
+            of(|it| f64::from(it.p50) / 1e3),
+            of(|it| f64::from(it.p99) / 1e3),
+            of(|it| it.service),
+            of(|it| it.database),
+            of(|it| it.driver)
+        );
+    }
+}
+
+/// Ratios within a round first, then their median.
+fn ratios(turns: &Turns) {
+    println!("\n| connections | ratio | median | lowest, highest |\n| --- | --- | --- | --- |");
+    let pairs = [(FREEZE, PLAIN.name), (FREEZE, CTE.name), (FREEZE, PEER), (GET, READ.name)];
+    let mut connections: Vec<usize> = turns.keys().map(|(connections, _)| *connections).collect();
+    connections.dedup();
+    for connections in connections {
+        for (ours, theirs) in pairs {
+            let (Some(ours_turns), Some(theirs_turns)) = (turns.get(&(connections, ours)), turns.get(&(connections, theirs))) else { continue };
+            let mut each: Vec<f64> = ours_turns.iter().zip(theirs_turns).map(|(ours, theirs)| ours.rate / theirs.rate).collect();
+            let middle = median(&mut each);
+            let (lowest, highest) = (each.first().copied().unwrap_or_default(), each.last().copied().unwrap_or_default());
+            println!("| {connections} | {ours} / {theirs} | {middle:.1} | {lowest:.1}, {highest:.1} |");
+        }
+    }
+}
+
+fn version(world: &World) -> Result<String, Failure> {
+    let data = std::fs::read_dir(world.folder.path().join("postgres"))?
+        .flatten()
+        .find_map(|entry| std::fs::read_to_string(entry.path().join("PG_VERSION")).ok());
+    Ok(data.unwrap_or_default().trim().to_owned())
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}

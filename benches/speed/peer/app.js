@@ -1,0 +1,22 @@
+// Two workers, Fastify and pg with a named prepared statement: token, ownership, change, audit and outbox in one statement.
+const cluster = require('cluster'), fs = require('fs'), path = require('path'), crypto = require('crypto');
+if (cluster.isPrimary) {
+  for (let i = 0; i < 2; i++) cluster.fork();
+  process.on('SIGTERM', () => { for (const worker of Object.values(cluster.workers)) worker.process.kill(); process.exit(0); });
+} else {
+  const { Pool } = require('pg');
+  const pool = new Pool({ host: process.env.PGSOCK, port: 5432, user: 'steward', database: process.env.DB, max: 8 });
+  const text = fs.readFileSync(path.join(__dirname, 'cte.sql'), 'utf8');
+  const fastify = require('fastify')({ logger: false });
+  const done = { error: 0, error_text: 'Successful operation' };
+  const noToken = { error: 1, error_text: 'Invalid token' }, noAccount = { error: 2, error_text: 'Account not found' };
+  const hash = token => crypto.createHash('sha256').update(token).digest();
+  const body = { type: 'object', required: ['token', 'id'], properties: { token: { type: 'string' }, id: { type: 'integer' }, frozen_details: { type: 'string' } } };
+  const answer = { 200: { type: 'object', properties: { error: { type: 'integer' }, error_text: { type: 'string' } } } };
+  fastify.post('/cte', { schema: { body, response: answer } }, async (request) => {
+    const { token, id, frozen_details } = request.body;
+    const { rows: [row] } = await pool.query({ name: 'freeze', text, values: [hash(token), id, frozen_details], rowMode: 'array' });
+    return row[0] == 0 ? noToken : row[1] == 0 ? noAccount : done;
+  });
+  fastify.listen({ port: +process.env.PORT, host: '127.0.0.1' });
+}
