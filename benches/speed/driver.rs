@@ -109,7 +109,11 @@ pub fn drive(
         ask(connection, kind, accounts, target.address);
         connection.write()?;
     }
-    let cpu = || (cpu_of_tree(target.service), cpu_of_tree(target.database), cpu_of_tree(std::process::id()));
+    let cpu = || {
+        let (service, database) = (cpu_of_tree(target.service), cpu_of_tree(target.database));
+        // Both were started by this program.
+        (service, database, cpu_of_tree(std::process::id()) - service - database)
+    };
     let begin = Instant::now() + warm_up;
     let end = begin + measured;
     let (mut before, mut result) = (None, None);

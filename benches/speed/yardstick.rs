@@ -29,7 +29,9 @@ pub fn pgbench(world: &World, script: &Script, accounts: u64, resellers: u64, cl
     let file = folder.path().join("script.sql");
     std::fs::write(&file, script.text)?;
     let database = world.database_pid();
-    let (before, driver_before) = (cpu_of_tree(database), cpu_of_tree(std::process::id()));
+    // The database was started by this program, too.
+    let cpu = || (cpu_of_tree(database), cpu_of_tree(std::process::id()) - cpu_of_tree(database));
+    let (before, driver_before) = cpu();
     let threads = if clients > 1 { "2" } else { "1" };
     let output = Command::new("pgbench")
         .current_dir(folder.path())
@@ -42,7 +44,7 @@ pub fn pgbench(world: &World, script: &Script, accounts: u64, resellers: u64, cl
         .arg(&file)
         .arg(YARDSTICK)
         .output()?;
-    let (after, driver_after) = (cpu_of_tree(database), cpu_of_tree(std::process::id()));
+    let (after, driver_after) = cpu();
     if !output.status.success() {
         return Err(format!("pgbench: {}", String::from_utf8_lossy(&output.stderr)).into());
     }

@@ -43,8 +43,8 @@ pub struct Account {
     pub reseller_id: ResellerId,
     /// Since when its reseller is suspended as a whole, if it is.
     pub reseller_suspended_at: Option<Time>,
-    /// What is known of it besides the lifecycle.
-    pub profile: Profile,
+    /// What is known of it besides the lifecycle. Shared: most changes leave it as it is.
+    pub profile: Arc<Profile>,
     /// Its plan as that is now, if it has one.
     pub plan: Option<Arc<Plan>>,
     /// The switch.

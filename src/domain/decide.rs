@@ -3,10 +3,12 @@
 //! Each rule edits a copy of the facts; what the journal, the events and the caller are told is read off the
 //! difference. So "it was so already" needs no rule of its own, and nothing can be changed without being told.
 
+use std::sync::Arc;
+
 use super::hold::HoldDetails;
 use super::{
     Account, Actor, Authority, Change, Command, Conflict, Error, Event, Fact, FieldChange, Hold, HoldChange, HoldId, HoldKind, HoldPatch, NewAccount,
-    Profile, Revision, Status, Time,
+    Revision, Status, Time,
 };
 
 /// The account under decision, with what has happened to it so far.
@@ -50,7 +52,7 @@ impl Account {
             uid: new.uid,
             reseller_id: new.reseller_id,
             reseller_suspended_at: new.reseller_suspended_at,
-            profile: Profile::default(),
+            profile: Arc::default(),
             plan: None,
             status: Status::Active,
             status_set_at: now,
@@ -173,7 +175,7 @@ impl Draft<'_> {
     }
 
     fn revise(&mut self, revision: &Revision) -> Result<(), Error> {
-        self.after.profile = revision.profile.over(&self.after.profile)?;
+        self.after.profile = Arc::new(revision.profile.over(&self.after.profile)?);
         if let Some(status) = revision.status {
             self.set_status(status);
         }

@@ -2,14 +2,15 @@
 //! envelope when it runs out of time or into a panic. Bodies, tokens and queries never reach the log.
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures_util::FutureExt as _;
 use ipnet::IpNet;
 use tracing::{Instrument as _, error, info, info_span};
 use uuid::Uuid;
@@ -33,19 +34,10 @@ pub(super) struct Frame {
     pub(super) request_timeout: Duration,
 }
 
-/// Marks the answer of a handler that panicked, until the frame has written the real one.
-#[derive(Debug, Clone, Copy)]
-struct Panicked;
-
-/// Logs a panic; the answer is only a marker.
-#[expect(clippy::needless_pass_by_value, reason = "the signature is the panic catcher's")]
-pub(super) fn note_panic(panic: Box<dyn Any + Send>) -> Response {
+/// Logs what a handler said in its panic; the caller is not told.
+fn log_panic(panic: &(dyn Any + Send)) {
     let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("something");
     error!(said, "a handler panicked");
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response.extensions_mut().insert(Panicked);
-    response
 }
 
 pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next: Next) -> Response {
@@ -64,19 +56,25 @@ pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next
     let started = Instant::now();
     let answer = async {
         match admitted {
-            Err(Error::RateLimited { retry_after }) => Ok(mishap(Mishap::RateLimited { retry_after })),
-            _ => tokio::time::timeout(frame.request_timeout, next.run(request)).await,
+            Err(Error::RateLimited { retry_after }) => Ok(Ok(mishap(Mishap::RateLimited { retry_after }))),
+            _ => tokio::time::timeout(frame.request_timeout, AssertUnwindSafe(next.run(request)).catch_unwind()).await,
         }
     };
     let mut response = match answer.instrument(span.clone()).await {
-        Ok(response) if response.extensions().get::<Panicked>().is_some() => mishap(Mishap::Crashed),
-        Ok(response) => response,
+        Ok(Ok(response)) => response,
+        Ok(Err(panic)) => {
+            span.in_scope(|| log_panic(&*panic));
+            mishap(Mishap::Crashed)
+        }
         Err(_elapsed) => mishap(Mishap::TimedOut),
     };
     span.in_scope(|| info!(status = response.status().as_u16(), ms = started.elapsed().as_secs_f64() * 1_000.0, "answered"));
+    let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id.0) {
-        response.headers_mut().insert(REQUEST_ID, value);
+        headers.insert(REQUEST_ID, value);
     }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(rate) = allowance.rate().or(of_address) {
         tell_rate(&mut response, rate);
     }

@@ -13,9 +13,7 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware;
 use ipnet::IpNet;
-use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
-use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::dialects::{Mishap, RequestId, admin, soap, v3};
 
@@ -98,14 +96,9 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     (!origins.is_empty()).then(|| cors.allow_origin(origins))
 }
 
-/// Routes with what frames them. From the outside in: headers for all answers, the frame (request id, log, time
-/// limit), then the panic catcher.
+/// Routes with what frames them: one layer, because each costs every request.
 fn framed(routes: Router, frame: frame::Frame) -> Router {
-    routes
-        .layer(CatchPanicLayer::custom(frame::note_panic))
-        .layer(middleware::from_fn_with_state(frame, frame::frame))
-        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
-        .layer(SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
+    routes.layer(middleware::from_fn_with_state(frame, frame::frame))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::batch::{Request, What};
-use super::{Context, Once, Service, StoredAnswer};
+use super::{Context, LANES, Once, Service, StoredAnswer};
 use crate::domain::{
     Account, AccountFilter, AccountId, Authority, Command, Email, Error, HoldId, HoldKind, HoldPatch, Outcome, ResellerId, Revision, Scope, Search,
     Time,
@@ -87,9 +87,9 @@ impl Service {
         context.principal.require(Scope::AccountWrite)?;
         let reseller = match context.principal.reseller {
             Some(reseller) => reseller,
-            None => self.locate(account).await?,
+            None => Box::pin(self.locate(account)).await?,
         };
-        self.lane.submit(Request { context: context.clone(), reseller, what: What::Command { account, command, only_at }, once }).await
+        self.change(Request { context: context.clone(), reseller, what: What::Command { account, command, only_at }, once }).await
     }
 
     /// Freezes, suspends or retains an account.
@@ -127,7 +127,7 @@ impl Service {
             return Err(Error::ResellerNotFound);
         }
         let what = What::Create { uid: Uuid::new_v4(), revision: Box::new(revision) };
-        self.lane.submit(Request { context: context.clone(), reseller, what, once }).await
+        self.change(Request { context: context.clone(), reseller, what, once }).await
     }
 
     /// One account.
@@ -183,21 +183,11 @@ impl Service {
     /// [`Error::AccountNotFound`].
     pub async fn account_or_deleted(&self, context: &Context, id: AccountId) -> Result<Account, Error> {
         context.principal.require(Scope::AccountRead)?;
-        let (store, principal) = (self.store.clone(), context.principal.clone());
-        self.detached(async move {
-            let mut tx = store.begin_reading(&principal.tenancy()).await?;
-            let reseller = match principal.reseller {
-                Some(reseller) => Some(reseller),
-                None => tx.locate_account(id).await?,
-            };
-            let account = match reseller {
-                Some(reseller) => tx.fetch_account(reseller, id).await?,
-                None => None,
-            };
-            tx.commit().await?;
-            account.ok_or(Error::AccountNotFound)
-        })
-        .await
+        let reseller = match context.principal.reseller {
+            Some(reseller) => reseller,
+            None => Box::pin(self.locate(id)).await?,
+        };
+        self.reads.submit((reseller, id)).await?.ok_or(Error::AccountNotFound)
     }
 
     /// The accounts from identity `from` on that a filter admits, at most `limit`.
@@ -303,6 +293,11 @@ impl Service {
             if account.deleted_at.is_some() { Err(Error::AccountDeleted) } else { Ok(id) }
         })
         .await
+    }
+
+    async fn change(&self, request: Request) -> Result<Answered, Error> {
+        let lane = usize::try_from(request.reseller.0.unsigned_abs() % LANES).unwrap_or_default();
+        self.writes.get(lane).ok_or(Error::Unavailable)?.submit(request).await
     }
 
     /// Whose account this is: for operators, whose credential does not say.

@@ -1,8 +1,7 @@
 //! One transaction for many commands.
 //!
-//! The rows are locked in the order of their keys, each command is decided in memory in the order of arrival on
-//! what the ones before it left, and the result is written with one statement per table, however many commands
-//! there are.
+//! The accounts are read, each command is decided in memory in the order of arrival on what the ones before it left, and
+//! the result is written in the order of the accounts' keys, with one statement per table, however many commands there are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,9 +12,9 @@ use uuid::Uuid;
 use super::lane::Once;
 use super::{Answered, Context, Done, IdempotencyKey};
 use crate::domain::{Account, AccountId, Change, Command, Conflict, Email, Error, NewAccount, Outcome, Patch, Plan, ResellerId, Revision, Time};
-use crate::store::{HoldWrites, KeptAnswer, NewJournalEntry, ResellerTerms, Store, Tenancy, Tx};
+use crate::store::{Changes, HoldWrites, KeptAnswer, NewJournalEntry, ResellerTerms, Store, Tenancy, Tx};
 
-type Key = (ResellerId, AccountId);
+pub(super) type Key = (ResellerId, AccountId);
 
 /// One change that is asked for.
 #[derive(Debug, Clone)]
@@ -68,25 +67,58 @@ impl From<Error> for Failed {
     }
 }
 
+/// Why a transaction was not completed.
+enum Trouble {
+    /// An account was changed by another replica since it was read.
+    Stale,
+    Error(Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
 /// Carries out requests in one transaction; the outcomes stand in the order of the requests.
+///
+/// Accounts are not locked while they are decided about: nobody but another replica changes one meanwhile, which is rare and
+/// is seen when they are written, by their versions. Then everything is done once more, with locks.
 pub(super) async fn commit(store: &Store, requests: &[Request], now: Time, window: Duration) -> Result<Vec<Result<Answered, Error>>, Failed> {
+    match attempt(store, requests, now, window, false).await? {
+        Some(outcomes) => Ok(outcomes),
+        None => attempt(store, requests, now, window, true).await?.ok_or_else(|| Failed::from(Error::Unavailable)),
+    }
+}
+
+/// One try; nothing, if an account was changed since it was read, which cannot happen to locked ones.
+async fn attempt(
+    store: &Store,
+    requests: &[Request],
+    now: Time,
+    window: Duration,
+    locked: bool,
+) -> Result<Option<Vec<Result<Answered, Error>>>, Failed> {
     let homes = requests.iter().filter(|request| request.once.is_some()).map(|request| request.context.principal.home());
     let resellers: BTreeSet<_> = requests.iter().map(|request| request.reseller).chain(homes).collect();
-    let mut tx = store.begin(&Tenancy::Resellers(resellers)).await?;
+    let mut tx = store.begin_keyed(&Tenancy::Resellers(resellers)).await?;
     let work = async {
-        let mut batch = Batch::load(&mut tx, requests, now).await?;
+        let mut batch = Batch::load(&mut tx, requests, now, locked).await?;
         let outcomes = requests.iter().map(|request| batch.answer(request)).collect();
         batch.write(&mut tx, now + window).await?;
-        Ok::<_, Error>(outcomes)
+        Ok::<_, Trouble>(outcomes)
     };
     match work.await {
         Ok(outcomes) => {
             tx.commit().await.map_err(|error| Failed { error, is_worth_trying_alone: false })?;
-            Ok(outcomes)
+            Ok(Some(outcomes))
         }
-        Err(error) => {
+        Err(trouble) => {
             tx.rollback().await;
-            Err(Failed::from(error))
+            match trouble {
+                Trouble::Stale => Ok(None),
+                Trouble::Error(error) => Err(Failed::from(error)),
+            }
         }
     }
 }
@@ -95,6 +127,8 @@ pub(super) async fn commit(store: &Store, requests: &[Request], now: Time, windo
 struct Batch {
     now: Time,
     accounts: BTreeMap<Key, Account>,
+    /// The accounts' versions as they were read.
+    versions: BTreeMap<Key, i64>,
     terms: HashMap<ResellerId, ResellerTerms>,
     live_accounts: HashMap<ResellerId, i64>,
     emails: HashMap<(ResellerId, String), AccountId>,
@@ -111,12 +145,16 @@ struct Batch {
 }
 
 impl Batch {
-    async fn load(tx: &mut Tx, requests: &[Request], now: Time) -> Result<Self, Error> {
+    async fn load(tx: &mut Tx, requests: &[Request], now: Time, locked: bool) -> Result<Self, Error> {
         let keys: Vec<Key> = requests.iter().filter_map(Request::key).collect::<BTreeSet<_>>().into_iter().collect();
-        let locked = if keys.is_empty() { Vec::new() } else { tx.lock_accounts(&keys).await? };
-        let accounts: BTreeMap<Key, Account> = locked.into_iter().map(|account| ((account.reseller_id, account.id), account)).collect();
+        if locked {
+            tx.lock_accounts(&keys).await?;
+        }
+        let read = if keys.is_empty() { Vec::new() } else { tx.fetch_accounts(&keys).await? };
+        let accounts: BTreeMap<Key, Account> = read.into_iter().map(|account| ((account.reseller_id, account.id), account)).collect();
+        let versions = accounts.iter().map(|(key, account)| (*key, account.version)).collect();
 
-        // After the locks: whoever held them before us has stored its answers by now.
+        // After the accounts: whoever changed one before we read it has stored its answer by now.
         let asked: BTreeSet<_> = requests.iter().filter_map(|request| request.once.as_ref().map(|once| once.key.clone())).collect();
         let asked: Vec<_> = asked.into_iter().collect();
         let answers = if asked.is_empty() {
@@ -158,6 +196,7 @@ impl Batch {
             now,
             plans,
             accounts,
+            versions,
             terms,
             live_accounts,
             emails,
@@ -314,30 +353,37 @@ impl Batch {
         }
     }
 
-    /// Writes everything. Deletions come before new accounts: they give addresses free.
-    async fn write(self, tx: &mut Tx, answers_until: Time) -> Result<(), Error> {
+    /// Writes everything.
+    async fn write(mut self, tx: &mut Tx, answers_until: Time) -> Result<(), Trouble> {
         let pick = |keys: &BTreeSet<Key>, is_new: bool| -> Vec<&Account> {
             keys.iter().filter(|key| self.created.contains(key) == is_new).filter_map(|key| self.accounts.get(key)).collect()
         };
         let (changed, reprofiled, created) = (pick(&self.changed, false), pick(&self.reprofiled, false), pick(&self.created, true));
-        if !changed.is_empty() {
-            tx.update_accounts(&changed).await?;
+        let was = |account: &Account| self.versions.get(&(account.reseller_id, account.id)).copied().unwrap_or_default();
+        let changed: Vec<(&Account, i64)> = changed.into_iter().map(|account| (account, was(account))).collect();
+        if !self.journal.is_empty() {
+            let changes = Changes { accounts: &changed, holds: &self.holds, journal: &self.journal };
+            if !tx.record_changes(&changes).await? {
+                return Err(Trouble::Stale);
+            }
+            let told: BTreeSet<_> = self.journal.iter().filter(|entry| entry.sequence.is_some()).map(|entry| entry.reseller).collect();
+            if !told.is_empty() {
+                tx.announce_events(&told);
+            }
         }
+        // Addresses that are given up come before those that are taken.
         if !reprofiled.is_empty() {
             tx.update_profiles(&reprofiled).await?;
         }
         if !created.is_empty() {
             tx.insert_accounts(&created).await?;
         }
-        tx.record_holds(&self.holds).await?;
-        if !self.journal.is_empty() {
-            tx.record_journal(&self.journal).await?;
-            let told: BTreeSet<_> = self.journal.iter().filter(|entry| entry.sequence.is_some()).map(|entry| entry.reseller).collect();
-            if !told.is_empty() {
-                tx.announce_events(&told.into_iter().collect::<Vec<_>>()).await?;
-            }
+        if !self.new_answers.is_empty() {
+            // In one order everywhere: an operator's keys may come through several lanes.
+            self.new_answers.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+            tx.insert_answers(&self.new_answers, self.now, answers_until).await?;
         }
-        if self.new_answers.is_empty() { Ok(()) } else { tx.insert_answers(&self.new_answers, self.now, answers_until).await }
+        Ok(())
     }
 }
 

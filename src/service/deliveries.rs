@@ -30,13 +30,21 @@ pub struct Due {
 }
 
 impl Service {
-    /// Endpoints that nobody delivers to and that have something to be delivered.
+    /// How many endpoints each of the resellers has that deliveries are made to; only those that have any.
     ///
     /// # Errors
     /// That the database cannot be asked.
-    pub async fn find_deliveries(&self, reseller: Option<ResellerId>, limit: i64) -> Result<Vec<(ResellerId, Uuid)>, Error> {
+    pub async fn count_endpoints(&self) -> Result<HashMap<ResellerId, usize>, Error> {
+        self.read(Tenancy::Platform, |tx| Box::pin(async move { tx.count_endpoints().await })).await
+    }
+
+    /// Endpoints that nobody delivers to and that have something to be delivered; of these resellers, or of all.
+    ///
+    /// # Errors
+    /// That the database cannot be asked.
+    pub async fn find_deliveries(&self, resellers: Option<Vec<ResellerId>>, limit: i64) -> Result<Vec<(ResellerId, Uuid)>, Error> {
         let now = self.now();
-        self.read(Tenancy::Platform, move |tx| Box::pin(async move { tx.find_work(reseller, now, limit).await })).await
+        self.read(Tenancy::Platform, move |tx| Box::pin(async move { tx.find_work(resellers.as_deref(), now, limit).await })).await
     }
 
     /// Takes the lease of an endpoint; the endpoint with its secrets and the accounts of which something is pending, or

@@ -1,13 +1,17 @@
-//! The write lane: group commit.
+//! The lanes: group commit, and look-ups together.
 //!
 //! One task takes every command that queued while the previous transaction was under way, and commits them
 //! together. There is no waiting window: an idle service commits at once, a busy one commits many at a time. The
 //! queue is bounded; when it is full the caller is told so.
 //!
+//! Look-ups of accounts by their key go the same way, on a lane of their own: many with one statement.
+//!
 //! A batch that fails before its commit is tried again one by one, so that one caller's bad luck is its own; what
 //! another replica did meanwhile is seen then. A batch whose commit was not answered is not tried again: it may have been committed.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use super::batch::{self, Failed, Request};
+use super::batch::{self, Failed, Key, Request};
 use super::{Answered, Clock, Done, IdempotencyKey, Settings, StoredAnswer, panicked};
-use crate::domain::Error;
-use crate::store::Store;
+use crate::domain::{Account, Error};
+use crate::store::{Store, Tenancy};
 
 /// Writes an outcome as the dialect would, so that a repeat can be answered with the same bytes. An answer of 500 or
 /// more is not kept.
@@ -47,26 +51,28 @@ impl<T> fmt::Debug for Once<T> {
     }
 }
 
-type Reply = oneshot::Sender<Result<Answered, Error>>;
-
-/// The door of the lane.
+/// A queue whose requests are carried out together: whatever waits, as soon as what was under way is done.
 #[derive(Debug)]
-pub(super) struct Lane {
-    queue: mpsc::Sender<(Request, Reply)>,
+pub(super) struct Lane<Q, A> {
+    queue: mpsc::Sender<(Q, oneshot::Sender<Result<A, Error>>)>,
     closing: CancellationToken,
 }
 
-impl Lane {
-    pub(super) fn start(store: Store, clock: Clock, settings: &Settings, tasks: &TaskTracker) -> Self {
+impl<Q: Send + 'static, A: Send + 'static> Lane<Q, A> {
+    /// `carry_out` gives one outcome for each request, in their order.
+    pub(super) fn start<F, W>(settings: &Settings, tasks: &TaskTracker, carry_out: F) -> Self
+    where
+        F: Fn(Vec<Q>) -> W + Send + 'static,
+        W: Future<Output = Vec<Result<A, Error>>> + Send + 'static,
+    {
         let (queue, waiting) = mpsc::channel(settings.queue);
         let closing = CancellationToken::new();
-        let worker = Worker { store, clock, settings: settings.clone() };
-        tasks.spawn(worker.run(waiting, closing.clone()));
+        tasks.spawn(run(waiting, settings.batch, closing.clone(), carry_out));
         Self { queue, closing }
     }
 
     /// Queues a request and waits for its outcome. If the caller is dropped meanwhile, the request goes on.
-    pub(super) async fn submit(&self, request: Request) -> Result<Answered, Error> {
+    pub(super) async fn submit(&self, request: Q) -> Result<A, Error> {
         let (reply, outcome) = oneshot::channel();
         self.queue.try_send((request, reply)).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded,
@@ -81,38 +87,44 @@ impl Lane {
     }
 }
 
-struct Worker {
-    store: Store,
-    clock: Clock,
-    settings: Settings,
-}
-
-impl Worker {
-    async fn run(self, mut waiting: mpsc::Receiver<(Request, Reply)>, closing: CancellationToken) {
-        let mut taken = Vec::with_capacity(self.settings.batch);
-        let mut is_open = true;
-        loop {
-            let count = tokio::select! {
-                count = waiting.recv_many(&mut taken, self.settings.batch) => count,
-                () = closing.cancelled(), if is_open => {
-                    is_open = false;
-                    waiting.close();
-                    continue;
-                }
-            };
-            if count == 0 {
-                return;
+async fn run<Q, A, F, W>(mut waiting: mpsc::Receiver<(Q, oneshot::Sender<Result<A, Error>>)>, most: usize, closing: CancellationToken, carry_out: F)
+where
+    F: Fn(Vec<Q>) -> W,
+    W: Future<Output = Vec<Result<A, Error>>>,
+{
+    let mut taken = Vec::with_capacity(most);
+    let mut is_open = true;
+    loop {
+        let count = tokio::select! {
+            count = waiting.recv_many(&mut taken, most) => count,
+            () = closing.cancelled(), if is_open => {
+                is_open = false;
+                waiting.close();
+                continue;
             }
-            let (requests, replies): (Vec<_>, Vec<_>) = taken.drain(..).unzip();
-            let outcomes = self.carry_out(requests).await;
-            for (reply, outcome) in replies.into_iter().zip(outcomes) {
-                // A caller that hung up is not there to be told.
-                let _unheard = reply.send(outcome);
-            }
+        };
+        if count == 0 {
+            return;
+        }
+        let (requests, replies): (Vec<_>, Vec<_>) = taken.drain(..).unzip();
+        let outcomes = carry_out(requests).await;
+        for (reply, outcome) in replies.into_iter().zip(outcomes) {
+            // A caller that hung up is not there to be told.
+            let _unheard = reply.send(outcome);
         }
     }
+}
 
-    async fn carry_out(&self, requests: Vec<Request>) -> Vec<Result<Answered, Error>> {
+/// What carries out changes.
+#[derive(Clone)]
+pub(super) struct Writer {
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    pub(super) settings: Settings,
+}
+
+impl Writer {
+    pub(super) async fn carry_out(self, requests: Vec<Request>) -> Vec<Result<Answered, Error>> {
         let requests: Arc<[Request]> = requests.into();
         let failed = match self.commit(Arc::clone(&requests)).await {
             Ok(outcomes) => return outcomes,
@@ -140,6 +152,36 @@ impl Worker {
             Ok(Ok(result)) => result,
             Ok(Err(_elapsed)) => Err(Failed { error: Error::Unavailable, is_worth_trying_alone: false }),
             Err(panic) => Err(Failed { error: panicked(&panic), is_worth_trying_alone: true }),
+        }
+    }
+}
+
+/// What looks up accounts.
+#[derive(Clone)]
+pub(super) struct Reader {
+    pub(super) store: Store,
+    pub(super) limit: Duration,
+}
+
+impl Reader {
+    /// The accounts with these keys, deleted ones included, with one statement; each key is one that its caller may see.
+    pub(super) async fn look_up(self, keys: Vec<Key>) -> Vec<Result<Option<Account>, Error>> {
+        let wanted: BTreeSet<Key> = keys.iter().copied().collect();
+        let work = async move {
+            let resellers = wanted.iter().map(|(reseller, _)| *reseller).collect();
+            let mut tx = self.store.begin_reading_keyed(&Tenancy::Resellers(resellers)).await?;
+            let found = tx.fetch_accounts(&wanted.into_iter().collect::<Vec<_>>()).await?;
+            tx.commit().await?;
+            Ok(found.into_iter().map(|account| ((account.reseller_id, account.id), account)).collect::<HashMap<_, _>>())
+        };
+        let found = match tokio::spawn(tokio::time::timeout(self.limit, work)).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_elapsed)) => Err(Error::Unavailable),
+            Err(panic) => Err(panicked(&panic)),
+        };
+        match found {
+            Ok(found) => keys.iter().map(|key| Ok(found.get(key).cloned())).collect(),
+            Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What happens: one use case is one transaction.
 //!
 //! Every dialect, and the command line, comes through here with a [`Context`] that says who asks. Changes of
-//! accounts go through one door, the write lane ([`lane`]), which commits what is waiting together; everything
-//! else runs in a task of its own. **No database work ever runs inside a request's own future**: a client that
+//! accounts go through one door, the write lane ([`lane`]), which commits what is waiting together; look-ups by key wait
+//! for a lane too; everything else runs in a task of its own. **No database work ever runs inside a request's own future**: a client that
 //! hangs up drops that future, and a driver dropped in the middle of a transaction leaves it open for the next user.
 
 mod accounts;
@@ -27,12 +27,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span, error};
 use uuid::Uuid;
 
-use crate::domain::{Error, ResellerId};
+use crate::domain::{Account, Error, ResellerId};
 use crate::jwt::Verifier;
 use crate::store::{KeptAnswer, Store, Tenancy, Tx};
 
 pub use crate::store::{Attempt, Credential, DeliveryKey, IdempotencyKey, JournalEntry, Pending, Progress, Reseller, StoredAnswer, TokenKind};
 pub use accounts::{Answered, Done, Naming, Page};
+use batch::{Key, Request};
 pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 use credentials::Memory;
@@ -48,6 +49,10 @@ pub use webhooks::{AttemptFilter, EndpointView, EventRead, NewEndpoint};
 
 /// How many pieces of news a receiver may be behind.
 const NEWS: usize = 1_024;
+
+/// How many lanes carry out changes: one cannot keep two cores of the database busy. A reseller's changes are all on the same
+/// one, so no two of them ever want the same rows.
+const LANES: u64 = 2;
 
 /// How the service behaves.
 #[derive(Debug, Clone)]
@@ -89,7 +94,8 @@ pub struct Service {
     store: Store,
     clock: Clock,
     settings: Settings,
-    lane: Lane,
+    writes: Vec<Lane<Request, Answered>>,
+    reads: Lane<Key, Option<Account>>,
     memory: Memory,
     limiter: Limiter,
     verifier: Option<Verifier>,
@@ -104,13 +110,21 @@ impl Service {
     #[must_use]
     pub fn start(store: Store, clock: Clock, settings: Settings) -> Self {
         let tasks = TaskTracker::new();
-        let lane = Lane::start(store.clone(), clock.clone(), &settings, &tasks);
+        let writer = lane::Writer { store: store.clone(), clock: clock.clone(), settings: settings.clone() };
+        let start_lane = |_| {
+            let writer = writer.clone();
+            Lane::start(&settings, &tasks, move |requests| writer.clone().carry_out(requests))
+        };
+        let writes = (0..LANES).map(start_lane).collect();
+        let reader = lane::Reader { store: store.clone(), limit: settings.transaction_timeout };
+        let reads = Lane::start(&settings, &tasks, move |keys| reader.clone().look_up(keys));
         let limiter = Limiter::new(settings.limits);
         Self {
             store,
             clock,
             settings,
-            lane,
+            writes,
+            reads,
             memory: Memory::new(),
             limiter,
             verifier: None,
@@ -134,7 +148,8 @@ impl Service {
 
     /// Finishes what is queued and under way, then closes the pool. Later commands are refused as unavailable.
     pub async fn stop(&self) {
-        self.lane.close();
+        self.writes.iter().for_each(Lane::close);
+        self.reads.close();
         self.stopping.cancel();
         self.tasks.close();
         self.tasks.wait().await;

@@ -111,6 +111,7 @@ impl Service {
                 endpoint.position = tx.latest_event(reseller).await?;
                 tx.insert_endpoint(&endpoint).await?;
                 tx.insert_secret(reseller, endpoint.id, &secret, now).await?;
+                tx.announce_endpoints();
                 Ok(EndpointView { endpoint, pending: 0, secret: Some(secret) })
             })
         });
@@ -178,7 +179,7 @@ impl Service {
                     endpoint.revision += 1;
                     endpoint.updated_at = now;
                     tx.update_endpoint(&endpoint).await?;
-                    tx.announce_events(&[endpoint.reseller_id]).await?;
+                    tx.announce_endpoints();
                 }
                 view(tx, endpoint).await
             })
@@ -197,7 +198,8 @@ impl Service {
             Box::pin(async move {
                 let endpoint = find(tx, reseller, id).await?;
                 tx.delete_endpoint(endpoint.reseller_id, id).await?;
-                tx.announce_events(&[endpoint.reseller_id]).await
+                tx.announce_endpoints();
+                Ok(())
             })
         });
         work.await?.done()
@@ -231,7 +233,7 @@ impl Service {
                 endpoint.revision += 1;
                 endpoint.updated_at = now;
                 tx.update_endpoint(&endpoint).await?;
-                tx.announce_events(&[endpoint.reseller_id]).await?;
+                tx.announce_endpoints();
                 let view = view(tx, endpoint).await?;
                 Ok(EndpointView { secret: Some(secret), ..view })
             })
@@ -251,7 +253,8 @@ impl Service {
                 let endpoint = find(tx, reseller, id).await?;
                 let key = DeliveryKey { account: 0, event_id: now.timestamp_micros(), event: TEST.to_owned() };
                 tx.ask_for_delivery(endpoint.reseller_id, id, key, now, now).await?;
-                tx.announce_events(&[endpoint.reseller_id]).await
+                tx.announce_endpoints();
+                Ok(())
             })
         });
         work.await?.done()
@@ -268,7 +271,7 @@ impl Service {
             Box::pin(async move {
                 let endpoint = find(tx, reseller, id).await?;
                 let count = tx.ask_for_all(endpoint.reseller_id, id, since, now).await?;
-                tx.announce_events(&[endpoint.reseller_id]).await?;
+                tx.announce_endpoints();
                 Ok(count)
             })
         });
@@ -288,7 +291,8 @@ impl Service {
                 let (owner, endpoint, key, at) = found.ok_or(Error::NotFound(Resource::EventLog))?;
                 find(tx, Some(owner), endpoint).await?;
                 tx.ask_for_delivery(owner, endpoint, key, at, now).await?;
-                tx.announce_events(&[owner]).await
+                tx.announce_endpoints();
+                Ok(())
             })
         });
         work.await?.done()
@@ -357,8 +361,8 @@ fn fresh_secret() -> Result<String, Error> {
 
 /// Events with their accounts as they are now.
 pub(super) async fn with_accounts(tx: &mut Tx, reseller: ResellerId, entries: Vec<(AccountId, JournalEntry)>) -> Result<Vec<EventRead>, Error> {
-    let ids: Vec<AccountId> = entries.iter().map(|(account, _)| *account).collect::<BTreeSet<_>>().into_iter().collect();
-    let accounts = if ids.is_empty() { Vec::new() } else { tx.fetch_accounts(reseller, &ids).await? };
+    let ids: Vec<_> = entries.iter().map(|(account, _)| (reseller, *account)).collect::<BTreeSet<_>>().into_iter().collect();
+    let accounts = if ids.is_empty() { Vec::new() } else { tx.fetch_accounts(&ids).await? };
     let accounts: HashMap<AccountId, Account> = accounts.into_iter().map(|account| (account.id, account)).collect();
     Ok(entries.into_iter().map(|(account_id, entry)| EventRead { entry, account_id, account: accounts.get(&account_id).cloned() }).collect())
 }

@@ -1,12 +1,13 @@
 //! Accounts: locked for a batch, read for an answer, listed by key.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::errors::{domain_error, internal};
-use super::holds::{Columns, Key};
+use super::holds::{Key, open_holds};
 use super::tx::Tx;
 use crate::domain::{Account, AccountId, Email, Error, Extra, Profile, ResellerId, Status, Time};
 
@@ -54,6 +55,8 @@ pub(super) struct Row {
     pub(super) payment_method: Option<String>,
     pub(super) psp: Option<String>,
     pub(super) total_trial_extensions: Option<i32>,
+    /// The open holds as JSON, none where there are none.
+    pub(super) holds: Option<String>,
 }
 
 impl TryFrom<Row> for Account {
@@ -96,7 +99,7 @@ impl TryFrom<Row> for Account {
             uid: row.uid,
             reseller_id: ResellerId(row.reseller_id),
             reseller_suspended_at: row.reseller_suspended_at,
-            profile,
+            profile: Arc::new(profile),
             plan: None,
             status: Status::parse(&row.status).ok_or_else(|| internal("account has an unknown status"))?,
             status_set_at: row.status_set_at,
@@ -105,7 +108,7 @@ impl TryFrom<Row> for Account {
             deleted_at: row.deleted_at,
             purge_at: row.purge_at,
             operator_released_at: row.operator_released_at,
-            holds: Vec::new(),
+            holds: row.holds.map_or_else(|| Ok(Vec::new()), |json| open_holds(&json))?,
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -129,8 +132,12 @@ macro_rules! select_accounts {
                a.created_at, a.updated_at, a.name, a.title, a.email, a.company, a.timezone, a.tariff_id, a.reports_day, a.reports_hour, a.is_smart,
                a.is_subscribers_suspend_all, a.is_tariff_exceed, a.pixels_enabled, a.pushes_enabled, a.extra::text as extra, a.admin_portal_domain,
                a.customer_portal_domain, a.reseller_portal_domain, a.website, a.logo_url, a.favicon_url, a.google_client_id, a.trial_expires_at,
-               a.plan_id, a.company_id, a.account_alias, a.region, a.payment_method, a.psp, a.total_trial_extensions
-             from account a " + $($part)+,
+               a.plan_id, a.company_id, a.account_alias, a.region, a.payment_method, a.psp, a.total_trial_extensions,
+               (select json_agg(open order by open.kind, open.authority) from (
+                 select h.id, h.kind, h.authority, h.reason_code, h.reason, h.public_message, h.payment_url, h.starts_at, h.ends_at, h.revision,
+                   h.opened_at, h.opened_by
+                 from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null) as open)::text as holds
+             from " + $($part)+,
             $($argument),*
         )
     };
@@ -139,22 +146,41 @@ macro_rules! select_accounts {
 pub(super) use select_accounts;
 
 impl Tx {
-    /// Locks accounts in the order of their keys and reads them with their open holds.
+    /// Locks accounts in the order of their keys.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn lock_accounts(&mut self, keys: &[(ResellerId, AccountId)]) -> Result<Vec<Account>, Error> {
-        let resellers: Vec<_> = keys.iter().map(|(reseller, _)| reseller.0).collect();
-        let accounts: Vec<_> = keys.iter().map(|(_, account)| account.as_i32()).collect();
+    pub async fn lock_accounts(&mut self, keys: &[Key]) -> Result<(), Error> {
+        let (resellers, accounts) = key_columns(keys);
+        sqlx::query!(
+            "select from unnest($1::bigint[], $2::integer[]) as w(reseller_id, id)
+             cross join lateral (select from account a where a.reseller_id = w.reseller_id and a.id = w.id for no key update) as locked",
+            &resellers,
+            &accounts
+        )
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .map_err(|error| domain_error(&error))
+    }
+
+    /// The accounts with these keys, deleted ones included, as one snapshot has them.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn fetch_accounts(&mut self, keys: &[Key]) -> Result<Vec<Account>, Error> {
+        let (resellers, accounts) = key_columns(keys);
+        // The limit keeps it a look-up per key, whatever is known of the tables' sizes.
         let rows = select_accounts!(
-            ["where (a.reseller_id, a.id) in (select * from unnest($1::bigint[], $2::integer[])) order by a.reseller_id, a.id for no key update of a"];
+            ["unnest($1::bigint[], $2::integer[]) as w(reseller_id, id)
+              cross join lateral (select * from account a where a.reseller_id = w.reseller_id and a.id = w.id limit 1) as a"];
             &resellers,
             &accounts
         )
         .fetch_all(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        self.with_holds(rows).await
+        self.with_plans(rows).await
     }
 
     /// One account, deleted ones included.
@@ -162,11 +188,7 @@ impl Tx {
     /// # Errors
     /// As every statement.
     pub async fn fetch_account(&mut self, reseller: ResellerId, account: AccountId) -> Result<Option<Account>, Error> {
-        let rows = select_accounts!(["where a.reseller_id = $1 and a.id = $2"]; reseller.0, account.as_i32())
-            .fetch_all(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
-        Ok(self.with_holds(rows).await?.pop())
+        Ok(self.fetch_accounts(&[(reseller, account)]).await?.pop())
     }
 
     /// Whose account this is, within the transaction's tenancy.
@@ -261,149 +283,21 @@ impl Tx {
         ids.into_iter().map(|id| AccountId::new(i64::from(id))).collect()
     }
 
-    /// Writes new accounts, without their holds.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] when an address was taken by another transaction meanwhile.
-    pub async fn insert_accounts(&mut self, accounts: &[&Account]) -> Result<(), Error> {
-        let column = Columns(accounts);
-        sqlx::query!(
-            "insert into account (reseller_id, id, uid, status, status_set_at, expires_at, expiry_set_at, deleted_at, purge_at, version, created_at, updated_at)
-             select * from unnest($1::bigint[], $2::integer[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
-               $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::timestamptz[], $12::timestamptz[])",
-            &column.of(|it| it.reseller_id.0),
-            &column.of(|it| it.id.as_i32()),
-            &column.of(|it| it.uid),
-            &column.of(|it| it.status.as_str().to_owned()),
-            &column.of(|it| it.status_set_at),
-            &column.of(|it| it.expires_at) as &[Option<Time>],
-            &column.of(|it| it.expiry_set_at) as &[Option<Time>],
-            &column.of(|it| it.deleted_at) as &[Option<Time>],
-            &column.of(|it| it.purge_at) as &[Option<Time>],
-            &column.of(|it| it.version),
-            &column.of(|it| it.created_at),
-            &column.of(|it| it.updated_at),
-        )
-        .execute(self.connection())
-        .await
-        .map_err(|error| domain_error(&error))?;
-        self.update_profiles(accounts).await
-    }
-
-    /// Writes the lifecycle facts of accounts that were locked before.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn update_accounts(&mut self, accounts: &[&Account]) -> Result<(), Error> {
-        let column = Columns(accounts);
-        sqlx::query!(
-            "update account a set status = n.status, status_set_at = n.status_set_at, expires_at = n.expires_at, expiry_set_at = n.expiry_set_at,
-               deleted_at = n.deleted_at, purge_at = n.purge_at, operator_released_at = n.operator_released_at, version = n.version, updated_at = n.updated_at
-             from unnest($1::bigint[], $2::integer[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
-               $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::timestamptz[])
-               as n(reseller_id, id, status, status_set_at, expires_at, expiry_set_at, deleted_at, purge_at, operator_released_at, version, updated_at)
-             where a.reseller_id = n.reseller_id and a.id = n.id",
-            &column.of(|it| it.reseller_id.0),
-            &column.of(|it| it.id.as_i32()),
-            &column.of(|it| it.status.as_str().to_owned()),
-            &column.of(|it| it.status_set_at),
-            &column.of(|it| it.expires_at) as &[Option<Time>],
-            &column.of(|it| it.expiry_set_at) as &[Option<Time>],
-            &column.of(|it| it.deleted_at) as &[Option<Time>],
-            &column.of(|it| it.purge_at) as &[Option<Time>],
-            &column.of(|it| it.operator_released_at) as &[Option<Time>],
-            &column.of(|it| it.version),
-            &column.of(|it| it.updated_at),
-        )
-        .execute(self.connection())
-        .await
-        .map(drop)
-        .map_err(|error| domain_error(&error))
-    }
-
-    /// Writes the descriptive fields of accounts.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] when an address was taken by another transaction meanwhile.
-    pub async fn update_profiles(&mut self, accounts: &[&Account]) -> Result<(), Error> {
-        let column = Columns(accounts);
-        let texts = |of: fn(&Profile) -> &Option<String>| column.of(|it| of(&it.profile).clone());
-        let numbers = |of: fn(&Profile) -> Option<i32>| column.of(|it| of(&it.profile));
-        let flags = |of: fn(&Profile) -> Option<bool>| column.of(|it| of(&it.profile));
-        sqlx::query!(
-            "update account a set name = n.name, title = n.title, email = n.email, email_key = n.email_key, company = n.company, timezone = n.timezone,
-               tariff_id = n.tariff_id, reports_day = n.reports_day, reports_hour = n.reports_hour, is_smart = n.is_smart,
-               is_subscribers_suspend_all = n.is_subscribers_suspend_all, is_tariff_exceed = n.is_tariff_exceed, pixels_enabled = n.pixels_enabled,
-               pushes_enabled = n.pushes_enabled, extra = n.extra::json, admin_portal_domain = n.admin_portal_domain,
-               customer_portal_domain = n.customer_portal_domain, reseller_portal_domain = n.reseller_portal_domain, website = n.website,
-               logo_url = n.logo_url, favicon_url = n.favicon_url, google_client_id = n.google_client_id, trial_expires_at = n.trial_expires_at,
-               plan_id = n.plan_id, company_id = n.company_id, account_alias = n.account_alias, region = n.region, payment_method = n.payment_method,
-               psp = n.psp, total_trial_extensions = n.total_trial_extensions
-             from unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::integer[],
-               $10::integer[], $11::integer[], $12::boolean[], $13::boolean[], $14::boolean[], $15::boolean[], $16::boolean[], $17::text[], $18::text[],
-               $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::timestamptz[], $26::uuid[], $27::text[], $28::text[],
-               $29::text[], $30::text[], $31::text[], $32::integer[])
-               as n(reseller_id, id, name, title, email, email_key, company, timezone, tariff_id, reports_day, reports_hour, is_smart,
-                 is_subscribers_suspend_all, is_tariff_exceed, pixels_enabled, pushes_enabled, extra, admin_portal_domain, customer_portal_domain,
-                 reseller_portal_domain, website, logo_url, favicon_url, google_client_id, trial_expires_at, plan_id, company_id, account_alias, region,
-                 payment_method, psp, total_trial_extensions)
-             where a.reseller_id = n.reseller_id and a.id = n.id",
-            &column.of(|it| it.reseller_id.0),
-            &column.of(|it| it.id.as_i32()),
-            &texts(|it| &it.name) as &[Option<String>],
-            &texts(|it| &it.title) as &[Option<String>],
-            &column.of(|it| it.profile.email.as_ref().map(|email| email.as_str().to_owned())) as &[Option<String>],
-            &column.of(|it| it.profile.email.as_ref().map(Email::key)) as &[Option<String>],
-            &texts(|it| &it.company) as &[Option<String>],
-            &texts(|it| &it.timezone) as &[Option<String>],
-            &numbers(|it| it.tariff_id) as &[Option<i32>],
-            &numbers(|it| it.reports_day) as &[Option<i32>],
-            &numbers(|it| it.reports_hour) as &[Option<i32>],
-            &flags(|it| it.is_smart) as &[Option<bool>],
-            &flags(|it| it.is_subscribers_suspend_all) as &[Option<bool>],
-            &flags(|it| it.is_tariff_exceed) as &[Option<bool>],
-            &flags(|it| it.pixels_enabled) as &[Option<bool>],
-            &flags(|it| it.pushes_enabled) as &[Option<bool>],
-            &column.of(|it| it.profile.extra.as_ref().map(ToString::to_string)) as &[Option<String>],
-            &texts(|it| &it.admin_portal_domain) as &[Option<String>],
-            &texts(|it| &it.customer_portal_domain) as &[Option<String>],
-            &texts(|it| &it.reseller_portal_domain) as &[Option<String>],
-            &texts(|it| &it.website) as &[Option<String>],
-            &texts(|it| &it.logo_url) as &[Option<String>],
-            &texts(|it| &it.favicon_url) as &[Option<String>],
-            &texts(|it| &it.google_client_id) as &[Option<String>],
-            &column.of(|it| it.profile.trial_expires_at) as &[Option<Time>],
-            &column.of(|it| it.profile.plan_id) as &[Option<Uuid>],
-            &texts(|it| &it.company_id) as &[Option<String>],
-            &texts(|it| &it.account_alias) as &[Option<String>],
-            &texts(|it| &it.region) as &[Option<String>],
-            &texts(|it| &it.payment_method) as &[Option<String>],
-            &texts(|it| &it.psp) as &[Option<String>],
-            &numbers(|it| it.total_trial_extensions) as &[Option<i32>],
-        )
-        .execute(self.connection())
-        .await
-        .map(drop)
-        .map_err(|error| domain_error(&error))
-    }
-
-    /// Rows with their open holds and their plans, in the order of the rows.
-    pub(super) async fn with_holds(&mut self, rows: Vec<Row>) -> Result<Vec<Account>, Error> {
+    /// Rows with their plans, in the order of the rows.
+    pub(super) async fn with_plans(&mut self, rows: Vec<Row>) -> Result<Vec<Account>, Error> {
         let mut accounts: Vec<Account> = rows.into_iter().map(Account::try_from).collect::<Result<_, _>>()?;
-        if accounts.is_empty() {
+        let sold: BTreeSet<_> = accounts.iter().filter_map(|account| Some((account.reseller_id, account.profile.plan_id?))).collect();
+        if sold.is_empty() {
             return Ok(accounts);
         }
-        let keys: Vec<Key> = accounts.iter().map(|account| (account.reseller_id, account.id)).collect();
-        let mut holds: HashMap<Key, Vec<_>> = HashMap::new();
-        for (key, hold) in self.fetch_open_holds(&keys).await? {
-            holds.entry(key).or_default().push(hold);
-        }
-        let sold: BTreeSet<_> = accounts.iter().filter_map(|account| Some((account.reseller_id, account.profile.plan_id?))).collect();
         let plans = self.fetch_plans(&sold).await?;
         for account in &mut accounts {
-            account.holds = holds.remove(&(account.reseller_id, account.id)).unwrap_or_default();
             account.plan = account.profile.plan_id.and_then(|plan| plans.get(&(account.reseller_id, plan)).cloned());
         }
         Ok(accounts)
     }
+}
+
+fn key_columns(keys: &[Key]) -> (Vec<i64>, Vec<i32>) {
+    keys.iter().map(|(reseller, account)| (reseller.0, account.as_i32())).unzip()
 }

@@ -1,6 +1,6 @@
 //! What delivering writes: leases, positions, what is pending, attempts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use uuid::Uuid;
 
@@ -8,7 +8,7 @@ use super::attempts::Attempt;
 use super::errors::domain_error;
 use super::holds::Columns;
 use super::tx::Tx;
-use crate::domain::{AccountId, Error, ResellerId, SuspendedBy, Time};
+use crate::domain::{Error, ResellerId, SuspendedBy, Time};
 
 /// One thing to be delivered to one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,18 +58,31 @@ pub struct Progress {
 }
 
 impl Tx {
-    /// Endpoints that nobody delivers to and that have something to be delivered; of this reseller, or of all.
+    /// How many endpoints each of the resellers has that are not suspended; only those that have any.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn find_work(&mut self, reseller: Option<ResellerId>, now: Time, limit: i64) -> Result<Vec<(ResellerId, Uuid)>, Error> {
+    pub async fn count_endpoints(&mut self) -> Result<HashMap<ResellerId, usize>, Error> {
+        let rows = sqlx::query!(r#"select reseller_id, count(*) as "count!" from webhook_endpoint where suspended_by is null group by reseller_id"#)
+            .fetch_all(self.connection())
+            .await
+            .map_err(|error| domain_error(&error))?;
+        Ok(rows.into_iter().map(|row| (ResellerId(row.reseller_id), usize::try_from(row.count).unwrap_or(usize::MAX))).collect())
+    }
+
+    /// Endpoints that nobody delivers to and that have something to be delivered; of these resellers, or of all.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn find_work(&mut self, resellers: Option<&[ResellerId]>, now: Time, limit: i64) -> Result<Vec<(ResellerId, Uuid)>, Error> {
+        let resellers: Option<Vec<i64>> = resellers.map(|some| some.iter().map(|reseller| reseller.0).collect());
         let rows = sqlx::query!(
             "select e.reseller_id, e.id from webhook_endpoint e
-             where e.suspended_by is null and (e.lease_until is null or e.lease_until <= $2) and ($1::bigint is null or e.reseller_id = $1)
+             where e.suspended_by is null and (e.lease_until is null or e.lease_until <= $2) and ($1::bigint[] is null or e.reseller_id = any ($1))
                and (exists (select from journal j where j.reseller_id = e.reseller_id and j.id > e.position and j.outcome = 'applied')
                  or exists (select from webhook_pending p where p.reseller_id = e.reseller_id and p.endpoint_id = e.id and p.next_attempt_at <= $2))
              limit $3",
-            reseller.map(|it| it.0),
+            resellers.as_deref(),
             now,
             limit
         )
@@ -351,29 +364,5 @@ impl Tx {
             accounts
         );
         clear.fetch_all(self.connection()).await.map_err(|error| domain_error(&error))
-    }
-
-    /// The accounts with these identities, deleted ones included.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn fetch_accounts(&mut self, reseller: ResellerId, accounts: &[AccountId]) -> Result<Vec<crate::domain::Account>, Error> {
-        let keys: Vec<(i64, i32)> = accounts.iter().map(|account| (reseller.0, account.as_i32())).collect();
-        self.fetch_found(&keys).await
-    }
-
-    /// Tells every replica, when this transaction commits, that these resellers have new events, or deliveries to be made.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn announce_events(&mut self, resellers: &[ResellerId]) -> Result<(), Error> {
-        let names: Vec<String> = resellers.iter().map(ToString::to_string).collect();
-        // A payload has at most 8,000 bytes; without one every endpoint is looked at.
-        let payload = Some(names.join(",")).filter(|payload| payload.len() < 7_900).unwrap_or_default();
-        sqlx::query!("select pg_notify($1, $2)", super::news::EVENTS, payload)
-            .execute(self.connection())
-            .await
-            .map(drop)
-            .map_err(|error| domain_error(&error))
     }
 }

@@ -1,12 +1,9 @@
 //! The journal: what was asked of an account, by whom, and what became of it.
 
-use std::collections::BTreeSet;
-
 use chrono::NaiveDate;
 use serde_json::{Map, Value};
 
 use super::errors::domain_error;
-use super::holds::Columns;
 use super::tx::Tx;
 use crate::domain::{AccountId, Authority, Dialect, Error, Event, Fact, FieldChange, Outcome, ResellerId, Time, TokenId};
 
@@ -109,53 +106,6 @@ macro_rules! event_of {
 }
 
 impl Tx {
-    /// Writes entries, in order.
-    ///
-    /// Until this transaction ends, no other writes entries of these resellers: so the entries of one reseller become
-    /// visible in the order of their ids, and whoever reads them by id skips none. (Ids alone do not give that: one
-    /// transaction may draw an id before another and commit after it.) The locks are taken before the first id is drawn.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn record_journal(&mut self, entries: &[NewJournalEntry]) -> Result<(), Error> {
-        let column = Columns(entries);
-        let resellers: BTreeSet<i64> = entries.iter().map(|entry| entry.reseller.0).collect();
-        let resellers: Vec<i64> = resellers.into_iter().collect();
-        // Arrays of arrays must be rectangular in PostgreSQL, so the events travel as one text each.
-        sqlx::query!(
-            "insert into journal (reseller_id, account_id, at, sequence, action, outcome, refusal, events, authority, actor, token_id, dialect,
-               request_id, before, after)
-             select n.reseller_id, n.account_id, n.at, n.sequence, n.action, n.outcome, n.refusal, string_to_array(n.events, ' '), n.authority, n.actor,
-               n.token_id, n.dialect, n.request_id, n.before, n.after
-             from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-               $10::text[], $11::bigint[], $12::text[], $13::text[], $14::jsonb[], $15::jsonb[])
-               with ordinality as n(reseller_id, account_id, at, sequence, action, outcome, refusal, events, authority, actor, token_id, dialect,
-                 request_id, before, after, place)
-             cross join (select count(pg_advisory_xact_lock(id)) from (select id from unnest($16::bigint[]) as r(id) order by id) as r) as locked
-             order by n.place",
-            &column.of(|it| it.reseller.0),
-            &column.of(|it| it.account.as_i32()),
-            &column.of(|it| it.at),
-            &column.of(|it| it.sequence) as &[Option<i64>],
-            &column.of(|it| it.action.to_owned()),
-            &column.of(|it| it.outcome.as_str().to_owned()),
-            &column.of(|it| it.refusal.clone()) as &[Option<String>],
-            &column.of(|it| it.events.iter().map(|event| event.as_str()).collect::<Vec<_>>().join(" ")),
-            &column.of(|it| it.authority.as_str().to_owned()),
-            &column.of(|it| it.actor.clone()),
-            &column.of(|it| it.token.map(|token| token.0)) as &[Option<i64>],
-            &column.of(|it| it.dialect.as_str().to_owned()),
-            &column.of(|it| it.request_id.clone()),
-            &column.of(|it| json_of(&it.fields, |change| &change.before)),
-            &column.of(|it| json_of(&it.fields, |change| &change.after)),
-            &resellers,
-        )
-        .execute(self.connection())
-        .await
-        .map(drop)
-        .map_err(|error| domain_error(&error))
-    }
-
     /// The entries of an account, newest first, older than `before` where it is given.
     ///
     /// # Errors
@@ -251,7 +201,7 @@ impl Tx {
 
 /// The facts of one side. Where a field stands twice (a lapsed hold that was replaced), the earlier "before" and the
 /// later "after" are kept.
-fn json_of(fields: &[FieldChange], side: fn(&FieldChange) -> &Fact) -> Value {
+pub(super) fn json_of(fields: &[FieldChange], side: fn(&FieldChange) -> &Fact) -> Value {
     let mut members = Map::new();
     for change in fields {
         let value = value_of(side(change));

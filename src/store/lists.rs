@@ -8,7 +8,7 @@ use crate::domain::{Account, AccountFilter, Error, ResellerId, Time};
 /// `query_scalar!` of the number of accounts.
 macro_rules! count_accounts {
     ([$($part:tt)+]; $($argument:expr),* $(,)?) => {
-        sqlx::query_scalar!("select count(*) as \"count!\" from account a " + $($part)+, $($argument),*)
+        sqlx::query_scalar!("select count(*) as \"count!\" from " + $($part)+, $($argument),*)
     };
 }
 
@@ -18,7 +18,7 @@ macro_rules! count_accounts {
 macro_rules! filtered {
     ($statement:ident, $tenant:tt, $tail:tt, $reseller:expr, $now:expr, $filter:expr $(, $more:expr)*) => {
         $statement!(
-            ["where " + $tenant + "
+            ["account a where " + $tenant + "
                and (a.deleted_at is not null) = ($3::text is not distinct from 'deleted')
                and ($3::text is null or $3 = 'deleted'
                  or $3 = 'inactive' and a.status = 'inactive'
@@ -78,7 +78,7 @@ impl Tx {
                     .await
             }
         };
-        self.with_holds(rows.map_err(|error| domain_error(&error))?).await
+        self.with_plans(rows.map_err(|error| domain_error(&error))?).await
     }
 
     /// How many accounts a filter admits.

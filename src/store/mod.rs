@@ -7,22 +7,23 @@
 //! Errors of the driver become [`domain::Error`](crate::domain::Error) here, by SQLSTATE and constraint name
 //! (`errors.rs`); causes go to the log, never further up.
 
-#[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
 mod accounts;
 #[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
 mod attempts;
+#[expect(clippy::as_conversions, reason = "in `query!` it names the type of an array and converts nothing")]
+mod changes;
 #[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
 mod deliveries;
 pub mod embedded;
 mod errors;
-#[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
 mod holds;
 mod idempotency;
-#[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
 mod journal;
 mod lists;
 mod news;
 mod plans;
+#[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
+mod profiles;
 mod resellers;
 mod schema;
 mod search;
@@ -39,6 +40,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use crate::domain::Error;
 
 pub use attempts::Attempt;
+pub use changes::Changes;
 pub use deliveries::{DeliveryKey, Pending, Progress};
 pub use holds::HoldWrites;
 pub use idempotency::{IdempotencyKey, KeptAnswer, StoredAnswer};
@@ -55,7 +57,7 @@ pub const SERVICE_ROLE: &str = "steward_service";
 /// How the pool behaves.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
-    /// The most connections; 2 to 4 per core of the database is best.
+    /// The most connections, at least 3; 2 to 4 per core of the database is best.
     pub max_connections: u32,
     /// How long a transaction waits for a connection before it fails as unavailable.
     pub acquire_timeout: Duration,
@@ -63,38 +65,37 @@ pub struct PoolSettings {
     pub statement_timeout: Duration,
 }
 
-/// How every connection plans: anew each time, for the tables as they are. A plan that is kept from when they were
-/// empty takes any index for as good as the right one, and reads a whole reseller for one account until the next
-/// ANALYZE: loading 20,000 accounts into a new database took 15 s instead of 2.
-const PLANS: &str = "set plan_cache_mode = force_custom_plan";
+/// How the connections plan that search and list: anew each time, for the tables as they are and the values that are
+/// asked for.
+const SEARCHING: &str = "set plan_cache_mode = force_custom_plan";
+/// How the connections plan on which everything is looked up by its key: once, whatever the tables' sizes, because there is
+/// one right way: from the keys, row by row, through the index. Planning anew cost more than executing. A cost that counts
+/// rows alone says so to the planner even while the tables are empty and nothing is known of them.
+const KEYED: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; \
+  set enable_mergejoin = off; set seq_page_cost = 0; set random_page_cost = 0; set cpu_tuple_cost = 1; set cpu_index_tuple_cost = 1; set jit = off";
 
-/// The pool of connections to one database.
+/// For how long: a table that was nearly empty when a statement was planned may have a million rows now.
+const KEEP_PLANS: Duration = Duration::from_mins(2);
+
+/// The connections to one database: a few for look-ups and changes by key, which are made many at a time, and the others for
+/// everything else.
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    keyed: PgPool,
 }
 
 impl Store {
     /// Makes the pool; connects to nothing yet.
     #[must_use]
     pub fn new(options: PgConnectOptions, settings: &PoolSettings) -> Self {
-        let prepare: Arc<str> = format!(
-            "set role {SERVICE_ROLE}; set statement_timeout = {}; set idle_in_transaction_session_timeout = '10s'; set timezone = 'UTC'; {PLANS}",
-            settings.statement_timeout.as_millis()
-        )
-        .into();
-        let pool = PgPoolOptions::new()
-            .max_connections(settings.max_connections)
-            .acquire_timeout(settings.acquire_timeout)
-            .max_lifetime(Duration::from_mins(10))
-            // A ping before every use costs up to a tenth of the throughput; Tx::begin tries another connection instead.
-            .test_before_acquire(false)
-            .after_connect(move |connection, _| {
-                let prepare = Arc::clone(&prepare);
-                Box::pin(async move { sqlx::raw_sql(sqlx::AssertSqlSafe(prepare.as_ref().to_owned())).execute(connection).await.map(drop) })
-            })
-            .connect_lazy_with(options.application_name("steward"));
-        Self { pool }
+        let options = options.application_name("steward");
+        let keyed = (settings.max_connections / 2).max(1);
+        let others = settings.max_connections.saturating_sub(keyed).max(2);
+        Self {
+            pool: pool(options.clone(), settings, others, SEARCHING, Duration::from_mins(10)),
+            keyed: pool(options, settings, keyed, KEYED, KEEP_PLANS),
+        }
     }
 
     /// Begins a transaction that writes.
@@ -113,8 +114,44 @@ impl Store {
         Tx::begin(&self.pool, "begin isolation level repeatable read read only", tenancy).await
     }
 
+    /// Begins a transaction that writes, every row of it looked up by its key.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the database cannot be reached in time.
+    pub async fn begin_keyed(&self, tenancy: &Tenancy) -> Result<Tx, Error> {
+        Tx::begin(&self.keyed, "begin", tenancy).await
+    }
+
+    /// Begins a transaction for one reading statement that looks up by key.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the database cannot be reached in time.
+    pub async fn begin_reading_keyed(&self, tenancy: &Tenancy) -> Result<Tx, Error> {
+        Tx::begin(&self.keyed, "begin read only", tenancy).await
+    }
+
     /// Closes every connection, waiting for those in use.
     pub async fn close(&self) {
         self.pool.close().await;
+        self.keyed.close().await;
     }
+}
+
+fn pool(options: PgConnectOptions, settings: &PoolSettings, connections: u32, planning: &str, lifetime: Duration) -> PgPool {
+    let prepare: Arc<str> = format!(
+        "set role {SERVICE_ROLE}; set statement_timeout = {}; set idle_in_transaction_session_timeout = '10s'; set timezone = 'UTC'; {planning}",
+        settings.statement_timeout.as_millis()
+    )
+    .into();
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(settings.acquire_timeout)
+        .max_lifetime(lifetime)
+        // A ping before every use costs up to a tenth of the throughput; Tx::begin tries another connection instead.
+        .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            let prepare = Arc::clone(&prepare);
+            Box::pin(async move { sqlx::raw_sql(sqlx::AssertSqlSafe(prepare.as_ref().to_owned())).execute(connection).await.map(drop) })
+        })
+        .connect_lazy_with(options)
 }

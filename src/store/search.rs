@@ -5,7 +5,6 @@ use std::collections::HashMap;
 
 use sqlx::{Postgres, QueryBuilder};
 
-use super::accounts::{Row, select_accounts};
 use super::errors::{domain_error, internal};
 use super::tx::Tx;
 use crate::domain::{Account, AccountId, Comparison, Condition, Error, ResellerId, Search, SearchField, SearchValues, Start};
@@ -46,27 +45,11 @@ impl Tx {
         query.build_query_scalar().fetch_one(self.connection()).await.map_err(|error| domain_error(&error))
     }
 
-    /// The accounts with these keys, in any order.
-    pub(super) async fn fetch_found(&mut self, keys: &[(i64, i32)]) -> Result<Vec<Account>, Error> {
-        let (resellers, ids): (Vec<i64>, Vec<i32>) = keys.iter().copied().unzip();
-        let rows: Vec<Row> = select_accounts!(
-            ["where (a.reseller_id, a.id) in (select * from unnest($1::bigint[], $2::integer[]))"];
-            &resellers,
-            &ids
-        )
-        .fetch_all(self.connection())
-        .await
-        .map_err(|error| domain_error(&error))?;
-        self.with_holds(rows).await
-    }
-
     async fn fetch_in_order(&mut self, keys: &[(i64, i32)]) -> Result<Vec<Account>, Error> {
-        let mut found: HashMap<AccountId, Account> = self.fetch_found(keys).await?.into_iter().map(|account| (account.id, account)).collect();
-        let take = |(_, id): &(i64, i32)| {
-            let id = AccountId::new(i64::from(*id))?;
-            found.remove(&id).ok_or_else(|| internal("a search found an account that is not there"))
-        };
-        keys.iter().map(take).collect()
+        let keys: Vec<_> =
+            keys.iter().map(|(reseller, id)| Ok((ResellerId(*reseller), AccountId::new(i64::from(*id))?))).collect::<Result<_, Error>>()?;
+        let mut found: HashMap<AccountId, Account> = self.fetch_accounts(&keys).await?.into_iter().map(|account| (account.id, account)).collect();
+        keys.iter().map(|(_, id)| found.remove(id).ok_or_else(|| internal("a search found an account that is not there"))).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 
 use super::errors;
+use super::news::EVENTS;
 use crate::domain::{Error, ResellerId};
 
 /// Whose rows a transaction may touch.
@@ -43,6 +44,8 @@ impl Tenancy {
 /// state the protocol was in when a future was dropped, no other caller ever meets it.
 pub struct Tx {
     connection: PoolConnection<Postgres>,
+    /// What is said on the channel of events with the commit.
+    announcement: Option<String>,
     finished: bool,
 }
 
@@ -54,7 +57,7 @@ impl Tx {
         let mut stale_left = pool.options().get_max_connections();
         loop {
             let connection = pool.acquire().await.map_err(|error| errors::domain_error(&error))?;
-            let mut tx = Self { connection, finished: false };
+            let mut tx = Self { connection, announcement: None, finished: false };
             match sqlx::raw_sql(sqlx::AssertSqlSafe(statement.clone())).execute(&mut *tx.connection).await {
                 Ok(_) => return Ok(tx),
                 Err(error) if stale_left > 0 && errors::is_connection_loss(&error) => stale_left -= 1,
@@ -75,12 +78,29 @@ impl Tx {
         &mut self.connection
     }
 
-    /// Commits.
+    /// Tells every replica, when this transaction commits, that these resellers have new events.
+    pub fn announce_events(&mut self, resellers: &BTreeSet<ResellerId>) {
+        let names: Vec<_> = resellers.iter().map(ToString::to_string).collect();
+        // A payload has at most 8,000 bytes; without one every reseller's are looked at.
+        self.announcement = Some(names.join(",")).filter(|names| names.len() < 7_900).or_else(|| Some(String::new()));
+    }
+
+    /// Tells every replica, when this transaction commits, that an endpoint changed, or that something is to be delivered
+    /// once more.
+    pub fn announce_endpoints(&mut self) {
+        self.announcement = Some(String::new());
+    }
+
+    /// Commits; what is announced goes along in the same round trip.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the answer did not arrive: whether it was committed is then unknown.
     pub async fn commit(mut self) -> Result<(), Error> {
-        let done = sqlx::raw_sql("commit").execute(&mut *self.connection).await;
+        let statement = match &self.announcement {
+            Some(digits_and_commas) => format!("select pg_notify('{EVENTS}', '{digits_and_commas}'); commit"),
+            None => "commit".to_owned(),
+        };
+        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *self.connection).await;
         self.finished = done.is_ok();
         done.map(drop).map_err(|error| errors::domain_error(&error))
     }

@@ -17,7 +17,7 @@ mod schedule;
 mod sign;
 mod target;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +60,51 @@ pub struct Settings {
     pub writer: Writer,
 }
 
+/// An endpoint that is delivered to here.
+struct Running {
+    reseller: ResellerId,
+    /// Has it look for something new.
+    poke: Arc<Notify>,
+}
+
+/// Whose endpoints there is something for.
+enum Whose {
+    /// Maybe anybody's.
+    Anybodys,
+    /// Those of these resellers.
+    Of(HashSet<ResellerId>),
+}
+
+impl Whose {
+    /// None: nothing will be told any more.
+    fn from(told: Result<Vec<ResellerId>, broadcast::error::RecvError>) -> Option<Self> {
+        match told {
+            Ok(resellers) if !resellers.is_empty() => Some(Self::Of(resellers.into_iter().collect())),
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => Some(Self::Anybodys),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+
+    /// What was told already.
+    fn waiting(news: &mut broadcast::Receiver<Vec<ResellerId>>) -> Option<Self> {
+        match news.try_recv() {
+            Ok(resellers) => Self::from(Ok(resellers)),
+            Err(broadcast::error::TryRecvError::Lagged(_)) => Some(Self::Anybodys),
+            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => None,
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Of(mut resellers), Self::Of(more)) => {
+                resellers.extend(more);
+                Self::Of(resellers)
+            }
+            _ => Self::Anybodys,
+        }
+    }
+}
+
 /// Delivers to all endpoints that nobody else delivers to.
 pub struct Dispatcher {
     service: Arc<Service>,
@@ -67,7 +112,7 @@ pub struct Dispatcher {
     sender: Sender,
     slots: Arc<Semaphore>,
     owner: Uuid,
-    runners: Arc<Mutex<HashMap<Uuid, Arc<Notify>>>>,
+    runners: Arc<Mutex<HashMap<Uuid, Running>>>,
     tasks: TaskTracker,
 }
 
@@ -90,17 +135,18 @@ impl Dispatcher {
     pub async fn run(self, stop: CancellationToken) {
         let mut news = self.service.news_of_events();
         let mut ticks = tokio::time::interval(LOOK_EVERY.min(self.settings.lease / 2));
+        let mut endpoints = HashMap::new();
         loop {
-            let whose = tokio::select! {
+            let told = tokio::select! {
                 () = stop.cancelled() => break,
-                _ = ticks.tick() => Vec::new(),
-                told = news.recv() => match told {
-                    Ok(resellers) => resellers,
-                    Err(broadcast::error::RecvError::Lagged(_)) => Vec::new(),
-                    Err(broadcast::error::RecvError::Closed) => break,
+                _ = ticks.tick() => Whose::Anybodys,
+                told = news.recv() => match Whose::from(told) {
+                    // Everything that was told meanwhile is looked after together.
+                    Some(first) => std::iter::from_fn(|| Whose::waiting(&mut news)).fold(first, Whose::and),
+                    None => break,
                 },
             };
-            if let Err(error) = self.look(&whose, &stop).await {
+            if let Err(error) = self.look(told, &mut endpoints, &stop).await {
                 warn!(%error, "endpoints with work cannot be looked for");
             }
         }
@@ -108,25 +154,31 @@ impl Dispatcher {
         self.tasks.wait().await;
     }
 
-    /// Pokes the runners of these resellers, and starts one for each of their endpoints that nobody delivers to; none
-    /// named: of all.
-    async fn look(&self, whose: &[ResellerId], stop: &CancellationToken) -> Result<(), Error> {
-        self.running().values().for_each(|poke| poke.notify_one());
+    /// Pokes the runners of these resellers, and starts one for each of their endpoints that nobody delivers to. Resellers
+    /// without endpoints, and those whose endpoints are all delivered to here, cost nothing.
+    async fn look(&self, whose: Whose, endpoints: &mut HashMap<ResellerId, usize>, stop: &CancellationToken) -> Result<(), Error> {
+        let resellers = match whose {
+            Whose::Anybodys => {
+                self.running().values().for_each(|running| running.poke.notify_one());
+                *endpoints = self.service.count_endpoints().await?;
+                None
+            }
+            Whose::Of(mut resellers) => {
+                let mut here: HashMap<ResellerId, usize> = HashMap::new();
+                for running in self.running().values().filter(|running| resellers.contains(&running.reseller)) {
+                    running.poke.notify_one();
+                    *here.entry(running.reseller).or_default() += 1;
+                }
+                resellers.retain(|reseller| endpoints.get(reseller).is_some_and(|count| here.get(reseller).is_none_or(|here| here < count)));
+                Some(resellers.into_iter().collect::<Vec<_>>())
+            }
+        };
         let room = MAX_RUNNERS.saturating_sub(self.running().len());
-        let limit = i64::try_from(room).unwrap_or_default();
-        if room == 0 {
+        if room == 0 || resellers.as_ref().map_or(endpoints.is_empty(), Vec::is_empty) {
             return Ok(());
         }
-        let mut found = Vec::new();
-        match whose {
-            [] => found = self.service.find_deliveries(None, limit).await?,
-            whose => {
-                for reseller in whose {
-                    found.extend(self.service.find_deliveries(Some(*reseller), limit).await?);
-                }
-            }
-        }
-        for (reseller, id) in found.into_iter().take(room) {
+        let found = self.service.find_deliveries(resellers, i64::try_from(room).unwrap_or_default()).await?;
+        for (reseller, id) in found {
             self.start(reseller, id, stop).await?;
         }
         Ok(())
@@ -139,7 +191,7 @@ impl Dispatcher {
         let until = self.service.now() + self.settings.lease;
         let Some((endpoint, secrets, shut)) = self.service.lease_endpoint(reseller, id, self.owner, until).await? else { return Ok(()) };
         let poke = Arc::new(Notify::new());
-        self.running().insert(id, Arc::clone(&poke));
+        self.running().insert(id, Running { reseller, poke: Arc::clone(&poke) });
         let given = Given {
             service: Arc::clone(&self.service),
             settings: Arc::clone(&self.settings),
@@ -160,7 +212,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<Notify>>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Running>> {
         self.runners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -114,7 +114,7 @@ pub(super) struct HoldDocument {
 
 pub(super) fn account(account: &Account, reader: Reader) -> AccountDocument {
     let state = account.state(reader.now);
-    let profile = account.profile.clone();
+    let profile = (*account.profile).clone();
     AccountDocument {
         id: account.uid.to_string(),
         created_at: dates::write(account.created_at),

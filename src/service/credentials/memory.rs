@@ -14,7 +14,7 @@ use crate::domain::{ResellerId, Time, TokenId};
 use crate::service::Principal;
 
 /// How many credentials are remembered; of more, those that are used least are forgotten.
-const CAPACITY: usize = 10_000;
+const CAPACITY: usize = 20_000;
 /// How long one is remembered at most.
 const MAX_AGE: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
 

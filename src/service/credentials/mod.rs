@@ -47,6 +47,12 @@ impl Service {
             self.memory.note_use(&principal, now);
             return Ok(principal);
         }
+        // Boxed, as every rare path of a request is: what is not walked should not make the request's own future large.
+        Box::pin(self.find_out(text, is_jwt, hash, now)).await
+    }
+
+    /// Asks the database, and remembers what it says.
+    async fn find_out(&self, text: &str, is_jwt: bool, hash: [u8; 32], now: Time) -> Result<Principal, Error> {
         let generation = self.memory.generation();
         let (principal, valid_until) = if is_jwt { self.prove(text, hash, now).await? } else { self.look_up(hash, now).await? };
         self.memory.keep(hash, &principal, valid_until, now, generation);

@@ -1,0 +1,155 @@
+//! What a batch changes of accounts that are there: their lifecycle, their holds and the journal, in one statement.
+//!
+//! One statement because every trip to the server costs as much as several rows do. Its parts run in an order that it
+//! enforces: accounts first, whose rows lock out whoever wants the same, then holds, then the journal. Holds that were there
+//! are written as if they were new, which finds them by their key whatever the planner believes: a join may begin with the
+//! table when that was small once.
+
+use std::collections::BTreeSet;
+
+use super::errors::domain_error;
+use super::holds::{Columns, HoldWrites, Touched};
+use super::journal::{NewJournalEntry, json_of};
+use super::tx::Tx;
+use crate::domain::{Account, Error, HoldDetails, Time};
+
+/// What is to be written.
+#[derive(Debug)]
+pub struct Changes<'a> {
+    /// Accounts whose lifecycle changed, in the order of their keys, each with the version that it must still have.
+    pub accounts: &'a [(&'a Account, i64)],
+    /// What happened to holds.
+    pub holds: &'a HoldWrites,
+    /// Entries of the journal, in order.
+    pub journal: &'a [NewJournalEntry],
+}
+
+impl Tx {
+    /// Writes changes; says whether every account still had its version. If not, the transaction must be rolled back.
+    ///
+    /// Until this transaction ends, no other writes entries of these resellers: so the entries of one reseller become
+    /// visible in the order of their ids, and whoever reads them by id skips none. (Ids alone do not give that: one
+    /// transaction may draw an id before another and commit after it.) The locks are taken before the first id is drawn,
+    /// and after those of the accounts.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn record_changes(&mut self, changes: &Changes<'_>) -> Result<bool, Error> {
+        let accounts = Columns(changes.accounts);
+        // Those that were there come first: one that is closed makes room for one that is opened.
+        let (opened, known): (Vec<&Touched>, Vec<&Touched>) = changes.holds.touched.values().partition(|touched| touched.is_new);
+        let holds: Vec<&Touched> = known.into_iter().chain(opened).collect();
+        let (holds, replaced) = (Columns(&holds), Columns(&changes.holds.replaced));
+        let journal = Columns(changes.journal);
+        let resellers: BTreeSet<i64> = changes.journal.iter().map(|entry| entry.reseller.0).collect();
+        let resellers: Vec<i64> = resellers.into_iter().collect();
+        // Arrays of arrays must be rectangular in PostgreSQL, so the events travel as one text each.
+        let events = journal.of(|it| it.events.iter().map(|event| event.as_str()).collect::<Vec<_>>().join(" "));
+        let written = sqlx::query_scalar!(
+            r#"with written as (
+               update account a set status = n.status, status_set_at = n.status_set_at, expires_at = n.expires_at, expiry_set_at = n.expiry_set_at,
+                 deleted_at = n.deleted_at, purge_at = n.purge_at, operator_released_at = n.operator_released_at, version = n.version,
+                 updated_at = n.updated_at
+               from unnest($1::bigint[], $2::integer[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
+                 $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::timestamptz[], $12::bigint[])
+                 as n(reseller_id, id, status, status_set_at, expires_at, expiry_set_at, deleted_at, purge_at, operator_released_at, version, updated_at,
+                   was)
+               where a.reseller_id = n.reseller_id and a.id = n.id and a.version = n.was
+               returning 1
+             ), placed as (
+               insert into hold as h (reseller_id, account_id, id, kind, authority, reason_code, reason, public_message, payment_url, starts_at, ends_at,
+                 revision, opened_at, opened_by, closed_at, closed_by, close_reason)
+               select n.* from unnest($13::bigint[], $14::integer[], $15::uuid[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::timestamptz[], $23::timestamptz[], $24::integer[], $25::timestamptz[], $26::text[], $27::timestamptz[], $28::text[], $29::text[]) as n
+               where (select count(*) from written) >= 0
+               on conflict on constraint hold_pkey do update set reason_code = excluded.reason_code, reason = excluded.reason,
+                 public_message = excluded.public_message, payment_url = excluded.payment_url, starts_at = excluded.starts_at,
+                 ends_at = excluded.ends_at, revision = excluded.revision, closed_at = excluded.closed_at, closed_by = excluded.closed_by,
+                 close_reason = excluded.close_reason
+             ), replaced as (
+               insert into hold_revision (reseller_id, account_id, hold_id, revision, replaced_at, replaced_by, reason_code, reason, public_message,
+                 payment_url, starts_at, ends_at)
+               select n.* from unnest($30::bigint[], $31::integer[], $32::uuid[], $33::integer[], $34::timestamptz[], $35::text[], $36::text[],
+                 $37::text[], $38::text[], $39::text[], $40::timestamptz[], $41::timestamptz[]) as n
+             ), entered as (
+               insert into journal (reseller_id, account_id, at, sequence, action, outcome, refusal, events, authority, actor, token_id, dialect,
+                 request_id, before, after)
+               select n.reseller_id, n.account_id, n.at, n.sequence, n.action, n.outcome, n.refusal, string_to_array(n.events, ' '), n.authority,
+                 n.actor, n.token_id, n.dialect, n.request_id, n.before, n.after
+               from unnest($42::bigint[], $43::integer[], $44::timestamptz[], $45::bigint[], $46::text[], $47::text[], $48::text[], $49::text[],
+                 $50::text[], $51::text[], $52::bigint[], $53::text[], $54::text[], $55::jsonb[], $56::jsonb[])
+                 with ordinality as n(reseller_id, account_id, at, sequence, action, outcome, refusal, events, authority, actor, token_id, dialect,
+                   request_id, before, after, place)
+               cross join (
+                 select count(pg_advisory_xact_lock(id)) from (
+                   select id from unnest($57::bigint[]) as r(id) where (select count(*) from written) >= 0 order by id) as r) as locked
+               order by n.place
+             )
+             select count(*) as "count!" from written"#,
+            &accounts.of(|(it, _)| it.reseller_id.0),
+            &accounts.of(|(it, _)| it.id.as_i32()),
+            &accounts.of(|(it, _)| it.status.as_str()) as &[&str],
+            &accounts.of(|(it, _)| it.status_set_at),
+            &accounts.of(|(it, _)| it.expires_at) as &[Option<Time>],
+            &accounts.of(|(it, _)| it.expiry_set_at) as &[Option<Time>],
+            &accounts.of(|(it, _)| it.deleted_at) as &[Option<Time>],
+            &accounts.of(|(it, _)| it.purge_at) as &[Option<Time>],
+            &accounts.of(|(it, _)| it.operator_released_at) as &[Option<Time>],
+            &accounts.of(|(it, _)| it.version),
+            &accounts.of(|(it, _)| it.updated_at),
+            &accounts.of(|(_, was)| *was),
+            &holds.of(|it| it.key.0.0),
+            &holds.of(|it| it.key.1.as_i32()),
+            &holds.of(|it| it.hold.id.0),
+            &holds.of(|it| it.hold.kind.as_str()) as &[&str],
+            &holds.of(|it| it.hold.authority.as_str()) as &[&str],
+            &holds.of(|it| it.hold.details.reason_code.as_deref()) as &[Option<&str>],
+            &holds.of(|it| it.hold.details.reason.as_deref()) as &[Option<&str>],
+            &holds.of(|it| it.hold.details.public_message.as_deref()) as &[Option<&str>],
+            &holds.of(|it| url(&it.hold.details)) as &[Option<&str>],
+            &holds.of(|it| it.hold.details.starts_at) as &[Option<Time>],
+            &holds.of(|it| it.hold.details.ends_at) as &[Option<Time>],
+            &holds.of(|it| it.hold.revision),
+            &holds.of(|it| it.hold.opened_at),
+            &holds.of(|it| it.hold.opened_by.as_str()) as &[&str],
+            &holds.of(|it| it.closed.as_ref().map(|closing| closing.at)) as &[Option<Time>],
+            &holds.of(|it| it.closed.as_ref().map(|closing| closing.by.as_str())) as &[Option<&str>],
+            &holds.of(|it| it.closed.as_ref().map(|closing| closing.reason)) as &[Option<&str>],
+            &replaced.of(|it| it.key.0.0),
+            &replaced.of(|it| it.key.1.as_i32()),
+            &replaced.of(|it| it.hold.0),
+            &replaced.of(|it| it.revision),
+            &replaced.of(|it| it.at),
+            &replaced.of(|it| it.by.as_str()) as &[&str],
+            &replaced.of(|it| it.details.reason_code.as_deref()) as &[Option<&str>],
+            &replaced.of(|it| it.details.reason.as_deref()) as &[Option<&str>],
+            &replaced.of(|it| it.details.public_message.as_deref()) as &[Option<&str>],
+            &replaced.of(|it| url(&it.details)) as &[Option<&str>],
+            &replaced.of(|it| it.details.starts_at) as &[Option<Time>],
+            &replaced.of(|it| it.details.ends_at) as &[Option<Time>],
+            &journal.of(|it| it.reseller.0),
+            &journal.of(|it| it.account.as_i32()),
+            &journal.of(|it| it.at),
+            &journal.of(|it| it.sequence) as &[Option<i64>],
+            &journal.of(|it| it.action) as &[&str],
+            &journal.of(|it| it.outcome.as_str()) as &[&str],
+            &journal.of(|it| it.refusal.as_deref()) as &[Option<&str>],
+            &events,
+            &journal.of(|it| it.authority.as_str()) as &[&str],
+            &journal.of(|it| it.actor.as_str()) as &[&str],
+            &journal.of(|it| it.token.map(|token| token.0)) as &[Option<i64>],
+            &journal.of(|it| it.dialect.as_str()) as &[&str],
+            &journal.of(|it| it.request_id.as_str()) as &[&str],
+            &journal.of(|it| json_of(&it.fields, |change| &change.before)),
+            &journal.of(|it| json_of(&it.fields, |change| &change.after)),
+            &resellers,
+        )
+        .fetch_one(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
+        Ok(usize::try_from(written) == Ok(changes.accounts.len()))
+    }
+}
+
+fn url(details: &HoldDetails) -> Option<&str> {
+    details.payment_url.as_ref().map(|url| url.as_str())
+}
