@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 /// A request makes some two hundred small allocations; with the system's allocator they are a fifth of its cost.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     steward::cli::run()

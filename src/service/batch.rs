@@ -39,6 +39,15 @@ impl Request {
         }
     }
 
+    /// Whether nothing but the account itself is needed to decide it.
+    fn is_of_the_lifecycle(&self) -> bool {
+        let what = match &self.what {
+            What::Create { .. } => false,
+            What::Command { command, .. } => !matches!(command, Command::Revise(_) | Command::Restore),
+        };
+        what && self.once.is_none()
+    }
+
     /// What this request says of the descriptive fields, if anything.
     fn revision(&self) -> Option<&Revision> {
         match &self.what {
@@ -80,38 +89,54 @@ impl From<Error> for Trouble {
     }
 }
 
-/// Carries out requests in one transaction; the outcomes stand in the order of the requests.
+/// What was committed.
+pub(super) struct Committed {
+    /// In the order of the requests.
+    pub(super) outcomes: Vec<Result<Answered, Error>>,
+    /// Who has new events.
+    pub(super) told: BTreeSet<ResellerId>,
+}
+
+/// Carries out requests in one transaction.
 ///
 /// Accounts are not locked while they are decided about: nobody but another replica changes one meanwhile, which is rare and
 /// is seen when they are written, by their versions. Then everything is done once more, with locks.
-pub(super) async fn commit(store: &Store, requests: &[Request], now: Time, window: Duration) -> Result<Vec<Result<Answered, Error>>, Failed> {
-    match attempt(store, requests, now, window, false).await? {
-        Some(outcomes) => Ok(outcomes),
-        None => attempt(store, requests, now, window, true).await?.ok_or_else(|| Failed::from(Error::Unavailable)),
-    }
-}
-
-/// One try; nothing, if an account was changed since it was read, which cannot happen to locked ones.
-async fn attempt(
-    store: &Store,
-    requests: &[Request],
-    now: Time,
-    window: Duration,
-    locked: bool,
-) -> Result<Option<Vec<Result<Answered, Error>>>, Failed> {
+pub(super) async fn commit(store: &Store, requests: &[Request], now: Time, window: Duration) -> Result<Committed, Failed> {
     let homes = requests.iter().filter(|request| request.once.is_some()).map(|request| request.context.principal.home());
     let resellers: BTreeSet<_> = requests.iter().map(|request| request.reseller).chain(homes).collect();
-    let mut tx = store.begin_keyed(&Tenancy::Resellers(resellers)).await?;
-    let work = async {
-        let mut batch = Batch::load(&mut tx, requests, now, locked).await?;
-        let outcomes = requests.iter().map(|request| batch.answer(request)).collect();
-        batch.write(&mut tx, now + window).await?;
-        Ok::<_, Trouble>(outcomes)
-    };
-    match work.await {
-        Ok(outcomes) => {
+    let keys: Vec<Key> = requests.iter().filter_map(Request::key).collect::<BTreeSet<_>>().into_iter().collect();
+    if requests.iter().all(Request::is_of_the_lifecycle) {
+        let (tx, accounts) = store.look_up(&resellers, &keys).await?;
+        if let Some(committed) = attempt(tx, Batch::of(accounts, now), requests, now + window).await? {
+            return Ok(committed);
+        }
+    }
+    for locked in [false, true] {
+        let mut tx = store.begin_keyed(&Tenancy::Resellers(resellers.clone())).await?;
+        let loaded = Batch::load(&mut tx, requests, &keys, now, locked).await;
+        let batch = match loaded {
+            Ok(batch) => batch,
+            Err(error) => {
+                tx.rollback().await;
+                return Err(error.into());
+            }
+        };
+        if let Some(committed) = attempt(tx, batch, requests, now + window).await? {
+            return Ok(committed);
+        }
+    }
+    // Locked accounts cannot be changed by anybody else.
+    Err(Failed::from(Error::Unavailable))
+}
+
+/// One try; nothing, if an account was changed since it was read.
+async fn attempt(mut tx: Tx, mut batch: Batch, requests: &[Request], answers_until: Time) -> Result<Option<Committed>, Failed> {
+    let outcomes = requests.iter().map(|request| batch.answer(request)).collect();
+    let told = batch.journal.iter().filter(|entry| entry.sequence.is_some()).map(|entry| entry.reseller).collect();
+    match batch.write(&mut tx, answers_until).await {
+        Ok(()) => {
             tx.commit().await.map_err(|error| Failed { error, is_worth_trying_alone: false })?;
-            Ok(Some(outcomes))
+            Ok(Some(Committed { outcomes, told }))
         }
         Err(trouble) => {
             tx.rollback().await;
@@ -124,6 +149,7 @@ async fn attempt(
 }
 
 /// What the commands of a batch see and what they leave.
+#[derive(Default)]
 struct Batch {
     now: Time,
     accounts: BTreeMap<Key, Account>,
@@ -145,14 +171,19 @@ struct Batch {
 }
 
 impl Batch {
-    async fn load(tx: &mut Tx, requests: &[Request], now: Time, locked: bool) -> Result<Self, Error> {
-        let keys: Vec<Key> = requests.iter().filter_map(Request::key).collect::<BTreeSet<_>>().into_iter().collect();
+    /// With accounts and nothing else: all that commands of the lifecycle need.
+    fn of(accounts: Vec<Account>, now: Time) -> Self {
+        let accounts: BTreeMap<Key, Account> = accounts.into_iter().map(|account| ((account.reseller_id, account.id), account)).collect();
+        Self { now, versions: accounts.iter().map(|(key, account)| (*key, account.version)).collect(), accounts, ..Self::default() }
+    }
+
+    async fn load(tx: &mut Tx, requests: &[Request], keys: &[Key], now: Time, locked: bool) -> Result<Self, Error> {
         if locked {
-            tx.lock_accounts(&keys).await?;
+            tx.lock_accounts(keys).await?;
         }
-        let read = if keys.is_empty() { Vec::new() } else { tx.fetch_accounts(&keys).await? };
-        let accounts: BTreeMap<Key, Account> = read.into_iter().map(|account| ((account.reseller_id, account.id), account)).collect();
-        let versions = accounts.iter().map(|(key, account)| (*key, account.version)).collect();
+        let read = if keys.is_empty() { Vec::new() } else { tx.fetch_accounts(keys).await? };
+        let batch = Self::of(read, now);
+        let accounts = &batch.accounts;
 
         // After the accounts: whoever changed one before we read it has stored its answer by now.
         let asked: BTreeSet<_> = requests.iter().filter_map(|request| request.once.as_ref().map(|once| once.key.clone())).collect();
@@ -192,23 +223,7 @@ impl Batch {
         let mut plans: Vec<_> = tx.fetch_plans(&by_id).await?.into_values().collect();
         plans.extend(tx.fetch_numbered_plans(&by_number).await?);
 
-        Ok(Self {
-            now,
-            plans,
-            accounts,
-            versions,
-            terms,
-            live_accounts,
-            emails,
-            fresh_ids,
-            answers,
-            created: BTreeSet::new(),
-            changed: BTreeSet::new(),
-            reprofiled: BTreeSet::new(),
-            holds: HoldWrites::default(),
-            journal: Vec::new(),
-            new_answers: Vec::new(),
-        })
+        Ok(Self { terms, live_accounts, emails, plans, fresh_ids, answers, ..batch })
     }
 
     /// The outcome of one request, a stored one if it was answered before.
@@ -362,13 +377,9 @@ impl Batch {
         let was = |account: &Account| self.versions.get(&(account.reseller_id, account.id)).copied().unwrap_or_default();
         let changed: Vec<(&Account, i64)> = changed.into_iter().map(|account| (account, was(account))).collect();
         if !self.journal.is_empty() {
-            let changes = Changes { accounts: &changed, holds: &self.holds, journal: &self.journal };
-            if !tx.record_changes(&changes).await? {
+            let all = Changes { accounts: &changed, holds: &self.holds, journal: &self.journal };
+            if !tx.record_changes(&all).await? {
                 return Err(Trouble::Stale);
-            }
-            let told: BTreeSet<_> = self.journal.iter().filter(|entry| entry.sequence.is_some()).map(|entry| entry.reseller).collect();
-            if !told.is_empty() {
-                tx.announce_events(&told);
             }
         }
         // Addresses that are given up come before those that are taken.

@@ -20,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use super::announcer::Announcer;
 use super::batch::{self, Failed, Key, Request};
 use super::{Answered, Clock, Done, IdempotencyKey, Settings, StoredAnswer, panicked};
 use crate::domain::{Account, Error};
-use crate::store::{Store, Tenancy};
+use crate::store::Store;
 
 /// Writes an outcome as the dialect would, so that a repeat can be answered with the same bytes. An answer of 500 or
 /// more is not kept.
@@ -121,6 +122,7 @@ pub(super) struct Writer {
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) settings: Settings,
+    pub(super) announcer: Announcer,
 }
 
 impl Writer {
@@ -149,7 +151,10 @@ impl Writer {
         let limit: Duration = settings.transaction_timeout;
         let work = async move { batch::commit(&store, &requests, now, settings.idempotency_window).await };
         match tokio::spawn(tokio::time::timeout(limit, work)).await {
-            Ok(Ok(result)) => result,
+            Ok(Ok(result)) => result.map(|committed| {
+                self.announcer.tell(committed.told);
+                committed.outcomes
+            }),
             Ok(Err(_elapsed)) => Err(Failed { error: Error::Unavailable, is_worth_trying_alone: false }),
             Err(panic) => Err(Failed { error: panicked(&panic), is_worth_trying_alone: true }),
         }
@@ -169,8 +174,7 @@ impl Reader {
         let wanted: BTreeSet<Key> = keys.iter().copied().collect();
         let work = async move {
             let resellers = wanted.iter().map(|(reseller, _)| *reseller).collect();
-            let mut tx = self.store.begin_reading_keyed(&Tenancy::Resellers(resellers)).await?;
-            let found = tx.fetch_accounts(&wanted.into_iter().collect::<Vec<_>>()).await?;
+            let (tx, found) = self.store.look_up(&resellers, &wanted.into_iter().collect::<Vec<_>>()).await?;
             tx.commit().await?;
             Ok(found.into_iter().map(|account| ((account.reseller_id, account.id), account)).collect::<HashMap<_, _>>())
         };

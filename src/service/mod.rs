@@ -6,6 +6,7 @@
 //! hangs up drops that future, and a driver dropped in the middle of a transaction leaves it open for the next user.
 
 mod accounts;
+mod announcer;
 mod batch;
 mod clock;
 mod context;
@@ -33,6 +34,7 @@ use crate::store::{KeptAnswer, Store, Tenancy, Tx};
 
 pub use crate::store::{Attempt, Credential, DeliveryKey, IdempotencyKey, JournalEntry, Pending, Progress, Reseller, StoredAnswer, TokenKind};
 pub use accounts::{Answered, Done, Naming, Page};
+use announcer::Announcer;
 use batch::{Key, Request};
 pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
@@ -103,6 +105,8 @@ pub struct Service {
     events: broadcast::Sender<Vec<ResellerId>>,
     stopping: CancellationToken,
     tasks: TaskTracker,
+    /// Which of the processes on this database this is.
+    process: Uuid,
 }
 
 impl Service {
@@ -110,12 +114,14 @@ impl Service {
     #[must_use]
     pub fn start(store: Store, clock: Clock, settings: Settings) -> Self {
         let tasks = TaskTracker::new();
-        let writer = lane::Writer { store: store.clone(), clock: clock.clone(), settings: settings.clone() };
+        let (process, events) = (Uuid::new_v4(), broadcast::channel(NEWS).0);
+        let announcer = Announcer::start(store.clone(), process, events.clone(), &tasks);
+        let writer = lane::Writer { store: store.clone(), clock: clock.clone(), settings: settings.clone(), announcer };
         let start_lane = |_| {
             let writer = writer.clone();
             Lane::start(&settings, &tasks, move |requests| writer.clone().carry_out(requests))
         };
-        let writes = (0..LANES).map(start_lane).collect();
+        let lanes = (0..LANES).map(start_lane).collect();
         let reader = lane::Reader { store: store.clone(), limit: settings.transaction_timeout };
         let reads = Lane::start(&settings, &tasks, move |keys| reader.clone().look_up(keys));
         let limiter = Limiter::new(settings.limits);
@@ -123,14 +129,15 @@ impl Service {
             store,
             clock,
             settings,
-            writes,
+            writes: lanes,
             reads,
             memory: Memory::new(),
             limiter,
             verifier: None,
-            events: broadcast::channel(NEWS).0,
+            events,
             stopping: CancellationToken::new(),
             tasks,
+            process,
         }
     }
 

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::errors::{domain_error, internal};
+use super::errors::{domain_error, internal, is_connection_loss};
 use super::holds::{Key, open_holds};
-use super::tx::Tx;
+use super::tx::{Tx, list_of};
+use super::{Store, plans};
 use crate::domain::{Account, AccountId, Email, Error, Extra, Profile, ResellerId, Status, Time};
 
 pub(super) struct Row {
@@ -57,6 +59,8 @@ pub(super) struct Row {
     pub(super) total_trial_extensions: Option<i32>,
     /// The open holds as JSON, none where there are none.
     pub(super) holds: Option<String>,
+    /// The plan as JSON, where it is read along.
+    pub(super) plan: Option<String>,
 }
 
 impl TryFrom<Row> for Account {
@@ -100,7 +104,7 @@ impl TryFrom<Row> for Account {
             reseller_id: ResellerId(row.reseller_id),
             reseller_suspended_at: row.reseller_suspended_at,
             profile: Arc::new(profile),
-            plan: None,
+            plan: row.plan.map(|json| plans::read(&json)).transpose()?,
             status: Status::parse(&row.status).ok_or_else(|| internal("account has an unknown status"))?,
             status_set_at: row.status_set_at,
             expires_at: row.expires_at,
@@ -121,9 +125,9 @@ fn extra_of(text: &str) -> Result<Extra, Error> {
     Ok(Extra(members.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect()))
 }
 
-/// `query_as!` of accounts: the columns, written once, and what follows `from account a`.
+/// `query_as!` of accounts: the columns, written once, what brings the plan along if anything, and what follows `from`.
 macro_rules! select_accounts {
-    ([$($part:tt)+]; $($argument:expr),* $(,)?) => {
+    ($plan:tt, [$($part:tt)+]; $($argument:expr),* $(,)?) => {
         sqlx::query_as!(
             Row,
             "select a.reseller_id, a.id, a.uid,
@@ -136,7 +140,8 @@ macro_rules! select_accounts {
                (select json_agg(open order by open.kind, open.authority) from (
                  select h.id, h.kind, h.authority, h.reason_code, h.reason, h.public_message, h.payment_url, h.starts_at, h.ends_at, h.revision,
                    h.opened_at, h.opened_by
-                 from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null) as open)::text as holds
+                 from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null) as open)::text as holds,
+               " + $plan + " as plan
              from " + $($part)+,
             $($argument),*
         )
@@ -169,18 +174,8 @@ impl Tx {
     /// # Errors
     /// As every statement.
     pub async fn fetch_accounts(&mut self, keys: &[Key]) -> Result<Vec<Account>, Error> {
-        let (resellers, accounts) = key_columns(keys);
-        // The limit keeps it a look-up per key, whatever is known of the tables' sizes.
-        let rows = select_accounts!(
-            ["unnest($1::bigint[], $2::integer[]) as w(reseller_id, id)
-              cross join lateral (select * from account a where a.reseller_id = w.reseller_id and a.id = w.id limit 1) as a"];
-            &resellers,
-            &accounts
-        )
-        .fetch_all(self.connection())
-        .await
-        .map_err(|error| domain_error(&error))?;
-        self.with_plans(rows).await
+        let rows = fetch_keyed(self.connection(), None, keys).await.map_err(|error| domain_error(&error))?;
+        rows.into_iter().map(Account::try_from).collect()
     }
 
     /// One account, deleted ones included.
@@ -296,6 +291,45 @@ impl Tx {
         }
         Ok(accounts)
     }
+}
+
+impl Store {
+    /// The accounts with these keys, deleted ones included, and the connection that they were read on: what is written on it
+    /// next is a transaction of its own, for these resellers.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn look_up(&self, resellers: &BTreeSet<ResellerId>, keys: &[Key]) -> Result<(Tx, Vec<Account>), Error> {
+        let admitted = list_of(resellers);
+        let mut stale_left = self.keyed.options().get_max_connections();
+        loop {
+            let mut tx = Tx::standalone(&self.keyed).await?;
+            match fetch_keyed(tx.connection(), Some(&admitted), keys).await {
+                Ok(rows) => return Ok((tx, rows.into_iter().map(Account::try_from).collect::<Result<_, _>>()?)),
+                Err(error) if stale_left > 0 && is_connection_loss(&error) => stale_left -= 1,
+                Err(error) => return Err(domain_error(&error)),
+            }
+        }
+    }
+}
+
+/// Accounts by their keys; with `admitted`, whose rows the connection may touch from now on is said along the way.
+async fn fetch_keyed(connection: &mut PgConnection, admitted: Option<&str>, keys: &[Key]) -> Result<Vec<Row>, sqlx::Error> {
+    let (resellers, accounts) = key_columns(keys);
+    // The offset and the limit keep it a look-up per key, after the admission, whatever is known of the tables' sizes.
+    select_accounts!(
+        "(select to_json(p)::text from plan p where p.reseller_id = a.reseller_id and p.id = a.plan_id)",
+        ["(
+            with tenancy as materialized (
+              select case when $3::text is null then true else set_config('steward.resellers', $3, false) is not null end as is_admitted)
+            select w.* from tenancy cross join unnest($1::bigint[], $2::integer[]) as w(reseller_id, id) where tenancy.is_admitted offset 0) as w
+          cross join lateral (select * from account a where a.reseller_id = w.reseller_id and a.id = w.id limit 1) as a"];
+        &resellers,
+        &accounts,
+        admitted
+    )
+    .fetch_all(connection)
+    .await
 }
 
 fn key_columns(keys: &[Key]) -> (Vec<i64>, Vec<i32>) {

@@ -7,11 +7,11 @@
 
 use std::collections::BTreeSet;
 
-use super::errors::domain_error;
+use super::errors::{domain_error, is_stale};
 use super::holds::{Columns, HoldWrites, Touched};
 use super::journal::{NewJournalEntry, json_of};
 use super::tx::Tx;
-use crate::domain::{Account, Error, HoldDetails, Time};
+use crate::domain::{Account, Error, HoldDetails, PaymentUrl, Time};
 
 /// What is to be written.
 #[derive(Debug)]
@@ -25,7 +25,8 @@ pub struct Changes<'a> {
 }
 
 impl Tx {
-    /// Writes changes; says whether every account still had its version. If not, the transaction must be rolled back.
+    /// Writes changes; says whether every account still had its version. If not, nothing was written, and the transaction, if
+    /// this is one, must be rolled back.
     ///
     /// Until this transaction ends, no other writes entries of these resellers: so the entries of one reseller become
     /// visible in the order of their ids, and whoever reads them by id skips none. (Ids alone do not give that: one
@@ -34,6 +35,7 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
+    #[expect(clippy::too_many_lines, reason = "one statement, a line for each of its columns")]
     pub async fn record_changes(&mut self, changes: &Changes<'_>) -> Result<bool, Error> {
         let accounts = Columns(changes.accounts);
         // Those that were there come first: one that is closed makes room for one that is opened.
@@ -84,7 +86,7 @@ impl Tx {
                    select id from unnest($57::bigint[]) as r(id) where (select count(*) from written) >= 0 order by id) as r) as locked
                order by n.place
              )
-             select count(*) as "count!" from written"#,
+             select require_rows((select count(*) from written), $58) as "done!""#,
             &accounts.of(|(it, _)| it.reseller_id.0),
             &accounts.of(|(it, _)| it.id.as_i32()),
             &accounts.of(|(it, _)| it.status.as_str()) as &[&str],
@@ -142,14 +144,18 @@ impl Tx {
             &journal.of(|it| json_of(&it.fields, |change| &change.before)),
             &journal.of(|it| json_of(&it.fields, |change| &change.after)),
             &resellers,
+            i64::try_from(changes.accounts.len()).unwrap_or(i64::MAX),
         )
         .fetch_one(self.connection())
-        .await
-        .map_err(|error| domain_error(&error))?;
-        Ok(usize::try_from(written) == Ok(changes.accounts.len()))
+        .await;
+        match written {
+            Ok(_) => Ok(true),
+            Err(error) if is_stale(&error) => Ok(false),
+            Err(error) => Err(domain_error(&error)),
+        }
     }
 }
 
 fn url(details: &HoldDetails) -> Option<&str> {
-    details.payment_url.as_ref().map(|url| url.as_str())
+    details.payment_url.as_ref().map(PaymentUrl::as_str)
 }

@@ -39,6 +39,11 @@ fn describe(error: &sqlx::Error) -> String {
     }
 }
 
+/// Whether `require_rows` has said no.
+pub(super) fn is_stale(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "SW001")
+}
+
 /// Whether the connection itself is gone, or leads to a server that cannot take writes.
 pub(super) fn is_connection_loss(error: &sqlx::Error) -> bool {
     match error.as_database_error().and_then(sqlx::error::DatabaseError::code) {

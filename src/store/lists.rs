@@ -7,7 +7,7 @@ use crate::domain::{Account, AccountFilter, Error, ResellerId, Time};
 
 /// `query_scalar!` of the number of accounts.
 macro_rules! count_accounts {
-    ([$($part:tt)+]; $($argument:expr),* $(,)?) => {
+    ($_plan:tt, [$($part:tt)+]; $($argument:expr),* $(,)?) => {
         sqlx::query_scalar!("select count(*) as \"count!\" from " + $($part)+, $($argument),*)
     };
 }
@@ -18,6 +18,7 @@ macro_rules! count_accounts {
 macro_rules! filtered {
     ($statement:ident, $tenant:tt, $tail:tt, $reseller:expr, $now:expr, $filter:expr $(, $more:expr)*) => {
         $statement!(
+            "null::text",
             ["account a where " + $tenant + "
                and (a.deleted_at is not null) = ($3::text is not distinct from 'deleted')
                and ($3::text is null or $3 = 'deleted'

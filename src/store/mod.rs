@@ -122,14 +122,6 @@ impl Store {
         Tx::begin(&self.keyed, "begin", tenancy).await
     }
 
-    /// Begins a transaction for one reading statement that looks up by key.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] if the database cannot be reached in time.
-    pub async fn begin_reading_keyed(&self, tenancy: &Tenancy) -> Result<Tx, Error> {
-        Tx::begin(&self.keyed, "begin read only", tenancy).await
-    }
-
     /// Closes every connection, waiting for those in use.
     pub async fn close(&self) {
         self.pool.close().await;

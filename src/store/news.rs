@@ -1,14 +1,18 @@
 //! What other replicas did, as far as this one must forget or do something because of it.
 
-use sqlx::postgres::{PgListener, PgNotification};
+use std::collections::BTreeSet;
+
+use sqlx::postgres::PgListener;
+use uuid::Uuid;
 
 use super::Store;
 use super::errors::domain_error;
+use super::tx::list_of;
 use crate::domain::{Error, ResellerId};
 
 /// The channel on which changes of credentials are announced; the payload is the reseller.
 pub(super) const CREDENTIALS: &str = "steward_credentials";
-/// The channel on which new events are announced, once a batch; the payload is the resellers, or nothing for all.
+/// The channel on which new events are announced; the payload is who says so and the resellers, or nothing: any may have some.
 pub(super) const EVENTS: &str = "steward_events";
 
 /// One piece of news.
@@ -18,21 +22,37 @@ pub enum Told {
     Credentials(ResellerId),
     /// These resellers have new events, or deliveries to be made; none named: any may.
     Events(Vec<ResellerId>),
+    /// What this process has said itself.
+    Own,
 }
 
 /// An open ear. It holds one connection of the pool.
 #[derive(Debug)]
-pub struct News(PgListener);
+pub struct News {
+    listener: PgListener,
+    own: Uuid,
+}
 
 impl Store {
     /// Listens from now on.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn listen(&self) -> Result<News, Error> {
+    pub async fn listen(&self, own: Uuid) -> Result<News, Error> {
         let mut listener = PgListener::connect_with(&self.pool).await.map_err(|error| domain_error(&error))?;
         listener.listen_all([CREDENTIALS, EVENTS]).await.map_err(|error| domain_error(&error))?;
-        Ok(News(listener))
+        Ok(News { listener, own })
+    }
+
+    /// Tells every other process that these resellers have new events; one that hears nothing looks every few seconds.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn announce_events(&self, own: Uuid, resellers: &BTreeSet<ResellerId>) -> Result<(), Error> {
+        // A payload has at most 8,000 bytes; without one every reseller's are looked at.
+        let payload = Some(format!("{own} {}", list_of(resellers))).filter(|payload| payload.len() < 7_900).unwrap_or_default();
+        let told = sqlx::query!("select pg_notify($1, $2)", EVENTS, payload).execute(&self.pool).await;
+        told.map(drop).map_err(|error| domain_error(&error))
     }
 }
 
@@ -42,18 +62,21 @@ impl News {
     /// # Errors
     /// [`Error::Unavailable`] when the connection was lost: something may have been missed.
     pub async fn next(&mut self) -> Result<Told, Error> {
-        match self.0.try_recv().await {
-            Ok(Some(notification)) => read(&notification).ok_or(Error::Unavailable),
+        match self.listener.try_recv().await {
+            Ok(Some(notification)) => read(notification.channel(), notification.payload(), self.own).ok_or(Error::Unavailable),
             Ok(None) => Err(Error::Unavailable),
             Err(error) => Err(domain_error(&error)),
         }
     }
 }
 
-fn read(notification: &PgNotification) -> Option<Told> {
-    let mut resellers = notification.payload().split(',').filter(|name| !name.is_empty()).map(|name| name.parse().map(ResellerId));
-    if notification.channel() == EVENTS {
-        return resellers.collect::<Result<_, _>>().ok().map(Told::Events);
+fn read(channel: &str, payload: &str, own: Uuid) -> Option<Told> {
+    if channel != EVENTS {
+        return payload.parse().ok().map(|reseller| Told::Credentials(ResellerId(reseller)));
     }
-    resellers.next()?.ok().map(Told::Credentials)
+    let Some((by, resellers)) = payload.split_once(' ') else { return Some(Told::Events(Vec::new())) };
+    if by.parse() == Ok(own) {
+        return Some(Told::Own);
+    }
+    resellers.split(',').map(|name| name.parse().map(ResellerId)).collect::<Result<_, _>>().ok().map(Told::Events)
 }

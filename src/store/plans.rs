@@ -46,7 +46,7 @@ macro_rules! row {
 
 plan_members!(row);
 
-fn read(json: &str) -> Result<Arc<Plan>, Error> {
+pub(super) fn read(json: &str) -> Result<Arc<Plan>, Error> {
     serde_json::from_str::<Row>(json).map(|row| Arc::new(row.into())).map_err(|_| internal("plan has an unusable row"))
 }
 

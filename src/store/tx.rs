@@ -30,10 +30,7 @@ impl Tenancy {
     /// The statement that writes it into the transaction. It is built of digits and constants only.
     fn statement(&self) -> String {
         match self {
-            Self::Resellers(ids) => {
-                let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
-                format!("select set_config('steward.resellers', '{}', true)", ids.join(","))
-            }
+            Self::Resellers(ids) => format!("select set_config('steward.resellers', '{}', true)", list_of(ids)),
             Self::Platform => "select set_config('steward.scope', 'platform', true)".to_owned(),
             Self::Credential(hash) => format!("select set_config('steward.token_hash', '{}', true)", data_encoding::HEXLOWER.encode(hash)),
         }
@@ -44,8 +41,10 @@ impl Tenancy {
 /// state the protocol was in when a future was dropped, no other caller ever meets it.
 pub struct Tx {
     connection: PoolConnection<Postgres>,
-    /// What is said on the channel of events with the commit.
-    announcement: Option<String>,
+    /// Whether it is told with the commit that any endpoint may have something to be delivered.
+    announces: bool,
+    /// Nothing was begun: each statement is a transaction of its own.
+    is_standalone: bool,
     finished: bool,
 }
 
@@ -57,13 +56,19 @@ impl Tx {
         let mut stale_left = pool.options().get_max_connections();
         loop {
             let connection = pool.acquire().await.map_err(|error| errors::domain_error(&error))?;
-            let mut tx = Self { connection, announcement: None, finished: false };
+            let mut tx = Self { connection, announces: false, is_standalone: false, finished: false };
             match sqlx::raw_sql(sqlx::AssertSqlSafe(statement.clone())).execute(&mut *tx.connection).await {
                 Ok(_) => return Ok(tx),
                 Err(error) if stale_left > 0 && errors::is_connection_loss(&error) => stale_left -= 1,
                 Err(error) => return Err(errors::domain_error(&error)),
             }
         }
+    }
+
+    /// A connection on which nothing is begun; may be stale.
+    pub(super) async fn standalone(pool: &PgPool) -> Result<Self, Error> {
+        let connection = pool.acquire().await.map_err(|error| errors::domain_error(&error))?;
+        Ok(Self { connection, announces: false, is_standalone: true, finished: false })
     }
 
     /// Lets this transaction touch the rows of a reseller too: that of a credential that it has just proved.
@@ -78,17 +83,10 @@ impl Tx {
         &mut self.connection
     }
 
-    /// Tells every replica, when this transaction commits, that these resellers have new events.
-    pub fn announce_events(&mut self, resellers: &BTreeSet<ResellerId>) {
-        let names: Vec<_> = resellers.iter().map(ToString::to_string).collect();
-        // A payload has at most 8,000 bytes; without one every reseller's are looked at.
-        self.announcement = Some(names.join(",")).filter(|names| names.len() < 7_900).or_else(|| Some(String::new()));
-    }
-
     /// Tells every replica, when this transaction commits, that an endpoint changed, or that something is to be delivered
     /// once more.
     pub fn announce_endpoints(&mut self) {
-        self.announcement = Some(String::new());
+        self.announces = true;
     }
 
     /// Commits; what is announced goes along in the same round trip.
@@ -96,10 +94,11 @@ impl Tx {
     /// # Errors
     /// [`Error::Unavailable`] when the answer did not arrive: whether it was committed is then unknown.
     pub async fn commit(mut self) -> Result<(), Error> {
-        let statement = match &self.announcement {
-            Some(digits_and_commas) => format!("select pg_notify('{EVENTS}', '{digits_and_commas}'); commit"),
-            None => "commit".to_owned(),
-        };
+        if self.is_standalone {
+            self.finished = true;
+            return Ok(());
+        }
+        let statement = if self.announces { format!("select pg_notify('{EVENTS}', ''); commit") } else { "commit".to_owned() };
         let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *self.connection).await;
         self.finished = done.is_ok();
         done.map(drop).map_err(|error| errors::domain_error(&error))
@@ -107,8 +106,18 @@ impl Tx {
 
     /// Rolls back.
     pub async fn rollback(mut self) {
+        if self.is_standalone {
+            self.finished = true;
+            return;
+        }
         self.finished = sqlx::raw_sql("rollback").execute(&mut *self.connection).await.is_ok();
     }
+}
+
+/// Resellers as the policies read them.
+pub(super) fn list_of(resellers: &BTreeSet<ResellerId>) -> String {
+    let ids: Vec<_> = resellers.iter().map(ToString::to_string).collect();
+    ids.join(",")
 }
 
 impl Drop for Tx {

@@ -172,7 +172,7 @@ impl Service {
 
     /// Follows the news until the connection is lost.
     async fn listen(&self) {
-        let Ok(mut news) = self.store.listen().await else { return };
+        let Ok(mut news) = self.store.listen(self.process).await else { return };
         self.memory.switch_on();
         // Whatever was told meanwhile was not heard.
         self.tell_events(Vec::new());
@@ -180,6 +180,7 @@ impl Service {
             match told {
                 Told::Credentials(reseller) => self.memory.forget(reseller),
                 Told::Events(resellers) => self.tell_events(resellers),
+                Told::Own => {}
             }
         }
         self.memory.switch_off();
