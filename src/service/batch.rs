@@ -377,7 +377,11 @@ impl Batch {
         let was = |account: &Account| self.versions.get(&(account.reseller_id, account.id)).copied().unwrap_or_default();
         let changed: Vec<(&Account, i64)> = changed.into_iter().map(|account| (account, was(account))).collect();
         if !self.journal.is_empty() {
-            let all = Changes { accounts: &changed, holds: &self.holds, journal: &self.journal };
+            // One that is only read is locked, and then all are: everybody locks in the order of the keys.
+            let is_only_read = |key: &Key| !self.changed.contains(key);
+            let seen: Vec<(Key, i64)> =
+                if self.versions.keys().any(is_only_read) { self.versions.iter().map(|(key, was)| (*key, *was)).collect() } else { Vec::new() };
+            let all = Changes { seen: &seen, accounts: &changed, holds: &self.holds, journal: &self.journal };
             if !tx.record_changes(&all).await? {
                 return Err(Trouble::Stale);
             }

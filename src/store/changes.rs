@@ -11,11 +11,14 @@ use super::errors::{domain_error, is_stale};
 use super::holds::{Columns, HoldWrites, Touched};
 use super::journal::{NewJournalEntry, json_of};
 use super::tx::Tx;
-use crate::domain::{Account, Error, HoldDetails, PaymentUrl, Time};
+use crate::domain::{Account, AccountId, Error, HoldDetails, PaymentUrl, ResellerId, Time};
 
 /// What is to be written.
 #[derive(Debug)]
 pub struct Changes<'a> {
+    /// Accounts to be locked before anything is written, in the order of their keys, each with the version that it must still
+    /// have. Needed where something was decided about an account that is not written: it must be true when it is committed.
+    pub seen: &'a [((ResellerId, AccountId), i64)],
     /// Accounts whose lifecycle changed, in the order of their keys, each with the version that it must still have.
     pub accounts: &'a [(&'a Account, i64)],
     /// What happened to holds.
@@ -37,7 +40,7 @@ impl Tx {
     /// As every statement.
     #[expect(clippy::too_many_lines, reason = "one statement, a line for each of its columns")]
     pub async fn record_changes(&mut self, changes: &Changes<'_>) -> Result<bool, Error> {
-        let accounts = Columns(changes.accounts);
+        let (seen, accounts) = (Columns(changes.seen), Columns(changes.accounts));
         // Those that were there come first: one that is closed makes room for one that is opened.
         let (opened, known): (Vec<&Touched>, Vec<&Touched>) = changes.holds.touched.values().partition(|touched| touched.is_new);
         let holds: Vec<&Touched> = known.into_iter().chain(opened).collect();
@@ -48,20 +51,24 @@ impl Tx {
         // Arrays of arrays must be rectangular in PostgreSQL, so the events travel as one text each.
         let events = journal.of(|it| it.events.iter().map(|event| event.as_str()).collect::<Vec<_>>().join(" "));
         let written = sqlx::query_scalar!(
-            r#"with written as (
+            r#"with seen as (
+               select from unnest($1::bigint[], $2::integer[], $3::bigint[]) as n(reseller_id, id, was)
+               cross join lateral (
+                 select from account a where a.reseller_id = n.reseller_id and a.id = n.id and a.version = n.was for no key update) as locked
+             ), written as (
                update account a set status = n.status, status_set_at = n.status_set_at, expires_at = n.expires_at, expiry_set_at = n.expiry_set_at,
                  deleted_at = n.deleted_at, purge_at = n.purge_at, operator_released_at = n.operator_released_at, version = n.version,
                  updated_at = n.updated_at
-               from unnest($1::bigint[], $2::integer[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
-                 $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::timestamptz[], $12::bigint[])
+               from unnest($4::bigint[], $5::integer[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[],
+                 $11::timestamptz[], $12::timestamptz[], $13::bigint[], $14::timestamptz[], $15::bigint[])
                  as n(reseller_id, id, status, status_set_at, expires_at, expiry_set_at, deleted_at, purge_at, operator_released_at, version, updated_at,
                    was)
-               where a.reseller_id = n.reseller_id and a.id = n.id and a.version = n.was
+               where a.reseller_id = n.reseller_id and a.id = n.id and a.version = n.was and (select count(*) from seen) >= 0
                returning 1
              ), placed as (
                insert into hold as h (reseller_id, account_id, id, kind, authority, reason_code, reason, public_message, payment_url, starts_at, ends_at,
                  revision, opened_at, opened_by, closed_at, closed_by, close_reason)
-               select n.* from unnest($13::bigint[], $14::integer[], $15::uuid[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::timestamptz[], $23::timestamptz[], $24::integer[], $25::timestamptz[], $26::text[], $27::timestamptz[], $28::text[], $29::text[]) as n
+               select n.* from unnest($16::bigint[], $17::integer[], $18::uuid[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::timestamptz[], $26::timestamptz[], $27::integer[], $28::timestamptz[], $29::text[], $30::timestamptz[], $31::text[], $32::text[]) as n
                where (select count(*) from written) >= 0
                on conflict on constraint hold_pkey do update set reason_code = excluded.reason_code, reason = excluded.reason,
                  public_message = excluded.public_message, payment_url = excluded.payment_url, starts_at = excluded.starts_at,
@@ -70,23 +77,26 @@ impl Tx {
              ), replaced as (
                insert into hold_revision (reseller_id, account_id, hold_id, revision, replaced_at, replaced_by, reason_code, reason, public_message,
                  payment_url, starts_at, ends_at)
-               select n.* from unnest($30::bigint[], $31::integer[], $32::uuid[], $33::integer[], $34::timestamptz[], $35::text[], $36::text[],
-                 $37::text[], $38::text[], $39::text[], $40::timestamptz[], $41::timestamptz[]) as n
+               select n.* from unnest($33::bigint[], $34::integer[], $35::uuid[], $36::integer[], $37::timestamptz[], $38::text[], $39::text[],
+                 $40::text[], $41::text[], $42::text[], $43::timestamptz[], $44::timestamptz[]) as n
              ), entered as (
                insert into journal (reseller_id, account_id, at, sequence, action, outcome, refusal, events, authority, actor, token_id, dialect,
                  request_id, before, after)
                select n.reseller_id, n.account_id, n.at, n.sequence, n.action, n.outcome, n.refusal, string_to_array(n.events, ' '), n.authority,
                  n.actor, n.token_id, n.dialect, n.request_id, n.before, n.after
-               from unnest($42::bigint[], $43::integer[], $44::timestamptz[], $45::bigint[], $46::text[], $47::text[], $48::text[], $49::text[],
-                 $50::text[], $51::text[], $52::bigint[], $53::text[], $54::text[], $55::jsonb[], $56::jsonb[])
+               from unnest($45::bigint[], $46::integer[], $47::timestamptz[], $48::bigint[], $49::text[], $50::text[], $51::text[], $52::text[],
+                 $53::text[], $54::text[], $55::bigint[], $56::text[], $57::text[], $58::jsonb[], $59::jsonb[])
                  with ordinality as n(reseller_id, account_id, at, sequence, action, outcome, refusal, events, authority, actor, token_id, dialect,
                    request_id, before, after, place)
                cross join (
                  select count(pg_advisory_xact_lock(id)) from (
-                   select id from unnest($57::bigint[]) as r(id) where (select count(*) from written) >= 0 order by id) as r) as locked
+                   select id from unnest($60::bigint[]) as r(id) where (select count(*) from written) >= 0 order by id) as r) as locked
                order by n.place
              )
-             select require_rows((select count(*) from written), $58) as "done!""#,
+             select require_rows((select count(*) from seen) + (select count(*) from written), $61) as "done!""#,
+            &seen.of(|(key, _)| key.0.0),
+            &seen.of(|(key, _)| key.1.as_i32()),
+            &seen.of(|(_, was)| *was),
             &accounts.of(|(it, _)| it.reseller_id.0),
             &accounts.of(|(it, _)| it.id.as_i32()),
             &accounts.of(|(it, _)| it.status.as_str()) as &[&str],
@@ -144,7 +154,7 @@ impl Tx {
             &journal.of(|it| json_of(&it.fields, |change| &change.before)),
             &journal.of(|it| json_of(&it.fields, |change| &change.after)),
             &resellers,
-            i64::try_from(changes.accounts.len()).unwrap_or(i64::MAX),
+            i64::try_from(changes.seen.len() + changes.accounts.len()).unwrap_or(i64::MAX),
         )
         .fetch_one(self.connection())
         .await;

@@ -29,6 +29,7 @@ mod layers;
 mod lifecycle_model;
 mod lifecycle_sequences;
 mod outage;
+mod replay;
 mod serving;
 mod soap_calls;
 mod v3_accounts;
