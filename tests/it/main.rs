@@ -25,6 +25,7 @@ mod equivalence;
 mod harness;
 mod idempotency;
 mod isolation;
+mod kill;
 mod layers;
 mod lifecycle_model;
 mod lifecycle_sequences;
