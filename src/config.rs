@@ -121,6 +121,8 @@ section! {
         queue: usize,
         /// The most changes that are committed together.
         batch: usize,
+        /// Which changes may be committed together.
+        scope: CommitScope,
     }
 }
 section! {
@@ -181,6 +183,8 @@ section! {
     Lifecycle {
         /// How long a deleted account can be restored, in days.
         purge_window_days: u64,
+        /// How many days the journal is kept; 0: for ever.
+        keep_journal_days: u64,
     }
 }
 section! {
@@ -225,6 +229,16 @@ section! {
         /// How it is written.
         format: LogFormat,
     }
+}
+
+/// Which changes may be committed together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CommitScope {
+    /// All that wait.
+    All,
+    /// Those of one reseller.
+    Reseller,
 }
 
 /// How the log is written.
@@ -353,6 +367,7 @@ impl Config {
         }
         let too_long = [
             ("lifecycle.purge_window_days", self.lifecycle.purge_window_days),
+            ("lifecycle.keep_journal_days", self.lifecycle.keep_journal_days),
             ("idempotency.window_hours", self.idempotency.window_hours),
             ("webhooks.suspend_after_days", self.webhooks.suspend_after_days),
             ("webhooks.keep_attempts_days", self.webhooks.keep_attempts_days),

@@ -1,9 +1,9 @@
--- Account n belongs to reseller (n - 1) % resellers + 1; expiry is spread over -30 ... +335 days.
+-- Expiry is spread over -30 ... +335 days.
 insert into reseller (id, name, name_key, created_at, updated_at)
   select n, 'Reseller ' || n, 'reseller ' || n, now(), now() from generate_series(1, :resellers) as n;
 select setval('reseller_id_seq', :resellers);
 insert into account (reseller_id, id, uid, status, status_set_at, expires_at, expiry_set_at, version, created_at, updated_at, name, title, email, email_key)
-  select (n - 1) % :resellers + 1, n, gen_random_uuid(), 'active', made, now() + ((n::bigint * 7919) % 31536000 - 2592000) * interval '1 second', made, 1,
+  select :owner, n, gen_random_uuid(), 'active', made, now() + ((n::bigint * 7919) % 31536000 - 2592000) * interval '1 second', made, 1,
     made, made, 'user' || n, 'User Name ' || n, 'User' || n || '@Example' || (n % 997) || '.test', 'user' || n || '@example' || (n % 997) || '.test'
   from (select n, now() - (n % 365) * interval '1 day' as made from generate_series(1, :accounts) as n) as n;
 select setval('account_id_seq', :accounts);

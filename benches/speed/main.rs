@@ -103,7 +103,8 @@ fn main() -> Result<(), Failure> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let world = runtime.block_on(async {
-        let world = World::make(options.accounts, options.resellers, options.folder.as_deref()).await?;
+        let world =
+            World::make(options.accounts, options.resellers, &format!("(n - 1) % {} + 1", options.resellers), options.folder.as_deref()).await?;
         if !options.alone {
             world.load_yardstick(options.accounts, options.resellers).await?;
         }

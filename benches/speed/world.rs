@@ -31,7 +31,8 @@ pub struct World {
 
 impl World {
     /// Starts PostgreSQL and loads the same accounts into both databases.
-    pub async fn make(accounts: u64, resellers: u64, folder: Option<&Path>) -> Result<Self, Failure> {
+    /// `owner` is who owns account n, as SQL says it.
+    pub async fn make(accounts: u64, resellers: u64, owner: &str, folder: Option<&Path>) -> Result<Self, Failure> {
         let mut builder = tempfile::Builder::new();
         let folder = builder.prefix("steward-bench-").tempdir_in(folder.unwrap_or_else(|| Path::new("/tmp")))?;
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
@@ -40,7 +41,7 @@ impl World {
         let cluster = Cluster::start(&settings).await?;
         cluster.ensure_database(STEWARD).await?;
         Store::migrate(&cluster.options(STEWARD)).await?;
-        let tokens = load(&cluster.options(STEWARD), accounts, resellers).await?;
+        let tokens = load(&cluster.options(STEWARD), accounts, resellers, owner).await?;
         Ok(Self { cluster, tokens, folder })
     }
 
@@ -112,7 +113,8 @@ impl Drop for Serving {
     }
 }
 
-async fn run(options: &PgConnectOptions, script: &str) -> Result<(), Failure> {
+/// Runs a script, as the owner of the tables.
+pub async fn run(options: &PgConnectOptions, script: &str) -> Result<(), Failure> {
     let mut connection = options.connect().await?;
     // One after the other: a vacuum must not stand in a transaction with others.
     for statement in script.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
@@ -123,8 +125,11 @@ async fn run(options: &PgConnectOptions, script: &str) -> Result<(), Failure> {
 }
 
 /// Resellers and accounts, as they would stand after years: by the owner of the tables, which is quicker than the service.
-async fn load(options: &PgConnectOptions, accounts: u64, resellers: u64) -> Result<Vec<String>, Failure> {
-    let script = include_str!("accounts.sql").replace(":accounts", &accounts.to_string()).replace(":resellers", &resellers.to_string());
+async fn load(options: &PgConnectOptions, accounts: u64, resellers: u64, owner: &str) -> Result<Vec<String>, Failure> {
+    let script = include_str!("accounts.sql")
+        .replace(":owner", owner)
+        .replace(":accounts", &accounts.to_string())
+        .replace(":resellers", &resellers.to_string());
     run(options, &script).await?;
     let pool = PoolSettings { max_connections: 8, acquire_timeout: Duration::from_secs(10), statement_timeout: Duration::from_mins(1) };
     let service = Arc::new(Service::start(Store::new(options.clone(), &pool), Clock::System, Settings::default()));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::{Config, EMBEDDED_CONNECTIONS, Jwt, Problem};
+use super::{CommitScope, Config, EMBEDDED_CONNECTIONS, Jwt, Problem};
 use crate::dialects::{admin, soap, v3};
 use crate::http;
 use crate::jobs;
@@ -48,6 +48,10 @@ impl Config {
             idempotency_window: Duration::from_hours(self.idempotency.window_hours),
             queue: self.commit.queue,
             batch: self.commit.batch,
+            scope: match self.commit.scope {
+                CommitScope::All => service::CommitScope::All,
+                CommitScope::Reseller => service::CommitScope::Reseller,
+            },
             webhooks_allow_http: self.webhooks.allow_http,
             limits: service::Limits {
                 per_token: Some(self.limits.token_per_minute).filter(|limit| *limit > 0),
@@ -83,7 +87,11 @@ impl Config {
     /// How the jobs run.
     #[must_use]
     pub fn jobs(&self) -> jobs::Settings {
-        jobs::Settings { keep_attempts: Duration::from_hours(24 * self.webhooks.keep_attempts_days) }
+        let days = |days: u64| Duration::from_hours(24 * days);
+        jobs::Settings {
+            keep_attempts: days(self.webhooks.keep_attempts_days),
+            keep_journal: Some(self.lifecycle.keep_journal_days).filter(|kept| *kept > 0).map(days),
+        }
     }
 
     /// How deliveries are made.

@@ -24,6 +24,8 @@ pub const JOURNAL_DAYS: i32 = 8;
 pub struct Settings {
     /// How long attempts to deliver are kept in the log.
     pub keep_attempts: Duration,
+    /// How long the journal is kept; none: for ever.
+    pub keep_journal: Option<Duration>,
 }
 
 /// Runs the jobs at once and then every hour, until told to stop. A failure is logged and tried again next time.
@@ -49,6 +51,12 @@ pub async fn run_once(service: &Service, settings: &Settings) -> Result<(), Erro
     let made = service.prepare_journal(JOURNAL_DAYS).await?;
     if made > 0 {
         info!(made, "made partitions of the journal");
+    }
+    if let Some(keep) = settings.keep_journal {
+        let dropped = service.drop_journal(keep).await?;
+        if dropped > 0 {
+            info!(dropped, "dropped days of the journal");
+        }
     }
     loop {
         let forgotten = service.forget_expired_answers().await?;

@@ -1,8 +1,13 @@
 //! The use cases of accounts.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::batch::{Request, What};
+use super::totals::FEW;
 use super::{Context, LANES, Once, Service, StoredAnswer};
 use crate::domain::{
     Account, AccountFilter, AccountId, Authority, Command, Email, Error, HoldId, HoldKind, HoldPatch, Outcome, ResellerId, Revision, Scope, Search,
@@ -166,11 +171,20 @@ impl Service {
     /// That the database cannot be asked, or the right is missing.
     pub async fn search(&self, context: &Context, search: Search, count: bool) -> Result<(Vec<Account>, Option<i64>, Time), Error> {
         context.principal.require(Scope::AccountRead)?;
-        let (store, principal, at) = (self.store.clone(), context.principal.clone(), self.now());
+        let (store, principal, at, totals) = (self.store.clone(), context.principal.clone(), self.now(), Arc::clone(&self.totals));
         self.detached(async move {
             let mut tx = store.begin_reading(&principal.tenancy()).await?;
             let accounts = tx.search_accounts(principal.reseller, &search).await?;
-            let total = if count { Some(tx.count_found(principal.reseller, &search).await?) } else { None };
+            let mut total = None;
+            if count {
+                let few = tx.count_found(principal.reseller, &search, FEW + 1).await?;
+                let key = (principal.reseller, format!("{:?}", search.conditions));
+                total = Some(match totals.recall(&key, at) {
+                    _ if few <= FEW => few,
+                    Some(total) => total,
+                    None => totals.keep(key, at, tx.count_found(principal.reseller, &search, i64::MAX).await?),
+                });
+            }
             tx.commit().await?;
             Ok((accounts, total, at))
         })
@@ -196,11 +210,18 @@ impl Service {
     /// That the database cannot be asked, or the right is missing.
     pub async fn list(&self, context: &Context, filter: AccountFilter, from: AccountId, limit: i64) -> Result<Page, Error> {
         context.principal.require(Scope::AccountRead)?;
-        let (store, principal, at) = (self.store.clone(), context.principal.clone(), self.now());
+        let (store, principal, at, totals) = (self.store.clone(), context.principal.clone(), self.now(), Arc::clone(&self.totals));
         self.detached(async move {
             let mut tx = store.begin_reading(&principal.tenancy()).await?;
             let accounts = tx.list_accounts(principal.reseller, &filter, from.as_i32(), limit, at).await?;
-            let total = tx.count_accounts(principal.reseller, &filter, at).await?;
+            let mut total = tx.count_accounts(principal.reseller, &filter, FEW + 1, at).await?;
+            if total > FEW {
+                let key = (principal.reseller, format!("{filter:?}"));
+                total = match totals.recall(&key, at) {
+                    Some(total) => total,
+                    None => totals.keep(key, at, tx.count_accounts(principal.reseller, &filter, i64::MAX, at).await?),
+                };
+            }
             tx.commit().await?;
             Ok(Page { accounts, total, at })
         })
@@ -240,6 +261,15 @@ impl Service {
             Ok(made)
         })
         .await
+    }
+
+    /// Drops the days of the journal that are older than `keep`, as far as everything in them was delivered; says how many.
+    ///
+    /// # Errors
+    /// That the database cannot be asked.
+    pub async fn drop_journal(&self, keep: Duration) -> Result<i32, Error> {
+        let before = TimeDelta::from_std(keep).ok().and_then(|keep| self.now().checked_sub_signed(keep)).unwrap_or_default().date_naive();
+        self.write(Tenancy::Platform, None, move |tx| Box::pin(async move { tx.drop_journal(before).await })).await?.done()
     }
 
     /// Forgets answers to requests with an idempotency key that have expired, at most 10,000 at a time; says how many.

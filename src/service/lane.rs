@@ -9,7 +9,7 @@
 //! A batch that fails before its commit is tried again one by one, so that one caller's bad luck is its own; what
 //! another replica did meanwhile is seen then. A batch whose commit was not answered is not tried again: it may have been committed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use tracing::warn;
 
 use super::announcer::Announcer;
 use super::batch::{self, Failed, Key, Request};
-use super::{Answered, Clock, Done, IdempotencyKey, Settings, StoredAnswer, panicked};
-use crate::domain::{Account, Error};
+use super::{Answered, Clock, CommitScope, Done, IdempotencyKey, Settings, StoredAnswer, panicked};
+use crate::domain::{Account, Error, ResellerId};
 use crate::store::Store;
 
 /// Writes an outcome as the dialect would, so that a repeat can be answered with the same bytes. An answer of 500 or
@@ -127,6 +127,28 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) async fn carry_out(self, requests: Vec<Request>) -> Vec<Result<Answered, Error>> {
+        if self.settings.scope == CommitScope::All {
+            return self.carry_out_together(requests).await;
+        }
+        // Each reseller's in turn; the outcomes go back to their places.
+        let mut groups: BTreeMap<ResellerId, (Vec<usize>, Vec<Request>)> = BTreeMap::new();
+        let mut outcomes: Vec<_> = requests.iter().map(|_| Err(Error::Unavailable)).collect();
+        for (place, request) in requests.into_iter().enumerate() {
+            let group = groups.entry(request.reseller).or_default();
+            group.0.push(place);
+            group.1.push(request);
+        }
+        for (places, requests) in groups.into_values() {
+            for (place, outcome) in places.into_iter().zip(self.carry_out_together(requests).await) {
+                if let Some(kept) = outcomes.get_mut(place) {
+                    *kept = outcome;
+                }
+            }
+        }
+        outcomes
+    }
+
+    async fn carry_out_together(&self, requests: Vec<Request>) -> Vec<Result<Answered, Error>> {
         let requests: Arc<[Request]> = requests.into();
         let failed = match self.commit(Arc::clone(&requests)).await {
             Ok(outcomes) => return outcomes,

@@ -16,9 +16,11 @@ mod lane;
 mod limits;
 mod plans;
 mod resellers;
+mod totals;
 mod webhooks;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -47,6 +49,7 @@ use limits::Limiter;
 pub use limits::{Limits, Rate};
 pub use plans::NewPlan;
 pub use resellers::{NewReseller, ResellerPatch};
+use totals::Totals;
 pub use webhooks::{AttemptFilter, EndpointView, EventRead, NewEndpoint};
 
 /// How many pieces of news a receiver may be behind.
@@ -55,6 +58,15 @@ const NEWS: usize = 1_024;
 /// How many lanes carry out changes: one cannot keep two cores of the database busy. A reseller's changes are all on the same
 /// one, so no two of them ever want the same rows.
 const LANES: u64 = 2;
+
+/// Which commands may be committed together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitScope {
+    /// All that wait.
+    All,
+    /// Those of one reseller: a transaction then touches one reseller's rows, wherever those are.
+    Reseller,
+}
 
 /// How the service behaves.
 #[derive(Debug, Clone)]
@@ -67,6 +79,8 @@ pub struct Settings {
     pub queue: usize,
     /// The most commands that are committed together.
     pub batch: usize,
+    /// Which commands may be.
+    pub scope: CommitScope,
     /// The longest that one transaction may take, its wait for a connection included.
     pub transaction_timeout: Duration,
     /// How often one may ask.
@@ -83,6 +97,7 @@ impl Default for Settings {
             idempotency_window: day,
             queue: 4_096,
             batch: 256,
+            scope: CommitScope::All,
             transaction_timeout: Duration::from_secs(10),
             limits: Limits::default(),
             webhooks_allow_http: false,
@@ -100,6 +115,7 @@ pub struct Service {
     reads: Lane<Key, Option<Account>>,
     memory: Memory,
     limiter: Limiter,
+    totals: Arc<Totals>,
     verifier: Option<Verifier>,
     /// Which resellers have new events: none named means any.
     events: broadcast::Sender<Vec<ResellerId>>,
@@ -133,6 +149,7 @@ impl Service {
             reads,
             memory: Memory::new(),
             limiter,
+            totals: Arc::new(Totals::new()),
             verifier: None,
             events,
             stopping: CancellationToken::new(),

@@ -187,6 +187,17 @@ impl Tx {
             .map_err(|error| domain_error(&error))
     }
 
+    /// Drops the days of the journal before one, as far as everything in them was delivered; says how many.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] also when the journal was in use for too long.
+    pub async fn drop_journal(&mut self, before: NaiveDate) -> Result<i32, Error> {
+        sqlx::query_scalar!(r#"select drop_journal($1) as "dropped!""#, before)
+            .fetch_one(self.connection())
+            .await
+            .map_err(|error| domain_error(&error))
+    }
+
     /// Makes the partitions of `days` days from `first` on, where they are missing; says how many were made.
     ///
     /// # Errors

@@ -3,12 +3,12 @@
 use super::accounts::{Row, select_accounts};
 use super::errors::domain_error;
 use super::tx::Tx;
-use crate::domain::{Account, AccountFilter, Error, ResellerId, Time};
+use crate::domain::{Account, AccountFilter, Error, ResellerId, StateFilter, Time};
 
 /// `query_scalar!` of the number of accounts.
 macro_rules! count_accounts {
     ($_plan:tt, [$($part:tt)+]; $($argument:expr),* $(,)?) => {
-        sqlx::query_scalar!("select count(*) as \"count!\" from " + $($part)+, $($argument),*)
+        sqlx::query_scalar!("select count(*) as \"count!\" from (select from " + $($part)+ + ") as found", $($argument),*)
     };
 }
 
@@ -16,10 +16,10 @@ macro_rules! count_accounts {
 /// test holds the two together. Parameters: $1 the reseller (none: whoever the transaction is for), $2 now, $3 the
 /// state's word, $4 the authority, $5 and $6 the window of the expiry, $7 the text in lower case.
 macro_rules! filtered {
-    ($statement:ident, $tenant:tt, $tail:tt, $reseller:expr, $now:expr, $filter:expr $(, $more:expr)*) => {
+    ($statement:ident, $from:tt, $tail:tt, $reseller:expr, $now:expr, $filter:expr $(, $more:expr)*) => {
         $statement!(
             "null::text",
-            ["account a where " + $tenant + "
+            [$from + "
                and (a.deleted_at is not null) = ($3::text is not distinct from 'deleted')
                and ($3::text is null or $3 = 'deleted'
                  or $3 = 'inactive' and a.status = 'inactive'
@@ -53,6 +53,47 @@ macro_rules! filtered {
     };
 }
 
+/// The accounts that a filter looks among: all, or only those with an open hold that blocks, where no others can be meant.
+/// Those are few, and their index has them in the order of the accounts.
+macro_rules! among {
+    ($statement:ident . $run:ident ($connection:expr), $reseller:expr, $tail:tt, $now:expr, $filter:expr $(, $more:expr)*) => {
+        match ($reseller, is_by_hold($filter)) {
+            (Some(reseller), false) => {
+                filtered!($statement, "account a where a.reseller_id = $1", $tail, reseller.0, $now, $filter $(, $more)*).$run($connection).await
+            }
+            (None, false) => {
+                filtered!($statement, "account a where $1::bigint is null", $tail, None::<i64>, $now, $filter $(, $more)*).$run($connection).await
+            }
+            (Some(reseller), true) => {
+                filtered!(
+                    $statement,
+                    "(select distinct reseller_id, account_id from hold where reseller_id = $1 and closed_at is null and kind <> 'retention') as held
+                     join account a on a.reseller_id = held.reseller_id and a.id = held.account_id where a.reseller_id = $1",
+                    $tail, reseller.0, $now, $filter $(, $more)*
+                )
+                .$run($connection)
+                .await
+            }
+            (None, true) => {
+                filtered!(
+                    $statement,
+                    "(select distinct reseller_id, account_id from hold where closed_at is null and kind <> 'retention') as held
+                     join account a on a.reseller_id = held.reseller_id and a.id = held.account_id where $1::bigint is null",
+                    $tail, None::<i64>, $now, $filter $(, $more)*
+                )
+                .$run($connection)
+                .await
+            }
+        }
+    };
+}
+
+/// Whether only accounts with a hold of their own can be meant.
+fn is_by_hold(filter: &AccountFilter) -> bool {
+    let state = filter.state.map(StateFilter::as_str);
+    filter.held_by.is_some() || matches!(state, Some("frozen" | "suspended:operator" | "suspended:reseller"))
+}
+
 impl Tx {
     /// A page of the accounts that a filter admits, by identity from `from` on; of one reseller, or of all within the
     /// transaction's tenancy.
@@ -67,30 +108,15 @@ impl Tx {
         limit: i64,
         now: Time,
     ) -> Result<Vec<Account>, Error> {
-        let rows = match reseller {
-            Some(reseller) => {
-                filtered!(select_accounts, "a.reseller_id = $1", "and a.id >= $8 order by a.id limit $9", reseller.0, now, filter, from, limit)
-                    .fetch_all(self.connection())
-                    .await
-            }
-            None => {
-                filtered!(select_accounts, "$1::bigint is null", "and a.id >= $8 order by a.id limit $9", None::<i64>, now, filter, from, limit)
-                    .fetch_all(self.connection())
-                    .await
-            }
-        };
+        let rows = among!(select_accounts.fetch_all(self.connection()), reseller, "and a.id >= $8 order by a.id limit $9", now, filter, from, limit);
         self.with_plans(rows.map_err(|error| domain_error(&error))?).await
     }
 
-    /// How many accounts a filter admits.
+    /// How many accounts a filter admits, counted up to `most`.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn count_accounts(&mut self, reseller: Option<ResellerId>, filter: &AccountFilter, now: Time) -> Result<i64, Error> {
-        let count = match reseller {
-            Some(reseller) => filtered!(count_accounts, "a.reseller_id = $1", "", reseller.0, now, filter).fetch_one(self.connection()).await,
-            None => filtered!(count_accounts, "$1::bigint is null", "", None::<i64>, now, filter).fetch_one(self.connection()).await,
-        };
-        count.map_err(|error| domain_error(&error))
+    pub async fn count_accounts(&mut self, reseller: Option<ResellerId>, filter: &AccountFilter, most: i64, now: Time) -> Result<i64, Error> {
+        among!(count_accounts.fetch_one(self.connection()), reseller, "limit $8", now, filter, most).map_err(|error| domain_error(&error))
     }
 }

@@ -35,13 +35,14 @@ impl Tx {
         self.fetch_in_order(&keys).await
     }
 
-    /// How many accounts a search finds, whatever its page.
+    /// How many accounts a search finds, whatever its page, counted up to `most`.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn count_found(&mut self, reseller: Option<ResellerId>, search: &Search) -> Result<i64, Error> {
-        let mut query = QueryBuilder::new("select count(*) from account a ");
+    pub async fn count_found(&mut self, reseller: Option<ResellerId>, search: &Search, most: i64) -> Result<i64, Error> {
+        let mut query = QueryBuilder::new("select count(*) from (select from account a ");
         narrow(&mut query, reseller, &search.conditions);
+        query.push(" limit ").push_bind(most).push(") as found");
         query.build_query_scalar().fetch_one(self.connection()).await.map_err(|error| domain_error(&error))
     }
 

@@ -58,7 +58,9 @@ async fn keys_belong_to_one_reseller_and_end_after_a_day() {
     client.call_once("save", "k", save("a@example.com")).await.is_error(409, "Conflict: email_in_use");
     assert_eq!(app.database.number("select count(*) from idempotency").await, 2);
     app.clock.advance(TimeDelta::hours(25));
-    steward::jobs::run_once(&app.service, &steward::jobs::Settings { keep_attempts: std::time::Duration::from_hours(24) }).await.unwrap();
+    steward::jobs::run_once(&app.service, &steward::jobs::Settings { keep_attempts: std::time::Duration::from_hours(24), keep_journal: None })
+        .await
+        .unwrap();
     assert_eq!(app.database.number("select count(*) from idempotency").await, 0);
 }
 

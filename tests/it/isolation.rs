@@ -146,7 +146,7 @@ async fn the_owner_may_be_an_ordinary_role() {
 #[tokio::test]
 async fn the_journal_has_a_partition_for_each_day_ahead() {
     let app = App::new().await;
-    let jobs = steward::jobs::Settings { keep_attempts: std::time::Duration::from_hours(24) };
+    let jobs = steward::jobs::Settings { keep_attempts: std::time::Duration::from_hours(24), keep_journal: None };
     steward::jobs::run_once(&app.service, &jobs).await.unwrap();
     steward::jobs::run_once(&app.service, &jobs).await.unwrap();
     assert_eq!(app.database.number("select count(*) from pg_inherits where inhparent = 'journal'::regclass").await, 9);
