@@ -54,7 +54,7 @@ impl Tx {
             r#"with seen as (
                select from unnest($1::bigint[], $2::integer[], $3::bigint[]) as n(reseller_id, id, was)
                cross join lateral (
-                 select from account a where a.reseller_id = n.reseller_id and a.id = n.id and a.version = n.was for no key update) as locked
+                 select from account a where a.id = n.id and a.reseller_id is not distinct from n.reseller_id and a.version = n.was for no key update) as locked
              ), written as (
                update account a set status = n.status, status_set_at = n.status_set_at, expires_at = n.expires_at, expiry_set_at = n.expiry_set_at,
                  deleted_at = n.deleted_at, purge_at = n.purge_at, operator_released_at = n.operator_released_at, version = n.version,
@@ -63,7 +63,7 @@ impl Tx {
                  $11::timestamptz[], $12::timestamptz[], $13::bigint[], $14::timestamptz[], $15::bigint[])
                  as n(reseller_id, id, status, status_set_at, expires_at, expiry_set_at, deleted_at, purge_at, operator_released_at, version, updated_at,
                    was)
-               where a.reseller_id = n.reseller_id and a.id = n.id and a.version = n.was and (select count(*) from seen) >= 0
+               where a.id = n.id and a.reseller_id is not distinct from n.reseller_id and a.version = n.was and (select count(*) from seen) >= 0
                returning 1
              ), placed as (
                insert into hold as h (reseller_id, account_id, id, kind, authority, reason_code, reason, public_message, payment_url, starts_at, ends_at,

@@ -67,11 +67,11 @@ pub struct PoolSettings {
 
 /// How the connections plan that search and list: anew each time, for the tables as they are and the values that are
 /// asked for.
-const SEARCHING: &str = "set plan_cache_mode = force_custom_plan";
+pub const SEARCHING: &str = "set plan_cache_mode = force_custom_plan";
 /// How the connections plan on which everything is looked up by its key: once, whatever the tables' sizes, because there is
 /// one right way: from the keys, row by row, through the index. Planning anew cost more than executing. A cost that counts
 /// rows alone says so to the planner even while the tables are empty and nothing is known of them.
-const KEYED: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; \
+pub const KEYED: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; \
   set enable_mergejoin = off; set seq_page_cost = 0; set random_page_cost = 0; set cpu_tuple_cost = 1; set cpu_index_tuple_cost = 1; set jit = off";
 
 /// For how long: a table that was nearly empty when a statement was planned may have a million rows now.

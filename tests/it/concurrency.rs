@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::harness::App;
+use steward::service::{Clock, CommitScope, Service, Settings};
+use steward::store::Store;
+
+use crate::harness::app::{admin_settings, pool_settings, router, soap_settings};
+use crate::harness::{App, Client};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_identical_suspends_in_parallel_are_one() {
@@ -166,4 +171,34 @@ async fn one_bad_command_does_not_spoil_the_batch_it_is_in() {
     }
     assert_eq!(client.get(id).await["version"], 28);
     assert_eq!(app.database.number("select count(*) from journal where outcome = 'applied'").await, 28);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_can_be_kept_within_one_reseller() {
+    let app = App::new().await;
+    let mut owners = Vec::new();
+    for name in ["Acme", "Globex", "Initech", "Umbrella"] {
+        let client = app.new_reseller(name).await;
+        let account = client.account("a").await;
+        owners.push((app.client(&client.token), account));
+    }
+    let shared = "select count(*) from (select from journal where action <> 'create' group by xid having count(distinct reseller_id) > 1) as mixed";
+    for (scope, is_shared) in [(CommitScope::All, true), (CommitScope::Reseller, false)] {
+        let settings = Settings { scope, ..Settings::default() };
+        let service = Arc::new(Service::start(Store::new(app.database.options(), &pool_settings()), Clock::System, settings));
+        let before = app.database.number(shared).await;
+        let tasks: Vec<_> = (0..200_usize)
+            .map(|number| {
+                let (client, account) = &owners[number % owners.len()];
+                let client = Client { router: router(&service, admin_settings(), soap_settings()), token: client.token.clone() };
+                let (account, call) = (*account, ["activate", "deactivate", "freeze", "unfreeze"][number % 7 % 4]);
+                tokio::spawn(async move { client.call(call, json!({"id": account})).await.ok() })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(app.database.number(shared).await > before, is_shared, "{scope:?}");
+        service.stop().await;
+    }
 }
