@@ -1,6 +1,6 @@
 # Two stages: a build with the whole toolchain, and an image with the program, its root certificates and nothing else of ours.
 FROM rust:1.95-slim-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev make && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 # The dependencies first, so that they are built again only when they change.
 COPY Cargo.toml Cargo.lock ./

@@ -8,7 +8,7 @@
 //! config  telemetry    the configuration with its defaults; the log
 //!
 //! domain/              WHAT IS TRUE          pure: facts, commands, decisions, the computed state
-//! service/             WHAT HAPPENS          one use case = one transaction; the write lane
+//! service/             WHAT HAPPENS          one use case = one transaction; the lanes
 //! store/               WHAT IS KEPT          the only SQL; row level security; the embedded PostgreSQL
 //! webhooks/            WHAT IS TOLD          the journal as signed HTTP requests
 //! jobs/                WHAT TIME DOES        journal partitions, what need not be kept for ever
@@ -36,7 +36,7 @@
 //!   a suspension, and no state waits for a job.
 //! - **One pure decision.** [`domain::Account::decide`] says the new facts, the events and whether anything changed.
 //!   That a repeat changes nothing falls out of comparing facts.
-//! - **One door.** Every change of every dialect goes through [`service::Service::execute`] and the write lane, which
+//! - **One door.** Every change of every dialect goes through [`service::Service::execute`] and a lane, which
 //!   commits what is waiting together. Database work never runs inside a request's own future: a client that hangs
 //!   up would leave its transaction open for the next one.
 //! - **One journal.** What was asked of an account is one append-only row, written with its change: audit log,

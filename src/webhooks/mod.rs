@@ -67,6 +67,18 @@ struct Running {
     poke: Arc<Notify>,
 }
 
+/// Gives an endpoint's place among the running ones back, however its runner ends.
+struct Place {
+    runners: Arc<Mutex<HashMap<Uuid, Running>>>,
+    id: Uuid,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.runners.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
 /// Whose endpoints there is something for.
 enum Whose {
     /// Maybe anybody's.
@@ -204,10 +216,10 @@ impl Dispatcher {
             stop: stop.clone(),
         };
         let runner = Runner::new(given, shut);
-        let runners = Arc::clone(&self.runners);
+        let place = Place { runners: Arc::clone(&self.runners), id };
         self.tasks.spawn(async move {
+            let _kept = place;
             runner.run().await;
-            runners.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         });
         Ok(())
     }

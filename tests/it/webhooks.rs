@@ -455,6 +455,17 @@ async fn events_are_pulled_by_cursor_and_followed_as_a_stream() {
         text += std::str::from_utf8(&stream.frame().await.unwrap().unwrap().into_data().unwrap()).unwrap();
     }
     assert_eq!(text.matches("event: account.updated").count(), 2);
+
+    // A token that is revoked ends what was begun with it.
+    let tokens = operator.get("/v3/tokens").await.ok();
+    let own = tokens.as_array().unwrap().iter().find(|token| token["resellerId"] == 1 && token["revokedAt"].is_null()).unwrap();
+    operator.call("DELETE", &format!("/v3/tokens/{}", own["id"]), &Value::Null).await;
+    live.app.client(&live.app.token(Some(steward::domain::ResellerId(1)), None).await).call("freeze", json!({"id": ids[0]})).await.ok();
+    let mut rest = String::new();
+    while let Some(frame) = stream.frame().await {
+        rest += std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap();
+    }
+    assert!(!rest.contains("account.frozen"), "{rest}");
     live.stop.cancel();
     live.service.stop().await;
     while let Some(Ok(_)) = stream.frame().await {}

@@ -64,6 +64,13 @@ impl FromRequest<Api> for Call {
 impl Call {
     /// Checks the token and its right.
     pub(super) async fn enter(&self, api: &Api, scope: Scope) -> Result<Context, Failure> {
+        let principal = self.allowance.authenticate(&api.service, &self.credential()?).await?;
+        principal.require(scope)?;
+        Ok(Context { principal, dialect: Dialect::V3, request_id: self.request_id.to_string() })
+    }
+
+    /// The token that was sent.
+    pub(super) fn credential(&self) -> Result<SecretString, Failure> {
         let mut values = self.headers.get_all(header::AUTHORIZATION).iter();
         let value = values.next().and_then(|value| value.to_str().ok()).ok_or(Error::CredentialMissing)?;
         if values.next().is_some() {
@@ -71,9 +78,7 @@ impl Call {
         }
         let token = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
         let token = token.filter(|token| !token.is_empty()).ok_or(Error::CredentialMissing)?;
-        let principal = self.allowance.authenticate(&api.service, &SecretString::from(token)).await?;
-        principal.require(scope)?;
-        Ok(Context { principal, dialect: Dialect::V3, request_id: self.request_id.to_string() })
+        Ok(SecretString::from(token))
     }
 
     /// The text of a header, if it is there and is one.

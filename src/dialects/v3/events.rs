@@ -7,6 +7,8 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
+use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
@@ -171,16 +173,20 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
 async fn stream(api: Api, call: &Call, context: Context, request: Request, after: i64) -> Response {
     // The first page is read before the answer begins, so that what is wrong is answered as an error.
     let news = api.service.news_of_events();
+    let token = match call.credential() {
+        Ok(token) => token,
+        Err(failure) => return call.refuse(&failure),
+    };
     let first = match request.read(&api, &context, after, STREAM_PAGE).await {
         Ok(first) => first,
         Err(failure) => return call.refuse(&failure),
     };
-    let state = Following { reseller: first.0, waiting: first.1.into(), after, is_page_full: true, api, context, request, news };
+    let state = Following { reseller: first.0, waiting: first.1.into(), after, is_page_full: true, api, context, token, request, news };
     let events = futures_util::stream::unfold(state, |mut state| async move {
         let event = state.next().await?;
         Some((Ok::<_, Infallible>(event), state))
     });
-    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
+    let mut response = Sse::new(events.fuse()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
     // Proxies that collect answers would hold the events back.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -190,6 +196,7 @@ async fn stream(api: Api, call: &Call, context: Context, request: Request, after
 struct Following {
     api: Api,
     context: Context,
+    token: SecretString,
     request: Request,
     reseller: ResellerId,
     waiting: std::collections::VecDeque<EventRead>,
@@ -199,8 +206,8 @@ struct Following {
 }
 
 impl Following {
-    /// The next event; none when the service stops or the events cannot be read, which ends the stream: the client
-    /// comes back.
+    /// The next event; none when the service stops, the token is not valid any more, or the events cannot be read, which
+    /// ends the stream: the client comes back.
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(read) = self.waiting.pop_front() {
@@ -213,6 +220,7 @@ impl Following {
             if !self.is_page_full {
                 self.wait().await?;
             }
+            self.api.service.authenticate(&self.token).await.ok()?;
             let (_, events) = self.request.read(&self.api, &self.context, self.after, STREAM_PAGE).await.ok()?;
             self.is_page_full = i64::try_from(events.len()) == Ok(STREAM_PAGE);
             self.waiting = events.into();
