@@ -8,7 +8,7 @@ use quick_cache::sync::Cache;
 use crate::domain::{ResellerId, Time};
 
 /// Up to here every total is exact.
-pub(super) const FEW: i64 = 10_000;
+pub(super) const FEW: i64 = 1_000;
 /// For how long a larger one is remembered.
 const MAX_AGE: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
 /// How many are remembered.
