@@ -43,8 +43,8 @@ struct Options {
     /// How many connections; several, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
     connections: Vec<usize>,
-    /// What is measured: writes, reads, lists, memory.
-    #[arg(long, value_delimiter = ',', default_value = "writes,status,reads,lists,memory")]
+    /// What is measured: writes, status, reads, lists, memory, bloat.
+    #[arg(long, value_delimiter = ',', default_value = "writes,status,reads,lists,memory,bloat")]
     what: Vec<String>,
     /// Also measures a Fastify service, with packages from npm.
     #[arg(long)]
@@ -110,7 +110,7 @@ fn main() -> Result<(), Failure> {
         }
         Ok::<_, Failure>(world)
     })?;
-    let measured = measure(&options, &world);
+    let measured = measure(&options, &world, &runtime);
     runtime.block_on(world.cluster.stop());
     measured
 }
@@ -128,7 +128,7 @@ fn with_slow_disk() -> Result<(), Failure> {
     if again.success() { Ok(()) } else { Err("see above".into()) }
 }
 
-fn measure(options: &Options, world: &World) -> Result<(), Failure> {
+fn measure(options: &Options, world: &World, runtime: &tokio::runtime::Runtime) -> Result<(), Failure> {
     let wants = |what: &str| options.what.iter().any(|wanted| wanted == what);
     let serving = world.serve(&[])?;
     let peer = if options.peer { Some(Peer::start(world)?) } else { None };
@@ -198,6 +198,30 @@ fn measure(options: &Options, world: &World) -> Result<(), Failure> {
     drop((serving, peer));
     if wants("memory") {
         memory(world, &mut accounts)?;
+    }
+    if wants("bloat") {
+        bloat(world, &mut accounts, runtime)?;
+    }
+    Ok(())
+}
+
+/// What a million changes leave behind: sizes before and after, and how many updates stayed in their page.
+fn bloat(world: &World, accounts: &mut Accounts, runtime: &tokio::runtime::Runtime) -> Result<(), Failure> {
+    const CHANGES: f64 = 1e6;
+    let before = runtime.block_on(world.sizes())?;
+    let serving = world.serve(&[])?;
+    let target = Target { address: serving.address, service: serving.pid(), database: world.database_pid() };
+    let (turn, mut made) = (Duration::from_secs(10), 0.0);
+    while made < CHANGES {
+        made += drive(&target, Kind::Freeze, accounts, 128, Duration::ZERO, turn)?.rate * turn.as_secs_f64();
+    }
+    drop(serving);
+    let after = runtime.block_on(world.sizes())?;
+    println!("\n| after {made:.0} changes | MiB before | MiB after | updates | of these heap-only |\n| --- | --- | --- | --- | --- |");
+    for (old, new) in before.iter().zip(&after) {
+        let (updates, hot) = (new.updates - old.updates, new.hot - old.hot);
+        let share = if updates > 0 { format!("{:.1} %", hot as f64 / updates as f64 * 100.0) } else { "-".to_owned() };
+        println!("| {} | {:.0} | {:.0} | {updates} | {share} |", new.table, old.mib, new.mib);
     }
     Ok(())
 }

@@ -52,6 +52,20 @@ impl World {
         run(&self.cluster.options(YARDSTICK), &script).await
     }
 
+    /// What the tables of the hot path take, with their indexes, and how they were updated.
+    pub async fn sizes(&self) -> Result<Vec<Size>, Failure> {
+        let mut connection = self.cluster.options(STEWARD).connect().await?;
+        let rows: Vec<(String, f64, i64, i64)> = sqlx::query_as(
+            "select kind, sum(pg_total_relation_size(relid)) / 1048576.0::float8, sum(n_tup_upd)::bigint, sum(n_tup_hot_upd)::bigint
+             from (select regexp_replace(relname, '_[0-9]{8}$', '') as kind, * from pg_stat_user_tables) as s
+             where kind in ('account', 'hold', 'journal') group by kind order by kind",
+        )
+        .fetch_all(&mut connection)
+        .await?;
+        connection.close().await?;
+        Ok(rows.into_iter().map(|(table, mib, updates, hot)| Size { table, mib, updates, hot }).collect())
+    }
+
     pub fn database_pid(&self) -> u32 {
         self.cluster.pid().unwrap_or_default()
     }
@@ -90,6 +104,14 @@ impl World {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// A table: its size with its indexes, and its updates so far.
+pub struct Size {
+    pub table: String,
+    pub mib: f64,
+    pub updates: i64,
+    pub hot: i64,
 }
 
 /// The service's process; ended when dropped.
