@@ -7,6 +7,50 @@ use super::holds::Columns;
 use super::tx::Tx;
 use crate::domain::{Account, Email, Error, Profile, Time};
 
+/// `query!` whose last arguments are the descriptive fields of accounts, a column each, in the order of the table.
+macro_rules! query_of_profiles {
+    ($accounts:expr, $statement:tt, $($first:expr),* $(,)?) => {{
+        let column = Columns($accounts);
+        let texts = |of: fn(&Profile) -> &Option<String>| column.of(|it| of(&it.profile).clone());
+        let numbers = |of: fn(&Profile) -> Option<i32>| column.of(|it| of(&it.profile));
+        let flags = |of: fn(&Profile) -> Option<bool>| column.of(|it| of(&it.profile));
+        sqlx::query!(
+            $statement,
+            $($first,)*
+            &texts(|it| &it.name) as &[Option<String>],
+            &texts(|it| &it.title) as &[Option<String>],
+            &column.of(|it| it.profile.email.as_ref().map(|email| email.as_str().to_owned())) as &[Option<String>],
+            &column.of(|it| it.profile.email.as_ref().map(Email::key)) as &[Option<String>],
+            &texts(|it| &it.company) as &[Option<String>],
+            &texts(|it| &it.timezone) as &[Option<String>],
+            &numbers(|it| it.tariff_id) as &[Option<i32>],
+            &numbers(|it| it.reports_day) as &[Option<i32>],
+            &numbers(|it| it.reports_hour) as &[Option<i32>],
+            &flags(|it| it.is_smart) as &[Option<bool>],
+            &flags(|it| it.is_subscribers_suspend_all) as &[Option<bool>],
+            &flags(|it| it.is_tariff_exceed) as &[Option<bool>],
+            &flags(|it| it.pixels_enabled) as &[Option<bool>],
+            &flags(|it| it.pushes_enabled) as &[Option<bool>],
+            &column.of(|it| it.profile.extra.as_ref().map(ToString::to_string)) as &[Option<String>],
+            &texts(|it| &it.admin_portal_domain) as &[Option<String>],
+            &texts(|it| &it.customer_portal_domain) as &[Option<String>],
+            &texts(|it| &it.reseller_portal_domain) as &[Option<String>],
+            &texts(|it| &it.website) as &[Option<String>],
+            &texts(|it| &it.logo_url) as &[Option<String>],
+            &texts(|it| &it.favicon_url) as &[Option<String>],
+            &texts(|it| &it.google_client_id) as &[Option<String>],
+            &column.of(|it| it.profile.trial_expires_at) as &[Option<Time>],
+            &column.of(|it| it.profile.plan_id) as &[Option<Uuid>],
+            &texts(|it| &it.company_id) as &[Option<String>],
+            &texts(|it| &it.account_alias) as &[Option<String>],
+            &texts(|it| &it.region) as &[Option<String>],
+            &texts(|it| &it.payment_method) as &[Option<String>],
+            &texts(|it| &it.psp) as &[Option<String>],
+            &numbers(|it| it.total_trial_extensions) as &[Option<i32>],
+        )
+    }};
+}
+
 impl Tx {
     /// Writes new accounts, without their holds.
     ///
@@ -14,10 +58,8 @@ impl Tx {
     /// [`Error::Conflict`] when an address was taken by another transaction meanwhile.
     pub async fn insert_accounts(&mut self, accounts: &[&Account]) -> Result<(), Error> {
         let column = Columns(accounts);
-        let texts = |of: fn(&Profile) -> &Option<String>| column.of(|it| of(&it.profile).clone());
-        let numbers = |of: fn(&Profile) -> Option<i32>| column.of(|it| of(&it.profile));
-        let flags = |of: fn(&Profile) -> Option<bool>| column.of(|it| of(&it.profile));
-        sqlx::query!(
+        query_of_profiles!(
+            accounts,
             "insert into account (
                reseller_id, id, uid, status, status_set_at, expires_at, expiry_set_at, deleted_at, purge_at, operator_released_at, version, created_at,
                updated_at, name, title, email, email_key, company, timezone, tariff_id, reports_day, reports_hour, is_smart, is_subscribers_suspend_all,
@@ -55,36 +97,6 @@ impl Tx {
             &column.of(|it| it.version),
             &column.of(|it| it.created_at),
             &column.of(|it| it.updated_at),
-            &texts(|it| &it.name) as &[Option<String>],
-            &texts(|it| &it.title) as &[Option<String>],
-            &column.of(|it| it.profile.email.as_ref().map(|email| email.as_str().to_owned())) as &[Option<String>],
-            &column.of(|it| it.profile.email.as_ref().map(Email::key)) as &[Option<String>],
-            &texts(|it| &it.company) as &[Option<String>],
-            &texts(|it| &it.timezone) as &[Option<String>],
-            &numbers(|it| it.tariff_id) as &[Option<i32>],
-            &numbers(|it| it.reports_day) as &[Option<i32>],
-            &numbers(|it| it.reports_hour) as &[Option<i32>],
-            &flags(|it| it.is_smart) as &[Option<bool>],
-            &flags(|it| it.is_subscribers_suspend_all) as &[Option<bool>],
-            &flags(|it| it.is_tariff_exceed) as &[Option<bool>],
-            &flags(|it| it.pixels_enabled) as &[Option<bool>],
-            &flags(|it| it.pushes_enabled) as &[Option<bool>],
-            &column.of(|it| it.profile.extra.as_ref().map(ToString::to_string)) as &[Option<String>],
-            &texts(|it| &it.admin_portal_domain) as &[Option<String>],
-            &texts(|it| &it.customer_portal_domain) as &[Option<String>],
-            &texts(|it| &it.reseller_portal_domain) as &[Option<String>],
-            &texts(|it| &it.website) as &[Option<String>],
-            &texts(|it| &it.logo_url) as &[Option<String>],
-            &texts(|it| &it.favicon_url) as &[Option<String>],
-            &texts(|it| &it.google_client_id) as &[Option<String>],
-            &column.of(|it| it.profile.trial_expires_at) as &[Option<Time>],
-            &column.of(|it| it.profile.plan_id) as &[Option<Uuid>],
-            &texts(|it| &it.company_id) as &[Option<String>],
-            &texts(|it| &it.account_alias) as &[Option<String>],
-            &texts(|it| &it.region) as &[Option<String>],
-            &texts(|it| &it.payment_method) as &[Option<String>],
-            &texts(|it| &it.psp) as &[Option<String>],
-            &numbers(|it| it.total_trial_extensions) as &[Option<i32>],
         )
         .execute(self.connection())
         .await
@@ -98,10 +110,8 @@ impl Tx {
     /// [`Error::Conflict`] when an address was taken by another transaction meanwhile.
     pub async fn update_profiles(&mut self, accounts: &[&Account]) -> Result<(), Error> {
         let column = Columns(accounts);
-        let texts = |of: fn(&Profile) -> &Option<String>| column.of(|it| of(&it.profile).clone());
-        let numbers = |of: fn(&Profile) -> Option<i32>| column.of(|it| of(&it.profile));
-        let flags = |of: fn(&Profile) -> Option<bool>| column.of(|it| of(&it.profile));
-        sqlx::query!(
+        query_of_profiles!(
+            accounts,
             "update account a set name = n.name, title = n.title, email = n.email, email_key = n.email_key, company = n.company, timezone = n.timezone,
                tariff_id = n.tariff_id, reports_day = n.reports_day, reports_hour = n.reports_hour, is_smart = n.is_smart,
                is_subscribers_suspend_all = n.is_subscribers_suspend_all, is_tariff_exceed = n.is_tariff_exceed, pixels_enabled = n.pixels_enabled,
@@ -121,36 +131,6 @@ impl Tx {
              where a.reseller_id = n.reseller_id and a.id = n.id",
             &column.of(|it| it.reseller_id.0),
             &column.of(|it| it.id.as_i32()),
-            &texts(|it| &it.name) as &[Option<String>],
-            &texts(|it| &it.title) as &[Option<String>],
-            &column.of(|it| it.profile.email.as_ref().map(|email| email.as_str().to_owned())) as &[Option<String>],
-            &column.of(|it| it.profile.email.as_ref().map(Email::key)) as &[Option<String>],
-            &texts(|it| &it.company) as &[Option<String>],
-            &texts(|it| &it.timezone) as &[Option<String>],
-            &numbers(|it| it.tariff_id) as &[Option<i32>],
-            &numbers(|it| it.reports_day) as &[Option<i32>],
-            &numbers(|it| it.reports_hour) as &[Option<i32>],
-            &flags(|it| it.is_smart) as &[Option<bool>],
-            &flags(|it| it.is_subscribers_suspend_all) as &[Option<bool>],
-            &flags(|it| it.is_tariff_exceed) as &[Option<bool>],
-            &flags(|it| it.pixels_enabled) as &[Option<bool>],
-            &flags(|it| it.pushes_enabled) as &[Option<bool>],
-            &column.of(|it| it.profile.extra.as_ref().map(ToString::to_string)) as &[Option<String>],
-            &texts(|it| &it.admin_portal_domain) as &[Option<String>],
-            &texts(|it| &it.customer_portal_domain) as &[Option<String>],
-            &texts(|it| &it.reseller_portal_domain) as &[Option<String>],
-            &texts(|it| &it.website) as &[Option<String>],
-            &texts(|it| &it.logo_url) as &[Option<String>],
-            &texts(|it| &it.favicon_url) as &[Option<String>],
-            &texts(|it| &it.google_client_id) as &[Option<String>],
-            &column.of(|it| it.profile.trial_expires_at) as &[Option<Time>],
-            &column.of(|it| it.profile.plan_id) as &[Option<Uuid>],
-            &texts(|it| &it.company_id) as &[Option<String>],
-            &texts(|it| &it.account_alias) as &[Option<String>],
-            &texts(|it| &it.region) as &[Option<String>],
-            &texts(|it| &it.payment_method) as &[Option<String>],
-            &texts(|it| &it.psp) as &[Option<String>],
-            &numbers(|it| it.total_trial_extensions) as &[Option<i32>],
         )
         .execute(self.connection())
         .await
