@@ -133,7 +133,12 @@ impl Runner {
                 return self.give_back().await;
             }
             let now = self.given.service.now();
-            let until_due = self.next_due.map_or(LINGER, |due| (due - now).to_std().unwrap_or_default());
+            let until_due = match self.next_due {
+                // Something was written, and so there is room again.
+                _ if self.has_room() => Duration::ZERO,
+                Some(due) => (due - now).to_std().unwrap_or_default(),
+                None => LINGER,
+            };
             let wait = until_due.min(if is_idle && !must_write {
                 LINGER.saturating_sub(active.elapsed()).min(self.given.settings.lease / 4)
             } else {
@@ -169,7 +174,7 @@ impl Runner {
 
     /// Reads on in the journal while there is room.
     async fn read_journal(&mut self) -> Result<(), Error> {
-        while !self.is_caught_up && self.lanes.open() < WINDOW && self.lanes.shut_lanes() < MAX_SHUT && self.suspend.is_none() {
+        while self.has_room() {
             let events = self.given.service.read_events(self.given.endpoint.reseller_id, self.read_to, PAGE).await?;
             self.is_caught_up = i64::try_from(events.len()).unwrap_or(PAGE) < PAGE;
             let now = self.given.service.now();
@@ -180,6 +185,13 @@ impl Runner {
             }
         }
         Ok(())
+    }
+
+    /// Whether there is more to be read now. What is parked counts: an endpoint of which nearly every account is shut would
+    /// otherwise have all its events read before any of it is written, and lose its lease over that.
+    fn has_room(&self) -> bool {
+        let has_place = self.lanes.open() < WINDOW && self.lanes.parked.len() < WINDOW && self.lanes.shut_lanes() < MAX_SHUT;
+        has_place && !self.is_caught_up && self.suspend.is_none()
     }
 
     /// Loads the shut lanes that are due.
