@@ -179,11 +179,7 @@ impl Service {
             if count {
                 let few = tx.count_found(principal.reseller, &search, FEW + 1).await?;
                 let key = (principal.reseller, format!("{:?}", search.conditions));
-                total = Some(match totals.recall(&key, at) {
-                    _ if few <= FEW => few,
-                    Some(total) => total,
-                    None => totals.keep(key, at, tx.count_found(principal.reseller, &search, i64::MAX).await?),
-                });
+                total = Some(totals.settle(key, at, few, tx.count_found(principal.reseller, &search, i64::MAX)).await?);
             }
             tx.commit().await?;
             Ok((accounts, total, at))
@@ -214,14 +210,9 @@ impl Service {
         self.detached(async move {
             let mut tx = store.begin_reading(&principal.tenancy()).await?;
             let accounts = tx.list_accounts(principal.reseller, &filter, from.as_i32(), limit, at).await?;
-            let mut total = tx.count_accounts(principal.reseller, &filter, FEW + 1, at).await?;
-            if total > FEW {
-                let key = (principal.reseller, format!("{filter:?}"));
-                total = match totals.recall(&key, at) {
-                    Some(total) => total,
-                    None => totals.keep(key, at, tx.count_accounts(principal.reseller, &filter, i64::MAX, at).await?),
-                };
-            }
+            let few = tx.count_accounts(principal.reseller, &filter, FEW + 1, at).await?;
+            let key = (principal.reseller, format!("{filter:?}"));
+            let total = totals.settle(key, at, few, tx.count_accounts(principal.reseller, &filter, i64::MAX, at)).await?;
             tx.commit().await?;
             Ok(Page { accounts, total, at })
         })

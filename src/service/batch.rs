@@ -1,7 +1,8 @@
 //! One transaction for many commands.
 //!
 //! The accounts are read, each command is decided in memory in the order of arrival on what the ones before it left, and
-//! the result is written in the order of the accounts' keys, with one statement per table, however many commands there are.
+//! the result is written in the order of the accounts' keys: what commands of the lifecycle leave with one statement, however
+//! many there are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

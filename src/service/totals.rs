@@ -3,9 +3,11 @@
 //! Counting a million rows takes longer than reading a page of them, and a list is read page by page. So what is many is
 //! counted once in a while; what is few, every time.
 
+use std::future::Future;
+
 use quick_cache::sync::Cache;
 
-use crate::domain::{ResellerId, Time};
+use crate::domain::{Error, ResellerId, Time};
 
 /// Up to here every total is exact.
 pub(super) const FEW: i64 = 1_000;
@@ -25,14 +27,20 @@ impl Totals {
         Self(Cache::new(CAPACITY))
     }
 
-    pub(super) fn recall(&self, key: &Key, now: Time) -> Option<i64> {
-        let (counted_at, total) = self.0.get(key)?;
-        let age = now - counted_at;
-        (age >= chrono::TimeDelta::zero() && age < MAX_AGE).then_some(total)
-    }
-
-    pub(super) fn keep(&self, key: Key, now: Time, total: i64) -> i64 {
+    /// The total of a list of which `few` were counted, up to one more than [`FEW`]; `all` counts them all, and is only asked
+    /// when nothing is remembered.
+    pub(super) async fn settle(&self, key: Key, now: Time, few: i64, all: impl Future<Output = Result<i64, Error>>) -> Result<i64, Error> {
+        if few <= FEW {
+            return Ok(few);
+        }
+        if let Some((counted_at, total)) = self.0.get(&key) {
+            let age = now - counted_at;
+            if age >= chrono::TimeDelta::zero() && age < MAX_AGE {
+                return Ok(total);
+            }
+        }
+        let total = all.await?;
         self.0.insert(key, (now, total));
-        total
+        Ok(total)
     }
 }

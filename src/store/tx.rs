@@ -65,7 +65,8 @@ impl Tx {
         }
     }
 
-    /// A connection on which nothing is begun; may be stale.
+    /// A connection on which nothing is begun; may be stale. Whose rows its statements may touch is said by the first of them
+    /// and stays said on the connection: whatever is begun on it later says it anew.
     pub(super) async fn standalone(pool: &PgPool) -> Result<Self, Error> {
         let connection = pool.acquire().await.map_err(|error| errors::domain_error(&error))?;
         Ok(Self { connection, announces: false, is_standalone: true, finished: false })
