@@ -55,10 +55,18 @@ pub struct Account {
     pub expires_at: Option<Time>,
     /// When the expiry was last set: a back-dated expiry does not make a purge due at once.
     pub expiry_set_at: Option<Time>,
+    /// Until when automation leaves it alone: it does not expire, and nothing is planned for it. What people do is not held back.
+    pub exempt_until: Option<Time>,
+    /// When its expiry is announced next; none: there is nothing left to announce.
+    pub announce_at: Option<Time>,
     /// When it was deleted, if it is.
     pub deleted_at: Option<Time>,
     /// When a deleted account may be purged; set with `deleted_at` and never moved.
     pub purge_at: Option<Time>,
+    /// When it is going to be purged, if it is in the plan.
+    pub purge_due_at: Option<Time>,
+    /// When its purge is announced next; none: there is nothing left to announce.
+    pub warn_at: Option<Time>,
     /// When an operator's block was last lifted: the 30 days before a purge start again then.
     pub operator_released_at: Option<Time>,
     /// Its open holds, lapsed ones included.

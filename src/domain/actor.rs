@@ -55,6 +55,8 @@ pub enum Dialect {
     V3,
     /// The commands of the `steward` program.
     Cli,
+    /// Nobody asked: time passed.
+    Job,
 }
 
 impl Dialect {
@@ -66,6 +68,7 @@ impl Dialect {
             Self::Soap => "soap",
             Self::V3 => "v3",
             Self::Cli => "cli",
+            Self::Job => "job",
         }
     }
 }

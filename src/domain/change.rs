@@ -155,6 +155,10 @@ pub enum Event {
     Activated,
     Deactivated,
     ExpiryChanged,
+    Expiring,
+    Expired,
+    Purging,
+    Purged,
 }
 
 impl Event {
@@ -172,6 +176,10 @@ impl Event {
             Self::Activated => "account.activated",
             Self::Deactivated => "account.deactivated",
             Self::ExpiryChanged => "account.expiry_changed",
+            Self::Expiring => "account.expiring",
+            Self::Expired => "account.expired",
+            Self::Purging => "account.purging",
+            Self::Purged => "account.purged",
         }
     }
 }

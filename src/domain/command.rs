@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{HoldId, HoldKind, HoldPatch, ProfilePatch, Status, Time};
+use super::{HoldId, HoldKind, HoldPatch, ProfilePatch, PurgePolicy, Status, Time};
 
 /// One request to change an account. Creation is [`super::Account::create`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Command {
     SetStatus(Status),
     /// Move the expiry date; none: never expires.
     SetExpiry(Option<Time>),
+    /// Have automation leave the account alone until an instant; none: no longer.
+    SetExemption(Option<Time>),
     /// Change descriptive fields, and the switch and the expiry with them where named.
     Revise(Box<Revision>),
     /// Delete; it can be restored until it is purged.
@@ -36,6 +38,12 @@ pub enum Command {
     },
     /// Take a deletion back.
     Restore,
+    /// Announce what is due to be announced of the expiry and of the purge: one thing at a time.
+    Announce,
+    /// Take the account into the plan of the purge, or out of it.
+    PlanPurge(PurgePolicy),
+    /// Remove it for good, as planned.
+    Purge(PurgePolicy),
 }
 
 /// The change of several fields in one step.
@@ -63,9 +71,13 @@ impl Command {
             Self::SetStatus(Status::Active) => "activate",
             Self::SetStatus(Status::Inactive) => "deactivate",
             Self::SetExpiry(_) => "set_expiry",
+            Self::SetExemption(_) => "exempt",
             Self::Revise(_) => "revise",
             Self::Delete { .. } => "delete",
             Self::Restore => "restore",
+            Self::Announce => "announce",
+            Self::PlanPurge(_) => "plan_purge",
+            Self::Purge(_) => "purge",
         }
     }
 }

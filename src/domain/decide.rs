@@ -5,16 +5,24 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
+use super::expiry::notices;
 use super::hold::HoldDetails;
 use super::{
     Account, Actor, Authority, Change, Command, Conflict, Error, Event, Fact, FieldChange, Hold, HoldChange, HoldId, HoldKind, HoldPatch, NewAccount,
-    Revision, Status, Time,
+    PurgePolicy, Revision, Status, Time,
 };
+
+/// So much later than promised a warning of the purge may be without the purge being put off.
+const NOTICE_TOLERANCE: TimeDelta = TimeDelta::hours(1);
 
 /// The account under decision, with what has happened to it so far.
 struct Draft<'a> {
     after: Account,
     holds: Vec<HoldChange>,
+    /// What is told besides the differences of facts.
+    told: Vec<FieldChange>,
     events: Vec<Event>,
     by: &'a Actor,
     now: Time,
@@ -26,18 +34,23 @@ impl Account {
     /// # Errors
     /// [`Error::AccountDeleted`], [`Error::Conflict`] or [`Error::InvalidField`]; then nothing changes.
     pub fn decide(&self, command: &Command, by: &Actor, now: Time) -> Result<Change, Error> {
-        if self.deleted_at.is_some() && *command != Command::Restore {
+        let is_of_the_deleted = matches!(command, Command::Restore | Command::Announce | Command::PlanPurge(_) | Command::Purge(_));
+        if self.deleted_at.is_some() && !is_of_the_deleted {
             return Err(Error::AccountDeleted);
         }
-        let mut draft = Draft { after: self.clone(), holds: Vec::new(), events: Vec::new(), by, now };
+        let mut draft = Draft::of(self, by, now);
         match command {
             Command::Place { kind, fresh, details } => draft.place(*kind, *fresh, details)?,
             Command::Lift { kind, only } => draft.lift(*kind, *only)?,
             Command::SetStatus(status) => draft.set_status(*status),
             Command::SetExpiry(at) => draft.set_expiry(*at)?,
+            Command::SetExemption(until) => draft.set_exemption(*until)?,
             Command::Revise(revision) => draft.revise(revision)?,
             Command::Delete { purge_after } => draft.delete(*purge_after)?,
             Command::Restore => draft.restore(),
+            Command::Announce => draft.announce(),
+            Command::PlanPurge(policy) => draft.plan_purge(policy),
+            Command::Purge(policy) => draft.purge(policy)?,
         }
         Ok(draft.finish(self))
     }
@@ -58,15 +71,19 @@ impl Account {
             status_set_at: now,
             expires_at: None,
             expiry_set_at: None,
+            exempt_until: None,
+            announce_at: None,
             deleted_at: None,
             purge_at: None,
+            purge_due_at: None,
+            warn_at: None,
             operator_released_at: None,
             holds: Vec::new(),
             version: 0,
             created_at: now,
             updated_at: now,
         };
-        let mut draft = Draft { after: blank.clone(), holds: Vec::new(), events: Vec::new(), by, now };
+        let mut draft = Draft::of(&blank, by, now);
         draft.revise(revision)?;
         let mut change = draft.finish(&blank);
         change.fields.push(FieldChange { field: "created_at", before: Fact::Null, after: Fact::Time(now) });
@@ -77,7 +94,11 @@ impl Account {
     }
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    fn of(account: &Account, by: &'a Actor, now: Time) -> Self {
+        Self { after: account.clone(), holds: Vec::new(), told: Vec::new(), events: Vec::new(), by, now }
+    }
+
     /// The caller's own open hold of a kind.
     fn own_hold(&self, kind: HoldKind) -> Option<usize> {
         self.after.holds.iter().position(|hold| hold.kind == kind && hold.authority == self.by.authority)
@@ -111,6 +132,10 @@ impl Draft<'_> {
     }
 
     fn open(&mut self, kind: HoldKind, id: HoldId, patch: &HoldPatch) -> Result<(), Error> {
+        let is_exempt = self.after.exempt_until.is_some_and(|until| until > self.now);
+        if is_exempt && self.by.authority == Authority::System && kind != HoldKind::Retention {
+            return Err(Error::Conflict(Conflict::Exempt));
+        }
         let details = patch.over(&HoldDetails::default())?;
         refuse_past_end(&details, self.now)?;
         let hold = Hold { id, kind, authority: self.by.authority, details, opened_at: self.now, opened_by: self.by.name.clone(), revision: 1 };
@@ -168,9 +193,29 @@ impl Draft<'_> {
         if let Some(at) = at {
             check_year("expires_at", at)?;
         }
+        let before = self.after.expires_in_effect_at();
         self.after.expires_at = at;
         self.after.expiry_set_at = Some(self.now);
+        self.after.announce_at = self.after.next_announcement(before, self.now);
         self.events.push(Event::ExpiryChanged);
+        Ok(())
+    }
+
+    fn set_exemption(&mut self, until: Option<Time>) -> Result<(), Error> {
+        if self.after.exempt_until == until {
+            return Ok(());
+        }
+        if let Some(until) = until {
+            check_year("exempt_until", until)?;
+            if until <= self.now {
+                return Err(Error::invalid("exempt_until", "must be in the future"));
+            }
+        }
+        let before = self.after.expires_in_effect_at();
+        self.after.exempt_until = until;
+        if before != self.after.expires_in_effect_at() {
+            self.after.announce_at = self.after.next_announcement(before, self.now);
+        }
         Ok(())
     }
 
@@ -201,21 +246,75 @@ impl Draft<'_> {
     fn restore(&mut self) {
         if self.after.deleted_at.take().is_some() {
             self.after.purge_at = None;
+            self.after.announce_at = self.after.next_announcement_after_absence(self.now);
             self.events.push(Event::Restored);
         }
+    }
+
+    /// One announcement that is due, if one is. What is late is announced all the same: each of them once.
+    fn announce(&mut self) {
+        let is_due = |at: Option<Time>| at.filter(|at| *at <= self.now);
+        let told = |field, days| FieldChange { field, before: Fact::Null, after: Fact::Number(days) };
+        if let Some(due) = is_due(self.after.announce_at).filter(|_| self.after.deleted_at.is_none()) {
+            let Some((days, next)) = self.after.announcement(due) else { return };
+            self.after.announce_at = next;
+            self.told.push(told("days_to_expiry", days));
+            self.events.push(if days == 0 { Event::Expired } else { Event::Expiring });
+        } else if let (Some(due), Some(at)) = (is_due(self.after.warn_at), self.after.purge_due_at) {
+            let days = notices(at).find(|(one, _)| *one >= due).map_or(0, |(_, days)| days);
+            // Whoever is told that so many days are left has them, however late it is told.
+            let promised = self.now + TimeDelta::days(days);
+            let at = if promised - at > NOTICE_TOLERANCE { promised } else { at };
+            self.after.purge_due_at = Some(at);
+            self.after.warn_at = notices(at).find(|(_, left)| *left < days).map(|(one, _)| one);
+            self.told.push(told("days_to_purge", days));
+            self.events.push(Event::Purging);
+        }
+    }
+
+    fn plan_purge(&mut self, policy: &PurgePolicy) {
+        let planned = self.after.purge_plan(policy, self.now);
+        if planned != self.after.purge_due_at {
+            self.after.purge_due_at = planned;
+            self.after.warn_at = planned.and_then(|at| notices(at).map(|(one, _)| one).next());
+        }
+    }
+
+    fn purge(&mut self, policy: &PurgePolicy) -> Result<(), Error> {
+        let is_due = self.after.purge_due_at.is_some_and(|at| at <= self.now);
+        if !is_due || self.after.purge_stop(policy, self.now).is_some() {
+            return Err(Error::Conflict(Conflict::NotPlanned));
+        }
+        self.told.push(FieldChange { field: "purged_at", before: Fact::Null, after: Fact::Time(self.now) });
+        self.events.push(Event::Purged);
+        Ok(())
     }
 
     /// Reads the change off the difference between the account before and the draft.
     fn finish(self, before: &Account) -> Change {
         let mut after = self.after;
+        if bears_on_the_purge(before, &after, &self.holds) {
+            (after.purge_due_at, after.warn_at) = (None, None);
+        }
         let mut fields = differences(before, &after);
         fields.extend(hold_differences(&self.holds));
+        fields.extend(self.told);
         if !fields.is_empty() {
             after.version += 1;
             after.updated_at = self.now;
         }
         Change { after, holds: self.holds, fields, events: self.events }
     }
+}
+
+/// Whether a change takes an account out of the plan of the purge: it is planned anew, with all its notices, if it still is to be.
+fn bears_on_the_purge(before: &Account, after: &Account, holds: &[HoldChange]) -> bool {
+    let facts = |it: &Account| (it.expires_at, it.exempt_until, it.deleted_at);
+    let bears = |hold: &Hold| hold.kind == HoldKind::Retention || hold.authority == Authority::Operator;
+    facts(before) != facts(after)
+        || holds.iter().any(|change| match change {
+            HoldChange::Opened(hold) | HoldChange::Revised { hold, .. } | HoldChange::Closed { hold, .. } => bears(hold),
+        })
 }
 
 /// The details of an open hold after a repeat. What the repeat does not mention keeps its value, save that a
@@ -264,8 +363,10 @@ fn differences(before: &Account, after: &Account) -> Vec<FieldChange> {
     };
     note("status", text(before.status), text(after.status));
     note("expires_at", time(before.expires_at), time(after.expires_at));
+    note("exempt_until", time(before.exempt_until), time(after.exempt_until));
     note("deleted_at", time(before.deleted_at), time(after.deleted_at));
     note("purge_at", time(before.purge_at), time(after.purge_at));
+    note("purge_due_at", time(before.purge_due_at), time(after.purge_due_at));
     if before.profile != after.profile {
         for ((field, before), (_, after)) in before.profile.facts().into_iter().zip(after.profile.facts()) {
             note(field, before, after);

@@ -93,6 +93,12 @@ pub enum Conflict {
     /// The operator's suspension forbids deletion.
     #[error("suspended_by_operator: an account that the operator suspended cannot be deleted")]
     SuspendedByOperator,
+    /// Automation has to leave the account alone for now.
+    #[error("exempt: automation has to leave the account alone for now")]
+    Exempt,
+    /// The plan does not say that the account is to be purged now, or something stops it.
+    #[error("not_planned: the account is not to be purged now")]
+    NotPlanned,
     /// The reseller has as many webhook endpoints as one may have.
     #[error("too_many_webhooks: a reseller has at most 50 webhook endpoints")]
     TooManyWebhooks,

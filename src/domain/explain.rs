@@ -80,7 +80,7 @@ impl Account {
             }
             Block::Inactive => fact(Some(self.status_set_at), anyone(), Lift::Activate, &|it| it.status = Status::Active),
             Block::Expired => {
-                let since = self.expires_at.max(self.expiry_set_at);
+                let since = self.expires_in_effect_at().max(self.expiry_set_at);
                 fact(since, anyone(), Lift::ExtendExpiry, &|it| it.expires_at = None)
             }
             Block::SuspendedByOperator | Block::SuspendedByReseller | Block::Frozen => {

@@ -119,7 +119,7 @@ impl Account {
             Block::Deleted => self.deleted_at.is_some(),
             Block::ResellerSuspended => self.reseller_suspended_at.is_some(),
             Block::Inactive => self.status == Status::Inactive,
-            Block::Expired => self.expires_at.is_some_and(|at| at <= now),
+            Block::Expired => self.expires_in_effect_at().is_some_and(|at| at <= now),
             Block::SuspendedByOperator | Block::SuspendedByReseller | Block::Frozen => held(*block),
         };
         State { blocked_by: Block::ALL.into_iter().filter(is).collect() }

@@ -11,7 +11,7 @@ pub const UPDATED: &str = "account.updated";
 /// What a test delivery is called.
 pub const TEST: &str = "webhook.test";
 /// Every event that can be subscribed to. Each change is `account.updated`; the others are finer.
-pub const EVENTS: [&str; 13] = [
+pub const EVENTS: [&str; 15] = [
     UPDATED,
     "account.created",
     "account.deleted",
@@ -23,7 +23,9 @@ pub const EVENTS: [&str; 13] = [
     "account.activated",
     "account.deactivated",
     "account.expiry_changed",
+    "account.expiring",
     "account.expired",
+    "account.purging",
     "account.purged",
 ];
 /// The most endpoints of one reseller.

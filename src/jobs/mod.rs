@@ -13,8 +13,10 @@ use tracing::{info, warn};
 use crate::domain::Error;
 use crate::service::Service;
 
-/// How often the jobs run.
-const EVERY: Duration = Duration::from_hours(1);
+/// How often it is looked whether something is to be announced.
+const EVERY: Duration = Duration::from_mins(1);
+/// Every so many times the other jobs run too: once an hour.
+const ROUNDS: u32 = 60;
 /// How many days of the journal have their partition ahead of time, today included. Far more than the jobs need, so
 /// that they may be down for days.
 pub const JOURNAL_DAYS: i32 = 8;
@@ -28,19 +30,37 @@ pub struct Settings {
     pub keep_journal: Option<Duration>,
 }
 
-/// Runs the jobs at once and then every hour, until told to stop. A failure is logged and tried again next time.
+/// Runs the jobs at once, and then again and again, until told to stop. A failure is logged and tried again next time.
 pub async fn run(service: Arc<Service>, settings: Settings, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    for round in (0..ROUNDS).cycle() {
         tokio::select! {
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
-        if let Err(error) = run_once(&service, &settings).await {
+        if let Err(error) = announce_and_purge(&service).await {
+            warn!(%error, "announcing and purging failed; it is tried again in a minute");
+        }
+        if round == 0
+            && let Err(error) = run_once(&service, &settings).await
+        {
             warn!(%error, "the hourly jobs failed; they run again in an hour");
         }
     }
+}
+
+/// Announces what is due, plans purges, and purges what was planned for now.
+///
+/// # Errors
+/// The first one that failed.
+pub async fn announce_and_purge(service: &Service) -> Result<(), Error> {
+    service.plan_purges().await?;
+    let announced = service.announce_due().await?;
+    if announced > 0 {
+        info!(announced, "announced expiries and purges");
+    }
+    service.purge_due().await.map(drop)
 }
 
 /// Runs each job once.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use uuid::Uuid;
 
-use super::batch::{Request, What};
+use super::request::{Request, What};
 use super::totals::FEW;
 use super::{Context, LANES, Once, Service, StoredAnswer};
 use crate::domain::{
@@ -316,7 +316,7 @@ impl Service {
         .await
     }
 
-    async fn change(&self, request: Request) -> Result<Answered, Error> {
+    pub(super) async fn change(&self, request: Request) -> Result<Answered, Error> {
         let lane = usize::try_from(request.reseller.0.unsigned_abs() % LANES).unwrap_or_default();
         self.writes.get(lane).ok_or(Error::Unavailable)?.submit(request).await
     }

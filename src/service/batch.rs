@@ -10,58 +10,14 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::lane::Once;
-use super::{Answered, Context, Done, IdempotencyKey};
-use crate::domain::{Account, AccountId, Change, Command, Conflict, Email, Error, NewAccount, Outcome, Patch, Plan, ResellerId, Revision, Time};
+use super::request::{Request, What};
+use super::{Answered, Done, IdempotencyKey};
+use crate::domain::{
+    Account, AccountId, Change, Command, Conflict, Dialect, Error, Event, NewAccount, Outcome, Patch, Plan, PurgePolicy, ResellerId, Revision, Time,
+};
 use crate::store::{Changes, HoldWrites, KeptAnswer, NewJournalEntry, ResellerTerms, Store, Tenancy, Tx};
 
 pub(super) type Key = (ResellerId, AccountId);
-
-/// One change that is asked for.
-#[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) context: Context,
-    pub(super) reseller: ResellerId,
-    pub(super) what: What,
-    pub(super) once: Option<Once>,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum What {
-    Create { uid: Uuid, revision: Box<Revision> },
-    Command { account: AccountId, command: Command, only_at: Option<i64> },
-}
-
-impl Request {
-    fn key(&self) -> Option<Key> {
-        match &self.what {
-            What::Create { .. } => None,
-            What::Command { account, .. } => Some((self.reseller, *account)),
-        }
-    }
-
-    /// Whether nothing but the account itself is needed to decide it.
-    fn is_of_the_lifecycle(&self) -> bool {
-        let what = match &self.what {
-            What::Create { .. } => false,
-            What::Command { command, .. } => !matches!(command, Command::Revise(_) | Command::Restore),
-        };
-        what && self.once.is_none()
-    }
-
-    /// What this request says of the descriptive fields, if anything.
-    fn revision(&self) -> Option<&Revision> {
-        match &self.what {
-            What::Create { revision, .. } | What::Command { command: Command::Revise(revision), .. } => Some(revision),
-            What::Command { .. } => None,
-        }
-    }
-
-    /// The address that this request may give to an account, as far as it can be known beforehand.
-    fn email(&self) -> Option<&Email> {
-        self.revision()?.profile.email.value()
-    }
-}
 
 /// Why a batch was not committed.
 pub(super) struct Failed {
@@ -79,7 +35,7 @@ impl From<Error> for Failed {
 
 /// Why a transaction was not completed.
 enum Trouble {
-    /// An account was changed by another replica since it was read.
+    /// An account was changed by another replica since it was read, or takes more than one statement to write.
     Stale,
     Error(Error),
 }
@@ -166,6 +122,8 @@ struct Batch {
     created: BTreeSet<Key>,
     changed: BTreeSet<Key>,
     reprofiled: BTreeSet<Key>,
+    rescheduled: BTreeSet<Key>,
+    purged: BTreeSet<Key>,
     holds: HoldWrites,
     journal: Vec<NewJournalEntry>,
     new_answers: Vec<KeptAnswer>,
@@ -195,7 +153,8 @@ impl Batch {
             tx.fetch_answers(&asked, now).await?.into_iter().map(|kept| (kept.key.clone(), kept)).collect()
         };
 
-        let creators: BTreeSet<_> = requests.iter().filter(|request| request.key().is_none()).map(|request| request.reseller.0).collect();
+        let needs_terms = |request: &&Request| request.key().is_none() || request.is_of_the_purge();
+        let creators: BTreeSet<_> = requests.iter().filter(needs_terms).map(|request| request.reseller.0).collect();
         let creators: Vec<_> = creators.into_iter().collect();
         let mut terms = HashMap::new();
         let mut live_accounts = HashMap::new();
@@ -252,8 +211,19 @@ impl Batch {
                 let command = Command::Revise(Box::new(self.with_plan(request.reseller, revision)?));
                 self.command(request, (request.reseller, *account), &command, *only_at)
             }
+            What::Command { account, command: Command::PlanPurge(_), only_at } => {
+                self.command(request, (request.reseller, *account), &Command::PlanPurge(self.purge_policy(request)?), *only_at)
+            }
+            What::Command { account, command: Command::Purge(_), only_at } => {
+                self.command(request, (request.reseller, *account), &Command::Purge(self.purge_policy(request)?), *only_at)
+            }
             What::Command { account, command, only_at } => self.command(request, (request.reseller, *account), command, *only_at),
         }
+    }
+
+    /// What the reseller says of the purge, as it is in this transaction.
+    fn purge_policy(&self, request: &Request) -> Result<PurgePolicy, Error> {
+        self.terms.get(&request.reseller).map(|terms| terms.purge).ok_or(Error::ResellerNotFound)
     }
 
     fn create(&mut self, request: &Request, uid: Uuid, revision: &Revision) -> Result<Done, Error> {
@@ -272,7 +242,7 @@ impl Batch {
     }
 
     fn command(&mut self, request: &Request, key: Key, command: &Command, only_at: Option<i64>) -> Result<Done, Error> {
-        let account = self.accounts.get(&key).ok_or(Error::AccountNotFound)?.clone();
+        let account = self.accounts.get(&key).filter(|_| !self.purged.contains(&key)).ok_or(Error::AccountNotFound)?.clone();
         let is_current = only_at.is_none_or(|version| version == account.version);
         let decided = if is_current { account.decide(command, &request.context.principal.actor(), self.now) } else { Err(Error::PreconditionFailed) };
         let decided = decided.and_then(|change| {
@@ -322,6 +292,13 @@ impl Batch {
             if before.is_none_or(|before| before.profile != change.after.profile) {
                 self.reprofiled.insert(key);
             }
+            let planned = |it: &Account| (it.exempt_until, it.announce_at, it.purge_due_at, it.warn_at);
+            if before.map_or_else(Default::default, planned) != planned(&change.after) {
+                self.rescheduled.insert(key);
+            }
+            if change.events.contains(&Event::Purged) {
+                self.purged.insert(key);
+            }
             self.changed.insert(key);
             let actor = request.context.principal.actor();
             self.holds.add(key.0, key.1, &change.holds, &actor.name, self.now);
@@ -336,6 +313,10 @@ impl Batch {
             {
                 *live -= 1;
             }
+        }
+        if outcome == Outcome::Unchanged && request.context.dialect == Dialect::Job {
+            // Nobody asked, and nothing came of it.
+            return Done { account: change.after, outcome, at: self.now };
         }
         let sequence = (outcome == Outcome::Applied).then_some(change.after.version);
         let entry = self.entry(request, key.1, action, outcome);
@@ -371,6 +352,9 @@ impl Batch {
 
     /// Writes everything.
     async fn write(mut self, tx: &mut Tx, answers_until: Time) -> Result<(), Trouble> {
+        if tx.is_standalone() && !self.rescheduled.is_empty() {
+            return Err(Trouble::Stale);
+        }
         let pick = |keys: &BTreeSet<Key>, is_new: bool| -> Vec<&Account> {
             keys.iter().filter(|key| self.created.contains(key) == is_new).filter_map(|key| self.accounts.get(key)).collect()
         };
@@ -393,6 +377,13 @@ impl Batch {
         }
         if !created.is_empty() {
             tx.insert_accounts(&created).await?;
+        }
+        let meant = |keys: &BTreeSet<Key>| -> Vec<&Account> { keys.iter().filter_map(|key| self.accounts.get(key)).collect() };
+        if !self.rescheduled.is_empty() {
+            tx.update_schedules(&meant(&self.rescheduled)).await?;
+        }
+        if !self.purged.is_empty() && !tx.purge_accounts(&meant(&self.purged), self.now).await? {
+            return Err(Trouble::Stale);
         }
         if !self.new_answers.is_empty() {
             // In one order everywhere: an operator's keys may come through several lanes.

@@ -20,13 +20,30 @@ pub struct Principal {
     pub timezone: Tz,
     /// Whether the `soap` dialect answers it with numbers instead of words.
     pub soap_numbers: bool,
+    /// For what is no person: on whose authority it acts, and its name in the journal.
+    pub agent: Option<Actor>,
 }
 
 impl Principal {
     /// The operator at the command line.
     #[must_use]
     pub fn command_line() -> Self {
-        Self { reseller: None, token: None, subject: None, scopes: Scopes::all_for(Authority::Operator), timezone: Tz::UTC, soap_numbers: false }
+        Self {
+            reseller: None,
+            token: None,
+            subject: None,
+            scopes: Scopes::all_for(Authority::Operator),
+            timezone: Tz::UTC,
+            soap_numbers: false,
+            agent: None,
+        }
+    }
+
+    /// Automation of the platform, at the accounts of a reseller.
+    #[must_use]
+    pub fn automation(reseller: ResellerId) -> Self {
+        let agent = Actor { authority: Authority::System, name: "steward".to_owned() };
+        Self { reseller: Some(reseller), scopes: Scopes::all_for(Authority::System), agent: Some(agent), ..Self::command_line() }
     }
 
     /// # Errors
@@ -50,12 +67,16 @@ impl Principal {
     /// On whose authority it acts.
     #[must_use]
     pub fn authority(&self) -> Authority {
-        if self.reseller.is_some() { Authority::Reseller } else { Authority::Operator }
+        let person = if self.reseller.is_some() { Authority::Reseller } else { Authority::Operator };
+        self.agent.as_ref().map_or(person, |agent| agent.authority)
     }
 
     /// How the journal names it.
     #[must_use]
     pub fn actor(&self) -> Actor {
+        if let Some(agent) = &self.agent {
+            return agent.clone();
+        }
         let who = self.reseller.map_or_else(|| "operator".to_owned(), |reseller| format!("reseller {reseller}"));
         let with = match (self.token, &self.subject) {
             (Some(token), _) => format!("token {token}"),

@@ -21,7 +21,8 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::announcer::Announcer;
-use super::batch::{self, Failed, Key, Request};
+use super::batch::{self, Failed, Key};
+use super::request::Request;
 use super::{Answered, Clock, CommitScope, Done, IdempotencyKey, Settings, StoredAnswer, panicked};
 use crate::domain::{Account, Error, ResellerId};
 use crate::store::Store;

@@ -15,7 +15,9 @@ mod deliveries;
 mod lane;
 mod limits;
 mod plans;
+mod request;
 mod resellers;
+mod schedules;
 mod totals;
 mod webhooks;
 
@@ -34,10 +36,12 @@ use crate::domain::{Account, Error, ResellerId};
 use crate::jwt::Verifier;
 use crate::store::{KeptAnswer, Store, Tenancy, Tx};
 
-pub use crate::store::{Attempt, Credential, DeliveryKey, IdempotencyKey, JournalEntry, Pending, Progress, Reseller, StoredAnswer, TokenKind};
+pub use crate::store::{
+    Attempt, Credential, DeliveryKey, IdempotencyKey, JournalEntry, Pending, Progress, PurgeSettings, Reseller, StoredAnswer, TokenKind,
+};
 pub use accounts::{Answered, Done, Naming, Page};
 use announcer::Announcer;
-use batch::{Key, Request};
+use batch::Key;
 pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 use credentials::Memory;
@@ -48,7 +52,9 @@ pub use lane::Once;
 use limits::Limiter;
 pub use limits::{Limits, Rate};
 pub use plans::NewPlan;
+use request::Request;
 pub use resellers::{NewReseller, ResellerPatch};
+pub use schedules::{PlannedPurge, Purged};
 use totals::Totals;
 pub use webhooks::{AttemptFilter, EndpointView, EventRead, NewEndpoint};
 

@@ -26,6 +26,12 @@ pub struct ResellerPatch {
     pub soap_numbers: Option<bool>,
     /// The most accounts it may have, from 0 on.
     pub account_limit: Patch<i32>,
+    /// Whether its accounts are purged.
+    pub purges: Option<bool>,
+    /// How many days an expired account is left alone: 1 ..= 3,650.
+    pub purge_grace_days: Option<i32>,
+    /// How many accounts one run of the purge may remove, from 1 on.
+    pub purge_limit: Option<i32>,
 }
 
 impl ResellerPatch {
@@ -40,6 +46,12 @@ impl ResellerPatch {
         }
         if self.account_limit.value().is_some_and(|limit| *limit < 0) {
             return Err(Error::invalid("account_limit", "must not be negative"));
+        }
+        if self.purge_grace_days.is_some_and(|days| !(1..=3_650).contains(&days)) {
+            return Err(Error::invalid("purge_grace_days", "must be between 1 and 3650"));
+        }
+        if self.purge_limit.is_some_and(|limit| limit < 1) {
+            return Err(Error::invalid("purge_limit", "must be at least 1"));
         }
         if self.timezone.as_ref().is_some_and(|zone| zone.parse::<Tz>().is_err()) {
             return Err(Error::invalid("timezone", "must be the name of a time zone such as Europe/Berlin"));
@@ -57,6 +69,9 @@ impl ResellerPatch {
         if let Some(numbers) = self.soap_numbers {
             reseller.soap_numbers = numbers;
         }
+        reseller.purge.is_on = self.purges.unwrap_or(reseller.purge.is_on);
+        reseller.purge.grace_days = self.purge_grace_days.unwrap_or(reseller.purge.grace_days);
+        reseller.purge.limit = self.purge_limit.unwrap_or(reseller.purge.limit);
         reseller.account_limit = self.account_limit.over(reseller.account_limit.as_ref());
     }
 }

@@ -46,13 +46,13 @@ macro_rules! by_state {
                and (a.deleted_at is not null) = ($3::text is not distinct from 'deleted')
                and ($3::text is null or $3 = 'deleted'
                  or $3 = 'inactive' and a.status = 'inactive'
-                 or $3 = 'expired' and a.expires_at <= $2
+                 or $3 = 'expired' and a.expires_at <= $2 and (a.exempt_until is null or a.exempt_until <= $2)
                  or $3 in ('suspended', 'suspended:reseller_account')
                    and exists (select from reseller r where r.id = a.reseller_id and r.suspended_at is not null)
                  or $3 = 'suspended'
                    and exists (select from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null
                      and h.kind = 'suspend' and (h.starts_at is null or h.starts_at <= $2) and (h.ends_at is null or h.ends_at > $2))
-                 or $3 = 'active' and a.status = 'active' and (a.expires_at is null or a.expires_at > $2)
+                 or $3 = 'active' and a.status = 'active' and (a.expires_at is null or a.expires_at > $2 or a.exempt_until > $2)
                    and not exists (select from reseller r where r.id = a.reseller_id and r.suspended_at is not null)
                    and not exists (select from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null
                      and h.kind <> 'retention' and (h.starts_at is null or h.starts_at <= $2) and (h.ends_at is null or h.ends_at > $2)))"],

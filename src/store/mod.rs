@@ -25,6 +25,8 @@ mod plans;
 #[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
 mod profiles;
 mod resellers;
+#[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
+mod schedules;
 mod schema;
 mod search;
 mod tokens;
@@ -46,7 +48,8 @@ pub use holds::HoldWrites;
 pub use idempotency::{IdempotencyKey, KeptAnswer, StoredAnswer};
 pub use journal::{JournalEntry, NewJournalEntry};
 pub use news::{News, Told};
-pub use resellers::{Preferences, Reseller, ResellerTerms};
+pub use resellers::{Preferences, PurgeSettings, Reseller, ResellerTerms};
+pub use schedules::PurgingReseller;
 pub use schema::{Finding, MIGRATOR};
 pub use tokens::{Credential, NewToken, TokenKind};
 pub use tx::{Tenancy, Tx};

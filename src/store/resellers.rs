@@ -1,8 +1,10 @@
 //! Resellers.
 
+use chrono::TimeDelta;
+
 use super::errors::domain_error;
 use super::tx::Tx;
-use crate::domain::{Error, ResellerId, Resource, Time};
+use crate::domain::{Error, PurgePolicy, ResellerId, Resource, Time};
 
 /// A reseller, which is the tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Reseller {
     pub suspended_at: Option<Time>,
     /// When a suspension was last lifted, if ever.
     pub suspension_lifted_at: Option<Time>,
+    /// What it says of the purge.
+    pub purge: PurgeSettings,
     /// When it was made.
     pub created_at: Time,
     /// When it last changed.
@@ -35,15 +39,49 @@ struct Row {
     account_limit: Option<i32>,
     suspended_at: Option<Time>,
     suspension_lifted_at: Option<Time>,
+    purges: bool,
+    purge_grace_days: i32,
+    purge_limit: i32,
+    purge_held_at: Option<Time>,
+    purge_held_count: Option<i32>,
     created_at: Time,
     updated_at: Time,
 }
 
 impl From<Row> for Reseller {
     fn from(row: Row) -> Self {
-        let Row { id, name, timezone, soap_numbers, account_limit, suspended_at, suspension_lifted_at, created_at, updated_at } = row;
-        Self { id: ResellerId(id), name, timezone, soap_numbers, account_limit, suspended_at, suspension_lifted_at, created_at, updated_at }
+        let purge = PurgeSettings {
+            is_on: row.purges,
+            grace_days: row.purge_grace_days,
+            limit: row.purge_limit,
+            held: row.purge_held_at.zip(row.purge_held_count),
+        };
+        Self {
+            id: ResellerId(row.id),
+            name: row.name,
+            timezone: row.timezone,
+            soap_numbers: row.soap_numbers,
+            account_limit: row.account_limit,
+            suspended_at: row.suspended_at,
+            suspension_lifted_at: row.suspension_lifted_at,
+            purge,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
     }
+}
+
+/// What a reseller says of the purge of its accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PurgeSettings {
+    /// Whether any are purged.
+    pub is_on: bool,
+    /// How long an expired account is left alone, in days: 1 ..= 3,650.
+    pub grace_days: i32,
+    /// How many may be purged in one run, from 1 on; more wait until an operator approves.
+    pub limit: i32,
+    /// Since when a run is held back because so many accounts are due, if one is.
+    pub held: Option<(Time, i32)>,
 }
 
 /// How a reseller wants to be spoken to.
@@ -64,6 +102,8 @@ pub struct ResellerTerms {
     pub suspended_at: Option<Time>,
     /// The most accounts it may have; none: no limit.
     pub account_limit: Option<i32>,
+    /// When its accounts may be purged.
+    pub purge: PurgePolicy,
 }
 
 impl Tx {
@@ -91,7 +131,9 @@ impl Tx {
     pub async fn list_resellers(&mut self, only: Option<ResellerId>, after: i64, limit: i64) -> Result<Vec<Reseller>, Error> {
         let rows = sqlx::query_as!(
             Row,
-            "select id, name, timezone, soap_numbers, account_limit, suspended_at, suspension_lifted_at, created_at, updated_at from reseller
+            "select id, name, timezone, soap_numbers, account_limit, suspended_at, suspension_lifted_at, purges, purge_grace_days, purge_limit,
+               purge_held_at, purge_held_count, created_at, updated_at
+             from reseller
              where id > 0 and ($1::bigint is null or id = $1) and id > $2 order by id limit $3",
             only.map(|it| it.0),
             after,
@@ -153,13 +195,19 @@ impl Tx {
     /// [`Error::InvalidField`] for `name` if another has it.
     pub async fn update_reseller(&mut self, reseller: &Reseller) -> Result<(), Error> {
         sqlx::query!(
-            "update reseller set name = $2, name_key = $3, timezone = $4, soap_numbers = $5, account_limit = $6, updated_at = $7 where id = $1 and id > 0",
+            "update reseller set name = $2, name_key = $3, timezone = $4, soap_numbers = $5, account_limit = $6, purges = $7, purge_grace_days = $8,
+               purge_limit = $9, purge_held_at = case when $7 then purge_held_at end, purge_held_count = case when $7 then purge_held_count end,
+               updated_at = $10
+             where id = $1 and id > 0",
             reseller.id.0,
             reseller.name,
             reseller.name.to_lowercase(),
             reseller.timezone,
             reseller.soap_numbers,
             reseller.account_limit,
+            reseller.purge.is_on,
+            reseller.purge.grace_days,
+            reseller.purge.limit,
             reseller.updated_at
         )
         .execute(self.connection())
@@ -180,13 +228,25 @@ impl Tx {
                 .await
                 .map_err(|error| domain_error(&error))?;
         }
-        let rows = sqlx::query!("select id, suspended_at, account_limit from reseller where id = any($1)", resellers)
-            .fetch_all(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
+        let rows = sqlx::query!(
+            "select id, suspended_at, suspension_lifted_at, account_limit, purges, purge_grace_days from reseller where id = any($1)",
+            resellers
+        )
+        .fetch_all(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
         Ok(rows
             .into_iter()
-            .map(|row| ResellerTerms { id: ResellerId(row.id), suspended_at: row.suspended_at, account_limit: row.account_limit })
+            .map(|row| ResellerTerms {
+                id: ResellerId(row.id),
+                suspended_at: row.suspended_at,
+                account_limit: row.account_limit,
+                purge: PurgePolicy {
+                    is_on: row.purges,
+                    grace: TimeDelta::days(i64::from(row.purge_grace_days)),
+                    reseller_released_at: row.suspension_lifted_at,
+                },
+            })
             .collect())
     }
 }

@@ -79,6 +79,12 @@ impl Tx {
         done.map(drop).map_err(|error| errors::domain_error(&error))
     }
 
+    /// Whether each statement is a transaction of its own, so that only one can be asked for what belongs together.
+    #[must_use]
+    pub fn is_standalone(&self) -> bool {
+        self.is_standalone
+    }
+
     /// Where the statements of this folder run.
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection

@@ -7,7 +7,7 @@ use steward::store::{SERVICE_ROLE, Store};
 use crate::harness::App;
 use crate::harness::app::pool_settings;
 
-const TENANT_TABLES: [&str; 13] = [
+const TENANT_TABLES: [&str; 14] = [
     "reseller",
     "api_token",
     "plan",
@@ -21,6 +21,7 @@ const TENANT_TABLES: [&str; 13] = [
     "webhook_secret",
     "webhook_pending",
     "webhook_attempt",
+    "tombstone",
 ];
 
 #[tokio::test]
@@ -38,7 +39,8 @@ async fn without_saying_for_whom_the_services_role_sees_nothing() {
         if let Some(resellers) = resellers {
             sqlx::query("select set_config('steward.resellers', $1, true)").bind(resellers).execute(&mut *connection).await.unwrap();
         }
-        for table in TENANT_TABLES.into_iter().filter(|table| !["plan", "signing_key"].contains(table) && !table.starts_with("webhook")) {
+        for table in TENANT_TABLES.into_iter().filter(|table| !["plan", "signing_key", "tombstone"].contains(table) && !table.starts_with("webhook"))
+        {
             let count: i64 = sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {table}"))).fetch_one(&mut *connection).await.unwrap();
             assert_eq!(count.min(1), sees, "{table} for {resellers:?}");
         }
@@ -111,7 +113,7 @@ async fn the_service_refuses_a_database_whose_guard_is_down() {
         sqlx::raw_sql(mend).execute(&superuser).await.unwrap();
         assert_eq!(store.check().await.unwrap(), [], "{mend}");
     }
-    sqlx::raw_sql("delete from _sqlx_migrations where version = 6").execute(&superuser).await.unwrap();
+    sqlx::raw_sql("delete from _sqlx_migrations where version = 7").execute(&superuser).await.unwrap();
     assert!(store.check().await.unwrap()[0].mend.contains("steward migrate"));
 }
 
@@ -128,7 +130,7 @@ async fn the_owner_may_be_an_ordinary_role() {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&superuser).await.unwrap();
     }
     let options = database.options().username(&owner);
-    assert_eq!(Store::migrate(&options).await, Ok(6));
+    assert_eq!(Store::migrate(&options).await, Ok(7));
     assert_eq!(Store::migrate(&options).await, Ok(0), "a second time there is nothing to do");
     let stranger = format!("stranger_{}", database.name);
     sqlx::raw_sql(AssertSqlSafe(format!("create role {stranger} login"))).execute(&superuser).await.unwrap();

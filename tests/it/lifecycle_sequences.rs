@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use steward::domain::{
-    Account, AccountId, Actor, Authority, Block, Change, Command, Conflict, Error, Event, HoldId, HoldKind, HoldPatch, NewAccount, Outcome, Patch,
-    PaymentUrl, ProfilePatch, PurgeStop, ResellerId, Revision, Status, Time, purge_eligible_at, purge_stop,
+    Account, AccountId, Actor, Authority, Block, Change, Command, Conflict, Error, Event, HoldId, HoldKind, HoldPatch, NewAccount, Outcome,
+    PURGE_GRACE, Patch, PaymentUrl, ProfilePatch, PurgePolicy, PurgeStop, ResellerId, Revision, Status, Time,
 };
 use uuid::Uuid;
 
@@ -15,6 +15,9 @@ use crate::harness::app::start_of_time;
 const DAY: TimeDelta = TimeDelta::days(1);
 
 /// An account and a clock.
+/// A reseller whose accounts are purged.
+const POLICY: PurgePolicy = PurgePolicy { is_on: true, grace: PURGE_GRACE, reseller_released_at: None };
+
 struct Story {
     account: Account,
     now: Time,
@@ -165,10 +168,10 @@ fn a_retention_hold_keeps_an_expired_account_out_of_the_purge_plan() {
     story.reseller(&Command::SetExpiry(Some(story.now)));
     story.operator(&place(HoldKind::Retention));
     story.now += DAY * 31;
-    assert_eq!(purge_stop(&story.account, None, story.now), Some(PurgeStop::Retention));
+    assert_eq!(story.account.purge_stop(&POLICY, story.now), Some(PurgeStop::Retention));
     assert_eq!(story.state(), "expired", "retention blocks no use, so it does not show");
     story.operator(&lift(HoldKind::Retention));
-    assert_eq!(purge_stop(&story.account, None, story.now), None);
+    assert_eq!(story.account.purge_stop(&POLICY, story.now), None);
 }
 
 #[test]
@@ -176,9 +179,9 @@ fn a_back_dated_expiry_cannot_purge_before_thirty_days() {
     let mut story = Story::new();
     let set_at = story.now;
     story.reseller(&Command::SetExpiry(Some(set_at - DAY * 60)));
-    assert_eq!(purge_eligible_at(&story.account, None), Some(set_at + DAY * 30));
-    assert_eq!(purge_stop(&story.account, None, set_at + DAY * 29), Some(PurgeStop::TooEarly { eligible_at: set_at + DAY * 30 }));
-    assert_eq!(purge_stop(&story.account, None, set_at + DAY * 30), None);
+    assert_eq!(story.account.purge_eligible_at(&POLICY), Some(set_at + DAY * 30));
+    assert_eq!(story.account.purge_stop(&POLICY, set_at + DAY * 29), Some(PurgeStop::TooEarly { eligible_at: set_at + DAY * 30 }));
+    assert_eq!(story.account.purge_stop(&POLICY, set_at + DAY * 30), None);
 }
 
 #[test]
@@ -188,8 +191,8 @@ fn lifting_an_operators_block_starts_the_thirty_days_again() {
     story.operator(&place(HoldKind::Suspend));
     story.now += DAY * 40;
     story.operator(&lift(HoldKind::Suspend));
-    assert_eq!(purge_eligible_at(&story.account, None), Some(story.now + DAY * 30));
-    assert_eq!(purge_eligible_at(&story.account, Some(story.now + DAY)), Some(story.now + DAY * 31));
+    assert_eq!(story.account.purge_eligible_at(&POLICY), Some(story.now + DAY * 30));
+    assert_eq!(story.account.purge_eligible_at(&PurgePolicy { reseller_released_at: Some(story.now + DAY), ..POLICY }), Some(story.now + DAY * 31));
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn command() -> impl Strategy<Value = Command> {
         1 => Just(Command::Lift { kind: HoldKind::Freeze, only: Some(HoldId(Uuid::nil())) }),
         2 => any::<bool>().prop_map(|on| Command::SetStatus(if on { Status::Active } else { Status::Inactive })),
         2 => (0..4_i64).prop_map(|day| Command::SetExpiry((day > 0).then(|| "2031-01-01T00:00:00Z".parse::<steward::domain::Time>().unwrap() + chrono::TimeDelta::days(day)))),
+        1 => any::<bool>().prop_map(|on| Command::SetExemption(on.then(|| "2031-01-05T00:00:00Z".parse().unwrap()))),
         2 => title.prop_map(|revision| Command::Revise(Box::new(revision))),
         1 => Just(Command::Delete { purge_after: Duration::from_hours(720) }),
         2 => Just(Command::Restore),

@@ -105,6 +105,8 @@ impl Failure {
                 | Conflict::RetentionHold
                 | Conflict::SuspendedByOperator
                 | Conflict::HoldHasStarted
+                | Conflict::Exempt
+                | Conflict::NotPlanned
                 | Conflict::TooManyWebhooks,
             )
             | Error::PreconditionFailed

@@ -112,6 +112,8 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         Conflict::SuspendedByOperator => "suspended_by_operator: an account that the operator suspended cannot be deleted",
         Conflict::TooManyWebhooks => "too_many_webhooks: there are 50 webhook endpoints already",
         Conflict::HoldHasStarted => "hold_has_started: startsAt cannot be moved later once the hold has started",
+        Conflict::Exempt => "exempt: automation has to leave the account alone for now",
+        Conflict::NotPlanned => "not_planned: the account is not to be purged now",
     }
 }
 
@@ -162,6 +164,8 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::RetentionHold)),
             Failure::Service(Error::Conflict(Conflict::SuspendedByOperator)),
             Failure::Service(Error::Conflict(Conflict::HoldHasStarted)),
+            Failure::Service(Error::Conflict(Conflict::Exempt)),
+            Failure::Service(Error::Conflict(Conflict::NotPlanned)),
             Failure::Service(Error::QuotaReached),
             Failure::Service(Error::PreconditionFailed),
             Failure::Service(Error::IdempotencyKeyReused),

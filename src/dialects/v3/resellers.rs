@@ -29,6 +29,17 @@ pub(super) struct ResellerDocument {
     soap_codes: &'static str,
     /// The most accounts it may have; null: no limit.
     account_limit: Option<i32>,
+    /// Whether accounts that are deleted or expired are purged in the end.
+    purges: bool,
+    /// How many days an expired account is left alone before it may be purged.
+    purge_grace_days: i32,
+    /// How many accounts one run of the purge may remove.
+    purge_limit: i32,
+    /// Since when a run is held back because more than that are due.
+    #[schema(format = DateTime)]
+    purge_held_at: Option<String>,
+    /// How many are due then.
+    purge_held_count: Option<i32>,
     /// Since when it is suspended as a whole.
     #[schema(format = DateTime)]
     suspended_at: Option<String>,
@@ -45,6 +56,11 @@ fn document(reseller: &Reseller) -> ResellerDocument {
         timezone: reseller.timezone.clone(),
         soap_codes: if reseller.soap_numbers { "number" } else { "word" },
         account_limit: reseller.account_limit,
+        purges: reseller.purge.is_on,
+        purge_grace_days: reseller.purge.grace_days,
+        purge_limit: reseller.purge.limit,
+        purge_held_at: reseller.purge.held.map(|(at, _)| dates::write(at)),
+        purge_held_count: reseller.purge.held.map(|(_, count)| count),
         suspended_at: reseller.suspended_at.map(dates::write),
         created_at: dates::write(reseller.created_at),
         updated_at: dates::write(reseller.updated_at),
@@ -66,6 +82,14 @@ pub(super) struct ResellerRequest {
     #[serde(default)]
     #[schema(value_type = Option<i32>, minimum = 0)]
     account_limit: Field<i32>,
+    /// Whether accounts that are deleted or expired are purged in the end.
+    purges: Option<bool>,
+    /// How many days an expired account is left alone before it may be purged.
+    #[schema(minimum = 1, maximum = 3650)]
+    purge_grace_days: Option<i32>,
+    /// How many accounts one run of the purge may remove; more wait until an operator approves.
+    #[schema(minimum = 1)]
+    purge_limit: Option<i32>,
 }
 
 impl ResellerRequest {
@@ -76,7 +100,15 @@ impl ResellerRequest {
             Some("number") => Some(true),
             Some(_) => return Err(Error::invalid("soap_codes", "must be word or number")),
         };
-        Ok(ResellerPatch { name: self.name, timezone: self.timezone, soap_numbers, account_limit: plain(self.account_limit) })
+        Ok(ResellerPatch {
+            name: self.name,
+            timezone: self.timezone,
+            soap_numbers,
+            account_limit: plain(self.account_limit),
+            purges: self.purges,
+            purge_grace_days: self.purge_grace_days,
+            purge_limit: self.purge_limit,
+        })
     }
 }
 

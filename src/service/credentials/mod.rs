@@ -77,6 +77,7 @@ impl Service {
             scopes: credential.scopes,
             timezone: zone(&preferences),
             soap_numbers: preferences.soap_numbers,
+            agent: None,
         };
         Ok((principal, credential.expires_at))
     }
@@ -105,6 +106,7 @@ impl Service {
             scopes: claims.scopes,
             timezone: zone(&preferences),
             soap_numbers: preferences.soap_numbers,
+            agent: None,
         };
         Ok((principal, Some(claims.expires_at)))
     }
