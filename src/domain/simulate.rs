@@ -59,7 +59,7 @@ impl Account {
             let ends = hold.details.ends_at.map(|at| (at, Coming::HoldEnds(hold.kind, hold.authority, hold.id)));
             starts.into_iter().chain(ends)
         });
-        let expires = self.expires_in_effect_at().filter(|_| self.deleted_at.is_none()).map(|at| (at, Coming::Expires));
+        let expires = self.expires_in_effect_at().map(|at| (at, Coming::Expires));
         let purge = self.purge_due_at.map(|at| (at, Coming::Purge));
         let mut coming: Vec<_> = holds.chain(expires).chain(purge).filter(|(at, _)| *at > now).collect();
         coming.sort_by_key(|(at, _)| *at);

@@ -8,6 +8,7 @@
 mod accounts;
 mod announcer;
 mod batch;
+mod bulk;
 mod clock;
 mod context;
 mod credentials;
@@ -42,6 +43,7 @@ pub use crate::store::{
 pub use accounts::{Answered, Done, Naming, Page};
 use announcer::Announcer;
 use batch::Key;
+pub use bulk::{Item, MAX_OPERATIONS, Named};
 pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 use credentials::Memory;

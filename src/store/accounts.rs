@@ -220,6 +220,23 @@ impl Tx {
         id.map(|id| AccountId::new(i64::from(id))).transpose()
     }
 
+    /// The accounts with these numbers or outside identities, within the transaction's tenancy: whose, and both names.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn locate_accounts(&mut self, ids: &[i32], uids: &[Uuid]) -> Result<Vec<(ResellerId, AccountId, Uuid)>, Error> {
+        let rows = sqlx::query!(
+            r#"select reseller_id as "reseller_id!", id as "id!", uid as "uid!" from account where id = any($1)
+               union select reseller_id, id, uid from account where uid = any($2)"#,
+            ids,
+            uids
+        )
+        .fetch_all(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
+        rows.into_iter().map(|row| Ok((ResellerId(row.reseller_id), AccountId::new(i64::from(row.id))?, row.uid))).collect()
+    }
+
     /// Whose live accounts have this address, within the transaction's tenancy, by identity; at most `limit`.
     ///
     /// # Errors

@@ -118,3 +118,15 @@ async fn one_address_through_two_replicas_is_one_account() {
     }
     assert_eq!(app.database.number("select count(*) from account").await, 30);
 }
+
+#[tokio::test]
+async fn a_deletion_that_came_too_late_is_repeated_as_it_was_answered() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let v3 = crate::harness::v3::V3::of(&client);
+    let id = client.account("a").await;
+    let path = format!("/v3/accounts/{id}");
+    for key in ["first", "second", "first", "second"] {
+        assert_eq!(v3.send("DELETE", &path, &[("idempotency-key", key)], "").await.status, 204, "{key}");
+    }
+}

@@ -6,7 +6,7 @@ use crate::harness::App;
 use crate::harness::app::Answer;
 use crate::harness::v3::{V3, refused};
 
-const MEMBERS: [&str; 26] = [
+const MEMBERS: [&str; 28] = [
     "id",
     "createdAt",
     "updatedAt",
@@ -33,6 +33,8 @@ const MEMBERS: [&str; 26] = [
     "effectiveStatus",
     "blockedBy",
     "version",
+    "exemptUntil",
+    "purgeDueAt",
 ];
 
 #[tokio::test]

@@ -5,9 +5,11 @@ use axum::response::Response;
 
 use super::Api;
 use super::call::Call;
+use super::explain;
 use super::replies::{self, Reader, Reply};
-use super::requests::{Freeze, History, List, SetExpiry, SetStatus, Suspend, Target, Unfreeze};
+use super::requests::{Freeze, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze};
 use super::save::Save;
+use super::simulate::{self, Simulate};
 use crate::domain::{AccountId, Command, HoldKind, Scope, Status};
 use crate::service::{Answered, Context};
 
@@ -50,6 +52,31 @@ pub(super) async fn suspend(State(api): State<Api>, call: Call) -> Response {
 
 pub(super) async fn unsuspend(State(api): State<Api>, call: Call) -> Response {
     simple(&api, &call, Command::Lift { kind: HoldKind::Suspend, only: None }, Reply::done).await
+}
+
+/// A retention hold: it blocks deletion and purge, and no use.
+pub(super) async fn retain(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<Suspend>(&api, WRITE).await?;
+        let account = AccountId::new(request.id)?;
+        let once = call.once(&api, &context, Reply::done)?;
+        Ok(api.service.place(&context, account, HoldKind::Retention, request.details(call.reading(&context))?, once).await?)
+    };
+    call.answer_change(&api, outcome.await, Reply::done)
+}
+
+pub(super) async fn release(State(api): State<Api>, call: Call) -> Response {
+    simple(&api, &call, Command::Lift { kind: HoldKind::Retention, only: None }, Reply::done).await
+}
+
+pub(super) async fn exempt(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<SetExemption>(&api, WRITE).await?;
+        let account = AccountId::new(request.id)?;
+        let once = call.once(&api, &context, Reply::done)?;
+        Ok(api.service.execute(&context, account, Command::SetExemption(request.exempt_until(call.reading(&context))?), once).await?)
+    };
+    call.answer_change(&api, outcome.await, Reply::done)
 }
 
 pub(super) async fn activate(State(api): State<Api>, call: Call) -> Response {
@@ -145,12 +172,36 @@ pub(super) async fn history(State(api): State<Api>, call: Call) -> Response {
     call.answer(&api, outcome.await)
 }
 
+/// Calls in order, each decided on what those before it would leave; what cannot be accepted changes nothing.
+pub(super) async fn simulate(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<Simulate>(&api, READ).await?;
+        let account = request.account()?;
+        let steps = request.steps(call.reading(&context), &api.service.deletion())?;
+        let commands: Vec<Command> = steps.iter().filter_map(|(_, command)| command.as_ref().ok().cloned()).collect();
+        let (before, simulated, now) = api.service.simulate(&context, account, &commands).await?;
+        Ok(Reply::list(simulate::results(steps, before.state(now), simulated), None))
+    };
+    call.answer(&api, outcome.await)
+}
+
+/// What happened, and what will happen by itself.
+pub(super) async fn timeline(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let (context, request) = call.open::<Target>(&api, READ).await?;
+        let account = api.service.account_or_deleted(&context, request.account()?).await?;
+        let entries = api.service.history(&context, account.id, None, 100).await?;
+        Ok(Reply::data(explain::timeline(&account, entries, api.service.now(), call.format())))
+    };
+    call.answer(&api, outcome.await)
+}
+
 pub(super) async fn explain(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let (context, request) = call.open::<Target>(&api, READ).await?;
         let account = api.service.account_or_deleted(&context, request.account()?).await?;
         let reader = reader(&api, &context);
-        Ok(Reply::data(replies::explanation(account.id, &account.explain(reader.now), &call.base(&api), reader)))
+        Ok(Reply::data(explain::explanation(account.id, &account.explain(reader.now), &call.base(&api), reader)))
     };
     call.answer(&api, outcome.await)
 }

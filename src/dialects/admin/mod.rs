@@ -6,11 +6,13 @@
 
 mod call;
 mod codes;
+mod explain;
 mod handlers;
 mod openapi;
 mod replies;
 mod requests;
 mod save;
+mod simulate;
 
 use std::sync::Arc;
 
@@ -24,8 +26,9 @@ use crate::domain::Scope;
 use crate::service::Service;
 use crate::wire::{self, Codec};
 use codes::Failure;
-use requests::{Freeze, History, List, SetExpiry, SetStatus, Suspend, Target, Unfreeze};
+use requests::{Freeze, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze};
 use save::Save;
+use simulate::Simulate;
 
 pub(super) use openapi::openapi;
 
@@ -96,6 +99,12 @@ operations! {
         r#"{"name":"acme","title":"Acme","tz":"Europe/Berlin","tariff":1,"reports_day":1,"reports_hour":9,"email":"admin@acme.example"}"#;
     delete (Target) AccountWrite "Delete an account; it can be restored until it is purged" r#"{"id":7}"#;
     restore (Target) AccountWrite "Take a deletion back" r#"{"id":7}"#;
+    retain (Suspend) AccountWrite "Forbid deletion and purge of an account, without blocking its use" r#"{"id":7,"reason_code":"legal"}"#;
+    release (Target) AccountWrite "Lift the caller's retention" r#"{"id":7}"#;
+    exempt (SetExemption) AccountWrite "Have automation leave an account alone until then; null for no longer" r#"{"id":7,"exempt_until":null}"#;
+    simulate (Simulate) AccountRead "Say what calls would do to an account; nothing is written"
+        r#"{"id":7,"operations":[{"call":"freeze","frozen_details":{"payment_url":"https://example.com"}},{"call":"status","status":"inactive"}]}"#;
+    timeline (Target) AccountRead "Read what happened to an account, and what will happen by itself" r#"{"id":7}"#;
     history (History) AccountRead "Read what was asked of an account, newest first" r#"{"id":7,"limit":20}"#;
     explain (Target) AccountRead "Say why an account is blocked, and what lifts each block" r#"{"id":7}"#;
 }

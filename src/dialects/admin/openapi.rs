@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::replies::{EntryItem, Envelope, ExplanationItem, Item};
+use super::explain::{ExplanationItem, TimelineItem};
+use super::replies::{EntryItem, Envelope, Item};
 use super::requests::Common;
+use super::simulate::SimulatedItem;
 use super::{OPERATIONS, Operation, PREFIX};
 use crate::dialects::openapi::{Parts, describe};
 use crate::domain::Scope;
@@ -12,7 +14,15 @@ use crate::wire::Codec;
 /// The paths and the schemas of this dialect.
 pub(in crate::dialects) fn openapi() -> Parts {
     let mut parts = Parts::default();
-    for describe in [describe::<Common>, describe::<Envelope>, describe::<Item>, describe::<EntryItem>, describe::<ExplanationItem>] {
+    for describe in [
+        describe::<Common>,
+        describe::<Envelope>,
+        describe::<Item>,
+        describe::<EntryItem>,
+        describe::<ExplanationItem>,
+        describe::<TimelineItem>,
+        describe::<SimulatedItem>,
+    ] {
         parts.schema(describe);
     }
     for operation in OPERATIONS {
@@ -77,6 +87,8 @@ fn result(operation: &Operation) -> Option<Value> {
         "get" => Some(of("AdminAccount")),
         "explain" => Some(of("AdminExplanation")),
         "list" => Some(json!({ "type": "array", "items": of("AdminAccount") })),
+        "simulate" => Some(json!({ "type": "array", "items": of("AdminSimulated") })),
+        "timeline" => Some(of("AdminTimeline")),
         "history" => Some(json!({ "type": "array", "items": of("AdminJournalEntry") })),
         "save" => Some(json!({ "type": "object", "required": ["saved_id"], "properties": { "saved_id": { "type": "integer" } } })),
         _ => None,

@@ -9,12 +9,12 @@ use utoipa::ToSchema;
 
 use super::codes::Code;
 use crate::dialects::dates;
-use crate::domain::{Account, AccountId, Authority, Block, BlockDetail, Explanation, Hold, HoldKind, Lift, Outcome, Status, Time};
+use crate::domain::{Account, Authority, Block, Hold, Outcome, Status, Time};
 use crate::service::{Done, JournalEntry};
 use crate::wire::{self, Codec};
 
 /// The text of every success.
-const SUCCESS: &str = "Successful operation";
+pub(super) const SUCCESS: &str = "Successful operation";
 
 /// The envelope. Its members stand in alphabetical order; what is none is left out.
 #[derive(Debug, Serialize, ToSchema)]
@@ -136,6 +136,10 @@ pub(super) struct Item {
     company: Option<String>,
     effective_status: &'static str,
     email: Option<String>,
+    /// Until when automation leaves it alone: until then it does not expire. Absent where it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    exempt_until: Option<String>,
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     frozen_details: Option<FrozenDetailsItem>,
@@ -152,6 +156,10 @@ pub(super) struct Item {
     is_tariff_exceed: bool,
     name: Option<String>,
     pixels_enabled: bool,
+    /// When it will be purged, if that is planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    purge_due_at: Option<String>,
     pushes_enabled: bool,
     reports_day: Option<i32>,
     reports_hour: Option<i32>,
@@ -209,6 +217,7 @@ pub(super) fn item(account: &Account, reader: Reader) -> Value {
         company: profile.company.clone(),
         effective_status: state.effective_status(),
         email: profile.email.as_ref().map(|email| email.as_str().to_owned()),
+        exempt_until: account.exempt_until.map(dates::write),
         expires_at: account.expires_at.map(dates::write),
         frozen_details: is_frozen.then(|| FrozenDetailsItem { payment_url: account.payment_url(reader.now).map(|url| url.as_str().to_owned()) }),
         holds: None,
@@ -221,6 +230,7 @@ pub(super) fn item(account: &Account, reader: Reader) -> Value {
         is_tariff_exceed: profile.is_tariff_exceed.unwrap_or_default(),
         name: profile.name.clone(),
         pixels_enabled: profile.pixels_enabled.unwrap_or_default(),
+        purge_due_at: account.purge_due_at.map(dates::write),
         pushes_enabled: profile.pushes_enabled.unwrap_or_default(),
         reports_day: profile.reports_day,
         reports_hour: profile.reports_hour,
@@ -315,106 +325,8 @@ pub(super) fn entry_item(entry: JournalEntry, codec: Codec) -> Value {
     }))
 }
 
-/// Why an account is blocked.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AdminExplanation)]
-pub(super) struct ExplanationItem {
-    blocked_by: Vec<&'static str>,
-    blocks: Vec<BlockItem>,
-    effective_status: &'static str,
-    /// `pay` where paying helps.
-    remedy: Option<&'static str>,
-}
-
-/// One block, and what lifts it.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AdminBlock)]
-struct BlockItem {
-    block: &'static str,
-    /// The call that lifts it.
-    call: Option<CallItem>,
-    hold_id: Option<String>,
-    /// Who may lift it.
-    lifted_by: Vec<&'static str>,
-    payment_url: Option<String>,
-    /// Who placed it.
-    placed_by: Option<String>,
-    public_message: Option<String>,
-    reason: Option<String>,
-    reason_code: Option<String>,
-    since: String,
-    /// The state after that call and nothing else.
-    state_after: &'static str,
-    until: Option<String>,
-}
-
-/// A call, ready to be sent.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AdminCall)]
-struct CallItem {
-    /// The JSON body, without the token.
-    body: String,
-    /// A command line; `$TOKEN` stands for the token.
-    curl: String,
-    method: &'static str,
-    path: String,
-}
-
-/// An explanation as `explain` shows it; `base` is the service's own address, for the command lines.
-pub(super) fn explanation(account: AccountId, explanation: &Explanation, base: &str, reader: Reader) -> Value {
-    let state = &explanation.state;
-    Value::Object(object(&ExplanationItem {
-        blocked_by: state.blocked_by().iter().map(|block| block.as_str()).collect(),
-        blocks: explanation.blocks.iter().map(|block| block_item(account, block, base, reader)).collect(),
-        effective_status: state.effective_status(),
-        remedy: explanation.remedy().map(crate::domain::Remedy::as_str),
-    }))
-}
-
-fn block_item(account: AccountId, detail: &BlockDetail, base: &str, reader: Reader) -> BlockItem {
-    let hold = detail.hold.as_ref();
-    let details = hold.map(|hold| &hold.details);
-    BlockItem {
-        block: detail.block.as_str(),
-        call: call_that_lifts(account, detail, base, reader),
-        hold_id: hold.map(|hold| hold.id.to_string()),
-        lifted_by: detail.lifted_by.iter().map(|authority| authority.as_str()).collect(),
-        payment_url: details.and_then(|it| it.payment_url.as_ref()).map(|url| url.as_str().to_owned()),
-        placed_by: hold.map(|hold| hold.opened_by.clone()),
-        public_message: details.and_then(|it| it.public_message.clone()),
-        reason: hold.and_then(|hold| hold.reason_seen_by(reader.authority)).cloned(),
-        reason_code: details.and_then(|it| it.reason_code.clone()),
-        since: dates::write(detail.since),
-        state_after: detail.state_after.effective_status(),
-        until: detail.until.map(dates::write),
-    }
-}
-
-/// The call of this dialect that lifts a block; none where only the command line can.
-fn call_that_lifts(account: AccountId, detail: &BlockDetail, base: &str, reader: Reader) -> Option<CallItem> {
-    let id = account.as_i32();
-    let (call, body) = match detail.lift {
-        Lift::Unfreeze => {
-            let hold = detail.hold.as_ref().filter(|hold| hold.kind == HoldKind::Freeze)?;
-            ("unfreeze", serde_json::json!({ "hold_id": hold.id.to_string(), "id": id }))
-        }
-        Lift::Unsuspend => ("unsuspend", serde_json::json!({ "id": id })),
-        Lift::Activate => ("activate", serde_json::json!({ "id": id })),
-        Lift::Restore => ("restore", serde_json::json!({ "id": id })),
-        Lift::ExtendExpiry => {
-            let next_year = dates::write(reader.now + chrono::TimeDelta::days(365));
-            ("expiry_date", serde_json::json!({ "expiry_date": next_year, "id": id }))
-        }
-        Lift::UnsuspendReseller => return None,
-    };
-    let path = format!("/api/v1.1/admin/accounts/{call}");
-    let body = body.to_string();
-    let curl = format!("curl -X POST '{base}{path}' -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{body}'");
-    Some(CallItem { body, curl, method: "POST", path })
-}
-
 /// The members of a struct, in alphabetical order.
-fn object(item: &impl Serialize) -> Map<String, Value> {
+pub(super) fn object(item: &impl Serialize) -> Map<String, Value> {
     match serde_json::to_value(item) {
         Ok(Value::Object(members)) => members,
         _ => Map::from_iter(BTreeMap::new()),

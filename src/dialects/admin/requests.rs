@@ -75,7 +75,7 @@ pub(super) struct FrozenDetails {
     /// Where the user pays: an absolute https or http URL of at most 2048 characters.
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 2048, pattern = "^https?://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$")]
-    payment_url: Field<String>,
+    pub(super) payment_url: Field<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 255)]
     reason_code: Field<String>,
@@ -204,6 +204,28 @@ impl SetExpiry {
     pub(super) fn expires_at(self, read: Reading) -> Result<Option<Time>, Error> {
         match time("expires_at", self.expiry_date, read)? {
             Patch::Keep => Err(Error::invalid("expires_at", "is required; null for never")),
+            Patch::Clear => Ok(None),
+            Patch::Set(at) => Ok(Some(at)),
+        }
+    }
+}
+
+/// Has automation leave an account alone.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct SetExemption {
+    /// The account.
+    #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
+    pub(super) id: i64,
+    /// A date (the end of that day in the reseller's time zone), a date and time, or null (in XML an empty element) for no longer.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, required = true, format = DateTime, min_length = 1)]
+    exempt_until: Field<String>,
+}
+
+impl SetExemption {
+    pub(super) fn exempt_until(self, read: Reading) -> Result<Option<Time>, Error> {
+        match time("exempt_until", self.exempt_until, read)? {
+            Patch::Keep => Err(Error::invalid("exempt_until", "is required; null for no longer")),
             Patch::Clear => Ok(None),
             Patch::Set(at) => Ok(Some(at)),
         }

@@ -11,7 +11,7 @@ use super::codes::Failure;
 use super::list::ListRequest;
 use super::page::Several;
 use super::replies::{self, AccountDocument, EntryDocument, HoldDocument, Reader};
-use super::requests::{Account, AssignPlan, Lift, Nothing, Place, SetExpiry, SetStatus};
+use super::requests::{Account, AssignPlan, Lift, Nothing, Place, SetExemption, SetExpiry, SetStatus};
 use crate::domain::{self, Command, Error, HoldId, HoldKind, ResellerId, Scope, Time};
 use crate::service::Context;
 
@@ -40,6 +40,19 @@ pub(super) async fn freeze(State(api): State<Api>, call: Call) -> Response {
 
 pub(super) async fn suspend(State(api): State<Api>, call: Call) -> Response {
     call.change(&api, |context| place(&call, context, HoldKind::Suspend)).await
+}
+
+/// A retention hold: it blocks deletion and purge, and no use.
+pub(super) async fn retain(State(api): State<Api>, call: Call) -> Response {
+    call.change(&api, |context| place(&call, context, HoldKind::Retention)).await
+}
+
+pub(super) async fn release(State(api): State<Api>, call: Call) -> Response {
+    call.change(&api, |context| lift(&call, context, HoldKind::Retention)).await
+}
+
+pub(super) async fn exempt_until(State(api): State<Api>, call: Call) -> Response {
+    call.change(&api, |context| Ok(Command::SetExemption(call.members::<SetExemption>()?.exempt_until(call.reading(context))?))).await
 }
 
 fn place(call: &Call, context: &Context, kind: HoldKind) -> Result<Command, Failure> {
@@ -150,6 +163,17 @@ pub(super) async fn explain(State(api): State<Api>, call: Call) -> Response {
         let account = api.service.account_or_deleted(&context, call.account(&api, &context).await?).await?;
         let reader = reader(&context, api.service.now());
         Ok(replies::explanation(&account, &account.explain(reader.now), &call.base(&api), reader))
+    };
+    call.answer(outcome.await)
+}
+
+/// What happened, and what will happen by itself.
+pub(super) async fn timeline(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let context = call.enter(&api, READ).await?;
+        let account = api.service.account_or_deleted(&context, call.account(&api, &context).await?).await?;
+        let entries = api.service.history(&context, account.id, None, 100).await?;
+        Ok(replies::timeline(&account, entries, api.service.now(), call.format()))
     };
     call.answer(outcome.await)
 }

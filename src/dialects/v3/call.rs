@@ -21,6 +21,10 @@ use crate::hash::sha256;
 use crate::service::{Answered, Context, Done, IdempotencyKey, Once, StoredAnswer};
 use crate::wire::{self, Codec};
 
+/// Where many operations come in one request, whose body may be so many times as large as others.
+const BULK: &str = "/v3/bulk";
+const BULK_FACTOR: usize = 16;
+
 /// One request, read as far as every request can be.
 pub(super) struct Call {
     codec: Codec,
@@ -43,7 +47,8 @@ impl FromRequest<Api> for Call {
         let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_default();
         let allowance = parts.extensions.get::<Allowance>().cloned().unwrap_or_default();
         let refuse = |failure: Failure| answer_failure(&failure, format, &request_id);
-        let read = body::read(stream, api.settings.max_body).await.map_err(|error| refuse(error.into()))?;
+        let max_body = if parts.uri.path() == BULK { api.settings.max_body * BULK_FACTOR } else { api.settings.max_body };
+        let read = body::read(stream, max_body).await.map_err(|error| refuse(error.into()))?;
         if parts.headers.get_all(header::CONTENT_TYPE).iter().nth(1).is_some() {
             return Err(refuse(Failure::parameter("Content-Type", "appears more than once")));
         }
@@ -163,6 +168,12 @@ impl Call {
         self.once_with(context, status, move |done: &T, format| replies::encode(format, &document(done)))
     }
 
+    /// The same for one of several changes in one request: each is a request of its own, with the key of all.
+    pub(super) fn once_part(&self, context: &Context, status: StatusCode, number: usize) -> Result<Option<Once>, Failure> {
+        let once = self.once(context, status)?;
+        Ok(once.map(|once| Once { key: IdempotencyKey { path: format!("{}/{number}", once.key.path), ..once.key }, ..once }))
+    }
+
     fn once_with<T>(
         &self,
         context: &Context,
@@ -176,7 +187,8 @@ impl Call {
         let (format, request_id) = (self.format, self.request_id.clone());
         let encode = move |outcome: &Result<T, Error>| {
             let (status, body) = match outcome {
-                Ok(_) if status == StatusCode::NO_CONTENT => (status.as_u16(), Vec::new()),
+                // A deletion of what is deleted is answered as the first was, and so is its repeat.
+                Ok(_) | Err(Error::AccountDeleted) if status == StatusCode::NO_CONTENT => (status.as_u16(), Vec::new()),
                 Ok(done) => (status.as_u16(), write(done, format)),
                 Err(error) => {
                     let code = Failure::from(error.clone()).code();

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::codes::Code;
 use super::plans::PlanDocument;
 use crate::dialects::{RequestId, dates};
-use crate::domain::{Account, Authority, Explanation, Hold, HoldKind, PaymentUrl, Remedy, Time};
+use crate::domain::{Account, Authority, Coming, Explanation, Hold, HoldKind, PaymentUrl, Remedy, Time};
 use crate::service::JournalEntry;
 use crate::wire::{self, Codec};
 
@@ -85,6 +85,12 @@ pub(super) struct AccountDocument {
     effective_status: &'static str,
     blocked_by: Vec<&'static str>,
     version: i64,
+    /// Until when automation leaves it alone: until then it does not expire.
+    #[schema(format = DateTime)]
+    exempt_until: Option<String>,
+    /// When it will be purged, if that is planned.
+    #[schema(format = DateTime)]
+    purge_due_at: Option<String>,
 }
 
 /// A hold.
@@ -142,6 +148,8 @@ pub(super) fn account(account: &Account, reader: Reader) -> AccountDocument {
         effective_status: state.effective_status(),
         blocked_by: state.blocked_by().iter().map(|block| block.as_str()).collect(),
         version: account.version,
+        exempt_until: account.exempt_until.map(dates::write),
+        purge_due_at: account.purge_due_at.map(dates::write),
     }
 }
 
@@ -241,6 +249,52 @@ pub(super) fn entry(entry: JournalEntry, format: Codec) -> EntryDocument {
         before: named(entry.before),
         after: named(entry.after),
     }
+}
+
+/// What happened to an account, and what will.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Timeline)]
+pub(super) struct TimelineDocument {
+    /// The newest hundred entries of the journal, newest first.
+    past: Vec<EntryDocument>,
+    /// What will happen by itself, in order.
+    upcoming: Vec<UpcomingDocument>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Upcoming)]
+struct UpcomingDocument {
+    #[schema(format = DateTime)]
+    at: String,
+    /// `hold_starts`, `hold_ends`, `expires` or `purge`.
+    what: &'static str,
+    /// The kind of the hold, if it is about one.
+    kind: Option<&'static str>,
+    authority: Option<&'static str>,
+    hold_id: Option<String>,
+    /// The state from then on, if nobody does anything.
+    state_after: &'static str,
+}
+
+pub(super) fn timeline(account: &Account, entries: Vec<JournalEntry>, now: Time, format: Codec) -> TimelineDocument {
+    let upcoming = account.upcoming(now).into_iter().map(|coming| {
+        let (what, hold) = match coming.what {
+            Coming::HoldStarts(kind, authority, id) => ("hold_starts", Some((kind, authority, id))),
+            Coming::HoldEnds(kind, authority, id) => ("hold_ends", Some((kind, authority, id))),
+            Coming::Expires => ("expires", None),
+            Coming::Purge => ("purge", None),
+        };
+        UpcomingDocument {
+            at: dates::write(coming.at),
+            what,
+            kind: hold.map(|(kind, ..)| kind.as_str()),
+            authority: hold.map(|(_, authority, _)| authority.as_str()),
+            hold_id: hold.map(|(.., id)| id.to_string()),
+            state_after: coming.state.effective_status(),
+        }
+    });
+    TimelineDocument { past: entries.into_iter().map(|one| entry(one, format)).collect(), upcoming: upcoming.collect() }
 }
 
 /// Why an account is blocked.

@@ -5,7 +5,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::dialects::fields::{Reading, parsed, plain, text, time};
-use crate::domain::{Email, Error, HoldId, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Status, Time};
+use crate::domain::{AccountId, Command, Email, Error, HoldId, HoldKind, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Status, Time};
+use crate::service::{MAX_OPERATIONS, Named};
 use crate::wire::Field;
 
 /// `PUT .../status`
@@ -95,6 +96,148 @@ impl Lift {
     pub(super) fn only(self, read: Reading) -> Result<Option<HoldId>, Error> {
         let id = parsed(self.hold_id, read, |id| Uuid::parse_str(&id).map_err(|_| Error::invalid("hold_id", "must be a UUID")))?;
         Ok(id.value().copied().map(HoldId))
+    }
+}
+
+/// `PUT .../exempt-until`
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ExemptionRequest)]
+pub(super) struct SetExemption {
+    #[serde(default)]
+    #[schema(required = true, value_type = Option<String>, format = DateTime, min_length = 1)]
+    exempt_until: Field<String>,
+}
+
+impl SetExemption {
+    pub(super) fn exempt_until(self, read: Reading) -> Result<Option<Time>, Error> {
+        match time("exempt_until", self.exempt_until, read)? {
+            Patch::Keep => Err(Error::invalid("exempt_until", "is required; null for no longer")),
+            Patch::Clear => Ok(None),
+            Patch::Set(at) => Ok(Some(at)),
+        }
+    }
+}
+
+/// One operation of several: which, and what it takes; what the operation does not take is ignored.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = OperationRequest)]
+pub(super) struct OperationRequest {
+    /// As the last part of the operation's own path; `delete` to delete.
+    #[schema(pattern = "^(freeze|unfreeze|suspend|unsuspend|retain|release|status|expires-at|exempt-until|delete|restore)$")]
+    pub(super) operation: String,
+    /// At which account, by number or UUID; in `bulk` only, where it is required.
+    #[schema(value_type = Option<String>)]
+    pub(super) account: Option<AccountName>,
+    status: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    expires_at: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    exempt_until: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 2048)]
+    payment_url: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    reason_code: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
+    reason: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
+    public_message: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    starts_at: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    ends_at: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    hold_id: Field<String>,
+}
+
+/// An account by its number or its UUID.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum AccountName {
+    Number(i64),
+    Text(String),
+}
+
+impl AccountName {
+    /// What is neither a number nor a UUID is not found.
+    pub(super) fn named(&self) -> Result<Named, Error> {
+        let by_id = |number| AccountId::new(number).map(Named::Id).map_err(|_| Error::AccountNotFound);
+        match self {
+            Self::Number(number) => by_id(*number),
+            Self::Text(text) => match text.parse() {
+                Ok(number) => by_id(number),
+                Err(_) => Uuid::try_parse(text).map(Named::Uid).map_err(|_| Error::AccountNotFound),
+            },
+        }
+    }
+
+    /// As it was written.
+    pub(super) fn written(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+}
+
+impl OperationRequest {
+    /// `deletion` is the command that deletes.
+    pub(super) fn command(self, read: Reading, deletion: Command) -> Result<Command, Error> {
+        let kind = match self.operation.as_str() {
+            "freeze" | "unfreeze" => HoldKind::Freeze,
+            "suspend" | "unsuspend" => HoldKind::Suspend,
+            _ => HoldKind::Retention,
+        };
+        let place = Place {
+            payment_url: self.payment_url,
+            reason_code: self.reason_code,
+            reason: self.reason,
+            public_message: self.public_message,
+            starts_at: self.starts_at,
+            ends_at: self.ends_at,
+        };
+        match self.operation.as_str() {
+            "freeze" | "suspend" | "retain" => Ok(Command::Place { kind, fresh: HoldId(Uuid::now_v7()), details: place.details(read)? }),
+            "unfreeze" | "unsuspend" | "release" => Ok(Command::Lift { kind, only: Lift { hold_id: self.hold_id }.only(read)? }),
+            "status" => {
+                let status = self.status.ok_or_else(|| Error::invalid("status", "is required"))?;
+                Ok(Command::SetStatus(SetStatus { status }.status()?))
+            }
+            "expires-at" => Ok(Command::SetExpiry(SetExpiry { expires_at: self.expires_at }.expires_at(read)?)),
+            "exempt-until" => Ok(Command::SetExemption(SetExemption { exempt_until: self.exempt_until }.exempt_until(read)?)),
+            "delete" => Ok(deletion),
+            "restore" => Ok(Command::Restore),
+            _ => Err(Error::invalid("operation", format!("must be one of {OPERATIONS}"))),
+        }
+    }
+}
+
+/// The words of [`OperationRequest::operation`].
+const OPERATIONS: &str = "freeze, unfreeze, suspend, unsuspend, retain, release, status, expires-at, exempt-until, delete, restore";
+
+/// `POST .../simulate` and `POST /v3/bulk`
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = OperationsRequest)]
+pub(super) struct Operations {
+    /// In order; 1 to 1,000.
+    #[schema(min_items = 1, max_items = 1000)]
+    operations: Vec<OperationRequest>,
+}
+
+impl Operations {
+    pub(super) fn checked(self) -> Result<Vec<OperationRequest>, Error> {
+        let count = self.operations.len();
+        if (1..=MAX_OPERATIONS).contains(&count) { Ok(self.operations) } else { Err(Error::invalid("operations", "must be 1 to 1000")) }
     }
 }
 

@@ -1,0 +1,156 @@
+//! Why an account is as it is, what happened to it, and what will: the answers of `explain` and `timeline`.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::replies::{EntryItem, Reader, entry_item, object};
+use crate::dialects::dates;
+use crate::domain::{Account, AccountId, BlockDetail, Coming, Explanation, HoldKind, Lift, Time};
+use crate::service::JournalEntry;
+use crate::wire::Codec;
+
+/// What happened to an account, and what will.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminTimeline)]
+pub(super) struct TimelineItem {
+    /// The newest hundred entries of the journal, newest first.
+    #[schema(value_type = Vec<EntryItem>)]
+    past: Vec<Value>,
+    /// What will happen by itself, in order.
+    upcoming: Vec<UpcomingItem>,
+}
+
+/// Something that will happen by itself.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminUpcoming)]
+struct UpcomingItem {
+    at: String,
+    authority: Option<&'static str>,
+    hold_id: Option<String>,
+    /// The kind of the hold, if it is about one.
+    kind: Option<&'static str>,
+    /// The state from then on, if nobody does anything.
+    state_after: &'static str,
+    /// `hold_starts`, `hold_ends`, `expires` or `purge`.
+    what: &'static str,
+}
+
+pub(super) fn timeline(account: &Account, entries: Vec<JournalEntry>, now: Time, codec: Codec) -> Value {
+    let upcoming = account.upcoming(now).into_iter().map(|coming| {
+        let (what, hold) = match coming.what {
+            Coming::HoldStarts(kind, authority, id) => ("hold_starts", Some((kind, authority, id))),
+            Coming::HoldEnds(kind, authority, id) => ("hold_ends", Some((kind, authority, id))),
+            Coming::Expires => ("expires", None),
+            Coming::Purge => ("purge", None),
+        };
+        UpcomingItem {
+            at: dates::write(coming.at),
+            authority: hold.map(|(_, authority, _)| authority.as_str()),
+            hold_id: hold.map(|(.., id)| id.to_string()),
+            kind: hold.map(|(kind, ..)| kind.as_str()),
+            state_after: coming.state.effective_status(),
+            what,
+        }
+    });
+    let past = entries.into_iter().map(|entry| entry_item(entry, codec)).collect();
+    Value::Object(object(&TimelineItem { past, upcoming: upcoming.collect() }))
+}
+
+/// Why an account is blocked.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminExplanation)]
+pub(super) struct ExplanationItem {
+    blocked_by: Vec<&'static str>,
+    blocks: Vec<BlockItem>,
+    effective_status: &'static str,
+    /// `pay` where paying helps.
+    remedy: Option<&'static str>,
+}
+
+/// One block, and what lifts it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminBlock)]
+struct BlockItem {
+    block: &'static str,
+    /// The call that lifts it.
+    call: Option<CallItem>,
+    hold_id: Option<String>,
+    /// Who may lift it.
+    lifted_by: Vec<&'static str>,
+    payment_url: Option<String>,
+    /// Who placed it.
+    placed_by: Option<String>,
+    public_message: Option<String>,
+    reason: Option<String>,
+    reason_code: Option<String>,
+    since: String,
+    /// The state after that call and nothing else.
+    state_after: &'static str,
+    until: Option<String>,
+}
+
+/// A call, ready to be sent.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminCall)]
+struct CallItem {
+    /// The JSON body, without the token.
+    body: String,
+    /// A command line; `$TOKEN` stands for the token.
+    curl: String,
+    method: &'static str,
+    path: String,
+}
+
+/// An explanation as `explain` shows it; `base` is the service's own address, for the command lines.
+pub(super) fn explanation(account: AccountId, explanation: &Explanation, base: &str, reader: Reader) -> Value {
+    let state = &explanation.state;
+    Value::Object(object(&ExplanationItem {
+        blocked_by: state.blocked_by().iter().map(|block| block.as_str()).collect(),
+        blocks: explanation.blocks.iter().map(|block| block_item(account, block, base, reader)).collect(),
+        effective_status: state.effective_status(),
+        remedy: explanation.remedy().map(crate::domain::Remedy::as_str),
+    }))
+}
+
+fn block_item(account: AccountId, detail: &BlockDetail, base: &str, reader: Reader) -> BlockItem {
+    let hold = detail.hold.as_ref();
+    let details = hold.map(|hold| &hold.details);
+    BlockItem {
+        block: detail.block.as_str(),
+        call: call_that_lifts(account, detail, base, reader),
+        hold_id: hold.map(|hold| hold.id.to_string()),
+        lifted_by: detail.lifted_by.iter().map(|authority| authority.as_str()).collect(),
+        payment_url: details.and_then(|it| it.payment_url.as_ref()).map(|url| url.as_str().to_owned()),
+        placed_by: hold.map(|hold| hold.opened_by.clone()),
+        public_message: details.and_then(|it| it.public_message.clone()),
+        reason: hold.and_then(|hold| hold.reason_seen_by(reader.authority)).cloned(),
+        reason_code: details.and_then(|it| it.reason_code.clone()),
+        since: dates::write(detail.since),
+        state_after: detail.state_after.effective_status(),
+        until: detail.until.map(dates::write),
+    }
+}
+
+/// The call of this dialect that lifts a block; none where only the command line can.
+fn call_that_lifts(account: AccountId, detail: &BlockDetail, base: &str, reader: Reader) -> Option<CallItem> {
+    let id = account.as_i32();
+    let (call, body) = match detail.lift {
+        Lift::Unfreeze => {
+            let hold = detail.hold.as_ref().filter(|hold| hold.kind == HoldKind::Freeze)?;
+            ("unfreeze", serde_json::json!({ "hold_id": hold.id.to_string(), "id": id }))
+        }
+        Lift::Unsuspend => ("unsuspend", serde_json::json!({ "id": id })),
+        Lift::Activate => ("activate", serde_json::json!({ "id": id })),
+        Lift::Restore => ("restore", serde_json::json!({ "id": id })),
+        Lift::ExtendExpiry => {
+            let next_year = dates::write(reader.now + chrono::TimeDelta::days(365));
+            ("expiry_date", serde_json::json!({ "expiry_date": next_year, "id": id }))
+        }
+        Lift::UnsuspendReseller => return None,
+    };
+    let path = format!("/api/v1.1/admin/accounts/{call}");
+    let body = body.to_string();
+    let curl = format!("curl -X POST '{base}{path}' -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{body}'");
+    Some(CallItem { body, curl, method: "POST", path })
+}

@@ -1,0 +1,174 @@
+//! What calls would do: the request and the answer of `simulate`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::codes::Failure;
+use super::replies;
+use super::requests::FrozenDetails;
+use crate::dialects::fields::{Reading, parsed, text, time};
+use crate::domain::{AccountId, Command, Error, HoldId, HoldKind, HoldPatch, Outcome, Patch, PaymentUrl, Simulated, State, Status};
+use crate::wire::{Field, object};
+
+/// The most calls that are tried at once.
+const MAX_CALLS: usize = 1_000;
+/// Their names.
+const CALLS: &str = "freeze, unfreeze, suspend, unsuspend, retain, release, activate, deactivate, status, expiry_date, exempt, delete, restore";
+
+/// Says what calls would do to an account.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct Simulate {
+    /// The account.
+    #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
+    id: i64,
+    /// The calls, in order; 1 to 1000.
+    #[schema(min_items = 1, max_items = 1000)]
+    operations: Vec<SimulatedCall>,
+}
+
+/// One call: which, and what it takes besides `id`; what the call does not take is ignored.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct SimulatedCall {
+    /// The name of the call.
+    #[schema(pattern = "^(freeze|unfreeze|suspend|unsuspend|retain|release|activate|deactivate|status|expiry_date|exempt|delete|restore)$")]
+    call: String,
+    #[serde(default, deserialize_with = "object")]
+    frozen_details: Option<FrozenDetails>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 255)]
+    reason_code: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 2048)]
+    reason: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 2048)]
+    public_message: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    starts_at: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    ends_at: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    hold_id: Field<String>,
+    status: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    expiry_date: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    exempt_until: Field<String>,
+}
+
+/// A call with its command, or what is wrong with it.
+pub(super) type Step = (String, Result<Command, Error>);
+
+impl Simulate {
+    pub(super) fn account(&self) -> Result<AccountId, Error> {
+        AccountId::new(self.id)
+    }
+
+    pub(super) fn steps(self, read: Reading, deletion: &Command) -> Result<Vec<Step>, Error> {
+        if !(1..=MAX_CALLS).contains(&self.operations.len()) {
+            return Err(Error::invalid("operations", "must be 1 to 1000"));
+        }
+        Ok(self.operations.into_iter().map(|call| (call.call.clone(), call.command(read, deletion))).collect())
+    }
+}
+
+impl SimulatedCall {
+    fn command(self, read: Reading, deletion: &Command) -> Result<Command, Error> {
+        let lift = |kind, only| Ok(Command::Lift { kind, only });
+        match self.call.as_str() {
+            "freeze" => self.place(HoldKind::Freeze, read),
+            "suspend" => self.place(HoldKind::Suspend, read),
+            "retain" => self.place(HoldKind::Retention, read),
+            "unfreeze" => {
+                let only = parsed(self.hold_id, read, |id| Uuid::parse_str(&id).map_err(|_| Error::invalid("hold_id", "must be a UUID")))?;
+                lift(HoldKind::Freeze, only.value().copied().map(HoldId))
+            }
+            "unsuspend" => lift(HoldKind::Suspend, None),
+            "release" => lift(HoldKind::Retention, None),
+            "activate" => Ok(Command::SetStatus(Status::Active)),
+            "deactivate" => Ok(Command::SetStatus(Status::Inactive)),
+            "status" => {
+                let status = self.status.as_deref().and_then(Status::parse);
+                status.map(Command::SetStatus).ok_or_else(|| Error::invalid("status", "must be active or inactive"))
+            }
+            "expiry_date" => match time("expires_at", self.expiry_date, read)? {
+                Patch::Keep => Err(Error::invalid("expires_at", "is required; null for never")),
+                Patch::Clear => Ok(Command::SetExpiry(None)),
+                Patch::Set(at) => Ok(Command::SetExpiry(Some(at))),
+            },
+            "exempt" => match time("exempt_until", self.exempt_until, read)? {
+                Patch::Keep => Err(Error::invalid("exempt_until", "is required; null for no longer")),
+                Patch::Clear => Ok(Command::SetExemption(None)),
+                Patch::Set(at) => Ok(Command::SetExemption(Some(at))),
+            },
+            "delete" => Ok(deletion.clone()),
+            "restore" => Ok(Command::Restore),
+            _ => Err(Error::invalid("call", format!("must be one of {CALLS}"))),
+        }
+    }
+
+    fn place(self, kind: HoldKind, read: Reading) -> Result<Command, Error> {
+        let url = self.frozen_details.unwrap_or_default().payment_url;
+        let details = HoldPatch {
+            reason_code: text(self.reason_code, read),
+            reason: text(self.reason, read),
+            public_message: text(self.public_message, read),
+            payment_url: parsed(url, read, |url| PaymentUrl::parse(&url))?,
+            starts_at: time("starts_at", self.starts_at, read)?,
+            ends_at: time("ends_at", self.ends_at, read)?,
+        };
+        Ok(Command::Place { kind, fresh: HoldId(Uuid::now_v7()), details })
+    }
+}
+
+/// What one call would do.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminSimulated)]
+pub(super) struct SimulatedItem {
+    /// What would block the account after it.
+    blocked_by: Vec<&'static str>,
+    call: String,
+    /// Whether it would change anything.
+    changed: bool,
+    /// The computed state after it.
+    effective_status: &'static str,
+    /// What it would answer.
+    error: u16,
+    error_text: String,
+    events: Vec<&'static str>,
+}
+
+/// One result for each step; those that could not be read were not simulated, and leave the state as it is.
+pub(super) fn results(steps: Vec<Step>, before: State, simulated: Vec<Simulated>) -> Vec<Value> {
+    let mut simulated = simulated.into_iter();
+    let mut state = before;
+    let item = |(call, command): Step| {
+        let decision = match command {
+            Ok(_) => {
+                let step = simulated.next()?;
+                state = step.state;
+                step.decision
+            }
+            Err(error) => Err(error),
+        };
+        let refused = decision.as_ref().err().map(|error| Failure::from(error.clone()).code());
+        let item = SimulatedItem {
+            blocked_by: state.blocked_by().iter().map(|block| block.as_str()).collect(),
+            call,
+            changed: decision.as_ref().is_ok_and(|change| change.outcome() == Outcome::Applied),
+            effective_status: state.effective_status(),
+            error: refused.as_ref().map_or(0, |code| code.error),
+            error_text: refused.map_or_else(|| replies::SUCCESS.to_owned(), |code| code.error_text),
+            events: decision.iter().flat_map(|change| &change.events).map(|event| event.as_str()).collect(),
+        };
+        Some(Value::Object(replies::object(&item)))
+    };
+    steps.into_iter().filter_map(item).collect()
+}

@@ -1,0 +1,93 @@
+//! The plan of the purge, and its approval.
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Api;
+use super::call::Call;
+use super::codes::Failure;
+use super::page::{Page, Several};
+use crate::dialects::dates;
+use crate::domain::{Error, PurgeRule, PurgeStop, ResellerId, Resource, Scope, Time};
+use crate::service::PlannedPurge;
+
+/// An account that is going to be purged.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = PlannedPurge)]
+pub(super) struct PlannedDocument {
+    /// The account, by UUID ...
+    account: String,
+    /// ... and by number.
+    account_id: i32,
+    reseller_id: i64,
+    /// When it is purged, if nothing stops it.
+    #[schema(format = DateTime)]
+    due_at: String,
+    /// `deleted` or `expired`.
+    rule: Option<&'static str>,
+    #[schema(format = DateTime)]
+    deleted_at: Option<String>,
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    /// What stops it: `off`, `in_use`, `retention`, `exempt`, `operator` or `too_early`; null if nothing does.
+    stopped_by: Option<&'static str>,
+}
+
+fn document(planned: &PlannedPurge, now: Time) -> PlannedDocument {
+    let account = &planned.account;
+    let due_at = account.purge_due_at.unwrap_or(now);
+    let stop = planned.stop.map(|stop| match stop {
+        PurgeStop::Off => "off",
+        PurgeStop::InUse => "in_use",
+        PurgeStop::Retention => "retention",
+        PurgeStop::Exempt => "exempt",
+        PurgeStop::Operator => "operator",
+        PurgeStop::TooEarly { .. } => "too_early",
+    });
+    PlannedDocument {
+        account: account.uid.to_string(),
+        account_id: account.id.as_i32(),
+        reseller_id: account.reseller_id.0,
+        due_at: dates::write(due_at),
+        rule: account.purge_rule(due_at.max(now)).map(PurgeRule::as_str),
+        deleted_at: account.deleted_at.map(dates::write),
+        expires_at: account.expires_at.map(dates::write),
+        stopped_by: stop,
+    }
+}
+
+/// An approval.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = PurgeApproval)]
+pub(super) struct ApprovalDocument {
+    /// Whether a run was held back, so that there was something to approve.
+    approved: bool,
+}
+
+pub(super) async fn plan(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let context = call.enter(&api, Scope::AccountRead).await?;
+        let page = Page::read(&call.uri, &["resellerId"])?;
+        let of = page.number("resellerId")?.map(ResellerId);
+        let after = i32::try_from(page.after).map_err(|_| Failure::parameter("after", "must be at most 2147483647"))?;
+        let (planned, now) = api.service.purge_plan(&context, of, after, page.limit).await?;
+        let last = planned.last().map(|last| i64::from(last.account.id.as_i32()));
+        let next = page.next(last, planned.len(), &call.uri);
+        Ok((Several::of(planned.iter().map(|one| document(one, now)).collect(), call.format()), next))
+    };
+    call.answer_page(outcome.await)
+}
+
+pub(super) async fn approve(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let context = call.enter(&api, Scope::ResellerWrite).await?;
+        let id = call.id().parse().ok().filter(|id| *id > 0).ok_or(Error::NotFound(Resource::Reseller))?;
+        let approved = api.service.approve_purge(&context.principal, ResellerId(id)).await?;
+        Ok(ApprovalDocument { approved })
+    };
+    call.answer(outcome.await)
+}
