@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::Codec;
@@ -75,4 +75,49 @@ pub fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -
     }
 
     deserializer.deserialize_option(Object(PhantomData))
+}
+
+/// Reads a whole number or a text, as a text: in XML both are the same.
+///
+/// # Errors
+/// As the deserializer's.
+pub fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    struct Either;
+
+    impl<'de> Visitor<'de> for Either {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number or a text")
+        }
+
+        fn visit_i64<E>(self, number: i64) -> Result<String, E> {
+            Ok(number.to_string())
+        }
+
+        fn visit_u64<E>(self, number: u64) -> Result<String, E> {
+            Ok(number.to_string())
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<String, E> {
+            Ok(text.trim().to_owned())
+        }
+
+        /// An element, whose text stands under this name.
+        fn visit_map<A: MapAccess<'de>>(self, mut element: A) -> Result<String, A::Error> {
+            let mut found = Some(String::new());
+            while let Some(name) = element.next_key::<String>()? {
+                if name == "$text" {
+                    let text = element.next_value::<String>()?;
+                    found = found.map(|_| text.trim().to_owned());
+                } else {
+                    element.next_value::<IgnoredAny>()?;
+                    found = None;
+                }
+            }
+            found.ok_or_else(|| serde::de::Error::invalid_type(serde::de::Unexpected::Map, &self))
+        }
+    }
+
+    deserializer.deserialize_any(Either)
 }

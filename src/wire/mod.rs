@@ -13,7 +13,7 @@ mod xml;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use field::{Field, object};
+pub use field::{Field, number_or_text, object};
 pub use json::members as json_members;
 pub use media::{Codec, Parameters, accepted, codec_of, media_type};
 pub use soap::{SoapProblem, SoapRequest, SoapVersion, escaped, read_envelope, write_envelope};

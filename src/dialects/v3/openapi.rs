@@ -92,18 +92,19 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     }
     let header =
         |name: &str, what: &str, schema: Value| json!({ "name": name, "in": "header", "required": false, "description": what, "schema": schema });
-    let is_repeatable = ["tokens_delete", "webhooks_delete", "webhooks_test", "webhooks_redeliver", "webhooks_redeliver_one"];
+    let is_repeatable =
+        ["tokens_delete", "webhooks_delete", "webhooks_test", "webhooks_redeliver", "webhooks_redeliver_one", "purge_approve", "several_simulate"];
     if operation.method != "get" && !is_repeatable.contains(&operation.name) {
         let what = "A repeat with the same key and body is answered with the stored answer, for 24 hours.";
         parameters.push(header("Idempotency-Key", what, json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" })));
     }
-    if operation.method != "get" && operation.path.starts_with("/v3/accounts/") {
+    if operation.method != "get" && operation.path.starts_with("/v3/accounts/") && operation.name != "several_simulate" {
         let what = "Only if the account is at the version of this ETag.";
         parameters.push(header("If-Match", what, json!({ "type": "string", "minLength": 1, "pattern": "^\"[0-9]{1,18}\"$" })));
     }
     match operation.name {
         "accounts_list" => parameters.extend(account_list()),
-        "plans_list" | "tokens_list" | "resellers_list" => {
+        "plans_list" | "tokens_list" | "resellers_list" | "purge_plan" => {
             parameters.push(query(
                 "after",
                 "Behind which number; the `Link` header of a page has the next one.",
@@ -138,6 +139,13 @@ fn parameters(operation: &Operation) -> Vec<Value> {
         parameters.push(query(
             "resellerId",
             "Whose; required with an operator's token.",
+            json!({ "type": "integer", "format": "int64", "minimum": 1 }),
+        ));
+    }
+    if operation.name == "purge_plan" {
+        parameters.push(query(
+            "resellerId",
+            "Whose, with an operator's token; all if absent.",
             json!({ "type": "integer", "format": "int64", "minimum": 1 }),
         ));
     }

@@ -1,13 +1,13 @@
 //! The bodies of this dialect's requests, and what they ask of the service.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::dialects::fields::{Reading, parsed, plain, text, time};
 use crate::domain::{AccountId, Command, Email, Error, HoldId, HoldKind, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Status, Time};
 use crate::service::{MAX_OPERATIONS, Named};
-use crate::wire::Field;
+use crate::wire::{Field, number_or_text};
 
 /// `PUT .../status`
 #[derive(Debug, Deserialize, ToSchema)]
@@ -160,33 +160,29 @@ pub(super) struct OperationRequest {
     hold_id: Field<String>,
 }
 
-/// An account by its number or its UUID.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub(super) enum AccountName {
-    Number(i64),
-    Text(String),
+/// An account by its number or its UUID, as it was written.
+#[derive(Debug, Clone)]
+pub(super) struct AccountName(String);
+
+impl<'de> Deserialize<'de> for AccountName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        number_or_text(deserializer).map(Self)
+    }
 }
 
 impl AccountName {
     /// What is neither a number nor a UUID is not found.
     pub(super) fn named(&self) -> Result<Named, Error> {
-        let by_id = |number| AccountId::new(number).map(Named::Id).map_err(|_| Error::AccountNotFound);
-        match self {
-            Self::Number(number) => by_id(*number),
-            Self::Text(text) => match text.parse() {
-                Ok(number) => by_id(number),
-                Err(_) => Uuid::try_parse(text).map(Named::Uid).map_err(|_| Error::AccountNotFound),
-            },
+        let unknown = Error::AccountNotFound;
+        match self.0.parse() {
+            Ok(number) => AccountId::new(number).map(Named::Id).map_err(|_| unknown),
+            Err(_) => Uuid::try_parse(&self.0).map(Named::Uid).map_err(|_| unknown),
         }
     }
 
     /// As it was written.
     pub(super) fn written(&self) -> String {
-        match self {
-            Self::Number(number) => number.to_string(),
-            Self::Text(text) => text.clone(),
-        }
+        self.0.clone()
     }
 }
 

@@ -127,6 +127,7 @@ pub(super) async fn simulate(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn bulk(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::AccountWrite).await?;
+        call.once(&context, StatusCode::OK)?;
         let read = read(&api, &call, &context)?;
         let mut results: Vec<Option<ResultDocument>> = Vec::with_capacity(read.len());
         let mut items = Vec::new();
