@@ -8,6 +8,7 @@ pub mod admin;
 mod body;
 pub(crate) mod dates;
 mod fields;
+pub mod notice;
 mod openapi;
 pub use openapi::openapi;
 

@@ -193,10 +193,11 @@ impl<'a> Draft<'a> {
         if let Some(at) = at {
             check_year("expires_at", at)?;
         }
-        let before = self.after.expires_in_effect_at();
-        self.after.expires_at = at;
-        self.after.expiry_set_at = Some(self.now);
-        self.after.announce_at = self.after.next_announcement(before, self.now);
+        let now = self.now;
+        self.move_expiry(|account| {
+            account.expires_at = at;
+            account.expiry_set_at = Some(now);
+        });
         self.events.push(Event::ExpiryChanged);
         Ok(())
     }
@@ -211,12 +212,17 @@ impl<'a> Draft<'a> {
                 return Err(Error::invalid("exempt_until", "must be in the future"));
             }
         }
+        self.move_expiry(|account| account.exempt_until = until);
+        Ok(())
+    }
+
+    /// Changes what the expiry is made of. What is announced of it begins anew only where the expiry that is in effect moved.
+    fn move_expiry(&mut self, change: impl FnOnce(&mut Account)) {
         let before = self.after.expires_in_effect_at();
-        self.after.exempt_until = until;
-        if before != self.after.expires_in_effect_at() {
+        change(&mut self.after);
+        if self.after.expires_in_effect_at() != before {
             self.after.announce_at = self.after.next_announcement(before, self.now);
         }
-        Ok(())
     }
 
     fn revise(&mut self, revision: &Revision) -> Result<(), Error> {

@@ -7,6 +7,9 @@ use url::Url;
 use super::text::{self, MAX_LONG_TEXT, MAX_TEXT};
 use super::{Authority, Error, HoldId, Time};
 
+/// What a release ticket begins with. It is a secret: nothing that is shown to a user may contain one.
+pub const TICKET_PREFIX: &str = "steward_release_";
+
 /// What a hold is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HoldKind {
@@ -173,6 +176,9 @@ impl HoldPatch {
             if let Some(value) = patch.value() {
                 text::check(field, value, max)?;
             }
+        }
+        if self.payment_url.value().is_some_and(|url| url.as_str().contains(TICKET_PREFIX)) {
+            return Err(Error::invalid("payment_url", "must not contain a release ticket: its user would see it"));
         }
         let details = HoldDetails {
             reason_code: self.reason_code.over(current.reason_code.as_ref()),

@@ -38,7 +38,7 @@ pub use command::{Command, Revision};
 pub use error::{Conflict, Error, Resource};
 pub use expiry::NOTICE_DAYS;
 pub use explain::{BlockDetail, Explanation, Lift};
-pub use hold::{Hold, HoldDetails, HoldKind, HoldPatch, Patch, PaymentUrl};
+pub use hold::{Hold, HoldDetails, HoldKind, HoldPatch, Patch, PaymentUrl, TICKET_PREFIX};
 pub use ids::{AccountId, HoldId, ResellerId, TokenId};
 pub(crate) use plan::plan_members;
 pub use plan::{Plan, PlanTerms};

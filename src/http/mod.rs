@@ -15,7 +15,7 @@ use axum::middleware;
 use ipnet::IpNet;
 use tower_http::cors::CorsLayer;
 
-use crate::dialects::{Mishap, RequestId, admin, soap, v3};
+use crate::dialects::{Mishap, RequestId, admin, notice, soap, v3};
 
 pub use management::{Readiness, management};
 
@@ -50,6 +50,7 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
         trusted_proxies: settings.trusted_proxies.clone().into(),
     };
     let docs = docs::routes(apis.v3.settings.public_url.clone());
+    let notice = notice::routes(Arc::clone(&apis.v3.service));
     let cors = cors(&settings.cors_origins);
     let settings = Arc::clone(&apis.admin.settings);
     let soap = apis.soap;
@@ -67,7 +68,7 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
             admin::answer_mishap(Mishap::NoSuchCall, admin::preferred(request.headers(), request.uri()), &settings)
         }
     };
-    let routes = admin::routes(apis.admin).merge(v3::routes(apis.v3)).merge(docs).fallback(otherwise);
+    let routes = admin::routes(apis.admin).merge(v3::routes(apis.v3)).merge(docs).merge(notice).fallback(otherwise);
     let routes = framed(routes, frame);
     // Around everything, so that a browser shows its script the errors too.
     if let Some(cors) = cors { routes.layer(cors) } else { routes }

@@ -200,6 +200,17 @@ impl Service {
         self.reads.submit((reseller, id)).await?.ok_or(Error::AccountNotFound)
     }
 
+    /// The account with an outside identity, whosever it is, and deleted ones too: for its user.
+    ///
+    /// # Errors
+    /// [`Error::AccountNotFound`].
+    pub async fn notice(&self, uid: Uuid) -> Result<(Account, Time), Error> {
+        let found = self.read(Tenancy::Platform, move |tx| Box::pin(async move { tx.locate_accounts(&[], &[uid]).await })).await?;
+        let (reseller, id, _) = found.into_iter().next().ok_or(Error::AccountNotFound)?;
+        let account = self.reads.submit((reseller, id)).await?.ok_or(Error::AccountNotFound)?;
+        Ok((account, self.now()))
+    }
+
     /// The accounts from identity `from` on that a filter admits, at most `limit`.
     ///
     /// # Errors

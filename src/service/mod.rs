@@ -19,6 +19,7 @@ mod plans;
 mod request;
 mod resellers;
 mod schedules;
+mod tickets;
 mod totals;
 mod webhooks;
 
@@ -57,6 +58,7 @@ pub use plans::NewPlan;
 use request::Request;
 pub use resellers::{NewReseller, ResellerPatch};
 pub use schedules::{PlannedPurge, Purged};
+pub use tickets::TicketMaker;
 use totals::Totals;
 pub use webhooks::{AttemptFilter, EndpointView, EventRead, NewEndpoint};
 

@@ -93,6 +93,9 @@ type Row = (i32, Time, Vec<String>, Option<i64>);
 
 struct World {
     numbers: Numbers,
+    /// The accounts in the order in which they were asked for.
+    order: Vec<AccountId>,
+    deeds: u64,
     accounts: BTreeMap<AccountId, Model>,
     replicas: [Arc<Service>; 2],
 }
@@ -108,17 +111,21 @@ fn by(reseller: Option<i64>) -> Context {
 impl World {
     /// Something that a person does at an account, in the model and in the product.
     async fn deed(&mut self, now: Time) {
-        let place = usize::try_from(self.numbers.below(ACCOUNTS)).unwrap();
-        let Some((id, model)) = self.accounts.iter_mut().nth(place).map(|(id, model)| (*id, model)) else { return };
+        // Numbers of its own, so that every run asks the same whatever became of earlier deeds.
+        self.deeds += 1;
+        let mut numbers = Numbers(self.deeds.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let place = usize::try_from(numbers.below(ACCOUNTS)).unwrap();
+        let id = self.order[place];
+        let model = self.accounts.get_mut(&id).unwrap();
         if model.purged.is_some() {
             return;
         }
         let hold = |kind| Command::Place { kind, fresh: HoldId(Uuid::now_v7()), details: HoldPatch::default() };
         let lift = |kind| Command::Lift { kind, only: None };
         let (mut operator, is_live) = (false, model.deleted.is_none());
-        let command = match self.numbers.below(12) {
+        let command = match numbers.below(12) {
             0 | 1 if is_live => {
-                let at = (self.numbers.below(5) > 0).then(|| now + self.numbers.days(-60, 200));
+                let at = (numbers.below(5) > 0).then(|| now + numbers.days(-60, 200));
                 model.moved(now, |it| it.expiry = at);
                 if at.is_some() {
                     model.expiry_set = now;
@@ -126,7 +133,7 @@ impl World {
                 Command::SetExpiry(at)
             }
             2 if is_live => {
-                let until = (self.numbers.below(3) > 0).then(|| now + self.numbers.days(1, 60));
+                let until = (numbers.below(3) > 0).then(|| now + numbers.days(1, 60));
                 model.moved(now, |it| it.exempt = until);
                 Command::SetExemption(until)
             }
@@ -160,7 +167,7 @@ impl World {
                 }
                 Command::Restore
             }
-            _ if is_live => Command::SetStatus(if self.numbers.below(2) == 0 { Status::Active } else { Status::Inactive }),
+            _ if is_live => Command::SetStatus(if numbers.below(2) == 0 { Status::Active } else { Status::Inactive }),
             _ => return,
         };
         let context = by((!operator).then_some(model.reseller));
@@ -189,6 +196,7 @@ impl World {
         }
         for (id, reseller, expiry) in made {
             let now = start_of_time();
+            self.order.push(id);
             self.accounts.insert(id, Model { reseller: reseller.0, expiry, expiry_set: now, known_since: now, ..Model::default() });
         }
     }
@@ -246,7 +254,7 @@ async fn four_hundred_days_of_ten_thousand_accounts() {
     let app = App::new().await;
     let start =
         || Arc::new(Service::start(Store::new(app.database.options(), &pool_settings()), Clock::Manual(app.clock.clone()), Settings::default()));
-    let mut world = World { numbers: Numbers(42), accounts: BTreeMap::new(), replicas: [start(), start()] };
+    let mut world = World { numbers: Numbers(42), order: Vec::new(), deeds: 0, accounts: BTreeMap::new(), replicas: [start(), start()] };
     let purging =
         |days, limit| ResellerPatch { purges: Some(true), purge_grace_days: Some(days), purge_limit: Some(limit), ..ResellerPatch::default() };
     let generous = app.reseller_with("Generous", purging(30, 100_000)).await;
@@ -263,10 +271,10 @@ async fn four_hundred_days_of_ten_thousand_accounts() {
     let mut purged_in_all = 0;
     while now < start_of_time() + TimeDelta::days(DAYS) {
         // The jobs are down for days now and then.
-        let down = if world.numbers.below(20) == 0 { world.numbers.days(1, 6) } else { TimeDelta::hours(12) };
+        let down = if world.numbers.below(20) == 0 { world.numbers.days(1, 6) } else { TimeDelta::days(1) };
         app.clock.advance(down);
         now += down;
-        for _ in 0..DEEDS / 2 {
+        for _ in 0..DEEDS {
             world.deed(now).await;
         }
         if world.numbers.below(60) == 0 {

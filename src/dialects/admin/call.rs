@@ -107,7 +107,12 @@ impl Call {
     }
 
     /// What lets the service recognise a repeat: none where the caller sent no key.
-    pub(super) fn once(&self, api: &Api, context: &Context, reply: fn(&Done, bool) -> Reply) -> Result<Option<Once>, Failure> {
+    pub(super) fn once(
+        &self,
+        api: &Api,
+        context: &Context,
+        reply: impl Fn(&Done, bool) -> Reply + Send + Sync + 'static,
+    ) -> Result<Option<Once>, Failure> {
         let Some(key) = self.key.clone()? else { return Ok(None) };
         let key = IdempotencyKey { reseller: context.principal.home(), method: "POST".to_owned(), path: self.path.clone(), key };
         let (format, verbose, always_200) = (self.format, self.verbose, api.settings.always_200);
@@ -126,7 +131,7 @@ impl Call {
     }
 
     /// The answer to a change.
-    pub(super) fn answer_change(&self, api: &Api, outcome: Result<Answered, Failure>, reply: fn(&Done, bool) -> Reply) -> Response {
+    pub(super) fn answer_change(&self, api: &Api, outcome: Result<Answered, Failure>, reply: impl Fn(&Done, bool) -> Reply) -> Response {
         match outcome {
             Ok(Answered::Done(done)) => respond(StatusCode::OK, self.format, reply(&done, self.verbose).encode(self.format)),
             Ok(Answered::Replayed(stored)) => body::replay(stored),

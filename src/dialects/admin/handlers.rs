@@ -11,7 +11,7 @@ use super::requests::{Freeze, History, List, SetExemption, SetExpiry, SetStatus,
 use super::save::Save;
 use super::simulate::{self, Simulate};
 use crate::domain::{AccountId, Command, HoldKind, Scope, Status};
-use crate::service::{Answered, Context};
+use crate::service::{Answered, Context, Done};
 
 const READ: Scope = Scope::AccountRead;
 const WRITE: Scope = Scope::AccountWrite;
@@ -24,10 +24,19 @@ pub(super) async fn freeze(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let (context, request) = call.open::<Freeze>(&api, WRITE).await?;
         let account = AccountId::new(request.id)?;
-        let once = call.once(&api, &context, Reply::done)?;
-        Ok(api.service.place(&context, account, HoldKind::Freeze, request.details(call.reading(&context))?, once).await?)
+        let maker = if request.release_ticket { Some(api.service.ticket_maker().await?) } else { None };
+        let authority = context.principal.authority();
+        let reply = move |done: &Done, verbose| {
+            let ticket = maker.as_ref().and_then(|maker| maker.ticket(&done.account, authority));
+            Reply::frozen(done, verbose, ticket.as_ref())
+        };
+        let once = call.once(&api, &context, reply.clone())?;
+        Ok((api.service.place(&context, account, HoldKind::Freeze, request.details(call.reading(&context))?, once).await?, reply))
     };
-    call.answer_change(&api, outcome.await, Reply::done)
+    match outcome.await {
+        Ok((answered, reply)) => call.answer_change(&api, Ok(answered), reply),
+        Err(failure) => call.answer(&api, Err(failure)),
+    }
 }
 
 pub(super) async fn unfreeze(State(api): State<Api>, call: Call) -> Response {
@@ -92,7 +101,7 @@ pub(super) async fn restore(State(api): State<Api>, call: Call) -> Response {
 }
 
 /// A call that says no more than which account.
-async fn simple(api: &Api, call: &Call, command: Command, reply: fn(&crate::service::Done, bool) -> Reply) -> Response {
+async fn simple(api: &Api, call: &Call, command: Command, reply: fn(&Done, bool) -> Reply) -> Response {
     let outcome = async {
         let (context, request) = call.open::<Target>(api, WRITE).await?;
         Ok(api.service.execute(&context, request.account()?, command, call.once(api, &context, reply)?).await?)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -71,6 +72,13 @@ impl Reply {
             reply.envelope.changed = Some(done.outcome == Outcome::Applied);
             reply.envelope.effective_status = Some(state.effective_status());
         }
+        reply
+    }
+
+    /// The answer to `freeze`, with the release ticket where one was asked for.
+    pub(super) fn frozen(done: &Done, verbose: bool, ticket: Option<&SecretString>) -> Self {
+        let mut reply = Self::done(done, verbose);
+        reply.envelope.data = ticket.map(|ticket| serde_json::json!({ "release_ticket": ticket.expose_secret() }));
         reply
     }
 

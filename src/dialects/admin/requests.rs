@@ -67,6 +67,10 @@ pub(super) struct Freeze {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
+    /// Whether the answer has a ticket with which whoever collects the payment lifts the freeze.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub(super) release_ticket: bool,
 }
 
 /// The details of a freeze.

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::Api;
@@ -11,9 +12,10 @@ use super::codes::Failure;
 use super::list::ListRequest;
 use super::page::Several;
 use super::replies::{self, AccountDocument, EntryDocument, HoldDocument, Reader};
-use super::requests::{Account, AssignPlan, Lift, Nothing, Place, SetExemption, SetExpiry, SetStatus};
-use crate::domain::{self, Command, Error, HoldId, HoldKind, ResellerId, Scope, Time};
-use crate::service::Context;
+use super::requests::{Account, AssignPlan, Lift, Nothing, Place, Redeem, SetExemption, SetExpiry, SetStatus};
+use crate::dialects::body;
+use crate::domain::{self, Command, Dialect, Error, HoldId, HoldKind, ResellerId, Scope, Time};
+use crate::service::{Answered, Context, Done};
 
 const READ: Scope = Scope::AccountRead;
 const WRITE: Scope = Scope::AccountWrite;
@@ -35,7 +37,38 @@ pub(super) async fn plan(State(api): State<Api>, call: Call) -> Response {
 }
 
 pub(super) async fn freeze(State(api): State<Api>, call: Call) -> Response {
-    call.change(&api, |context| place(&call, context, HoldKind::Freeze)).await
+    let outcome = async {
+        let context = call.enter(&api, WRITE).await?;
+        let request = call.members::<Place>()?;
+        let maker = if request.release_ticket { Some(api.service.ticket_maker().await?) } else { None };
+        let details = request.details(call.reading(&context))?;
+        let authority = context.principal.authority();
+        let write = move |done: &Done, format| {
+            let mut document = replies::account(&done.account, Reader { authority, now: done.at });
+            let ticket = maker.as_ref().and_then(|maker| maker.ticket(&done.account, authority));
+            document.release_ticket = ticket.map(|ticket| ticket.expose_secret().to_owned());
+            replies::encode(format, &document)
+        };
+        let command = Command::Place { kind: HoldKind::Freeze, fresh: HoldId(Uuid::now_v7()), details };
+        let account = call.account(&api, &context).await?;
+        let once = call.once_with(&context, StatusCode::OK, write.clone())?;
+        let answered = api.service.execute_at(&context, account, command, call.only_at()?, once).await?;
+        Ok((answered, write))
+    };
+    match outcome.await {
+        Ok((Answered::Done(done), write)) => call.answer_account(&done.account, write(&done, call.format()), StatusCode::OK),
+        Ok((Answered::Replayed(stored), _)) => body::replay(stored),
+        Err(failure) => call.refuse(&failure),
+    }
+}
+
+/// Whoever collects the payment lifts the freeze that asked for it: the ticket is all the right that it takes.
+pub(super) async fn redeem(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let request = call.members::<Redeem>()?;
+        Ok(replies::release(&api.service.redeem(&request.ticket, Dialect::V3, call.request_id()).await?))
+    };
+    call.answer(outcome.await)
 }
 
 pub(super) async fn suspend(State(api): State<Api>, call: Call) -> Response {
@@ -108,7 +141,10 @@ pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
 
 pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
     match found(&api, &call).await {
-        Ok((context, account, now)) => call.answer_account(&account, reader(&context, now), StatusCode::OK),
+        Ok((context, account, now)) => {
+            let document = replies::account(&account, reader(&context, now));
+            call.answer_account(&account, replies::encode(call.format(), &document), StatusCode::OK)
+        }
         Err(failure) => call.refuse(&failure),
     }
 }

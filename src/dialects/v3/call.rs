@@ -174,7 +174,12 @@ impl Call {
         Ok(once.map(|once| Once { key: IdempotencyKey { path: format!("{}/{number}", once.key.path), ..once.key }, ..once }))
     }
 
-    fn once_with<T>(
+    /// The identity of the request.
+    pub(super) fn request_id(&self) -> String {
+        self.request_id.to_string()
+    }
+
+    pub(super) fn once_with<T>(
         &self,
         context: &Context,
         status: StatusCode,
@@ -227,16 +232,16 @@ impl Call {
         match outcome {
             Ok((Answered::Done(_), _)) if status == StatusCode::NO_CONTENT => respond(status, None, Vec::new()),
             Ok((Answered::Done(done), context)) => {
-                self.answer_account(&done.account, Reader { authority: context.principal.authority(), now: done.at }, status)
+                let document = replies::account(&done.account, Reader { authority: context.principal.authority(), now: done.at });
+                self.answer_account(&done.account, replies::encode(self.format, &document), status)
             }
             Ok((Answered::Replayed(stored), _)) => body::replay(stored),
             Err(failure) => answer_failure(&failure, self.format, &self.request_id),
         }
     }
 
-    /// An account, with its version as ETag.
-    pub(super) fn answer_account(&self, account: &crate::domain::Account, reader: Reader, status: StatusCode) -> Response {
-        let body = replies::encode(self.format, &replies::account(account, reader));
+    /// An account as it was written, with its version as ETag.
+    pub(super) fn answer_account(&self, account: &crate::domain::Account, body: Vec<u8>, status: StatusCode) -> Response {
         let mut response = respond(status, Some(self.format), body);
         if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", account.version)) {
             response.headers_mut().insert(header::ETAG, tag);

@@ -49,6 +49,9 @@ pub const ACCOUNTS: &str = "/v3/accounts";
 /// Everything below this is this dialect's to answer.
 pub const ROOT: &str = "/v3";
 
+/// Where a release ticket is redeemed: the one call without a token.
+const REDEEM: &str = "/v3/release-tickets/redeem";
+
 /// How the dialect behaves.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -217,7 +220,7 @@ pub fn routes(api: Api) -> Router {
         };
         router = router.route(path, methods.fallback(refuse));
     }
-    router.with_state(api)
+    router.route(REDEEM, post(accounts::redeem)).with_state(api)
 }
 
 fn answer(failure: &Failure, headers: &HeaderMap, id: Option<RequestId>) -> Response {

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::replies::FailureDocument;
-use super::{Answer, OPERATIONS, Operation};
+use super::replies::{FailureDocument, ReleaseDocument};
+use super::requests::Redeem;
+use super::{Answer, OPERATIONS, Operation, REDEEM};
 use crate::dialects::openapi::{Parts, describe};
 
 /// The paths and the schemas of this dialect.
@@ -26,6 +27,34 @@ pub(in crate::dialects) fn openapi() -> Parts {
         }
         parts.path(operation.path, json!({ operation.method: described }));
     }
+    let request = parts.schema(describe::<Redeem>);
+    let released = parts.schema(describe::<ReleaseDocument>);
+    let content = |schema: &Value| json!({ "application/json": { "schema": schema }, "application/xml": { "schema": schema } });
+    let failed = |what: &str| json!({ "description": what, "content": content(&error) });
+    parts.path(
+        REDEEM,
+        json!({ "post": {
+            "operationId": "release_tickets_redeem",
+            "summary": "Lift the freeze that a release ticket names",
+            "description": "Takes no token: the ticket is the right. It lifts the freeze that it was answered to, once, and nothing else.",
+            "tags": ["accounts"],
+            "security": [],
+            "requestBody": parts.body(&request, &json!({ "ticket": "steward_release_AAAA" }), true),
+            "responses": {
+                "200": { "description": "Done, also where it was so already", "content": content(&released) },
+                "400": failed("The request cannot be accepted"),
+                "401": failed("No ticket of this service"),
+                "404": failed("The account is gone"),
+                "405": failed("Method not allowed"),
+                "409": failed("The account was frozen anew"),
+                "413": failed("The request is too large"),
+                "415": failed("Unsupported media type"),
+                "429": failed("Too many requests; `Retry-After` says when"),
+                "500": failed("Internal error"),
+                "503": failed("Unavailable; asking again after `Retry-After` seconds is safe"),
+            },
+        }}),
+    );
     parts
 }
 

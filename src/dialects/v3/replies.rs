@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 use super::codes::Code;
 use super::plans::PlanDocument;
 use crate::dialects::{RequestId, dates};
-use crate::domain::{Account, Authority, Coming, Explanation, Hold, HoldKind, PaymentUrl, Remedy, Time};
-use crate::service::JournalEntry;
+use crate::domain::{Account, Authority, Coming, Explanation, Hold, HoldKind, Outcome, PaymentUrl, Remedy, Time};
+use crate::service::{Done, JournalEntry};
 use crate::wire::{self, Codec};
 
 /// Who reads, and when.
@@ -91,6 +91,10 @@ pub(super) struct AccountDocument {
     /// When it will be purged, if that is planned.
     #[schema(format = DateTime)]
     purge_due_at: Option<String>,
+    /// What lifts the freeze without a token, once: in the answer to a freeze that asked for it, and nowhere else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub(super) release_ticket: Option<String>,
 }
 
 /// A hold.
@@ -150,6 +154,7 @@ pub(super) fn account(account: &Account, reader: Reader) -> AccountDocument {
         version: account.version,
         exempt_until: account.exempt_until.map(dates::write),
         purge_due_at: account.purge_due_at.map(dates::write),
+        release_ticket: None,
     }
 }
 
@@ -201,6 +206,20 @@ pub(super) fn access(account: &Account, now: Time) -> AccessDocument {
         payment_url: account.payment_url(now).map(PaymentUrl::as_str).map(str::to_owned),
         public_message: message(HoldKind::Suspend).or_else(|| message(HoldKind::Freeze)),
     }
+}
+
+/// What a release ticket did.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Release)]
+pub(super) struct ReleaseDocument {
+    /// Whether it lifted the freeze now; if not, that was lifted before.
+    changed: bool,
+    effective_status: &'static str,
+}
+
+pub(super) fn release(done: &Done) -> ReleaseDocument {
+    ReleaseDocument { changed: done.outcome == Outcome::Applied, effective_status: done.account.state(done.at).effective_status() }
 }
 
 /// An entry of the journal.

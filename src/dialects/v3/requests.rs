@@ -67,6 +67,19 @@ pub(super) struct Place {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
+    /// Of a freeze: whether the answer has a ticket with which whoever collects the payment lifts it.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub(super) release_ticket: bool,
+}
+
+/// `POST /v3/release-tickets/redeem`
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = RedeemRequest)]
+pub(super) struct Redeem {
+    /// As it was answered to the freeze.
+    #[schema(value_type = String, max_length = 255)]
+    pub(super) ticket: secrecy::SecretString,
 }
 
 impl Place {
@@ -201,6 +214,7 @@ impl OperationRequest {
             public_message: self.public_message,
             starts_at: self.starts_at,
             ends_at: self.ends_at,
+            release_ticket: false,
         };
         match self.operation.as_str() {
             "freeze" | "suspend" | "retain" => Ok(Command::Place { kind, fresh: HoldId(Uuid::now_v7()), details: place.details(read)? }),

@@ -111,14 +111,15 @@ impl Service {
         Ok((principal, Some(claims.expires_at)))
     }
 
-    /// The platform's key with this name, from memory after the first time.
+    /// The platform's key for JSON Web Tokens with this name; names that cannot be are not worth a look-up.
     async fn signing_key(&self, name: &str) -> Result<Option<Arc<[u8]>>, Error> {
+        if name == jwt::own_key_name(SIGNING_KEY) { self.platform_key(name).await } else { Ok(None) }
+    }
+
+    /// The platform's key with this name, from memory after the first time.
+    async fn platform_key(&self, name: &str) -> Result<Option<Arc<[u8]>>, Error> {
         if let Some(known) = self.memory.signing_key(name) {
             return Ok(Some(known));
-        }
-        // Names that cannot be are not worth a look-up.
-        if name != jwt::own_key_name(SIGNING_KEY) {
-            return Ok(None);
         }
         let (store, wanted) = (self.store.clone(), name.to_owned());
         let found = self.detached(async move {

@@ -67,9 +67,14 @@ impl Service {
 
     /// The platform's key for JSON Web Tokens; made when it is first asked for.
     async fn own_signing_key(&self) -> Result<Arc<[u8]>, Error> {
-        let (name, fresh, store, now) = (jwt::own_key_name(SIGNING_KEY), random()?, self.store.clone(), self.now());
+        self.named_key(jwt::own_key_name(SIGNING_KEY)).await
+    }
+
+    /// A key of the platform; made when it is first asked for.
+    pub(in crate::service) async fn named_key(&self, name: String) -> Result<Arc<[u8]>, Error> {
+        let (fresh, store, now) = (random()?, self.store.clone(), self.now());
         let wanted = name.clone();
-        if let Some(known) = self.signing_key(&name).await? {
+        if let Some(known) = self.platform_key(&name).await? {
             return Ok(known);
         }
         let made = self.detached(async move {
@@ -78,7 +83,7 @@ impl Service {
             tx.commit().await
         });
         made.await?;
-        self.signing_key(&name).await?.ok_or_else(|| internal("the signing key is not there"))
+        self.platform_key(&name).await?.ok_or_else(|| internal("the signing key is not there"))
     }
 
     /// Credentials by identity, without the secrets: an operator's call lists all, a reseller's its own.
