@@ -10,12 +10,11 @@ use clap::{Args, Subcommand};
 use futures_util::stream::{self, StreamExt as _};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
-use uuid::Uuid;
 
-use super::{CommandError, output};
+use super::{CommandError, context, output};
 use crate::dialects::dates;
-use crate::domain::{AccountId, Dialect, Email, Error, Patch, ProfilePatch, ResellerId, Revision, Time};
-use crate::service::{Answered, Context, Done, Principal, Service};
+use crate::domain::{AccountId, Email, Error, Patch, ProfilePatch, ResellerId, Revision, Time};
+use crate::service::{Answered, Done, Service};
 
 /// How many creations are under way at once: enough for full batches.
 const IN_FLIGHT: usize = 512;
@@ -122,10 +121,6 @@ impl Create {
         }
         Ok(())
     }
-}
-
-fn context() -> Context {
-    Context { principal: Principal::command_line(), dialect: Dialect::Cli, request_id: Uuid::new_v4().to_string() }
 }
 
 fn numbered(email: &str, number: u32) -> String {

@@ -4,10 +4,12 @@
 //! 2 where the command line is wrong.
 
 mod account;
+mod bulk;
 mod configuration;
 mod contract;
 mod demo;
 mod output;
+mod purge;
 mod reseller;
 mod serve;
 mod token;
@@ -17,11 +19,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
+use uuid::Uuid;
 
 use crate::app::{Failure, Migrations, Running};
 use crate::config::{Config, Loaded};
-use crate::domain::Error;
-use crate::service::Service;
+use crate::domain::{Dialect, Error};
+use crate::service::{Context, Principal, Service};
 use crate::telemetry;
 
 /// Self-hosted, multi-tenant admin service for account lifecycles.
@@ -62,6 +65,14 @@ enum Command {
     /// Create, show and import accounts.
     #[command(subcommand)]
     Account(account::Account),
+    /// Carry out many operations, one a line of a .jsonl file, as POST /v3/bulk takes them.
+    #[command(
+        after_help = "Examples:\n  steward bulk operations.jsonl\n  steward bulk --dry-run operations.jsonl\n\nA line: {\"operation\":\"freeze\",\"account\":7,\"paymentUrl\":\"https://pay.example/7\"}"
+    )]
+    Bulk(bulk::Bulk),
+    /// Show what is going to be purged, and approve it where it is more than the limit.
+    #[command(subcommand)]
+    Purge(purge::Purge),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(configuration::Configuration),
@@ -155,8 +166,15 @@ async fn execute(cli: Cli) -> Result<(), CommandError> {
         Command::Reseller(command) => with_service(&config, |service| command.run(service)).await,
         Command::Token(command) => with_service(&config, |service| command.run(service)).await,
         Command::Account(command) => with_service(&config, |service| command.run(service)).await,
+        Command::Bulk(command) => with_service(&config, |service| command.run(service)).await,
+        Command::Purge(command) => with_service(&config, |service| command.run(service)).await,
         Command::Config(_) | Command::Openapi | Command::Wsdl => Ok(()),
     }
+}
+
+/// The operator at the command line, with a request of its own.
+fn context() -> Context {
+    Context { principal: Principal::command_line(), dialect: Dialect::Cli, request_id: Uuid::new_v4().to_string() }
 }
 
 /// Runs a command on the service: on the configured database, on the embedded cluster of a service that runs, or on

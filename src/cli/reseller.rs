@@ -36,7 +36,7 @@ pub(super) enum Reseller {
     },
     /// Change how a reseller is spoken to.
     #[command(
-        after_help = "Examples:\n  steward reseller update 3 --timezone Europe/Berlin\n  steward reseller update \"Acme Hosting\" --soap-codes number"
+        after_help = "Examples:\n  steward reseller update 3 --timezone Europe/Berlin\n  steward reseller update \"Acme Hosting\" --soap-codes number\n  steward reseller update 3 --purges on --purge-grace-days 60"
     )]
     Update {
         /// Its number or name.
@@ -48,6 +48,15 @@ pub(super) enum Reseller {
         /// Whether SOAP results have words or the numbers of the original's table.
         #[arg(long, value_name = "KIND", value_parser = ["word", "number"])]
         soap_codes: Option<String>,
+        /// Whether accounts that are deleted or expired are purged in the end.
+        #[arg(long, value_name = "SWITCH", value_parser = ["on", "off"])]
+        purges: Option<String>,
+        /// How many days an expired account is left alone before it may be purged.
+        #[arg(long, value_name = "DAYS")]
+        purge_grace_days: Option<i32>,
+        /// How many accounts one run of the purge may remove; more wait until an operator approves.
+        #[arg(long, value_name = "N")]
+        purge_limit: Option<i32>,
     },
     /// Suspend a reseller as a whole: it covers its accounts without touching them.
     #[command(after_help = "Example:\n  steward reseller suspend \"Acme Hosting\"")]
@@ -79,12 +88,25 @@ impl Reseller {
                 }
             }
             Self::List { json } => list(&service.resellers(&operator, 0, i64::MAX).await?, json),
-            Self::Update { reseller, timezone, soap_codes } => {
+            Self::Update { reseller, timezone, soap_codes, purges, purge_grace_days, purge_limit } => {
                 let id = service.find_reseller(&reseller).await?;
-                let patch = ResellerPatch { timezone, soap_numbers: soap_codes.map(|kind| kind == "number"), ..ResellerPatch::default() };
+                let patch = ResellerPatch {
+                    timezone,
+                    soap_numbers: soap_codes.map(|kind| kind == "number"),
+                    purges: purges.map(|switch| switch == "on"),
+                    purge_grace_days,
+                    purge_limit,
+                    ..ResellerPatch::default()
+                };
                 let changed = service.revise_reseller(&operator, id, patch, None).await?.done()?;
                 let codes = if changed.soap_numbers { "numbers" } else { "words" };
-                output::line(&format!("reseller {id}: time zone {}, SOAP codes as {codes}", changed.timezone));
+                let purge = changed.purge;
+                let purged = if purge.is_on {
+                    format!("purged after {} days, at most {} at once", purge.grace_days, purge.limit)
+                } else {
+                    "never purged".to_owned()
+                };
+                output::line(&format!("reseller {id}: time zone {}, SOAP codes as {codes}, accounts {purged}", changed.timezone));
             }
             Self::Suspend { reseller } => suspend(&service, &reseller, true).await?,
             Self::Unsuspend { reseller } => suspend(&service, &reseller, false).await?,

@@ -30,8 +30,47 @@ macro_rules! profile {
             pub(super) fn facts(&self) -> Vec<(&'static str, Fact)> {
                 vec![$((stringify!($field), self.$field.as_ref().map_or(Fact::Null, Fact::from)),)*]
             }
+
+            /// Gives a field a value that the journal kept; says whether there is such a field and the value is one of its kind.
+            pub fn restore(&mut self, field: &str, fact: &Fact) -> bool {
+                match field {
+                    $(stringify!($field) => match (fact, <$type>::kept(fact)) {
+                        (Fact::Null, _) => self.$field = None,
+                        (_, Some(value)) => self.$field = Some(value),
+                        (_, None) => return false,
+                    },)*
+                    _ => return false,
+                }
+                true
+            }
         }
     };
+}
+
+/// A value as the journal keeps it.
+trait Kept: Sized {
+    fn kept(fact: &Fact) -> Option<Self>;
+}
+
+macro_rules! kept {
+    ($($type:ty: $pattern:pat => $value:expr;)*) => {
+        $(impl Kept for $type {
+            fn kept(fact: &Fact) -> Option<Self> {
+                if let $pattern = fact { $value } else { None }
+            }
+        })*
+    };
+}
+
+kept! {
+    String: Fact::Text(text) => Some(text.clone());
+    Email: Fact::Text(text) => Self::parse(text).ok();
+    Uuid: Fact::Text(text) => Self::parse_str(text).ok();
+    Time: Fact::Text(text) => text.parse().ok();
+    i32: Fact::Number(number) => Self::try_from(*number).ok();
+    bool: Fact::Bool(on) => Some(*on);
+    // Its members are JSON, which is read where JSON is known.
+    Extra: Fact::Null => None;
 }
 
 profile! {

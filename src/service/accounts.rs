@@ -211,6 +211,51 @@ impl Service {
         Ok((account, self.now()))
     }
 
+    /// An account as it was at an instant: as the journal has it, deleted or not.
+    ///
+    /// # Errors
+    /// [`Error::AccountNotFound`], also where it was not there yet; [`Error::InvalidField`] where the journal does not reach back.
+    pub async fn account_as_of(&self, context: &Context, id: AccountId, at: Time) -> Result<Account, Error> {
+        self.check_past(at)?;
+        let account = self.account_or_deleted(context, id).await?;
+        let tenancy = Tenancy::of(account.reseller_id);
+        let past = self.read(tenancy, move |tx| Box::pin(async move { tx.rewind(vec![account], at).await })).await?;
+        past.into_iter().next().ok_or(Error::AccountNotFound)
+    }
+
+    fn check_past(&self, at: Time) -> Result<(), Error> {
+        if at <= self.now() { Ok(()) } else { Err(Error::invalid("as_of", "must not be in the future")) }
+    }
+
+    /// The accounts from identity `from` on that were there at an instant and not deleted then, as they were; at most `limit`.
+    /// Those that were purged since are not among them.
+    ///
+    /// # Errors
+    /// As [`Service::account_as_of`].
+    pub async fn list_as_of(&self, context: &Context, from: AccountId, limit: usize, at: Time) -> Result<Vec<Account>, Error> {
+        context.principal.require(Scope::AccountRead)?;
+        self.check_past(at)?;
+        let (principal, mut found, mut from) = (context.principal.clone(), Vec::new(), from.as_i32());
+        let page = i64::try_from(limit).unwrap_or(i64::MAX);
+        while found.len() < limit {
+            let reseller = principal.reseller;
+            let read = self.read(principal.tenancy(), move |tx| {
+                Box::pin(async move {
+                    let keys = tx.list_with_deleted(reseller, from, page, at).await?;
+                    let mut accounts = tx.fetch_accounts(&keys).await?;
+                    accounts.sort_by_key(|account| account.id);
+                    Ok((keys.last().map(|(_, id)| id.as_i32()), tx.rewind(accounts, at).await?))
+                })
+            });
+            let (last, past) = read.await?;
+            found.extend(past.into_iter().filter(|account| account.deleted_at.is_none()));
+            let Some(next) = last.and_then(|last| last.checked_add(1)) else { break };
+            from = next;
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
     /// The accounts from identity `from` on that a filter admits, at most `limit`.
     ///
     /// # Errors

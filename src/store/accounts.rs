@@ -128,7 +128,7 @@ impl TryFrom<Row> for Account {
     }
 }
 
-fn extra_of(text: &str) -> Result<Extra, Error> {
+pub(super) fn extra_of(text: &str) -> Result<Extra, Error> {
     let members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).map_err(|_| internal("account has unusable extra members"))?;
     Ok(Extra(members.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect()))
 }

@@ -21,6 +21,7 @@ mod idempotency;
 mod journal;
 mod lists;
 mod news;
+mod past;
 mod plans;
 #[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
 mod profiles;

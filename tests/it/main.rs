@@ -16,6 +16,7 @@ mod admin_bad_input;
 mod admin_calls;
 mod admin_golden;
 mod admin_lists;
+mod as_of;
 mod cli;
 mod clock_sweep;
 mod concurrency;

@@ -7,7 +7,7 @@ use super::Api;
 use super::call::Call;
 use super::explain;
 use super::replies::{self, Reader, Reply};
-use super::requests::{Freeze, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze};
+use super::requests::{Freeze, Get, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze};
 use super::save::Save;
 use super::simulate::{self, Simulate};
 use crate::domain::{AccountId, Command, HoldKind, Scope, Status};
@@ -156,6 +156,11 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let (context, request) = call.open::<List>(&api, READ).await?;
         let (from, limit) = request.page()?;
+        if let Some(now) = request.as_of(call.reading(&context))? {
+            let reader = Reader { now, ..reader(&api, &context) };
+            let past = api.service.list_as_of(&context, from, usize::try_from(limit).unwrap_or_default(), now).await?;
+            return Ok(Reply::list(past.iter().map(|account| replies::item(account, reader)).collect(), None));
+        }
         let page = api.service.list(&context, request.filter(call.reading(&context))?, from, limit).await?;
         let reader = Reader { now: page.at, ..reader(&api, &context) };
         Ok(Reply::list(page.accounts.iter().map(|account| replies::item(account, reader)).collect(), Some(page.total)))
@@ -165,8 +170,12 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
 
 pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
-        let (context, request) = call.open::<Target>(&api, READ).await?;
-        let (account, now) = api.service.account(&context, request.account()?).await?;
+        let (context, request) = call.open::<Get>(&api, READ).await?;
+        let id = AccountId::new(request.id)?;
+        let (account, now) = match request.as_of(call.reading(&context))? {
+            Some(at) => (api.service.account_as_of(&context, id, at).await?, at),
+            None => api.service.account(&context, id).await?,
+        };
         Ok(Reply::data(replies::item_with_holds(&account, Reader { now, ..reader(&api, &context) })))
     };
     call.answer(&api, outcome.await)

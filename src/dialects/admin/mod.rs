@@ -26,7 +26,7 @@ use crate::domain::Scope;
 use crate::service::Service;
 use crate::wire::{self, Codec};
 use codes::Failure;
-use requests::{Freeze, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze};
+use requests::{Freeze, Get, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze};
 use save::Save;
 use simulate::Simulate;
 
@@ -94,7 +94,7 @@ operations! {
     status (SetStatus) AccountWrite "Set the account's switch" r#"{"id":7,"status":"inactive"}"#;
     expiry_date (SetExpiry) AccountWrite "Move the expiry date" r#"{"id":7,"expiry_date":"2027-12-31T23:59:59Z"}"#;
     list (List) AccountRead "List accounts by identity" r#"{"from_id":1,"limit":10,"state":"frozen"}"#;
-    get (Target) AccountRead "Read one account with its holds" r#"{"id":7}"#;
+    get (Get) AccountRead "Read one account with its holds" r#"{"id":7}"#;
     save (Save) AccountWrite "Create an account, or change one"
         r#"{"name":"acme","title":"Acme","tz":"Europe/Berlin","tariff":1,"reports_day":1,"reports_hour":9,"email":"admin@acme.example"}"#;
     delete (Target) AccountWrite "Delete an account; it can be restored until it is purged" r#"{"id":7}"#;

@@ -28,6 +28,24 @@ pub(super) struct Common {
     pub(super) verbose: bool,
 }
 
+/// Reads one account.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct Get {
+    /// The account.
+    #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
+    pub(super) id: i64,
+    /// As it was then: a date and time in the past; as it is now if absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    as_of: Field<String>,
+}
+
+impl Get {
+    pub(super) fn as_of(&self, read: Reading) -> Result<Option<Time>, Error> {
+        Ok(time("as_of", self.as_of.clone(), read)?.value().copied())
+    }
+}
+
 /// A call about one account.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Target {
@@ -259,6 +277,10 @@ pub(super) struct List {
     expires_after: Option<String>,
     /// The accounts with this text in name, title, e-mail or company, ignoring case.
     q: Option<String>,
+    /// As they were then: a date and time in the past; not together with a filter, and without `total_count`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    as_of: Field<String>,
 }
 
 impl List {
@@ -269,6 +291,16 @@ impl List {
             return Err(Error::invalid("from_id", "must not be negative"));
         }
         Ok((from, limit(self.limit, 1_000, 1_000)?))
+    }
+
+    /// The instant as of which it lists, if one is named.
+    pub(super) fn as_of(&self, read: Reading) -> Result<Option<Time>, Error> {
+        let at = time("as_of", self.as_of.clone(), read)?.value().copied();
+        let filters = [&self.state, &self.held_by, &self.expires_before, &self.expires_after, &self.q];
+        if at.is_some() && filters.iter().any(|filter| filter.is_some()) {
+            return Err(Error::invalid("as_of", "cannot be combined with a filter"));
+        }
+        Ok(at)
     }
 
     pub(super) fn filter(self, read: Reading) -> Result<AccountFilter, Error> {

@@ -151,7 +151,11 @@ pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
 
 async fn found(api: &Api, call: &Call) -> Result<(Context, domain::Account, Time), Failure> {
     let context = call.enter(api, READ).await?;
-    let (account, now) = api.service.account(&context, call.account(api, &context).await?).await?;
+    let id = call.account(api, &context).await?;
+    let (account, now) = match call.as_of(&context)? {
+        Some(at) => (api.service.account_as_of(&context, id, at).await?, at),
+        None => api.service.account(&context, id).await?,
+    };
     Ok((context, account, now))
 }
 

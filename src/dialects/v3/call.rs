@@ -15,8 +15,8 @@ use super::Api;
 use super::codes::Failure;
 use super::replies::{self, Reader};
 use crate::dialects::fields::Reading;
-use crate::dialects::{Allowance, RequestId, body, host};
-use crate::domain::{AccountId, Command, Dialect, Error, Scope};
+use crate::dialects::{Allowance, RequestId, body, dates, host};
+use crate::domain::{AccountId, Command, Dialect, Error, Scope, Time};
 use crate::hash::sha256;
 use crate::service::{Answered, Context, Done, IdempotencyKey, Once, StoredAnswer};
 use crate::wire::{self, Codec};
@@ -89,6 +89,21 @@ impl Call {
     /// The text of a header, if it is there and is one.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The instant as of which an account is asked for, if the query names one.
+    pub(super) fn as_of(&self, context: &Context) -> Result<Option<Time>, Failure> {
+        let mut at = None;
+        for (name, value) in url::form_urlencoded::parse(self.uri.query().unwrap_or_default().as_bytes()) {
+            if name != "asOf" {
+                continue;
+            }
+            let read = dates::parse(&value, context.principal.timezone).map_err(|problem| Failure::parameter("asOf", &problem))?;
+            if at.replace(read).is_some() {
+                return Err(Failure::parameter("asOf", "appears more than once"));
+            }
+        }
+        Ok(at)
     }
 
     /// What stands in the path for an identity.

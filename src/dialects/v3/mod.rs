@@ -43,6 +43,7 @@ use webhooks::{LogDocument, NewWebhookSchema, Queued, Redeliver, RotateSecret, W
 
 pub use events::{message, test_message};
 pub(super) use openapi::openapi;
+pub use several::operation;
 
 /// Where accounts are.
 pub const ACCOUNTS: &str = "/v3/accounts";

@@ -171,6 +171,9 @@ fn parameters(operation: &Operation) -> Vec<Value> {
             json!({ "type": "integer", "format": "int64", "minimum": 1 }),
         ));
     }
+    if ["accounts_get", "accounts_holds", "accounts_access"].contains(&operation.name) {
+        parameters.push(query("asOf", "As it was then; as it is now if absent.", json!({ "type": "string", "format": "date-time" })));
+    }
     if operation.name == "purge_plan" {
         parameters.push(query(
             "resellerId",

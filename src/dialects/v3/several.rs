@@ -6,13 +6,17 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use chrono_tz::Tz;
+
 use super::Api;
 use super::call::Call;
 use super::codes::{Code, Failure};
 use super::replies::{self, AccountDocument, Reader};
 use super::requests::{OperationRequest, Operations};
+use crate::dialects::fields::Reading;
 use crate::domain::{Command, Error, Outcome, Scope, State as Computed};
 use crate::service::{Answered, Context, Done, Item};
+use crate::wire::{self, Codec};
 
 /// An operation of a request with its command, or what is wrong with it.
 type Step = (OperationRequest, Result<Command, Error>);
@@ -201,6 +205,23 @@ fn carried_out(operation: String, account: Option<String>, status: u16, outcome:
         },
         Err(error) => ResultDocument { account, ..failed(operation, Failure::from(error).code()) },
     }
+}
+
+/// An operation as it stands in a request to `POST /v3/bulk`, in JSON; what it is called, too. `deletion` is the command that
+/// deletes.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn operation(json: &str, deletion: Command) -> Result<(String, Item), String> {
+    let request: OperationRequest = wire::decode(Codec::Json, json.as_bytes()).map_err(|error| error.to_string())?;
+    let name = request.operation.clone();
+    let read = || {
+        let account = request.account.as_ref().ok_or_else(|| Error::invalid("account", "is required"))?.named()?;
+        let command = request.clone().command(Reading { codec: Codec::Json, zone: Tz::UTC }, deletion)?;
+        Ok(Item { account, command, once: None })
+    };
+    let said = |error: Error| Failure::from(error).code().message;
+    read().map(|item| (name, item)).map_err(said)
 }
 
 /// The operations of the body, each with its command or what is wrong with it.

@@ -1,0 +1,78 @@
+//! `steward bulk`
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{CommandError, context, output};
+use crate::dialects::v3;
+use crate::domain::{Command, Outcome};
+use crate::service::{Answered, Item, MAX_OPERATIONS, Service};
+
+#[derive(Debug, Args)]
+pub(super) struct Bulk {
+    /// The file, in which each line is an operation in JSON.
+    file: PathBuf,
+    /// Check the file, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Bulk {
+    /// A line that is wrong is named, and then nothing is done. An operation that fails keeps no other from being done; run again,
+    /// the file does what is left of it.
+    pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
+        let items = self.read(&service.deletion())?;
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        for (_, name, _) in &items {
+            *counts.entry(name.as_str()).or_default() += 1;
+        }
+        let asked: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        if self.dry_run {
+            output::line(&format!("{} operations, all of them well formed: {}", items.len(), asked.join(", ")));
+            return Ok(());
+        }
+        let bar = ProgressBar::new(u64::try_from(items.len()).unwrap_or_default());
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} operations, {per_sec}, {eta} left") {
+            bar.set_style(style);
+        }
+        let (mut changed, mut unchanged, mut failed) = (0_u64, 0_u64, 0_u64);
+        for some in items.chunks(MAX_OPERATIONS) {
+            let outcomes = service.bulk(&context(), some.iter().map(|(.., item)| item.clone()).collect()).await?;
+            for ((line, name, _), outcome) in some.iter().zip(outcomes) {
+                match outcome.and_then(Answered::done) {
+                    Ok(done) if done.outcome == Outcome::Applied => changed += 1,
+                    Ok(_) => unchanged += 1,
+                    Err(error) => {
+                        failed += 1;
+                        bar.suspend(|| output::complain(&format!("line {line}: {name}: {error}")));
+                    }
+                }
+                bar.inc(1);
+            }
+        }
+        bar.finish_and_clear();
+        output::line(&format!("{changed} changed, {unchanged} were so already, {failed} failed"));
+        if failed > 0 { Err(CommandError::Other(format!("{failed} of {} operations failed", items.len()))) } else { Ok(()) }
+    }
+
+    /// The operations, each with the number of its line and its name.
+    fn read(&self, deletion: &Command) -> Result<Vec<(usize, String, Item)>, CommandError> {
+        let fail = |problem: String| CommandError::Other(format!("{}: {problem}", self.file.display()));
+        let open = File::open(&self.file).map_err(|error| fail(error.to_string()))?;
+        let mut items = Vec::new();
+        for (at, line) in BufReader::new(open).lines().enumerate() {
+            let line = line.map_err(|error| fail(format!("line {}: {error}", at + 1)))?;
+            if !line.trim().is_empty() {
+                let (name, item) = v3::operation(&line, deletion.clone()).map_err(|problem| fail(format!("line {}: {problem}", at + 1)))?;
+                items.push((at + 1, name, item));
+            }
+        }
+        Ok(items)
+    }
+}
