@@ -11,10 +11,10 @@
 //! service/             WHAT HAPPENS          one use case = one transaction; the lanes
 //! store/               WHAT IS KEPT          the only SQL; row level security; the embedded PostgreSQL
 //! webhooks/            WHAT IS TOLD          the journal as signed HTTP requests
-//! jobs/                WHAT TIME DOES        journal partitions, what need not be kept for ever
+//! jobs/                WHAT TIME DOES        announcements, the purge as planned, what need not be kept for ever
 //! jwt/                 HOW A TOKEN IS PROVED JSON Web Tokens: ours, and those of trusted issuers
 //! wire/                HOW BYTES LOOK        media types, JSON and XML codecs, limits; no business words
-//! dialects/            HOW EACH API SPEAKS   admin/ soap/ v3/ : requests, replies, code tables, routes
+//! dialects/            HOW EACH API SPEAKS   admin/ soap/ v3/ : requests, replies, code tables, routes; notice/ : the user's page
 //! http/                HOW IT ARRIVES        the router and what frames every request; management listener
 //! hash                 SHA-256
 //! ```

@@ -1,6 +1,6 @@
 //! What time does: the work that no request asks for.
 //!
-//! No state waits for a job: expiry and the ends of holds are computed when an account is read. Jobs only prepare
+//! No state waits for a job: expiry and the ends of holds are computed when an account is read. Jobs only announce, prepare
 //! and clean up. Each has a `run_once` that tests call; [`run`] calls it again and again.
 
 use std::sync::Arc;

@@ -21,8 +21,11 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
     assert!(json(&["reseller", "list", "--json"])[0]["suspended_at"].is_string());
     assert_eq!(succeed(data, &["reseller", "unsuspend", "1"]), "reseller 1 is now not suspended\n");
     let updated = succeed(data, &["reseller", "update", "1", "--timezone", "Europe/Berlin", "--soap-codes", "number"]);
-    assert_eq!(updated, "reseller 1: time zone Europe/Berlin, SOAP codes as numbers\n");
-    assert_eq!(succeed(data, &["reseller", "update", "1", "--soap-codes", "word"]), "reseller 1: time zone Europe/Berlin, SOAP codes as words\n");
+    assert_eq!(updated, "reseller 1: time zone Europe/Berlin, SOAP codes as numbers, accounts never purged\n");
+    assert_eq!(
+        succeed(data, &["reseller", "update", "1", "--soap-codes", "word"]),
+        "reseller 1: time zone Europe/Berlin, SOAP codes as words, accounts never purged\n"
+    );
 
     let token = json(&[
         "token",
@@ -102,6 +105,46 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
 }
 
 #[test]
+fn many_operations_and_the_plan_of_the_purge_from_the_command_line() {
+    let folder = folder();
+    let data = folder.path();
+    succeed(data, &["reseller", "create", "--name", "Acme"]);
+    succeed(data, &["account", "create", "--reseller", "Acme", "--email", "a@example.com", "--count", "3"]);
+    let file = data.join("operations.jsonl");
+    let write = |lines: &[&str]| fs::write(&file, lines.join("\n")).unwrap();
+    let path = file.to_str().unwrap();
+    write(&[r#"{"operation":"freeze","account":1,"paymentUrl":"https://pay.example/1"}"#, "", r#"{"operation":"delete","account":"2"}"#]);
+    assert_eq!(succeed(data, &["bulk", "--dry-run", path]), "2 operations, all of them well formed: delete 1, freeze 1\n");
+    assert_eq!(succeed(data, &["bulk", path]), "2 changed, 0 were so already, 0 failed\n");
+    // Once more: the frozen one is frozen already, the deleted one is not there any more.
+    let again = run(data, ["bulk", path]);
+    assert_eq!(again.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&again.stdout), "0 changed, 1 were so already, 1 failed\n");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("line 3: delete: account is deleted"), "{again:?}");
+    // A line that is wrong is named, and nothing is done.
+    for (line, says) in [
+        (r#"{"operation":"dance","account":3}"#, "operations.jsonl: line 2: operation: must be one of freeze"),
+        (r#"{"operation":"freeze"}"#, "line 2: account: is required"),
+        (r#"{"operation":"freeze","account":3,"paymentUrl":"ftp://x"}"#, "line 2: paymentUrl: must be an absolute"),
+        ("freeze 3", "line 2: "),
+    ] {
+        write(&[r#"{"operation":"suspend","account":3}"#, line]);
+        let refused = run(data, ["bulk", path]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(says), "{refused:?}");
+    }
+    assert_eq!(serde_json::from_str::<Value>(&succeed(data, &["account", "show", "3"])).unwrap()["effective_status"], "active");
+
+    assert_eq!(succeed(data, &["purge", "plan"]), "nothing is going to be purged\n");
+    assert_eq!(succeed(data, &["purge", "plan", "--reseller", "acme", "--json"]), "[]\n");
+    let on = succeed(data, &["reseller", "update", "Acme", "--purges", "on", "--purge-grace-days", "60"]);
+    assert!(on.ends_with("accounts purged after 60 days, at most 100 at once\n"), "{on}");
+    assert_eq!(succeed(data, &["purge", "approve", "Acme"]), "reseller 1: nothing is held back; nothing was approved\n");
+    assert_eq!(run(data, ["purge", "approve", "Nobody"]).status.code(), Some(1));
+    assert_eq!(run(data, ["reseller", "update", "Acme", "--purge-limit", "0"]).status.code(), Some(1));
+}
+
+#[test]
 fn a_wrong_command_line_is_exit_code_2_and_help_has_examples() {
     let folder = folder();
     for arguments in [
@@ -159,7 +202,8 @@ fn openapi_needs_no_database_and_describes_every_call() {
     assert_eq!(document["openapi"], "3.1.0");
     let paths = document["paths"].as_object().unwrap();
     let operations: usize = paths.values().map(|methods| methods.as_object().unwrap().len()).sum();
-    assert_eq!(operations, steward::dialects::admin::OPERATIONS.len() + steward::dialects::v3::OPERATIONS.len());
+    // One more: that which takes a ticket and no token.
+    assert_eq!(operations, steward::dialects::admin::OPERATIONS.len() + steward::dialects::v3::OPERATIONS.len() + 1);
     check_references(&document, &document);
     assert!(!folder.path().join("postgres").exists());
 }

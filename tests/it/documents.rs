@@ -101,6 +101,11 @@ fn every_call_of_the_readme_works_as_pasted() {
     let output = Command::new("sh").args(["-ec", &format!("{environment}\n{}", told.replace("curl ", "curl -s -f "))]).output().unwrap();
     let answer = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && answer.contains(r#""secret":"whsec_"#) && answer.contains(r#""cursor":"#), "{answer}");
+    let times = readme.split("```sh\n").find(|block| block.contains("/v3/bulk")).unwrap().split("```").next().unwrap();
+    let output = Command::new("sh").args(["-ec", &format!("{environment}\n{}", times.replace("curl ", "curl -s -f "))]).output().unwrap();
+    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && answer.contains(r#"{"changed":true,"effectiveStatus":"active"}"#), "{answer}");
+    assert!(answer.contains(r#""succeeded":2"#) && answer.contains(r#""exemptUntil":"2099-12-31T23:59:59"#), "{answer}");
     for call in calls {
         let output = Command::new("sh").args(["-c", &format!("{environment}\n{}", call.replace("curl -X", "curl -s -X"))]).output().unwrap();
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();

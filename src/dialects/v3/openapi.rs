@@ -16,7 +16,7 @@ pub(in crate::dialects) fn openapi() -> Parts {
             "operationId": operation.name,
             "summary": operation.summary,
             "description": format!("Takes the right `{}`.", operation.scope),
-            "tags": [operation.name.split('_').next().unwrap_or_default().replace("events", "webhooks")],
+            "tags": [operation.name.split('_').next().unwrap_or_default().replace("events", "webhooks").replace("several", "accounts").replace("purge", "resellers")],
             "parameters": parameters(operation),
             "responses": responses(operation, &mut parts, &error),
         });
