@@ -396,6 +396,12 @@ impl Config {
         if self.jwt.leeway_seconds > 600 {
             return Err(Problem("jwt.leeway_seconds: must be at most 600".to_owned()));
         }
+        // The filter would take a misspelt level for the name of a module, and log nothing.
+        let levels = ["off", "error", "warn", "info", "debug", "trace"];
+        let is_level = |word: &str| word.is_empty() || word.contains('=') || levels.contains(&word.to_ascii_lowercase().as_str());
+        if let Some(wrong) = self.log.level.split(',').map(str::trim).find(|part| !is_level(part)) {
+            return Err(Problem(format!("log.level: {wrong} is no level; the levels are {}, and MODULE=LEVEL", levels.join(", "))));
+        }
         self.verifier()?;
         if self.environment == Environment::Production && self.database_url().is_none() {
             return Err(Problem(

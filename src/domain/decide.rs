@@ -291,6 +291,9 @@ impl<'a> Draft<'a> {
         if !is_due || self.after.purge_stop(policy, self.now).is_some() {
             return Err(Error::Conflict(Conflict::NotPlanned));
         }
+        // Nobody can look it up any more, so what is told of it says which it was.
+        self.told.push(FieldChange { field: "uid", before: Fact::from(&self.after.uid), after: Fact::Null });
+        self.told.push(FieldChange { field: "id", before: Fact::Number(i64::from(self.after.id.as_i32())), after: Fact::Null });
         self.told.push(FieldChange { field: "purged_at", before: Fact::Null, after: Fact::Time(self.now) });
         self.events.push(Event::Purged);
         Ok(())

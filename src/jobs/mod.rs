@@ -39,23 +39,25 @@ pub async fn run(service: Arc<Service>, settings: Settings, stop: CancellationTo
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
-        if let Err(error) = announce_and_purge(&service).await {
-            warn!(%error, "announcing and purging failed; it is tried again in a minute");
-        }
         if round == 0
             && let Err(error) = run_once(&service, &settings).await
         {
             warn!(%error, "the hourly jobs failed; they run again in an hour");
         }
+        if let Err(error) = announce_and_purge(&service, round == 0).await {
+            warn!(%error, "announcing and purging failed; it is tried again in a minute");
+        }
     }
 }
 
-/// Announces what is due, plans purges, and purges what was planned for now.
+/// Announces what is due and purges what was planned for now; makes the plan beforehand, if asked.
 ///
 /// # Errors
 /// The first one that failed.
-pub async fn announce_and_purge(service: &Service) -> Result<(), Error> {
-    service.plan_purges().await?;
+pub async fn announce_and_purge(service: &Service, plans: bool) -> Result<(), Error> {
+    if plans {
+        service.plan_purges().await?;
+    }
     let announced = service.announce_due().await?;
     if announced > 0 {
         info!(announced, "announced expiries and purges");

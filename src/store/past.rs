@@ -158,7 +158,7 @@ fn take_back(account: &mut Account, entry: &Entry, openings: &HashMap<Uuid, Open
             "purge_due_at" => account.purge_due_at = time(value)?,
             "extra" => std::sync::Arc::make_mut(&mut account.profile).extra = value.as_str().map(extra_of).transpose()?,
             // What is told and is no fact.
-            "created_at" | "purged_at" | "days_to_expiry" | "days_to_purge" => {}
+            "created_at" | "purged_at" | "id" | "uid" | "days_to_expiry" | "days_to_purge" => {}
             held if held.contains(':') => {
                 let (kind, authority) = held.split_once(':').ok_or_else(unreadable)?;
                 let (kind, authority) = (HoldKind::parse(kind).ok_or_else(unreadable)?, Authority::parse(authority).ok_or_else(unreadable)?);

@@ -69,6 +69,12 @@ async fn an_account_is_shown_as_it_was_at_any_instant() {
     assert_eq!(listed(json!({"as_of": seen[3].0, "limit": 1})).await, [id]);
     assert_eq!(listed(json!({"as_of": seen[3].0, "limit": 1, "from_id": id + 1})).await, [other]);
 
+    let page = v3.get(&format!("/v3/accounts?asOf={}&limit=1", seen[3].0)).await;
+    assert_eq!(page.json(), json!([seen[3].1]));
+    let next = page.header("link").split(['<', '>']).nth(1).unwrap().to_owned();
+    assert_eq!(v3.get(&next).await.ok()[0]["email"], "b@example.com");
+    refused(&v3.get(&format!("/v3/accounts?asOf={}&page=1", seen[3].0)).await, 400, "INVALID_REQUEST", "asOf: can be combined");
+
     // Before it was there, there is none; what cannot be is refused.
     refused(&v3.get(&format!("{path}?asOf=2026-02-01T00:00:00Z")).await, 404, "ACCOUNT_NOT_FOUND", "");
     refused(&v3.get(&format!("{path}?asOf=2030-02-01T00:00:00Z")).await, 400, "INVALID_REQUEST", "asOf: must not be in the future");

@@ -288,7 +288,7 @@ async fn four_hundred_days_of_ten_thousand_accounts() {
         for model in world.accounts.values_mut() {
             model.announce(now);
         }
-        let (one, other) = tokio::join!(jobs::announce_and_purge(&world.replicas[0]), jobs::announce_and_purge(&world.replicas[1]));
+        let (one, other) = tokio::join!(jobs::announce_and_purge(&world.replicas[0], true), jobs::announce_and_purge(&world.replicas[1], true));
         one.unwrap();
         other.unwrap();
         let operator = Principal::command_line();

@@ -58,6 +58,7 @@ fn mistakes_are_named() {
     refused(&[("STEWARD_SERVR__LISTEN", "x")], "unknown key servr (from environment); did you mean server?");
     refused(&[("STEWARD_SERVER__LISTEN", "nowhere")], "server.listen");
     refused(&[("STEWARD_COMMIT__BATCH", "0")], "commit.batch: must be at least 1");
+    refused(&[("STEWARD_LOG__LEVEL", "warn,sqlx=debug,inof")], "log.level: inof is no level; the levels are off, error,");
     refused(&[("STEWARD_COMMIT__BATCH", "many")], "commit.batch");
     refused(&[("STEWARD_ENVIRONMENT", "production")], "database.url: is required in production");
     refused(&[("STEWARD_SERVER__PUBLIC_URL", "example.com")], "server.public_url");

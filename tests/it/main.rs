@@ -32,6 +32,7 @@ mod kill;
 mod layers;
 mod lifecycle_model;
 mod lifecycle_sequences;
+mod lifecycle_time;
 mod notice;
 mod outage;
 mod plans;

@@ -95,6 +95,14 @@ fn searching() -> Vec<Question> {
         list(held, "'frozen'", "null, null", "hold", &["hold_open_uq"]),
         other(&["where email_key = $1 and deleted_at is null"], "'user7@example7.test', 2", "account", &["account_email_ix"]),
         other(&["from journal where reseller_id = $1 and id > $2 and outcome"], "1, 100, 50", "journal", &["_reseller_id_id_idx"]),
+        other(&["where announce_at is not null"], "'2026-01-01', 256", "account", &["account_announce_ix", "account_warn_ix"]),
+        other(&["from account where reseller_id = $1 and purge_due_at <= $2 order by"], "1, now(), 256", "account", &["account_purge_ix"]),
+        other(
+            &["a.expires_at <= $3::timestamptz - make_interval"],
+            "1, now(), now(), 30, 0, 256",
+            "account",
+            &["account_expiry_of_reseller_ix", "account_deleted_ix"],
+        ),
         other(&["from journal where reseller_id = $1 and account_id = $2 and id < $3"], "1, 10, 1000, 50", "journal", &["_pkey"]),
     ]
 }

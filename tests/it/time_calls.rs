@@ -18,7 +18,7 @@ async fn purging(app: &App, name: &str) -> Client {
 async fn days(app: &App, days: u32) {
     for _ in 0..days * 2 {
         app.clock.advance(TimeDelta::hours(12));
-        jobs::announce_and_purge(&app.service).await.unwrap();
+        jobs::announce_and_purge(&app.service, true).await.unwrap();
     }
 }
 
@@ -103,6 +103,7 @@ async fn the_plan_of_the_purge_is_read_beforehand_and_whatever_bears_on_it_chang
         client.get(id).await;
     }
 
+    let uid = client.get(kept).await["uid"].clone();
     // Released, it is planned anew, with all of its notice.
     client.call("release", json!({"id": kept})).await.ok();
     days(&app, 13).await;
@@ -115,6 +116,7 @@ async fn the_plan_of_the_purge_is_read_beforehand_and_whatever_bears_on_it_chang
     let farewell = farewell.as_array().unwrap().iter().find(|event| event["events"] == json!(["account.purged"])).unwrap().clone();
     assert_eq!((farewell["data"].clone(), farewell["actor"].as_str()), (Value::Null, Some("steward")));
     assert!(farewell["changes"]["purged_at"]["new"].is_string(), "{farewell}");
+    assert_eq!((&farewell["changes"]["id"]["old"], &farewell["changes"]["uid"]["old"]), (&json!(kept), &uid));
     assert_eq!(app.database.number("select count(*) from tombstone").await, 1);
 }
 

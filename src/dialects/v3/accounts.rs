@@ -14,7 +14,7 @@ use super::page::Several;
 use super::replies::{self, AccountDocument, EntryDocument, HoldDocument, Reader};
 use super::requests::{Account, AssignPlan, Lift, Nothing, Place, Redeem, SetExemption, SetExpiry, SetStatus};
 use crate::dialects::body;
-use crate::domain::{self, Command, Dialect, Error, HoldId, HoldKind, ResellerId, Scope, Time};
+use crate::domain::{self, AccountId, Command, Dialect, Error, HoldId, HoldKind, ResellerId, Scope, Start, Time};
 use crate::service::{Answered, Context, Done};
 
 const READ: Scope = Scope::AccountRead;
@@ -163,6 +163,19 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, READ).await?;
         let request = ListRequest::read(&call.uri, context.principal.timezone, context.principal.home())?;
+        if let Some(at) = request.as_of {
+            let from = match request.search.start {
+                Start::After(Some(last)) => i64::from(last.as_i32()) + 1,
+                Start::After(None) | Start::Offset { .. } => 1,
+            };
+            let limit = usize::try_from(request.search.limit).unwrap_or_default();
+            // Behind the last number there is no account.
+            let accounts = match AccountId::new(from) {
+                Ok(from) => api.service.list_as_of(&context, from, limit, at).await?,
+                Err(_) => Vec::new(),
+            };
+            return Ok((context, request, accounts, None, at));
+        }
         let (accounts, total, now) = api.service.search(&context, request.search.clone(), request.page.is_some()).await?;
         Ok((context, request, accounts, total, now))
     };

@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 use super::codes::Failure;
 use super::cursor::Cursor;
 use crate::dialects::dates;
-use crate::domain::{AccountId, Comparison, Condition, ResellerId, Search, SearchField, SearchValues, Start};
+use crate::domain::{AccountId, Comparison, Condition, ResellerId, Search, SearchField, SearchValues, Start, Time};
 
 const DEFAULT_LIMIT: i64 = 10;
 const MAX_LIMIT: i64 = 100;
@@ -19,6 +19,8 @@ pub(super) struct ListRequest {
     pub(super) search: Search,
     /// The page's number; none where the caller follows cursors.
     pub(super) page: Option<i64>,
+    /// The instant as of which it lists; then by cursor, and without conditions.
+    pub(super) as_of: Option<Time>,
     /// The other parameters, for the link to the next page.
     kept: Vec<(String, String)>,
 }
@@ -26,7 +28,7 @@ pub(super) struct ListRequest {
 impl ListRequest {
     /// `home`: whose list it is; a cursor leads through no other.
     pub(super) fn read(uri: &Uri, zone: Tz, home: ResellerId) -> Result<Self, Failure> {
-        let (mut page, mut limit, mut sort, mut after) = (None, None, None, None);
+        let (mut page, mut limit, mut sort, mut after, mut as_of) = (None, None, None, None, None);
         let (mut conditions, mut kept) = (Vec::new(), Vec::new());
         for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned() {
             let slot = match name.as_str() {
@@ -34,6 +36,7 @@ impl ListRequest {
                 "limit" => &mut limit,
                 "sort" => &mut sort,
                 "after" => &mut after,
+                "asOf" => &mut as_of,
                 _ => {
                     conditions.push(condition(&name, &value, zone)?);
                     kept.push((name, value));
@@ -45,18 +48,26 @@ impl ListRequest {
             }
         }
         let limit = number("limit", limit.as_deref(), DEFAULT_LIMIT, MAX_LIMIT)?;
+        if let Some(text) = &as_of {
+            if page.is_some() || sort.is_some() || !conditions.is_empty() {
+                return Err(Failure::parameter("asOf", "can be combined with after and limit only"));
+            }
+            kept.push(("asOf".to_owned(), text.clone()));
+            after = after.or(Some(String::new()));
+        }
+        let as_of = as_of.map(|text| dates::parse(&text, zone).map_err(|problem| Failure::parameter("asOf", &problem))).transpose()?;
         if let Some(after) = after {
             if page.is_some() || sort.is_some() {
                 return Err(Failure::parameter("after", "cannot be combined with page or sort"));
             }
             let start = Start::After(if after.is_empty() { None } else { Some(Cursor::read(&after)?.account_of(home)?) });
-            return Ok(Self { search: Search { conditions, start, limit }, page: None, kept });
+            return Ok(Self { search: Search { conditions, start, limit }, page: None, as_of, kept });
         }
         let page = number("page", page.as_deref(), 1, i64::MAX)?;
         let skip = (page - 1).checked_mul(limit).filter(|skip| *skip <= MAX_SKIP);
         let skip = skip.ok_or_else(|| Failure::parameter("page", "is too deep; follow cursors from `after=` instead"))?;
         let (by, descending) = order(sort.as_deref().unwrap_or("-createdAt"))?;
-        Ok(Self { search: Search { conditions, start: Start::Offset { skip, by, descending }, limit }, page: Some(page), kept })
+        Ok(Self { search: Search { conditions, start: Start::Offset { skip, by, descending }, limit }, page: Some(page), as_of, kept })
     }
 
     /// The link to the page behind this account.

@@ -171,6 +171,10 @@ fn parameters(operation: &Operation) -> Vec<Value> {
             json!({ "type": "integer", "format": "int64", "minimum": 1 }),
         ));
     }
+    if operation.name == "accounts_list" {
+        let what = "As they were then; by cursor, and without `page`, `sort` and conditions.";
+        parameters.push(query("asOf", what, json!({ "type": "string", "format": "date-time" })));
+    }
     if ["accounts_get", "accounts_holds", "accounts_access"].contains(&operation.name) {
         parameters.push(query("asOf", "As it was then; as it is now if absent.", json!({ "type": "string", "format": "date-time" })));
     }
