@@ -52,3 +52,47 @@ create policy of_resellers on tombstone using (reseller_id = any (array(
 create policy of_platform on tombstone using ((select current_setting('steward.scope', true)) = 'platform');
 grant select, insert on tombstone to steward_service;
 grant delete on account, hold, hold_revision to steward_service;
+
+-- Bulk jobs: one command at every account that a selector found, planned, applied, and reverted as far as nobody has changed
+-- the same again since.
+create table bulk_job (
+  reseller_id   bigint not null,
+  id            uuid not null,
+  command       json not null,
+  selector      text not null,                   -- for people
+  state         text not null,
+  created_at    timestamptz not null,
+  created_by    text not null,
+  authority     text not null,
+  updated_at    timestamptz not null,
+  claimed_until timestamptz,                     -- until when a worker has it
+  constraint bulk_job_pkey primary key (reseller_id, id),
+  constraint bulk_job_state_ck check (state in ('planned', 'applying', 'applied', 'reverting', 'reverted')),
+  constraint bulk_job_authority_ck check (authority in ('operator', 'reseller'))
+);
+create index bulk_job_open_ix on bulk_job (reseller_id, id) where state in ('applying', 'reverting');
+create table bulk_item (
+  reseller_id bigint not null,
+  job_id      uuid not null,
+  account_id  integer not null,
+  hold_id     uuid not null,                     -- of the hold that is opened, should one be
+  state       text not null,
+  problem     text,
+  constraint bulk_item_pkey primary key (reseller_id, job_id, account_id),
+  constraint bulk_item_state_ck check (state in ('pending', 'changed', 'unchanged', 'failed', 'reverted', 'kept'))
+);
+create index bulk_item_state_ix on bulk_item (reseller_id, job_id, state, account_id);
+do $$
+declare
+  name text;
+begin
+  foreach name in array array['bulk_job', 'bulk_item'] loop
+    execute format('alter table %I enable row level security', name);
+    execute format('alter table %I force row level security', name);
+    execute format($f$create policy of_resellers on %I using (reseller_id = any (array(
+      select unnest(string_to_array(current_setting('steward.resellers', true), ','))::bigint)))$f$, name);
+    execute format($f$create policy of_platform on %I using ((select current_setting('steward.scope', true)) = 'platform')$f$, name);
+  end loop;
+end
+$$;
+grant select, insert, update on bulk_job, bulk_item to steward_service;

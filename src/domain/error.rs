@@ -99,6 +99,9 @@ pub enum Conflict {
     /// The plan does not say that the account is to be purged now, or something stops it.
     #[error("not_planned: the account is not to be purged now")]
     NotPlanned,
+    /// A bulk job is not in a state for this.
+    #[error("bulk_job: it is under way, was not applied, or was reverted")]
+    BulkJob,
     /// The reseller has as many webhook endpoints as one may have.
     #[error("too_many_webhooks: a reseller has at most 50 webhook endpoints")]
     TooManyWebhooks,
@@ -119,6 +122,9 @@ pub enum Resource {
     /// A plan.
     #[error("plan")]
     Plan,
+    /// A bulk job.
+    #[error("bulk job")]
+    BulkJob,
     /// A webhook endpoint.
     #[error("webhook")]
     Webhook,

@@ -29,6 +29,7 @@ mod search;
 mod simulate;
 mod state;
 mod text;
+mod undo;
 mod webhook;
 
 pub use account::{Account, NewAccount, Status};
@@ -48,6 +49,7 @@ pub use search::{Comparison, Condition, Search, SearchField, SearchValues, Start
 pub use simulate::{Coming, Simulated, Upcoming};
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
 pub use text::{MAX_LONG_TEXT, MAX_TEXT};
+pub use undo::Deed;
 pub use webhook::{EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy, TEST, UPDATED, check_secret, message_id};
 
 /// An instant in UTC, with the microsecond resolution of PostgreSQL's `timestamptz`.

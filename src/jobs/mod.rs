@@ -44,6 +44,9 @@ pub async fn run(service: Arc<Service>, settings: Settings, stop: CancellationTo
         {
             warn!(%error, "the hourly jobs failed; they run again in an hour");
         }
+        if let Err(error) = service.resume_bulk_jobs().await {
+            warn!(%error, "bulk jobs were interrupted; they go on in a minute");
+        }
         if let Err(error) = announce_and_purge(&service, round == 0).await {
             warn!(%error, "announcing and purging failed; it is tried again in a minute");
         }

@@ -9,6 +9,7 @@ mod accounts;
 mod announcer;
 mod batch;
 mod bulk;
+mod bulk_jobs;
 mod clock;
 mod context;
 mod credentials;
@@ -39,12 +40,14 @@ use crate::jwt::Verifier;
 use crate::store::{KeptAnswer, Store, Tenancy, Tx};
 
 pub use crate::store::{
-    Attempt, Credential, DeliveryKey, IdempotencyKey, JournalEntry, Pending, Progress, PurgeSettings, Reseller, StoredAnswer, TokenKind,
+    Attempt, BulkItem, BulkJob, Credential, DeliveryKey, IdempotencyKey, JobState, JournalEntry, Pending, Progress, PurgeSettings, Reseller,
+    StoredAnswer, TokenKind,
 };
 pub use accounts::{Answered, Done, Naming, Page};
 use announcer::Announcer;
 use batch::Key;
 pub use bulk::{Item, MAX_OPERATIONS, Named};
+pub use bulk_jobs::Preview;
 pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 use credentials::Memory;

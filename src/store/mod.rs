@@ -10,6 +10,8 @@
 mod accounts;
 #[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
 mod attempts;
+#[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
+mod bulk;
 #[expect(clippy::as_conversions, reason = "in `query!` it names the type of an array and converts nothing")]
 mod changes;
 #[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
@@ -43,6 +45,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use crate::domain::Error;
 
 pub use attempts::Attempt;
+pub use bulk::{BulkItem, BulkJob, JobState};
 pub use changes::Changes;
 pub use deliveries::{DeliveryKey, Pending, Progress};
 pub use holds::HoldWrites;

@@ -192,18 +192,23 @@ fn take_back(account: &mut Account, entry: &Entry, openings: &HashMap<Uuid, Open
 
 fn hold_of(kind: HoldKind, authority: Authority, value: &Value, openings: &HashMap<Uuid, Opening>) -> Result<Hold, Error> {
     let unreadable = || internal("the journal has an unreadable hold");
+    let id = value.get("id").and_then(Value::as_str).and_then(|id| Uuid::parse_str(id).ok()).ok_or_else(unreadable)?;
+    let (opened_at, opened_by, revision) = openings.get(&id).cloned().ok_or_else(unreadable)?;
+    Ok(Hold { id: HoldId(id), kind, authority, details: details_of(value)?, opened_at, opened_by, revision })
+}
+
+/// The details of a hold, as the journal kept them.
+pub(super) fn details_of(value: &Value) -> Result<HoldDetails, Error> {
+    let unreadable = || internal("the journal has an unreadable hold");
     let text = |name: &str| value.get(name).and_then(Value::as_str);
     let owned = |name: &str| text(name).map(str::to_owned);
-    let time = |name: &str| text(name).map(str::parse).transpose().map_err(|_| internal("the journal has an unreadable hold"));
-    let id = text("id").and_then(|id| Uuid::parse_str(id).ok()).ok_or_else(unreadable)?;
-    let (opened_at, opened_by, revision) = openings.get(&id).cloned().ok_or_else(unreadable)?;
-    let details = HoldDetails {
+    let time = |name: &str| text(name).map(str::parse).transpose().map_err(|_| unreadable());
+    Ok(HoldDetails {
         reason_code: owned("reason_code"),
         reason: owned("reason"),
         public_message: owned("public_message"),
         payment_url: text("payment_url").map(PaymentUrl::parse).transpose().map_err(|_| unreadable())?,
         starts_at: time("starts_at")?,
         ends_at: time("ends_at")?,
-    };
-    Ok(Hold { id: HoldId(id), kind, authority, details, opened_at, opened_by, revision })
+    })
 }

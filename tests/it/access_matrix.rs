@@ -136,6 +136,7 @@ async fn every_v3_operation_with_every_kind_of_credential() {
     let (my_plan, their_plan) = (made("plans_create", client.token.clone()).await, made("plans_create", other.token.clone()).await);
     let (my_token, their_token) = (made("tokens_create", client.token.clone()).await, made("tokens_create", other.token.clone()).await);
     let (my_webhook, their_webhook) = (made("webhooks_create", client.token.clone()).await, made("webhooks_create", other.token.clone()).await);
+    let (my_job, their_job) = (made("bulk_jobs_create", client.token.clone()).await, made("bulk_jobs_create", other.token.clone()).await);
     let logged = async |webhook: &str, reseller: i64| {
         let superuser = app.database.superuser().await;
         let insert = "insert into webhook_attempt (reseller_id, endpoint_id, id, event_id, event, account_id, event_at, number, at, succeeded, duration_ms)
@@ -152,6 +153,7 @@ async fn every_v3_operation_with_every_kind_of_credential() {
             "accounts" => {
                 (mine.to_string(), vec![theirs.to_string(), their_uid.clone(), nobody.to_owned(), "2000000000".to_owned()], "ACCOUNT_NOT_FOUND")
             }
+            "bulk-jobs" => (my_job.clone(), vec![their_job.clone(), nobody.to_owned(), "1".to_owned()], "BULK_JOB_NOT_FOUND"),
             "plans" => (my_plan.clone(), vec![their_plan.clone(), nobody.to_owned(), "1".to_owned()], "PLAN_NOT_FOUND"),
             "tokens" => (my_token.clone(), vec![their_token.clone(), "2000000000".to_owned(), nobody.to_owned()], "TOKEN_NOT_FOUND"),
             "webhooks" => (my_webhook.clone(), vec![their_webhook.clone(), nobody.to_owned(), "1".to_owned()], "WEBHOOK_NOT_FOUND"),

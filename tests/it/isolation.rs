@@ -7,7 +7,7 @@ use steward::store::{SERVICE_ROLE, Store};
 use crate::harness::App;
 use crate::harness::app::pool_settings;
 
-const TENANT_TABLES: [&str; 14] = [
+const TENANT_TABLES: [&str; 16] = [
     "reseller",
     "api_token",
     "plan",
@@ -22,6 +22,8 @@ const TENANT_TABLES: [&str; 14] = [
     "webhook_pending",
     "webhook_attempt",
     "tombstone",
+    "bulk_job",
+    "bulk_item",
 ];
 
 #[tokio::test]
@@ -39,7 +41,9 @@ async fn without_saying_for_whom_the_services_role_sees_nothing() {
         if let Some(resellers) = resellers {
             sqlx::query("select set_config('steward.resellers', $1, true)").bind(resellers).execute(&mut *connection).await.unwrap();
         }
-        for table in TENANT_TABLES.into_iter().filter(|table| !["plan", "signing_key", "tombstone"].contains(table) && !table.starts_with("webhook"))
+        for table in TENANT_TABLES
+            .into_iter()
+            .filter(|table| !["plan", "signing_key", "tombstone", "bulk_job", "bulk_item"].contains(table) && !table.starts_with("webhook"))
         {
             let count: i64 = sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {table}"))).fetch_one(&mut *connection).await.unwrap();
             assert_eq!(count.min(1), sees, "{table} for {resellers:?}");

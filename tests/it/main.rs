@@ -17,6 +17,7 @@ mod admin_calls;
 mod admin_golden;
 mod admin_lists;
 mod as_of;
+mod bulk_jobs;
 mod cli;
 mod clock_sweep;
 mod concurrency;

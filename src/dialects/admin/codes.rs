@@ -107,6 +107,7 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         Conflict::HoldHasStarted => "hold_has_started: starts_at cannot be moved later once the hold has started",
         Conflict::Exempt => "exempt: automation has to leave the account alone for now",
         Conflict::NotPlanned => "not_planned: the account is not to be purged now",
+        Conflict::BulkJob => "bulk_job: it is under way, was not applied, or was reverted",
     }
 }
 
@@ -147,6 +148,7 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::HoldHasStarted)),
             Failure::Service(Error::Conflict(Conflict::Exempt)),
             Failure::Service(Error::Conflict(Conflict::NotPlanned)),
+            Failure::Service(Error::Conflict(Conflict::BulkJob)),
             Failure::Service(Error::PreconditionFailed),
             Failure::Service(Error::QuotaReached),
             Failure::Service(Error::IdempotencyKeyReused),

@@ -107,6 +107,7 @@ impl Failure {
                 | Conflict::HoldHasStarted
                 | Conflict::Exempt
                 | Conflict::NotPlanned
+                | Conflict::BulkJob
                 | Conflict::TooManyWebhooks,
             )
             | Error::PreconditionFailed

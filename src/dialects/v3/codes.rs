@@ -78,6 +78,7 @@ impl Failure {
                 Error::NotFound(Resource::Token) => say(404, "TOKEN_NOT_FOUND", "Token not found"),
                 Error::NotFound(Resource::Reseller) => say(404, "RESELLER_NOT_FOUND", "Reseller not found"),
                 Error::NotFound(Resource::Plan) => say(404, "PLAN_NOT_FOUND", "Plan not found"),
+                Error::NotFound(Resource::BulkJob) => say(404, "BULK_JOB_NOT_FOUND", "Bulk job not found"),
                 Error::NotFound(Resource::Webhook) => say(404, "WEBHOOK_NOT_FOUND", "Webhook not found"),
                 Error::NotFound(Resource::EventLog) => say(404, "EVENT_LOG_NOT_FOUND", "Event log not found"),
                 Error::RateLimited { retry_after } => too_many(*retry_after),
@@ -114,6 +115,7 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         Conflict::HoldHasStarted => "hold_has_started: startsAt cannot be moved later once the hold has started",
         Conflict::Exempt => "exempt: automation has to leave the account alone for now",
         Conflict::NotPlanned => "not_planned: the account is not to be purged now",
+        Conflict::BulkJob => "bulk_job: it is under way, was not applied, or was reverted",
     }
 }
 
@@ -155,6 +157,7 @@ mod tests {
             Failure::Service(Error::NotFound(Resource::Token)),
             Failure::Service(Error::NotFound(Resource::Reseller)),
             Failure::Service(Error::NotFound(Resource::Plan)),
+            Failure::Service(Error::NotFound(Resource::BulkJob)),
             Failure::Service(Error::NotFound(Resource::Webhook)),
             Failure::Service(Error::NotFound(Resource::EventLog)),
             Failure::Service(Error::Conflict(Conflict::TooManyWebhooks)),
@@ -166,6 +169,7 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::HoldHasStarted)),
             Failure::Service(Error::Conflict(Conflict::Exempt)),
             Failure::Service(Error::Conflict(Conflict::NotPlanned)),
+            Failure::Service(Error::Conflict(Conflict::BulkJob)),
             Failure::Service(Error::QuotaReached),
             Failure::Service(Error::PreconditionFailed),
             Failure::Service(Error::IdempotencyKeyReused),

@@ -3,6 +3,7 @@
 //! The table [`OPERATIONS`] is the dialect: routes, rights, the OpenAPI document and the tests' access matrix are read off it.
 
 mod accounts;
+mod bulk_jobs;
 mod call;
 mod codes;
 mod cursor;
@@ -30,6 +31,7 @@ use super::openapi::{Describe, describe};
 use super::{Mishap, RequestId};
 use crate::domain::Scope;
 use crate::service::Service;
+use bulk_jobs::{BulkItemDocument, BulkJobDocument, BulkJobRequest};
 use codes::Failure;
 use events::EventDocument;
 use plans::{NewPlanSchema, NumberedPlan, TermsSchema};
@@ -155,6 +157,11 @@ operations! {
     put "/v3/accounts/{id}/exempt-until" accounts::exempt_until AccountWrite (SetExemption) => 200 AccountDocument "Have automation leave an account alone until then; null for no longer" r#"{"exemptUntil":null}"#;
     post "/v3/accounts/{id}/simulate" several::simulate AccountRead (Operations) => 200 SimulationDocument "Say what operations would do to an account; nothing is written" r#"{"operations":[{"operation":"freeze","paymentUrl":"https://example.com"},{"operation":"status","status":"inactive"}]}"#;
     post "/v3/bulk" several::bulk AccountWrite (Operations) => 200 BulkDocument "Carry out up to 1,000 operations, each for itself" r#"{"operations":[{"operation":"status","status":"active","account":"7"}]}"#;
+    post "/v3/bulk-jobs" bulk_jobs::create AccountWrite (BulkJobRequest) => 201 BulkJobDocument "Plan one operation at every account that a selector finds; nothing is done yet" r#"{"selector":{"state":"active"},"operation":{"operation":"status","status":"active"}}"#;
+    get "/v3/bulk-jobs/{id}" bulk_jobs::get AccountRead () => 200 BulkJobDocument "Read how far a bulk job is" "";
+    get "/v3/bulk-jobs/{id}/items" bulk_jobs::items AccountRead () => 200 [BulkItemDocument] "List the accounts of a bulk job, and what became of each" "";
+    post "/v3/bulk-jobs/{id}/apply" bulk_jobs::apply AccountWrite () => 202 BulkJobDocument "Have a bulk job applied, in the background" "";
+    post "/v3/bulk-jobs/{id}/revert" bulk_jobs::revert AccountWrite () => 202 BulkJobDocument "Have a bulk job reverted, as far as nobody changed the same since" "";
     get "/v3/accounts/{id}/timeline" accounts::timeline AccountRead () => 200 TimelineDocument "Read what happened to an account, and what will happen by itself" "";
     get "/v3/purge-plan" purge::plan AccountRead () => 200 [PlannedDocument] "List the accounts that are going to be purged, and what stops it" "";
     post "/v3/resellers/{id}/approve-purge" purge::approve ResellerWrite () => 200 ApprovalDocument "Approve that everything that is due now is purged, although it is more than the limit" "";

@@ -16,7 +16,7 @@ pub(in crate::dialects) fn openapi() -> Parts {
             "operationId": operation.name,
             "summary": operation.summary,
             "description": format!("Takes the right `{}`.", operation.scope),
-            "tags": [operation.name.split('_').next().unwrap_or_default().replace("events", "webhooks").replace("several", "accounts").replace("purge", "resellers")],
+            "tags": [operation.name.split('_').next().unwrap_or_default().replace("events", "webhooks").replace("several", "accounts").replace("bulk", "accounts").replace("purge", "resellers")],
             "parameters": parameters(operation),
             "responses": responses(operation, &mut parts, &error),
         });
@@ -113,7 +113,7 @@ fn parameters(operation: &Operation) -> Vec<Value> {
             Some("accounts") => {
                 ("The account's UUID, or its number", json!({ "type": "string", "pattern": "^[0-9A-Za-z-]+$", "examples": ["7", uuid] }))
             }
-            Some("webhooks" | "webhook-event-logs") => ("Its UUID", json!({ "type": "string", "format": "uuid", "examples": [uuid] })),
+            Some("webhooks" | "webhook-event-logs" | "bulk-jobs") => ("Its UUID", json!({ "type": "string", "format": "uuid", "examples": [uuid] })),
             Some("plans") => ("The plan's UUID", json!({ "type": "string", "format": "uuid", "examples": [uuid] })),
             _ => ("Its number", json!({ "type": "integer", "format": "int64", "minimum": 1, "examples": [1] })),
         };
@@ -121,8 +121,18 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     }
     let header =
         |name: &str, what: &str, schema: Value| json!({ "name": name, "in": "header", "required": false, "description": what, "schema": schema });
-    let is_repeatable =
-        ["tokens_delete", "webhooks_delete", "webhooks_test", "webhooks_redeliver", "webhooks_redeliver_one", "purge_approve", "several_simulate"];
+    let is_repeatable = [
+        "tokens_delete",
+        "webhooks_delete",
+        "webhooks_test",
+        "webhooks_redeliver",
+        "webhooks_redeliver_one",
+        "purge_approve",
+        "several_simulate",
+        "bulk_jobs_create",
+        "bulk_jobs_apply",
+        "bulk_jobs_revert",
+    ];
     if operation.method != "get" && !is_repeatable.contains(&operation.name) {
         let what = "A repeat with the same key and body is answered with the stored answer, for 24 hours.";
         parameters.push(header("Idempotency-Key", what, json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" })));
@@ -133,7 +143,7 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     }
     match operation.name {
         "accounts_list" => parameters.extend(account_list()),
-        "plans_list" | "tokens_list" | "resellers_list" | "purge_plan" => {
+        "plans_list" | "tokens_list" | "resellers_list" | "purge_plan" | "bulk_jobs_items" => {
             parameters.push(query(
                 "after",
                 "Behind which number; the `Link` header of a page has the next one.",
@@ -177,6 +187,10 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     }
     if ["accounts_get", "accounts_holds", "accounts_access"].contains(&operation.name) {
         parameters.push(query("asOf", "As it was then; as it is now if absent.", json!({ "type": "string", "format": "date-time" })));
+    }
+    if operation.name == "bulk_jobs_items" {
+        let states = ["pending", "changed", "unchanged", "failed", "reverted", "kept"];
+        parameters.push(query("state", "Only those in this state.", json!({ "type": "string", "enum": states })));
     }
     if operation.name == "purge_plan" {
         parameters.push(query(

@@ -7,7 +7,6 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::call::Call;
-use super::codes::Failure;
 use super::page::{Page, Several};
 use crate::dialects::dates;
 use crate::domain::{Error, PurgeRule, PurgeStop, ResellerId, Resource, Scope, Time};
@@ -73,7 +72,7 @@ pub(super) async fn plan(State(api): State<Api>, call: Call) -> Response {
         let context = call.enter(&api, Scope::AccountRead).await?;
         let page = Page::read(&call.uri, &["resellerId"])?;
         let of = page.number("resellerId")?.map(ResellerId);
-        let after = i32::try_from(page.after).map_err(|_| Failure::parameter("after", "must be at most 2147483647"))?;
+        let after = i32::try_from(page.after).unwrap_or(i32::MAX);
         let (planned, now) = api.service.purge_plan(&context, of, after, page.limit).await?;
         let last = planned.last().map(|last| i64::from(last.account.id.as_i32()));
         let next = page.next(last, planned.len(), &call.uri);

@@ -1,0 +1,217 @@
+//! Bulk jobs: planned, looked at, applied, reverted.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::Api;
+use super::call::Call;
+use super::codes::Failure;
+use super::page::{Page, Several};
+use super::requests::OperationRequest;
+use crate::dialects::dates;
+use crate::domain::{AccountFilter, Authority, Error, ResellerId, Resource, Scope, StateFilter};
+use crate::service::{BulkItem, BulkJob, Preview};
+
+/// A job to be planned.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = BulkJobRequest)]
+pub(super) struct BulkJobRequest {
+    /// Whose accounts; required with an operator's token.
+    reseller_id: Option<i64>,
+    selector: Selector,
+    /// What is done at each of them.
+    operation: OperationRequest,
+}
+
+/// Which accounts: every part that is there must hold; none is there: all.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Selector {
+    /// `active`, `suspended`, or one of the words of `blockedBy`: the accounts that this blocks.
+    #[schema(pattern = "^(active|suspended|deleted|suspended:operator|suspended:reseller_account|suspended:reseller|inactive|frozen|expired)$")]
+    state: Option<String>,
+    /// `operator`, `reseller` or `system`: the accounts that a hold of this authority blocks.
+    #[schema(pattern = "^(operator|reseller|system)$")]
+    held_by: Option<String>,
+    #[schema(format = DateTime, min_length = 1)]
+    expires_before: Option<String>,
+    #[schema(format = DateTime, min_length = 1)]
+    expires_after: Option<String>,
+    /// The accounts with this text in name, title, e-mail or company, ignoring case.
+    q: Option<String>,
+}
+
+impl Selector {
+    /// The filter, and how it is written for people.
+    fn filter(self, zone: chrono_tz::Tz) -> Result<(AccountFilter, String), Error> {
+        let date = |field, text: &String| dates::parse(text, zone).map_err(|problem| Error::invalid(field, problem));
+        let authority = |word: &String| Authority::parse(word).ok_or_else(|| Error::invalid("held_by", "must be operator, reseller or system"));
+        let filter = AccountFilter {
+            state: self.state.as_deref().map(StateFilter::parse).transpose()?,
+            held_by: self.held_by.as_ref().map(authority).transpose()?,
+            expires_before: self.expires_before.as_ref().map(|text| date("expires_before", text)).transpose()?,
+            expires_after: self.expires_after.as_ref().map(|text| date("expires_after", text)).transpose()?,
+            text: self.q.clone(),
+        };
+        if self.q.as_ref().is_some_and(|text| text.contains('\0')) {
+            return Err(Error::invalid("q", "must not contain control characters"));
+        }
+        let parts = [
+            ("state", self.state),
+            ("heldBy", self.held_by),
+            ("expiresBefore", self.expires_before),
+            ("expiresAfter", self.expires_after),
+            ("q", self.q),
+        ];
+        let said: Vec<String> = parts.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?))).collect();
+        Ok((filter, if said.is_empty() { "all".to_owned() } else { said.join(" ") }))
+    }
+}
+
+/// A job, and how far it is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = BulkJob)]
+pub(super) struct BulkJobDocument {
+    id: String,
+    reseller_id: i64,
+    /// `planned`, `applying`, `applied`, `reverting` or `reverted`.
+    state: &'static str,
+    /// The verb of what is done, as the journal has it.
+    action: &'static str,
+    /// How the accounts were chosen.
+    selector: String,
+    /// How many accounts there are ...
+    total: i64,
+    /// ... how many of them wait ...
+    pending: i64,
+    /// ... were changed ...
+    changed: i64,
+    /// ... were so already ...
+    unchanged: i64,
+    /// ... could not be changed ...
+    failed: i64,
+    /// ... were changed back ...
+    reverted: i64,
+    /// ... and were left as they are when the job was reverted, because they had been changed since.
+    kept: i64,
+    /// What it would do; in the answer to its creation only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    preview: Option<PreviewDocument>,
+    created_by: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    updated_at: String,
+}
+
+/// What a job would do, if it were applied when it was planned.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BulkPreview)]
+struct PreviewDocument {
+    changes: i64,
+    unchanged: i64,
+    refused: i64,
+}
+
+fn document(job: &BulkJob, preview: Option<Preview>) -> BulkJobDocument {
+    let count = |state: &str| job.counts.iter().filter(|(known, _)| known == state).map(|(_, count)| count).sum();
+    BulkJobDocument {
+        id: job.id.to_string(),
+        reseller_id: job.reseller.0,
+        state: job.state.as_str(),
+        action: job.command.action(),
+        selector: job.selector.clone(),
+        total: job.counts.iter().map(|(_, count)| count).sum(),
+        pending: count("pending"),
+        changed: count("changed"),
+        unchanged: count("unchanged"),
+        failed: count("failed"),
+        reverted: count("reverted"),
+        kept: count("kept"),
+        preview: preview.map(|it| PreviewDocument { changes: it.changes, unchanged: it.unchanged, refused: it.refused }),
+        created_by: job.created_by.clone(),
+        created_at: dates::write(job.created_at),
+        updated_at: dates::write(job.updated_at),
+    }
+}
+
+/// One account of a job.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = BulkItem)]
+pub(super) struct BulkItemDocument {
+    account_id: i32,
+    /// `pending`, `changed`, `unchanged`, `failed`, `reverted` or `kept`.
+    state: String,
+    /// Why it failed or was kept.
+    problem: Option<String>,
+}
+
+fn item(item: BulkItem) -> BulkItemDocument {
+    BulkItemDocument { account_id: item.account.as_i32(), state: item.state, problem: item.problem }
+}
+
+fn id(call: &Call) -> Result<Uuid, Failure> {
+    Ok(Uuid::try_parse(call.id()).map_err(|_| Error::NotFound(Resource::BulkJob))?)
+}
+
+pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let context = call.enter(&api, Scope::AccountWrite).await?;
+        let request = call.members::<BulkJobRequest>()?;
+        let of = request.reseller_id.map(ResellerId);
+        let command = request.operation.command(call.reading(&context), api.service.deletion())?;
+        let (filter, selector) = request.selector.filter(context.principal.timezone)?;
+        let (job, preview) = api.service.plan_bulk_job(&context, of, filter, selector, command).await?;
+        Ok(document(&job, Some(preview)))
+    };
+    call.answer_with(outcome.await, StatusCode::CREATED)
+}
+
+pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let context = call.enter(&api, Scope::AccountRead).await?;
+        Ok(document(&api.service.bulk_job(&context, id(&call)?).await?, None))
+    };
+    call.answer(outcome.await)
+}
+
+pub(super) async fn items(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let context = call.enter(&api, Scope::AccountRead).await?;
+        let page = Page::read(&call.uri, &["state"])?;
+        let states = ["pending", "changed", "unchanged", "failed", "reverted", "kept"];
+        let state = page.text("state").map(str::to_owned);
+        if state.as_deref().is_some_and(|state| !states.contains(&state)) {
+            return Err(Failure::parameter("state", &format!("must be one of {}", states.join(", "))));
+        }
+        let after = i32::try_from(page.after).unwrap_or(i32::MAX);
+        let found = api.service.bulk_items(&context, id(&call)?, state, after, page.limit).await?;
+        let next = page.next(found.last().map(|last| i64::from(last.account.as_i32())), found.len(), &call.uri);
+        Ok((Several::of(found.into_iter().map(item).collect(), call.format()), next))
+    };
+    call.answer_page(outcome.await)
+}
+
+pub(super) async fn apply(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let context = call.enter(&api, Scope::AccountWrite).await?;
+        Ok(document(&api.service.apply_bulk_job(&context, id(&call)?).await?, None))
+    };
+    call.answer_with(outcome.await, StatusCode::ACCEPTED)
+}
+
+pub(super) async fn revert(State(api): State<Api>, call: Call) -> Response {
+    let outcome = async {
+        let context = call.enter(&api, Scope::AccountWrite).await?;
+        Ok(document(&api.service.revert_bulk_job(&context, id(&call)?).await?, None))
+    };
+    call.answer_with(outcome.await, StatusCode::ACCEPTED)
+}
