@@ -120,6 +120,50 @@ async fn the_plan_of_the_purge_is_read_beforehand_and_whatever_bears_on_it_chang
     assert_eq!(app.database.number("select count(*) from tombstone").await, 1);
 }
 
+/// Whoever is told that an account is retained keeps it, however close the purge was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_retention_that_comes_while_the_purge_runs_is_refused_or_holds() {
+    let app = App::new().await;
+    let reseller = app.reseller_with("Acme", ResellerPatch { purges: Some(true), purge_limit: Some(10_000), ..ResellerPatch::default() }).await;
+    let client = app.client(&app.token(Some(reseller), None).await);
+    let replica = app.replica(&client);
+    let mut ids = Vec::new();
+    for number in 0..120 {
+        let id = client.account(&format!("a{number}")).await;
+        client.call("expiry_date", json!({"id": id, "expiry_date": "2026-03-01"})).await.ok();
+        ids.push(id);
+    }
+    // All of them are due with the next run.
+    app.clock.advance(TimeDelta::days(40));
+    app.service.plan_purges().await.unwrap();
+    for _ in 0..3 {
+        app.service.announce_due().await.unwrap();
+        app.clock.advance(TimeDelta::days(7));
+    }
+    app.service.announce_due().await.unwrap();
+    app.clock.advance(TimeDelta::days(1));
+    let retain = async {
+        let calls = ids.iter().rev().map(|id| replica.call("retain", json!({"id": id})));
+        futures_util::future::join_all(calls).await
+    };
+    let (purged, answers) = tokio::join!(app.service.purge_due(), retain);
+    let purged = purged.unwrap().accounts;
+    // Which of them come first is for the machine to say.
+    let mut retained = 0;
+    for (id, answer) in ids.iter().rev().zip(answers) {
+        let found = client.call("get", json!({"id": id})).await;
+        match answer.status.as_u16() {
+            200 => {
+                retained += 1;
+                assert_eq!(found.ok()["data"]["holds"][0]["kind"], "retention", "{id} was to be kept");
+            }
+            _ => found.is_error(404, "Account not found"),
+        }
+    }
+    assert_eq!(purged + retained, ids.len());
+    assert_eq!(app.database.number("select count(*) from tombstone").await, i64::try_from(purged).unwrap());
+}
+
 #[tokio::test]
 async fn more_than_the_limit_waits_for_an_operator() {
     let app = App::new().await;
