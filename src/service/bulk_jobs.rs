@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::request::{Request, What};
 use super::{Answered, Context, Principal, Service};
-use crate::domain::{Account, AccountFilter, AccountId, Actor, Command, Conflict, Dialect, Error, HoldId, Outcome, ResellerId, Scope};
+use crate::domain::{Account, AccountFilter, AccountId, Actor, Command, Conflict, Dialect, Error, HoldId, Outcome, ResellerId, Resource, Scope};
 use crate::store::{BulkItem, BulkJob, JobState, Tenancy};
 
 /// The most accounts of one job.
@@ -141,7 +141,7 @@ impl Service {
         context.principal.require(Scope::AccountWrite)?;
         let (job, now) = (self.find_bulk_job(&context.principal, id).await?, self.now());
         if job.authority != context.principal.authority() {
-            return Err(Error::NotFound(crate::domain::Resource::BulkJob));
+            return Err(Error::NotFound(Resource::BulkJob));
         }
         let reseller = job.reseller;
         let work = self.write(Tenancy::of(reseller), None, move |tx| {

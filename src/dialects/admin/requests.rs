@@ -5,10 +5,9 @@
 
 use serde::Deserialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::dialects::dates;
-use crate::dialects::fields::{Reading, parsed, text, time};
+use crate::dialects::fields::{Reading, mentioned_time, only_hold, parsed, text, time};
 use crate::domain::{AccountFilter, AccountId, Authority, Error, HoldId, HoldPatch, Patch, PaymentUrl, StateFilter, Status, Time};
 use crate::wire::{Codec, Field, object};
 
@@ -147,8 +146,7 @@ pub(super) struct Unfreeze {
 
 impl Unfreeze {
     pub(super) fn only(self, read: Reading) -> Result<Option<HoldId>, Error> {
-        let parsed = parsed(self.hold_id, read, |id| Uuid::parse_str(&id).map_err(|_| Error::invalid("hold_id", "must be a UUID")))?;
-        Ok(parsed.value().copied().map(HoldId))
+        only_hold(self.hold_id, read)
     }
 }
 
@@ -224,11 +222,7 @@ pub(super) struct SetExpiry {
 
 impl SetExpiry {
     pub(super) fn expires_at(self, read: Reading) -> Result<Option<Time>, Error> {
-        match time("expires_at", self.expiry_date, read)? {
-            Patch::Keep => Err(Error::invalid("expires_at", "is required; null for never")),
-            Patch::Clear => Ok(None),
-            Patch::Set(at) => Ok(Some(at)),
-        }
+        mentioned_time("expires_at", self.expiry_date, read, "never")
     }
 }
 
@@ -246,11 +240,7 @@ pub(super) struct SetExemption {
 
 impl SetExemption {
     pub(super) fn exempt_until(self, read: Reading) -> Result<Option<Time>, Error> {
-        match time("exempt_until", self.exempt_until, read)? {
-            Patch::Keep => Err(Error::invalid("exempt_until", "is required; null for no longer")),
-            Patch::Clear => Ok(None),
-            Patch::Set(at) => Ok(Some(at)),
-        }
+        mentioned_time("exempt_until", self.exempt_until, read, "no longer")
     }
 }
 

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::codes::Failure;
 use super::replies;
 use super::requests::FrozenDetails;
-use crate::dialects::fields::{Reading, parsed, text, time};
-use crate::domain::{AccountId, Command, Error, HoldId, HoldKind, HoldPatch, Outcome, Patch, PaymentUrl, Simulated, State, Status};
+use crate::dialects::fields::{Reading, mentioned_time, only_hold, parsed, text, time};
+use crate::domain::{AccountId, Command, Error, HoldId, HoldKind, HoldPatch, Outcome, PaymentUrl, Simulated, State, Status};
 use crate::wire::{Field, object};
 
 /// The most calls that are tried at once.
@@ -86,10 +86,7 @@ impl SimulatedCall {
             "freeze" => self.place(HoldKind::Freeze, read),
             "suspend" => self.place(HoldKind::Suspend, read),
             "retain" => self.place(HoldKind::Retention, read),
-            "unfreeze" => {
-                let only = parsed(self.hold_id, read, |id| Uuid::parse_str(&id).map_err(|_| Error::invalid("hold_id", "must be a UUID")))?;
-                lift(HoldKind::Freeze, only.value().copied().map(HoldId))
-            }
+            "unfreeze" => lift(HoldKind::Freeze, only_hold(self.hold_id, read)?),
             "unsuspend" => lift(HoldKind::Suspend, None),
             "release" => lift(HoldKind::Retention, None),
             "activate" => Ok(Command::SetStatus(Status::Active)),
@@ -98,16 +95,8 @@ impl SimulatedCall {
                 let status = self.status.as_deref().and_then(Status::parse);
                 status.map(Command::SetStatus).ok_or_else(|| Error::invalid("status", "must be active or inactive"))
             }
-            "expiry_date" => match time("expires_at", self.expiry_date, read)? {
-                Patch::Keep => Err(Error::invalid("expires_at", "is required; null for never")),
-                Patch::Clear => Ok(Command::SetExpiry(None)),
-                Patch::Set(at) => Ok(Command::SetExpiry(Some(at))),
-            },
-            "exempt" => match time("exempt_until", self.exempt_until, read)? {
-                Patch::Keep => Err(Error::invalid("exempt_until", "is required; null for no longer")),
-                Patch::Clear => Ok(Command::SetExemption(None)),
-                Patch::Set(at) => Ok(Command::SetExemption(Some(at))),
-            },
+            "expiry_date" => mentioned_time("expires_at", self.expiry_date, read, "never").map(Command::SetExpiry),
+            "exempt" => mentioned_time("exempt_until", self.exempt_until, read, "no longer").map(Command::SetExemption),
             "delete" => Ok(deletion.clone()),
             "restore" => Ok(Command::Restore),
             _ => Err(Error::invalid("call", format!("must be one of {CALLS}"))),

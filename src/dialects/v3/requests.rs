@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::dialects::fields::{Reading, parsed, plain, text, time};
+use crate::dialects::fields::{Reading, mentioned_time, only_hold, parsed, plain, text, time};
 use crate::domain::{AccountId, Command, Email, Error, HoldId, HoldKind, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Status, Time};
 use crate::service::{MAX_OPERATIONS, Named};
 use crate::wire::{Field, number_or_text};
@@ -36,11 +36,7 @@ pub(super) struct SetExpiry {
 
 impl SetExpiry {
     pub(super) fn expires_at(self, read: Reading) -> Result<Option<Time>, Error> {
-        match time("expires_at", self.expires_at, read)? {
-            Patch::Keep => Err(Error::invalid("expires_at", "is required; null for never")),
-            Patch::Clear => Ok(None),
-            Patch::Set(at) => Ok(Some(at)),
-        }
+        mentioned_time("expires_at", self.expires_at, read, "never")
     }
 }
 
@@ -107,8 +103,7 @@ pub(super) struct Lift {
 
 impl Lift {
     pub(super) fn only(self, read: Reading) -> Result<Option<HoldId>, Error> {
-        let id = parsed(self.hold_id, read, |id| Uuid::parse_str(&id).map_err(|_| Error::invalid("hold_id", "must be a UUID")))?;
-        Ok(id.value().copied().map(HoldId))
+        only_hold(self.hold_id, read)
     }
 }
 
@@ -124,11 +119,7 @@ pub(super) struct SetExemption {
 
 impl SetExemption {
     pub(super) fn exempt_until(self, read: Reading) -> Result<Option<Time>, Error> {
-        match time("exempt_until", self.exempt_until, read)? {
-            Patch::Keep => Err(Error::invalid("exempt_until", "is required; null for no longer")),
-            Patch::Clear => Ok(None),
-            Patch::Set(at) => Ok(Some(at)),
-        }
+        mentioned_time("exempt_until", self.exempt_until, read, "no longer")
     }
 }
 
