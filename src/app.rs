@@ -8,8 +8,6 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::serve::ListenerExt as _;
 use secrecy::ExposeSecret as _;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
@@ -28,6 +26,13 @@ use crate::{http, jobs};
 
 /// The database's name in the embedded cluster.
 pub const EMBEDDED_DATABASE: &str = "steward";
+
+/// How long bytes that were sent to a caller may go without being taken.
+const UNREAD: Duration = Duration::from_secs(30);
+/// Connections to the management listener.
+const MANAGEMENT_CONNECTIONS: usize = 256;
+/// Files that are not callers' connections: the database, webhooks, the listeners.
+const FILES_OF_OUR_OWN: usize = 512;
 
 /// Why the service does not run. The texts are for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -230,7 +235,11 @@ pub async fn serve(
     let outcome = async {
         let management = bind(config.server.management_listen).await?;
         let mut bound = Bound { listen: None, management: address(&management, config.server.management_listen) };
-        spawn_server(&tasks, management, http::management(Arc::clone(&running.service), readiness.clone()), gone.clone());
+        let metrics = Arc::clone(running.service.metrics());
+        let few = http::Limits { connections: MANAGEMENT_CONNECTIONS, ..limits(config) };
+        let management_router = http::management(Arc::clone(&running.service), readiness.clone());
+        // What it takes is not what callers take: it is counted apart, which is nowhere.
+        tasks.spawn(http::serve(management, management_router, few, Arc::default(), gone.clone()));
         let api = TaskTracker::new();
         if options.listeners {
             let listener = bind(config.server.listen).await?;
@@ -241,7 +250,7 @@ pub async fn serve(
                 soap: soap::Api { service: Arc::clone(&running.service), settings: Arc::new(config.soap()) },
             };
             let router = http::router(apis, &config.http());
-            spawn_server(&api, listener, router, stopping.clone());
+            api.spawn(http::serve(listener, router, limits(config), metrics, stopping.clone()));
         }
         running.service.remember_credentials();
         if options.workers {
@@ -292,19 +301,15 @@ fn address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
 }
 
-fn spawn_server(tasks: &TaskTracker, listener: TcpListener, router: Router, stop: CancellationToken) {
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            warn!(%error, "cannot turn off the delay of small packets");
-        }
-    });
-    tasks.spawn(async move {
-        if let Err(error) =
-            axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).with_graceful_shutdown(stop.cancelled_owned()).await
-        {
-            error!(%error, "a listener failed");
-        }
-    });
+/// What callers' connections may take, and no more than there are files for.
+fn limits(config: &Config) -> http::Limits {
+    let files = usize::try_from(http::raise_file_limit()).unwrap_or(usize::MAX);
+    let wanted = config.limits.connections;
+    let connections = wanted.min(files.saturating_sub(FILES_OF_OUR_OWN).max(1));
+    if connections < wanted {
+        warn!(wanted, connections, "limits.connections is more than this process may have files open (ulimit -n)");
+    }
+    http::Limits { connections, head: Duration::from_secs(config.server.idle_timeout_seconds), unread: UNREAD }
 }
 
 /// Written beside and renamed, so that nobody reads half of it.

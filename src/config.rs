@@ -89,6 +89,8 @@ section! {
         request_timeout_seconds: u64,
         /// The longest that requests in flight may take when the service stops, in seconds.
         shutdown_timeout_seconds: u64,
+        /// How long a connection may take to send the head of its next request.
+        idle_timeout_seconds: u64,
         /// The origins of web pages that may call the API.
         cors_origins: Vec<String>,
         /// The networks of proxies whose `X-Forwarded-For` is believed.
@@ -132,6 +134,8 @@ section! {
         token_per_minute: u32,
         /// Requests a minute of one client address; 0: as many as come.
         address_per_minute: u32,
+        /// How many connections there may be at once.
+        connections: usize,
     }
 }
 section! {

@@ -16,7 +16,7 @@
 //! wire/                HOW BYTES LOOK        media types, JSON and XML codecs, limits; no business words
 //! dialects/            HOW EACH API SPEAKS   admin/ soap/ v3/ : requests, replies, code tables, routes; notice/ : the user's page
 //! http/                HOW IT ARRIVES        the router and what frames every request; management listener
-//! hash                 SHA-256
+//! hash  metrics        SHA-256; what is counted, for Prometheus
 //! ```
 //!
 //! # The one-way road
@@ -54,6 +54,7 @@ pub mod hash;
 pub mod http;
 pub mod jobs;
 pub mod jwt;
+pub mod metrics;
 pub mod service;
 pub mod store;
 pub mod telemetry;

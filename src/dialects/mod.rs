@@ -18,10 +18,12 @@ pub mod v3;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use axum::http::{HeaderMap, header};
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, Method, header};
 use secrecy::SecretString;
 
 use crate::domain::Error;
+use crate::metrics::Call;
 use crate::service::{Principal, Rate, Service};
 
 /// What went wrong outside the handlers.
@@ -38,6 +40,65 @@ pub enum Mishap {
         /// Seconds after which one more request is taken.
         retry_after: u32,
     },
+}
+
+/// How a request ended, for who counts them. Stands in an answer's extensions where the status does not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// As was asked.
+    Ok,
+    /// The caller asked for what cannot be.
+    Refused,
+    /// The caller asks too often.
+    RateLimited,
+    /// The database, or room in a queue, is missing.
+    Unavailable,
+    /// Our fault.
+    Error,
+}
+
+impl Ending {
+    /// What a status, or a code of a dialect that is like one, means.
+    pub(crate) fn of_status(status: u16) -> Self {
+        match status {
+            ..400 => Self::Ok,
+            429 => Self::RateLimited,
+            400..500 => Self::Refused,
+            503 => Self::Unavailable,
+            _ => Self::Error,
+        }
+    }
+
+    /// Its name in the metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Refused => "refused",
+            Self::RateLimited => "rate_limited",
+            Self::Unavailable => "unavailable",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// The name of a call that no table has.
+pub(crate) const UNKNOWN: &str = "unknown";
+
+/// Which call a request is, as far as its head tells: the operation of the `soap` dialect stands in the body, and so in the
+/// answer's extensions.
+pub(crate) fn call(request: &Request) -> Call {
+    let path = request.uri().path();
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let (dialect, operation) = match route {
+        Some(route) if v3::is_path(route) => ("v3", v3::operation_name(request.method(), route)),
+        Some(route) if route.starts_with(admin::PREFIX) => ("admin", admin::operation_name(route)),
+        Some(_) => ("none", Some("page")),
+        None if soap::is_path(path) => ("soap", (request.method() == Method::GET).then_some("page")),
+        None if v3::is_path(path) => ("v3", None),
+        None if path.starts_with(admin::PREFIX) => ("admin", None),
+        None => ("none", None),
+    };
+    Call { dialect, operation: operation.unwrap_or(UNKNOWN) }
 }
 
 /// The host that a request names, if it can stand in an address without being quoted.

@@ -16,8 +16,9 @@ use tracing::{Instrument as _, error, info, info_span};
 use uuid::Uuid;
 
 use super::client;
-use crate::dialects::{Allowance, Mishap, RequestId, admin, soap, v3};
+use crate::dialects::{Allowance, Ending, Mishap, RequestId, admin, call, soap, v3};
 use crate::domain::Error;
+use crate::metrics::{Call, Metrics};
 use crate::service::{Rate, Service};
 
 const REQUEST_ID: &str = "x-request-id";
@@ -51,6 +52,8 @@ pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next
         (Some(service), Some(address)) => service.count_address(address),
         _ => (None, Ok(())),
     };
+    let call = call(&request);
+    let mut counted = frame.service.as_ref().map(|service| Counted::begin(service.metrics(), call));
     let span = info_span!("request", id = %id, method = %request.method(), path = request.uri().path());
 
     let started = Instant::now();
@@ -68,6 +71,9 @@ pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next
         }
         Err(_elapsed) => mishap(Mishap::TimedOut),
     };
+    if let Some(counted) = counted.take() {
+        counted.end(&response, started.elapsed());
+    }
     span.in_scope(|| info!(status = response.status().as_u16(), ms = started.elapsed().as_secs_f64() * 1_000.0, "answered"));
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id.0) {
@@ -79,6 +85,35 @@ pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next
         tell_rate(&mut response, rate);
     }
     response
+}
+
+/// A request that is being answered; one that is dropped before its end was abandoned by its caller.
+struct Counted {
+    metrics: Arc<Metrics>,
+    call: Call,
+    is_over: bool,
+}
+
+impl Counted {
+    fn begin(metrics: &Arc<Metrics>, call: Call) -> Self {
+        metrics.request_begins();
+        Self { metrics: Arc::clone(metrics), call, is_over: false }
+    }
+
+    fn end(mut self, response: &Response, took: Duration) {
+        self.is_over = true;
+        let operation = response.extensions().get::<soap::Called>().map_or(self.call.operation, |called| called.0);
+        let ending = response.extensions().get::<Ending>().copied().unwrap_or_else(|| Ending::of_status(response.status().as_u16()));
+        self.metrics.request_ends(Call { operation, ..self.call }, ending.as_str(), took);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.metrics.request_abandoned(self.call);
+        }
+    }
 }
 
 /// The credential's allowance where there is one, else the address's.

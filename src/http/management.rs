@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use axum::routing::get;
 
+use crate::metrics::CONTENT_TYPE;
 use crate::service::Service;
 
 /// Whether the service takes requests, as far as it knows itself.
@@ -25,9 +27,17 @@ impl Readiness {
     }
 }
 
-/// `/livez`: the process runs. `/readyz`: it takes requests, and its database answers.
+/// `/livez`: the process runs. `/readyz`: it takes requests, and its database answers. `/metrics`: what is counted.
 pub fn management(service: Arc<Service>, readiness: Readiness) -> Router {
-    Router::new().route("/livez", get(|| async { "alive\n" })).route("/readyz", get(readyz)).with_state((service, readiness))
+    Router::new()
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state((service, readiness))
+}
+
+async fn metrics(State((service, _)): State<(Arc<Service>, Readiness)>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], service.expose())
 }
 
 async fn readyz(State((service, readiness)): State<(Arc<Service>, Readiness)>) -> (StatusCode, &'static str) {

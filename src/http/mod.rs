@@ -3,6 +3,7 @@
 mod client;
 mod docs;
 mod frame;
+mod listener;
 mod management;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tower_http::cors::CorsLayer;
 
 use crate::dialects::{Mishap, RequestId, admin, notice, soap, v3};
 
+pub use listener::{Limits, raise_file_limit, serve};
 pub use management::{Readiness, management};
 
 /// The dialects that are served.

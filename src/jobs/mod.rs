@@ -39,17 +39,24 @@ pub async fn run(service: Arc<Service>, settings: Settings, stop: CancellationTo
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
-        if round == 0
-            && let Err(error) = run_once(&service, &settings).await
-        {
-            warn!(%error, "the hourly jobs failed; they run again in an hour");
+        if round == 0 {
+            let done = run_once(&service, &settings).await;
+            tell(&service, "housekeeping", done, "the hourly jobs failed; they run again in an hour");
         }
-        if let Err(error) = service.resume_bulk_jobs().await {
-            warn!(%error, "bulk jobs were interrupted; they go on in a minute");
-        }
-        if let Err(error) = announce_and_purge(&service, round == 0).await {
-            warn!(%error, "announcing and purging failed; it is tried again in a minute");
-        }
+        let done = service.resume_bulk_jobs().await;
+        tell(&service, "bulk", done, "bulk jobs were interrupted; they go on in a minute");
+        let done = announce_and_purge(&service, round == 0).await;
+        tell(&service, "announce_and_purge", done, "announcing and purging failed; it is tried again in a minute");
+        let done = service.observe_endpoints().await;
+        tell(&service, "observe", done, "webhook endpoints were not looked at; it is tried again in a minute");
+    }
+}
+
+/// Counts a run, and logs one that failed.
+fn tell(service: &Service, job: &'static str, done: Result<(), Error>, failed: &str) {
+    service.metrics().job(job, done.is_ok(), service.unix_now());
+    if let Err(error) = done {
+        warn!(%error, job, "{failed}");
     }
 }
 

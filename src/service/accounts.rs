@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::request::{Request, What};
 use super::totals::FEW;
-use super::{Context, LANES, Once, Service, StoredAnswer};
+use super::{Context, Once, Service, StoredAnswer};
 use crate::domain::{
     Account, AccountFilter, AccountId, Authority, Command, Email, Error, HoldId, HoldKind, HoldPatch, Outcome, ResellerId, Revision, Scope, Search,
     Time,
@@ -373,8 +373,8 @@ impl Service {
     }
 
     pub(super) async fn change(&self, request: Request) -> Result<Answered, Error> {
-        let lane = usize::try_from(request.reseller.0.unsigned_abs() % LANES).unwrap_or_default();
-        self.writes.get(lane).ok_or(Error::Unavailable)?.submit(request).await
+        let reseller = usize::try_from(request.reseller.0.unsigned_abs()).unwrap_or_default();
+        self.writes.get(reseller % self.writes.len()).ok_or(Error::Unavailable)?.submit(request).await
     }
 
     /// Whose account this is: for operators, whose credential does not say.

@@ -38,6 +38,17 @@ impl Service {
         self.read(Tenancy::Platform, |tx| Box::pin(async move { tx.count_endpoints().await })).await
     }
 
+    /// Counts the endpoints, and how long one has failed, for the metrics.
+    ///
+    /// # Errors
+    /// That the database cannot be asked.
+    pub async fn observe_endpoints(&self) -> Result<(), Error> {
+        let health = self.read(Tenancy::Platform, |tx| Box::pin(async move { tx.fetch_endpoint_health().await })).await?;
+        let longest = health.failing_since.map(|since| (self.now() - since).to_std().unwrap_or_default());
+        self.metrics().set_endpoints(health.healthy, health.failing, health.suspended, longest.unwrap_or_default());
+        Ok(())
+    }
+
     /// Endpoints that nobody delivers to and that have something to be delivered; of these resellers, or of all.
     ///
     /// # Errors

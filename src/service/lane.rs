@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ use super::batch::{self, Failed, Key};
 use super::request::Request;
 use super::{Answered, Clock, CommitScope, Done, IdempotencyKey, Settings, StoredAnswer, panicked};
 use crate::domain::{Account, Error, ResellerId};
+use crate::metrics::Metrics;
 use crate::store::Store;
 
 /// Writes an outcome as the dialect would, so that a repeat can be answered with the same bytes. An answer of 500 or
@@ -56,31 +57,52 @@ impl<T> fmt::Debug for Once<T> {
 /// A queue whose requests are carried out together: whatever waits, as soon as what was under way is done.
 #[derive(Debug)]
 pub(super) struct Lane<Q, A> {
+    name: &'static str,
+    metrics: Arc<Metrics>,
     queue: mpsc::Sender<(Q, oneshot::Sender<Result<A, Error>>)>,
     closing: CancellationToken,
 }
 
 impl<Q: Send + 'static, A: Send + 'static> Lane<Q, A> {
     /// `carry_out` gives one outcome for each request, in their order.
-    pub(super) fn start<F, W>(settings: &Settings, tasks: &TaskTracker, carry_out: F) -> Self
+    pub(super) fn start<F, W>(name: &'static str, settings: &Settings, metrics: &Arc<Metrics>, tasks: &TaskTracker, carry_out: F) -> Self
     where
         F: Fn(Vec<Q>) -> W + Send + 'static,
         W: Future<Output = Vec<Result<A, Error>>> + Send + 'static,
     {
         let (queue, waiting) = mpsc::channel(settings.queue);
         let closing = CancellationToken::new();
+        let metrics = Arc::clone(metrics);
+        let counted = Arc::clone(&metrics);
+        let carry_out = move |requests: Vec<Q>| {
+            let (metrics, size, started) = (Arc::clone(&counted), requests.len(), Instant::now());
+            let work = carry_out(requests);
+            async move {
+                let outcomes = work.await;
+                metrics.batch(name, size, started.elapsed());
+                outcomes
+            }
+        };
         tasks.spawn(run(waiting, settings.batch, closing.clone(), carry_out));
-        Self { queue, closing }
+        Self { name, metrics, queue, closing }
     }
 
     /// Queues a request and waits for its outcome. If the caller is dropped meanwhile, the request goes on.
     pub(super) async fn submit(&self, request: Q) -> Result<A, Error> {
         let (reply, outcome) = oneshot::channel();
         self.queue.try_send((request, reply)).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
+            mpsc::error::TrySendError::Full(_) => {
+                self.metrics.refused(self.name);
+                Error::Overloaded
+            }
             mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
         })?;
         outcome.await.unwrap_or(Err(Error::Unavailable))
+    }
+
+    /// Says how many requests wait now.
+    pub(super) fn look(&self) {
+        self.metrics.set_waiting(self.name, self.queue.max_capacity() - self.queue.capacity());
     }
 
     /// Takes no more; what is queued is still carried out.

@@ -37,6 +37,7 @@ use uuid::Uuid;
 
 use crate::domain::{Account, Error, ResellerId};
 use crate::jwt::Verifier;
+use crate::metrics::Metrics;
 use crate::store::{KeptAnswer, Store, Tenancy, Tx};
 
 pub use crate::store::{
@@ -70,7 +71,7 @@ const NEWS: usize = 1_024;
 
 /// How many lanes carry out changes: one cannot keep two cores of the database busy. A reseller's changes are all on the same
 /// one, so no two of them ever want the same rows.
-const LANES: u64 = 2;
+const LANES: [&str; 2] = ["write-0", "write-1"];
 
 /// Which commands may be committed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +131,7 @@ pub struct Service {
     limiter: Limiter,
     totals: Arc<Totals>,
     verifier: Option<Verifier>,
+    metrics: Arc<Metrics>,
     /// Which resellers have new events: none named means any.
     events: broadcast::Sender<Vec<ResellerId>>,
     stopping: CancellationToken,
@@ -146,13 +148,15 @@ impl Service {
         let (process, events) = (Uuid::new_v4(), broadcast::channel(NEWS).0);
         let announcer = Announcer::start(store.clone(), process, events.clone(), &tasks);
         let writer = lane::Writer { store: store.clone(), clock: clock.clone(), settings: settings.clone(), announcer };
-        let start_lane = |_| {
+        let metrics = Arc::new(Metrics::new());
+        metrics.set_started(unix_seconds(clock.now()));
+        let start_lane = |name| {
             let writer = writer.clone();
-            Lane::start(&settings, &tasks, move |requests| writer.clone().carry_out(requests))
+            Lane::start(name, &settings, &metrics, &tasks, move |requests| writer.clone().carry_out(requests))
         };
-        let lanes = (0..LANES).map(start_lane).collect();
+        let lanes = LANES.into_iter().map(start_lane).collect();
         let reader = lane::Reader { store: store.clone(), limit: settings.transaction_timeout };
-        let reads = Lane::start(&settings, &tasks, move |keys| reader.clone().look_up(keys));
+        let reads = Lane::start("read", &settings, &metrics, &tasks, move |keys| reader.clone().look_up(keys));
         let limiter = Limiter::new(settings.limits);
         Self {
             store,
@@ -164,6 +168,7 @@ impl Service {
             limiter,
             totals: Arc::new(Totals::new()),
             verifier: None,
+            metrics,
             events,
             stopping: CancellationToken::new(),
             tasks,
@@ -191,6 +196,29 @@ impl Service {
         self.tasks.close();
         self.tasks.wait().await;
         self.store.close().await;
+    }
+
+    /// The time in Unix seconds, as metrics have it.
+    #[must_use]
+    pub fn unix_now(&self) -> f64 {
+        unix_seconds(self.now())
+    }
+
+    /// What is counted here.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// What was counted, and how everything is now, as OpenMetrics text.
+    #[must_use]
+    pub fn expose(&self) -> String {
+        self.writes.iter().for_each(Lane::look);
+        self.reads.look();
+        for pool in self.store.pools() {
+            self.metrics.set_pool(pool.name, pool.idle, pool.used);
+        }
+        self.metrics.encode()
     }
 
     /// The time, as everything here sees it.
@@ -280,6 +308,10 @@ impl Service {
             Err(panic) => Err(panicked(&panic)),
         }
     }
+}
+
+fn unix_seconds(at: crate::domain::Time) -> f64 {
+    (at - crate::domain::Time::UNIX_EPOCH).as_seconds_f64()
 }
 
 /// The error of a task that panicked; the panic itself is in the log already.

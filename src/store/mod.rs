@@ -129,11 +129,31 @@ impl Store {
         Tx::begin(&self.keyed, "begin", tenancy).await
     }
 
+    /// How the pools are now.
+    #[must_use]
+    pub fn pools(&self) -> [PoolState; 2] {
+        [("general", &self.pool), ("keyed", &self.keyed)].map(|(name, pool)| {
+            let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+            PoolState { name, idle, used: pool.size().saturating_sub(idle) }
+        })
+    }
+
     /// Closes every connection, waiting for those in use.
     pub async fn close(&self) {
         self.pool.close().await;
         self.keyed.close().await;
     }
+}
+
+/// How many connections a pool has.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolState {
+    /// `general` or `keyed`.
+    pub name: &'static str,
+    /// Those that do nothing.
+    pub idle: u32,
+    /// Those at work.
+    pub used: u32,
 }
 
 fn pool(options: PgConnectOptions, settings: &PoolSettings, connections: u32, planning: &str, lifetime: Duration) -> PgPool {

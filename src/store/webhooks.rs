@@ -45,6 +45,19 @@ impl TryFrom<Row> for Endpoint {
     }
 }
 
+/// How all endpoints are.
+#[derive(Debug)]
+pub struct EndpointHealth {
+    /// Those whose latest attempt succeeded, or that had none.
+    pub healthy: i64,
+    /// Those whose latest attempt failed.
+    pub failing: i64,
+    /// Those that nothing is delivered to.
+    pub suspended: i64,
+    /// Since when the one that has failed longest has.
+    pub failing_since: Option<Time>,
+}
+
 /// `query_as!` of endpoints.
 macro_rules! select_endpoints {
     ([$($part:tt)+]; $($argument:expr),* $(,)?) => {
@@ -58,6 +71,24 @@ macro_rules! select_endpoints {
 }
 
 impl Tx {
+    /// How all endpoints are.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn fetch_endpoint_health(&mut self) -> Result<EndpointHealth, Error> {
+        sqlx::query_as!(
+            EndpointHealth,
+            r#"select count(*) filter (where suspended_by is null and failing_since is null) as "healthy!",
+                 count(*) filter (where suspended_by is null and failing_since is not null) as "failing!",
+                 count(*) filter (where suspended_by is not null) as "suspended!",
+                 min(failing_since) filter (where suspended_by is null) as failing_since
+               from webhook_endpoint"#
+        )
+        .fetch_one(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))
+    }
+
     /// The endpoints of a reseller, oldest first.
     ///
     /// # Errors

@@ -259,6 +259,8 @@ impl Runner {
             answer: answered.answer.clone(),
             duration_ms: i32::try_from(took.as_millis()).unwrap_or(i32::MAX),
         });
+        let age = answered.succeeded().then(|| (now - item.at).to_std().unwrap_or_default());
+        self.given.service.metrics().attempt(age);
         if answered.succeeded() {
             self.failing_since = None;
             self.last_success_at = Some(now);

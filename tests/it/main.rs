@@ -22,6 +22,7 @@ mod cli;
 mod clock_sweep;
 mod concurrency;
 mod configuration;
+mod connections;
 mod documents;
 mod embedded;
 mod equivalence;

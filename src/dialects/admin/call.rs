@@ -15,7 +15,7 @@ use super::codes::Failure;
 use super::replies::Reply;
 use super::requests::Common;
 use crate::dialects::fields::Reading;
-use crate::dialects::{Allowance, RequestId, body, host};
+use crate::dialects::{Allowance, Ending, RequestId, body, host};
 use crate::domain::{Dialect, Error, Scope};
 use crate::hash::sha256;
 use crate::service::{Answered, Context, Done, IdempotencyKey, Once, StoredAnswer};
@@ -159,6 +159,7 @@ pub(super) fn answer_failure(failure: &Failure, codec: Codec, always_200: bool) 
     let code = failure.code();
     let status = if always_200 { StatusCode::OK } else { StatusCode::from_u16(code.error).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR) };
     let mut response = respond(status, codec, Reply::failure(&code).encode(codec));
+    response.extensions_mut().insert(Ending::of_status(code.error));
     if let Some(seconds) = code.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -57,6 +57,12 @@ pub struct Api {
     pub settings: Arc<Settings>,
 }
 
+/// The name of the call behind a route.
+pub(super) fn operation_name(route: &str) -> Option<&'static str> {
+    let name = route.strip_prefix(PREFIX)?.trim_end_matches('/');
+    OPERATIONS.iter().map(|operation| operation.name).find(|known| *known == name)
+}
+
 /// One call of the dialect.
 pub struct Operation {
     /// The last part of its path; every path works with and without a slash behind it.

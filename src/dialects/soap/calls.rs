@@ -8,7 +8,7 @@ use super::codes::{Code, Failure};
 use super::operations::{EMAIL, EXPIRY_DATE, NAME, Operation, PASSWORD, PAYMENT_URL, STATUS, TOKEN, Verb};
 use super::values::Values;
 use super::{Api, Meta};
-use crate::dialects::dates;
+use crate::dialects::{Ending, dates};
 use crate::domain::{
     Account, AccountId, Command, Dialect, Email, Error, HoldId, HoldKind, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Scope, Status, Time,
 };
@@ -24,6 +24,7 @@ pub(super) struct Outcome {
     pub(super) joson: String,
     /// Whether this reseller wants numbers.
     pub(super) as_number: bool,
+    pub(super) ending: Ending,
 }
 
 /// An outcome, or bytes that were stored for a repeat.
@@ -62,12 +63,17 @@ enum Reached {
 }
 
 fn success(message: String, joson: String, as_number: bool) -> Outcome {
-    Outcome { code: Code::Success, message, joson, as_number }
+    Outcome { code: Code::Success, message, joson, as_number, ending: Ending::Ok }
 }
 
 fn failed(failure: &Failure, operation: &Operation, hide_foreign: bool, as_number: bool) -> Outcome {
     let (code, message) = failure.result(operation, hide_foreign);
-    Outcome { code, message, joson: String::new(), as_number }
+    let ending = match failure {
+        Failure::Service(Error::Unavailable | Error::Overloaded) => Ending::Unavailable,
+        Failure::Service(Error::Internal { .. }) => Ending::Error,
+        Failure::Service(_) | Failure::Missing(_) => Ending::Refused,
+    };
+    Outcome { code, message, joson: String::new(), as_number, ending }
 }
 
 async fn authenticate(api: &Api, operation: &Operation, values: &Values, meta: &Meta) -> Result<Context, Failure> {

@@ -18,7 +18,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 
-use super::{Allowance, Mishap, RequestId, body, host};
+use super::{Allowance, Ending, Mishap, RequestId, body, host};
 use crate::service::Service;
 use crate::wire::{self, SoapRequest, SoapVersion, escaped, write_envelope};
 use calls::{Answer, Outcome};
@@ -51,6 +51,10 @@ pub struct Api {
     /// The settings.
     pub settings: Arc<Settings>,
 }
+
+/// The operation that a request turned out to be, in its answer's extensions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Called(pub(crate) &'static str);
 
 /// What is known of a request besides its envelope.
 struct Meta {
@@ -108,11 +112,17 @@ async fn post(api: &Api, request: Request) -> Response {
     let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_default();
     let allowance = parts.extensions.get::<Allowance>().cloned().unwrap_or_default();
     let meta = Meta { version, request_id, allowance, idempotency_key, body };
-    match calls::run(api, operation, &values, &meta).await {
-        Answer::Outcome(outcome) => respond(StatusCode::OK, Some(version.content_type()), write_result(version, operation, &outcome)),
+    let mut response = match calls::run(api, operation, &values, &meta).await {
+        Answer::Outcome(outcome) => {
+            let mut response = respond(StatusCode::OK, Some(version.content_type()), write_result(version, operation, &outcome));
+            response.extensions_mut().insert(outcome.ending);
+            response
+        }
         Answer::Replayed(stored) => body::replay(stored),
         Answer::RateLimited { retry_after } => fault(&Fault::RateLimited { retry_after }, version),
-    }
+    };
+    response.extensions_mut().insert(Called(operation.name));
+    response
 }
 
 /// The version that the content type says, and the action: a parameter in 1.2, a header in 1.1.
@@ -169,6 +179,12 @@ fn fault(found: &Fault, version: SoapVersion) -> Response {
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = respond(status, Some(version.content_type()), write_envelope(version, &content));
+    // The status of a fault says nothing of whose fault it is.
+    response.extensions_mut().insert(match found {
+        Fault::Crash => Ending::Error,
+        Fault::RateLimited { .. } => Ending::RateLimited,
+        Fault::Envelope(_) | Fault::NoOperation | Fault::UnknownOperation(_) | Fault::Request(_) | Fault::MustUnderstand => Ending::Refused,
+    });
     if let Fault::RateLimited { retry_after } = found {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));
     }

@@ -20,7 +20,8 @@ mod several;
 mod tokens;
 mod webhooks;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -71,6 +72,16 @@ pub struct Api {
     pub service: Arc<Service>,
     /// The settings.
     pub settings: Arc<Settings>,
+}
+
+/// The name of the operation behind a route.
+pub(super) fn operation_name(method: &Method, route: &str) -> Option<&'static str> {
+    static NAMES: LazyLock<HashMap<(Method, &'static str), &'static str>> = LazyLock::new(|| {
+        let method = |operation: &Operation| operation.method.to_uppercase().parse().unwrap_or_default();
+        OPERATIONS.iter().map(|operation| ((method(operation), operation.path), operation.name)).collect()
+    });
+    let names: &HashMap<(Method, &str), &'static str> = &NAMES;
+    names.get(&(method.clone(), route)).copied()
 }
 
 /// One operation.
