@@ -64,18 +64,19 @@ impl Limiter {
         let now = now.timestamp_micros();
         let one = MINUTE / i64::from(limit.max(1));
         let whole = one * i64::from(limit.max(1));
+        // What lies further ahead than a minute was asked before the clock was set back: it is forgotten.
+        let spread_to = |until: i64| if until > now + whole { now } else { until.max(now) };
         let mut retry_after = None;
         let taken = spread.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |until| {
-            // Nobody is held to account for longer than a minute, whatever the clock does.
-            let until = until.clamp(now, now + whole);
+            let until = spread_to(until);
             (until + one <= now + whole).then_some(until + one)
         });
         let until = match taken {
-            Ok(before) => before.clamp(now, now + whole) + one,
+            Ok(before) => spread_to(before) + one,
             Err(full) => {
-                let wait = full.min(now + whole) + one - now - whole;
+                let wait = full + one - now - whole;
                 retry_after = Some(u32::try_from((wait + 999_999) / 1_000_000).unwrap_or(u32::MAX).max(1));
-                full.min(now + whole)
+                full
             }
         };
         let remaining = u32::try_from((now + whole - until) / one).unwrap_or_default();
@@ -134,7 +135,7 @@ mod tests {
         assert_eq!(ask(20), (0, 80, None), "a third of the minute gives one of three");
         assert_eq!(ask(21), (0, 80, Some(19)));
         assert_eq!(ask(500), (2, 520, None), "after a pause all of it is there");
-        assert_eq!(ask(-9_000).0, 0, "a clock that jumps back locks nobody out for longer than a minute");
+        assert_eq!([ask(-9_000), ask(-9_000)], [(2, -8_980, None), (1, -8_960, None)], "a clock that is set back locks nobody out");
         let (other, _) = limiter.take(&Asker::Token(TokenId(2)), 3, start);
         assert_eq!(other.remaining, 2, "askers do not share");
     }

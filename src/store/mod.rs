@@ -25,6 +25,7 @@ mod lists;
 mod news;
 mod past;
 mod plans;
+mod pooler;
 #[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
 mod profiles;
 mod resellers;

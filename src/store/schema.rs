@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::errors::domain_error;
-use super::{SERVICE_ROLE, Store};
+use super::{SERVICE_ROLE, Store, pooler};
 use crate::domain::Error;
 
 /// The migrations of this build.
@@ -18,6 +18,10 @@ pub struct Finding {
     pub wrong: String,
     /// What mends it.
     pub mend: String,
+}
+
+fn cannot_connect(error: &sqlx::Error) -> Finding {
+    Finding { wrong: format!("cannot connect: {error}"), mend: "check the database URL, and that the server runs and lets this login in".to_owned() }
 }
 
 impl Store {
@@ -47,16 +51,19 @@ impl Store {
     /// [`Error::Unavailable`] if the connection is lost on the way.
     pub async fn check(&self) -> Result<Vec<Finding>, Error> {
         let mut findings = Vec::new();
-        let mut find = |wrong: String, mend: &str| findings.push(Finding { wrong, mend: mend.to_owned() });
-
         // A connection of its own: the pool would try again and again, and keep the reason to itself.
         let mut connection = match self.pool.connect_options().connect().await {
             Ok(connection) => connection,
-            Err(error) => {
-                find(format!("cannot connect: {error}"), "check the database URL, and that the server runs and lets this login in");
-                return Ok(findings);
-            }
+            Err(error) => return Ok(vec![cannot_connect(&error)]),
         };
+        match pooler::check(&self.pool.connect_options()).await {
+            Ok(found) => findings.extend(found),
+            Err(error) => findings.push(cannot_connect(&error)),
+        }
+        if !findings.is_empty() {
+            return Ok(findings);
+        }
+        let mut find = |wrong: String, mend: &str| findings.push(Finding { wrong, mend: mend.to_owned() });
         let role_exists = sqlx::query_scalar!(r#"select exists (select from pg_roles where rolname = $1) as "exists!""#, SERVICE_ROLE);
         if !role_exists.fetch_one(&mut connection).await.map_err(|error| domain_error(&error))? {
             find(format!("there is no role {SERVICE_ROLE}"), "run `steward migrate`");

@@ -1,0 +1,302 @@
+"""What the lanes of faults share: processes on loopback, callers that retry as README says, and the count of what was lost.
+
+Every caller sends its changes one after the other, each with an idempotency key that is also its request id, and tries each
+again, at any replica, until it is answered or 30 s are over. Afterwards the journal says how often each was applied."""
+
+import asyncio
+import contextlib
+import json
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+RETRY_FOR = 30.0
+
+
+def binaries():
+    """The folder of the newest PostgreSQL that is installed."""
+    found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
+    return found[-1].parent if found else pathlib.Path(shutil.which("postgres")).resolve().parent
+
+
+def user():
+    """PostgreSQL refuses root: who runs it then."""
+    return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(what, look, patience=60.0):
+    """Looks until it is so; the lane fails if that takes longer than it can."""
+    deadline = time.monotonic() + patience
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{what}: not within {patience:.0f} s")
+        time.sleep(0.02)
+
+
+def tree(pid):
+    """A process and all that it started, in whatever group they are now."""
+    found = [pid]
+    for parent in found:
+        for task in pathlib.Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+class Lab:
+    """A folder and processes, both gone at the end."""
+
+    def __init__(self, name):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"steward-{name}-", dir="/tmp"))
+        self.folder.chmod(0o755)
+        self.processes = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                for pid in reversed(tree(process.pid)):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                process.wait()
+        if kind is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            print(f"what was logged is in {self.folder}", file=sys.stderr)
+
+    def place(self, name):
+        """A folder that the database's user may write in."""
+        path = self.folder / name
+        path.mkdir(exist_ok=True)
+        if user():
+            entry = pwd.getpwnam("postgres")
+            os.chown(path, entry.pw_uid, entry.pw_gid)
+        return path
+
+    def start(self, name, command, env=None, as_postgres=False):
+        """A process in a group of its own, so that it and what it started can be ended together."""
+        log = open(self.folder / f"{name}.log", "ab")
+        options = user() if as_postgres else {}
+        process = subprocess.Popen(
+            [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/tmp", env=env, start_new_session=True, **options
+        )
+        self.processes.append(process)
+        return process
+
+
+class Postgres:
+    """A PostgreSQL, durable, on a port of its own."""
+
+    def __init__(self, lab, name="postgres", folder=None, settings=()):
+        self.lab, self.name, self.port = lab, name, free_port()
+        self.data = (folder or lab.place(name)) / "data"
+        command = [binaries() / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--data-checksums"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/tmp", **user())
+        self.settings = ["listen_addresses=127.0.0.1", f"port={self.port}", f"unix_socket_directories={self.data.parent}", "shared_buffers=64MB", *settings]
+        self.process = None
+        self.start()
+        self.sql("create database steward", database="postgres")
+
+    @property
+    def url(self):
+        return f"postgres://postgres@127.0.0.1:{self.port}/steward"
+
+    def start(self):
+        options = [part for setting in self.settings for part in ("-c", setting)]
+        self.process = self.lab.start(self.name, [binaries() / "postgres", "-D", self.data, *options], as_postgres=True)
+        wait_for("PostgreSQL", self.is_up)
+
+    def is_up(self):
+        command = [binaries() / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def kill(self):
+        """-9, the server and all that it started."""
+        for pid in tree(self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def freeze(self):
+        for pid in tree(self.process.pid):
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self):
+        for pid in reversed(tree(self.process.pid)):
+            os.kill(pid, signal.SIGCONT)
+
+    def stop(self, how=signal.SIGINT):
+        os.kill(self.process.pid, how)
+        self.process.wait()
+
+    def sql(self, statement, database="steward"):
+        return sql(self.port, statement, database)
+
+
+def sql(port, statement, database="steward"):
+    """Its rows, tab separated."""
+    command = [shutil.which("psql") or binaries() / "psql", "-X", "-A", "-t", "-F", "\t", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-d", database]
+    done = subprocess.run([str(part) for part in command] + ["-v", "ON_ERROR_STOP=1", "-c", statement], check=True, capture_output=True, text=True)
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+class Steward:
+    """A replica."""
+
+    def __init__(self, lab, name="steward", env=None, wrapper=()):
+        self.lab, self.name = lab, name
+        self.ready = lab.folder / f"{name}.json"
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("STEWARD_", "DATABASE_", "PG"))}
+        self.env = clean | {"STEWARD_LOG__FORMAT": "json", "STEWARD_SERVER__LISTEN": "127.0.0.1:0", "STEWARD_SERVER__MANAGEMENT_LISTEN": "127.0.0.1:0"} | (env or {})
+        self.wrapper = list(wrapper)
+        self.process = None
+        self.start()
+
+    @staticmethod
+    def program():
+        named = os.environ.get("STEWARD_BIN")
+        return pathlib.Path(named) if named else ROOT / "target/debug/steward"
+
+    def start(self):
+        self.ready.unlink(missing_ok=True)
+        self.process = self.lab.start(self.name, [*self.wrapper, self.program(), "serve", "--ready-file", self.ready], env=self.env)
+        wait_for(f"{self.name} ready", lambda: self.ready.exists() or self.process.poll() is not None)
+        if not self.ready.exists():
+            raise SystemExit(f"{self.name} did not start: {(self.lab.folder / (self.name + '.log')).read_text()[-2000:]}")
+        bound = json.loads(self.ready.read_text())
+        self.listen, self.management = (tuple(bound[key].rsplit(":", 1)) for key in ("listen", "management"))
+
+    def command(self, *arguments):
+        done = subprocess.run([self.program(), *arguments], check=True, capture_output=True, text=True, env=self.env, cwd="/tmp")
+        return done.stdout.strip()
+
+    def metric(self, name):
+        """The value of a metric with these labels, as it stands in /metrics."""
+        import urllib.request
+
+        text = urllib.request.urlopen(f"http://{':'.join(self.management)}/metrics", timeout=10).read().decode()
+        values = [float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name)]
+        return sum(values)
+
+    def stop(self):
+        os.kill(self.process.pid, signal.SIGTERM)
+        return self.process.wait()
+
+
+class Load:
+    """Callers that change accounts, and what they were told."""
+
+    def __init__(self, replicas, token, callers=16):
+        self.replicas, self.token, self.callers = replicas, token, callers
+        self.acknowledged, self.unanswered, self.wrong = {}, [], []
+        self.retries, self.longest_gap, self.latest = 0, 0.0, None
+        self.shed = 0
+        self.doubtful = set()
+        self.is_over = False
+
+    async def request(self, caller, attempt, method, path, key, body):
+        replica = self.replicas[(caller + attempt) % len(self.replicas)]
+        host, port = replica.listen
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            head = f"{method} {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {self.token}\r\nconnection: close\r\n"
+            head += f"content-type: application/json\r\nidempotency-key: {key}\r\nx-request-id: {key}\r\ncontent-length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + body)
+            answer = await reader.read()
+        finally:
+            writer.close()
+        status = int(answer.split(b" ", 2)[1])
+        return status, answer.split(b"\r\n\r\n", 1)[1]
+
+    async def change(self, caller, method, path, key, body):
+        """Until it is answered with anything but "try again"."""
+        body, deadline, attempt = json.dumps(body).encode(), time.monotonic() + RETRY_FOR, 0
+        while True:
+            try:
+                status, answer = await asyncio.wait_for(self.request(caller, attempt, method, path, key, body), 12)
+                if status < 400:
+                    now = time.monotonic()
+                    if self.latest is not None:
+                        self.longest_gap = max(self.longest_gap, now - self.latest)
+                    self.latest = now
+                    return json.loads(answer)
+                self.shed += status == 503
+                if status not in (500, 502, 503):
+                    self.wrong.append((key, status, answer.decode()[:200]))
+                    return None
+            except (OSError, asyncio.TimeoutError, IndexError, ValueError):
+                pass
+            attempt += 1
+            self.retries += 1
+            if time.monotonic() > deadline:
+                self.unanswered.append(key)
+                return None
+            await asyncio.sleep(min(0.05 * attempt, 0.5))
+
+    async def caller(self, caller, prefix):
+        account, number = None, 0
+        while not self.is_over:
+            key = f"{prefix}-{caller}-{number}"
+            if account is None or number % 10 == 0:
+                created = await self.change(caller, "POST", "/v3/accounts", key, {"company": key})
+                if created:
+                    account = created["id"]
+                    self.acknowledged[key] = ("create", account, None)
+            else:
+                at = f"2030-01-01T00:{number // 60 % 60:02}:{number % 60:02}Z"
+                if await self.change(caller, "PUT", f"/v3/accounts/{account}/expires-at", key, {"expiresAt": at}):
+                    self.acknowledged[key] = ("expires-at", account, at)
+                else:
+                    self.doubtful.add(account)
+            number += 1
+
+    async def during(self, prefix, what):
+        """Load for as long as `what`, a coroutine, takes."""
+        self.latest = None
+        callers = [asyncio.create_task(self.caller(caller, prefix)) for caller in range(self.callers)]
+        try:
+            return await what
+        finally:
+            self.is_over = True
+            await asyncio.gather(*callers)
+            self.is_over = False
+
+    def judge(self, port):
+        """What the journal says of everything that was acknowledged; what was lost, what was applied twice."""
+        applied = dict(sql(port, "select request_id, count(*) from journal where outcome = 'applied' group by 1"))
+        lost = [key for key in self.acknowledged if applied.get(key) is None]
+        twice = [key for key, count in applied.items() if count != "1" and key.split("-")[0].startswith("load")]
+        expiries = dict(sql(port, "select uid, to_char(expires_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') from account"))
+        latest = {}
+        for kind, account, at in self.acknowledged.values():
+            latest[account] = at if kind == "expires-at" else latest.get(account)
+        wrong = [account for account, at in latest.items() if at and account not in self.doubtful and expiries.get(str(account)) != at]
+        return lost, twice, wrong
+
+    def report(self, port):
+        lost, twice, wrong = self.judge(port)
+        text = f"{len(self.acknowledged)} acknowledged, {self.retries} tries repeated ({self.shed} were told 503), {len(self.unanswered)} given up after {RETRY_FOR:.0f} s, "
+        text += f"longest time without an acknowledgement {self.longest_gap:.1f} s; lost {len(lost)}, applied twice {len(twice)}, other than acknowledged {len(wrong)}"
+        problems = lost or twice or wrong or self.wrong
+        if problems:
+            text += f"\n  lost {lost[:3]} twice {twice[:3]} other {wrong[:3]} refused {self.wrong[:3]}"
+        return text, not problems
