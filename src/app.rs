@@ -112,6 +112,12 @@ impl Database {
         Ok(Self { options: cluster.options(EMBEDDED_DATABASE), cluster: Some(cluster) })
     }
 
+    /// How it is reached.
+    #[must_use]
+    pub fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
     /// Applies the migrations; says how many were missing.
     ///
     /// # Errors

@@ -288,7 +288,7 @@ impl Loaded {
             .only(&["DATABASE_URL"])
             .map(|_| "database.url".into())
             .filter(|_| env::var_os("DATABASE_URL").is_some_and(|url| !url.is_empty()));
-        let figment = figment.merge(database_url.lowercase(false)).merge(Env::prefixed(PREFIX).ignore(&["config"]).split("__"));
+        let figment = figment.merge(database_url.lowercase(false)).merge(Env::prefixed(PREFIX).ignore(&["config", "url"]).split("__"));
         let config: Config = figment.extract().map_err(|error| Problem(error.into_iter().map(|one| explain(&one)).collect::<Vec<_>>().join("\n")))?;
         config.check()?;
         Ok(Self { config, figment })

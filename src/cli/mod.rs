@@ -8,6 +8,7 @@ mod bulk;
 mod configuration;
 mod contract;
 mod demo;
+mod doctor;
 mod output;
 mod purge;
 mod reseller;
@@ -73,6 +74,9 @@ enum Command {
     /// Show what is going to be purged, and approve it where it is more than the limit.
     #[command(subcommand)]
     Purge(purge::Purge),
+    /// Say what is wrong with the configuration, the database and what is delivered to, and what mends it.
+    #[command(after_help = "Examples:\n  steward doctor\n  steward doctor --json\n  steward doctor isolation --against http://127.0.0.1:8080")]
+    Doctor(doctor::Doctor),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(configuration::Configuration),
@@ -168,6 +172,7 @@ async fn execute(cli: Cli) -> Result<(), CommandError> {
         Command::Account(command) => with_service(&config, |service| command.run(service)).await,
         Command::Bulk(command) => with_service(&config, |service| command.run(service)).await,
         Command::Purge(command) => with_service(&config, |service| command.run(service)).await,
+        Command::Doctor(command) => command.run(&config).await,
         Command::Config(_) | Command::Openapi | Command::Wsdl => Ok(()),
     }
 }

@@ -127,7 +127,7 @@ impl Service {
     /// [`Error::QuotaReached`], [`Error::Conflict`], [`Error::InvalidField`] and as [`Service::execute`].
     pub async fn create(&self, context: &Context, of: Option<ResellerId>, revision: Revision, once: Option<Once>) -> Result<Answered, Error> {
         context.principal.require(Scope::AccountWrite)?;
-        let reseller = context.principal.reseller.or(of).ok_or_else(|| Error::invalid("reseller_id", "is required with an operator's token"))?;
+        let reseller = context.principal.meant(of)?;
         if reseller.0 < 1 {
             return Err(Error::ResellerNotFound);
         }
@@ -205,7 +205,7 @@ impl Service {
     /// # Errors
     /// [`Error::AccountNotFound`].
     pub async fn notice(&self, uid: Uuid) -> Result<(Account, Time), Error> {
-        let found = self.read(Tenancy::Platform, move |tx| Box::pin(async move { tx.locate_accounts(&[], &[uid]).await })).await?;
+        let found = self.read(Tenancy::Platform, move |tx| Box::pin(async move { tx.locate_accounts(None, &[], &[uid]).await })).await?;
         let (reseller, id, _) = found.into_iter().next().ok_or(Error::AccountNotFound)?;
         let account = self.reads.submit((reseller, id)).await?.ok_or(Error::AccountNotFound)?;
         Ok((account, self.now()))

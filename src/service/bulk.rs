@@ -69,7 +69,8 @@ impl Service {
     async fn locate_named(&self, context: &Context, named: Vec<Named>) -> Result<HashMap<Named, (ResellerId, AccountId)>, Error> {
         let ids = named.iter().filter_map(|one| if let Named::Id(id) = one { Some(id.as_i32()) } else { None }).collect::<Vec<_>>();
         let uids = named.iter().filter_map(|one| if let Named::Uid(uid) = one { Some(*uid) } else { None }).collect::<Vec<_>>();
-        let found = self.read(context.principal.tenancy(), move |tx| Box::pin(async move { tx.locate_accounts(&ids, &uids).await })).await?;
+        let of = context.principal.reseller;
+        let found = self.read(context.principal.tenancy(), move |tx| Box::pin(async move { tx.locate_accounts(of, &ids, &uids).await })).await?;
         let both = |(reseller, id, uid): (ResellerId, AccountId, Uuid)| [(Named::Id(id), (reseller, id)), (Named::Uid(uid), (reseller, id))];
         Ok(found.into_iter().flat_map(both).collect())
     }

@@ -92,7 +92,7 @@ impl Service {
                 if count == 0 {
                     return Err(Error::invalid("selector", "finds no account"));
                 }
-                Ok((tx.fetch_bulk_job(job.id).await?, preview))
+                Ok((tx.fetch_bulk_job(Some(reseller), job.id).await?, preview))
             })
         });
         work.await?.done()
@@ -108,7 +108,8 @@ impl Service {
     }
 
     async fn find_bulk_job(&self, by: &Principal, id: Uuid) -> Result<BulkJob, Error> {
-        self.read(by.tenancy(), move |tx| Box::pin(async move { tx.fetch_bulk_job(id).await })).await
+        let of = by.reseller;
+        self.read(by.tenancy(), move |tx| Box::pin(async move { tx.fetch_bulk_job(of, id).await })).await
     }
 
     /// The accounts of a job by number behind `after`, and what became of them; those in one state, if one is named.
@@ -147,7 +148,7 @@ impl Service {
         let work = self.write(Tenancy::of(reseller), None, move |tx| {
             Box::pin(async move {
                 let moved = tx.move_bulk_job(reseller, id, &[from], to, now).await?;
-                let job = tx.fetch_bulk_job(id).await?;
+                let job = tx.fetch_bulk_job(Some(reseller), id).await?;
                 if moved || job.state == to || job.state == done { Ok(job) } else { Err(Error::Conflict(Conflict::BulkJob)) }
             })
         });
@@ -182,7 +183,7 @@ impl Service {
             let claimed = self.write(Tenancy::of(reseller), None, move |tx| {
                 Box::pin(async move {
                     let Some(held) = tx.claim_bulk_job(reseller, id, held, now, TimeDelta::seconds(LEASE)).await? else { return Ok(None) };
-                    let job = tx.fetch_bulk_job(id).await?;
+                    let job = tx.fetch_bulk_job(Some(reseller), id).await?;
                     let wanted = if job.state == JobState::Applying { "pending" } else { "changed" };
                     let items = tx.list_bulk_items(&job, Some(wanted), 0, PAGE).await?;
                     let accounts: Vec<i32> = items.iter().map(|item| item.account.as_i32()).collect();

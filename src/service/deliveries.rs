@@ -38,6 +38,14 @@ impl Service {
         self.read(Tenancy::Platform, |tx| Box::pin(async move { tx.count_endpoints().await })).await
     }
 
+    /// Where deliveries are made to: every endpoint that is not suspended, with its URL.
+    ///
+    /// # Errors
+    /// That the database cannot be asked.
+    pub async fn webhook_targets(&self) -> Result<Vec<(ResellerId, Uuid, String)>, Error> {
+        self.read(Tenancy::Platform, |tx| Box::pin(async move { tx.list_targets().await })).await
+    }
+
     /// Counts the endpoints, and how long one has failed, for the metrics.
     ///
     /// # Errors

@@ -224,12 +224,13 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn locate_accounts(&mut self, ids: &[i32], uids: &[Uuid]) -> Result<Vec<(ResellerId, AccountId, Uuid)>, Error> {
+    pub async fn locate_accounts(&mut self, of: Option<ResellerId>, ids: &[i32], uids: &[Uuid]) -> Result<Vec<(ResellerId, AccountId, Uuid)>, Error> {
         let rows = sqlx::query!(
-            r#"select reseller_id as "reseller_id!", id as "id!", uid as "uid!" from account where id = any($1)
-               union select reseller_id, id, uid from account where uid = any($2)"#,
+            r#"select reseller_id as "reseller_id!", id as "id!", uid as "uid!" from account where id = any($1) and ($3::bigint is null or reseller_id = $3)
+               union select reseller_id, id, uid from account where uid = any($2) and ($3::bigint is null or reseller_id = $3)"#,
             ids,
-            uids
+            uids,
+            of.map(|reseller| reseller.0)
         )
         .fetch_all(self.connection())
         .await

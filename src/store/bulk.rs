@@ -255,14 +255,16 @@ impl Tx {
         .map_err(|error| domain_error(&error))
     }
 
-    /// A job within the transaction's tenancy.
+    /// A job within the transaction's tenancy, of this reseller if one is named.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn fetch_bulk_job(&mut self, id: Uuid) -> Result<BulkJob, Error> {
+    pub async fn fetch_bulk_job(&mut self, of: Option<ResellerId>, id: Uuid) -> Result<BulkJob, Error> {
         let row = sqlx::query!(
-            r#"select reseller_id, command::text as "command!", selector, state, created_at, created_by, authority, updated_at from bulk_job where id = $1"#,
-            id
+            r#"select reseller_id, command::text as "command!", selector, state, created_at, created_by, authority, updated_at from bulk_job
+               where id = $1 and ($2::bigint is null or reseller_id = $2)"#,
+            id,
+            of.map(|reseller| reseller.0)
         )
         .fetch_optional(self.connection())
         .await

@@ -71,6 +71,18 @@ macro_rules! select_endpoints {
 }
 
 impl Tx {
+    /// Where deliveries are made to: every endpoint that is not suspended, with its URL.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn list_targets(&mut self) -> Result<Vec<(ResellerId, Uuid, String)>, Error> {
+        let rows = sqlx::query!("select reseller_id, id, url from webhook_endpoint where suspended_by is null order by reseller_id, id")
+            .fetch_all(self.connection())
+            .await
+            .map_err(|error| domain_error(&error))?;
+        Ok(rows.into_iter().map(|row| (ResellerId(row.reseller_id), row.id, row.url)).collect())
+    }
+
     /// How all endpoints are.
     ///
     /// # Errors

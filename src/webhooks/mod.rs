@@ -33,6 +33,7 @@ use crate::service::Service;
 pub use message::Writer;
 use runner::{Given, Runner};
 use target::Sender;
+pub use target::probe;
 
 /// How often endpoints with work are looked for, whatever is heard.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

@@ -67,6 +67,26 @@ impl Resolve for Reachable {
     }
 }
 
+/// Whether a receiver's address can be connected to, without sending anything.
+///
+/// # Errors
+/// Why not.
+pub async fn probe(url: &str, allowed: &[IpNet]) -> Result<(), String> {
+    let reachable = Reachable(allowed.into());
+    let url = Url::parse(url).map_err(|_| "the URL cannot be read".to_owned())?;
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return Err("the URL names no host".to_owned()) };
+    let found = tokio::time::timeout(LOOKUP, tokio::net::lookup_host((host.trim_matches(['[', ']']), port))).await;
+    let found = found.map_err(|_| "its name is not answered in time".to_owned())?.map_err(|error| error.to_string())?;
+    let admitted: Vec<SocketAddr> = found.filter(|address| reachable.admits(address.ip())).collect();
+    if admitted.is_empty() {
+        return Err("its address is not a public one".to_owned());
+    }
+    match tokio::time::timeout(CONNECT, tokio::net::TcpStream::connect(admitted.as_slice())).await {
+        Ok(connected) => connected.map(drop).map_err(|error| error.to_string()),
+        Err(_elapsed) => Err("it does not take connections in time".to_owned()),
+    }
+}
+
 /// Sends deliveries.
 #[derive(Debug, Clone)]
 pub(super) struct Sender {

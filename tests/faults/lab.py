@@ -19,6 +19,8 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 RETRY_FOR = 30.0
+# Of the superuser, where one is asked for.
+PASSWORD = "super"
 
 
 def binaries():
@@ -155,7 +157,8 @@ class Postgres:
 def sql(port, statement, database="steward"):
     """Its rows, tab separated."""
     command = [shutil.which("psql") or binaries() / "psql", "-X", "-A", "-t", "-F", "\t", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-d", database]
-    done = subprocess.run([str(part) for part in command] + ["-v", "ON_ERROR_STOP=1", "-c", statement], check=True, capture_output=True, text=True)
+    command = [str(part) for part in command] + ["-v", "ON_ERROR_STOP=1", "-c", statement]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | {"PGPASSWORD": PASSWORD, "PGCONNECT_TIMEOUT": "5"})
     return [line.split("\t") for line in done.stdout.splitlines()]
 
 

@@ -23,6 +23,7 @@ mod clock_sweep;
 mod concurrency;
 mod configuration;
 mod connections;
+mod doctor;
 mod documents;
 mod embedded;
 mod equivalence;

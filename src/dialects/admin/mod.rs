@@ -72,8 +72,9 @@ pub struct Operation {
     /// What it does, in a line.
     pub summary: &'static str,
     route: fn() -> MethodRouter<Api>,
+    /// A body that is right.
+    pub example: &'static str,
     request: super::openapi::Describe,
-    example: &'static str,
 }
 
 macro_rules! operations {
