@@ -2,6 +2,7 @@
 //!
 //! The defaults are `config/default.toml` itself, so what it says is what is so.
 
+mod check;
 mod settings;
 
 use std::env;
@@ -74,6 +75,8 @@ section! {
         v3: V3,
         /// The log.
         log: Log,
+        /// Traces.
+        traces: Traces,
     }
 }
 section! {
@@ -235,6 +238,16 @@ section! {
     }
 }
 
+section! {
+    /// `[traces]`
+    Traces {
+        /// A collector's OTLP address over HTTP; none: nothing is traced.
+        endpoint: Option<String>,
+        /// Which share of the requests is traced.
+        sample: f64,
+    }
+}
+
 /// Which changes may be committed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -288,7 +301,12 @@ impl Loaded {
             .only(&["DATABASE_URL"])
             .map(|_| "database.url".into())
             .filter(|_| env::var_os("DATABASE_URL").is_some_and(|url| !url.is_empty()));
-        let figment = figment.merge(database_url.lowercase(false)).merge(Env::prefixed(PREFIX).ignore(&["config", "url"]).split("__"));
+        // The variable that every program has that sends traces.
+        let collector = Env::raw().only(&["OTEL_EXPORTER_OTLP_ENDPOINT"]).map(|_| "traces.endpoint".into());
+        let figment = figment
+            .merge(database_url.lowercase(false))
+            .merge(collector.lowercase(false))
+            .merge(Env::prefixed(PREFIX).ignore(&["config", "url"]).split("__"));
         let config: Config = figment.extract().map_err(|error| Problem(error.into_iter().map(|one| explain(&one)).collect::<Vec<_>>().join("\n")))?;
         config.check()?;
         Ok(Self { config, figment })
@@ -351,70 +369,6 @@ fn explain(error: &figment::Error) -> String {
 }
 
 impl Config {
-    fn check(&self) -> Result<(), Problem> {
-        let positive = [
-            ("server.request_timeout_seconds", self.server.request_timeout_seconds),
-            ("database.max_connections", self.database.max_connections.into()),
-            ("database.acquire_timeout_seconds", self.database.acquire_timeout_seconds),
-            ("database.statement_timeout_seconds", self.database.statement_timeout_seconds),
-            ("commit.queue", u64::try_from(self.commit.queue).unwrap_or(u64::MAX)),
-            ("commit.batch", u64::try_from(self.commit.batch).unwrap_or(u64::MAX)),
-            ("idempotency.window_hours", self.idempotency.window_hours),
-            ("webhooks.suspend_after_days", self.webhooks.suspend_after_days),
-            ("webhooks.lease_seconds", self.webhooks.lease_seconds),
-            ("webhooks.concurrency", u64::try_from(self.webhooks.concurrency).unwrap_or(u64::MAX)),
-            ("webhooks.endpoint_concurrency", u64::try_from(self.webhooks.endpoint_concurrency).unwrap_or(u64::MAX)),
-            ("webhooks.keep_attempts_days", self.webhooks.keep_attempts_days),
-        ];
-        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(Problem(format!("{key}: must be at least 1")));
-        }
-        let too_long = [
-            ("lifecycle.purge_window_days", self.lifecycle.purge_window_days),
-            ("lifecycle.keep_journal_days", self.lifecycle.keep_journal_days),
-            ("idempotency.window_hours", self.idempotency.window_hours),
-            ("webhooks.suspend_after_days", self.webhooks.suspend_after_days),
-            ("webhooks.keep_attempts_days", self.webhooks.keep_attempts_days),
-        ];
-        if let Some((key, _)) = too_long.iter().find(|(_, value)| *value > 36_500) {
-            return Err(Problem(format!("{key}: must be at most 36500")));
-        }
-        let is_web_address = |url: &String| url.starts_with("https://") || url.starts_with("http://");
-        if !self.server.public_url.as_ref().is_none_or(|url| is_web_address(url) && !url.ends_with('/')) {
-            return Err(Problem("server.public_url: must be an https or http address without a slash at its end".to_owned()));
-        }
-        let is_span = |seconds: f64| (0.001..=604_800.0).contains(&seconds);
-        if !is_span(self.webhooks.timeout_seconds)
-            || self.webhooks.retry_seconds.is_empty()
-            || !self.webhooks.retry_seconds.iter().all(|one| is_span(*one))
-        {
-            return Err(Problem("webhooks: timeout_seconds and each of retry_seconds must be more than 0 and at most a week".to_owned()));
-        }
-        let is_origin = |origin: &&String| is_web_address(origin) && origin.matches('/').count() == 2;
-        if let Some(wrong) = self.server.cors_origins.iter().find(|origin| !is_origin(origin)) {
-            return Err(Problem(format!("server.cors_origins: {wrong}: must be an origin such as https://panel.example.com, without a path")));
-        }
-        if !self.jwt.jwks_url.as_ref().is_none_or(is_web_address) {
-            return Err(Problem("jwt.jwks_url: must be an https or http address".to_owned()));
-        }
-        if self.jwt.leeway_seconds > 600 {
-            return Err(Problem("jwt.leeway_seconds: must be at most 600".to_owned()));
-        }
-        // The filter would take a misspelt level for the name of a module, and log nothing.
-        let levels = ["off", "error", "warn", "info", "debug", "trace"];
-        let is_level = |word: &str| word.is_empty() || word.contains('=') || levels.contains(&word.to_ascii_lowercase().as_str());
-        if let Some(wrong) = self.log.level.split(',').map(str::trim).find(|part| !is_level(part)) {
-            return Err(Problem(format!("log.level: {wrong} is no level; the levels are {}, and MODULE=LEVEL", levels.join(", "))));
-        }
-        self.verifier()?;
-        if self.environment == Environment::Production && self.database_url().is_none() {
-            return Err(Problem(
-                "database.url: is required in production; set DATABASE_URL, or STEWARD_ENVIRONMENT=development for the embedded database".to_owned(),
-            ));
-        }
-        Ok(())
-    }
-
     /// The database's address, if one is configured.
     #[must_use]
     pub fn database_url(&self) -> Option<&SecretString> {

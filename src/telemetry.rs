@@ -1,33 +1,153 @@
-//! The log: on standard error, for people on a terminal, as JSON lines elsewhere.
+//! The log, on standard error, for people on a terminal, as JSON lines elsewhere; and traces, sent by OTLP where that is
+//! configured: a span for each layer a request goes through, each with the request's id.
 
 use std::io::{self, IsTerminal as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use axum::http::HeaderMap;
+use opentelemetry::baggage::BaggageExt as _;
+use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
+use opentelemetry::trace::{Span as _, TracerProvider as _};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, Span as SdkSpan, SpanData, SpanProcessor};
+use tracing::Span;
+use tracing::level_filters::LevelFilter;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
-use crate::config::{Log, LogFormat};
+/// How long one export may take, and so the end of the process at the longest.
+const EXPORT: Duration = Duration::from_secs(5);
 
-/// Starts the log; a second call changes nothing.
+/// The attribute that every span of a request has.
+const REQUEST_ID: &str = "request_id";
+/// Whether anything is traced: what that costs is then paid.
+static IS_TRACING: AtomicBool = AtomicBool::new(false);
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people on a terminal, else JSON.
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged and traced.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// A level, or a filter of the log.
+    pub level: String,
+    /// How the log is written.
+    pub format: Format,
+    /// Where traces go: a collector's OTLP address over HTTP; none: nowhere.
+    pub traces: Option<String>,
+    /// Which share of the requests is traced, of those whose caller has not decided that already; 0 to 1.
+    pub sample: f64,
+}
+
+/// What must be finished before the process ends.
+#[derive(Debug, Default)]
+pub struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+}
+
+impl Telemetry {
+    /// Sends what was traced last.
+    pub fn finish(self) {
+        if let Some(traces) = self.traces {
+            // There is nobody left to be told that it failed.
+            let _unsent = traces.shutdown_with_timeout(EXPORT);
+        }
+    }
+}
+
+/// Starts the log and the traces; a second call changes nothing.
 ///
 /// # Errors
-/// What is wrong with the configured level.
-pub fn start(log: &Log) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| format!("log.level: {error}"))?;
-    let is_pretty = match log.format {
-        LogFormat::Auto => io::stderr().is_terminal(),
-        LogFormat::Pretty => true,
-        LogFormat::Json => false,
+/// What is wrong with the settings.
+pub fn start(settings: &Settings) -> Result<Telemetry, String> {
+    let filter = EnvFilter::try_new(&settings.level).map_err(|error| format!("log.level: {error}"))?;
+    let is_pretty = match settings.format {
+        Format::Auto => io::stderr().is_terminal(),
+        Format::Pretty => true,
+        Format::Json => false,
     };
-    let registry = tracing_subscriber::registry().with(filter);
-    let started = if is_pretty {
-        let layer = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false);
-        registry.with(layer).try_init()
+    let traces = settings.traces.as_deref().map(|endpoint| provider(endpoint, settings.sample)).transpose()?;
+    let spans = traces.as_ref().map(|provider| {
+        let ours = Targets::new().with_target("steward", LevelFilter::DEBUG);
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("steward")).with_location(false).with_threads(false).with_filter(ours)
+    });
+    let log = if is_pretty {
+        fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false).with_filter(filter).boxed()
     } else {
-        registry.with(fmt::layer().json().with_writer(io::stderr).flatten_event(true).with_current_span(true).with_span_list(false)).try_init()
+        fmt::layer().json().with_writer(io::stderr).flatten_event(true).with_current_span(true).with_span_list(false).with_filter(filter).boxed()
     };
+    IS_TRACING.store(traces.is_some(), Ordering::Relaxed);
     // It fails only where a log was started before.
-    drop(started);
-    Ok(())
+    drop(tracing_subscriber::registry().with(log).with(spans).try_init());
+    Ok(Telemetry { traces })
+}
+
+fn provider(endpoint: &str, sample: f64) -> Result<SdkTracerProvider, String> {
+    // As the standard's own variable has it: the address of the collector, without the path of the signal.
+    let url = format!("{}/v1/traces", endpoint.trim_end_matches('/').trim_end_matches("/v1/traces"));
+    let exporter = SpanExporter::builder().with_http().with_endpoint(url).with_protocol(Protocol::HttpBinary).with_timeout(EXPORT).build();
+    let exporter = exporter.map_err(|error| format!("traces.endpoint: {error}"))?;
+    let resource = Resource::builder().with_service_name("steward").build();
+    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(sample)));
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_span_processor(Stamp).with_resource(resource).with_sampler(sampler).build())
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(axum::http::HeaderName::as_str).collect()
+    }
+}
+
+/// Gives a request's span, and all spans within it, the request's id, and makes it part of its caller's trace, if the request
+/// says which that is.
+pub fn adopt(span: &Span, headers: &HeaderMap, request_id: &str) {
+    if span.is_disabled() || !IS_TRACING.load(Ordering::Relaxed) {
+        return;
+    }
+    let caller = TraceContextPropagator::new().extract(&Headers(headers));
+    let _untraced = span.set_parent(caller.with_baggage([KeyValue::new(REQUEST_ID, request_id.to_owned())]));
+}
+
+/// Writes the request's id on every span as it begins.
+#[derive(Debug)]
+struct Stamp;
+
+impl SpanProcessor for Stamp {
+    fn on_start(&self, span: &mut SdkSpan, parent: &Context) {
+        if let Some(id) = parent.baggage().get(REQUEST_ID) {
+            span.set_attribute(KeyValue::new(REQUEST_ID, id.to_string()));
+        }
+    }
+
+    fn on_end(&self, _: SpanData) {}
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
 }

@@ -161,8 +161,14 @@ async fn execute(cli: Cli) -> Result<(), CommandError> {
         // A command's own words are enough; what the service logs on the way would bury them.
         "warn".clone_into(&mut config.log.level);
     }
-    telemetry::start(&config.log).map_err(CommandError::Other)?;
-    match cli.command {
+    let telemetry = telemetry::start(&config.telemetry()).map_err(CommandError::Other)?;
+    let outcome = carry_out(cli.command, config).await;
+    telemetry.finish();
+    outcome
+}
+
+async fn carry_out(command: Command, config: Config) -> Result<(), CommandError> {
+    match command {
         Command::Serve(command) => command.run(config).await,
         Command::Worker(command) => command.run(config).await,
         Command::Demo(command) => command.run(config).await,

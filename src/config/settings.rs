@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::{CommitScope, Config, EMBEDDED_CONNECTIONS, Jwt, Problem};
+use super::{CommitScope, Config, EMBEDDED_CONNECTIONS, Jwt, LogFormat, Problem};
 use crate::dialects::{admin, soap, v3};
 use crate::http;
 use crate::jobs;
@@ -12,6 +12,7 @@ use crate::jwt;
 use crate::service;
 use crate::store::PoolSettings;
 use crate::store::embedded;
+use crate::telemetry;
 use crate::webhooks;
 
 impl Config {
@@ -82,6 +83,21 @@ impl Config {
             operators,
         };
         jwt::Verifier::new(settings).map(Some).map_err(Problem)
+    }
+
+    /// What is logged and traced.
+    #[must_use]
+    pub fn telemetry(&self) -> telemetry::Settings {
+        telemetry::Settings {
+            level: self.log.level.clone(),
+            format: match self.log.format {
+                LogFormat::Auto => telemetry::Format::Auto,
+                LogFormat::Pretty => telemetry::Format::Pretty,
+                LogFormat::Json => telemetry::Format::Json,
+            },
+            traces: self.traces.endpoint.clone(),
+            sample: self.traces.sample,
+        }
     }
 
     /// How the jobs run.

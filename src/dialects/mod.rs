@@ -8,6 +8,8 @@ pub mod admin;
 mod body;
 pub(crate) mod dates;
 mod fields;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod notice;
 mod openapi;
 pub use openapi::openapi;

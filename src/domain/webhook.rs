@@ -158,7 +158,7 @@ impl EndpointPatch {
     pub fn over(&self, endpoint: &mut Endpoint, allow_http: bool) -> Result<bool, Error> {
         let before = endpoint.clone();
         if let Some(url) = &self.url {
-            endpoint.url = target(url, allow_http)?;
+            endpoint.url = Self::target(url, allow_http)?;
         }
         if let Some(description) = self.description.value() {
             text::check("description", description, MAX_TEXT)?;
@@ -182,21 +182,24 @@ impl EndpointPatch {
         }
         Ok(*endpoint != before)
     }
-}
 
-/// An absolute https URL (http where that is allowed), without user info, of at most 2048 characters.
-fn target(written: &str, allow_http: bool) -> Result<String, Error> {
-    text::check("url", written, MAX_LONG_TEXT)?;
-    let refuse = |problem: &str| Error::invalid("url", problem);
-    let url = Url::parse(written).map_err(|_| refuse("must be an absolute URL"))?;
-    let is_allowed = url.scheme() == "https" || (allow_http && url.scheme() == "http");
-    if !is_allowed || url.host_str().is_none_or(str::is_empty) {
-        return Err(refuse(if allow_http { "must be an absolute https or http URL" } else { "must be an absolute https URL" }));
+    /// An absolute https URL (http where that is allowed), without user info, of at most 2048 characters.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`].
+    pub fn target(written: &str, allow_http: bool) -> Result<String, Error> {
+        text::check("url", written, MAX_LONG_TEXT)?;
+        let refuse = |problem: &str| Error::invalid("url", problem);
+        let url = Url::parse(written).map_err(|_| refuse("must be an absolute URL"))?;
+        let is_allowed = url.scheme() == "https" || (allow_http && url.scheme() == "http");
+        if !is_allowed || url.host_str().is_none_or(str::is_empty) {
+            return Err(refuse(if allow_http { "must be an absolute https or http URL" } else { "must be an absolute https URL" }));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refuse("must not have user info"));
+        }
+        Ok(url.into())
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(refuse("must not have user info"));
-    }
-    Ok(url.into())
 }
 
 /// Accepts a secret that a caller brings along: for the standard style `whsec_` and the base64 of 24 to 64 bytes, for the

@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt as _;
 use ipnet::IpNet;
-use tracing::{Instrument as _, error, info, info_span};
+use tracing::{Instrument as _, debug_span, error, info, info_span};
 use uuid::Uuid;
 
 use super::client;
@@ -20,6 +20,7 @@ use crate::dialects::{Allowance, Ending, Mishap, RequestId, admin, call, soap, v
 use crate::domain::Error;
 use crate::metrics::{Call, Metrics};
 use crate::service::{Rate, Service};
+use crate::telemetry;
 
 const REQUEST_ID: &str = "x-request-id";
 /// The longest request id that is accepted from a caller.
@@ -54,13 +55,16 @@ pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next
     };
     let call = call(&request);
     let mut counted = frame.service.as_ref().map(|service| Counted::begin(service.metrics(), call));
-    let span = info_span!("request", id = %id, method = %request.method(), path = request.uri().path());
+    let span = info_span!("request", request_id = %id, method = %request.method(), path = request.uri().path());
+
+    telemetry::adopt(&span, request.headers(), &id.0);
+    let handling = debug_span!(parent: &span, "call", dialect = call.dialect, operation = call.operation);
 
     let started = Instant::now();
     let answer = async {
         match admitted {
             Err(Error::RateLimited { retry_after }) => Ok(Ok(mishap(Mishap::RateLimited { retry_after }))),
-            _ => tokio::time::timeout(frame.request_timeout, AssertUnwindSafe(next.run(request)).catch_unwind()).await,
+            _ => tokio::time::timeout(frame.request_timeout, AssertUnwindSafe(next.run(request).instrument(handling)).catch_unwind()).await,
         }
     };
     let mut response = match answer.instrument(span.clone()).await {

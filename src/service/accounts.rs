@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use tracing::{Instrument as _, debug_span};
 use uuid::Uuid;
 
 use super::request::{Request, What};
@@ -374,7 +375,8 @@ impl Service {
 
     pub(super) async fn change(&self, request: Request) -> Result<Answered, Error> {
         let reseller = usize::try_from(request.reseller.0.unsigned_abs()).unwrap_or_default();
-        self.writes.get(reseller % self.writes.len()).ok_or(Error::Unavailable)?.submit(request).await
+        let span = debug_span!("change", reseller = request.reseller.0);
+        self.writes.get(reseller % self.writes.len()).ok_or(Error::Unavailable)?.submit(request).instrument(span).await
     }
 
     /// Whose account this is: for operators, whose credential does not say.

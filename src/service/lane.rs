@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{Instrument as _, Span, debug_span, warn};
 
 use super::announcer::Announcer;
 use super::batch::{self, Failed, Key};
@@ -54,12 +54,15 @@ impl<T> fmt::Debug for Once<T> {
     }
 }
 
+/// A request that waits, whom to tell, and what it is part of.
+type Waiting<Q, A> = (Q, oneshot::Sender<Result<A, Error>>, Span);
+
 /// A queue whose requests are carried out together: whatever waits, as soon as what was under way is done.
 #[derive(Debug)]
 pub(super) struct Lane<Q, A> {
     name: &'static str,
     metrics: Arc<Metrics>,
-    queue: mpsc::Sender<(Q, oneshot::Sender<Result<A, Error>>)>,
+    queue: mpsc::Sender<Waiting<Q, A>>,
     closing: CancellationToken,
 }
 
@@ -90,7 +93,7 @@ impl<Q: Send + 'static, A: Send + 'static> Lane<Q, A> {
     /// Queues a request and waits for its outcome. If the caller is dropped meanwhile, the request goes on.
     pub(super) async fn submit(&self, request: Q) -> Result<A, Error> {
         let (reply, outcome) = oneshot::channel();
-        self.queue.try_send((request, reply)).map_err(|refused| match refused {
+        self.queue.try_send((request, reply, Span::current())).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => {
                 self.metrics.refused(self.name);
                 Error::Overloaded
@@ -111,7 +114,7 @@ impl<Q: Send + 'static, A: Send + 'static> Lane<Q, A> {
     }
 }
 
-async fn run<Q, A, F, W>(mut waiting: mpsc::Receiver<(Q, oneshot::Sender<Result<A, Error>>)>, most: usize, closing: CancellationToken, carry_out: F)
+async fn run<Q, A, F, W>(mut waiting: mpsc::Receiver<Waiting<Q, A>>, most: usize, closing: CancellationToken, carry_out: F)
 where
     F: Fn(Vec<Q>) -> W,
     W: Future<Output = Vec<Result<A, Error>>>,
@@ -130,8 +133,15 @@ where
         if count == 0 {
             return;
         }
-        let (requests, replies): (Vec<_>, Vec<_>) = taken.drain(..).unzip();
-        let outcomes = carry_out(requests).await;
+        // It belongs to no request alone, and comes after all of them.
+        let batch = debug_span!(parent: None, "batch", requests = count);
+        let (mut requests, mut replies) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for (request, reply, span) in taken.drain(..) {
+            batch.follows_from(&span);
+            requests.push(request);
+            replies.push(reply);
+        }
+        let outcomes = carry_out(requests).instrument(batch).await;
         for (reply, outcome) in replies.into_iter().zip(outcomes) {
             // A caller that hung up is not there to be told.
             let _unheard = reply.send(outcome);
@@ -195,7 +205,7 @@ impl Writer {
         let (store, now, settings) = (self.store.clone(), self.clock.now(), self.settings.clone());
         let limit: Duration = settings.transaction_timeout;
         let work = async move { batch::commit(&store, &requests, now, settings.idempotency_window).await };
-        match tokio::spawn(tokio::time::timeout(limit, work)).await {
+        match tokio::spawn(tokio::time::timeout(limit, work).instrument(Span::current())).await {
             Ok(Ok(result)) => result.map(|committed| {
                 self.announcer.tell(committed.told);
                 committed.outcomes
@@ -223,7 +233,7 @@ impl Reader {
             tx.commit().await?;
             Ok(found.into_iter().map(|account| ((account.reseller_id, account.id), account)).collect::<HashMap<_, _>>())
         };
-        let found = match tokio::spawn(tokio::time::timeout(self.limit, work)).await {
+        let found = match tokio::spawn(tokio::time::timeout(self.limit, work).instrument(Span::current())).await {
             Ok(Ok(found)) => found,
             Ok(Err(_elapsed)) => Err(Error::Unavailable),
             Err(panic) => Err(panicked(&panic)),

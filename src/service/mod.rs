@@ -32,7 +32,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument as _, Span, error};
+use tracing::{Instrument as _, Span, debug_span, error};
 use uuid::Uuid;
 
 use crate::domain::{Account, Error, ResellerId};
@@ -302,7 +302,9 @@ impl Service {
     /// one transaction may take.
     async fn detached<T: Send + 'static>(&self, work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error> {
         let limited = tokio::time::timeout(self.settings.transaction_timeout, work);
-        match self.tasks.spawn(limited.instrument(Span::current())).await {
+        // The request's own span too, so that what is logged here has its id.
+        let inside = limited.instrument(debug_span!("detached")).instrument(Span::current());
+        match self.tasks.spawn(inside).await {
             Ok(Ok(result)) => result,
             Ok(Err(_elapsed)) => Err(Error::Unavailable),
             Err(panic) => Err(panicked(&panic)),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
+use tracing::{Span, debug_span};
 
 use super::errors;
 use super::news::EVENTS;
@@ -46,6 +47,8 @@ pub struct Tx {
     /// Nothing was begun: each statement is a transaction of its own.
     is_standalone: bool,
     finished: bool,
+    /// As long as the transaction.
+    _span: Span,
 }
 
 impl Tx {
@@ -56,7 +59,7 @@ impl Tx {
         let mut stale_left = pool.options().get_max_connections();
         loop {
             let connection = pool.acquire().await.map_err(|error| errors::domain_error(&error))?;
-            let mut tx = Self { connection, announces: false, is_standalone: false, finished: false };
+            let mut tx = Self { connection, announces: false, is_standalone: false, finished: false, _span: debug_span!("transaction") };
             match sqlx::raw_sql(sqlx::AssertSqlSafe(statement.clone())).execute(&mut *tx.connection).await {
                 Ok(_) => return Ok(tx),
                 Err(error) if stale_left > 0 && errors::is_connection_loss(&error) => stale_left -= 1,
@@ -69,7 +72,7 @@ impl Tx {
     /// and stays said on the connection: whatever is begun on it later says it anew.
     pub(super) async fn standalone(pool: &PgPool) -> Result<Self, Error> {
         let connection = pool.acquire().await.map_err(|error| errors::domain_error(&error))?;
-        Ok(Self { connection, announces: false, is_standalone: true, finished: false })
+        Ok(Self { connection, announces: false, is_standalone: true, finished: false, _span: debug_span!("transaction") })
     }
 
     /// Lets this transaction touch the rows of a reseller too: that of a credential that it has just proved.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, debug, debug_span, info, warn};
 use uuid::Uuid;
 
 use super::lanes::Lanes;
@@ -233,12 +233,14 @@ impl Runner {
             };
             let headers = sign::headers(self.given.endpoint.style, &self.given.secrets, &item.message_id, began_at.timestamp(), &body);
             let (sender, url) = (self.given.sender.clone(), self.given.endpoint.url.clone());
-            under_way.spawn(async move {
+            let span = debug_span!("delivery", endpoint = %self.given.endpoint.id, message = item.message_id);
+            let delivery = async move {
                 let started = Instant::now();
                 let answered = sender.send(&url, headers, body).await;
                 drop(slot);
                 Finished { item, began_at, took: started.elapsed(), answered }
-            });
+            };
+            under_way.spawn(delivery.instrument(span));
         }
     }
 

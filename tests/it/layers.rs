@@ -16,9 +16,9 @@ const ROOMS: [(&str, &[&str], &[&str]); 14] = [
     ("jobs", &["domain", "service", "store"], &["axum", "sqlx", "utoipa"]),
     ("webhooks", &["domain", "service", "store"], &["axum", "sqlx", "utoipa", "clap", "figment", "serde", "serde_json"]),
     ("dialects", &["domain", "hash", "metrics", "service", "wire"], &["sqlx", "clap", "figment", "tower_http"]),
-    ("http", &["dialects", "domain", "metrics", "service"], &["sqlx", "clap", "figment"]),
-    ("config", &["dialects", "http", "jobs", "jwt", "service", "store", "webhooks"], &["axum", "sqlx", "clap"]),
-    ("telemetry", &["config"], &["axum", "sqlx"]),
+    ("http", &["dialects", "domain", "metrics", "service", "telemetry"], &["sqlx", "clap", "figment"]),
+    ("config", &["dialects", "http", "jobs", "jwt", "service", "store", "telemetry", "webhooks"], &["axum", "sqlx", "clap"]),
+    ("telemetry", &[], &["sqlx", "clap", "figment"]),
     ("app", &["config", "dialects", "domain", "http", "jobs", "jwt", "service", "store", "webhooks"], &["clap"]),
 ];
 

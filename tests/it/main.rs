@@ -45,6 +45,7 @@ mod retention;
 mod serving;
 mod soap_calls;
 mod time_calls;
+mod traces;
 mod v3_accounts;
 mod v3_credentials;
 mod v3_plans;

@@ -75,6 +75,17 @@ pub struct Operation {
     /// A body that is right.
     pub example: &'static str,
     request: super::openapi::Describe,
+    #[cfg(fuzzing)]
+    read: fn(Codec, &[u8]),
+}
+
+/// Reads a body as every call would.
+#[cfg(fuzzing)]
+pub(super) fn read_as_all(codec: Codec, body: &[u8]) {
+    let _read = wire::decode::<requests::Common>(codec, body);
+    for operation in OPERATIONS {
+        (operation.read)(codec, body);
+    }
 }
 
 macro_rules! operations {
@@ -87,6 +98,8 @@ macro_rules! operations {
             route: || post(handlers::$handler),
             request: super::openapi::describe::<$request>,
             example: $example,
+            #[cfg(fuzzing)]
+            read: |codec, body| drop(wire::decode::<$request>(codec, body)),
         },)*];
     };
 }

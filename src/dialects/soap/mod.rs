@@ -65,6 +65,19 @@ struct Meta {
     body: Vec<u8>,
 }
 
+/// Reads an envelope as a request would be, up to where the service comes in.
+#[cfg(fuzzing)]
+pub(super) fn read_envelope_of(content_type: &str, body: &[u8]) {
+    let Some((version, action)) = version_and_action(Some(content_type), &HeaderMap::new()) else { return };
+    let Ok(envelope) = wire::read_envelope(body, version, NAMESPACE) else { return };
+    let _refused = dispatch(version, &action, &envelope).and_then(|operation| Values::read(operation, &envelope.children));
+    for operation in OPERATIONS {
+        if let Ok(values) = Values::read(operation, &envelope.children) {
+            let _read = values.expiry(chrono_tz::Tz::Europe__Berlin);
+        }
+    }
+}
+
 /// Whether a path is this dialect's.
 #[must_use]
 pub fn is_path(path: &str) -> bool {

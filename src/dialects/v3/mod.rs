@@ -84,6 +84,43 @@ pub(super) fn operation_name(method: &Method, route: &str) -> Option<&'static st
     names.get(&(method.clone(), route)).copied()
 }
 
+/// Reads a body as every operation would.
+#[cfg(fuzzing)]
+pub(super) fn read_as_all(codec: crate::wire::Codec, body: &[u8]) {
+    fn read<T: serde::de::DeserializeOwned>(codec: crate::wire::Codec, body: &[u8]) {
+        drop(crate::wire::decode::<T>(codec, body));
+    }
+    for read in [
+        read::<AccountRequest>,
+        read::<SetStatus>,
+        read::<SetExpiry>,
+        read::<AssignPlan>,
+        read::<Place>,
+        read::<Lift>,
+        read::<SetExemption>,
+        read::<Operations>,
+        read::<BulkJobRequest>,
+        read::<NewToken>,
+        read::<RotateToken>,
+        read::<ResellerRequest>,
+        read::<WebhookRequest>,
+        read::<RotateSecret>,
+        read::<Redeliver>,
+    ] {
+        read(codec, body);
+    }
+}
+
+/// Reads a cursor.
+#[cfg(fuzzing)]
+pub(super) fn read_cursor(text: &str) {
+    if let Ok(cursor) = cursor::Cursor::read(text) {
+        let home = crate::domain::ResellerId(1);
+        let _refused = (cursor.account_of(home).is_ok(), cursor.event_of(home).is_ok());
+        assert!(cursor::Cursor::read(&cursor.written()).is_ok(), "what is written can be read");
+    }
+}
+
 /// One operation.
 pub struct Operation {
     /// `GET`, `PUT` and so on, in lower case.

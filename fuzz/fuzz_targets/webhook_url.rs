@@ -1,0 +1,20 @@
+#![no_main]
+//! Addresses: of webhooks and of payment pages. What is accepted is accepted again as it was written down.
+use libfuzzer_sys::fuzz_target;
+use steward::domain::{EndpointPatch, PaymentUrl};
+use steward_fuzz::{bounded, text};
+
+fuzz_target!(|data: &[u8]| {
+    let Some(text) = text(data) else { return };
+    bounded(|| {
+        if let Ok(url) = PaymentUrl::parse(text) {
+            assert!(PaymentUrl::parse(url.as_str()).is_ok(), "{:?}", url.as_str());
+        }
+        for allow_http in [false, true] {
+            if let Ok(url) = EndpointPatch::target(text, allow_http) {
+                assert!(url.starts_with("https://") || (allow_http && url.starts_with("http://")), "{url:?}");
+                assert_eq!(EndpointPatch::target(&url, allow_http).as_deref(), Ok(url.as_str()));
+            }
+        }
+    });
+});
