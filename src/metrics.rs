@@ -273,7 +273,7 @@ struct Process {
     resident: Gauge,
     files: Gauge,
     threads: Gauge,
-    cpu: Seconds,
+    cpu: Counter<f64, AtomicU64>,
     started: Seconds,
 }
 
@@ -292,7 +292,8 @@ impl Process {
         let Ok(process) = procfs::process::Process::myself() else { return };
         if let Ok(stat) = process.stat() {
             let count = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-            self.cpu.set((count(stat.utime) + count(stat.stime)) / count(procfs::ticks_per_second().max(1)));
+            let used = (count(stat.utime) + count(stat.stime)) / count(procfs::ticks_per_second().max(1));
+            self.cpu.inc_by((used - self.cpu.get()).max(0.0));
             self.resident.set(i64::try_from(stat.rss.saturating_mul(procfs::page_size())).unwrap_or(i64::MAX));
             self.threads.set(stat.num_threads);
         }

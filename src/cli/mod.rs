@@ -4,6 +4,7 @@
 //! 2 where the command line is wrong.
 
 mod account;
+mod assets;
 mod bulk;
 mod configuration;
 mod contract;
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use uuid::Uuid;
 
 use crate::app::{Failure, Migrations, Running};
@@ -80,6 +81,21 @@ enum Command {
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(configuration::Configuration),
+    /// Print a script that has a shell complete commands and flags.
+    #[command(
+        after_help = "Examples:\n  steward completions bash > /etc/bash_completion.d/steward\n  steward completions zsh > ~/.zfunc/_steward\n  steward completions fish > ~/.config/fish/completions/steward.fish"
+    )]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual's pages, one for each command.
+    #[command(after_help = "Examples:\n  steward man /usr/local/share/man/man1\n  steward man . && man ./steward.1")]
+    Man {
+        /// The folder that they are written to.
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
     /// Print the OpenAPI document.
     #[command(after_help = "Example:\n  steward openapi > openapi.json")]
     Openapi,
@@ -142,6 +158,14 @@ pub fn run() -> ExitCode {
 }
 
 async fn execute(cli: Cli) -> Result<(), CommandError> {
+    // What needs no configuration works where it is wrong, too.
+    if let Command::Completions { shell } = cli.command {
+        assets::completions(shell, Cli::command());
+        return Ok(());
+    }
+    if let Command::Man { folder } = &cli.command {
+        return assets::manual(folder, Cli::command());
+    }
     let loaded = Loaded::read(cli.config.as_deref())?;
     if let Command::Config(command) = cli.command {
         command.run(&loaded);
@@ -179,7 +203,7 @@ async fn carry_out(command: Command, config: Config) -> Result<(), CommandError>
         Command::Bulk(command) => with_service(&config, |service| command.run(service)).await,
         Command::Purge(command) => with_service(&config, |service| command.run(service)).await,
         Command::Doctor(command) => command.run(&config).await,
-        Command::Config(_) | Command::Openapi | Command::Wsdl => Ok(()),
+        Command::Completions { .. } | Command::Man { .. } | Command::Config(_) | Command::Openapi | Command::Wsdl => Ok(()),
     }
 }
 

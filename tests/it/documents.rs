@@ -65,7 +65,7 @@ fn every_key_is_in_the_defaults_and_in_the_readme() {
     let fields = source
         .lines()
         .filter(|line| line.starts_with("        ") && !line.starts_with("         ") && line.trim_end().ends_with(',') && line.contains(": "));
-    let sections = 12;
+    let sections = 13;
     assert_eq!(fields.filter(|line| !line.contains("///")).count() - sections, keys.len(), "a key that is not documented");
 }
 
@@ -116,4 +116,65 @@ fn every_call_of_the_readme_works_as_pasted() {
     }
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), nix::sys::signal::Signal::SIGTERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// The guides, whose commands are run one after the other as they are pasted: those first in which the doctor is asked, who
+/// finds that the receivers of the others are not there.
+const GUIDES: [&str; 6] = ["operator", "security", "reseller-backend", "panel-developer", "data-retention", "migrating"];
+
+#[test]
+fn every_command_of_the_guides_works_as_pasted() {
+    let folder = folder();
+    let (mut child, _) = demo(folder.path());
+    let environment = succeed(folder.path(), &["demo", "--print-env"]);
+    let program = Path::new(env!("CARGO_BIN_EXE_steward")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    for guide in GUIDES {
+        let text = read(&format!("docs/{guide}.md"));
+        let blocks: Vec<&str> = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        assert!(!blocks.is_empty(), "{guide}");
+        let script = blocks.join("\n").replace("curl ", "curl -s -S -f ");
+        let mut command = Command::new("sh");
+        command.args(["-ec", &format!("{environment}\n{script}")]).current_dir(folder.path());
+        let output = command.env("PATH", &path).env("STEWARD_DATABASE__DATA_DIR", folder.path()).output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{guide}: {said}");
+    }
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn what_the_dashboard_and_the_alerts_ask_for_is_counted() {
+    let source = read("src/metrics.rs");
+    serde_json::from_str::<serde_json::Value>(&read("docs/grafana/steward.json")).unwrap();
+    let mut asked = 0;
+    for file in ["docs/grafana/steward.json", "docs/prometheus/alerts.yml", "docs/operator.md"] {
+        let text = read(file);
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+            let Some(name) = word.strip_prefix("steward_").or_else(|| word.strip_prefix("process_").map(|_| word)) else { continue };
+            let mut names = vec![name];
+            for ending in ["_total", "_bucket", "_sum", "_count", "_info", "_seconds", "_bytes"] {
+                names.extend(names.clone().iter().filter_map(|name| name.strip_suffix(ending)));
+            }
+            assert!(names.iter().any(|name| source.contains(&format!("(\"{name}\""))), "{file} asks for {word}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 60, "{asked}");
+}
+
+#[test]
+fn the_cluster_that_is_described_is_the_one_that_is_tested() {
+    let described: serde_json::Value =
+        serde_json::from_str(read("docs/ha.md").split("```json\n").nth(1).unwrap().split("```").next().unwrap()).unwrap();
+    let tested: serde_json::Value = serde_json::from_str(&read("tests/ha/dcs.json")).unwrap();
+    assert_eq!(described, tested);
+    let lane = read("tests/ha/run");
+    let haproxy = read("docs/ha.md").split("```text\ndefaults\n").nth(1).unwrap().split("```").next().unwrap().to_owned();
+    for line in haproxy.lines().map(str::trim).filter(|line| !line.starts_with("listen") && !line.starts_with("bind") && !line.starts_with("server"))
+    {
+        let setting = line.replace("OPTIONS /primary", "OPTIONS");
+        assert!(lane.contains(&setting), "{setting} is not in tests/ha/run");
+    }
 }

@@ -42,6 +42,7 @@ mod plans;
 mod release_tickets;
 mod replay;
 mod retention;
+mod scale_out;
 mod serving;
 mod soap_calls;
 mod time_calls;
