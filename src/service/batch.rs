@@ -74,7 +74,7 @@ pub(super) async fn commit(store: &Store, requests: &[Request], now: Time, windo
         let batch = match loaded {
             Ok(batch) => batch,
             Err(error) => {
-                tx.rollback().await;
+                tx.give_up(&error).await;
                 return Err(error.into());
             }
         };
@@ -95,12 +95,13 @@ async fn attempt(mut tx: Tx, mut batch: Batch, requests: &[Request], answers_unt
             tx.commit().await.map_err(|error| Failed { error, is_worth_trying_alone: false })?;
             Ok(Some(Committed { outcomes, told }))
         }
-        Err(trouble) => {
+        Err(Trouble::Stale) => {
             tx.rollback().await;
-            match trouble {
-                Trouble::Stale => Ok(None),
-                Trouble::Error(error) => Err(Failed::from(error)),
-            }
+            Ok(None)
+        }
+        Err(Trouble::Error(error)) => {
+            tx.give_up(&error).await;
+            Err(Failed::from(error))
         }
     }
 }

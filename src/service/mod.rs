@@ -256,7 +256,7 @@ impl Service {
             let done = match work(&mut tx).await {
                 Ok(done) => Ok(done),
                 Err(error) => {
-                    tx.rollback().await;
+                    tx.give_up(&error).await;
                     return Err(error);
                 }
             };
@@ -279,9 +279,13 @@ impl Service {
         let store = self.store.clone();
         self.detached(async move {
             let mut tx = store.begin_reading(&tenancy).await?;
-            let found = work(&mut tx).await;
-            tx.commit().await?;
-            found
+            match work(&mut tx).await {
+                Ok(found) => tx.commit().await.map(|()| found),
+                Err(error) => {
+                    tx.give_up(&error).await;
+                    Err(error)
+                }
+            }
         })
         .await
     }

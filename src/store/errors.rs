@@ -57,8 +57,12 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
     if is_connection_loss(error) || matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) {
         return true;
     }
-    // Too many connections, out of disk or memory, cancelled by a timeout, serialization failure, deadlock.
+    // Too many connections, out of disk or memory, cancelled by a timeout, serialization failure, deadlock; a statement that was
+    // prepared before somebody changed a column's type (0A000), which fails on this connection for ever.
     error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| {
-        code.starts_with("08") || code.starts_with("53") || code.starts_with("58") || matches!(code.as_ref(), "57014" | "40001" | "40P01" | "55P03")
+        code.starts_with("08")
+            || code.starts_with("53")
+            || code.starts_with("58")
+            || matches!(code.as_ref(), "57014" | "40001" | "40P01" | "55P03" | "0A000")
     })
 }

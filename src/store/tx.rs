@@ -114,6 +114,15 @@ impl Tx {
         done.map(drop).map_err(|error| errors::domain_error(&error))
     }
 
+    /// Rolls back after an error; after one that may be the connection's own doing, closes the connection instead.
+    pub async fn give_up(self, error: &Error) {
+        if *error == Error::Unavailable {
+            drop(self);
+        } else {
+            self.rollback().await;
+        }
+    }
+
     /// Rolls back.
     pub async fn rollback(mut self) {
         if self.is_standalone {

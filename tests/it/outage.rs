@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::{io, thread};
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::json;
 
-use crate::harness::app::admin_settings;
+use crate::harness::app::{admin_settings, send};
 use crate::harness::{App, TestDatabase};
 
 /// A door to the database that can be shut: connections are then cut, and new ones closed at once.
@@ -92,8 +94,8 @@ async fn while_the_database_is_away_callers_are_told_to_come_back() {
         client.token
     );
     let request =
-        axum::http::Request::post("/Services/Reseller/Service.asmx").header("content-type", "application/soap+xml").body(envelope.into()).unwrap();
-    let answer = crate::harness::app::send(&app.router, request).await;
+        Request::post("/Services/Reseller/Service.asmx").header("content-type", "application/soap+xml").body(envelope.into()).unwrap();
+    let answer = send(&app.router, request).await;
     let expected = "<Code>GeneralError</Code><Message>General Error. DB error</Message><Joson />";
     assert!(answer.status.as_u16() == 200 && answer.body.contains(expected), "{}", answer.body);
     door.open();
@@ -170,4 +172,31 @@ async fn a_full_queue_is_said_at_once() {
         overloaded += i32::from(matches!(attempt.await.unwrap(), Err(steward::domain::Error::Overloaded)));
     }
     assert!(overloaded >= 30, "{overloaded}");
+}
+
+#[tokio::test]
+async fn a_column_whose_type_somebody_changes_costs_a_retry_and_no_more() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    let ask = async || {
+        let bearer = format!("Bearer {}", client.token);
+        let read = Request::get(format!("/v3/accounts/{id}/history")).header("authorization", bearer).body(Body::empty()).unwrap();
+        [
+            send(&app.router, read).await.status,
+            client.call("get", json!({"id": id})).await.status,
+            client.call("freeze", json!({"id": id})).await.status,
+        ]
+    };
+    assert_eq!(ask().await, [200, 200, 200]);
+    let superuser = app.database.superuser().await;
+    sqlx::raw_sql("alter table account alter column name type varchar(400); alter table journal alter column actor type varchar(400)")
+        .execute(&superuser)
+        .await
+        .unwrap();
+    // Whatever was prepared on each of the connections is found out once.
+    for _ in 0..16 {
+        assert!(ask().await.into_iter().all(|status| status == 200 || status == 503));
+    }
+    assert_eq!(ask().await, [200, 200, 200]);
 }
