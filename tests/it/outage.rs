@@ -93,8 +93,7 @@ async fn while_the_database_is_away_callers_are_told_to_come_back() {
         "<e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope'><e:Body><SuspendAccountUsingAccountID xmlns='Zoolz'><authToken>{}</authToken><accountID>{id}</accountID></SuspendAccountUsingAccountID></e:Body></e:Envelope>",
         client.token
     );
-    let request =
-        Request::post("/Services/Reseller/Service.asmx").header("content-type", "application/soap+xml").body(envelope.into()).unwrap();
+    let request = Request::post("/Services/Reseller/Service.asmx").header("content-type", "application/soap+xml").body(envelope.into()).unwrap();
     let answer = send(&app.router, request).await;
     let expected = "<Code>GeneralError</Code><Message>General Error. DB error</Message><Joson />";
     assert!(answer.status.as_u16() == 200 && answer.body.contains(expected), "{}", answer.body);
