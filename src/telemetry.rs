@@ -17,8 +17,6 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, Span as SdkSpan, SpanData, SpanProcessor};
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
@@ -26,6 +24,8 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 /// How long one export may take, and so the end of the process at the longest.
 const EXPORT: Duration = Duration::from_secs(5);
 
+/// The target of every span of ours: `request` at level info, so that lines of the log have its id, the others at level debug.
+pub const SPANS: &str = "steward_span";
 /// The attribute that every span of a request has.
 const REQUEST_ID: &str = "request_id";
 /// Whether anything is traced: what that costs is then paid.
@@ -76,25 +76,29 @@ impl Telemetry {
 /// # Errors
 /// What is wrong with the settings.
 pub fn start(settings: &Settings) -> Result<Telemetry, String> {
+    let traces = settings.traces.as_deref().map(|endpoint| provider(endpoint, settings.sample)).transpose()?;
+    // One filter for the log and the traces: with one for each, tracing loses lines and spans after somebody (sqlx does) asks whether
+    // something would be logged without logging it. What is a span of ours has a target of its own, so that it can be let through apart.
+    let spans = if traces.is_some() { LevelFilter::DEBUG } else { LevelFilter::INFO };
     let filter = EnvFilter::try_new(&settings.level).map_err(|error| format!("log.level: {error}"))?;
+    let filter = filter.add_directive(format!("{SPANS}={spans}").parse().map_err(|error| format!("log.level: {error}"))?);
     let is_pretty = match settings.format {
         Format::Auto => io::stderr().is_terminal(),
         Format::Pretty => true,
         Format::Json => false,
     };
-    let traces = settings.traces.as_deref().map(|endpoint| provider(endpoint, settings.sample)).transpose()?;
-    let spans = traces.as_ref().map(|provider| {
-        let ours = Targets::new().with_target("steward", LevelFilter::DEBUG);
-        tracing_opentelemetry::layer().with_tracer(provider.tracer("steward")).with_location(false).with_threads(false).with_filter(ours)
-    });
+    let layer = traces
+        .as_ref()
+        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("steward")).with_location(false).with_threads(false));
     let log = if is_pretty {
-        fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false).with_filter(filter).boxed()
+        fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false).boxed()
     } else {
-        fmt::layer().json().with_writer(io::stderr).flatten_event(true).with_current_span(true).with_span_list(false).with_filter(filter).boxed()
+        // Where there are spans within the request's, the line names all of them: its id stands in the outermost.
+        fmt::layer().json().with_writer(io::stderr).flatten_event(true).with_current_span(traces.is_none()).with_span_list(traces.is_some()).boxed()
     };
     IS_TRACING.store(traces.is_some(), Ordering::Relaxed);
     // It fails only where a log was started before.
-    drop(tracing_subscriber::registry().with(log).with(spans).try_init());
+    drop(tracing_subscriber::registry().with(filter).with(log).with(layer).try_init());
     Ok(Telemetry { traces })
 }
 
@@ -120,14 +124,15 @@ impl Extractor for Headers<'_> {
     }
 }
 
-/// Gives a request's span, and all spans within it, the request's id, and makes it part of its caller's trace, if the request
-/// says which that is.
-pub fn adopt(span: &Span, headers: &HeaderMap, request_id: &str) {
-    if span.is_disabled() || !IS_TRACING.load(Ordering::Relaxed) {
-        return;
+/// Makes a request's span, which has its id, as all spans within it have, and is part of its caller's trace, if the request says
+/// which that is.
+pub fn in_callers_trace(headers: &HeaderMap, request_id: &str, make: impl FnOnce() -> Span) -> Span {
+    if !IS_TRACING.load(Ordering::Relaxed) {
+        return make();
     }
     let caller = TraceContextPropagator::new().extract(&Headers(headers));
-    let _untraced = span.set_parent(caller.with_baggage([KeyValue::new(REQUEST_ID, request_id.to_owned())]));
+    let _within = caller.with_baggage([KeyValue::new(REQUEST_ID, request_id.to_owned())]).attach();
+    make()
 }
 
 /// Writes the request's id on every span as it begins.

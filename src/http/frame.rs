@@ -55,10 +55,10 @@ pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next
     };
     let call = call(&request);
     let mut counted = frame.service.as_ref().map(|service| Counted::begin(service.metrics(), call));
-    let span = info_span!("request", request_id = %id, method = %request.method(), path = request.uri().path());
+    let span = || info_span!(target: telemetry::SPANS, "request", request_id = %id, method = %request.method(), path = request.uri().path());
+    let span = telemetry::in_callers_trace(request.headers(), &id.0, span);
 
-    telemetry::adopt(&span, request.headers(), &id.0);
-    let handling = debug_span!(parent: &span, "call", dialect = call.dialect, operation = call.operation);
+    let handling = debug_span!(target: telemetry::SPANS, parent: &span, "call", dialect = call.dialect, operation = call.operation);
 
     let started = Instant::now();
     let answer = async {

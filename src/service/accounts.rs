@@ -15,6 +15,7 @@ use crate::domain::{
     Time,
 };
 use crate::store::{JournalEntry, Tenancy};
+use crate::telemetry;
 
 /// What a change came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -375,7 +376,7 @@ impl Service {
 
     pub(super) async fn change(&self, request: Request) -> Result<Answered, Error> {
         let reseller = usize::try_from(request.reseller.0.unsigned_abs()).unwrap_or_default();
-        let span = debug_span!("change", reseller = request.reseller.0);
+        let span = debug_span!(target: telemetry::SPANS, "change", reseller = request.reseller.0);
         self.writes.get(reseller % self.writes.len()).ok_or(Error::Unavailable)?.submit(request).instrument(span).await
     }
 

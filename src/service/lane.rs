@@ -27,6 +27,7 @@ use super::{Answered, Clock, CommitScope, Done, IdempotencyKey, Settings, Stored
 use crate::domain::{Account, Error, ResellerId};
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::telemetry;
 
 /// Writes an outcome as the dialect would, so that a repeat can be answered with the same bytes. An answer of 500 or
 /// more is not kept.
@@ -134,7 +135,7 @@ where
             return;
         }
         // It belongs to no request alone, and comes after all of them.
-        let batch = debug_span!(parent: None, "batch", requests = count);
+        let batch = debug_span!(target: telemetry::SPANS, parent: None, "batch", requests = count);
         let (mut requests, mut replies) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for (request, reply, span) in taken.drain(..) {
             batch.follows_from(&span);

@@ -39,6 +39,7 @@ use crate::domain::{Account, Error, ResellerId};
 use crate::jwt::Verifier;
 use crate::metrics::Metrics;
 use crate::store::{KeptAnswer, Store, Tenancy, Tx};
+use crate::telemetry;
 
 pub use crate::store::{
     Attempt, BulkItem, BulkJob, Credential, DeliveryKey, IdempotencyKey, JobState, JournalEntry, Pending, Progress, PurgeSettings, Reseller,
@@ -307,7 +308,7 @@ impl Service {
     async fn detached<T: Send + 'static>(&self, work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error> {
         let limited = tokio::time::timeout(self.settings.transaction_timeout, work);
         // The request's own span too, so that what is logged here has its id.
-        let inside = limited.instrument(debug_span!("detached")).instrument(Span::current());
+        let inside = limited.instrument(debug_span!(target: telemetry::SPANS, "detached")).instrument(Span::current());
         match self.tasks.spawn(inside).await {
             Ok(Ok(result)) => result,
             Ok(Err(_elapsed)) => Err(Error::Unavailable),

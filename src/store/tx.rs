@@ -9,6 +9,7 @@ use tracing::{Span, debug_span};
 use super::errors;
 use super::news::EVENTS;
 use crate::domain::{Error, ResellerId};
+use crate::telemetry;
 
 /// Whose rows a transaction may touch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +60,13 @@ impl Tx {
         let mut stale_left = pool.options().get_max_connections();
         loop {
             let connection = pool.acquire().await.map_err(|error| errors::domain_error(&error))?;
-            let mut tx = Self { connection, announces: false, is_standalone: false, finished: false, _span: debug_span!("transaction") };
+            let mut tx = Self {
+                connection,
+                announces: false,
+                is_standalone: false,
+                finished: false,
+                _span: debug_span!(target: telemetry::SPANS, "transaction"),
+            };
             match sqlx::raw_sql(sqlx::AssertSqlSafe(statement.clone())).execute(&mut *tx.connection).await {
                 Ok(_) => return Ok(tx),
                 Err(error) if stale_left > 0 && errors::is_connection_loss(&error) => stale_left -= 1,
@@ -72,7 +79,7 @@ impl Tx {
     /// and stays said on the connection: whatever is begun on it later says it anew.
     pub(super) async fn standalone(pool: &PgPool) -> Result<Self, Error> {
         let connection = pool.acquire().await.map_err(|error| errors::domain_error(&error))?;
-        Ok(Self { connection, announces: false, is_standalone: true, finished: false, _span: debug_span!("transaction") })
+        Ok(Self { connection, announces: false, is_standalone: true, finished: false, _span: debug_span!(target: telemetry::SPANS, "transaction") })
     }
 
     /// Lets this transaction touch the rows of a reseller too: that of a credential that it has just proved.

@@ -16,6 +16,7 @@ use super::target::{Answered, Sender};
 use super::{Settings, schedule, sign};
 use crate::domain::{Endpoint, Error, SuspendedBy, Time};
 use crate::service::{Attempt, Progress, Service};
+use crate::telemetry;
 
 /// How many events are read at once, and how many may be neither delivered nor parked.
 const PAGE: i64 = 250;
@@ -233,7 +234,7 @@ impl Runner {
             };
             let headers = sign::headers(self.given.endpoint.style, &self.given.secrets, &item.message_id, began_at.timestamp(), &body);
             let (sender, url) = (self.given.sender.clone(), self.given.endpoint.url.clone());
-            let span = debug_span!("delivery", endpoint = %self.given.endpoint.id, message = item.message_id);
+            let span = debug_span!(target: telemetry::SPANS, "delivery", endpoint = %self.given.endpoint.id, message = item.message_id);
             let delivery = async move {
                 let started = Instant::now();
                 let answered = sender.send(&url, headers, body).await;
