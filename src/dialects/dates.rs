@@ -1,6 +1,6 @@
 //! Dates as people and programs write them.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound as _, TimeZone as _};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeZone as _};
 use chrono_tz::Tz;
 
 use crate::domain::Time;
@@ -19,7 +19,7 @@ pub(crate) fn parse(text: &str, zone: Tz) -> Result<Time, String> {
         return Err(refuse());
     }
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
-        return Ok(instant.to_utc().trunc_subsecs(6));
+        return plain(instant.to_utc()).ok_or_else(refuse);
     }
     let local = match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         Ok(date) => date.and_time(NaiveTime::from_hms_opt(23, 59, 59).unwrap_or_default()),
@@ -30,7 +30,12 @@ pub(crate) fn parse(text: &str, zone: Tz) -> Result<Time, String> {
     let instant = zone.from_local_datetime(&local).latest().map(|instant| instant.to_utc());
     let missing_hour =
         || zone.from_local_datetime(&(local - chrono::TimeDelta::hours(1))).latest().map(|instant| instant.to_utc() + chrono::TimeDelta::hours(1));
-    instant.or_else(missing_hour).map(|instant| instant.trunc_subsecs(6)).ok_or_else(refuse)
+    instant.or_else(missing_hour).and_then(plain).ok_or_else(refuse)
+}
+
+/// To the microsecond, and without leap seconds, which nothing else here knows: the first instant of the next minute.
+fn plain(instant: Time) -> Option<Time> {
+    Time::from_timestamp_micros(instant.timestamp_micros())
 }
 
 /// Writes an instant in UTC with `Z`, with a fraction only where there is one.
@@ -55,6 +60,9 @@ mod tests {
             ("2026-10-25T02:30:00", Tz::Europe__Berlin, "2026-10-25T01:30:00Z"),
             ("2026-03-29T02:30:00", Tz::Europe__Berlin, "2026-03-29T01:30:00Z"),
             ("1969-12-31T23:59:59Z", Tz::UTC, "1969-12-31T23:59:59Z"),
+            ("1969-12-31T23:59:59.1234567Z", Tz::UTC, "1969-12-31T23:59:59.123456Z"),
+            ("2016-12-31T23:59:60.5Z", Tz::UTC, "2017-01-01T00:00:00.500Z"),
+            ("2026-12-31T10:20:60", Tz::Europe__Berlin, "2026-12-31T09:21:00Z"),
         ] {
             assert_eq!(parse(text, zone).map(write), Ok(means.to_owned()), "{text}");
         }

@@ -5,14 +5,17 @@ use chrono::Datelike as _;
 use super::{admin, dates, soap, v3};
 use crate::wire::{self, Codec};
 
-/// A body, as every call of `admin` and every operation of `v3` would read it.
-pub fn body(codec: Codec, body: &[u8]) {
-    admin::read_as_all(codec, body);
-    v3::read_as_all(codec, body);
-    let _members = match codec {
-        Codec::Json => wire::json_members(body).is_ok(),
-        Codec::Xml => wire::xml_members(body).is_ok(),
+/// Reads a body as one kind of request.
+pub type Reader = fn(Codec, &[u8]);
+
+/// What reads the bodies of every call of `admin` and every operation of `v3`, and bodies of which every member counts.
+#[must_use]
+pub fn readers() -> Vec<Reader> {
+    let members: Reader = |codec, body| match codec {
+        Codec::Json => drop(wire::json_members(body)),
+        Codec::Xml => drop(wire::xml_members(body)),
     };
+    [admin::readers(), v3::readers(), vec![members]].concat()
 }
 
 /// An envelope, as the `soap` dialect would read it.

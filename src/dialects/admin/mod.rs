@@ -76,16 +76,14 @@ pub struct Operation {
     pub example: &'static str,
     request: super::openapi::Describe,
     #[cfg(fuzzing)]
-    read: fn(Codec, &[u8]),
+    read: super::fuzzing::Reader,
 }
 
-/// Reads a body as every call would.
+/// What reads the bodies of all calls.
 #[cfg(fuzzing)]
-pub(super) fn read_as_all(codec: Codec, body: &[u8]) {
-    let _read = wire::decode::<requests::Common>(codec, body);
-    for operation in OPERATIONS {
-        (operation.read)(codec, body);
-    }
+pub(super) fn readers() -> Vec<super::fuzzing::Reader> {
+    let common: super::fuzzing::Reader = |codec, body| drop(wire::decode::<requests::Common>(codec, body));
+    OPERATIONS.iter().map(|operation| operation.read).chain([common]).collect()
 }
 
 macro_rules! operations {
