@@ -215,6 +215,15 @@ class Load:
         self.shed = 0
         self.doubtful = set()
         self.is_over = False
+        self.news = None
+
+    async def more(self, count):
+        """When so many more changes have been acknowledged; the lane fails if that takes a minute."""
+        wanted = len(self.acknowledged) + count
+        async with asyncio.timeout(60):
+            while len(self.acknowledged) < wanted:
+                self.news.clear()
+                await self.news.wait()
 
     async def request(self, caller, attempt, method, path, key, body):
         replica = self.replicas[(caller + attempt) % len(self.replicas)]
@@ -241,6 +250,7 @@ class Load:
                     if self.latest is not None:
                         self.longest_gap = max(self.longest_gap, now - self.latest)
                     self.latest = now
+                    self.news.set()
                     return json.loads(answer)
                 self.shed += status == 503
                 if status not in (500, 502, 503):
@@ -274,7 +284,7 @@ class Load:
 
     async def during(self, prefix, what):
         """Load for as long as `what`, a coroutine, takes."""
-        self.latest = None
+        self.latest, self.news = None, asyncio.Event()
         callers = [asyncio.create_task(self.caller(caller, prefix)) for caller in range(self.callers)]
         try:
             return await what
