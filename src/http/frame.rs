@@ -54,10 +54,9 @@ pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next
         _ => (None, Ok(())),
     };
     let call = call(&request);
-    let mut counted = frame.service.as_ref().map(|service| Counted::begin(service.metrics(), call));
+    let counted = frame.service.as_ref().map(|service| Counted::begin(service.metrics(), call));
     let span = || info_span!(target: telemetry::SPANS, "request", request_id = %id, method = %request.method(), path = request.uri().path());
     let span = telemetry::in_callers_trace(request.headers(), &id.0, span);
-
     let handling = debug_span!(target: telemetry::SPANS, parent: &span, "call", dialect = call.dialect, operation = call.operation);
 
     let started = Instant::now();
@@ -75,7 +74,7 @@ pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next
         }
         Err(_elapsed) => mishap(Mishap::TimedOut),
     };
-    if let Some(counted) = counted.take() {
+    if let Some(counted) = counted {
         counted.end(&response, started.elapsed());
     }
     span.in_scope(|| info!(status = response.status().as_u16(), ms = started.elapsed().as_secs_f64() * 1_000.0, "answered"));
