@@ -8,6 +8,8 @@ use steward::domain::Scope;
 use steward::service::Principal;
 
 use crate::harness::app::send;
+use crate::harness::process::until;
+use crate::harness::v3::V3;
 use crate::harness::{App, Client};
 
 /// Members that every call accepts.
@@ -181,6 +183,11 @@ async fn every_v3_operation_with_every_kind_of_credential() {
                 let theirs = app.service.find_reseller("Other").await.unwrap().to_string();
                 is(try_operation(operation, Some(right.clone()), theirs).await, (404, missing), "another reseller");
             }
+        }
+        if operation.name == "bulk_jobs_revert" {
+            // What is applied in the background is reverted once it is.
+            let (v3, path) = (V3::of(&client), format!("/v3/bulk-jobs/{mine}"));
+            until("the job is applied", async || (v3.get(&path).await.ok()["state"] == "applied").then_some(())).await;
         }
         let (status, code, _) = try_operation(operation, Some(right), mine).await;
         assert_eq!((status, code.as_str()), (operation.success, ""), "{name}, the right token");
