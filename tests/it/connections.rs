@@ -2,8 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
+use steward::http::{Limits, serve};
+use steward::metrics::Metrics;
+use tokio_util::sync::CancellationToken;
 
 use crate::harness::process::{PATIENCE, Served, eventually, folder, request, succeed};
 
@@ -62,6 +67,25 @@ fn who_has_said_all_and_closes_his_half_gets_his_answer() {
     stream.shutdown(Shutdown::Write).unwrap();
     let answer = rest(stream);
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+}
+
+#[tokio::test]
+async fn who_never_reads_his_answer_is_not_waited_for_for_ever() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    // More than the buffers of both sides take, so that the service has to wait for the caller.
+    let answer = axum::body::Bytes::from(vec![b'x'; 64 << 20]);
+    let router = axum::Router::new().route("/", axum::routing::get(async move || answer));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut caller = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let limits = Limits { connections: 10, head: PATIENCE, unread: Duration::from_millis(500) };
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve(listener, router, limits, Arc::new(Metrics::new()), stop.clone()));
+    caller.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    caller.read_exact(&mut [0]).await.unwrap();
+    // Told to stop, it finishes what is under way: this answer never would be.
+    stop.cancel();
+    tokio::time::timeout(PATIENCE, serving).await.expect("the connection is given up").unwrap();
+    drop(caller);
 }
 
 #[test]
