@@ -4,7 +4,7 @@
 //! together. There is no waiting window: an idle service commits at once, a busy one commits many at a time. The
 //! queue is bounded; when it is full the caller is told so.
 //!
-//! Look-ups of accounts by their key go the same way, on a lane of their own: many with one statement.
+//! Look-ups of accounts by their key, and of credentials, go the same way, each on a lane of its own: many at a time.
 //!
 //! A batch that fails before its commit is tried again one by one, so that one caller's bad luck is its own; what
 //! another replica did meanwhile is seen then. A batch whose commit was not answered is not tried again: it may have been committed.
@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::future::Future;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -232,16 +233,26 @@ impl Reader {
             let resellers = wanted.iter().map(|(reseller, _)| *reseller).collect();
             let (tx, found) = self.store.look_up(&resellers, &wanted.into_iter().collect::<Vec<_>>()).await?;
             tx.commit().await?;
-            Ok(found.into_iter().map(|account| ((account.reseller_id, account.id), account)).collect::<HashMap<_, _>>())
+            Ok(found.into_iter().map(|account| ((account.reseller_id, account.id), account)).collect())
         };
-        let found = match tokio::spawn(tokio::time::timeout(self.limit, work).instrument(Span::current())).await {
-            Ok(Ok(found)) => found,
-            Ok(Err(_elapsed)) => Err(Error::Unavailable),
-            Err(panic) => Err(panicked(&panic)),
-        };
-        match found {
-            Ok(found) => keys.iter().map(|key| Ok(found.get(key).cloned())).collect(),
-            Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
-        }
+        find_each(&keys, self.limit, work).await
+    }
+}
+
+/// What `work` finds, told to each who asked; in a task of its own, so that not even a panic ends a lane.
+pub(super) async fn find_each<K, T, W>(keys: &[K], limit: Duration, work: W) -> Vec<Result<Option<T>, Error>>
+where
+    K: Eq + Hash + Send + 'static,
+    T: Clone + Send + 'static,
+    W: Future<Output = Result<HashMap<K, T>, Error>> + Send + 'static,
+{
+    let found = match tokio::spawn(tokio::time::timeout(limit, work).instrument(Span::current())).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(_elapsed)) => Err(Error::Unavailable),
+        Err(panic) => Err(panicked(&panic)),
+    };
+    match found {
+        Ok(found) => keys.iter().map(|key| Ok(found.get(key).cloned())).collect(),
+        Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
     }
 }

@@ -128,6 +128,7 @@ pub struct Service {
     settings: Settings,
     writes: Vec<Lane<Request, Answered>>,
     reads: Lane<Key, Option<Account>>,
+    credentials: Lane<[u8; 32], Option<credentials::Found>>,
     memory: Memory,
     limiter: Limiter,
     totals: Arc<Totals>,
@@ -158,6 +159,8 @@ impl Service {
         let lanes = LANES.into_iter().map(start_lane).collect();
         let reader = lane::Reader { store: store.clone(), limit: settings.transaction_timeout };
         let reads = Lane::start("read", &settings, &metrics, &tasks, move |keys| reader.clone().look_up(keys));
+        let (finding, limit) = (store.clone(), settings.transaction_timeout);
+        let credentials = Lane::start("credential", &settings, &metrics, &tasks, move |hashes| credentials::find(finding.clone(), limit, hashes));
         let limiter = Limiter::new(settings.limits);
         Self {
             store,
@@ -165,6 +168,7 @@ impl Service {
             settings,
             writes: lanes,
             reads,
+            credentials,
             memory: Memory::new(),
             limiter,
             totals: Arc::new(Totals::new()),
@@ -193,6 +197,7 @@ impl Service {
     pub async fn stop(&self) {
         self.writes.iter().for_each(Lane::close);
         self.reads.close();
+        self.credentials.close();
         self.stopping.cancel();
         self.tasks.close();
         self.tasks.wait().await;
@@ -216,6 +221,7 @@ impl Service {
     pub fn expose(&self) -> String {
         self.writes.iter().for_each(Lane::look);
         self.reads.look();
+        self.credentials.look();
         for pool in self.store.pools() {
             self.metrics.set_pool(pool.name, pool.idle, pool.used);
         }

@@ -1,5 +1,7 @@
 //! Credentials: their hashes and rights.
 
+use std::collections::{BTreeSet, HashMap};
+
 use super::errors::{domain_error, internal};
 use super::resellers::Preferences;
 use super::tx::Tx;
@@ -147,23 +149,46 @@ impl Tx {
         Ok(Credential { id, reseller, kind, name, scopes, created_at: now, expires_at, revoked_at: None, last_used_at: None })
     }
 
-    /// The credential with this hash, valid or not, and what its reseller prefers.
+    /// The credentials with these hashes, valid or not, by their hashes, and what their resellers prefer.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn fetch_credential(&mut self, hash: [u8; 32]) -> Result<Option<(Credential, Preferences)>, Error> {
-        let row = sqlx::query_as!(
-            Row,
-            "select reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at, last_used_at from api_token where hash = $1",
-            hash.as_slice()
+    pub async fn fetch_credentials(&mut self, hashes: &[[u8; 32]]) -> Result<HashMap<[u8; 32], (Credential, Preferences)>, Error> {
+        let hashes: Vec<Vec<u8>> = hashes.iter().map(|hash| hash.to_vec()).collect();
+        let rows = sqlx::query!(
+            "select hash, reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at, last_used_at from api_token where hash = any($1)",
+            &hashes
         )
-        .fetch_optional(self.connection())
+        .fetch_all(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        let Some(credential) = row.map(Credential::try_from).transpose()? else { return Ok(None) };
-        self.admit(credential.reseller).await?;
-        let preferences = self.fetch_preferences(credential.reseller).await?;
-        preferences.map(|preferences| Some((credential, preferences))).ok_or_else(|| internal("a credential without a reseller"))
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            let hash: [u8; 32] = row.hash.try_into().map_err(|_| internal("api_token has an unusable hash"))?;
+            let row = Row {
+                reseller_id: row.reseller_id,
+                id: row.id,
+                kind: row.kind,
+                name: row.name,
+                scopes: row.scopes,
+                created_at: row.created_at,
+                expires_at: row.expires_at,
+                revoked_at: row.revoked_at,
+                last_used_at: row.last_used_at,
+            };
+            found.push((hash, Credential::try_from(row)?));
+        }
+        let resellers: BTreeSet<ResellerId> = found.iter().map(|(_, credential)| credential.reseller).collect();
+        if resellers.is_empty() {
+            return Ok(HashMap::new());
+        }
+        self.admit(resellers.clone()).await?;
+        let preferences = self.fetch_preferences(&resellers).await?;
+        let with_preferences = |(hash, credential): ([u8; 32], Credential)| {
+            let preferences = preferences.get(&credential.reseller).ok_or_else(|| internal("a credential without a reseller"))?;
+            Ok((hash, (credential, preferences.clone())))
+        };
+        found.into_iter().map(with_preferences).collect()
     }
 
     /// The credential with this identity.
@@ -251,15 +276,18 @@ impl Tx {
             .map_err(|error| domain_error(&error))
     }
 
-    /// What a reseller prefers.
+    /// What resellers prefer.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn fetch_preferences(&mut self, reseller: ResellerId) -> Result<Option<Preferences>, Error> {
-        sqlx::query_as!(Preferences, "select timezone, soap_numbers from reseller where id = $1", reseller.0)
-            .fetch_optional(self.connection())
+    pub async fn fetch_preferences(&mut self, resellers: &BTreeSet<ResellerId>) -> Result<HashMap<ResellerId, Preferences>, Error> {
+        let ids: Vec<i64> = resellers.iter().map(|reseller| reseller.0).collect();
+        let rows = sqlx::query!("select id, timezone, soap_numbers from reseller where id = any($1)", &ids)
+            .fetch_all(self.connection())
             .await
-            .map_err(|error| domain_error(&error))
+            .map_err(|error| domain_error(&error))?;
+        let preferences = |timezone, soap_numbers| Preferences { timezone, soap_numbers };
+        Ok(rows.into_iter().map(|row| (ResellerId(row.id), preferences(row.timezone, row.soap_numbers))).collect())
     }
 
     /// Tells every replica, when this transaction commits, that what it remembers of a reseller's credentials is out

@@ -18,8 +18,8 @@ pub enum Tenancy {
     Resellers(BTreeSet<ResellerId>),
     /// Those of every reseller: the operator's reads, and the platform's own jobs.
     Platform,
-    /// None but the credential with this SHA-256.
-    Credential([u8; 32]),
+    /// None but the credentials with these SHA-256.
+    Credentials(Vec<[u8; 32]>),
 }
 
 impl Tenancy {
@@ -34,7 +34,10 @@ impl Tenancy {
         match self {
             Self::Resellers(ids) => format!("select set_config('steward.resellers', '{}', true)", list_of(ids)),
             Self::Platform => "select set_config('steward.scope', 'platform', true)".to_owned(),
-            Self::Credential(hash) => format!("select set_config('steward.token_hash', '{}', true)", data_encoding::HEXLOWER.encode(hash)),
+            Self::Credentials(hashes) => {
+                let hashes: Vec<_> = hashes.iter().map(|hash| data_encoding::HEXLOWER.encode(hash)).collect();
+                format!("select set_config('steward.token_hash', '{}', true)", hashes.join(","))
+            }
         }
     }
 }
@@ -82,9 +85,9 @@ impl Tx {
         Ok(Self { connection, announces: false, is_standalone: true, finished: false, _span: debug_span!(target: telemetry::SPANS, "transaction") })
     }
 
-    /// Lets this transaction touch the rows of a reseller too: that of a credential that it has just proved.
-    pub(super) async fn admit(&mut self, reseller: ResellerId) -> Result<(), Error> {
-        let statement = Tenancy::of(reseller).statement();
+    /// Lets this transaction touch the rows of resellers too: those of credentials that it has just proved.
+    pub(super) async fn admit(&mut self, resellers: BTreeSet<ResellerId>) -> Result<(), Error> {
+        let statement = Tenancy::Resellers(resellers).statement();
         let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *self.connection).await;
         done.map(drop).map_err(|error| errors::domain_error(&error))
     }

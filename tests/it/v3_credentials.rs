@@ -352,6 +352,61 @@ async fn what_is_remembered_of_a_credential_ends_with_it_on_every_replica() {
     assert_eq!(used, 2, "both tokens' use was written down when listening stopped");
 }
 
+#[tokio::test]
+async fn a_credential_in_use_is_asked_about_again_before_its_minute_is_over() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    let idle = client.clone();
+    let client = app.client(&app.token(Some(app.service.find_reseller("Acme").await.unwrap()), None).await);
+    app.service.remember_credentials();
+    until("listening", async || app.service.remembers_credentials().then_some(())).await;
+    // Each comes twice: asked for, then recalled. Only one of them is recalled again.
+    for client in [&client, &idle, &client] {
+        client.get(id).await;
+    }
+    let superuser = app.database.superuser().await;
+    let revoke = async |is_revoked: bool| {
+        let to = if is_revoked { "created_at" } else { "null" };
+        sqlx::query(sqlx::AssertSqlSafe(format!("update api_token set revoked_at = {to}"))).execute(&superuser).await.unwrap();
+    };
+    app.clock.advance(TimeDelta::seconds(45));
+    app.service.renew_credentials().await.unwrap();
+    // Nobody is told of what happens behind the service's back: what is remembered counts.
+    revoke(true).await;
+    app.clock.advance(TimeDelta::seconds(45));
+    client.get(id).await;
+    idle.call("get", json!({"id": id})).await.is_error(401, "API token is invalid");
+    // What is asked about is found to be revoked, before its minute is over.
+    app.service.renew_credentials().await.unwrap();
+    client.call("get", json!({"id": id})).await.is_error(401, "API token is invalid");
+    revoke(false).await;
+    client.get(id).await;
+}
+
+#[tokio::test]
+async fn credentials_that_are_looked_up_together_stay_who_they_are() {
+    let app = App::new().await;
+    let mut clients = Vec::new();
+    for number in 0..20 {
+        let client = app.new_reseller(&format!("Reseller {number}")).await;
+        let id = client.account(&format!("a{number}")).await;
+        clients.push((client, id));
+    }
+    // A token as it should be, of another service.
+    let nobody = app.client(&App::new().await.operator().await.token);
+    let (nobody, clients) = (&nobody, &clients);
+    // Nothing is remembered here, so all of these ask: at once, and for everybody's accounts.
+    let asked = clients.iter().enumerate().flat_map(|(who, (client, _))| {
+        clients.iter().enumerate().map(move |(whose, (_, id))| async move {
+            let answer = client.call("get", json!({"id": id})).await;
+            assert_eq!(answer.status, if who == whose { 200 } else { 404 }, "{who} asks for the account of {whose}");
+            nobody.call("get", json!({"id": id})).await.is_error(401, "API token is invalid");
+        })
+    });
+    futures_util::future::join_all(asked).await;
+}
+
 fn limited(app: &App, limits: Limits, http: &steward::http::Settings) -> Router {
     let settings = Settings { limits, ..Settings::default() };
     let service = Arc::new(Service::start(Store::new(app.database.options(), &pool_settings()), Clock::Manual(app.clock.clone()), settings));

@@ -1,13 +1,14 @@
 //! What is remembered of credentials, so that not every request asks the database.
 //!
 //! A bounded memory that is used only while this replica hears of revocations; when the connection that brings them is
-//! lost, everything is forgotten and nothing is remembered until it is back. Even then an entry counts for a minute
-//! at most.
+//! lost, everything is forgotten and nothing is remembered until it is back. Even then an entry counts for a minute at most;
+//! one that is in use is asked about again before that, beside the requests.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::TimeDelta;
 use quick_cache::sync::Cache;
 
 use crate::domain::{ResellerId, Time, TokenId};
@@ -16,20 +17,24 @@ use crate::service::Principal;
 /// How many credentials are remembered; of more, those that are used least are forgotten.
 const CAPACITY: usize = 20_000;
 /// How long one is remembered at most.
-const MAX_AGE: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
+const MAX_AGE: TimeDelta = TimeDelta::seconds(60);
+/// From which age on one that is in use is asked about again.
+const OLD: TimeDelta = TimeDelta::seconds(30);
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Entry {
     principal: Principal,
     kept_at: Time,
     valid_until: Option<Time>,
+    /// Whether it was recalled since it was kept.
+    was_used: AtomicBool,
 }
 
 type Used = HashMap<TokenId, (ResellerId, Time)>;
 
 #[derive(Debug)]
 pub(in crate::service) struct Memory {
-    entries: Cache<[u8; 32], Entry>,
+    entries: Cache<[u8; 32], Arc<Entry>>,
     /// Counts what was forgotten: a look-up that began before is not kept after.
     generation: AtomicU64,
     is_on: AtomicBool,
@@ -54,8 +59,22 @@ impl Memory {
         }
         let entry = self.entries.get(hash)?;
         let age = now - entry.kept_at;
-        let is_fresh = age >= chrono::TimeDelta::zero() && age < MAX_AGE && entry.valid_until.is_none_or(|until| until > now);
-        is_fresh.then_some(entry.principal)
+        let is_fresh = age >= TimeDelta::zero() && age < MAX_AGE && entry.valid_until.is_none_or(|until| until > now);
+        is_fresh.then(|| {
+            entry.was_used.store(true, Ordering::Relaxed);
+            entry.principal.clone()
+        })
+    }
+
+    /// The credentials of ours that are in use, and must be asked about again to be remembered for longer.
+    pub(super) fn old(&self, now: Time) -> Vec<[u8; 32]> {
+        let is_old = |entry: &Entry| entry.principal.token.is_some() && entry.was_used.load(Ordering::Relaxed) && now - entry.kept_at >= OLD;
+        self.entries.iter().filter(|(_, entry)| is_old(entry)).map(|(hash, _)| hash).collect()
+    }
+
+    /// Forgets one that is not valid any more.
+    pub(super) fn drop_invalid(&self, hash: &[u8; 32]) {
+        self.entries.remove(hash);
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -66,7 +85,8 @@ impl Memory {
         if !self.is_on() {
             return;
         }
-        self.entries.insert(hash, Entry { principal: principal.clone(), kept_at: now, valid_until });
+        let was_used = AtomicBool::new(false);
+        self.entries.insert(hash, Arc::new(Entry { principal: principal.clone(), kept_at: now, valid_until, was_used }));
         // Looked at after, not before: what is forgotten in between must not stay.
         if self.generation() != generation {
             self.entries.remove(&hash);

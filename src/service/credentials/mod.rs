@@ -6,20 +6,23 @@
 mod memory;
 mod tokens;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::lane::find_each;
 use super::{Principal, Service};
 use crate::domain::{Error, ResellerId, Time, TokenId};
 use crate::hash::sha256;
 use crate::jwt;
-use crate::store::{Preferences, Tenancy, Told};
+use crate::store::{Credential, Preferences, Store, Tenancy, Told};
 pub(super) use memory::Memory;
 pub(super) use tokens::random;
 pub use tokens::{IssuedToken, TokenRequest};
@@ -30,6 +33,11 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 const SIGNING_KEY: u32 = 1;
 /// How often it is written down which credentials were used.
 const WRITE_USE: Duration = Duration::from_mins(1);
+/// How often those in use are asked about that were not for half a minute.
+const RENEW: Duration = Duration::from_secs(10);
+
+/// A credential that was found, valid or not.
+pub(super) type Found = (Credential, Preferences);
 
 impl Service {
     /// Whom a token stands for. A text that cannot be a token is refused without asking the database.
@@ -60,26 +68,29 @@ impl Service {
         Ok(principal)
     }
 
-    /// A credential that we keep.
+    /// A credential that we keep. Those that are asked for meanwhile are looked up together.
     async fn look_up(&self, hash: [u8; 32], now: Time) -> Result<(Principal, Option<Time>), Error> {
-        let store = self.store.clone();
-        let found = self.detached(async move {
-            let mut tx = store.begin_reading(&Tenancy::Credential(hash)).await?;
-            let found = tx.fetch_credential(hash).await?;
-            tx.commit().await?;
-            Ok(found)
-        });
-        let (credential, preferences) = found.await?.filter(|(credential, _)| credential.is_valid(now)).ok_or(Error::CredentialInvalid)?;
-        let principal = Principal {
-            reseller: credential.owner(),
-            token: Some(credential.id),
-            subject: None,
-            scopes: credential.scopes,
-            timezone: zone(&preferences),
-            soap_numbers: preferences.soap_numbers,
-            agent: None,
-        };
-        Ok((principal, credential.expires_at))
+        let found = self.credentials.submit(hash).await?;
+        found.and_then(|found| stands_for(found, now)).ok_or(Error::CredentialInvalid)
+    }
+
+    /// Asks about the credentials that are in use before the minute is over for which they are remembered: so a request waits
+    /// for the database only with a credential that was not used for a while.
+    ///
+    /// # Errors
+    /// That the database cannot be asked; they are forgotten when their time has come.
+    pub async fn renew_credentials(&self) -> Result<(), Error> {
+        for hashes in self.memory.old(self.now()).chunks(self.settings.batch) {
+            let (generation, now) = (self.memory.generation(), self.now());
+            let found = join_all(hashes.iter().map(|hash| self.credentials.submit(*hash))).await;
+            for (hash, found) in hashes.iter().zip(found) {
+                match found?.and_then(|found| stands_for(found, now)) {
+                    Some((principal, valid_until)) => self.memory.keep(*hash, &principal, valid_until, now, generation),
+                    None => self.memory.drop_invalid(hash),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A JSON Web Token: ours is looked up once its signature is proved, another issuer's stands on its own.
@@ -94,7 +105,7 @@ impl Service {
         let store = self.store.clone();
         let preferences = self.detached(async move {
             let mut tx = store.begin_reading(&Tenancy::of(home)).await?;
-            let preferences = tx.fetch_preferences(home).await?;
+            let preferences = tx.fetch_preferences(&BTreeSet::from([home])).await?.remove(&home);
             tx.commit().await?;
             preferences.ok_or(Error::CredentialInvalid)
         });
@@ -147,13 +158,15 @@ impl Service {
     }
 
     async fn keep_listening(self: Arc<Self>, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(WRITE_USE);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut write, mut renew) = (tokio::time::interval(WRITE_USE), tokio::time::interval(RENEW));
+        write.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let again = tokio::select! {
                 () = self.listen() => true,
                 () = stop.cancelled() => false,
-                () = async { loop { ticks.tick().await; self.write_down_use().await; } } => true,
+                () = async { loop { write.tick().await; self.write_down_use().await; } } => true,
+                () = async { loop { renew.tick().await; self.renew_in_time().await; } } => true,
             };
             self.memory.switch_off();
             if !again {
@@ -164,6 +177,12 @@ impl Service {
                 () = tokio::time::sleep(LISTEN_AGAIN) => {}
                 () = stop.cancelled() => {}
             }
+        }
+    }
+
+    async fn renew_in_time(&self) {
+        if let Err(error) = self.renew_credentials().await {
+            warn!(%error, "the credentials in use could not be asked about; in time each request will ask for itself");
         }
     }
 
@@ -211,6 +230,34 @@ impl Service {
             warn!(%error, "when credentials were last used could not be written down");
         }
     }
+}
+
+/// Looks up credentials by their hashes, with one transaction for all.
+pub(super) async fn find(store: Store, limit: Duration, hashes: Vec<[u8; 32]>) -> Vec<Result<Option<Found>, Error>> {
+    let wanted: BTreeSet<_> = hashes.iter().copied().collect();
+    let work = async move {
+        let wanted: Vec<_> = wanted.into_iter().collect();
+        let mut tx = store.begin_reading(&Tenancy::Credentials(wanted.clone())).await?;
+        let found = tx.fetch_credentials(&wanted).await?;
+        tx.commit().await?;
+        Ok(found)
+    };
+    find_each(&hashes, limit, work).await
+}
+
+/// Whom a credential stands for and until when, if it is valid.
+fn stands_for((credential, preferences): Found, now: Time) -> Option<(Principal, Option<Time>)> {
+    let valid_until = credential.expires_at;
+    let principal = credential.is_valid(now).then(|| Principal {
+        reseller: credential.owner(),
+        token: Some(credential.id),
+        subject: None,
+        scopes: credential.scopes,
+        timezone: zone(&preferences),
+        soap_numbers: preferences.soap_numbers,
+        agent: None,
+    })?;
+    Some((principal, valid_until))
 }
 
 fn zone(preferences: &Preferences) -> Tz {
