@@ -6,6 +6,8 @@ use uuid::Uuid;
 use super::text::{self, MAX_LONG_TEXT, MAX_TEXT};
 use super::{Error, Patch, ResellerId, Time};
 
+/// The longest name of a host, in characters (RFC 1035, 2.3.4).
+const MAX_HOST: usize = 253;
 /// What an endpoint gets unless it names events.
 pub const UPDATED: &str = "account.updated";
 /// What a test delivery is called.
@@ -183,7 +185,7 @@ impl EndpointPatch {
         Ok(*endpoint != before)
     }
 
-    /// An absolute https URL (http where that is allowed), without user info, of at most 2048 characters.
+    /// An absolute https URL (http where that is allowed), without user info, of at most 2048 characters, also as it is kept.
     ///
     /// # Errors
     /// [`Error::InvalidField`].
@@ -198,6 +200,11 @@ impl EndpointPatch {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse("must not have user info"));
         }
+        if url.host_str().is_some_and(|host| host.len() > MAX_HOST) {
+            return Err(refuse("must have a host name of at most 253 characters"));
+        }
+        // As it is kept: what is not ASCII takes more room there.
+        text::check("url", url.as_str(), MAX_LONG_TEXT)?;
         Ok(url.into())
     }
 }

@@ -347,7 +347,8 @@ async fn fetch_keyed(connection: &mut PgConnection, admitted: Option<&str>, keys
     // The offset and the limit keep it a look-up per key, after the admission, whatever is known of the tables' sizes. The
     // reseller is compared in a way that no index answers: of an empty table any index that begins with it seems right.
     select_accounts!(
-        "(select to_json(p)::text from plan p where p.reseller_id = a.reseller_id and p.id = a.plan_id)",
+        // Most accounts have none: then the table is not asked.
+        "case when a.plan_id is not null then (select to_json(p)::text from plan p where p.reseller_id = a.reseller_id and p.id = a.plan_id) end",
         ["(
             with tenancy as materialized (
               select case when $3::text is null then true else set_config('steward.resellers', $3, false) is not null end as is_admitted)

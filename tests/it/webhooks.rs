@@ -391,6 +391,9 @@ async fn endpoints_that_cannot_be_are_refused() {
         (json!({"url": "javascript:alert(1)"}), "url: must be an absolute https URL"),
         (json!({"url": "https://user:pass@example.com/"}), "url: must not have user info"),
         (json!({"url": format!("https://example.com/{}", "x".repeat(2_048))}), "url: must be at most"),
+        // Short as it is written, too long as it is kept.
+        (json!({"url": format!("https://example.com/{}", "\u{e9}".repeat(1_000))}), "url: must be at most"),
+        (json!({"url": format!("https://{}example.com/", "\u{e9}.".repeat(40))}), "url: must have a host name of at most 253"),
         (json!({"url": "https://example.com", "events": []}), "events: must name at least one"),
         (json!({"url": "https://example.com", "events": ["account.eaten"]}), "events: \"account.eaten\" is no event"),
         (json!({"url": "https://example.com", "signatureStyle": "md5"}), "signatureStyle: must be"),
