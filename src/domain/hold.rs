@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use url::Url;
-
 use super::text::{self, MAX_LONG_TEXT, MAX_TEXT};
 use super::{Authority, Error, HoldId, Time};
 
@@ -211,9 +209,7 @@ impl PaymentUrl {
         if written.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
             return refuse("must not contain white space, backslashes or control characters");
         }
-        let Ok(url) = Url::parse(written) else {
-            return refuse("must be an absolute https or http URL");
-        };
+        let url = text::read_url("payment_url", written, "must be an absolute https or http URL")?;
         let names_host_after_slashes = written.split_once(':').is_some_and(|(_, rest)| rest.starts_with("//"));
         if !matches!(url.scheme(), "https" | "http") || !url.has_host() || !names_host_after_slashes {
             return refuse("must be an absolute https or http URL");
@@ -224,6 +220,12 @@ impl PaymentUrl {
             return refuse("must not contain a user name or password");
         }
         Ok(Self(written.to_owned()))
+    }
+
+    /// One that was accepted once, by the rules of its time, and was kept since.
+    #[must_use]
+    pub fn kept(accepted: String) -> Self {
+        Self(accepted)
     }
 
     /// As it was written.
@@ -246,10 +248,21 @@ mod tests {
     #[test]
     fn a_payment_url_is_an_absolute_web_address_without_user_info() {
         let at_the_limit = format!("https://example.com/{}", "a".repeat(2_048 - 20));
-        for good in ["https://example.com", "http://example.com/pay?a=1&b=2#x", "https://[::1]:8080/", &at_the_limit] {
+        let long_name = format!("https://{}.example:65535/pay", "a.".repeat(122) + "a");
+        for good in ["https://example.com", "http://example.com/pay?a=1&b=2#x", "https://[::1]:8080/", &at_the_limit, &long_name] {
             assert_eq!(PaymentUrl::parse(good).map(|url| url.as_str().to_owned()), Ok(good.to_owned()));
         }
         let too_long = format!("{at_the_limit}a");
+        // What is not ASCII is longer where it is looked up, and takes long to translate.
+        let long_names = [
+            format!("https://{}.example", "a.".repeat(123) + "a"),
+            format!("https://{}", "\u{e9}.".repeat(40)),
+            format!("https://xn--{}", "a".repeat(2_000)),
+        ];
+        for bad in &long_names {
+            let problem = "must have a host name of at most 253 characters".to_owned();
+            assert_eq!(PaymentUrl::parse(bad), Err(Error::InvalidField { field: "payment_url", problem }), "{bad}");
+        }
         for bad in [
             "",
             "javascript:alert(1)",

@@ -1,11 +1,35 @@
 //! Limits of free text, shared by every field that people fill in.
 
+use url::Url;
+
 use super::Error;
 
 /// The longest short text (names, codes, domains), in characters.
 pub const MAX_TEXT: usize = 255;
 /// The longest long text (reasons, messages, URLs), in characters.
 pub const MAX_LONG_TEXT: usize = 2_048;
+/// The longest name of a host, in characters (RFC 1035, 2.3.4).
+const MAX_HOST: usize = 253;
+/// The longest port, with its colon.
+const MAX_PORT: usize = 6;
+
+/// Reads a URL whose host has a name that hosts can have. What is too long is refused before it is read: to translate a name that
+/// is not ASCII takes time that grows with the square of its length.
+///
+/// # Errors
+/// [`Error::InvalidField`] for `field`; `unreadable` says what the URL must be.
+pub(super) fn read_url(field: &'static str, written: &str, unreadable: &str) -> Result<Url, Error> {
+    let too_long = || Error::invalid(field, format!("must have a host name of at most {MAX_HOST} characters"));
+    let separators = ['/', '\\'];
+    let behind_scheme = written.split_once(':').map_or(written, |(_, rest)| rest).trim_start_matches(separators);
+    let authority = behind_scheme.split(|c| separators.contains(&c) || matches!(c, '?' | '#')).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    if host.chars().count() > MAX_HOST + MAX_PORT {
+        return Err(too_long());
+    }
+    let url = Url::parse(written).map_err(|_| Error::invalid(field, unreadable))?;
+    if url.host_str().is_some_and(|host| host.len() > MAX_HOST) { Err(too_long()) } else { Ok(url) }
+}
 
 /// Accepts a text of 1 ..= `max` characters without control characters. Line breaks and tabs are allowed in
 /// long texts only.

@@ -1,13 +1,10 @@
 //! Webhook endpoints: what a reseller wants to be told, where, and how it is signed.
 
-use url::Url;
 use uuid::Uuid;
 
 use super::text::{self, MAX_LONG_TEXT, MAX_TEXT};
 use super::{Error, Patch, ResellerId, Time};
 
-/// The longest name of a host, in characters (RFC 1035, 2.3.4).
-const MAX_HOST: usize = 253;
 /// What an endpoint gets unless it names events.
 pub const UPDATED: &str = "account.updated";
 /// What a test delivery is called.
@@ -192,16 +189,13 @@ impl EndpointPatch {
     pub fn target(written: &str, allow_http: bool) -> Result<String, Error> {
         text::check("url", written, MAX_LONG_TEXT)?;
         let refuse = |problem: &str| Error::invalid("url", problem);
-        let url = Url::parse(written).map_err(|_| refuse("must be an absolute URL"))?;
+        let url = text::read_url("url", written, "must be an absolute URL")?;
         let is_allowed = url.scheme() == "https" || (allow_http && url.scheme() == "http");
         if !is_allowed || url.host_str().is_none_or(str::is_empty) {
             return Err(refuse(if allow_http { "must be an absolute https or http URL" } else { "must be an absolute https URL" }));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse("must not have user info"));
-        }
-        if url.host_str().is_some_and(|host| host.len() > MAX_HOST) {
-            return Err(refuse("must have a host name of at most 253 characters"));
         }
         // As it is kept: what is not ASCII takes more room there.
         text::check("url", url.as_str(), MAX_LONG_TEXT)?;

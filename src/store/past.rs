@@ -207,7 +207,7 @@ pub(super) fn details_of(value: &Value) -> Result<HoldDetails, Error> {
         reason_code: owned("reason_code"),
         reason: owned("reason"),
         public_message: owned("public_message"),
-        payment_url: text("payment_url").map(PaymentUrl::parse).transpose().map_err(|_| unreadable())?,
+        payment_url: text("payment_url").map(|url| PaymentUrl::kept(url.to_owned())),
         starts_at: time("starts_at")?,
         ends_at: time("ends_at")?,
     })
