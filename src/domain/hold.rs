@@ -214,9 +214,7 @@ impl PaymentUrl {
         if !matches!(url.scheme(), "https" | "http") || !url.has_host() || !names_host_after_slashes {
             return refuse("must be an absolute https or http URL");
         }
-        let authority = written.split_once("//").map_or("", |(_, rest)| rest);
-        let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
-        if authority.contains('@') {
+        if text::authority(written).contains('@') {
             return refuse("must not contain a user name or password");
         }
         Ok(Self(written.to_owned()))
@@ -278,6 +276,7 @@ mod tests {
             "https://user@example.com",
             "https://u:p@example.com/",
             "https://@example.com",
+            "https:///user@example.com",
             "https://exa mple.com",
             "https://example.com/\u{7}",
             " https://example.com",

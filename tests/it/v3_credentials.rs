@@ -361,7 +361,7 @@ async fn a_credential_in_use_is_asked_about_again_before_its_minute_is_over() {
     let client = app.client(&app.token(Some(app.service.find_reseller("Acme").await.unwrap()), None).await);
     app.service.remember_credentials();
     until("listening", async || app.service.remembers_credentials().then_some(())).await;
-    // Each comes twice: asked for, then recalled. Only one of them is recalled again.
+    // One of them comes twice: looked up, then recalled.
     for client in [&client, &idle, &client] {
         client.get(id).await;
     }
