@@ -1,6 +1,6 @@
 //! Accounts: locked for a batch, read for an answer, listed by key.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -139,14 +139,14 @@ macro_rules! select_accounts {
         sqlx::query_as!(
             Row,
             "select a.reseller_id, a.id, a.uid,
-               (select r.suspended_at from reseller r where r.id = a.reseller_id) as reseller_suspended_at,
+               (select r.suspended_at from reseller r where r.id = a.reseller_id and r.suspended_at is not null) as reseller_suspended_at,
                a.status, a.status_set_at, a.expires_at, a.expiry_set_at, a.exempt_until, a.announce_at, a.deleted_at, a.purge_at,
                a.purge_due_at, a.warn_at, a.operator_released_at, a.version,
                a.created_at, a.updated_at, a.name, a.title, a.email, a.company, a.timezone, a.tariff_id, a.reports_day, a.reports_hour, a.is_smart,
                a.is_subscribers_suspend_all, a.is_tariff_exceed, a.pixels_enabled, a.pushes_enabled, a.extra::text as extra, a.admin_portal_domain,
                a.customer_portal_domain, a.reseller_portal_domain, a.website, a.logo_url, a.favicon_url, a.google_client_id, a.trial_expires_at,
                a.plan_id, a.company_id, a.account_alias, a.region, a.payment_method, a.psp, a.total_trial_extensions,
-               (select json_agg(open order by open.kind, open.authority) from (
+               (select json_agg(open) from (
                  select h.id, h.kind, h.authority, h.reason_code, h.reason, h.public_message, h.payment_url, h.starts_at, h.ends_at, h.revision,
                    h.opened_at, h.opened_by
                  from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null) as open)::text as holds,
@@ -165,7 +165,7 @@ impl Tx {
     /// # Errors
     /// As every statement.
     pub async fn lock_accounts(&mut self, keys: &[Key]) -> Result<(), Error> {
-        let (resellers, accounts) = key_columns(keys);
+        let (resellers, accounts): (Vec<i64>, Vec<i32>) = keys.iter().map(|(reseller, account)| (reseller.0, account.as_i32())).unzip();
         sqlx::query!(
             "select from unnest($1::bigint[], $2::integer[]) as w(reseller_id, id)
              cross join lateral (
@@ -343,25 +343,19 @@ impl Store {
 
 /// Accounts by their keys; with `admitted`, whose rows the connection may touch from now on is said along the way.
 async fn fetch_keyed(connection: &mut PgConnection, admitted: Option<&str>, keys: &[Key]) -> Result<Vec<Row>, sqlx::Error> {
-    let (resellers, accounts) = key_columns(keys);
-    // The offset and the limit keep it a look-up per key, after the admission, whatever is known of the tables' sizes. The
-    // reseller is compared in a way that no index answers: of an empty table any index that begins with it seems right.
-    select_accounts!(
+    let accounts: Vec<i32> = keys.iter().map(|(_, account)| account.as_i32()).collect();
+    // The admission depends on no row, and so is asked for before any is read. The resellers are compared afterwards: no two
+    // have accounts of the same number, and of an empty table any index that begins with a reseller would seem right.
+    let found = select_accounts!(
         // Most accounts have none: then the table is not asked.
         "case when a.plan_id is not null then (select to_json(p)::text from plan p where p.reseller_id = a.reseller_id and p.id = a.plan_id) end",
-        ["(
-            with tenancy as materialized (
-              select case when $3::text is null then true else set_config('steward.resellers', $3, false) is not null end as is_admitted)
-            select w.* from tenancy cross join unnest($1::bigint[], $2::integer[]) as w(reseller_id, id) where tenancy.is_admitted offset 0) as w
-          cross join lateral (select * from account a where a.id = w.id and a.reseller_id is not distinct from w.reseller_id limit 1) as a"];
-        &resellers,
+        ["account a
+          where a.id = any($1) and (select case when $2::text is null then true else set_config('steward.resellers', $2, false) is not null end)"];
         &accounts,
         admitted
     )
     .fetch_all(connection)
-    .await
-}
-
-fn key_columns(keys: &[Key]) -> (Vec<i64>, Vec<i32>) {
-    keys.iter().map(|(reseller, account)| (reseller.0, account.as_i32())).unzip()
+    .await?;
+    let wanted: HashSet<(i64, i32)> = keys.iter().map(|(reseller, account)| (reseller.0, account.as_i32())).collect();
+    Ok(found.into_iter().filter(|row| wanted.contains(&(row.reseller_id, row.id))).collect())
 }

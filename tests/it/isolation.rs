@@ -117,7 +117,7 @@ async fn the_service_refuses_a_database_whose_guard_is_down() {
         sqlx::raw_sql(mend).execute(&superuser).await.unwrap();
         assert_eq!(store.check().await.unwrap(), [], "{mend}");
     }
-    sqlx::raw_sql("delete from _sqlx_migrations where version = 8").execute(&superuser).await.unwrap();
+    sqlx::raw_sql("delete from _sqlx_migrations where version = 9").execute(&superuser).await.unwrap();
     assert!(store.check().await.unwrap()[0].mend.contains("steward migrate"));
 }
 
@@ -134,7 +134,7 @@ async fn the_owner_may_be_an_ordinary_role() {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&superuser).await.unwrap();
     }
     let options = database.options().username(&owner);
-    assert_eq!(Store::migrate(&options).await, Ok(8));
+    assert_eq!(Store::migrate(&options).await, Ok(9));
     assert_eq!(Store::migrate(&options).await, Ok(0), "a second time there is nothing to do");
     let stranger = format!("stranger_{}", database.name);
     sqlx::raw_sql(AssertSqlSafe(format!("create role {stranger} login"))).execute(&superuser).await.unwrap();

@@ -67,13 +67,21 @@ const LIST: &[&str] = &["select a.reseller_id, a.id, a.uid", "from account a whe
 
 /// Look-ups and changes by key.
 fn keyed() -> Vec<Question> {
-    let look_up = |table, indexes| Question { planning: KEYED, with: &["is_admitted"], arguments: "'{1}', '{7}', null".to_owned(), table, indexes };
-    let nothing = vec!["'{}'"; 60].join(", ") + ", 0";
+    let look_up = |table, indexes| Question {
+        planning: KEYED,
+        with: &["from account a\n          where a.id = any($1)"],
+        arguments: "'{7}', null".to_owned(),
+        table,
+        indexes,
+    };
+    let nothing = |arrays| vec!["'{}'"; arrays].join(", ");
+    let (changes, and_more) = (format!("{}, 0", nothing(45)), format!("{}, 0, {}", nothing(45), nothing(15)));
     vec![
         look_up("account", BY_KEY),
         look_up("hold", &["hold_open_uq", "hold_pkey"]),
-        look_up("reseller", &["reseller_pkey"]),
-        Question { planning: KEYED, with: &["with seen as"], arguments: nothing, table: "account", indexes: BY_KEY },
+        look_up("reseller", &["reseller_suspended_ix"]),
+        Question { planning: KEYED, with: &["with written as"], arguments: changes, table: "account", indexes: BY_KEY },
+        Question { planning: KEYED, with: &["with seen as"], arguments: and_more, table: "account", indexes: BY_KEY },
     ]
 }
 

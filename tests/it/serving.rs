@@ -140,7 +140,7 @@ async fn on_a_configured_database_the_schema_is_checked_or_migrated() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("run `steward migrate`"), "{refused:?}");
     let refused = run(&["serve", "--no-migrate", "--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert_eq!(String::from_utf8_lossy(&run(&["migrate"]).stdout), "applied 8 migrations\n");
+    assert_eq!(String::from_utf8_lossy(&run(&["migrate"]).stdout), "applied 9 migrations\n");
     assert_eq!(String::from_utf8_lossy(&run(&["migrate"]).stdout), "the database is up to date\n");
     let served = tokio::task::spawn_blocking({
         let (url, path) = (url.clone(), folder.path().to_owned());
