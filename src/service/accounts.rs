@@ -375,9 +375,8 @@ impl Service {
     }
 
     pub(super) async fn change(&self, request: Request) -> Result<Answered, Error> {
-        let reseller = usize::try_from(request.reseller.0.unsigned_abs()).unwrap_or_default();
         let span = debug_span!(target: telemetry::SPANS, "change", reseller = request.reseller.0);
-        self.writes.get(reseller % self.writes.len()).ok_or(Error::Unavailable)?.submit(request).instrument(span).await
+        self.writes.submit(request.reseller, request).instrument(span).await
     }
 
     /// Whose account this is: for operators, whose credential does not say.

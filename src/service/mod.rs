@@ -15,6 +15,7 @@ mod context;
 mod credentials;
 mod deliveries;
 mod lane;
+mod lanes;
 mod limits;
 mod plans;
 mod request;
@@ -57,6 +58,7 @@ pub use credentials::{IssuedToken, TokenRequest};
 pub use deliveries::{Due, PendingRead};
 use lane::Lane;
 pub use lane::Once;
+use lanes::Lanes;
 use limits::Limiter;
 pub use limits::{Limits, Rate};
 pub use plans::NewPlan;
@@ -70,8 +72,7 @@ pub use webhooks::{AttemptFilter, EndpointView, EventRead, NewEndpoint};
 /// How many pieces of news a receiver may be behind.
 const NEWS: usize = 1_024;
 
-/// How many lanes carry out changes: one cannot keep two cores of the database busy. A reseller's changes are all on the same
-/// one, so no two of them ever want the same rows.
+/// The lanes that carry out changes: one cannot keep two cores of the database busy.
 const LANES: [&str; 2] = ["write-0", "write-1"];
 
 /// Which commands may be committed together.
@@ -126,7 +127,7 @@ pub struct Service {
     store: Store,
     clock: Clock,
     settings: Settings,
-    writes: Vec<Lane<Request, Answered>>,
+    writes: Lanes<Request, Answered>,
     reads: Lane<Key, Option<Account>>,
     credentials: Lane<[u8; 32], Option<credentials::Found>>,
     memory: Memory,
@@ -152,11 +153,7 @@ impl Service {
         let writer = lane::Writer { store: store.clone(), clock: clock.clone(), settings: settings.clone(), announcer };
         let metrics = Arc::new(Metrics::new());
         metrics.set_started(unix_seconds(clock.now()));
-        let start_lane = |name| {
-            let writer = writer.clone();
-            Lane::start(name, &settings, &metrics, &tasks, move |requests| writer.clone().carry_out(requests))
-        };
-        let lanes = LANES.into_iter().map(start_lane).collect();
+        let lanes = Lanes::start(&LANES, &settings, &metrics, &tasks, move |requests| writer.clone().carry_out(requests));
         let reader = lane::Reader { store: store.clone(), limit: settings.transaction_timeout };
         let reads = Lane::start("read", &settings, &metrics, &tasks, move |keys| reader.clone().look_up(keys));
         let (finding, limit) = (store.clone(), settings.transaction_timeout);
@@ -195,7 +192,7 @@ impl Service {
 
     /// Finishes what is queued and under way, then closes the pool. Later commands are refused as unavailable.
     pub async fn stop(&self) {
-        self.writes.iter().for_each(Lane::close);
+        self.writes.close();
         self.reads.close();
         self.credentials.close();
         self.stopping.cancel();
@@ -219,7 +216,7 @@ impl Service {
     /// What was counted, and how everything is now, as OpenMetrics text.
     #[must_use]
     pub fn expose(&self) -> String {
-        self.writes.iter().for_each(Lane::look);
+        self.writes.look();
         self.reads.look();
         self.credentials.look();
         for pool in self.store.pools() {

@@ -237,7 +237,7 @@ pub(super) async fn find(store: Store, limit: Duration, hashes: Vec<[u8; 32]>) -
     let wanted: BTreeSet<_> = hashes.iter().copied().collect();
     let work = async move {
         let wanted: Vec<_> = wanted.into_iter().collect();
-        let mut tx = store.begin_reading(&Tenancy::Credentials(wanted.clone())).await?;
+        let mut tx = store.begin_keyed(&Tenancy::Credentials(wanted.clone())).await?;
         let found = tx.fetch_credentials(&wanted).await?;
         tx.commit().await?;
         Ok(found)
