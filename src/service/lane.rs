@@ -235,24 +235,27 @@ impl Reader {
             tx.commit().await?;
             Ok(found.into_iter().map(|account| ((account.reseller_id, account.id), account)).collect())
         };
-        find_each(&keys, self.limit, work).await
+        find_each(keys, self.limit, work).await
     }
 }
 
-/// What `work` finds, told to each who asked; in a task of its own, so that not even a panic ends a lane.
-pub(super) async fn find_each<K, T, W>(keys: &[K], limit: Duration, work: W) -> Vec<Result<Option<T>, Error>>
+/// What `work` finds, told to each who asked; in a task of its own, started at once, so that not even a panic ends a lane.
+pub(super) fn find_each<K, T, W>(keys: Vec<K>, limit: Duration, work: W) -> impl Future<Output = Vec<Result<Option<T>, Error>>> + Send + use<K, T, W>
 where
     K: Eq + Hash + Send + 'static,
     T: Clone + Send + 'static,
     W: Future<Output = Result<HashMap<K, T>, Error>> + Send + 'static,
 {
-    let found = match tokio::spawn(tokio::time::timeout(limit, work).instrument(Span::current())).await {
-        Ok(Ok(found)) => found,
-        Ok(Err(_elapsed)) => Err(Error::Unavailable),
-        Err(panic) => Err(panicked(&panic)),
-    };
-    match found {
-        Ok(found) => keys.iter().map(|key| Ok(found.get(key).cloned())).collect(),
-        Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
+    let task = tokio::spawn(tokio::time::timeout(limit, work).instrument(Span::current()));
+    async move {
+        let found = match task.await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_elapsed)) => Err(Error::Unavailable),
+            Err(panic) => Err(panicked(&panic)),
+        };
+        match found {
+            Ok(found) => keys.iter().map(|key| Ok(found.get(key).cloned())).collect(),
+            Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
+        }
     }
 }

@@ -2,21 +2,32 @@
 //!
 //! To begin a batch costs the database as much as dozens of its rows, so one lane with large batches does more than two with
 //! small ones; but it leaves the database idle while it decides, and with many requests under way that is what is lost. All
-//! that is under way for one reseller is on one lane, so no two lanes ever want the same rows.
+//! that is under way for one reseller is on one lane, so no two lanes ever want the same rows. A lane that is held up, by rows
+//! that somebody else has locked, is left to those who are on it.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
 
-use super::Settings;
 use super::lane::Lane;
+use super::{CommitScope, Settings};
 use crate::domain::{Error, ResellerId};
 use crate::metrics::Metrics;
 
-/// With so many requests under way a lane is crowded. Measured with 2 lanes and 2 cores: below, one lane does more.
-const CROWD: usize = 48;
+/// With so many requests under way a lane is crowded. Measured with 2 lanes and 2 cores: below, one lane does more. Where nothing
+/// is committed together but what is one reseller's, there is nothing to gain.
+fn crowd(scope: CommitScope) -> usize {
+    match scope {
+        CommitScope::All => 48,
+        CommitScope::Reseller => 1,
+    }
+}
+
+/// A lane with requests under way that has finished none for so long is held up: batches take a few milliseconds.
+const HELD_UP: Duration = Duration::from_millis(100);
 
 /// The lanes, in the order in which they are used.
 #[derive(Debug)]
@@ -44,12 +55,12 @@ impl<Q: Send + 'static, A: Send + 'static> Lanes<Q, A> {
                 }
             })
         };
-        Self { lanes: names.iter().map(start).collect(), seats: Arc::new(Seats::new(names.len())) }
+        Self { lanes: names.iter().map(start).collect(), seats: Arc::new(Seats::new(names.len(), crowd(settings.scope))) }
     }
 
     /// Queues a request of a reseller and waits for its outcome. If the caller is dropped meanwhile, the request goes on.
     pub(super) async fn submit(&self, reseller: ResellerId, request: Q) -> Result<A, Error> {
-        let seat = Seats::take(&self.seats, reseller);
+        let seat = Seats::take(&self.seats, reseller, Instant::now());
         self.lanes.get(seat.lane).ok_or(Error::Unavailable)?.submit((request, seat)).await
     }
 
@@ -66,38 +77,53 @@ impl<Q: Send + 'static, A: Send + 'static> Lanes<Q, A> {
 
 /// Who is under way where.
 #[derive(Debug)]
-struct Seats(Mutex<Taken>);
+struct Seats {
+    crowd: usize,
+    taken: Mutex<Taken>,
+}
 
 #[derive(Debug)]
 struct Taken {
     /// The lane of each reseller that has anything under way, and how much.
     resellers: HashMap<ResellerId, (usize, usize)>,
-    /// How much is under way in each lane.
-    lanes: Vec<usize>,
+    lanes: Vec<Load>,
+}
+
+/// What is under way in a lane.
+#[derive(Debug, Clone, Default)]
+struct Load {
+    count: usize,
+    /// When something was last finished, or the first came.
+    moved_at: Option<Instant>,
 }
 
 impl Seats {
-    fn new(lanes: usize) -> Self {
-        Self(Mutex::new(Taken { resellers: HashMap::new(), lanes: vec![0; lanes] }))
+    fn new(lanes: usize, crowd: usize) -> Self {
+        Self { crowd, taken: Mutex::new(Taken { resellers: HashMap::new(), lanes: vec![Load::default(); lanes] }) }
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the reseller is already, or else the first lane that is not crowded, or else the least crowded one.
-    fn take(seats: &Arc<Self>, reseller: ResellerId) -> Seat {
+    /// Where the reseller is already, or else the first lane that is neither crowded nor held up, or else the one with the
+    /// least under way of those that are not held up, or of all.
+    fn take(seats: &Arc<Self>, reseller: ResellerId, now: Instant) -> Seat {
         let mut taken = seats.taken();
         let Taken { resellers, lanes } = &mut *taken;
         let (lane, count) = resellers.entry(reseller).or_insert_with(|| {
-            let free = lanes.iter().position(|count| *count < CROWD);
-            let least = || lanes.iter().enumerate().min_by_key(|(_, count)| **count).map(|(lane, _)| lane);
+            let moves = |load: &Load| load.count == 0 || load.moved_at.is_none_or(|at| now.saturating_duration_since(at) < HELD_UP);
+            let free = lanes.iter().position(|load| load.count < seats.crowd && moves(load));
+            let least = || lanes.iter().enumerate().min_by_key(|(_, load)| (!moves(load), load.count)).map(|(lane, _)| lane);
             (free.or_else(least).unwrap_or_default(), 0)
         });
         *count += 1;
         let lane = *lane;
-        if let Some(count) = lanes.get_mut(lane) {
-            *count += 1;
+        if let Some(load) = lanes.get_mut(lane) {
+            if load.count == 0 {
+                load.moved_at = Some(now);
+            }
+            load.count += 1;
         }
         drop(taken);
         Seat { seats: Arc::clone(seats), reseller, lane }
@@ -115,8 +141,9 @@ struct Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken();
-        if let Some(count) = taken.lanes.get_mut(self.lane) {
-            *count -= 1;
+        if let Some(load) = taken.lanes.get_mut(self.lane) {
+            load.count -= 1;
+            load.moved_at = Some(Instant::now());
         }
         if let Some((_, count)) = taken.resellers.get_mut(&self.reseller) {
             *count -= 1;
@@ -131,27 +158,45 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
+    const CROWD: usize = 4;
+
+    fn take(seats: &Arc<Seats>, resellers: std::ops::Range<i64>, now: Instant) -> Vec<Seat> {
+        resellers.map(|reseller| Seats::take(seats, ResellerId(reseller), now)).collect()
+    }
+
+    fn lanes(taken: &[Seat]) -> Vec<usize> {
+        taken.iter().map(|seat| seat.lane).collect()
+    }
+
     #[test]
     fn a_lane_is_crowded_before_the_next_is_used() {
-        let seats = Arc::new(Seats::new(2));
-        let crowd = i64::try_from(CROWD).unwrap_or_default();
-        let mut taken: Vec<Seat> = (0..crowd).map(|reseller| Seats::take(&seats, ResellerId(reseller))).collect();
-        assert!(taken.iter().all(|seat| seat.lane == 0));
-        taken.extend((crowd..3 * crowd).map(|reseller| Seats::take(&seats, ResellerId(reseller))));
-        let lane = |lane| taken.iter().filter(|seat| seat.lane == lane).count();
-        assert_eq!([lane(0), lane(1)], [CROWD + CROWD / 2, CROWD + CROWD / 2]);
+        let seats = Arc::new(Seats::new(2, CROWD));
+        let taken = take(&seats, 0..12, Instant::now());
+        assert_eq!(lanes(&taken), [0, 0, 0, 0, 1, 1, 1, 1, 0, 1, 0, 1]);
     }
 
     #[test]
     fn a_reseller_is_on_one_lane_until_nothing_of_it_is_under_way() {
-        let seats = Arc::new(Seats::new(2));
-        let others: Vec<Seat> = (0..CROWD).map(|_| Seats::take(&seats, ResellerId(1))).collect();
-        let first = Seats::take(&seats, ResellerId(2));
+        let (seats, now) = (Arc::new(Seats::new(2, CROWD)), Instant::now());
+        let others = take(&seats, 0..4, now);
+        let first = Seats::take(&seats, ResellerId(7), now);
         assert_eq!(first.lane, 1);
         drop(others);
-        let second = Seats::take(&seats, ResellerId(2));
+        let second = Seats::take(&seats, ResellerId(7), now);
         assert_eq!(second.lane, 1, "although the first lane is empty");
         drop((first, second));
-        assert_eq!(Seats::take(&seats, ResellerId(2)).lane, 0);
+        assert_eq!(Seats::take(&seats, ResellerId(7), now).lane, 0);
+    }
+
+    #[test]
+    fn a_lane_that_is_held_up_is_left_to_those_who_are_on_it() {
+        let (seats, now) = (Arc::new(Seats::new(2, CROWD)), Instant::now());
+        let stuck = take(&seats, 1..2, now);
+        let later = take(&seats, 1..3, now + HELD_UP);
+        assert_eq!(lanes(&later), [0, 1], "the one that is there stays, another goes elsewhere");
+        let crowd = take(&seats, 3..8, now + HELD_UP);
+        assert_eq!(lanes(&crowd), [1; 5], "even where it is crowded");
+        drop((stuck, later, crowd));
+        assert_eq!(lanes(&take(&seats, 2..3, now + 3 * HELD_UP)), [0], "it moves again");
     }
 }

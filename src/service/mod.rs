@@ -307,15 +307,23 @@ impl Service {
     }
 
     /// Runs database work in a task of its own, which goes on when the caller is dropped, and within the time that
-    /// one transaction may take.
-    async fn detached<T: Send + 'static>(&self, work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error> {
+    /// one transaction may take. The task is started at once: what the work needs, many kilobytes, is never part of the future
+    /// of the request that asks for it.
+    fn detached<T, W>(&self, work: W) -> impl Future<Output = Result<T, Error>> + Send + use<T, W>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Error>> + Send + 'static,
+    {
         let limited = tokio::time::timeout(self.settings.transaction_timeout, work);
         // The request's own span too, so that what is logged here has its id.
         let inside = limited.instrument(debug_span!(target: telemetry::SPANS, "detached")).instrument(Span::current());
-        match self.tasks.spawn(inside).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_elapsed)) => Err(Error::Unavailable),
-            Err(panic) => Err(panicked(&panic)),
+        let task = self.tasks.spawn(inside);
+        async move {
+            match task.await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_elapsed)) => Err(Error::Unavailable),
+                Err(panic) => Err(panicked(&panic)),
+            }
         }
     }
 }

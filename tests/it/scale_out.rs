@@ -67,7 +67,7 @@ async fn a_group_commit_within_one_reseller_never_waits_for_another_ones_locks()
         }
     };
     let waiting = tokio::spawn(freeze(one.token.clone(), blocked));
-    // Resellers 1 and 2 are on different lanes; what is shown is that their transactions have nothing in common.
+    // What is shown is that their transactions have nothing in common.
     freeze(other.token.clone(), free).await.unwrap();
     assert_eq!(other.get(free).await["effective_status"], json!("frozen"));
     assert!(!waiting.is_finished(), "the first one's waits for its own account");

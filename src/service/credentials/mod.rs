@@ -242,7 +242,7 @@ pub(super) async fn find(store: Store, limit: Duration, hashes: Vec<[u8; 32]>) -
         tx.commit().await?;
         Ok(found)
     };
-    find_each(&hashes, limit, work).await
+    find_each(hashes, limit, work).await
 }
 
 /// Whom a credential stands for and until when, if it is valid.
