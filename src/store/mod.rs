@@ -84,8 +84,9 @@ pub const SEARCHING: &str = "set plan_cache_mode = force_custom_plan";
 pub const KEYED: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; \
   set enable_mergejoin = off; set seq_page_cost = 0; set random_page_cost = 0; set cpu_tuple_cost = 1; set cpu_index_tuple_cost = 1; set jit = off";
 
-/// How many there are at most: one for each that works on many keys at a time (two lanes of changes, one of look-ups). More
-/// would take turns, each with caches of its own on the server that the others' work drives out of the processor's.
+/// How many there are at most: one for each that works on many keys at a time (two lanes of changes; look-ups of accounts and of
+/// credentials, which are short, share one). More would take turns, each with caches of its own on the server that the others'
+/// work drives out of the processor's.
 const MOST_KEYED: u32 = 3;
 
 /// For how long: a table that was nearly empty when a statement was planned may have a million rows now.

@@ -36,7 +36,8 @@ impl Tenancy {
             Self::Platform => "select set_config('steward.scope', 'platform', true)".to_owned(),
             Self::Credentials(hashes) => {
                 let hashes: Vec<_> = hashes.iter().map(|hash| data_encoding::HEXLOWER.encode(hash)).collect();
-                format!("select set_config('steward.token_hash', '{}', true)", hashes.join(","))
+                // The connection may have been one of look-ups, which leave their resellers behind.
+                format!("select set_config('steward.resellers', '', true), set_config('steward.token_hash', '{}', true)", hashes.join(","))
             }
         }
     }
