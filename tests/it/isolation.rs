@@ -1,7 +1,10 @@
 //! No tenant ever sees another's data: the last line of defence is the database's.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Row as _};
+use steward::domain::AccountId;
 use steward::store::{SERVICE_ROLE, Store};
 
 use crate::harness::App;
@@ -60,6 +63,21 @@ async fn without_saying_for_whom_the_services_role_sees_nothing() {
     .await
     .unwrap_err();
     assert!(stolen.to_string().contains("row-level security"), "{stolen}");
+}
+
+#[tokio::test]
+async fn an_account_is_looked_up_with_its_own_reseller_only() {
+    let app = App::new().await;
+    let (one, other) = (app.reseller("One").await, app.reseller("Other").await);
+    let client = app.client(&app.token(Some(one), None).await);
+    let account = AccountId::new(client.account("a").await).unwrap();
+    let store = Store::new(app.database.options(), &pool_settings());
+    // A batch is for both of them, so both are admitted.
+    for (reseller, is_found) in [(one, true), (other, false)] {
+        let (tx, found) = store.look_up(&BTreeSet::from([one, other]), &[(reseller, account)]).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(found.iter().map(|it| (it.reseller_id, it.id)).collect::<Vec<_>>(), if is_found { vec![(one, account)] } else { vec![] });
+    }
 }
 
 #[tokio::test]
