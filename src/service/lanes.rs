@@ -17,11 +17,12 @@ use super::{CommitScope, Settings};
 use crate::domain::{Error, ResellerId};
 use crate::metrics::Metrics;
 
-/// With so many requests under way a lane is crowded. Measured with 2 lanes and 2 cores: below, one lane does more. Where nothing
-/// is committed together but what is one reseller's, there is nothing to gain.
-fn crowd(scope: CommitScope) -> usize {
-    match scope {
-        CommitScope::All => 48,
+/// With so many requests under way a lane is crowded. Measured with 2 lanes and 2 cores: below, one lane does more. Nobody is
+/// refused by a full queue while another lane has room; and where nothing is committed together but what is one reseller's, there is
+/// nothing to gain.
+fn crowd(settings: &Settings) -> usize {
+    match settings.scope {
+        CommitScope::All => settings.queue.min(48),
         CommitScope::Reseller => 1,
     }
 }
@@ -55,7 +56,7 @@ impl<Q: Send + 'static, A: Send + 'static> Lanes<Q, A> {
                 }
             })
         };
-        Self { lanes: names.iter().map(start).collect(), seats: Arc::new(Seats::new(names.len(), crowd(settings.scope))) }
+        Self { lanes: names.iter().map(start).collect(), seats: Arc::new(Seats::new(names.len(), crowd(settings))) }
     }
 
     /// Queues a request of a reseller and waits for its outcome. If the caller is dropped meanwhile, the request goes on.
