@@ -17,7 +17,9 @@ use chrono::TimeDelta;
 use clap::Parser;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
-use steward::domain::{AccountFilter, AccountId, Block, Dialect, Email, Error, ResellerId, StateFilter};
+use steward::domain::{
+    AccountFilter, AccountId, Block, Dialect, Email, Error, ResellerId, StateFilter,
+};
 use steward::service::{Clock, Context, Naming, Principal, Service, Settings};
 use steward::store::{PoolSettings, Store};
 
@@ -50,40 +52,89 @@ struct Options {
 
 fn main() -> Result<(), Failure> {
     let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let mut columns = Vec::new();
     for accounts in &options.accounts {
         columns.push(runtime.block_on(measure(&options, *accounts))?);
     }
-    let heads: Vec<String> = options.accounts.iter().map(|accounts| format!("{accounts} accounts, ms")).collect();
-    println!("| | {} |\n| --- |{}", heads.join(" | "), " --- |".repeat(heads.len()));
-    let names: Vec<&str> = columns.first().into_iter().flatten().map(|(name, _)| *name).collect();
+    let heads: Vec<String> = options
+        .accounts
+        .iter()
+        .map(|accounts| format!("{accounts} accounts, ms"))
+        .collect();
+    println!(
+        "| | {} |\n| --- |{}",
+        heads.join(" | "),
+        " --- |".repeat(heads.len())
+    );
+    let names: Vec<&str> = columns
+        .first()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| *name)
+        .collect();
     for (row, name) in names.into_iter().enumerate() {
-        let cells: Vec<String> = columns.iter().filter_map(|column| column.get(row)).map(|(_, ms)| format!("{ms:.2}")).collect();
+        let cells: Vec<String> = columns
+            .iter()
+            .filter_map(|column| column.get(row))
+            .map(|(_, ms)| format!("{ms:.2}"))
+            .collect();
         println!("| {name} | {} |", cells.join(" | "));
     }
     Ok(())
 }
 
 async fn measure(options: &Options, accounts: u64) -> Result<Vec<(&'static str, f64)>, Failure> {
-    let owner = format!("case when n % 10 = 0 then {LARGE} else (n - 1) % {} + 1 end", options.resellers);
-    let world = World::make(accounts, options.resellers, &owner, options.folder.as_deref()).await?;
+    let owner = format!(
+        "case when n % 10 = 0 then {LARGE} else (n - 1) % {} + 1 end",
+        options.resellers
+    );
+    let world = World::make(
+        accounts,
+        options.resellers,
+        &owner,
+        options.folder.as_deref(),
+    )
+    .await?;
     run(&world.cluster.options(STEWARD), include_str!("history.sql")).await?;
-    let pool = PoolSettings { max_connections: 8, acquire_timeout: Duration::from_secs(30), statement_timeout: Duration::from_mins(2) };
-    let settings = Settings { transaction_timeout: Duration::from_mins(5), ..Settings::default() };
-    let service = Arc::new(Service::start(Store::new(world.cluster.options(STEWARD), &pool), Clock::System, settings));
-    let measured = ask(&service, &world.cluster.options(STEWARD), i64::try_from(accounts)?).await?;
+    let pool = PoolSettings {
+        max_connections: 8,
+        acquire_timeout: Duration::from_secs(30),
+        statement_timeout: Duration::from_mins(2),
+    };
+    let settings = Settings {
+        transaction_timeout: Duration::from_mins(5),
+        ..Settings::default()
+    };
+    let service = Arc::new(Service::start(
+        Store::new(world.cluster.options(STEWARD), &pool),
+        Clock::System,
+        settings,
+    ));
+    let measured = ask(
+        &service,
+        &world.cluster.options(STEWARD),
+        i64::try_from(accounts)?,
+    )
+    .await?;
     service.stop().await;
     world.cluster.stop().await;
     Ok(measured)
 }
 
 /// The time of a question, in milliseconds: the median of several, each with a number of its own.
-async fn time<W: Future<Output = Result<(), Error>>>(question: impl Fn(u32) -> W) -> Result<f64, Failure> {
+async fn time<W: Future<Output = Result<(), Error>>>(
+    question: impl Fn(u32) -> W,
+) -> Result<f64, Failure> {
     time_of(TIMES, question).await
 }
 
-async fn time_of<W: Future<Output = Result<(), Error>>>(times: u32, question: impl Fn(u32) -> W) -> Result<f64, Failure> {
+async fn time_of<W: Future<Output = Result<(), Error>>>(
+    times: u32,
+    question: impl Fn(u32) -> W,
+) -> Result<f64, Failure> {
     let mut took = Vec::new();
     for number in 0..times {
         let started = Instant::now();
@@ -93,43 +144,114 @@ async fn time_of<W: Future<Output = Result<(), Error>>>(times: u32, question: im
     Ok(median(took))
 }
 
-async fn ask(service: &Arc<Service>, database: &PgConnectOptions, accounts: i64) -> Result<Vec<(&'static str, f64)>, Failure> {
+async fn ask(
+    service: &Arc<Service>,
+    database: &PgConnectOptions,
+    accounts: i64,
+) -> Result<Vec<(&'static str, f64)>, Failure> {
     let (large, usual, operator) = (&by(Some(LARGE)), &by(Some(USUAL)), &by(None));
     // Somewhere else each time, among the large reseller's.
-    let place = |number: u32| AccountId::new(accounts / i64::from(TIMES) / 10 * 10 * i64::from(number) + 10);
+    let place = |number: u32| {
+        AccountId::new(accounts / i64::from(TIMES) / 10 * 10 * i64::from(number) + 10)
+    };
     let list = |context, filter: &AccountFilter, number| {
         let filter = filter.clone();
-        async move { service.list(context, filter, place(number)?, 50).await.map(drop) }
+        async move {
+            service
+                .list(context, filter, place(number)?, 50)
+                .await
+                .map(drop)
+        }
     };
     let soon = service.now() + TimeDelta::days(100);
     let all = &AccountFilter::default();
-    let frozen = &AccountFilter { state: Some(StateFilter::BlockedBy(Block::Frozen)), ..AccountFilter::default() };
-    let expired = &AccountFilter { state: Some(StateFilter::BlockedBy(Block::Expired)), ..AccountFilter::default() };
-    let hour = &AccountFilter { expires_after: Some(soon), expires_before: Some(soon + TimeDelta::hours(1)), ..AccountFilter::default() };
+    let frozen = &AccountFilter {
+        state: Some(StateFilter::BlockedBy(Block::Frozen)),
+        ..AccountFilter::default()
+    };
+    let expired = &AccountFilter {
+        state: Some(StateFilter::BlockedBy(Block::Expired)),
+        ..AccountFilter::default()
+    };
+    let hour = &AccountFilter {
+        expires_after: Some(soon),
+        expires_before: Some(soon + TimeDelta::hours(1)),
+        ..AccountFilter::default()
+    };
     let email = |number| -> Result<Naming, Error> {
         let id = place(number)?.as_i32();
-        Ok(Naming::Email(Email::parse(&format!("user{id}@example{}.test", id % 997))?))
+        Ok(Naming::Email(Email::parse(&format!(
+            "user{id}@example{}.test",
+            id % 997
+        ))?))
     };
     let mut connection = database.connect().await?;
     let events = service.events(large, Some(LARGE), 0, 1).await?.1;
-    let first = events.first().map(|event| event.entry.id).unwrap_or_default();
+    let first = events
+        .first()
+        .map(|event| event.entry.id)
+        .unwrap_or_default();
     let mut rows = vec![
-        ("account by number", time(|number| async move { service.account_or_deleted(large, place(number)?).await.map(drop) }).await?),
-        ("account by e-mail address", time(|number| async move { service.find(large, email(number)?).await.map(drop) }).await?),
-        ("account by e-mail address, by an operator", time(|number| async move { service.find(operator, email(number)?).await.map(drop) }).await?),
-        ("page of 50, usual reseller", time(|number| list(usual, all, number)).await?),
-        ("page of 50, reseller with a tenth of all, first page (counts)", time_of(1, |_| list(large, all, 0)).await?),
-        ("page of 50, reseller with a tenth of all, at any depth", time(|number| list(large, all, number)).await?),
-        ("frozen ones, reseller with a tenth of all, first page (counts)", time_of(1, |_| list(large, frozen, 0)).await?),
-        ("frozen ones, reseller with a tenth of all, at any depth", time(|number| list(large, frozen, number)).await?),
-        ("expired ones, reseller with a tenth of all, first page (counts)", time_of(1, |_| list(large, expired, 0)).await?),
-        ("expired ones, reseller with a tenth of all, at any depth", time(|number| list(large, expired, number)).await?),
-        ("expiring within an hour, reseller with a tenth of all", time(|number| list(large, hour, number)).await?),
+        (
+            "account by number",
+            time(|number| async move {
+                service
+                    .account_or_deleted(large, place(number)?)
+                    .await
+                    .map(drop)
+            })
+            .await?,
+        ),
+        (
+            "account by e-mail address",
+            time(|number| async move { service.find(large, email(number)?).await.map(drop) })
+                .await?,
+        ),
+        (
+            "account by e-mail address, by an operator",
+            time(|number| async move { service.find(operator, email(number)?).await.map(drop) })
+                .await?,
+        ),
+        (
+            "page of 50, usual reseller",
+            time(|number| list(usual, all, number)).await?,
+        ),
+        (
+            "page of 50, reseller with a tenth of all, first page (counts)",
+            time_of(1, |_| list(large, all, 0)).await?,
+        ),
+        (
+            "page of 50, reseller with a tenth of all, at any depth",
+            time(|number| list(large, all, number)).await?,
+        ),
+        (
+            "frozen ones, reseller with a tenth of all, first page (counts)",
+            time_of(1, |_| list(large, frozen, 0)).await?,
+        ),
+        (
+            "frozen ones, reseller with a tenth of all, at any depth",
+            time(|number| list(large, frozen, number)).await?,
+        ),
+        (
+            "expired ones, reseller with a tenth of all, first page (counts)",
+            time_of(1, |_| list(large, expired, 0)).await?,
+        ),
+        (
+            "expired ones, reseller with a tenth of all, at any depth",
+            time(|number| list(large, expired, number)).await?,
+        ),
+        (
+            "expiring within an hour, reseller with a tenth of all",
+            time(|number| list(large, hour, number)).await?,
+        ),
         (
             "100 events of the journal, from a cursor",
             time(|number| async move {
                 let after = first + (accounts / i64::from(TIMES)) * i64::from(number);
-                service.events(large, Some(LARGE), after, 100).await.map(drop)
+                service
+                    .events(large, Some(LARGE), after, 100)
+                    .await
+                    .map(drop)
             })
             .await?,
         ),
@@ -150,7 +272,14 @@ async fn ask(service: &Arc<Service>, database: &PgConnectOptions, accounts: i64)
 }
 
 fn by(reseller: Option<ResellerId>) -> Context {
-    Context { principal: Principal { reseller, ..Principal::command_line() }, dialect: Dialect::Cli, request_id: "bench".to_owned() }
+    Context {
+        principal: Principal {
+            reseller,
+            ..Principal::command_line()
+        },
+        dialect: Dialect::Cli,
+        request_id: "bench".to_owned(),
+    }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

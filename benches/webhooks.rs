@@ -3,7 +3,11 @@
 //! Starts its own PostgreSQL with durability on, a receiver on loopback that answers 204, and one dispatcher, all on this
 //! machine. Rounds with and without an endpoint take turns, in one run; ratios say more than absolute figures.
 
-#![expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "figures for people")]
+#![expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "figures for people"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +20,9 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use chrono::TimeDelta;
 use steward::dialects::v3;
-use steward::domain::{Command, Dialect, Email, EndpointPatch, Patch, ProfilePatch, ResellerId, Revision, Status};
+use steward::domain::{
+    Command, Dialect, Email, EndpointPatch, Patch, ProfilePatch, ResellerId, Revision, Status,
+};
 use steward::service::{Clock, Context, NewEndpoint, NewReseller, Principal, Service, Settings};
 use steward::store::embedded::{Cluster, Search, Settings as ClusterSettings};
 use steward::store::{PoolSettings, Store};
@@ -37,45 +43,107 @@ async fn receive(State(count): State<Arc<AtomicU64>>, _body: Bytes) -> StatusCod
 }
 
 fn main() -> Result<(), Failure> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(bench())
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(bench())
 }
 
 async fn bench() -> Result<(), Failure> {
-    let folder = tempfile::Builder::new().prefix("steward-bench-").tempdir_in("/tmp")?;
-    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    let settings =
-        ClusterSettings { data_dir: folder.path().to_owned(), search: Search::usual(None), fetch: true, durable: true, max_connections: 50 };
+    let folder = tempfile::Builder::new()
+        .prefix("steward-bench-")
+        .tempdir_in("/tmp")?;
+    std::fs::set_permissions(
+        folder.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )?;
+    let settings = ClusterSettings {
+        data_dir: folder.path().to_owned(),
+        search: Search::usual(None),
+        fetch: true,
+        durable: true,
+        max_connections: 50,
+    };
     let cluster = Cluster::start(&settings).await?;
     cluster.ensure_database("bench").await?;
     let options = cluster.options("bench");
     Store::migrate(&options).await?;
-    let pool = PoolSettings { max_connections: 8, acquire_timeout: Duration::from_secs(10), statement_timeout: Duration::from_mins(1) };
-    let service_settings = Settings { webhooks_allow_http: true, transaction_timeout: Duration::from_mins(1), ..Settings::default() };
-    let service = Arc::new(Service::start(Store::new(options, &pool), Clock::System, service_settings));
+    let pool = PoolSettings {
+        max_connections: 8,
+        acquire_timeout: Duration::from_secs(10),
+        statement_timeout: Duration::from_mins(1),
+    };
+    let service_settings = Settings {
+        webhooks_allow_http: true,
+        transaction_timeout: Duration::from_mins(1),
+        ..Settings::default()
+    };
+    let service = Arc::new(Service::start(
+        Store::new(options, &pool),
+        Clock::System,
+        service_settings,
+    ));
     service.prepare_journal(2).await?;
     service.remember_credentials();
 
-    let new = NewReseller { name: "Bench".to_owned(), ..NewReseller::default() };
-    let reseller = service.create_reseller(&Principal::command_line(), new, None).await?.done()?.id;
+    let new = NewReseller {
+        name: "Bench".to_owned(),
+        ..NewReseller::default()
+    };
+    let reseller = service
+        .create_reseller(&Principal::command_line(), new, None)
+        .await?
+        .done()?
+        .id;
     let accounts = make_accounts(&service, reseller).await?;
 
     let count = Arc::new(AtomicU64::new(0));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/hook", listener.local_addr()?);
-    let receiver = Router::new().route("/hook", post(receive)).with_state(Arc::clone(&count));
+    let receiver = Router::new()
+        .route("/hook", post(receive))
+        .with_state(Arc::clone(&count));
     tokio::spawn(async move { axum::serve(listener, receiver).await });
     let dispatcher = Dispatcher::new(Arc::clone(&service), webhook_settings())?;
     let stop = CancellationToken::new();
     let dispatching = tokio::spawn(dispatcher.run(stop.clone()));
 
-    let patch = EndpointPatch { url: Some(url), enabled: Some(false), ..EndpointPatch::default() };
-    let endpoint =
-        service.create_webhook(&operator(), NewEndpoint { reseller: Some(reseller), patch, secret: None }, None).await?.done()?.endpoint.id;
-    let switch =
-        async |on: bool| service.revise_webhook(&operator(), endpoint, EndpointPatch { enabled: Some(on), ..EndpointPatch::default() }, None).await;
+    let patch = EndpointPatch {
+        url: Some(url),
+        enabled: Some(false),
+        ..EndpointPatch::default()
+    };
+    let endpoint = service
+        .create_webhook(
+            &operator(),
+            NewEndpoint {
+                reseller: Some(reseller),
+                patch,
+                secret: None,
+            },
+            None,
+        )
+        .await?
+        .done()?
+        .endpoint
+        .id;
+    let switch = async |on: bool| {
+        service
+            .revise_webhook(
+                &operator(),
+                endpoint,
+                EndpointPatch {
+                    enabled: Some(on),
+                    ..EndpointPatch::default()
+                },
+                None,
+            )
+            .await
+    };
 
     let mut expected = 0_u64;
-    let (mut without, mut with, mut live, mut lag) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut without, mut with, mut live, mut lag) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         without.push(write(&service, &accounts, round * 2, ROUND).await);
         expected += ROUND as u64;
@@ -103,11 +171,18 @@ async fn bench() -> Result<(), Failure> {
     let drained = BACKLOG as f64 / started.elapsed().as_secs_f64();
 
     let (without, with, live, lag) = (median(without), median(with), median(live), median(lag));
-    println!("{ROUNDS} rounds of {ROUND} changes of {ACCOUNTS} accounts by {WRITERS} writers, medians; durability on; everything on one machine");
+    println!(
+        "{ROUNDS} rounds of {ROUND} changes of {ACCOUNTS} accounts by {WRITERS} writers, medians; durability on; everything on one machine"
+    );
     println!("| | per second |\n| --- | --- |");
     println!("| changes, no endpoint | {without:.0} |");
-    println!("| changes while they are delivered | {with:.0} ({:.2} of the above) |", with / without);
-    println!("| deliveries while changes are made, to the last | {live:.0} (the last {lag:.1} s after the last change) |");
+    println!(
+        "| changes while they are delivered | {with:.0} ({:.2} of the above) |",
+        with / without
+    );
+    println!(
+        "| deliveries while changes are made, to the last | {live:.0} (the last {lag:.1} s after the last change) |"
+    );
     println!("| deliveries out of a backlog of {BACKLOG} | {drained:.0} |");
     stop.cancel();
     dispatching.await?;
@@ -125,25 +200,55 @@ fn webhook_settings() -> WebhookSettings {
         concurrency: 256,
         endpoint_concurrency: 32,
         allowed_networks: "127.0.0.0/8".parse().into_iter().collect(),
-        writer: Writer { event: v3::message, test: v3::test_message },
+        writer: Writer {
+            event: v3::message,
+            test: v3::test_message,
+        },
     }
 }
 
 fn operator() -> Context {
-    Context { principal: Principal::command_line(), dialect: Dialect::Cli, request_id: "bench".to_owned() }
+    Context {
+        principal: Principal::command_line(),
+        dialect: Dialect::Cli,
+        request_id: "bench".to_owned(),
+    }
 }
 
 fn owner(reseller: ResellerId) -> Context {
-    Context { principal: Principal { reseller: Some(reseller), ..Principal::command_line() }, ..operator() }
+    Context {
+        principal: Principal {
+            reseller: Some(reseller),
+            ..Principal::command_line()
+        },
+        ..operator()
+    }
 }
 
-async fn make_accounts(service: &Arc<Service>, reseller: ResellerId) -> Result<Vec<(ResellerId, steward::domain::AccountId)>, Failure> {
+async fn make_accounts(
+    service: &Arc<Service>,
+    reseller: ResellerId,
+) -> Result<Vec<(ResellerId, steward::domain::AccountId)>, Failure> {
     let mut accounts = Vec::new();
     for batch in (0..ACCOUNTS).collect::<Vec<_>>().chunks(200) {
         let made = batch.iter().map(|number| async move {
             let email = Email::parse(&format!("n{number}@example.com"))?;
-            let profile = ProfilePatch { email: Patch::Set(email), ..ProfilePatch::default() };
-            service.create(&owner(reseller), None, Revision { profile, ..Revision::default() }, None).await?.done()
+            let profile = ProfilePatch {
+                email: Patch::Set(email),
+                ..ProfilePatch::default()
+            };
+            service
+                .create(
+                    &owner(reseller),
+                    None,
+                    Revision {
+                        profile,
+                        ..Revision::default()
+                    },
+                    None,
+                )
+                .await?
+                .done()
         });
         for done in futures_util::future::join_all(made).await {
             accounts.push((reseller, done?.account.id));
@@ -153,19 +258,47 @@ async fn make_accounts(service: &Arc<Service>, reseller: ResellerId) -> Result<V
 }
 
 /// Changes accounts, each writer its own; changes a second.
-async fn write(service: &Arc<Service>, accounts: &[(ResellerId, steward::domain::AccountId)], round: usize, changes: usize) -> f64 {
+async fn write(
+    service: &Arc<Service>,
+    accounts: &[(ResellerId, steward::domain::AccountId)],
+    round: usize,
+    changes: usize,
+) -> f64 {
     let started = Instant::now();
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
-            let (service, mine): (_, Vec<_>) = (Arc::clone(service), accounts.iter().copied().skip(writer).step_by(WRITERS).collect());
+            let (service, mine): (_, Vec<_>) = (
+                Arc::clone(service),
+                accounts
+                    .iter()
+                    .copied()
+                    .skip(writer)
+                    .step_by(WRITERS)
+                    .collect(),
+            );
             let share = changes / WRITERS + usize::from(writer < changes % WRITERS);
             tokio::spawn(async move {
-                for (number, (reseller, account)) in mine.into_iter().cycle().take(share).enumerate() {
+                for (number, (reseller, account)) in
+                    mine.into_iter().cycle().take(share).enumerate()
+                {
                     // Something that changes each time: a title of its own, or the switch.
                     let title = Patch::Set(format!("{round} {number}"));
-                    let revision =
-                        Revision { profile: ProfilePatch { title, ..ProfilePatch::default() }, status: Some(Status::Active), ..Revision::default() };
-                    let done = service.execute(&owner(reseller), account, Command::Revise(Box::new(revision)), None).await;
+                    let revision = Revision {
+                        profile: ProfilePatch {
+                            title,
+                            ..ProfilePatch::default()
+                        },
+                        status: Some(Status::Active),
+                        ..Revision::default()
+                    };
+                    let done = service
+                        .execute(
+                            &owner(reseller),
+                            account,
+                            Command::Revise(Box::new(revision)),
+                            None,
+                        )
+                        .await;
                     drop(done.and_then(steward::service::Answered::done));
                 }
             })

@@ -75,7 +75,9 @@ pub enum Failure {
         source: std::io::Error,
     },
     /// The embedded server died for good while the service ran.
-    #[error("the embedded PostgreSQL died and does not come back; its log is in the data directory")]
+    #[error(
+        "the embedded PostgreSQL died and does not come back; its log is in the data directory"
+    )]
     DatabaseDied,
 }
 
@@ -104,12 +106,19 @@ impl Database {
     /// [`Failure`].
     pub async fn open(config: &Config) -> Result<Self, Failure> {
         if let Some(url) = config.database_url() {
-            let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|error| Failure::Url(error.to_string()))?;
-            return Ok(Self { options, cluster: None });
+            let options = PgConnectOptions::from_str(url.expose_secret())
+                .map_err(|error| Failure::Url(error.to_string()))?;
+            return Ok(Self {
+                options,
+                cluster: None,
+            });
         }
         let cluster = Cluster::start(&config.embedded()?).await?;
         cluster.ensure_database(EMBEDDED_DATABASE).await?;
-        Ok(Self { options: cluster.options(EMBEDDED_DATABASE), cluster: Some(cluster) })
+        Ok(Self {
+            options: cluster.options(EMBEDDED_DATABASE),
+            cluster: Some(cluster),
+        })
     }
 
     /// How it is reached.
@@ -123,7 +132,9 @@ impl Database {
     /// # Errors
     /// [`Failure::Migration`].
     pub async fn migrate(&self) -> Result<usize, Failure> {
-        Store::migrate(&self.options).await.map_err(Failure::Migration)
+        Store::migrate(&self.options)
+            .await
+            .map_err(Failure::Migration)
     }
 
     /// Stops the cluster, if it is ours.
@@ -150,7 +161,10 @@ impl Running {
     pub async fn start(config: &Config, migrations: Migrations) -> Result<Self, Failure> {
         let database = Database::open(config).await?;
         match Self::on(config, migrations, &database).await {
-            Ok(service) => Ok(Self { service: Arc::new(service), database }),
+            Ok(service) => Ok(Self {
+                service: Arc::new(service),
+                database,
+            }),
             Err(failure) => {
                 database.close().await;
                 Err(failure)
@@ -158,7 +172,11 @@ impl Running {
         }
     }
 
-    async fn on(config: &Config, migrations: Migrations, database: &Database) -> Result<Service, Failure> {
+    async fn on(
+        config: &Config,
+        migrations: Migrations,
+        database: &Database,
+    ) -> Result<Service, Failure> {
         let apply = match migrations {
             Migrations::Apply => true,
             Migrations::ApplyIfEmbedded => database.cluster.is_some(),
@@ -173,7 +191,10 @@ impl Running {
         let store = Store::new(database.options.clone(), &config.pool());
         let findings = store.check().await?;
         if !findings.is_empty() {
-            let lines: Vec<_> = findings.iter().map(|finding| format!("  {}: {}", finding.wrong, finding.mend)).collect();
+            let lines: Vec<_> = findings
+                .iter()
+                .map(|finding| format!("  {}: {}", finding.wrong, finding.mend))
+                .collect();
             return Err(Failure::Unfit(lines.join("\n")));
         }
         let service = Service::start(store, Clock::System, config.service());
@@ -300,7 +321,9 @@ pub async fn serve(
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|source| Failure::Listen { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| Failure::Listen { address, source })
 }
 
 fn address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
@@ -313,16 +336,28 @@ fn limits(config: &Config) -> http::Limits {
     let wanted = config.limits.connections;
     let connections = wanted.min(files.saturating_sub(FILES_OF_OUR_OWN).max(1));
     if connections < wanted {
-        warn!(wanted, connections, "limits.connections is more than this process may have files open (ulimit -n)");
+        warn!(
+            wanted,
+            connections,
+            "limits.connections is more than this process may have files open (ulimit -n)"
+        );
     }
-    http::Limits { connections, head: Duration::from_secs(config.server.idle_timeout_seconds), unread: UNREAD }
+    http::Limits {
+        connections,
+        head: Duration::from_secs(config.server.idle_timeout_seconds),
+        unread: UNREAD,
+    }
 }
 
 /// Written beside and renamed, so that nobody reads half of it.
 fn write_ready_file(path: &Path, bound: Bound) -> Result<(), Failure> {
-    let content = serde_json::json!({ "listen": bound.listen, "management": bound.management }).to_string();
+    let content =
+        serde_json::json!({ "listen": bound.listen, "management": bound.management }).to_string();
     let beside = path.with_extension("new");
-    let failure = |source| Failure::File { path: path.to_owned(), source };
+    let failure = |source| Failure::File {
+        path: path.to_owned(),
+        source,
+    };
     fs::write(&beside, content).map_err(failure)?;
     fs::rename(&beside, path).map_err(failure)
 }
@@ -330,7 +365,10 @@ fn write_ready_file(path: &Path, bound: Bound) -> Result<(), Failure> {
 /// Resolves on SIGTERM or Ctrl-C.
 pub async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (terminate, interrupt) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
     let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
         error!("signals cannot be listened to");
         return std::future::pending().await;

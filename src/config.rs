@@ -289,11 +289,16 @@ impl Loaded {
     /// # Errors
     /// [`Problem`] names the key, where it comes from, and for an unknown key the nearest one.
     pub fn read(file: Option<&Path>) -> Result<Self, Problem> {
-        let from_environment = env::var_os("STEWARD_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let from_environment = env::var_os("STEWARD_CONFIG")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from);
         let mut figment = Figment::from(Toml::string(DEFAULTS));
         if let Some(file) = file.map(Path::to_owned).or(from_environment) {
             if !file.is_file() {
-                return Err(Problem(format!("{}: there is no such file", file.display())));
+                return Err(Problem(format!(
+                    "{}: there is no such file",
+                    file.display()
+                )));
             }
             figment = figment.merge(Toml::file_exact(&file));
         }
@@ -302,12 +307,22 @@ impl Loaded {
             .map(|_| "database.url".into())
             .filter(|_| env::var_os("DATABASE_URL").is_some_and(|url| !url.is_empty()));
         // The variable that every program has that sends traces.
-        let collector = Env::raw().only(&["OTEL_EXPORTER_OTLP_ENDPOINT"]).map(|_| "traces.endpoint".into());
+        let collector = Env::raw()
+            .only(&["OTEL_EXPORTER_OTLP_ENDPOINT"])
+            .map(|_| "traces.endpoint".into());
         let figment = figment
             .merge(database_url.lowercase(false))
             .merge(collector.lowercase(false))
             .merge(Env::prefixed(PREFIX).ignore(&["config", "url"]).split("__"));
-        let config: Config = figment.extract().map_err(|error| Problem(error.into_iter().map(|one| explain(&one)).collect::<Vec<_>>().join("\n")))?;
+        let config: Config = figment.extract().map_err(|error| {
+            Problem(
+                error
+                    .into_iter()
+                    .map(|one| explain(&one))
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+            )
+        })?;
         config.check()?;
         Ok(Self { config, figment })
     }
@@ -316,8 +331,11 @@ impl Loaded {
     #[must_use]
     pub fn show(&self) -> String {
         let mut text = String::new();
-        let Ok(all) = self.figment.extract::<Dict>() else { return text };
-        let (tables, plain): (Vec<_>, Vec<_>) = all.iter().partition(|(_, value)| value.as_dict().is_some());
+        let Ok(all) = self.figment.extract::<Dict>() else {
+            return text;
+        };
+        let (tables, plain): (Vec<_>, Vec<_>) =
+            all.iter().partition(|(_, value)| value.as_dict().is_some());
         for (key, value) in plain {
             self.show_key(&mut text, key, key, value);
         }
@@ -336,10 +354,18 @@ impl Loaded {
             _ if SECRET.contains(&path) => "\"********\"".to_owned(),
             Value::String(_, value) => format!("{value:?}"),
             Value::Bool(_, value) => value.to_string(),
-            Value::Num(_, value) => value.to_i128().map_or_else(|| format!("{:?}", value.to_f64()), |value| value.to_string()),
-            Value::Char(..) | Value::Empty(..) | Value::Dict(..) | Value::Array(..) => format!("{value:?}"),
+            Value::Num(_, value) => value.to_i128().map_or_else(
+                || format!("{:?}", value.to_f64()),
+                |value| value.to_string(),
+            ),
+            Value::Char(..) | Value::Empty(..) | Value::Dict(..) | Value::Array(..) => {
+                format!("{value:?}")
+            }
         };
-        let origin = self.figment.find_metadata(path).map_or_else(|| "default".to_owned(), origin);
+        let origin = self
+            .figment
+            .find_metadata(path)
+            .map_or_else(|| "default".to_owned(), origin);
         let _written = writeln!(text, "{key} = {shown}  # {origin}");
     }
 }
@@ -356,15 +382,32 @@ fn origin(metadata: &figment::Metadata) -> String {
 /// An error of the reader, in our words.
 fn explain(error: &figment::Error) -> String {
     let path = error.path.join(".");
-    let from =
-        error.metadata.as_ref().map(origin).filter(|origin| origin != "default").map_or_else(String::new, |origin| format!(" (from {origin})"));
+    let from = error
+        .metadata
+        .as_ref()
+        .map(origin)
+        .filter(|origin| origin != "default")
+        .map_or_else(String::new, |origin| format!(" (from {origin})"));
     let Kind::UnknownField(key, known) = &error.kind else {
         return format!("{path}: {}{from}", error.kind);
     };
-    let section = path.strip_suffix(key.as_str()).unwrap_or(&path).trim_end_matches('.');
-    let full = |key: &str| if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
-    let nearest = known.iter().max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
-    let hint = nearest.map_or_else(String::new, |nearest| format!("; did you mean {}?", full(nearest)));
+    let section = path
+        .strip_suffix(key.as_str())
+        .unwrap_or(&path)
+        .trim_end_matches('.');
+    let full = |key: &str| {
+        if section.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{section}.{key}")
+        }
+    };
+    let nearest = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
+    let hint = nearest.map_or_else(String::new, |nearest| {
+        format!("; did you mean {}?", full(nearest))
+    });
     format!("unknown key {}{from}{hint}", full(key))
 }
 
@@ -373,7 +416,10 @@ impl Config {
     #[must_use]
     pub fn database_url(&self) -> Option<&SecretString> {
         use secrecy::ExposeSecret as _;
-        self.database.url.as_ref().filter(|url| !url.expose_secret().is_empty())
+        self.database
+            .url
+            .as_ref()
+            .filter(|url| !url.expose_secret().is_empty())
     }
 
     /// Where everything of the embedded cluster is.
@@ -382,13 +428,21 @@ impl Config {
     /// [`Problem`] if nothing says where it could be.
     pub fn data_dir(&self) -> Result<PathBuf, Problem> {
         if let Some(configured) = &self.database.data_dir {
-            return std::path::absolute(configured).map_err(|error| Problem(format!("database.data_dir: {error}")));
+            return std::path::absolute(configured)
+                .map_err(|error| Problem(format!("database.data_dir: {error}")));
         }
         if Uid::effective().is_root() {
             return Ok(PathBuf::from("/var/lib/steward"));
         }
-        let from = |name| env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
-        let share = from("XDG_DATA_HOME").or_else(|| from("HOME").map(|home| home.join(".local/share")));
-        share.map(|share| share.join("steward")).ok_or_else(|| Problem("database.data_dir: is needed, because HOME is not set".to_owned()))
+        let from = |name| {
+            env::var_os(name)
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from)
+        };
+        let share =
+            from("XDG_DATA_HOME").or_else(|| from("HOME").map(|home| home.join(".local/share")));
+        share.map(|share| share.join("steward")).ok_or_else(|| {
+            Problem("database.data_dir: is needed, because HOME is not set".to_owned())
+        })
     }
 }

@@ -140,25 +140,94 @@ impl Metrics {
         let ours = self.registry.sub_registry_with_prefix("steward");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         ours.register("build", "Which Steward this is", version);
-        ours.register("http_requests", "Requests answered, by dialect, operation and outcome", self.requests.clone());
+        ours.register(
+            "http_requests",
+            "Requests answered, by dialect, operation and outcome",
+            self.requests.clone(),
+        );
         let help = "From the head of a request to the head of its answer";
-        ours.register_with_unit("http_request_duration", help, Unit::Seconds, self.request_seconds.clone());
-        ours.register("http_requests_in_flight", "Requests that are being answered", self.in_flight.clone());
-        ours.register("http_connections", "Open connections of callers", self.connections.clone());
-        ours.register("http_connections_refused", "Connections closed at once because there were too many", self.connections_refused.clone());
-        ours.register("lane_batch_size", "How many requests were carried out together", self.batches.clone());
-        ours.register_with_unit("lane_batch_duration", "How long carrying them out took", Unit::Seconds, self.batch_seconds.clone());
-        ours.register("lane_waiting", "Requests that wait for their lane", self.waiting.clone());
-        ours.register("lane_refused", "Requests refused because the lane's queue was full", self.refused.clone());
-        ours.register("database_connections", "Connections to the database, by pool and state", self.pool.clone());
-        ours.register("webhook_attempts", "Attempts to deliver, by outcome", self.attempts.clone());
-        ours.register_with_unit("webhook_lag", "From an event to its delivery", Unit::Seconds, self.lag.clone());
-        ours.register("webhook_endpoints", "Webhook endpoints, by state", self.endpoints.clone());
+        ours.register_with_unit(
+            "http_request_duration",
+            help,
+            Unit::Seconds,
+            self.request_seconds.clone(),
+        );
+        ours.register(
+            "http_requests_in_flight",
+            "Requests that are being answered",
+            self.in_flight.clone(),
+        );
+        ours.register(
+            "http_connections",
+            "Open connections of callers",
+            self.connections.clone(),
+        );
+        ours.register(
+            "http_connections_refused",
+            "Connections closed at once because there were too many",
+            self.connections_refused.clone(),
+        );
+        ours.register(
+            "lane_batch_size",
+            "How many requests were carried out together",
+            self.batches.clone(),
+        );
+        ours.register_with_unit(
+            "lane_batch_duration",
+            "How long carrying them out took",
+            Unit::Seconds,
+            self.batch_seconds.clone(),
+        );
+        ours.register(
+            "lane_waiting",
+            "Requests that wait for their lane",
+            self.waiting.clone(),
+        );
+        ours.register(
+            "lane_refused",
+            "Requests refused because the lane's queue was full",
+            self.refused.clone(),
+        );
+        ours.register(
+            "database_connections",
+            "Connections to the database, by pool and state",
+            self.pool.clone(),
+        );
+        ours.register(
+            "webhook_attempts",
+            "Attempts to deliver, by outcome",
+            self.attempts.clone(),
+        );
+        ours.register_with_unit(
+            "webhook_lag",
+            "From an event to its delivery",
+            Unit::Seconds,
+            self.lag.clone(),
+        );
+        ours.register(
+            "webhook_endpoints",
+            "Webhook endpoints, by state",
+            self.endpoints.clone(),
+        );
         let help = "For how long the endpoint that has failed longest has failed";
-        ours.register_with_unit("webhook_longest_failing", help, Unit::Seconds, self.failing.clone());
+        ours.register_with_unit(
+            "webhook_longest_failing",
+            help,
+            Unit::Seconds,
+            self.failing.clone(),
+        );
         let help = "When each job last succeeded here, as a Unix time";
-        ours.register_with_unit("job_last_success_timestamp", help, Unit::Seconds, self.job_success.clone());
-        ours.register("job_failures", "Runs of each job that failed", self.job_failures.clone());
+        ours.register_with_unit(
+            "job_last_success_timestamp",
+            help,
+            Unit::Seconds,
+            self.job_success.clone(),
+        );
+        ours.register(
+            "job_failures",
+            "Runs of each job that failed",
+            self.job_failures.clone(),
+        );
         self.process.register(&mut self.registry);
         self
     }
@@ -172,14 +241,28 @@ impl Metrics {
     pub fn request_ends(&self, call: Call, outcome: &'static str, took: Duration) {
         let Call { dialect, operation } = call;
         self.in_flight.dec();
-        self.requests.get_or_create(&Answered { dialect, operation, outcome }).inc();
-        self.request_seconds.get_or_create(&call).observe(took.as_secs_f64());
+        self.requests
+            .get_or_create(&Answered {
+                dialect,
+                operation,
+                outcome,
+            })
+            .inc();
+        self.request_seconds
+            .get_or_create(&call)
+            .observe(took.as_secs_f64());
     }
 
     /// Its caller hung up before it was answered.
     pub fn request_abandoned(&self, call: Call) {
         self.in_flight.dec();
-        self.requests.get_or_create(&Answered { dialect: call.dialect, operation: call.operation, outcome: "abandoned" }).inc();
+        self.requests
+            .get_or_create(&Answered {
+                dialect: call.dialect,
+                operation: call.operation,
+                outcome: "abandoned",
+            })
+            .inc();
     }
 
     /// A caller has connected.
@@ -200,8 +283,12 @@ impl Metrics {
     /// A lane has carried out so many requests together.
     pub fn batch(&self, lane: &'static str, size: usize, took: Duration) {
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        self.batches.get_or_create(&OfLane { lane }).observe(f64::from(size));
-        self.batch_seconds.get_or_create(&OfLane { lane }).observe(took.as_secs_f64());
+        self.batches
+            .get_or_create(&OfLane { lane })
+            .observe(f64::from(size));
+        self.batch_seconds
+            .get_or_create(&OfLane { lane })
+            .observe(took.as_secs_f64());
     }
 
     /// A lane's queue was full.
@@ -211,18 +298,34 @@ impl Metrics {
 
     /// How many wait for a lane now.
     pub fn set_waiting(&self, lane: &'static str, waiting: usize) {
-        self.waiting.get_or_create(&OfLane { lane }).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.waiting
+            .get_or_create(&OfLane { lane })
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// How many connections of a pool do nothing, and how many are at work.
     pub fn set_pool(&self, pool: &'static str, idle: u32, used: u32) {
-        self.pool.get_or_create(&OfPool { pool, state: "idle" }).set(i64::from(idle));
-        self.pool.get_or_create(&OfPool { pool, state: "used" }).set(i64::from(used));
+        self.pool
+            .get_or_create(&OfPool {
+                pool,
+                state: "idle",
+            })
+            .set(i64::from(idle));
+        self.pool
+            .get_or_create(&OfPool {
+                pool,
+                state: "used",
+            })
+            .set(i64::from(used));
     }
 
     /// An attempt to deliver; with the event's age, if it succeeded.
     pub fn attempt(&self, delivered_after: Option<Duration>) {
-        let outcome = if delivered_after.is_some() { "delivered" } else { "failed" };
+        let outcome = if delivered_after.is_some() {
+            "delivered"
+        } else {
+            "failed"
+        };
         self.attempts.get_or_create(&Outcome { outcome }).inc();
         if let Some(age) = delivered_after {
             self.lag.observe(age.as_secs_f64());
@@ -231,7 +334,11 @@ impl Metrics {
 
     /// How many endpoints there are, and for how long one has failed.
     pub fn set_endpoints(&self, healthy: i64, failing: i64, suspended: i64, longest: Duration) {
-        for (state, count) in [("healthy", healthy), ("failing", failing), ("suspended", suspended)] {
+        for (state, count) in [
+            ("healthy", healthy),
+            ("failing", failing),
+            ("suspended", suspended),
+        ] {
             self.endpoints.get_or_create(&State { state }).set(count);
         }
         self.failing.set(longest.as_secs_f64());
@@ -279,22 +386,46 @@ struct Process {
 
 impl Process {
     fn register(&self, registry: &mut Registry) {
-        registry.register_with_unit("process_resident_memory", "Resident memory", Unit::Bytes, self.resident.clone());
-        registry.register("process_open_fds", "Open file descriptors", self.files.clone());
+        registry.register_with_unit(
+            "process_resident_memory",
+            "Resident memory",
+            Unit::Bytes,
+            self.resident.clone(),
+        );
+        registry.register(
+            "process_open_fds",
+            "Open file descriptors",
+            self.files.clone(),
+        );
         registry.register("process_threads", "Threads", self.threads.clone());
-        registry.register_with_unit("process_cpu", "Processor time used", Unit::Seconds, self.cpu.clone());
-        registry.register_with_unit("process_start_time", "When it started, as a Unix time", Unit::Seconds, self.started.clone());
+        registry.register_with_unit(
+            "process_cpu",
+            "Processor time used",
+            Unit::Seconds,
+            self.cpu.clone(),
+        );
+        registry.register_with_unit(
+            "process_start_time",
+            "When it started, as a Unix time",
+            Unit::Seconds,
+            self.started.clone(),
+        );
     }
 
     /// Where /proc is not, the gauges stay at 0.
     #[cfg(target_os = "linux")]
     fn look(&self) {
-        let Ok(process) = procfs::process::Process::myself() else { return };
+        let Ok(process) = procfs::process::Process::myself() else {
+            return;
+        };
         if let Ok(stat) = process.stat() {
             let count = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-            let used = (count(stat.utime) + count(stat.stime)) / count(procfs::ticks_per_second().max(1));
+            let used =
+                (count(stat.utime) + count(stat.stime)) / count(procfs::ticks_per_second().max(1));
             self.cpu.inc_by((used - self.cpu.get()).max(0.0));
-            self.resident.set(i64::try_from(stat.rss.saturating_mul(procfs::page_size())).unwrap_or(i64::MAX));
+            self.resident.set(
+                i64::try_from(stat.rss.saturating_mul(procfs::page_size())).unwrap_or(i64::MAX),
+            );
             self.threads.set(stat.num_threads);
         }
         if let Ok(files) = process.fd_count() {
@@ -313,7 +444,10 @@ mod tests {
     #[test]
     fn what_is_counted_is_exposed_under_its_contracted_name() {
         let metrics = Metrics::new();
-        let call = Call { dialect: "admin", operation: "freeze" };
+        let call = Call {
+            dialect: "admin",
+            operation: "freeze",
+        };
         metrics.request_begins();
         metrics.request_ends(call, "ok", Duration::from_millis(3));
         metrics.request_begins();
@@ -338,6 +472,9 @@ mod tests {
             assert!(text.contains(line), "{line}{text}");
         }
         assert!(text.ends_with("# EOF\n"));
-        assert!(!text.contains("process_resident_memory_bytes 0\n"), "{text}");
+        assert!(
+            !text.contains("process_resident_memory_bytes 0\n"),
+            "{text}"
+        );
     }
 }

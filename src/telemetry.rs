@@ -14,7 +14,9 @@ use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, Span as SdkSpan, SpanData, SpanProcessor};
+use opentelemetry_sdk::trace::{
+    Sampler, SdkTracerProvider, Span as SdkSpan, SpanData, SpanProcessor,
+};
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -76,40 +78,87 @@ impl Telemetry {
 /// # Errors
 /// What is wrong with the settings.
 pub fn start(settings: &Settings) -> Result<Telemetry, String> {
-    let traces = settings.traces.as_deref().map(|endpoint| provider(endpoint, settings.sample)).transpose()?;
+    let traces = settings
+        .traces
+        .as_deref()
+        .map(|endpoint| provider(endpoint, settings.sample))
+        .transpose()?;
     // One filter for the log and the traces: with one for each, tracing loses lines and spans after somebody (sqlx does) asks whether
     // something would be logged without logging it. What is a span of ours has a target of its own, so that it can be let through apart.
-    let spans = if traces.is_some() { LevelFilter::DEBUG } else { LevelFilter::INFO };
-    let filter = EnvFilter::try_new(&settings.level).map_err(|error| format!("log.level: {error}"))?;
-    let filter = filter.add_directive(format!("{SPANS}={spans}").parse().map_err(|error| format!("log.level: {error}"))?);
+    let spans = if traces.is_some() {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::INFO
+    };
+    let filter =
+        EnvFilter::try_new(&settings.level).map_err(|error| format!("log.level: {error}"))?;
+    let filter = filter.add_directive(
+        format!("{SPANS}={spans}")
+            .parse()
+            .map_err(|error| format!("log.level: {error}"))?,
+    );
     let is_pretty = match settings.format {
         Format::Auto => io::stderr().is_terminal(),
         Format::Pretty => true,
         Format::Json => false,
     };
-    let layer = traces
-        .as_ref()
-        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("steward")).with_location(false).with_threads(false));
+    let layer = traces.as_ref().map(|provider| {
+        tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("steward"))
+            .with_location(false)
+            .with_threads(false)
+    });
     let log = if is_pretty {
-        fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false).boxed()
+        fmt::layer()
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .boxed()
     } else {
         // Where there are spans within the request's, the line names all of them: its id stands in the outermost.
-        fmt::layer().json().with_writer(io::stderr).flatten_event(true).with_current_span(traces.is_none()).with_span_list(traces.is_some()).boxed()
+        fmt::layer()
+            .json()
+            .with_writer(io::stderr)
+            .flatten_event(true)
+            .with_current_span(traces.is_none())
+            .with_span_list(traces.is_some())
+            .boxed()
     };
     IS_TRACING.store(traces.is_some(), Ordering::Relaxed);
     // It fails only where a log was started before.
-    drop(tracing_subscriber::registry().with(filter).with(log).with(layer).try_init());
+    drop(
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(log)
+            .with(layer)
+            .try_init(),
+    );
     Ok(Telemetry { traces })
 }
 
 fn provider(endpoint: &str, sample: f64) -> Result<SdkTracerProvider, String> {
     // As the standard's own variable has it: the address of the collector, without the path of the signal.
-    let url = format!("{}/v1/traces", endpoint.trim_end_matches('/').trim_end_matches("/v1/traces"));
-    let exporter = SpanExporter::builder().with_http().with_endpoint(url).with_protocol(Protocol::HttpBinary).with_timeout(EXPORT).build();
+    let url = format!(
+        "{}/v1/traces",
+        endpoint
+            .trim_end_matches('/')
+            .trim_end_matches("/v1/traces")
+    );
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_endpoint(url)
+        .with_protocol(Protocol::HttpBinary)
+        .with_timeout(EXPORT)
+        .build();
     let exporter = exporter.map_err(|error| format!("traces.endpoint: {error}"))?;
     let resource = Resource::builder().with_service_name("steward").build();
     let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(sample)));
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_span_processor(Stamp).with_resource(resource).with_sampler(sampler).build())
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_span_processor(Stamp)
+        .with_resource(resource)
+        .with_sampler(sampler)
+        .build())
 }
 
 struct Headers<'a>(&'a HeaderMap);
@@ -126,12 +175,18 @@ impl Extractor for Headers<'_> {
 
 /// Makes a request's span, which has its id, as all spans within it have, and is part of its caller's trace, if the request says
 /// which that is.
-pub fn in_callers_trace(headers: &HeaderMap, request_id: &str, make: impl FnOnce() -> Span) -> Span {
+pub fn in_callers_trace(
+    headers: &HeaderMap,
+    request_id: &str,
+    make: impl FnOnce() -> Span,
+) -> Span {
     if !IS_TRACING.load(Ordering::Relaxed) {
         return make();
     }
     let caller = TraceContextPropagator::new().extract(&Headers(headers));
-    let _within = caller.with_baggage([KeyValue::new(REQUEST_ID, request_id.to_owned())]).attach();
+    let _within = caller
+        .with_baggage([KeyValue::new(REQUEST_ID, request_id.to_owned())])
+        .attach();
     make()
 }
 

@@ -50,7 +50,13 @@ pub struct Accounts {
 impl Accounts {
     pub fn new(count: u64, tokens: Vec<String>) -> Self {
         let size = usize::try_from(count).unwrap_or_default() + 1;
-        Self { count, tokens, frozen: vec![false; size], inactive: vec![false; size], random: 0x9E37_79B9_7F4A_7C15 }
+        Self {
+            count,
+            tokens,
+            frozen: vec![false; size],
+            inactive: vec![false; size],
+            random: 0x9E37_79B9_7F4A_7C15,
+        }
     }
 
     fn pick(&mut self) -> u64 {
@@ -77,8 +83,19 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream);
-        poll.registry().register(&mut stream, Token(place), Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { stream, out: Vec::with_capacity(1024), written: 0, received: Vec::with_capacity(4096), asked_at: Instant::now(), counts: false })
+        poll.registry().register(
+            &mut stream,
+            Token(place),
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        Ok(Self {
+            stream,
+            out: Vec::with_capacity(1024),
+            written: 0,
+            received: Vec::with_capacity(4096),
+            asked_at: Instant::now(),
+            counts: false,
+        })
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -104,7 +121,9 @@ pub fn drive(
 ) -> Result<Sample, Failure> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
-    let mut open = (0..connections).map(|place| Connection::open(&poll, target.address, place)).collect::<io::Result<Vec<_>>>()?;
+    let mut open = (0..connections)
+        .map(|place| Connection::open(&poll, target.address, place))
+        .collect::<io::Result<Vec<_>>>()?;
     for connection in &mut open {
         ask(connection, kind, accounts, target.address);
         connection.write()?;
@@ -112,7 +131,11 @@ pub fn drive(
     let cpu = || {
         let (service, database) = (cpu_of_tree(target.service), cpu_of_tree(target.database));
         // Both were started by this program.
-        (service, database, cpu_of_tree(std::process::id()) - service - database)
+        (
+            service,
+            database,
+            cpu_of_tree(std::process::id()) - service - database,
+        )
     };
     let begin = Instant::now() + warm_up;
     let end = begin + measured;
@@ -129,14 +152,21 @@ pub fn drive(
             && now >= end
         {
             let after = cpu();
-            result = Some((since.elapsed(), after.0 - used.0, after.1 - used.1, after.2 - used.2));
+            result = Some((
+                since.elapsed(),
+                after.0 - used.0,
+                after.1 - used.1,
+                after.2 - used.2,
+            ));
         }
         if now > end + Duration::from_secs(30) {
             return Err(format!("{} requests were never answered", connections - idle).into());
         }
         poll.poll(&mut events, Some(Duration::from_millis(20)))?;
         for event in &events {
-            let Some(connection) = open.get_mut(event.token().0) else { continue };
+            let Some(connection) = open.get_mut(event.token().0) else {
+                continue;
+            };
             if event.is_writable() {
                 connection.write()?;
             }
@@ -146,14 +176,21 @@ pub fn drive(
             loop {
                 match connection.stream.read(&mut buffer) {
                     Ok(0) => return Err("a connection was closed".into()),
-                    Ok(count) => connection.received.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+                    Ok(count) => connection
+                        .received
+                        .extend_from_slice(buffer.get(..count).unwrap_or_default()),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => return Err(error.into()),
                 }
-                let Some((length, good)) = answer(&connection.received) else { continue };
+                let Some((length, good)) = answer(&connection.received) else {
+                    continue;
+                };
                 connection.received.drain(..length);
                 if connection.counts && result.is_none() {
-                    latencies.push(u32::try_from(connection.asked_at.elapsed().as_micros()).unwrap_or(u32::MAX));
+                    latencies.push(
+                        u32::try_from(connection.asked_at.elapsed().as_micros())
+                            .unwrap_or(u32::MAX),
+                    );
                 }
                 failed += usize::from(!good);
                 if result.is_some() {
@@ -179,28 +216,65 @@ fn ask(connection: &mut Connection, kind: Kind, accounts: &mut Accounts, address
     let resellers = u64::try_from(accounts.tokens.len()).unwrap_or(1);
     let reseller = (id - 1) % resellers;
     let place = usize::try_from(id).unwrap_or_default();
-    let token = accounts.tokens.get(usize::try_from(reseller).unwrap_or_default()).map_or("", String::as_str);
-    let toggle = |flags: &mut Vec<bool>| flags.get_mut(place).is_some_and(|flag| std::mem::replace(flag, !*flag));
+    let token = accounts
+        .tokens
+        .get(usize::try_from(reseller).unwrap_or_default())
+        .map_or("", String::as_str);
+    let toggle = |flags: &mut Vec<bool>| {
+        flags
+            .get_mut(place)
+            .is_some_and(|flag| std::mem::replace(flag, !*flag))
+    };
     let (path, body) = match kind {
-        Kind::Freeze if toggle(&mut accounts.frozen) => (format!("{ADMIN}unfreeze"), format!(r#"{{"token":"{token}","id":{id}}}"#)),
+        Kind::Freeze if toggle(&mut accounts.frozen) => (
+            format!("{ADMIN}unfreeze"),
+            format!(r#"{{"token":"{token}","id":{id}}}"#),
+        ),
         Kind::Freeze => {
             let details = r#"{"payment_url":"https://pay.example.com/i/4711","reason":"suspected fraud, ticket 4711 opened"}"#;
-            (format!("{ADMIN}freeze"), format!(r#"{{"token":"{token}","id":{id},"frozen_details":{details}}}"#))
+            (
+                format!("{ADMIN}freeze"),
+                format!(r#"{{"token":"{token}","id":{id},"frozen_details":{details}}}"#),
+            )
         }
         Kind::Status => {
-            let status = if toggle(&mut accounts.inactive) { "active" } else { "inactive" };
-            (format!("{ADMIN}status"), format!(r#"{{"token":"{token}","id":{id},"status":"{status}"}}"#))
+            let status = if toggle(&mut accounts.inactive) {
+                "active"
+            } else {
+                "inactive"
+            };
+            (
+                format!("{ADMIN}status"),
+                format!(r#"{{"token":"{token}","id":{id},"status":"{status}"}}"#),
+            )
         }
-        Kind::Read => (format!("{ADMIN}get"), format!(r#"{{"token":"{token}","id":{id}}}"#)),
-        Kind::List => (format!("{ADMIN}list"), format!(r#"{{"token":"{token}","from_id":{id},"limit":50}}"#)),
+        Kind::Read => (
+            format!("{ADMIN}get"),
+            format!(r#"{{"token":"{token}","id":{id}}}"#),
+        ),
+        Kind::List => (
+            format!("{ADMIN}list"),
+            format!(r#"{{"token":"{token}","from_id":{id},"limit":50}}"#),
+        ),
         Kind::Peer => {
-            let token = format!("tk_live_{:012}_0123456789abcdef0123456789abcdef", reseller + 1);
-            ("/cte".to_owned(), format!(r#"{{"token":"{token}","id":{id},"frozen_details":"suspected fraud, ticket 4711 opened"}}"#))
+            let token = format!(
+                "tk_live_{:012}_0123456789abcdef0123456789abcdef",
+                reseller + 1
+            );
+            (
+                "/cte".to_owned(),
+                format!(
+                    r#"{{"token":"{token}","id":{id},"frozen_details":"suspected fraud, ticket 4711 opened"}}"#
+                ),
+            )
         }
     };
     connection.out.clear();
     connection.written = 0;
-    let head = format!("POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     connection.out.extend_from_slice(head.as_bytes());
     connection.out.extend_from_slice(body.as_bytes());
     connection.asked_at = Instant::now();
@@ -210,13 +284,20 @@ fn ask(connection: &mut Connection, kind: Kind, accounts: &mut Accounts, address
 fn answer(received: &[u8]) -> Option<(usize, bool)> {
     let head_length = find(received, b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(received.get(..head_length)?).ok()?;
-    let value =
-        |line: &str| line.get(..15).filter(|name| name.eq_ignore_ascii_case("content-length:")).and(line.get(15..)?.trim().parse::<usize>().ok());
+    let value = |line: &str| {
+        line.get(..15)
+            .filter(|name| name.eq_ignore_ascii_case("content-length:"))
+            .and(line.get(15..)?.trim().parse::<usize>().ok())
+    };
     let length = head_length + head.lines().find_map(value).unwrap_or_default();
     let body = received.get(head_length..length)?;
-    Some((length, head.starts_with("HTTP/1.1 200") && find(body, b"\"error\":0").is_some()))
+    Some((
+        length,
+        head.starts_with("HTTP/1.1 200") && find(body, b"\"error\":0").is_some(),
+    ))
 }
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    text.windows(wanted.len()).position(|window| window == wanted)
+    text.windows(wanted.len())
+        .position(|window| window == wanted)
 }

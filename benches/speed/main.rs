@@ -4,7 +4,11 @@
 //! yardsticks, and lets all of them take turns in one run, over several rounds. Everything shares this machine, so that
 //! ratios say more than absolute figures. `cargo bench --bench speed -- --help` lists the options.
 
-#![expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "figures for people")]
+#![expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "figures for people"
+)]
 #![expect(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
 mod driver;
@@ -26,7 +30,10 @@ type Failure = Box<dyn std::error::Error>;
 
 /// Measures the service beside pgbench and, if asked, a Fastify service.
 #[derive(Debug, Parser)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 struct Options {
     /// How many accounts.
     #[arg(long, default_value_t = 1_000_000)]
@@ -44,7 +51,11 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
     connections: Vec<usize>,
     /// What is measured: writes, status, reads, lists, memory, bloat.
-    #[arg(long, value_delimiter = ',', default_value = "writes,status,reads,lists,memory,bloat")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "writes,status,reads,lists,memory,bloat"
+    )]
     what: Vec<String>,
     /// Also measures a Fastify service, with packages from npm.
     #[arg(long)]
@@ -78,12 +89,30 @@ pub struct Sample {
 
 impl Sample {
     #[must_use]
-    pub fn new(mut latencies: Vec<u32>, elapsed: Duration, service: f64, database: f64, driver: f64) -> Self {
+    pub fn new(
+        mut latencies: Vec<u32>,
+        elapsed: Duration,
+        service: f64,
+        database: f64,
+        driver: f64,
+    ) -> Self {
         latencies.sort_unstable();
-        let at = |part: usize| latencies.get(latencies.len() * part / 100).copied().unwrap_or_default();
+        let at = |part: usize| {
+            latencies
+                .get(latencies.len() * part / 100)
+                .copied()
+                .unwrap_or_default()
+        };
         let count = latencies.len().max(1) as f64;
         let each = |seconds: f64| seconds * 1e6 / count;
-        Self { rate: count / elapsed.as_secs_f64(), p50: at(50), p99: at(99), service: each(service), database: each(database), driver: each(driver) }
+        Self {
+            rate: count / elapsed.as_secs_f64(),
+            p50: at(50),
+            p99: at(99),
+            service: each(service),
+            database: each(database),
+            driver: each(driver),
+        }
     }
 }
 
@@ -101,12 +130,21 @@ fn main() -> Result<(), Failure> {
     if options.slow_disk && std::env::var_os("LD_PRELOAD").is_none() {
         return with_slow_disk();
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let world = runtime.block_on(async {
-        let world =
-            World::make(options.accounts, options.resellers, &format!("(n - 1) % {} + 1", options.resellers), options.folder.as_deref()).await?;
+        let world = World::make(
+            options.accounts,
+            options.resellers,
+            &format!("(n - 1) % {} + 1", options.resellers),
+            options.folder.as_deref(),
+        )
+        .await?;
         if !options.alone {
-            world.load_yardstick(options.accounts, options.resellers).await?;
+            world
+                .load_yardstick(options.accounts, options.resellers)
+                .await?;
         }
         Ok::<_, Failure>(world)
     })?;
@@ -117,25 +155,55 @@ fn main() -> Result<(), Failure> {
 
 /// Runs this program once more, with an fdatasync that takes a millisecond longer.
 fn with_slow_disk() -> Result<(), Failure> {
-    let folder = tempfile::Builder::new().prefix("steward-slow-disk-").permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir()?;
-    let (source, library) = (folder.path().join("slow_disk.c"), folder.path().join("slow_disk.so"));
+    let folder = tempfile::Builder::new()
+        .prefix("steward-slow-disk-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .tempdir()?;
+    let (source, library) = (
+        folder.path().join("slow_disk.c"),
+        folder.path().join("slow_disk.so"),
+    );
     std::fs::write(&source, include_str!("slow_disk.c"))?;
-    let compiled = std::process::Command::new("cc").args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(&source).arg("-ldl").status()?;
+    let compiled = std::process::Command::new("cc")
+        .args(["-O2", "-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(&source)
+        .arg("-ldl")
+        .status()?;
     if !compiled.success() {
         return Err("the C compiler failed".into());
     }
-    let again = std::process::Command::new(std::env::current_exe()?).args(std::env::args_os().skip(1)).env("LD_PRELOAD", &library).status()?;
-    if again.success() { Ok(()) } else { Err("see above".into()) }
+    let again = std::process::Command::new(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .env("LD_PRELOAD", &library)
+        .status()?;
+    if again.success() {
+        Ok(())
+    } else {
+        Err("see above".into())
+    }
 }
 
-fn measure(options: &Options, world: &World, runtime: &tokio::runtime::Runtime) -> Result<(), Failure> {
+fn measure(
+    options: &Options,
+    world: &World,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<(), Failure> {
     let wants = |what: &str| options.what.iter().any(|wanted| wanted == what);
     let serving = world.serve(&[])?;
-    let peer = if options.peer { Some(Peer::start(world)?) } else { None };
+    let peer = if options.peer {
+        Some(Peer::start(world)?)
+    } else {
+        None
+    };
     let mut accounts = Accounts::new(options.accounts, world.tokens.clone());
     let mut turns = Turns::new();
     let (warm_up, measured) = (Duration::from_secs(1), Duration::from_secs(options.seconds));
-    let target = Target { address: serving.address, service: serving.pid(), database: world.database_pid() };
+    let target = Target {
+        address: serving.address,
+        service: serving.pid(),
+        database: world.database_pid(),
+    };
     for round in 0..options.rounds {
         for &connections in &options.connections {
             let mut note = |name: &'static str, sample: Sample| {
@@ -146,8 +214,18 @@ fn measure(options: &Options, world: &World, runtime: &tokio::runtime::Runtime) 
                 );
                 turns.entry((connections, name)).or_default().push(sample);
             };
-            let mut ours = |kind| drive(&target, kind, &mut accounts, connections, warm_up, measured);
-            let against = |script| pgbench(world, script, options.accounts, options.resellers, connections, measured);
+            let mut ours =
+                |kind| drive(&target, kind, &mut accounts, connections, warm_up, measured);
+            let against = |script| {
+                pgbench(
+                    world,
+                    script,
+                    options.accounts,
+                    options.resellers,
+                    connections,
+                    measured,
+                )
+            };
             if wants("writes") {
                 note(FREEZE, ours(Kind::Freeze)?);
                 if !options.alone {
@@ -156,13 +234,20 @@ fn measure(options: &Options, world: &World, runtime: &tokio::runtime::Runtime) 
                 }
             }
             if let Some(peer) = &peer {
-                let target = Target { address: peer.address, service: peer.pid(), database: world.database_pid() };
+                let target = Target {
+                    address: peer.address,
+                    service: peer.pid(),
+                    database: world.database_pid(),
+                };
                 note(
                     PEER,
                     drive(
                         &target,
                         Kind::Peer,
-                        &mut Accounts::new(options.accounts, vec![String::new(); usize::try_from(options.resellers)?]),
+                        &mut Accounts::new(
+                            options.accounts,
+                            vec![String::new(); usize::try_from(options.resellers)?],
+                        ),
                         connections,
                         warm_up,
                         measured,
@@ -187,7 +272,11 @@ fn measure(options: &Options, world: &World, runtime: &tokio::runtime::Runtime) 
         "{}, PostgreSQL {}, durability on{}",
         machine::shape(),
         version(world)?,
-        if options.slow_disk { ", 1 ms added to every fdatasync" } else { "" }
+        if options.slow_disk {
+            ", 1 ms added to every fdatasync"
+        } else {
+            ""
+        }
     );
     println!(
         "{} accounts of {} resellers; {} rounds of {} s, taking turns; medians\n",
@@ -206,44 +295,84 @@ fn measure(options: &Options, world: &World, runtime: &tokio::runtime::Runtime) 
 }
 
 /// What a million changes leave behind: sizes before and after, and how many updates stayed in their page.
-fn bloat(world: &World, accounts: &mut Accounts, runtime: &tokio::runtime::Runtime) -> Result<(), Failure> {
+fn bloat(
+    world: &World,
+    accounts: &mut Accounts,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<(), Failure> {
     const CHANGES: f64 = 1e6;
     let before = runtime.block_on(world.sizes())?;
     let serving = world.serve(&[])?;
-    let target = Target { address: serving.address, service: serving.pid(), database: world.database_pid() };
+    let target = Target {
+        address: serving.address,
+        service: serving.pid(),
+        database: world.database_pid(),
+    };
     let (turn, mut made) = (Duration::from_secs(10), 0.0);
     while made < CHANGES {
-        made += drive(&target, Kind::Freeze, accounts, 128, Duration::ZERO, turn)?.rate * turn.as_secs_f64();
+        made += drive(&target, Kind::Freeze, accounts, 128, Duration::ZERO, turn)?.rate
+            * turn.as_secs_f64();
     }
     drop(serving);
     let after = runtime.block_on(world.sizes())?;
-    println!("\n| after {made:.0} changes | MiB before | MiB after | updates | of these heap-only |\n| --- | --- | --- | --- | --- |");
+    println!(
+        "\n| after {made:.0} changes | MiB before | MiB after | updates | of these heap-only |\n| --- | --- | --- | --- | --- |"
+    );
     for (old, new) in before.iter().zip(&after) {
         let (updates, hot) = (new.updates - old.updates, new.hot - old.hot);
-        let share = if updates > 0 { format!("{:.1} %", hot as f64 / updates as f64 * 100.0) } else { "-".to_owned() };
-        println!("| {} | {:.0} | {:.0} | {updates} | {share} |", new.table, old.mib, new.mib);
+        let share = if updates > 0 {
+            format!("{:.1} %", hot as f64 / updates as f64 * 100.0)
+        } else {
+            "-".to_owned()
+        };
+        println!(
+            "| {} | {:.0} | {:.0} | {updates} | {share} |",
+            new.table, old.mib, new.mib
+        );
     }
     Ok(())
 }
 
 /// Memory under 512 connections, and how long a start takes, each on a fresh process.
 fn memory(world: &World, accounts: &mut Accounts) -> Result<(), Failure> {
-    let mut starts = (0..5).map(|_| world.serve(&[]).map(|serving| serving.took.as_secs_f64())).collect::<Result<Vec<_>, _>>()?;
+    let mut starts = (0..5)
+        .map(|_| world.serve(&[]).map(|serving| serving.took.as_secs_f64()))
+        .collect::<Result<Vec<_>, _>>()?;
     let serving: Serving = world.serve(&[])?;
     let (idle, _) = machine::memory(serving.pid());
-    let target = Target { address: serving.address, service: serving.pid(), database: world.database_pid() };
-    let sample = drive(&target, Kind::Freeze, accounts, 512, Duration::from_secs(1), Duration::from_secs(5))?;
+    let target = Target {
+        address: serving.address,
+        service: serving.pid(),
+        database: world.database_pid(),
+    };
+    let sample = drive(
+        &target,
+        Kind::Freeze,
+        accounts,
+        512,
+        Duration::from_secs(1),
+        Duration::from_secs(5),
+    )?;
     let (now, highest) = machine::memory(serving.pid());
-    println!("\n- memory: {idle:.0} MiB idle, {now:.0} MiB under 512 connections ({highest:.0} at its highest), {:.0} writes/s", sample.rate);
-    println!("- start to ready on existing data: {:.3} s", median(&mut starts));
+    println!(
+        "\n- memory: {idle:.0} MiB idle, {now:.0} MiB under 512 connections ({highest:.0} at its highest), {:.0} writes/s",
+        sample.rate
+    );
+    println!(
+        "- start to ready on existing data: {:.3} s",
+        median(&mut starts)
+    );
     Ok(())
 }
 
 fn table(turns: &Turns) {
-    println!("| connections | | per second | p50 ms | p99 ms | CPU us: service | database | driver |");
+    println!(
+        "| connections | | per second | p50 ms | p99 ms | CPU us: service | database | driver |"
+    );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     for ((connections, name), samples) in turns {
-        let of = |value: fn(&Sample) -> f64| median(&mut samples.iter().map(value).collect::<Vec<_>>());
+        let of =
+            |value: fn(&Sample) -> f64| median(&mut samples.iter().map(value).collect::<Vec<_>>());
         println!(
             "| {connections} | {name} | {:.0} | {:.2} | {:.2} | {:.1} | {:.1} | {:.1} |",
             of(|it| it.rate),
@@ -259,16 +388,35 @@ fn table(turns: &Turns) {
 /// Ratios within a round first, then their median.
 fn ratios(turns: &Turns) {
     println!("\n| connections | ratio | median | lowest, highest |\n| --- | --- | --- | --- |");
-    let pairs = [(FREEZE, PLAIN.name), (FREEZE, CTE.name), (FREEZE, PEER), (GET, READ.name)];
+    let pairs = [
+        (FREEZE, PLAIN.name),
+        (FREEZE, CTE.name),
+        (FREEZE, PEER),
+        (GET, READ.name),
+    ];
     let mut connections: Vec<usize> = turns.keys().map(|(connections, _)| *connections).collect();
     connections.dedup();
     for connections in connections {
         for (ours, theirs) in pairs {
-            let (Some(ours_turns), Some(theirs_turns)) = (turns.get(&(connections, ours)), turns.get(&(connections, theirs))) else { continue };
-            let mut each: Vec<f64> = ours_turns.iter().zip(theirs_turns).map(|(ours, theirs)| ours.rate / theirs.rate).collect();
+            let (Some(ours_turns), Some(theirs_turns)) = (
+                turns.get(&(connections, ours)),
+                turns.get(&(connections, theirs)),
+            ) else {
+                continue;
+            };
+            let mut each: Vec<f64> = ours_turns
+                .iter()
+                .zip(theirs_turns)
+                .map(|(ours, theirs)| ours.rate / theirs.rate)
+                .collect();
             let middle = median(&mut each);
-            let (lowest, highest) = (each.first().copied().unwrap_or_default(), each.last().copied().unwrap_or_default());
-            println!("| {connections} | {ours} / {theirs} | {middle:.1} | {lowest:.1}, {highest:.1} |");
+            let (lowest, highest) = (
+                each.first().copied().unwrap_or_default(),
+                each.last().copied().unwrap_or_default(),
+            );
+            println!(
+                "| {connections} | {ours} / {theirs} | {middle:.1} | {lowest:.1}, {highest:.1} |"
+            );
         }
     }
 }

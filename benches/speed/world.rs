@@ -32,23 +32,41 @@ pub struct World {
 impl World {
     /// Starts PostgreSQL and loads the same accounts into both databases.
     /// `owner` is who owns account n, as SQL says it.
-    pub async fn make(accounts: u64, resellers: u64, owner: &str, folder: Option<&Path>) -> Result<Self, Failure> {
+    pub async fn make(
+        accounts: u64,
+        resellers: u64,
+        owner: &str,
+        folder: Option<&Path>,
+    ) -> Result<Self, Failure> {
         let mut builder = tempfile::Builder::new();
-        let folder = builder.prefix("steward-bench-").tempdir_in(folder.unwrap_or_else(|| Path::new("/tmp")))?;
+        let folder = builder
+            .prefix("steward-bench-")
+            .tempdir_in(folder.unwrap_or_else(|| Path::new("/tmp")))?;
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
-        let settings =
-            ClusterSettings { data_dir: folder.path().to_owned(), search: Search::usual(None), fetch: true, durable: true, max_connections: 700 };
+        let settings = ClusterSettings {
+            data_dir: folder.path().to_owned(),
+            search: Search::usual(None),
+            fetch: true,
+            durable: true,
+            max_connections: 700,
+        };
         let cluster = Cluster::start(&settings).await?;
         cluster.ensure_database(STEWARD).await?;
         Store::migrate(&cluster.options(STEWARD)).await?;
         let tokens = load(&cluster.options(STEWARD), accounts, resellers, owner).await?;
-        Ok(Self { cluster, tokens, folder })
+        Ok(Self {
+            cluster,
+            tokens,
+            folder,
+        })
     }
 
     /// Loads the yardsticks' database.
     pub async fn load_yardstick(&self, accounts: u64, resellers: u64) -> Result<(), Failure> {
         self.cluster.ensure_database(YARDSTICK).await?;
-        let script = include_str!("yardstick/schema.sql").replace(":accounts", &accounts.to_string()).replace(":resellers", &resellers.to_string());
+        let script = include_str!("yardstick/schema.sql")
+            .replace(":accounts", &accounts.to_string())
+            .replace(":resellers", &resellers.to_string());
         run(&self.cluster.options(YARDSTICK), &script).await
     }
 
@@ -63,7 +81,15 @@ impl World {
         .fetch_all(&mut connection)
         .await?;
         connection.close().await?;
-        Ok(rows.into_iter().map(|(table, mib, updates, hot)| Size { table, mib, updates, hot }).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(table, mib, updates, hot)| Size {
+                table,
+                mib,
+                updates,
+                hot,
+            })
+            .collect())
     }
 
     pub fn database_pid(&self) -> u32 {
@@ -72,7 +98,11 @@ impl World {
 
     /// The folder of the server's socket.
     pub fn sockets(&self) -> PathBuf {
-        self.cluster.options(STEWARD).get_socket().cloned().unwrap_or_default()
+        self.cluster
+            .options(STEWARD)
+            .get_socket()
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Starts the service as a process, and says how long it took until it was ready.
@@ -83,19 +113,30 @@ impl World {
         let child = Command::new(env!("CARGO_BIN_EXE_steward"))
             .args(["serve", "--ready-file"])
             .arg(&ready)
-            .env("DATABASE_URL", self.cluster.options(STEWARD).to_url_lossy().as_str())
+            .env(
+                "DATABASE_URL",
+                self.cluster.options(STEWARD).to_url_lossy().as_str(),
+            )
             .env("STEWARD_SERVER__LISTEN", "127.0.0.1:0")
             .env("STEWARD_SERVER__MANAGEMENT_LISTEN", "127.0.0.1:0")
             .env("STEWARD_LOG__LEVEL", "warn")
             .envs(settings.iter().copied())
             .stdout(Stdio::null())
             .spawn()?;
-        let mut serving = Serving { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), took: Duration::ZERO };
+        let mut serving = Serving {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            took: Duration::ZERO,
+        };
         loop {
             if let Ok(text) = std::fs::read_to_string(&ready) {
                 serving.took = started.elapsed();
                 let value: serde_json::Value = serde_json::from_str(&text)?;
-                serving.address = value.get("listen").and_then(serde_json::Value::as_str).ok_or("no address")?.parse()?;
+                serving.address = value
+                    .get("listen")
+                    .and_then(serde_json::Value::as_str)
+                    .ok_or("no address")?
+                    .parse()?;
                 return Ok(serving);
             }
             if serving.child.try_wait()?.is_some() || started.elapsed() > Duration::from_secs(30) {
@@ -130,7 +171,9 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        let _gone = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _gone = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         let _status = self.child.wait();
     }
 }
@@ -139,28 +182,53 @@ impl Drop for Serving {
 pub async fn run(options: &PgConnectOptions, script: &str) -> Result<(), Failure> {
     let mut connection = options.connect().await?;
     // One after the other: a vacuum must not stand in a transaction with others.
-    for statement in script.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut connection).await?;
+    for statement in script
+        .split(";\n")
+        .map(str::trim)
+        .filter(|statement| !statement.is_empty())
+    {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
+            .execute(&mut connection)
+            .await?;
     }
     connection.close().await?;
     Ok(())
 }
 
 /// Resellers and accounts, as they would stand after years: by the owner of the tables, which is quicker than the service.
-async fn load(options: &PgConnectOptions, accounts: u64, resellers: u64, owner: &str) -> Result<Vec<String>, Failure> {
+async fn load(
+    options: &PgConnectOptions,
+    accounts: u64,
+    resellers: u64,
+    owner: &str,
+) -> Result<Vec<String>, Failure> {
     let script = include_str!("accounts.sql")
         .replace(":owner", owner)
         .replace(":accounts", &accounts.to_string())
         .replace(":resellers", &resellers.to_string());
     run(options, &script).await?;
-    let pool = PoolSettings { max_connections: 8, acquire_timeout: Duration::from_secs(10), statement_timeout: Duration::from_mins(1) };
-    let service = Arc::new(Service::start(Store::new(options.clone(), &pool), Clock::System, Settings::default()));
+    let pool = PoolSettings {
+        max_connections: 8,
+        acquire_timeout: Duration::from_secs(10),
+        statement_timeout: Duration::from_mins(1),
+    };
+    let service = Arc::new(Service::start(
+        Store::new(options.clone(), &pool),
+        Clock::System,
+        Settings::default(),
+    ));
     service.prepare_journal(2).await?;
     let mut tokens = Vec::new();
     let by = Principal::command_line();
-    for some in (1..=i64::try_from(resellers)?).collect::<Vec<_>>().chunks(64) {
+    for some in (1..=i64::try_from(resellers)?)
+        .collect::<Vec<_>>()
+        .chunks(64)
+    {
         let made = some.iter().map(|reseller| {
-            let request = TokenRequest { reseller: Some(ResellerId(*reseller)), ..TokenRequest::default() };
+            let request = TokenRequest {
+                reseller: Some(ResellerId(*reseller)),
+                ..TokenRequest::default()
+            };
             service.create_token(&by, request, None)
         });
         for token in join_all(made).await {

@@ -21,7 +21,8 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     })
     .expect("the settings are right")
 });
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
 
 fuzz_target!(|data: &[u8]| {
     let Some(token) = text(data) else { return };
@@ -31,6 +32,9 @@ fuzz_target!(|data: &[u8]| {
             let _name = jwt::own_key(token);
         }
         assert!(!jwt::is_ours(token, &[7; 32], now), "it is not");
-        assert!(RUNTIME.block_on(VERIFIER.verify(token, now)).is_err(), "it is not");
+        assert!(
+            RUNTIME.block_on(VERIFIER.verify(token, now)).is_err(),
+            "it is not"
+        );
     });
 });

@@ -18,21 +18,64 @@ use steward_fuzz::{bounded, text};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt as _;
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().enable_all().build().expect("a runtime"));
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+});
 
 static ROUTER: LazyLock<Router> = LazyLock::new(|| {
     let _inside = RUNTIME.enter();
     let instant = Duration::from_millis(1);
     let nowhere = PgConnectOptions::new_without_pgpass().socket("/nowhere");
-    let store = Store::new(nowhere, &PoolSettings { max_connections: 2, acquire_timeout: instant, statement_timeout: instant });
-    let service = Arc::new(Service::start(store, Clock::System, service::Settings::default()));
+    let store = Store::new(
+        nowhere,
+        &PoolSettings {
+            max_connections: 2,
+            acquire_timeout: instant,
+            statement_timeout: instant,
+        },
+    );
+    let service = Arc::new(Service::start(
+        store,
+        Clock::System,
+        service::Settings::default(),
+    ));
     let max_body = 64 * 1024;
     let apis = Apis {
-        admin: admin::Api { service: Arc::clone(&service), settings: Arc::new(admin::Settings { always_200: false, token_in_query: true, max_body, public_url: None }) },
-        soap: soap::Api { service: Arc::clone(&service), settings: Arc::new(soap::Settings { hide_foreign_accounts: false, max_body, public_url: None }) },
-        v3: v3::Api { service, settings: Arc::new(v3::Settings { max_body, public_url: None }) },
+        admin: admin::Api {
+            service: Arc::clone(&service),
+            settings: Arc::new(admin::Settings {
+                always_200: false,
+                token_in_query: true,
+                max_body,
+                public_url: None,
+            }),
+        },
+        soap: soap::Api {
+            service: Arc::clone(&service),
+            settings: Arc::new(soap::Settings {
+                hide_foreign_accounts: false,
+                max_body,
+                public_url: None,
+            }),
+        },
+        v3: v3::Api {
+            service,
+            settings: Arc::new(v3::Settings {
+                max_body,
+                public_url: None,
+            }),
+        },
     };
-    steward::http::router(apis, &Settings { request_timeout: Duration::from_secs(5), ..Settings::default() })
+    steward::http::router(
+        apis,
+        &Settings {
+            request_timeout: Duration::from_secs(5),
+            ..Settings::default()
+        },
+    )
 });
 
 fn request(data: &[u8]) -> Option<Request<Body>> {
@@ -51,14 +94,31 @@ fn request(data: &[u8]) -> Option<Request<Body>> {
 fuzz_target!(|data: &[u8]| {
     bounded(|| {
         let Some(request) = request(data) else { return };
-        let is_soap = request.uri().path().to_ascii_lowercase().starts_with("/services/reseller/service.asmx");
+        let is_soap = request
+            .uri()
+            .path()
+            .to_ascii_lowercase()
+            .starts_with("/services/reseller/service.asmx");
         let (status, body) = RUNTIME.block_on(async {
-            let answer = ROUTER.clone().oneshot(request).await.expect("a router always answers");
+            let answer = ROUTER
+                .clone()
+                .oneshot(request)
+                .await
+                .expect("a router always answers");
             let status = answer.status().as_u16();
-            (status, answer.into_body().collect().await.expect("the body is there").to_bytes())
+            (
+                status,
+                answer
+                    .into_body()
+                    .collect()
+                    .await
+                    .expect("the body is there")
+                    .to_bytes(),
+            )
         });
         // A fault of the soap dialect is a 500 whose fault it is inside.
-        let is_ours = status == 500 && (!is_soap || body.windows(8).any(|part| part == b"Receiver"));
+        let is_ours =
+            status == 500 && (!is_soap || body.windows(8).any(|part| part == b"Receiver"));
         assert!(!is_ours, "{status} {}", String::from_utf8_lossy(&body));
     });
 });

@@ -6,7 +6,10 @@ use steward_fuzz::{bounded, text};
 
 fuzz_target!(|data: &[u8]| {
     let mut parts = data.splitn(2, |byte| *byte == b'\n');
-    let (head, body) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let (head, body) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
     if let Some(content_type) = text(head) {
         bounded(|| fuzzing::envelope(content_type, body));
     }

@@ -8,12 +8,22 @@ fuzz_target!(|data: &[u8]| {
     let Some(text) = text(data) else { return };
     bounded(|| {
         if let Ok(url) = PaymentUrl::parse(text) {
-            assert!(PaymentUrl::parse(url.as_str()).is_ok(), "{:?}", url.as_str());
+            assert!(
+                PaymentUrl::parse(url.as_str()).is_ok(),
+                "{:?}",
+                url.as_str()
+            );
         }
         for allow_http in [false, true] {
             if let Ok(url) = EndpointPatch::target(text, allow_http) {
-                assert!(url.starts_with("https://") || (allow_http && url.starts_with("http://")), "{url:?}");
-                assert_eq!(EndpointPatch::target(&url, allow_http).as_deref(), Ok(url.as_str()));
+                assert!(
+                    url.starts_with("https://") || (allow_http && url.starts_with("http://")),
+                    "{url:?}"
+                );
+                assert_eq!(
+                    EndpointPatch::target(&url, allow_http).as_deref(),
+                    Ok(url.as_str())
+                );
             }
         }
     });

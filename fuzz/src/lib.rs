@@ -48,7 +48,9 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn processor_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every system has this clock").into()
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .expect("every system has this clock")
+        .into()
 }
 
 /// Runs one input within the limits. What is made once and kept, such as tables, is made before the first is measured.

@@ -36,7 +36,9 @@ pub(super) enum Account {
         json: bool,
     },
     /// Import accounts from a .csv or .jsonl file with the members email, name, company, expires_at.
-    #[command(after_help = "Example:\n  steward account import accounts.csv --reseller \"Acme Hosting\"")]
+    #[command(
+        after_help = "Example:\n  steward account import accounts.csv --reseller \"Acme Hosting\""
+    )]
     Import {
         /// The file.
         file: PathBuf,
@@ -84,7 +86,9 @@ impl Account {
         match self {
             Self::Create(create) => create.run(service).await,
             Self::Show { id, json: _ } => {
-                let account = service.account_or_deleted(&context(), AccountId::new(id)?).await?;
+                let account = service
+                    .account_or_deleted(&context(), AccountId::new(id)?)
+                    .await?;
                 output::json(&output::account(&account, service.now()));
                 Ok(())
             }
@@ -102,17 +106,30 @@ impl Account {
 impl Create {
     async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
         let reseller = service.find_reseller(&self.reseller).await?;
-        let line = |email: String| Line { email, name: self.name.clone(), company: self.company.clone(), expires_at: self.expires_at.clone() };
+        let line = |email: String| Line {
+            email,
+            name: self.name.clone(),
+            company: self.company.clone(),
+            expires_at: self.expires_at.clone(),
+        };
         let emails: Vec<String> = match self.count {
             None => vec![self.email.clone()],
-            Some(count) => (1..=count).map(|number| numbered(&self.email, number)).collect(),
+            Some(count) => (1..=count)
+                .map(|number| numbered(&self.email, number))
+                .collect(),
         };
-        let revisions = emails.into_iter().map(|email| revision(line(email))).collect::<Result<Vec<_>, _>>()?;
+        let revisions = emails
+            .into_iter()
+            .map(|email| revision(line(email)))
+            .collect::<Result<Vec<_>, _>>()?;
         let (json, many) = (self.json, self.count.is_some());
         let show = |done: &Done| match (json, many) {
             (true, false) => output::json(&output::account(&done.account, done.at)),
             (true, true) => output::line(&output::account(&done.account, done.at).to_string()),
-            (false, false) => output::line(&format!("created account {} ({})", done.account.id, done.account.uid)),
+            (false, false) => output::line(&format!(
+                "created account {} ({})",
+                done.account.id, done.account.uid
+            )),
             (false, true) => {}
         };
         let made = create_all(&service, reseller, revisions, &show).await?;
@@ -124,34 +141,65 @@ impl Create {
 }
 
 fn numbered(email: &str, number: u32) -> String {
-    email.split_once('@').map_or_else(|| email.to_owned(), |(local, domain)| format!("{local}{number}@{domain}"))
+    email.split_once('@').map_or_else(
+        || email.to_owned(),
+        |(local, domain)| format!("{local}{number}@{domain}"),
+    )
 }
 
 fn revision(line: Line) -> Result<Revision, Error> {
-    let patch = |text: Option<String>| text.filter(|text| !text.is_empty()).map_or(Patch::Keep, Patch::Set);
-    let date = |text: String| -> Result<Time, Error> { dates::parse(&text, Tz::UTC).map_err(|problem| Error::invalid("expires_at", problem)) };
+    let patch = |text: Option<String>| {
+        text.filter(|text| !text.is_empty())
+            .map_or(Patch::Keep, Patch::Set)
+    };
+    let date = |text: String| -> Result<Time, Error> {
+        dates::parse(&text, Tz::UTC).map_err(|problem| Error::invalid("expires_at", problem))
+    };
     let profile = ProfilePatch {
         email: Patch::Set(Email::parse(&line.email)?),
         name: patch(line.name),
         company: patch(line.company),
         ..ProfilePatch::default()
     };
-    let expires_at = line.expires_at.filter(|text| !text.is_empty()).map(date).transpose()?;
-    Ok(Revision { profile, status: None, expires_at: expires_at.map(Some) })
+    let expires_at = line
+        .expires_at
+        .filter(|text| !text.is_empty())
+        .map(date)
+        .transpose()?;
+    Ok(Revision {
+        profile,
+        status: None,
+        expires_at: expires_at.map(Some),
+    })
 }
 
 /// Creates accounts in order, many at a time so that they are committed together. Stops at the first that fails;
 /// those before it are made.
-async fn create_all(service: &Arc<Service>, reseller: ResellerId, revisions: Vec<Revision>, show: &impl Fn(&Done)) -> Result<u64, CommandError> {
+async fn create_all(
+    service: &Arc<Service>,
+    reseller: ResellerId,
+    revisions: Vec<Revision>,
+    show: &impl Fn(&Done),
+) -> Result<u64, CommandError> {
     let total = u64::try_from(revisions.len()).unwrap_or_default();
-    let bar = if total > 1_000 { ProgressBar::new(total) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} accounts, {per_sec}, {eta} left") {
+    let bar = if total > 1_000 {
+        ProgressBar::new(total)
+    } else {
+        ProgressBar::hidden()
+    };
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:40} {pos}/{len} accounts, {per_sec}, {eta} left")
+    {
         bar.set_style(style);
     }
     // Polled in order by one task, they reach the lane in order: identities follow the order of the input.
     let create = |revision| {
         let service = Arc::clone(service);
-        async move { service.create(&context(), Some(reseller), revision, None).await }
+        async move {
+            service
+                .create(&context(), Some(reseller), revision, None)
+                .await
+        }
     };
     let mut answers = std::pin::pin!(stream::iter(revisions).map(create).buffered(IN_FLIGHT));
     let mut made = 0;
@@ -159,7 +207,12 @@ async fn create_all(service: &Arc<Service>, reseller: ResellerId, revisions: Vec
         match answered {
             Ok(Answered::Done(done)) => show(&done),
             Ok(Answered::Replayed(_)) => {}
-            Err(error) => return Err(CommandError::Other(format!("account {} of {total}: {error}; {made} were created", made + 1))),
+            Err(error) => {
+                return Err(CommandError::Other(format!(
+                    "account {} of {total}: {error}; {made} were created",
+                    made + 1
+                )));
+            }
         }
         made += 1;
         bar.inc(1);
@@ -175,8 +228,12 @@ fn read(file: &Path) -> Result<Vec<Revision>, CommandError> {
     let lines: Vec<(usize, Line)> = match file.extension().and_then(|it| it.to_str()) {
         Some("csv") => {
             let mut reader = csv::Reader::from_reader(open);
-            let rows = reader.deserialize().enumerate().map(|(at, row)| row.map(|line| (at + 2, line)));
-            rows.collect::<Result<_, _>>().map_err(|error| fail(error.to_string()))?
+            let rows = reader
+                .deserialize()
+                .enumerate()
+                .map(|(at, row)| row.map(|line| (at + 2, line)));
+            rows.collect::<Result<_, _>>()
+                .map_err(|error| fail(error.to_string()))?
         }
         Some("jsonl") => {
             let rows = BufReader::new(open)
@@ -186,11 +243,16 @@ fn read(file: &Path) -> Result<Vec<Revision>, CommandError> {
                 .filter(|(_, row)| row.as_ref().is_ok_and(|row| !row.trim().is_empty()));
             let parse = |(at, row): (usize, std::io::Result<String>)| {
                 let row = row.map_err(|error| fail(format!("line {at}: {error}")))?;
-                serde_json::from_str(&row).map(|line| (at, line)).map_err(|error| fail(format!("line {at}: {error}")))
+                serde_json::from_str(&row)
+                    .map(|line| (at, line))
+                    .map_err(|error| fail(format!("line {at}: {error}")))
             };
             rows.map(parse).collect::<Result<_, _>>()?
         }
         _ => return Err(fail("must end in .csv or .jsonl".to_owned())),
     };
-    lines.into_iter().map(|(at, line)| revision(line).map_err(|error| fail(format!("line {at}: {error}")))).collect()
+    lines
+        .into_iter()
+        .map(|(at, line)| revision(line).map_err(|error| fail(format!("line {at}: {error}"))))
+        .collect()
 }

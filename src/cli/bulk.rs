@@ -32,18 +32,32 @@ impl Bulk {
         for (_, name, _) in &items {
             *counts.entry(name.as_str()).or_default() += 1;
         }
-        let asked: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        let asked: Vec<String> = counts
+            .iter()
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
         if self.dry_run {
-            output::line(&format!("{} operations, all of them well formed: {}", items.len(), asked.join(", ")));
+            output::line(&format!(
+                "{} operations, all of them well formed: {}",
+                items.len(),
+                asked.join(", ")
+            ));
             return Ok(());
         }
         let bar = ProgressBar::new(u64::try_from(items.len()).unwrap_or_default());
-        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} operations, {per_sec}, {eta} left") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:40} {pos}/{len} operations, {per_sec}, {eta} left")
+        {
             bar.set_style(style);
         }
         let (mut changed, mut unchanged, mut failed) = (0_u64, 0_u64, 0_u64);
         for some in items.chunks(MAX_OPERATIONS) {
-            let outcomes = service.bulk(&context(), some.iter().map(|(.., item)| item.clone()).collect()).await?;
+            let outcomes = service
+                .bulk(
+                    &context(),
+                    some.iter().map(|(.., item)| item.clone()).collect(),
+                )
+                .await?;
             for ((line, name, _), outcome) in some.iter().zip(outcomes) {
                 match outcome.and_then(Answered::done) {
                     Ok(done) if done.outcome == Outcome::Applied => changed += 1,
@@ -57,19 +71,30 @@ impl Bulk {
             }
         }
         bar.finish_and_clear();
-        output::line(&format!("{changed} changed, {unchanged} were so already, {failed} failed"));
-        if failed > 0 { Err(CommandError::Other(format!("{failed} of {} operations failed", items.len()))) } else { Ok(()) }
+        output::line(&format!(
+            "{changed} changed, {unchanged} were so already, {failed} failed"
+        ));
+        if failed > 0 {
+            Err(CommandError::Other(format!(
+                "{failed} of {} operations failed",
+                items.len()
+            )))
+        } else {
+            Ok(())
+        }
     }
 
     /// The operations, each with the number of its line and its name.
     fn read(&self, deletion: &Command) -> Result<Vec<(usize, String, Item)>, CommandError> {
-        let fail = |problem: String| CommandError::Other(format!("{}: {problem}", self.file.display()));
+        let fail =
+            |problem: String| CommandError::Other(format!("{}: {problem}", self.file.display()));
         let open = File::open(&self.file).map_err(|error| fail(error.to_string()))?;
         let mut items = Vec::new();
         for (at, line) in BufReader::new(open).lines().enumerate() {
             let line = line.map_err(|error| fail(format!("line {}: {error}", at + 1)))?;
             if !line.trim().is_empty() {
-                let (name, item) = v3::operation(&line, deletion.clone()).map_err(|problem| fail(format!("line {}: {problem}", at + 1)))?;
+                let (name, item) = v3::operation(&line, deletion.clone())
+                    .map_err(|problem| fail(format!("line {}: {problem}", at + 1)))?;
                 items.push((at + 1, name, item));
             }
         }

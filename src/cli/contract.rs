@@ -6,7 +6,11 @@ use crate::config::Config;
 use crate::dialects::{self, soap};
 
 fn base(config: &Config) -> String {
-    config.server.public_url.clone().unwrap_or_else(|| format!("http://{}", config.server.listen))
+    config
+        .server
+        .public_url
+        .clone()
+        .unwrap_or_else(|| format!("http://{}", config.server.listen))
 }
 
 pub(super) fn openapi(config: &Config) -> Value {

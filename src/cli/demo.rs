@@ -14,7 +14,10 @@ use uuid::Uuid;
 use super::{CommandError, Fetching, output};
 use crate::app::{self, Bound, Migrations, Running, ServeOptions};
 use crate::config::Config;
-use crate::domain::{AccountId, Dialect, Email, Error, HoldKind, HoldPatch, Patch, PaymentUrl, ProfilePatch, ResellerId, Revision, Status, Time};
+use crate::domain::{
+    AccountId, Dialect, Email, Error, HoldKind, HoldPatch, Patch, PaymentUrl, ProfilePatch,
+    ResellerId, Revision, Status, Time,
+};
 use crate::service::{Answered, Context, NewReseller, Principal, Service, TokenRequest};
 
 /// The resellers of the demo.
@@ -86,7 +89,11 @@ impl Demo {
                 return Err(error);
             }
         };
-        let options = ServeOptions { listeners: true, workers: true, ready_file: self.ready_file };
+        let options = ServeOptions {
+            listeners: true,
+            workers: true,
+            ready_file: self.ready_file,
+        };
         let announce = |bound: Bound| {
             let url = format!("http://{}", bound.listen.unwrap_or(config.server.listen));
             let remembered = Remembered { url, ..remembered };
@@ -100,13 +107,21 @@ impl Demo {
 }
 
 fn print_env(at: &Path) -> Result<(), CommandError> {
-    let nothing = || CommandError::Other("there is no demo yet; start one with `steward demo`".to_owned());
-    let remembered: Remembered = serde_json::from_str(&fs::read_to_string(at).map_err(|_| nothing())?).map_err(|_| nothing())?;
-    let [first, second] = remembered.reseller_tokens.as_slice() else { return Err(nothing()) };
+    let nothing =
+        || CommandError::Other("there is no demo yet; start one with `steward demo`".to_owned());
+    let remembered: Remembered =
+        serde_json::from_str(&fs::read_to_string(at).map_err(|_| nothing())?)
+            .map_err(|_| nothing())?;
+    let [first, second] = remembered.reseller_tokens.as_slice() else {
+        return Err(nothing());
+    };
     output::line(&format!("export STEWARD_URL='{}'", remembered.url));
     output::line(&format!("export TOKEN='{first}'"));
     output::line(&format!("export OTHER_TOKEN='{second}'"));
-    output::line(&format!("export OPERATOR_TOKEN='{}'", remembered.operator_token));
+    output::line(&format!(
+        "export OPERATOR_TOKEN='{}'",
+        remembered.operator_token
+    ));
     Ok(())
 }
 
@@ -117,14 +132,22 @@ fn remember(at: &Path, remembered: &Remembered) -> Result<(), CommandError> {
     if let Some(folder) = at.parent() {
         fs::create_dir_all(folder).map_err(fail)?;
     }
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(fail)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(fail)?;
     file.write_all(text.as_bytes()).map_err(fail)?;
     fs::rename(&beside, at).map_err(fail)
 }
 
 /// Fills an empty service, or finds what an earlier start left.
 async fn prepare(service: &Service, at: &Path) -> Result<Remembered, CommandError> {
-    let known: Option<Remembered> = fs::read_to_string(at).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let known: Option<Remembered> = fs::read_to_string(at)
+        .ok()
+        .and_then(|text| serde_json::from_str(&text).ok());
     if let Some(known) = known
         && still_valid(service, &known).await?
     {
@@ -135,13 +158,23 @@ async fn prepare(service: &Service, at: &Path) -> Result<Remembered, CommandErro
     let mut resellers = Vec::new();
     let mut is_new = true;
     for name in RESELLERS {
-        let found = existing.iter().find(|reseller| reseller.name == name).map(|reseller| reseller.id);
+        let found = existing
+            .iter()
+            .find(|reseller| reseller.name == name)
+            .map(|reseller| reseller.id);
         is_new &= found.is_none();
         resellers.push(if let Some(id) = found {
             id
         } else {
-            let new = NewReseller { name: name.to_owned(), ..NewReseller::default() };
-            service.create_reseller(&operator, new, None).await?.done()?.id
+            let new = NewReseller {
+                name: name.to_owned(),
+                ..NewReseller::default()
+            };
+            service
+                .create_reseller(&operator, new, None)
+                .await?
+                .done()?
+                .id
         });
     }
     if is_new {
@@ -156,7 +189,11 @@ async fn prepare(service: &Service, at: &Path) -> Result<Remembered, CommandErro
     for reseller in resellers {
         reseller_tokens.push(token(service, Some(reseller)).await?);
     }
-    let remembered = Remembered { url: String::new(), operator_token, reseller_tokens };
+    let remembered = Remembered {
+        url: String::new(),
+        operator_token,
+        reseller_tokens,
+    };
     remember(at, &remembered)?;
     Ok(remembered)
 }
@@ -166,7 +203,10 @@ async fn still_valid(service: &Service, known: &Remembered) -> Result<bool, Comm
         return Ok(false);
     }
     for token in known.reseller_tokens.iter().chain([&known.operator_token]) {
-        match service.authenticate(&SecretString::from(token.as_str())).await {
+        match service
+            .authenticate(&SecretString::from(token.as_str()))
+            .await
+        {
             Ok(_) => {}
             Err(Error::CredentialInvalid) => return Ok(false),
             Err(error) => return Err(error.into()),
@@ -176,16 +216,43 @@ async fn still_valid(service: &Service, known: &Remembered) -> Result<bool, Comm
 }
 
 async fn token(service: &Service, reseller: Option<ResellerId>) -> Result<String, CommandError> {
-    let request = TokenRequest { reseller, name: Some("demo".to_owned()), ..TokenRequest::default() };
-    Ok(service.create_token(&Principal::command_line(), request, None).await?.done()?.token.expose_secret().to_owned())
+    let request = TokenRequest {
+        reseller,
+        name: Some("demo".to_owned()),
+        ..TokenRequest::default()
+    };
+    Ok(service
+        .create_token(&Principal::command_line(), request, None)
+        .await?
+        .done()?
+        .token
+        .expose_secret()
+        .to_owned())
 }
 
-async fn make(service: &Service, reseller: ResellerId, name: &str, state: Demonstrated) -> Result<(), CommandError> {
-    let by = |principal: Principal| Context { principal, dialect: Dialect::Cli, request_id: format!("demo-{}", Uuid::new_v4()) };
+async fn make(
+    service: &Service,
+    reseller: ResellerId,
+    name: &str,
+    state: Demonstrated,
+) -> Result<(), CommandError> {
+    let by = |principal: Principal| Context {
+        principal,
+        dialect: Dialect::Cli,
+        request_id: format!("demo-{}", Uuid::new_v4()),
+    };
     let operator = by(Principal::command_line());
-    let owner = by(Principal { reseller: Some(reseller), ..Principal::command_line() });
+    let owner = by(Principal {
+        reseller: Some(reseller),
+        ..Principal::command_line()
+    });
     let revision = described(name, service.now(), state)?;
-    let Answered::Done(made) = service.create(&operator, Some(reseller), revision, None).await? else { return Ok(()) };
+    let Answered::Done(made) = service
+        .create(&operator, Some(reseller), revision, None)
+        .await?
+    else {
+        return Ok(());
+    };
     let id = made.account.id;
     match state {
         Demonstrated::Active | Demonstrated::Inactive | Demonstrated::Expired => {}
@@ -204,7 +271,11 @@ async fn make(service: &Service, reseller: ResellerId, name: &str, state: Demons
 fn described(name: &str, now: Time, state: Demonstrated) -> Result<Revision, Error> {
     let profile = ProfilePatch {
         name: Patch::Set(name.to_owned()),
-        title: Patch::Set(format!("{}{}'s account", name.get(..1).unwrap_or_default().to_uppercase(), name.get(1..).unwrap_or_default())),
+        title: Patch::Set(format!(
+            "{}{}'s account",
+            name.get(..1).unwrap_or_default().to_uppercase(),
+            name.get(1..).unwrap_or_default()
+        )),
         email: Patch::Set(Email::parse(&format!("{name}@example.com"))?),
         timezone: Patch::Set("Europe/Berlin".to_owned()),
         tariff_id: Patch::Set(1),
@@ -212,14 +283,27 @@ fn described(name: &str, now: Time, state: Demonstrated) -> Result<Revision, Err
         reports_hour: Patch::Set(9),
         ..ProfilePatch::default()
     };
-    let expires_at = if state == Demonstrated::Expired { now - TimeDelta::days(3) } else { now + TimeDelta::days(365) };
+    let expires_at = if state == Demonstrated::Expired {
+        now - TimeDelta::days(3)
+    } else {
+        now + TimeDelta::days(365)
+    };
     let status = (state == Demonstrated::Inactive).then_some(Status::Inactive);
-    Ok(Revision { profile, status, expires_at: Some(Some(expires_at)) })
+    Ok(Revision {
+        profile,
+        status,
+        expires_at: Some(Some(expires_at)),
+    })
 }
 
 async fn freeze(service: &Service, by: &Context, id: AccountId) -> Result<(), CommandError> {
-    let details = HoldPatch { payment_url: Patch::Set(PaymentUrl::parse("https://example.com/pay")?), ..HoldPatch::default() };
-    service.place(by, id, HoldKind::Freeze, details, None).await?;
+    let details = HoldPatch {
+        payment_url: Patch::Set(PaymentUrl::parse("https://example.com/pay")?),
+        ..HoldPatch::default()
+    };
+    service
+        .place(by, id, HoldKind::Freeze, details, None)
+        .await?;
     Ok(())
 }
 
@@ -229,20 +313,36 @@ async fn suspend(service: &Service, by: &Context, id: AccountId) -> Result<(), C
         public_message: Patch::Set("Please contact us.".to_owned()),
         ..HoldPatch::default()
     };
-    service.place(by, id, HoldKind::Suspend, details, None).await?;
+    service
+        .place(by, id, HoldKind::Suspend, details, None)
+        .await?;
     Ok(())
 }
 
 /// What to do next, ready to be pasted.
 fn welcome(remembered: &Remembered) {
     let base = format!("{}/api/v1.1/admin/accounts", remembered.url);
-    let token = remembered.reseller_tokens.first().map_or("", String::as_str);
-    let call =
-        |name: &str, media: &str, body: &str| format!("curl -X POST {base}/{name} \\\n  -H 'Content-Type: application/{media}' \\\n  -d '{body}'");
+    let token = remembered
+        .reseller_tokens
+        .first()
+        .map_or("", String::as_str);
+    let call = |name: &str, media: &str, body: &str| {
+        format!(
+            "curl -X POST {base}/{name} \\\n  -H 'Content-Type: application/{media}' \\\n  -d '{body}'"
+        )
+    };
     let soap = |name: &str, more: &str| {
-        let content = format!("<{name} xmlns=\"Zoolz\"><authToken>{token}</authToken><accountID>7</accountID>{more}</{name}>");
-        let envelope = format!("<s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\"><s:Body>{content}</s:Body></s:Envelope>");
-        format!("curl -X POST {}{} \\\n  -H 'Content-Type: application/soap+xml' \\\n  -d '{envelope}'", remembered.url, crate::dialects::soap::PATH)
+        let content = format!(
+            "<{name} xmlns=\"Zoolz\"><authToken>{token}</authToken><accountID>7</accountID>{more}</{name}>"
+        );
+        let envelope = format!(
+            "<s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\"><s:Body>{content}</s:Body></s:Envelope>"
+        );
+        format!(
+            "curl -X POST {}{} \\\n  -H 'Content-Type: application/soap+xml' \\\n  -d '{envelope}'",
+            remembered.url,
+            crate::dialects::soap::PATH
+        )
     };
     let text = [
         format!("Steward runs at {}. Ctrl-C stops it; the next start finds the same data.", remembered.url),

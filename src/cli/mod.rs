@@ -31,7 +31,13 @@ use crate::telemetry;
 
 /// Self-hosted, multi-tenant admin service for account lifecycles.
 #[derive(Debug, Parser)]
-#[command(name = "steward", version, about, propagate_version = true, max_term_width = 110)]
+#[command(
+    name = "steward",
+    version,
+    about,
+    propagate_version = true,
+    max_term_width = 110
+)]
 struct Cli {
     /// The configuration file; STEWARD_CONFIG names it too.
     #[arg(long, global = true, value_name = "FILE")]
@@ -76,7 +82,9 @@ enum Command {
     #[command(subcommand)]
     Purge(purge::Purge),
     /// Say what is wrong with the configuration, the database and what is delivered to, and what mends it.
-    #[command(after_help = "Examples:\n  steward doctor\n  steward doctor --json\n  steward doctor isolation --against http://127.0.0.1:8080")]
+    #[command(
+        after_help = "Examples:\n  steward doctor\n  steward doctor --json\n  steward doctor isolation --against http://127.0.0.1:8080"
+    )]
     Doctor(doctor::Doctor),
     /// Check or show the configuration.
     #[command(subcommand)]
@@ -90,7 +98,9 @@ enum Command {
         shell: clap_complete::Shell,
     },
     /// Write the manual's pages, one for each command.
-    #[command(after_help = "Examples:\n  steward man /usr/local/share/man/man1\n  steward man . && man ./steward.1")]
+    #[command(
+        after_help = "Examples:\n  steward man /usr/local/share/man/man1\n  steward man . && man ./steward.1"
+    )]
     Man {
         /// The folder that they are written to.
         #[arg(value_name = "FOLDER")]
@@ -100,7 +110,9 @@ enum Command {
     #[command(after_help = "Example:\n  steward openapi > openapi.json")]
     Openapi,
     /// Print the WSDL of the SOAP service.
-    #[command(after_help = "Example:\n  STEWARD_SERVER__PUBLIC_URL=https://accounts.example.com steward wsdl > service.wsdl")]
+    #[command(
+        after_help = "Example:\n  STEWARD_SERVER__PUBLIC_URL=https://accounts.example.com steward wsdl > service.wsdl"
+    )]
     Wsdl,
 }
 
@@ -141,7 +153,10 @@ impl From<Error> for CommandError {
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             output::complain(&format!("cannot start: {error}"));
@@ -180,7 +195,10 @@ async fn execute(cli: Cli) -> Result<(), CommandError> {
         return Ok(());
     }
     let mut config = loaded.config;
-    let is_service = matches!(cli.command, Command::Serve(_) | Command::Worker(_) | Command::Demo(_));
+    let is_service = matches!(
+        cli.command,
+        Command::Serve(_) | Command::Worker(_) | Command::Demo(_)
+    );
     if !is_service && config.log.level == "info" {
         // A command's own words are enough; what the service logs on the way would bury them.
         "warn".clone_into(&mut config.log.level);
@@ -203,18 +221,29 @@ async fn carry_out(command: Command, config: Config) -> Result<(), CommandError>
         Command::Bulk(command) => with_service(&config, |service| command.run(service)).await,
         Command::Purge(command) => with_service(&config, |service| command.run(service)).await,
         Command::Doctor(command) => command.run(&config).await,
-        Command::Completions { .. } | Command::Man { .. } | Command::Config(_) | Command::Openapi | Command::Wsdl => Ok(()),
+        Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Config(_)
+        | Command::Openapi
+        | Command::Wsdl => Ok(()),
     }
 }
 
 /// The operator at the command line, with a request of its own.
 fn context() -> Context {
-    Context { principal: Principal::command_line(), dialect: Dialect::Cli, request_id: Uuid::new_v4().to_string() }
+    Context {
+        principal: Principal::command_line(),
+        dialect: Dialect::Cli,
+        request_id: Uuid::new_v4().to_string(),
+    }
 }
 
 /// Runs a command on the service: on the configured database, on the embedded cluster of a service that runs, or on
 /// one started for the command's own duration.
-async fn with_service<F>(config: &Config, command: impl FnOnce(Arc<Service>) -> F) -> Result<(), CommandError>
+async fn with_service<F>(
+    config: &Config,
+    command: impl FnOnce(Arc<Service>) -> F,
+) -> Result<(), CommandError>
 where
     F: Future<Output = Result<(), CommandError>>,
 {

@@ -19,7 +19,11 @@ pub(super) fn json(value: &Value) {
 
 /// What went wrong, on standard error.
 pub(super) fn complain(text: &str) {
-    let (red, plain) = if io::stderr().is_terminal() { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
+    let (red, plain) = if io::stderr().is_terminal() {
+        ("\u{1b}[1;31m", "\u{1b}[0m")
+    } else {
+        ("", "")
+    };
     drop(writeln!(io::stderr(), "{red}error:{plain} {text}"));
 }
 
@@ -30,11 +34,24 @@ pub(super) fn note(text: &str) {
 
 /// Rows under headings, each column as wide as it must be.
 pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) {
-    let headings: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    let headings: Vec<String> = headings
+        .iter()
+        .map(|heading| (*heading).to_owned())
+        .collect();
     let all: Vec<&Vec<String>> = std::iter::once(&headings).chain(rows).collect();
-    let width = |column: usize| all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default();
+    let width = |column: usize| {
+        all.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
+    };
     for row in &all {
-        let cells: Vec<_> = row.iter().enumerate().map(|(column, cell)| format!("{cell:<width$}", width = width(column))).collect();
+        let cells: Vec<_> = row
+            .iter()
+            .enumerate()
+            .map(|(column, cell)| format!("{cell:<width$}", width = width(column)))
+            .collect();
         line(cells.join("  ").trim_end());
     }
 }

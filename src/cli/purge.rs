@@ -16,7 +16,9 @@ const PAGE: i64 = 1_000;
 #[derive(Debug, Subcommand)]
 pub(super) enum Purge {
     /// List the accounts that are going to be purged, and what stops it.
-    #[command(after_help = "Examples:\n  steward purge plan\n  steward purge plan --reseller \"Acme Hosting\" --json")]
+    #[command(
+        after_help = "Examples:\n  steward purge plan\n  steward purge plan --reseller \"Acme Hosting\" --json"
+    )]
     Plan {
         /// Whose accounts: the reseller's number or name; all resellers' if absent.
         #[arg(long, value_name = "ID_OR_NAME")]
@@ -40,9 +42,14 @@ impl Purge {
             Self::Plan { reseller, json } => plan(&service, reseller, json).await,
             Self::Approve { reseller } => {
                 let id = service.find_reseller(&reseller).await?;
-                let approved = service.approve_purge(&Principal::command_line(), id).await?;
-                let said =
-                    if approved { "what is due is purged in the next run, within a minute" } else { "nothing is held back; nothing was approved" };
+                let approved = service
+                    .approve_purge(&Principal::command_line(), id)
+                    .await?;
+                let said = if approved {
+                    "what is due is purged in the next run, within a minute"
+                } else {
+                    "nothing is held back; nothing was approved"
+                };
                 output::line(&format!("reseller {id}: {said}"));
                 Ok(())
             }
@@ -77,15 +84,27 @@ async fn plan(service: &Service, reseller: Option<String>, json: bool) -> Result
         let row = |one: &PlannedPurge| {
             let account = &one.account;
             let due = account.purge_due_at.map(dates::write).unwrap_or_default();
-            vec![account.reseller_id.to_string(), account.id.to_string(), due, rule(one).to_owned(), one.stop.map_or("", stopped_by).to_owned()]
+            vec![
+                account.reseller_id.to_string(),
+                account.id.to_string(),
+                due,
+                rule(one).to_owned(),
+                one.stop.map_or("", stopped_by).to_owned(),
+            ]
         };
-        output::table(&["RESELLER", "ACCOUNT", "DUE", "BECAUSE", "STOPPED BY"], &planned.iter().map(row).collect::<Vec<_>>());
+        output::table(
+            &["RESELLER", "ACCOUNT", "DUE", "BECAUSE", "STOPPED BY"],
+            &planned.iter().map(row).collect::<Vec<_>>(),
+        );
     }
     Ok(())
 }
 
 fn rule(one: &PlannedPurge) -> &'static str {
-    one.account.purge_due_at.and_then(|at| one.account.purge_rule(at)).map_or("", PurgeRule::as_str)
+    one.account
+        .purge_due_at
+        .and_then(|at| one.account.purge_rule(at))
+        .map_or("", PurgeRule::as_str)
 }
 
 fn stopped_by(stop: PurgeStop) -> &'static str {

@@ -78,17 +78,37 @@ impl Reseller {
     pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
         let operator = Principal::command_line();
         match self {
-            Self::Create { name, account_limit, json } => {
-                let patch = ResellerPatch { account_limit: account_limit.map_or(Patch::Keep, Patch::Set), ..ResellerPatch::default() };
-                let reseller = service.create_reseller(&operator, NewReseller { name, patch }, None).await?.done()?;
+            Self::Create {
+                name,
+                account_limit,
+                json,
+            } => {
+                let patch = ResellerPatch {
+                    account_limit: account_limit.map_or(Patch::Keep, Patch::Set),
+                    ..ResellerPatch::default()
+                };
+                let reseller = service
+                    .create_reseller(&operator, NewReseller { name, patch }, None)
+                    .await?
+                    .done()?;
                 if json {
                     output::json(&json!({ "id": reseller.id.0, "name": reseller.name }));
                 } else {
-                    output::line(&format!("created reseller {} ({})", reseller.id, reseller.name));
+                    output::line(&format!(
+                        "created reseller {} ({})",
+                        reseller.id, reseller.name
+                    ));
                 }
             }
             Self::List { json } => list(&service.resellers(&operator, 0, i64::MAX).await?, json),
-            Self::Update { reseller, timezone, soap_codes, purges, purge_grace_days, purge_limit } => {
+            Self::Update {
+                reseller,
+                timezone,
+                soap_codes,
+                purges,
+                purge_grace_days,
+                purge_limit,
+            } => {
                 let id = service.find_reseller(&reseller).await?;
                 let patch = ResellerPatch {
                     timezone,
@@ -98,15 +118,28 @@ impl Reseller {
                     purge_limit,
                     ..ResellerPatch::default()
                 };
-                let changed = service.revise_reseller(&operator, id, patch, None).await?.done()?;
-                let codes = if changed.soap_numbers { "numbers" } else { "words" };
+                let changed = service
+                    .revise_reseller(&operator, id, patch, None)
+                    .await?
+                    .done()?;
+                let codes = if changed.soap_numbers {
+                    "numbers"
+                } else {
+                    "words"
+                };
                 let purge = changed.purge;
                 let purged = if purge.is_on {
-                    format!("purged after {} days, at most {} at once", purge.grace_days, purge.limit)
+                    format!(
+                        "purged after {} days, at most {} at once",
+                        purge.grace_days, purge.limit
+                    )
                 } else {
                     "never purged".to_owned()
                 };
-                output::line(&format!("reseller {id}: time zone {}, SOAP codes as {codes}, accounts {purged}", changed.timezone));
+                output::line(&format!(
+                    "reseller {id}: time zone {}, SOAP codes as {codes}, accounts {purged}",
+                    changed.timezone
+                ));
             }
             Self::Suspend { reseller } => suspend(&service, &reseller, true).await?,
             Self::Unsuspend { reseller } => suspend(&service, &reseller, false).await?,
@@ -120,8 +153,14 @@ fn list(resellers: &[crate::service::Reseller], json: bool) {
         let items = resellers.iter().map(|it| json!({ "id": it.id.0, "name": it.name, "suspended_at": it.suspended_at.map(dates::write) }));
         output::json(&items.collect());
     } else {
-        let suspended = |it: &crate::service::Reseller| it.suspended_at.map_or_else(String::new, |at| format!("since {}", dates::write(at)));
-        let rows: Vec<_> = resellers.iter().map(|it| vec![it.id.to_string(), it.name.clone(), suspended(it)]).collect();
+        let suspended = |it: &crate::service::Reseller| {
+            it.suspended_at
+                .map_or_else(String::new, |at| format!("since {}", dates::write(at)))
+        };
+        let rows: Vec<_> = resellers
+            .iter()
+            .map(|it| vec![it.id.to_string(), it.name.clone(), suspended(it)])
+            .collect();
         output::table(&["ID", "NAME", "SUSPENDED"], &rows);
     }
 }
@@ -129,10 +168,25 @@ fn list(resellers: &[crate::service::Reseller], json: bool) {
 async fn suspend(service: &Service, reseller: &str, suspend: bool) -> Result<(), CommandError> {
     let id = service.find_reseller(reseller).await?;
     let operator = Principal::command_line();
-    let was_suspended = service.reseller(&operator, id).await?.suspended_at.is_some();
-    service.suspend_reseller(&operator, id, suspend, None).await?.done()?;
+    let was_suspended = service
+        .reseller(&operator, id)
+        .await?
+        .suspended_at
+        .is_some();
+    service
+        .suspend_reseller(&operator, id, suspend, None)
+        .await?
+        .done()?;
     let changed = was_suspended != suspend;
-    let word = if suspend { "suspended" } else { "not suspended" };
-    output::line(&if changed { format!("reseller {id} is now {word}") } else { format!("reseller {id} was {word} already") });
+    let word = if suspend {
+        "suspended"
+    } else {
+        "not suspended"
+    };
+    output::line(&if changed {
+        format!("reseller {id} is now {word}")
+    } else {
+        format!("reseller {id} was {word} already")
+    });
     Ok(())
 }

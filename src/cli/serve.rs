@@ -33,10 +33,20 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) async fn run(self, mut config: Config) -> Result<(), CommandError> {
         config.server.listen = self.listen.unwrap_or(config.server.listen);
-        config.server.management_listen = self.management_listen.unwrap_or(config.server.management_listen);
+        config.server.management_listen = self
+            .management_listen
+            .unwrap_or(config.server.management_listen);
         self.fetching.apply(&mut config);
-        let migrations = if self.no_migrate { Migrations::Check } else { Migrations::Apply };
-        let options = ServeOptions { listeners: true, workers: !self.no_workers, ready_file: self.ready_file };
+        let migrations = if self.no_migrate {
+            Migrations::Check
+        } else {
+            Migrations::Apply
+        };
+        let options = ServeOptions {
+            listeners: true,
+            workers: !self.no_workers,
+            ready_file: self.ready_file,
+        };
         serve(config, migrations, options).await
     }
 }
@@ -55,15 +65,25 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) async fn run(self, mut config: Config) -> Result<(), CommandError> {
-        config.server.management_listen = self.management_listen.unwrap_or(config.server.management_listen);
+        config.server.management_listen = self
+            .management_listen
+            .unwrap_or(config.server.management_listen);
         self.fetching.apply(&mut config);
-        let options = ServeOptions { listeners: false, workers: true, ready_file: self.ready_file };
+        let options = ServeOptions {
+            listeners: false,
+            workers: true,
+            ready_file: self.ready_file,
+        };
         serve(config, Migrations::Check, options).await
     }
 }
 
 /// A stop that is asked for while the database is still starting counts too.
-async fn serve(config: Config, migrations: Migrations, options: ServeOptions) -> Result<(), CommandError> {
+async fn serve(
+    config: Config,
+    migrations: Migrations,
+    options: ServeOptions,
+) -> Result<(), CommandError> {
     let mut stop = std::pin::pin!(app::signal());
     let running = tokio::select! {
         running = Running::start(&config, migrations) => running?,

@@ -20,7 +20,12 @@ pub(super) enum Token {
     )]
     Create {
         /// Whose: the reseller's number or name.
-        #[arg(long, value_name = "ID_OR_NAME", required_unless_present = "operator", conflicts_with = "operator")]
+        #[arg(
+            long,
+            value_name = "ID_OR_NAME",
+            required_unless_present = "operator",
+            conflicts_with = "operator"
+        )]
         reseller: Option<String>,
         /// For an operator, who reaches all resellers' accounts.
         #[arg(long)]
@@ -77,21 +82,48 @@ impl Token {
     pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
         let by = Principal::command_line();
         match self {
-            Self::Create { reseller, operator: _, scope, name, expires_in, jwt, json } => {
+            Self::Create {
+                reseller,
+                operator: _,
+                scope,
+                name,
+                expires_in,
+                jwt,
+                json,
+            } => {
                 let reseller = match reseller {
                     Some(reseller) => Some(service.find_reseller(&reseller).await?),
                     None => None,
                 };
                 let kind = if jwt { TokenKind::Jwt } else { TokenKind::Key };
-                let request = TokenRequest { reseller, kind, scopes: scope.map(Scopes::from_iter), name, expires_in };
-                show(&service.create_token(&by, request, None).await?.done()?, json);
+                let request = TokenRequest {
+                    reseller,
+                    kind,
+                    scopes: scope.map(Scopes::from_iter),
+                    name,
+                    expires_in,
+                };
+                show(
+                    &service.create_token(&by, request, None).await?.done()?,
+                    json,
+                );
             }
             Self::List { json } => list(&service.tokens(&by, 0, i64::MAX).await?, json),
             Self::Revoke { id } => {
                 let changed = service.revoke_token(&by, TokenId(id)).await?;
-                output::line(&if changed { format!("token {id} is revoked") } else { format!("token {id} was revoked already") });
+                output::line(&if changed {
+                    format!("token {id} is revoked")
+                } else {
+                    format!("token {id} was revoked already")
+                });
             }
-            Self::Rotate { id, grace, json } => show(&service.rotate_token(&by, TokenId(id), grace, None).await?.done()?, json),
+            Self::Rotate { id, grace, json } => show(
+                &service
+                    .rotate_token(&by, TokenId(id), grace, None)
+                    .await?
+                    .done()?,
+                json,
+            ),
         }
         Ok(())
     }
@@ -101,11 +133,17 @@ fn show(issued: &IssuedToken, json: bool) {
     if json {
         let mut shown = described(&issued.credential);
         if let Value::Object(members) = &mut shown {
-            members.insert("token".to_owned(), Value::from(issued.token.expose_secret()));
+            members.insert(
+                "token".to_owned(),
+                Value::from(issued.token.expose_secret()),
+            );
         }
         output::json(&shown);
     } else {
-        output::note(&format!("token {}; it is shown only now:", issued.credential.id));
+        output::note(&format!(
+            "token {}; it is shown only now:",
+            issued.credential.id
+        ));
         output::line(issued.token.expose_secret());
     }
 }
@@ -129,14 +167,40 @@ fn list(tokens: &[Credential], json: bool) {
         output::json(&tokens.iter().map(described).collect());
         return;
     }
-    let owner = |it: &Credential| it.owner().map_or_else(|| "operator".to_owned(), |reseller| format!("reseller {reseller}"));
+    let owner = |it: &Credential| {
+        it.owner().map_or_else(
+            || "operator".to_owned(),
+            |reseller| format!("reseller {reseller}"),
+        )
+    };
     let validity = |it: &Credential| match (it.revoked_at, it.expires_at) {
         (Some(at), _) => format!("revoked {}", dates::write(at)),
         (None, Some(at)) => format!("until {}", dates::write(at)),
         (None, None) => "until revoked".to_owned(),
     };
-    let scopes = |it: &Credential| it.scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(",");
-    let used = |it: &Credential| it.last_used_at.map_or_else(|| "never".to_owned(), dates::write);
-    let row = |it: &Credential| vec![it.id.to_string(), owner(it), it.name.clone().unwrap_or_default(), validity(it), used(it), scopes(it)];
-    output::table(&["ID", "OWNER", "NAME", "VALID", "LAST USED", "SCOPES"], &tokens.iter().map(row).collect::<Vec<_>>());
+    let scopes = |it: &Credential| {
+        it.scopes
+            .iter()
+            .map(Scope::as_str)
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let used = |it: &Credential| {
+        it.last_used_at
+            .map_or_else(|| "never".to_owned(), dates::write)
+    };
+    let row = |it: &Credential| {
+        vec![
+            it.id.to_string(),
+            owner(it),
+            it.name.clone().unwrap_or_default(),
+            validity(it),
+            used(it),
+            scopes(it),
+        ]
+    };
+    output::table(
+        &["ID", "OWNER", "NAME", "VALID", "LAST USED", "SCOPES"],
+        &tokens.iter().map(row).collect::<Vec<_>>(),
+    );
 }

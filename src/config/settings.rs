@@ -58,7 +58,9 @@ impl Config {
                 per_token: Some(self.limits.token_per_minute).filter(|limit| *limit > 0),
                 per_address: Some(self.limits.address_per_minute).filter(|limit| *limit > 0),
             },
-            transaction_timeout: Duration::from_secs(database.acquire_timeout_seconds + database.statement_timeout_seconds + 2),
+            transaction_timeout: Duration::from_secs(
+                database.acquire_timeout_seconds + database.statement_timeout_seconds + 2,
+            ),
         }
     }
 
@@ -67,11 +69,28 @@ impl Config {
     /// # Errors
     /// [`Problem`] with a key.
     pub fn verifier(&self) -> Result<Option<jwt::Verifier>, Problem> {
-        let Jwt { issuer, audience, secret, public_key_file, jwks_file, jwks_url, leeway_seconds, operators } = self.jwt.clone();
-        if secret.is_none() && public_key_file.is_none() && jwks_file.is_none() && jwks_url.is_none() {
+        let Jwt {
+            issuer,
+            audience,
+            secret,
+            public_key_file,
+            jwks_file,
+            jwks_url,
+            leeway_seconds,
+            operators,
+        } = self.jwt.clone();
+        if secret.is_none()
+            && public_key_file.is_none()
+            && jwks_file.is_none()
+            && jwks_url.is_none()
+        {
             return Ok(None);
         }
-        let required = |key: &str| Problem(format!("jwt.{key}: is required where JSON Web Tokens of others are trusted"));
+        let required = |key: &str| {
+            Problem(format!(
+                "jwt.{key}: is required where JSON Web Tokens of others are trusted"
+            ))
+        };
         let settings = jwt::Settings {
             issuer: issuer.ok_or_else(|| required("issuer"))?,
             audience: audience.ok_or_else(|| required("audience"))?,
@@ -106,7 +125,9 @@ impl Config {
         let days = |days: u64| Duration::from_hours(24 * days);
         jobs::Settings {
             keep_attempts: days(self.webhooks.keep_attempts_days),
-            keep_journal: Some(self.lifecycle.keep_journal_days).filter(|kept| *kept > 0).map(days),
+            keep_journal: Some(self.lifecycle.keep_journal_days)
+                .filter(|kept| *kept > 0)
+                .map(days),
         }
     }
 
@@ -115,13 +136,23 @@ impl Config {
     pub fn dispatcher(&self) -> webhooks::Settings {
         webhooks::Settings {
             timeout: Duration::from_secs_f64(self.webhooks.timeout_seconds),
-            retries: self.webhooks.retry_seconds.iter().map(|seconds| Duration::from_secs_f64(*seconds)).collect(),
-            suspend_after: TimeDelta::days(i64::try_from(self.webhooks.suspend_after_days).unwrap_or(36_500)),
+            retries: self
+                .webhooks
+                .retry_seconds
+                .iter()
+                .map(|seconds| Duration::from_secs_f64(*seconds))
+                .collect(),
+            suspend_after: TimeDelta::days(
+                i64::try_from(self.webhooks.suspend_after_days).unwrap_or(36_500),
+            ),
             lease: Duration::from_secs(self.webhooks.lease_seconds),
             concurrency: self.webhooks.concurrency,
             endpoint_concurrency: self.webhooks.endpoint_concurrency,
             allowed_networks: self.webhooks.allowed_networks.clone(),
-            writer: webhooks::Writer { event: v3::message, test: v3::test_message },
+            writer: webhooks::Writer {
+                event: v3::message,
+                test: v3::test_message,
+            },
         }
     }
 
@@ -138,7 +169,10 @@ impl Config {
     /// How the `v3` dialect behaves.
     #[must_use]
     pub fn v3(&self) -> v3::Settings {
-        v3::Settings { max_body: self.v3.max_body_bytes, public_url: self.server.public_url.clone() }
+        v3::Settings {
+            max_body: self.v3.max_body_bytes,
+            public_url: self.server.public_url.clone(),
+        }
     }
 
     /// How the `soap` dialect behaves.

@@ -16,7 +16,10 @@ pub(super) async fn read(body: Body, max: usize) -> Result<Vec<u8>, wire::Error>
     match Limited::new(body, max).collect().await {
         Ok(collected) => Ok(collected.to_bytes().to_vec()),
         Err(error) if error.is::<LengthLimitError>() => Err(wire::Error::TooLarge),
-        Err(_) => Err(wire::Error::Malformed { field: String::new(), problem: "the body ended early".to_owned() }),
+        Err(_) => Err(wire::Error::Malformed {
+            field: String::new(),
+            problem: "the body ended early".to_owned(),
+        }),
     }
 }
 
@@ -26,12 +29,16 @@ pub(super) async fn read(body: Body, max: usize) -> Result<Vec<u8>, wire::Error>
 /// What is wrong with it.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, &'static str> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
         return Err("appears more than once");
     }
     match value.to_str() {
-        Ok(key) if (1..=255).contains(&key.len()) && key.chars().all(|c| c.is_ascii_graphic()) => Ok(Some(key.to_owned())),
+        Ok(key) if (1..=255).contains(&key.len()) && key.chars().all(|c| c.is_ascii_graphic()) => {
+            Ok(Some(key.to_owned()))
+        }
         _ => Err("must be 1 to 255 visible characters"),
     }
 }
@@ -39,10 +46,15 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, &'s
 /// The stored answer to a repeat.
 pub(super) fn replay(stored: StoredAnswer) -> Response {
     let mut response = Response::new(Body::from(stored.body));
-    *response.status_mut() = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(stored.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Ok(content_type) = HeaderValue::from_str(&stored.content_type) {
-        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, content_type);
     }
-    response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+    response
+        .headers_mut()
+        .insert("idempotent-replayed", HeaderValue::from_static("true"));
     response
 }

@@ -12,9 +12,17 @@ use crate::domain::Time;
 /// What is wrong with it, for people.
 pub(crate) fn parse(text: &str, zone: Tz) -> Result<Time, String> {
     let text = text.trim();
-    let refuse = || "must be a date (2026-12-31) or a date and time (2026-12-31T23:59:59Z)".to_owned();
+    let refuse =
+        || "must be a date (2026-12-31) or a date and time (2026-12-31T23:59:59Z)".to_owned();
     // Years of four digits, as the longest part that all forms share: chrono alone would take +12026-1-1.
-    let has_date = text.len() >= 10 && text.char_indices().take(10).all(|(at, c)| if at == 4 || at == 7 { c == '-' } else { c.is_ascii_digit() });
+    let has_date = text.len() >= 10
+        && text.char_indices().take(10).all(|(at, c)| {
+            if at == 4 || at == 7 {
+                c == '-'
+            } else {
+                c.is_ascii_digit()
+            }
+        });
     if !has_date {
         return Err(refuse());
     }
@@ -23,14 +31,25 @@ pub(crate) fn parse(text: &str, zone: Tz) -> Result<Time, String> {
     }
     let local = match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         Ok(date) => date.and_time(NaiveTime::from_hms_opt(23, 59, 59).unwrap_or_default()),
-        Err(_) => NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map_err(|_| refuse())?,
+        Err(_) => {
+            NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map_err(|_| refuse())?
+        }
     };
     // Where clocks are put back an hour occurs twice: the later one is meant. Where they are put forward an hour is
     // missing: what is written then is read with the offset before.
-    let instant = zone.from_local_datetime(&local).latest().map(|instant| instant.to_utc());
-    let missing_hour =
-        || zone.from_local_datetime(&(local - chrono::TimeDelta::hours(1))).latest().map(|instant| instant.to_utc() + chrono::TimeDelta::hours(1));
-    instant.or_else(missing_hour).and_then(plain).ok_or_else(refuse)
+    let instant = zone
+        .from_local_datetime(&local)
+        .latest()
+        .map(|instant| instant.to_utc());
+    let missing_hour = || {
+        zone.from_local_datetime(&(local - chrono::TimeDelta::hours(1)))
+            .latest()
+            .map(|instant| instant.to_utc() + chrono::TimeDelta::hours(1))
+    };
+    instant
+        .or_else(missing_hour)
+        .and_then(plain)
+        .ok_or_else(refuse)
 }
 
 /// To the microsecond, and without leap seconds, which nothing else here knows: the first instant of the next minute.
@@ -51,18 +70,54 @@ mod tests {
     fn dates_are_read_in_all_their_forms() {
         for (text, zone, means) in [
             ("2026-12-31T10:20:30Z", Tz::UTC, "2026-12-31T10:20:30Z"),
-            ("2026-12-31T10:20:30.5+02:00", Tz::UTC, "2026-12-31T08:20:30.500Z"),
-            ("2026-12-31T10:20:30.123456789Z", Tz::UTC, "2026-12-31T10:20:30.123456Z"),
+            (
+                "2026-12-31T10:20:30.5+02:00",
+                Tz::UTC,
+                "2026-12-31T08:20:30.500Z",
+            ),
+            (
+                "2026-12-31T10:20:30.123456789Z",
+                Tz::UTC,
+                "2026-12-31T10:20:30.123456Z",
+            ),
             ("2026-12-31T10:20:30", Tz::UTC, "2026-12-31T10:20:30Z"),
-            ("2026-12-31T10:20:30.25", Tz::Europe__Berlin, "2026-12-31T09:20:30.250Z"),
+            (
+                "2026-12-31T10:20:30.25",
+                Tz::Europe__Berlin,
+                "2026-12-31T09:20:30.250Z",
+            ),
             ("2026-12-31", Tz::UTC, "2026-12-31T23:59:59Z"),
-            (" 2026-06-30 ", Tz::America__New_York, "2026-07-01T03:59:59Z"),
-            ("2026-10-25T02:30:00", Tz::Europe__Berlin, "2026-10-25T01:30:00Z"),
-            ("2026-03-29T02:30:00", Tz::Europe__Berlin, "2026-03-29T01:30:00Z"),
+            (
+                " 2026-06-30 ",
+                Tz::America__New_York,
+                "2026-07-01T03:59:59Z",
+            ),
+            (
+                "2026-10-25T02:30:00",
+                Tz::Europe__Berlin,
+                "2026-10-25T01:30:00Z",
+            ),
+            (
+                "2026-03-29T02:30:00",
+                Tz::Europe__Berlin,
+                "2026-03-29T01:30:00Z",
+            ),
             ("1969-12-31T23:59:59Z", Tz::UTC, "1969-12-31T23:59:59Z"),
-            ("1969-12-31T23:59:59.1234567Z", Tz::UTC, "1969-12-31T23:59:59.123456Z"),
-            ("2016-12-31T23:59:60.5Z", Tz::UTC, "2017-01-01T00:00:00.500Z"),
-            ("2026-12-31T10:20:60", Tz::Europe__Berlin, "2026-12-31T09:21:00Z"),
+            (
+                "1969-12-31T23:59:59.1234567Z",
+                Tz::UTC,
+                "1969-12-31T23:59:59.123456Z",
+            ),
+            (
+                "2016-12-31T23:59:60.5Z",
+                Tz::UTC,
+                "2017-01-01T00:00:00.500Z",
+            ),
+            (
+                "2026-12-31T10:20:60",
+                Tz::Europe__Berlin,
+                "2026-12-31T09:21:00Z",
+            ),
         ] {
             assert_eq!(parse(text, zone).map(write), Ok(means.to_owned()), "{text}");
         }

@@ -31,7 +31,11 @@ pub(super) fn text(field: Field<String>, read: Reading) -> Patch<String> {
 }
 
 /// A text that stands for something.
-pub(super) fn parsed<T>(field: Field<String>, read: Reading, parse: impl FnOnce(String) -> Result<T, Error>) -> Result<Patch<T>, Error> {
+pub(super) fn parsed<T>(
+    field: Field<String>,
+    read: Reading,
+    parse: impl FnOnce(String) -> Result<T, Error>,
+) -> Result<Patch<T>, Error> {
     Ok(match text(field, read) {
         Patch::Keep => Patch::Keep,
         Patch::Clear => Patch::Clear,
@@ -40,14 +44,28 @@ pub(super) fn parsed<T>(field: Field<String>, read: Reading, parse: impl FnOnce(
 }
 
 /// A date, or a date and time.
-pub(super) fn time(name: &'static str, field: Field<String>, read: Reading) -> Result<Patch<Time>, Error> {
-    parsed(field, read, |written| dates::parse(&written, read.zone).map_err(|problem| Error::invalid(name, problem)))
+pub(super) fn time(
+    name: &'static str,
+    field: Field<String>,
+    read: Reading,
+) -> Result<Patch<Time>, Error> {
+    parsed(field, read, |written| {
+        dates::parse(&written, read.zone).map_err(|problem| Error::invalid(name, problem))
+    })
 }
 
 /// A date that must be mentioned, were it to say that there is none; `null` says what that means.
-pub(super) fn mentioned_time(name: &'static str, field: Field<String>, read: Reading, null: &str) -> Result<Option<Time>, Error> {
+pub(super) fn mentioned_time(
+    name: &'static str,
+    field: Field<String>,
+    read: Reading,
+    null: &str,
+) -> Result<Option<Time>, Error> {
     match time(name, field, read)? {
-        Patch::Keep => Err(Error::invalid(name, format!("is required; null for {null}"))),
+        Patch::Keep => Err(Error::invalid(
+            name,
+            format!("is required; null for {null}"),
+        )),
         Patch::Clear => Ok(None),
         Patch::Set(at) => Ok(Some(at)),
     }
@@ -55,6 +73,8 @@ pub(super) fn mentioned_time(name: &'static str, field: Field<String>, read: Rea
 
 /// The hold that is meant and no other, if one is named.
 pub(super) fn only_hold(field: Field<String>, read: Reading) -> Result<Option<HoldId>, Error> {
-    let id = parsed(field, read, |id| Uuid::parse_str(&id).map_err(|_| Error::invalid("hold_id", "must be a UUID")))?;
+    let id = parsed(field, read, |id| {
+        Uuid::parse_str(&id).map_err(|_| Error::invalid("hold_id", "must be a UUID"))
+    })?;
     Ok(id.value().copied().map(HoldId))
 }

@@ -26,11 +26,20 @@ pub fn envelope(content_type: &str, body: &[u8]) {
 /// A date: what is read can be written, and what is written is read as the same instant; years of other than four digits,
 /// which an offset can lead to, are refused later.
 pub fn date(text: &str) {
-    for zone in [chrono_tz::Tz::UTC, chrono_tz::Tz::Europe__Berlin, chrono_tz::Tz::Pacific__Apia, chrono_tz::Tz::America__Sao_Paulo] {
+    for zone in [
+        chrono_tz::Tz::UTC,
+        chrono_tz::Tz::Europe__Berlin,
+        chrono_tz::Tz::Pacific__Apia,
+        chrono_tz::Tz::America__Sao_Paulo,
+    ] {
         if let Ok(time) = dates::parse(text, zone)
             && (0..=9_999).contains(&time.year())
         {
-            assert_eq!(dates::parse(&dates::write(time), zone), Ok(time), "what is written is read as it was");
+            assert_eq!(
+                dates::parse(&dates::write(time), zone),
+                Ok(time),
+                "what is written is read as it was"
+            );
         }
     }
 }
@@ -42,5 +51,9 @@ pub fn cursor(text: &str) {
 
 /// A content type, and what is accepted.
 pub fn media_type(text: &str) {
-    let _read = (wire::codec_of(Some(text)).is_ok(), wire::media_type(Some(text)).is_ok(), wire::accepted(text));
+    let _read = (
+        wire::codec_of(Some(text)).is_ok(),
+        wire::media_type(Some(text)).is_ok(),
+        wire::accepted(text),
+    );
 }

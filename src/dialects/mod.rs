@@ -90,23 +90,40 @@ pub(crate) const UNKNOWN: &str = "unknown";
 /// answer's extensions.
 pub(crate) fn call(request: &Request) -> Call {
     let path = request.uri().path();
-    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(MatchedPath::as_str);
     let (dialect, operation) = match route {
         Some(route) if v3::is_path(route) => ("v3", v3::operation_name(request.method(), route)),
         Some(route) if route.starts_with(admin::PREFIX) => ("admin", admin::operation_name(route)),
         Some(_) => ("none", Some("page")),
-        None if soap::is_path(path) => ("soap", (request.method() == Method::GET).then_some("page")),
+        None if soap::is_path(path) => {
+            ("soap", (request.method() == Method::GET).then_some("page"))
+        }
         None if v3::is_path(path) => ("v3", None),
         None if path.starts_with(admin::PREFIX) => ("admin", None),
         None => ("none", None),
     };
-    Call { dialect, operation: operation.unwrap_or(UNKNOWN) }
+    Call {
+        dialect,
+        operation: operation.unwrap_or(UNKNOWN),
+    }
 }
 
 /// The host that a request names, if it can stand in an address without being quoted.
 pub(crate) fn host(headers: &HeaderMap) -> &str {
-    let is_plain = |host: &&str| !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'));
-    headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(is_plain).unwrap_or("localhost")
+    let is_plain = |host: &&str| {
+        !host.is_empty()
+            && host
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'))
+    };
+    headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .filter(is_plain)
+        .unwrap_or("localhost")
 }
 
 /// The identity of a request, for logs, the journal and the caller. Made or accepted by the HTTP layer.
@@ -129,7 +146,11 @@ impl Allowance {
     ///
     /// # Errors
     /// As [`Service::authenticate`], and [`Error::RateLimited`].
-    pub(crate) async fn authenticate(&self, service: &Service, token: &SecretString) -> Result<Principal, Error> {
+    pub(crate) async fn authenticate(
+        &self,
+        service: &Service,
+        token: &SecretString,
+    ) -> Result<Principal, Error> {
         let principal = service.authenticate(token).await?;
         let (rate, admitted) = service.count_caller(&principal);
         if let Some(rate) = rate {

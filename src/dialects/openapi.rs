@@ -28,7 +28,11 @@ impl Parts {
     /// Adds a type, and answers how it is referred to.
     pub(super) fn schema(&mut self, describe: Describe) -> Value {
         let (name, schemas) = describe();
-        self.schemas.extend(schemas.into_iter().map(|(name, schema)| (name, json!(schema))));
+        self.schemas.extend(
+            schemas
+                .into_iter()
+                .map(|(name, schema)| (name, json!(schema))),
+        );
         json!({ "$ref": format!("#/components/schemas/{name}") })
     }
 
@@ -38,7 +42,11 @@ impl Parts {
         if let Value::Object(members) = &mut in_xml {
             members.insert("xml".to_owned(), json!({ "name": "xml" }));
         }
-        let is_required = is_required || in_xml.get("required").and_then(Value::as_array).is_some_and(|required| !required.is_empty());
+        let is_required = is_required
+            || in_xml
+                .get("required")
+                .and_then(Value::as_array)
+                .is_some_and(|required| !required.is_empty());
         json!({ "required": is_required, "content": {
             "application/json": { "schema": schema, "example": example },
             "application/xml": { "schema": in_xml },
@@ -47,8 +55,15 @@ impl Parts {
 
     /// A schema with what it refers to in its place, and without null: XML has none, an empty element stands for it.
     fn in_xml(&self, schema: &Value) -> Value {
-        if let Some(name) = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next()) {
-            return self.schemas.get(name).map_or_else(|| json!({}), |found| self.in_xml(found));
+        if let Some(name) = schema
+            .get("$ref")
+            .and_then(Value::as_str)
+            .and_then(|path| path.rsplit('/').next())
+        {
+            return self
+                .schemas
+                .get(name)
+                .map_or_else(|| json!({}), |found| self.in_xml(found));
         }
         let parts = |name: &str| schema.get(name).and_then(Value::as_array);
         if let Some(all) = parts("allOf") {
@@ -60,11 +75,23 @@ impl Parts {
         }
         if let Some(one) = parts("oneOf") {
             let is_null = |part: &&Value| part.get("type").is_some_and(|kind| kind == "null");
-            return one.iter().find(|part| !is_null(part)).map_or_else(|| json!({}), |part| self.in_xml(part));
+            return one
+                .iter()
+                .find(|part| !is_null(part))
+                .map_or_else(|| json!({}), |part| self.in_xml(part));
         }
-        let Value::Object(members) = schema else { return schema.clone() };
-        let mut members: Map<String, Value> = members.iter().map(|(name, value)| (name.clone(), self.in_xml(value))).collect();
-        let kind = members.get("type").and_then(Value::as_array).and_then(|kinds| kinds.iter().find(|kind| **kind != "null")).cloned();
+        let Value::Object(members) = schema else {
+            return schema.clone();
+        };
+        let mut members: Map<String, Value> = members
+            .iter()
+            .map(|(name, value)| (name.clone(), self.in_xml(value)))
+            .collect();
+        let kind = members
+            .get("type")
+            .and_then(Value::as_array)
+            .and_then(|kinds| kinds.iter().find(|kind| **kind != "null"))
+            .cloned();
         if let Some(kind) = kind {
             members.insert("type".to_owned(), kind);
         }
@@ -73,7 +100,10 @@ impl Parts {
 
     /// Adds the methods of a path.
     pub(super) fn path(&mut self, path: &str, methods: Value) {
-        let known = self.paths.entry(path.to_owned()).or_insert_with(|| json!({}));
+        let known = self
+            .paths
+            .entry(path.to_owned())
+            .or_insert_with(|| json!({}));
         if let (Value::Object(known), Value::Object(methods)) = (known, methods) {
             known.extend(methods);
         }
@@ -132,7 +162,10 @@ mod tests {
     fn the_dialects_do_not_describe_two_things_by_one_name() {
         let (admin, v3) = (admin::openapi(), v3::openapi());
         for (name, schema) in &admin.schemas {
-            assert!(v3.schemas.get(name).is_none_or(|other| other == schema), "{name}");
+            assert!(
+                v3.schemas.get(name).is_none_or(|other| other == schema),
+                "{name}"
+            );
         }
     }
 }

@@ -28,7 +28,9 @@ impl Status {
     /// The status of a word, if it is one; case matters.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Active, Self::Inactive].into_iter().find(|it| it.as_str() == word)
+        [Self::Active, Self::Inactive]
+            .into_iter()
+            .find(|it| it.as_str() == word)
     }
 }
 
@@ -95,6 +97,8 @@ pub struct NewAccount {
 impl Account {
     /// The holds of a kind that block now, in the order in which they concern the user: the reseller's first.
     pub fn holds_in_force(&self, kind: HoldKind, now: Time) -> impl Iterator<Item = &Hold> {
-        self.holds.iter().filter(move |hold| hold.kind == kind && hold.in_force(now))
+        self.holds
+            .iter()
+            .filter(move |hold| hold.kind == kind && hold.in_force(now))
     }
 }

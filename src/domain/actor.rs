@@ -92,7 +92,14 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 6] = [Self::AccountRead, Self::AccountWrite, Self::WebhookRead, Self::WebhookWrite, Self::TokenWrite, Self::ResellerWrite];
+    pub const ALL: [Self; 6] = [
+        Self::AccountRead,
+        Self::AccountWrite,
+        Self::WebhookRead,
+        Self::WebhookWrite,
+        Self::TokenWrite,
+        Self::ResellerWrite,
+    ];
 
     /// The word in requests, claims and the database.
     #[must_use]

@@ -21,7 +21,11 @@ impl Change {
     /// Whether anything changed; if not, no version step and no event.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
-        if self.fields.is_empty() { Outcome::Unchanged } else { Outcome::Applied }
+        if self.fields.is_empty() {
+            Outcome::Unchanged
+        } else {
+            Outcome::Applied
+        }
     }
 }
 

@@ -62,12 +62,30 @@ impl Command {
     #[must_use]
     pub fn action(&self) -> &'static str {
         match self {
-            Self::Place { kind: HoldKind::Freeze, .. } => "freeze",
-            Self::Place { kind: HoldKind::Suspend, .. } => "suspend",
-            Self::Place { kind: HoldKind::Retention, .. } => "retain",
-            Self::Lift { kind: HoldKind::Freeze, .. } => "unfreeze",
-            Self::Lift { kind: HoldKind::Suspend, .. } => "unsuspend",
-            Self::Lift { kind: HoldKind::Retention, .. } => "release",
+            Self::Place {
+                kind: HoldKind::Freeze,
+                ..
+            } => "freeze",
+            Self::Place {
+                kind: HoldKind::Suspend,
+                ..
+            } => "suspend",
+            Self::Place {
+                kind: HoldKind::Retention,
+                ..
+            } => "retain",
+            Self::Lift {
+                kind: HoldKind::Freeze,
+                ..
+            } => "unfreeze",
+            Self::Lift {
+                kind: HoldKind::Suspend,
+                ..
+            } => "unsuspend",
+            Self::Lift {
+                kind: HoldKind::Retention,
+                ..
+            } => "release",
             Self::SetStatus(Status::Active) => "activate",
             Self::SetStatus(Status::Inactive) => "deactivate",
             Self::SetExpiry(_) => "set_expiry",

@@ -10,8 +10,8 @@ use chrono::TimeDelta;
 use super::expiry::notices;
 use super::hold::HoldDetails;
 use super::{
-    Account, Actor, Authority, Change, Command, Conflict, Error, Event, Fact, FieldChange, Hold, HoldChange, HoldId, HoldKind, HoldPatch, NewAccount,
-    PurgePolicy, Revision, Status, Time,
+    Account, Actor, Authority, Change, Command, Conflict, Error, Event, Fact, FieldChange, Hold,
+    HoldChange, HoldId, HoldKind, HoldPatch, NewAccount, PurgePolicy, Revision, Status, Time,
 };
 
 /// So much later than promised a warning of the purge may be without the purge being put off.
@@ -34,13 +34,20 @@ impl Account {
     /// # Errors
     /// [`Error::AccountDeleted`], [`Error::Conflict`] or [`Error::InvalidField`]; then nothing changes.
     pub fn decide(&self, command: &Command, by: &Actor, now: Time) -> Result<Change, Error> {
-        let is_of_the_deleted = matches!(command, Command::Restore | Command::Announce | Command::PlanPurge(_) | Command::Purge(_));
+        let is_of_the_deleted = matches!(
+            command,
+            Command::Restore | Command::Announce | Command::PlanPurge(_) | Command::Purge(_)
+        );
         if self.deleted_at.is_some() && !is_of_the_deleted {
             return Err(Error::AccountDeleted);
         }
         let mut draft = Draft::of(self, by, now);
         match command {
-            Command::Place { kind, fresh, details } => draft.place(*kind, *fresh, details)?,
+            Command::Place {
+                kind,
+                fresh,
+                details,
+            } => draft.place(*kind, *fresh, details)?,
             Command::Lift { kind, only } => draft.lift(*kind, *only)?,
             Command::SetStatus(status) => draft.set_status(*status),
             Command::SetExpiry(at) => draft.set_expiry(*at)?,
@@ -59,7 +66,12 @@ impl Account {
     ///
     /// # Errors
     /// [`Error::InvalidField`] naming the value that cannot be accepted.
-    pub fn create(new: &NewAccount, revision: &Revision, by: &Actor, now: Time) -> Result<Change, Error> {
+    pub fn create(
+        new: &NewAccount,
+        revision: &Revision,
+        by: &Actor,
+        now: Time,
+    ) -> Result<Change, Error> {
         let blank = Self {
             id: new.id,
             uid: new.uid,
@@ -86,7 +98,11 @@ impl Account {
         let mut draft = Draft::of(&blank, by, now);
         draft.revise(revision)?;
         let mut change = draft.finish(&blank);
-        change.fields.push(FieldChange { field: "created_at", before: Fact::Null, after: Fact::Time(now) });
+        change.fields.push(FieldChange {
+            field: "created_at",
+            before: Fact::Null,
+            after: Fact::Time(now),
+        });
         change.events = vec![Event::Created];
         change.after.version = 1;
         change.after.updated_at = now;
@@ -96,17 +112,31 @@ impl Account {
 
 impl<'a> Draft<'a> {
     fn of(account: &Account, by: &'a Actor, now: Time) -> Self {
-        Self { after: account.clone(), holds: Vec::new(), told: Vec::new(), events: Vec::new(), by, now }
+        Self {
+            after: account.clone(),
+            holds: Vec::new(),
+            told: Vec::new(),
+            events: Vec::new(),
+            by,
+            now,
+        }
     }
 
     /// The caller's own open hold of a kind.
     fn own_hold(&self, kind: HoldKind) -> Option<usize> {
-        self.after.holds.iter().position(|hold| hold.kind == kind && hold.authority == self.by.authority)
+        self.after
+            .holds
+            .iter()
+            .position(|hold| hold.kind == kind && hold.authority == self.by.authority)
     }
 
     fn place(&mut self, kind: HoldKind, fresh: HoldId, patch: &HoldPatch) -> Result<(), Error> {
         if let Some(at) = self.own_hold(kind)
-            && self.after.holds.get(at).is_some_and(|hold| hold.has_lapsed(self.now))
+            && self
+                .after
+                .holds
+                .get(at)
+                .is_some_and(|hold| hold.has_lapsed(self.now))
         {
             self.close(at);
         }
@@ -120,7 +150,10 @@ impl<'a> Draft<'a> {
                 }
                 let replaced = std::mem::replace(&mut hold.details, details);
                 hold.revision += 1;
-                self.holds.push(HoldChange::Revised { hold: hold.clone(), replaced });
+                self.holds.push(HoldChange::Revised {
+                    hold: hold.clone(),
+                    replaced,
+                });
             }
         }
         self.events.extend(match kind {
@@ -132,20 +165,36 @@ impl<'a> Draft<'a> {
     }
 
     fn open(&mut self, kind: HoldKind, id: HoldId, patch: &HoldPatch) -> Result<(), Error> {
-        let is_exempt = self.after.exempt_until.is_some_and(|until| until > self.now);
+        let is_exempt = self
+            .after
+            .exempt_until
+            .is_some_and(|until| until > self.now);
         if is_exempt && self.by.authority == Authority::System && kind != HoldKind::Retention {
             return Err(Error::Conflict(Conflict::Exempt));
         }
         let details = patch.over(&HoldDetails::default())?;
         refuse_past_end(&details, self.now)?;
-        let hold = Hold { id, kind, authority: self.by.authority, details, opened_at: self.now, opened_by: self.by.name.clone(), revision: 1 };
+        let hold = Hold {
+            id,
+            kind,
+            authority: self.by.authority,
+            details,
+            opened_at: self.now,
+            opened_by: self.by.name.clone(),
+            revision: 1,
+        };
         self.after.holds.push(hold.clone());
         self.holds.push(HoldChange::Opened(hold));
         Ok(())
     }
 
     fn lift(&mut self, kind: HoldKind, only: Option<HoldId>) -> Result<(), Error> {
-        let open = self.own_hold(kind).and_then(|at| self.after.holds.get(at).map(|hold| (at, hold.id, hold.has_lapsed(self.now))));
+        let open = self.own_hold(kind).and_then(|at| {
+            self.after
+                .holds
+                .get(at)
+                .map(|hold| (at, hold.id, hold.has_lapsed(self.now)))
+        });
         let Some((at, id, lapsed)) = open else {
             return Ok(());
         };
@@ -171,7 +220,11 @@ impl<'a> Draft<'a> {
         let hold = self.after.holds.remove(at);
         let lapsed = hold.has_lapsed(self.now);
         let ended = hold.details.ends_at.filter(|_| lapsed).unwrap_or(self.now);
-        self.holds.push(HoldChange::Closed { hold, at: ended, lapsed });
+        self.holds.push(HoldChange::Closed {
+            hold,
+            at: ended,
+            lapsed,
+        });
     }
 
     fn set_status(&mut self, status: Status) {
@@ -235,7 +288,11 @@ impl<'a> Draft<'a> {
 
     fn delete(&mut self, purge_after: std::time::Duration) -> Result<(), Error> {
         let stands = |kind, authority: Option<Authority>| {
-            self.after.holds.iter().any(|hold| hold.kind == kind && authority.is_none_or(|it| it == hold.authority) && !hold.has_lapsed(self.now))
+            self.after.holds.iter().any(|hold| {
+                hold.kind == kind
+                    && authority.is_none_or(|it| it == hold.authority)
+                    && !hold.has_lapsed(self.now)
+            })
         };
         if stands(HoldKind::Retention, None) {
             return Err(Error::Conflict(Conflict::RetentionHold));
@@ -260,19 +317,40 @@ impl<'a> Draft<'a> {
     /// One announcement that is due, if one is. What is late is announced all the same: each of them once.
     fn announce(&mut self) {
         let is_due = |at: Option<Time>| at.filter(|at| *at <= self.now);
-        let told = |field, days| FieldChange { field, before: Fact::Null, after: Fact::Number(days) };
-        if let Some(due) = is_due(self.after.announce_at).filter(|_| self.after.deleted_at.is_none()) {
-            let Some((days, next)) = self.after.announcement(due) else { return };
+        let told = |field, days| FieldChange {
+            field,
+            before: Fact::Null,
+            after: Fact::Number(days),
+        };
+        if let Some(due) =
+            is_due(self.after.announce_at).filter(|_| self.after.deleted_at.is_none())
+        {
+            let Some((days, next)) = self.after.announcement(due) else {
+                return;
+            };
             self.after.announce_at = next;
             self.told.push(told("days_to_expiry", days));
-            self.events.push(if days == 0 { Event::Expired } else { Event::Expiring });
-        } else if let (Some(due), Some(at)) = (is_due(self.after.warn_at), self.after.purge_due_at) {
-            let days = notices(at).find(|(one, _)| *one >= due).map_or(0, |(_, days)| days);
+            self.events.push(if days == 0 {
+                Event::Expired
+            } else {
+                Event::Expiring
+            });
+        } else if let (Some(due), Some(at)) = (is_due(self.after.warn_at), self.after.purge_due_at)
+        {
+            let days = notices(at)
+                .find(|(one, _)| *one >= due)
+                .map_or(0, |(_, days)| days);
             // Whoever is told that so many days are left has them, however late it is told.
             let promised = self.now + TimeDelta::days(days);
-            let at = if promised - at > NOTICE_TOLERANCE { promised } else { at };
+            let at = if promised - at > NOTICE_TOLERANCE {
+                promised
+            } else {
+                at
+            };
             self.after.purge_due_at = Some(at);
-            self.after.warn_at = notices(at).find(|(_, left)| *left < days).map(|(one, _)| one);
+            self.after.warn_at = notices(at)
+                .find(|(_, left)| *left < days)
+                .map(|(one, _)| one);
             self.told.push(told("days_to_purge", days));
             self.events.push(Event::Purging);
         }
@@ -292,9 +370,21 @@ impl<'a> Draft<'a> {
             return Err(Error::Conflict(Conflict::NotPlanned));
         }
         // Nobody can look it up any more, so what is told of it says which it was.
-        self.told.push(FieldChange { field: "uid", before: Fact::from(&self.after.uid), after: Fact::Null });
-        self.told.push(FieldChange { field: "id", before: Fact::Number(i64::from(self.after.id.as_i32())), after: Fact::Null });
-        self.told.push(FieldChange { field: "purged_at", before: Fact::Null, after: Fact::Time(self.now) });
+        self.told.push(FieldChange {
+            field: "uid",
+            before: Fact::from(&self.after.uid),
+            after: Fact::Null,
+        });
+        self.told.push(FieldChange {
+            field: "id",
+            before: Fact::Number(i64::from(self.after.id.as_i32())),
+            after: Fact::Null,
+        });
+        self.told.push(FieldChange {
+            field: "purged_at",
+            before: Fact::Null,
+            after: Fact::Time(self.now),
+        });
         self.events.push(Event::Purged);
         Ok(())
     }
@@ -312,17 +402,25 @@ impl<'a> Draft<'a> {
             after.version += 1;
             after.updated_at = self.now;
         }
-        Change { after, holds: self.holds, fields, events: self.events }
+        Change {
+            after,
+            holds: self.holds,
+            fields,
+            events: self.events,
+        }
     }
 }
 
 /// Whether a change takes an account out of the plan of the purge: it is planned anew, with all its notices, if it still is to be.
 fn bears_on_the_purge(before: &Account, after: &Account, holds: &[HoldChange]) -> bool {
     let facts = |it: &Account| (it.expires_at, it.exempt_until, it.deleted_at);
-    let bears = |hold: &Hold| hold.kind == HoldKind::Retention || hold.authority == Authority::Operator;
+    let bears =
+        |hold: &Hold| hold.kind == HoldKind::Retention || hold.authority == Authority::Operator;
     facts(before) != facts(after)
         || holds.iter().any(|change| match change {
-            HoldChange::Opened(hold) | HoldChange::Revised { hold, .. } | HoldChange::Closed { hold, .. } => bears(hold),
+            HoldChange::Opened(hold)
+            | HoldChange::Revised { hold, .. }
+            | HoldChange::Closed { hold, .. } => bears(hold),
         })
 }
 
@@ -331,7 +429,9 @@ fn bears_on_the_purge(before: &Account, after: &Account, holds: &[HoldChange]) -
 fn revised_details(hold: &Hold, patch: &HoldPatch, now: Time) -> Result<HoldDetails, Error> {
     let mut details = patch.over(&hold.details)?;
     if hold.has_started(now) {
-        if details.starts_at != hold.details.starts_at && details.starts_at.is_some_and(|start| start > now) {
+        if details.starts_at != hold.details.starts_at
+            && details.starts_at.is_some_and(|start| start > now)
+        {
             return Err(Error::Conflict(Conflict::HoldHasStarted));
         }
     } else if patch.starts_at == super::Patch::Keep {
@@ -344,7 +444,10 @@ fn revised_details(hold: &Hold, patch: &HoldPatch, now: Time) -> Result<HoldDeta
 }
 
 fn refuse_past_end(details: &HoldDetails, now: Time) -> Result<(), Error> {
-    for (field, at) in [("starts_at", details.starts_at), ("ends_at", details.ends_at)] {
+    for (field, at) in [
+        ("starts_at", details.starts_at),
+        ("ends_at", details.ends_at),
+    ] {
         if let Some(at) = at {
             check_year(field, at)?;
         }
@@ -358,7 +461,11 @@ fn refuse_past_end(details: &HoldDetails, now: Time) -> Result<(), Error> {
 /// Dates are kept from 1970 up to and including 9999.
 fn check_year(field: &'static str, at: Time) -> Result<(), Error> {
     use chrono::Datelike as _;
-    if (1970..=9999).contains(&at.year()) { Ok(()) } else { Err(Error::invalid(field, "must be in the years 1970 to 9999")) }
+    if (1970..=9999).contains(&at.year()) {
+        Ok(())
+    } else {
+        Err(Error::invalid(field, "must be in the years 1970 to 9999"))
+    }
 }
 
 fn differences(before: &Account, after: &Account) -> Vec<FieldChange> {
@@ -367,17 +474,42 @@ fn differences(before: &Account, after: &Account) -> Vec<FieldChange> {
     let mut fields = Vec::new();
     let mut note = |field, before: Fact, after: Fact| {
         if before != after {
-            fields.push(FieldChange { field, before, after });
+            fields.push(FieldChange {
+                field,
+                before,
+                after,
+            });
         }
     };
     note("status", text(before.status), text(after.status));
-    note("expires_at", time(before.expires_at), time(after.expires_at));
-    note("exempt_until", time(before.exempt_until), time(after.exempt_until));
-    note("deleted_at", time(before.deleted_at), time(after.deleted_at));
+    note(
+        "expires_at",
+        time(before.expires_at),
+        time(after.expires_at),
+    );
+    note(
+        "exempt_until",
+        time(before.exempt_until),
+        time(after.exempt_until),
+    );
+    note(
+        "deleted_at",
+        time(before.deleted_at),
+        time(after.deleted_at),
+    );
     note("purge_at", time(before.purge_at), time(after.purge_at));
-    note("purge_due_at", time(before.purge_due_at), time(after.purge_due_at));
+    note(
+        "purge_due_at",
+        time(before.purge_due_at),
+        time(after.purge_due_at),
+    );
     if before.profile != after.profile {
-        for ((field, before), (_, after)) in before.profile.facts().into_iter().zip(after.profile.facts()) {
+        for ((field, before), (_, after)) in before
+            .profile
+            .facts()
+            .into_iter()
+            .zip(after.profile.facts())
+        {
             note(field, before, after);
         }
     }
@@ -388,11 +520,21 @@ fn differences(before: &Account, after: &Account) -> Vec<FieldChange> {
 /// closes it, one that opens the next.
 fn hold_differences(changes: &[HoldChange]) -> impl Iterator<Item = FieldChange> + '_ {
     changes.iter().map(|change| match change {
-        HoldChange::Opened(hold) => FieldChange { field: hold_field(hold), before: Fact::Null, after: hold_fact(hold.id, &hold.details) },
-        HoldChange::Revised { hold, replaced } => {
-            FieldChange { field: hold_field(hold), before: hold_fact(hold.id, replaced), after: hold_fact(hold.id, &hold.details) }
-        }
-        HoldChange::Closed { hold, .. } => FieldChange { field: hold_field(hold), before: hold_fact(hold.id, &hold.details), after: Fact::Null },
+        HoldChange::Opened(hold) => FieldChange {
+            field: hold_field(hold),
+            before: Fact::Null,
+            after: hold_fact(hold.id, &hold.details),
+        },
+        HoldChange::Revised { hold, replaced } => FieldChange {
+            field: hold_field(hold),
+            before: hold_fact(hold.id, replaced),
+            after: hold_fact(hold.id, &hold.details),
+        },
+        HoldChange::Closed { hold, .. } => FieldChange {
+            field: hold_field(hold),
+            before: hold_fact(hold.id, &hold.details),
+            after: Fact::Null,
+        },
     })
 }
 
@@ -418,9 +560,20 @@ fn hold_fact(id: HoldId, details: &HoldDetails) -> Fact {
         ("reason_code", text(details.reason_code.as_ref())),
         ("reason", text(details.reason.as_ref())),
         ("public_message", text(details.public_message.as_ref())),
-        ("payment_url", details.payment_url.as_ref().map_or(Fact::Null, |url| Fact::Text(url.as_str().to_owned()))),
+        (
+            "payment_url",
+            details
+                .payment_url
+                .as_ref()
+                .map_or(Fact::Null, |url| Fact::Text(url.as_str().to_owned())),
+        ),
         ("starts_at", time(details.starts_at)),
         ("ends_at", time(details.ends_at)),
     ];
-    Fact::Object(facts.into_iter().filter(|(_, fact)| *fact != Fact::Null).collect())
+    Fact::Object(
+        facts
+            .into_iter()
+            .filter(|(_, fact)| *fact != Fact::Null)
+            .collect(),
+    )
 }

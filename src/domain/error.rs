@@ -136,6 +136,9 @@ pub enum Resource {
 impl Error {
     /// An [`Error::InvalidField`].
     pub fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
-        Self::InvalidField { field, problem: problem.into() }
+        Self::InvalidField {
+            field,
+            problem: problem.into(),
+        }
     }
 }

@@ -61,7 +61,11 @@ impl Account {
     #[must_use]
     pub fn explain(&self, now: Time) -> Explanation {
         let state = self.state(now);
-        let blocks = state.blocked_by().iter().flat_map(|block| self.details_of(*block, now)).collect();
+        let blocks = state
+            .blocked_by()
+            .iter()
+            .flat_map(|block| self.details_of(*block, now))
+            .collect();
         Explanation { state, blocks }
     }
 
@@ -71,21 +75,42 @@ impl Account {
             let mut mended = self.clone();
             mend(&mut mended);
             let since = since.unwrap_or(self.updated_at);
-            vec![BlockDetail { block, hold: None, since, until: None, lifted_by, lift, state_after: mended.state(now) }]
+            vec![BlockDetail {
+                block,
+                hold: None,
+                since,
+                until: None,
+                lifted_by,
+                lift,
+                state_after: mended.state(now),
+            }]
         };
         match block {
-            Block::Deleted => fact(self.deleted_at, anyone(), Lift::Restore, &|it| it.deleted_at = None),
-            Block::ResellerSuspended => {
-                fact(self.reseller_suspended_at, vec![Authority::Operator], Lift::UnsuspendReseller, &|it| it.reseller_suspended_at = None)
-            }
-            Block::Inactive => fact(Some(self.status_set_at), anyone(), Lift::Activate, &|it| it.status = Status::Active),
+            Block::Deleted => fact(self.deleted_at, anyone(), Lift::Restore, &|it| {
+                it.deleted_at = None
+            }),
+            Block::ResellerSuspended => fact(
+                self.reseller_suspended_at,
+                vec![Authority::Operator],
+                Lift::UnsuspendReseller,
+                &|it| it.reseller_suspended_at = None,
+            ),
+            Block::Inactive => fact(Some(self.status_set_at), anyone(), Lift::Activate, &|it| {
+                it.status = Status::Active
+            }),
             Block::Expired => {
                 let since = self.expires_in_effect_at().max(self.expiry_set_at);
-                fact(since, anyone(), Lift::ExtendExpiry, &|it| it.expires_at = None)
+                fact(since, anyone(), Lift::ExtendExpiry, &|it| {
+                    it.expires_at = None
+                })
             }
             Block::SuspendedByOperator | Block::SuspendedByReseller | Block::Frozen => {
-                let holds = self.holds.iter().filter(|hold| hold.in_force(now) && Block::of_hold(hold.kind, hold.authority) == Some(block));
-                holds.map(|hold| self.detail_of_hold(block, hold, now)).collect()
+                let holds = self.holds.iter().filter(|hold| {
+                    hold.in_force(now) && Block::of_hold(hold.kind, hold.authority) == Some(block)
+                });
+                holds
+                    .map(|hold| self.detail_of_hold(block, hold, now))
+                    .collect()
             }
         }
     }
@@ -98,7 +123,11 @@ impl Account {
             since: hold.since(),
             until: hold.details.ends_at,
             lifted_by: vec![hold.authority],
-            lift: if hold.kind == HoldKind::Freeze { Lift::Unfreeze } else { Lift::Unsuspend },
+            lift: if hold.kind == HoldKind::Freeze {
+                Lift::Unfreeze
+            } else {
+                Lift::Unsuspend
+            },
             state_after: mended.state(now),
             hold: Some(hold.clone()),
         }

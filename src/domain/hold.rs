@@ -88,7 +88,9 @@ impl Hold {
     /// Since when it blocks (or will block).
     #[must_use]
     pub fn since(&self) -> Time {
-        self.details.starts_at.map_or(self.opened_at, |start| start.max(self.opened_at))
+        self.details
+            .starts_at
+            .map_or(self.opened_at, |start| start.max(self.opened_at))
     }
 }
 
@@ -175,8 +177,15 @@ impl HoldPatch {
                 text::check(field, value, max)?;
             }
         }
-        if self.payment_url.value().is_some_and(|url| url.as_str().contains(TICKET_PREFIX)) {
-            return Err(Error::invalid("payment_url", "must not contain a release ticket: its user would see it"));
+        if self
+            .payment_url
+            .value()
+            .is_some_and(|url| url.as_str().contains(TICKET_PREFIX))
+        {
+            return Err(Error::invalid(
+                "payment_url",
+                "must not contain a release ticket: its user would see it",
+            ));
         }
         let details = HoldDetails {
             reason_code: self.reason_code.over(current.reason_code.as_ref()),
@@ -187,7 +196,9 @@ impl HoldPatch {
             ends_at: self.ends_at.over(current.ends_at.as_ref()),
         };
         match (details.starts_at, details.ends_at) {
-            (Some(start), Some(end)) if end <= start => Err(Error::invalid("ends_at", "must be later than starts_at")),
+            (Some(start), Some(end)) if end <= start => {
+                Err(Error::invalid("ends_at", "must be later than starts_at"))
+            }
             _ => Ok(details),
         }
     }
@@ -206,12 +217,22 @@ impl PaymentUrl {
         if written.chars().count() > MAX_LONG_TEXT {
             return refuse("must be at most 2048 characters");
         }
-        if written.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
+        if written
+            .chars()
+            .any(|c| c.is_control() || c.is_whitespace() || c == '\\')
+        {
             return refuse("must not contain white space, backslashes or control characters");
         }
-        let url = text::read_url("payment_url", written, "must be an absolute https or http URL")?;
-        let names_host_after_slashes = written.split_once(':').is_some_and(|(_, rest)| rest.starts_with("//"));
-        if !matches!(url.scheme(), "https" | "http") || !url.has_host() || !names_host_after_slashes {
+        let url = text::read_url(
+            "payment_url",
+            written,
+            "must be an absolute https or http URL",
+        )?;
+        let names_host_after_slashes = written
+            .split_once(':')
+            .is_some_and(|(_, rest)| rest.starts_with("//"));
+        if !matches!(url.scheme(), "https" | "http") || !url.has_host() || !names_host_after_slashes
+        {
             return refuse("must be an absolute https or http URL");
         }
         if text::authority(written).contains('@') {
@@ -247,8 +268,17 @@ mod tests {
     fn a_payment_url_is_an_absolute_web_address_without_user_info() {
         let at_the_limit = format!("https://example.com/{}", "a".repeat(2_048 - 20));
         let long_name = format!("https://{}.example:65535/pay", "a.".repeat(122) + "a");
-        for good in ["https://example.com", "http://example.com/pay?a=1&b=2#x", "https://[::1]:8080/", &at_the_limit, &long_name] {
-            assert_eq!(PaymentUrl::parse(good).map(|url| url.as_str().to_owned()), Ok(good.to_owned()));
+        for good in [
+            "https://example.com",
+            "http://example.com/pay?a=1&b=2#x",
+            "https://[::1]:8080/",
+            &at_the_limit,
+            &long_name,
+        ] {
+            assert_eq!(
+                PaymentUrl::parse(good).map(|url| url.as_str().to_owned()),
+                Ok(good.to_owned())
+            );
         }
         let too_long = format!("{at_the_limit}a");
         // What is not ASCII is longer where it is looked up, and takes long to translate.
@@ -259,7 +289,14 @@ mod tests {
         ];
         for bad in &long_names {
             let problem = "must have a host name of at most 253 characters".to_owned();
-            assert_eq!(PaymentUrl::parse(bad), Err(Error::InvalidField { field: "payment_url", problem }), "{bad}");
+            assert_eq!(
+                PaymentUrl::parse(bad),
+                Err(Error::InvalidField {
+                    field: "payment_url",
+                    problem
+                }),
+                "{bad}"
+            );
         }
         for bad in [
             "",
@@ -283,7 +320,16 @@ mod tests {
             "https://example.com\n",
             &too_long,
         ] {
-            assert!(matches!(PaymentUrl::parse(bad), Err(Error::InvalidField { field: "payment_url", .. })), "{bad:?} was accepted");
+            assert!(
+                matches!(
+                    PaymentUrl::parse(bad),
+                    Err(Error::InvalidField {
+                        field: "payment_url",
+                        ..
+                    })
+                ),
+                "{bad:?} was accepted"
+            );
         }
     }
 }

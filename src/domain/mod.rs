@@ -50,7 +50,10 @@ pub use simulate::{Coming, Simulated, Upcoming};
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
 pub use text::{MAX_LONG_TEXT, MAX_TEXT};
 pub use undo::Deed;
-pub use webhook::{EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy, TEST, UPDATED, check_secret, message_id};
+pub use webhook::{
+    EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy, TEST, UPDATED,
+    check_secret, message_id,
+};
 
 /// An instant in UTC, with the microsecond resolution of PostgreSQL's `timestamptz`.
 pub type Time = chrono::DateTime<chrono::Utc>;

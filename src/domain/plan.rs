@@ -80,22 +80,42 @@ mod check {
         check_text::check(field, value, MAX_TEXT)
     }
 
-    #[expect(clippy::ref_option, reason = "called with a reference to the member, whatever it is")]
+    #[expect(
+        clippy::ref_option,
+        reason = "called with a reference to the member, whatever it is"
+    )]
     pub(super) fn text(field: &'static str, value: &Option<String>) -> Result<(), Error> {
-        value.as_ref().map_or(Ok(()), |value| required(field, value))
+        value
+            .as_ref()
+            .map_or(Ok(()), |value| required(field, value))
     }
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "called with a reference to the member, whatever it is")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "called with a reference to the member, whatever it is"
+    )]
     pub(super) fn number(field: &'static str, value: &i32) -> Result<(), Error> {
-        if *value < 0 { Err(Error::invalid(field, "must not be negative")) } else { Ok(()) }
+        if *value < 0 {
+            Err(Error::invalid(field, "must not be negative"))
+        } else {
+            Ok(())
+        }
     }
 
-    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "called with a reference to the member, whatever it is")]
+    #[expect(
+        clippy::ref_option,
+        clippy::trivially_copy_pass_by_ref,
+        reason = "called with a reference to the member, whatever it is"
+    )]
     pub(super) fn limit(field: &'static str, value: &Option<i32>) -> Result<(), Error> {
         value.as_ref().map_or(Ok(()), |value| number(field, value))
     }
 
-    #[expect(clippy::trivially_copy_pass_by_ref, clippy::unnecessary_wraps, reason = "the shape of all checks")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        clippy::unnecessary_wraps,
+        reason = "the shape of all checks"
+    )]
     pub(super) fn flag(_: &'static str, _: &bool) -> Result<(), Error> {
         Ok(())
     }

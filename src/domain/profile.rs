@@ -154,9 +154,16 @@ impl ProfilePatch {
             ("payment_method", &self.payment_method),
             ("psp", &self.psp),
         ];
-        let long = [("website", &self.website), ("logo_url", &self.logo_url), ("favicon_url", &self.favicon_url)];
+        let long = [
+            ("website", &self.website),
+            ("logo_url", &self.logo_url),
+            ("favicon_url", &self.favicon_url),
+        ];
         let short = short.map(|(field, patch)| (field, patch, MAX_TEXT));
-        for (field, patch, max) in short.into_iter().chain(long.map(|(field, patch)| (field, patch, MAX_LONG_TEXT))) {
+        for (field, patch, max) in short
+            .into_iter()
+            .chain(long.map(|(field, patch)| (field, patch, MAX_LONG_TEXT)))
+        {
             if let Some(value) = patch.value() {
                 text::check(field, value, max)?;
             }
@@ -165,21 +172,34 @@ impl ProfilePatch {
             ("tariff_id", &self.tariff_id, 0..=i32::MAX),
             ("reports_day", &self.reports_day, 0..=31),
             ("reports_hour", &self.reports_hour, 0..=23),
-            ("total_trial_extensions", &self.total_trial_extensions, 0..=i32::MAX),
+            (
+                "total_trial_extensions",
+                &self.total_trial_extensions,
+                0..=i32::MAX,
+            ),
         ];
         for (field, patch, range) in numbers {
             if patch.value().is_some_and(|value| !range.contains(value)) {
-                return Err(Error::invalid(field, format!("must be between {} and {}", range.start(), range.end())));
+                return Err(Error::invalid(
+                    field,
+                    format!("must be between {} and {}", range.start(), range.end()),
+                ));
             }
         }
         if let Some(zone) = self.timezone.value()
             && zone.parse::<Tz>().is_err()
         {
-            return Err(Error::invalid("timezone", "must be the name of a time zone such as Europe/Berlin"));
+            return Err(Error::invalid(
+                "timezone",
+                "must be the name of a time zone such as Europe/Berlin",
+            ));
         }
         let mut profile = self.over_unchecked(current);
         if let (Some(Extra(new)), Some(Extra(known))) = (self.extra.value(), &current.extra) {
-            let all = known.iter().chain(new).map(|(name, value)| (name.clone(), value.clone()));
+            let all = known
+                .iter()
+                .chain(new)
+                .map(|(name, value)| (name.clone(), value.clone()));
             profile.extra = Some(Extra(all.collect()));
         }
         Ok(profile)
@@ -192,7 +212,11 @@ pub struct Extra(pub BTreeMap<String, String>);
 
 impl fmt::Display for Extra {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let members: Vec<_> = self.0.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let members: Vec<_> = self
+            .0
+            .iter()
+            .map(|(name, value)| format!("\"{name}\":{value}"))
+            .collect();
         write!(f, "{{{}}}", members.join(","))
     }
 }
@@ -206,7 +230,9 @@ impl Email {
     /// [`Error::InvalidField`] for `email`.
     pub fn parse(written: &str) -> Result<Self, Error> {
         text::check("email", written, 254)?;
-        let well_formed = written.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !local.contains('@'));
+        let well_formed = written.rsplit_once('@').is_some_and(|(local, domain)| {
+            !local.is_empty() && !domain.is_empty() && !local.contains('@')
+        });
         if !well_formed || written.chars().any(char::is_whitespace) {
             return Err(Error::invalid("email", "must be an e-mail address"));
         }

@@ -70,7 +70,11 @@ impl Account {
     #[must_use]
     pub fn purge_rule(&self, now: Time) -> Option<PurgeRule> {
         let is_expired = self.expires_in_effect_at().is_some_and(|at| at <= now);
-        if self.deleted_at.is_some() { Some(PurgeRule::Deleted) } else { is_expired.then_some(PurgeRule::Expired) }
+        if self.deleted_at.is_some() {
+            Some(PurgeRule::Deleted)
+        } else {
+            is_expired.then_some(PurgeRule::Expired)
+        }
     }
 
     /// When its purge would be due: none where it neither is deleted nor ever expires. A back-dated expiry makes nothing due at
@@ -81,10 +85,20 @@ impl Account {
             return self.purge_at;
         }
         // A hold of the operator's that ran out was lifted then.
-        let run_out = self.holds.iter().filter(|hold| hold.authority == Authority::Operator && hold.kind != HoldKind::Retention);
+        let run_out = self.holds.iter().filter(|hold| {
+            hold.authority == Authority::Operator && hold.kind != HoldKind::Retention
+        });
         let run_out = run_out.filter_map(|hold| hold.details.ends_at).max();
-        let since = [self.expiry_set_at, self.operator_released_at, policy.reseller_released_at, run_out];
-        let latest = since.into_iter().flatten().fold(self.expires_in_effect_at()?, Time::max);
+        let since = [
+            self.expiry_set_at,
+            self.operator_released_at,
+            policy.reseller_released_at,
+            run_out,
+        ];
+        let latest = since
+            .into_iter()
+            .flatten()
+            .fold(self.expires_in_effect_at()?, Time::max);
         latest.checked_add_signed(policy.grace)
     }
 
@@ -92,8 +106,13 @@ impl Account {
     #[must_use]
     pub fn purge_stop(&self, policy: &PurgePolicy, now: Time) -> Option<PurgeStop> {
         let stands = |kinds: &[HoldKind], authority: Option<Authority>| {
-            let is_meant = |hold: &&super::Hold| kinds.contains(&hold.kind) && authority.is_none_or(|it| it == hold.authority);
-            self.holds.iter().filter(is_meant).any(|hold| !hold.has_lapsed(now))
+            let is_meant = |hold: &&super::Hold| {
+                kinds.contains(&hold.kind) && authority.is_none_or(|it| it == hold.authority)
+            };
+            self.holds
+                .iter()
+                .filter(is_meant)
+                .any(|hold| !hold.has_lapsed(now))
         };
         if !policy.is_on {
             return Some(PurgeStop::Off);
@@ -107,7 +126,12 @@ impl Account {
         if self.exempt_until.is_some_and(|until| until > now) {
             return Some(PurgeStop::Exempt);
         }
-        if self.reseller_suspended_at.is_some() || stands(&[HoldKind::Freeze, HoldKind::Suspend], Some(Authority::Operator)) {
+        if self.reseller_suspended_at.is_some()
+            || stands(
+                &[HoldKind::Freeze, HoldKind::Suspend],
+                Some(Authority::Operator),
+            )
+        {
             return Some(PurgeStop::Operator);
         }
         match self.purge_eligible_at(policy) {
@@ -123,7 +147,13 @@ impl Account {
         let eligible_at = match self.purge_stop(policy, now) {
             None => now,
             Some(PurgeStop::TooEarly { eligible_at }) => eligible_at,
-            Some(PurgeStop::Off | PurgeStop::InUse | PurgeStop::Retention | PurgeStop::Exempt | PurgeStop::Operator) => return None,
+            Some(
+                PurgeStop::Off
+                | PurgeStop::InUse
+                | PurgeStop::Retention
+                | PurgeStop::Exempt
+                | PurgeStop::Operator,
+            ) => return None,
         };
         let Some(planned) = self.purge_due_at else {
             let soonest = now.checked_add_signed(PURGE_NOTICE)?;

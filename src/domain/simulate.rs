@@ -46,7 +46,10 @@ impl Account {
             if let Ok(change) = &decision {
                 account = change.after.clone();
             }
-            Simulated { decision, state: account.state(now) }
+            Simulated {
+                decision,
+                state: account.state(now),
+            }
         };
         commands.iter().map(step).collect()
     }
@@ -55,14 +58,31 @@ impl Account {
     #[must_use]
     pub fn upcoming(&self, now: Time) -> Vec<Upcoming> {
         let holds = self.holds.iter().flat_map(|hold| {
-            let starts = hold.details.starts_at.map(|at| (at, Coming::HoldStarts(hold.kind, hold.authority, hold.id)));
-            let ends = hold.details.ends_at.map(|at| (at, Coming::HoldEnds(hold.kind, hold.authority, hold.id)));
+            let starts = hold
+                .details
+                .starts_at
+                .map(|at| (at, Coming::HoldStarts(hold.kind, hold.authority, hold.id)));
+            let ends = hold
+                .details
+                .ends_at
+                .map(|at| (at, Coming::HoldEnds(hold.kind, hold.authority, hold.id)));
             starts.into_iter().chain(ends)
         });
         let expires = self.expires_in_effect_at().map(|at| (at, Coming::Expires));
         let purge = self.purge_due_at.map(|at| (at, Coming::Purge));
-        let mut coming: Vec<_> = holds.chain(expires).chain(purge).filter(|(at, _)| *at > now).collect();
+        let mut coming: Vec<_> = holds
+            .chain(expires)
+            .chain(purge)
+            .filter(|(at, _)| *at > now)
+            .collect();
         coming.sort_by_key(|(at, _)| *at);
-        coming.into_iter().map(|(at, what)| Upcoming { at, what, state: self.state(at) }).collect()
+        coming
+            .into_iter()
+            .map(|(at, what)| Upcoming {
+                at,
+                what,
+                state: self.state(at),
+            })
+            .collect()
     }
 }

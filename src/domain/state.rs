@@ -23,8 +23,15 @@ pub enum Block {
 
 impl Block {
     /// Every block, in order.
-    pub const ALL: [Self; 7] =
-        [Self::Deleted, Self::SuspendedByOperator, Self::ResellerSuspended, Self::SuspendedByReseller, Self::Inactive, Self::Frozen, Self::Expired];
+    pub const ALL: [Self; 7] = [
+        Self::Deleted,
+        Self::SuspendedByOperator,
+        Self::ResellerSuspended,
+        Self::SuspendedByReseller,
+        Self::Inactive,
+        Self::Frozen,
+        Self::Expired,
+    ];
 
     /// The word on the wire.
     #[must_use]
@@ -44,7 +51,11 @@ impl Block {
     fn user_can_fix(self) -> bool {
         match self {
             Self::Frozen | Self::Expired => true,
-            Self::Deleted | Self::SuspendedByOperator | Self::ResellerSuspended | Self::SuspendedByReseller | Self::Inactive => false,
+            Self::Deleted
+            | Self::SuspendedByOperator
+            | Self::ResellerSuspended
+            | Self::SuspendedByReseller
+            | Self::Inactive => false,
         }
     }
 
@@ -54,7 +65,9 @@ impl Block {
         match (kind, authority) {
             (HoldKind::Freeze, _) => Some(Self::Frozen),
             (HoldKind::Suspend, Authority::Reseller) => Some(Self::SuspendedByReseller),
-            (HoldKind::Suspend, Authority::Operator | Authority::System) => Some(Self::SuspendedByOperator),
+            (HoldKind::Suspend, Authority::Operator | Authority::System) => {
+                Some(Self::SuspendedByOperator)
+            }
             (HoldKind::Retention, _) => None,
         }
     }
@@ -99,13 +112,16 @@ impl State {
     /// `active`, or the first block's word.
     #[must_use]
     pub fn effective_status(&self) -> &'static str {
-        self.blocked_by.first().map_or("active", |block| block.as_str())
+        self.blocked_by
+            .first()
+            .map_or("active", |block| block.as_str())
     }
 
     /// What the user can do about it.
     #[must_use]
     pub fn remedy(&self) -> Option<Remedy> {
-        (self.is(Block::Frozen) && self.blocked_by.iter().all(|block| block.user_can_fix())).then_some(Remedy::Pay)
+        (self.is(Block::Frozen) && self.blocked_by.iter().all(|block| block.user_can_fix()))
+            .then_some(Remedy::Pay)
     }
 }
 
@@ -114,7 +130,11 @@ impl Account {
     /// state waits for a job.
     #[must_use]
     pub fn state(&self, now: Time) -> State {
-        let held = |block| self.holds.iter().any(|hold| hold.in_force(now) && Block::of_hold(hold.kind, hold.authority) == Some(block));
+        let held = |block| {
+            self.holds.iter().any(|hold| {
+                hold.in_force(now) && Block::of_hold(hold.kind, hold.authority) == Some(block)
+            })
+        };
         let is = |block: &Block| match block {
             Block::Deleted => self.deleted_at.is_some(),
             Block::ResellerSuspended => self.reseller_suspended_at.is_some(),
@@ -122,16 +142,22 @@ impl Account {
             Block::Expired => self.expires_in_effect_at().is_some_and(|at| at <= now),
             Block::SuspendedByOperator | Block::SuspendedByReseller | Block::Frozen => held(*block),
         };
-        State { blocked_by: Block::ALL.into_iter().filter(is).collect() }
+        State {
+            blocked_by: Block::ALL.into_iter().filter(is).collect(),
+        }
     }
 
     /// Where the user of a frozen account pays: the reseller's page before the operator's.
     #[must_use]
     pub fn payment_url(&self, now: Time) -> Option<&PaymentUrl> {
         let url_of = |authority| {
-            self.holds_in_force(HoldKind::Freeze, now).find(|hold| hold.authority == authority).and_then(|hold| hold.details.payment_url.as_ref())
+            self.holds_in_force(HoldKind::Freeze, now)
+                .find(|hold| hold.authority == authority)
+                .and_then(|hold| hold.details.payment_url.as_ref())
         };
-        [Authority::Reseller, Authority::Operator, Authority::System].into_iter().find_map(url_of)
+        [Authority::Reseller, Authority::Operator, Authority::System]
+            .into_iter()
+            .find_map(url_of)
     }
 }
 
@@ -172,10 +198,17 @@ impl StateFilter {
             "suspended" => return Ok(Self::Suspended),
             _ => {}
         }
-        Block::ALL.into_iter().find(|block| block.as_str() == word).map(Self::BlockedBy).ok_or_else(|| {
-            let words: Vec<_> = Block::ALL.iter().map(|block| block.as_str()).collect();
-            Error::invalid("state", format!("must be one of active, suspended, {}", words.join(", ")))
-        })
+        Block::ALL
+            .into_iter()
+            .find(|block| block.as_str() == word)
+            .map(Self::BlockedBy)
+            .ok_or_else(|| {
+                let words: Vec<_> = Block::ALL.iter().map(|block| block.as_str()).collect();
+                Error::invalid(
+                    "state",
+                    format!("must be one of active, suspended, {}", words.join(", ")),
+                )
+            })
     }
 
     /// The word again.
@@ -196,9 +229,13 @@ impl StateFilter {
             _ if state.is(Block::Deleted) => false,
             Self::Active => state.blocked_by().is_empty(),
             Self::BlockedBy(block) => state.is(block),
-            Self::Suspended => {
-                [Block::SuspendedByOperator, Block::ResellerSuspended, Block::SuspendedByReseller].into_iter().any(|block| state.is(block))
-            }
+            Self::Suspended => [
+                Block::SuspendedByOperator,
+                Block::ResellerSuspended,
+                Block::SuspendedByReseller,
+            ]
+            .into_iter()
+            .any(|block| state.is(block)),
         }
     }
 }

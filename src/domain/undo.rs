@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Account, Authority, Command, HoldDetails, HoldId, HoldKind, HoldPatch, Patch, Status, Time};
+use super::{
+    Account, Authority, Command, HoldDetails, HoldId, HoldKind, HoldPatch, Patch, Status, Time,
+};
 
 /// What a change did, so that it can be taken back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,19 +31,51 @@ impl Account {
     /// The command that takes a deed of this authority back; none, if what it did is not what is any more. `fresh` becomes the
     /// identity of a hold that has to be opened anew.
     #[must_use]
-    pub fn undo(&self, deed: &Deed, by: Authority, fresh: HoldId, purge_after: Duration) -> Option<Command> {
-        let own = |kind| self.holds.iter().find(|hold| hold.kind == kind && hold.authority == by);
+    pub fn undo(
+        &self,
+        deed: &Deed,
+        by: Authority,
+        fresh: HoldId,
+        purge_after: Duration,
+    ) -> Option<Command> {
+        let own = |kind| {
+            self.holds
+                .iter()
+                .find(|hold| hold.kind == kind && hold.authority == by)
+        };
         match deed {
-            Deed::Opened(kind, id) => own(*kind).filter(|hold| hold.id == *id).map(|_| Command::Lift { kind: *kind, only: Some(*id) }),
-            Deed::Revised(kind, id, before) => {
-                own(*kind).filter(|hold| hold.id == *id).map(|_| Command::Place { kind: *kind, fresh, details: exactly(before) })
+            Deed::Opened(kind, id) => {
+                own(*kind)
+                    .filter(|hold| hold.id == *id)
+                    .map(|_| Command::Lift {
+                        kind: *kind,
+                        only: Some(*id),
+                    })
             }
-            Deed::Closed(kind, before) => own(*kind).is_none().then(|| Command::Place { kind: *kind, fresh, details: exactly(before) }),
+            Deed::Revised(kind, id, before) => {
+                own(*kind)
+                    .filter(|hold| hold.id == *id)
+                    .map(|_| Command::Place {
+                        kind: *kind,
+                        fresh,
+                        details: exactly(before),
+                    })
+            }
+            Deed::Closed(kind, before) => own(*kind).is_none().then(|| Command::Place {
+                kind: *kind,
+                fresh,
+                details: exactly(before),
+            }),
             Deed::Status(from, to) => (self.status == *to).then_some(Command::SetStatus(*from)),
             Deed::Expiry(from, to) => (self.expires_at == *to).then_some(Command::SetExpiry(*from)),
-            Deed::Exemption(from, to) => (self.exempt_until == *to).then_some(Command::SetExemption(*from)),
+            Deed::Exemption(from, to) => {
+                (self.exempt_until == *to).then_some(Command::SetExemption(*from))
+            }
             Deed::Deleted => self.deleted_at.is_some().then_some(Command::Restore),
-            Deed::Restored => self.deleted_at.is_none().then_some(Command::Delete { purge_after }),
+            Deed::Restored => self
+                .deleted_at
+                .is_none()
+                .then_some(Command::Delete { purge_after }),
         }
     }
 }

@@ -52,7 +52,9 @@ impl SignatureStyle {
     /// The style of a word, if it is one.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Standard, Self::Plain].into_iter().find(|it| it.as_str() == word)
+        [Self::Standard, Self::Plain]
+            .into_iter()
+            .find(|it| it.as_str() == word)
     }
 }
 
@@ -81,7 +83,9 @@ impl SuspendedBy {
     /// The cause of a word, if it is one.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Owner, Self::Failures, Self::Gone].into_iter().find(|it| it.as_str() == word)
+        [Self::Owner, Self::Failures, Self::Gone]
+            .into_iter()
+            .find(|it| it.as_str() == word)
     }
 }
 
@@ -130,7 +134,11 @@ impl Endpoint {
     /// The names by which it wants to be told of an entry of the journal, given the entry's finer events.
     #[must_use]
     pub fn wants(&self, finer: &[String]) -> Vec<String> {
-        self.events.iter().filter(|name| *name == UPDATED || finer.contains(name)).cloned().collect()
+        self.events
+            .iter()
+            .filter(|name| *name == UPDATED || finer.contains(name))
+            .cloned()
+            .collect()
     }
 }
 
@@ -167,7 +175,11 @@ impl EndpointPatch {
             if let Some(unknown) = events.iter().find(|name| !EVENTS.contains(&name.as_str())) {
                 return Err(Error::invalid("events", format!("{unknown:?} is no event")));
             }
-            endpoint.events = EVENTS.iter().filter(|name| events.iter().any(|wanted| wanted == *name)).map(|name| (*name).to_owned()).collect();
+            endpoint.events = EVENTS
+                .iter()
+                .filter(|name| events.iter().any(|wanted| wanted == *name))
+                .map(|name| (*name).to_owned())
+                .collect();
             if endpoint.events.is_empty() {
                 return Err(Error::invalid("events", "must name at least one event"));
             }
@@ -176,7 +188,9 @@ impl EndpointPatch {
         match self.enabled {
             // A new start.
             Some(true) if endpoint.suspended_by.take().is_some() => endpoint.failing_since = None,
-            Some(false) => endpoint.suspended_by = endpoint.suspended_by.or(Some(SuspendedBy::Owner)),
+            Some(false) => {
+                endpoint.suspended_by = endpoint.suspended_by.or(Some(SuspendedBy::Owner))
+            }
             Some(true) | None => {}
         }
         Ok(*endpoint != before)
@@ -192,7 +206,11 @@ impl EndpointPatch {
         let url = text::read_url("url", written, "must be an absolute URL")?;
         let is_allowed = url.scheme() == "https" || (allow_http && url.scheme() == "http");
         if !is_allowed || url.host_str().is_none_or(str::is_empty) {
-            return Err(refuse(if allow_http { "must be an absolute https or http URL" } else { "must be an absolute https URL" }));
+            return Err(refuse(if allow_http {
+                "must be an absolute https or http URL"
+            } else {
+                "must be an absolute https URL"
+            }));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse("must not have user info"));
@@ -211,15 +229,28 @@ impl EndpointPatch {
 pub fn check_secret(style: SignatureStyle, secret: &str) -> Result<(), Error> {
     match style {
         SignatureStyle::Standard => {
-            let decoded = secret.strip_prefix("whsec_").and_then(|encoded| data_encoding::BASE64.decode(encoded.as_bytes()).ok());
+            let decoded = secret
+                .strip_prefix("whsec_")
+                .and_then(|encoded| data_encoding::BASE64.decode(encoded.as_bytes()).ok());
             if decoded.is_some_and(|bytes| (24..=64).contains(&bytes.len())) {
                 return Ok(());
             }
-            Err(Error::invalid("secret", "must be whsec_ and the base64 of 24 to 64 bytes"))
+            Err(Error::invalid(
+                "secret",
+                "must be whsec_ and the base64 of 24 to 64 bytes",
+            ))
         }
         SignatureStyle::Plain => {
-            let is_fit = (16..=255).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_graphic());
-            if is_fit { Ok(()) } else { Err(Error::invalid("secret", "must be 16 to 255 visible characters")) }
+            let is_fit = (16..=255).contains(&secret.len())
+                && secret.bytes().all(|byte| byte.is_ascii_graphic());
+            if is_fit {
+                Ok(())
+            } else {
+                Err(Error::invalid(
+                    "secret",
+                    "must be 16 to 255 visible characters",
+                ))
+            }
         }
     }
 }
@@ -227,5 +258,8 @@ pub fn check_secret(style: SignatureStyle, secret: &str) -> Result<(), Error> {
 /// The identity of a message: of one event by one of its names. The same for every attempt at it, and for whoever pulls it.
 #[must_use]
 pub fn message_id(event_id: i64, event: &str) -> String {
-    format!("evt_{event_id}_{}", event.rsplit('.').next().unwrap_or(event))
+    format!(
+        "evt_{event_id}_{}",
+        event.rsplit('.').next().unwrap_or(event)
+    )
 }

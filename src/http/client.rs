@@ -10,15 +10,27 @@ const FORWARDED: &str = "x-forwarded-for";
 
 /// The client's address; none where there is no connection, as in tests.
 pub(super) fn address(request: &Request, trusted: &[IpNet]) -> Option<IpAddr> {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?.0.ip();
+    let peer = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()?
+        .0
+        .ip();
     Some(behind(peer, request.headers(), trusted))
 }
 
 /// From the connection backwards through what proxies wrote: the first address that no trusted proxy has. What stands
 /// behind it was written by the client, who may write anything.
 fn behind(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(&address.to_canonical()));
-    let lines: Vec<&str> = headers.get_all(FORWARDED).iter().filter_map(|line| line.to_str().ok()).collect();
+    let is_trusted = |address: &IpAddr| {
+        trusted
+            .iter()
+            .any(|network| network.contains(&address.to_canonical()))
+    };
+    let lines: Vec<&str> = headers
+        .get_all(FORWARDED)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .collect();
     let mut said = lines.iter().rev().flat_map(|line| line.rsplit(','));
     let mut address = peer;
     while is_trusted(&address) {
@@ -40,7 +52,11 @@ mod tests {
         for (peer, forwarded, is) in [
             ("203.0.113.9", vec!["198.51.100.1"], "203.0.113.9"),
             ("10.0.0.1", vec!["198.51.100.1"], "198.51.100.1"),
-            ("10.0.0.1", vec!["6.6.6.6, 198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+            (
+                "10.0.0.1",
+                vec!["6.6.6.6, 198.51.100.1, 10.0.0.2"],
+                "198.51.100.1",
+            ),
             ("10.0.0.1", vec!["6.6.6.6", "198.51.100.1"], "198.51.100.1"),
             ("::ffff:10.0.0.1", vec!["198.51.100.1"], "198.51.100.1"),
             ("fd00::1", vec!["2001:db8::7"], "2001:db8::7"),
@@ -52,7 +68,11 @@ mod tests {
             for line in &forwarded {
                 headers.append(FORWARDED, line.parse().unwrap());
             }
-            assert_eq!(behind(peer.parse().unwrap(), &headers, &trusted).to_string(), is, "{peer} {forwarded:?}");
+            assert_eq!(
+                behind(peer.parse().unwrap(), &headers, &trusted).to_string(),
+                is,
+                "{peer} {forwarded:?}"
+            );
         }
     }
 }

@@ -24,20 +24,35 @@ struct Docs {
 }
 
 pub(super) fn routes(public_url: Option<String>) -> Router {
-    let config = Config::new(["/openapi.json"]).validator_url("none").try_it_out_enabled(true).persist_authorization(false).deep_linking(true);
-    let docs = Docs { public_url, config: Arc::new(config) };
+    let config = Config::new(["/openapi.json"])
+        .validator_url("none")
+        .try_it_out_enabled(true)
+        .persist_authorization(false)
+        .deep_linking(true);
+    let docs = Docs {
+        public_url,
+        config: Arc::new(config),
+    };
     Router::new()
         .route("/openapi.json", get(description))
         .route("/docs", get(|| async { Redirect::permanent("/docs/") }))
-        .route("/docs/", get(|docs: State<Docs>| asset(docs, Path("index.html".to_owned()))))
+        .route(
+            "/docs/",
+            get(|docs: State<Docs>| asset(docs, Path("index.html".to_owned()))),
+        )
         .route("/docs/{file}", get(asset))
         .with_state(docs)
 }
 
 async fn description(State(docs): State<Docs>, headers: HeaderMap) -> Response {
-    let base = docs.public_url.unwrap_or_else(|| format!("http://{}", dialects::host(&headers)));
+    let base = docs
+        .public_url
+        .unwrap_or_else(|| format!("http://{}", dialects::host(&headers)));
     let mut response = Response::new(Body::from(dialects::openapi(&base).to_string()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     response
 }
 
@@ -50,7 +65,13 @@ async fn asset(State(docs): State<Docs>, Path(file): Path<String>) -> Response {
     if let Ok(content_type) = HeaderValue::from_str(&found.content_type) {
         headers.insert(header::CONTENT_TYPE, content_type);
     }
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(POLICY),
+    );
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("max-age=3600"),
+    );
     response
 }

@@ -38,11 +38,19 @@ pub(super) struct Frame {
 
 /// Logs what a handler said in its panic; the caller is not told.
 fn log_panic(panic: &(dyn Any + Send)) {
-    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("something");
+    let said = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("something");
     error!(said, "a handler panicked");
 }
 
-pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next: Next) -> Response {
+pub(super) async fn frame(
+    State(frame): State<Frame>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = request_id(request.headers());
     request.extensions_mut().insert(id.clone());
     let allowance = Allowance::default();
@@ -54,7 +62,10 @@ pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next
         _ => (None, Ok(())),
     };
     let call = call(&request);
-    let counted = frame.service.as_ref().map(|service| Counted::begin(service.metrics(), call));
+    let counted = frame
+        .service
+        .as_ref()
+        .map(|service| Counted::begin(service.metrics(), call));
     let span = || info_span!(target: telemetry::SPANS, "request", request_id = %id, method = %request.method(), path = request.uri().path());
     let span = telemetry::in_callers_trace(request.headers(), &id.0, span);
     let handling = debug_span!(target: telemetry::SPANS, parent: &span, "call", dialect = call.dialect, operation = call.operation);
@@ -62,8 +73,16 @@ pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next
     let started = Instant::now();
     let answer = async {
         match admitted {
-            Err(Error::RateLimited { retry_after }) => Ok(Ok(mishap(Mishap::RateLimited { retry_after }))),
-            _ => tokio::time::timeout(frame.request_timeout, AssertUnwindSafe(next.run(request).instrument(handling)).catch_unwind()).await,
+            Err(Error::RateLimited { retry_after }) => {
+                Ok(Ok(mishap(Mishap::RateLimited { retry_after })))
+            }
+            _ => {
+                tokio::time::timeout(
+                    frame.request_timeout,
+                    AssertUnwindSafe(next.run(request).instrument(handling)).catch_unwind(),
+                )
+                .await
+            }
         }
     };
     let mut response = match answer.instrument(span.clone()).await {
@@ -77,13 +96,24 @@ pub(super) async fn frame(State(frame): State<Frame>, mut request: Request, next
     if let Some(counted) = counted {
         counted.end(&response, started.elapsed());
     }
-    span.in_scope(|| info!(status = response.status().as_u16(), ms = started.elapsed().as_secs_f64() * 1_000.0, "answered"));
+    span.in_scope(|| {
+        info!(
+            status = response.status().as_u16(),
+            ms = started.elapsed().as_secs_f64() * 1_000.0,
+            "answered"
+        )
+    });
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(REQUEST_ID, value);
     }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     if let Some(rate) = allowance.rate().or(of_address) {
         tell_rate(&mut response, rate);
     }
@@ -100,14 +130,32 @@ struct Counted {
 impl Counted {
     fn begin(metrics: &Arc<Metrics>, call: Call) -> Self {
         metrics.request_begins();
-        Self { metrics: Arc::clone(metrics), call, is_over: false }
+        Self {
+            metrics: Arc::clone(metrics),
+            call,
+            is_over: false,
+        }
     }
 
     fn end(mut self, response: &Response, took: Duration) {
         self.is_over = true;
-        let operation = response.extensions().get::<soap::Called>().map_or(self.call.operation, |called| called.0);
-        let ending = response.extensions().get::<Ending>().copied().unwrap_or_else(|| Ending::of_status(response.status().as_u16()));
-        self.metrics.request_ends(Call { operation, ..self.call }, ending.as_str(), took);
+        let operation = response
+            .extensions()
+            .get::<soap::Called>()
+            .map_or(self.call.operation, |called| called.0);
+        let ending = response
+            .extensions()
+            .get::<Ending>()
+            .copied()
+            .unwrap_or_else(|| Ending::of_status(response.status().as_u16()));
+        self.metrics.request_ends(
+            Call {
+                operation,
+                ..self.call
+            },
+            ending.as_str(),
+            took,
+        );
     }
 }
 
@@ -129,11 +177,28 @@ fn tell_rate(response: &mut Response, rate: Rate) {
 }
 
 /// How the dialect of a request answers what goes wrong outside its handlers.
-fn answer_to_mishaps(request: &Request, settings: &Arc<admin::Settings>) -> impl Fn(Mishap) -> Response + use<> {
-    let (is_soap, is_v3) = (soap::is_path(request.uri().path()), v3::is_path(request.uri().path()));
-    let headers = if is_soap || is_v3 { request.headers().clone() } else { HeaderMap::new() };
-    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
-    let (codec, settings) = (admin::preferred(request.headers(), request.uri()), Arc::clone(settings));
+fn answer_to_mishaps(
+    request: &Request,
+    settings: &Arc<admin::Settings>,
+) -> impl Fn(Mishap) -> Response + use<> {
+    let (is_soap, is_v3) = (
+        soap::is_path(request.uri().path()),
+        v3::is_path(request.uri().path()),
+    );
+    let headers = if is_soap || is_v3 {
+        request.headers().clone()
+    } else {
+        HeaderMap::new()
+    };
+    let id = request
+        .extensions()
+        .get::<RequestId>()
+        .cloned()
+        .unwrap_or_default();
+    let (codec, settings) = (
+        admin::preferred(request.headers(), request.uri()),
+        Arc::clone(settings),
+    );
     move |mishap| match () {
         () if is_soap => soap::answer_mishap(mishap, &headers),
         () if is_v3 => v3::answer_mishap(mishap, &headers, &id),
@@ -143,7 +208,12 @@ fn answer_to_mishaps(request: &Request, settings: &Arc<admin::Settings>) -> impl
 
 /// The caller's own id if it is fit for logs and headers, else a new one.
 fn request_id(headers: &HeaderMap) -> RequestId {
-    let is_fit = |id: &&str| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
-    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(is_fit);
+    let is_fit = |id: &&str| {
+        (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let given = headers
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(is_fit);
     RequestId(given.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned))
 }

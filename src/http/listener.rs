@@ -47,8 +47,16 @@ pub struct Limits {
 }
 
 /// Takes connections until told to stop; then finishes the requests that are under way.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, metrics: Arc<Metrics>, stop: CancellationToken) {
-    let room = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
+    let room = Arc::new(Semaphore::new(
+        limits.connections.min(Semaphore::MAX_PERMITS),
+    ));
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -58,7 +66,14 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, metric
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             // That of a caller who has gone again already.
-            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => continue,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                continue;
+            }
             Err(error) => {
                 error!(%error, "connections cannot be accepted");
                 tokio::time::sleep(PAUSE).await;
@@ -87,14 +102,23 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, metric
     connections.wait().await;
 }
 
-async fn answer(stream: TcpStream, address: SocketAddr, router: Router, head: Duration, stop: CancellationToken) {
+async fn answer(
+    stream: TcpStream,
+    address: SocketAddr,
+    router: Router,
+    head: Duration,
+    stop: CancellationToken,
+) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(address));
         router.clone().call(request)
     });
-    let connection =
-        http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(head).half_close(true).serve_connection(TokioIo::new(stream), service);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
@@ -113,7 +137,11 @@ async fn answer(stream: TcpStream, address: SocketAddr, router: Router, head: Du
 fn prepare(stream: &TcpStream, unread: Duration) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE_EVERY).with_interval(PROBE_EVERY))?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(PROBE_EVERY)
+            .with_interval(PROBE_EVERY),
+    )?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(unread))?;
     #[cfg(not(target_os = "linux"))]
@@ -134,7 +162,9 @@ async fn refuse(mut stream: TcpStream) {
 #[must_use]
 pub fn raise_file_limit() -> u64 {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1_024 };
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return 1_024;
+    };
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
         Ok(()) => hard,
         Err(_) => soft,

@@ -40,12 +40,17 @@ async fn metrics(State((service, _)): State<(Arc<Service>, Readiness)>) -> impl 
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], service.expose())
 }
 
-async fn readyz(State((service, readiness)): State<(Arc<Service>, Readiness)>) -> (StatusCode, &'static str) {
+async fn readyz(
+    State((service, readiness)): State<(Arc<Service>, Readiness)>,
+) -> (StatusCode, &'static str) {
     if readiness.is_withdrawn() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
     match service.ping().await {
         Ok(()) => (StatusCode::OK, "ready\n"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
+        Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the database does not answer\n",
+        ),
     }
 }

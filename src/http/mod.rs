@@ -64,23 +64,49 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
                 return soap::handle(soap, request).await;
             }
             if v3::is_path(request.uri().path()) {
-                let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
+                let id = request
+                    .extensions()
+                    .get::<RequestId>()
+                    .cloned()
+                    .unwrap_or_default();
                 return v3::answer_mishap(Mishap::NoSuchCall, request.headers(), &id);
             }
-            admin::answer_mishap(Mishap::NoSuchCall, admin::preferred(request.headers(), request.uri()), &settings)
+            admin::answer_mishap(
+                Mishap::NoSuchCall,
+                admin::preferred(request.headers(), request.uri()),
+                &settings,
+            )
         }
     };
-    let routes = admin::routes(apis.admin).merge(v3::routes(apis.v3)).merge(docs).merge(notice).fallback(otherwise);
+    let routes = admin::routes(apis.admin)
+        .merge(v3::routes(apis.v3))
+        .merge(docs)
+        .merge(notice)
+        .fallback(otherwise);
     let routes = framed(routes, frame);
     // Around everything, so that a browser shows its script the errors too.
-    if let Some(cors) = cors { routes.layer(cors) } else { routes }
+    if let Some(cors) = cors {
+        routes.layer(cors)
+    } else {
+        routes
+    }
 }
 
 /// What lets the scripts of some web pages call the API. Tokens travel in a header, so no cookies are allowed.
 fn cors(origins: &[String]) -> Option<CorsLayer> {
-    let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
+    let origins: Vec<HeaderValue> = origins
+        .iter()
+        .filter_map(|origin| HeaderValue::from_str(origin).ok())
+        .collect();
     let name = HeaderName::from_static;
-    let sent = [header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT, header::IF_MATCH, name("idempotency-key"), name("x-request-id")];
+    let sent = [
+        header::AUTHORIZATION,
+        header::CONTENT_TYPE,
+        header::ACCEPT,
+        header::IF_MATCH,
+        name("idempotency-key"),
+        name("x-request-id"),
+    ];
     let seen = [
         header::ETAG,
         header::LINK,
@@ -94,8 +120,18 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         name("x-rate-limit-reset"),
         name("x-request-id"),
     ];
-    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-    let cors = CorsLayer::new().allow_headers(sent).expose_headers(seen).allow_methods(methods).max_age(Duration::from_hours(1));
+    let methods = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+    ];
+    let cors = CorsLayer::new()
+        .allow_headers(sent)
+        .expose_headers(seen)
+        .allow_methods(methods)
+        .max_age(Duration::from_hours(1));
     (!origins.is_empty()).then(|| cors.allow_origin(origins))
 }
 
@@ -115,25 +151,60 @@ mod tests {
     use super::*;
 
     async fn ask(path: &str) -> (u16, String, bool) {
-        let settings = Arc::new(admin::Settings { always_200: false, token_in_query: false, max_body: 1, public_url: None });
-        let frame = frame::Frame { admin: settings, service: None, request_timeout: Duration::from_millis(20), trusted_proxies: Arc::from([]) };
+        let settings = Arc::new(admin::Settings {
+            always_200: false,
+            token_in_query: false,
+            max_body: 1,
+            public_url: None,
+        });
+        let frame = frame::Frame {
+            admin: settings,
+            service: None,
+            request_timeout: Duration::from_millis(20),
+            trusted_proxies: Arc::from([]),
+        };
         let routes = Router::new()
-            .route("/panics", post(|| async { if true { panic!("a secret") } else { "" } }))
+            .route(
+                "/panics",
+                post(|| async { if true { panic!("a secret") } else { "" } }),
+            )
             .route("/hangs", post(std::future::pending::<&str>))
-            .route("/Services/Reseller/service.ASMX", post(|| async { if true { panic!("a secret") } else { "" } }));
-        let request = Request::post(path).header("content-type", "text/xml").body(Body::empty()).unwrap();
+            .route(
+                "/Services/Reseller/service.ASMX",
+                post(|| async { if true { panic!("a secret") } else { "" } }),
+            );
+        let request = Request::post(path)
+            .header("content-type", "text/xml")
+            .body(Body::empty())
+            .unwrap();
         let response = framed(routes, frame).oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        (parts.status.as_u16(), String::from_utf8(body.to_vec()).unwrap(), parts.headers.contains_key("x-request-id"))
+        (
+            parts.status.as_u16(),
+            String::from_utf8(body.to_vec()).unwrap(),
+            parts.headers.contains_key("x-request-id"),
+        )
     }
 
     #[tokio::test]
     async fn panics_and_timeouts_are_answered_in_the_envelope() {
-        assert_eq!(ask("/panics").await, (500, "<xml><error>500</error><error_text>Internal error</error_text></xml>".to_owned(), true));
+        assert_eq!(
+            ask("/panics").await,
+            (
+                500,
+                "<xml><error>500</error><error_text>Internal error</error_text></xml>".to_owned(),
+                true
+            )
+        );
         let slow = "<xml><error>503</error><error_text>Service unavailable: the request took too long</error_text></xml>";
         assert_eq!(ask("/hangs").await, (503, slow.to_owned(), true));
         let (status, body, _) = ask("/Services/Reseller/service.ASMX").await;
-        assert!(status == 500 && body.contains("<faultstring>Server was unable to process request.</faultstring>"), "{status} {body}");
+        assert!(
+            status == 500
+                && body
+                    .contains("<faultstring>Server was unable to process request.</faultstring>"),
+            "{status} {body}"
+        );
     }
 }

@@ -41,14 +41,34 @@ pub async fn run(service: Arc<Service>, settings: Settings, stop: CancellationTo
         }
         if round == 0 {
             let done = run_once(&service, &settings).await;
-            tell(&service, "housekeeping", done, "the hourly jobs failed; they run again in an hour");
+            tell(
+                &service,
+                "housekeeping",
+                done,
+                "the hourly jobs failed; they run again in an hour",
+            );
         }
         let done = service.resume_bulk_jobs().await;
-        tell(&service, "bulk", done, "bulk jobs were interrupted; they go on in a minute");
+        tell(
+            &service,
+            "bulk",
+            done,
+            "bulk jobs were interrupted; they go on in a minute",
+        );
         let done = announce_and_purge(&service, round == 0).await;
-        tell(&service, "announce_and_purge", done, "announcing and purging failed; it is tried again in a minute");
+        tell(
+            &service,
+            "announce_and_purge",
+            done,
+            "announcing and purging failed; it is tried again in a minute",
+        );
         let done = service.observe_endpoints().await;
-        tell(&service, "observe", done, "webhook endpoints were not looked at; it is tried again in a minute");
+        tell(
+            &service,
+            "observe",
+            done,
+            "webhook endpoints were not looked at; it is tried again in a minute",
+        );
     }
 }
 
@@ -95,7 +115,10 @@ pub async fn run_once(service: &Service, settings: &Settings) -> Result<(), Erro
         if forgotten == 0 {
             break;
         }
-        info!(forgotten, "forgot answers to requests with an idempotency key");
+        info!(
+            forgotten,
+            "forgot answers to requests with an idempotency key"
+        );
     }
     loop {
         let trimmed = service.trim_attempts(settings.keep_attempts).await?;

@@ -43,7 +43,10 @@ pub(super) struct Keys {
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keys").field("fixed", &self.fixed.len()).field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Keys")
+            .field("fixed", &self.fixed.len())
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,40 +64,94 @@ impl Keys {
             if secret.len() < MIN_SECRET {
                 return Err(format!("jwt.secret: must have at least {MIN_SECRET} bytes"));
             }
-            fixed.push(Key { name: None, algorithm: Algorithm::HS256, decoding: DecodingKey::from_secret(secret) });
+            fixed.push(Key {
+                name: None,
+                algorithm: Algorithm::HS256,
+                decoding: DecodingKey::from_secret(secret),
+            });
         }
         if let Some(path) = &settings.public_key_file {
-            let pem = fs::read(path).map_err(|error| format!("jwt.public_key_file: {}: {error}", path.display()))?;
+            let pem = fs::read(path)
+                .map_err(|error| format!("jwt.public_key_file: {}: {error}", path.display()))?;
             let rsa = DecodingKey::from_rsa_pem(&pem).map(|key| (Algorithm::RS256, key));
             let (algorithm, key) = rsa
                 .or_else(|_| DecodingKey::from_ed_pem(&pem).map(|key| (Algorithm::EdDSA, key)))
                 .map_err(|_| format!("jwt.public_key_file: {}: is neither an RSA nor an Ed25519 public key in PEM", path.display()))?;
-            fixed.push(Key { name: None, algorithm, decoding: key });
+            fixed.push(Key {
+                name: None,
+                algorithm,
+                decoding: key,
+            });
         }
         if let Some(path) = &settings.jwks_file {
-            let text = fs::read(path).map_err(|error| format!("jwt.jwks_file: {}: {error}", path.display()))?;
-            fixed.extend(read_set(&text).map_err(|problem| format!("jwt.jwks_file: {}: {problem}", path.display()))?);
+            let text = fs::read(path)
+                .map_err(|error| format!("jwt.jwks_file: {}: {error}", path.display()))?;
+            fixed.extend(
+                read_set(&text)
+                    .map_err(|problem| format!("jwt.jwks_file: {}: {problem}", path.display()))?,
+            );
         }
-        Ok(Self { fixed, address: settings.jwks_url.clone(), fetched: RwLock::default(), fetching: Mutex::default() })
+        Ok(Self {
+            fixed,
+            address: settings.jwks_url.clone(),
+            fetched: RwLock::default(),
+            fetching: Mutex::default(),
+        })
     }
 
     /// The keys that may prove a token with this header.
-    pub(super) async fn candidates(&self, algorithm: Algorithm, name: Option<&str>, now: Time) -> Vec<DecodingKey> {
-        let fits = |key: &&Key| key.algorithm == algorithm && (name.is_none() || key.name.is_none() || key.name.as_deref() == name);
-        let mut found: Vec<DecodingKey> = self.fixed.iter().filter(fits).map(|key| key.decoding.clone()).collect();
-        let Some(address) = &self.address else { return found };
-        let known = || -> Vec<DecodingKey> { self.read().keys.iter().filter(fits).map(|key| key.decoding.clone()).collect() };
-        let age = || self.read().tried_at.map(|at| now - at).filter(|age| *age >= chrono::TimeDelta::zero());
-        let is_due = |age: Option<chrono::TimeDelta>, is_missing: bool| age.is_none_or(|age| age >= MAX_AGE || (is_missing && age >= PAUSE));
+    pub(super) async fn candidates(
+        &self,
+        algorithm: Algorithm,
+        name: Option<&str>,
+        now: Time,
+    ) -> Vec<DecodingKey> {
+        let fits = |key: &&Key| {
+            key.algorithm == algorithm
+                && (name.is_none() || key.name.is_none() || key.name.as_deref() == name)
+        };
+        let mut found: Vec<DecodingKey> = self
+            .fixed
+            .iter()
+            .filter(fits)
+            .map(|key| key.decoding.clone())
+            .collect();
+        let Some(address) = &self.address else {
+            return found;
+        };
+        let known = || -> Vec<DecodingKey> {
+            self.read()
+                .keys
+                .iter()
+                .filter(fits)
+                .map(|key| key.decoding.clone())
+                .collect()
+        };
+        let age = || {
+            self.read()
+                .tried_at
+                .map(|at| now - at)
+                .filter(|age| *age >= chrono::TimeDelta::zero())
+        };
+        let is_due = |age: Option<chrono::TimeDelta>, is_missing: bool| {
+            age.is_none_or(|age| age >= MAX_AGE || (is_missing && age >= PAUSE))
+        };
         let is_missing = known().is_empty();
         if is_due(age(), is_missing) {
             // Whoever needs a key waits for the one who fetches; whoever has it goes on with what is known.
-            let turn = if is_missing { Some(self.fetching.lock().await) } else { self.fetching.try_lock().ok() };
+            let turn = if is_missing {
+                Some(self.fetching.lock().await)
+            } else {
+                self.fetching.try_lock().ok()
+            };
             if turn.is_some() && is_due(age(), known().is_empty()) {
                 self.write().tried_at = Some(now);
                 match fetch(address).await {
                     Ok(keys) => self.write().keys = keys,
-                    Err(problem) => warn!(problem, address, "the JSON Web Key Set cannot be read; what is known of it stays"),
+                    Err(problem) => warn!(
+                        problem,
+                        address, "the JSON Web Key Set cannot be read; what is known of it stays"
+                    ),
                 }
             }
         }
@@ -112,11 +169,20 @@ impl Keys {
 }
 
 async fn fetch(address: &str) -> Result<Vec<Key>, String> {
-    let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).build();
+    let client = reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .build();
     let asked = async { client?.get(address).send().await?.error_for_status() };
-    let mut response = asked.await.map_err(|error| error.without_url().to_string())?;
+    let mut response = asked
+        .await
+        .map_err(|error| error.without_url().to_string())?;
     let mut set = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| error.without_url().to_string())? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| error.without_url().to_string())?
+    {
         set.extend_from_slice(&chunk);
         if set.len() > MAX_SET {
             return Err(format!("is larger than {MAX_SET} bytes"));
@@ -127,7 +193,8 @@ async fn fetch(address: &str) -> Result<Vec<Key>, String> {
 
 /// The keys of a set that are for signatures of the kinds we take; others are left out.
 fn read_set(text: &[u8]) -> Result<Vec<Key>, String> {
-    let set: JwkSet = serde_json::from_slice(text).map_err(|error| format!("is no JSON Web Key Set: {error}"))?;
+    let set: JwkSet =
+        serde_json::from_slice(text).map_err(|error| format!("is no JSON Web Key Set: {error}"))?;
     Ok(set.keys.iter().filter_map(read_key).collect())
 }
 
@@ -142,7 +209,14 @@ fn read_key(jwk: &Jwk) -> Option<Key> {
     } else {
         return None;
     };
-    let is_meant = jwk.common.key_algorithm.is_none_or(|named| named == KeyAlgorithm::from(algorithm));
+    let is_meant = jwk
+        .common
+        .key_algorithm
+        .is_none_or(|named| named == KeyAlgorithm::from(algorithm));
     let key = DecodingKey::from_jwk(jwk).ok().filter(|_| is_meant)?;
-    Some(Key { name: jwk.common.key_id.clone(), algorithm, decoding: key })
+    Some(Key {
+        name: jwk.common.key_id.clone(),
+        algorithm,
+        decoding: key,
+    })
 }

@@ -118,13 +118,18 @@ pub struct Draft<'a> {
 pub fn is_well_formed(token: &str) -> bool {
     token.len() <= MAX_LENGTH
         && token.bytes().filter(|byte| *byte == b'.').count() == 2
-        && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        && token
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
 /// The key that a token of ours names; none: it is somebody else's.
 #[must_use]
 pub fn own_key(token: &str) -> Option<String> {
-    jsonwebtoken::decode_header(token).ok()?.kid.filter(|kid| kid.starts_with(OWN))
+    jsonwebtoken::decode_header(token)
+        .ok()?
+        .kid
+        .filter(|kid| kid.starts_with(OWN))
 }
 
 /// The name of the platform's key number `number`.
@@ -138,7 +143,10 @@ pub fn own_key_name(number: u32) -> String {
 /// # Errors
 /// A text for the log.
 pub fn issue(draft: &Draft, key_name: &str, secret: &[u8]) -> Result<SecretString, String> {
-    let header = Header { kid: Some(key_name.to_owned()), ..Header::new(Algorithm::HS256) };
+    let header = Header {
+        kid: Some(key_name.to_owned()),
+        ..Header::new(Algorithm::HS256)
+    };
     let words: Vec<_> = draft.scopes.iter().map(Scope::as_str).collect();
     let claims = Own {
         iss: OWN_NAME,
@@ -152,13 +160,19 @@ pub fn issue(draft: &Draft, key_name: &str, secret: &[u8]) -> Result<SecretStrin
         scope: words.join(" "),
     };
     let signed = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(secret));
-    signed.map(SecretString::from).map_err(|error| error.to_string())
+    signed
+        .map(SecretString::from)
+        .map_err(|error| error.to_string())
 }
 
 /// Whether a token of ours has our signature, and has not expired.
 #[must_use]
 pub fn is_ours(token: &str, secret: &[u8], now: Time) -> bool {
-    let decoded = jsonwebtoken::decode::<Written>(token, &DecodingKey::from_secret(secret), &validation(Algorithm::HS256, OWN_NAME, OWN_NAME));
+    let decoded = jsonwebtoken::decode::<Written>(
+        token,
+        &DecodingKey::from_secret(secret),
+        &validation(Algorithm::HS256, OWN_NAME, OWN_NAME),
+    );
     decoded.is_ok_and(|decoded| expiry(&decoded.claims, now, Duration::ZERO).is_some())
 }
 
@@ -168,7 +182,10 @@ impl Verifier {
     /// # Errors
     /// What is wrong with one of them, naming the key of the configuration.
     pub fn new(settings: Settings) -> Result<Self, String> {
-        Ok(Self { keys: Keys::configured(&settings)?, settings })
+        Ok(Self {
+            keys: Keys::configured(&settings)?,
+            settings,
+        })
     }
 
     /// What somebody else's token claims.
@@ -180,9 +197,14 @@ impl Verifier {
             tracing::debug!(why, "a JSON Web Token was refused");
             Error::CredentialInvalid
         };
-        let header = jsonwebtoken::decode_header(token).map_err(|error| refuse(&error.to_string()))?;
+        let header =
+            jsonwebtoken::decode_header(token).map_err(|error| refuse(&error.to_string()))?;
         let validation = validation(header.alg, &self.settings.issuer, &self.settings.audience);
-        for key in self.keys.candidates(header.alg, header.kid.as_deref(), now).await {
+        for key in self
+            .keys
+            .candidates(header.alg, header.kid.as_deref(), now)
+            .await
+        {
             if let Ok(decoded) = jsonwebtoken::decode::<Written>(token, &key, &validation) {
                 return self.claims(decoded.claims, now).map_err(refuse);
             }
@@ -199,7 +221,12 @@ impl Verifier {
             (_, None) => return Err("reseller_id is missing"),
         };
         let scopes = scopes(written.scope.as_ref());
-        Ok(Claims { subject: subject(written.sub), reseller, scopes, expires_at })
+        Ok(Claims {
+            subject: subject(written.sub),
+            reseller,
+            scopes,
+            expires_at,
+        })
     }
 }
 
@@ -217,14 +244,20 @@ fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation 
 fn expiry(written: &Written, now: Time, leeway: Duration) -> Option<Time> {
     let at = |seconds: f64| {
         // Anything behind the year 9999 means for ever.
-        #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "clamped to what fits")]
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_possible_truncation,
+            reason = "clamped to what fits"
+        )]
         let seconds = seconds.clamp(0.0, 253_402_300_799.0) as i64;
         Time::from_timestamp(seconds, 0)
     };
     let ends = at(written.exp?)?.checked_add_signed(chrono::TimeDelta::from_std(leeway).ok()?)?;
     let begins = match written.nbf {
         None => None,
-        Some(begins) => Some(at(begins)?.checked_sub_signed(chrono::TimeDelta::from_std(leeway).ok()?)?),
+        Some(begins) => {
+            Some(at(begins)?.checked_sub_signed(chrono::TimeDelta::from_std(leeway).ok()?)?)
+        }
     };
     (ends > now && begins.is_none_or(|begins| begins <= now)).then_some(ends)
 }
@@ -238,14 +271,28 @@ fn reseller(claim: &Value) -> Option<ResellerId> {
 /// Words separated by spaces, or an array of them; words that are not ours mean nothing here.
 fn scopes(claim: Option<&Value>) -> Scopes {
     let text = claim.and_then(Value::as_str).unwrap_or_default().split(' ');
-    let list = claim.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default().iter().filter_map(Value::as_str);
+    let list = claim
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(Value::as_str);
     text.chain(list).filter_map(Scope::parse).collect()
 }
 
 /// Fit for the journal: short, and without control characters.
 fn subject(claim: Option<String>) -> String {
-    let plain: String = claim.unwrap_or_default().chars().filter(|c| !c.is_control()).take(100).collect();
-    if plain.is_empty() { "unnamed".to_owned() } else { plain }
+    let plain: String = claim
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(100)
+        .collect();
+    if plain.is_empty() {
+        "unnamed".to_owned()
+    } else {
+        plain
+    }
 }
 
 #[cfg(test)]
@@ -256,25 +303,65 @@ mod tests {
 
     #[test]
     fn claims_are_read_in_all_their_forms() {
-        let words = |claim: Value| scopes(Some(&claim)).iter().map(Scope::as_str).collect::<Vec<_>>().join(" ");
-        assert_eq!(words(json!("openid account:write account:read")), "account:read account:write");
+        let words = |claim: Value| {
+            scopes(Some(&claim))
+                .iter()
+                .map(Scope::as_str)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(
+            words(json!("openid account:write account:read")),
+            "account:read account:write"
+        );
         assert_eq!(words(json!(["account:read", 7, "x"])), "account:read");
-        assert_eq!((words(json!(7)), scopes(None)), (String::new(), Scopes::default()));
-        assert_eq!([json!(3), json!("3")].map(|claim| reseller(&claim)), [Some(ResellerId(3)); 2]);
-        assert_eq!([json!(0), json!(-1), json!("x"), json!(1.5), json!(null)].map(|claim| reseller(&claim)), [None; 5]);
-        assert_eq!((subject(Some("a\nb".to_owned())), subject(None)), ("ab".to_owned(), "unnamed".to_owned()));
+        assert_eq!(
+            (words(json!(7)), scopes(None)),
+            (String::new(), Scopes::default())
+        );
+        assert_eq!(
+            [json!(3), json!("3")].map(|claim| reseller(&claim)),
+            [Some(ResellerId(3)); 2]
+        );
+        assert_eq!(
+            [json!(0), json!(-1), json!("x"), json!(1.5), json!(null)]
+                .map(|claim| reseller(&claim)),
+            [None; 5]
+        );
+        assert_eq!(
+            (subject(Some("a\nb".to_owned())), subject(None)),
+            ("ab".to_owned(), "unnamed".to_owned())
+        );
     }
 
     #[test]
     fn times_are_checked_with_the_leeway_on_both_sides() {
         let now: Time = "2026-03-01T12:00:00Z".parse().unwrap();
-        let second = |offset: i64| Some(f64::from(i32::try_from(now.timestamp() + offset).unwrap()));
+        let second =
+            |offset: i64| Some(f64::from(i32::try_from(now.timestamp() + offset).unwrap()));
         let minute = Duration::from_mins(1);
         let ok = |exp, nbf| {
-            let written = Written { exp, nbf, sub: None, reseller_id: None, role: None, scope: None };
+            let written = Written {
+                exp,
+                nbf,
+                sub: None,
+                reseller_id: None,
+                role: None,
+                scope: None,
+            };
             expiry(&written, now, minute).is_some()
         };
-        assert!(ok(second(1), None) && ok(second(-59), None) && !ok(second(-60), None) && !ok(None, None));
-        assert!(ok(second(9), second(60)) && !ok(second(9), second(61)) && ok(Some(1e300), Some(-1e300)) && !ok(Some(f64::NAN), None));
+        assert!(
+            ok(second(1), None)
+                && ok(second(-59), None)
+                && !ok(second(-60), None)
+                && !ok(None, None)
+        );
+        assert!(
+            ok(second(9), second(60))
+                && !ok(second(9), second(61))
+                && ok(Some(1e300), Some(-1e300))
+                && !ok(Some(f64::NAN), None)
+        );
     }
 }

@@ -11,8 +11,8 @@ use super::request::{Request, What};
 use super::totals::FEW;
 use super::{Context, Once, Service, StoredAnswer};
 use crate::domain::{
-    Account, AccountFilter, AccountId, Authority, Command, Email, Error, HoldId, HoldKind, HoldPatch, Outcome, ResellerId, Revision, Scope, Search,
-    Time,
+    Account, AccountFilter, AccountId, Authority, Command, Email, Error, HoldId, HoldKind,
+    HoldPatch, Outcome, ResellerId, Revision, Scope, Search, Time,
 };
 use crate::store::{JournalEntry, Tenancy};
 use crate::telemetry;
@@ -75,7 +75,13 @@ impl Service {
     ///
     /// # Errors
     /// [`Error`]; where it is [`Error::Unavailable`] the outcome may be unknown, and asking again is safe.
-    pub async fn execute(&self, context: &Context, account: AccountId, command: Command, once: Option<Once>) -> Result<Answered, Error> {
+    pub async fn execute(
+        &self,
+        context: &Context,
+        account: AccountId,
+        command: Command,
+        once: Option<Once>,
+    ) -> Result<Answered, Error> {
         self.execute_at(context, account, command, None, once).await
     }
 
@@ -96,7 +102,17 @@ impl Service {
             Some(reseller) => reseller,
             None => Box::pin(self.locate(account)).await?,
         };
-        self.change(Request { context: context.clone(), reseller, what: What::Command { account, command, only_at }, once }).await
+        self.change(Request {
+            context: context.clone(),
+            reseller,
+            what: What::Command {
+                account,
+                command,
+                only_at,
+            },
+            once,
+        })
+        .await
     }
 
     /// Freezes, suspends or retains an account.
@@ -112,14 +128,29 @@ impl Service {
         once: Option<Once>,
     ) -> Result<Answered, Error> {
         let fresh = HoldId(Uuid::now_v7());
-        self.execute(context, account, Command::Place { kind, fresh, details }, once).await
+        self.execute(
+            context,
+            account,
+            Command::Place {
+                kind,
+                fresh,
+                details,
+            },
+            once,
+        )
+        .await
     }
 
     /// Deletes an account; it may be purged when the configured window is over, and restored until it is.
     ///
     /// # Errors
     /// As [`Service::execute`].
-    pub async fn delete(&self, context: &Context, account: AccountId, once: Option<Once>) -> Result<Answered, Error> {
+    pub async fn delete(
+        &self,
+        context: &Context,
+        account: AccountId,
+        once: Option<Once>,
+    ) -> Result<Answered, Error> {
         self.execute(context, account, self.deletion(), once).await
     }
 
@@ -127,29 +158,54 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::QuotaReached`], [`Error::Conflict`], [`Error::InvalidField`] and as [`Service::execute`].
-    pub async fn create(&self, context: &Context, of: Option<ResellerId>, revision: Revision, once: Option<Once>) -> Result<Answered, Error> {
+    pub async fn create(
+        &self,
+        context: &Context,
+        of: Option<ResellerId>,
+        revision: Revision,
+        once: Option<Once>,
+    ) -> Result<Answered, Error> {
         context.principal.require(Scope::AccountWrite)?;
         let reseller = context.principal.meant(of)?;
         if reseller.0 < 1 {
             return Err(Error::ResellerNotFound);
         }
-        let what = What::Create { uid: Uuid::new_v4(), revision: Box::new(revision) };
-        self.change(Request { context: context.clone(), reseller, what, once }).await
+        let what = What::Create {
+            uid: Uuid::new_v4(),
+            revision: Box::new(revision),
+        };
+        self.change(Request {
+            context: context.clone(),
+            reseller,
+            what,
+            once,
+        })
+        .await
     }
 
     /// One account.
     ///
     /// # Errors
     /// [`Error::AccountNotFound`], or [`Error::AccountDeleted`] if it is deleted and not yet purged.
-    pub async fn account(&self, context: &Context, id: AccountId) -> Result<(Account, Time), Error> {
+    pub async fn account(
+        &self,
+        context: &Context,
+        id: AccountId,
+    ) -> Result<(Account, Time), Error> {
         let account = self.account_or_deleted(context, id).await?;
-        if account.deleted_at.is_some() { Err(Error::AccountDeleted) } else { Ok((account, self.now())) }
+        if account.deleted_at.is_some() {
+            Err(Error::AccountDeleted)
+        } else {
+            Ok((account, self.now()))
+        }
     }
 
     /// The command that deletes an account; it may be purged when the configured window is over.
     #[must_use]
     pub fn deletion(&self) -> Command {
-        Command::Delete { purge_after: self.settings.purge_window }
+        Command::Delete {
+            purge_after: self.settings.purge_window,
+        }
     }
 
     /// The number of the account with an outside identity, deleted ones included.
@@ -171,9 +227,19 @@ impl Service {
     ///
     /// # Errors
     /// That the database cannot be asked, or the right is missing.
-    pub async fn search(&self, context: &Context, search: Search, count: bool) -> Result<(Vec<Account>, Option<i64>, Time), Error> {
+    pub async fn search(
+        &self,
+        context: &Context,
+        search: Search,
+        count: bool,
+    ) -> Result<(Vec<Account>, Option<i64>, Time), Error> {
         context.principal.require(Scope::AccountRead)?;
-        let (store, principal, at, totals) = (self.store.clone(), context.principal.clone(), self.now(), Arc::clone(&self.totals));
+        let (store, principal, at, totals) = (
+            self.store.clone(),
+            context.principal.clone(),
+            self.now(),
+            Arc::clone(&self.totals),
+        );
         self.detached(async move {
             let mut tx = store.begin_reading(&principal.tenancy()).await?;
             let accounts = tx.search_accounts(principal.reseller, &search).await?;
@@ -181,7 +247,16 @@ impl Service {
             if count {
                 let few = tx.count_found(principal.reseller, &search, FEW + 1).await?;
                 let key = (principal.reseller, format!("{:?}", search.conditions));
-                total = Some(totals.settle(key, at, few, tx.count_found(principal.reseller, &search, i64::MAX)).await?);
+                total = Some(
+                    totals
+                        .settle(
+                            key,
+                            at,
+                            few,
+                            tx.count_found(principal.reseller, &search, i64::MAX),
+                        )
+                        .await?,
+                );
             }
             tx.commit().await?;
             Ok((accounts, total, at))
@@ -193,13 +268,20 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::AccountNotFound`].
-    pub async fn account_or_deleted(&self, context: &Context, id: AccountId) -> Result<Account, Error> {
+    pub async fn account_or_deleted(
+        &self,
+        context: &Context,
+        id: AccountId,
+    ) -> Result<Account, Error> {
         context.principal.require(Scope::AccountRead)?;
         let reseller = match context.principal.reseller {
             Some(reseller) => reseller,
             None => Box::pin(self.locate(id)).await?,
         };
-        self.reads.submit((reseller, id)).await?.ok_or(Error::AccountNotFound)
+        self.reads
+            .submit((reseller, id))
+            .await?
+            .ok_or(Error::AccountNotFound)
     }
 
     /// The account with an outside identity, whosever it is, and deleted ones too: for its user.
@@ -207,9 +289,17 @@ impl Service {
     /// # Errors
     /// [`Error::AccountNotFound`].
     pub async fn notice(&self, uid: Uuid) -> Result<(Account, Time), Error> {
-        let found = self.read(Tenancy::Platform, move |tx| Box::pin(async move { tx.locate_accounts(None, &[], &[uid]).await })).await?;
+        let found = self
+            .read(Tenancy::Platform, move |tx| {
+                Box::pin(async move { tx.locate_accounts(None, &[], &[uid]).await })
+            })
+            .await?;
         let (reseller, id, _) = found.into_iter().next().ok_or(Error::AccountNotFound)?;
-        let account = self.reads.submit((reseller, id)).await?.ok_or(Error::AccountNotFound)?;
+        let account = self
+            .reads
+            .submit((reseller, id))
+            .await?
+            .ok_or(Error::AccountNotFound)?;
         Ok((account, self.now()))
     }
 
@@ -217,16 +307,29 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::AccountNotFound`], also where it was not there yet; [`Error::InvalidField`] where the journal does not reach back.
-    pub async fn account_as_of(&self, context: &Context, id: AccountId, at: Time) -> Result<Account, Error> {
+    pub async fn account_as_of(
+        &self,
+        context: &Context,
+        id: AccountId,
+        at: Time,
+    ) -> Result<Account, Error> {
         self.check_past(at)?;
         let account = self.account_or_deleted(context, id).await?;
         let tenancy = Tenancy::of(account.reseller_id);
-        let past = self.read(tenancy, move |tx| Box::pin(async move { tx.rewind(vec![account], at).await })).await?;
+        let past = self
+            .read(tenancy, move |tx| {
+                Box::pin(async move { tx.rewind(vec![account], at).await })
+            })
+            .await?;
         past.into_iter().next().ok_or(Error::AccountNotFound)
     }
 
     fn check_past(&self, at: Time) -> Result<(), Error> {
-        if at <= self.now() { Ok(()) } else { Err(Error::invalid("as_of", "must not be in the future")) }
+        if at <= self.now() {
+            Ok(())
+        } else {
+            Err(Error::invalid("as_of", "must not be in the future"))
+        }
     }
 
     /// The accounts from identity `from` on that were there at an instant and not deleted then, as they were; at most `limit`.
@@ -234,10 +337,17 @@ impl Service {
     ///
     /// # Errors
     /// As [`Service::account_as_of`].
-    pub async fn list_as_of(&self, context: &Context, from: AccountId, limit: usize, at: Time) -> Result<Vec<Account>, Error> {
+    pub async fn list_as_of(
+        &self,
+        context: &Context,
+        from: AccountId,
+        limit: usize,
+        at: Time,
+    ) -> Result<Vec<Account>, Error> {
         context.principal.require(Scope::AccountRead)?;
         self.check_past(at)?;
-        let (principal, mut found, mut from) = (context.principal.clone(), Vec::new(), from.as_i32());
+        let (principal, mut found, mut from) =
+            (context.principal.clone(), Vec::new(), from.as_i32());
         let page = i64::try_from(limit).unwrap_or(i64::MAX);
         while found.len() < limit {
             let reseller = principal.reseller;
@@ -246,12 +356,20 @@ impl Service {
                     let keys = tx.list_with_deleted(reseller, from, page, at).await?;
                     let mut accounts = tx.fetch_accounts(&keys).await?;
                     accounts.sort_by_key(|account| account.id);
-                    Ok((keys.last().map(|(_, id)| id.as_i32()), tx.rewind(accounts, at).await?))
+                    Ok((
+                        keys.last().map(|(_, id)| id.as_i32()),
+                        tx.rewind(accounts, at).await?,
+                    ))
                 })
             });
             let (last, past) = read.await?;
-            found.extend(past.into_iter().filter(|account| account.deleted_at.is_none()));
-            let Some(next) = last.and_then(|last| last.checked_add(1)) else { break };
+            found.extend(
+                past.into_iter()
+                    .filter(|account| account.deleted_at.is_none()),
+            );
+            let Some(next) = last.and_then(|last| last.checked_add(1)) else {
+                break;
+            };
             from = next;
         }
         found.truncate(limit);
@@ -262,17 +380,43 @@ impl Service {
     ///
     /// # Errors
     /// That the database cannot be asked, or the right is missing.
-    pub async fn list(&self, context: &Context, filter: AccountFilter, from: AccountId, limit: i64) -> Result<Page, Error> {
+    pub async fn list(
+        &self,
+        context: &Context,
+        filter: AccountFilter,
+        from: AccountId,
+        limit: i64,
+    ) -> Result<Page, Error> {
         context.principal.require(Scope::AccountRead)?;
-        let (store, principal, at, totals) = (self.store.clone(), context.principal.clone(), self.now(), Arc::clone(&self.totals));
+        let (store, principal, at, totals) = (
+            self.store.clone(),
+            context.principal.clone(),
+            self.now(),
+            Arc::clone(&self.totals),
+        );
         self.detached(async move {
             let mut tx = store.begin_reading(&principal.tenancy()).await?;
-            let accounts = tx.list_accounts(principal.reseller, &filter, from.as_i32(), limit, at).await?;
-            let few = tx.count_accounts(principal.reseller, &filter, FEW + 1, at).await?;
+            let accounts = tx
+                .list_accounts(principal.reseller, &filter, from.as_i32(), limit, at)
+                .await?;
+            let few = tx
+                .count_accounts(principal.reseller, &filter, FEW + 1, at)
+                .await?;
             let key = (principal.reseller, format!("{filter:?}"));
-            let total = totals.settle(key, at, few, tx.count_accounts(principal.reseller, &filter, i64::MAX, at)).await?;
+            let total = totals
+                .settle(
+                    key,
+                    at,
+                    few,
+                    tx.count_accounts(principal.reseller, &filter, i64::MAX, at),
+                )
+                .await?;
             tx.commit().await?;
-            Ok(Page { accounts, total, at })
+            Ok(Page {
+                accounts,
+                total,
+                at,
+            })
         })
         .await
     }
@@ -282,15 +426,25 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::AccountNotFound`].
-    pub async fn history(&self, context: &Context, id: AccountId, before: Option<i64>, limit: i64) -> Result<Vec<JournalEntry>, Error> {
+    pub async fn history(
+        &self,
+        context: &Context,
+        id: AccountId,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<JournalEntry>, Error> {
         let account = self.account_or_deleted(context, id).await?;
         let (store, principal) = (self.store.clone(), context.principal.clone());
         self.detached(async move {
             let mut tx = store.begin_reading(&principal.tenancy()).await?;
-            let mut entries = tx.list_journal(account.reseller_id, id, before, limit).await?;
+            let mut entries = tx
+                .list_journal(account.reseller_id, id, before, limit)
+                .await?;
             tx.commit().await?;
             if principal.authority() == Authority::Reseller {
-                entries.iter_mut().for_each(JournalEntry::hide_reasons_of_others);
+                entries
+                    .iter_mut()
+                    .for_each(JournalEntry::hide_reasons_of_others);
             }
             Ok(entries)
         })
@@ -317,8 +471,16 @@ impl Service {
     /// # Errors
     /// That the database cannot be asked.
     pub async fn drop_journal(&self, keep: Duration) -> Result<i32, Error> {
-        let before = TimeDelta::from_std(keep).ok().and_then(|keep| self.now().checked_sub_signed(keep)).unwrap_or_default().date_naive();
-        self.write(Tenancy::Platform, None, move |tx| Box::pin(async move { tx.drop_journal(before).await })).await?.done()
+        let before = TimeDelta::from_std(keep)
+            .ok()
+            .and_then(|keep| self.now().checked_sub_signed(keep))
+            .unwrap_or_default()
+            .date_naive();
+        self.write(Tenancy::Platform, None, move |tx| {
+            Box::pin(async move { tx.drop_journal(before).await })
+        })
+        .await?
+        .done()
     }
 
     /// Forgets answers to requests with an idempotency key that have expired, at most 10,000 at a time; says how many.
@@ -349,7 +511,10 @@ impl Service {
                 Naming::Id(id) => tx.locate_account(*id).await?.map(|owner| (owner, *id)),
                 Naming::Email(email) => {
                     let own = match principal.reseller {
-                        Some(reseller) => tx.fetch_account_id(reseller, &email.key()).await?.map(|id| (reseller, id)),
+                        Some(reseller) => tx
+                            .fetch_account_id(reseller, &email.key())
+                            .await?
+                            .map(|id| (reseller, id)),
                         None => None,
                     };
                     if own.is_some() {
@@ -357,7 +522,10 @@ impl Service {
                     } else {
                         let mut found = tx.locate_email(&email.key(), 2).await?;
                         if principal.reseller.is_none() && found.len() > 1 {
-                            return Err(Error::invalid("email", "is used by accounts of several resellers"));
+                            return Err(Error::invalid(
+                                "email",
+                                "is used by accounts of several resellers",
+                            ));
                         }
                         found.pop()
                     }
@@ -367,16 +535,26 @@ impl Service {
             if principal.reseller.is_some_and(|reseller| reseller != owner) {
                 return Err(Error::AccountOfAnother);
             }
-            let account = tx.fetch_account(owner, id).await?.ok_or(Error::AccountNotFound)?;
+            let account = tx
+                .fetch_account(owner, id)
+                .await?
+                .ok_or(Error::AccountNotFound)?;
             tx.commit().await?;
-            if account.deleted_at.is_some() { Err(Error::AccountDeleted) } else { Ok(id) }
+            if account.deleted_at.is_some() {
+                Err(Error::AccountDeleted)
+            } else {
+                Ok(id)
+            }
         })
         .await
     }
 
     pub(super) async fn change(&self, request: Request) -> Result<Answered, Error> {
         let span = debug_span!(target: telemetry::SPANS, "change", reseller = request.reseller.0);
-        self.writes.submit(request.reseller, request).instrument(span).await
+        self.writes
+            .submit(request.reseller, request)
+            .instrument(span)
+            .await
     }
 
     /// Whose account this is: for operators, whose credential does not say.

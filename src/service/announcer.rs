@@ -24,7 +24,12 @@ pub(super) struct Announcer {
 }
 
 impl Announcer {
-    pub(super) fn start(store: Store, process: Uuid, here: broadcast::Sender<Vec<ResellerId>>, tasks: &TaskTracker) -> Self {
+    pub(super) fn start(
+        store: Store,
+        process: Uuid,
+        here: broadcast::Sender<Vec<ResellerId>>,
+        tasks: &TaskTracker,
+    ) -> Self {
         let (elsewhere, told) = mpsc::unbounded_channel();
         tasks.spawn(run(store, process, told));
         Self { here, elsewhere }

@@ -13,9 +13,12 @@ use uuid::Uuid;
 use super::request::{Request, What};
 use super::{Answered, Done, IdempotencyKey};
 use crate::domain::{
-    Account, AccountId, Change, Command, Conflict, Dialect, Error, Event, NewAccount, Outcome, Patch, Plan, PurgePolicy, ResellerId, Revision, Time,
+    Account, AccountId, Change, Command, Conflict, Dialect, Error, Event, NewAccount, Outcome,
+    Patch, Plan, PurgePolicy, ResellerId, Revision, Time,
 };
-use crate::store::{Changes, HoldWrites, KeptAnswer, NewJournalEntry, ResellerTerms, Store, Tenancy, Tx};
+use crate::store::{
+    Changes, HoldWrites, KeptAnswer, NewJournalEntry, ResellerTerms, Store, Tenancy, Tx,
+};
 
 pub(super) type Key = (ResellerId, AccountId);
 
@@ -29,7 +32,10 @@ pub(super) struct Failed {
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { is_worth_trying_alone: error != Error::Unavailable, error }
+        Self {
+            is_worth_trying_alone: error != Error::Unavailable,
+            error,
+        }
     }
 }
 
@@ -58,18 +64,39 @@ pub(super) struct Committed {
 ///
 /// Accounts are not locked while they are decided about: nobody but another replica changes one meanwhile, which is rare and
 /// is seen when they are written, by their versions. Then everything is done once more, with locks.
-pub(super) async fn commit(store: &Store, requests: &[Request], now: Time, window: Duration) -> Result<Committed, Failed> {
-    let homes = requests.iter().filter(|request| request.once.is_some()).map(|request| request.context.principal.home());
-    let resellers: BTreeSet<_> = requests.iter().map(|request| request.reseller).chain(homes).collect();
-    let keys: Vec<Key> = requests.iter().filter_map(Request::key).collect::<BTreeSet<_>>().into_iter().collect();
+pub(super) async fn commit(
+    store: &Store,
+    requests: &[Request],
+    now: Time,
+    window: Duration,
+) -> Result<Committed, Failed> {
+    let homes = requests
+        .iter()
+        .filter(|request| request.once.is_some())
+        .map(|request| request.context.principal.home());
+    let resellers: BTreeSet<_> = requests
+        .iter()
+        .map(|request| request.reseller)
+        .chain(homes)
+        .collect();
+    let keys: Vec<Key> = requests
+        .iter()
+        .filter_map(Request::key)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
     if requests.iter().all(Request::is_of_the_lifecycle) {
         let (tx, accounts) = store.look_up(&resellers, &keys).await?;
-        if let Some(committed) = attempt(tx, Batch::of(accounts, now), requests, now + window).await? {
+        if let Some(committed) =
+            attempt(tx, Batch::of(accounts, now), requests, now + window).await?
+        {
             return Ok(committed);
         }
     }
     for locked in [false, true] {
-        let mut tx = store.begin_keyed(&Tenancy::Resellers(resellers.clone())).await?;
+        let mut tx = store
+            .begin_keyed(&Tenancy::Resellers(resellers.clone()))
+            .await?;
         let loaded = Batch::load(&mut tx, requests, &keys, now, locked).await;
         let batch = match loaded {
             Ok(batch) => batch,
@@ -87,12 +114,28 @@ pub(super) async fn commit(store: &Store, requests: &[Request], now: Time, windo
 }
 
 /// One try; nothing, if an account was changed since it was read.
-async fn attempt(mut tx: Tx, mut batch: Batch, requests: &[Request], answers_until: Time) -> Result<Option<Committed>, Failed> {
-    let outcomes = requests.iter().map(|request| batch.answer(request)).collect();
-    let told = batch.journal.iter().filter(|entry| entry.sequence.is_some()).map(|entry| entry.reseller).collect();
+async fn attempt(
+    mut tx: Tx,
+    mut batch: Batch,
+    requests: &[Request],
+    answers_until: Time,
+) -> Result<Option<Committed>, Failed> {
+    let outcomes = requests
+        .iter()
+        .map(|request| batch.answer(request))
+        .collect();
+    let told = batch
+        .journal
+        .iter()
+        .filter(|entry| entry.sequence.is_some())
+        .map(|entry| entry.reseller)
+        .collect();
     match batch.write(&mut tx, answers_until).await {
         Ok(()) => {
-            tx.commit().await.map_err(|error| Failed { error, is_worth_trying_alone: false })?;
+            tx.commit().await.map_err(|error| Failed {
+                error,
+                is_worth_trying_alone: false,
+            })?;
             Ok(Some(Committed { outcomes, told }))
         }
         Err(Trouble::Stale) => {
@@ -133,71 +176,159 @@ struct Batch {
 impl Batch {
     /// With accounts and nothing else: all that commands of the lifecycle need.
     fn of(accounts: Vec<Account>, now: Time) -> Self {
-        let accounts: BTreeMap<Key, Account> = accounts.into_iter().map(|account| ((account.reseller_id, account.id), account)).collect();
-        Self { now, versions: accounts.iter().map(|(key, account)| (*key, account.version)).collect(), accounts, ..Self::default() }
+        let accounts: BTreeMap<Key, Account> = accounts
+            .into_iter()
+            .map(|account| ((account.reseller_id, account.id), account))
+            .collect();
+        Self {
+            now,
+            versions: accounts
+                .iter()
+                .map(|(key, account)| (*key, account.version))
+                .collect(),
+            accounts,
+            ..Self::default()
+        }
     }
 
-    async fn load(tx: &mut Tx, requests: &[Request], keys: &[Key], now: Time, locked: bool) -> Result<Self, Error> {
+    async fn load(
+        tx: &mut Tx,
+        requests: &[Request],
+        keys: &[Key],
+        now: Time,
+        locked: bool,
+    ) -> Result<Self, Error> {
         if locked {
             tx.lock_accounts(keys).await?;
         }
-        let read = if keys.is_empty() { Vec::new() } else { tx.fetch_accounts(keys).await? };
+        let read = if keys.is_empty() {
+            Vec::new()
+        } else {
+            tx.fetch_accounts(keys).await?
+        };
         let batch = Self::of(read, now);
         let accounts = &batch.accounts;
 
         // After the accounts: whoever changed one before we read it has stored its answer by now.
-        let asked: BTreeSet<_> = requests.iter().filter_map(|request| request.once.as_ref().map(|once| once.key.clone())).collect();
+        let asked: BTreeSet<_> = requests
+            .iter()
+            .filter_map(|request| request.once.as_ref().map(|once| once.key.clone()))
+            .collect();
         let asked: Vec<_> = asked.into_iter().collect();
         let answers = if asked.is_empty() {
             HashMap::new()
         } else {
-            tx.fetch_answers(&asked, now).await?.into_iter().map(|kept| (kept.key.clone(), kept)).collect()
+            tx.fetch_answers(&asked, now)
+                .await?
+                .into_iter()
+                .map(|kept| (kept.key.clone(), kept))
+                .collect()
         };
 
         let needs_terms = |request: &&Request| request.key().is_none() || request.is_of_the_purge();
-        let creators: BTreeSet<_> = requests.iter().filter(needs_terms).map(|request| request.reseller.0).collect();
+        let creators: BTreeSet<_> = requests
+            .iter()
+            .filter(needs_terms)
+            .map(|request| request.reseller.0)
+            .collect();
         let creators: Vec<_> = creators.into_iter().collect();
         let mut terms = HashMap::new();
         let mut live_accounts = HashMap::new();
         if !creators.is_empty() {
             for reseller in tx.fetch_reseller_terms(&creators, true).await? {
                 if let Some(limit) = reseller.account_limit {
-                    live_accounts.insert(reseller.id, tx.count_live_accounts(reseller.id, limit).await?);
+                    live_accounts.insert(
+                        reseller.id,
+                        tx.count_live_accounts(reseller.id, limit).await?,
+                    );
                 }
                 terms.insert(reseller.id, reseller);
             }
         }
-        let creations = requests.iter().filter(|request| request.key().is_none()).count();
+        let creations = requests
+            .iter()
+            .filter(|request| request.key().is_none())
+            .count();
         let creations = i32::try_from(creations).unwrap_or(i32::MAX);
-        let mut fresh_ids = if creations > 0 { tx.next_account_ids(creations).await? } else { Vec::new() };
+        let mut fresh_ids = if creations > 0 {
+            tx.next_account_ids(creations).await?
+        } else {
+            Vec::new()
+        };
         fresh_ids.reverse();
 
-        let named = requests.iter().filter_map(|request| request.email().map(|email| (request.reseller, email.key())));
-        let returning = requests.iter().filter(|request| matches!(request.what, What::Command { command: Command::Restore, .. }));
-        let restored = returning.filter_map(|request| accounts.get(&request.key()?)).filter_map(|account| email_key(account, true));
-        let wanted: Vec<_> = named.chain(restored).collect::<BTreeSet<_>>().into_iter().collect();
-        let emails = if wanted.is_empty() { HashMap::new() } else { tx.fetch_emails(&wanted).await? };
+        let named = requests
+            .iter()
+            .filter_map(|request| request.email().map(|email| (request.reseller, email.key())));
+        let returning = requests.iter().filter(|request| {
+            matches!(
+                request.what,
+                What::Command {
+                    command: Command::Restore,
+                    ..
+                }
+            )
+        });
+        let restored = returning
+            .filter_map(|request| accounts.get(&request.key()?))
+            .filter_map(|account| email_key(account, true));
+        let wanted: Vec<_> = named
+            .chain(restored)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let emails = if wanted.is_empty() {
+            HashMap::new()
+        } else {
+            tx.fetch_emails(&wanted).await?
+        };
 
-        let revisions = || requests.iter().filter_map(|request| Some((request.reseller, &request.revision()?.profile)));
-        let by_id: BTreeSet<_> = revisions().filter_map(|(reseller, profile)| Some((reseller, *profile.plan_id.value()?))).collect();
-        let by_number: BTreeSet<_> = revisions().filter_map(|(reseller, profile)| Some((reseller, *profile.tariff_id.value()?))).collect();
+        let revisions = || {
+            requests
+                .iter()
+                .filter_map(|request| Some((request.reseller, &request.revision()?.profile)))
+        };
+        let by_id: BTreeSet<_> = revisions()
+            .filter_map(|(reseller, profile)| Some((reseller, *profile.plan_id.value()?)))
+            .collect();
+        let by_number: BTreeSet<_> = revisions()
+            .filter_map(|(reseller, profile)| Some((reseller, *profile.tariff_id.value()?)))
+            .collect();
         let mut plans: Vec<_> = tx.fetch_plans(&by_id).await?.into_values().collect();
         plans.extend(tx.fetch_numbered_plans(&by_number).await?);
 
-        Ok(Self { terms, live_accounts, emails, plans, fresh_ids, answers, ..batch })
+        Ok(Self {
+            terms,
+            live_accounts,
+            emails,
+            plans,
+            fresh_ids,
+            answers,
+            ..batch
+        })
     }
 
     /// The outcome of one request, a stored one if it was answered before.
     fn answer(&mut self, request: &Request) -> Result<Answered, Error> {
         let Some(once) = &request.once else {
-            return self.decide(request).map(|done| Answered::Done(Box::new(done)));
+            return self
+                .decide(request)
+                .map(|done| Answered::Done(Box::new(done)));
         };
         if let Some(kept) = self.answers.get(&once.key) {
             let is_same = kept.fingerprint == once.fingerprint;
-            return if is_same { Ok(Answered::Replayed(kept.answer.clone())) } else { Err(Error::IdempotencyKeyReused) };
+            return if is_same {
+                Ok(Answered::Replayed(kept.answer.clone()))
+            } else {
+                Err(Error::IdempotencyKeyReused)
+            };
         }
         let outcome = self.decide(request);
-        let kept = KeptAnswer { key: once.key.clone(), fingerprint: once.fingerprint, answer: (once.encode)(&outcome) };
+        let kept = KeptAnswer {
+            key: once.key.clone(),
+            fingerprint: once.fingerprint,
+            answer: (once.encode)(&outcome),
+        };
         if kept.answer.status < 500 {
             self.answers.insert(once.key.clone(), kept.clone());
             self.new_answers.push(kept);
@@ -207,34 +338,77 @@ impl Batch {
 
     fn decide(&mut self, request: &Request) -> Result<Done, Error> {
         match &request.what {
-            What::Create { uid, revision } => self.create(request, *uid, &self.with_plan(request.reseller, revision)?),
-            What::Command { account, command: Command::Revise(revision), only_at } => {
-                let command = Command::Revise(Box::new(self.with_plan(request.reseller, revision)?));
+            What::Create { uid, revision } => {
+                self.create(request, *uid, &self.with_plan(request.reseller, revision)?)
+            }
+            What::Command {
+                account,
+                command: Command::Revise(revision),
+                only_at,
+            } => {
+                let command =
+                    Command::Revise(Box::new(self.with_plan(request.reseller, revision)?));
                 self.command(request, (request.reseller, *account), &command, *only_at)
             }
-            What::Command { account, command: Command::PlanPurge(_), only_at } => {
-                self.command(request, (request.reseller, *account), &Command::PlanPurge(self.purge_policy(request)?), *only_at)
-            }
-            What::Command { account, command: Command::Purge(_), only_at } => {
-                self.command(request, (request.reseller, *account), &Command::Purge(self.purge_policy(request)?), *only_at)
-            }
-            What::Command { account, command, only_at } => self.command(request, (request.reseller, *account), command, *only_at),
+            What::Command {
+                account,
+                command: Command::PlanPurge(_),
+                only_at,
+            } => self.command(
+                request,
+                (request.reseller, *account),
+                &Command::PlanPurge(self.purge_policy(request)?),
+                *only_at,
+            ),
+            What::Command {
+                account,
+                command: Command::Purge(_),
+                only_at,
+            } => self.command(
+                request,
+                (request.reseller, *account),
+                &Command::Purge(self.purge_policy(request)?),
+                *only_at,
+            ),
+            What::Command {
+                account,
+                command,
+                only_at,
+            } => self.command(request, (request.reseller, *account), command, *only_at),
         }
     }
 
     /// What the reseller says of the purge, as it is in this transaction.
     fn purge_policy(&self, request: &Request) -> Result<PurgePolicy, Error> {
-        self.terms.get(&request.reseller).map(|terms| terms.purge).ok_or(Error::ResellerNotFound)
+        self.terms
+            .get(&request.reseller)
+            .map(|terms| terms.purge)
+            .ok_or(Error::ResellerNotFound)
     }
 
     fn create(&mut self, request: &Request, uid: Uuid, revision: &Revision) -> Result<Done, Error> {
-        let terms = *self.terms.get(&request.reseller).ok_or(Error::ResellerNotFound)?;
-        let live = self.live_accounts.get(&request.reseller).copied().unwrap_or_default();
-        if terms.account_limit.is_some_and(|limit| live >= i64::from(limit)) {
+        let terms = *self
+            .terms
+            .get(&request.reseller)
+            .ok_or(Error::ResellerNotFound)?;
+        let live = self
+            .live_accounts
+            .get(&request.reseller)
+            .copied()
+            .unwrap_or_default();
+        if terms
+            .account_limit
+            .is_some_and(|limit| live >= i64::from(limit))
+        {
             return Err(Error::QuotaReached);
         }
         let id = self.fresh_ids.pop().ok_or(Error::Unavailable)?;
-        let new = NewAccount { id, uid, reseller_id: request.reseller, reseller_suspended_at: terms.suspended_at };
+        let new = NewAccount {
+            id,
+            uid,
+            reseller_id: request.reseller,
+            reseller_suspended_at: terms.suspended_at,
+        };
         let change = Account::create(&new, revision, &request.context.principal.actor(), self.now)?;
         self.check_email(&change.after)?;
         self.live_accounts.insert(request.reseller, live + 1);
@@ -242,10 +416,25 @@ impl Batch {
         Ok(self.apply(request, "create", None, change))
     }
 
-    fn command(&mut self, request: &Request, key: Key, command: &Command, only_at: Option<i64>) -> Result<Done, Error> {
-        let account = self.accounts.get(&key).filter(|_| !self.purged.contains(&key)).ok_or(Error::AccountNotFound)?.clone();
+    fn command(
+        &mut self,
+        request: &Request,
+        key: Key,
+        command: &Command,
+        only_at: Option<i64>,
+    ) -> Result<Done, Error> {
+        let account = self
+            .accounts
+            .get(&key)
+            .filter(|_| !self.purged.contains(&key))
+            .ok_or(Error::AccountNotFound)?
+            .clone();
         let is_current = only_at.is_none_or(|version| version == account.version);
-        let decided = if is_current { account.decide(command, &request.context.principal.actor(), self.now) } else { Err(Error::PreconditionFailed) };
+        let decided = if is_current {
+            account.decide(command, &request.context.principal.actor(), self.now)
+        } else {
+            Err(Error::PreconditionFailed)
+        };
         let decided = decided.and_then(|change| {
             self.check_email(&change.after)?;
             Ok(change)
@@ -254,7 +443,10 @@ impl Batch {
             Ok(change) => Ok(self.apply(request, command.action(), Some(&account), change)),
             Err(error) => {
                 let entry = self.entry(request, key.1, command.action(), Outcome::Refused);
-                self.journal.push(NewJournalEntry { refusal: Some(error.to_string()), ..entry });
+                self.journal.push(NewJournalEntry {
+                    refusal: Some(error.to_string()),
+                    ..entry
+                });
                 Err(error)
             }
         }
@@ -264,15 +456,21 @@ impl Batch {
     /// a request says of one is said of the other.
     fn with_plan(&self, reseller: ResellerId, revision: &Revision) -> Result<Revision, Error> {
         let mut revision = revision.clone();
-        let plan = |fits: &dyn Fn(&Plan) -> bool| self.plans.iter().find(|plan| plan.reseller_id == reseller && fits(plan));
+        let plan = |fits: &dyn Fn(&Plan) -> bool| {
+            self.plans
+                .iter()
+                .find(|plan| plan.reseller_id == reseller && fits(plan))
+        };
         match (&revision.profile.plan_id, &revision.profile.tariff_id) {
             (Patch::Set(id), _) => {
-                let plan = plan(&|plan| plan.id == *id).ok_or_else(|| Error::invalid("plan_id", "no such plan"))?;
+                let plan = plan(&|plan| plan.id == *id)
+                    .ok_or_else(|| Error::invalid("plan_id", "no such plan"))?;
                 revision.profile.tariff_id = Patch::Set(plan.number);
             }
             (Patch::Clear, _) => revision.profile.tariff_id = Patch::Clear,
             (Patch::Keep, Patch::Set(number)) => {
-                revision.profile.plan_id = plan(&|plan| plan.number == *number).map_or(Patch::Clear, |plan| Patch::Set(plan.id));
+                revision.profile.plan_id = plan(&|plan| plan.number == *number)
+                    .map_or(Patch::Clear, |plan| Patch::Set(plan.id));
             }
             (Patch::Keep, Patch::Clear) => revision.profile.plan_id = Patch::Clear,
             (Patch::Keep, Patch::Keep) => {}
@@ -281,9 +479,24 @@ impl Batch {
     }
 
     /// Takes a change over, and notes what is to be written of it.
-    fn apply(&mut self, request: &Request, action: &'static str, before: Option<&Account>, mut change: Change) -> Done {
-        if let Some(id) = change.after.profile.plan_id.filter(|id| change.after.plan.as_ref().is_none_or(|plan| plan.id != *id)) {
-            change.after.plan = self.plans.iter().find(|plan| plan.reseller_id == change.after.reseller_id && plan.id == id).cloned();
+    fn apply(
+        &mut self,
+        request: &Request,
+        action: &'static str,
+        before: Option<&Account>,
+        mut change: Change,
+    ) -> Done {
+        if let Some(id) = change
+            .after
+            .profile
+            .plan_id
+            .filter(|id| change.after.plan.as_ref().is_none_or(|plan| plan.id != *id))
+        {
+            change.after.plan = self
+                .plans
+                .iter()
+                .find(|plan| plan.reseller_id == change.after.reseller_id && plan.id == id)
+                .cloned();
         } else if change.after.profile.plan_id.is_none() {
             change.after.plan = None;
         }
@@ -293,7 +506,8 @@ impl Batch {
             if before.is_none_or(|before| before.profile != change.after.profile) {
                 self.reprofiled.insert(key);
             }
-            let planned = |it: &Account| (it.exempt_until, it.announce_at, it.purge_due_at, it.warn_at);
+            let planned =
+                |it: &Account| (it.exempt_until, it.announce_at, it.purge_due_at, it.warn_at);
             if before.map_or_else(Default::default, planned) != planned(&change.after) {
                 self.rescheduled.insert(key);
             }
@@ -302,7 +516,8 @@ impl Batch {
             }
             self.changed.insert(key);
             let actor = request.context.principal.actor();
-            self.holds.add(key.0, key.1, &change.holds, &actor.name, self.now);
+            self.holds
+                .add(key.0, key.1, &change.holds, &actor.name, self.now);
             if let Some(free) = before.and_then(|before| email_key(before, false)) {
                 self.emails.remove(&free);
             }
@@ -317,21 +532,44 @@ impl Batch {
         }
         if outcome == Outcome::Unchanged && request.context.dialect == Dialect::Job {
             // Nobody asked, and nothing came of it.
-            return Done { account: change.after, outcome, at: self.now };
+            return Done {
+                account: change.after,
+                outcome,
+                at: self.now,
+            };
         }
         let sequence = (outcome == Outcome::Applied).then_some(change.after.version);
         let entry = self.entry(request, key.1, action, outcome);
-        self.journal.push(NewJournalEntry { sequence, events: change.events, fields: change.fields, ..entry });
+        self.journal.push(NewJournalEntry {
+            sequence,
+            events: change.events,
+            fields: change.fields,
+            ..entry
+        });
         self.accounts.insert(key, change.after.clone());
-        Done { account: change.after, outcome, at: self.now }
+        Done {
+            account: change.after,
+            outcome,
+            at: self.now,
+        }
     }
 
     fn check_email(&self, account: &Account) -> Result<(), Error> {
         let owner = email_key(account, false).and_then(|key| self.emails.get(&key));
-        if owner.is_some_and(|owner| *owner != account.id) { Err(Error::Conflict(Conflict::EmailInUse)) } else { Ok(()) }
+        if owner.is_some_and(|owner| *owner != account.id) {
+            Err(Error::Conflict(Conflict::EmailInUse))
+        } else {
+            Ok(())
+        }
     }
 
-    fn entry(&self, request: &Request, account: AccountId, action: &'static str, outcome: Outcome) -> NewJournalEntry {
+    fn entry(
+        &self,
+        request: &Request,
+        account: AccountId,
+        action: &'static str,
+        outcome: Outcome,
+    ) -> NewJournalEntry {
         let principal = &request.context.principal;
         NewJournalEntry {
             reseller: request.reseller,
@@ -357,17 +595,43 @@ impl Batch {
             return Err(Trouble::Stale);
         }
         let pick = |keys: &BTreeSet<Key>, is_new: bool| -> Vec<&Account> {
-            keys.iter().filter(|key| self.created.contains(key) == is_new).filter_map(|key| self.accounts.get(key)).collect()
+            keys.iter()
+                .filter(|key| self.created.contains(key) == is_new)
+                .filter_map(|key| self.accounts.get(key))
+                .collect()
         };
-        let (changed, reprofiled, created) = (pick(&self.changed, false), pick(&self.reprofiled, false), pick(&self.created, true));
-        let was = |account: &Account| self.versions.get(&(account.reseller_id, account.id)).copied().unwrap_or_default();
-        let changed: Vec<(&Account, i64)> = changed.into_iter().map(|account| (account, was(account))).collect();
+        let (changed, reprofiled, created) = (
+            pick(&self.changed, false),
+            pick(&self.reprofiled, false),
+            pick(&self.created, true),
+        );
+        let was = |account: &Account| {
+            self.versions
+                .get(&(account.reseller_id, account.id))
+                .copied()
+                .unwrap_or_default()
+        };
+        let changed: Vec<(&Account, i64)> = changed
+            .into_iter()
+            .map(|account| (account, was(account)))
+            .collect();
         if !self.journal.is_empty() {
             // One that is only read is locked, and then all are: everybody locks in the order of the keys.
             let is_only_read = |key: &Key| !self.changed.contains(key);
-            let seen: Vec<(Key, i64)> =
-                if self.versions.keys().any(is_only_read) { self.versions.iter().map(|(key, was)| (*key, *was)).collect() } else { Vec::new() };
-            let all = Changes { seen: &seen, accounts: &changed, holds: &self.holds, journal: &self.journal };
+            let seen: Vec<(Key, i64)> = if self.versions.keys().any(is_only_read) {
+                self.versions
+                    .iter()
+                    .map(|(key, was)| (*key, *was))
+                    .collect()
+            } else {
+                Vec::new()
+            };
+            let all = Changes {
+                seen: &seen,
+                accounts: &changed,
+                holds: &self.holds,
+                journal: &self.journal,
+            };
             if !tx.record_changes(&all).await? {
                 return Err(Trouble::Stale);
             }
@@ -379,7 +643,11 @@ impl Batch {
         if !created.is_empty() {
             tx.insert_accounts(&created).await?;
         }
-        let meant = |keys: &BTreeSet<Key>| -> Vec<&Account> { keys.iter().filter_map(|key| self.accounts.get(key)).collect() };
+        let meant = |keys: &BTreeSet<Key>| -> Vec<&Account> {
+            keys.iter()
+                .filter_map(|key| self.accounts.get(key))
+                .collect()
+        };
         if !self.rescheduled.is_empty() {
             tx.update_schedules(&meant(&self.rescheduled)).await?;
         }
@@ -388,8 +656,10 @@ impl Batch {
         }
         if !self.new_answers.is_empty() {
             // In one order everywhere: an operator's keys may come through several lanes.
-            self.new_answers.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-            tx.insert_answers(&self.new_answers, self.now, answers_until).await?;
+            self.new_answers
+                .sort_unstable_by(|one, other| one.key.cmp(&other.key));
+            tx.insert_answers(&self.new_answers, self.now, answers_until)
+                .await?;
         }
         Ok(())
     }
@@ -397,6 +667,10 @@ impl Batch {
 
 /// The address that an account occupies: a deleted one occupies none, unless it is to be restored.
 fn email_key(account: &Account, although_deleted: bool) -> Option<(ResellerId, String)> {
-    let email = account.profile.email.as_ref().filter(|_| although_deleted || account.deleted_at.is_none())?;
+    let email = account
+        .profile
+        .email
+        .as_ref()
+        .filter(|_| although_deleted || account.deleted_at.is_none())?;
     Some((account.reseller_id, email.key()))
 }

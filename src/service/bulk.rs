@@ -38,7 +38,11 @@ impl Service {
     ///
     /// # Errors
     /// That the right is missing, or that the accounts could not be looked up; then nothing was done.
-    pub async fn bulk(&self, context: &Context, items: Vec<Item>) -> Result<Vec<Result<Answered, Error>>, Error> {
+    pub async fn bulk(
+        &self,
+        context: &Context,
+        items: Vec<Item>,
+    ) -> Result<Vec<Result<Answered, Error>>, Error> {
         context.principal.require(Scope::AccountWrite)?;
         let named = items.iter().map(|item| item.account).collect::<Vec<_>>();
         let found = self.locate_named(context, named).await?;
@@ -46,8 +50,18 @@ impl Service {
             let owner = found.get(&item.account).copied();
             async move {
                 let (reseller, account) = owner.ok_or(Error::AccountNotFound)?;
-                let what = What::Command { account, command: item.command, only_at: None };
-                self.change(Request { context: context.clone(), reseller, what, once: item.once }).await
+                let what = What::Command {
+                    account,
+                    command: item.command,
+                    only_at: None,
+                };
+                self.change(Request {
+                    context: context.clone(),
+                    reseller,
+                    what,
+                    once: item.once,
+                })
+                .await
             }
         };
         // Each is queued when it is first polled, which happens in their order.
@@ -59,19 +73,55 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::AccountNotFound`], or that the right is missing.
-    pub async fn simulate(&self, context: &Context, account: AccountId, commands: &[Command]) -> Result<(Account, Vec<Simulated>, Time), Error> {
+    pub async fn simulate(
+        &self,
+        context: &Context,
+        account: AccountId,
+        commands: &[Command],
+    ) -> Result<(Account, Vec<Simulated>, Time), Error> {
         let account = self.account_or_deleted(context, account).await?;
         let now = self.now();
         let simulated = account.simulate(commands, &context.principal.actor(), now);
         Ok((account, simulated, now))
     }
 
-    async fn locate_named(&self, context: &Context, named: Vec<Named>) -> Result<HashMap<Named, (ResellerId, AccountId)>, Error> {
-        let ids = named.iter().filter_map(|one| if let Named::Id(id) = one { Some(id.as_i32()) } else { None }).collect::<Vec<_>>();
-        let uids = named.iter().filter_map(|one| if let Named::Uid(uid) = one { Some(*uid) } else { None }).collect::<Vec<_>>();
+    async fn locate_named(
+        &self,
+        context: &Context,
+        named: Vec<Named>,
+    ) -> Result<HashMap<Named, (ResellerId, AccountId)>, Error> {
+        let ids = named
+            .iter()
+            .filter_map(|one| {
+                if let Named::Id(id) = one {
+                    Some(id.as_i32())
+                } else {
+                    None
+                }
+            })
+            .collect::<Vec<_>>();
+        let uids = named
+            .iter()
+            .filter_map(|one| {
+                if let Named::Uid(uid) = one {
+                    Some(*uid)
+                } else {
+                    None
+                }
+            })
+            .collect::<Vec<_>>();
         let of = context.principal.reseller;
-        let found = self.read(context.principal.tenancy(), move |tx| Box::pin(async move { tx.locate_accounts(of, &ids, &uids).await })).await?;
-        let both = |(reseller, id, uid): (ResellerId, AccountId, Uuid)| [(Named::Id(id), (reseller, id)), (Named::Uid(uid), (reseller, id))];
+        let found = self
+            .read(context.principal.tenancy(), move |tx| {
+                Box::pin(async move { tx.locate_accounts(of, &ids, &uids).await })
+            })
+            .await?;
+        let both = |(reseller, id, uid): (ResellerId, AccountId, Uuid)| {
+            [
+                (Named::Id(id), (reseller, id)),
+                (Named::Uid(uid), (reseller, id)),
+            ]
+        };
         Ok(found.into_iter().flat_map(both).collect())
     }
 }

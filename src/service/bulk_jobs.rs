@@ -13,7 +13,10 @@ use uuid::Uuid;
 
 use super::request::{Request, What};
 use super::{Answered, Context, Principal, Service};
-use crate::domain::{Account, AccountFilter, AccountId, Actor, Command, Conflict, Dialect, Error, HoldId, Outcome, ResellerId, Resource, Scope};
+use crate::domain::{
+    Account, AccountFilter, AccountId, Actor, Command, Conflict, Dialect, Error, HoldId, Outcome,
+    ResellerId, Resource, Scope,
+};
 use crate::store::{BulkItem, BulkJob, JobState, Tenancy};
 
 /// The most accounts of one job.
@@ -51,7 +54,11 @@ impl Service {
         command: Command,
     ) -> Result<(BulkJob, Preview), Error> {
         context.principal.require(Scope::AccountWrite)?;
-        let (reseller, by, now) = (context.principal.meant(of)?, context.principal.actor(), self.now());
+        let (reseller, by, now) = (
+            context.principal.meant(of)?,
+            context.principal.actor(),
+            self.now(),
+        );
         let job = BulkJob {
             reseller,
             id: Uuid::now_v7(),
@@ -69,23 +76,33 @@ impl Service {
                 tx.insert_bulk_job(&job).await?;
                 let (mut preview, mut count, mut from) = (Preview::default(), 0, 1);
                 loop {
-                    let page = tx.list_accounts(Some(reseller), &filter, from, PAGE, now).await?;
+                    let page = tx
+                        .list_accounts(Some(reseller), &filter, from, PAGE, now)
+                        .await?;
                     let Some(last) = page.last() else { break };
                     count += page.len();
                     if count > MAX_ACCOUNTS {
-                        return Err(Error::invalid("selector", format!("finds more than {MAX_ACCOUNTS} accounts")));
+                        return Err(Error::invalid(
+                            "selector",
+                            format!("finds more than {MAX_ACCOUNTS} accounts"),
+                        ));
                     }
                     let next = last.id.as_i32().checked_add(1);
                     for account in &page {
-                        match account.decide(&job.command, &by, now).map(|change| change.outcome()) {
+                        match account
+                            .decide(&job.command, &by, now)
+                            .map(|change| change.outcome())
+                        {
                             Ok(Outcome::Applied) => preview.changes += 1,
                             Ok(_) => preview.unchanged += 1,
                             Err(_) => preview.refused += 1,
                         }
                     }
-                    let accounts: Vec<i32> = page.iter().map(|account| account.id.as_i32()).collect();
+                    let accounts: Vec<i32> =
+                        page.iter().map(|account| account.id.as_i32()).collect();
                     let holds: Vec<Uuid> = page.iter().map(|_| Uuid::now_v7()).collect();
-                    tx.insert_bulk_items(reseller, job.id, &accounts, &holds).await?;
+                    tx.insert_bulk_items(reseller, job.id, &accounts, &holds)
+                        .await?;
                     let Some(next) = next else { break };
                     from = next;
                 }
@@ -109,38 +126,86 @@ impl Service {
 
     async fn find_bulk_job(&self, by: &Principal, id: Uuid) -> Result<BulkJob, Error> {
         let of = by.reseller;
-        self.read(by.tenancy(), move |tx| Box::pin(async move { tx.fetch_bulk_job(of, id).await })).await
+        self.read(by.tenancy(), move |tx| {
+            Box::pin(async move { tx.fetch_bulk_job(of, id).await })
+        })
+        .await
     }
 
     /// The accounts of a job by number behind `after`, and what became of them; those in one state, if one is named.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn bulk_items(&self, context: &Context, id: Uuid, state: Option<String>, after: i32, limit: i64) -> Result<Vec<BulkItem>, Error> {
+    pub async fn bulk_items(
+        &self,
+        context: &Context,
+        id: Uuid,
+        state: Option<String>,
+        after: i32,
+        limit: i64,
+    ) -> Result<Vec<BulkItem>, Error> {
         let job = self.bulk_job(context, id).await?;
         let tenancy = Tenancy::of(job.reseller);
-        self.read(tenancy, move |tx| Box::pin(async move { tx.list_bulk_items(&job, state.as_deref(), after, limit).await })).await
+        self.read(tenancy, move |tx| {
+            Box::pin(async move {
+                tx.list_bulk_items(&job, state.as_deref(), after, limit)
+                    .await
+            })
+        })
+        .await
     }
 
     /// Has a job that is planned applied, in the background; one that is or was applied stays as it is.
     ///
     /// # Errors
     /// [`Error::NotFound`], or a conflict where it is reverted.
-    pub async fn apply_bulk_job(self: &Arc<Self>, context: &Context, id: Uuid) -> Result<BulkJob, Error> {
-        self.set_going(context, id, JobState::Planned, JobState::Applying, JobState::Applied).await
+    pub async fn apply_bulk_job(
+        self: &Arc<Self>,
+        context: &Context,
+        id: Uuid,
+    ) -> Result<BulkJob, Error> {
+        self.set_going(
+            context,
+            id,
+            JobState::Planned,
+            JobState::Applying,
+            JobState::Applied,
+        )
+        .await
     }
 
     /// Has a job that was applied reverted, in the background: at each account as far as what it did is what still is.
     ///
     /// # Errors
     /// [`Error::NotFound`], or a conflict where it was not applied yet.
-    pub async fn revert_bulk_job(self: &Arc<Self>, context: &Context, id: Uuid) -> Result<BulkJob, Error> {
-        self.set_going(context, id, JobState::Applied, JobState::Reverting, JobState::Reverted).await
+    pub async fn revert_bulk_job(
+        self: &Arc<Self>,
+        context: &Context,
+        id: Uuid,
+    ) -> Result<BulkJob, Error> {
+        self.set_going(
+            context,
+            id,
+            JobState::Applied,
+            JobState::Reverting,
+            JobState::Reverted,
+        )
+        .await
     }
 
-    async fn set_going(self: &Arc<Self>, context: &Context, id: Uuid, from: JobState, to: JobState, done: JobState) -> Result<BulkJob, Error> {
+    async fn set_going(
+        self: &Arc<Self>,
+        context: &Context,
+        id: Uuid,
+        from: JobState,
+        to: JobState,
+        done: JobState,
+    ) -> Result<BulkJob, Error> {
         context.principal.require(Scope::AccountWrite)?;
-        let (job, now) = (self.find_bulk_job(&context.principal, id).await?, self.now());
+        let (job, now) = (
+            self.find_bulk_job(&context.principal, id).await?,
+            self.now(),
+        );
         if job.authority != context.principal.authority() {
             return Err(Error::NotFound(Resource::BulkJob));
         }
@@ -149,7 +214,11 @@ impl Service {
             Box::pin(async move {
                 let moved = tx.move_bulk_job(reseller, id, &[from], to, now).await?;
                 let job = tx.fetch_bulk_job(Some(reseller), id).await?;
-                if moved || job.state == to || job.state == done { Ok(job) } else { Err(Error::Conflict(Conflict::BulkJob)) }
+                if moved || job.state == to || job.state == done {
+                    Ok(job)
+                } else {
+                    Err(Error::Conflict(Conflict::BulkJob))
+                }
             })
         });
         let job = work.await?.done()?;
@@ -168,7 +237,11 @@ impl Service {
     /// That the database cannot be asked.
     pub async fn resume_bulk_jobs(&self) -> Result<(), Error> {
         let now = self.now();
-        let open = self.read(Tenancy::Platform, move |tx| Box::pin(async move { tx.list_open_bulk_jobs(now).await })).await?;
+        let open = self
+            .read(Tenancy::Platform, move |tx| {
+                Box::pin(async move { tx.list_open_bulk_jobs(now).await })
+            })
+            .await?;
         for (reseller, id) in open {
             self.work_on_bulk_job(reseller, id).await?;
         }
@@ -182,25 +255,54 @@ impl Service {
             let now = self.now();
             let claimed = self.write(Tenancy::of(reseller), None, move |tx| {
                 Box::pin(async move {
-                    let Some(held) = tx.claim_bulk_job(reseller, id, held, now, TimeDelta::seconds(LEASE)).await? else { return Ok(None) };
+                    let Some(held) = tx
+                        .claim_bulk_job(reseller, id, held, now, TimeDelta::seconds(LEASE))
+                        .await?
+                    else {
+                        return Ok(None);
+                    };
                     let job = tx.fetch_bulk_job(Some(reseller), id).await?;
-                    let wanted = if job.state == JobState::Applying { "pending" } else { "changed" };
+                    let wanted = if job.state == JobState::Applying {
+                        "pending"
+                    } else {
+                        "changed"
+                    };
                     let items = tx.list_bulk_items(&job, Some(wanted), 0, PAGE).await?;
-                    let accounts: Vec<i32> = items.iter().map(|item| item.account.as_i32()).collect();
-                    let (apply, revert) = (requested(id, JobState::Applying), requested(id, JobState::Reverting));
+                    let accounts: Vec<i32> =
+                        items.iter().map(|item| item.account.as_i32()).collect();
+                    let (apply, revert) = (
+                        requested(id, JobState::Applying),
+                        requested(id, JobState::Reverting),
+                    );
                     let done = tx.find_deeds(reseller, &accounts, &apply).await?;
-                    let undone = if job.state == JobState::Reverting { tx.find_deeds(reseller, &accounts, &revert).await? } else { Vec::new() };
+                    let undone = if job.state == JobState::Reverting {
+                        tx.find_deeds(reseller, &accounts, &revert).await?
+                    } else {
+                        Vec::new()
+                    };
                     let keys: Vec<_> = items.iter().map(|item| (reseller, item.account)).collect();
-                    let now_there = if job.state == JobState::Reverting { tx.fetch_accounts(&keys).await? } else { Vec::new() };
+                    let now_there = if job.state == JobState::Reverting {
+                        tx.fetch_accounts(&keys).await?
+                    } else {
+                        Vec::new()
+                    };
                     Ok(Some((held, job, items, done, undone, now_there)))
                 })
             });
-            let Some((until, job, items, done, undone, now_there)) = claimed.await?.done()? else { return Ok(()) };
+            let Some((until, job, items, done, undone, now_there)) = claimed.await?.done()? else {
+                return Ok(());
+            };
             held = Some(until);
             if items.is_empty() {
-                let to = if job.state == JobState::Applying { JobState::Applied } else { JobState::Reverted };
+                let to = if job.state == JobState::Applying {
+                    JobState::Applied
+                } else {
+                    JobState::Reverted
+                };
                 let moving = self.write(Tenancy::of(reseller), None, move |tx| {
-                    Box::pin(async move { tx.move_bulk_job(reseller, id, &[job.state], to, now).await })
+                    Box::pin(
+                        async move { tx.move_bulk_job(reseller, id, &[job.state], to, now).await },
+                    )
                 });
                 return moving.await.map(drop);
             }
@@ -208,23 +310,42 @@ impl Service {
                 let done: Vec<AccountId> = done.into_iter().map(|(account, _)| account).collect();
                 self.apply_page(&job, &items, &done).await?
             } else {
-                let undone: Vec<AccountId> = undone.into_iter().map(|(account, _)| account).collect();
+                let undone: Vec<AccountId> =
+                    undone.into_iter().map(|(account, _)| account).collect();
                 let deeds: HashMap<_, _> = done.into_iter().collect();
-                let there: HashMap<AccountId, Account> = now_there.into_iter().map(|account| (account.id, account)).collect();
+                let there: HashMap<AccountId, Account> = now_there
+                    .into_iter()
+                    .map(|account| (account.id, account))
+                    .collect();
                 let undo = |item: &BulkItem| {
-                    let (account, deed) = (there.get(&item.account)?, deeds.get(&item.account)?.as_ref()?);
-                    let command = account.undo(deed, job.authority, HoldId(Uuid::now_v7()), self.settings.purge_window)?;
+                    let (account, deed) = (
+                        there.get(&item.account)?,
+                        deeds.get(&item.account)?.as_ref()?,
+                    );
+                    let command = account.undo(
+                        deed,
+                        job.authority,
+                        HoldId(Uuid::now_v7()),
+                        self.settings.purge_window,
+                    )?;
                     Some((command, account.version))
                 };
                 self.revert_page(&job, &items, &undone, undo).await?
             };
-            let recorded = self.write(Tenancy::of(reseller), None, move |tx| Box::pin(async move { tx.record_bulk_items(&job, &outcomes).await }));
+            let recorded = self.write(Tenancy::of(reseller), None, move |tx| {
+                Box::pin(async move { tx.record_bulk_items(&job, &outcomes).await })
+            });
             recorded.await?;
         }
         Ok(())
     }
 
-    async fn apply_page(&self, job: &BulkJob, items: &[BulkItem], done: &[AccountId]) -> Result<Outcomes, Error> {
+    async fn apply_page(
+        &self,
+        job: &BulkJob,
+        items: &[BulkItem],
+        done: &[AccountId],
+    ) -> Result<Outcomes, Error> {
         let command = |item: &BulkItem| {
             let mut command = job.command.clone();
             if let Command::Place { fresh, .. } = &mut command {
@@ -233,13 +354,20 @@ impl Service {
             command
         };
         let left = items.iter().filter(|item| !done.contains(&item.account));
-        let asked = left.map(|item| (item.account, command(item), None)).collect();
-        let mut outcomes: Outcomes = done.iter().map(|account| (*account, "changed", None)).collect();
+        let asked = left
+            .map(|item| (item.account, command(item), None))
+            .collect();
+        let mut outcomes: Outcomes = done
+            .iter()
+            .map(|account| (*account, "changed", None))
+            .collect();
         for (account, outcome) in self.ask(job, JobState::Applying, asked).await {
             match outcome {
                 Ok(Outcome::Applied) => outcomes.push((account, "changed", None)),
                 Ok(_) => outcomes.push((account, "unchanged", None)),
-                Err(error @ (Error::Unavailable | Error::Overloaded | Error::Internal { .. })) => return Err(error),
+                Err(error @ (Error::Unavailable | Error::Overloaded | Error::Internal { .. })) => {
+                    return Err(error);
+                }
                 Err(error) => outcomes.push((account, "failed", Some(error.to_string()))),
             }
         }
@@ -254,7 +382,10 @@ impl Service {
         undo: impl Fn(&BulkItem) -> Option<(Command, i64)>,
     ) -> Result<Outcomes, Error> {
         let kept = || Some("it was changed since".to_owned());
-        let mut outcomes: Outcomes = undone.iter().map(|account| (*account, "reverted", None)).collect();
+        let mut outcomes: Outcomes = undone
+            .iter()
+            .map(|account| (*account, "reverted", None))
+            .collect();
         let mut asked = Vec::new();
         for item in items.iter().filter(|item| !undone.contains(&item.account)) {
             match undo(item) {
@@ -268,7 +399,9 @@ impl Service {
                 Ok(_) => outcomes.push((account, "kept", kept())),
                 // Changed in this very moment: it is looked at once more.
                 Err(Error::PreconditionFailed) => {}
-                Err(error @ (Error::Unavailable | Error::Overloaded | Error::Internal { .. })) => return Err(error),
+                Err(error @ (Error::Unavailable | Error::Overloaded | Error::Internal { .. })) => {
+                    return Err(error);
+                }
                 Err(error) => outcomes.push((account, "kept", Some(error.to_string()))),
             }
         }
@@ -281,16 +414,39 @@ impl Service {
         state: JobState,
         commands: Vec<(AccountId, Command, Option<i64>)>,
     ) -> Vec<(AccountId, Result<Outcome, Error>)> {
-        let agent = Actor { authority: job.authority, name: format!("{}, bulk job {}", job.created_by, job.id) };
+        let agent = Actor {
+            authority: job.authority,
+            name: format!("{}, bulk job {}", job.created_by, job.id),
+        };
         let context = Context {
-            principal: Principal { agent: Some(agent), ..Principal::automation(job.reseller) },
+            principal: Principal {
+                agent: Some(agent),
+                ..Principal::automation(job.reseller)
+            },
             dialect: Dialect::V3,
             request_id: requested(job.id, state),
         };
         let ask = |(account, command, only_at): (AccountId, Command, Option<i64>)| {
-            let what = What::Command { account, command, only_at };
-            let request = Request { context: context.clone(), reseller: job.reseller, what, once: None };
-            async move { (account, self.change(request).await.and_then(Answered::done).map(|done| done.outcome)) }
+            let what = What::Command {
+                account,
+                command,
+                only_at,
+            };
+            let request = Request {
+                context: context.clone(),
+                reseller: job.reseller,
+                what,
+                once: None,
+            };
+            async move {
+                (
+                    account,
+                    self.change(request)
+                        .await
+                        .and_then(Answered::done)
+                        .map(|done| done.outcome),
+                )
+            }
         };
         join_all(commands.into_iter().map(ask)).await
     }
@@ -299,5 +455,8 @@ impl Service {
 /// The name under which the journal has what a job does.
 fn requested(job: Uuid, state: JobState) -> String {
     let is_revert = state == JobState::Reverting;
-    format!("bulk job {job}{}", if is_revert { ", reverted" } else { "" })
+    format!(
+        "bulk job {job}{}",
+        if is_revert { ", reverted" } else { "" }
+    )
 }

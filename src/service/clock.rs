@@ -21,7 +21,10 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Time {
         match self {
-            #[expect(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place where the wall clock is read"
+            )]
             Self::System => Utc::now().trunc_subsecs(6),
             Self::Manual(clock) => clock.now(),
         }
@@ -47,6 +50,7 @@ impl ManualClock {
 
     /// Moves it, forward or back.
     pub fn advance(&self, by: TimeDelta) {
-        self.0.fetch_add(by.num_microseconds().unwrap_or_default(), Ordering::SeqCst);
+        self.0
+            .fetch_add(by.num_microseconds().unwrap_or_default(), Ordering::SeqCst);
     }
 }

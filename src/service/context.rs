@@ -42,14 +42,26 @@ impl Principal {
     /// Automation of the platform, at the accounts of a reseller.
     #[must_use]
     pub fn automation(reseller: ResellerId) -> Self {
-        let agent = Actor { authority: Authority::System, name: "steward".to_owned() };
-        Self { reseller: Some(reseller), scopes: Scopes::all_for(Authority::System), agent: Some(agent), ..Self::command_line() }
+        let agent = Actor {
+            authority: Authority::System,
+            name: "steward".to_owned(),
+        };
+        Self {
+            reseller: Some(reseller),
+            scopes: Scopes::all_for(Authority::System),
+            agent: Some(agent),
+            ..Self::command_line()
+        }
     }
 
     /// # Errors
     /// [`Error::InsufficientScope`] if the right is missing.
     pub fn require(&self, scope: Scope) -> Result<(), Error> {
-        if self.scopes.contains(scope) { Ok(()) } else { Err(Error::InsufficientScope(scope)) }
+        if self.scopes.contains(scope) {
+            Ok(())
+        } else {
+            Err(Error::InsufficientScope(scope))
+        }
     }
 
     /// The reseller that a request is about: the caller's own, which it may name; an operator must.
@@ -60,14 +72,20 @@ impl Principal {
         match (self.reseller, named) {
             (Some(own), Some(named)) if own != named => Err(Error::ResellerNotFound),
             (Some(own), _) => Ok(own),
-            (None, named) => named.ok_or_else(|| Error::invalid("reseller_id", "is required with an operator's token")),
+            (None, named) => named.ok_or_else(|| {
+                Error::invalid("reseller_id", "is required with an operator's token")
+            }),
         }
     }
 
     /// On whose authority it acts.
     #[must_use]
     pub fn authority(&self) -> Authority {
-        let person = if self.reseller.is_some() { Authority::Reseller } else { Authority::Operator };
+        let person = if self.reseller.is_some() {
+            Authority::Reseller
+        } else {
+            Authority::Operator
+        };
         self.agent.as_ref().map_or(person, |agent| agent.authority)
     }
 
@@ -77,13 +95,19 @@ impl Principal {
         if let Some(agent) = &self.agent {
             return agent.clone();
         }
-        let who = self.reseller.map_or_else(|| "operator".to_owned(), |reseller| format!("reseller {reseller}"));
+        let who = self.reseller.map_or_else(
+            || "operator".to_owned(),
+            |reseller| format!("reseller {reseller}"),
+        );
         let with = match (self.token, &self.subject) {
             (Some(token), _) => format!("token {token}"),
             (None, Some(subject)) => format!("subject {subject}"),
             (None, None) => "command line".to_owned(),
         };
-        Actor { authority: self.authority(), name: format!("{who}, {with}") }
+        Actor {
+            authority: self.authority(),
+            name: format!("{who}, {with}"),
+        }
     }
 
     /// The rows it may read.

@@ -35,7 +35,10 @@ impl Service {
     /// # Errors
     /// That the database cannot be asked.
     pub async fn count_endpoints(&self) -> Result<HashMap<ResellerId, usize>, Error> {
-        self.read(Tenancy::Platform, |tx| Box::pin(async move { tx.count_endpoints().await })).await
+        self.read(Tenancy::Platform, |tx| {
+            Box::pin(async move { tx.count_endpoints().await })
+        })
+        .await
     }
 
     /// Where deliveries are made to: every endpoint that is not suspended, with its URL.
@@ -43,7 +46,10 @@ impl Service {
     /// # Errors
     /// That the database cannot be asked.
     pub async fn webhook_targets(&self) -> Result<Vec<(ResellerId, Uuid, String)>, Error> {
-        self.read(Tenancy::Platform, |tx| Box::pin(async move { tx.list_targets().await })).await
+        self.read(Tenancy::Platform, |tx| {
+            Box::pin(async move { tx.list_targets().await })
+        })
+        .await
     }
 
     /// Counts the endpoints, and how long one has failed, for the metrics.
@@ -51,9 +57,20 @@ impl Service {
     /// # Errors
     /// That the database cannot be asked.
     pub async fn observe_endpoints(&self) -> Result<(), Error> {
-        let health = self.read(Tenancy::Platform, |tx| Box::pin(async move { tx.fetch_endpoint_health().await })).await?;
-        let longest = health.failing_since.map(|since| (self.now() - since).to_std().unwrap_or_default());
-        self.metrics().set_endpoints(health.healthy, health.failing, health.suspended, longest.unwrap_or_default());
+        let health = self
+            .read(Tenancy::Platform, |tx| {
+                Box::pin(async move { tx.fetch_endpoint_health().await })
+            })
+            .await?;
+        let longest = health
+            .failing_since
+            .map(|since| (self.now() - since).to_std().unwrap_or_default());
+        self.metrics().set_endpoints(
+            health.healthy,
+            health.failing,
+            health.suspended,
+            longest.unwrap_or_default(),
+        );
         Ok(())
     }
 
@@ -61,9 +78,16 @@ impl Service {
     ///
     /// # Errors
     /// That the database cannot be asked.
-    pub async fn find_deliveries(&self, resellers: Option<Vec<ResellerId>>, limit: i64) -> Result<Vec<(ResellerId, Uuid)>, Error> {
+    pub async fn find_deliveries(
+        &self,
+        resellers: Option<Vec<ResellerId>>,
+        limit: i64,
+    ) -> Result<Vec<(ResellerId, Uuid)>, Error> {
         let now = self.now();
-        self.read(Tenancy::Platform, move |tx| Box::pin(async move { tx.find_work(resellers.as_deref(), now, limit).await })).await
+        self.read(Tenancy::Platform, move |tx| {
+            Box::pin(async move { tx.find_work(resellers.as_deref(), now, limit).await })
+        })
+        .await
     }
 
     /// Takes the lease of an endpoint; the endpoint with its secrets and the accounts of which something is pending, or
@@ -84,9 +108,15 @@ impl Service {
                 if !tx.lease_endpoint(reseller, id, owner, now, until).await? {
                     return Ok(None);
                 }
-                let Some(endpoint) = tx.fetch_endpoint(Some(reseller), id).await? else { return Ok(None) };
+                let Some(endpoint) = tx.fetch_endpoint(Some(reseller), id).await? else {
+                    return Ok(None);
+                };
                 let secrets = tx.fetch_secrets(reseller, id, now).await?;
-                Ok(Some((endpoint, secrets, tx.list_blocked(reseller, id).await?)))
+                Ok(Some((
+                    endpoint,
+                    secrets,
+                    tx.list_blocked(reseller, id).await?,
+                )))
             })
         });
         work.await?.done()
@@ -96,11 +126,17 @@ impl Service {
     ///
     /// # Errors
     /// That the database cannot be asked.
-    pub async fn endpoint_as_it_is(&self, reseller: ResellerId, id: Uuid) -> Result<Option<(Endpoint, Vec<String>)>, Error> {
+    pub async fn endpoint_as_it_is(
+        &self,
+        reseller: ResellerId,
+        id: Uuid,
+    ) -> Result<Option<(Endpoint, Vec<String>)>, Error> {
         let now = self.now();
         let read = self.read(Tenancy::of(reseller), move |tx| {
             Box::pin(async move {
-                let Some(endpoint) = tx.fetch_endpoint(Some(reseller), id).await? else { return Ok(None) };
+                let Some(endpoint) = tx.fetch_endpoint(Some(reseller), id).await? else {
+                    return Ok(None);
+                };
                 Ok(Some((endpoint, tx.fetch_secrets(reseller, id, now).await?)))
             })
         });
@@ -111,7 +147,12 @@ impl Service {
     ///
     /// # Errors
     /// That the database cannot be asked.
-    pub async fn read_events(&self, reseller: ResellerId, after: i64, limit: i64) -> Result<Vec<EventRead>, Error> {
+    pub async fn read_events(
+        &self,
+        reseller: ResellerId,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<EventRead>, Error> {
         let read = self.read(Tenancy::of(reseller), move |tx| {
             Box::pin(async move {
                 let entries = tx.list_events(reseller, after, limit).await?;
@@ -126,24 +167,47 @@ impl Service {
     ///
     /// # Errors
     /// That the database cannot be asked.
-    pub async fn read_due(&self, reseller: ResellerId, endpoint: Uuid, busy: Vec<i32>, done: Vec<i32>, lanes: i64, depth: i64) -> Result<Due, Error> {
+    pub async fn read_due(
+        &self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+        busy: Vec<i32>,
+        done: Vec<i32>,
+        lanes: i64,
+        depth: i64,
+    ) -> Result<Due, Error> {
         let now = self.now();
         let read = self.read(Tenancy::of(reseller), move |tx| {
             Box::pin(async move {
-                let mut due = Due { clear: tx.list_clear(reseller, endpoint, &done).await?, ..Due::default() };
+                let mut due = Due {
+                    clear: tx.list_clear(reseller, endpoint, &done).await?,
+                    ..Due::default()
+                };
                 let mut taken = busy;
                 let accounts = tx.list_due(reseller, endpoint, &taken, now, lanes).await?;
-                let pending = tx.list_pending(reseller, endpoint, &accounts, depth).await?;
+                let pending = tx
+                    .list_pending(reseller, endpoint, &accounts, depth)
+                    .await?;
                 let owners: Vec<i32> = pending.iter().map(|one| one.key.account).collect();
                 let ids: Vec<i64> = pending.iter().map(|one| one.key.event_id).collect();
                 let times: Vec<Time> = pending.iter().map(|one| one.at).collect();
                 let entries = tx.fetch_events(reseller, &owners, &ids, &times).await?;
                 let events = with_accounts(tx, reseller, entries).await?;
-                let events: HashMap<i64, EventRead> = events.into_iter().map(|event| (event.entry.id, event)).collect();
+                let events: HashMap<i64, EventRead> = events
+                    .into_iter()
+                    .map(|event| (event.entry.id, event))
+                    .collect();
                 for pending in pending {
-                    let read = PendingRead { event: events.get(&pending.key.event_id).cloned(), pending };
+                    let read = PendingRead {
+                        event: events.get(&pending.key.event_id).cloned(),
+                        pending,
+                    };
                     match due.lanes.last_mut() {
-                        Some(lane) if lane.first().is_some_and(|first: &PendingRead| first.pending.key.account == read.pending.key.account) => {
+                        Some(lane)
+                            if lane.first().is_some_and(|first: &PendingRead| {
+                                first.pending.key.account == read.pending.key.account
+                            }) =>
+                        {
                             lane.push(read);
                         }
                         _ => due.lanes.push(vec![read]),
@@ -168,8 +232,12 @@ impl Service {
         owner: Uuid,
         progress: Progress,
     ) -> Result<Option<(i64, bool)>, Error> {
-        let work = self
-            .write(Tenancy::of(reseller), None, move |tx| Box::pin(async move { tx.record_progress(reseller, endpoint, owner, &progress).await }));
+        let work = self.write(Tenancy::of(reseller), None, move |tx| {
+            Box::pin(async move {
+                tx.record_progress(reseller, endpoint, owner, &progress)
+                    .await
+            })
+        });
         work.await?.done()
     }
 }

@@ -46,13 +46,19 @@ pub struct Once<T = Done> {
 
 impl<T> Clone for Once<T> {
     fn clone(&self) -> Self {
-        Self { key: self.key.clone(), fingerprint: self.fingerprint, encode: Arc::clone(&self.encode) }
+        Self {
+            key: self.key.clone(),
+            fingerprint: self.fingerprint,
+            encode: Arc::clone(&self.encode),
+        }
     }
 }
 
 impl<T> fmt::Debug for Once<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Once").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Once")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,7 +76,13 @@ pub(super) struct Lane<Q, A> {
 
 impl<Q: Send + 'static, A: Send + 'static> Lane<Q, A> {
     /// `carry_out` gives one outcome for each request, in their order.
-    pub(super) fn start<F, W>(name: &'static str, settings: &Settings, metrics: &Arc<Metrics>, tasks: &TaskTracker, carry_out: F) -> Self
+    pub(super) fn start<F, W>(
+        name: &'static str,
+        settings: &Settings,
+        metrics: &Arc<Metrics>,
+        tasks: &TaskTracker,
+        carry_out: F,
+    ) -> Self
     where
         F: Fn(Vec<Q>) -> W + Send + 'static,
         W: Future<Output = Vec<Result<A, Error>>> + Send + 'static,
@@ -89,25 +101,33 @@ impl<Q: Send + 'static, A: Send + 'static> Lane<Q, A> {
             }
         };
         tasks.spawn(run(waiting, settings.batch, closing.clone(), carry_out));
-        Self { name, metrics, queue, closing }
+        Self {
+            name,
+            metrics,
+            queue,
+            closing,
+        }
     }
 
     /// Queues a request and waits for its outcome. If the caller is dropped meanwhile, the request goes on.
     pub(super) async fn submit(&self, request: Q) -> Result<A, Error> {
         let (reply, outcome) = oneshot::channel();
-        self.queue.try_send((request, reply, Span::current())).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => {
-                self.metrics.refused(self.name);
-                Error::Overloaded
-            }
-            mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
-        })?;
+        self.queue
+            .try_send((request, reply, Span::current()))
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => {
+                    self.metrics.refused(self.name);
+                    Error::Overloaded
+                }
+                mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
+            })?;
         outcome.await.unwrap_or(Err(Error::Unavailable))
     }
 
     /// Says how many requests wait now.
     pub(super) fn look(&self) {
-        self.metrics.set_waiting(self.name, self.queue.max_capacity() - self.queue.capacity());
+        self.metrics
+            .set_waiting(self.name, self.queue.max_capacity() - self.queue.capacity());
     }
 
     /// Takes no more; what is queued is still carried out.
@@ -116,8 +136,12 @@ impl<Q: Send + 'static, A: Send + 'static> Lane<Q, A> {
     }
 }
 
-async fn run<Q, A, F, W>(mut waiting: mpsc::Receiver<Waiting<Q, A>>, most: usize, closing: CancellationToken, carry_out: F)
-where
+async fn run<Q, A, F, W>(
+    mut waiting: mpsc::Receiver<Waiting<Q, A>>,
+    most: usize,
+    closing: CancellationToken,
+    carry_out: F,
+) where
     F: Fn(Vec<Q>) -> W,
     W: Future<Output = Vec<Result<A, Error>>>,
 {
@@ -174,7 +198,10 @@ impl Writer {
             group.1.push(request);
         }
         for (places, requests) in groups.into_values() {
-            for (place, outcome) in places.into_iter().zip(self.carry_out_together(requests).await) {
+            for (place, outcome) in places
+                .into_iter()
+                .zip(self.carry_out_together(requests).await)
+            {
                 if let Some(kept) = outcomes.get_mut(place) {
                     *kept = outcome;
                 }
@@ -196,24 +223,37 @@ impl Writer {
         let mut outcomes = Vec::with_capacity(requests.len());
         for request in &*requests {
             let alone = self.commit(Arc::from(vec![request.clone()])).await;
-            let outcome = alone.map_or_else(|failed| Err(failed.error), |mut outcomes| outcomes.pop().unwrap_or(Err(Error::Unavailable)));
+            let outcome = alone.map_or_else(
+                |failed| Err(failed.error),
+                |mut outcomes| outcomes.pop().unwrap_or(Err(Error::Unavailable)),
+            );
             outcomes.push(outcome);
         }
         outcomes
     }
 
     /// Commits requests in one transaction, in a task of its own, so that not even a panic ends the lane.
-    async fn commit(&self, requests: Arc<[Request]>) -> Result<Vec<Result<Answered, Error>>, Failed> {
+    async fn commit(
+        &self,
+        requests: Arc<[Request]>,
+    ) -> Result<Vec<Result<Answered, Error>>, Failed> {
         let (store, now, settings) = (self.store.clone(), self.clock.now(), self.settings.clone());
         let limit: Duration = settings.transaction_timeout;
-        let work = async move { batch::commit(&store, &requests, now, settings.idempotency_window).await };
+        let work =
+            async move { batch::commit(&store, &requests, now, settings.idempotency_window).await };
         match tokio::spawn(tokio::time::timeout(limit, work).instrument(Span::current())).await {
             Ok(Ok(result)) => result.map(|committed| {
                 self.announcer.tell(committed.told);
                 committed.outcomes
             }),
-            Ok(Err(_elapsed)) => Err(Failed { error: Error::Unavailable, is_worth_trying_alone: false }),
-            Err(panic) => Err(Failed { error: panicked(&panic), is_worth_trying_alone: true }),
+            Ok(Err(_elapsed)) => Err(Failed {
+                error: Error::Unavailable,
+                is_worth_trying_alone: false,
+            }),
+            Err(panic) => Err(Failed {
+                error: panicked(&panic),
+                is_worth_trying_alone: true,
+            }),
         }
     }
 }
@@ -231,16 +271,26 @@ impl Reader {
         let wanted: BTreeSet<Key> = keys.iter().copied().collect();
         let work = async move {
             let resellers = wanted.iter().map(|(reseller, _)| *reseller).collect();
-            let (tx, found) = self.store.look_up(&resellers, &wanted.into_iter().collect::<Vec<_>>()).await?;
+            let (tx, found) = self
+                .store
+                .look_up(&resellers, &wanted.into_iter().collect::<Vec<_>>())
+                .await?;
             tx.commit().await?;
-            Ok(found.into_iter().map(|account| ((account.reseller_id, account.id), account)).collect())
+            Ok(found
+                .into_iter()
+                .map(|account| ((account.reseller_id, account.id), account))
+                .collect())
         };
         find_each(keys, self.limit, work).await
     }
 }
 
 /// What `work` finds, told to each who asked; in a task of its own, started at once, so that not even a panic ends a lane.
-pub(super) fn find_each<K, T, W>(keys: Vec<K>, limit: Duration, work: W) -> impl Future<Output = Vec<Result<Option<T>, Error>>> + Send + use<K, T, W>
+pub(super) fn find_each<K, T, W>(
+    keys: Vec<K>,
+    limit: Duration,
+    work: W,
+) -> impl Future<Output = Vec<Result<Option<T>, Error>>> + Send + use<K, T, W>
 where
     K: Eq + Hash + Send + 'static,
     T: Clone + Send + 'static,

@@ -39,30 +39,49 @@ pub(super) struct Lanes<Q, A> {
 
 impl<Q: Send + 'static, A: Send + 'static> Lanes<Q, A> {
     /// `carry_out` gives one outcome for each request, in their order.
-    pub(super) fn start<F, W>(names: &[&'static str], settings: &Settings, metrics: &Arc<Metrics>, tasks: &TaskTracker, carry_out: F) -> Self
+    pub(super) fn start<F, W>(
+        names: &[&'static str],
+        settings: &Settings,
+        metrics: &Arc<Metrics>,
+        tasks: &TaskTracker,
+        carry_out: F,
+    ) -> Self
     where
         F: Fn(Vec<Q>) -> W + Clone + Send + 'static,
         W: Future<Output = Vec<Result<A, Error>>> + Send + 'static,
     {
         let start = |name: &&'static str| {
             let carry_out = carry_out.clone();
-            Lane::start(name, settings, metrics, tasks, move |seated: Vec<(Q, Seat)>| {
-                let (requests, seats): (Vec<Q>, Vec<Seat>) = seated.into_iter().unzip();
-                let work = carry_out(requests);
-                async move {
-                    let outcomes = work.await;
-                    drop(seats);
-                    outcomes
-                }
-            })
+            Lane::start(
+                name,
+                settings,
+                metrics,
+                tasks,
+                move |seated: Vec<(Q, Seat)>| {
+                    let (requests, seats): (Vec<Q>, Vec<Seat>) = seated.into_iter().unzip();
+                    let work = carry_out(requests);
+                    async move {
+                        let outcomes = work.await;
+                        drop(seats);
+                        outcomes
+                    }
+                },
+            )
         };
-        Self { lanes: names.iter().map(start).collect(), seats: Arc::new(Seats::new(names.len(), crowd(settings))) }
+        Self {
+            lanes: names.iter().map(start).collect(),
+            seats: Arc::new(Seats::new(names.len(), crowd(settings))),
+        }
     }
 
     /// Queues a request of a reseller and waits for its outcome. If the caller is dropped meanwhile, the request goes on.
     pub(super) async fn submit(&self, reseller: ResellerId, request: Q) -> Result<A, Error> {
         let seat = Seats::take(&self.seats, reseller, Instant::now());
-        self.lanes.get(seat.lane).ok_or(Error::Unavailable)?.submit((request, seat)).await
+        self.lanes
+            .get(seat.lane)
+            .ok_or(Error::Unavailable)?
+            .submit((request, seat))
+            .await
     }
 
     /// Says how many requests wait now.
@@ -100,7 +119,13 @@ struct Load {
 
 impl Seats {
     fn new(lanes: usize, crowd: usize) -> Self {
-        Self { crowd, taken: Mutex::new(Taken { resellers: HashMap::new(), lanes: vec![Load::default(); lanes] }) }
+        Self {
+            crowd,
+            taken: Mutex::new(Taken {
+                resellers: HashMap::new(),
+                lanes: vec![Load::default(); lanes],
+            }),
+        }
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -113,9 +138,22 @@ impl Seats {
         let mut taken = seats.taken();
         let Taken { resellers, lanes } = &mut *taken;
         let (lane, count) = resellers.entry(reseller).or_insert_with(|| {
-            let moves = |load: &Load| load.count == 0 || load.moved_at.is_none_or(|at| now.saturating_duration_since(at) < HELD_UP);
-            let free = lanes.iter().position(|load| load.count < seats.crowd && moves(load));
-            let least = || lanes.iter().enumerate().min_by_key(|(_, load)| (!moves(load), load.count)).map(|(lane, _)| lane);
+            let moves = |load: &Load| {
+                load.count == 0
+                    || load
+                        .moved_at
+                        .is_none_or(|at| now.saturating_duration_since(at) < HELD_UP)
+            };
+            let free = lanes
+                .iter()
+                .position(|load| load.count < seats.crowd && moves(load));
+            let least = || {
+                lanes
+                    .iter()
+                    .enumerate()
+                    .min_by_key(|(_, load)| (!moves(load), load.count))
+                    .map(|(lane, _)| lane)
+            };
             (free.or_else(least).unwrap_or_default(), 0)
         });
         *count += 1;
@@ -127,7 +165,11 @@ impl Seats {
             load.count += 1;
         }
         drop(taken);
-        Seat { seats: Arc::clone(seats), reseller, lane }
+        Seat {
+            seats: Arc::clone(seats),
+            reseller,
+            lane,
+        }
     }
 }
 
@@ -162,7 +204,9 @@ mod tests {
     const CROWD: usize = 4;
 
     fn take(seats: &Arc<Seats>, resellers: std::ops::Range<i64>, now: Instant) -> Vec<Seat> {
-        resellers.map(|reseller| Seats::take(seats, ResellerId(reseller), now)).collect()
+        resellers
+            .map(|reseller| Seats::take(seats, ResellerId(reseller), now))
+            .collect()
     }
 
     fn lanes(taken: &[Seat]) -> Vec<usize> {
@@ -194,10 +238,18 @@ mod tests {
         let (seats, now) = (Arc::new(Seats::new(2, CROWD)), Instant::now());
         let stuck = take(&seats, 1..2, now);
         let later = take(&seats, 1..3, now + HELD_UP);
-        assert_eq!(lanes(&later), [0, 1], "the one that is there stays, another goes elsewhere");
+        assert_eq!(
+            lanes(&later),
+            [0, 1],
+            "the one that is there stays, another goes elsewhere"
+        );
         let crowd = take(&seats, 3..8, now + HELD_UP);
         assert_eq!(lanes(&crowd), [1; 5], "even where it is crowded");
         drop((stuck, later, crowd));
-        assert_eq!(lanes(&take(&seats, 2..3, now + 3 * HELD_UP)), [0], "it moves again");
+        assert_eq!(
+            lanes(&take(&seats, 2..3, now + 3 * HELD_UP)),
+            [0],
+            "it moves again"
+        );
     }
 }

@@ -54,18 +54,29 @@ pub(super) struct Limiter {
 
 impl Limiter {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, spread: Cache::new(CAPACITY) }
+        Self {
+            limits,
+            spread: Cache::new(CAPACITY),
+        }
     }
 
     /// Takes one request, or says after how many seconds it would.
     fn take(&self, asker: &Asker, limit: u32, now: Time) -> (Rate, Option<u32>) {
-        let spread = self.spread.get_or_insert_with::<_, std::convert::Infallible>(asker, || Ok(Arc::default()));
+        let spread = self
+            .spread
+            .get_or_insert_with::<_, std::convert::Infallible>(asker, || Ok(Arc::default()));
         let spread = spread.unwrap_or_default();
         let now = now.timestamp_micros();
         let one = MINUTE / i64::from(limit.max(1));
         let whole = one * i64::from(limit.max(1));
         // What lies further ahead than a minute was asked before the clock was set back: it is forgotten.
-        let spread_to = |until: i64| if until > now + whole { now } else { until.max(now) };
+        let spread_to = |until: i64| {
+            if until > now + whole {
+                now
+            } else {
+                until.max(now)
+            }
+        };
         let mut retry_after = None;
         let taken = spread.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |until| {
             let until = spread_to(until);
@@ -75,12 +86,23 @@ impl Limiter {
             Ok(before) => spread_to(before) + one,
             Err(full) => {
                 let wait = full + one - now - whole;
-                retry_after = Some(u32::try_from((wait + 999_999) / 1_000_000).unwrap_or(u32::MAX).max(1));
+                retry_after = Some(
+                    u32::try_from((wait + 999_999) / 1_000_000)
+                        .unwrap_or(u32::MAX)
+                        .max(1),
+                );
                 full
             }
         };
         let remaining = u32::try_from((now + whole - until) / one).unwrap_or_default();
-        (Rate { limit, remaining, reset_at: Time::from_timestamp_micros(until).unwrap_or_default() }, retry_after)
+        (
+            Rate {
+                limit,
+                remaining,
+                reset_at: Time::from_timestamp_micros(until).unwrap_or_default(),
+            },
+            retry_after,
+        )
     }
 }
 
@@ -92,7 +114,9 @@ impl Service {
     pub fn count_caller(&self, principal: &Principal) -> (Option<Rate>, Result<(), Error>) {
         let asker = match (principal.token, &principal.subject) {
             (Some(token), _) => Asker::Token(token),
-            (None, Some(subject)) => Asker::Subject(principal.reseller, Arc::from(subject.as_str())),
+            (None, Some(subject)) => {
+                Asker::Subject(principal.reseller, Arc::from(subject.as_str()))
+            }
             (None, None) => return (None, Ok(())),
         };
         self.count(&asker, self.limiter.limits.per_token)
@@ -105,15 +129,24 @@ impl Service {
     pub fn count_address(&self, address: IpAddr) -> (Option<Rate>, Result<(), Error>) {
         let asker = match address.to_canonical() {
             IpAddr::V4(address) => Asker::Address(address.into()),
-            IpAddr::V6(address) => Asker::Address(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()),
+            IpAddr::V6(address) => Asker::Address(
+                Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+            ),
         };
         self.count(&asker, self.limiter.limits.per_address)
     }
 
     fn count(&self, asker: &Asker, limit: Option<u32>) -> (Option<Rate>, Result<(), Error>) {
-        let Some(limit) = limit else { return (None, Ok(())) };
+        let Some(limit) = limit else {
+            return (None, Ok(()));
+        };
         let (rate, wait) = self.limiter.take(asker, limit, self.now());
-        (Some(rate), wait.map_or(Ok(()), |retry_after| Err(Error::RateLimited { retry_after })))
+        (
+            Some(rate),
+            wait.map_or(Ok(()), |retry_after| {
+                Err(Error::RateLimited { retry_after })
+            }),
+        )
     }
 }
 
@@ -126,16 +159,31 @@ mod tests {
         let limiter = Limiter::new(Limits::default());
         let start: Time = "2026-03-01T12:00:00Z".parse().unwrap();
         let ask = |seconds: i64| {
-            let (rate, wait) = limiter.take(&Asker::Token(TokenId(1)), 3, start + chrono::TimeDelta::seconds(seconds));
+            let (rate, wait) = limiter.take(
+                &Asker::Token(TokenId(1)),
+                3,
+                start + chrono::TimeDelta::seconds(seconds),
+            );
             (rate.remaining, (rate.reset_at - start).num_seconds(), wait)
         };
-        assert_eq!([ask(0), ask(0), ask(0)], [(2, 20, None), (1, 40, None), (0, 60, None)]);
+        assert_eq!(
+            [ask(0), ask(0), ask(0)],
+            [(2, 20, None), (1, 40, None), (0, 60, None)]
+        );
         assert_eq!(ask(0), (0, 60, Some(20)));
         assert_eq!(ask(15), (0, 60, Some(5)));
-        assert_eq!(ask(20), (0, 80, None), "a third of the minute gives one of three");
+        assert_eq!(
+            ask(20),
+            (0, 80, None),
+            "a third of the minute gives one of three"
+        );
         assert_eq!(ask(21), (0, 80, Some(19)));
         assert_eq!(ask(500), (2, 520, None), "after a pause all of it is there");
-        assert_eq!([ask(-9_000), ask(-9_000)], [(2, -8_980, None), (1, -8_960, None)], "a clock that is set back locks nobody out");
+        assert_eq!(
+            [ask(-9_000), ask(-9_000)],
+            [(2, -8_980, None), (1, -8_960, None)],
+            "a clock that is set back locks nobody out"
+        );
         let (other, _) = limiter.take(&Asker::Token(TokenId(2)), 3, start);
         assert_eq!(other.remaining, 2, "askers do not share");
     }

@@ -43,8 +43,8 @@ use crate::store::{KeptAnswer, Store, Tenancy, Tx};
 use crate::telemetry;
 
 pub use crate::store::{
-    Attempt, BulkItem, BulkJob, Credential, DeliveryKey, IdempotencyKey, JobState, JournalEntry, Pending, Progress, PurgeSettings, Reseller,
-    StoredAnswer, TokenKind,
+    Attempt, BulkItem, BulkJob, Credential, DeliveryKey, IdempotencyKey, JobState, JournalEntry,
+    Pending, Progress, PurgeSettings, Reseller, StoredAnswer, TokenKind,
 };
 pub use accounts::{Answered, Done, Naming, Page};
 use announcer::Announcer;
@@ -150,14 +150,28 @@ impl Service {
         let tasks = TaskTracker::new();
         let (process, events) = (Uuid::new_v4(), broadcast::channel(NEWS).0);
         let announcer = Announcer::start(store.clone(), process, events.clone(), &tasks);
-        let writer = lane::Writer { store: store.clone(), clock: clock.clone(), settings: settings.clone(), announcer };
+        let writer = lane::Writer {
+            store: store.clone(),
+            clock: clock.clone(),
+            settings: settings.clone(),
+            announcer,
+        };
         let metrics = Arc::new(Metrics::new());
         metrics.set_started(unix_seconds(clock.now()));
-        let lanes = Lanes::start(&LANES, &settings, &metrics, &tasks, move |requests| writer.clone().carry_out(requests));
-        let reader = lane::Reader { store: store.clone(), limit: settings.transaction_timeout };
-        let reads = Lane::start("read", &settings, &metrics, &tasks, move |keys| reader.clone().look_up(keys));
+        let lanes = Lanes::start(&LANES, &settings, &metrics, &tasks, move |requests| {
+            writer.clone().carry_out(requests)
+        });
+        let reader = lane::Reader {
+            store: store.clone(),
+            limit: settings.transaction_timeout,
+        };
+        let reads = Lane::start("read", &settings, &metrics, &tasks, move |keys| {
+            reader.clone().look_up(keys)
+        });
         let (finding, limit) = (store.clone(), settings.transaction_timeout);
-        let credentials = Lane::start("credential", &settings, &metrics, &tasks, move |hashes| credentials::find(finding.clone(), limit, hashes));
+        let credentials = Lane::start("credential", &settings, &metrics, &tasks, move |hashes| {
+            credentials::find(finding.clone(), limit, hashes)
+        });
         let limiter = Limiter::new(settings.limits);
         Self {
             store,
@@ -181,7 +195,10 @@ impl Service {
     /// Trusts the JSON Web Tokens of others.
     #[must_use]
     pub fn trusting(self, verifier: Verifier) -> Self {
-        Self { verifier: Some(verifier), ..self }
+        Self {
+            verifier: Some(verifier),
+            ..self
+        }
     }
 
     /// Says that the service will stop soon: what waits for something to happen (streams of events) ends now, requests are
@@ -237,24 +254,48 @@ impl Service {
     /// [`Error::Unavailable`].
     pub async fn ping(&self) -> Result<(), Error> {
         let store = self.store.clone();
-        self.detached(async move { store.begin_reading(&Tenancy::Platform).await?.commit().await }).await
+        self.detached(async move {
+            store
+                .begin_reading(&Tenancy::Platform)
+                .await?
+                .commit()
+                .await
+        })
+        .await
     }
 
     /// Carries out a change that is not of an account, in a transaction of its own. With `once`, a repeat is answered with
     /// the stored answer; one that failed is tried anew.
-    async fn write<T, F>(&self, tenancy: Tenancy, once: Option<Once<T>>, work: F) -> Result<Answered<T>, Error>
+    async fn write<T, F>(
+        &self,
+        tenancy: Tenancy,
+        once: Option<Once<T>>,
+        work: F,
+    ) -> Result<Answered<T>, Error>
     where
         T: Send + 'static,
         F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
     {
-        let (store, now, window) = (self.store.clone(), self.now(), self.settings.idempotency_window);
+        let (store, now, window) = (
+            self.store.clone(),
+            self.now(),
+            self.settings.idempotency_window,
+        );
         self.detached(async move {
             let mut tx = store.begin(&tenancy).await?;
             if let Some(once) = &once {
                 tx.lock_answer(&once.key).await?;
-                if let Some(kept) = tx.fetch_answers(std::slice::from_ref(&once.key), now).await?.pop() {
+                if let Some(kept) = tx
+                    .fetch_answers(std::slice::from_ref(&once.key), now)
+                    .await?
+                    .pop()
+                {
                     tx.rollback().await;
-                    return if kept.fingerprint == once.fingerprint { Ok(Answered::Replayed(kept.answer)) } else { Err(Error::IdempotencyKeyReused) };
+                    return if kept.fingerprint == once.fingerprint {
+                        Ok(Answered::Replayed(kept.answer))
+                    } else {
+                        Err(Error::IdempotencyKeyReused)
+                    };
                 }
             }
             let done = match work(&mut tx).await {
@@ -266,7 +307,16 @@ impl Service {
             };
             if let Some(once) = once {
                 let answer = (once.encode)(&done);
-                tx.insert_answers(&[KeptAnswer { key: once.key, fingerprint: once.fingerprint, answer }], now, now + window).await?;
+                tx.insert_answers(
+                    &[KeptAnswer {
+                        key: once.key,
+                        fingerprint: once.fingerprint,
+                        answer,
+                    }],
+                    now,
+                    now + window,
+                )
+                .await?;
             }
             tx.commit().await?;
             done.map(|done| Answered::Done(Box::new(done)))
@@ -316,7 +366,9 @@ impl Service {
     {
         let limited = tokio::time::timeout(self.settings.transaction_timeout, work);
         // The request's own span too, so that what is logged here has its id.
-        let inside = limited.instrument(debug_span!(target: telemetry::SPANS, "detached")).instrument(Span::current());
+        let inside = limited
+            .instrument(debug_span!(target: telemetry::SPANS, "detached"))
+            .instrument(Span::current());
         let task = self.tasks.spawn(inside);
         async move {
             match task.await {

@@ -24,7 +24,12 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::InvalidField`], [`Error::ResellerNotFound`] or [`Error::InsufficientScope`].
-    pub async fn create_plan(&self, context: &Context, new: NewPlan, once: Option<Once<Plan>>) -> Result<Answered<Plan>, Error> {
+    pub async fn create_plan(
+        &self,
+        context: &Context,
+        new: NewPlan,
+        once: Option<Once<Plan>>,
+    ) -> Result<Answered<Plan>, Error> {
         context.principal.require(Scope::AccountWrite)?;
         let reseller = context.principal.meant(new.reseller)?;
         new.terms.check()?;
@@ -34,15 +39,27 @@ impl Service {
         let now = self.now();
         let work = self.write(context.principal.tenancy(), once, move |tx| {
             Box::pin(async move {
-                tx.lock_reseller(reseller)
-                    .await
-                    .map_err(|error| if error == Error::NotFound(Resource::Reseller) { Error::ResellerNotFound } else { error })?;
+                tx.lock_reseller(reseller).await.map_err(|error| {
+                    if error == Error::NotFound(Resource::Reseller) {
+                        Error::ResellerNotFound
+                    } else {
+                        error
+                    }
+                })?;
                 let number = match new.number {
                     Some(number) => number,
-                    None => i32::try_from(tx.next_plan_number(reseller).await?)
-                        .map_err(|_| Error::invalid("number", "must be named: the last one is taken"))?,
+                    None => i32::try_from(tx.next_plan_number(reseller).await?).map_err(|_| {
+                        Error::invalid("number", "must be named: the last one is taken")
+                    })?,
                 };
-                let plan = Plan { id: Uuid::new_v4(), reseller_id: reseller, number, terms: new.terms, created_at: now, updated_at: now };
+                let plan = Plan {
+                    id: Uuid::new_v4(),
+                    reseller_id: reseller,
+                    number,
+                    terms: new.terms,
+                    created_at: now,
+                    updated_at: now,
+                };
                 tx.insert_plan(&plan).await?;
                 Ok(plan)
             })
@@ -68,7 +85,11 @@ impl Service {
             Box::pin(async move {
                 // The reseller's row is the lock of its plans.
                 tx.lock_reseller(reseller).await?;
-                let found = tx.fetch_plans(&BTreeSet::from([(reseller, id)])).await?.into_values().next();
+                let found = tx
+                    .fetch_plans(&BTreeSet::from([(reseller, id)]))
+                    .await?
+                    .into_values()
+                    .next();
                 let mut plan = Plan::clone(&*found.ok_or(Error::NotFound(Resource::Plan))?);
                 let before = plan.terms.clone();
                 revise(&mut plan.terms)?;
@@ -107,9 +128,19 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::InvalidField`] for `reseller_id`, which an operator must name.
-    pub async fn plans(&self, context: &Context, of: Option<ResellerId>, after: i64, limit: i64) -> Result<Vec<Arc<Plan>>, Error> {
+    pub async fn plans(
+        &self,
+        context: &Context,
+        of: Option<ResellerId>,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<Arc<Plan>>, Error> {
         context.principal.require(Scope::AccountRead)?;
-        let (store, principal, reseller) = (self.store.clone(), context.principal.clone(), context.principal.meant(of)?);
+        let (store, principal, reseller) = (
+            self.store.clone(),
+            context.principal.clone(),
+            context.principal.meant(of)?,
+        );
         self.detached(async move {
             let mut tx = store.begin_reading(&principal.tenancy()).await?;
             let plans = tx.list_plans(reseller, after, limit).await?;

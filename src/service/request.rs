@@ -18,8 +18,15 @@ pub(super) struct Request {
 
 #[derive(Debug, Clone)]
 pub(super) enum What {
-    Create { uid: Uuid, revision: Box<Revision> },
-    Command { account: AccountId, command: Command, only_at: Option<i64> },
+    Create {
+        uid: Uuid,
+        revision: Box<Revision>,
+    },
+    Command {
+        account: AccountId,
+        command: Command,
+        only_at: Option<i64>,
+    },
 }
 
 impl Request {
@@ -35,7 +42,13 @@ impl Request {
         let what = match &self.what {
             What::Create { .. } => false,
             What::Command { command, .. } => {
-                matches!(command, Command::Place { .. } | Command::Lift { .. } | Command::SetStatus(_) | Command::Delete { .. })
+                matches!(
+                    command,
+                    Command::Place { .. }
+                        | Command::Lift { .. }
+                        | Command::SetStatus(_)
+                        | Command::Delete { .. }
+                )
             }
         };
         what && self.once.is_none()
@@ -43,13 +56,23 @@ impl Request {
 
     /// Whether what its reseller says of the purge is needed to decide it.
     pub(super) fn is_of_the_purge(&self) -> bool {
-        matches!(self.what, What::Command { command: Command::PlanPurge(_) | Command::Purge(_), .. })
+        matches!(
+            self.what,
+            What::Command {
+                command: Command::PlanPurge(_) | Command::Purge(_),
+                ..
+            }
+        )
     }
 
     /// What this request says of the descriptive fields, if anything.
     pub(super) fn revision(&self) -> Option<&Revision> {
         match &self.what {
-            What::Create { revision, .. } | What::Command { command: Command::Revise(revision), .. } => Some(revision),
+            What::Create { revision, .. }
+            | What::Command {
+                command: Command::Revise(revision),
+                ..
+            } => Some(revision),
             What::Command { .. } => None,
         }
     }

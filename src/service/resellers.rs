@@ -39,22 +39,43 @@ impl ResellerPatch {
         if let Some(name) = &self.name {
             let length = name.chars().count();
             let only_digits = name.chars().all(|c| c.is_ascii_digit());
-            if name.trim() != name || only_digits || length > MAX_TEXT || name.chars().any(|c| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
+            if name.trim() != name
+                || only_digits
+                || length > MAX_TEXT
+                || name
+                    .chars()
+                    .any(|c| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
             {
-                return Err(Error::invalid("name", "must be 1 to 255 characters, not only digits, without space at its ends"));
+                return Err(Error::invalid(
+                    "name",
+                    "must be 1 to 255 characters, not only digits, without space at its ends",
+                ));
             }
         }
         if self.account_limit.value().is_some_and(|limit| *limit < 0) {
             return Err(Error::invalid("account_limit", "must not be negative"));
         }
-        if self.purge_grace_days.is_some_and(|days| !(1..=3_650).contains(&days)) {
-            return Err(Error::invalid("purge_grace_days", "must be between 1 and 3650"));
+        if self
+            .purge_grace_days
+            .is_some_and(|days| !(1..=3_650).contains(&days))
+        {
+            return Err(Error::invalid(
+                "purge_grace_days",
+                "must be between 1 and 3650",
+            ));
         }
         if self.purge_limit.is_some_and(|limit| limit < 1) {
             return Err(Error::invalid("purge_limit", "must be at least 1"));
         }
-        if self.timezone.as_ref().is_some_and(|zone| zone.parse::<Tz>().is_err()) {
-            return Err(Error::invalid("timezone", "must be the name of a time zone such as Europe/Berlin"));
+        if self
+            .timezone
+            .as_ref()
+            .is_some_and(|zone| zone.parse::<Tz>().is_err())
+        {
+            return Err(Error::invalid(
+                "timezone",
+                "must be the name of a time zone such as Europe/Berlin",
+            ));
         }
         Ok(())
     }
@@ -81,9 +102,17 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::InvalidField`] or [`Error::InsufficientScope`].
-    pub async fn create_reseller(&self, by: &Principal, new: NewReseller, once: Option<Once<Reseller>>) -> Result<Answered<Reseller>, Error> {
+    pub async fn create_reseller(
+        &self,
+        by: &Principal,
+        new: NewReseller,
+        once: Option<Once<Reseller>>,
+    ) -> Result<Answered<Reseller>, Error> {
         by.require(Scope::ResellerWrite)?;
-        let patch = ResellerPatch { name: Some(new.name.clone()), ..new.patch };
+        let patch = ResellerPatch {
+            name: Some(new.name.clone()),
+            ..new.patch
+        };
         patch.check()?;
         let now = self.now();
         let work = self.write(Tenancy::Platform, once, move |tx| {
@@ -102,7 +131,12 @@ impl Service {
     ///
     /// # Errors
     /// That the database cannot be asked.
-    pub async fn resellers(&self, by: &Principal, after: i64, limit: i64) -> Result<Vec<Reseller>, Error> {
+    pub async fn resellers(
+        &self,
+        by: &Principal,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<Reseller>, Error> {
         let (store, by) = (self.store.clone(), by.clone());
         self.detached(async move {
             let mut tx = store.begin_reading(&by.tenancy()).await?;
@@ -137,7 +171,11 @@ impl Service {
     /// [`Error::ResellerNotFound`].
     pub async fn find_reseller(&self, id_or_name: &str) -> Result<ResellerId, Error> {
         if let Ok(id) = id_or_name.parse() {
-            return self.reseller(&Principal::command_line(), ResellerId(id)).await.map(|found| found.id).map_err(|_| Error::ResellerNotFound);
+            return self
+                .reseller(&Principal::command_line(), ResellerId(id))
+                .await
+                .map(|found| found.id)
+                .map_err(|_| Error::ResellerNotFound);
         }
         let (store, name) = (self.store.clone(), id_or_name.to_owned());
         self.detached(async move {
@@ -208,5 +246,8 @@ impl Service {
 }
 
 async fn find(tx: &mut Tx, id: ResellerId) -> Result<Reseller, Error> {
-    tx.list_resellers(Some(id), 0, 1).await?.pop().ok_or(Error::NotFound(Resource::Reseller))
+    tx.list_resellers(Some(id), 0, 1)
+        .await?
+        .pop()
+        .ok_or(Error::NotFound(Resource::Reseller))
 }

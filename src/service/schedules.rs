@@ -6,7 +6,10 @@ use tracing::{info, warn};
 
 use super::request::{Request, What};
 use super::{Answered, Context, Principal, Service};
-use crate::domain::{Account, AccountId, Command, Conflict, Dialect, Error, Outcome, PurgePolicy, PurgeStop, ResellerId, Resource, Scope, Time};
+use crate::domain::{
+    Account, AccountId, Command, Conflict, Dialect, Error, Outcome, PurgePolicy, PurgeStop,
+    ResellerId, Resource, Scope, Time,
+};
 use crate::store::{PurgingReseller, Tenancy};
 
 /// How many accounts are looked up, and changed together.
@@ -42,7 +45,11 @@ impl Service {
         let mut announced = 0;
         loop {
             let now = self.now();
-            let due = self.read(Tenancy::Platform, move |tx| Box::pin(async move { tx.list_due_announcements(now, PAGE).await })).await?;
+            let due = self
+                .read(Tenancy::Platform, move |tx| {
+                    Box::pin(async move { tx.list_due_announcements(now, PAGE).await })
+                })
+                .await?;
             let done = self.automate(&due, &Command::Announce).await?;
             announced += done;
             if done == 0 {
@@ -59,7 +66,11 @@ impl Service {
         let plan = Command::PlanPurge(NO_PURGE);
         let mut changed = 0;
         loop {
-            let overtaken = self.read(Tenancy::Platform, |tx| Box::pin(async move { tx.list_overtaken_plans(PAGE).await })).await?;
+            let overtaken = self
+                .read(Tenancy::Platform, |tx| {
+                    Box::pin(async move { tx.list_overtaken_plans(PAGE).await })
+                })
+                .await?;
             let done = self.automate(&overtaken, &plan).await?;
             changed += done;
             if done == 0 {
@@ -70,8 +81,11 @@ impl Service {
             let mut after = 0;
             loop {
                 let now = self.now();
-                let read = self
-                    .read(Tenancy::of(reseller.id), move |tx| Box::pin(async move { tx.list_purge_candidates(&reseller, after, PAGE, now).await }));
+                let read = self.read(Tenancy::of(reseller.id), move |tx| {
+                    Box::pin(
+                        async move { tx.list_purge_candidates(&reseller, after, PAGE, now).await },
+                    )
+                });
                 let candidates = read.await?;
                 let Some(last) = candidates.last() else { break };
                 after = last.as_i32();
@@ -89,7 +103,10 @@ impl Service {
     /// That the database cannot be asked.
     pub async fn purge_due(&self) -> Result<Purged, Error> {
         let mut purged = Purged::default();
-        let before = self.now().checked_sub_signed(PURGE_EVERY).unwrap_or_default();
+        let before = self
+            .now()
+            .checked_sub_signed(PURGE_EVERY)
+            .unwrap_or_default();
         for reseller in self.purging_resellers(before).await? {
             let now = self.now();
             // Approved is what an operator could see in the plan.
@@ -101,7 +118,11 @@ impl Service {
                     }
                     let due = tx.count_due_purges(reseller.id, by).await?;
                     let is_held = due > reseller.limit && reseller.approved_at.is_none();
-                    tx.hold_purge(reseller.id, is_held.then(|| (now, i32::try_from(due).unwrap_or(i32::MAX)))).await?;
+                    tx.hold_purge(
+                        reseller.id,
+                        is_held.then(|| (now, i32::try_from(due).unwrap_or(i32::MAX))),
+                    )
+                    .await?;
                     Ok(Some((due, is_held)))
                 })
             });
@@ -121,10 +142,19 @@ impl Service {
         Ok(purged)
     }
 
-    async fn purge_of(&self, reseller: &PurgingReseller, by: Time, most: i64) -> Result<usize, Error> {
+    async fn purge_of(
+        &self,
+        reseller: &PurgingReseller,
+        by: Time,
+        most: i64,
+    ) -> Result<usize, Error> {
         let (id, mut purged, mut left) = (reseller.id, 0, most);
         while left > 0 {
-            let due = self.read(Tenancy::of(id), move |tx| Box::pin(async move { tx.list_due_purges(id, by, PAGE.min(left)).await })).await?;
+            let due = self
+                .read(Tenancy::of(id), move |tx| {
+                    Box::pin(async move { tx.list_due_purges(id, by, PAGE.min(left)).await })
+                })
+                .await?;
             if due.is_empty() {
                 break;
             }
@@ -142,7 +172,13 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::InsufficientScope`] or that the database cannot be asked.
-    pub async fn purge_plan(&self, context: &Context, of: Option<ResellerId>, after: i32, limit: i64) -> Result<(Vec<PlannedPurge>, Time), Error> {
+    pub async fn purge_plan(
+        &self,
+        context: &Context,
+        of: Option<ResellerId>,
+        after: i32,
+        limit: i64,
+    ) -> Result<(Vec<PlannedPurge>, Time), Error> {
         context.principal.require(Scope::AccountRead)?;
         let reseller = match (context.principal.reseller, of) {
             (Some(_), named) => Some(context.principal.meant(named)?),
@@ -152,13 +188,28 @@ impl Service {
         let read = self.read(context.principal.tenancy(), move |tx| {
             Box::pin(async move {
                 let planned = tx.list_purge_plan(reseller, after, limit).await?;
-                let owners: Vec<i64> = planned.iter().map(|account| account.reseller_id.0).collect();
+                let owners: Vec<i64> = planned
+                    .iter()
+                    .map(|account| account.reseller_id.0)
+                    .collect();
                 let terms = tx.fetch_reseller_terms(&owners, false).await?;
                 let stop = |account: &Account| {
-                    let policy = terms.iter().find(|terms| terms.id == account.reseller_id).map_or(NO_PURGE, |terms| terms.purge);
-                    account.purge_stop(&policy, account.purge_due_at.map_or(now, |due| due.max(now)))
+                    let policy = terms
+                        .iter()
+                        .find(|terms| terms.id == account.reseller_id)
+                        .map_or(NO_PURGE, |terms| terms.purge);
+                    account.purge_stop(
+                        &policy,
+                        account.purge_due_at.map_or(now, |due| due.max(now)),
+                    )
                 };
-                Ok(planned.into_iter().map(|account| PlannedPurge { stop: stop(&account), account }).collect())
+                Ok(planned
+                    .into_iter()
+                    .map(|account| PlannedPurge {
+                        stop: stop(&account),
+                        account,
+                    })
+                    .collect())
             })
         });
         Ok((read.await?, now))
@@ -174,7 +225,9 @@ impl Service {
         let now = self.now();
         let work = self.write(Tenancy::Platform, None, move |tx| {
             Box::pin(async move {
-                tx.lock_reseller(reseller).await.map_err(|_| Error::NotFound(Resource::Reseller))?;
+                tx.lock_reseller(reseller)
+                    .await
+                    .map_err(|_| Error::NotFound(Resource::Reseller))?;
                 tx.approve_purge(reseller, now).await
             })
         });
@@ -182,24 +235,49 @@ impl Service {
     }
 
     async fn purging_resellers(&self, before: Time) -> Result<Vec<PurgingReseller>, Error> {
-        self.read(Tenancy::Platform, move |tx| Box::pin(async move { tx.list_purging_resellers(before).await })).await
+        self.read(Tenancy::Platform, move |tx| {
+            Box::pin(async move { tx.list_purging_resellers(before).await })
+        })
+        .await
     }
 
     /// Carries out a command of automation on accounts; says at how many something changed. That one is gone meanwhile, or that
     /// the facts forbid it, is no failure.
-    async fn automate(&self, accounts: &[(ResellerId, AccountId)], command: &Command) -> Result<usize, Error> {
+    async fn automate(
+        &self,
+        accounts: &[(ResellerId, AccountId)],
+        command: &Command,
+    ) -> Result<usize, Error> {
         let request = |(reseller, account): &(ResellerId, AccountId)| Request {
-            context: Context { principal: Principal::automation(*reseller), dialect: Dialect::Job, request_id: "job".to_owned() },
+            context: Context {
+                principal: Principal::automation(*reseller),
+                dialect: Dialect::Job,
+                request_id: "job".to_owned(),
+            },
             reseller: *reseller,
-            what: What::Command { account: *account, command: command.clone(), only_at: None },
+            what: What::Command {
+                account: *account,
+                command: command.clone(),
+                only_at: None,
+            },
             once: None,
         };
-        let outcomes = join_all(accounts.iter().map(request).map(|request| self.change(request))).await;
+        let outcomes = join_all(
+            accounts
+                .iter()
+                .map(request)
+                .map(|request| self.change(request)),
+        )
+        .await;
         let mut changed = 0;
         for outcome in outcomes {
             match outcome.and_then(Answered::done) {
                 Ok(done) => changed += usize::from(done.outcome == Outcome::Applied),
-                Err(Error::AccountNotFound | Error::AccountDeleted | Error::Conflict(Conflict::NotPlanned)) => {}
+                Err(
+                    Error::AccountNotFound
+                    | Error::AccountDeleted
+                    | Error::Conflict(Conflict::NotPlanned),
+                ) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -208,4 +286,8 @@ impl Service {
 }
 
 /// Stands where the reseller's own settings are filled in when the command is decided.
-const NO_PURGE: PurgePolicy = PurgePolicy { is_on: false, grace: TimeDelta::days(30), reseller_released_at: None };
+const NO_PURGE: PurgePolicy = PurgePolicy {
+    is_on: false,
+    grace: TimeDelta::days(30),
+    reseller_released_at: None,
+};

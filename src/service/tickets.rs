@@ -13,7 +13,10 @@ use uuid::Uuid;
 
 use super::request::{Request, What};
 use super::{Context, Done, Principal, Service};
-use crate::domain::{Account, AccountId, Actor, Authority, Command, Dialect, Error, HoldId, HoldKind, ResellerId, TICKET_PREFIX};
+use crate::domain::{
+    Account, AccountId, Actor, Authority, Command, Dialect, Error, HoldId, HoldKind, ResellerId,
+    TICKET_PREFIX,
+};
 
 /// The name of the key.
 const KEY: &str = "release_tickets";
@@ -34,7 +37,10 @@ impl TicketMaker {
     /// The ticket of the freeze that an authority has open at an account.
     #[must_use]
     pub fn ticket(&self, account: &Account, authority: Authority) -> Option<SecretString> {
-        let hold = account.holds.iter().find(|hold| hold.kind == HoldKind::Freeze && hold.authority == authority)?;
+        let hold = account
+            .holds
+            .iter()
+            .find(|hold| hold.kind == HoldKind::Freeze && hold.authority == authority)?;
         let place = u8::try_from(Authority::ALL.iter().position(|it| *it == authority)?).ok()?;
         let mut named = Vec::with_capacity(NAMED + 32);
         named.extend(account.reseller_id.0.to_be_bytes());
@@ -43,12 +49,23 @@ impl TicketMaker {
         named.extend(hold.id.0.as_bytes());
         let seal = self.seal(&named)?.finalize().into_bytes();
         named.extend(seal);
-        Some(SecretString::from(format!("{TICKET_PREFIX}{}", BASE64URL_NOPAD.encode(&named))))
+        Some(SecretString::from(format!(
+            "{TICKET_PREFIX}{}",
+            BASE64URL_NOPAD.encode(&named)
+        )))
     }
 
     /// What a ticket names, if the seal is ours.
     fn read(&self, ticket: &SecretString) -> Option<(ResellerId, AccountId, Authority, HoldId)> {
-        let bytes = BASE64URL_NOPAD.decode(ticket.expose_secret().trim().strip_prefix(TICKET_PREFIX)?.as_bytes()).ok()?;
+        let bytes = BASE64URL_NOPAD
+            .decode(
+                ticket
+                    .expose_secret()
+                    .trim()
+                    .strip_prefix(TICKET_PREFIX)?
+                    .as_bytes(),
+            )
+            .ok()?;
         let (named, seal) = bytes.split_at_checked(NAMED)?;
         self.seal(named)?.verify_slice(seal).ok()?;
         let (reseller, rest) = named.split_first_chunk::<8>()?;
@@ -63,7 +80,9 @@ impl TicketMaker {
     }
 
     fn seal(&self, named: &[u8]) -> Option<Hmac<Sha256>> {
-        Hmac::<Sha256>::new_from_slice(&self.0).ok().map(|mac| mac.chain_update(named))
+        Hmac::<Sha256>::new_from_slice(&self.0)
+            .ok()
+            .map(|mac| mac.chain_update(named))
     }
 }
 
@@ -81,12 +100,45 @@ impl Service {
     /// # Errors
     /// [`Error::CredentialInvalid`] for what is no ticket of ours, [`Error::AccountNotFound`], or a conflict when the account was
     /// frozen anew.
-    pub async fn redeem(&self, ticket: &SecretString, dialect: Dialect, request_id: String) -> Result<Done, Error> {
-        let (reseller, account, authority, hold) = self.ticket_maker().await?.read(ticket).ok_or(Error::CredentialInvalid)?;
-        let agent = Actor { authority, name: format!("release ticket of hold {hold}") };
-        let principal = Principal { agent: Some(agent), ..Principal::automation(reseller) };
-        let command = Command::Lift { kind: HoldKind::Freeze, only: Some(hold) };
-        let what = What::Command { account, command, only_at: None };
-        self.change(Request { context: Context { principal, dialect, request_id }, reseller, what, once: None }).await?.done()
+    pub async fn redeem(
+        &self,
+        ticket: &SecretString,
+        dialect: Dialect,
+        request_id: String,
+    ) -> Result<Done, Error> {
+        let (reseller, account, authority, hold) = self
+            .ticket_maker()
+            .await?
+            .read(ticket)
+            .ok_or(Error::CredentialInvalid)?;
+        let agent = Actor {
+            authority,
+            name: format!("release ticket of hold {hold}"),
+        };
+        let principal = Principal {
+            agent: Some(agent),
+            ..Principal::automation(reseller)
+        };
+        let command = Command::Lift {
+            kind: HoldKind::Freeze,
+            only: Some(hold),
+        };
+        let what = What::Command {
+            account,
+            command,
+            only_at: None,
+        };
+        self.change(Request {
+            context: Context {
+                principal,
+                dialect,
+                request_id,
+            },
+            reseller,
+            what,
+            once: None,
+        })
+        .await?
+        .done()
     }
 }

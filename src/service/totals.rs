@@ -29,7 +29,13 @@ impl Totals {
 
     /// The total of a list of which `few` were counted, up to one more than [`FEW`]; `all` counts them all, and is only asked
     /// when nothing is remembered.
-    pub(super) async fn settle(&self, key: Key, now: Time, few: i64, all: impl Future<Output = Result<i64, Error>>) -> Result<i64, Error> {
+    pub(super) async fn settle(
+        &self,
+        key: Key,
+        now: Time,
+        few: i64,
+        all: impl Future<Output = Result<i64, Error>>,
+    ) -> Result<i64, Error> {
         if few <= FEW {
             return Ok(few);
         }

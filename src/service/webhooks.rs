@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{Answered, Context, Once, Service};
 use crate::domain::{
-    Account, AccountId, Authority, Conflict, Endpoint, EndpointPatch, Error, MAX_ENDPOINTS, ResellerId, Resource, Scope, SignatureStyle, TEST, Time,
-    UPDATED, check_secret,
+    Account, AccountId, Authority, Conflict, Endpoint, EndpointPatch, Error, MAX_ENDPOINTS,
+    ResellerId, Resource, Scope, SignatureStyle, TEST, Time, UPDATED, check_secret,
 };
 use crate::store::{Attempt, DeliveryKey, JournalEntry, Tx};
 
@@ -102,17 +102,28 @@ impl Service {
         };
         let work = self.write(context.principal.tenancy(), once, move |tx| {
             Box::pin(async move {
-                tx.lock_reseller(reseller)
-                    .await
-                    .map_err(|error| if error == Error::NotFound(Resource::Reseller) { Error::ResellerNotFound } else { error })?;
-                if i64::try_from(tx.list_endpoints(reseller).await?.len()).unwrap_or(i64::MAX) >= MAX_ENDPOINTS {
+                tx.lock_reseller(reseller).await.map_err(|error| {
+                    if error == Error::NotFound(Resource::Reseller) {
+                        Error::ResellerNotFound
+                    } else {
+                        error
+                    }
+                })?;
+                if i64::try_from(tx.list_endpoints(reseller).await?.len()).unwrap_or(i64::MAX)
+                    >= MAX_ENDPOINTS
+                {
                     return Err(Error::Conflict(Conflict::TooManyWebhooks));
                 }
                 endpoint.position = tx.latest_event(reseller).await?;
                 tx.insert_endpoint(&endpoint).await?;
-                tx.insert_secret(reseller, endpoint.id, &secret, now).await?;
+                tx.insert_secret(reseller, endpoint.id, &secret, now)
+                    .await?;
                 tx.announce_endpoints();
-                Ok(EndpointView { endpoint, pending: 0, secret: Some(secret) })
+                Ok(EndpointView {
+                    endpoint,
+                    pending: 0,
+                    secret: Some(secret),
+                })
             })
         });
         work.await
@@ -122,7 +133,11 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::InvalidField`] for `reseller_id`, which an operator must name.
-    pub async fn webhooks(&self, context: &Context, of: Option<ResellerId>) -> Result<Vec<EndpointView>, Error> {
+    pub async fn webhooks(
+        &self,
+        context: &Context,
+        of: Option<ResellerId>,
+    ) -> Result<Vec<EndpointView>, Error> {
         context.principal.require(Scope::WebhookRead)?;
         let reseller = context.principal.meant(of)?;
         let read = self.read(context.principal.tenancy(), move |tx| {
@@ -146,7 +161,10 @@ impl Service {
         let reseller = context.principal.reseller;
         let read = self.read(context.principal.tenancy(), move |tx| {
             Box::pin(async move {
-                let endpoint = tx.fetch_endpoint(reseller, id).await?.ok_or(Error::NotFound(Resource::Webhook))?;
+                let endpoint = tx
+                    .fetch_endpoint(reseller, id)
+                    .await?
+                    .ok_or(Error::NotFound(Resource::Webhook))?;
                 view(tx, endpoint).await
             })
         });
@@ -165,14 +183,24 @@ impl Service {
         once: Option<Once<EndpointView>>,
     ) -> Result<Answered<EndpointView>, Error> {
         context.principal.require(Scope::WebhookWrite)?;
-        let (now, allow_http, reseller) = (self.now(), self.settings.webhooks_allow_http, context.principal.reseller);
+        let (now, allow_http, reseller) = (
+            self.now(),
+            self.settings.webhooks_allow_http,
+            context.principal.reseller,
+        );
         let work = self.write(context.principal.tenancy(), once, move |tx| {
             Box::pin(async move {
                 let mut endpoint = find(tx, reseller, id).await?;
                 if patch.style.is_some_and(|style| style != endpoint.style) {
                     for secret in tx.fetch_secrets(endpoint.reseller_id, id, now).await? {
-                        check_secret(patch.style.unwrap_or(endpoint.style), &secret)
-                            .map_err(|_| Error::invalid("signature_style", "does not fit the endpoint's secret; rotate it first"))?;
+                        check_secret(patch.style.unwrap_or(endpoint.style), &secret).map_err(
+                            |_| {
+                                Error::invalid(
+                                    "signature_style",
+                                    "does not fit the endpoint's secret; rotate it first",
+                                )
+                            },
+                        )?;
                     }
                 }
                 if patch.over(&mut endpoint, allow_http)? {
@@ -228,14 +256,19 @@ impl Service {
                 let mut endpoint = find(tx, reseller, id).await?;
                 let secret = secret.unwrap_or(fresh);
                 check_secret(endpoint.style, &secret)?;
-                tx.expire_secrets(endpoint.reseller_id, id, now + grace, now).await?;
-                tx.insert_secret(endpoint.reseller_id, id, &secret, now).await?;
+                tx.expire_secrets(endpoint.reseller_id, id, now + grace, now)
+                    .await?;
+                tx.insert_secret(endpoint.reseller_id, id, &secret, now)
+                    .await?;
                 endpoint.revision += 1;
                 endpoint.updated_at = now;
                 tx.update_endpoint(&endpoint).await?;
                 tx.announce_endpoints();
                 let view = view(tx, endpoint).await?;
-                Ok(EndpointView { secret: Some(secret), ..view })
+                Ok(EndpointView {
+                    secret: Some(secret),
+                    ..view
+                })
             })
         });
         work.await
@@ -251,8 +284,13 @@ impl Service {
         let work = self.write(context.principal.tenancy(), None, move |tx| {
             Box::pin(async move {
                 let endpoint = find(tx, reseller, id).await?;
-                let key = DeliveryKey { account: 0, event_id: now.timestamp_micros(), event: TEST.to_owned() };
-                tx.ask_for_delivery(endpoint.reseller_id, id, key, now, now).await?;
+                let key = DeliveryKey {
+                    account: 0,
+                    event_id: now.timestamp_micros(),
+                    event: TEST.to_owned(),
+                };
+                tx.ask_for_delivery(endpoint.reseller_id, id, key, now, now)
+                    .await?;
                 tx.announce_endpoints();
                 Ok(())
             })
@@ -264,7 +302,12 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`] or [`Error::InsufficientScope`].
-    pub async fn redeliver_since(&self, context: &Context, id: Uuid, since: Time) -> Result<u64, Error> {
+    pub async fn redeliver_since(
+        &self,
+        context: &Context,
+        id: Uuid,
+        since: Time,
+    ) -> Result<u64, Error> {
         context.principal.require(Scope::WebhookWrite)?;
         let (now, reseller) = (self.now(), context.principal.reseller);
         let work = self.write(context.principal.tenancy(), None, move |tx| {
@@ -288,7 +331,8 @@ impl Service {
         let work = self.write(context.principal.tenancy(), None, move |tx| {
             Box::pin(async move {
                 let found = tx.fetch_attempt(reseller, attempt).await?;
-                let (owner, endpoint, key, at) = found.ok_or(Error::NotFound(Resource::EventLog))?;
+                let (owner, endpoint, key, at) =
+                    found.ok_or(Error::NotFound(Resource::EventLog))?;
                 find(tx, Some(owner), endpoint).await?;
                 tx.ask_for_delivery(owner, endpoint, key, at, now).await?;
                 tx.announce_endpoints();
@@ -312,7 +356,16 @@ impl Service {
         context.principal.require(Scope::WebhookRead)?;
         let reseller = context.principal.meant(of)?;
         let read = self.read(context.principal.tenancy(), move |tx| {
-            Box::pin(async move { tx.list_attempts(reseller, filter.endpoint, filter.succeeded, filter.before, limit).await })
+            Box::pin(async move {
+                tx.list_attempts(
+                    reseller,
+                    filter.endpoint,
+                    filter.succeeded,
+                    filter.before,
+                    limit,
+                )
+                .await
+            })
         });
         read.await
     }
@@ -322,7 +375,13 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::InvalidField`] for `reseller_id`, which an operator must name.
-    pub async fn events(&self, context: &Context, of: Option<ResellerId>, after: i64, limit: i64) -> Result<(ResellerId, Vec<EventRead>), Error> {
+    pub async fn events(
+        &self,
+        context: &Context,
+        of: Option<ResellerId>,
+        after: i64,
+        limit: i64,
+    ) -> Result<(ResellerId, Vec<EventRead>), Error> {
         context.principal.require(Scope::WebhookRead)?;
         let (reseller, authority) = (context.principal.meant(of)?, context.principal.authority());
         let mut events = self.read_events(reseller, after, limit).await?;
@@ -340,18 +399,26 @@ impl Service {
     /// That the database cannot be asked.
     pub async fn trim_attempts(&self, keep: Duration) -> Result<u64, Error> {
         let before = self.now() - keep;
-        let work = self.write(crate::store::Tenancy::Platform, None, move |tx| Box::pin(async move { tx.delete_attempts(before, 10_000).await }));
+        let work = self.write(crate::store::Tenancy::Platform, None, move |tx| {
+            Box::pin(async move { tx.delete_attempts(before, 10_000).await })
+        });
         work.await?.done()
     }
 }
 
 async fn find(tx: &mut Tx, reseller: Option<ResellerId>, id: Uuid) -> Result<Endpoint, Error> {
-    tx.lock_endpoint(reseller, id).await?.ok_or(Error::NotFound(Resource::Webhook))
+    tx.lock_endpoint(reseller, id)
+        .await?
+        .ok_or(Error::NotFound(Resource::Webhook))
 }
 
 async fn view(tx: &mut Tx, endpoint: Endpoint) -> Result<EndpointView, Error> {
     let pending = tx.count_pending(endpoint.reseller_id, endpoint.id).await?;
-    Ok(EndpointView { endpoint, pending, secret: None })
+    Ok(EndpointView {
+        endpoint,
+        pending,
+        secret: None,
+    })
 }
 
 /// A new secret that fits both styles: the standard's prefix, then 256 random bits in base64.
@@ -360,9 +427,32 @@ fn fresh_secret() -> Result<String, Error> {
 }
 
 /// Events with their accounts as they are now.
-pub(super) async fn with_accounts(tx: &mut Tx, reseller: ResellerId, entries: Vec<(AccountId, JournalEntry)>) -> Result<Vec<EventRead>, Error> {
-    let ids: Vec<_> = entries.iter().map(|(account, _)| (reseller, *account)).collect::<BTreeSet<_>>().into_iter().collect();
-    let accounts = if ids.is_empty() { Vec::new() } else { tx.fetch_accounts(&ids).await? };
-    let accounts: HashMap<AccountId, Account> = accounts.into_iter().map(|account| (account.id, account)).collect();
-    Ok(entries.into_iter().map(|(account_id, entry)| EventRead { entry, account_id, account: accounts.get(&account_id).cloned() }).collect())
+pub(super) async fn with_accounts(
+    tx: &mut Tx,
+    reseller: ResellerId,
+    entries: Vec<(AccountId, JournalEntry)>,
+) -> Result<Vec<EventRead>, Error> {
+    let ids: Vec<_> = entries
+        .iter()
+        .map(|(account, _)| (reseller, *account))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let accounts = if ids.is_empty() {
+        Vec::new()
+    } else {
+        tx.fetch_accounts(&ids).await?
+    };
+    let accounts: HashMap<AccountId, Account> = accounts
+        .into_iter()
+        .map(|account| (account.id, account))
+        .collect();
+    Ok(entries
+        .into_iter()
+        .map(|(account_id, entry)| EventRead {
+            entry,
+            account_id,
+            account: accounts.get(&account_id).cloned(),
+        })
+        .collect())
 }

@@ -74,7 +74,11 @@ impl TryFrom<Row> for Account {
         let profile = Profile {
             name: row.name,
             title: row.title,
-            email: row.email.map(|email| Email::parse(&email)).transpose().map_err(|_| internal("account has an unusable email"))?,
+            email: row
+                .email
+                .map(|email| Email::parse(&email))
+                .transpose()
+                .map_err(|_| internal("account has an unusable email"))?,
             company: row.company,
             timezone: row.timezone,
             tariff_id: row.tariff_id,
@@ -109,7 +113,8 @@ impl TryFrom<Row> for Account {
             reseller_suspended_at: row.reseller_suspended_at,
             profile: Arc::new(profile),
             plan: row.plan.map(|json| plans::read(&json)).transpose()?,
-            status: Status::parse(&row.status).ok_or_else(|| internal("account has an unknown status"))?,
+            status: Status::parse(&row.status)
+                .ok_or_else(|| internal("account has an unknown status"))?,
             status_set_at: row.status_set_at,
             expires_at: row.expires_at,
             expiry_set_at: row.expiry_set_at,
@@ -120,7 +125,9 @@ impl TryFrom<Row> for Account {
             purge_due_at: row.purge_due_at,
             warn_at: row.warn_at,
             operator_released_at: row.operator_released_at,
-            holds: row.holds.map_or_else(|| Ok(Vec::new()), |json| open_holds(&json))?,
+            holds: row
+                .holds
+                .map_or_else(|| Ok(Vec::new()), |json| open_holds(&json))?,
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -129,8 +136,14 @@ impl TryFrom<Row> for Account {
 }
 
 pub(super) fn extra_of(text: &str) -> Result<Extra, Error> {
-    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).map_err(|_| internal("account has unusable extra members"))?;
-    Ok(Extra(members.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect()))
+    let members: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_str(text).map_err(|_| internal("account has unusable extra members"))?;
+    Ok(Extra(
+        members
+            .into_iter()
+            .map(|(name, value)| (name, value.get().to_owned()))
+            .collect(),
+    ))
 }
 
 /// `query_as!` of accounts: the columns, written once, what brings the plan along if anything, and what follows `from`.
@@ -165,7 +178,10 @@ impl Tx {
     /// # Errors
     /// As every statement.
     pub async fn lock_accounts(&mut self, keys: &[Key]) -> Result<(), Error> {
-        let (resellers, accounts): (Vec<i64>, Vec<i32>) = keys.iter().map(|(reseller, account)| (reseller.0, account.as_i32())).unzip();
+        let (resellers, accounts): (Vec<i64>, Vec<i32>) = keys
+            .iter()
+            .map(|(reseller, account)| (reseller.0, account.as_i32()))
+            .unzip();
         sqlx::query!(
             "select from unnest($1::bigint[], $2::integer[]) as w(reseller_id, id)
              cross join lateral (
@@ -184,7 +200,9 @@ impl Tx {
     /// # Errors
     /// As every statement.
     pub async fn fetch_accounts(&mut self, keys: &[Key]) -> Result<Vec<Account>, Error> {
-        let rows = fetch_keyed(self.connection(), None, keys).await.map_err(|error| domain_error(&error))?;
+        let rows = fetch_keyed(self.connection(), None, keys)
+            .await
+            .map_err(|error| domain_error(&error))?;
         rows.into_iter().map(Account::try_from).collect()
     }
 
@@ -192,7 +210,11 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn fetch_account(&mut self, reseller: ResellerId, account: AccountId) -> Result<Option<Account>, Error> {
+    pub async fn fetch_account(
+        &mut self,
+        reseller: ResellerId,
+        account: AccountId,
+    ) -> Result<Option<Account>, Error> {
         Ok(self.fetch_accounts(&[(reseller, account)]).await?.pop())
     }
 
@@ -200,11 +222,17 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn locate_account(&mut self, account: AccountId) -> Result<Option<ResellerId>, Error> {
-        let reseller = sqlx::query_scalar!("select reseller_id from account where id = $1", account.as_i32())
-            .fetch_optional(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
+    pub async fn locate_account(
+        &mut self,
+        account: AccountId,
+    ) -> Result<Option<ResellerId>, Error> {
+        let reseller = sqlx::query_scalar!(
+            "select reseller_id from account where id = $1",
+            account.as_i32()
+        )
+        .fetch_optional(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
         Ok(reseller.map(ResellerId))
     }
 
@@ -224,7 +252,12 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn locate_accounts(&mut self, of: Option<ResellerId>, ids: &[i32], uids: &[Uuid]) -> Result<Vec<(ResellerId, AccountId, Uuid)>, Error> {
+    pub async fn locate_accounts(
+        &mut self,
+        of: Option<ResellerId>,
+        ids: &[i32],
+        uids: &[Uuid],
+    ) -> Result<Vec<(ResellerId, AccountId, Uuid)>, Error> {
         let rows = sqlx::query!(
             r#"select reseller_id as "reseller_id!", id as "id!", uid as "uid!" from account where id = any($1) and ($3::bigint is null or reseller_id = $3)
                union select reseller_id, id, uid from account where uid = any($2) and ($3::bigint is null or reseller_id = $3)"#,
@@ -235,26 +268,49 @@ impl Tx {
         .fetch_all(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        rows.into_iter().map(|row| Ok((ResellerId(row.reseller_id), AccountId::new(i64::from(row.id))?, row.uid))).collect()
+        rows.into_iter()
+            .map(|row| {
+                Ok((
+                    ResellerId(row.reseller_id),
+                    AccountId::new(i64::from(row.id))?,
+                    row.uid,
+                ))
+            })
+            .collect()
     }
 
     /// Whose live accounts have this address, within the transaction's tenancy, by identity; at most `limit`.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn locate_email(&mut self, key: &str, limit: i64) -> Result<Vec<(ResellerId, AccountId)>, Error> {
+    pub async fn locate_email(
+        &mut self,
+        key: &str,
+        limit: i64,
+    ) -> Result<Vec<(ResellerId, AccountId)>, Error> {
         let rows = sqlx::query!("select reseller_id, id from account where email_key = $1 and deleted_at is null order by id limit $2", key, limit)
             .fetch_all(self.connection())
             .await
             .map_err(|error| domain_error(&error))?;
-        rows.into_iter().map(|row| Ok((ResellerId(row.reseller_id), AccountId::new(i64::from(row.id))?))).collect()
+        rows.into_iter()
+            .map(|row| {
+                Ok((
+                    ResellerId(row.reseller_id),
+                    AccountId::new(i64::from(row.id))?,
+                ))
+            })
+            .collect()
     }
 
     /// The live account of a reseller that has this address.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn fetch_account_id(&mut self, reseller: ResellerId, key: &str) -> Result<Option<AccountId>, Error> {
+    pub async fn fetch_account_id(
+        &mut self,
+        reseller: ResellerId,
+        key: &str,
+    ) -> Result<Option<AccountId>, Error> {
         let owned = self.fetch_emails(&[(reseller, key.to_owned())]).await?;
         Ok(owned.into_values().next())
     }
@@ -263,7 +319,11 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn count_live_accounts(&mut self, reseller: ResellerId, limit: i32) -> Result<i64, Error> {
+    pub async fn count_live_accounts(
+        &mut self,
+        reseller: ResellerId,
+        limit: i32,
+    ) -> Result<i64, Error> {
         sqlx::query_scalar!(
             r#"select count(*) as "count!" from (select from account where reseller_id = $1 and deleted_at is null limit $2) as few"#,
             reseller.0,
@@ -278,7 +338,10 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn fetch_emails(&mut self, emails: &[(ResellerId, String)]) -> Result<HashMap<(ResellerId, String), AccountId>, Error> {
+    pub async fn fetch_emails(
+        &mut self,
+        emails: &[(ResellerId, String)],
+    ) -> Result<HashMap<(ResellerId, String), AccountId>, Error> {
         let resellers: Vec<_> = emails.iter().map(|(reseller, _)| reseller.0).collect();
         let keys: Vec<_> = emails.iter().map(|(_, key)| key.clone()).collect();
         let rows = sqlx::query!(
@@ -291,7 +354,14 @@ impl Tx {
         .fetch_all(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        rows.into_iter().map(|row| Ok(((ResellerId(row.reseller_id), row.email_key), AccountId::new(i64::from(row.id))?))).collect()
+        rows.into_iter()
+            .map(|row| {
+                Ok((
+                    (ResellerId(row.reseller_id), row.email_key),
+                    AccountId::new(i64::from(row.id))?,
+                ))
+            })
+            .collect()
     }
 
     /// Identities for new accounts.
@@ -299,23 +369,37 @@ impl Tx {
     /// # Errors
     /// [`Error::Internal`] when all 2^31-1 are used up.
     pub async fn next_account_ids(&mut self, count: i32) -> Result<Vec<AccountId>, Error> {
-        let ids = sqlx::query_scalar!(r#"select nextval('account_id_seq')::integer as "id!" from generate_series(1, $1)"#, count)
-            .fetch_all(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
-        ids.into_iter().map(|id| AccountId::new(i64::from(id))).collect()
+        let ids = sqlx::query_scalar!(
+            r#"select nextval('account_id_seq')::integer as "id!" from generate_series(1, $1)"#,
+            count
+        )
+        .fetch_all(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
+        ids.into_iter()
+            .map(|id| AccountId::new(i64::from(id)))
+            .collect()
     }
 
     /// Rows with their plans, in the order of the rows.
     pub(super) async fn with_plans(&mut self, rows: Vec<Row>) -> Result<Vec<Account>, Error> {
-        let mut accounts: Vec<Account> = rows.into_iter().map(Account::try_from).collect::<Result<_, _>>()?;
-        let sold: BTreeSet<_> = accounts.iter().filter_map(|account| Some((account.reseller_id, account.profile.plan_id?))).collect();
+        let mut accounts: Vec<Account> = rows
+            .into_iter()
+            .map(Account::try_from)
+            .collect::<Result<_, _>>()?;
+        let sold: BTreeSet<_> = accounts
+            .iter()
+            .filter_map(|account| Some((account.reseller_id, account.profile.plan_id?)))
+            .collect();
         if sold.is_empty() {
             return Ok(accounts);
         }
         let plans = self.fetch_plans(&sold).await?;
         for account in &mut accounts {
-            account.plan = account.profile.plan_id.and_then(|plan| plans.get(&(account.reseller_id, plan)).cloned());
+            account.plan = account
+                .profile
+                .plan_id
+                .and_then(|plan| plans.get(&(account.reseller_id, plan)).cloned());
         }
         Ok(accounts)
     }
@@ -327,13 +411,24 @@ impl Store {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn look_up(&self, resellers: &BTreeSet<ResellerId>, keys: &[Key]) -> Result<(Tx, Vec<Account>), Error> {
+    pub async fn look_up(
+        &self,
+        resellers: &BTreeSet<ResellerId>,
+        keys: &[Key],
+    ) -> Result<(Tx, Vec<Account>), Error> {
         let admitted = list_of(resellers);
         let mut stale_left = self.keyed.options().get_max_connections();
         loop {
             let mut tx = Tx::standalone(&self.keyed).await?;
             match fetch_keyed(tx.connection(), Some(&admitted), keys).await {
-                Ok(rows) => return Ok((tx, rows.into_iter().map(Account::try_from).collect::<Result<_, _>>()?)),
+                Ok(rows) => {
+                    return Ok((
+                        tx,
+                        rows.into_iter()
+                            .map(Account::try_from)
+                            .collect::<Result<_, _>>()?,
+                    ));
+                }
                 Err(error) if stale_left > 0 && is_connection_loss(&error) => stale_left -= 1,
                 Err(error) => return Err(domain_error(&error)),
             }
@@ -342,7 +437,11 @@ impl Store {
 }
 
 /// Accounts by their keys; with `admitted`, whose rows the connection may touch from now on is said along the way.
-async fn fetch_keyed(connection: &mut PgConnection, admitted: Option<&str>, keys: &[Key]) -> Result<Vec<Row>, sqlx::Error> {
+async fn fetch_keyed(
+    connection: &mut PgConnection,
+    admitted: Option<&str>,
+    keys: &[Key],
+) -> Result<Vec<Row>, sqlx::Error> {
     let accounts: Vec<i32> = keys.iter().map(|(_, account)| account.as_i32()).collect();
     // The admission depends on no row, and so is asked for before any is read. The resellers are compared afterwards: no two
     // have accounts of the same number, and of an empty table any index that begins with a reseller would seem right.
@@ -356,6 +455,12 @@ async fn fetch_keyed(connection: &mut PgConnection, admitted: Option<&str>, keys
     )
     .fetch_all(connection)
     .await?;
-    let wanted: HashSet<(i64, i32)> = keys.iter().map(|(reseller, account)| (reseller.0, account.as_i32())).collect();
-    Ok(found.into_iter().filter(|row| wanted.contains(&(row.reseller_id, row.id))).collect())
+    let wanted: HashSet<(i64, i32)> = keys
+        .iter()
+        .map(|(reseller, account)| (reseller.0, account.as_i32()))
+        .collect();
+    Ok(found
+        .into_iter()
+        .filter(|row| wanted.contains(&(row.reseller_id, row.id)))
+        .collect())
 }

@@ -36,7 +36,11 @@ pub struct Attempt {
 }
 
 impl Tx {
-    pub(super) async fn insert_attempts(&mut self, reseller: ResellerId, attempts: &[Attempt]) -> Result<(), Error> {
+    pub(super) async fn insert_attempts(
+        &mut self,
+        reseller: ResellerId,
+        attempts: &[Attempt],
+    ) -> Result<(), Error> {
         if attempts.is_empty() {
             return Ok(());
         }
@@ -95,7 +99,11 @@ impl Tx {
         let attempts = rows.into_iter().map(|row| Attempt {
             id: row.id,
             endpoint_id: row.endpoint_id,
-            key: DeliveryKey { account: row.account_id, event_id: row.event_id, event: row.event },
+            key: DeliveryKey {
+                account: row.account_id,
+                event_id: row.event_id,
+                event: row.event,
+            },
             event_at: row.event_at,
             number: row.number,
             at: row.at,
@@ -112,7 +120,11 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn fetch_attempt(&mut self, reseller: Option<ResellerId>, id: Uuid) -> Result<Option<(ResellerId, Uuid, DeliveryKey, Time)>, Error> {
+    pub async fn fetch_attempt(
+        &mut self,
+        reseller: Option<ResellerId>,
+        id: Uuid,
+    ) -> Result<Option<(ResellerId, Uuid, DeliveryKey, Time)>, Error> {
         let row = sqlx::query!(
             "select reseller_id, endpoint_id, event_id, event, account_id, event_at from webhook_attempt
              where ($1::bigint is null or reseller_id = $1) and id = $2",
@@ -123,8 +135,17 @@ impl Tx {
         .await
         .map_err(|error| domain_error(&error))?;
         Ok(row.map(|row| {
-            let key = DeliveryKey { account: row.account_id, event_id: row.event_id, event: row.event };
-            (ResellerId(row.reseller_id), row.endpoint_id, key, row.event_at)
+            let key = DeliveryKey {
+                account: row.account_id,
+                event_id: row.event_id,
+                event: row.event,
+            };
+            (
+                ResellerId(row.reseller_id),
+                row.endpoint_id,
+                key,
+                row.event_at,
+            )
         }))
     }
 

@@ -10,7 +10,10 @@ use uuid::Uuid;
 use super::errors::{domain_error, internal};
 use super::past::details_of;
 use super::tx::Tx;
-use crate::domain::{AccountId, Authority, Command, Deed, Error, HoldId, HoldKind, HoldPatch, Patch, PaymentUrl, ResellerId, Resource, Status, Time};
+use crate::domain::{
+    AccountId, Authority, Command, Deed, Error, HoldId, HoldKind, HoldPatch, Patch, PaymentUrl,
+    ResellerId, Resource, Status, Time,
+};
 
 /// How far a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +40,15 @@ impl JobState {
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::Planned, Self::Applying, Self::Applied, Self::Reverting, Self::Reverted].into_iter().find(|it| it.as_str() == word)
+        [
+            Self::Planned,
+            Self::Applying,
+            Self::Applied,
+            Self::Reverting,
+            Self::Reverted,
+        ]
+        .into_iter()
+        .find(|it| it.as_str() == word)
     }
 }
 
@@ -83,12 +94,25 @@ pub struct BulkItem {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Kept {
-    Place { kind: String, details: Box<KeptDetails> },
-    Lift { kind: String },
-    Status { status: String },
-    Expiry { at: Option<Time> },
-    Exemption { until: Option<Time> },
-    Delete { purge_after_seconds: u64 },
+    Place {
+        kind: String,
+        details: Box<KeptDetails>,
+    },
+    Lift {
+        kind: String,
+    },
+    Status {
+        status: String,
+    },
+    Expiry {
+        at: Option<Time>,
+    },
+    Exemption {
+        until: Option<Time>,
+    },
+    Delete {
+        purge_after_seconds: u64,
+    },
     Restore,
 }
 
@@ -141,15 +165,28 @@ fn written(command: &Command) -> Option<String> {
                 starts_at: keep(&details.starts_at, time),
                 ends_at: keep(&details.ends_at, time),
             };
-            Kept::Place { kind: kind.as_str().to_owned(), details: Box::new(details) }
+            Kept::Place {
+                kind: kind.as_str().to_owned(),
+                details: Box::new(details),
+            }
         }
-        Command::Lift { kind, only: None } => Kept::Lift { kind: kind.as_str().to_owned() },
-        Command::SetStatus(status) => Kept::Status { status: status.as_str().to_owned() },
+        Command::Lift { kind, only: None } => Kept::Lift {
+            kind: kind.as_str().to_owned(),
+        },
+        Command::SetStatus(status) => Kept::Status {
+            status: status.as_str().to_owned(),
+        },
         Command::SetExpiry(at) => Kept::Expiry { at: *at },
         Command::SetExemption(until) => Kept::Exemption { until: *until },
-        Command::Delete { purge_after } => Kept::Delete { purge_after_seconds: purge_after.as_secs() },
+        Command::Delete { purge_after } => Kept::Delete {
+            purge_after_seconds: purge_after.as_secs(),
+        },
         Command::Restore => Kept::Restore,
-        Command::Lift { .. } | Command::Revise(_) | Command::Announce | Command::PlanPurge(_) | Command::Purge(_) => return None,
+        Command::Lift { .. }
+        | Command::Revise(_)
+        | Command::Announce
+        | Command::PlanPurge(_)
+        | Command::Purge(_) => return None,
     };
     serde_json::to_string(&kept).ok()
 }
@@ -168,13 +205,24 @@ fn read(json: &str) -> Result<Command, Error> {
                     starts_at: unkeep(details.starts_at, time)?,
                     ends_at: unkeep(details.ends_at, time)?,
                 };
-                Command::Place { kind: HoldKind::parse(&kind)?, fresh: HoldId(Uuid::nil()), details }
+                Command::Place {
+                    kind: HoldKind::parse(&kind)?,
+                    fresh: HoldId(Uuid::nil()),
+                    details,
+                }
             }
-            Kept::Lift { kind } => Command::Lift { kind: HoldKind::parse(&kind)?, only: None },
+            Kept::Lift { kind } => Command::Lift {
+                kind: HoldKind::parse(&kind)?,
+                only: None,
+            },
             Kept::Status { status } => Command::SetStatus(Status::parse(&status)?),
             Kept::Expiry { at } => Command::SetExpiry(at),
             Kept::Exemption { until } => Command::SetExemption(until),
-            Kept::Delete { purge_after_seconds } => Command::Delete { purge_after: Duration::from_secs(purge_after_seconds) },
+            Kept::Delete {
+                purge_after_seconds,
+            } => Command::Delete {
+                purge_after: Duration::from_secs(purge_after_seconds),
+            },
             Kept::Restore => Command::Restore,
         })
     };
@@ -185,30 +233,61 @@ fn read(json: &str) -> Result<Command, Error> {
 fn deed_of(before: &Value, after: &Value, authority: &str) -> Option<Deed> {
     let names = before.as_object()?.keys().chain(after.as_object()?.keys());
     let is_own = |name: &&String| name.split_once(':').is_some_and(|(_, by)| by == authority);
-    let time = |side: &Value, name: &str| side.get(name).and_then(Value::as_str).map(str::parse).transpose().ok();
-    let id = |hold: &Value| hold.get("id").and_then(Value::as_str).and_then(|id| Uuid::parse_str(id).ok()).map(HoldId);
+    let time = |side: &Value, name: &str| {
+        side.get(name)
+            .and_then(Value::as_str)
+            .map(str::parse)
+            .transpose()
+            .ok()
+    };
+    let id = |hold: &Value| {
+        hold.get("id")
+            .and_then(Value::as_str)
+            .and_then(|id| Uuid::parse_str(id).ok())
+            .map(HoldId)
+    };
     if let Some(name) = names.clone().find(is_own) {
         let kind = HoldKind::parse(name.split_once(':')?.0)?;
         let side = |side: &Value| side.get(name).filter(|hold| !hold.is_null()).cloned();
         return match (side(before), side(after)) {
-            (Some(was), Some(is)) if id(&was) == id(&is) => Some(Deed::Revised(kind, id(&is)?, Box::new(details_of(&was).ok()?))),
+            (Some(was), Some(is)) if id(&was) == id(&is) => Some(Deed::Revised(
+                kind,
+                id(&is)?,
+                Box::new(details_of(&was).ok()?),
+            )),
             (_, Some(opened)) => Some(Deed::Opened(kind, id(&opened)?)),
             (Some(was), None) => Some(Deed::Closed(kind, Box::new(details_of(&was).ok()?))),
             (None, None) => None,
         };
     }
     let has = |name: &str| names.clone().any(|known| known == name);
-    let status = |side: &Value| side.get("status").and_then(Value::as_str).and_then(Status::parse);
+    let status = |side: &Value| {
+        side.get("status")
+            .and_then(Value::as_str)
+            .and_then(Status::parse)
+    };
     if has("status") {
         return Some(Deed::Status(status(before)?, status(after)?));
     }
     if has("deleted_at") {
-        return Some(if time(after, "deleted_at")?.is_some() { Deed::Deleted } else { Deed::Restored });
+        return Some(if time(after, "deleted_at")?.is_some() {
+            Deed::Deleted
+        } else {
+            Deed::Restored
+        });
     }
     if has("expires_at") {
-        return Some(Deed::Expiry(time(before, "expires_at")?, time(after, "expires_at")?));
+        return Some(Deed::Expiry(
+            time(before, "expires_at")?,
+            time(after, "expires_at")?,
+        ));
     }
-    has("exempt_until").then(|| Some(Deed::Exemption(time(before, "exempt_until")?, time(after, "exempt_until")?)))?
+    has("exempt_until").then(|| {
+        Some(Deed::Exemption(
+            time(before, "exempt_until")?,
+            time(after, "exempt_until")?,
+        ))
+    })?
 }
 
 impl Tx {
@@ -217,7 +296,8 @@ impl Tx {
     /// # Errors
     /// [`Error::InvalidField`] for a command that no job does.
     pub async fn insert_bulk_job(&mut self, job: &BulkJob) -> Result<(), Error> {
-        let command = written(&job.command).ok_or_else(|| Error::invalid("operation", "cannot be done in bulk"))?;
+        let command = written(&job.command)
+            .ok_or_else(|| Error::invalid("operation", "cannot be done in bulk"))?;
         sqlx::query!(
             "insert into bulk_job (reseller_id, id, command, selector, state, created_at, created_by, authority, updated_at)
              values ($1, $2, $3::text::json, $4, $5, $6, $7, $8, $6)",
@@ -240,7 +320,13 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn insert_bulk_items(&mut self, reseller: ResellerId, job: Uuid, accounts: &[i32], holds: &[Uuid]) -> Result<(), Error> {
+    pub async fn insert_bulk_items(
+        &mut self,
+        reseller: ResellerId,
+        job: Uuid,
+        accounts: &[i32],
+        holds: &[Uuid],
+    ) -> Result<(), Error> {
         sqlx::query!(
             "insert into bulk_item (reseller_id, job_id, account_id, hold_id, state)
              select $1, $2, n.account_id, n.hold_id, 'pending' from unnest($3::integer[], $4::uuid[]) as n(account_id, hold_id)",
@@ -259,7 +345,11 @@ impl Tx {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn fetch_bulk_job(&mut self, of: Option<ResellerId>, id: Uuid) -> Result<BulkJob, Error> {
+    pub async fn fetch_bulk_job(
+        &mut self,
+        of: Option<ResellerId>,
+        id: Uuid,
+    ) -> Result<BulkJob, Error> {
         let row = sqlx::query!(
             r#"select reseller_id, command::text as "command!", selector, state, created_at, created_by, authority, updated_at from bulk_job
                where id = $1 and ($2::bigint is null or reseller_id = $2)"#,
@@ -283,12 +373,17 @@ impl Tx {
             id,
             command: read(&row.command)?,
             selector: row.selector,
-            state: JobState::parse(&row.state).ok_or_else(|| internal("a bulk job has an unknown state"))?,
+            state: JobState::parse(&row.state)
+                .ok_or_else(|| internal("a bulk job has an unknown state"))?,
             created_at: row.created_at,
             created_by: row.created_by,
-            authority: Authority::parse(&row.authority).ok_or_else(|| internal("a bulk job has an unknown authority"))?,
+            authority: Authority::parse(&row.authority)
+                .ok_or_else(|| internal("a bulk job has an unknown authority"))?,
             updated_at: row.updated_at,
-            counts: counts.into_iter().map(|row| (row.state, row.count)).collect(),
+            counts: counts
+                .into_iter()
+                .map(|row| (row.state, row.count))
+                .collect(),
         })
     }
 
@@ -296,7 +391,13 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_bulk_items(&mut self, job: &BulkJob, state: Option<&str>, after: i32, limit: i64) -> Result<Vec<BulkItem>, Error> {
+    pub async fn list_bulk_items(
+        &mut self,
+        job: &BulkJob,
+        state: Option<&str>,
+        after: i32,
+        limit: i64,
+    ) -> Result<Vec<BulkItem>, Error> {
         let rows = sqlx::query!(
             "select account_id, hold_id, state, problem from bulk_item
              where reseller_id = $1 and job_id = $2 and ($3::text is null or state = $3) and account_id > $4 order by account_id limit $5",
@@ -311,7 +412,14 @@ impl Tx {
         .map_err(|error| domain_error(&error))?;
         let item = |id: i32| AccountId::new(i64::from(id));
         rows.into_iter()
-            .map(|row| Ok(BulkItem { account: item(row.account_id)?, hold: HoldId(row.hold_id), state: row.state, problem: row.problem }))
+            .map(|row| {
+                Ok(BulkItem {
+                    account: item(row.account_id)?,
+                    hold: HoldId(row.hold_id),
+                    state: row.state,
+                    problem: row.problem,
+                })
+            })
             .collect()
     }
 
@@ -319,7 +427,14 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn move_bulk_job(&mut self, reseller: ResellerId, id: Uuid, from: &[JobState], to: JobState, now: Time) -> Result<bool, Error> {
+    pub async fn move_bulk_job(
+        &mut self,
+        reseller: ResellerId,
+        id: Uuid,
+        from: &[JobState],
+        to: JobState,
+        now: Time,
+    ) -> Result<bool, Error> {
         let from: Vec<String> = from.iter().map(|state| state.as_str().to_owned()).collect();
         sqlx::query!(
             "update bulk_job set state = $4, updated_at = $5, claimed_until = null where reseller_id = $1 and id = $2 and state = any($3)",
@@ -367,7 +482,10 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_open_bulk_jobs(&mut self, now: Time) -> Result<Vec<(ResellerId, Uuid)>, Error> {
+    pub async fn list_open_bulk_jobs(
+        &mut self,
+        now: Time,
+    ) -> Result<Vec<(ResellerId, Uuid)>, Error> {
         let rows = sqlx::query!(
             "select reseller_id, id from bulk_job where state in ('applying', 'reverting') and (claimed_until is null or claimed_until <= $1) order by id",
             now
@@ -375,17 +493,33 @@ impl Tx {
         .fetch_all(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        Ok(rows.into_iter().map(|row| (ResellerId(row.reseller_id), row.id)).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| (ResellerId(row.reseller_id), row.id))
+            .collect())
     }
 
     /// What became of accounts of a job.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn record_bulk_items(&mut self, job: &BulkJob, outcomes: &[(AccountId, &'static str, Option<String>)]) -> Result<(), Error> {
-        let accounts: Vec<i32> = outcomes.iter().map(|(account, ..)| account.as_i32()).collect();
-        let states: Vec<String> = outcomes.iter().map(|(_, state, _)| (*state).to_owned()).collect();
-        let problems: Vec<Option<String>> = outcomes.iter().map(|(.., problem)| problem.clone()).collect();
+    pub async fn record_bulk_items(
+        &mut self,
+        job: &BulkJob,
+        outcomes: &[(AccountId, &'static str, Option<String>)],
+    ) -> Result<(), Error> {
+        let accounts: Vec<i32> = outcomes
+            .iter()
+            .map(|(account, ..)| account.as_i32())
+            .collect();
+        let states: Vec<String> = outcomes
+            .iter()
+            .map(|(_, state, _)| (*state).to_owned())
+            .collect();
+        let problems: Vec<Option<String>> = outcomes
+            .iter()
+            .map(|(.., problem)| problem.clone())
+            .collect();
         sqlx::query!(
             "update bulk_item i set state = n.state, problem = n.problem
              from unnest($3::integer[], $4::text[], $5::text[]) as n(account_id, state, problem)
@@ -406,7 +540,12 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn find_deeds(&mut self, reseller: ResellerId, accounts: &[i32], request: &str) -> Result<Vec<(AccountId, Option<Deed>)>, Error> {
+    pub async fn find_deeds(
+        &mut self,
+        reseller: ResellerId,
+        accounts: &[i32],
+        request: &str,
+    ) -> Result<Vec<(AccountId, Option<Deed>)>, Error> {
         let rows = sqlx::query!(
             r#"select j.account_id, j.before, j.after, j.authority
                from unnest($2::integer[]) as w(id) join journal j on j.reseller_id = $1 and j.account_id = w.id
@@ -418,6 +557,13 @@ impl Tx {
         .fetch_all(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        rows.into_iter().map(|row| Ok((AccountId::new(i64::from(row.account_id))?, deed_of(&row.before, &row.after, &row.authority)))).collect()
+        rows.into_iter()
+            .map(|row| {
+                Ok((
+                    AccountId::new(i64::from(row.account_id))?,
+                    deed_of(&row.before, &row.after, &row.authority),
+                ))
+            })
+            .collect()
     }
 }

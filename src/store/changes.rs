@@ -38,18 +38,35 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    #[expect(clippy::too_many_lines, reason = "one statement, a line for each of its columns")]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one statement, a line for each of its columns"
+    )]
     pub async fn record_changes(&mut self, changes: &Changes<'_>) -> Result<bool, Error> {
         let (seen, accounts) = (Columns(changes.seen), Columns(changes.accounts));
         // Those that were there come first: one that is closed makes room for one that is opened.
-        let (opened, known): (Vec<&Touched>, Vec<&Touched>) = changes.holds.touched.values().partition(|touched| touched.is_new);
+        let (opened, known): (Vec<&Touched>, Vec<&Touched>) = changes
+            .holds
+            .touched
+            .values()
+            .partition(|touched| touched.is_new);
         let holds: Vec<&Touched> = known.into_iter().chain(opened).collect();
         let (holds, replaced) = (Columns(&holds), Columns(&changes.holds.replaced));
         let journal = Columns(changes.journal);
-        let resellers: BTreeSet<i64> = changes.journal.iter().map(|entry| entry.reseller.0).collect();
+        let resellers: BTreeSet<i64> = changes
+            .journal
+            .iter()
+            .map(|entry| entry.reseller.0)
+            .collect();
         let resellers: Vec<i64> = resellers.into_iter().collect();
         // Arrays of arrays must be rectangular in PostgreSQL, so the events travel as one text each.
-        let events = journal.of(|it| it.events.iter().map(|event| event.as_str()).collect::<Vec<_>>().join(" "));
+        let events = journal.of(|it| {
+            it.events
+                .iter()
+                .map(|event| event.as_str())
+                .collect::<Vec<_>>()
+                .join(" ")
+        });
         // Hardly a batch has accounts that are only read, or replaces details: what is not there is not asked for, because to
         // begin with it costs as much as a row does.
         macro_rules! record {

@@ -67,15 +67,29 @@ impl Tx {
             .fetch_all(self.connection())
             .await
             .map_err(|error| domain_error(&error))?;
-        Ok(rows.into_iter().map(|row| (ResellerId(row.reseller_id), usize::try_from(row.count).unwrap_or(usize::MAX))).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                (
+                    ResellerId(row.reseller_id),
+                    usize::try_from(row.count).unwrap_or(usize::MAX),
+                )
+            })
+            .collect())
     }
 
     /// Endpoints that nobody delivers to and that have something to be delivered; of these resellers, or of all.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn find_work(&mut self, resellers: Option<&[ResellerId]>, now: Time, limit: i64) -> Result<Vec<(ResellerId, Uuid)>, Error> {
-        let resellers: Option<Vec<i64>> = resellers.map(|some| some.iter().map(|reseller| reseller.0).collect());
+    pub async fn find_work(
+        &mut self,
+        resellers: Option<&[ResellerId]>,
+        now: Time,
+        limit: i64,
+    ) -> Result<Vec<(ResellerId, Uuid)>, Error> {
+        let resellers: Option<Vec<i64>> =
+            resellers.map(|some| some.iter().map(|reseller| reseller.0).collect());
         let rows = sqlx::query!(
             "select e.reseller_id, e.id from webhook_endpoint e
              where e.suspended_by is null and (e.lease_until is null or e.lease_until <= $2) and ($1::bigint[] is null or e.reseller_id = any ($1))
@@ -89,14 +103,24 @@ impl Tx {
         .fetch_all(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        Ok(rows.into_iter().map(|row| (ResellerId(row.reseller_id), row.id)).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| (ResellerId(row.reseller_id), row.id))
+            .collect())
     }
 
     /// Takes the lease of an endpoint, if nobody has it; says whether.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn lease_endpoint(&mut self, reseller: ResellerId, id: Uuid, owner: Uuid, now: Time, until: Time) -> Result<bool, Error> {
+    pub async fn lease_endpoint(
+        &mut self,
+        reseller: ResellerId,
+        id: Uuid,
+        owner: Uuid,
+        now: Time,
+        until: Time,
+    ) -> Result<bool, Error> {
         sqlx::query!(
             "update webhook_endpoint set lease_owner = $3, lease_until = $5
              where reseller_id = $1 and id = $2 and suspended_by is null and (lease_until is null or lease_until <= $4)",
@@ -117,7 +141,13 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn record_progress(&mut self, reseller: ResellerId, id: Uuid, owner: Uuid, progress: &Progress) -> Result<Option<(i64, bool)>, Error> {
+    pub async fn record_progress(
+        &mut self,
+        reseller: ResellerId,
+        id: Uuid,
+        owner: Uuid,
+        progress: &Progress,
+    ) -> Result<Option<(i64, bool)>, Error> {
         let row = sqlx::query!(
             r#"update webhook_endpoint set position = greatest(position, $4), failing_since = $5, last_success_at = coalesce($6, last_success_at),
                suspended_by = coalesce(suspended_by, $7), lease_until = $8, lease_owner = case when $8::timestamptz is null then null else lease_owner end
@@ -137,13 +167,29 @@ impl Tx {
         let Some(row) = row else { return Ok(None) };
         self.settle(reseller, id, &progress.settled).await?;
         self.park(reseller, id, &progress.parked).await?;
-        let touched: BTreeSet<i32> = progress.settled.iter().chain(progress.parked.iter().map(|one| &one.key)).map(|key| key.account).collect();
-        self.call_heads(reseller, id, &touched.into_iter().collect::<Vec<_>>(), progress.at).await?;
+        let touched: BTreeSet<i32> = progress
+            .settled
+            .iter()
+            .chain(progress.parked.iter().map(|one| &one.key))
+            .map(|key| key.account)
+            .collect();
+        self.call_heads(
+            reseller,
+            id,
+            &touched.into_iter().collect::<Vec<_>>(),
+            progress.at,
+        )
+        .await?;
         self.insert_attempts(reseller, &progress.attempts).await?;
         Ok(Some((row.revision, row.is_suspended)))
     }
 
-    async fn settle(&mut self, reseller: ResellerId, endpoint: Uuid, keys: &[DeliveryKey]) -> Result<(), Error> {
+    async fn settle(
+        &mut self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+        keys: &[DeliveryKey],
+    ) -> Result<(), Error> {
         if keys.is_empty() {
             return Ok(());
         }
@@ -166,7 +212,12 @@ impl Tx {
     }
 
     /// Keeps what is pending. What waits behind the first of its account has no time of its own.
-    async fn park(&mut self, reseller: ResellerId, endpoint: Uuid, pending: &[Pending]) -> Result<(), Error> {
+    async fn park(
+        &mut self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+        pending: &[Pending],
+    ) -> Result<(), Error> {
         if pending.is_empty() {
             return Ok(());
         }
@@ -191,7 +242,13 @@ impl Tx {
     }
 
     /// Where nothing of an account has a time, what is first of it gets one: or nobody would ever try it.
-    async fn call_heads(&mut self, reseller: ResellerId, endpoint: Uuid, accounts: &[i32], now: Time) -> Result<(), Error> {
+    async fn call_heads(
+        &mut self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+        accounts: &[i32],
+        now: Time,
+    ) -> Result<(), Error> {
         if accounts.is_empty() {
             return Ok(());
         }
@@ -214,7 +271,13 @@ impl Tx {
     }
 
     /// What is first of these accounts is to be tried now, whatever it waited for.
-    async fn call_now(&mut self, reseller: ResellerId, endpoint: Uuid, accounts: &[i32], now: Time) -> Result<(), Error> {
+    async fn call_now(
+        &mut self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+        accounts: &[i32],
+        now: Time,
+    ) -> Result<(), Error> {
         sqlx::query!(
             "update webhook_pending set next_attempt_at = null where reseller_id = $1 and endpoint_id = $2 and account_id = any($3) and next_attempt_at is not null",
             reseller.0,
@@ -231,7 +294,11 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_blocked(&mut self, reseller: ResellerId, endpoint: Uuid) -> Result<Vec<i32>, Error> {
+    pub async fn list_blocked(
+        &mut self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+    ) -> Result<Vec<i32>, Error> {
         sqlx::query_scalar!("select distinct account_id from webhook_pending where reseller_id = $1 and endpoint_id = $2", reseller.0, endpoint)
             .fetch_all(self.connection())
             .await
@@ -242,7 +309,14 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_due(&mut self, reseller: ResellerId, endpoint: Uuid, busy: &[i32], now: Time, limit: i64) -> Result<Vec<i32>, Error> {
+    pub async fn list_due(
+        &mut self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+        busy: &[i32],
+        now: Time,
+        limit: i64,
+    ) -> Result<Vec<i32>, Error> {
         sqlx::query_scalar!(
             "select account_id from webhook_pending where reseller_id = $1 and endpoint_id = $2 and next_attempt_at <= $3 and account_id <> all($4)
              group by account_id order by min(next_attempt_at) limit $5",
@@ -261,7 +335,12 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn next_due(&mut self, reseller: ResellerId, endpoint: Uuid, busy: &[i32]) -> Result<Option<Time>, Error> {
+    pub async fn next_due(
+        &mut self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+        busy: &[i32],
+    ) -> Result<Option<Time>, Error> {
         sqlx::query_scalar!(
             "select min(next_attempt_at) from webhook_pending where reseller_id = $1 and endpoint_id = $2 and next_attempt_at is not null
                and account_id <> all($3)",
@@ -278,7 +357,13 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_pending(&mut self, reseller: ResellerId, endpoint: Uuid, accounts: &[i32], depth: i64) -> Result<Vec<Pending>, Error> {
+    pub async fn list_pending(
+        &mut self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+        accounts: &[i32],
+        depth: i64,
+    ) -> Result<Vec<Pending>, Error> {
         let rows = sqlx::query!(
             r#"select a.id as "account_id!", p.event_id, p.event, p.at, p.attempts, p.next_attempt_at from unnest($3::integer[]) with ordinality as a(id, place)
                cross join lateral (select * from webhook_pending where reseller_id = $1 and endpoint_id = $2 and account_id = a.id
@@ -293,7 +378,11 @@ impl Tx {
         .await
         .map_err(|error| domain_error(&error))?;
         let pending = rows.into_iter().map(|row| Pending {
-            key: DeliveryKey { account: row.account_id, event_id: row.event_id, event: row.event },
+            key: DeliveryKey {
+                account: row.account_id,
+                event_id: row.event_id,
+                event: row.event,
+            },
             at: row.at,
             attempts: row.attempts,
             next_attempt_at: row.next_attempt_at,
@@ -305,7 +394,11 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn count_pending(&mut self, reseller: ResellerId, endpoint: Uuid) -> Result<i64, Error> {
+    pub async fn count_pending(
+        &mut self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+    ) -> Result<i64, Error> {
         sqlx::query_scalar!(
             r#"select count(*) as "count!" from (select from webhook_pending where reseller_id = $1 and endpoint_id = $2 limit 10000) as few"#,
             reseller.0,
@@ -320,9 +413,26 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn ask_for_delivery(&mut self, reseller: ResellerId, endpoint: Uuid, key: DeliveryKey, at: Time, now: Time) -> Result<(), Error> {
+    pub async fn ask_for_delivery(
+        &mut self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+        key: DeliveryKey,
+        at: Time,
+        now: Time,
+    ) -> Result<(), Error> {
         let account = key.account;
-        self.park(reseller, endpoint, &[Pending { key, at, attempts: 0, next_attempt_at: None }]).await?;
+        self.park(
+            reseller,
+            endpoint,
+            &[Pending {
+                key,
+                at,
+                attempts: 0,
+                next_attempt_at: None,
+            }],
+        )
+        .await?;
         self.call_now(reseller, endpoint, &[account], now).await
     }
 
@@ -330,7 +440,13 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn ask_for_all(&mut self, reseller: ResellerId, endpoint: Uuid, since: Time, now: Time) -> Result<u64, Error> {
+    pub async fn ask_for_all(
+        &mut self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+        since: Time,
+        now: Time,
+    ) -> Result<u64, Error> {
         let accounts = sqlx::query_scalar!(
             "insert into webhook_pending (reseller_id, endpoint_id, account_id, event_id, event, at, attempts, next_attempt_at)
              select j.reseller_id, e.id, j.account_id, j.id, name, j.at, 0, null
@@ -347,7 +463,13 @@ impl Tx {
         .map_err(|error| domain_error(&error))?;
         let count = u64::try_from(accounts.len()).unwrap_or(u64::MAX);
         let accounts: BTreeSet<i32> = accounts.into_iter().collect();
-        self.call_now(reseller, endpoint, &accounts.into_iter().collect::<Vec<_>>(), now).await?;
+        self.call_now(
+            reseller,
+            endpoint,
+            &accounts.into_iter().collect::<Vec<_>>(),
+            now,
+        )
+        .await?;
         Ok(count)
     }
 
@@ -355,7 +477,12 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_clear(&mut self, reseller: ResellerId, endpoint: Uuid, accounts: &[i32]) -> Result<Vec<i32>, Error> {
+    pub async fn list_clear(
+        &mut self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+        accounts: &[i32],
+    ) -> Result<Vec<i32>, Error> {
         let clear = sqlx::query_scalar!(
             r#"select a.id as "id!" from unnest($3::integer[]) as a(id)
                where not exists (select from webhook_pending p where p.reseller_id = $1 and p.endpoint_id = $2 and p.account_id = a.id)"#,
@@ -363,6 +490,9 @@ impl Tx {
             endpoint,
             accounts
         );
-        clear.fetch_all(self.connection()).await.map_err(|error| domain_error(&error))
+        clear
+            .fetch_all(self.connection())
+            .await
+            .map_err(|error| domain_error(&error))
     }
 }

@@ -7,7 +7,10 @@ use crate::domain::{Conflict, Error};
 
 /// The domain's error for a driver's error. The cause goes to the log, without values.
 pub(super) fn domain_error(error: &sqlx::Error) -> Error {
-    if let Some(constraint) = error.as_database_error().and_then(|database| database.constraint()) {
+    if let Some(constraint) = error
+        .as_database_error()
+        .and_then(|database| database.constraint())
+    {
         match constraint {
             "account_email_uq" => return Error::Conflict(Conflict::EmailInUse),
             "reseller_name_uq" => return Error::invalid("name", "another reseller has this name"),
@@ -34,35 +37,62 @@ pub(super) fn internal(cause: &str) -> Error {
 /// The error without the values that PostgreSQL quotes in its detail.
 fn describe(error: &sqlx::Error) -> String {
     match error.as_database_error() {
-        Some(database) => format!("{} ({})", database.message(), database.code().unwrap_or_default()),
+        Some(database) => format!(
+            "{} ({})",
+            database.message(),
+            database.code().unwrap_or_default()
+        ),
         None => error.to_string(),
     }
 }
 
 /// Whether `require_rows` has said no.
 pub(super) fn is_stale(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "SW001")
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == "SW001")
 }
 
 /// Whether the connection itself is gone, or leads to a server that cannot take writes.
 pub(super) fn is_connection_loss(error: &sqlx::Error) -> bool {
-    match error.as_database_error().and_then(sqlx::error::DatabaseError::code) {
-        Some(code) => matches!(code.as_ref(), "57P01" | "57P02" | "57P03" | "25006" | "25P03"),
-        None => matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed),
+    match error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+    {
+        Some(code) => matches!(
+            code.as_ref(),
+            "57P01" | "57P02" | "57P03" | "25006" | "25P03"
+        ),
+        None => matches!(
+            error,
+            sqlx::Error::Io(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::WorkerCrashed
+        ),
     }
 }
 
 /// Whether asking again after a while may help.
 fn is_unavailable(error: &sqlx::Error) -> bool {
-    if is_connection_loss(error) || matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) {
+    if is_connection_loss(error)
+        || matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
+    {
         return true;
     }
     // Too many connections, out of disk or memory, cancelled by a timeout, serialization failure, deadlock; a statement that was
     // prepared before somebody changed a column's type (0A000), which fails on this connection for ever.
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| {
-        code.starts_with("08")
-            || code.starts_with("53")
-            || code.starts_with("58")
-            || matches!(code.as_ref(), "57014" | "40001" | "40P01" | "55P03" | "0A000")
-    })
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| {
+            code.starts_with("08")
+                || code.starts_with("53")
+                || code.starts_with("58")
+                || matches!(
+                    code.as_ref(),
+                    "57014" | "40001" | "40P01" | "55P03" | "0A000"
+                )
+        })
 }

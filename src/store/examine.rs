@@ -38,32 +38,59 @@ impl Store {
     /// [`Error::Unavailable`] if the connection is lost on the way.
     pub async fn examine(&self, now: impl Fn() -> Time) -> Result<Examined, Error> {
         let failed = |error| domain_error(&error);
-        let mut connection = self.pool.connect_options().connect().await.map_err(failed)?;
-        let (server, mut server_findings) = settings(&mut connection, self.connections()).await.map_err(failed)?;
+        let mut connection = self
+            .pool
+            .connect_options()
+            .connect()
+            .await
+            .map_err(failed)?;
+        let (server, mut server_findings) = settings(&mut connection, self.connections())
+            .await
+            .map_err(failed)?;
         let asked = now();
-        let theirs = sqlx::query_scalar!(r#"select clock_timestamp() as "at!""#).fetch_one(&mut connection).await.map_err(failed)?;
+        let theirs = sqlx::query_scalar!(r#"select clock_timestamp() as "at!""#)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(failed)?;
         // The answer was written somewhere between asking and hearing it.
         let ours = asked + (now() - asked) / 2;
         let clock_ahead = (theirs - ours).as_seconds_f64();
         if clock_ahead.abs() > CLOCKS {
             server_findings.push(Finding {
                 wrong: format!("the database's clock is {clock_ahead:+.1} s from ours"),
-                mend: "keep both machines' clocks with NTP: expiry and retries are computed from them".to_owned(),
+                mend:
+                    "keep both machines' clocks with NTP: expiry and retries are computed from them"
+                        .to_owned(),
             });
         }
         let policy_findings = policies(&mut connection).await.map_err(failed)?;
         connection.close().await.map_err(failed)?;
-        Ok(Examined { server, clock_ahead, server_findings, policy_findings })
+        Ok(Examined {
+            server,
+            clock_ahead,
+            server_findings,
+            policy_findings,
+        })
     }
 
     fn connections(&self) -> i64 {
-        i64::from(self.pool.options().get_max_connections() + self.keyed.options().get_max_connections())
+        i64::from(
+            self.pool.options().get_max_connections() + self.keyed.options().get_max_connections(),
+        )
     }
 }
 
-async fn settings(connection: &mut PgConnection, wanted: i64) -> Result<(String, Vec<Finding>), sqlx::Error> {
+async fn settings(
+    connection: &mut PgConnection,
+    wanted: i64,
+) -> Result<(String, Vec<Finding>), sqlx::Error> {
     let mut findings = Vec::new();
-    let mut find = |wrong: String, mend: &str| findings.push(Finding { wrong, mend: mend.to_owned() });
+    let mut find = |wrong: String, mend: &str| {
+        findings.push(Finding {
+            wrong,
+            mend: mend.to_owned(),
+        })
+    };
     let server = sqlx::query!(
         r#"select current_setting('server_version') as "version!", current_setting('server_version_num')::int as "number!",
              current_setting('fsync') as "fsync!", current_setting('full_page_writes') as "pages!", current_setting('synchronous_commit') as "commits!",
@@ -73,23 +100,47 @@ async fn settings(connection: &mut PgConnection, wanted: i64) -> Result<(String,
     .fetch_one(&mut *connection)
     .await?;
     if server.number < OLDEST {
-        find(format!("PostgreSQL is version {}", server.version), "upgrade to PostgreSQL 15 or newer");
+        find(
+            format!("PostgreSQL is version {}", server.version),
+            "upgrade to PostgreSQL 15 or newer",
+        );
     }
     if server.standby {
-        find("the server is a standby: nothing can be written".to_owned(), "let the database URL lead to the primary");
+        find(
+            "the server is a standby: nothing can be written".to_owned(),
+            "let the database URL lead to the primary",
+        );
     }
     for (name, value, means) in [
-        ("fsync", &server.fsync, "a crash of the machine destroys the database"),
-        ("full_page_writes", &server.pages, "a crash of the machine can destroy pages"),
-        ("synchronous_commit", &server.commits, "a crash of the server loses changes that were acknowledged"),
+        (
+            "fsync",
+            &server.fsync,
+            "a crash of the machine destroys the database",
+        ),
+        (
+            "full_page_writes",
+            &server.pages,
+            "a crash of the machine can destroy pages",
+        ),
+        (
+            "synchronous_commit",
+            &server.commits,
+            "a crash of the server loses changes that were acknowledged",
+        ),
     ] {
         if value == "off" {
-            find(format!("{name} is off: {means}"), &format!("`alter system set {name} = on; select pg_reload_conf()`"));
+            find(
+                format!("{name} is off: {means}"),
+                &format!("`alter system set {name} = on; select pg_reload_conf()`"),
+            );
         }
     }
     if server.others + wanted + SPARE > server.most {
         find(
-            format!("max_connections is {}, {} are taken by others, and one process of ours takes up to {wanted}", server.most, server.others),
+            format!(
+                "max_connections is {}, {} are taken by others, and one process of ours takes up to {wanted}",
+                server.most, server.others
+            ),
             "raise max_connections of the server, or lower database.max_connections here",
         );
     }
@@ -110,11 +161,20 @@ async fn policies(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::E
     .await?;
     let mut findings = Vec::new();
     for table in tables {
-        let wanted = if table.name == "api_token" { POLICIES_OF_TOKENS } else { POLICIES };
+        let wanted = if table.name == "api_token" {
+            POLICIES_OF_TOKENS
+        } else {
+            POLICIES
+        };
         if table.policies != wanted || !table.bound {
             findings.push(Finding {
-                wrong: format!("the row level security policies of table {} are not those of the migrations", table.name),
-                mend: format!("create them anew as the migrations do: {wanted}; somebody has changed them"),
+                wrong: format!(
+                    "the row level security policies of table {} are not those of the migrations",
+                    table.name
+                ),
+                mend: format!(
+                    "create them anew as the migrations do: {wanted}; somebody has changed them"
+                ),
             });
         }
     }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::errors::internal;
-use crate::domain::{AccountId, Authority, Error, Hold, HoldChange, HoldDetails, HoldId, HoldKind, PaymentUrl, ResellerId, Time};
+use crate::domain::{
+    AccountId, Authority, Error, Hold, HoldChange, HoldDetails, HoldId, HoldKind, PaymentUrl,
+    ResellerId, Time,
+};
 
 /// An account's place: whose, and which.
 pub(super) type Key = (ResellerId, AccountId);
@@ -41,8 +44,10 @@ impl TryFrom<Open> for Hold {
         };
         Ok(Self {
             id: HoldId(open.id),
-            kind: HoldKind::parse(&open.kind).ok_or_else(|| internal("hold has an unknown kind"))?,
-            authority: Authority::parse(&open.authority).ok_or_else(|| internal("hold has an unknown authority"))?,
+            kind: HoldKind::parse(&open.kind)
+                .ok_or_else(|| internal("hold has an unknown kind"))?,
+            authority: Authority::parse(&open.authority)
+                .ok_or_else(|| internal("hold has an unknown authority"))?,
             details,
             opened_at: open.opened_at,
             opened_by: open.opened_by,
@@ -54,7 +59,8 @@ impl TryFrom<Open> for Hold {
 /// The open holds of an account, from the JSON that its row brings along, in the order of their kinds and authorities: to sort
 /// a few here costs nothing, and on the server more than to find them.
 pub(super) fn open_holds(json: &str) -> Result<Vec<Hold>, Error> {
-    let mut open: Vec<Open> = serde_json::from_str(json).map_err(|_| internal("account has unreadable holds"))?;
+    let mut open: Vec<Open> =
+        serde_json::from_str(json).map_err(|_| internal("account has unreadable holds"))?;
     open.sort_by(|one, other| (&one.kind, &one.authority).cmp(&(&other.kind, &other.authority)));
     open.into_iter().map(TryFrom::try_from).collect()
 }
@@ -97,12 +103,27 @@ pub(super) struct Replaced {
 
 impl HoldWrites {
     /// Adds what one command did to the holds of one account, in the order of the commands.
-    pub fn add(&mut self, reseller: ResellerId, account: AccountId, changes: &[HoldChange], by: &str, now: Time) {
+    pub fn add(
+        &mut self,
+        reseller: ResellerId,
+        account: AccountId,
+        changes: &[HoldChange],
+        by: &str,
+        now: Time,
+    ) {
         let key = (reseller, account);
         for change in changes {
             match change {
                 HoldChange::Opened(hold) => {
-                    self.touched.insert(hold.id, Touched { key, hold: hold.clone(), is_new: true, closed: None });
+                    self.touched.insert(
+                        hold.id,
+                        Touched {
+                            key,
+                            hold: hold.clone(),
+                            is_new: true,
+                            closed: None,
+                        },
+                    );
                 }
                 HoldChange::Revised { hold, replaced } => {
                     self.replaced.push(Replaced {
@@ -116,15 +137,28 @@ impl HoldWrites {
                     self.touch(key, hold).hold = hold.clone();
                 }
                 HoldChange::Closed { hold, at, lapsed } => {
-                    let (by, reason) = if *lapsed { ("system", "lapsed") } else { (by, "lifted") };
-                    self.touch(key, hold).closed = Some(Closing { at: *at, by: by.to_owned(), reason });
+                    let (by, reason) = if *lapsed {
+                        ("system", "lapsed")
+                    } else {
+                        (by, "lifted")
+                    };
+                    self.touch(key, hold).closed = Some(Closing {
+                        at: *at,
+                        by: by.to_owned(),
+                        reason,
+                    });
                 }
             }
         }
     }
 
     fn touch(&mut self, key: Key, hold: &Hold) -> &mut Touched {
-        self.touched.entry(hold.id).or_insert_with(|| Touched { key, hold: hold.clone(), is_new: false, closed: None })
+        self.touched.entry(hold.id).or_insert_with(|| Touched {
+            key,
+            hold: hold.clone(),
+            is_new: false,
+            closed: None,
+        })
     }
 }
 

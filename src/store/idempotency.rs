@@ -46,18 +46,25 @@ impl Tx {
     /// As every statement.
     pub async fn lock_answer(&mut self, key: &IdempotencyKey) -> Result<(), Error> {
         let name = format!("{} {} {} {}", key.reseller, key.method, key.path, key.key);
-        sqlx::query!("select pg_advisory_xact_lock(hashtextextended($1, 0))", name)
-            .execute(self.connection())
-            .await
-            .map(drop)
-            .map_err(|error| domain_error(&error))
+        sqlx::query!(
+            "select pg_advisory_xact_lock(hashtextextended($1, 0))",
+            name
+        )
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .map_err(|error| domain_error(&error))
     }
 
     /// The stored answers of these keys, as far as there are any that have not expired.
     ///
     /// # Errors
     /// As every statement: [`Error::Unavailable`] or [`Error::Internal`].
-    pub async fn fetch_answers(&mut self, keys: &[IdempotencyKey], now: Time) -> Result<Vec<KeptAnswer>, Error> {
+    pub async fn fetch_answers(
+        &mut self,
+        keys: &[IdempotencyKey],
+        now: Time,
+    ) -> Result<Vec<KeptAnswer>, Error> {
         let (resellers, methods, paths, names) = columns(keys);
         let rows = sqlx::query!(
             "select i.reseller_id, i.method, i.path, i.key, i.fingerprint, i.status, i.content_type, i.body
@@ -78,10 +85,23 @@ impl Tx {
         Ok(rows
             .into_iter()
             .map(|row| {
-                let key = IdempotencyKey { reseller: ResellerId(row.reseller_id), method: row.method, path: row.path, key: row.key };
+                let key = IdempotencyKey {
+                    reseller: ResellerId(row.reseller_id),
+                    method: row.method,
+                    path: row.path,
+                    key: row.key,
+                };
                 let status = u16::try_from(row.status).unwrap_or_default();
-                let answer = StoredAnswer { status, content_type: row.content_type, body: row.body };
-                KeptAnswer { key, fingerprint: read(row.fingerprint), answer }
+                let answer = StoredAnswer {
+                    status,
+                    content_type: row.content_type,
+                    body: row.body,
+                };
+                KeptAnswer {
+                    key,
+                    fingerprint: read(row.fingerprint),
+                    answer,
+                }
             })
             .collect())
     }
@@ -90,13 +110,30 @@ impl Tx {
     ///
     /// # Errors
     /// [`Error::Internal`] also when another transaction has stored an answer for one of the keys meanwhile.
-    pub async fn insert_answers(&mut self, answers: &[KeptAnswer], now: Time, expires_at: Time) -> Result<(), Error> {
+    pub async fn insert_answers(
+        &mut self,
+        answers: &[KeptAnswer],
+        now: Time,
+        expires_at: Time,
+    ) -> Result<(), Error> {
         let keys: Vec<_> = answers.iter().map(|kept| kept.key.clone()).collect();
         let (resellers, methods, paths, names) = columns(&keys);
-        let fingerprints: Vec<_> = answers.iter().map(|kept| kept.fingerprint.to_vec()).collect();
-        let statuses: Vec<_> = answers.iter().map(|kept| i16::try_from(kept.answer.status).unwrap_or_default()).collect();
-        let types: Vec<_> = answers.iter().map(|kept| kept.answer.content_type.clone()).collect();
-        let bodies: Vec<_> = answers.iter().map(|kept| kept.answer.body.clone()).collect();
+        let fingerprints: Vec<_> = answers
+            .iter()
+            .map(|kept| kept.fingerprint.to_vec())
+            .collect();
+        let statuses: Vec<_> = answers
+            .iter()
+            .map(|kept| i16::try_from(kept.answer.status).unwrap_or_default())
+            .collect();
+        let types: Vec<_> = answers
+            .iter()
+            .map(|kept| kept.answer.content_type.clone())
+            .collect();
+        let bodies: Vec<_> = answers
+            .iter()
+            .map(|kept| kept.answer.body.clone())
+            .collect();
         let stored = sqlx::query!(
             "insert into idempotency as i (reseller_id, method, path, key, fingerprint, status, content_type, body, created_at, expires_at)
              select n.*, $9, $10
@@ -143,6 +180,12 @@ impl Tx {
 }
 
 fn columns(keys: &[IdempotencyKey]) -> (Vec<i64>, Vec<String>, Vec<String>, Vec<String>) {
-    let texts = |of: fn(&IdempotencyKey) -> &String| keys.iter().map(|key| of(key).clone()).collect();
-    (keys.iter().map(|key| key.reseller.0).collect(), texts(|key| &key.method), texts(|key| &key.path), texts(|key| &key.key))
+    let texts =
+        |of: fn(&IdempotencyKey) -> &String| keys.iter().map(|key| of(key).clone()).collect();
+    (
+        keys.iter().map(|key| key.reseller.0).collect(),
+        texts(|key| &key.method),
+        texts(|key| &key.path),
+        texts(|key| &key.key),
+    )
 }

@@ -5,7 +5,10 @@ use serde_json::{Map, Value};
 
 use super::errors::domain_error;
 use super::tx::Tx;
-use crate::domain::{AccountId, Authority, Dialect, Error, Event, Fact, FieldChange, Outcome, ResellerId, Time, TokenId};
+use crate::domain::{
+    AccountId, Authority, Dialect, Error, Event, Fact, FieldChange, Outcome, ResellerId, Time,
+    TokenId,
+};
 
 /// An entry to be written.
 #[derive(Debug, Clone)]
@@ -76,7 +79,10 @@ impl JournalEntry {
     pub fn hide_reasons_of_others(&mut self) {
         for side in [&mut self.before, &mut self.after] {
             let members = side.as_object_mut().into_iter().flatten();
-            for hold in members.filter(|(name, _)| name.contains(':') && !name.ends_with(":reseller")).filter_map(|(_, hold)| hold.as_object_mut()) {
+            for hold in members
+                .filter(|(name, _)| name.contains(':') && !name.ends_with(":reseller"))
+                .filter_map(|(_, hold)| hold.as_object_mut())
+            {
                 hold.remove("reason");
             }
         }
@@ -135,7 +141,12 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_events(&mut self, reseller: ResellerId, after: i64, limit: i64) -> Result<Vec<(AccountId, JournalEntry)>, Error> {
+    pub async fn list_events(
+        &mut self,
+        reseller: ResellerId,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<(AccountId, JournalEntry)>, Error> {
         let rows = sqlx::query!(
             "select account_id, id, at, sequence, action, outcome, refusal, events, authority, actor, dialect, request_id, before, after
              from journal where reseller_id = $1 and id > $2 and outcome = 'applied' order by id limit $3",
@@ -216,7 +227,10 @@ pub(super) fn json_of(fields: &[FieldChange], side: fn(&FieldChange) -> &Fact) -
     let mut members = Map::new();
     for change in fields {
         let value = value_of(side(change));
-        let keep = members.get(change.field).is_some_and(|known: &Value| !known.is_null()) && value.is_null();
+        let keep = members
+            .get(change.field)
+            .is_some_and(|known: &Value| !known.is_null())
+            && value.is_null();
         if !keep {
             members.insert(change.field.to_owned(), value);
         }
@@ -230,7 +244,14 @@ fn value_of(fact: &Fact) -> Value {
         Fact::Bool(on) => Value::Bool(*on),
         Fact::Number(number) => Value::from(*number),
         Fact::Text(text) => Value::String(text.clone()),
-        Fact::Time(time) => Value::String(time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)),
-        Fact::Object(facts) => Value::Object(facts.iter().map(|(name, fact)| ((*name).to_owned(), value_of(fact))).collect()),
+        Fact::Time(time) => {
+            Value::String(time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+        }
+        Fact::Object(facts) => Value::Object(
+            facts
+                .iter()
+                .map(|(name, fact)| ((*name).to_owned(), value_of(fact)))
+                .collect(),
+        ),
     }
 }

@@ -101,7 +101,10 @@ macro_rules! run {
 fn is_by_hold(filter: &AccountFilter) -> bool {
     match filter.state.map(StateFilter::as_str) {
         None => filter.held_by.is_some(),
-        Some(state) => matches!(state, "frozen" | "suspended:operator" | "suspended:reseller"),
+        Some(state) => matches!(
+            state,
+            "frozen" | "suspended:operator" | "suspended:reseller"
+        ),
     }
 }
 
@@ -129,14 +132,30 @@ impl Tx {
             from,
             limit
         );
-        self.with_plans(rows.map_err(|error| domain_error(&error))?).await
+        self.with_plans(rows.map_err(|error| domain_error(&error))?)
+            .await
     }
 
     /// How many accounts a filter admits, counted up to `most`.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn count_accounts(&mut self, reseller: Option<ResellerId>, filter: &AccountFilter, most: i64, now: Time) -> Result<i64, Error> {
-        run!(count_accounts.fetch_one(self.connection()), reseller, "", "limit $8", now, filter, most).map_err(|error| domain_error(&error))
+    pub async fn count_accounts(
+        &mut self,
+        reseller: Option<ResellerId>,
+        filter: &AccountFilter,
+        most: i64,
+        now: Time,
+    ) -> Result<i64, Error> {
+        run!(
+            count_accounts.fetch_one(self.connection()),
+            reseller,
+            "",
+            "limit $8",
+            now,
+            filter,
+            most
+        )
+        .map_err(|error| domain_error(&error))
     }
 }

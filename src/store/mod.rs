@@ -8,13 +8,25 @@
 //! (`errors.rs`); causes go to the log, never further up.
 
 mod accounts;
-#[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
+#[expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of a nullable array and converts nothing"
+)]
 mod attempts;
-#[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
+#[expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of a nullable array and converts nothing"
+)]
 mod bulk;
-#[expect(clippy::as_conversions, reason = "in `query!` it names the type of an array and converts nothing")]
+#[expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of an array and converts nothing"
+)]
 mod changes;
-#[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
+#[expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of a nullable array and converts nothing"
+)]
 mod deliveries;
 pub mod embedded;
 mod errors;
@@ -27,10 +39,16 @@ mod news;
 mod past;
 mod plans;
 mod pooler;
-#[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
+#[expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of a nullable array and converts nothing"
+)]
 mod profiles;
 mod resellers;
-#[expect(clippy::as_conversions, reason = "in `query!` it names the type of a nullable array and converts nothing")]
+#[expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of a nullable array and converts nothing"
+)]
 mod schedules;
 mod schema;
 mod search;
@@ -108,7 +126,13 @@ impl Store {
         let keyed = (settings.max_connections / 2).clamp(1, MOST_KEYED);
         let others = settings.max_connections.saturating_sub(keyed).max(2);
         Self {
-            pool: pool(options.clone(), settings, others, SEARCHING, Duration::from_mins(10)),
+            pool: pool(
+                options.clone(),
+                settings,
+                others,
+                SEARCHING,
+                Duration::from_mins(10),
+            ),
             keyed: pool(options, settings, keyed, KEYED, KEEP_PLANS),
         }
     }
@@ -126,7 +150,12 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] if the database cannot be reached in time.
     pub async fn begin_reading(&self, tenancy: &Tenancy) -> Result<Tx, Error> {
-        Tx::begin(&self.pool, "begin isolation level repeatable read read only", tenancy).await
+        Tx::begin(
+            &self.pool,
+            "begin isolation level repeatable read read only",
+            tenancy,
+        )
+        .await
     }
 
     /// Begins a transaction that writes, every row of it looked up by its key.
@@ -142,7 +171,11 @@ impl Store {
     pub fn pools(&self) -> [PoolState; 2] {
         [("general", &self.pool), ("keyed", &self.keyed)].map(|(name, pool)| {
             let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
-            PoolState { name, idle, used: pool.size().saturating_sub(idle) }
+            PoolState {
+                name,
+                idle,
+                used: pool.size().saturating_sub(idle),
+            }
         })
     }
 
@@ -164,7 +197,13 @@ pub struct PoolState {
     pub used: u32,
 }
 
-fn pool(options: PgConnectOptions, settings: &PoolSettings, connections: u32, planning: &str, lifetime: Duration) -> PgPool {
+fn pool(
+    options: PgConnectOptions,
+    settings: &PoolSettings,
+    connections: u32,
+    planning: &str,
+    lifetime: Duration,
+) -> PgPool {
     let prepare: Arc<str> = format!(
         "set role {SERVICE_ROLE}; set statement_timeout = {}; set idle_in_transaction_session_timeout = '10s'; set timezone = 'UTC'; {planning}",
         settings.statement_timeout.as_millis()
@@ -178,7 +217,12 @@ fn pool(options: PgConnectOptions, settings: &PoolSettings, connections: u32, pl
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             let prepare = Arc::clone(&prepare);
-            Box::pin(async move { sqlx::raw_sql(sqlx::AssertSqlSafe(prepare.as_ref().to_owned())).execute(connection).await.map(drop) })
+            Box::pin(async move {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(prepare.as_ref().to_owned()))
+                    .execute(connection)
+                    .await
+                    .map(drop)
+            })
         })
         .connect_lazy_with(options)
 }

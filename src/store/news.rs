@@ -39,8 +39,13 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn listen(&self, own: Uuid) -> Result<News, Error> {
-        let mut listener = PgListener::connect_with(&self.pool).await.map_err(|error| domain_error(&error))?;
-        listener.listen_all([CREDENTIALS, EVENTS]).await.map_err(|error| domain_error(&error))?;
+        let mut listener = PgListener::connect_with(&self.pool)
+            .await
+            .map_err(|error| domain_error(&error))?;
+        listener
+            .listen_all([CREDENTIALS, EVENTS])
+            .await
+            .map_err(|error| domain_error(&error))?;
         Ok(News { listener, own })
     }
 
@@ -48,10 +53,18 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn announce_events(&self, own: Uuid, resellers: &BTreeSet<ResellerId>) -> Result<(), Error> {
+    pub async fn announce_events(
+        &self,
+        own: Uuid,
+        resellers: &BTreeSet<ResellerId>,
+    ) -> Result<(), Error> {
         // A payload has at most 8,000 bytes; without one every reseller's are looked at.
-        let payload = Some(format!("{own} {}", list_of(resellers))).filter(|payload| payload.len() < 7_900).unwrap_or_default();
-        let told = sqlx::query!("select pg_notify($1, $2)", EVENTS, payload).execute(&self.pool).await;
+        let payload = Some(format!("{own} {}", list_of(resellers)))
+            .filter(|payload| payload.len() < 7_900)
+            .unwrap_or_default();
+        let told = sqlx::query!("select pg_notify($1, $2)", EVENTS, payload)
+            .execute(&self.pool)
+            .await;
         told.map(drop).map_err(|error| domain_error(&error))
     }
 }
@@ -63,7 +76,10 @@ impl News {
     /// [`Error::Unavailable`] when the connection was lost: something may have been missed.
     pub async fn next(&mut self) -> Result<Told, Error> {
         match self.listener.try_recv().await {
-            Ok(Some(notification)) => read(notification.channel(), notification.payload(), self.own).ok_or(Error::Unavailable),
+            Ok(Some(notification)) => {
+                read(notification.channel(), notification.payload(), self.own)
+                    .ok_or(Error::Unavailable)
+            }
             Ok(None) => Err(Error::Unavailable),
             Err(error) => Err(domain_error(&error)),
         }
@@ -72,11 +88,21 @@ impl News {
 
 fn read(channel: &str, payload: &str, own: Uuid) -> Option<Told> {
     if channel != EVENTS {
-        return payload.parse().ok().map(|reseller| Told::Credentials(ResellerId(reseller)));
+        return payload
+            .parse()
+            .ok()
+            .map(|reseller| Told::Credentials(ResellerId(reseller)));
     }
-    let Some((by, resellers)) = payload.split_once(' ') else { return Some(Told::Events(Vec::new())) };
+    let Some((by, resellers)) = payload.split_once(' ') else {
+        return Some(Told::Events(Vec::new()));
+    };
     if by.parse() == Ok(own) {
         return Some(Told::Own);
     }
-    resellers.split(',').map(|name| name.parse().map(ResellerId)).collect::<Result<_, _>>().ok().map(Told::Events)
+    resellers
+        .split(',')
+        .map(|name| name.parse().map(ResellerId))
+        .collect::<Result<_, _>>()
+        .ok()
+        .map(Told::Events)
 }

@@ -47,7 +47,9 @@ macro_rules! row {
 plan_members!(row);
 
 pub(super) fn read(json: &str) -> Result<Arc<Plan>, Error> {
-    serde_json::from_str::<Row>(json).map(|row| Arc::new(row.into())).map_err(|_| internal("plan has an unusable row"))
+    serde_json::from_str::<Row>(json)
+        .map(|row| Arc::new(row.into()))
+        .map_err(|_| internal("plan has an unusable row"))
 }
 
 fn written(plan: &Plan) -> Result<serde_json::Value, Error> {
@@ -59,11 +61,17 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn fetch_plans(&mut self, wanted: &BTreeSet<(ResellerId, Uuid)>) -> Result<HashMap<(ResellerId, Uuid), Arc<Plan>>, Error> {
+    pub async fn fetch_plans(
+        &mut self,
+        wanted: &BTreeSet<(ResellerId, Uuid)>,
+    ) -> Result<HashMap<(ResellerId, Uuid), Arc<Plan>>, Error> {
         if wanted.is_empty() {
             return Ok(HashMap::new());
         }
-        let (resellers, ids): (Vec<i64>, Vec<Uuid>) = wanted.iter().map(|(reseller, id)| (reseller.0, *id)).unzip();
+        let (resellers, ids): (Vec<i64>, Vec<Uuid>) = wanted
+            .iter()
+            .map(|(reseller, id)| (reseller.0, *id))
+            .unzip();
         let rows = sqlx::query_scalar!(
             r#"select to_json(p)::text as "json!" from plan p join unnest($1::bigint[], $2::uuid[]) as w(reseller_id, id) using (reseller_id, id)"#,
             &resellers,
@@ -72,14 +80,20 @@ impl Tx {
         .fetch_all(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        rows.iter().map(|json| read(json).map(|plan| ((plan.reseller_id, plan.id), plan))).collect()
+        rows.iter()
+            .map(|json| read(json).map(|plan| ((plan.reseller_id, plan.id), plan)))
+            .collect()
     }
 
     /// A plan of a reseller, or of any within the transaction's tenancy.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn fetch_plan(&mut self, reseller: Option<ResellerId>, id: Uuid) -> Result<Option<Arc<Plan>>, Error> {
+    pub async fn fetch_plan(
+        &mut self,
+        reseller: Option<ResellerId>,
+        id: Uuid,
+    ) -> Result<Option<Arc<Plan>>, Error> {
         let row = sqlx::query_scalar!(
             r#"select to_json(p)::text as "json!" from plan p where ($1::bigint is null or reseller_id = $1) and id = $2"#,
             reseller.map(|it| it.0),
@@ -95,11 +109,17 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn fetch_numbered_plans(&mut self, wanted: &BTreeSet<(ResellerId, i32)>) -> Result<Vec<Arc<Plan>>, Error> {
+    pub async fn fetch_numbered_plans(
+        &mut self,
+        wanted: &BTreeSet<(ResellerId, i32)>,
+    ) -> Result<Vec<Arc<Plan>>, Error> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let (resellers, numbers): (Vec<i64>, Vec<i32>) = wanted.iter().map(|(reseller, number)| (reseller.0, *number)).unzip();
+        let (resellers, numbers): (Vec<i64>, Vec<i32>) = wanted
+            .iter()
+            .map(|(reseller, number)| (reseller.0, *number))
+            .unzip();
         let rows = sqlx::query_scalar!(
             r#"select to_json(p)::text as "json!" from plan p join unnest($1::bigint[], $2::integer[]) as w(reseller_id, number) using (reseller_id, number)"#,
             &resellers,
@@ -115,7 +135,12 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_plans(&mut self, reseller: ResellerId, after: i64, limit: i64) -> Result<Vec<Arc<Plan>>, Error> {
+    pub async fn list_plans(
+        &mut self,
+        reseller: ResellerId,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<Arc<Plan>>, Error> {
         let rows = sqlx::query_scalar!(
             r#"select to_json(p)::text as "json!" from plan p
                where p.reseller_id = $1 and p.number > $2::bigint order by p.number limit $3"#,
@@ -145,11 +170,14 @@ impl Tx {
     /// # Errors
     /// [`Error::InvalidField`] for `number` if another plan of the reseller has it.
     pub async fn insert_plan(&mut self, plan: &Plan) -> Result<(), Error> {
-        sqlx::query!("insert into plan select * from jsonb_populate_record(null::plan, $1)", written(plan)?)
-            .execute(self.connection())
-            .await
-            .map(drop)
-            .map_err(|error| domain_error(&error))
+        sqlx::query!(
+            "insert into plan select * from jsonb_populate_record(null::plan, $1)",
+            written(plan)?
+        )
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .map_err(|error| domain_error(&error))
     }
 
     /// Writes the terms of a plan that exists.

@@ -25,20 +25,31 @@ pub(super) async fn check(options: &PgConnectOptions) -> Result<Option<Finding>,
     let mend = "connect to PostgreSQL itself, or let the pooler work in session mode (PgBouncer: pool_mode = session)";
     let wrong = match tokio::time::timeout(PATIENCE, is_mixed(options)).await {
         Ok(Ok(false)) => return Ok(None),
-        Ok(Ok(true)) => "a pooler in front of the database gives the transactions of one connection to several server connections",
+        Ok(Ok(true)) => {
+            "a pooler in front of the database gives the transactions of one connection to several server connections"
+        }
         Ok(Err(error)) => return Err(error),
         Err(_elapsed) => "three connections cannot have a transaction each at the same time",
     };
-    Ok(Some(Finding { wrong: wrong.to_owned(), mend: mend.to_owned() }))
+    Ok(Some(Finding {
+        wrong: wrong.to_owned(),
+        mend: mend.to_owned(),
+    }))
 }
 
 async fn is_mixed(options: &PgConnectOptions) -> Result<bool, Error> {
-    let mut connections = [options.connect().await?, options.connect().await?, options.connect().await?];
+    let mut connections = [
+        options.connect().await?,
+        options.connect().await?,
+        options.connect().await?,
+    ];
     let mut servers: [Option<String>; 3] = [None, None, None];
     let mut is_mixed = false;
     for round in ROUNDS {
         for place in round {
-            if let (Some(connection), Some(known)) = (connections.get_mut(place), servers.get_mut(place)) {
+            if let (Some(connection), Some(known)) =
+                (connections.get_mut(place), servers.get_mut(place))
+            {
                 let server = begin(connection).await?;
                 is_mixed |= *known.get_or_insert_with(|| server.clone()) != server;
             }
@@ -58,5 +69,8 @@ async fn is_mixed(options: &PgConnectOptions) -> Result<bool, Error> {
 /// The process that serves the transaction now begun. Nothing is prepared: that is what such a pooler mixes up first.
 async fn begin(connection: &mut PgConnection) -> Result<String, Error> {
     sqlx::raw_sql("begin").execute(&mut *connection).await?;
-    sqlx::raw_sql("select pg_backend_pid()::text").fetch_one(connection).await?.try_get(0)
+    sqlx::raw_sql("select pg_backend_pid()::text")
+        .fetch_one(connection)
+        .await?
+        .try_get(0)
 }

@@ -128,7 +128,12 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_resellers(&mut self, only: Option<ResellerId>, after: i64, limit: i64) -> Result<Vec<Reseller>, Error> {
+    pub async fn list_resellers(
+        &mut self,
+        only: Option<ResellerId>,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<Reseller>, Error> {
         let rows = sqlx::query_as!(
             Row,
             "select id, name, timezone, soap_numbers, account_limit, suspended_at, suspension_lifted_at, purges, purge_grace_days, purge_limit,
@@ -150,10 +155,13 @@ impl Tx {
     /// # Errors
     /// As every statement.
     pub async fn fetch_reseller_named(&mut self, name: &str) -> Result<Option<ResellerId>, Error> {
-        let id = sqlx::query_scalar!("select id from reseller where name_key = $1 and id > 0", name.to_lowercase())
-            .fetch_optional(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
+        let id = sqlx::query_scalar!(
+            "select id from reseller where name_key = $1 and id > 0",
+            name.to_lowercase()
+        )
+        .fetch_optional(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
         Ok(id.map(ResellerId))
     }
 
@@ -162,19 +170,27 @@ impl Tx {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn lock_reseller(&mut self, reseller: ResellerId) -> Result<(), Error> {
-        sqlx::query!("select id from reseller where id = $1 and id > 0 for no key update", reseller.0)
-            .fetch_optional(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?
-            .map(drop)
-            .ok_or(Error::NotFound(Resource::Reseller))
+        sqlx::query!(
+            "select id from reseller where id = $1 and id > 0 for no key update",
+            reseller.0
+        )
+        .fetch_optional(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?
+        .map(drop)
+        .ok_or(Error::NotFound(Resource::Reseller))
     }
 
     /// Suspends a reseller as a whole, or lifts that; nothing where it is so already.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn suspend_reseller(&mut self, reseller: ResellerId, suspend: bool, now: Time) -> Result<(), Error> {
+    pub async fn suspend_reseller(
+        &mut self,
+        reseller: ResellerId,
+        suspend: bool,
+        now: Time,
+    ) -> Result<(), Error> {
         sqlx::query!(
             "update reseller set suspended_at = case when $2 then $3::timestamptz end,
                suspension_lifted_at = case when $2 then suspension_lifted_at else $3 end, updated_at = $3
@@ -221,7 +237,11 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn fetch_reseller_terms(&mut self, resellers: &[i64], lock: bool) -> Result<Vec<ResellerTerms>, Error> {
+    pub async fn fetch_reseller_terms(
+        &mut self,
+        resellers: &[i64],
+        lock: bool,
+    ) -> Result<Vec<ResellerTerms>, Error> {
         if lock {
             sqlx::query!("select id from reseller where id = any($1) and account_limit is not null order by id for no key update", resellers)
                 .fetch_all(self.connection())

@@ -48,7 +48,11 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_due_announcements(&mut self, now: Time, limit: i64) -> Result<Vec<Key>, Error> {
+    pub async fn list_due_announcements(
+        &mut self,
+        now: Time,
+        limit: i64,
+    ) -> Result<Vec<Key>, Error> {
         let rows = sqlx::query!(
             r#"select reseller_id as "reseller_id!", id as "id!" from (
                  (select reseller_id, id, announce_at as at from account
@@ -62,14 +66,24 @@ impl Tx {
         .fetch_all(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        rows.into_iter().map(|row| Ok((ResellerId(row.reseller_id), AccountId::new(i64::from(row.id))?))).collect()
+        rows.into_iter()
+            .map(|row| {
+                Ok((
+                    ResellerId(row.reseller_id),
+                    AccountId::new(i64::from(row.id))?,
+                ))
+            })
+            .collect()
     }
 
     /// The resellers whose accounts are purged, and whose last run was before `before`.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_purging_resellers(&mut self, before: Time) -> Result<Vec<PurgingReseller>, Error> {
+    pub async fn list_purging_resellers(
+        &mut self,
+        before: Time,
+    ) -> Result<Vec<PurgingReseller>, Error> {
         let rows = sqlx::query!(
             "select id, purge_grace_days, purge_limit, purge_approved_at from reseller
              where purges and suspended_at is null and (purge_ran_at is null or purge_ran_at <= $1) order by id",
@@ -93,7 +107,12 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn claim_purge(&mut self, reseller: ResellerId, before: Time, now: Time) -> Result<bool, Error> {
+    pub async fn claim_purge(
+        &mut self,
+        reseller: ResellerId,
+        before: Time,
+        now: Time,
+    ) -> Result<bool, Error> {
         sqlx::query!("update reseller set purge_ran_at = $3 where id = $1 and (purge_ran_at is null or purge_ran_at <= $2)", reseller.0, before, now)
             .execute(self.connection())
             .await
@@ -105,7 +124,11 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn hold_purge(&mut self, reseller: ResellerId, held: Option<(Time, i32)>) -> Result<(), Error> {
+    pub async fn hold_purge(
+        &mut self,
+        reseller: ResellerId,
+        held: Option<(Time, i32)>,
+    ) -> Result<(), Error> {
         sqlx::query!(
             "update reseller set purge_held_at = case when $2::timestamptz is null then null else coalesce(purge_held_at, $2) end, purge_held_count = $3,
                purge_approved_at = null
@@ -136,7 +159,13 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_purge_candidates(&mut self, reseller: &PurgingReseller, after: i32, limit: i64, now: Time) -> Result<Vec<AccountId>, Error> {
+    pub async fn list_purge_candidates(
+        &mut self,
+        reseller: &PurgingReseller,
+        after: i32,
+        limit: i64,
+        now: Time,
+    ) -> Result<Vec<AccountId>, Error> {
         let soon = now + PURGE_NOTICE;
         let ids = sqlx::query_scalar!(
             r#"select id as "id!" from (
@@ -163,7 +192,9 @@ impl Tx {
         .fetch_all(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        ids.into_iter().map(|id| AccountId::new(i64::from(id))).collect()
+        ids.into_iter()
+            .map(|id| AccountId::new(i64::from(id)))
+            .collect()
     }
 
     /// Planned accounts whose reseller has changed its mind, or cannot have them purged now.
@@ -182,7 +213,14 @@ impl Tx {
         .fetch_all(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        rows.into_iter().map(|row| Ok((ResellerId(row.reseller_id), AccountId::new(i64::from(row.id))?))).collect()
+        rows.into_iter()
+            .map(|row| {
+                Ok((
+                    ResellerId(row.reseller_id),
+                    AccountId::new(i64::from(row.id))?,
+                ))
+            })
+            .collect()
     }
 
     /// How many accounts of a reseller are to be purged by an instant.
@@ -200,7 +238,12 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_due_purges(&mut self, reseller: ResellerId, by: Time, limit: i64) -> Result<Vec<AccountId>, Error> {
+    pub async fn list_due_purges(
+        &mut self,
+        reseller: ResellerId,
+        by: Time,
+        limit: i64,
+    ) -> Result<Vec<AccountId>, Error> {
         let ids = sqlx::query_scalar!(
             "select id from account where reseller_id = $1 and purge_due_at <= $2 order by purge_due_at, id limit $3",
             reseller.0,
@@ -210,7 +253,9 @@ impl Tx {
         .fetch_all(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        ids.into_iter().map(|id| AccountId::new(i64::from(id))).collect()
+        ids.into_iter()
+            .map(|id| AccountId::new(i64::from(id)))
+            .collect()
     }
 
     /// The plan: the accounts that are going to be purged, by identity behind `after`, of one reseller or of all within the
@@ -218,7 +263,12 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_purge_plan(&mut self, reseller: Option<ResellerId>, after: i32, limit: i64) -> Result<Vec<Account>, Error> {
+    pub async fn list_purge_plan(
+        &mut self,
+        reseller: Option<ResellerId>,
+        after: i32,
+        limit: i64,
+    ) -> Result<Vec<Account>, Error> {
         let rows = select_accounts!(
             "null::text",
             ["account a where a.purge_due_at is not null and ($1::bigint is null or a.reseller_id = $1) and a.id > $2 order by a.id limit $3"];
@@ -226,7 +276,10 @@ impl Tx {
             after,
             limit
         );
-        let rows = rows.fetch_all(self.connection()).await.map_err(|error| domain_error(&error))?;
+        let rows = rows
+            .fetch_all(self.connection())
+            .await
+            .map_err(|error| domain_error(&error))?;
         rows.into_iter().map(Account::try_from).collect()
     }
 
@@ -235,7 +288,11 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn purge_accounts(&mut self, accounts: &[&Account], now: Time) -> Result<bool, Error> {
+    pub async fn purge_accounts(
+        &mut self,
+        accounts: &[&Account],
+        now: Time,
+    ) -> Result<bool, Error> {
         let column = Columns(accounts);
         let purged = sqlx::query_scalar!(
             r#"with gone as (

@@ -21,7 +21,10 @@ pub struct Finding {
 }
 
 fn cannot_connect(error: &sqlx::Error) -> Finding {
-    Finding { wrong: format!("cannot connect: {error}"), mend: "check the database URL, and that the server runs and lets this login in".to_owned() }
+    Finding {
+        wrong: format!("cannot connect: {error}"),
+        mend: "check the database URL, and that the server runs and lets this login in".to_owned(),
+    }
 }
 
 impl Store {
@@ -31,8 +34,16 @@ impl Store {
     /// # Errors
     /// A text for the operator.
     pub async fn migrate(owner: &PgConnectOptions) -> Result<usize, String> {
-        let mut connection = owner.clone().application_name("steward-migrate").connect().await.map_err(|error| format!("cannot connect: {error}"))?;
-        let before = connection.list_applied_migrations("_sqlx_migrations").await.map_or(0, |applied| applied.len());
+        let mut connection = owner
+            .clone()
+            .application_name("steward-migrate")
+            .connect()
+            .await
+            .map_err(|error| format!("cannot connect: {error}"))?;
+        let before = connection
+            .list_applied_migrations("_sqlx_migrations")
+            .await
+            .map_or(0, |applied| applied.len());
         MIGRATOR.run(&mut connection).await.map_err(|error| {
             if let MigrateError::VersionMissing(version) = error {
                 format!("the database has migration {version}, which this build does not know: it was made by a newer Steward")
@@ -40,7 +51,10 @@ impl Store {
                 error.to_string()
             }
         })?;
-        connection.close().await.map_err(|error| error.to_string())?;
+        connection
+            .close()
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(MIGRATOR.iter().count().saturating_sub(before))
     }
 
@@ -63,26 +77,58 @@ impl Store {
         if !findings.is_empty() {
             return Ok(findings);
         }
-        let mut find = |wrong: String, mend: &str| findings.push(Finding { wrong, mend: mend.to_owned() });
-        let role_exists = sqlx::query_scalar!(r#"select exists (select from pg_roles where rolname = $1) as "exists!""#, SERVICE_ROLE);
-        if !role_exists.fetch_one(&mut connection).await.map_err(|error| domain_error(&error))? {
-            find(format!("there is no role {SERVICE_ROLE}"), "run `steward migrate`");
+        let mut find = |wrong: String, mend: &str| {
+            findings.push(Finding {
+                wrong,
+                mend: mend.to_owned(),
+            })
+        };
+        let role_exists = sqlx::query_scalar!(
+            r#"select exists (select from pg_roles where rolname = $1) as "exists!""#,
+            SERVICE_ROLE
+        );
+        if !role_exists
+            .fetch_one(&mut connection)
+            .await
+            .map_err(|error| domain_error(&error))?
+        {
+            find(
+                format!("there is no role {SERVICE_ROLE}"),
+                "run `steward migrate`",
+            );
             return Ok(findings);
         }
-        if let Err(error) = sqlx::raw_sql("set role steward_service").execute(&mut connection).await {
-            find(format!("cannot work as {SERVICE_ROLE}: {error}"), "`grant steward_service to` the login of the database URL");
+        if let Err(error) = sqlx::raw_sql("set role steward_service")
+            .execute(&mut connection)
+            .await
+        {
+            find(
+                format!("cannot work as {SERVICE_ROLE}: {error}"),
+                "`grant steward_service to` the login of the database URL",
+            );
             return Ok(findings);
         }
 
-        let version = sqlx::query_scalar::<_, Option<i64>>("select max(version) from _sqlx_migrations where success")
-            .fetch_one(&mut connection)
-            .await
-            .ok()
-            .flatten();
+        let version = sqlx::query_scalar::<_, Option<i64>>(
+            "select max(version) from _sqlx_migrations where success",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .ok()
+        .flatten();
         let wanted = MIGRATOR.iter().map(|migration| migration.version).max();
         if version != wanted {
-            let name = |version: Option<i64>| version.map_or_else(|| "none".to_owned(), |version| version.to_string());
-            find(format!("the schema is at migration {}, this build wants {}", name(version), name(wanted)), "run `steward migrate`");
+            let name = |version: Option<i64>| {
+                version.map_or_else(|| "none".to_owned(), |version| version.to_string())
+            };
+            find(
+                format!(
+                    "the schema is at migration {}, this build wants {}",
+                    name(version),
+                    name(wanted)
+                ),
+                "run `steward migrate`",
+            );
             return Ok(findings);
         }
         let role = sqlx::query!(
@@ -114,10 +160,16 @@ impl Store {
                 );
             }
             if table.owned {
-                find(format!("the role {SERVICE_ROLE} owns table {}", table.name), "give the tables to the role that migrates");
+                find(
+                    format!("the role {SERVICE_ROLE} owns table {}", table.name),
+                    "give the tables to the role that migrates",
+                );
             }
         }
-        connection.close().await.map_err(|error| domain_error(&error))?;
+        connection
+            .close()
+            .await
+            .map_err(|error| domain_error(&error))?;
         Ok(findings)
     }
 }

@@ -100,11 +100,17 @@ impl TryFrom<Row> for Credential {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self, Error> {
-        let scopes = row.scopes.iter().map(|word| Scope::parse(word).ok_or_else(|| internal("api_token has an unknown scope")));
+        let scopes = row.scopes.iter().map(|word| {
+            Scope::parse(word).ok_or_else(|| internal("api_token has an unknown scope"))
+        });
         Ok(Self {
             id: TokenId(row.id),
             reseller: ResellerId(row.reseller_id),
-            kind: if row.kind == TokenKind::Jwt.as_str() { TokenKind::Jwt } else { TokenKind::Key },
+            kind: if row.kind == TokenKind::Jwt.as_str() {
+                TokenKind::Jwt
+            } else {
+                TokenKind::Key
+            },
             name: row.name,
             scopes: scopes.collect::<Result<_, _>>()?,
             created_at: row.created_at,
@@ -121,7 +127,9 @@ impl Tx {
     /// # Errors
     /// As every statement.
     pub async fn next_token_id(&mut self) -> Result<TokenId, Error> {
-        let id = sqlx::query_scalar!(r#"select nextval('api_token_id_seq') as "id!""#).fetch_one(self.connection()).await;
+        let id = sqlx::query_scalar!(r#"select nextval('api_token_id_seq') as "id!""#)
+            .fetch_one(self.connection())
+            .await;
         id.map(TokenId).map_err(|error| domain_error(&error))
     }
 
@@ -130,7 +138,11 @@ impl Tx {
     /// # Errors
     /// [`Error::ResellerNotFound`].
     pub async fn insert_token(&mut self, token: NewToken, now: Time) -> Result<Credential, Error> {
-        let scopes: Vec<_> = token.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
+        let scopes: Vec<_> = token
+            .scopes
+            .iter()
+            .map(|scope| scope.as_str().to_owned())
+            .collect();
         sqlx::query!(
             "insert into api_token (reseller_id, id, kind, hash, name, scopes, created_at, expires_at) values ($1, $2, $3, $4, $5, $6, $7, $8)",
             token.reseller.0,
@@ -145,15 +157,36 @@ impl Tx {
         .execute(self.connection())
         .await
         .map_err(|error| domain_error(&error))?;
-        let NewToken { id, reseller, kind, name, scopes, expires_at, .. } = token;
-        Ok(Credential { id, reseller, kind, name, scopes, created_at: now, expires_at, revoked_at: None, last_used_at: None })
+        let NewToken {
+            id,
+            reseller,
+            kind,
+            name,
+            scopes,
+            expires_at,
+            ..
+        } = token;
+        Ok(Credential {
+            id,
+            reseller,
+            kind,
+            name,
+            scopes,
+            created_at: now,
+            expires_at,
+            revoked_at: None,
+            last_used_at: None,
+        })
     }
 
     /// The credentials with these hashes, valid or not, by their hashes, and what their resellers prefer.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn fetch_credentials(&mut self, hashes: &[[u8; 32]]) -> Result<HashMap<[u8; 32], (Credential, Preferences)>, Error> {
+    pub async fn fetch_credentials(
+        &mut self,
+        hashes: &[[u8; 32]],
+    ) -> Result<HashMap<[u8; 32], (Credential, Preferences)>, Error> {
         let hashes: Vec<Vec<u8>> = hashes.iter().map(|hash| hash.to_vec()).collect();
         let rows = sqlx::query!(
             "select hash, reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at, last_used_at from api_token where hash = any($1)",
@@ -164,7 +197,10 @@ impl Tx {
         .map_err(|error| domain_error(&error))?;
         let mut found = Vec::with_capacity(rows.len());
         for row in rows {
-            let hash: [u8; 32] = row.hash.try_into().map_err(|_| internal("api_token has an unusable hash"))?;
+            let hash: [u8; 32] = row
+                .hash
+                .try_into()
+                .map_err(|_| internal("api_token has an unusable hash"))?;
             let row = Row {
                 reseller_id: row.reseller_id,
                 id: row.id,
@@ -178,14 +214,19 @@ impl Tx {
             };
             found.push((hash, Credential::try_from(row)?));
         }
-        let resellers: BTreeSet<ResellerId> = found.iter().map(|(_, credential)| credential.reseller).collect();
+        let resellers: BTreeSet<ResellerId> = found
+            .iter()
+            .map(|(_, credential)| credential.reseller)
+            .collect();
         if resellers.is_empty() {
             return Ok(HashMap::new());
         }
         self.admit(resellers.clone()).await?;
         let preferences = self.fetch_preferences(&resellers).await?;
         let with_preferences = |(hash, credential): ([u8; 32], Credential)| {
-            let preferences = preferences.get(&credential.reseller).ok_or_else(|| internal("a credential without a reseller"))?;
+            let preferences = preferences
+                .get(&credential.reseller)
+                .ok_or_else(|| internal("a credential without a reseller"))?;
             Ok((hash, (credential, preferences.clone())))
         };
         found.into_iter().map(with_preferences).collect()
@@ -211,7 +252,12 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn list_tokens(&mut self, reseller: Option<ResellerId>, after: i64, limit: i64) -> Result<Vec<Credential>, Error> {
+    pub async fn list_tokens(
+        &mut self,
+        reseller: Option<ResellerId>,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<Credential>, Error> {
         let rows = sqlx::query_as!(
             Row,
             "select reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at, last_used_at from api_token
@@ -230,7 +276,10 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn record_token_use(&mut self, used: &[(ResellerId, TokenId, Time)]) -> Result<(), Error> {
+    pub async fn record_token_use(
+        &mut self,
+        used: &[(ResellerId, TokenId, Time)],
+    ) -> Result<(), Error> {
         let resellers: Vec<i64> = used.iter().map(|(reseller, ..)| reseller.0).collect();
         let ids: Vec<i64> = used.iter().map(|(_, id, _)| id.0).collect();
         let times: Vec<Time> = used.iter().map(|(.., at)| *at).collect();
@@ -252,7 +301,12 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn ensure_signing_key(&mut self, id: &str, fresh: [u8; 32], now: Time) -> Result<(), Error> {
+    pub async fn ensure_signing_key(
+        &mut self,
+        id: &str,
+        fresh: [u8; 32],
+        now: Time,
+    ) -> Result<(), Error> {
         sqlx::query!(
             "insert into signing_key (reseller_id, id, secret, created_at) values (0, $1, $2, $3) on conflict on constraint signing_key_pkey do nothing",
             id,
@@ -270,24 +324,44 @@ impl Tx {
     /// # Errors
     /// As every statement.
     pub async fn fetch_signing_key(&mut self, id: &str) -> Result<Option<Vec<u8>>, Error> {
-        sqlx::query_scalar!("select secret from signing_key where reseller_id = 0 and id = $1", id)
-            .fetch_optional(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))
+        sqlx::query_scalar!(
+            "select secret from signing_key where reseller_id = 0 and id = $1",
+            id
+        )
+        .fetch_optional(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))
     }
 
     /// What resellers prefer.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn fetch_preferences(&mut self, resellers: &BTreeSet<ResellerId>) -> Result<HashMap<ResellerId, Preferences>, Error> {
+    pub async fn fetch_preferences(
+        &mut self,
+        resellers: &BTreeSet<ResellerId>,
+    ) -> Result<HashMap<ResellerId, Preferences>, Error> {
         let ids: Vec<i64> = resellers.iter().map(|reseller| reseller.0).collect();
-        let rows = sqlx::query!("select id, timezone, soap_numbers from reseller where id = any($1)", &ids)
-            .fetch_all(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
-        let preferences = |timezone, soap_numbers| Preferences { timezone, soap_numbers };
-        Ok(rows.into_iter().map(|row| (ResellerId(row.id), preferences(row.timezone, row.soap_numbers))).collect())
+        let rows = sqlx::query!(
+            "select id, timezone, soap_numbers from reseller where id = any($1)",
+            &ids
+        )
+        .fetch_all(self.connection())
+        .await
+        .map_err(|error| domain_error(&error))?;
+        let preferences = |timezone, soap_numbers| Preferences {
+            timezone,
+            soap_numbers,
+        };
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                (
+                    ResellerId(row.id),
+                    preferences(row.timezone, row.soap_numbers),
+                )
+            })
+            .collect())
     }
 
     /// Tells every replica, when this transaction commits, that what it remembers of a reseller's credentials is out
@@ -296,11 +370,15 @@ impl Tx {
     /// # Errors
     /// As every statement.
     pub async fn announce_credentials(&mut self, reseller: ResellerId) -> Result<(), Error> {
-        sqlx::query!("select pg_notify($1, $2)", super::news::CREDENTIALS, reseller.to_string())
-            .execute(self.connection())
-            .await
-            .map(drop)
-            .map_err(|error| domain_error(&error))
+        sqlx::query!(
+            "select pg_notify($1, $2)",
+            super::news::CREDENTIALS,
+            reseller.to_string()
+        )
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .map_err(|error| domain_error(&error))
     }
 
     /// Revokes a credential; says whether it was valid until then.
@@ -308,11 +386,15 @@ impl Tx {
     /// # Errors
     /// As every statement.
     pub async fn revoke_token(&mut self, id: TokenId, now: Time) -> Result<bool, Error> {
-        sqlx::query!("update api_token set revoked_at = $2 where id = $1 and revoked_at is null", id.0, now)
-            .execute(self.connection())
-            .await
-            .map(|done| done.rows_affected() > 0)
-            .map_err(|error| domain_error(&error))
+        sqlx::query!(
+            "update api_token set revoked_at = $2 where id = $1 and revoked_at is null",
+            id.0,
+            now
+        )
+        .execute(self.connection())
+        .await
+        .map(|done| done.rows_affected() > 0)
+        .map_err(|error| domain_error(&error))
     }
 
     /// Lets a credential end at an instant, unless it ends earlier anyway.
@@ -320,10 +402,14 @@ impl Tx {
     /// # Errors
     /// As every statement.
     pub async fn expire_token(&mut self, id: TokenId, at: Time) -> Result<(), Error> {
-        sqlx::query!("update api_token set expires_at = least(expires_at, $2) where id = $1", id.0, at)
-            .execute(self.connection())
-            .await
-            .map(drop)
-            .map_err(|error| domain_error(&error))
+        sqlx::query!(
+            "update api_token set expires_at = least(expires_at, $2) where id = $1",
+            id.0,
+            at
+        )
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .map_err(|error| domain_error(&error))
     }
 }

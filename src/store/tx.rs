@@ -32,12 +32,21 @@ impl Tenancy {
     /// The statement that writes it into the transaction. It is built of digits and constants only.
     fn statement(&self) -> String {
         match self {
-            Self::Resellers(ids) => format!("select set_config('steward.resellers', '{}', true)", list_of(ids)),
+            Self::Resellers(ids) => format!(
+                "select set_config('steward.resellers', '{}', true)",
+                list_of(ids)
+            ),
             Self::Platform => "select set_config('steward.scope', 'platform', true)".to_owned(),
             Self::Credentials(hashes) => {
-                let hashes: Vec<_> = hashes.iter().map(|hash| data_encoding::HEXLOWER.encode(hash)).collect();
+                let hashes: Vec<_> = hashes
+                    .iter()
+                    .map(|hash| data_encoding::HEXLOWER.encode(hash))
+                    .collect();
                 // The connection may have been one of look-ups, which leave their resellers behind.
-                format!("select set_config('steward.resellers', '', true), set_config('steward.token_hash', '{}', true)", hashes.join(","))
+                format!(
+                    "select set_config('steward.resellers', '', true), set_config('steward.token_hash', '{}', true)",
+                    hashes.join(",")
+                )
             }
         }
     }
@@ -59,11 +68,18 @@ pub struct Tx {
 impl Tx {
     /// Begins, and says for whom, in one round trip. A pooled connection whose server has gone fails here, before
     /// anything was asked of it, so another one is tried; there are never more stale ones than the pool is large.
-    pub(super) async fn begin(pool: &PgPool, begin: &str, tenancy: &Tenancy) -> Result<Self, Error> {
+    pub(super) async fn begin(
+        pool: &PgPool,
+        begin: &str,
+        tenancy: &Tenancy,
+    ) -> Result<Self, Error> {
         let statement = format!("{begin}; {}", tenancy.statement());
         let mut stale_left = pool.options().get_max_connections();
         loop {
-            let connection = pool.acquire().await.map_err(|error| errors::domain_error(&error))?;
+            let connection = pool
+                .acquire()
+                .await
+                .map_err(|error| errors::domain_error(&error))?;
             let mut tx = Self {
                 connection,
                 announces: false,
@@ -71,9 +87,14 @@ impl Tx {
                 finished: false,
                 _span: debug_span!(target: telemetry::SPANS, "transaction"),
             };
-            match sqlx::raw_sql(sqlx::AssertSqlSafe(statement.clone())).execute(&mut *tx.connection).await {
+            match sqlx::raw_sql(sqlx::AssertSqlSafe(statement.clone()))
+                .execute(&mut *tx.connection)
+                .await
+            {
                 Ok(_) => return Ok(tx),
-                Err(error) if stale_left > 0 && errors::is_connection_loss(&error) => stale_left -= 1,
+                Err(error) if stale_left > 0 && errors::is_connection_loss(&error) => {
+                    stale_left -= 1
+                }
                 Err(error) => return Err(errors::domain_error(&error)),
             }
         }
@@ -82,14 +103,25 @@ impl Tx {
     /// A connection on which nothing is begun; may be stale. Whose rows its statements may touch is said by the first of them
     /// and stays said on the connection: whatever is begun on it later says it anew.
     pub(super) async fn standalone(pool: &PgPool) -> Result<Self, Error> {
-        let connection = pool.acquire().await.map_err(|error| errors::domain_error(&error))?;
-        Ok(Self { connection, announces: false, is_standalone: true, finished: false, _span: debug_span!(target: telemetry::SPANS, "transaction") })
+        let connection = pool
+            .acquire()
+            .await
+            .map_err(|error| errors::domain_error(&error))?;
+        Ok(Self {
+            connection,
+            announces: false,
+            is_standalone: true,
+            finished: false,
+            _span: debug_span!(target: telemetry::SPANS, "transaction"),
+        })
     }
 
     /// Lets this transaction touch the rows of resellers too: those of credentials that it has just proved.
     pub(super) async fn admit(&mut self, resellers: BTreeSet<ResellerId>) -> Result<(), Error> {
         let statement = Tenancy::Resellers(resellers).statement();
-        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *self.connection).await;
+        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+            .execute(&mut *self.connection)
+            .await;
         done.map(drop).map_err(|error| errors::domain_error(&error))
     }
 
@@ -119,8 +151,14 @@ impl Tx {
             self.finished = true;
             return Ok(());
         }
-        let statement = if self.announces { format!("select pg_notify('{EVENTS}', ''); commit") } else { "commit".to_owned() };
-        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *self.connection).await;
+        let statement = if self.announces {
+            format!("select pg_notify('{EVENTS}', ''); commit")
+        } else {
+            "commit".to_owned()
+        };
+        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+            .execute(&mut *self.connection)
+            .await;
         self.finished = done.is_ok();
         done.map(drop).map_err(|error| errors::domain_error(&error))
     }
@@ -140,7 +178,10 @@ impl Tx {
             self.finished = true;
             return;
         }
-        self.finished = sqlx::raw_sql("rollback").execute(&mut *self.connection).await.is_ok();
+        self.finished = sqlx::raw_sql("rollback")
+            .execute(&mut *self.connection)
+            .await
+            .is_ok();
     }
 }
 

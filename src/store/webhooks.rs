@@ -26,14 +26,18 @@ impl TryFrom<Row> for Endpoint {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self, Error> {
-        let suspended_by = row.suspended_by.map(|word| SuspendedBy::parse(&word).ok_or_else(|| internal("an endpoint has an unknown suspension")));
+        let suspended_by = row.suspended_by.map(|word| {
+            SuspendedBy::parse(&word)
+                .ok_or_else(|| internal("an endpoint has an unknown suspension"))
+        });
         Ok(Self {
             id: row.id,
             reseller_id: ResellerId(row.reseller_id),
             url: row.url,
             description: row.description,
             events: row.events,
-            style: SignatureStyle::parse(&row.signature_style).ok_or_else(|| internal("an endpoint has an unknown style"))?,
+            style: SignatureStyle::parse(&row.signature_style)
+                .ok_or_else(|| internal("an endpoint has an unknown style"))?,
             suspended_by: suspended_by.transpose()?,
             revision: row.revision,
             position: row.position,
@@ -80,7 +84,10 @@ impl Tx {
             .fetch_all(self.connection())
             .await
             .map_err(|error| domain_error(&error))?;
-        Ok(rows.into_iter().map(|row| (ResellerId(row.reseller_id), row.id, row.url)).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| (ResellerId(row.reseller_id), row.id, row.url))
+            .collect())
     }
 
     /// How all endpoints are.
@@ -106,10 +113,11 @@ impl Tx {
     /// # Errors
     /// As every statement.
     pub async fn list_endpoints(&mut self, reseller: ResellerId) -> Result<Vec<Endpoint>, Error> {
-        let rows = select_endpoints!(["where reseller_id = $1 order by created_at, id"]; reseller.0)
-            .fetch_all(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
+        let rows =
+            select_endpoints!(["where reseller_id = $1 order by created_at, id"]; reseller.0)
+                .fetch_all(self.connection())
+                .await
+                .map_err(|error| domain_error(&error))?;
         rows.into_iter().map(Endpoint::try_from).collect()
     }
 
@@ -117,7 +125,11 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn fetch_endpoint(&mut self, reseller: Option<ResellerId>, id: Uuid) -> Result<Option<Endpoint>, Error> {
+    pub async fn fetch_endpoint(
+        &mut self,
+        reseller: Option<ResellerId>,
+        id: Uuid,
+    ) -> Result<Option<Endpoint>, Error> {
         let row = select_endpoints!(["where ($1::bigint is null or reseller_id = $1) and id = $2"]; reseller.map(|it| it.0), id)
             .fetch_optional(self.connection())
             .await
@@ -129,7 +141,11 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn lock_endpoint(&mut self, reseller: Option<ResellerId>, id: Uuid) -> Result<Option<Endpoint>, Error> {
+    pub async fn lock_endpoint(
+        &mut self,
+        reseller: Option<ResellerId>,
+        id: Uuid,
+    ) -> Result<Option<Endpoint>, Error> {
         let row = select_endpoints!(["where ($1::bigint is null or reseller_id = $1) and id = $2 for no key update"]; reseller.map(|it| it.0), id)
             .fetch_optional(self.connection())
             .await
@@ -193,18 +209,28 @@ impl Tx {
     /// # Errors
     /// As every statement.
     pub async fn delete_endpoint(&mut self, reseller: ResellerId, id: Uuid) -> Result<(), Error> {
-        sqlx::query!("delete from webhook_endpoint where reseller_id = $1 and id = $2", reseller.0, id)
-            .execute(self.connection())
-            .await
-            .map(drop)
-            .map_err(|error| domain_error(&error))
+        sqlx::query!(
+            "delete from webhook_endpoint where reseller_id = $1 and id = $2",
+            reseller.0,
+            id
+        )
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .map_err(|error| domain_error(&error))
     }
 
     /// Keeps a secret.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn insert_secret(&mut self, reseller: ResellerId, endpoint: Uuid, secret: &str, now: Time) -> Result<(), Error> {
+    pub async fn insert_secret(
+        &mut self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+        secret: &str,
+        now: Time,
+    ) -> Result<(), Error> {
         sqlx::query!(
             "insert into webhook_secret (reseller_id, endpoint_id, id, secret, created_at) values ($1, $2, $3, $4, $5)",
             reseller.0,
@@ -223,7 +249,13 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn expire_secrets(&mut self, reseller: ResellerId, endpoint: Uuid, at: Time, now: Time) -> Result<(), Error> {
+    pub async fn expire_secrets(
+        &mut self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+        at: Time,
+        now: Time,
+    ) -> Result<(), Error> {
         sqlx::query!("delete from webhook_secret where reseller_id = $1 and endpoint_id = $2 and expires_at <= $3", reseller.0, endpoint, now)
             .execute(self.connection())
             .await
@@ -244,7 +276,12 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn fetch_secrets(&mut self, reseller: ResellerId, endpoint: Uuid, now: Time) -> Result<Vec<String>, Error> {
+    pub async fn fetch_secrets(
+        &mut self,
+        reseller: ResellerId,
+        endpoint: Uuid,
+        now: Time,
+    ) -> Result<Vec<String>, Error> {
         sqlx::query_scalar!(
             "select secret from webhook_secret where reseller_id = $1 and endpoint_id = $2 and (expires_at is null or expires_at > $3)
              order by created_at desc, id desc",

@@ -36,7 +36,10 @@ pub(super) struct Lanes {
 
 impl Lanes {
     pub(super) fn new(shut: Vec<i32>) -> Self {
-        Self { shut: shut.into_iter().collect(), ..Self::default() }
+        Self {
+            shut: shut.into_iter().collect(),
+            ..Self::default()
+        }
     }
 
     /// Takes the items of one entry of the journal.
@@ -83,9 +86,13 @@ impl Lanes {
     /// The item in front of a lane was delivered, or there was nothing left to be told of it. Says whether all that was
     /// loaded of a shut lane is gone, so that it should be looked at again.
     pub(super) fn delivered(&mut self, account: i32) -> bool {
-        let Some(lane) = self.by_account.get_mut(&account) else { return false };
+        let Some(lane) = self.by_account.get_mut(&account) else {
+            return false;
+        };
         lane.is_busy = false;
-        let Some(item) = lane.queue.pop_front() else { return false };
+        let Some(item) = lane.queue.pop_front() else {
+            return false;
+        };
         let is_empty = lane.queue.is_empty();
         if is_empty {
             self.by_account.remove(&account);
@@ -102,7 +109,9 @@ impl Lanes {
 
     /// The item in front of a lane failed: it is to be tried at an instant, and nothing behind it before that.
     pub(super) fn failed(&mut self, account: i32, next_attempt_at: Time) {
-        let Some(lane) = self.by_account.remove(&account) else { return };
+        let Some(lane) = self.by_account.remove(&account) else {
+            return;
+        };
         self.shut.insert(account);
         for (place, item) in lane.queue.into_iter().enumerate() {
             if place == 0 {
@@ -127,7 +136,12 @@ impl Lanes {
     }
 
     fn park(&mut self, item: &Item, attempts: i32, next_attempt_at: Option<Time>) {
-        self.parked.push(Pending { key: item.key.clone(), at: item.at, attempts, next_attempt_at });
+        self.parked.push(Pending {
+            key: item.key.clone(),
+            at: item.at,
+            attempts,
+            next_attempt_at,
+        });
     }
 
     fn close_entry(&mut self, event_id: i64) {
@@ -146,7 +160,9 @@ impl Lanes {
 
     /// Up to where everything is delivered or parked, given how far the journal was read.
     pub(super) fn position(&self, read_to: i64) -> i64 {
-        self.open_entries.first_key_value().map_or(read_to, |(first, _)| first - 1)
+        self.open_entries
+            .first_key_value()
+            .map_or(read_to, |(first, _)| first - 1)
     }
 
     /// How many accounts have something parked.
@@ -170,12 +186,25 @@ mod tests {
     use super::*;
 
     fn item(account: i32, event_id: i64, is_parked: bool) -> Item {
-        let key = DeliveryKey { account, event_id, event: "account.updated".to_owned() };
-        Item { key, at: Time::default(), attempts: 0, is_parked, message_id: String::new(), body: None }
+        let key = DeliveryKey {
+            account,
+            event_id,
+            event: "account.updated".to_owned(),
+        };
+        Item {
+            key,
+            at: Time::default(),
+            attempts: 0,
+            is_parked,
+            message_id: String::new(),
+            body: None,
+        }
     }
 
     fn sent(lanes: &mut Lanes) -> Vec<(i32, i64)> {
-        std::iter::from_fn(|| lanes.next()).map(|item| (item.key.account, item.key.event_id)).collect()
+        std::iter::from_fn(|| lanes.next())
+            .map(|item| (item.key.account, item.key.event_id))
+            .collect()
     }
 
     #[test]
@@ -192,12 +221,28 @@ mod tests {
         assert_eq!((sent(&mut lanes), lanes.position(13)), (vec![(1, 11)], 10));
         // It fails: what is behind it is parked with it, and the position passes all of it.
         lanes.failed(1, Time::MAX_UTC);
-        assert_eq!((sent(&mut lanes), lanes.position(13), lanes.open()), (vec![], 13, 0));
-        let parked: Vec<_> = lanes.parked.iter().map(|one| (one.key.event_id, one.attempts, one.next_attempt_at.is_some())).collect();
+        assert_eq!(
+            (sent(&mut lanes), lanes.position(13), lanes.open()),
+            (vec![], 13, 0)
+        );
+        let parked: Vec<_> = lanes
+            .parked
+            .iter()
+            .map(|one| {
+                (
+                    one.key.event_id,
+                    one.attempts,
+                    one.next_attempt_at.is_some(),
+                )
+            })
+            .collect();
         assert_eq!(parked, [(11, 1, true), (13, 0, false)]);
         // What comes for a shut lane is parked behind.
         lanes.push_new(vec![item(1, 14, false), item(1, 14, false)]);
-        assert_eq!((sent(&mut lanes), lanes.position(14), lanes.parked.len()), (vec![], 14, 4));
+        assert_eq!(
+            (sent(&mut lanes), lanes.position(14), lanes.parked.len()),
+            (vec![], 14, 4)
+        );
         // It is due: what was parked is tried in order, and the lane is open when nothing is left.
         lanes.push_parked(vec![item(1, 11, true), item(1, 13, true)]);
         assert_eq!(sent(&mut lanes), [(1, 11)]);

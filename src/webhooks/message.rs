@@ -28,13 +28,22 @@ pub(super) struct Item {
 
 impl Item {
     /// What a new event is to an endpoint that wants it by these names.
-    pub(super) fn of_event(mut read: EventRead, names: Vec<String>, writer: Writer, now: Time) -> Vec<Self> {
+    pub(super) fn of_event(
+        mut read: EventRead,
+        names: Vec<String>,
+        writer: Writer,
+        now: Time,
+    ) -> Vec<Self> {
         // A receiver is told what its reseller may see.
         read.entry.hide_reasons_of_others();
         let item = |event: String| Self {
             body: Some((writer.event)(&read, &event, now)),
             message_id: message_id(read.entry.id, &event),
-            key: DeliveryKey { account: read.account_id.as_i32(), event_id: read.entry.id, event },
+            key: DeliveryKey {
+                account: read.account_id.as_i32(),
+                event_id: read.entry.id,
+                event,
+            },
             at: read.entry.at,
             attempts: 0,
             is_parked: false,
@@ -43,7 +52,12 @@ impl Item {
     }
 
     /// Something that is pending. An event that is kept no longer has nothing to be told.
-    pub(super) fn of_pending(pending: Pending, event: Option<EventRead>, writer: Writer, now: Time) -> Self {
+    pub(super) fn of_pending(
+        pending: Pending,
+        event: Option<EventRead>,
+        writer: Writer,
+        now: Time,
+    ) -> Self {
         let message_id = message_id(pending.key.event_id, &pending.key.event);
         let body = match event {
             Some(mut read) => {
@@ -52,6 +66,13 @@ impl Item {
             }
             None => (pending.key.event == TEST).then(|| (writer.test)(&message_id, pending.at)),
         };
-        Self { key: pending.key, at: pending.at, attempts: pending.attempts, is_parked: true, message_id, body }
+        Self {
+            key: pending.key,
+            at: pending.at,
+            attempts: pending.attempts,
+            is_parked: true,
+            message_id,
+            body,
+        }
     }
 }

@@ -76,7 +76,10 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.runners.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.runners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.id);
     }
 }
 
@@ -92,7 +95,9 @@ impl Whose {
     /// None: nothing will be told any more.
     fn from(told: Result<Vec<ResellerId>, broadcast::error::RecvError>) -> Option<Self> {
         match told {
-            Ok(resellers) if !resellers.is_empty() => Some(Self::Of(resellers.into_iter().collect())),
+            Ok(resellers) if !resellers.is_empty() => {
+                Some(Self::Of(resellers.into_iter().collect()))
+            }
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => Some(Self::Anybodys),
             Err(broadcast::error::RecvError::Closed) => None,
         }
@@ -103,7 +108,9 @@ impl Whose {
         match news.try_recv() {
             Ok(resellers) => Self::from(Ok(resellers)),
             Err(broadcast::error::TryRecvError::Lagged(_)) => Some(Self::Anybodys),
-            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => None,
+            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => {
+                None
+            }
         }
     }
 
@@ -169,42 +176,81 @@ impl Dispatcher {
 
     /// Pokes the runners of these resellers, and starts one for each of their endpoints that nobody delivers to. Resellers
     /// without endpoints, and those whose endpoints are all delivered to here, cost nothing.
-    async fn look(&self, whose: Whose, endpoints: &mut HashMap<ResellerId, usize>, stop: &CancellationToken) -> Result<(), Error> {
+    async fn look(
+        &self,
+        whose: Whose,
+        endpoints: &mut HashMap<ResellerId, usize>,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
         let resellers = match whose {
             Whose::Anybodys => {
-                self.running().values().for_each(|running| running.poke.notify_one());
+                self.running()
+                    .values()
+                    .for_each(|running| running.poke.notify_one());
                 *endpoints = self.service.count_endpoints().await?;
                 None
             }
             Whose::Of(mut resellers) => {
                 let mut here: HashMap<ResellerId, usize> = HashMap::new();
-                for running in self.running().values().filter(|running| resellers.contains(&running.reseller)) {
+                for running in self
+                    .running()
+                    .values()
+                    .filter(|running| resellers.contains(&running.reseller))
+                {
                     running.poke.notify_one();
                     *here.entry(running.reseller).or_default() += 1;
                 }
-                resellers.retain(|reseller| endpoints.get(reseller).is_some_and(|count| here.get(reseller).is_none_or(|here| here < count)));
+                resellers.retain(|reseller| {
+                    endpoints
+                        .get(reseller)
+                        .is_some_and(|count| here.get(reseller).is_none_or(|here| here < count))
+                });
                 Some(resellers.into_iter().collect::<Vec<_>>())
             }
         };
         let room = MAX_RUNNERS.saturating_sub(self.running().len());
-        if room == 0 || resellers.as_ref().map_or(endpoints.is_empty(), Vec::is_empty) {
+        if room == 0
+            || resellers
+                .as_ref()
+                .map_or(endpoints.is_empty(), Vec::is_empty)
+        {
             return Ok(());
         }
-        let found = self.service.find_deliveries(resellers, i64::try_from(room).unwrap_or_default()).await?;
+        let found = self
+            .service
+            .find_deliveries(resellers, i64::try_from(room).unwrap_or_default())
+            .await?;
         for (reseller, id) in found {
             self.start(reseller, id, stop).await?;
         }
         Ok(())
     }
 
-    async fn start(&self, reseller: ResellerId, id: Uuid, stop: &CancellationToken) -> Result<(), Error> {
+    async fn start(
+        &self,
+        reseller: ResellerId,
+        id: Uuid,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
         if self.running().contains_key(&id) {
             return Ok(());
         }
         let until = self.service.now() + self.settings.lease;
-        let Some((endpoint, secrets, shut)) = self.service.lease_endpoint(reseller, id, self.owner, until).await? else { return Ok(()) };
+        let Some((endpoint, secrets, shut)) = self
+            .service
+            .lease_endpoint(reseller, id, self.owner, until)
+            .await?
+        else {
+            return Ok(());
+        };
         let poke = Arc::new(Notify::new());
-        self.running().insert(id, Running { reseller, poke: Arc::clone(&poke) });
+        self.running().insert(
+            id,
+            Running {
+                reseller,
+                poke: Arc::clone(&poke),
+            },
+        );
         let given = Given {
             service: Arc::clone(&self.service),
             settings: Arc::clone(&self.settings),
@@ -217,7 +263,10 @@ impl Dispatcher {
             stop: stop.clone(),
         };
         let runner = Runner::new(given, shut);
-        let place = Place { runners: Arc::clone(&self.runners), id };
+        let place = Place {
+            runners: Arc::clone(&self.runners),
+            id,
+        };
         self.tasks.spawn(async move {
             let _kept = place;
             runner.run().await;

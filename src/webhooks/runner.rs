@@ -114,10 +114,16 @@ impl Runner {
             }
             look_for_due |= !self.done.is_empty();
             let is_idle = under_way.is_empty() && self.lanes.is_empty();
-            let unwritten = self.attempts.len() + self.lanes.parked.len() + self.lanes.settled.len();
+            let unwritten =
+                self.attempts.len() + self.lanes.parked.len() + self.lanes.settled.len();
             let is_behind = self.lanes.position(self.read_to) > self.given.endpoint.position;
             let is_due = unwritten >= BATCH
-                || written.elapsed() >= if unwritten > 0 || is_behind || must_write { WRITE_EVERY } else { self.given.settings.lease / 4 };
+                || written.elapsed()
+                    >= if unwritten > 0 || is_behind || must_write {
+                        WRITE_EVERY
+                    } else {
+                        self.given.settings.lease / 4
+                    };
             if is_due || (is_idle && (unwritten > 0 || is_behind)) || self.suspend.is_some() {
                 self.write(Some(self.lease_until())).await?;
                 written = Instant::now();
@@ -141,7 +147,9 @@ impl Runner {
                 None => LINGER,
             };
             let wait = until_due.min(if is_idle && !must_write {
-                LINGER.saturating_sub(active.elapsed()).min(self.given.settings.lease / 4)
+                LINGER
+                    .saturating_sub(active.elapsed())
+                    .min(self.given.settings.lease / 4)
             } else {
                 WRITE_EVERY
             });
@@ -176,13 +184,22 @@ impl Runner {
     /// Reads on in the journal while there is room.
     async fn read_journal(&mut self) -> Result<(), Error> {
         while self.has_room() {
-            let events = self.given.service.read_events(self.given.endpoint.reseller_id, self.read_to, PAGE).await?;
+            let events = self
+                .given
+                .service
+                .read_events(self.given.endpoint.reseller_id, self.read_to, PAGE)
+                .await?;
             self.is_caught_up = i64::try_from(events.len()).unwrap_or(PAGE) < PAGE;
             let now = self.given.service.now();
             for event in events {
                 self.read_to = event.entry.id;
                 let names = self.given.endpoint.wants(&event.entry.events);
-                self.lanes.push_new(Item::of_event(event, names, self.given.settings.writer, now));
+                self.lanes.push_new(Item::of_event(
+                    event,
+                    names,
+                    self.given.settings.writer,
+                    now,
+                ));
             }
         }
         Ok(())
@@ -191,7 +208,9 @@ impl Runner {
     /// Whether there is more to be read now. What is parked counts: an endpoint of which nearly every account is shut would
     /// otherwise have all its events read before any of it is written, and lose its lease over that.
     fn has_room(&self) -> bool {
-        let has_place = self.lanes.open() < WINDOW && self.lanes.parked.len() < WINDOW && self.lanes.shut_lanes() < MAX_SHUT;
+        let has_place = self.lanes.open() < WINDOW
+            && self.lanes.parked.len() < WINDOW
+            && self.lanes.shut_lanes() < MAX_SHUT;
         has_place && !self.is_caught_up && self.suspend.is_none()
     }
 
@@ -206,11 +225,29 @@ impl Runner {
         }
         let (id, reseller) = (self.given.endpoint.id, self.given.endpoint.reseller_id);
         let done = std::mem::take(&mut self.done);
-        let due = self.given.service.read_due(reseller, id, self.lanes.loaded(), done, DUE_LANES, DUE_DEPTH).await?;
+        let due = self
+            .given
+            .service
+            .read_due(
+                reseller,
+                id,
+                self.lanes.loaded(),
+                done,
+                DUE_LANES,
+                DUE_DEPTH,
+            )
+            .await?;
         let now = self.given.service.now();
-        due.clear.into_iter().for_each(|account| self.lanes.reopen(account));
+        due.clear
+            .into_iter()
+            .for_each(|account| self.lanes.reopen(account));
         for lane in due.lanes {
-            let items: Vec<Item> = lane.into_iter().map(|one| Item::of_pending(one.pending, one.event, self.given.settings.writer, now)).collect();
+            let items: Vec<Item> = lane
+                .into_iter()
+                .map(|one| {
+                    Item::of_pending(one.pending, one.event, self.given.settings.writer, now)
+                })
+                .collect();
             if let Some(first) = items.first() {
                 self.lanes.shut(first.key.account);
             }
@@ -222,8 +259,12 @@ impl Runner {
 
     fn start(&mut self, under_way: &mut JoinSet<Finished>) {
         while under_way.len() < self.given.settings.endpoint_concurrency {
-            let Ok(slot) = Arc::clone(&self.given.slots).try_acquire_owned() else { return };
-            let Some(item) = self.lanes.next() else { return };
+            let Ok(slot) = Arc::clone(&self.given.slots).try_acquire_owned() else {
+                return;
+            };
+            let Some(item) = self.lanes.next() else {
+                return;
+            };
             let began_at = self.given.service.now();
             let Some(body) = item.body.clone() else {
                 // An event that is kept no longer: there is nothing to be told.
@@ -232,14 +273,25 @@ impl Runner {
                 }
                 continue;
             };
-            let headers = sign::headers(self.given.endpoint.style, &self.given.secrets, &item.message_id, began_at.timestamp(), &body);
+            let headers = sign::headers(
+                self.given.endpoint.style,
+                &self.given.secrets,
+                &item.message_id,
+                began_at.timestamp(),
+                &body,
+            );
             let (sender, url) = (self.given.sender.clone(), self.given.endpoint.url.clone());
             let span = debug_span!(target: telemetry::SPANS, "delivery", endpoint = %self.given.endpoint.id, message = item.message_id);
             let delivery = async move {
                 let started = Instant::now();
                 let answered = sender.send(&url, headers, body).await;
                 drop(slot);
-                Finished { item, began_at, took: started.elapsed(), answered }
+                Finished {
+                    item,
+                    began_at,
+                    took: started.elapsed(),
+                    answered,
+                }
             };
             under_way.spawn(delivery.instrument(span));
         }
@@ -247,7 +299,12 @@ impl Runner {
 
     /// Takes what came of an attempt; says whether shut lanes should be looked at.
     fn take(&mut self, finished: Finished) -> bool {
-        let Finished { item, began_at, took, answered } = finished;
+        let Finished {
+            item,
+            began_at,
+            took,
+            answered,
+        } = finished;
         let now = self.given.service.now();
         self.attempts.push(Attempt {
             id: Uuid::now_v7(),
@@ -257,12 +314,16 @@ impl Runner {
             number: item.attempts + 1,
             at: began_at,
             succeeded: answered.succeeded(),
-            status: answered.status.and_then(|status| i16::try_from(status).ok()),
+            status: answered
+                .status
+                .and_then(|status| i16::try_from(status).ok()),
             problem: answered.problem.clone(),
             answer: answered.answer.clone(),
             duration_ms: i32::try_from(took.as_millis()).unwrap_or(i32::MAX),
         });
-        let age = answered.succeeded().then(|| (now - item.at).to_std().unwrap_or_default());
+        let age = answered
+            .succeeded()
+            .then(|| (now - item.at).to_std().unwrap_or_default());
         self.given.service.metrics().attempt(age);
         if answered.succeeded() {
             self.failing_since = None;
@@ -280,7 +341,11 @@ impl Runner {
         } else if now - since >= self.given.settings.suspend_after {
             self.suspend = Some(SuspendedBy::Failures);
         }
-        let delay = schedule::delay(&self.given.settings.retries, item.attempts, answered.retry_after);
+        let delay = schedule::delay(
+            &self.given.settings.retries,
+            item.attempts,
+            answered.retry_after,
+        );
         let next = now + delay;
         self.lanes.failed(item.key.account, next);
         self.next_due = Some(self.next_due.map_or(next, |due| due.min(next)));
@@ -306,7 +371,12 @@ impl Runner {
         };
         let position = progress.position;
         let (reseller, id) = (self.given.endpoint.reseller_id, self.given.endpoint.id);
-        let Some((revision, is_suspended)) = self.given.service.record_deliveries(reseller, id, self.given.owner, progress).await? else {
+        let Some((revision, is_suspended)) = self
+            .given
+            .service
+            .record_deliveries(reseller, id, self.given.owner, progress)
+            .await?
+        else {
             // Somebody else goes on from what was written last.
             self.is_over = true;
             return Ok(());
@@ -318,7 +388,10 @@ impl Runner {
         if revision != self.given.endpoint.revision && !is_suspended {
             match self.given.service.endpoint_as_it_is(reseller, id).await? {
                 Some((endpoint, secrets)) => {
-                    self.given.endpoint = Endpoint { position, ..endpoint };
+                    self.given.endpoint = Endpoint {
+                        position,
+                        ..endpoint
+                    };
                     self.given.secrets = secrets;
                 }
                 None => self.is_over = true,

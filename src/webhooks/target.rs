@@ -38,7 +38,12 @@ impl Answered {
     }
 
     fn failed(problem: String) -> Self {
-        Self { status: None, problem: Some(problem), answer: None, retry_after: None }
+        Self {
+            status: None,
+            problem: Some(problem),
+            answer: None,
+            retry_after: None,
+        }
     }
 }
 
@@ -48,7 +53,10 @@ struct Reachable(Arc<[IpNet]>);
 
 impl Reachable {
     fn admits(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address.to_canonical())) || is_public(address)
+        self.0
+            .iter()
+            .any(|network| network.contains(&address.to_canonical()))
+            || is_public(address)
     }
 }
 
@@ -56,8 +64,11 @@ impl Resolve for Reachable {
     fn resolve(&self, name: Name) -> Resolving {
         let reachable = self.clone();
         Box::pin(async move {
-            let found = tokio::time::timeout(LOOKUP, tokio::net::lookup_host((name.as_str(), 0))).await??;
-            let admitted: Vec<SocketAddr> = found.filter(|address| reachable.admits(address.ip())).collect();
+            let found =
+                tokio::time::timeout(LOOKUP, tokio::net::lookup_host((name.as_str(), 0))).await??;
+            let admitted: Vec<SocketAddr> = found
+                .filter(|address| reachable.admits(address.ip()))
+                .collect();
             if admitted.is_empty() {
                 return Err("its address is not a public one".into());
             }
@@ -74,10 +85,20 @@ impl Resolve for Reachable {
 pub async fn probe(url: &str, allowed: &[IpNet]) -> Result<(), String> {
     let reachable = Reachable(allowed.into());
     let url = Url::parse(url).map_err(|_| "the URL cannot be read".to_owned())?;
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return Err("the URL names no host".to_owned()) };
-    let found = tokio::time::timeout(LOOKUP, tokio::net::lookup_host((host.trim_matches(['[', ']']), port))).await;
-    let found = found.map_err(|_| "its name is not answered in time".to_owned())?.map_err(|error| error.to_string())?;
-    let admitted: Vec<SocketAddr> = found.filter(|address| reachable.admits(address.ip())).collect();
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+        return Err("the URL names no host".to_owned());
+    };
+    let found = tokio::time::timeout(
+        LOOKUP,
+        tokio::net::lookup_host((host.trim_matches(['[', ']']), port)),
+    )
+    .await;
+    let found = found
+        .map_err(|_| "its name is not answered in time".to_owned())?
+        .map_err(|error| error.to_string())?;
+    let admitted: Vec<SocketAddr> = found
+        .filter(|address| reachable.admits(address.ip()))
+        .collect();
     if admitted.is_empty() {
         return Err("its address is not a public one".to_owned());
     }
@@ -109,18 +130,34 @@ impl Sender {
             .pool_max_idle_per_host(64)
             .user_agent(concat!("Steward-Webhooks/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Self { client: client.map_err(|error| error.to_string())?, reachable })
+        Ok(Self {
+            client: client.map_err(|error| error.to_string())?,
+            reachable,
+        })
     }
 
     /// Sends one delivery. Anything but 2xx in time is a failure.
-    pub(super) async fn send(&self, url: &str, headers: Vec<(&'static str, String)>, body: String) -> Answered {
-        let Ok(url) = Url::parse(url) else { return Answered::failed("the URL cannot be read".to_owned()) };
+    pub(super) async fn send(
+        &self,
+        url: &str,
+        headers: Vec<(&'static str, String)>,
+        body: String,
+    ) -> Answered {
+        let Ok(url) = Url::parse(url) else {
+            return Answered::failed("the URL cannot be read".to_owned());
+        };
         // What is an address already is not looked up.
-        let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
+        let literal = url
+            .host_str()
+            .and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
         if literal.is_some_and(|address| !self.reachable.admits(address)) {
             return Answered::failed("its address is not a public one".to_owned());
         }
-        let mut request = self.client.post(url).header("content-type", "application/json").body(body);
+        let mut request = self
+            .client
+            .post(url)
+            .header("content-type", "application/json")
+            .body(body);
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -133,11 +170,16 @@ impl Sender {
 
 async fn read(mut response: reqwest::Response) -> Answered {
     let status = response.status();
-    let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let retry_after = response
+        .headers()
+        .get("retry-after")
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let mut answer = Vec::new();
     let problem = loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if answer.len() + chunk.len() <= MAX_ANSWER => answer.extend_from_slice(&chunk),
+            Ok(Some(chunk)) if answer.len() + chunk.len() <= MAX_ANSWER => {
+                answer.extend_from_slice(&chunk)
+            }
             // The rest of a long answer is of no interest; the connection goes with it.
             Ok(_) => break None,
             Err(error) => break Some(describe(error)),
@@ -145,8 +187,17 @@ async fn read(mut response: reqwest::Response) -> Answered {
     };
     answer.truncate(KEPT_ANSWER);
     let answer = String::from_utf8_lossy(&answer).replace('\0', "\u{fffd}");
-    let problem = if status.is_success() { problem } else { Some(format!("answered {}", status.as_u16())) };
-    Answered { status: Some(status.as_u16()), problem, answer: Some(answer).filter(|answer| !answer.is_empty()), retry_after }
+    let problem = if status.is_success() {
+        problem
+    } else {
+        Some(format!("answered {}", status.as_u16()))
+    };
+    Answered {
+        status: Some(status.as_u16()),
+        problem,
+        answer: Some(answer).filter(|answer| !answer.is_empty()),
+        retry_after,
+    }
 }
 
 /// The innermost cause, without the URL, which may hold secrets.
@@ -190,8 +241,10 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     let (segments, bits) = (address.segments(), address.to_bits());
     let [first, second, ..] = segments;
     // The 32 bits that end so many bits from the right.
-    let embedded =
-        |from_right: u32| u32::try_from((bits >> from_right) & u128::from(u32::MAX)).is_ok_and(|bits| is_public_v4(Ipv4Addr::from_bits(bits)));
+    let embedded = |from_right: u32| {
+        u32::try_from((bits >> from_right) & u128::from(u32::MAX))
+            .is_ok_and(|bits| is_public_v4(Ipv4Addr::from_bits(bits)))
+    };
     match (first, second) {
         // IPv4 in other clothes: NAT64, 6to4. What they lead to counts.
         (0x64, 0xff9b) if (bits >> 32) & u128::from(u64::MAX) == 0 => embedded(0),
@@ -210,9 +263,16 @@ mod tests {
 
     #[test]
     fn only_addresses_for_everybody_are_public() {
-        for public in
-            ["8.8.8.8", "1.1.1.1", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "2001:4860:4860::8888", "64:ff9b::808:808", "2002:808:808::1"]
-        {
+        for public in [
+            "8.8.8.8",
+            "1.1.1.1",
+            "100.128.0.1",
+            "172.32.0.1",
+            "2606:4700::1111",
+            "2001:4860:4860::8888",
+            "64:ff9b::808:808",
+            "2002:808:808::1",
+        ] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
         for special in [
@@ -261,7 +321,13 @@ mod tests {
     #[test]
     fn a_network_may_be_allowed_in_both_clothes() {
         let reachable = Reachable(Arc::from(["127.0.0.0/8".parse().unwrap()]));
-        assert!(reachable.admits("127.0.0.1".parse().unwrap()) && reachable.admits("::ffff:127.0.0.1".parse().unwrap()));
-        assert!(!reachable.admits("10.0.0.1".parse().unwrap()) && !reachable.admits("::1".parse().unwrap()));
+        assert!(
+            reachable.admits("127.0.0.1".parse().unwrap())
+                && reachable.admits("::ffff:127.0.0.1".parse().unwrap())
+        );
+        assert!(
+            !reachable.admits("10.0.0.1".parse().unwrap())
+                && !reachable.admits("::1".parse().unwrap())
+        );
     }
 }

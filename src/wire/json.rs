@@ -11,10 +11,13 @@ pub(super) fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
         return Err(Error::document("must be an object, not an array"));
     }
     if depth(text) > MAX_DEPTH {
-        return Err(Error::document(format!("objects and arrays are nested deeper than {MAX_DEPTH}")));
+        return Err(Error::document(format!(
+            "objects and arrays are nested deeper than {MAX_DEPTH}"
+        )));
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value: T = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| said(&error.path().to_string(), error.inner()))?;
+    let value: T = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| said(&error.path().to_string(), error.inner()))?;
     deserializer.end().map_err(|error| said("", &error))?;
     Ok(value)
 }
@@ -41,9 +44,9 @@ fn depth(text: &str) -> usize {
 fn said(path: &str, error: &serde_json::Error) -> Error {
     match error.classify() {
         serde_json::error::Category::Data => malformed(path, &error.to_string()),
-        serde_json::error::Category::Syntax | serde_json::error::Category::Eof | serde_json::error::Category::Io => {
-            Error::document(format!("not valid JSON: {error}"))
-        }
+        serde_json::error::Category::Syntax
+        | serde_json::error::Category::Eof
+        | serde_json::error::Category::Io => Error::document(format!("not valid JSON: {error}")),
     }
 }
 

@@ -50,12 +50,24 @@ pub type Parameters<'a> = Vec<(&'a str, &'a str)>;
 /// [`Error::UnsupportedMediaType`] for a missing header, or a character set other than UTF-8.
 pub fn media_type(content_type: Option<&str>) -> Result<(&str, Parameters<'_>), Error> {
     let mut parts = content_type.unwrap_or_default().split(';').map(str::trim);
-    let media_type = parts.next().filter(|it| !it.is_empty()).ok_or(Error::UnsupportedMediaType)?;
-    let parameters: Parameters<'_> =
-        parts.filter_map(|it| it.split_once('=')).map(|(name, value)| (name.trim(), value.trim().trim_matches('"'))).collect();
-    let is_utf8 = |value: &str| value.eq_ignore_ascii_case("utf-8") || value.eq_ignore_ascii_case("utf8");
-    let mut charsets = parameters.iter().filter(|(name, _)| name.eq_ignore_ascii_case("charset"));
-    if charsets.all(|(_, value)| is_utf8(value)) { Ok((media_type, parameters)) } else { Err(Error::UnsupportedMediaType) }
+    let media_type = parts
+        .next()
+        .filter(|it| !it.is_empty())
+        .ok_or(Error::UnsupportedMediaType)?;
+    let parameters: Parameters<'_> = parts
+        .filter_map(|it| it.split_once('='))
+        .map(|(name, value)| (name.trim(), value.trim().trim_matches('"')))
+        .collect();
+    let is_utf8 =
+        |value: &str| value.eq_ignore_ascii_case("utf-8") || value.eq_ignore_ascii_case("utf8");
+    let mut charsets = parameters
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("charset"));
+    if charsets.all(|(_, value)| is_utf8(value)) {
+        Ok((media_type, parameters))
+    } else {
+        Err(Error::UnsupportedMediaType)
+    }
 }
 
 /// The codec of a `Content-Type` header.
@@ -70,7 +82,9 @@ pub fn codec_of(content_type: Option<&str>) -> Result<Codec, Error> {
 /// The codec that an `Accept` header asks for: the one of the two that it names, none if it names both or neither.
 #[must_use]
 pub fn accepted(accept: &str) -> Option<Codec> {
-    let mut named = accept.split(',').filter_map(|range| Codec::of_media_type(range.split(';').next().unwrap_or_default().trim()));
+    let mut named = accept.split(',').filter_map(|range| {
+        Codec::of_media_type(range.split(';').next().unwrap_or_default().trim())
+    });
     let first = named.next()?;
     named.all(|other| other == first).then_some(first)
 }
@@ -89,8 +103,19 @@ mod tests {
         ] {
             assert_eq!(codec_of(Some(content_type)), Ok(codec), "{content_type}");
         }
-        for content_type in ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "application/json; charset=latin1", "json"] {
-            assert_eq!(codec_of(Some(content_type)), Err(Error::UnsupportedMediaType), "{content_type}");
+        for content_type in [
+            "",
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/jsonp",
+            "application/json; charset=latin1",
+            "json",
+        ] {
+            assert_eq!(
+                codec_of(Some(content_type)),
+                Err(Error::UnsupportedMediaType),
+                "{content_type}"
+            );
         }
         assert_eq!(codec_of(None), Err(Error::UnsupportedMediaType));
     }
@@ -98,7 +123,10 @@ mod tests {
     #[test]
     fn accept_decides_only_when_it_names_exactly_one() {
         assert_eq!(accepted("application/xml"), Some(Codec::Xml));
-        assert_eq!(accepted("text/html, text/xml;q=0.9, application/xml, */*;q=0.1"), Some(Codec::Xml));
+        assert_eq!(
+            accepted("text/html, text/xml;q=0.9, application/xml, */*;q=0.1"),
+            Some(Codec::Xml)
+        );
         assert_eq!(accepted("application/json;q=1"), Some(Codec::Json));
         assert_eq!(accepted("application/json, application/xml"), None);
         assert_eq!(accepted("*/*"), None);

@@ -43,12 +43,19 @@ pub enum Error {
 
 impl Error {
     fn document(problem: impl Into<String>) -> Self {
-        Self::Malformed { field: String::new(), problem: problem.into() }
+        Self::Malformed {
+            field: String::new(),
+            problem: problem.into(),
+        }
     }
 }
 
 fn said(field: &str, problem: &str) -> String {
-    if field.is_empty() { problem.to_owned() } else { format!("{field}: {problem}") }
+    if field.is_empty() {
+        problem.to_owned()
+    } else {
+        format!("{field}: {problem}")
+    }
 }
 
 /// Decodes a request's body. Unknown members are ignored, repeated known ones are not accepted.
@@ -71,22 +78,36 @@ pub fn decode<T: DeserializeOwned>(codec: Codec, body: &[u8]) -> Result<T, Error
 pub fn encode<T: Serialize>(codec: Codec, value: &T) -> Result<Vec<u8>, String> {
     match codec {
         Codec::Json => serde_json::to_vec(value).map_err(|error| error.to_string()),
-        Codec::Xml => quick_xml::se::to_string_with_root("xml", value).map(String::into_bytes).map_err(|error| error.to_string()),
+        Codec::Xml => quick_xml::se::to_string_with_root("xml", value)
+            .map(String::into_bytes)
+            .map_err(|error| error.to_string()),
     }
 }
 
 /// The body as text, without a byte order mark.
 fn text_of(body: &[u8]) -> Result<&str, Error> {
-    let text = std::str::from_utf8(body).map_err(|error| Error::document(format!("not valid UTF-8 at byte {}", error.valid_up_to())))?;
+    let text = std::str::from_utf8(body).map_err(|error| {
+        Error::document(format!("not valid UTF-8 at byte {}", error.valid_up_to()))
+    })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.trim().is_empty() { Err(Error::document("the body is empty")) } else { Ok(text) }
+    if text.trim().is_empty() {
+        Err(Error::document("the body is empty"))
+    } else {
+        Ok(text)
+    }
 }
 
 /// Turns a serde error with its path into ours: `missing field` and `duplicate field` name the field themselves.
 fn malformed(path: &str, message: &str) -> Error {
-    let message = message.split_once(" at line ").map_or(message, |(message, _)| message);
+    let message = message
+        .split_once(" at line ")
+        .map_or(message, |(message, _)| message);
     let path = if matches!(path, "." | "?") { "" } else { path };
-    let quoted = |prefix: &str| message.strip_prefix(prefix).and_then(|rest| rest.split('`').next());
+    let quoted = |prefix: &str| {
+        message
+            .strip_prefix(prefix)
+            .and_then(|rest| rest.split('`').next())
+    };
     let (child, problem) = match (quoted("missing field `"), quoted("duplicate field `")) {
         (Some(child), _) => (Some(child), "is required".to_owned()),
         (_, Some(child)) => (Some(child), "appears more than once".to_owned()),

@@ -71,16 +71,35 @@ pub enum SoapProblem {
 ///
 /// # Errors
 /// [`SoapProblem`]
-pub fn read_envelope(body: &[u8], version: SoapVersion, namespace: &str) -> Result<SoapRequest, SoapProblem> {
+pub fn read_envelope(
+    body: &[u8],
+    version: SoapVersion,
+    namespace: &str,
+) -> Result<SoapRequest, SoapProblem> {
     let text = text_of(body).map_err(|_| SoapProblem::NotWellFormed)?;
-    let declaration = text.trim_start().split("?>").next().filter(|head| head.starts_with("<?xml")).unwrap_or_default();
+    let declaration = text
+        .trim_start()
+        .split("?>")
+        .next()
+        .filter(|head| head.starts_with("<?xml"))
+        .unwrap_or_default();
     if declaration.contains(['\u{201c}', '\u{201d}', '\u{2033}', '\u{2018}', '\u{2019}']) {
         return Err(SoapProblem::TypographicQuotes);
     }
-    let mut walk = Walk { version, namespace, path: Vec::new(), roots: 0, bodies: 0, request: SoapRequest::default(), child: None };
+    let mut walk = Walk {
+        version,
+        namespace,
+        path: Vec::new(),
+        roots: 0,
+        bodies: 0,
+        request: SoapRequest::default(),
+        child: None,
+    };
     let mut reader = NsReader::from_str(text);
     loop {
-        let (resolved, event) = reader.read_resolved_event().map_err(|_| SoapProblem::NotWellFormed)?;
+        let (resolved, event) = reader
+            .read_resolved_event()
+            .map_err(|_| SoapProblem::NotWellFormed)?;
         let of = match resolved {
             ResolveResult::Bound(Namespace(of)) => of.to_owned(),
             ResolveResult::Unbound => String::new(),
@@ -99,16 +118,22 @@ pub fn read_envelope(body: &[u8], version: SoapVersion, namespace: &str) -> Resu
                 check_reference(&reference).map_err(|error| unreadable(&error.to_string()))?;
                 let resolved = match reference.resolve_char_ref() {
                     Ok(Some(c)) => c.to_string(),
-                    _ => resolve_predefined_entity(&reference).unwrap_or_default().to_owned(),
+                    _ => resolve_predefined_entity(&reference)
+                        .unwrap_or_default()
+                        .to_owned(),
                 };
                 walk.text(&resolved)?;
             }
             Event::DocType(_) => return Err(unreadable("a document type is not accepted")),
             Event::PI(_) => return Err(unreadable("processing instructions are not accepted")),
             Event::Decl(declaration) => {
-                let is_utf8 = declaration.encoding().is_none_or(|encoding| encoding.is_ok_and(|it| it.eq_ignore_ascii_case("utf-8")));
+                let is_utf8 = declaration.encoding().is_none_or(|encoding| {
+                    encoding.is_ok_and(|it| it.eq_ignore_ascii_case("utf-8"))
+                });
                 if declaration.version().is_err() || !is_utf8 {
-                    return Err(unreadable("the XML declaration must say version 1.0 and UTF-8"));
+                    return Err(unreadable(
+                        "the XML declaration must say version 1.0 and UTF-8",
+                    ));
                 }
             }
             Event::Comment(_) => {}
@@ -135,7 +160,12 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn open(&mut self, reader: &NsReader<&[u8]>, of: &str, start: &BytesStart<'_>) -> Result<(), SoapProblem> {
+    fn open(
+        &mut self,
+        reader: &NsReader<&[u8]>,
+        of: &str,
+        start: &BytesStart<'_>,
+    ) -> Result<(), SoapProblem> {
         let name = start.local_name().as_ref().to_owned();
         self.path.push(name.clone());
         if self.path.len() > MAX_DEPTH {
@@ -155,7 +185,11 @@ impl Walk<'_> {
             }
             [_, part] if is_soap && part == "Body" => self.bodies += 1,
             [_, part] if is_soap && part == "Header" && self.bodies == 0 => {}
-            [_, _] => return Err(unreadable("the Envelope has a child that is neither Header nor Body")),
+            [_, _] => {
+                return Err(unreadable(
+                    "the Envelope has a child that is neither Header nor Body",
+                ));
+            }
             [_, part, _] if part == "Header" => self.request.must_understand |= must_understand,
             [_, _, _] => {
                 if self.request.element.is_some() {
@@ -167,7 +201,11 @@ impl Walk<'_> {
                 let counts = of == self.namespace && !is_nil;
                 self.child = counts.then(|| (name, String::new()));
             }
-            [_, part, ..] if part == "Body" && self.child.is_some() => return Err(unreadable("an element has children where it should have text")),
+            [_, part, ..] if part == "Body" && self.child.is_some() => {
+                return Err(unreadable(
+                    "an element has children where it should have text",
+                ));
+            }
             _ => {}
         }
         Ok(())
@@ -203,7 +241,11 @@ impl Walk<'_> {
 }
 
 /// Whether a header block must be understood, and whether an element is nil.
-fn attributes(reader: &NsReader<&[u8]>, start: &BytesStart<'_>, version: SoapVersion) -> Result<(bool, bool), SoapProblem> {
+fn attributes(
+    reader: &NsReader<&[u8]>,
+    start: &BytesStart<'_>,
+    version: SoapVersion,
+) -> Result<(bool, bool), SoapProblem> {
     let (mut must_understand, mut is_nil) = (false, false);
     let mut attributes = start.attributes();
     for (count, attribute) in attributes.with_checks(false).enumerate() {
@@ -214,7 +256,8 @@ fn attributes(reader: &NsReader<&[u8]>, start: &BytesStart<'_>, version: SoapVer
         let (of, name) = reader.resolver().resolve_attribute(attribute.key);
         let is_set = matches!(attribute.value.trim(), "1" | "true");
         if let ResolveResult::Bound(Namespace(of)) = of {
-            must_understand |= is_set && of == version.namespace() && name.as_ref() == "mustUnderstand";
+            must_understand |=
+                is_set && of == version.namespace() && name.as_ref() == "mustUnderstand";
             is_nil |= is_set && of == XSI && name.as_ref() == "nil";
         }
     }
@@ -242,7 +285,9 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Result<SoapRequest, SoapProblem> {
-        let text = format!("<a:Envelope xmlns:a=\"http://www.w3.org/2003/05/soap-envelope\">{body}</a:Envelope>");
+        let text = format!(
+            "<a:Envelope xmlns:a=\"http://www.w3.org/2003/05/soap-envelope\">{body}</a:Envelope>"
+        );
         read_envelope(text.as_bytes(), SoapVersion::V12, "Zoolz")
     }
 
@@ -252,8 +297,11 @@ mod tests {
             <b:Body xmlns:b='http://www.w3.org/2003/05/soap-envelope'><z:Op xmlns:z='Zoolz'><z:one>1&amp;<![CDATA[<]]>&#50;</z:one>
             <two xmlns='Zoolz'/><three>3</three><z:four xmlns:i='http://www.w3.org/2001/XMLSchema-instance' i:nil='true'/></z:Op></b:Body>";
         let pair = |name: &str, text: &str| (name.to_owned(), text.to_owned());
-        let expected =
-            SoapRequest { element: Some(pair("Zoolz", "Op")), children: vec![pair("one", "1&<2"), pair("two", "")], must_understand: false };
+        let expected = SoapRequest {
+            element: Some(pair("Zoolz", "Op")),
+            children: vec![pair("one", "1&<2"), pair("two", "")],
+            must_understand: false,
+        };
         assert_eq!(read(body), Ok(expected));
     }
 
@@ -264,22 +312,45 @@ mod tests {
             ("", "one Body"),
             ("<a:Body/><a:Body/>", "one Body"),
             ("<a:Body><x/><y/></a:Body>", "more than one element"),
-            ("<a:Body><x xmlns='Zoolz'><y><z/></y></x></a:Body>", "children where it should have text"),
+            (
+                "<a:Body><x xmlns='Zoolz'><y><z/></y></x></a:Body>",
+                "children where it should have text",
+            ),
             ("<Body/>", "neither Header nor Body"),
             (deep.as_str(), "too deep"),
         ] {
-            assert!(matches!(read(body), Err(SoapProblem::Unreadable(why)) if why.contains(says)), "{body}: {:?}", read(body));
+            assert!(
+                matches!(read(body), Err(SoapProblem::Unreadable(why)) if why.contains(says)),
+                "{body}: {:?}",
+                read(body)
+            );
         }
         assert_eq!(read("<a:Body>").unwrap_err(), SoapProblem::NotWellFormed);
-        assert_eq!(read("<a:Body><q:x/></a:Body>").unwrap_err(), SoapProblem::NotWellFormed);
-        let read = |text: &str| read_envelope(text.as_bytes(), SoapVersion::V12, "Zoolz").unwrap_err();
-        assert_eq!(read("<?xml version=\u{201d}1.0\u{2033}?><x/>"), SoapProblem::TypographicQuotes);
-        assert_eq!(read("<e:Envelope xmlns:e='urn:other'/>"), SoapProblem::OtherNamespace("urn:other".to_owned()));
-        assert!(matches!(read("<!DOCTYPE x [<!ENTITY a 'b'>]><x/>"), SoapProblem::Unreadable(_)));
+        assert_eq!(
+            read("<a:Body><q:x/></a:Body>").unwrap_err(),
+            SoapProblem::NotWellFormed
+        );
+        let read =
+            |text: &str| read_envelope(text.as_bytes(), SoapVersion::V12, "Zoolz").unwrap_err();
+        assert_eq!(
+            read("<?xml version=\u{201d}1.0\u{2033}?><x/>"),
+            SoapProblem::TypographicQuotes
+        );
+        assert_eq!(
+            read("<e:Envelope xmlns:e='urn:other'/>"),
+            SoapProblem::OtherNamespace("urn:other".to_owned())
+        );
+        assert!(matches!(
+            read("<!DOCTYPE x [<!ENTITY a 'b'>]><x/>"),
+            SoapProblem::Unreadable(_)
+        ));
         assert!(matches!(read("<x/>"), SoapProblem::Unreadable(_)));
         assert_eq!(read("plain"), SoapProblem::NotWellFormed);
-        let understood =
-            "<a:Envelope xmlns:a='http://www.w3.org/2003/05/soap-envelope'><a:Header><x a:mustUnderstand='1'/></a:Header><a:Body/></a:Envelope>";
-        assert!(read_envelope(understood.as_bytes(), SoapVersion::V12, "Zoolz").unwrap().must_understand);
+        let understood = "<a:Envelope xmlns:a='http://www.w3.org/2003/05/soap-envelope'><a:Header><x a:mustUnderstand='1'/></a:Header><a:Body/></a:Envelope>";
+        assert!(
+            read_envelope(understood.as_bytes(), SoapVersion::V12, "Zoolz")
+                .unwrap()
+                .must_understand
+        );
     }
 }

@@ -15,7 +15,8 @@ const ROOT: &str = "xml";
 pub(super) fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     scan(text)?;
     let mut deserializer = quick_xml::de::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| malformed(&error.path().to_string(), &error.inner().to_string()))
+    serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| malformed(&error.path().to_string(), &error.inner().to_string()))
 }
 
 /// Refuses what serde would let pass, in one pass that stops at the first offence.
@@ -24,7 +25,10 @@ fn scan(text: &str) -> Result<(), Error> {
     let mut depth = 0_usize;
     let mut roots = 0_usize;
     loop {
-        match reader.read_event().map_err(|error| Error::document(format!("not well-formed XML: {error}")))? {
+        match reader
+            .read_event()
+            .map_err(|error| Error::document(format!("not well-formed XML: {error}")))?
+        {
             Event::Start(start) => {
                 depth += 1;
                 roots += usize::from(depth == 1);
@@ -38,20 +42,30 @@ fn scan(text: &str) -> Result<(), Error> {
             Event::Text(content) if depth == 0 && !content.trim().is_empty() => {
                 return Err(Error::document("text outside the root element"));
             }
-            Event::Text(content) if depth == 1 && !content.trim().is_empty() => return Err(Error::document("text where elements are expected")),
-            Event::CData(_) if depth == 1 => return Err(Error::document("text where elements are expected")),
-            Event::CData(_) if depth == 0 => return Err(Error::document("text outside the root element")),
+            Event::Text(content) if depth == 1 && !content.trim().is_empty() => {
+                return Err(Error::document("text where elements are expected"));
+            }
+            Event::CData(_) if depth == 1 => {
+                return Err(Error::document("text where elements are expected"));
+            }
+            Event::CData(_) if depth == 0 => {
+                return Err(Error::document("text outside the root element"));
+            }
             Event::GeneralRef(reference) => check_reference(&reference)?,
             Event::Decl(declaration) => {
                 if let Some(encoding) = declaration.encoding() {
-                    let encoding = encoding.map_err(|error| Error::document(format!("not well-formed XML: {error}")))?;
+                    let encoding = encoding.map_err(|error| {
+                        Error::document(format!("not well-formed XML: {error}"))
+                    })?;
                     if !encoding.eq_ignore_ascii_case("utf-8") {
                         return Err(Error::UnsupportedMediaType);
                     }
                 }
             }
             Event::DocType(_) => return Err(Error::document("a document type is not accepted")),
-            Event::PI(_) => return Err(Error::document("processing instructions are not accepted")),
+            Event::PI(_) => {
+                return Err(Error::document("processing instructions are not accepted"));
+            }
             Event::Text(_) | Event::CData(_) | Event::Comment(_) => {}
             Event::Eof => break,
         }
@@ -59,13 +73,17 @@ fn scan(text: &str) -> Result<(), Error> {
     match (depth, roots) {
         (0, 1) => Ok(()),
         (0, _) => Err(Error::document("the root element must be xml")),
-        _ => Err(Error::document("not well-formed XML: an element is not closed")),
+        _ => Err(Error::document(
+            "not well-formed XML: an element is not closed",
+        )),
     }
 }
 
 fn check_element(start: &BytesStart<'_>, depth: usize, roots: usize) -> Result<(), Error> {
     if depth > MAX_DEPTH {
-        return Err(Error::document(format!("elements are nested deeper than {MAX_DEPTH}")));
+        return Err(Error::document(format!(
+            "elements are nested deeper than {MAX_DEPTH}"
+        )));
     }
     if roots > 1 {
         return Err(Error::document("more than one root element"));
@@ -77,14 +95,21 @@ fn check_element(start: &BytesStart<'_>, depth: usize, roots: usize) -> Result<(
     let attributes = attributes.with_checks(false);
     for (count, attribute) in attributes.enumerate() {
         if count == MAX_ATTRIBUTES {
-            return Err(Error::document(format!("an element has more than {MAX_ATTRIBUTES} attributes")));
+            return Err(Error::document(format!(
+                "an element has more than {MAX_ATTRIBUTES} attributes"
+            )));
         }
-        let attribute = attribute.map_err(|error| Error::document(format!("not well-formed XML: {error}")))?;
+        let attribute =
+            attribute.map_err(|error| Error::document(format!("not well-formed XML: {error}")))?;
         if attribute.key.as_namespace_binding().is_some() {
             return Err(Error::document("namespaces are not used here"));
         }
     }
-    if start.name().prefix().is_some() { Err(Error::document("namespaces are not used here")) } else { Ok(()) }
+    if start.name().prefix().is_some() {
+        Err(Error::document("namespaces are not used here"))
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn check_reference(reference: &BytesRef<'_>) -> Result<(), Error> {
@@ -92,8 +117,12 @@ pub(super) fn check_reference(reference: &BytesRef<'_>) -> Result<(), Error> {
     match reference.resolve_char_ref() {
         Ok(Some(_)) => Ok(()),
         Ok(None) if known => Ok(()),
-        Ok(None) => Err(Error::document("entities other than amp, lt, gt, quot and apos are not accepted")),
-        Err(_) => Err(Error::document("not well-formed XML: a character reference is wrong")),
+        Ok(None) => Err(Error::document(
+            "entities other than amp, lt, gt, quot and apos are not accepted",
+        )),
+        Err(_) => Err(Error::document(
+            "not well-formed XML: a character reference is wrong",
+        )),
     }
 }
 
@@ -104,16 +133,27 @@ pub(super) fn check_reference(reference: &BytesRef<'_>) -> Result<(), Error> {
 /// [`Error::Malformed`] if the document cannot be read as members.
 pub fn members(body: &[u8]) -> Result<Map<String, Value>, Error> {
     let members: Map<String, Value> = decode(text_of(body)?)?;
-    Ok(members.into_iter().filter(|(name, _)| !name.starts_with(['@', '$'])).map(|(name, value)| (name, plain(value))).collect())
+    Ok(members
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with(['@', '$']))
+        .map(|(name, value)| (name, plain(value)))
+        .collect())
 }
 
 /// Serde sees the text of an element as a member `$text`; this takes it out again.
 fn plain(value: Value) -> Value {
-    let Value::Object(mut members) = value else { return value };
+    let Value::Object(mut members) = value else {
+        return value;
+    };
     match members.remove("$text") {
         Some(text) if members.is_empty() => text,
         _ if members.is_empty() => Value::String(String::new()),
-        _ => Value::Object(members.into_iter().map(|(name, value)| (name, plain(value))).collect()),
+        _ => Value::Object(
+            members
+                .into_iter()
+                .map(|(name, value)| (name, plain(value)))
+                .collect(),
+        ),
     }
 }
 
@@ -139,12 +179,22 @@ mod tests {
     #[test]
     fn what_serde_would_let_pass_is_refused() {
         let many_attributes = format!("<xml><id {}>7</id></xml>", "a='' ".repeat(80_000));
-        let deep = format!("<xml>{}{}</xml>", "<a>".repeat(10_000), "</a>".repeat(10_000));
+        let deep = format!(
+            "<xml>{}{}</xml>",
+            "<a>".repeat(10_000),
+            "</a>".repeat(10_000)
+        );
         for (text, says) in [
             ("<soap><id>7</id></soap>", "root element must be xml"),
-            ("<xml><id>7</id></xml><xml><id>8</id></xml>", "more than one root"),
+            (
+                "<xml><id>7</id></xml><xml><id>8</id></xml>",
+                "more than one root",
+            ),
             ("<xml/>trailing", "text outside"),
-            ("<!DOCTYPE xml [<!ENTITY a 'b'>]><xml><id>7</id></xml>", "document type"),
+            (
+                "<!DOCTYPE xml [<!ENTITY a 'b'>]><xml><id>7</id></xml>",
+                "document type",
+            ),
             ("<xml><id>&a;</id></xml>", "entities"),
             ("<xml><id>&#0;</id></xml>", "character reference"),
             ("<xml xmlns='urn:x'><id>7</id></xml>", "namespaces"),
@@ -155,14 +205,21 @@ mod tests {
             ("", "empty"),
             (" \n", "empty"),
             ("plain", "outside the root"),
-            ("<xml><id>7</id><id>8</id></xml>", "id: appears more than once"),
+            (
+                "<xml><id>7</id><id>8</id></xml>",
+                "id: appears more than once",
+            ),
             ("<xml><id>seven</id></xml>", "id: "),
             ("<xml><id>7<b/></id></xml>", "id"),
             (many_attributes.as_str(), "more than 16 attributes"),
             (deep.as_str(), "nested deeper"),
         ] {
             let said = read(text).expect_err(text.get(..60).unwrap_or(text));
-            assert!(said.contains(says), "{} said {said:?}, not {says:?}", text.get(..60).unwrap_or(text));
+            assert!(
+                said.contains(says),
+                "{} said {said:?}, not {says:?}",
+                text.get(..60).unwrap_or(text)
+            );
         }
     }
 
@@ -171,21 +228,43 @@ mod tests {
         let document = read(
             "\u{feff}<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!-- hi --><xml><id> 7 </id><url>https://e.com/?a=1&amp;b=2<![CDATA[&c=3]]>&#38;d</url></xml>\n",
         );
-        assert_eq!(document, Ok(Document { id: Some(7), url: Field::Value("https://e.com/?a=1&b=2&c=3&d".to_owned()), on: None }));
-        assert_eq!(read("<?xml version='1.0' encoding='windows-1251'?><xml/>"), Err("unsupported media type".to_owned()));
+        assert_eq!(
+            document,
+            Ok(Document {
+                id: Some(7),
+                url: Field::Value("https://e.com/?a=1&b=2&c=3&d".to_owned()),
+                on: None
+            })
+        );
+        assert_eq!(
+            read("<?xml version='1.0' encoding='windows-1251'?><xml/>"),
+            Err("unsupported media type".to_owned())
+        );
     }
 
     #[test]
     fn an_empty_element_is_an_empty_text_and_an_absent_one_is_absent() {
-        assert_eq!(read("<xml><url/></xml>").map(|it| it.url.in_codec(Codec::Xml)), Ok(Field::Null));
-        assert_eq!(read("<xml><url></url></xml>").map(|it| it.url.in_codec(Codec::Xml)), Ok(Field::Null));
+        assert_eq!(
+            read("<xml><url/></xml>").map(|it| it.url.in_codec(Codec::Xml)),
+            Ok(Field::Null)
+        );
+        assert_eq!(
+            read("<xml><url></url></xml>").map(|it| it.url.in_codec(Codec::Xml)),
+            Ok(Field::Null)
+        );
         assert_eq!(read("<xml/>").map(|it| it.url), Ok(Field::Absent));
-        assert_eq!(read("<xml><on>true</on></xml>").map(|it| it.on), Ok(Some(true)));
+        assert_eq!(
+            read("<xml><on>true</on></xml>").map(|it| it.on),
+            Ok(Some(true))
+        );
     }
 
     #[test]
     fn members_are_text_or_objects() {
         let members = members(b"<xml><a>1</a><b><c>2</c></b><d/></xml>").map(Value::Object);
-        assert_eq!(members, Ok(serde_json::json!({"a": "1", "b": {"c": "2"}, "d": ""})));
+        assert_eq!(
+            members,
+            Ok(serde_json::json!({"a": "1", "b": {"c": "2"}, "d": ""}))
+        );
     }
 }

@@ -23,46 +23,109 @@ async fn try_call(client: &Client, call: &str, token: Option<&str>, id: i64) -> 
         body["token"] = json!(token);
     }
     let answer = client.raw(call, "application/json", body.to_string()).await;
-    (answer.status.as_u16(), answer.json()["error_text"].as_str().unwrap().to_owned())
+    (
+        answer.status.as_u16(),
+        answer.json()["error_text"].as_str().unwrap().to_owned(),
+    )
 }
 
 #[tokio::test]
 async fn every_call_with_every_kind_of_credential() {
     let app = App::new().await;
-    let (client, other) = (app.new_reseller("Acme").await, app.new_reseller("Other").await);
+    let (client, other) = (
+        app.new_reseller("Acme").await,
+        app.new_reseller("Other").await,
+    );
     let (mine, theirs) = (client.account("a").await, other.account("b").await);
     let reseller = app.service.find_reseller("Acme").await.unwrap();
     let revoked = app.token(Some(reseller), None).await;
-    let principal = app.service.authenticate(&revoked.clone().into()).await.unwrap();
-    app.service.revoke_token(&Principal::command_line(), principal.token.unwrap()).await.unwrap();
+    let principal = app
+        .service
+        .authenticate(&revoked.clone().into())
+        .await
+        .unwrap();
+    app.service
+        .revoke_token(&Principal::command_line(), principal.token.unwrap())
+        .await
+        .unwrap();
     let limited = |scope| app.token(Some(reseller), Some(std::slice::from_ref(scope)));
-    let other_letter = if client.token.as_bytes()[20] == b'a' { "b" } else { "a" };
-    let mutated = format!("{}{other_letter}{}", &client.token[..20], &client.token[21..]);
+    let other_letter = if client.token.as_bytes()[20] == b'a' {
+        "b"
+    } else {
+        "a"
+    };
+    let mutated = format!(
+        "{}{other_letter}{}",
+        &client.token[..20],
+        &client.token[21..]
+    );
 
     for operation in OPERATIONS {
         let call = operation.name;
-        let wrong = if operation.scope == Scope::AccountRead { limited(&Scope::AccountWrite).await } else { limited(&Scope::AccountRead).await };
+        let wrong = if operation.scope == Scope::AccountRead {
+            limited(&Scope::AccountWrite).await
+        } else {
+            limited(&Scope::AccountRead).await
+        };
         let right = limited(&operation.scope).await;
-        assert_eq!(try_call(&client, call, None, mine).await, (401, "API token required".to_owned()), "{call}, no token");
-        assert_eq!(try_call(&client, call, Some(""), mine).await, (401, "API token required".to_owned()), "{call}, empty token");
-        for (kind, token) in [("garbage", "abcdefghijklmnqrstuvwxyz"), ("mutated", &mutated), ("revoked", &revoked)] {
-            assert_eq!(try_call(&client, call, Some(token), mine).await, (401, "API token is invalid".to_owned()), "{call}, {kind} token");
+        assert_eq!(
+            try_call(&client, call, None, mine).await,
+            (401, "API token required".to_owned()),
+            "{call}, no token"
+        );
+        assert_eq!(
+            try_call(&client, call, Some(""), mine).await,
+            (401, "API token required".to_owned()),
+            "{call}, empty token"
+        );
+        for (kind, token) in [
+            ("garbage", "abcdefghijklmnqrstuvwxyz"),
+            ("mutated", &mutated),
+            ("revoked", &revoked),
+        ] {
+            assert_eq!(
+                try_call(&client, call, Some(token), mine).await,
+                (401, "API token is invalid".to_owned()),
+                "{call}, {kind} token"
+            );
         }
         let (status, text) = try_call(&client, call, Some(&wrong), mine).await;
-        assert_eq!((status, text.as_str()), (403, format!("No access rights: the token lacks {}", operation.scope).as_str()), "{call}");
+        assert_eq!(
+            (status, text.as_str()),
+            (
+                403,
+                format!("No access rights: the token lacks {}", operation.scope).as_str()
+            ),
+            "{call}"
+        );
         if call != "list" {
             let foreign = try_call(&client, call, Some(&client.token), theirs).await;
             let unknown = try_call(&client, call, Some(&client.token), 2_000_000_000).await;
-            assert_eq!(foreign, (404, "Account not found".to_owned()), "{call}, another reseller's");
-            assert_eq!(foreign, unknown, "{call}: another reseller's account must look like none");
+            assert_eq!(
+                foreign,
+                (404, "Account not found".to_owned()),
+                "{call}, another reseller's"
+            );
+            assert_eq!(
+                foreign, unknown,
+                "{call}: another reseller's account must look like none"
+            );
         }
         let (status, text) = try_call(&client, call, Some(&right), mine).await;
-        assert_eq!((status, text.as_str()), (200, "Successful operation"), "{call}, the right token");
+        assert_eq!(
+            (status, text.as_str()),
+            (200, "Successful operation"),
+            "{call}, the right token"
+        );
         if call == "delete" {
             client.call("restore", json!({"id": mine})).await.ok();
         }
     }
-    assert_eq!(other.get(theirs).await["version"], 1, "nothing reached the other reseller's account");
+    assert_eq!(
+        other.get(theirs).await["version"],
+        1,
+        "nothing reached the other reseller's account"
+    );
     assert_eq!(other.history(theirs).await.len(), 1);
 }
 
@@ -75,20 +138,46 @@ async fn an_expired_token_is_not_valid_and_a_rotated_one_is_for_the_grace_period
     let app = App::new().await;
     let reseller = app.reseller("Acme").await;
     let hour = Duration::from_hours(1);
-    let request = TokenRequest { reseller: Some(reseller), expires_in: Some(hour * 10), ..TokenRequest::default() };
+    let request = TokenRequest {
+        reseller: Some(reseller),
+        expires_in: Some(hour * 10),
+        ..TokenRequest::default()
+    };
     let issued = app.issue(request).await;
     let by = Principal::command_line();
     let old = app.client(issued.token.expose_secret());
     let id = old.account("a").await;
-    let rotated = app.service.rotate_token(&by, issued.credential.id, hour, None).await.unwrap().done().unwrap();
+    let rotated = app
+        .service
+        .rotate_token(&by, issued.credential.id, hour, None)
+        .await
+        .unwrap()
+        .done()
+        .unwrap();
     let new = app.client(rotated.token.expose_secret());
-    assert_eq!((old.get(id).await["id"].clone(), new.get(id).await["id"].clone()), (json!(id), json!(id)));
+    assert_eq!(
+        (
+            old.get(id).await["id"].clone(),
+            new.get(id).await["id"].clone()
+        ),
+        (json!(id), json!(id))
+    );
     app.clock.advance(TimeDelta::hours(1));
-    old.call("get", json!({"id": id})).await.is_error(401, "API token is invalid");
+    old.call("get", json!({"id": id}))
+        .await
+        .is_error(401, "API token is invalid");
     new.get(id).await;
     app.clock.advance(TimeDelta::hours(9));
-    new.call("get", json!({"id": id})).await.is_error(401, "API token is invalid");
-    assert!(app.service.rotate_token(&by, issued.credential.id, hour, None).await.is_err(), "an expired token cannot be rotated");
+    new.call("get", json!({"id": id}))
+        .await
+        .is_error(401, "API token is invalid");
+    assert!(
+        app.service
+            .rotate_token(&by, issued.credential.id, hour, None)
+            .await
+            .is_err(),
+        "an expired token cannot be rotated"
+    );
 }
 
 #[tokio::test]
@@ -96,10 +185,17 @@ async fn nobody_without_a_token_learns_whether_a_request_was_right() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     for body in ["{}", r#"{"id":"x"}"#, r#"{"id":1,"id":1}"#] {
-        client.raw("freeze", "application/json", body).await.is_error(401, "API token required");
+        client
+            .raw("freeze", "application/json", body)
+            .await
+            .is_error(401, "API token required");
     }
-    let request = Request::post("/api/v1.1/admin/accounts/freeze").header("content-type", "application/json").header("authorization", "Bearer x");
-    send(&app.router, request.body("{}".into()).unwrap()).await.is_error(401, "API token is invalid");
+    let request = Request::post("/api/v1.1/admin/accounts/freeze")
+        .header("content-type", "application/json")
+        .header("authorization", "Bearer x");
+    send(&app.router, request.body("{}".into()).unwrap())
+        .await
+        .is_error(401, "API token is invalid");
 }
 
 #[tokio::test]
@@ -107,26 +203,47 @@ async fn every_v3_operation_with_every_kind_of_credential() {
     use axum::body::Body;
     use steward::dialects::v3;
     let app = App::new().await;
-    let (client, other) = (app.new_reseller("Acme").await, app.new_reseller("Other").await);
+    let (client, other) = (
+        app.new_reseller("Acme").await,
+        app.new_reseller("Other").await,
+    );
     let (mine, theirs) = (client.account("a").await, other.account("b").await);
     let reseller = app.service.find_reseller("Acme").await.unwrap();
     let try_operation = |operation: &'static v3::Operation, token: Option<String>, id: String| {
         let path = operation.path.replace("{id}", &id);
-        let mut request = Request::builder().method(operation.method.to_uppercase().as_str()).uri(path);
+        let mut request = Request::builder()
+            .method(operation.method.to_uppercase().as_str())
+            .uri(path);
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         if !operation.example.is_empty() {
             request = request.header("content-type", "application/json");
         }
-        let (router, request) = (app.router.clone(), request.body(Body::from(operation.example)).unwrap());
+        let (router, request) = (
+            app.router.clone(),
+            request.body(Body::from(operation.example)).unwrap(),
+        );
         async move {
             let answer = send(&router, request).await;
-            let document = if answer.body.starts_with('{') { answer.json() } else { Value::Null };
-            (answer.status.as_u16(), document["code"].as_str().unwrap_or_default().to_owned(), document["id"].clone())
+            let document = if answer.body.starts_with('{') {
+                answer.json()
+            } else {
+                Value::Null
+            };
+            (
+                answer.status.as_u16(),
+                document["code"].as_str().unwrap_or_default().to_owned(),
+                document["id"].clone(),
+            )
         }
     };
-    let named = |name: &str| v3::OPERATIONS.iter().find(|operation| operation.name == name).unwrap();
+    let named = |name: &str| {
+        v3::OPERATIONS
+            .iter()
+            .find(|operation| operation.name == name)
+            .unwrap()
+    };
     let made = |name: &'static str, token: String| {
         let answer = try_operation(named(name), Some(token), String::new());
         async move {
@@ -135,76 +252,186 @@ async fn every_v3_operation_with_every_kind_of_credential() {
             id.as_str().map_or_else(|| id.to_string(), str::to_owned)
         }
     };
-    let (my_plan, their_plan) = (made("plans_create", client.token.clone()).await, made("plans_create", other.token.clone()).await);
-    let (my_token, their_token) = (made("tokens_create", client.token.clone()).await, made("tokens_create", other.token.clone()).await);
-    let (my_webhook, their_webhook) = (made("webhooks_create", client.token.clone()).await, made("webhooks_create", other.token.clone()).await);
-    let (my_job, their_job) = (made("bulk_jobs_create", client.token.clone()).await, made("bulk_jobs_create", other.token.clone()).await);
+    let (my_plan, their_plan) = (
+        made("plans_create", client.token.clone()).await,
+        made("plans_create", other.token.clone()).await,
+    );
+    let (my_token, their_token) = (
+        made("tokens_create", client.token.clone()).await,
+        made("tokens_create", other.token.clone()).await,
+    );
+    let (my_webhook, their_webhook) = (
+        made("webhooks_create", client.token.clone()).await,
+        made("webhooks_create", other.token.clone()).await,
+    );
+    let (my_job, their_job) = (
+        made("bulk_jobs_create", client.token.clone()).await,
+        made("bulk_jobs_create", other.token.clone()).await,
+    );
     let logged = async |webhook: &str, reseller: i64| {
         let superuser = app.database.superuser().await;
         let insert = "insert into webhook_attempt (reseller_id, endpoint_id, id, event_id, event, account_id, event_at, number, at, succeeded, duration_ms)
             select reseller_id, id, id, 1, 'account.updated', 1, created_at, 1, created_at, true, 1 from webhook_endpoint where id = $1::text::uuid and reseller_id = $2";
-        assert_eq!(sqlx::query(insert).bind(webhook).bind(reseller).execute(&superuser).await.unwrap().rows_affected(), 1);
+        assert_eq!(
+            sqlx::query(insert)
+                .bind(webhook)
+                .bind(reseller)
+                .execute(&superuser)
+                .await
+                .unwrap()
+                .rows_affected(),
+            1
+        );
         webhook.to_owned()
     };
-    let (my_log, their_log) = (logged(&my_webhook, 1).await, logged(&their_webhook, 2).await);
+    let (my_log, their_log) = (
+        logged(&my_webhook, 1).await,
+        logged(&their_webhook, 2).await,
+    );
     let their_uid = other.get(theirs).await["uid"].as_str().unwrap().to_owned();
     let nobody = "00000000-0000-4000-8000-000000000000";
     for operation in v3::OPERATIONS {
         let name = format!("{} {}", operation.method, operation.path);
         let (mine, foreign, missing) = match operation.path.split('/').nth(2).unwrap() {
-            "accounts" => {
-                (mine.to_string(), vec![theirs.to_string(), their_uid.clone(), nobody.to_owned(), "2000000000".to_owned()], "ACCOUNT_NOT_FOUND")
-            }
-            "bulk-jobs" => (my_job.clone(), vec![their_job.clone(), nobody.to_owned(), "1".to_owned()], "BULK_JOB_NOT_FOUND"),
-            "plans" => (my_plan.clone(), vec![their_plan.clone(), nobody.to_owned(), "1".to_owned()], "PLAN_NOT_FOUND"),
-            "tokens" => (my_token.clone(), vec![their_token.clone(), "2000000000".to_owned(), nobody.to_owned()], "TOKEN_NOT_FOUND"),
-            "webhooks" => (my_webhook.clone(), vec![their_webhook.clone(), nobody.to_owned(), "1".to_owned()], "WEBHOOK_NOT_FOUND"),
-            "webhook-event-logs" => (my_log.clone(), vec![their_log.clone(), nobody.to_owned(), "1".to_owned()], "EVENT_LOG_NOT_FOUND"),
+            "accounts" => (
+                mine.to_string(),
+                vec![
+                    theirs.to_string(),
+                    their_uid.clone(),
+                    nobody.to_owned(),
+                    "2000000000".to_owned(),
+                ],
+                "ACCOUNT_NOT_FOUND",
+            ),
+            "bulk-jobs" => (
+                my_job.clone(),
+                vec![their_job.clone(), nobody.to_owned(), "1".to_owned()],
+                "BULK_JOB_NOT_FOUND",
+            ),
+            "plans" => (
+                my_plan.clone(),
+                vec![their_plan.clone(), nobody.to_owned(), "1".to_owned()],
+                "PLAN_NOT_FOUND",
+            ),
+            "tokens" => (
+                my_token.clone(),
+                vec![
+                    their_token.clone(),
+                    "2000000000".to_owned(),
+                    nobody.to_owned(),
+                ],
+                "TOKEN_NOT_FOUND",
+            ),
+            "webhooks" => (
+                my_webhook.clone(),
+                vec![their_webhook.clone(), nobody.to_owned(), "1".to_owned()],
+                "WEBHOOK_NOT_FOUND",
+            ),
+            "webhook-event-logs" => (
+                my_log.clone(),
+                vec![their_log.clone(), nobody.to_owned(), "1".to_owned()],
+                "EVENT_LOG_NOT_FOUND",
+            ),
             "events" | "bulk" | "purge-plan" => (String::new(), Vec::new(), ""),
-            "resellers" => (reseller.to_string(), vec!["2000000000".to_owned(), nobody.to_owned()], "RESELLER_NOT_FOUND"),
+            "resellers" => (
+                reseller.to_string(),
+                vec!["2000000000".to_owned(), nobody.to_owned()],
+                "RESELLER_NOT_FOUND",
+            ),
             other => panic!("{other} belongs into this test"),
         };
         let is = |(status, code, _): (u16, String, Value), wanted: (u16, &str), case: &str| {
             assert_eq!((status, code.as_str()), wanted, "{name}, {case}");
         };
-        is(try_operation(operation, None, mine.clone()).await, (401, "AUTHENTICATION_FAILED"), "no token");
-        is(try_operation(operation, Some("garbage".to_owned()), mine.clone()).await, (401, "AUTHENTICATION_FAILED"), "garbage");
-        let wrong = if operation.scope == Scope::AccountRead { Scope::WebhookWrite } else { Scope::AccountRead };
+        is(
+            try_operation(operation, None, mine.clone()).await,
+            (401, "AUTHENTICATION_FAILED"),
+            "no token",
+        );
+        is(
+            try_operation(operation, Some("garbage".to_owned()), mine.clone()).await,
+            (401, "AUTHENTICATION_FAILED"),
+            "garbage",
+        );
+        let wrong = if operation.scope == Scope::AccountRead {
+            Scope::WebhookWrite
+        } else {
+            Scope::AccountRead
+        };
         let wrong = app.token(Some(reseller), Some(&[wrong])).await;
-        is(try_operation(operation, Some(wrong), mine.clone()).await, (403, "INSUFFICIENT_SCOPE"), "wrong scope");
+        is(
+            try_operation(operation, Some(wrong), mine.clone()).await,
+            (403, "INSUFFICIENT_SCOPE"),
+            "wrong scope",
+        );
         let owner = Some(reseller).filter(|_| operation.scope != Scope::ResellerWrite);
         let right = app.token(owner, Some(&[operation.scope])).await;
         if operation.path.contains("{id}") {
             let malformed = ["0", "-1", "99999999999999999999", "nonsense"].map(str::to_owned);
             for id in foreign.into_iter().chain(malformed) {
-                is(try_operation(operation, Some(right.clone()), id.clone()).await, (404, missing), &id);
+                is(
+                    try_operation(operation, Some(right.clone()), id.clone()).await,
+                    (404, missing),
+                    &id,
+                );
             }
             if operation.name == "resellers_get" {
-                let theirs = app.service.find_reseller("Other").await.unwrap().to_string();
-                is(try_operation(operation, Some(right.clone()), theirs).await, (404, missing), "another reseller");
+                let theirs = app
+                    .service
+                    .find_reseller("Other")
+                    .await
+                    .unwrap()
+                    .to_string();
+                is(
+                    try_operation(operation, Some(right.clone()), theirs).await,
+                    (404, missing),
+                    "another reseller",
+                );
             }
         }
         if operation.name == "bulk_jobs_revert" {
             // What is applied in the background is reverted once it is.
             let (v3, path) = (V3::of(&client), format!("/v3/bulk-jobs/{mine}"));
-            until("the job is applied", async || (v3.get(&path).await.ok()["state"] == "applied").then_some(())).await;
+            until("the job is applied", async || {
+                (v3.get(&path).await.ok()["state"] == "applied").then_some(())
+            })
+            .await;
         }
         let (status, code, _) = try_operation(operation, Some(right), mine).await;
-        assert_eq!((status, code.as_str()), (operation.success, ""), "{name}, the right token");
+        assert_eq!(
+            (status, code.as_str()),
+            (operation.success, ""),
+            "{name}, the right token"
+        );
     }
-    assert_eq!(other.get(theirs).await["version"], 1, "nothing reached the other reseller's account");
-    assert!(app.service.authenticate(&other.token.clone().into()).await.is_ok());
+    assert_eq!(
+        other.get(theirs).await["version"],
+        1,
+        "nothing reached the other reseller's account"
+    );
+    assert!(
+        app.service
+            .authenticate(&other.token.clone().into())
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
 async fn every_soap_operation_with_every_kind_of_credential() {
     use steward::dialects::soap;
     let app = App::new().await;
-    let (client, other) = (app.new_reseller("Acme").await, app.new_reseller("Other").await);
+    let (client, other) = (
+        app.new_reseller("Acme").await,
+        app.new_reseller("Other").await,
+    );
     let (mine, theirs) = (client.account("a").await, other.account("b").await);
     let reseller = app.service.find_reseller("Acme").await.unwrap();
-    let (readable, writable) =
-        (app.token(Some(reseller), Some(&[Scope::AccountRead])).await, app.token(Some(reseller), Some(&[Scope::AccountWrite])).await);
+    let (readable, writable) = (
+        app.token(Some(reseller), Some(&[Scope::AccountRead])).await,
+        app.token(Some(reseller), Some(&[Scope::AccountWrite]))
+            .await,
+    );
     let call = |name: &'static str, token: String, id: i64, email: &'static str| {
         let children = format!(
             "<authToken>{token}</authToken><accountID>{id}</accountID><email>{email}@example.com</email><expiryDate>2030-01-01</expiryDate><status>active</status><name>n</name><password>p</password>"
@@ -212,31 +439,74 @@ async fn every_soap_operation_with_every_kind_of_credential() {
         let envelope = format!(
             "<e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope'><e:Body><{name} xmlns='Zoolz'>{children}</{name}></e:Body></e:Envelope>"
         );
-        let request = Request::post(soap::PATH).header("content-type", "application/soap+xml").body(envelope.into()).unwrap();
+        let request = Request::post(soap::PATH)
+            .header("content-type", "application/soap+xml")
+            .body(envelope.into())
+            .unwrap();
         let router = app.router.clone();
         async move {
             let answer = send(&router, request).await;
             assert_eq!(answer.status.as_u16(), 200, "{name}: {}", answer.body);
-            answer.body.split_once("<Code>").unwrap().1.split_once("</Code>").unwrap().0.to_owned()
+            answer
+                .body
+                .split_once("<Code>")
+                .unwrap()
+                .1
+                .split_once("</Code>")
+                .unwrap()
+                .0
+                .to_owned()
         }
     };
     for operation in soap::OPERATIONS {
         let name = operation.name;
         let reads = name.starts_with("GetAccountInfo");
-        let (right, wrong) = if reads { (&readable, &writable) } else { (&writable, &readable) };
+        let (right, wrong) = if reads {
+            (&readable, &writable)
+        } else {
+            (&writable, &readable)
+        };
         for token in ["", "garbage", wrong.as_str()] {
-            assert_eq!(call(name, token.to_owned(), mine, "a").await, "InvalidAuth", "{name}");
+            assert_eq!(
+                call(name, token.to_owned(), mine, "a").await,
+                "InvalidAuth",
+                "{name}"
+            );
         }
         if name != "CreateAccount" {
-            let refused = if name.ends_with("UsingAccountID") { "InvalidAccount" } else { "InvalidEmail" };
-            assert_eq!(call(name, right.clone(), theirs, "b").await, refused, "{name}, another reseller's");
-            assert_eq!(call(name, right.clone(), 2_000_000_000, "nobody").await, refused, "{name}, nobody's");
+            let refused = if name.ends_with("UsingAccountID") {
+                "InvalidAccount"
+            } else {
+                "InvalidEmail"
+            };
+            assert_eq!(
+                call(name, right.clone(), theirs, "b").await,
+                refused,
+                "{name}, another reseller's"
+            );
+            assert_eq!(
+                call(name, right.clone(), 2_000_000_000, "nobody").await,
+                refused,
+                "{name}, nobody's"
+            );
         }
-        let email = if name == "CreateAccount" { "created" } else { "a" };
-        assert_eq!(call(name, right.clone(), mine, email).await, "Success", "{name}");
+        let email = if name == "CreateAccount" {
+            "created"
+        } else {
+            "a"
+        };
+        assert_eq!(
+            call(name, right.clone(), mine, email).await,
+            "Success",
+            "{name}"
+        );
         if name.starts_with("DeleteAccount") {
             client.call("restore", json!({"id": mine})).await.ok();
         }
     }
-    assert_eq!(other.get(theirs).await["version"], 1, "nothing reached the other reseller's account");
+    assert_eq!(
+        other.get(theirs).await["version"],
+        1,
+        "nothing reached the other reseller's account"
+    );
 }

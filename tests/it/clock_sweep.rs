@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
-use steward::domain::{AccountId, Command, Dialect, HoldId, HoldKind, HoldPatch, ResellerId, Revision, Status, Time};
+use steward::domain::{
+    AccountId, Command, Dialect, HoldId, HoldKind, HoldPatch, ResellerId, Revision, Status, Time,
+};
 use steward::jobs;
 use steward::service::{Clock, Context, Principal, ResellerPatch, Service, Settings};
 use steward::store::Store;
@@ -26,12 +28,18 @@ struct Numbers(u64);
 
 impl Numbers {
     fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end
     }
 
     fn days(&mut self, from: i64, to: i64) -> TimeDelta {
-        TimeDelta::hours(from * 24 + i64::try_from(self.below(u64::try_from((to - from) * 24).unwrap())).unwrap())
+        TimeDelta::hours(
+            from * 24
+                + i64::try_from(self.below(u64::try_from((to - from) * 24).unwrap())).unwrap(),
+        )
     }
 }
 
@@ -57,7 +65,8 @@ struct Model {
 
 impl Model {
     fn in_effect(&self) -> Option<Time> {
-        self.expiry.map(|at| self.exempt.map_or(at, |until| until.max(at)))
+        self.expiry
+            .map(|at| self.exempt.map_or(at, |until| until.max(at)))
     }
 
     /// Applies a change of what the expiry is made of.
@@ -69,7 +78,10 @@ impl Model {
         }
         let was_told = self.announced.contains(&0);
         self.announced.clear();
-        if before.is_some_and(|at| at <= now) && was_told && self.in_effect().is_some_and(|at| at <= now) {
+        if before.is_some_and(|at| at <= now)
+            && was_told
+            && self.in_effect().is_some_and(|at| at <= now)
+        {
             self.announced.insert(0);
         }
         self.known_since = now;
@@ -77,7 +89,12 @@ impl Model {
 
     /// What the jobs owe at an instant.
     fn announce(&mut self, now: Time) {
-        let Some(at) = self.in_effect().filter(|_| self.deleted.is_none() && self.purged.is_none()) else { return };
+        let Some(at) = self
+            .in_effect()
+            .filter(|_| self.deleted.is_none() && self.purged.is_none())
+        else {
+            return;
+        };
         for days in [14, 7, 1, 0] {
             let due = at - TimeDelta::days(days);
             let is_owed = days == 0 || due > self.known_since;
@@ -102,7 +119,10 @@ struct World {
 
 fn by(reseller: Option<i64>) -> Context {
     Context {
-        principal: Principal { reseller: reseller.map(ResellerId), ..Principal::command_line() },
+        principal: Principal {
+            reseller: reseller.map(ResellerId),
+            ..Principal::command_line()
+        },
         dialect: Dialect::Cli,
         request_id: "sweep".to_owned(),
     }
@@ -120,7 +140,11 @@ impl World {
         if model.purged.is_some() {
             return;
         }
-        let hold = |kind| Command::Place { kind, fresh: HoldId(Uuid::now_v7()), details: HoldPatch::default() };
+        let hold = |kind| Command::Place {
+            kind,
+            fresh: HoldId(Uuid::now_v7()),
+            details: HoldPatch::default(),
+        };
         let lift = |kind| Command::Lift { kind, only: None };
         let (mut operator, is_live) = (false, model.deleted.is_none());
         let command = match numbers.below(12) {
@@ -159,7 +183,9 @@ impl World {
             }
             9 if is_live && !model.retained && !model.suspended_by_operator => {
                 model.deleted = Some(now);
-                Command::Delete { purge_after: Duration::from_hours(30 * 24) }
+                Command::Delete {
+                    purge_after: Duration::from_hours(30 * 24),
+                }
             }
             10 => {
                 if model.deleted.take().is_some() {
@@ -167,7 +193,11 @@ impl World {
                 }
                 Command::Restore
             }
-            _ if is_live => Command::SetStatus(if numbers.below(2) == 0 { Status::Active } else { Status::Inactive }),
+            _ if is_live => Command::SetStatus(if numbers.below(2) == 0 {
+                Status::Active
+            } else {
+                Status::Inactive
+            }),
             _ => return,
         };
         let context = by((!operator).then_some(model.reseller));
@@ -181,14 +211,32 @@ impl World {
         let newcomers: Vec<_> = (0..ACCOUNTS)
             .map(|number| {
                 let reseller = resellers[usize::try_from(number % 3).unwrap()];
-                let expires_at = (self.numbers.below(10) > 0).then(|| start_of_time() + self.numbers.days(-100, 450));
+                let expires_at = (self.numbers.below(10) > 0)
+                    .then(|| start_of_time() + self.numbers.days(-100, 450));
                 (reseller, expires_at)
             })
             .collect();
         let create = |(reseller, expires_at): &(ResellerId, Option<Time>)| {
-            let revision = Revision { expires_at: Some(*expires_at), ..Revision::default() };
-            let (service, reseller, expires_at) = (Arc::clone(&self.replicas[0]), *reseller, *expires_at);
-            async move { (service.create(&by(Some(reseller.0)), None, revision, None).await.unwrap().done().unwrap().account.id, reseller, expires_at) }
+            let revision = Revision {
+                expires_at: Some(*expires_at),
+                ..Revision::default()
+            };
+            let (service, reseller, expires_at) =
+                (Arc::clone(&self.replicas[0]), *reseller, *expires_at);
+            async move {
+                (
+                    service
+                        .create(&by(Some(reseller.0)), None, revision, None)
+                        .await
+                        .unwrap()
+                        .done()
+                        .unwrap()
+                        .account
+                        .id,
+                    reseller,
+                    expires_at,
+                )
+            }
         };
         let mut made = Vec::new();
         for some in newcomers.chunks(1_000) {
@@ -197,7 +245,16 @@ impl World {
         for (id, reseller, expiry) in made {
             let now = start_of_time();
             self.order.push(id);
-            self.accounts.insert(id, Model { reseller: reseller.0, expiry, expiry_set: now, known_since: now, ..Model::default() });
+            self.accounts.insert(
+                id,
+                Model {
+                    reseller: reseller.0,
+                    expiry,
+                    expiry_set: now,
+                    known_since: now,
+                    ..Model::default()
+                },
+            );
         }
     }
 
@@ -215,7 +272,9 @@ impl World {
         for (id, at, events, days) in rows {
             let id = AccountId::new(i64::from(id)).unwrap();
             match events.first().map(String::as_str) {
-                Some("account.expiring" | "account.expired") => told.entry(id).or_default().push(days.unwrap()),
+                Some("account.expiring" | "account.expired") => {
+                    told.entry(id).or_default().push(days.unwrap())
+                }
                 Some("account.purging") => warned.entry(id).or_default().push((days.unwrap(), at)),
                 Some("account.purged") => farewells += 1,
                 Some(other) => panic!("{other}"),
@@ -223,13 +282,23 @@ impl World {
             }
         }
         for (id, model) in &self.accounts {
-            assert_eq!(told.remove(id).unwrap_or_default(), model.told, "{id:?}: {model:?}");
+            assert_eq!(
+                told.remove(id).unwrap_or_default(),
+                model.told,
+                "{id:?}: {model:?}"
+            );
             if let Some(at) = model.purged {
                 let warnings = warned.get(id).map_or(&[][..], Vec::as_slice);
                 let days: Vec<i64> = warnings.iter().map(|(days, _)| *days).collect();
-                assert!(days.ends_with(&[14, 7, 1]), "{id:?} was purged after these warnings: {days:?}");
+                assert!(
+                    days.ends_with(&[14, 7, 1]),
+                    "{id:?} was purged after these warnings: {days:?}"
+                );
                 for (days, told_at) in &warnings[days.len() - 3..] {
-                    assert!(at - *told_at >= TimeDelta::days(*days) - TimeDelta::hours(1), "{id:?} was purged at {at}: {warnings:?}");
+                    assert!(
+                        at - *told_at >= TimeDelta::days(*days) - TimeDelta::hours(1),
+                        "{id:?} was purged at {at}: {warnings:?}"
+                    );
                 }
             }
         }
@@ -240,10 +309,16 @@ impl World {
     async fn plan(&self) -> HashMap<AccountId, Time> {
         let (mut planned, mut after) = (HashMap::new(), 0);
         for _ in 0..ACCOUNTS {
-            let (page, _) = self.replicas[0].purge_plan(&by(None), None, after, 1_000).await.unwrap();
+            let (page, _) = self.replicas[0]
+                .purge_plan(&by(None), None, after, 1_000)
+                .await
+                .unwrap();
             let Some(last) = page.last() else { break };
             after = last.account.id.as_i32();
-            planned.extend(page.iter().map(|one| (one.account.id, one.account.purge_due_at.unwrap())));
+            planned.extend(
+                page.iter()
+                    .map(|one| (one.account.id, one.account.purge_due_at.unwrap())),
+            );
         }
         planned
     }
@@ -252,11 +327,26 @@ impl World {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn four_hundred_days_of_ten_thousand_accounts() {
     let app = App::new().await;
-    let start =
-        || Arc::new(Service::start(Store::new(app.database.options(), &pool_settings()), Clock::Manual(app.clock.clone()), Settings::default()));
-    let mut world = World { numbers: Numbers(42), order: Vec::new(), deeds: 0, accounts: BTreeMap::new(), replicas: [start(), start()] };
-    let purging =
-        |days, limit| ResellerPatch { purges: Some(true), purge_grace_days: Some(days), purge_limit: Some(limit), ..ResellerPatch::default() };
+    let start = || {
+        Arc::new(Service::start(
+            Store::new(app.database.options(), &pool_settings()),
+            Clock::Manual(app.clock.clone()),
+            Settings::default(),
+        ))
+    };
+    let mut world = World {
+        numbers: Numbers(42),
+        order: Vec::new(),
+        deeds: 0,
+        accounts: BTreeMap::new(),
+        replicas: [start(), start()],
+    };
+    let purging = |days, limit| ResellerPatch {
+        purges: Some(true),
+        purge_grace_days: Some(days),
+        purge_limit: Some(limit),
+        ..ResellerPatch::default()
+    };
     let generous = app.reseller_with("Generous", purging(30, 100_000)).await;
     let hasty = app.reseller_with("Hasty", purging(7, 25)).await;
     let never = app.reseller("Never").await;
@@ -264,14 +354,19 @@ async fn four_hundred_days_of_ten_thousand_accounts() {
     world.populate([generous, hasty, never]).await;
 
     let superuser = app.database.superuser().await;
-    let (mut lifted, mut parent_suspended, mut is_approved, mut approvals) = (None, false, false, 0);
+    let (mut lifted, mut parent_suspended, mut is_approved, mut approvals) =
+        (None, false, false, 0);
     // The plan as it was, day by day.
     let mut plans: Vec<(Time, HashMap<AccountId, Time>)> = Vec::new();
     let mut now = start_of_time();
     let mut purged_in_all = 0;
     while now < start_of_time() + TimeDelta::days(DAYS) {
         // The jobs are down for days now and then.
-        let down = if world.numbers.below(20) == 0 { world.numbers.days(1, 6) } else { TimeDelta::days(1) };
+        let down = if world.numbers.below(20) == 0 {
+            world.numbers.days(1, 6)
+        } else {
+            TimeDelta::days(1)
+        };
         app.clock.advance(down);
         now += down;
         for _ in 0..DEEDS {
@@ -288,53 +383,129 @@ async fn four_hundred_days_of_ten_thousand_accounts() {
         for model in world.accounts.values_mut() {
             model.announce(now);
         }
-        let (one, other) = tokio::join!(jobs::announce_and_purge(&world.replicas[0], true), jobs::announce_and_purge(&world.replicas[1], true));
+        let (one, other) = tokio::join!(
+            jobs::announce_and_purge(&world.replicas[0], true),
+            jobs::announce_and_purge(&world.replicas[1], true)
+        );
         one.unwrap();
         other.unwrap();
         let operator = Principal::command_line();
         let mut was_approved = false;
-        if world.replicas[1].reseller(&operator, hasty).await.unwrap().purge.held.is_some() && world.numbers.below(4) == 0 {
-            assert!(world.replicas[0].approve_purge(&operator, hasty).await.unwrap());
+        if world.replicas[1]
+            .reseller(&operator, hasty)
+            .await
+            .unwrap()
+            .purge
+            .held
+            .is_some()
+            && world.numbers.below(4) == 0
+        {
+            assert!(
+                world.replicas[0]
+                    .approve_purge(&operator, hasty)
+                    .await
+                    .unwrap()
+            );
             approvals += 1;
             was_approved = true;
         }
 
         // Whoever is gone was in the plan a day before, and nothing stood against it.
         let gone: Vec<i32> =
-            sqlx::query_scalar("select account_id from tombstone where purged_at = $1").bind(now).fetch_all(&superuser).await.unwrap();
-        let day_before = plans.iter().rev().find(|(at, _)| *at <= now - TimeDelta::days(1)).map(|(_, plan)| plan);
+            sqlx::query_scalar("select account_id from tombstone where purged_at = $1")
+                .bind(now)
+                .fetch_all(&superuser)
+                .await
+                .unwrap();
+        let day_before = plans
+            .iter()
+            .rev()
+            .find(|(at, _)| *at <= now - TimeDelta::days(1))
+            .map(|(_, plan)| plan);
         let mut of_hasty = 0;
         for id in gone {
             let id = AccountId::new(i64::from(id)).unwrap();
             let model = world.accounts.get_mut(&id).unwrap();
-            assert!(day_before.unwrap().contains_key(&id), "{id:?} was not in the plan a day before {now}: {model:?}");
-            assert!(!model.retained && !model.suspended_by_operator && model.exempt.is_none_or(|until| until <= now), "{model:?}");
-            assert!(model.reseller != never.0 && !(parent_suspended && model.reseller == generous.0), "{model:?}");
+            assert!(
+                day_before.unwrap().contains_key(&id),
+                "{id:?} was not in the plan a day before {now}: {model:?}"
+            );
+            assert!(
+                !model.retained
+                    && !model.suspended_by_operator
+                    && model.exempt.is_none_or(|until| until <= now),
+                "{model:?}"
+            );
+            assert!(
+                model.reseller != never.0 && !(parent_suspended && model.reseller == generous.0),
+                "{model:?}"
+            );
             let grace = TimeDelta::days(if model.reseller == hasty.0 { 7 } else { 30 });
-            let since = [model.in_effect(), model.released, lifted.filter(|_| model.reseller == generous.0)];
-            let expired = since.into_iter().flatten().fold(model.expiry_set, Time::max) + grace;
+            let since = [
+                model.in_effect(),
+                model.released,
+                lifted.filter(|_| model.reseller == generous.0),
+            ];
+            let expired = since
+                .into_iter()
+                .flatten()
+                .fold(model.expiry_set, Time::max)
+                + grace;
             let eligible = model.deleted.map_or(expired, |at| at + TimeDelta::days(30));
-            assert!(eligible <= now, "{id:?} was purged at {now}, and might be from {eligible} on: {model:?}");
+            assert!(
+                eligible <= now,
+                "{id:?} was purged at {now}, and might be from {eligible} on: {model:?}"
+            );
             model.purged = Some(now);
             purged_in_all += 1;
             of_hasty += usize::from(model.reseller == hasty.0);
         }
-        assert!(of_hasty <= 25 || is_approved, "{of_hasty} were purged at once, and nobody approved");
+        assert!(
+            of_hasty <= 25 || is_approved,
+            "{of_hasty} were purged at once, and nobody approved"
+        );
         is_approved = was_approved;
         plans.push((now, world.plan().await));
         plans.retain(|(at, _)| *at > now - TimeDelta::days(8));
         // What is due and not stopped is gone.
-        let overdue = plans.last().unwrap().1.iter().filter(|(id, due)| **due <= now && world.accounts[*id].reseller == generous.0).count();
-        assert!(overdue == 0 || parent_suspended, "{overdue} overdue at {now}");
+        let overdue = plans
+            .last()
+            .unwrap()
+            .1
+            .iter()
+            .filter(|(id, due)| **due <= now && world.accounts[*id].reseller == generous.0)
+            .count();
+        assert!(
+            overdue == 0 || parent_suspended,
+            "{overdue} overdue at {now}"
+        );
     }
 
     world.check_what_was_told(&superuser, purged_in_all).await;
 
     // It was no idle exercise.
-    let protected = world.accounts.values().filter(|it| it.retained && it.in_effect().is_some_and(|at| at < now - TimeDelta::days(60))).count();
-    let left: i64 = sqlx::query_scalar("select count(*) from account").fetch_one(&superuser).await.unwrap();
-    assert_eq!(left, i64::try_from(ACCOUNTS).unwrap() - i64::try_from(purged_in_all).unwrap());
-    assert!(purged_in_all > 1_000 && protected > 50 && approvals > 3, "{purged_in_all} purged, {protected} protected, {approvals} approvals");
+    let protected = world
+        .accounts
+        .values()
+        .filter(|it| {
+            it.retained
+                && it
+                    .in_effect()
+                    .is_some_and(|at| at < now - TimeDelta::days(60))
+        })
+        .count();
+    let left: i64 = sqlx::query_scalar("select count(*) from account")
+        .fetch_one(&superuser)
+        .await
+        .unwrap();
+    assert_eq!(
+        left,
+        i64::try_from(ACCOUNTS).unwrap() - i64::try_from(purged_in_all).unwrap()
+    );
+    assert!(
+        purged_in_all > 1_000 && protected > 50 && approvals > 3,
+        "{purged_in_all} purged, {protected} protected, {approvals} approvals"
+    );
     let orphans: i64 = sqlx::query_scalar("select count(*) from hold h where not exists (select from account a where a.id = h.account_id)")
         .fetch_one(&superuser)
         .await

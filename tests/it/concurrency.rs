@@ -22,7 +22,15 @@ async fn fifty_identical_suspends_in_parallel_are_one() {
     let tasks: Vec<_> = (0..50)
         .map(|_| {
             let client = client.clone();
-            tokio::spawn(async move { client.call("suspend", json!({"id": id, "reason_code": "abuse", "verbose": true})).await.ok() })
+            tokio::spawn(async move {
+                client
+                    .call(
+                        "suspend",
+                        json!({"id": id, "reason_code": "abuse", "verbose": true}),
+                    )
+                    .await
+                    .ok()
+            })
         })
         .collect();
     let mut changed = 0;
@@ -32,8 +40,18 @@ async fn fifty_identical_suspends_in_parallel_are_one() {
     assert_eq!(changed, 1);
     assert_eq!(client.get(id).await["version"], 2);
     assert_eq!(app.database.number("select count(*) from hold").await, 1);
-    assert_eq!(app.database.number("select count(*) from journal where outcome = 'applied' and action = 'suspend'").await, 1);
-    assert_eq!(app.database.number("select count(*) from journal where outcome = 'unchanged'").await, 49);
+    assert_eq!(
+        app.database
+            .number("select count(*) from journal where outcome = 'applied' and action = 'suspend'")
+            .await,
+        1
+    );
+    assert_eq!(
+        app.database
+            .number("select count(*) from journal where outcome = 'unchanged'")
+            .await,
+        49
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,15 +86,31 @@ async fn random_commands_at_few_accounts_through_two_replicas_leave_a_journal_wi
         task.await.unwrap();
     }
     for id in accounts {
-        let entries = client.call("history", json!({"id": id, "limit": 1000})).await.ok()["data"].clone();
-        let sequences: Vec<i64> = entries.as_array().unwrap().iter().rev().filter_map(|entry| entry["sequence"].as_i64()).collect();
-        assert_eq!(sequences, (1..=client.get(id).await["version"].as_i64().unwrap()).collect::<Vec<_>>());
+        let entries = client
+            .call("history", json!({"id": id, "limit": 1000}))
+            .await
+            .ok()["data"]
+            .clone();
+        let sequences: Vec<i64> = entries
+            .as_array()
+            .unwrap()
+            .iter()
+            .rev()
+            .filter_map(|entry| entry["sequence"].as_i64())
+            .collect();
+        assert_eq!(
+            sequences,
+            (1..=client.get(id).await["version"].as_i64().unwrap()).collect::<Vec<_>>()
+        );
         // Each entry's "before" is what the last one to touch the field left.
         let mut last: BTreeMap<String, serde_json::Value> = BTreeMap::new();
         for entry in entries.as_array().unwrap().iter().rev() {
             for (field, before) in entry["before"].as_object().unwrap() {
                 let known = last.get(field).cloned();
-                assert!(known.is_none_or(|known| &known == before), "{field} of {id}: {entry}");
+                assert!(
+                    known.is_none_or(|known| &known == before),
+                    "{field} of {id}: {entry}"
+                );
                 last.insert(field.clone(), entry["after"][field].clone());
             }
         }
@@ -96,7 +130,9 @@ fn send_and_hang_up(to: SocketAddr, token: &str, number: usize) {
     let id = number % 40 + 1;
     let body = match number % 3 {
         0 => json!({"token": token, "id": id, "reason": number.to_string()}),
-        1 => json!({"token": token, "id": id, "frozen_details": {"payment_url": format!("https://pay.example/{number}")}}),
+        1 => {
+            json!({"token": token, "id": id, "frozen_details": {"payment_url": format!("https://pay.example/{number}")}})
+        }
         _ => json!({"token": token, "id": id}),
     };
     let call = ["suspend", "freeze", "get"][number % 3];
@@ -121,27 +157,53 @@ async fn three_thousand_clients_that_hang_up_leave_nothing_behind() {
         client.account(&format!("n{number}")).await;
     }
     let (address, token) = (listening(&app).await, client.token.clone());
-    tokio::task::spawn_blocking(move || (0..3_000).for_each(|number| send_and_hang_up(address, &token, number))).await.unwrap();
+    tokio::task::spawn_blocking(move || {
+        (0..3_000).for_each(|number| send_and_hang_up(address, &token, number))
+    })
+    .await
+    .unwrap();
 
     // What is acknowledged from now on is committed: no connection came back with somebody else's transaction.
     let superuser = app.database.superuser().await;
-    let hung_up_at: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("select clock_timestamp()").fetch_one(&superuser).await.unwrap();
+    let hung_up_at: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("select clock_timestamp()")
+        .fetch_one(&superuser)
+        .await
+        .unwrap();
     for number in 0..400 {
-        let answer = client.call("freeze", json!({"id": number % 40 + 1, "reason": format!("after {number}")})).await;
+        let answer = client
+            .call(
+                "freeze",
+                json!({"id": number % 40 + 1, "reason": format!("after {number}")}),
+            )
+            .await;
         answer.ok();
         client.get(number % 40 + 1).await;
     }
-    assert_eq!(app.database.number("select count(*) from journal where after::text like '%after %'").await, 400);
+    assert_eq!(
+        app.database
+            .number("select count(*) from journal where after::text like '%after %'")
+            .await,
+        400
+    );
 
     // No transaction of theirs is still open, and every row can be locked.
     let open = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and xact_start < $1";
-    assert_eq!(sqlx::query_scalar::<_, i64>(open).bind(hung_up_at).fetch_one(&superuser).await.unwrap(), 0);
+    assert_eq!(
+        sqlx::query_scalar::<_, i64>(open)
+            .bind(hung_up_at)
+            .fetch_one(&superuser)
+            .await
+            .unwrap(),
+        0
+    );
     let mut free = superuser.begin().await.unwrap();
-    let locked = sqlx::query("select from account for update nowait").fetch_all(&mut *free).await.unwrap();
+    let locked = sqlx::query("select from account for update nowait")
+        .fetch_all(&mut *free)
+        .await
+        .unwrap();
     assert_eq!(locked.len(), 40);
     free.rollback().await.unwrap();
-    let gaps =
-        "select count(*) from account a where a.version <> (select count(*) from journal j where j.account_id = a.id and j.outcome = 'applied')";
+    let gaps = "select count(*) from account a where a.version <> (select count(*) from journal j where j.account_id = a.id and j.outcome = 'applied')";
     assert_eq!(app.database.number(gaps).await, 0);
 }
 
@@ -152,14 +214,21 @@ async fn one_bad_command_does_not_spoil_the_batch_it_is_in() {
     let id = client.account("a").await;
     // Something that only the database knows of, so that the whole batch fails there.
     let superuser = app.database.superuser().await;
-    sqlx::query("alter table account add constraint surprise check (title <> 'forbidden')").execute(&superuser).await.unwrap();
+    sqlx::query("alter table account add constraint surprise check (title <> 'forbidden')")
+        .execute(&superuser)
+        .await
+        .unwrap();
     let tasks: Vec<_> = (0..30)
         .map(|number| {
             let client = client.clone();
             tokio::spawn(async move {
                 let (call, members, expected) = match number % 10 {
                     0 => ("save", json!({"id": id, "title": "forbidden"}), 500),
-                    _ => ("freeze", json!({"id": id, "reason": number.to_string()}), 200),
+                    _ => (
+                        "freeze",
+                        json!({"id": id, "reason": number.to_string()}),
+                        200,
+                    ),
                 };
                 (client.call(call, members).await.status.as_u16(), expected)
             })
@@ -170,7 +239,12 @@ async fn one_bad_command_does_not_spoil_the_batch_it_is_in() {
         assert_eq!(got, expected);
     }
     assert_eq!(client.get(id).await["version"], 28);
-    assert_eq!(app.database.number("select count(*) from journal where outcome = 'applied'").await, 28);
+    assert_eq!(
+        app.database
+            .number("select count(*) from journal where outcome = 'applied'")
+            .await,
+        28
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,21 +258,38 @@ async fn a_commit_can_be_kept_within_one_reseller() {
     }
     let shared = "select count(*) from (select from journal where action <> 'create' group by xid having count(distinct reseller_id) > 1) as mixed";
     for (scope, is_shared) in [(CommitScope::All, true), (CommitScope::Reseller, false)] {
-        let settings = Settings { scope, ..Settings::default() };
-        let service = Arc::new(Service::start(Store::new(app.database.options(), &pool_settings()), Clock::System, settings));
+        let settings = Settings {
+            scope,
+            ..Settings::default()
+        };
+        let service = Arc::new(Service::start(
+            Store::new(app.database.options(), &pool_settings()),
+            Clock::System,
+            settings,
+        ));
         let before = app.database.number(shared).await;
         let tasks: Vec<_> = (0..200_usize)
             .map(|number| {
                 let (client, account) = &owners[number % owners.len()];
-                let client = Client { router: router(&service, admin_settings(), soap_settings()), token: client.token.clone() };
-                let (account, call) = (*account, ["activate", "deactivate", "freeze", "unfreeze"][number % 7 % 4]);
+                let client = Client {
+                    router: router(&service, admin_settings(), soap_settings()),
+                    token: client.token.clone(),
+                };
+                let (account, call) = (
+                    *account,
+                    ["activate", "deactivate", "freeze", "unfreeze"][number % 7 % 4],
+                );
                 tokio::spawn(async move { client.call(call, json!({"id": account})).await.ok() })
             })
             .collect();
         for task in tasks {
             task.await.unwrap();
         }
-        assert_eq!(app.database.number(shared).await > before, is_shared, "{scope:?}");
+        assert_eq!(
+            app.database.number(shared).await > before,
+            is_shared,
+            "{scope:?}"
+        );
         service.stop().await;
     }
 }

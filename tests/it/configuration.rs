@@ -8,13 +8,20 @@ use crate::harness::process::{folder, steward};
 fn config(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let folder = folder();
     let mut command = steward(folder.path());
-    command.arg("config").args(arguments).envs(environment.iter().copied());
+    command
+        .arg("config")
+        .args(arguments)
+        .envs(environment.iter().copied());
     command.output().unwrap()
 }
 
 fn shown(arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let output = config(arguments, environment);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -30,14 +37,28 @@ fn refused(environment: &[(&str, &str)], says: &str) {
 fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     let folder = folder();
     let file = folder.path().join("steward.toml");
-    fs::write(&file, "[server]\nlisten = \"127.0.0.1:7000\"\nmanagement_listen = \"127.0.0.1:7001\"\n").unwrap();
+    fs::write(
+        &file,
+        "[server]\nlisten = \"127.0.0.1:7000\"\nmanagement_listen = \"127.0.0.1:7001\"\n",
+    )
+    .unwrap();
     let path = file.to_str().unwrap();
-    for (arguments, environment) in [(vec!["show", "--config", path], vec![]), (vec!["show"], vec![("STEWARD_CONFIG", path)])] {
+    for (arguments, environment) in [
+        (vec!["show", "--config", path], vec![]),
+        (vec!["show"], vec![("STEWARD_CONFIG", path)]),
+    ] {
         let mut environment = environment;
         environment.push(("STEWARD_SERVER__LISTEN", "127.0.0.1:6000"));
         let text = shown(&arguments, &environment);
-        assert!(text.contains("listen = \"127.0.0.1:6000\"  # environment"), "{text}");
-        assert!(text.contains("management_listen = \"127.0.0.1:7001\"  # ") && text.contains("steward.toml"), "{text}");
+        assert!(
+            text.contains("listen = \"127.0.0.1:6000\"  # environment"),
+            "{text}"
+        );
+        assert!(
+            text.contains("management_listen = \"127.0.0.1:7001\"  # ")
+                && text.contains("steward.toml"),
+            "{text}"
+        );
         assert!(text.contains("batch = 256  # default"), "{text}");
     }
 }
@@ -46,7 +67,10 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
 fn secrets_are_masked() {
     for name in ["DATABASE_URL", "STEWARD_DATABASE__URL"] {
         let text = shown(&["show"], &[(name, "postgres://u:hunter2@h/d")]);
-        assert!(text.contains("url = \"********\"  # environment") && !text.contains("hunter2"), "{text}");
+        assert!(
+            text.contains("url = \"********\"  # environment") && !text.contains("hunter2"),
+            "{text}"
+        );
     }
     let text = shown(&["show"], &[("DATABASE_URL", "")]);
     assert!(!text.contains("\nurl ="), "an empty one is none: {text}");
@@ -54,16 +78,47 @@ fn secrets_are_masked() {
 
 #[test]
 fn mistakes_are_named() {
-    refused(&[("STEWARD_SERVER__LISTEM", "x")], "unknown key server.listem (from environment); did you mean server.listen?");
-    refused(&[("STEWARD_SERVR__LISTEN", "x")], "unknown key servr (from environment); did you mean server?");
+    refused(
+        &[("STEWARD_SERVER__LISTEM", "x")],
+        "unknown key server.listem (from environment); did you mean server.listen?",
+    );
+    refused(
+        &[("STEWARD_SERVR__LISTEN", "x")],
+        "unknown key servr (from environment); did you mean server?",
+    );
     refused(&[("STEWARD_SERVER__LISTEN", "nowhere")], "server.listen");
-    refused(&[("STEWARD_COMMIT__BATCH", "0")], "commit.batch: must be at least 1");
-    refused(&[("STEWARD_LOG__LEVEL", "warn,sqlx=debug,inof")], "log.level: inof is no level; the levels are off, error,");
+    refused(
+        &[("STEWARD_COMMIT__BATCH", "0")],
+        "commit.batch: must be at least 1",
+    );
+    refused(
+        &[("STEWARD_LOG__LEVEL", "warn,sqlx=debug,inof")],
+        "log.level: inof is no level; the levels are off, error,",
+    );
     refused(&[("STEWARD_COMMIT__BATCH", "many")], "commit.batch");
-    refused(&[("STEWARD_ENVIRONMENT", "production")], "database.url: is required in production");
-    refused(&[("STEWARD_SERVER__PUBLIC_URL", "example.com")], "server.public_url");
-    refused(&[("STEWARD_CONFIG", "/nowhere.toml")], "/nowhere.toml: there is no such file");
-    assert!(config(&["check"], &[("STEWARD_ENVIRONMENT", "production"), ("DATABASE_URL", "postgres://h/d")]).status.success());
+    refused(
+        &[("STEWARD_ENVIRONMENT", "production")],
+        "database.url: is required in production",
+    );
+    refused(
+        &[("STEWARD_SERVER__PUBLIC_URL", "example.com")],
+        "server.public_url",
+    );
+    refused(
+        &[("STEWARD_CONFIG", "/nowhere.toml")],
+        "/nowhere.toml: there is no such file",
+    );
+    assert!(
+        config(
+            &["check"],
+            &[
+                ("STEWARD_ENVIRONMENT", "production"),
+                ("DATABASE_URL", "postgres://h/d")
+            ]
+        )
+        .status
+        .success()
+    );
 }
 
 #[test]
@@ -74,7 +129,9 @@ fn a_mistake_in_the_file_names_the_file() {
     let output = config(&["check", "--config", file.to_str().unwrap()], &[]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        said.contains("unknown key admin.always200 (from ") && said.contains("steward.toml") && said.contains("did you mean admin.always_200?"),
+        said.contains("unknown key admin.always200 (from ")
+            && said.contains("steward.toml")
+            && said.contains("did you mean admin.always_200?"),
         "{said}"
     );
 }

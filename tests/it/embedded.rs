@@ -14,14 +14,34 @@ use steward::store::embedded::{Cluster, Failure, Search, Settings};
 use crate::harness::process::{Served, eventually, folder, postmaster, run, steward, succeed};
 
 fn settings(data_dir: &Path) -> Settings {
-    Settings { data_dir: data_dir.to_owned(), search: Search::usual(None), fetch: true, durable: false, max_connections: 20 }
+    Settings {
+        data_dir: data_dir.to_owned(),
+        search: Search::usual(None),
+        fetch: true,
+        durable: false,
+        max_connections: 20,
+    }
 }
 
 /// A service with one account; its token.
 fn with_account(served: &Served) -> String {
     succeed(&served.data_dir, &["reseller", "create", "--name", "Acme"]);
-    let issued: Value = serde_json::from_str(&succeed(&served.data_dir, &["token", "create", "--reseller", "Acme", "--json"])).unwrap();
-    succeed(&served.data_dir, &["account", "create", "--reseller", "Acme", "--email", "a@example.com"]);
+    let issued: Value = serde_json::from_str(&succeed(
+        &served.data_dir,
+        &["token", "create", "--reseller", "Acme", "--json"],
+    ))
+    .unwrap();
+    succeed(
+        &served.data_dir,
+        &[
+            "account",
+            "create",
+            "--reseller",
+            "Acme",
+            "--email",
+            "a@example.com",
+        ],
+    );
     issued["token"].as_str().unwrap().to_owned()
 }
 
@@ -43,10 +63,15 @@ fn after_kill_9_of_the_service_the_server_is_gone_and_the_next_start_finds_every
     let folder = folder();
     let served = Served::start(folder.path());
     let token = with_account(&served);
-    assert_eq!(served.post("freeze", &json!({"token": token, "id": 1})).0, 200);
+    assert_eq!(
+        served.post("freeze", &json!({"token": token, "id": 1})).0,
+        200
+    );
     let postgres = served.postmaster().unwrap();
     served.kill();
-    eventually("the end of the server", || (!is_alive(postgres)).then_some(()));
+    eventually("the end of the server", || {
+        (!is_alive(postgres)).then_some(())
+    });
     let served = Served::start(folder.path());
     assert_eq!(get_eventually(&served, &token)["is_frozen"], json!(true));
     assert!(served.stop().success());
@@ -57,10 +82,15 @@ fn after_kill_9_of_the_server_it_is_started_again() {
     let folder = folder();
     let served = Served::start(folder.path());
     let token = with_account(&served);
-    assert_eq!(served.post("freeze", &json!({"token": token, "id": 1})).0, 200);
+    assert_eq!(
+        served.post("freeze", &json!({"token": token, "id": 1})).0,
+        200
+    );
     let postgres = served.postmaster().unwrap();
     kill(postgres, Signal::SIGKILL).unwrap();
-    eventually("another server", || served.postmaster().filter(|pid| *pid != postgres));
+    eventually("another server", || {
+        served.postmaster().filter(|pid| *pid != postgres)
+    });
     assert_eq!(get_eventually(&served, &token)["is_frozen"], json!(true));
     assert!(served.log().contains("starting it again"));
     assert!(served.stop().success());
@@ -71,7 +101,10 @@ fn after_kill_9_of_both_the_next_start_recovers() {
     let folder = folder();
     let served = Served::start(folder.path());
     let token = with_account(&served);
-    assert_eq!(served.post("freeze", &json!({"token": token, "id": 1})).0, 200);
+    assert_eq!(
+        served.post("freeze", &json!({"token": token, "id": 1})).0,
+        200
+    );
     served.signal(Signal::SIGSTOP);
     kill(served.postmaster().unwrap(), Signal::SIGKILL).unwrap();
     served.kill();
@@ -83,11 +116,24 @@ fn after_kill_9_of_both_the_next_start_recovers() {
 #[test]
 fn after_kill_9_during_initdb_the_next_start_is_clean() {
     let folder = folder();
-    let mut starting = steward(folder.path()).args(["migrate"]).stderr(std::process::Stdio::null()).spawn().unwrap();
-    eventually("an initdb at work", || folder.path().join("postgres/data.new/base").exists().then_some(()));
+    let mut starting = steward(folder.path())
+        .args(["migrate"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("an initdb at work", || {
+        folder
+            .path()
+            .join("postgres/data.new/base")
+            .exists()
+            .then_some(())
+    });
     starting.kill().unwrap();
     starting.wait().unwrap();
-    assert!(!folder.path().join("postgres/data").exists(), "the kill came too late");
+    assert!(
+        !folder.path().join("postgres/data").exists(),
+        "the kill came too late"
+    );
     let served = Served::start(folder.path());
     with_account(&served);
     assert!(!folder.path().join("postgres/data.new").exists());
@@ -101,7 +147,10 @@ fn a_second_start_joins_the_running_server_and_stops_nothing() {
     let token = with_account(&first);
     let server = first.postmaster().unwrap();
     let second = Served::start(folder.path());
-    assert_eq!(second.post("freeze", &json!({"token": token, "id": 1})).0, 200);
+    assert_eq!(
+        second.post("freeze", &json!({"token": token, "id": 1})).0,
+        200
+    );
     assert!(second.stop().success());
     assert!(is_alive(server), "the first one's server goes on");
     assert_eq!(get_eventually(&first, &token)["is_frozen"], json!(true));
@@ -121,7 +170,11 @@ fn two_starts_at_once_on_an_empty_folder_both_come_up() {
     let token = with_account(&one);
     assert_eq!(other.post("get", &json!({"token": token, "id": 1})).0, 200);
     // The one that owns the server stops last, whichever that is.
-    let (owner, guest) = if one.log().contains("started the embedded") { (one, other) } else { (other, one) };
+    let (owner, guest) = if one.log().contains("started the embedded") {
+        (one, other)
+    } else {
+        (other, one)
+    };
     assert!(guest.stop().success());
     assert!(owner.stop().success());
 }
@@ -133,17 +186,36 @@ fn durability_is_on_and_no_port_is_open() {
     let socket = folder.path().join("postgres/run");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let options = sqlx::postgres::PgConnectOptions::new_without_pgpass().socket(&socket).port(5432).username("steward").database("steward");
+        let options = sqlx::postgres::PgConnectOptions::new_without_pgpass()
+            .socket(&socket)
+            .port(5432)
+            .username("steward")
+            .database("steward");
         let mut connection = options.connect().await.unwrap();
-        for (name, value) in
-            [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on"), ("listen_addresses", ""), ("data_checksums", "on")]
-        {
-            let found: String = sqlx::query_scalar("select current_setting($1)").bind(name).fetch_one(&mut connection).await.unwrap();
+        for (name, value) in [
+            ("fsync", "on"),
+            ("synchronous_commit", "on"),
+            ("full_page_writes", "on"),
+            ("listen_addresses", ""),
+            ("data_checksums", "on"),
+        ] {
+            let found: String = sqlx::query_scalar("select current_setting($1)")
+                .bind(name)
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
             assert_eq!(found, value, "{name}");
         }
         connection.close().await.unwrap();
     });
-    assert_eq!(fs::metadata(folder.path().join("postgres")).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(
+        fs::metadata(folder.path().join("postgres"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o700
+    );
     assert!(served.stop().success());
 }
 
@@ -153,7 +225,9 @@ fn as_root_the_server_runs_as_somebody_else_and_as_anybody_else_as_ourselves() {
     let folder = folder();
     let served = Served::start(folder.path());
     let postgres = served.postmaster().unwrap();
-    let owner = fs::metadata(folder.path().join("postgres/data")).unwrap().uid();
+    let owner = fs::metadata(folder.path().join("postgres/data"))
+        .unwrap()
+        .uid();
     if Uid::effective().is_root() {
         assert_ne!(owner, 0);
     } else {
@@ -171,11 +245,19 @@ async fn a_folder_that_the_servers_user_cannot_enter_is_named() {
     let closed = folder.path().join("closed");
     fs::create_dir_all(closed.join("data")).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o600)).unwrap();
-    let failure = Cluster::start(&settings(&closed.join("data"))).await.unwrap_err();
+    let failure = Cluster::start(&settings(&closed.join("data")))
+        .await
+        .unwrap_err();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
     if Uid::effective().is_root() {
-        assert!(matches!(&failure, Failure::NotEnterable { path, mode: 0o600, .. } if path.ends_with("closed")), "{failure}");
-        assert!(failure.to_string().contains("cannot enter") && failure.to_string().contains("STEWARD_DATABASE__DATA_DIR"));
+        assert!(
+            matches!(&failure, Failure::NotEnterable { path, mode: 0o600, .. } if path.ends_with("closed")),
+            "{failure}"
+        );
+        assert!(
+            failure.to_string().contains("cannot enter")
+                && failure.to_string().contains("STEWARD_DATABASE__DATA_DIR")
+        );
     } else {
         assert!(matches!(failure, Failure::Io { .. }), "{failure}");
     }
@@ -188,21 +270,40 @@ async fn data_of_another_major_version_is_refused_untouched() {
     fs::create_dir_all(&data).unwrap();
     fs::write(data.join("PG_VERSION"), "14\n").unwrap();
     let failure = Cluster::start(&settings(folder.path())).await.unwrap_err();
-    assert!(matches!(&failure, Failure::OtherMajor { made_by: 14, .. }), "{failure}");
-    assert!(failure.to_string().contains("was made by PostgreSQL 14; found only ["), "{failure}");
+    assert!(
+        matches!(&failure, Failure::OtherMajor { made_by: 14, .. }),
+        "{failure}"
+    );
+    assert!(
+        failure
+            .to_string()
+            .contains("was made by PostgreSQL 14; found only ["),
+        "{failure}"
+    );
     assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
 }
 
 #[tokio::test]
 async fn without_programs_anywhere_three_lines_say_what_to_do() {
     let folder = folder();
-    let nowhere = Settings { search: Search::default(), fetch: false, ..settings(folder.path()) };
+    let nowhere = Settings {
+        search: Search::default(),
+        fetch: false,
+        ..settings(folder.path())
+    };
     let failure = Cluster::start(&nowhere).await.unwrap_err().to_string();
     assert!(failure.contains("fetching it is turned off"), "{failure}");
-    for line in ["  set DATABASE_URL", "  install PostgreSQL", "  install pip"] {
+    for line in [
+        "  set DATABASE_URL",
+        "  install PostgreSQL",
+        "  install pip",
+    ] {
         assert!(failure.contains(line), "{failure}");
     }
-    let empty = Settings { search: Search::usual(Some(folder.path().to_owned())), ..settings(folder.path()) };
+    let empty = Settings {
+        search: Search::usual(Some(folder.path().to_owned())),
+        ..settings(folder.path())
+    };
     let failure = Cluster::start(&empty).await.unwrap_err().to_string();
     assert!(failure.starts_with("database.pg_bin_dir: "), "{failure}");
 }
@@ -210,15 +311,27 @@ async fn without_programs_anywhere_three_lines_say_what_to_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_programs_the_pinned_ones_are_fetched_and_used_again() {
     let folder = folder();
-    let nowhere = Settings { search: Search::default(), fetch: true, ..settings(folder.path()) };
+    let nowhere = Settings {
+        search: Search::default(),
+        fetch: true,
+        ..settings(folder.path())
+    };
     for attempt in ["fetched", "cached"] {
-        let wanted = Settings { fetch: attempt == "fetched", ..nowhere.clone() };
-        let cluster = Cluster::start(&wanted).await.unwrap_or_else(|failure| panic!("{attempt}: {failure}"));
+        let wanted = Settings {
+            fetch: attempt == "fetched",
+            ..nowhere.clone()
+        };
+        let cluster = Cluster::start(&wanted)
+            .await
+            .unwrap_or_else(|failure| panic!("{attempt}: {failure}"));
         cluster.ensure_database("steward").await.unwrap();
         let options = cluster.options("steward");
         steward::store::Store::migrate(&options).await.unwrap();
         let mut connection = options.connect().await.unwrap();
-        let version: String = sqlx::query_scalar("select current_setting('server_version')").fetch_one(&mut connection).await.unwrap();
+        let version: String = sqlx::query_scalar("select current_setting('server_version')")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
         assert!(version.starts_with("18."), "{version}");
         connection.close().await.unwrap();
         cluster.stop().await;
@@ -229,7 +342,9 @@ async fn without_programs_the_pinned_ones_are_fetched_and_used_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_too_long_for_a_socket_gets_a_short_one() {
     let folder = folder();
-    let deep = folder.path().join("a-rather-long-name-for-a-folder/".repeat(4));
+    let deep = folder
+        .path()
+        .join("a-rather-long-name-for-a-folder/".repeat(4));
     fs::create_dir_all(&deep).unwrap();
     let cluster = Cluster::start(&settings(&deep)).await.unwrap();
     cluster.ensure_database("steward").await.unwrap();
@@ -244,7 +359,11 @@ async fn a_path_too_long_for_a_socket_gets_a_short_one() {
 fn a_server_that_cannot_start_says_why() {
     let folder = folder();
     succeed(folder.path(), &["migrate"]);
-    fs::write(folder.path().join("postgres/data/postgresql.auto.conf"), "no_such_setting = 1\n").unwrap();
+    fs::write(
+        folder.path().join("postgres/data/postgresql.auto.conf"),
+        "no_such_setting = 1\n",
+    )
+    .unwrap();
     let output = run(folder.path(), ["migrate"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));

@@ -19,60 +19,121 @@ fn commands() -> Vec<Said> {
     let pay = "https://p.example";
     let said = |admin, soap, v3| Said { admin, soap, v3 };
     vec![
-        said(("suspend", json!({})), ("SuspendAccountUsingAccountID", ""), ("POST", "/suspend", json!({}))),
-        said(("suspend", json!({})), ("SuspendAccountUsingAccountID", ""), ("POST", "/suspend", json!({}))),
+        said(
+            ("suspend", json!({})),
+            ("SuspendAccountUsingAccountID", ""),
+            ("POST", "/suspend", json!({})),
+        ),
+        said(
+            ("suspend", json!({})),
+            ("SuspendAccountUsingAccountID", ""),
+            ("POST", "/suspend", json!({})),
+        ),
         said(
             ("freeze", json!({"frozen_details": {"payment_url": pay}})),
-            ("FreezeAccountUsingAccountID", "<paymentUrl>https://p.example</paymentUrl>"),
+            (
+                "FreezeAccountUsingAccountID",
+                "<paymentUrl>https://p.example</paymentUrl>",
+            ),
             ("POST", "/freeze", json!({"paymentUrl": pay})),
         ),
-        said(("freeze", json!({})), ("FreezeAccountUsingAccountID", ""), ("POST", "/freeze", json!({}))),
+        said(
+            ("freeze", json!({})),
+            ("FreezeAccountUsingAccountID", ""),
+            ("POST", "/freeze", json!({})),
+        ),
         said(
             ("status", json!({"status": "inactive"})),
-            ("UpdateAccountStatusUsingAccountID", "<status>inactive</status>"),
+            (
+                "UpdateAccountStatusUsingAccountID",
+                "<status>inactive</status>",
+            ),
             ("PUT", "/status", json!({"status": "inactive"})),
         ),
         said(
             ("expiry_date", json!({"expiry_date": expiry})),
-            ("ChangeAccountExpiryDateUsingAccountID", "<expiryDate>2020-01-01T00:00:00Z</expiryDate>"),
+            (
+                "ChangeAccountExpiryDateUsingAccountID",
+                "<expiryDate>2020-01-01T00:00:00Z</expiryDate>",
+            ),
             ("PUT", "/expires-at", json!({"expiresAt": expiry})),
         ),
-        said(("unsuspend", json!({})), ("ActivateAccountUsingAccountID", ""), ("POST", "/unsuspend", json!({}))),
-        said(("unfreeze", json!({})), ("UnfreezeAccountUsingAccountID", ""), ("POST", "/unfreeze", json!({}))),
-        said(("delete", json!({})), ("DeleteAccountUsingAccountID", ""), ("DELETE", "", Value::Null)),
+        said(
+            ("unsuspend", json!({})),
+            ("ActivateAccountUsingAccountID", ""),
+            ("POST", "/unsuspend", json!({})),
+        ),
+        said(
+            ("unfreeze", json!({})),
+            ("UnfreezeAccountUsingAccountID", ""),
+            ("POST", "/unfreeze", json!({})),
+        ),
+        said(
+            ("delete", json!({})),
+            ("DeleteAccountUsingAccountID", ""),
+            ("DELETE", "", Value::Null),
+        ),
     ]
 }
 
 async fn say_in_soap(client: &Client, id: i64, (operation, children): (&str, &str)) {
-    let body = format!("<{operation} xmlns='Zoolz'><authToken>{}</authToken><accountID>{id}</accountID>{children}</{operation}>", client.token);
-    let envelope = format!("<e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope'><e:Body>{body}</e:Body></e:Envelope>");
-    let request = Request::post("/Services/Reseller/Service.asmx").header("content-type", "application/soap+xml").body(envelope.into()).unwrap();
+    let body = format!(
+        "<{operation} xmlns='Zoolz'><authToken>{}</authToken><accountID>{id}</accountID>{children}</{operation}>",
+        client.token
+    );
+    let envelope = format!(
+        "<e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope'><e:Body>{body}</e:Body></e:Envelope>"
+    );
+    let request = Request::post("/Services/Reseller/Service.asmx")
+        .header("content-type", "application/soap+xml")
+        .body(envelope.into())
+        .unwrap();
     let answer = send(&client.router, request).await;
-    assert!(answer.body.contains("<Code>Success</Code>"), "{operation}: {}", answer.body);
+    assert!(
+        answer.body.contains("<Code>Success</Code>"),
+        "{operation}: {}",
+        answer.body
+    );
 }
 
 async fn say_in_v3(client: &Client, id: i64, (method, path, members): (&str, &str, Value)) {
-    let mut request =
-        Request::builder().method(method).uri(format!("/v3/accounts/{id}{path}")).header("authorization", format!("Bearer {}", client.token));
-    let body = if members.is_null() { String::new() } else { members.to_string() };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("/v3/accounts/{id}{path}"))
+        .header("authorization", format!("Bearer {}", client.token));
+    let body = if members.is_null() {
+        String::new()
+    } else {
+        members.to_string()
+    };
     if !body.is_empty() {
         request = request.header("content-type", "application/json");
     }
     let answer = send(&client.router, request.body(body.into()).unwrap()).await;
-    assert!(answer.status.is_success(), "{method} {path}: {}", answer.body);
+    assert!(
+        answer.status.is_success(),
+        "{method} {path}: {}",
+        answer.body
+    );
 }
 
 /// What blocks an account, and its journal, without what must differ: places, requests, doors, the holds' identities.
 async fn facts(client: &Client, id: i64) -> (Value, Vec<Value>) {
     let entries = client.call("history", json!({"id": id})).await.ok()["data"].clone();
-    let blocked_by = client.call("explain", json!({"id": id})).await.ok()["data"]["blocked_by"].clone();
+    let blocked_by =
+        client.call("explain", json!({"id": id})).await.ok()["data"]["blocked_by"].clone();
     let plain = |entry: &Value| {
         let mut entry = entry.clone();
         for name in ["id", "request_id", "dialect", "at"] {
             entry.as_object_mut().unwrap().remove(name);
         }
         for side in ["before", "after"] {
-            for hold in entry[side].as_object_mut().unwrap().values_mut().filter_map(Value::as_object_mut) {
+            for hold in entry[side]
+                .as_object_mut()
+                .unwrap()
+                .values_mut()
+                .filter_map(Value::as_object_mut)
+            {
                 hold.remove("id");
             }
         }
@@ -88,7 +149,11 @@ async fn facts(client: &Client, id: i64) -> (Value, Vec<Value>) {
 async fn every_dialect_gives_the_same_state_and_the_same_journal() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
-    let (a, b, c) = (client.account("a").await, client.account("b").await, client.account("c").await);
+    let (a, b, c) = (
+        client.account("a").await,
+        client.account("b").await,
+        client.account("c").await,
+    );
     for said in commands() {
         let (call, mut members) = said.admin;
         members["id"] = json!(a);

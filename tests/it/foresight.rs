@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
 use steward::domain::{
-    Account, AccountId, Actor, Authority, Command, HoldId, HoldKind, HoldPatch, Lift, NewAccount, Patch, ResellerId, Revision, Status, Time,
+    Account, AccountId, Actor, Authority, Command, HoldId, HoldKind, HoldPatch, Lift, NewAccount,
+    Patch, ResellerId, Revision, Status, Time,
 };
 use uuid::Uuid;
 
@@ -23,15 +24,24 @@ enum Deed {
 }
 
 fn commands() -> impl Strategy<Value = Deed> {
-    let kind = prop_oneof![Just(HoldKind::Freeze), Just(HoldKind::Suspend), Just(HoldKind::Retention)];
+    let kind = prop_oneof![
+        Just(HoldKind::Freeze),
+        Just(HoldKind::Suspend),
+        Just(HoldKind::Retention)
+    ];
     let at = |hours: i64| start_of_time() + TimeDelta::hours(hours);
-    let span = (proptest::option::of(-40..60_i64), proptest::option::of(1..90_i64));
+    let span = (
+        proptest::option::of(-40..60_i64),
+        proptest::option::of(1..90_i64),
+    );
     let place = (kind.clone(), span).prop_map(move |(kind, (start, end))| Command::Place {
         kind,
         fresh: HoldId(Uuid::new_v4()),
         details: HoldPatch {
             starts_at: start.map_or(Patch::Keep, |start| Patch::Set(at(start))),
-            ends_at: end.map_or(Patch::Keep, |end| Patch::Set(at(start.unwrap_or_default() + end))),
+            ends_at: end.map_or(Patch::Keep, |end| {
+                Patch::Set(at(start.unwrap_or_default() + end))
+            }),
             ..HoldPatch::default()
         },
     });
@@ -48,12 +58,22 @@ fn commands() -> impl Strategy<Value = Deed> {
 }
 
 fn actor(authority: Authority) -> Actor {
-    Actor { authority, name: authority.as_str().to_owned() }
+    Actor {
+        authority,
+        name: authority.as_str().to_owned(),
+    }
 }
 
 fn blank(now: Time) -> Account {
-    let new = NewAccount { id: AccountId::new(7).unwrap(), uid: Uuid::nil(), reseller_id: ResellerId(1), reseller_suspended_at: None };
-    Account::create(&new, &Revision::default(), &actor(Authority::Reseller), now).unwrap().after
+    let new = NewAccount {
+        id: AccountId::new(7).unwrap(),
+        uid: Uuid::nil(),
+        reseller_id: ResellerId(1),
+        reseller_suspended_at: None,
+    };
+    Account::create(&new, &Revision::default(), &actor(Authority::Reseller), now)
+        .unwrap()
+        .after
 }
 
 /// An account to whom something happened, hour by hour.
@@ -75,7 +95,11 @@ fn lived(deeds: &[(Deed, usize)]) -> (Account, Time) {
 }
 
 fn runner(cases: u32) -> TestRunner {
-    TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
+    TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    })
 }
 
 fn history() -> impl Strategy<Value = Vec<(Deed, usize)>> {
@@ -86,8 +110,14 @@ fn history() -> impl Strategy<Value = Vec<(Deed, usize)>> {
 fn mend(account: &mut Account, lift: Lift, by: Authority, now: Time) -> bool {
     let command = match lift {
         Lift::Restore => Command::Restore,
-        Lift::Unfreeze => Command::Lift { kind: HoldKind::Freeze, only: None },
-        Lift::Unsuspend => Command::Lift { kind: HoldKind::Suspend, only: None },
+        Lift::Unfreeze => Command::Lift {
+            kind: HoldKind::Freeze,
+            only: None,
+        },
+        Lift::Unsuspend => Command::Lift {
+            kind: HoldKind::Suspend,
+            only: None,
+        },
         Lift::Activate => Command::SetStatus(Status::Active),
         Lift::ExtendExpiry => Command::SetExpiry(Some(now + TimeDelta::days(365))),
         Lift::UnsuspendReseller => {
@@ -110,16 +140,33 @@ fn every_remedy_that_explain_lists_in_any_order_makes_an_account_active() {
         .run(&(history(), order), |(deeds, order)| {
             let (mut account, now) = lived(&deeds);
             let mut blocks = account.explain(now).blocks;
-            prop_assert_eq!(blocks.is_empty(), account.state(now).blocked_by().is_empty());
+            prop_assert_eq!(
+                blocks.is_empty(),
+                account.state(now).blocked_by().is_empty()
+            );
             let mut keys = order.into_iter();
             blocks.sort_by_cached_key(|_| keys.next());
             // Of a deleted account nothing else can be lifted before it is restored: those are asked for once more.
-            let again: Vec<_> = blocks.iter().filter(|block| !mend(&mut account, block.lift, block.lifted_by[0], now)).collect();
-            prop_assert!(again.is_empty() || blocks.iter().any(|block| block.lift == Lift::Restore));
+            let again: Vec<_> = blocks
+                .iter()
+                .filter(|block| !mend(&mut account, block.lift, block.lifted_by[0], now))
+                .collect();
+            prop_assert!(
+                again.is_empty() || blocks.iter().any(|block| block.lift == Lift::Restore)
+            );
             for block in again {
-                prop_assert!(mend(&mut account, block.lift, block.lifted_by[0], now), "{:?} is refused", block.lift);
+                prop_assert!(
+                    mend(&mut account, block.lift, block.lifted_by[0], now),
+                    "{:?} is refused",
+                    block.lift
+                );
             }
-            prop_assert!(account.state(now).blocked_by().is_empty(), "{:?} is left of {:?}", account.state(now), deeds);
+            prop_assert!(
+                account.state(now).blocked_by().is_empty(),
+                "{:?} is left of {:?}",
+                account.state(now),
+                deeds
+            );
             Ok(())
         })
         .unwrap();
@@ -140,7 +187,13 @@ fn each_remedy_alone_leads_to_the_state_that_explain_promises() {
             for block in account.explain(now).blocks {
                 let mut mended = account.clone();
                 if mend(&mut mended, block.lift, block.lifted_by[0], now) {
-                    prop_assert_eq!(mended.state(now), block.state_after, "after {:?} of {:?}", block.lift, account);
+                    prop_assert_eq!(
+                        mended.state(now),
+                        block.state_after,
+                        "after {:?} of {:?}",
+                        block.lift,
+                        account
+                    );
                 } else {
                     prop_assert!(account.deleted_at.is_some());
                 }
@@ -154,25 +207,36 @@ fn each_remedy_alone_leads_to_the_state_that_explain_promises() {
 fn what_simulate_says_is_what_then_happens() {
     let operations = proptest::collection::vec(commands(), 0..6);
     runner(CASES)
-        .run(&(history(), operations, 0..2_usize), |(deeds, operations, by)| {
-            let (mut account, now) = lived(&deeds);
-            let commands: Vec<Command> =
-                operations.into_iter().filter_map(|deed| if let Deed::Command(command) = deed { Some(command) } else { None }).collect();
-            let by = actor(Authority::ALL[by]);
-            let before = account.clone();
-            let simulated = account.simulate(&commands, &by, now);
-            prop_assert_eq!(&account, &before);
-            prop_assert_eq!(simulated.len(), commands.len());
-            for (command, said) in commands.iter().zip(simulated) {
-                let done = account.decide(command, &by, now);
-                if let Ok(change) = &done {
-                    account.clone_from(&change.after);
+        .run(
+            &(history(), operations, 0..2_usize),
+            |(deeds, operations, by)| {
+                let (mut account, now) = lived(&deeds);
+                let commands: Vec<Command> = operations
+                    .into_iter()
+                    .filter_map(|deed| {
+                        if let Deed::Command(command) = deed {
+                            Some(command)
+                        } else {
+                            None
+                        }
+                    })
+                    .collect();
+                let by = actor(Authority::ALL[by]);
+                let before = account.clone();
+                let simulated = account.simulate(&commands, &by, now);
+                prop_assert_eq!(&account, &before);
+                prop_assert_eq!(simulated.len(), commands.len());
+                for (command, said) in commands.iter().zip(simulated) {
+                    let done = account.decide(command, &by, now);
+                    if let Ok(change) = &done {
+                        account.clone_from(&change.after);
+                    }
+                    prop_assert_eq!(done, said.decision);
+                    prop_assert_eq!(account.state(now), said.state);
                 }
-                prop_assert_eq!(done, said.decision);
-                prop_assert_eq!(account.state(now), said.state);
-            }
-            Ok(())
-        })
+                Ok(())
+            },
+        )
         .unwrap();
 }
 
@@ -187,7 +251,12 @@ fn what_is_said_to_come_comes() {
             let mut state = account.state(now);
             let mut at = now;
             for one in &coming {
-                prop_assert!(one.at == at || account.state(one.at - TimeDelta::microseconds(1)) == state, "before {:?} of {:?}", one, account);
+                prop_assert!(
+                    one.at == at || account.state(one.at - TimeDelta::microseconds(1)) == state,
+                    "before {:?} of {:?}",
+                    one,
+                    account
+                );
                 prop_assert_eq!(account.state(one.at), one.state.clone());
                 (state, at) = (one.state.clone(), one.at);
             }

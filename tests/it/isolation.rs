@@ -34,35 +34,68 @@ async fn without_saying_for_whom_the_services_role_sees_nothing() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
-    client.call_once("freeze", "k", json!({"id": id})).await.ok();
-    client.call("freeze", json!({"id": id, "reason": "x"})).await.ok();
+    client
+        .call_once("freeze", "k", json!({"id": id}))
+        .await
+        .ok();
+    client
+        .call("freeze", json!({"id": id, "reason": "x"}))
+        .await
+        .ok();
     let superuser = app.database.superuser().await;
     let mut connection = superuser.acquire().await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(format!("set role {SERVICE_ROLE}"))).execute(&mut *connection).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!("set role {SERVICE_ROLE}")))
+        .execute(&mut *connection)
+        .await
+        .unwrap();
     for (resellers, sees) in [(None, 0), (Some("2"), 0), (Some("1"), 1)] {
-        sqlx::raw_sql("begin").execute(&mut *connection).await.unwrap();
+        sqlx::raw_sql("begin")
+            .execute(&mut *connection)
+            .await
+            .unwrap();
         if let Some(resellers) = resellers {
-            sqlx::query("select set_config('steward.resellers', $1, true)").bind(resellers).execute(&mut *connection).await.unwrap();
+            sqlx::query("select set_config('steward.resellers', $1, true)")
+                .bind(resellers)
+                .execute(&mut *connection)
+                .await
+                .unwrap();
         }
-        for table in TENANT_TABLES
-            .into_iter()
-            .filter(|table| !["plan", "signing_key", "tombstone", "bulk_job", "bulk_item"].contains(table) && !table.starts_with("webhook"))
-        {
-            let count: i64 = sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {table}"))).fetch_one(&mut *connection).await.unwrap();
+        for table in TENANT_TABLES.into_iter().filter(|table| {
+            !["plan", "signing_key", "tombstone", "bulk_job", "bulk_item"].contains(table)
+                && !table.starts_with("webhook")
+        }) {
+            let count: i64 =
+                sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {table}")))
+                    .fetch_one(&mut *connection)
+                    .await
+                    .unwrap();
             assert_eq!(count.min(1), sees, "{table} for {resellers:?}");
         }
-        let moved = sqlx::query("update account set version = version + 1").execute(&mut *connection).await.unwrap().rows_affected();
+        let moved = sqlx::query("update account set version = version + 1")
+            .execute(&mut *connection)
+            .await
+            .unwrap()
+            .rows_affected();
         assert_eq!(moved, sees.unsigned_abs());
-        sqlx::raw_sql("rollback").execute(&mut *connection).await.unwrap();
+        sqlx::raw_sql("rollback")
+            .execute(&mut *connection)
+            .await
+            .unwrap();
     }
-    sqlx::raw_sql("begin; select set_config('steward.resellers', '1', true)").execute(&mut *connection).await.unwrap();
+    sqlx::raw_sql("begin; select set_config('steward.resellers', '1', true)")
+        .execute(&mut *connection)
+        .await
+        .unwrap();
     let stolen = sqlx::query(
         "insert into idempotency select 2, method, path, key, fingerprint, status, content_type, body, created_at, expires_at from idempotency",
     )
     .execute(&mut *connection)
     .await
     .unwrap_err();
-    assert!(stolen.to_string().contains("row-level security"), "{stolen}");
+    assert!(
+        stolen.to_string().contains("row-level security"),
+        "{stolen}"
+    );
 }
 
 #[tokio::test]
@@ -74,9 +107,22 @@ async fn an_account_is_looked_up_with_its_own_reseller_only() {
     let store = Store::new(app.database.options(), &pool_settings());
     // A batch is for both of them, so both are admitted.
     for (reseller, is_found) in [(one, true), (other, false)] {
-        let (tx, found) = store.look_up(&BTreeSet::from([one, other]), &[(reseller, account)]).await.unwrap();
+        let (tx, found) = store
+            .look_up(&BTreeSet::from([one, other]), &[(reseller, account)])
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(found.iter().map(|it| (it.reseller_id, it.id)).collect::<Vec<_>>(), if is_found { vec![(one, account)] } else { vec![] });
+        assert_eq!(
+            found
+                .iter()
+                .map(|it| (it.reseller_id, it.id))
+                .collect::<Vec<_>>(),
+            if is_found {
+                vec![(one, account)]
+            } else {
+                vec![]
+            }
+        );
     }
 }
 
@@ -114,7 +160,12 @@ async fn every_tenant_table_is_guarded_and_keyed_by_reseller() {
     .unwrap();
     assert!(keys.len() >= 10);
     for key in keys {
-        assert_eq!(key.get::<Option<String>, _>("first").as_deref(), Some("reseller_id"), "{}", key.get::<String, _>("name"));
+        assert_eq!(
+            key.get::<Option<String>, _>("first").as_deref(),
+            Some("reseller_id"),
+            "{}",
+            key.get::<String, _>("name")
+        );
     }
 }
 
@@ -125,18 +176,40 @@ async fn the_service_refuses_a_database_whose_guard_is_down() {
     assert_eq!(store.check().await.unwrap(), []);
     let superuser = app.database.superuser().await;
     for (harm, mend, says) in [
-        ("alter table account no force row level security", "alter table account force row level security", "not forced on table account"),
-        ("alter table hold disable row level security", "alter table hold enable row level security", "not forced on table hold"),
-        ("alter table journal owner to steward_service", "alter table journal owner to current_user", "owns table journal"),
+        (
+            "alter table account no force row level security",
+            "alter table account force row level security",
+            "not forced on table account",
+        ),
+        (
+            "alter table hold disable row level security",
+            "alter table hold enable row level security",
+            "not forced on table hold",
+        ),
+        (
+            "alter table journal owner to steward_service",
+            "alter table journal owner to current_user",
+            "owns table journal",
+        ),
     ] {
         sqlx::raw_sql(harm).execute(&superuser).await.unwrap();
         let findings = store.check().await.unwrap();
-        assert!(findings.iter().any(|finding| finding.wrong.contains(says)), "{harm}: {findings:?}");
+        assert!(
+            findings.iter().any(|finding| finding.wrong.contains(says)),
+            "{harm}: {findings:?}"
+        );
         sqlx::raw_sql(mend).execute(&superuser).await.unwrap();
         assert_eq!(store.check().await.unwrap(), [], "{mend}");
     }
-    sqlx::raw_sql("delete from _sqlx_migrations where version = 9").execute(&superuser).await.unwrap();
-    assert!(store.check().await.unwrap()[0].mend.contains("steward migrate"));
+    sqlx::raw_sql("delete from _sqlx_migrations where version = 9")
+        .execute(&superuser)
+        .await
+        .unwrap();
+    assert!(
+        store.check().await.unwrap()[0]
+            .mend
+            .contains("steward migrate")
+    );
 }
 
 #[tokio::test]
@@ -149,37 +222,92 @@ async fn the_owner_may_be_an_ordinary_role() {
         format!("grant steward_service to {owner}"),
         format!("alter schema public owner to {owner}"),
     ] {
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&superuser).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&superuser)
+            .await
+            .unwrap();
     }
     let options = database.options().username(&owner);
     assert_eq!(Store::migrate(&options).await, Ok(9));
-    assert_eq!(Store::migrate(&options).await, Ok(0), "a second time there is nothing to do");
+    assert_eq!(
+        Store::migrate(&options).await,
+        Ok(0),
+        "a second time there is nothing to do"
+    );
     let stranger = format!("stranger_{}", database.name);
-    sqlx::raw_sql(AssertSqlSafe(format!("create role {stranger} login"))).execute(&superuser).await.unwrap();
-    let findings = Store::new(database.options().username(&stranger), &pool_settings()).check().await.unwrap();
-    assert!(findings[0].wrong.starts_with("cannot work as steward_service") && findings[0].mend.contains("grant"), "{findings:?}");
-    let findings = Store::new(database.options().username("nobody_of_that_name"), &pool_settings()).check().await.unwrap();
-    assert!(findings[0].wrong.starts_with("cannot connect: "), "{findings:?}");
-    sqlx::raw_sql(AssertSqlSafe(format!("drop role {stranger}"))).execute(&superuser).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!("create role {stranger} login")))
+        .execute(&superuser)
+        .await
+        .unwrap();
+    let findings = Store::new(database.options().username(&stranger), &pool_settings())
+        .check()
+        .await
+        .unwrap();
+    assert!(
+        findings[0]
+            .wrong
+            .starts_with("cannot work as steward_service")
+            && findings[0].mend.contains("grant"),
+        "{findings:?}"
+    );
+    let findings = Store::new(
+        database.options().username("nobody_of_that_name"),
+        &pool_settings(),
+    )
+    .check()
+    .await
+    .unwrap();
+    assert!(
+        findings[0].wrong.starts_with("cannot connect: "),
+        "{findings:?}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(format!("drop role {stranger}")))
+        .execute(&superuser)
+        .await
+        .unwrap();
     let store = Store::new(options, &pool_settings());
     assert_eq!(store.check().await.unwrap(), []);
     store.close().await;
-    sqlx::raw_sql(AssertSqlSafe(format!("drop owned by {owner} cascade; drop role {owner}"))).execute(&superuser).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "drop owned by {owner} cascade; drop role {owner}"
+    )))
+    .execute(&superuser)
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
 async fn the_journal_has_a_partition_for_each_day_ahead() {
     let app = App::new().await;
-    let jobs = steward::jobs::Settings { keep_attempts: std::time::Duration::from_hours(24), keep_journal: None };
+    let jobs = steward::jobs::Settings {
+        keep_attempts: std::time::Duration::from_hours(24),
+        keep_journal: None,
+    };
     steward::jobs::run_once(&app.service, &jobs).await.unwrap();
     steward::jobs::run_once(&app.service, &jobs).await.unwrap();
-    assert_eq!(app.database.number("select count(*) from pg_inherits where inhparent = 'journal'::regclass").await, 9);
+    assert_eq!(
+        app.database
+            .number("select count(*) from pg_inherits where inhparent = 'journal'::regclass")
+            .await,
+        9
+    );
     let client = app.new_reseller("Acme").await;
     client.account("a").await;
-    assert_eq!(app.database.number("select count(*) from journal_20260301").await, 1);
+    assert_eq!(
+        app.database
+            .number("select count(*) from journal_20260301")
+            .await,
+        1
+    );
     app.clock.advance(chrono::TimeDelta::days(400));
     client.account("b").await;
-    assert_eq!(app.database.number("select count(*) from journal_default").await, 1, "nothing is lost where no partition is ready");
+    assert_eq!(
+        app.database
+            .number("select count(*) from journal_default")
+            .await,
+        1,
+        "nothing is lost where no partition is ready"
+    );
     steward::jobs::run_once(&app.service, &jobs).await.unwrap();
     assert_eq!(app.database.number("select count(*) from journal").await, 2);
 }

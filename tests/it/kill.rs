@@ -23,12 +23,24 @@ enum Victim {
 }
 
 /// Changes one account again and again; the numbers of the changes that were acknowledged.
-fn write(to: std::net::SocketAddr, token: &str, account: usize, round: usize, acknowledged: &AtomicUsize) -> BTreeSet<usize> {
+fn write(
+    to: std::net::SocketAddr,
+    token: &str,
+    account: usize,
+    round: usize,
+    acknowledged: &AtomicUsize,
+) -> BTreeSet<usize> {
     let mut done = BTreeSet::new();
     for number in 0..CHANGES {
         let change = round * CHANGES + number;
         let body = json!({"token": token, "id": account, "title": change.to_string()}).to_string();
-        let answer = try_request(to, "POST", "/api/v1.1/admin/accounts/save", &[("content-type", "application/json")], &body);
+        let answer = try_request(
+            to,
+            "POST",
+            "/api/v1.1/admin/accounts/save",
+            &[("content-type", "application/json")],
+            &body,
+        );
         match answer {
             Ok((200, _)) => {
                 done.insert(change);
@@ -46,10 +58,17 @@ fn write(to: std::net::SocketAddr, token: &str, account: usize, round: usize, ac
 
 /// The changes in an account's history.
 fn made(served: &Served, token: &str, account: usize) -> BTreeSet<usize> {
-    let (status, body) = served.post("history", &json!({"token": token, "id": account, "limit": 1000}));
+    let (status, body) = served.post(
+        "history",
+        &json!({"token": token, "id": account, "limit": 1000}),
+    );
     assert_eq!(status, 200, "{body}");
     let entries: Value = serde_json::from_str(&body).unwrap();
-    let titles = entries["data"].as_array().unwrap().iter().filter_map(|entry| entry["after"]["title"].as_str()?.parse().ok());
+    let titles = entries["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|entry| entry["after"]["title"].as_str()?.parse().ok());
     titles.collect()
 }
 
@@ -58,19 +77,43 @@ fn nothing_that_was_acknowledged_is_lost_in_twenty_rounds_of_kill_9() {
     let folder = folder();
     let mut served = Served::start(folder.path());
     succeed(folder.path(), &["reseller", "create", "--name", "Acme"]);
-    let issued: Value = serde_json::from_str(&succeed(folder.path(), &["token", "create", "--reseller", "Acme", "--json"])).unwrap();
+    let issued: Value = serde_json::from_str(&succeed(
+        folder.path(),
+        &["token", "create", "--reseller", "Acme", "--json"],
+    ))
+    .unwrap();
     let token = issued["token"].as_str().unwrap().to_owned();
     let many = WRITERS.to_string();
-    succeed(folder.path(), &["account", "create", "--reseller", "Acme", "--email", "n@example.com", "--count", &many]);
+    succeed(
+        folder.path(),
+        &[
+            "account",
+            "create",
+            "--reseller",
+            "Acme",
+            "--email",
+            "n@example.com",
+            "--count",
+            &many,
+        ],
+    );
     let mut acknowledged = vec![BTreeSet::new(); WRITERS];
     for round in 0..ROUNDS {
         let victim = [Victim::Service, Victim::Postgres, Victim::Both][round % 3];
-        let (to, postgres, count) = (served.listen, served.postmaster().unwrap(), AtomicUsize::new(0));
+        let (to, postgres, count) = (
+            served.listen,
+            served.postmaster().unwrap(),
+            AtomicUsize::new(0),
+        );
         thread::scope(|scope| {
             let (token, count) = (token.as_str(), &count);
-            let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || write(to, token, writer + 1, round, count))).collect();
+            let writers: Vec<_> = (0..WRITERS)
+                .map(|writer| scope.spawn(move || write(to, token, writer + 1, round, count)))
+                .collect();
             // In the middle of it, each time a little later.
-            eventually("changes", || (count.load(Ordering::SeqCst) > WRITERS + round * 4).then_some(()));
+            eventually("changes", || {
+                (count.load(Ordering::SeqCst) > WRITERS + round * 4).then_some(())
+            });
             match victim {
                 Victim::Service => served.signal(Signal::SIGKILL),
                 Victim::Postgres => kill(postgres, Signal::SIGKILL).unwrap(),
@@ -89,14 +132,27 @@ fn nothing_that_was_acknowledged_is_lost_in_twenty_rounds_of_kill_9() {
             served.wait();
             served = Served::start(folder.path());
         }
-        eventually("an answer", || (served.post("get", &json!({"token": token, "id": 1})).0 == 200).then_some(()));
+        eventually("an answer", || {
+            (served.post("get", &json!({"token": token, "id": 1})).0 == 200).then_some(())
+        });
         for (writer, all) in acknowledged.iter().enumerate() {
             let made = made(&served, &token, writer + 1);
             let lost: Vec<_> = all.difference(&made).collect();
-            assert!(lost.is_empty(), "round {round}: account {} lost {lost:?}", writer + 1);
-            let account = served.post("get", &json!({"token": token, "id": writer + 1})).1;
+            assert!(
+                lost.is_empty(),
+                "round {round}: account {} lost {lost:?}",
+                writer + 1
+            );
+            let account = served
+                .post("get", &json!({"token": token, "id": writer + 1}))
+                .1;
             let account: Value = serde_json::from_str(&account).unwrap();
-            assert_eq!(account["data"]["title"].as_str().map(|title| title.parse().unwrap()), made.last().copied());
+            assert_eq!(
+                account["data"]["title"]
+                    .as_str()
+                    .map(|title| title.parse().unwrap()),
+                made.last().copied()
+            );
         }
     }
     assert!(served.stop().success());

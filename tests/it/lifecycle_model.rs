@@ -7,7 +7,8 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use steward::domain::{
-    Account, AccountId, Actor, Authority, Command, HoldId, HoldKind, HoldPatch, NewAccount, Outcome, Patch, PaymentUrl, ResellerId, Revision, Status,
+    Account, AccountId, Actor, Authority, Command, HoldId, HoldKind, HoldPatch, NewAccount,
+    Outcome, Patch, PaymentUrl, ResellerId, Revision, Status,
 };
 use uuid::Uuid;
 
@@ -16,8 +17,16 @@ use crate::harness::app::start_of_time;
 /// What can happen; times are hours.
 #[derive(Debug, Clone)]
 enum Step {
-    Place { kind: usize, by: usize, url: Option<u8>, hours: Option<u8> },
-    Lift { kind: usize, by: usize },
+    Place {
+        kind: usize,
+        by: usize,
+        url: Option<u8>,
+        hours: Option<u8>,
+    },
+    Lift {
+        kind: usize,
+        by: usize,
+    },
     Status(bool),
     Expiry(Option<i8>),
     Delete,
@@ -27,7 +36,12 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let place = (0..3_usize, 0..2_usize, proptest::option::of(0..3_u8), proptest::option::of(1..40_u8));
+    let place = (
+        0..3_usize,
+        0..2_usize,
+        proptest::option::of(0..3_u8),
+        proptest::option::of(1..40_u8),
+    );
     prop_oneof![
         6 => place.prop_map(|(kind, by, url, hours)| Step::Place { kind, by, url, hours }),
         5 => (0..3_usize, 0..2_usize).prop_map(|(kind, by)| Step::Lift { kind, by }),
@@ -64,7 +78,9 @@ const RETENTION: usize = 2;
 
 impl Model {
     fn holds(&self, kind: usize, by: usize) -> bool {
-        self.holds[kind][by].as_ref().is_some_and(|held| held.end.is_none_or(|end| end > self.hour))
+        self.holds[kind][by]
+            .as_ref()
+            .is_some_and(|held| held.end.is_none_or(|end| end > self.hour))
     }
 
     /// What becomes of a step: "applied", "unchanged" or "refused".
@@ -85,10 +101,22 @@ impl Model {
                 false
             }
             _ if self.deleted => true,
-            Step::Place { kind, by, url, hours } => {
-                let known = if self.holds(*kind, *by) { self.holds[*kind][*by].clone() } else { None };
+            Step::Place {
+                kind,
+                by,
+                url,
+                hours,
+            } => {
+                let known = if self.holds(*kind, *by) {
+                    self.holds[*kind][*by].clone()
+                } else {
+                    None
+                };
                 let base = known.clone().unwrap_or_default();
-                let new = Held { url: url.or(base.url), end: hours.map(|hours| self.hour + i64::from(hours)).or(base.end) };
+                let new = Held {
+                    url: url.or(base.url),
+                    end: hours.map(|hours| self.hour + i64::from(hours)).or(base.end),
+                };
                 self.version += i64::from(known.as_ref() != Some(&new));
                 self.holds[*kind][*by] = Some(new);
                 false
@@ -110,7 +138,8 @@ impl Model {
                 false
             }
             Step::Delete => {
-                let kept = self.holds(RETENTION, 0) || self.holds(RETENTION, 1) || self.holds(SUSPEND, 0);
+                let kept =
+                    self.holds(RETENTION, 0) || self.holds(RETENTION, 1) || self.holds(SUSPEND, 0);
                 self.version += i64::from(!kept);
                 self.deleted = !kept;
                 kept
@@ -141,7 +170,12 @@ impl Model {
     }
 
     fn url(&self) -> Option<u8> {
-        let url = |by: usize| self.holds[FREEZE][by].as_ref().filter(|_| self.holds(FREEZE, by)).and_then(|held| held.url);
+        let url = |by: usize| {
+            self.holds[FREEZE][by]
+                .as_ref()
+                .filter(|_| self.holds(FREEZE, by))
+                .and_then(|held| held.url)
+        };
         url(1).or(url(0))
     }
 }
@@ -155,28 +189,79 @@ fn command(step: &Step, hour: i64) -> Option<(Command, Authority)> {
     let who = |by: usize| [Authority::Operator, Authority::Reseller][by];
     let kind = |kind: usize| [HoldKind::Freeze, HoldKind::Suspend, HoldKind::Retention][kind];
     Some(match step {
-        Step::Place { kind: what, by, url: number, hours } => {
+        Step::Place {
+            kind: what,
+            by,
+            url: number,
+            hours,
+        } => {
             let details = HoldPatch {
                 payment_url: number.map_or(Patch::Keep, |number| Patch::Set(url(number))),
                 ends_at: hours.map_or(Patch::Keep, |hours| Patch::Set(at(hour + i64::from(hours)))),
                 ..HoldPatch::default()
             };
-            (Command::Place { kind: kind(*what), fresh: HoldId(Uuid::new_v4()), details }, who(*by))
+            (
+                Command::Place {
+                    kind: kind(*what),
+                    fresh: HoldId(Uuid::new_v4()),
+                    details,
+                },
+                who(*by),
+            )
         }
-        Step::Lift { kind: what, by } => (Command::Lift { kind: kind(*what), only: None }, who(*by)),
-        Step::Status(on) => (Command::SetStatus(if *on { Status::Active } else { Status::Inactive }), Authority::Reseller),
-        Step::Expiry(hours) => (Command::SetExpiry(hours.map(|hours| at(hour + i64::from(hours)))), Authority::Reseller),
-        Step::Delete => (Command::Delete { purge_after: Duration::from_mins(1) }, Authority::Reseller),
+        Step::Lift { kind: what, by } => (
+            Command::Lift {
+                kind: kind(*what),
+                only: None,
+            },
+            who(*by),
+        ),
+        Step::Status(on) => (
+            Command::SetStatus(if *on {
+                Status::Active
+            } else {
+                Status::Inactive
+            }),
+            Authority::Reseller,
+        ),
+        Step::Expiry(hours) => (
+            Command::SetExpiry(hours.map(|hours| at(hour + i64::from(hours)))),
+            Authority::Reseller,
+        ),
+        Step::Delete => (
+            Command::Delete {
+                purge_after: Duration::from_mins(1),
+            },
+            Authority::Reseller,
+        ),
         Step::Restore => (Command::Restore, Authority::Operator),
         Step::ParentSuspended(_) | Step::Wait(_) => return None,
     })
 }
 
 fn check(steps: &[Step]) -> Result<(), TestCaseError> {
-    let by = |authority: Authority| Actor { authority, name: authority.as_str().to_owned() };
-    let new = NewAccount { id: AccountId::new(1).unwrap(), uid: Uuid::nil(), reseller_id: ResellerId(1), reseller_suspended_at: None };
-    let mut account: Account = Account::create(&new, &Revision::default(), &by(Authority::Reseller), start_of_time()).unwrap().after;
-    let mut model = Model { version: 1, ..Model::default() };
+    let by = |authority: Authority| Actor {
+        authority,
+        name: authority.as_str().to_owned(),
+    };
+    let new = NewAccount {
+        id: AccountId::new(1).unwrap(),
+        uid: Uuid::nil(),
+        reseller_id: ResellerId(1),
+        reseller_suspended_at: None,
+    };
+    let mut account: Account = Account::create(
+        &new,
+        &Revision::default(),
+        &by(Authority::Reseller),
+        start_of_time(),
+    )
+    .unwrap()
+    .after;
+    let mut model = Model {
+        version: 1,
+        ..Model::default()
+    };
     for step in steps {
         let asked = command(step, model.hour);
         let expected = model.step(step);
@@ -193,26 +278,51 @@ fn check(steps: &[Step]) -> Result<(), TestCaseError> {
                 if let Ok(change) = decided {
                     prop_assert_eq!(
                         change.outcome() == Outcome::Unchanged,
-                        change.events.is_empty() && change.holds.is_empty() && change.after == account
+                        change.events.is_empty()
+                            && change.holds.is_empty()
+                            && change.after == account
                     );
                     account = change.after;
                 }
             }
         }
         let state = account.state(now);
-        let words: Vec<_> = state.blocked_by().iter().map(|block| block.as_str()).collect();
+        let words: Vec<_> = state
+            .blocked_by()
+            .iter()
+            .map(|block| block.as_str())
+            .collect();
         prop_assert_eq!(&words, &model.blocked_by(), "after {:?}", step);
-        prop_assert_eq!(state.effective_status(), words.first().copied().unwrap_or("active"));
+        prop_assert_eq!(
+            state.effective_status(),
+            words.first().copied().unwrap_or("active")
+        );
         prop_assert_eq!(account.version, model.version, "after {:?}", step);
         prop_assert_eq!(account.payment_url(now).cloned(), model.url().map(url));
-        let explained: std::collections::BTreeSet<_> = account.explain(now).blocks.iter().map(|detail| detail.block).collect();
-        prop_assert_eq!(explained.into_iter().collect::<Vec<_>>(), state.blocked_by());
+        let explained: std::collections::BTreeSet<_> = account
+            .explain(now)
+            .blocks
+            .iter()
+            .map(|detail| detail.block)
+            .collect();
+        prop_assert_eq!(
+            explained.into_iter().collect::<Vec<_>>(),
+            state.blocked_by()
+        );
     }
     Ok(())
 }
 
 #[test]
 fn ten_thousand_random_histories_agree_with_the_model() {
-    let mut runner = proptest::test_runner::TestRunner::new(Config { cases: 10_000, failure_persistence: None, ..Config::default() });
-    runner.run(&proptest::collection::vec(step(), 1..40), |steps| check(&steps)).unwrap();
+    let mut runner = proptest::test_runner::TestRunner::new(Config {
+        cases: 10_000,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    runner
+        .run(&proptest::collection::vec(step(), 1..40), |steps| {
+            check(&steps)
+        })
+        .unwrap();
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use steward::domain::{
-    Account, AccountId, Actor, Authority, Block, Change, Command, Conflict, Error, Event, HoldId, HoldKind, HoldPatch, NewAccount, Outcome,
-    PURGE_GRACE, Patch, PaymentUrl, ProfilePatch, PurgePolicy, PurgeStop, ResellerId, Revision, Status, Time,
+    Account, AccountId, Actor, Authority, Block, Change, Command, Conflict, Error, Event, HoldId,
+    HoldKind, HoldPatch, NewAccount, Outcome, PURGE_GRACE, Patch, PaymentUrl, ProfilePatch,
+    PurgePolicy, PurgeStop, ResellerId, Revision, Status, Time,
 };
 use uuid::Uuid;
 
@@ -16,7 +17,11 @@ const DAY: TimeDelta = TimeDelta::days(1);
 
 /// An account and a clock.
 /// A reseller whose accounts are purged.
-const POLICY: PurgePolicy = PurgePolicy { is_on: true, grace: PURGE_GRACE, reseller_released_at: None };
+const POLICY: PurgePolicy = PurgePolicy {
+    is_on: true,
+    grace: PURGE_GRACE,
+    reseller_released_at: None,
+};
 
 struct Story {
     account: Account,
@@ -24,20 +29,43 @@ struct Story {
 }
 
 fn actor(authority: Authority) -> Actor {
-    Actor { authority, name: authority.as_str().to_owned() }
+    Actor {
+        authority,
+        name: authority.as_str().to_owned(),
+    }
 }
 
 fn freeze(url: Option<&str>) -> Command {
-    let payment_url = url.map_or(Patch::Keep, |url| Patch::Set(PaymentUrl::parse(url).unwrap()));
-    Command::Place { kind: HoldKind::Freeze, fresh: HoldId(Uuid::new_v4()), details: HoldPatch { payment_url, ..HoldPatch::default() } }
+    let payment_url = url.map_or(Patch::Keep, |url| {
+        Patch::Set(PaymentUrl::parse(url).unwrap())
+    });
+    Command::Place {
+        kind: HoldKind::Freeze,
+        fresh: HoldId(Uuid::new_v4()),
+        details: HoldPatch {
+            payment_url,
+            ..HoldPatch::default()
+        },
+    }
 }
 
 fn place(kind: HoldKind) -> Command {
-    Command::Place { kind, fresh: HoldId(Uuid::new_v4()), details: HoldPatch::default() }
+    Command::Place {
+        kind,
+        fresh: HoldId(Uuid::new_v4()),
+        details: HoldPatch::default(),
+    }
 }
 
 fn until(kind: HoldKind, ends_at: Time) -> Command {
-    Command::Place { kind, fresh: HoldId(Uuid::new_v4()), details: HoldPatch { ends_at: Patch::Set(ends_at), ..HoldPatch::default() } }
+    Command::Place {
+        kind,
+        fresh: HoldId(Uuid::new_v4()),
+        details: HoldPatch {
+            ends_at: Patch::Set(ends_at),
+            ..HoldPatch::default()
+        },
+    }
 }
 
 fn lift(kind: HoldKind) -> Command {
@@ -45,21 +73,36 @@ fn lift(kind: HoldKind) -> Command {
 }
 
 fn delete() -> Command {
-    Command::Delete { purge_after: Duration::from_hours(30 * 24) }
+    Command::Delete {
+        purge_after: Duration::from_hours(30 * 24),
+    }
 }
 
 impl Story {
     fn new() -> Self {
         let now = start_of_time();
-        let new = NewAccount { id: AccountId::new(7).unwrap(), uid: Uuid::nil(), reseller_id: ResellerId(1), reseller_suspended_at: None };
-        let account = Account::create(&new, &Revision::default(), &actor(Authority::Reseller), now).unwrap().after;
+        let new = NewAccount {
+            id: AccountId::new(7).unwrap(),
+            uid: Uuid::nil(),
+            reseller_id: ResellerId(1),
+            reseller_suspended_at: None,
+        };
+        let account = Account::create(&new, &Revision::default(), &actor(Authority::Reseller), now)
+            .unwrap()
+            .after;
         Self { account, now }
     }
 
     fn by(&mut self, authority: Authority, command: &Command) -> Result<Change, Error> {
         let change = self.account.decide(command, &actor(authority), self.now)?;
-        assert_eq!(change.outcome() == Outcome::Applied, change.after.version == self.account.version + 1);
-        assert_eq!(change.outcome() == Outcome::Unchanged, change.after == self.account);
+        assert_eq!(
+            change.outcome() == Outcome::Applied,
+            change.after.version == self.account.version + 1
+        );
+        assert_eq!(
+            change.outcome() == Outcome::Unchanged,
+            change.after == self.account
+        );
         self.account = change.after.clone();
         Ok(change)
     }
@@ -93,7 +136,10 @@ fn unsuspending_keeps_the_freeze_and_its_url() {
     story.reseller(&place(HoldKind::Suspend));
     story.reseller(&lift(HoldKind::Suspend));
     assert_eq!(story.state(), "frozen");
-    assert_eq!(story.account.payment_url(story.now).map(PaymentUrl::as_str), Some("https://pay.example"));
+    assert_eq!(
+        story.account.payment_url(story.now).map(PaymentUrl::as_str),
+        Some("https://pay.example")
+    );
 }
 
 #[test]
@@ -101,9 +147,15 @@ fn a_reseller_cannot_lift_what_the_operator_placed() {
     let mut story = Story::new();
     story.operator(&place(HoldKind::Suspend));
     story.reseller(&place(HoldKind::Suspend));
-    assert_eq!(story.reseller(&lift(HoldKind::Suspend)).outcome(), Outcome::Applied);
+    assert_eq!(
+        story.reseller(&lift(HoldKind::Suspend)).outcome(),
+        Outcome::Applied
+    );
     assert_eq!(story.state(), "suspended:operator");
-    assert_eq!(story.reseller(&lift(HoldKind::Suspend)).outcome(), Outcome::Unchanged);
+    assert_eq!(
+        story.reseller(&lift(HoldKind::Suspend)).outcome(),
+        Outcome::Unchanged
+    );
     assert_eq!(story.state(), "suspended:operator");
 }
 
@@ -121,7 +173,10 @@ fn extending_the_expiry_does_not_unfreeze() {
     let mut story = Story::new();
     story.reseller(&freeze(None));
     story.reseller(&Command::SetExpiry(Some(story.now - DAY)));
-    assert_eq!(story.account.state(story.now).blocked_by(), [Block::Frozen, Block::Expired]);
+    assert_eq!(
+        story.account.state(story.now).blocked_by(),
+        [Block::Frozen, Block::Expired]
+    );
     story.reseller(&Command::SetExpiry(Some(story.now + DAY)));
     assert_eq!(story.account.state(story.now).blocked_by(), [Block::Frozen]);
 }
@@ -146,11 +201,17 @@ fn a_deleted_account_is_restored_as_it_was() {
     assert_eq!(story.state(), "deleted");
     let purge_at = story.account.purge_at;
     story.now += DAY;
-    assert_eq!(story.by(Authority::Reseller, &delete()), Err(Error::AccountDeleted));
+    assert_eq!(
+        story.by(Authority::Reseller, &delete()),
+        Err(Error::AccountDeleted)
+    );
     assert_eq!(story.account.purge_at, purge_at);
     story.reseller(&Command::Restore);
     assert_eq!(story.state(), "frozen");
-    assert_eq!(story.reseller(&Command::Restore).outcome(), Outcome::Unchanged);
+    assert_eq!(
+        story.reseller(&Command::Restore).outcome(),
+        Outcome::Unchanged
+    );
 }
 
 #[test]
@@ -158,7 +219,13 @@ fn a_hold_ends_by_itself_with_all_jobs_stopped() {
     let mut story = Story::new();
     story.reseller(&until(HoldKind::Suspend, story.now + DAY));
     let end = story.now + DAY;
-    assert_eq!(story.account.state(end - TimeDelta::microseconds(1)).effective_status(), "suspended:reseller");
+    assert_eq!(
+        story
+            .account
+            .state(end - TimeDelta::microseconds(1))
+            .effective_status(),
+        "suspended:reseller"
+    );
     assert_eq!(story.account.state(end).effective_status(), "active");
 }
 
@@ -168,8 +235,15 @@ fn a_retention_hold_keeps_an_expired_account_out_of_the_purge_plan() {
     story.reseller(&Command::SetExpiry(Some(story.now)));
     story.operator(&place(HoldKind::Retention));
     story.now += DAY * 31;
-    assert_eq!(story.account.purge_stop(&POLICY, story.now), Some(PurgeStop::Retention));
-    assert_eq!(story.state(), "expired", "retention blocks no use, so it does not show");
+    assert_eq!(
+        story.account.purge_stop(&POLICY, story.now),
+        Some(PurgeStop::Retention)
+    );
+    assert_eq!(
+        story.state(),
+        "expired",
+        "retention blocks no use, so it does not show"
+    );
     story.operator(&lift(HoldKind::Retention));
     assert_eq!(story.account.purge_stop(&POLICY, story.now), None);
 }
@@ -179,8 +253,16 @@ fn a_back_dated_expiry_cannot_purge_before_thirty_days() {
     let mut story = Story::new();
     let set_at = story.now;
     story.reseller(&Command::SetExpiry(Some(set_at - DAY * 60)));
-    assert_eq!(story.account.purge_eligible_at(&POLICY), Some(set_at + DAY * 30));
-    assert_eq!(story.account.purge_stop(&POLICY, set_at + DAY * 29), Some(PurgeStop::TooEarly { eligible_at: set_at + DAY * 30 }));
+    assert_eq!(
+        story.account.purge_eligible_at(&POLICY),
+        Some(set_at + DAY * 30)
+    );
+    assert_eq!(
+        story.account.purge_stop(&POLICY, set_at + DAY * 29),
+        Some(PurgeStop::TooEarly {
+            eligible_at: set_at + DAY * 30
+        })
+    );
     assert_eq!(story.account.purge_stop(&POLICY, set_at + DAY * 30), None);
 }
 
@@ -191,8 +273,17 @@ fn lifting_an_operators_block_starts_the_thirty_days_again() {
     story.operator(&place(HoldKind::Suspend));
     story.now += DAY * 40;
     story.operator(&lift(HoldKind::Suspend));
-    assert_eq!(story.account.purge_eligible_at(&POLICY), Some(story.now + DAY * 30));
-    assert_eq!(story.account.purge_eligible_at(&PurgePolicy { reseller_released_at: Some(story.now + DAY), ..POLICY }), Some(story.now + DAY * 31));
+    assert_eq!(
+        story.account.purge_eligible_at(&POLICY),
+        Some(story.now + DAY * 30)
+    );
+    assert_eq!(
+        story.account.purge_eligible_at(&PurgePolicy {
+            reseller_released_at: Some(story.now + DAY),
+            ..POLICY
+        }),
+        Some(story.now + DAY * 31)
+    );
 }
 
 #[test]
@@ -202,19 +293,36 @@ fn a_late_unfreeze_does_not_lift_a_newer_freeze() {
     let earlier = story.account.holds[0].id;
     story.reseller(&lift(HoldKind::Freeze));
     story.reseller(&freeze(None));
-    let late = Command::Lift { kind: HoldKind::Freeze, only: Some(earlier) };
-    assert_eq!(story.by(Authority::Reseller, &late), Err(Error::Conflict(Conflict::StaleHold)));
+    let late = Command::Lift {
+        kind: HoldKind::Freeze,
+        only: Some(earlier),
+    };
+    assert_eq!(
+        story.by(Authority::Reseller, &late),
+        Err(Error::Conflict(Conflict::StaleHold))
+    );
     assert_eq!(story.state(), "frozen");
     let open = story.account.holds[0].id;
-    story.reseller(&Command::Lift { kind: HoldKind::Freeze, only: Some(open) });
+    story.reseller(&Command::Lift {
+        kind: HoldKind::Freeze,
+        only: Some(open),
+    });
     assert_eq!(story.state(), "active");
 }
 
 #[test]
 fn writing_an_account_back_as_it_was_read_changes_nothing() {
     let mut story = Story::new();
-    let profile = ProfilePatch { name: Patch::Set("acme".to_owned()), is_smart: Patch::Set(true), ..ProfilePatch::default() };
-    let written = Revision { profile, status: Some(Status::Inactive), expires_at: Some(Some(story.now + DAY)) };
+    let profile = ProfilePatch {
+        name: Patch::Set("acme".to_owned()),
+        is_smart: Patch::Set(true),
+        ..ProfilePatch::default()
+    };
+    let written = Revision {
+        profile,
+        status: Some(Status::Inactive),
+        expires_at: Some(Some(story.now + DAY)),
+    };
     let command = Command::Revise(Box::new(written));
     let change = story.reseller(&command);
     assert_eq!(change.events, [Event::Deactivated, Event::ExpiryChanged]);
@@ -231,10 +339,20 @@ fn freezing_again_without_a_url_keeps_the_url() {
     let since = story.account.holds[0].since();
     story.now += DAY;
     assert_eq!(story.reseller(&freeze(None)).outcome(), Outcome::Unchanged);
-    assert_eq!(story.account.payment_url(story.now).map(PaymentUrl::as_str), Some("https://pay.example"));
+    assert_eq!(
+        story.account.payment_url(story.now).map(PaymentUrl::as_str),
+        Some("https://pay.example")
+    );
     let change = story.reseller(&freeze(Some("https://other.example")));
-    assert_eq!((change.outcome(), change.events), (Outcome::Applied, vec![Event::Frozen]));
-    assert_eq!(story.account.holds[0].since(), since, "new details do not move the beginning");
+    assert_eq!(
+        (change.outcome(), change.events),
+        (Outcome::Applied, vec![Event::Frozen])
+    );
+    assert_eq!(
+        story.account.holds[0].since(),
+        since,
+        "new details do not move the beginning"
+    );
     assert_eq!(story.account.holds[0].revision, 2);
 }
 
@@ -247,7 +365,12 @@ fn operations_by_different_authorities_commute() {
         Command::SetStatus(Status::Inactive),
         Command::SetExpiry(None),
     ];
-    let by_operator = [freeze(Some("https://o.example")), place(HoldKind::Suspend), lift(HoldKind::Suspend), place(HoldKind::Retention)];
+    let by_operator = [
+        freeze(Some("https://o.example")),
+        place(HoldKind::Suspend),
+        lift(HoldKind::Suspend),
+        place(HoldKind::Retention),
+    ];
     for one in &by_reseller {
         for other in &by_operator {
             let mut first = Story::new();
@@ -256,7 +379,11 @@ fn operations_by_different_authorities_commute() {
             let mut second = Story::new();
             second.operator(other);
             second.reseller(one);
-            assert_eq!(first.account.state(first.now), second.account.state(second.now), "{one:?} and {other:?}");
+            assert_eq!(
+                first.account.state(first.now),
+                second.account.state(second.now),
+                "{one:?} and {other:?}"
+            );
             assert_eq!(first.account.version, second.account.version);
         }
     }
@@ -265,13 +392,28 @@ fn operations_by_different_authorities_commute() {
 #[test]
 fn deletion_is_refused_under_retention_and_under_the_operators_suspension() {
     for (kind, authority, conflict) in [
-        (HoldKind::Retention, Authority::Reseller, Conflict::RetentionHold),
-        (HoldKind::Retention, Authority::Operator, Conflict::RetentionHold),
-        (HoldKind::Suspend, Authority::Operator, Conflict::SuspendedByOperator),
+        (
+            HoldKind::Retention,
+            Authority::Reseller,
+            Conflict::RetentionHold,
+        ),
+        (
+            HoldKind::Retention,
+            Authority::Operator,
+            Conflict::RetentionHold,
+        ),
+        (
+            HoldKind::Suspend,
+            Authority::Operator,
+            Conflict::SuspendedByOperator,
+        ),
     ] {
         let mut story = Story::new();
         story.by(authority, &until(kind, story.now + DAY)).unwrap();
-        assert_eq!(story.by(Authority::Reseller, &delete()), Err(Error::Conflict(conflict)));
+        assert_eq!(
+            story.by(Authority::Reseller, &delete()),
+            Err(Error::Conflict(conflict))
+        );
         story.now += DAY;
         story.reseller(&delete());
     }
@@ -286,7 +428,11 @@ fn a_lapsed_hold_is_replaced_by_a_new_one() {
     story.reseller(&until(HoldKind::Freeze, story.now + DAY));
     let first = story.account.holds[0].id;
     story.now += DAY * 2;
-    assert_eq!(story.reseller(&lift(HoldKind::Freeze)).outcome(), Outcome::Unchanged, "what has ended cannot be lifted");
+    assert_eq!(
+        story.reseller(&lift(HoldKind::Freeze)).outcome(),
+        Outcome::Unchanged,
+        "what has ended cannot be lifted"
+    );
     story.reseller(&freeze(None));
     assert_eq!(story.account.holds.len(), 1);
     assert_ne!(story.account.holds[0].id, first);
@@ -297,21 +443,45 @@ fn a_lapsed_hold_is_replaced_by_a_new_one() {
 fn a_scheduled_hold_blocks_from_its_start_and_can_be_called_off() {
     let mut story = Story::new();
     let start = story.now + DAY;
-    let details = HoldPatch { starts_at: Patch::Set(start), ..HoldPatch::default() };
-    let schedule = Command::Place { kind: HoldKind::Suspend, fresh: HoldId(Uuid::new_v4()), details };
+    let details = HoldPatch {
+        starts_at: Patch::Set(start),
+        ..HoldPatch::default()
+    };
+    let schedule = Command::Place {
+        kind: HoldKind::Suspend,
+        fresh: HoldId(Uuid::new_v4()),
+        details,
+    };
     story.reseller(&schedule);
     assert_eq!(story.state(), "active");
-    assert_eq!(story.account.state(start).effective_status(), "suspended:reseller");
+    assert_eq!(
+        story.account.state(start).effective_status(),
+        "suspended:reseller"
+    );
     assert_eq!(story.reseller(&schedule).outcome(), Outcome::Unchanged);
     story.reseller(&lift(HoldKind::Suspend));
     assert_eq!(story.account.state(start).effective_status(), "active");
 
     story.reseller(&schedule);
     story.reseller(&place(HoldKind::Suspend));
-    assert_eq!(story.state(), "suspended:reseller", "asked for without a start, it begins now");
-    let later = HoldPatch { starts_at: Patch::Set(start + DAY), ..HoldPatch::default() };
-    let later = Command::Place { kind: HoldKind::Suspend, fresh: HoldId(Uuid::new_v4()), details: later };
-    assert_eq!(story.by(Authority::Reseller, &later), Err(Error::Conflict(Conflict::HoldHasStarted)));
+    assert_eq!(
+        story.state(),
+        "suspended:reseller",
+        "asked for without a start, it begins now"
+    );
+    let later = HoldPatch {
+        starts_at: Patch::Set(start + DAY),
+        ..HoldPatch::default()
+    };
+    let later = Command::Place {
+        kind: HoldKind::Suspend,
+        fresh: HoldId(Uuid::new_v4()),
+        details: later,
+    };
+    assert_eq!(
+        story.by(Authority::Reseller, &later),
+        Err(Error::Conflict(Conflict::HoldHasStarted))
+    );
 }
 
 #[test]
@@ -324,7 +494,11 @@ fn every_remedy_that_explain_lists_leads_to_active() {
     story.reseller(&Command::SetExpiry(Some(story.now - DAY)));
     let explanation = story.account.explain(story.now);
     assert_eq!(explanation.blocks.len(), 5);
-    assert_eq!(explanation.remedy(), None, "paying does not help while suspended");
+    assert_eq!(
+        explanation.remedy(),
+        None,
+        "paying does not help while suspended"
+    );
     for block in explanation.blocks {
         use steward::domain::Lift;
         let command = match block.lift {
@@ -338,8 +512,16 @@ fn every_remedy_that_explain_lists_leads_to_active() {
         let before = story.account.clone();
         let change = story.by(block.lifted_by[0], &command).unwrap();
         assert_eq!(change.outcome(), Outcome::Applied, "{command:?}");
-        let alone = before.explain(story.now).blocks.into_iter().find(|other| other.block == block.block).unwrap();
-        assert_eq!(alone.state_after.blocked_by(), story.account.state(story.now).blocked_by());
+        let alone = before
+            .explain(story.now)
+            .blocks
+            .into_iter()
+            .find(|other| other.block == block.block)
+            .unwrap();
+        assert_eq!(
+            alone.state_after.blocked_by(),
+            story.account.state(story.now).blocked_by()
+        );
     }
     assert_eq!(story.state(), "active");
 }

@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use steward::domain::{
-    Account, AccountId, Actor, Authority, Command, Conflict, Error, Event, Fact, HoldId, HoldKind, HoldPatch, NewAccount, Outcome, PURGE_GRACE,
-    Patch, PurgePolicy, PurgeStop, ResellerId, Revision, Time,
+    Account, AccountId, Actor, Authority, Command, Conflict, Error, Event, Fact, HoldId, HoldKind,
+    HoldPatch, NewAccount, Outcome, PURGE_GRACE, Patch, PurgePolicy, PurgeStop, ResellerId,
+    Revision, Time,
 };
 use uuid::Uuid;
 
 use crate::harness::app::start_of_time;
 
 const DAY: TimeDelta = TimeDelta::days(1);
-const POLICY: PurgePolicy = PurgePolicy { is_on: true, grace: PURGE_GRACE, reseller_released_at: None };
+const POLICY: PurgePolicy = PurgePolicy {
+    is_on: true,
+    grace: PURGE_GRACE,
+    reseller_released_at: None,
+};
 
 struct Story {
     account: Account,
@@ -22,13 +27,33 @@ struct Story {
 impl Story {
     fn new() -> Self {
         let now = start_of_time();
-        let by = Actor { authority: Authority::Reseller, name: "reseller".to_owned() };
-        let new = NewAccount { id: AccountId::new(7).unwrap(), uid: Uuid::nil(), reseller_id: ResellerId(1), reseller_suspended_at: None };
-        Self { account: Account::create(&new, &Revision::default(), &by, now).unwrap().after, now }
+        let by = Actor {
+            authority: Authority::Reseller,
+            name: "reseller".to_owned(),
+        };
+        let new = NewAccount {
+            id: AccountId::new(7).unwrap(),
+            uid: Uuid::nil(),
+            reseller_id: ResellerId(1),
+            reseller_suspended_at: None,
+        };
+        Self {
+            account: Account::create(&new, &Revision::default(), &by, now)
+                .unwrap()
+                .after,
+            now,
+        }
     }
 
     fn by(&mut self, authority: Authority, command: &Command) -> Result<Outcome, Error> {
-        let change = self.account.decide(command, &Actor { authority, name: authority.as_str().to_owned() }, self.now)?;
+        let change = self.account.decide(
+            command,
+            &Actor {
+                authority,
+                name: authority.as_str().to_owned(),
+            },
+            self.now,
+        )?;
         let outcome = change.outcome();
         self.account = change.after;
         Ok(outcome)
@@ -41,14 +66,26 @@ impl Story {
     /// What is announced now, with the days that are left.
     fn announced(&mut self) -> Vec<(Event, i64)> {
         let mut told = Vec::new();
-        let by = Actor { authority: Authority::System, name: "steward".to_owned() };
+        let by = Actor {
+            authority: Authority::System,
+            name: "steward".to_owned(),
+        };
         for _ in 0..10 {
-            let change = self.account.decide(&Command::Announce, &by, self.now).unwrap();
+            let change = self
+                .account
+                .decide(&Command::Announce, &by, self.now)
+                .unwrap();
             if change.outcome() == Outcome::Unchanged {
                 return told;
             }
-            let days = change.fields.iter().find(|field| field.field.starts_with("days_to_")).map(|field| field.after.clone());
-            let Some(Fact::Number(days)) = days else { panic!("{:?}", change.fields) };
+            let days = change
+                .fields
+                .iter()
+                .find(|field| field.field.starts_with("days_to_"))
+                .map(|field| field.after.clone());
+            let Some(Fact::Number(days)) = days else {
+                panic!("{:?}", change.fields)
+            };
             told.push((change.events[0], days));
             self.account = change.after;
         }
@@ -56,7 +93,8 @@ impl Story {
     }
 
     fn plan(&mut self) -> Option<Time> {
-        self.by(Authority::System, &Command::PlanPurge(POLICY)).unwrap();
+        self.by(Authority::System, &Command::PlanPurge(POLICY))
+            .unwrap();
         self.account.purge_due_at
     }
 
@@ -73,7 +111,11 @@ impl Story {
 }
 
 fn place(kind: HoldKind) -> Command {
-    Command::Place { kind, fresh: HoldId(Uuid::new_v4()), details: HoldPatch::default() }
+    Command::Place {
+        kind,
+        fresh: HoldId(Uuid::new_v4()),
+        details: HoldPatch::default(),
+    }
 }
 
 #[test]
@@ -81,16 +123,45 @@ fn automation_cannot_block_an_exempt_account_and_people_can() {
     let mut story = Story::new();
     story.reseller(&Command::SetExemption(Some(story.now + DAY)));
     for kind in [HoldKind::Freeze, HoldKind::Suspend] {
-        assert_eq!(story.by(Authority::System, &place(kind)), Err(Error::Conflict(Conflict::Exempt)));
+        assert_eq!(
+            story.by(Authority::System, &place(kind)),
+            Err(Error::Conflict(Conflict::Exempt))
+        );
     }
-    assert_eq!(story.by(Authority::System, &place(HoldKind::Retention)), Ok(Outcome::Applied));
-    assert_eq!(story.by(Authority::Reseller, &place(HoldKind::Freeze)), Ok(Outcome::Applied));
-    assert_eq!(story.by(Authority::Operator, &place(HoldKind::Suspend)), Ok(Outcome::Applied));
+    assert_eq!(
+        story.by(Authority::System, &place(HoldKind::Retention)),
+        Ok(Outcome::Applied)
+    );
+    assert_eq!(
+        story.by(Authority::Reseller, &place(HoldKind::Freeze)),
+        Ok(Outcome::Applied)
+    );
+    assert_eq!(
+        story.by(Authority::Operator, &place(HoldKind::Suspend)),
+        Ok(Outcome::Applied)
+    );
     story.now += DAY;
-    assert_eq!(story.by(Authority::System, &place(HoldKind::Freeze)), Ok(Outcome::Applied));
-    assert!(story.by(Authority::Reseller, &Command::SetExemption(Some(story.now - DAY))).is_err(), "an exemption that is over is none");
-    assert_eq!(story.by(Authority::Reseller, &Command::SetExemption(None)), Ok(Outcome::Applied));
-    assert_eq!(story.by(Authority::Reseller, &Command::SetExemption(None)), Ok(Outcome::Unchanged));
+    assert_eq!(
+        story.by(Authority::System, &place(HoldKind::Freeze)),
+        Ok(Outcome::Applied)
+    );
+    assert!(
+        story
+            .by(
+                Authority::Reseller,
+                &Command::SetExemption(Some(story.now - DAY))
+            )
+            .is_err(),
+        "an exemption that is over is none"
+    );
+    assert_eq!(
+        story.by(Authority::Reseller, &Command::SetExemption(None)),
+        Ok(Outcome::Applied)
+    );
+    assert_eq!(
+        story.by(Authority::Reseller, &Command::SetExemption(None)),
+        Ok(Outcome::Unchanged)
+    );
 }
 
 #[test]
@@ -99,7 +170,12 @@ fn an_expiry_is_announced_two_weeks_one_week_and_one_day_before_and_when_it_is_t
     let at = story.now + DAY * 20;
     story.reseller(&Command::SetExpiry(Some(at)));
     assert_eq!(story.announced(), []);
-    for (days, event) in [(14, Event::Expiring), (7, Event::Expiring), (1, Event::Expiring), (0, Event::Expired)] {
+    for (days, event) in [
+        (14, Event::Expiring),
+        (7, Event::Expiring),
+        (1, Event::Expiring),
+        (0, Event::Expired),
+    ] {
         story.now = at - DAY * days - TimeDelta::microseconds(1);
         assert_eq!(story.announced(), []);
         story.now = at - DAY * days;
@@ -112,7 +188,15 @@ fn an_expiry_is_announced_two_weeks_one_week_and_one_day_before_and_when_it_is_t
     let next = story.now + DAY * 10;
     story.reseller(&Command::SetExpiry(Some(next)));
     story.now = next + DAY * 100;
-    assert_eq!(story.announced(), [(Event::Expiring, 7), (Event::Expiring, 1), (Event::Expired, 0)], "14 days before, it was not known");
+    assert_eq!(
+        story.announced(),
+        [
+            (Event::Expiring, 7),
+            (Event::Expiring, 1),
+            (Event::Expired, 0)
+        ],
+        "14 days before, it was not known"
+    );
     // One that is past when it is set is announced at once.
     let mut late = Story::new();
     late.reseller(&Command::SetExpiry(Some(late.now - DAY)));
@@ -124,17 +208,25 @@ fn what_was_deleted_meanwhile_is_announced_as_far_as_it_still_matters() {
     let mut story = Story::new();
     let at = story.now + DAY * 20;
     story.reseller(&Command::SetExpiry(Some(at)));
-    story.reseller(&Command::Delete { purge_after: Duration::from_hours(24 * 300) });
+    story.reseller(&Command::Delete {
+        purge_after: Duration::from_hours(24 * 300),
+    });
     story.now = at - DAY * 3;
     assert_eq!(story.announced(), [], "nobody has it");
     story.reseller(&Command::Restore);
     assert_eq!(story.announced(), [], "what was missed is not caught up on");
     story.now = at - DAY;
     assert_eq!(story.announced(), [(Event::Expiring, 1)]);
-    story.reseller(&Command::Delete { purge_after: Duration::from_hours(24 * 300) });
+    story.reseller(&Command::Delete {
+        purge_after: Duration::from_hours(24 * 300),
+    });
     story.now = at + DAY;
     story.reseller(&Command::Restore);
-    assert_eq!(story.announced(), [(Event::Expired, 0)], "that it expired is");
+    assert_eq!(
+        story.announced(),
+        [(Event::Expired, 0)],
+        "that it expired is"
+    );
     assert_eq!(story.announced(), []);
 }
 
@@ -148,14 +240,20 @@ fn an_expiry_that_an_exemption_covers_can_be_set_without_being_announced_anew() 
     story.reseller(&Command::SetExpiry(Some(story.now - DAY * 50)));
     assert_eq!(story.announced(), [(Event::Expiring, 7)]);
     story.now = until;
-    assert_eq!(story.announced(), [(Event::Expiring, 1), (Event::Expired, 0)]);
+    assert_eq!(
+        story.announced(),
+        [(Event::Expiring, 1), (Event::Expired, 0)]
+    );
 }
 
 #[test]
 fn a_purge_is_warned_of_and_whoever_is_told_that_days_are_left_has_them() {
     let mut story = Story::planned();
     let due = story.account.purge_due_at.unwrap();
-    assert_eq!(story.by(Authority::System, &Command::Purge(POLICY)), Err(Error::Conflict(Conflict::NotPlanned)));
+    assert_eq!(
+        story.by(Authority::System, &Command::Purge(POLICY)),
+        Err(Error::Conflict(Conflict::NotPlanned))
+    );
     story.now = due - DAY * 7;
     assert_eq!(story.announced(), [(Event::Purging, 7)]);
     assert_eq!(story.account.purge_due_at, Some(due));
@@ -163,17 +261,36 @@ fn a_purge_is_warned_of_and_whoever_is_told_that_days_are_left_has_them() {
     story.now = due + DAY * 3;
     assert_eq!(story.announced(), [(Event::Purging, 1)]);
     assert_eq!(story.account.purge_due_at, Some(story.now + DAY));
-    assert!(story.by(Authority::System, &Command::Purge(POLICY)).is_err());
+    assert!(
+        story
+            .by(Authority::System, &Command::Purge(POLICY))
+            .is_err()
+    );
     story.now += DAY;
     assert_eq!(story.announced(), []);
-    assert_eq!(story.by(Authority::System, &Command::Purge(PurgePolicy { is_on: false, ..POLICY })), Err(Error::Conflict(Conflict::NotPlanned)));
-    assert_eq!(story.by(Authority::System, &Command::Purge(POLICY)), Ok(Outcome::Applied));
+    assert_eq!(
+        story.by(
+            Authority::System,
+            &Command::Purge(PurgePolicy {
+                is_on: false,
+                ..POLICY
+            })
+        ),
+        Err(Error::Conflict(Conflict::NotPlanned))
+    );
+    assert_eq!(
+        story.by(Authority::System, &Command::Purge(POLICY)),
+        Ok(Outcome::Applied)
+    );
 }
 
 #[test]
 fn whatever_bears_on_the_purge_takes_an_account_out_of_the_plan() {
     let later = start_of_time() + DAY * 400;
-    let ends_at = HoldPatch { ends_at: Patch::Set(later), ..HoldPatch::default() };
+    let ends_at = HoldPatch {
+        ends_at: Patch::Set(later),
+        ..HoldPatch::default()
+    };
     let deeds = [
         (Authority::Reseller, Command::SetExpiry(Some(later))),
         (Authority::Reseller, Command::SetExpiry(None)),
@@ -181,20 +298,39 @@ fn whatever_bears_on_the_purge_takes_an_account_out_of_the_plan() {
         (Authority::Reseller, place(HoldKind::Retention)),
         (Authority::Operator, place(HoldKind::Retention)),
         (Authority::Operator, place(HoldKind::Suspend)),
-        (Authority::Operator, Command::Place { kind: HoldKind::Freeze, fresh: HoldId(Uuid::new_v4()), details: ends_at }),
-        (Authority::Reseller, Command::Delete { purge_after: Duration::from_hours(24) }),
+        (
+            Authority::Operator,
+            Command::Place {
+                kind: HoldKind::Freeze,
+                fresh: HoldId(Uuid::new_v4()),
+                details: ends_at,
+            },
+        ),
+        (
+            Authority::Reseller,
+            Command::Delete {
+                purge_after: Duration::from_hours(24),
+            },
+        ),
     ];
     for (by, command) in deeds {
         let mut story = Story::planned();
         story.by(by, &command).unwrap();
-        assert_eq!((story.account.purge_due_at, story.account.warn_at), (None, None), "{command:?}");
+        assert_eq!(
+            (story.account.purge_due_at, story.account.warn_at),
+            (None, None),
+            "{command:?}"
+        );
         assert_eq!(story.announced(), [], "{command:?}");
     }
     // What bears on nothing leaves it in.
     let harmless = [
         place(HoldKind::Freeze),
         place(HoldKind::Suspend),
-        Command::Lift { kind: HoldKind::Freeze, only: None },
+        Command::Lift {
+            kind: HoldKind::Freeze,
+            only: None,
+        },
         Command::SetStatus(steward::domain::Status::Inactive),
     ];
     for command in harmless {
@@ -206,12 +342,35 @@ fn whatever_bears_on_the_purge_takes_an_account_out_of_the_plan() {
     // Of the reseller's own doing: the plan notices when it is made again.
     let mut story = Story::planned();
     for (policy, stop) in [
-        (PurgePolicy { is_on: false, ..POLICY }, Some(PurgeStop::Off)),
-        (PurgePolicy { grace: DAY * 60, ..POLICY }, None),
-        (PurgePolicy { reseller_released_at: Some(story.now), ..POLICY }, None),
+        (
+            PurgePolicy {
+                is_on: false,
+                ..POLICY
+            },
+            Some(PurgeStop::Off),
+        ),
+        (
+            PurgePolicy {
+                grace: DAY * 60,
+                ..POLICY
+            },
+            None,
+        ),
+        (
+            PurgePolicy {
+                reseller_released_at: Some(story.now),
+                ..POLICY
+            },
+            None,
+        ),
     ] {
-        let mut planned = Story { account: story.account.clone(), now: story.now };
-        planned.by(Authority::System, &Command::PlanPurge(policy)).unwrap();
+        let mut planned = Story {
+            account: story.account.clone(),
+            now: story.now,
+        };
+        planned
+            .by(Authority::System, &Command::PlanPurge(policy))
+            .unwrap();
         assert_eq!(planned.account.purge_due_at, None, "{policy:?}");
         assert!(stop.is_none() || planned.account.purge_stop(&policy, planned.now) == stop);
     }

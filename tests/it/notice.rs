@@ -9,7 +9,14 @@ use crate::harness::App;
 use crate::harness::app::{Answer, send};
 
 async fn open(app: &App, uid: &str, language: &str) -> Answer {
-    send(&app.router, Request::get(format!("/notice/{uid}")).header("accept-language", language).body(Body::empty()).unwrap()).await
+    send(
+        &app.router,
+        Request::get(format!("/notice/{uid}"))
+            .header("accept-language", language)
+            .body(Body::empty())
+            .unwrap(),
+    )
+    .await
 }
 
 #[tokio::test]
@@ -19,35 +26,75 @@ async fn the_user_is_told_what_it_may_know_and_where_to_pay_when_that_helps() {
     let id = client.account("a").await;
     let uid = client.get(id).await["uid"].as_str().unwrap().to_owned();
     let page = open(&app, &uid, "en").await;
-    assert!(page.status == 200 && page.body.contains("<h1>This account is active</h1>"), "{}", page.body);
+    assert!(
+        page.status == 200 && page.body.contains("<h1>This account is active</h1>"),
+        "{}",
+        page.body
+    );
 
     let details = json!({"payment_url": "https://pay.example/?a=1&b=\"2'"});
     let freeze = json!({"id": id, "frozen_details": details, "reason": "INTERNAL", "public_message": "Invoice <b>7</b> & more\nis open.", "ends_at": "2026-04-05T06:07:00Z"});
     client.call("freeze", freeze).await.ok();
     let page = open(&app, &uid, "en-GB,en;q=0.9").await;
-    assert!(page.body.contains("<h1>A payment is due for this account</h1>"), "{}", page.body);
-    assert!(page.body.contains("Invoice &lt;b&gt;7&lt;/b&gt; &amp; more\nis open."), "{}", page.body);
-    assert!(page.body.contains("<a href=\"https://pay.example/?a=1&amp;b=&quot;2&apos;\" rel=\"noreferrer\">Go to payment</a>"), "{}", page.body);
-    assert!(page.body.contains("<time datetime=\"2026-04-05T06:07:00Z\">Until 5 April 2026, 06:07 UTC</time>"), "{}", page.body);
-    assert!(!page.body.contains("INTERNAL") && !page.body.contains("<script"), "{}", page.body);
-    let german = open(&app, &uid.to_uppercase(), "de-CH, en;q=0.5").await;
     assert!(
-        german.body.contains("<html lang=\"de\">") && german.body.contains("Zur Zahlung") && german.body.contains("Für dieses Konto"),
-        "{}",
-        german.body
-    );
-    assert_eq!((german.header("content-language"), german.header("vary")), ("de", "Accept-Language"));
-
-    // Paying does not help while it is suspended: there is no link, and what is said comes from both.
-    client.call("suspend", json!({"id": id, "public_message": "Please call us."})).await.ok();
-    let page = open(&app, &uid, "").await;
-    assert!(
-        page.body.contains("<h1>This account is suspended</h1>") && page.body.contains("<li>A payment is due for this account</li>"),
+        page.body
+            .contains("<h1>A payment is due for this account</h1>"),
         "{}",
         page.body
     );
     assert!(
-        page.body.contains("Please call us.") && !page.body.contains("<a ") && page.body.contains("Please contact your provider."),
+        page.body
+            .contains("Invoice &lt;b&gt;7&lt;/b&gt; &amp; more\nis open."),
+        "{}",
+        page.body
+    );
+    assert!(page.body.contains("<a href=\"https://pay.example/?a=1&amp;b=&quot;2&apos;\" rel=\"noreferrer\">Go to payment</a>"), "{}", page.body);
+    assert!(
+        page.body.contains(
+            "<time datetime=\"2026-04-05T06:07:00Z\">Until 5 April 2026, 06:07 UTC</time>"
+        ),
+        "{}",
+        page.body
+    );
+    assert!(
+        !page.body.contains("INTERNAL") && !page.body.contains("<script"),
+        "{}",
+        page.body
+    );
+    let german = open(&app, &uid.to_uppercase(), "de-CH, en;q=0.5").await;
+    assert!(
+        german.body.contains("<html lang=\"de\">")
+            && german.body.contains("Zur Zahlung")
+            && german.body.contains("Für dieses Konto"),
+        "{}",
+        german.body
+    );
+    assert_eq!(
+        (german.header("content-language"), german.header("vary")),
+        ("de", "Accept-Language")
+    );
+
+    // Paying does not help while it is suspended: there is no link, and what is said comes from both.
+    client
+        .call(
+            "suspend",
+            json!({"id": id, "public_message": "Please call us."}),
+        )
+        .await
+        .ok();
+    let page = open(&app, &uid, "").await;
+    assert!(
+        page.body.contains("<h1>This account is suspended</h1>")
+            && page
+                .body
+                .contains("<li>A payment is due for this account</li>"),
+        "{}",
+        page.body
+    );
+    assert!(
+        page.body.contains("Please call us.")
+            && !page.body.contains("<a ")
+            && page.body.contains("Please contact your provider."),
         "{}",
         page.body
     );
@@ -55,11 +102,27 @@ async fn the_user_is_told_what_it_may_know_and_where_to_pay_when_that_helps() {
 
     client.call("unsuspend", json!({"id": id})).await.ok();
     client.call("unfreeze", json!({"id": id})).await.ok();
-    client.call("expiry_date", json!({"id": id, "expiry_date": "2026-03-02"})).await.ok();
+    client
+        .call(
+            "expiry_date",
+            json!({"id": id, "expiry_date": "2026-03-02"}),
+        )
+        .await
+        .ok();
     app.clock.advance(TimeDelta::days(2));
-    assert!(open(&app, &uid, "").await.body.contains("renew it with your provider"));
+    assert!(
+        open(&app, &uid, "")
+            .await
+            .body
+            .contains("renew it with your provider")
+    );
     client.call("delete", json!({"id": id})).await.ok();
-    assert!(open(&app, &uid, "").await.body.contains("<h1>This account has been closed</h1>"));
+    assert!(
+        open(&app, &uid, "")
+            .await
+            .body
+            .contains("<h1>This account has been closed</h1>")
+    );
 }
 
 #[tokio::test]
@@ -69,27 +132,68 @@ async fn the_page_is_strict_and_what_is_no_account_looks_like_none() {
     let id = client.account("a").await;
     let uid = client.get(id).await["uid"].as_str().unwrap().to_owned();
     let mut pages = vec![open(&app, &uid, "en").await];
-    for nobody in ["00000000-0000-4000-8000-000000000000", &id.to_string(), "nonsense", "%3Cscript%3E", "..%2f"] {
+    for nobody in [
+        "00000000-0000-4000-8000-000000000000",
+        &id.to_string(),
+        "nonsense",
+        "%3Cscript%3E",
+        "..%2f",
+    ] {
         let page = open(&app, nobody, "en").await;
         assert_eq!(page.status, 404, "{nobody}");
-        assert!(page.body.contains("There is no account at this address.") && !page.body.contains("script"), "{}", page.body);
+        assert!(
+            page.body.contains("There is no account at this address.")
+                && !page.body.contains("script"),
+            "{}",
+            page.body
+        );
         pages.push(page);
     }
     for page in &pages {
         let policy = page.header("content-security-policy");
-        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
-        assert_eq!((page.header("content-type"), page.header("cache-control")), ("text/html; charset=utf-8", "no-store"));
-        assert_eq!((page.header("referrer-policy"), page.header("x-content-type-options")), ("no-referrer", "nosniff"));
+        assert!(
+            policy.starts_with("default-src 'none'; style-src 'sha256-")
+                && !policy.contains("unsafe"),
+            "{policy}"
+        );
+        assert_eq!(
+            (page.header("content-type"), page.header("cache-control")),
+            ("text/html; charset=utf-8", "no-store")
+        );
+        assert_eq!(
+            (
+                page.header("referrer-policy"),
+                page.header("x-content-type-options")
+            ),
+            ("no-referrer", "nosniff")
+        );
     }
-    assert_eq!(pages[1].body, pages[3].body, "unknown and malformed look the same");
+    assert_eq!(
+        pages[1].body, pages[3].body,
+        "unknown and malformed look the same"
+    );
     // The style's hash is the style's.
-    let style = pages[0].body.split("<style>").nth(1).unwrap().split("</style>").next().unwrap();
+    let style = pages[0]
+        .body
+        .split("<style>")
+        .nth(1)
+        .unwrap()
+        .split("</style>")
+        .next()
+        .unwrap();
     let hash = data_encoding::BASE64.encode(&steward::hash::sha256(style.as_bytes()));
     assert!(pages[0].header("content-security-policy").contains(&hash));
 
     // While the database is away, it says so.
     app.service.stop().await;
     let page = open(&app, &uid, "de").await;
-    assert_eq!((page.status.as_u16(), page.header("retry-after")), (503, "60"));
-    assert!(page.body.contains("Bitte noch einmal versuchen"), "{}", page.body);
+    assert_eq!(
+        (page.status.as_u16(), page.header("retry-after")),
+        (503, "60")
+    );
+    assert!(
+        page.body.contains("Bitte noch einmal versuchen"),
+        "{}",
+        page.body
+    );
 }

@@ -26,7 +26,10 @@ impl Door {
     fn to(server: &Path) -> Self {
         let folder = tempfile::tempdir_in("/tmp").unwrap();
         let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
-        let (is_shut, open) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (is_shut, open) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(Mutex::new(Vec::new())),
+        );
         let target: PathBuf = server.join(SOCKET);
         {
             let (is_shut, open) = (Arc::clone(&is_shut), Arc::clone(&open));
@@ -39,7 +42,10 @@ impl Door {
                     let mut kept = open.lock().unwrap();
                     kept.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
                     drop(kept);
-                    for (mut from, mut to) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)] {
+                    for (mut from, mut to) in [
+                        (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                        (server, client),
+                    ] {
                         thread::spawn(move || {
                             let _ = io::copy(&mut from, &mut to);
                             let _ = to.shutdown(std::net::Shutdown::Both);
@@ -48,7 +54,11 @@ impl Door {
                 }
             });
         }
-        Self { folder, is_shut, open }
+        Self {
+            folder,
+            is_shut,
+            open,
+        }
     }
 
     fn shut(&self) {
@@ -70,7 +80,9 @@ impl Door {
 async fn app_behind_a_door() -> (App, Door) {
     let database = TestDatabase::new().await;
     // A server that listens on TCP only has no socket to stand before; CI's has one.
-    let socket = database.socket().expect("TEST_DATABASE_URL must name a Unix socket");
+    let socket = database
+        .socket()
+        .expect("TEST_DATABASE_URL must name a Unix socket");
     let door = Door::to(&socket);
     let options = database.options().socket(door.folder.path());
     (App::on(database, options, admin_settings()), door)
@@ -93,10 +105,17 @@ async fn while_the_database_is_away_callers_are_told_to_come_back() {
         "<e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope'><e:Body><SuspendAccountUsingAccountID xmlns='Zoolz'><authToken>{}</authToken><accountID>{id}</accountID></SuspendAccountUsingAccountID></e:Body></e:Envelope>",
         client.token
     );
-    let request = Request::post("/Services/Reseller/Service.asmx").header("content-type", "application/soap+xml").body(envelope.into()).unwrap();
+    let request = Request::post("/Services/Reseller/Service.asmx")
+        .header("content-type", "application/soap+xml")
+        .body(envelope.into())
+        .unwrap();
     let answer = send(&app.router, request).await;
     let expected = "<Code>GeneralError</Code><Message>General Error. DB error</Message><Joson />";
-    assert!(answer.status.as_u16() == 200 && answer.body.contains(expected), "{}", answer.body);
+    assert!(
+        answer.status.as_u16() == 200 && answer.body.contains(expected),
+        "{}",
+        answer.body
+    );
     door.open();
     client.call("freeze", json!({"id": id})).await.ok();
     assert_eq!(client.get(id).await["is_frozen"], json!(true));
@@ -116,7 +135,9 @@ async fn connections_that_are_cut_lose_nothing_that_was_acknowledged() {
                 let mut acknowledged = Vec::new();
                 for number in 0..60 {
                     let reason = format!("w{worker}n{number}");
-                    let answer = client.call("suspend", json!({"id": id, "reason": reason})).await;
+                    let answer = client
+                        .call("suspend", json!({"id": id, "reason": reason}))
+                        .await;
                     match answer.status.as_u16() {
                         200 => acknowledged.push(reason),
                         503 => {}
@@ -134,7 +155,11 @@ async fn connections_that_are_cut_lose_nothing_that_was_acknowledged() {
     for worker in workers {
         acknowledged.extend(worker.await.unwrap());
     }
-    assert!(acknowledged.len() > 240, "most get through: {}", acknowledged.len());
+    assert!(
+        acknowledged.len() > 240,
+        "most get through: {}",
+        acknowledged.len()
+    );
     let superuser = app.database.superuser().await;
     let kept: Vec<String> =
         sqlx::query_scalar("select after->'suspend:reseller'->>'reason' from journal where action = 'suspend' and outcome = 'applied'")
@@ -142,10 +167,17 @@ async fn connections_that_are_cut_lose_nothing_that_was_acknowledged() {
             .await
             .unwrap();
     for reason in &acknowledged {
-        assert!(kept.contains(reason), "{reason} was acknowledged and is not there");
+        assert!(
+            kept.contains(reason),
+            "{reason} was acknowledged and is not there"
+        );
     }
     let version = app.database.number("select version from account").await;
-    assert_eq!(usize::try_from(version).unwrap(), kept.len() + 1, "nothing is half applied");
+    assert_eq!(
+        usize::try_from(version).unwrap(),
+        kept.len() + 1,
+        "nothing is half applied"
+    );
 }
 
 #[tokio::test]
@@ -154,11 +186,29 @@ async fn a_full_queue_is_said_at_once() {
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
     door.shut();
-    let settings = steward::service::Settings { queue: 4, batch: 1, ..steward::service::Settings::default() };
-    let store = steward::store::Store::new(app.database.options().socket(door.folder.path()), &crate::harness::app::pool_settings());
-    let service = Arc::new(steward::service::Service::start(store, steward::service::Clock::System, settings));
-    let principal = steward::service::Principal { reseller: Some(steward::domain::ResellerId(1)), ..steward::service::Principal::command_line() };
-    let context = steward::service::Context { principal, dialect: steward::domain::Dialect::Cli, request_id: "test".to_owned() };
+    let settings = steward::service::Settings {
+        queue: 4,
+        batch: 1,
+        ..steward::service::Settings::default()
+    };
+    let store = steward::store::Store::new(
+        app.database.options().socket(door.folder.path()),
+        &crate::harness::app::pool_settings(),
+    );
+    let service = Arc::new(steward::service::Service::start(
+        store,
+        steward::service::Clock::System,
+        settings,
+    ));
+    let principal = steward::service::Principal {
+        reseller: Some(steward::domain::ResellerId(1)),
+        ..steward::service::Principal::command_line()
+    };
+    let context = steward::service::Context {
+        principal,
+        dialect: steward::domain::Dialect::Cli,
+        request_id: "test".to_owned(),
+    };
     let account = steward::domain::AccountId::new(id).unwrap();
     let attempts: Vec<_> = (0..40)
         .map(|_| {
@@ -168,7 +218,10 @@ async fn a_full_queue_is_said_at_once() {
         .collect();
     let mut overloaded = 0;
     for attempt in attempts {
-        overloaded += i32::from(matches!(attempt.await.unwrap(), Err(steward::domain::Error::Overloaded)));
+        overloaded += i32::from(matches!(
+            attempt.await.unwrap(),
+            Err(steward::domain::Error::Overloaded)
+        ));
     }
     assert!(overloaded >= 30, "{overloaded}");
 }
@@ -180,7 +233,10 @@ async fn a_column_whose_type_somebody_changes_costs_a_retry_and_no_more() {
     let id = client.account("a").await;
     let ask = async || {
         let bearer = format!("Bearer {}", client.token);
-        let read = Request::get(format!("/v3/accounts/{id}/history")).header("authorization", bearer).body(Body::empty()).unwrap();
+        let read = Request::get(format!("/v3/accounts/{id}/history"))
+            .header("authorization", bearer)
+            .body(Body::empty())
+            .unwrap();
         [
             send(&app.router, read).await.status,
             client.call("get", json!({"id": id})).await.status,
@@ -195,7 +251,12 @@ async fn a_column_whose_type_somebody_changes_costs_a_retry_and_no_more() {
         .unwrap();
     // Whatever was prepared on each of the connections is found out once.
     for _ in 0..16 {
-        assert!(ask().await.into_iter().all(|status| status == 200 || status == 503));
+        assert!(
+            ask()
+                .await
+                .into_iter()
+                .all(|status| status == 200 || status == 503)
+        );
     }
     assert_eq!(ask().await, [200, 200, 200]);
 }

@@ -11,9 +11,18 @@ use crate::harness::App;
 /// The statement among those that the build checked which contains these texts.
 fn statement(with: &[&str]) -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/.sqlx");
-    let texts = std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
-    let queries = texts.map(|text| serde_json::from_str::<Value>(&text).unwrap()["query"].as_str().unwrap().to_owned());
-    let found: Vec<String> = queries.filter(|query| with.iter().all(|part| query.contains(part))).collect();
+    let texts = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    let queries = texts.map(|text| {
+        serde_json::from_str::<Value>(&text).unwrap()["query"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    });
+    let found: Vec<String> = queries
+        .filter(|query| with.iter().all(|part| query.contains(part)))
+        .collect();
     assert_eq!(found.len(), 1, "{with:?}: {found:#?}");
     found.into_iter().next().unwrap()
 }
@@ -22,11 +31,23 @@ fn statement(with: &[&str]) -> String {
 fn scans(plan: &Value, into: &mut BTreeMap<String, Vec<String>>) {
     if let Some(table) = plan["Relation Name"].as_str() {
         // A bitmap's index stands below it.
-        let below = plan["Plans"][0]["Index Name"].as_str().filter(|_| plan["Node Type"] == "Bitmap Heap Scan");
-        let how = plan["Index Name"].as_str().or(below).or(plan["Node Type"].as_str()).unwrap();
+        let below = plan["Plans"][0]["Index Name"]
+            .as_str()
+            .filter(|_| plan["Node Type"] == "Bitmap Heap Scan");
+        let how = plan["Index Name"]
+            .as_str()
+            .or(below)
+            .or(plan["Node Type"].as_str())
+            .unwrap();
         // What is written is not read.
         if plan["Node Type"] != "ModifyTable" {
-            into.entry(table.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_').to_owned()).or_default().push(how.to_owned());
+            into.entry(
+                table
+                    .trim_end_matches(|c: char| c.is_ascii_digit() || c == '_')
+                    .to_owned(),
+            )
+            .or_default()
+            .push(how.to_owned());
         }
     }
     for child in plan["Plans"].as_array().into_iter().flatten() {
@@ -47,23 +68,46 @@ impl Question {
     async fn check(&self, connection: &mut PgConnection) {
         let mut tx = connection.begin().await.unwrap();
         let admit = "set role steward_service; select set_config('steward.resellers', '1', true)";
-        let script = format!("{}; {admit}; prepare it as {}", self.planning, statement(self.with));
-        sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *tx).await.unwrap();
-        let explain = AssertSqlSafe(format!("explain (format json) execute it ({})", self.arguments));
+        let script = format!(
+            "{}; {admit}; prepare it as {}",
+            self.planning,
+            statement(self.with)
+        );
+        sqlx::raw_sql(AssertSqlSafe(script))
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        let explain = AssertSqlSafe(format!(
+            "explain (format json) execute it ({})",
+            self.arguments
+        ));
         let row = sqlx::raw_sql(explain).fetch_one(&mut *tx).await.unwrap();
         let plan: Value = row.get(0);
-        sqlx::raw_sql("deallocate it").execute(&mut *tx).await.unwrap();
+        sqlx::raw_sql("deallocate it")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
         tx.rollback().await.unwrap();
         let mut found = BTreeMap::new();
         scans(&plan[0]["Plan"], &mut found);
-        let used = found.get(self.table).unwrap_or_else(|| panic!("{:?} does not read {}: {found:?}", self.with, self.table));
+        let used = found
+            .get(self.table)
+            .unwrap_or_else(|| panic!("{:?} does not read {}: {found:?}", self.with, self.table));
         let fits = |index: &String| self.indexes.iter().any(|wanted| index.ends_with(wanted));
-        assert!(used.iter().all(fits), "{:?} with {}: {found:?}\n{plan:#}", self.with, self.arguments);
+        assert!(
+            used.iter().all(fits),
+            "{:?} with {}: {found:?}\n{plan:#}",
+            self.with,
+            self.arguments
+        );
     }
 }
 
 const BY_KEY: &[&str] = &["account_id_ix"];
-const LIST: &[&str] = &["select a.reseller_id, a.id, a.uid", "from account a where a.reseller_id = $1"];
+const LIST: &[&str] = &[
+    "select a.reseller_id, a.id, a.uid",
+    "from account a where a.reseller_id = $1",
+];
 
 /// Look-ups and changes by key.
 fn keyed() -> Vec<Question> {
@@ -75,13 +119,28 @@ fn keyed() -> Vec<Question> {
         indexes,
     };
     let nothing = |arrays| vec!["'{}'"; arrays].join(", ");
-    let (changes, and_more) = (format!("{}, 0", nothing(45)), format!("{}, 0, {}", nothing(45), nothing(15)));
+    let (changes, and_more) = (
+        format!("{}, 0", nothing(45)),
+        format!("{}, 0, {}", nothing(45), nothing(15)),
+    );
     vec![
         look_up("account", BY_KEY),
         look_up("hold", &["hold_open_uq", "hold_pkey"]),
         look_up("reseller", &["reseller_suspended_ix"]),
-        Question { planning: KEYED, with: &["with written as"], arguments: changes, table: "account", indexes: BY_KEY },
-        Question { planning: KEYED, with: &["with seen as"], arguments: and_more, table: "account", indexes: BY_KEY },
+        Question {
+            planning: KEYED,
+            with: &["with written as"],
+            arguments: changes,
+            table: "account",
+            indexes: BY_KEY,
+        },
+        Question {
+            planning: KEYED,
+            with: &["with seen as"],
+            arguments: and_more,
+            table: "account",
+            indexes: BY_KEY,
+        },
     ]
 }
 
@@ -89,29 +148,103 @@ fn keyed() -> Vec<Question> {
 fn searching() -> Vec<Question> {
     let list = |with, state: &str, window: &str, table, indexes| {
         let arguments = format!("1, now(), {state}, null, {window}, null, 1000, 50");
-        Question { planning: SEARCHING, with, arguments, table, indexes }
+        Question {
+            planning: SEARCHING,
+            with,
+            arguments,
+            table,
+            indexes,
+        }
     };
-    let held: &[&str] = &["select a.reseller_id, a.id, a.uid", "where h.reseller_id = $1 and h.account_id >= $8"];
-    let other = |with, arguments: &str, table, indexes| Question { planning: SEARCHING, with, arguments: arguments.to_owned(), table, indexes };
+    let held: &[&str] = &[
+        "select a.reseller_id, a.id, a.uid",
+        "where h.reseller_id = $1 and h.account_id >= $8",
+    ];
+    let other = |with, arguments: &str, table, indexes| Question {
+        planning: SEARCHING,
+        with,
+        arguments: arguments.to_owned(),
+        table,
+        indexes,
+    };
     vec![
         // Whoever owns a large part of all accounts meets enough of them in the order of all.
-        list(LIST, "null", "null, null", "account", &["account_pkey", "account_id_ix"]),
-        list(LIST, "'active'", "null, null", "account", &["account_pkey", "account_id_ix"]),
-        list(LIST, "'deleted'", "null, null", "account", &["account_deleted_ix", "account_pkey"]),
-        list(LIST, "'expired'", "null, null", "account", &["account_expiry_of_reseller_ix", "account_pkey", "account_id_ix"]),
-        list(LIST, "null", "now() + interval '1 hour', now()", "account", &["account_expiry_of_reseller_ix"]),
+        list(
+            LIST,
+            "null",
+            "null, null",
+            "account",
+            &["account_pkey", "account_id_ix"],
+        ),
+        list(
+            LIST,
+            "'active'",
+            "null, null",
+            "account",
+            &["account_pkey", "account_id_ix"],
+        ),
+        list(
+            LIST,
+            "'deleted'",
+            "null, null",
+            "account",
+            &["account_deleted_ix", "account_pkey"],
+        ),
+        list(
+            LIST,
+            "'expired'",
+            "null, null",
+            "account",
+            &[
+                "account_expiry_of_reseller_ix",
+                "account_pkey",
+                "account_id_ix",
+            ],
+        ),
+        list(
+            LIST,
+            "null",
+            "now() + interval '1 hour', now()",
+            "account",
+            &["account_expiry_of_reseller_ix"],
+        ),
         list(held, "'frozen'", "null, null", "hold", &["hold_open_uq"]),
-        other(&["where email_key = $1 and deleted_at is null"], "'user7@example7.test', 2", "account", &["account_email_ix"]),
-        other(&["from journal where reseller_id = $1 and id > $2 and outcome"], "1, 100, 50", "journal", &["_reseller_id_id_idx"]),
-        other(&["where announce_at is not null"], "'2026-01-01', 256", "account", &["account_announce_ix", "account_warn_ix"]),
-        other(&["from account where reseller_id = $1 and purge_due_at <= $2 order by"], "1, now(), 256", "account", &["account_purge_ix"]),
+        other(
+            &["where email_key = $1 and deleted_at is null"],
+            "'user7@example7.test', 2",
+            "account",
+            &["account_email_ix"],
+        ),
+        other(
+            &["from journal where reseller_id = $1 and id > $2 and outcome"],
+            "1, 100, 50",
+            "journal",
+            &["_reseller_id_id_idx"],
+        ),
+        other(
+            &["where announce_at is not null"],
+            "'2026-01-01', 256",
+            "account",
+            &["account_announce_ix", "account_warn_ix"],
+        ),
+        other(
+            &["from account where reseller_id = $1 and purge_due_at <= $2 order by"],
+            "1, now(), 256",
+            "account",
+            &["account_purge_ix"],
+        ),
         other(
             &["a.expires_at <= $3::timestamptz - make_interval"],
             "1, now(), now(), 30, 0, 256",
             "account",
             &["account_expiry_of_reseller_ix", "account_deleted_ix"],
         ),
-        other(&["from journal where reseller_id = $1 and account_id = $2 and id < $3"], "1, 10, 1000, 50", "journal", &["_pkey"]),
+        other(
+            &["from journal where reseller_id = $1 and account_id = $2 and id < $3"],
+            "1, 10, 1000, 50",
+            "journal",
+            &["_pkey"],
+        ),
     ]
 }
 
@@ -139,11 +272,21 @@ async fn every_question_is_answered_from_an_index() {
            select reseller_id, id, '{day}', 1, 'create', 'applied', '{{}}', 'reseller', 'test', 'cli', 'r', '{{}}', '{{}}' from account;
          analyze"
     );
-    sqlx::raw_sql(AssertSqlSafe(load)).execute(&mut *connection).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(load))
+        .execute(&mut *connection)
+        .await
+        .unwrap();
     for question in keyed().into_iter().chain(searching()) {
         question.check(&mut connection).await;
     }
     let scan = "explain (format json) select reseller_id, id from account where expires_at >= now() order by expires_at, id limit 500";
-    let plan: Value = sqlx::raw_sql(scan).fetch_one(&mut *connection).await.unwrap().get(0);
-    assert_eq!(plan[0]["Plan"]["Plans"][0]["Index Name"], "account_expiry_ix", "{plan:#}");
+    let plan: Value = sqlx::raw_sql(scan)
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(
+        plan[0]["Plan"]["Plans"][0]["Index Name"], "account_expiry_ix",
+        "{plan:#}"
+    );
 }

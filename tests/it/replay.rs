@@ -8,7 +8,8 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use steward::domain::{
-    Account, AccountId, Command, Dialect, HoldId, HoldKind, HoldPatch, Outcome, Patch, PaymentUrl, ProfilePatch, ResellerId, Revision, Status,
+    Account, AccountId, Command, Dialect, HoldId, HoldKind, HoldPatch, Outcome, Patch, PaymentUrl,
+    ProfilePatch, ResellerId, Revision, Status,
 };
 use steward::service::{Clock, Context, Principal, Service, Settings};
 use steward::store::Store;
@@ -23,14 +24,25 @@ const ACCOUNTS: usize = 3;
 
 /// Commands of all kinds, those that change nothing and those that are refused among them.
 fn command() -> impl Strategy<Value = Command> {
-    let kind = prop_oneof![Just(HoldKind::Freeze), Just(HoldKind::Suspend), Just(HoldKind::Retention)];
+    let kind = prop_oneof![
+        Just(HoldKind::Freeze),
+        Just(HoldKind::Suspend),
+        Just(HoldKind::Retention)
+    ];
     let details = (0..3_u8, any::<bool>()).prop_map(|(number, pays)| HoldPatch {
         reason: Patch::Set(format!("reason {number}")),
-        payment_url: if pays { Patch::Set(PaymentUrl::parse("https://pay.example/1").unwrap()) } else { Patch::Keep },
+        payment_url: if pays {
+            Patch::Set(PaymentUrl::parse("https://pay.example/1").unwrap())
+        } else {
+            Patch::Keep
+        },
         ..HoldPatch::default()
     });
     let title = (0..3_u8).prop_map(|number| Revision {
-        profile: ProfilePatch { title: Patch::Set(format!("title {number}")), ..ProfilePatch::default() },
+        profile: ProfilePatch {
+            title: Patch::Set(format!("title {number}")),
+            ..ProfilePatch::default()
+        },
         ..Revision::default()
     });
     prop_oneof![
@@ -47,7 +59,14 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 fn context(reseller: Option<ResellerId>, request_id: String) -> Context {
-    Context { principal: Principal { reseller, ..Principal::command_line() }, dialect: Dialect::Cli, request_id }
+    Context {
+        principal: Principal {
+            reseller,
+            ..Principal::command_line()
+        },
+        dialect: Dialect::Cli,
+        request_id,
+    }
 }
 
 /// Holds in one order: the store's is by kind, memory's is by time.
@@ -59,15 +78,30 @@ fn ordered(mut account: Account) -> Account {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_sixty_four_did_at_once_is_what_the_journal_says_one_did() {
     let app = App::new().await;
-    let start = || Arc::new(Service::start(Store::new(app.database.options(), &pool_settings()), Clock::System, Settings::default()));
+    let start = || {
+        Arc::new(Service::start(
+            Store::new(app.database.options(), &pool_settings()),
+            Clock::System,
+            Settings::default(),
+        ))
+    };
     let replicas = [start(), start()];
     let mut accounts: Vec<(ResellerId, AccountId)> = Vec::new();
     let mut blank: HashMap<AccountId, Account> = HashMap::new();
     for name in ["Acme", "Globex"] {
         let reseller = app.reseller(name).await;
         for _ in 0..ACCOUNTS {
-            let made =
-                replicas[0].create(&context(Some(reseller), "made".to_owned()), None, Revision::default(), None).await.unwrap().done().unwrap();
+            let made = replicas[0]
+                .create(
+                    &context(Some(reseller), "made".to_owned()),
+                    None,
+                    Revision::default(),
+                    None,
+                )
+                .await
+                .unwrap()
+                .done()
+                .unwrap();
             accounts.push((reseller, made.account.id));
             blank.insert(made.account.id, made.account);
         }
@@ -81,10 +115,17 @@ async fn what_sixty_four_did_at_once_is_what_the_journal_says_one_did() {
                 let mut runner = TestRunner::default();
                 let mut done = Vec::new();
                 for number in 0..COMMANDS {
-                    let (reseller, account) = accounts[any::<usize>().new_tree(&mut runner).unwrap().current() % accounts.len()];
+                    let (reseller, account) = accounts
+                        [any::<usize>().new_tree(&mut runner).unwrap().current() % accounts.len()];
                     let command = command().new_tree(&mut runner).unwrap().current();
-                    let by = context((connection % 3 > 0).then_some(reseller), format!("{connection}-{number}"));
-                    let answer = service.execute(&by, account, command.clone(), None).await.map(|answered| answered.done().unwrap());
+                    let by = context(
+                        (connection % 3 > 0).then_some(reseller),
+                        format!("{connection}-{number}"),
+                    );
+                    let answer = service
+                        .execute(&by, account, command.clone(), None)
+                        .await
+                        .map(|answered| answered.done().unwrap());
                     done.push((by, account, command, answer));
                 }
                 done
@@ -109,30 +150,58 @@ async fn what_sixty_four_did_at_once_is_what_the_journal_says_one_did() {
                 .await
                 .unwrap();
         for (request, at, outcome, sequence) in entries {
-            let (by, account, command, answer) = asked.remove(&request).expect("everything in the journal was asked for, once");
+            let (by, account, command, answer) = asked
+                .remove(&request)
+                .expect("everything in the journal was asked for, once");
             assert_eq!(account, id);
             *counted.entry(outcome.clone()).or_default() += 1;
             match model.decide(&command, &by.principal.actor(), at) {
                 Ok(change) => {
-                    let done = answer.unwrap_or_else(|error| panic!("{request}: the model accepts {command:?}, but the answer was {error}"));
-                    assert_eq!(done.outcome, change.outcome(), "{request}: {command:?} on {model:?}");
+                    let done = answer.unwrap_or_else(|error| {
+                        panic!(
+                            "{request}: the model accepts {command:?}, but the answer was {error}"
+                        )
+                    });
+                    assert_eq!(
+                        done.outcome,
+                        change.outcome(),
+                        "{request}: {command:?} on {model:?}"
+                    );
                     assert_eq!(outcome, done.outcome.as_str());
-                    assert_eq!(sequence, (done.outcome == Outcome::Applied).then_some(change.after.version), "{request}");
-                    assert_eq!(ordered(done.account), ordered(change.after.clone()), "{request}: {command:?}");
+                    assert_eq!(
+                        sequence,
+                        (done.outcome == Outcome::Applied).then_some(change.after.version),
+                        "{request}"
+                    );
+                    assert_eq!(
+                        ordered(done.account),
+                        ordered(change.after.clone()),
+                        "{request}: {command:?}"
+                    );
                     model = change.after;
                 }
                 Err(error) => {
-                    assert_eq!(answer.err(), Some(error), "{request}: {command:?} on {model:?}");
+                    assert_eq!(
+                        answer.err(),
+                        Some(error),
+                        "{request}: {command:?} on {model:?}"
+                    );
                     assert_eq!((outcome.as_str(), sequence), ("refused", None));
                 }
             }
         }
-        let stored = replicas[1].account_or_deleted(&context(Some(reseller), String::new()), id).await.unwrap();
+        let stored = replicas[1]
+            .account_or_deleted(&context(Some(reseller), String::new()), id)
+            .await
+            .unwrap();
         assert_eq!(ordered(stored), ordered(model));
     }
     assert!(asked.is_empty(), "in no journal: {:?}", asked.keys());
     for outcome in ["applied", "unchanged", "refused"] {
-        assert!(counted.get(outcome).is_some_and(|count| *count > 50), "{counted:?}");
+        assert!(
+            counted.get(outcome).is_some_and(|count| *count > 50),
+            "{counted:?}"
+        );
     }
     for replica in replicas {
         replica.stop().await;

@@ -23,7 +23,14 @@ async fn days_of_the_journal_are_dropped_once_they_are_old_and_delivered() {
     jobs::run_once(&app.service, &kept(None)).await.unwrap();
     let id = client.account("a").await;
     let v3 = V3::of(&client);
-    let endpoint = v3.call("POST", "/v3/webhooks", &json!({"url": "https://hooks.example.com/"})).await.json();
+    let endpoint = v3
+        .call(
+            "POST",
+            "/v3/webhooks",
+            &json!({"url": "https://hooks.example.com/"}),
+        )
+        .await
+        .json();
     client.call("freeze", json!({"id": id})).await.ok();
     let made = app.database.number(PARTITIONS).await;
 
@@ -39,12 +46,28 @@ async fn days_of_the_journal_are_dropped_once_they_are_old_and_delivered() {
     assert_eq!(app.database.number(PARTITIONS).await, made + 8);
 
     // An endpoint that its owner switched off holds nothing back. What is younger stays.
-    v3.call("PATCH", &format!("/v3/webhooks/{}", endpoint["id"].as_str().unwrap()), &json!({"enabled": false})).await.json();
-    jobs::run_once(&app.service, &kept(Some(101))).await.unwrap();
+    v3.call(
+        "PATCH",
+        &format!("/v3/webhooks/{}", endpoint["id"].as_str().unwrap()),
+        &json!({"enabled": false}),
+    )
+    .await
+    .json();
+    jobs::run_once(&app.service, &kept(Some(101)))
+        .await
+        .unwrap();
     assert_eq!(app.database.number(ENTRIES).await, 3);
     jobs::run_once(&app.service, &kept(Some(30))).await.unwrap();
-    assert_eq!(app.database.number(PARTITIONS).await, 9, "eight days ahead, and the one for whatever has none");
+    assert_eq!(
+        app.database.number(PARTITIONS).await,
+        9,
+        "eight days ahead, and the one for whatever has none"
+    );
     assert_eq!(app.database.number(ENTRIES).await, 1);
-    assert_eq!(client.get(id).await["version"], 3, "the account is as it was");
+    assert_eq!(
+        client.get(id).await["version"],
+        3,
+        "the account is as it was"
+    );
     client.call("freeze", json!({"id": id})).await.ok();
 }

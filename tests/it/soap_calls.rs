@@ -18,7 +18,9 @@ struct Soap {
 }
 
 fn envelope(namespace: &str, body: &str) -> String {
-    format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<q:Envelope xmlns:q=\"{namespace}\"><q:Body>{body}</q:Body></q:Envelope>")
+    format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<q:Envelope xmlns:q=\"{namespace}\"><q:Body>{body}</q:Body></q:Envelope>"
+    )
 }
 
 async fn post(router: &axum::Router, headers: &[(&str, &str)], body: String) -> Answer {
@@ -31,31 +33,58 @@ async fn post(router: &axum::Router, headers: &[(&str, &str)], body: String) -> 
 
 impl Soap {
     fn of(client: &Client) -> Self {
-        Self { router: client.router.clone(), token: client.token.clone() }
+        Self {
+            router: client.router.clone(),
+            token: client.token.clone(),
+        }
     }
 
     async fn raw(&self, body: String) -> Answer {
-        post(&self.router, &[("content-type", "application/soap+xml; charset=utf-8")], body).await
+        post(
+            &self.router,
+            &[("content-type", "application/soap+xml; charset=utf-8")],
+            body,
+        )
+        .await
     }
 
     /// Code, message and what follows it.
     async fn call(&self, operation: &str, children: &str) -> (String, String, String) {
         let token = format!("<authToken>{}</authToken>", self.token);
-        self.call_with(operation, &format!("{token}{children}")).await
+        self.call_with(operation, &format!("{token}{children}"))
+            .await
     }
 
     async fn call_with(&self, operation: &str, children: &str) -> (String, String, String) {
-        let answer = self.raw(envelope(NS12, &format!("<{operation} xmlns=\"Zoolz\">{children}</{operation}>"))).await;
+        let answer = self
+            .raw(envelope(
+                NS12,
+                &format!("<{operation} xmlns=\"Zoolz\">{children}</{operation}>"),
+            ))
+            .await;
         assert_eq!(answer.status.as_u16(), 200, "{}", answer.body);
-        let between =
-            |from: &str, to: &str| answer.body.split_once(from).and_then(|(_, rest)| rest.split_once(to)).map_or("", |(text, _)| text).to_owned();
+        let between = |from: &str, to: &str| {
+            answer
+                .body
+                .split_once(from)
+                .and_then(|(_, rest)| rest.split_once(to))
+                .map_or("", |(text, _)| text)
+                .to_owned()
+        };
         let after = between("</Message>", &format!("</{operation}Result>"));
-        (between("<Code>", "</Code>"), between("<Message>", "</Message>"), after)
+        (
+            between("<Code>", "</Code>"),
+            between("<Message>", "</Message>"),
+            after,
+        )
     }
 }
 
 async fn two_resellers(app: &App) -> (Client, Soap, i64) {
-    let (client, other) = (app.new_reseller("Acme").await, app.new_reseller("Other").await);
+    let (client, other) = (
+        app.new_reseller("Acme").await,
+        app.new_reseller("Other").await,
+    );
     let id = client.account("jo").await;
     assert_eq!((id, other.account("theirs").await), (1, 2));
     let soap = Soap::of(&client);
@@ -67,8 +96,12 @@ async fn the_seeds_requests_in_both_forms_work_and_answer_byte_for_byte() {
     let app = App::new().await;
     let (client, _, id) = two_resellers(&app).await;
     // As the two pages print them, with plain quotes; the second with the stray header that its page shows.
-    let by_id = include_str!("golden/suspend_by_id.xml").replace("string", &client.token).replace(">int<", &format!(">{id}<"));
-    let by_email = include_str!("golden/suspend_by_email.xml").replacen("string", &client.token, 1).replace("string", "jo@example.com");
+    let by_id = include_str!("golden/suspend_by_id.xml")
+        .replace("string", &client.token)
+        .replace(">int<", &format!(">{id}<"));
+    let by_email = include_str!("golden/suspend_by_email.xml")
+        .replacen("string", &client.token, 1)
+        .replace("string", "jo@example.com");
     let content_type = ("content-type", "application/soap+xml; charset=utf-8");
     let answer = post(&app.router, &[content_type], by_id).await;
     let expected = "<?xml version=\"1.0\" encoding=\"utf-8\"?><soap:Envelope xmlns:soap=\"http://www.w3.org/2003/05/soap-envelope\" \
@@ -76,14 +109,42 @@ async fn the_seeds_requests_in_both_forms_work_and_answer_byte_for_byte() {
         <SuspendAccountUsingAccountIDResponse xmlns=\"Zoolz\"><SuspendAccountUsingAccountIDResult><Code>Success</Code>\
         <Message>The account has been suspended</Message><Joson /></SuspendAccountUsingAccountIDResult></SuspendAccountUsingAccountIDResponse>\
         </soap:Body></soap:Envelope>";
-    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, expected));
-    assert_eq!(answer.header("content-type"), "application/soap+xml; charset=utf-8");
-    assert_eq!(client.get(id).await["effective_status"], "suspended:reseller");
+    assert_eq!(
+        (answer.status.as_u16(), answer.body.as_str()),
+        (200, expected)
+    );
+    assert_eq!(
+        answer.header("content-type"),
+        "application/soap+xml; charset=utf-8"
+    );
+    assert_eq!(
+        client.get(id).await["effective_status"],
+        "suspended:reseller"
+    );
     client.call("unsuspend", json!({"id": id})).await.ok();
-    let answer = post(&app.router, &[content_type, ("soapaction", "\"Zoolz/ChangeAccountExpiryDateUsingAccountID\"")], by_email).await;
-    let expected = expected.replace("UsingAccountID", "").replace("<Joson />", "");
-    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, expected.as_str()));
-    assert_eq!(client.get(id).await["effective_status"], "suspended:reseller");
+    let answer = post(
+        &app.router,
+        &[
+            content_type,
+            (
+                "soapaction",
+                "\"Zoolz/ChangeAccountExpiryDateUsingAccountID\"",
+            ),
+        ],
+        by_email,
+    )
+    .await;
+    let expected = expected
+        .replace("UsingAccountID", "")
+        .replace("<Joson />", "");
+    assert_eq!(
+        (answer.status.as_u16(), answer.body.as_str()),
+        (200, expected.as_str())
+    );
+    assert_eq!(
+        client.get(id).await["effective_status"],
+        "suspended:reseller"
+    );
 }
 
 #[tokio::test]
@@ -100,38 +161,94 @@ async fn every_operation_by_number_and_by_address() {
         };
         let done = |message: &str| ("Success".to_owned(), message.to_owned(), tail.to_owned());
         for _ in 0..2 {
-            assert_eq!(call("SuspendAccount", "").await, done("The account has been suspended"));
+            assert_eq!(
+                call("SuspendAccount", "").await,
+                done("The account has been suspended")
+            );
         }
-        assert_eq!(client.get(id).await["blocked_by"], json!(["suspended:reseller"]));
+        assert_eq!(
+            client.get(id).await["blocked_by"],
+            json!(["suspended:reseller"])
+        );
         client.call("freeze", json!({"id": id})).await.ok();
-        assert_eq!(call("ActivateAccount", "").await, done("The account has been activated"));
-        assert_eq!(client.get(id).await["blocked_by"], json!(["frozen"]), "it does not unfreeze");
+        assert_eq!(
+            call("ActivateAccount", "").await,
+            done("The account has been activated")
+        );
+        assert_eq!(
+            client.get(id).await["blocked_by"],
+            json!(["frozen"]),
+            "it does not unfreeze"
+        );
         client.call("unfreeze", json!({"id": id})).await.ok();
         assert_eq!(
-            call("ChangeAccountExpiryDate", "<expiryDate>2027-05-05T10:00:00</expiryDate>").await,
+            call(
+                "ChangeAccountExpiryDate",
+                "<expiryDate>2027-05-05T10:00:00</expiryDate>"
+            )
+            .await,
             done("The Account Expiry Date has been updated")
         );
         assert_eq!(client.get(id).await["expires_at"], "2027-05-05T10:00:00Z");
         let (code, message, after) = call("GetAccountInfo", "").await;
         let info: Value = serde_json::from_str(&message.replace("&quot;", "\"")).unwrap();
-        assert_eq!((code.as_str(), info["AccountID"].clone(), info["Email"].clone()), ("Success", json!(id), json!("jo@example.com")));
-        assert_eq!(after, if suffix.is_empty() { String::new() } else { format!("<Joson>{message}</Joson>") });
-        assert_eq!(call("DeleteAccount", "").await, done("The account has been Deleted"));
+        assert_eq!(
+            (
+                code.as_str(),
+                info["AccountID"].clone(),
+                info["Email"].clone()
+            ),
+            ("Success", json!(id), json!("jo@example.com"))
+        );
+        assert_eq!(
+            after,
+            if suffix.is_empty() {
+                String::new()
+            } else {
+                format!("<Joson>{message}</Joson>")
+            }
+        );
+        assert_eq!(
+            call("DeleteAccount", "").await,
+            done("The account has been Deleted")
+        );
         client.call("restore", json!({"id": id})).await.ok();
     }
     let id_child = format!("<accountID>{id}</accountID>");
-    let done = |message: &str| ("Success".to_owned(), message.to_owned(), "<Joson />".to_owned());
+    let done = |message: &str| {
+        (
+            "Success".to_owned(),
+            message.to_owned(),
+            "<Joson />".to_owned(),
+        )
+    };
     let pay = format!("{id_child}<paymentUrl>https://pay.example/?a=1&amp;b=2</paymentUrl>");
-    assert_eq!(soap.call("FreezeAccountUsingAccountID", &pay).await, done("The account has been frozen"));
-    assert_eq!(client.get(id).await["frozen_details"]["payment_url"], "https://pay.example/?a=1&b=2");
-    assert_eq!(soap.call("UnfreezeAccountUsingAccountID", &id_child).await, done("The account has been unfrozen"));
     assert_eq!(
-        soap.call("UpdateAccountStatusUsingAccountID", &format!("{id_child}<status>inactive</status>")).await,
+        soap.call("FreezeAccountUsingAccountID", &pay).await,
+        done("The account has been frozen")
+    );
+    assert_eq!(
+        client.get(id).await["frozen_details"]["payment_url"],
+        "https://pay.example/?a=1&b=2"
+    );
+    assert_eq!(
+        soap.call("UnfreezeAccountUsingAccountID", &id_child).await,
+        done("The account has been unfrozen")
+    );
+    assert_eq!(
+        soap.call(
+            "UpdateAccountStatusUsingAccountID",
+            &format!("{id_child}<status>inactive</status>")
+        )
+        .await,
         done("The account status has been updated")
     );
     assert_eq!(client.get(id).await["is_active"], json!(false));
     let create = "<name>New</name><email>new@example.com</email><password>pw</password><planID>3</planID><sendEmail>false</sendEmail>";
-    assert_eq!(soap.call("CreateAccount", create).await.1, "The Account has been created successfully");
+    assert_eq!(
+        soap.call("CreateAccount", create).await.1,
+        "The Account has been created successfully"
+    );
     assert_eq!(client.get(3).await["tariff_id"], 3);
     assert_eq!(soap.call("CreateAccount", create).await.0, "UsedEmail");
 }
@@ -142,7 +259,10 @@ async fn what_is_missing_or_not_theirs_is_a_result_not_a_fault() {
     let (client, soap, id) = two_resellers(&app).await;
     let result = |code: &str, message: &str| (code.to_owned(), message.to_owned());
     let two = |(code, message, _): (String, String, String)| (code, message);
-    let unknown = result("InvalidAccount", "Invalid Account ID or Account ID does not exist");
+    let unknown = result(
+        "InvalidAccount",
+        "Invalid Account ID or Account ID does not exist",
+    );
     for who in [
         "",
         "<accountID>0</accountID>",
@@ -150,59 +270,149 @@ async fn what_is_missing_or_not_theirs_is_a_result_not_a_fault() {
         "<accountID>2147483647</accountID>",
         "<accountID xmlns=\"urn:other\">1</accountID>",
     ] {
-        assert_eq!(two(soap.call("SuspendAccountUsingAccountID", who).await), unknown, "{who}");
+        assert_eq!(
+            two(soap.call("SuspendAccountUsingAccountID", who).await),
+            unknown,
+            "{who}"
+        );
     }
     assert_eq!(
-        two(soap.call("SuspendAccountUsingAccountID", "<accountID>2</accountID>").await),
-        result("InvalidAccount", "Invalid Account ID, Account ID does not belong to you")
+        two(soap
+            .call("SuspendAccountUsingAccountID", "<accountID>2</accountID>")
+            .await),
+        result(
+            "InvalidAccount",
+            "Invalid Account ID, Account ID does not belong to you"
+        )
     );
     let expiry = "<accountID>2</accountID><expiryDate>2027-01-01</expiryDate>";
     assert_eq!(
-        two(soap.call("ChangeAccountExpiryDateUsingAccountID", expiry).await),
-        result("InvalidAccount", "Invalid Account ID, Email does not belong to you")
+        two(soap
+            .call("ChangeAccountExpiryDateUsingAccountID", expiry)
+            .await),
+        result(
+            "InvalidAccount",
+            "Invalid Account ID, Email does not belong to you"
+        )
     );
-    for email in ["", "<email/>", "<email>nonsense</email>", "<email>nobody@example.com</email>"] {
-        assert_eq!(two(soap.call("SuspendAccount", email).await), result("InvalidEmail", "Invalid Email or Email does not exist"), "{email}");
+    for email in [
+        "",
+        "<email/>",
+        "<email>nonsense</email>",
+        "<email>nobody@example.com</email>",
+    ] {
+        assert_eq!(
+            two(soap.call("SuspendAccount", email).await),
+            result("InvalidEmail", "Invalid Email or Email does not exist"),
+            "{email}"
+        );
     }
     assert_eq!(
-        two(soap.call("SuspendAccount", "<email>theirs@example.com</email>").await),
-        result("InvalidEmail", "Invalid Email, Email does not belong to you")
+        two(soap
+            .call("SuspendAccount", "<email>theirs@example.com</email>")
+            .await),
+        result(
+            "InvalidEmail",
+            "Invalid Email, Email does not belong to you"
+        )
     );
     let invalid = result("InvalidAuth", "Invalid Authentication Token");
     let mine = format!("<accountID>{id}</accountID>");
     for token in ["", "<authToken/>", "<authToken>abc</authToken>"] {
-        assert_eq!(two(soap.call_with("SuspendAccountUsingAccountID", &format!("{token}{mine}")).await), invalid);
         assert_eq!(
-            two(soap.call_with("SuspendAccountUsingAccountID", &format!("{token}<accountID>2</accountID>")).await),
+            two(soap
+                .call_with("SuspendAccountUsingAccountID", &format!("{token}{mine}"))
+                .await),
+            invalid
+        );
+        assert_eq!(
+            two(soap
+                .call_with(
+                    "SuspendAccountUsingAccountID",
+                    &format!("{token}<accountID>2</accountID>")
+                )
+                .await),
             invalid,
             "the token comes first"
         );
     }
     assert_eq!(
-        two(soap.call("ChangeAccountExpiryDateUsingAccountID", &mine).await),
+        two(soap
+            .call("ChangeAccountExpiryDateUsingAccountID", &mine)
+            .await),
         result("MissingParameters", "Missing Main Parameters (expiryDate)")
     );
     let empty = format!("{mine}<expiryDate/>");
-    assert_eq!(two(soap.call("ChangeAccountExpiryDateUsingAccountID", &empty).await).0, "MissingParameters");
-    for year in ["1969-12-31T00:00:00Z", "10000-01-01T00:00:00Z", "0001-01-01T00:00:00", "-0044-03-15T00:00:00"] {
+    assert_eq!(
+        two(soap
+            .call("ChangeAccountExpiryDateUsingAccountID", &empty)
+            .await)
+        .0,
+        "MissingParameters"
+    );
+    for year in [
+        "1969-12-31T00:00:00Z",
+        "10000-01-01T00:00:00Z",
+        "0001-01-01T00:00:00",
+        "-0044-03-15T00:00:00",
+    ] {
         let children = format!("{mine}<expiryDate>{year}</expiryDate>");
         assert_eq!(
-            two(soap.call("ChangeAccountExpiryDateUsingAccountID", &children).await),
-            result("GeneralError", "General Error, failed to change account expiry date"),
+            two(soap
+                .call("ChangeAccountExpiryDateUsingAccountID", &children)
+                .await),
+            result(
+                "GeneralError",
+                "General Error, failed to change account expiry date"
+            ),
             "{year}"
         );
     }
     let base = "<email>x@example.com</email><planID>1</planID><sendEmail>1</sendEmail>";
-    assert_eq!(soap.call("CreateAccount", &format!("<password>p</password>{base}")).await.0, "MissingParameters");
-    assert_eq!(soap.call("CreateAccount", &format!("<name>n</name>{base}")).await.0, "InvalidPassword");
-    assert_eq!(soap.call("CreateAccount", "<name>n</name><password>p</password><email>bad</email>").await.0, "InvalidEmail");
     assert_eq!(
-        soap.call("CreateAccount", "<name>n</name><password>p</password><email>x@example.com</email><planID>-1</planID>").await.0,
+        soap.call("CreateAccount", &format!("<password>p</password>{base}"))
+            .await
+            .0,
+        "MissingParameters"
+    );
+    assert_eq!(
+        soap.call("CreateAccount", &format!("<name>n</name>{base}"))
+            .await
+            .0,
+        "InvalidPassword"
+    );
+    assert_eq!(
+        soap.call(
+            "CreateAccount",
+            "<name>n</name><password>p</password><email>bad</email>"
+        )
+        .await
+        .0,
+        "InvalidEmail"
+    );
+    assert_eq!(
+        soap.call(
+            "CreateAccount",
+            "<name>n</name><password>p</password><email>x@example.com</email><planID>-1</planID>"
+        )
+        .await
+        .0,
         "PlanError"
     );
-    app.operator().await.call("suspend", json!({"id": id})).await.ok();
-    assert_eq!(two(soap.call("DeleteAccountUsingAccountID", &mine).await), result("GeneralError", "General Error. Failed to delete account"));
-    assert_eq!(client.get(id).await["version"], 2, "nothing else took effect");
+    app.operator()
+        .await
+        .call("suspend", json!({"id": id}))
+        .await
+        .ok();
+    assert_eq!(
+        two(soap.call("DeleteAccountUsingAccountID", &mine).await),
+        result("GeneralError", "General Error. Failed to delete account")
+    );
+    assert_eq!(
+        client.get(id).await["version"],
+        2,
+        "nothing else took effect"
+    );
 }
 
 #[tokio::test]
@@ -213,74 +423,188 @@ async fn protocol_errors_are_faults_and_run_nothing() {
         "<SuspendAccountUsingAccountID xmlns=\"Zoolz\"><authToken>{}</authToken><accountID>{id}</accountID></SuspendAccountUsingAccountID>",
         soap.token
     );
-    let change = |child: &str, to: &str| good.replace(&format!("<{child}>{id}</{child}>"), &format!("<{child}>{to}</{child}>"));
+    let change = |child: &str, to: &str| {
+        good.replace(
+            &format!("<{child}>{id}</{child}>"),
+            &format!("<{child}>{to}</{child}>"),
+        )
+    };
     let sender = "<soap:Value>soap:Sender</soap:Value>";
     let deep = format!("{}{}", "<a>".repeat(9_000), "</a>".repeat(9_000));
-    let attributes = envelope(NS12, &good).replace("<q:Body>", &format!("<q:Body {}>", "a='' ".repeat(5_000)));
+    let attributes =
+        envelope(NS12, &good).replace("<q:Body>", &format!("<q:Body {}>", "a='' ".repeat(5_000)));
     for (body, status, says) in [
-        ("not xml".to_owned(), 400, "Server was unable to read request.<"),
-        (String::new(), 400, "Server was unable to read request.<"),
-        (envelope(NS12, &good).replace("</q:Envelope>", ""), 400, "Server was unable to read request.<"),
-        (envelope(NS12, &good).replace("version=\"1.0\"", "version=\u{201d}1.0\u{2033}"), 400, "typographic quotes"),
-        ("<x/>".to_owned(), 500, "---&gt; the document is no SOAP envelope"),
-        (format!("<e:Envelope xmlns:e='{NS12}'/>"), 500, "one Body"),
-        (envelope(NS12, &change("accountID", "x")), 500, "accountID must be an int"),
-        (envelope(NS12, &change("accountID", "")), 500, "accountID must be an int"),
-        (envelope(NS12, &change("accountID", "2147483648")), 500, "accountID must be an int"),
         (
-            envelope(NS12, "<ChangeAccountExpiryDate xmlns='Zoolz'><expiryDate>soon</expiryDate></ChangeAccountExpiryDate>"),
+            "not xml".to_owned(),
+            400,
+            "Server was unable to read request.<",
+        ),
+        (String::new(), 400, "Server was unable to read request.<"),
+        (
+            envelope(NS12, &good).replace("</q:Envelope>", ""),
+            400,
+            "Server was unable to read request.<",
+        ),
+        (
+            envelope(NS12, &good).replace("version=\"1.0\"", "version=\u{201d}1.0\u{2033}"),
+            400,
+            "typographic quotes",
+        ),
+        (
+            "<x/>".to_owned(),
+            500,
+            "---&gt; the document is no SOAP envelope",
+        ),
+        (format!("<e:Envelope xmlns:e='{NS12}'/>"), 500, "one Body"),
+        (
+            envelope(NS12, &change("accountID", "x")),
+            500,
+            "accountID must be an int",
+        ),
+        (
+            envelope(NS12, &change("accountID", "")),
+            500,
+            "accountID must be an int",
+        ),
+        (
+            envelope(NS12, &change("accountID", "2147483648")),
+            500,
+            "accountID must be an int",
+        ),
+        (
+            envelope(
+                NS12,
+                "<ChangeAccountExpiryDate xmlns='Zoolz'><expiryDate>soon</expiryDate></ChangeAccountExpiryDate>",
+            ),
             500,
             "expiryDate must be a dateTime",
         ),
-        (envelope(NS12, "<CreateAccount xmlns='Zoolz'><sendEmail>maybe</sendEmail></CreateAccount>"), 500, "sendEmail must be a boolean"),
-        (format!("<!DOCTYPE e [<!ENTITY a \"b\">]>{}", envelope(NS12, &good).split_once('\n').unwrap().1), 500, "a document type is not accepted"),
-        (envelope(NS12, ""), 500, "Unable to handle request without a valid action parameter. Please supply a valid soap action."),
-        (envelope(NS12, "<Explode xmlns='Zoolz'/>"), 500, "Unable to handle request. The action &apos;Explode&apos; was not recognized."),
-        (envelope(NS12, &good.replace("Zoolz", "Other")), 500, "was not recognized"),
-        (envelope(NS12, &format!("{good}{good}")), 500, "more than one element"),
+        (
+            envelope(
+                NS12,
+                "<CreateAccount xmlns='Zoolz'><sendEmail>maybe</sendEmail></CreateAccount>",
+            ),
+            500,
+            "sendEmail must be a boolean",
+        ),
+        (
+            format!(
+                "<!DOCTYPE e [<!ENTITY a \"b\">]>{}",
+                envelope(NS12, &good).split_once('\n').unwrap().1
+            ),
+            500,
+            "a document type is not accepted",
+        ),
+        (
+            envelope(NS12, ""),
+            500,
+            "Unable to handle request without a valid action parameter. Please supply a valid soap action.",
+        ),
+        (
+            envelope(NS12, "<Explode xmlns='Zoolz'/>"),
+            500,
+            "Unable to handle request. The action &apos;Explode&apos; was not recognized.",
+        ),
+        (
+            envelope(NS12, &good.replace("Zoolz", "Other")),
+            500,
+            "was not recognized",
+        ),
+        (
+            envelope(NS12, &format!("{good}{good}")),
+            500,
+            "more than one element",
+        ),
         (envelope(NS12, &deep), 500, "nested too deep"),
         (attributes, 500, "too many attributes"),
     ] {
         let answer = soap.raw(body).await;
         assert_eq!(
-            (answer.status.as_u16(), answer.body.contains(says), answer.body.contains(sender)),
+            (
+                answer.status.as_u16(),
+                answer.body.contains(says),
+                answer.body.contains(sender)
+            ),
             (status, true, true),
             "{says}: {}",
             answer.body
         );
-        assert_eq!(answer.header("content-type"), "application/soap+xml; charset=utf-8");
+        assert_eq!(
+            answer.header("content-type"),
+            "application/soap+xml; charset=utf-8"
+        );
     }
     let other = soap.raw(envelope("urn:other", &good)).await;
     assert!(
         other.status.as_u16() == 500
             && other.body.contains("soap:VersionMismatch")
-            && other.body.contains(&format!("Envelope namespace urn:other was unexpected. Expecting {NS12}."))
+            && other.body.contains(&format!(
+                "Envelope namespace urn:other was unexpected. Expecting {NS12}."
+            ))
     );
     let header = |attribute: &str| {
-        envelope(NS12, &good).replace("<q:Body>", &format!("<q:Header><s:Security xmlns:s='urn:s' {attribute}/></q:Header><q:Body>"))
+        envelope(NS12, &good).replace(
+            "<q:Body>",
+            &format!("<q:Header><s:Security xmlns:s='urn:s' {attribute}/></q:Header><q:Body>"),
+        )
     };
     let refused = soap.raw(header("q:mustUnderstand='1'")).await;
-    assert!(refused.status.as_u16() == 500 && refused.body.contains("soap:MustUnderstand"), "{}", refused.body);
-    let contradicting = "application/soap+xml; charset=utf-8; action=\"Zoolz/DeleteAccountUsingAccountID\"";
-    let refused = post(&app.router, &[("content-type", contradicting)], envelope(NS12, &good)).await;
+    assert!(
+        refused.status.as_u16() == 500 && refused.body.contains("soap:MustUnderstand"),
+        "{}",
+        refused.body
+    );
+    let contradicting =
+        "application/soap+xml; charset=utf-8; action=\"Zoolz/DeleteAccountUsingAccountID\"";
+    let refused = post(
+        &app.router,
+        &[("content-type", contradicting)],
+        envelope(NS12, &good),
+    )
+    .await;
     assert!(
         refused.status.as_u16() == 500
             && refused.body.contains("the action names DeleteAccountUsingAccountID, the Body SuspendAccountUsingAccountID")
     );
-    for content_type in ["application/json", "application/xml", "application/soap+xml; charset=utf-16", "text/xml; charset=latin1"] {
-        let refused = post(&app.router, &[("content-type", content_type)], envelope(NS12, &good)).await;
-        assert_eq!((refused.status.as_u16(), refused.body.as_str()), (415, ""), "{content_type}");
+    for content_type in [
+        "application/json",
+        "application/xml",
+        "application/soap+xml; charset=utf-16",
+        "text/xml; charset=latin1",
+    ] {
+        let refused = post(
+            &app.router,
+            &[("content-type", content_type)],
+            envelope(NS12, &good),
+        )
+        .await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.body.as_str()),
+            (415, ""),
+            "{content_type}"
+        );
     }
     assert_eq!(soap.raw("x".repeat(65_537)).await.status.as_u16(), 413);
     assert_eq!(client.get(id).await["version"], 1, "nothing was run");
 
     // What only looks odd is read: header blocks that may be ignored, any prefix, any order, what is unknown.
-    assert_eq!(soap.raw(header("q:mustUnderstand='0'")).await.status.as_u16(), 200);
+    assert_eq!(
+        soap.raw(header("q:mustUnderstand='0'"))
+            .await
+            .status
+            .as_u16(),
+        200
+    );
     let odd = format!(
         "<z:SuspendAccountUsingAccountID xmlns:z='Zoolz'><z:accountID> {id} </z:accountID><y>1</y><z:authToken>{}</z:authToken></z:SuspendAccountUsingAccountID>",
         soap.token
     );
-    assert!(soap.raw(envelope(NS12, &odd)).await.body.contains("<Code>Success</Code>"));
+    assert!(
+        soap.raw(envelope(NS12, &odd))
+            .await
+            .body
+            .contains("<Code>Success</Code>")
+    );
 }
 
 #[tokio::test]
@@ -293,11 +617,25 @@ async fn soap_1_1_goes_by_its_header_and_has_its_own_faults() {
     );
     let call = |action: &'static str, body: String| {
         let router = app.router.clone();
-        async move { post(&router, &[("content-type", "text/xml; charset=utf-8"), ("soapaction", action)], body).await }
+        async move {
+            post(
+                &router,
+                &[
+                    ("content-type", "text/xml; charset=utf-8"),
+                    ("soapaction", action),
+                ],
+                body,
+            )
+            .await
+        }
     };
     let unknown = call("\"Zoolz/Explode\"", envelope(NS11, &good)).await;
     let expected = "<soap:Fault><faultcode>soap:Client</faultcode><faultstring>Server did not recognize the value of HTTP Header SOAPAction: Zoolz/Explode.</faultstring><detail /></soap:Fault>";
-    assert!(unknown.status.as_u16() == 500 && unknown.body.contains(expected), "{}", unknown.body);
+    assert!(
+        unknown.status.as_u16() == 500 && unknown.body.contains(expected),
+        "{}",
+        unknown.body
+    );
     let differs = call("\"Zoolz/DeleteAccount\"", envelope(NS11, &good)).await;
     assert!(differs.status.as_u16() == 500 && differs.body.contains("soap:Client"));
     let mismatch = call("", envelope(NS12, &good)).await;
@@ -305,8 +643,16 @@ async fn soap_1_1_goes_by_its_header_and_has_its_own_faults() {
     assert_eq!(client.get(id).await["version"], 1);
     for action in ["\"Zoolz/SuspendAccountUsingAccountID\"", "\"\"", ""] {
         let answer = call(action, envelope(NS11, &good)).await;
-        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "text/xml; charset=utf-8"), "{}", answer.body);
-        assert!(answer.body.contains("<Code>Success</Code>") && answer.body.contains(&format!("xmlns:soap=\"{NS11}\"")));
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("content-type")),
+            (200, "text/xml; charset=utf-8"),
+            "{}",
+            answer.body
+        );
+        assert!(
+            answer.body.contains("<Code>Success</Code>")
+                && answer.body.contains(&format!("xmlns:soap=\"{NS11}\""))
+        );
     }
 }
 
@@ -315,34 +661,93 @@ async fn a_reseller_can_have_numbers_and_its_own_time_zone() {
     let app = App::new().await;
     let (client, soap, id) = two_resellers(&app).await;
     let reseller = app.service.find_reseller("Acme").await.unwrap();
-    let berlin = ResellerPatch { timezone: Some("Europe/Berlin".to_owned()), soap_numbers: Some(true), ..ResellerPatch::default() };
-    app.service.revise_reseller(&Principal::command_line(), reseller, berlin, None).await.unwrap();
-    assert_eq!(soap.call("SuspendAccountUsingAccountID", &format!("<accountID>{id}</accountID>")).await.0, "1000");
-    assert_eq!(soap.call("SuspendAccountUsingAccountID", "<accountID>99</accountID>").await.0, "1008");
-    for (written, means) in
-        [("2027-07-01T00:00:00", "2027-06-30T22:00:00Z"), ("2027-07-01", "2027-07-01T21:59:59Z"), ("2027-07-01T00:00:00Z", "2027-07-01T00:00:00Z")]
-    {
+    let berlin = ResellerPatch {
+        timezone: Some("Europe/Berlin".to_owned()),
+        soap_numbers: Some(true),
+        ..ResellerPatch::default()
+    };
+    app.service
+        .revise_reseller(&Principal::command_line(), reseller, berlin, None)
+        .await
+        .unwrap();
+    assert_eq!(
+        soap.call(
+            "SuspendAccountUsingAccountID",
+            &format!("<accountID>{id}</accountID>")
+        )
+        .await
+        .0,
+        "1000"
+    );
+    assert_eq!(
+        soap.call("SuspendAccountUsingAccountID", "<accountID>99</accountID>")
+            .await
+            .0,
+        "1008"
+    );
+    for (written, means) in [
+        ("2027-07-01T00:00:00", "2027-06-30T22:00:00Z"),
+        ("2027-07-01", "2027-07-01T21:59:59Z"),
+        ("2027-07-01T00:00:00Z", "2027-07-01T00:00:00Z"),
+    ] {
         let children = format!("<accountID>{id}</accountID><expiryDate>{written}</expiryDate>");
-        assert_eq!(soap.call("ChangeAccountExpiryDateUsingAccountID", &children).await.0, "1000");
+        assert_eq!(
+            soap.call("ChangeAccountExpiryDateUsingAccountID", &children)
+                .await
+                .0,
+            "1000"
+        );
         assert_eq!(client.get(id).await["expires_at"], means);
-        client.call("expiry_date", json!({"id": id, "expiry_date": written})).await.ok();
-        assert_eq!(client.get(id).await["expires_at"], means, "both dialects read dates alike");
+        client
+            .call("expiry_date", json!({"id": id, "expiry_date": written}))
+            .await
+            .ok();
+        assert_eq!(
+            client.get(id).await["expires_at"],
+            means,
+            "both dialects read dates alike"
+        );
     }
-    let mars = ResellerPatch { timezone: Some("Mars/Base".to_owned()), ..ResellerPatch::default() };
-    assert!(app.service.revise_reseller(&Principal::command_line(), reseller, mars, None).await.is_err());
+    let mars = ResellerPatch {
+        timezone: Some("Mars/Base".to_owned()),
+        ..ResellerPatch::default()
+    };
+    assert!(
+        app.service
+            .revise_reseller(&Principal::command_line(), reseller, mars, None)
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]
 async fn foreign_accounts_can_be_hidden() {
     let app = App::new().await;
     let (client, _, _) = two_resellers(&app).await;
-    let hiding = soap::Settings { hide_foreign_accounts: true, ..soap_settings() };
-    let soap = Soap { router: router(&app.service, admin_settings(), hiding), token: client.token };
+    let hiding = soap::Settings {
+        hide_foreign_accounts: true,
+        ..soap_settings()
+    };
+    let soap = Soap {
+        router: router(&app.service, admin_settings(), hiding),
+        token: client.token,
+    };
     for (operation, foreign, unknown) in [
-        ("SuspendAccountUsingAccountID", "<accountID>2</accountID>", "<accountID>99</accountID>"),
-        ("SuspendAccount", "<email>theirs@example.com</email>", "<email>nobody@example.com</email>"),
+        (
+            "SuspendAccountUsingAccountID",
+            "<accountID>2</accountID>",
+            "<accountID>99</accountID>",
+        ),
+        (
+            "SuspendAccount",
+            "<email>theirs@example.com</email>",
+            "<email>nobody@example.com</email>",
+        ),
     ] {
-        assert_eq!(soap.call(operation, foreign).await, soap.call(operation, unknown).await);
+        assert_eq!(
+            soap.call(operation, foreign).await,
+            soap.call(operation, unknown).await
+        );
     }
 }
 
@@ -354,11 +759,20 @@ async fn a_repeat_with_a_key_is_answered_with_the_stored_answer() {
         "<CreateAccount xmlns='Zoolz'><authToken>{}</authToken><name>n</name><email>n@example.com</email><password>p</password></CreateAccount>",
         soap.token
     );
-    let headers = [("content-type", "application/soap+xml"), ("idempotency-key", "k")];
+    let headers = [
+        ("content-type", "application/soap+xml"),
+        ("idempotency-key", "k"),
+    ];
     let first = post(&app.router, &headers, envelope(NS12, &create)).await;
     let second = post(&app.router, &headers, envelope(NS12, &create)).await;
     assert!(first.body.contains("<Code>Success</Code>") && first.body == second.body);
-    assert_eq!((first.header("idempotent-replayed"), second.header("idempotent-replayed")), ("", "true"));
+    assert_eq!(
+        (
+            first.header("idempotent-replayed"),
+            second.header("idempotent-replayed")
+        ),
+        ("", "true")
+    );
     assert_eq!(client.call("list", json!({})).await.ok()["total_count"], 2);
 }
 
@@ -366,43 +780,113 @@ async fn a_repeat_with_a_key_is_answered_with_the_stored_answer() {
 async fn the_wsdl_and_the_help_page_list_every_operation() {
     let app = App::new().await;
     let get = |path: &str| {
-        let (router, request) = (app.router.clone(), Request::get(path).body(axum::body::Body::empty()).unwrap());
+        let (router, request) = (
+            app.router.clone(),
+            Request::get(path).body(axum::body::Body::empty()).unwrap(),
+        );
         async move { send(&router, request).await }
     };
-    for path in ["/Services/Reseller/Service.asmx?wsdl", "/services/reseller/service.asmx?WSDL", "/SERVICES/RESELLER/SERVICE.ASMX?Wsdl"] {
+    for path in [
+        "/Services/Reseller/Service.asmx?wsdl",
+        "/services/reseller/service.asmx?WSDL",
+        "/SERVICES/RESELLER/SERVICE.ASMX?Wsdl",
+    ] {
         let wsdl = get(path).await;
-        assert_eq!((wsdl.status.as_u16(), wsdl.header("content-type")), (200, "text/xml; charset=utf-8"));
-        assert!(wsdl.body.contains("location=\"https://steward.example/Services/Reseller/Service.asmx\""));
+        assert_eq!(
+            (wsdl.status.as_u16(), wsdl.header("content-type")),
+            (200, "text/xml; charset=utf-8")
+        );
+        assert!(
+            wsdl.body
+                .contains("location=\"https://steward.example/Services/Reseller/Service.asmx\"")
+        );
         for operation in soap::OPERATIONS {
-            assert_eq!(wsdl.body.matches(&format!("soapAction=\"Zoolz/{}\"", operation.name)).count(), 2, "{}", operation.name);
+            assert_eq!(
+                wsdl.body
+                    .matches(&format!("soapAction=\"Zoolz/{}\"", operation.name))
+                    .count(),
+                2,
+                "{}",
+                operation.name
+            );
         }
         let words = "Success MissingParameters InvalidAuth InvalidEmail InvalidPassword UsedEmail PlanError GeneralError InvalidAccount PolicyError NoCredit InvalidLicence EmailNotConfirmed SqlNotAllowed NotAllowedLicenceAccount";
-        let enumeration: String = words.split(' ').fold(String::new(), |text, word| text + &format!("<s:enumeration value=\"{word}\"/>"));
+        let enumeration: String = words.split(' ').fold(String::new(), |text, word| {
+            text + &format!("<s:enumeration value=\"{word}\"/>")
+        });
         assert!(wsdl.body.contains(&enumeration));
     }
     let index = get(soap::PATH).await;
     for operation in soap::OPERATIONS {
         assert!(index.body.contains(&format!("?op={}", operation.name)));
         let page = get(&format!("{}?op={}", soap::PATH, operation.name)).await;
-        assert!(page.status.as_u16() == 200 && page.body.contains(&format!("&lt;{}Response", operation.name)));
+        assert!(
+            page.status.as_u16() == 200
+                && page
+                    .body
+                    .contains(&format!("&lt;{}Response", operation.name))
+        );
     }
-    assert_eq!(get(&format!("{}?op=Explode", soap::PATH)).await.status.as_u16(), 404);
-    let put = Request::put(soap::PATH).body(axum::body::Body::empty()).unwrap();
+    assert_eq!(
+        get(&format!("{}?op=Explode", soap::PATH))
+            .await
+            .status
+            .as_u16(),
+        404
+    );
+    let put = Request::put(soap::PATH)
+        .body(axum::body::Body::empty())
+        .unwrap();
     let refused = send(&app.router, put).await;
-    assert_eq!((refused.status.as_u16(), refused.header("allow")), (405, "GET, POST"));
+    assert_eq!(
+        (refused.status.as_u16(), refused.header("allow")),
+        (405, "GET, POST")
+    );
 }
 
 #[tokio::test]
 async fn an_operator_acts_on_an_address_only_where_it_is_one_accounts() {
     let app = App::new().await;
-    let (client, other) = (app.new_reseller("Acme").await, app.new_reseller("Other").await);
+    let (client, other) = (
+        app.new_reseller("Acme").await,
+        app.new_reseller("Other").await,
+    );
     let (a, b) = (client.account("same").await, other.account("same").await);
     let alone = client.account("alone").await;
     let soap = Soap::of(&app.operator().await);
-    assert_eq!(soap.call("SuspendAccount", "<email>same@example.com</email>").await.0, "InvalidEmail");
-    assert_eq!((client.get(a).await["version"].clone(), other.get(b).await["version"].clone()), (json!(1), json!(1)));
-    assert_eq!(soap.call("SuspendAccount", "<email>alone@example.com</email>").await.0, "Success");
-    assert_eq!(client.get(alone).await["effective_status"], "suspended:operator");
-    assert_eq!(Soap::of(&client).call("ActivateAccount", "<email>alone@example.com</email>").await.0, "Success");
-    assert_eq!(client.get(alone).await["effective_status"], "suspended:operator", "the reseller cannot lift it");
+    assert_eq!(
+        soap.call("SuspendAccount", "<email>same@example.com</email>")
+            .await
+            .0,
+        "InvalidEmail"
+    );
+    assert_eq!(
+        (
+            client.get(a).await["version"].clone(),
+            other.get(b).await["version"].clone()
+        ),
+        (json!(1), json!(1))
+    );
+    assert_eq!(
+        soap.call("SuspendAccount", "<email>alone@example.com</email>")
+            .await
+            .0,
+        "Success"
+    );
+    assert_eq!(
+        client.get(alone).await["effective_status"],
+        "suspended:operator"
+    );
+    assert_eq!(
+        Soap::of(&client)
+            .call("ActivateAccount", "<email>alone@example.com</email>")
+            .await
+            .0,
+        "Success"
+    );
+    assert_eq!(
+        client.get(alone).await["effective_status"],
+        "suspended:operator",
+        "the reseller cannot lift it"
+    );
 }

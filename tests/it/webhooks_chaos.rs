@@ -28,20 +28,41 @@ const DISPATCHERS: usize = 3;
 /// A dispatcher in a process of its own, on the test's database.
 fn dispatcher(url: &str, home: &std::path::Path) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_steward"));
-    command.arg("worker").env("DATABASE_URL", url).env("STEWARD_SERVER__MANAGEMENT_LISTEN", "127.0.0.1:0").env("STEWARD_LOG__LEVEL", "error");
-    command.env("STEWARD_WEBHOOKS__ALLOW_HTTP", "true").env("STEWARD_WEBHOOKS__ALLOWED_NETWORKS", "[\"127.0.0.0/8\"]");
-    command.env("STEWARD_WEBHOOKS__RETRY_SECONDS", "[0.02, 0.05, 0.2]").env("STEWARD_WEBHOOKS__TIMEOUT_SECONDS", "0.5");
-    command.env("STEWARD_WEBHOOKS__LEASE_SECONDS", "1").env("STEWARD_DATABASE__DATA_DIR", home);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap()
+    command
+        .arg("worker")
+        .env("DATABASE_URL", url)
+        .env("STEWARD_SERVER__MANAGEMENT_LISTEN", "127.0.0.1:0")
+        .env("STEWARD_LOG__LEVEL", "error");
+    command
+        .env("STEWARD_WEBHOOKS__ALLOW_HTTP", "true")
+        .env("STEWARD_WEBHOOKS__ALLOWED_NETWORKS", "[\"127.0.0.0/8\"]");
+    command
+        .env("STEWARD_WEBHOOKS__RETRY_SECONDS", "[0.02, 0.05, 0.2]")
+        .env("STEWARD_WEBHOOKS__TIMEOUT_SECONDS", "0.5");
+    command
+        .env("STEWARD_WEBHOOKS__LEASE_SECONDS", "1")
+        .env("STEWARD_DATABASE__DATA_DIR", home);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
 }
 
 /// What a receiver knows of each account.
 type Arrivals = mpsc::UnboundedSender<(String, i64)>;
 
 /// Of ten requests three are answered with 500, some never in time, some twice as it were: taken, and then refused.
-async fn receive(State((arrivals, count)): State<(Arrivals, Arc<AtomicUsize>)>, body: Bytes) -> StatusCode {
+async fn receive(
+    State((arrivals, count)): State<(Arrivals, Arc<AtomicUsize>)>,
+    body: Bytes,
+) -> StatusCode {
     let message: Value = serde_json::from_slice(&body).unwrap();
-    let arrived = (message["data"]["id"].as_str().unwrap().to_owned(), message["sequence"].as_i64().unwrap());
+    let arrived = (
+        message["data"]["id"].as_str().unwrap().to_owned(),
+        message["sequence"].as_i64().unwrap(),
+    );
     let number = count.fetch_add(1, Ordering::Relaxed);
     match number % 10 {
         2 | 5 | 8 => return StatusCode::INTERNAL_SERVER_ERROR,
@@ -53,29 +74,53 @@ async fn receive(State((arrivals, count)): State<(Arrivals, Arc<AtomicUsize>)>, 
     }
     arrivals.send(arrived).unwrap();
     // Taken, but the sender does not know: it will come again.
-    if number % 25 == 3 { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }
+    if number % 25 == 3 {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else {
+        StatusCode::OK
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_dispatchers_and_a_bad_receiver_lose_nothing_and_mix_up_nothing() {
     let app = App::new().await;
     let owner = app.new_reseller("Acme").await;
-    let settings = Settings { webhooks_allow_http: true, ..Settings::default() };
-    let service = Arc::new(Service::start(Store::new(app.database.options(), &pool_settings()), Clock::System, settings));
-    let client = Client { router: router(&service, admin_settings(), soap_settings()), token: owner.token.clone() };
+    let settings = Settings {
+        webhooks_allow_http: true,
+        ..Settings::default()
+    };
+    let service = Arc::new(Service::start(
+        Store::new(app.database.options(), &pool_settings()),
+        Clock::System,
+        settings,
+    ));
+    let client = Client {
+        router: router(&service, admin_settings(), soap_settings()),
+        token: owner.token.clone(),
+    };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (arrivals, mut arrived) = mpsc::unbounded_channel();
     let count = Arc::new(AtomicUsize::new(0));
-    let receiver = Router::new().route("/hook", post(receive)).with_state((arrivals, Arc::clone(&count)));
+    let receiver = Router::new()
+        .route("/hook", post(receive))
+        .with_state((arrivals, Arc::clone(&count)));
     tokio::spawn(async move { axum::serve(listener, receiver).await });
     let v3 = V3::of(&client);
-    let made = v3.call("POST", "/v3/webhooks", &json!({"url": format!("http://{address}/hook")})).await;
+    let made = v3
+        .call(
+            "POST",
+            "/v3/webhooks",
+            &json!({"url": format!("http://{address}/hook")}),
+        )
+        .await;
     assert_eq!(made.status, 201, "{}", made.body);
 
     let home = folder();
     let url = app.database.url();
-    let mut dispatchers: Vec<Child> = (0..DISPATCHERS).map(|_| dispatcher(&url, home.path())).collect();
+    let mut dispatchers: Vec<Child> = (0..DISPATCHERS)
+        .map(|_| dispatcher(&url, home.path()))
+        .collect();
     let writing = tokio::spawn({
         let client = client.clone();
         async move {
@@ -83,8 +128,13 @@ async fn killed_dispatchers_and_a_bad_receiver_lose_nothing_and_mix_up_nothing()
             let creations = names.iter().map(|name| client.account(name));
             let ids: Vec<i64> = futures_util::future::join_all(creations).await;
             for round in 1..EVENTS_EACH {
-                let work = ids.iter().map(|id| client.call("save", json!({"id": id, "title": format!("round {round}")})));
-                futures_util::future::join_all(work).await.iter().for_each(|answer| drop(answer.ok()));
+                let work = ids.iter().map(|id| {
+                    client.call("save", json!({"id": id, "title": format!("round {round}")}))
+                });
+                futures_util::future::join_all(work)
+                    .await
+                    .iter()
+                    .for_each(|answer| drop(answer.ok()));
             }
         }
     });
@@ -94,9 +144,14 @@ async fn killed_dispatchers_and_a_bad_receiver_lose_nothing_and_mix_up_nothing()
     let total = ACCOUNTS * EVENTS_EACH;
     while complete < total {
         let wait = tokio::time::timeout(Duration::from_mins(2), arrived.recv()).await;
-        let (account, sequence) = wait.unwrap_or_else(|_| panic!("nothing arrives any more after {complete} of {total}")).unwrap();
+        let (account, sequence) = wait
+            .unwrap_or_else(|_| panic!("nothing arrives any more after {complete} of {total}"))
+            .unwrap();
         let expected = next.entry(account.clone()).or_insert(1);
-        assert!(sequence <= *expected, "{account}: {sequence} arrived before {expected}");
+        assert!(
+            sequence <= *expected,
+            "{account}: {sequence} arrived before {expected}"
+        );
         if sequence == *expected {
             *expected += 1;
             complete += 1;
@@ -113,8 +168,15 @@ async fn killed_dispatchers_and_a_bad_receiver_lose_nothing_and_mix_up_nothing()
         }
     }
     writing.await.unwrap();
-    assert!(next.len() == usize::try_from(ACCOUNTS).unwrap() && next.values().all(|after| *after == EVENTS_EACH + 1), "{next:?}");
-    assert!(kills >= 10 && duplicates > 0, "{kills} kills, {duplicates} duplicates");
+    assert!(
+        next.len() == usize::try_from(ACCOUNTS).unwrap()
+            && next.values().all(|after| *after == EVENTS_EACH + 1),
+        "{next:?}"
+    );
+    assert!(
+        kills >= 10 && duplicates > 0,
+        "{kills} kills, {duplicates} duplicates"
+    );
     for mut dispatcher in dispatchers {
         dispatcher.kill().unwrap();
         dispatcher.wait().unwrap();

@@ -46,7 +46,11 @@ struct Examination {
 
 impl Examination {
     fn new(what: &'static str, fine: impl Into<String>, findings: Vec<Finding>) -> Self {
-        Self { what, fine: fine.into(), findings }
+        Self {
+            what,
+            fine: fine.into(),
+            findings,
+        }
     }
 }
 
@@ -58,7 +62,12 @@ impl Doctor {
         let examined = examine(config).await?;
         let wrong: usize = examined.iter().map(|one| one.findings.len()).sum();
         if self.json {
-            let findings = |one: &Examination| one.findings.iter().map(|it| json!({"wrong": it.wrong, "mend": it.mend})).collect::<Vec<_>>();
+            let findings = |one: &Examination| {
+                one.findings
+                    .iter()
+                    .map(|it| json!({"wrong": it.wrong, "mend": it.mend}))
+                    .collect::<Vec<_>>()
+            };
             let all: Vec<_> = examined.iter().map(|one| json!({"examined": one.what, "found": one.fine, "findings": findings(one)})).collect();
             output::json(&json!({ "healthy": wrong == 0, "examinations": all }));
         } else {
@@ -86,19 +95,43 @@ fn show(one: &Examination) {
 
 /// From what everything else stands on upwards; what stands on something wrong is not looked at.
 async fn examine(config: &Config) -> Result<Vec<Examination>, CommandError> {
-    let from = if config.database_url().is_some() { "with a database of its own" } else { "with the embedded database" };
+    let from = if config.database_url().is_some() {
+        "with a database of its own"
+    } else {
+        "with the embedded database"
+    };
     let mut examined = vec![Examination::new("configuration", from, Vec::new())];
     let verifier = config.verifier();
-    let trusts =
-        if verifier.as_ref().is_ok_and(Option::is_some) { "JSON Web Tokens of others are trusted" } else { "only tokens of our own are trusted" };
-    let wrong = verifier.err().map(|problem| finding(&problem.to_string(), "correct that key of the configuration"));
-    examined.push(Examination::new("trust", trusts, wrong.into_iter().collect()));
+    let trusts = if verifier.as_ref().is_ok_and(Option::is_some) {
+        "JSON Web Tokens of others are trusted"
+    } else {
+        "only tokens of our own are trusted"
+    };
+    let wrong = verifier.err().map(|problem| {
+        finding(
+            &problem.to_string(),
+            "correct that key of the configuration",
+        )
+    });
+    examined.push(Examination::new(
+        "trust",
+        trusts,
+        wrong.into_iter().collect(),
+    ));
 
     let database = match Database::open(config).await {
         Ok(database) => database,
         Err(failure) => {
-            let mend = if matches!(failure, Failure::Embedded(_)) { "see its log in the data directory" } else { "correct database.url" };
-            examined.push(Examination::new("database", "", vec![finding(&failure.to_string(), mend)]));
+            let mend = if matches!(failure, Failure::Embedded(_)) {
+                "see its log in the data directory"
+            } else {
+                "correct database.url"
+            };
+            examined.push(Examination::new(
+                "database",
+                "",
+                vec![finding(&failure.to_string(), mend)],
+            ));
             return Ok(examined);
         }
     };
@@ -107,18 +140,33 @@ async fn examine(config: &Config) -> Result<Vec<Examination>, CommandError> {
     outcome.map(|()| examined)
 }
 
-async fn examine_database(config: &Config, database: &Database, examined: &mut Vec<Examination>) -> Result<(), CommandError> {
+async fn examine_database(
+    config: &Config,
+    database: &Database,
+    examined: &mut Vec<Examination>,
+) -> Result<(), CommandError> {
     let store = Store::new(database.options().clone(), &config.pool());
     let findings = store.check().await?;
     let is_usable = findings.is_empty();
-    examined.push(Examination::new("schema", "every migration is applied; the role and row level security are as they must be", findings));
+    examined.push(Examination::new(
+        "schema",
+        "every migration is applied; the role and row level security are as they must be",
+        findings,
+    ));
     if !is_usable {
         return Ok(());
     }
     let seen = store.examine(|| Clock::System.now()).await?;
-    let server = format!("PostgreSQL {}, its clock is {:+.3} s from ours", seen.server, seen.clock_ahead);
+    let server = format!(
+        "PostgreSQL {}, its clock is {:+.3} s from ours",
+        seen.server, seen.clock_ahead
+    );
     examined.push(Examination::new("server", server, seen.server_findings));
-    examined.push(Examination::new("policies", "every table has its policies, and nobody has changed them", seen.policy_findings));
+    examined.push(Examination::new(
+        "policies",
+        "every table has its policies, and nobody has changed them",
+        seen.policy_findings,
+    ));
 
     let service = Service::start(store, Clock::System, config.service());
     let targets = service.webhook_targets().await;
@@ -133,11 +181,22 @@ async fn examine_database(config: &Config, database: &Database, examined: &mut V
             Some(finding(&wrong, "have its owner correct or disable it; in this network, see webhooks.allowed_networks"))
         }
     });
-    let findings: Vec<Finding> = stream::iter(probes).buffered(PROBES).filter_map(|found| async move { found }).collect().await;
-    examined.push(Examination::new("webhooks", format!("{} receivers can be connected to", targets.len()), findings));
+    let findings: Vec<Finding> = stream::iter(probes)
+        .buffered(PROBES)
+        .filter_map(|found| async move { found })
+        .collect()
+        .await;
+    examined.push(Examination::new(
+        "webhooks",
+        format!("{} receivers can be connected to", targets.len()),
+        findings,
+    ));
     Ok(())
 }
 
 fn finding(wrong: &str, mend: &str) -> Finding {
-    Finding { wrong: wrong.to_owned(), mend: mend.to_owned() }
+    Finding {
+        wrong: wrong.to_owned(),
+        mend: mend.to_owned(),
+    }
 }

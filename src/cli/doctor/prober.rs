@@ -10,7 +10,13 @@ use crate::cli::CommandError;
 /// The same for every request, so that answers which repeat it can be compared.
 const REQUEST_ID: &str = "doctor-isolation";
 /// Headers that differ from one answer to the next whatever was asked.
-const VARYING: [&str; 5] = ["date", "x-rate-limit-limit", "x-rate-limit-remaining", "x-rate-limit-reset", "keep-alive"];
+const VARYING: [&str; 5] = [
+    "date",
+    "x-rate-limit-limit",
+    "x-rate-limit-remaining",
+    "x-rate-limit-reset",
+    "keep-alive",
+];
 /// The longest that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -26,7 +32,12 @@ pub(super) struct Ask {
 impl Ask {
     pub(super) fn new(method: &str, path: impl Into<String>) -> Self {
         let method = method.to_uppercase().parse().unwrap_or_default();
-        Self { method, path: path.into(), headers: Vec::new(), body: None }
+        Self {
+            method,
+            path: path.into(),
+            headers: Vec::new(),
+            body: None,
+        }
     }
 
     pub(super) fn get(path: impl Into<String>) -> Self {
@@ -38,7 +49,8 @@ impl Ask {
     }
 
     pub(super) fn json(self, body: impl Into<String>) -> Self {
-        self.with("content-type", "application/json").containing(body)
+        self.with("content-type", "application/json")
+            .containing(body)
     }
 
     pub(super) fn containing(mut self, body: impl Into<String>) -> Self {
@@ -71,7 +83,10 @@ impl Answer {
         let plain = |text: &str| {
             let (mut plain, mut seen) = (String::new(), 0);
             for (at, _) in text.match_indices(id) {
-                let (before, after) = (text.get(..at).unwrap_or_default(), text.get(at + id.len()..).unwrap_or_default());
+                let (before, after) = (
+                    text.get(..at).unwrap_or_default(),
+                    text.get(at + id.len()..).unwrap_or_default(),
+                );
                 if !is_part(before.chars().next_back()) && !is_part(after.chars().next()) {
                     plain.push_str(text.get(seen..at).unwrap_or_default());
                     plain.push_str("{id}");
@@ -81,8 +96,17 @@ impl Answer {
             plain.push_str(text.get(seen..).unwrap_or_default());
             plain
         };
-        let headers = self.headers.iter().filter(|(name, _)| name != "content-length");
-        Self { status: self.status, headers: headers.map(|(name, value)| (name.clone(), plain(value))).collect(), body: plain(&self.body) }
+        let headers = self
+            .headers
+            .iter()
+            .filter(|(name, _)| name != "content-length");
+        Self {
+            status: self.status,
+            headers: headers
+                .map(|(name, value)| (name.clone(), plain(value)))
+                .collect(),
+            body: plain(&self.body),
+        }
     }
 }
 
@@ -95,15 +119,27 @@ pub(super) struct Prober {
 
 impl Prober {
     pub(super) fn new(base: &str) -> Result<Self, CommandError> {
-        let client = Client::builder().timeout(PATIENCE).redirect(redirect::Policy::none()).http1_only().build();
+        let client = Client::builder()
+            .timeout(PATIENCE)
+            .redirect(redirect::Policy::none())
+            .http1_only()
+            .build();
         let client = client.map_err(|error| CommandError::Other(error.to_string()))?;
-        Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
+        Ok(Self {
+            client,
+            base: base.trim_end_matches('/').to_owned(),
+        })
     }
 
     /// Asks, with a token if there is one.
     pub(super) async fn ask(&self, token: Option<&str>, ask: &Ask) -> Result<Answer, CommandError> {
-        let failed = |error: reqwest::Error| CommandError::Other(format!("{} {}: {error}", ask.method, ask.path));
-        let mut request = self.client.request(ask.method.clone(), format!("{}{}", self.base, ask.path)).header("x-request-id", REQUEST_ID);
+        let failed = |error: reqwest::Error| {
+            CommandError::Other(format!("{} {}: {error}", ask.method, ask.path))
+        };
+        let mut request = self
+            .client
+            .request(ask.method.clone(), format!("{}{}", self.base, ask.path))
+            .header("x-request-id", REQUEST_ID);
         for (name, value) in &ask.headers {
             request = request.header(*name, value);
         }
@@ -119,10 +155,19 @@ impl Prober {
             .headers()
             .iter()
             .filter(|(name, _)| !VARYING.contains(&name.as_str()))
-            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .map(|(name, value)| {
+                (
+                    name.to_string(),
+                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                )
+            })
             .collect();
         headers.sort();
-        Ok(Answer { status, headers, body: response.text().await.map_err(failed)? })
+        Ok(Answer {
+            status,
+            headers,
+            body: response.text().await.map_err(failed)?,
+        })
     }
 
     /// Asks for what must be there; its JSON.
@@ -131,15 +176,28 @@ impl Prober {
         if answer.status < 300 {
             return Ok(answer.json());
         }
-        Err(CommandError::Other(format!("{} {} answered {}: {}", ask.method, ask.path, answer.status, answer.body)))
+        Err(CommandError::Other(format!(
+            "{} {} answered {}: {}",
+            ask.method, ask.path, answer.status, answer.body
+        )))
     }
 
     /// Asks two things in turn, many times; for each pair, by how many microseconds the first took longer.
-    pub(super) async fn race(&self, token: &str, one: &Ask, other: &Ask, pairs: u32) -> Result<Vec<i64>, CommandError> {
+    pub(super) async fn race(
+        &self,
+        token: &str,
+        one: &Ask,
+        other: &Ask,
+        pairs: u32,
+    ) -> Result<Vec<i64>, CommandError> {
         let mut differences = Vec::new();
         for pair in 0..pairs {
             // Whoever comes second may find something warm.
-            let (first, second) = if pair % 2 == 0 { (one, other) } else { (other, one) };
+            let (first, second) = if pair % 2 == 0 {
+                (one, other)
+            } else {
+                (other, one)
+            };
             let mut took = [0, 0];
             for (place, ask) in took.iter_mut().zip([first, second]) {
                 let started = Instant::now();
@@ -147,7 +205,11 @@ impl Prober {
                 *place = i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX);
             }
             let [first, second] = took;
-            differences.push(if pair % 2 == 0 { first - second } else { second - first });
+            differences.push(if pair % 2 == 0 {
+                first - second
+            } else {
+                second - first
+            });
         }
         differences.sort_unstable();
         Ok(differences)
@@ -157,14 +219,25 @@ impl Prober {
 /// A SOAP request.
 pub(super) fn soap(operation: &str, version_12: bool, token: &str, children: &str) -> Ask {
     let (namespace, content_type) = if version_12 {
-        ("http://www.w3.org/2003/05/soap-envelope", "application/soap+xml")
+        (
+            "http://www.w3.org/2003/05/soap-envelope",
+            "application/soap+xml",
+        )
     } else {
         ("http://schemas.xmlsoap.org/soap/envelope/", "text/xml")
     };
-    let body = format!("<{operation} xmlns=\"Zoolz\"><authToken>{token}</authToken>{children}</{operation}>");
+    let body = format!(
+        "<{operation} xmlns=\"Zoolz\"><authToken>{token}</authToken>{children}</{operation}>"
+    );
     let ask = Ask::new("POST", crate::dialects::soap::PATH).with("content-type", content_type);
-    let ask = if version_12 { ask } else { ask.with("soapaction", format!("\"Zoolz/{operation}\"")) };
-    ask.containing(format!("<e:Envelope xmlns:e=\"{namespace}\"><e:Body>{body}</e:Body></e:Envelope>"))
+    let ask = if version_12 {
+        ask
+    } else {
+        ask.with("soapaction", format!("\"Zoolz/{operation}\""))
+    };
+    ask.containing(format!(
+        "<e:Envelope xmlns:e=\"{namespace}\"><e:Body>{body}</e:Body></e:Envelope>"
+    ))
 }
 
 /// An `admin` call.
@@ -174,7 +247,11 @@ pub(super) fn admin(call: &str, members: &Value) -> Ask {
 
 /// An object with one member more, or another one.
 pub(super) fn with(object: &Value, name: &str, value: &Value) -> Value {
-    let mut object = if object.is_object() { object.clone() } else { json!({}) };
+    let mut object = if object.is_object() {
+        object.clone()
+    } else {
+        json!({})
+    };
     if let Some(members) = object.as_object_mut() {
         members.insert(name.to_owned(), value.clone());
     }

@@ -60,26 +60,47 @@ pub(crate) struct Code {
 impl Failure {
     /// The table.
     pub(crate) fn code(&self) -> Code {
-        let say = |error, error_text: &str| Code { error, error_text: error_text.to_owned(), retry_after: None };
-        let later = |error, error_text: &str, seconds| Code { retry_after: Some(seconds), ..say(error, error_text) };
+        let say = |error, error_text: &str| Code {
+            error,
+            error_text: error_text.to_owned(),
+            retry_after: None,
+        };
+        let later = |error, error_text: &str, seconds| Code {
+            retry_after: Some(seconds),
+            ..say(error, error_text)
+        };
         let incorrect = |what: &str| say(400, &format!("Incorrect request: {what}"));
         match self {
             Self::Service(error) => match error {
-                Error::InvalidField { field, problem } => incorrect(&format!("{}: {problem}", member(field))),
+                Error::InvalidField { field, problem } => {
+                    incorrect(&format!("{}: {problem}", member(field)))
+                }
                 Error::CredentialMissing => say(401, "API token required"),
                 Error::CredentialInvalid => say(401, "API token is invalid"),
-                Error::InsufficientScope(scope) => say(403, &format!("No access rights: the token lacks {scope}")),
-                Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => say(404, "Account not found"),
+                Error::InsufficientScope(scope) => {
+                    say(403, &format!("No access rights: the token lacks {scope}"))
+                }
+                Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
+                    say(404, "Account not found")
+                }
                 Error::ResellerNotFound => incorrect("reseller_id: no such reseller"),
                 Error::NotFound(_) => say(404, "Not found"),
                 Error::RateLimited { retry_after } => later(429, "Too many requests", *retry_after),
-                Error::Conflict(conflict) => say(409, &format!("Conflict: {}", conflict_text(*conflict))),
+                Error::Conflict(conflict) => {
+                    say(409, &format!("Conflict: {}", conflict_text(*conflict)))
+                }
                 Error::PreconditionFailed => say(412, "Precondition failed"),
                 Error::QuotaReached => say(402, "Tariff limit reached"),
-                Error::IdempotencyKeyReused => say(422, "Idempotency-Key was used before with another request"),
-                Error::Overloaded => later(503, "Service unavailable: too many requests are waiting", 1),
+                Error::IdempotencyKeyReused => {
+                    say(422, "Idempotency-Key was used before with another request")
+                }
+                Error::Overloaded => {
+                    later(503, "Service unavailable: too many requests are waiting", 1)
+                }
                 Error::Unavailable => later(503, "Service unavailable", 2),
-                Error::Internal { incident } => say(500, &format!("Internal error: incident {incident}")),
+                Error::Internal { incident } => {
+                    say(500, &format!("Internal error: incident {incident}"))
+                }
             },
             Self::Wire(error) => match error {
                 wire::Error::UnsupportedMediaType => say(415, "Unsupported media type"),
@@ -87,7 +108,9 @@ impl Failure {
                 wire::Error::Malformed { .. } => incorrect(&error.to_string()),
             },
             Self::Header { name, problem } => incorrect(&format!("{name}: {problem}")),
-            Self::TokensDiffer => incorrect("token: differs from the one in the Authorization header"),
+            Self::TokensDiffer => {
+                incorrect("token: differs from the one in the Authorization header")
+            }
             Self::NoSuchCall => say(404, "Call not found"),
             Self::MethodNotAllowed => say(405, "Method not allowed"),
             Self::TimedOut => later(503, "Service unavailable: the request took too long", 2),
@@ -102,9 +125,13 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         Conflict::StaleHold => "stale_hold: the hold named is not the one that is open now",
         Conflict::EmailInUse => "email_in_use: another account has this e-mail address",
         Conflict::RetentionHold => "retention_hold: a retention hold forbids deletion",
-        Conflict::SuspendedByOperator => "suspended_by_operator: an account that the operator suspended cannot be deleted",
+        Conflict::SuspendedByOperator => {
+            "suspended_by_operator: an account that the operator suspended cannot be deleted"
+        }
         Conflict::TooManyWebhooks => "too_many_webhooks: there are 50 webhook endpoints already",
-        Conflict::HoldHasStarted => "hold_has_started: starts_at cannot be moved later once the hold has started",
+        Conflict::HoldHasStarted => {
+            "hold_has_started: starts_at cannot be moved later once the hold has started"
+        }
         Conflict::Exempt => "exempt: automation has to leave the account alone for now",
         Conflict::NotPlanned => "not_planned: the account is not to be purged now",
         Conflict::BulkJob => "bulk_job: it is under way, was not applied, or was reverted",
@@ -131,9 +158,15 @@ mod tests {
 
     #[test]
     fn the_code_table() {
-        let malformed = wire::Error::Malformed { field: "id".to_owned(), problem: "is required".to_owned() };
+        let malformed = wire::Error::Malformed {
+            field: "id".to_owned(),
+            problem: "is required".to_owned(),
+        };
         let table: Vec<_> = [
-            Failure::Service(Error::invalid("payment_url", "must be an absolute https or http URL")),
+            Failure::Service(Error::invalid(
+                "payment_url",
+                "must be an absolute https or http URL",
+            )),
             Failure::Service(Error::CredentialMissing),
             Failure::Service(Error::CredentialInvalid),
             Failure::Service(Error::InsufficientScope(Scope::AccountWrite)),
@@ -154,11 +187,16 @@ mod tests {
             Failure::Service(Error::IdempotencyKeyReused),
             Failure::Service(Error::Overloaded),
             Failure::Service(Error::Unavailable),
-            Failure::Service(Error::Internal { incident: Uuid::nil() }),
+            Failure::Service(Error::Internal {
+                incident: Uuid::nil(),
+            }),
             Failure::Wire(wire::Error::UnsupportedMediaType),
             Failure::Wire(wire::Error::TooLarge),
             Failure::Wire(malformed),
-            Failure::Header { name: "Idempotency-Key", problem: "must be 1 to 255 visible characters" },
+            Failure::Header {
+                name: "Idempotency-Key",
+                problem: "must be 1 to 255 visible characters",
+            },
             Failure::TokensDiffer,
             Failure::NoSuchCall,
             Failure::MethodNotAllowed,
@@ -168,7 +206,14 @@ mod tests {
         .iter()
         .map(Failure::code)
         .map(|code| {
-            format!("{} {}{}", code.error, code.error_text, code.retry_after.map_or(String::new(), |seconds| format!(" (retry after {seconds} s)")))
+            format!(
+                "{} {}{}",
+                code.error,
+                code.error_text,
+                code.retry_after.map_or(String::new(), |seconds| format!(
+                    " (retry after {seconds} s)"
+                ))
+            )
         })
         .collect();
         insta::assert_snapshot!(table.join("\n"));

@@ -36,7 +36,12 @@ struct UpcomingItem {
     what: &'static str,
 }
 
-pub(super) fn timeline(account: &Account, entries: Vec<JournalEntry>, now: Time, codec: Codec) -> Value {
+pub(super) fn timeline(
+    account: &Account,
+    entries: Vec<JournalEntry>,
+    now: Time,
+    codec: Codec,
+) -> Value {
     let upcoming = account.upcoming(now).into_iter().map(|coming| {
         let (what, hold) = match coming.what {
             Coming::HoldStarts(kind, authority, id) => ("hold_starts", Some((kind, authority, id))),
@@ -53,8 +58,14 @@ pub(super) fn timeline(account: &Account, entries: Vec<JournalEntry>, now: Time,
             what,
         }
     });
-    let past = entries.into_iter().map(|entry| entry_item(entry, codec)).collect();
-    Value::Object(object(&TimelineItem { past, upcoming: upcoming.collect() }))
+    let past = entries
+        .into_iter()
+        .map(|entry| entry_item(entry, codec))
+        .collect();
+    Value::Object(object(&TimelineItem {
+        past,
+        upcoming: upcoming.collect(),
+    }))
 }
 
 /// Why an account is blocked.
@@ -103,11 +114,24 @@ struct CallItem {
 }
 
 /// An explanation as `explain` shows it; `base` is the service's own address, for the command lines.
-pub(super) fn explanation(account: AccountId, explanation: &Explanation, base: &str, reader: Reader) -> Value {
+pub(super) fn explanation(
+    account: AccountId,
+    explanation: &Explanation,
+    base: &str,
+    reader: Reader,
+) -> Value {
     let state = &explanation.state;
     Value::Object(object(&ExplanationItem {
-        blocked_by: state.blocked_by().iter().map(|block| block.as_str()).collect(),
-        blocks: explanation.blocks.iter().map(|block| block_item(account, block, base, reader)).collect(),
+        blocked_by: state
+            .blocked_by()
+            .iter()
+            .map(|block| block.as_str())
+            .collect(),
+        blocks: explanation
+            .blocks
+            .iter()
+            .map(|block| block_item(account, block, base, reader))
+            .collect(),
         effective_status: state.effective_status(),
         remedy: explanation.remedy().map(crate::domain::Remedy::as_str),
     }))
@@ -120,11 +144,19 @@ fn block_item(account: AccountId, detail: &BlockDetail, base: &str, reader: Read
         block: detail.block.as_str(),
         call: call_that_lifts(account, detail, base, reader),
         hold_id: hold.map(|hold| hold.id.to_string()),
-        lifted_by: detail.lifted_by.iter().map(|authority| authority.as_str()).collect(),
-        payment_url: details.and_then(|it| it.payment_url.as_ref()).map(|url| url.as_str().to_owned()),
+        lifted_by: detail
+            .lifted_by
+            .iter()
+            .map(|authority| authority.as_str())
+            .collect(),
+        payment_url: details
+            .and_then(|it| it.payment_url.as_ref())
+            .map(|url| url.as_str().to_owned()),
         placed_by: hold.map(|hold| hold.opened_by.clone()),
         public_message: details.and_then(|it| it.public_message.clone()),
-        reason: hold.and_then(|hold| hold.reason_seen_by(reader.authority)).cloned(),
+        reason: hold
+            .and_then(|hold| hold.reason_seen_by(reader.authority))
+            .cloned(),
         reason_code: details.and_then(|it| it.reason_code.clone()),
         since: dates::write(detail.since),
         state_after: detail.state_after.effective_status(),
@@ -133,24 +165,45 @@ fn block_item(account: AccountId, detail: &BlockDetail, base: &str, reader: Read
 }
 
 /// The call of this dialect that lifts a block; none where only the command line can.
-fn call_that_lifts(account: AccountId, detail: &BlockDetail, base: &str, reader: Reader) -> Option<CallItem> {
+fn call_that_lifts(
+    account: AccountId,
+    detail: &BlockDetail,
+    base: &str,
+    reader: Reader,
+) -> Option<CallItem> {
     let id = account.as_i32();
     let (call, body) = match detail.lift {
         Lift::Unfreeze => {
-            let hold = detail.hold.as_ref().filter(|hold| hold.kind == HoldKind::Freeze)?;
-            ("unfreeze", serde_json::json!({ "hold_id": hold.id.to_string(), "id": id }))
+            let hold = detail
+                .hold
+                .as_ref()
+                .filter(|hold| hold.kind == HoldKind::Freeze)?;
+            (
+                "unfreeze",
+                serde_json::json!({ "hold_id": hold.id.to_string(), "id": id }),
+            )
         }
         Lift::Unsuspend => ("unsuspend", serde_json::json!({ "id": id })),
         Lift::Activate => ("activate", serde_json::json!({ "id": id })),
         Lift::Restore => ("restore", serde_json::json!({ "id": id })),
         Lift::ExtendExpiry => {
             let next_year = dates::write(reader.now + chrono::TimeDelta::days(365));
-            ("expiry_date", serde_json::json!({ "expiry_date": next_year, "id": id }))
+            (
+                "expiry_date",
+                serde_json::json!({ "expiry_date": next_year, "id": id }),
+            )
         }
         Lift::UnsuspendReseller => return None,
     };
     let path = format!("/api/v1.1/admin/accounts/{call}");
     let body = body.to_string();
-    let curl = format!("curl -X POST '{base}{path}' -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{body}'");
-    Some(CallItem { body, curl, method: "POST", path })
+    let curl = format!(
+        "curl -X POST '{base}{path}' -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{body}'"
+    );
+    Some(CallItem {
+        body,
+        curl,
+        method: "POST",
+        path,
+    })
 }

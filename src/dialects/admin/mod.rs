@@ -26,7 +26,9 @@ use crate::domain::Scope;
 use crate::service::Service;
 use crate::wire::{self, Codec};
 use codes::Failure;
-use requests::{Freeze, Get, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze};
+use requests::{
+    Freeze, Get, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze,
+};
 use save::Save;
 use simulate::Simulate;
 
@@ -60,7 +62,10 @@ pub struct Api {
 /// The name of the call behind a route.
 pub(super) fn operation_name(route: &str) -> Option<&'static str> {
     let name = route.strip_prefix(PREFIX)?.trim_end_matches('/');
-    OPERATIONS.iter().map(|operation| operation.name).find(|known| *known == name)
+    OPERATIONS
+        .iter()
+        .map(|operation| operation.name)
+        .find(|known| *known == name)
 }
 
 /// One call of the dialect.
@@ -82,8 +87,13 @@ pub struct Operation {
 /// What reads the bodies of all calls.
 #[cfg(fuzzing)]
 pub(super) fn readers() -> Vec<super::fuzzing::Reader> {
-    let common: super::fuzzing::Reader = |codec, body| drop(wire::decode::<requests::Common>(codec, body));
-    OPERATIONS.iter().map(|operation| operation.read).chain([common]).collect()
+    let common: super::fuzzing::Reader =
+        |codec, body| drop(wire::decode::<requests::Common>(codec, body));
+    OPERATIONS
+        .iter()
+        .map(|operation| operation.read)
+        .chain([common])
+        .collect()
 }
 
 macro_rules! operations {
@@ -132,14 +142,24 @@ pub fn routes(api: Api) -> Router {
     let mut router = Router::new();
     for operation in OPERATIONS {
         let path = format!("{PREFIX}{}", operation.name);
-        router = router.route(&path, (operation.route)()).route(&format!("{path}/"), (operation.route)());
+        router = router
+            .route(&path, (operation.route)())
+            .route(&format!("{path}/"), (operation.route)());
     }
     let settings = Arc::clone(&api.settings);
     let not_allowed = move |headers: HeaderMap, uri: Uri| {
         let settings = Arc::clone(&settings);
-        async move { call::answer_failure(&Failure::MethodNotAllowed, preferred(&headers, &uri), settings.always_200) }
+        async move {
+            call::answer_failure(
+                &Failure::MethodNotAllowed,
+                preferred(&headers, &uri),
+                settings.always_200,
+            )
+        }
     };
-    router.method_not_allowed_fallback(not_allowed).with_state(api)
+    router
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(api)
 }
 
 /// The answer of this dialect to what went wrong outside its handlers.
@@ -157,6 +177,12 @@ pub fn answer_mishap(mishap: Mishap, codec: Codec, settings: &Settings) -> Respo
 /// The format that a caller would like, as far as that can be known without the body.
 #[must_use]
 pub fn preferred(headers: &HeaderMap, uri: &Uri) -> Codec {
-    let own = || headers.get("content-type").and_then(|value| wire::codec_of(value.to_str().ok()).ok());
-    call::preference(headers, uri).or_else(own).unwrap_or(Codec::Json)
+    let own = || {
+        headers
+            .get("content-type")
+            .and_then(|value| wire::codec_of(value.to_str().ok()).ok())
+    };
+    call::preference(headers, uri)
+        .or_else(own)
+        .unwrap_or(Codec::Json)
 }

@@ -44,7 +44,9 @@ fn path(operation: &Operation, parts: &Parts) -> Value {
     let answer = |description: &str| json!({ "description": description, "content": content });
     let done = match result(operation) {
         None => envelope.clone(),
-        Some(data) => json!({ "allOf": [envelope, { "type": "object", "properties": { "data": data } }] }),
+        Some(data) => {
+            json!({ "allOf": [envelope, { "type": "object", "properties": { "data": data } }] })
+        }
     };
     // XML repeats the element where JSON has an array.
     let done = json!({ media_type(Codec::Json): { "schema": done }, media_type(Codec::Xml): { "schema": envelope } });
@@ -90,7 +92,9 @@ fn result(operation: &Operation) -> Option<Value> {
         "simulate" => Some(json!({ "type": "array", "items": of("AdminSimulated") })),
         "timeline" => Some(of("AdminTimeline")),
         "history" => Some(json!({ "type": "array", "items": of("AdminJournalEntry") })),
-        "save" => Some(json!({ "type": "object", "required": ["saved_id"], "properties": { "saved_id": { "type": "integer" } } })),
+        "save" => Some(
+            json!({ "type": "object", "required": ["saved_id"], "properties": { "saved_id": { "type": "integer" } } }),
+        ),
         _ => None,
     }
 }

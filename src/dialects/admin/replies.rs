@@ -60,7 +60,10 @@ impl Reply {
             error_text: SUCCESS.to_owned(),
             total_count: None,
         };
-        Self { envelope, has_data_element: true }
+        Self {
+            envelope,
+            has_data_element: true,
+        }
     }
 
     /// The answer to a change.
@@ -68,7 +71,13 @@ impl Reply {
         let mut reply = Self::success();
         if verbose {
             let state = done.account.state(done.at);
-            reply.envelope.blocked_by = Some(state.blocked_by().iter().map(|block| block.as_str()).collect());
+            reply.envelope.blocked_by = Some(
+                state
+                    .blocked_by()
+                    .iter()
+                    .map(|block| block.as_str())
+                    .collect(),
+            );
             reply.envelope.changed = Some(done.outcome == Outcome::Applied);
             reply.envelope.effective_status = Some(state.effective_status());
         }
@@ -78,13 +87,17 @@ impl Reply {
     /// The answer to `freeze`, with the release ticket where one was asked for.
     pub(super) fn frozen(done: &Done, verbose: bool, ticket: Option<&SecretString>) -> Self {
         let mut reply = Self::done(done, verbose);
-        reply.envelope.data = ticket.map(|ticket| serde_json::json!({ "release_ticket": ticket.expose_secret() }));
+        reply.envelope.data =
+            ticket.map(|ticket| serde_json::json!({ "release_ticket": ticket.expose_secret() }));
         reply
     }
 
     /// The same without a `<data/>` in XML, as the original answers activate and deactivate.
     pub(super) fn done_bare(done: &Done, verbose: bool) -> Self {
-        Self { has_data_element: false, ..Self::done(done, verbose) }
+        Self {
+            has_data_element: false,
+            ..Self::done(done, verbose)
+        }
     }
 
     /// The answer to `save`.
@@ -121,7 +134,9 @@ impl Reply {
     pub(super) fn encode(mut self, codec: Codec) -> Vec<u8> {
         if codec == Codec::Xml {
             let is_empty = |data: &Value| data.as_array().is_some_and(Vec::is_empty);
-            if self.envelope.data.as_ref().is_none_or(is_empty) && (self.has_data_element || self.envelope.data.is_some()) {
+            if self.envelope.data.as_ref().is_none_or(is_empty)
+                && (self.has_data_element || self.envelope.data.is_some())
+            {
                 self.envelope.data = Some(Value::Null);
             }
         }
@@ -129,14 +144,19 @@ impl Reply {
             tracing::error!(%problem, "an answer could not be written");
             match codec {
                 Codec::Json => br#"{"error":500,"error_text":"Internal error"}"#.to_vec(),
-                Codec::Xml => b"<xml><error>500</error><error_text>Internal error</error_text></xml>".to_vec(),
+                Codec::Xml => {
+                    b"<xml><error>500</error><error_text>Internal error</error_text></xml>".to_vec()
+                }
             }
         })
     }
 }
 
 /// An account as `list` and `get` show it: the original's members, and ours beside them.
-#[expect(clippy::struct_excessive_bools, reason = "the original's members are what they are")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the original's members are what they are"
+)]
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminAccount)]
 pub(super) struct Item {
@@ -219,15 +239,30 @@ pub(super) fn item(account: &Account, reader: Reader) -> Value {
     let state = account.state(reader.now);
     let profile = &account.profile;
     let is_frozen = state.is(Block::Frozen);
-    let suspended = [Block::SuspendedByOperator, Block::ResellerSuspended, Block::SuspendedByReseller];
+    let suspended = [
+        Block::SuspendedByOperator,
+        Block::ResellerSuspended,
+        Block::SuspendedByReseller,
+    ];
     let item = Item {
-        blocked_by: state.blocked_by().iter().map(|block| block.as_str()).collect(),
+        blocked_by: state
+            .blocked_by()
+            .iter()
+            .map(|block| block.as_str())
+            .collect(),
         company: profile.company.clone(),
         effective_status: state.effective_status(),
-        email: profile.email.as_ref().map(|email| email.as_str().to_owned()),
+        email: profile
+            .email
+            .as_ref()
+            .map(|email| email.as_str().to_owned()),
         exempt_until: account.exempt_until.map(dates::write),
         expires_at: account.expires_at.map(dates::write),
-        frozen_details: is_frozen.then(|| FrozenDetailsItem { payment_url: account.payment_url(reader.now).map(|url| url.as_str().to_owned()) }),
+        frozen_details: is_frozen.then(|| FrozenDetailsItem {
+            payment_url: account
+                .payment_url(reader.now)
+                .map(|url| url.as_str().to_owned()),
+        }),
         holds: None,
         id: account.id.as_i32(),
         is_active: account.status == Status::Active,
@@ -251,7 +286,9 @@ pub(super) fn item(account: &Account, reader: Reader) -> Value {
     // The members that `save` did not know are given back under their own names, in alphabetical order with ours.
     let mut members = object(&item);
     for (name, value) in profile.extra.iter().flat_map(|extra| &extra.0) {
-        members.entry(name.clone()).or_insert_with(|| serde_json::from_str(value).unwrap_or_default());
+        members
+            .entry(name.clone())
+            .or_insert_with(|| serde_json::from_str(value).unwrap_or_default());
     }
     Value::Object(members)
 }
@@ -259,8 +296,12 @@ pub(super) fn item(account: &Account, reader: Reader) -> Value {
 /// An account as `get` shows it.
 pub(super) fn item_with_holds(account: &Account, reader: Reader) -> Value {
     let mut item = item(account, reader);
-    let holds =
-        account.holds.iter().filter(|hold| !hold.has_lapsed(reader.now)).map(|hold| Value::Object(object(&hold_item(hold, reader)))).collect();
+    let holds = account
+        .holds
+        .iter()
+        .filter(|hold| !hold.has_lapsed(reader.now))
+        .map(|hold| Value::Object(object(&hold_item(hold, reader))))
+        .collect();
     if let Value::Object(members) = &mut item {
         members.insert("holds".to_owned(), Value::Array(holds));
     }
@@ -277,7 +318,10 @@ fn hold_item(hold: &Hold, reader: Reader) -> HoldItem {
         kind: hold.kind.as_str(),
         opened_at: dates::write(hold.opened_at),
         opened_by: hold.opened_by.clone(),
-        payment_url: details.payment_url.as_ref().map(|url| url.as_str().to_owned()),
+        payment_url: details
+            .payment_url
+            .as_ref()
+            .map(|url| url.as_str().to_owned()),
         public_message: details.public_message.clone(),
         reason: hold.reason_seen_by(reader.authority).cloned(),
         reason_code: details.reason_code.clone(),
@@ -313,7 +357,12 @@ pub(super) struct EntryItem {
 /// full stop: a colon would make a namespace of them.
 pub(super) fn entry_item(entry: JournalEntry, codec: Codec) -> Value {
     let named = |side: Value| match (codec, side) {
-        (Codec::Xml, Value::Object(members)) => Value::Object(members.into_iter().map(|(name, value)| (name.replace(':', "."), value)).collect()),
+        (Codec::Xml, Value::Object(members)) => Value::Object(
+            members
+                .into_iter()
+                .map(|(name, value)| (name.replace(':', "."), value))
+                .collect(),
+        ),
         (_, side) => side,
     };
     Value::Object(object(&EntryItem {

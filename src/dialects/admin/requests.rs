@@ -8,7 +8,10 @@ use utoipa::ToSchema;
 
 use crate::dialects::dates;
 use crate::dialects::fields::{Reading, mentioned_time, only_hold, parsed, text, time};
-use crate::domain::{AccountFilter, AccountId, Authority, Error, HoldId, HoldPatch, Patch, PaymentUrl, StateFilter, Status, Time};
+use crate::domain::{
+    AccountFilter, AccountId, Authority, Error, HoldId, HoldPatch, Patch, PaymentUrl, StateFilter,
+    Status, Time,
+};
 use crate::wire::{Codec, Field, object};
 
 /// What every call may carry.
@@ -122,12 +125,22 @@ impl Freeze {
             return Err(Error::invalid("frozen_details", "must be an object"));
         }
         Ok(HoldPatch {
-            reason_code: text(either("reason_code", self.reason_code, inner.reason_code)?, read),
+            reason_code: text(
+                either("reason_code", self.reason_code, inner.reason_code)?,
+                read,
+            ),
             reason: text(either("reason", self.reason, inner.reason)?, read),
-            public_message: text(either("public_message", self.public_message, inner.public_message)?, read),
+            public_message: text(
+                either("public_message", self.public_message, inner.public_message)?,
+                read,
+            ),
             payment_url: parsed(inner.payment_url, read, |url| PaymentUrl::parse(&url))?,
             starts_at: Patch::Keep,
-            ends_at: time("ends_at", either("ends_at", self.ends_at, inner.ends_at)?, read)?,
+            ends_at: time(
+                "ends_at",
+                either("ends_at", self.ends_at, inner.ends_at)?,
+                read,
+            )?,
         })
     }
 }
@@ -204,7 +217,8 @@ pub(super) struct SetStatus {
 
 impl SetStatus {
     pub(super) fn status(&self) -> Result<Status, Error> {
-        Status::parse(&self.status).ok_or_else(|| Error::invalid("status", "must be active or inactive"))
+        Status::parse(&self.status)
+            .ok_or_else(|| Error::invalid("status", "must be active or inactive"))
     }
 }
 
@@ -254,7 +268,9 @@ pub(super) struct List {
     #[schema(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
     /// `active`, `suspended`, or one of the words of `blocked_by`: the accounts that this blocks.
-    #[schema(pattern = "^(active|suspended|deleted|suspended:operator|suspended:reseller_account|suspended:reseller|inactive|frozen|expired)$")]
+    #[schema(
+        pattern = "^(active|suspended|deleted|suspended:operator|suspended:reseller_account|suspended:reseller|inactive|frozen|expired)$"
+    )]
     state: Option<String>,
     /// `operator`, `reseller` or `system`: the accounts that a hold of this authority blocks.
     #[schema(pattern = "^(operator|reseller|system)$")]
@@ -276,7 +292,8 @@ pub(super) struct List {
 impl List {
     pub(super) fn page(&self) -> Result<(AccountId, i64), Error> {
         let from = self.from_id.unwrap_or(1).max(1);
-        let from = AccountId::new(from).map_err(|_| Error::invalid("from_id", "must be at most 2147483647"))?;
+        let from = AccountId::new(from)
+            .map_err(|_| Error::invalid("from_id", "must be at most 2147483647"))?;
         if self.from_id.is_some_and(|from| from < 0) {
             return Err(Error::invalid("from_id", "must not be negative"));
         }
@@ -286,7 +303,13 @@ impl List {
     /// The instant as of which it lists, if one is named.
     pub(super) fn as_of(&self, read: Reading) -> Result<Option<Time>, Error> {
         let at = time("as_of", self.as_of.clone(), read)?.value().copied();
-        let filters = [&self.state, &self.held_by, &self.expires_before, &self.expires_after, &self.q];
+        let filters = [
+            &self.state,
+            &self.held_by,
+            &self.expires_before,
+            &self.expires_after,
+            &self.q,
+        ];
         if at.is_some() && filters.iter().any(|filter| filter.is_some()) {
             return Err(Error::invalid("as_of", "cannot be combined with a filter"));
         }
@@ -296,16 +319,35 @@ impl List {
     pub(super) fn filter(self, read: Reading) -> Result<AccountFilter, Error> {
         let zone = read.zone;
         // An empty element says nothing; an empty text in JSON is a mistake.
-        let given = |text: Option<String>| text.filter(|text| read.codec == Codec::Json || !text.is_empty());
-        let authority = |word: String| Authority::parse(&word).ok_or_else(|| Error::invalid("held_by", "must be operator, reseller or system"));
-        let date = |field, text: String| dates::parse(&text, zone).map_err(|problem| Error::invalid(field, problem));
+        let given = |text: Option<String>| {
+            text.filter(|text| read.codec == Codec::Json || !text.is_empty())
+        };
+        let authority = |word: String| {
+            Authority::parse(&word)
+                .ok_or_else(|| Error::invalid("held_by", "must be operator, reseller or system"))
+        };
+        let date = |field, text: String| {
+            dates::parse(&text, zone).map_err(|problem| Error::invalid(field, problem))
+        };
         Ok(AccountFilter {
-            state: given(self.state).map(|word| StateFilter::parse(&word)).transpose()?,
+            state: given(self.state)
+                .map(|word| StateFilter::parse(&word))
+                .transpose()?,
             held_by: given(self.held_by).map(authority).transpose()?,
-            expires_before: given(self.expires_before).map(|text| date("expires_before", text)).transpose()?,
-            expires_after: given(self.expires_after).map(|text| date("expires_after", text)).transpose()?,
+            expires_before: given(self.expires_before)
+                .map(|text| date("expires_before", text))
+                .transpose()?,
+            expires_after: given(self.expires_after)
+                .map(|text| date("expires_after", text))
+                .transpose()?,
             text: given(self.q)
-                .map(|text| if text.contains('\0') { Err(Error::invalid("q", "must not contain control characters")) } else { Ok(text) })
+                .map(|text| {
+                    if text.contains('\0') {
+                        Err(Error::invalid("q", "must not contain control characters"))
+                    } else {
+                        Ok(text)
+                    }
+                })
                 .transpose()?,
         })
     }
@@ -332,14 +374,28 @@ impl History {
 
 fn limit(asked: Option<i64>, default: i64, max: i64) -> Result<i64, Error> {
     let limit = asked.unwrap_or(default);
-    if (1..=max).contains(&limit) { Ok(limit) } else { Err(Error::invalid("limit", format!("must be between 1 and {max}"))) }
+    if (1..=max).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err(Error::invalid(
+            "limit",
+            format!("must be between 1 and {max}"),
+        ))
+    }
 }
 
 /// A member that may stand in either of two places, but not in both.
-fn either(name: &'static str, outer: Field<String>, inner: Field<String>) -> Result<Field<String>, Error> {
+fn either(
+    name: &'static str,
+    outer: Field<String>,
+    inner: Field<String>,
+) -> Result<Field<String>, Error> {
     match (outer, inner) {
         (outer, Field::Absent) => Ok(outer),
         (Field::Absent, inner) => Ok(inner),
-        _ => Err(Error::invalid(name, "stands both beside and inside frozen_details")),
+        _ => Err(Error::invalid(
+            name,
+            "stands both beside and inside frozen_details",
+        )),
     }
 }

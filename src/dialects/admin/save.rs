@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::dialects::fields::{Reading, parsed, plain, text, time};
-use crate::domain::{AccountId, Email, Error, Extra, Patch, ProfilePatch, ResellerId, Revision, Status};
+use crate::domain::{
+    AccountId, Email, Error, Extra, Patch, ProfilePatch, ResellerId, Revision, Status,
+};
 use crate::wire::Field;
 
 /// Creates an account, or with `id` changes one.
@@ -122,12 +124,32 @@ impl Save {
     }
 
     /// What is to be changed; `members` are all members of the body. On creation six members are required.
-    pub(super) fn revision(self, members: Map<String, Value>, read: Reading) -> Result<Revision, Error> {
+    pub(super) fn revision(
+        self,
+        members: Map<String, Value>,
+        read: Reading,
+    ) -> Result<Revision, Error> {
         if self.id.is_none() {
-            let texts = [("name", &self.name), ("title", &self.title), ("tz", &self.tz)];
-            let numbers = [("tariff", &self.tariff), ("reports_day", &self.reports_day), ("reports_hour", &self.reports_hour)];
-            let missing = texts.iter().find(|(_, value)| !matches!(value, Field::Value(_))).map(|(name, _)| *name);
-            let missing = missing.or_else(|| numbers.iter().find(|(_, value)| !matches!(value, Field::Value(_))).map(|(name, _)| *name));
+            let texts = [
+                ("name", &self.name),
+                ("title", &self.title),
+                ("tz", &self.tz),
+            ];
+            let numbers = [
+                ("tariff", &self.tariff),
+                ("reports_day", &self.reports_day),
+                ("reports_hour", &self.reports_hour),
+            ];
+            let missing = texts
+                .iter()
+                .find(|(_, value)| !matches!(value, Field::Value(_)))
+                .map(|(name, _)| *name);
+            let missing = missing.or_else(|| {
+                numbers
+                    .iter()
+                    .find(|(_, value)| !matches!(value, Field::Value(_)))
+                    .map(|(name, _)| *name)
+            });
             if let Some(name) = missing {
                 return Err(Error::invalid(name, "is required"));
             }
@@ -154,39 +176,74 @@ impl Save {
             Patch::Clear => Some(None),
             Patch::Set(at) => Some(Some(at)),
         };
-        let status = self.is_active.map(|on| if on { Status::Active } else { Status::Inactive });
-        Ok(Revision { profile, status, expires_at })
+        let status = self
+            .is_active
+            .map(|on| if on { Status::Active } else { Status::Inactive });
+        Ok(Revision {
+            profile,
+            status,
+            expires_at,
+        })
     }
 }
 
 /// The members that are not ours. They must be such as XML can say too.
 fn extra(members: Map<String, Value>) -> Result<Patch<Extra>, Error> {
-    let others: BTreeMap<String, Value> = members.into_iter().filter(|(name, _)| !KNOWN.contains(&name.as_str())).collect();
+    let others: BTreeMap<String, Value> = members
+        .into_iter()
+        .filter(|(name, _)| !KNOWN.contains(&name.as_str()))
+        .collect();
     if others.is_empty() {
         return Ok(Patch::Keep);
     }
     if others.len() > MAX_EXTRA {
-        return Err(Error::invalid("save", format!("has more than {MAX_EXTRA} members of its own")));
+        return Err(Error::invalid(
+            "save",
+            format!("has more than {MAX_EXTRA} members of its own"),
+        ));
     }
-    if !others.iter().all(|(name, value)| is_name(name) && is_fit(value, 0)) {
+    if !others
+        .iter()
+        .all(|(name, value)| is_name(name) && is_fit(value, 0))
+    {
         return Err(Error::invalid(
             "save",
             "has a member of its own whose name is not 1 to 64 letters, digits and underscores, that is nested too deep, or that has control characters",
         ));
     }
-    Ok(Patch::Set(Extra(others.into_iter().map(|(name, value)| (name, value.to_string())).collect())))
+    Ok(Patch::Set(Extra(
+        others
+            .into_iter()
+            .map(|(name, value)| (name, value.to_string()))
+            .collect(),
+    )))
 }
 
 fn is_name(name: &str) -> bool {
     let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
-    name.len() <= 64 && name.starts_with(is_start) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    name.len() <= 64
+        && name.starts_with(is_start)
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn is_fit(value: &Value, depth: u8) -> bool {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
-        Value::String(text) => text.chars().all(|c| matches!(c, '\n' | '\r' | '\t') || !(c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))),
-        Value::Array(values) => depth < 8 && values.iter().all(|value| !value.is_array() && is_fit(value, depth + 1)),
-        Value::Object(members) => depth < 8 && members.iter().all(|(name, value)| is_name(name) && is_fit(value, depth + 1)),
+        Value::String(text) => text.chars().all(|c| {
+            matches!(c, '\n' | '\r' | '\t')
+                || !(c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
+        }),
+        Value::Array(values) => {
+            depth < 8
+                && values
+                    .iter()
+                    .all(|value| !value.is_array() && is_fit(value, depth + 1))
+        }
+        Value::Object(members) => {
+            depth < 8
+                && members
+                    .iter()
+                    .all(|(name, value)| is_name(name) && is_fit(value, depth + 1))
+        }
     }
 }

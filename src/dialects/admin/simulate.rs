@@ -9,7 +9,10 @@ use super::codes::Failure;
 use super::replies;
 use super::requests::FrozenDetails;
 use crate::dialects::fields::{Reading, mentioned_time, only_hold, parsed, text, time};
-use crate::domain::{AccountId, Command, Error, HoldId, HoldKind, HoldPatch, Outcome, PaymentUrl, Simulated, State, Status};
+use crate::domain::{
+    AccountId, Command, Error, HoldId, HoldKind, HoldPatch, Outcome, PaymentUrl, Simulated, State,
+    Status,
+};
 use crate::wire::{Field, object};
 
 /// The most calls that are tried at once.
@@ -32,7 +35,9 @@ pub(super) struct Simulate {
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct SimulatedCall {
     /// The name of the call.
-    #[schema(pattern = "^(freeze|unfreeze|suspend|unsuspend|retain|release|activate|deactivate|status|expiry_date|exempt|delete|restore)$")]
+    #[schema(
+        pattern = "^(freeze|unfreeze|suspend|unsuspend|retain|release|activate|deactivate|status|expiry_date|exempt|delete|restore)$"
+    )]
     call: String,
     #[serde(default, deserialize_with = "object")]
     frozen_details: Option<FrozenDetails>,
@@ -75,7 +80,11 @@ impl Simulate {
         if !(1..=MAX_CALLS).contains(&self.operations.len()) {
             return Err(Error::invalid("operations", "must be 1 to 1000"));
         }
-        Ok(self.operations.into_iter().map(|call| (call.call.clone(), call.command(read, deletion))).collect())
+        Ok(self
+            .operations
+            .into_iter()
+            .map(|call| (call.call.clone(), call.command(read, deletion)))
+            .collect())
     }
 }
 
@@ -93,10 +102,14 @@ impl SimulatedCall {
             "deactivate" => Ok(Command::SetStatus(Status::Inactive)),
             "status" => {
                 let status = self.status.as_deref().and_then(Status::parse);
-                status.map(Command::SetStatus).ok_or_else(|| Error::invalid("status", "must be active or inactive"))
+                status
+                    .map(Command::SetStatus)
+                    .ok_or_else(|| Error::invalid("status", "must be active or inactive"))
             }
-            "expiry_date" => mentioned_time("expires_at", self.expiry_date, read, "never").map(Command::SetExpiry),
-            "exempt" => mentioned_time("exempt_until", self.exempt_until, read, "no longer").map(Command::SetExemption),
+            "expiry_date" => mentioned_time("expires_at", self.expiry_date, read, "never")
+                .map(Command::SetExpiry),
+            "exempt" => mentioned_time("exempt_until", self.exempt_until, read, "no longer")
+                .map(Command::SetExemption),
             "delete" => Ok(deletion.clone()),
             "restore" => Ok(Command::Restore),
             _ => Err(Error::invalid("call", format!("must be one of {CALLS}"))),
@@ -113,7 +126,11 @@ impl SimulatedCall {
             starts_at: time("starts_at", self.starts_at, read)?,
             ends_at: time("ends_at", self.ends_at, read)?,
         };
-        Ok(Command::Place { kind, fresh: HoldId(Uuid::now_v7()), details })
+        Ok(Command::Place {
+            kind,
+            fresh: HoldId(Uuid::now_v7()),
+            details,
+        })
     }
 }
 
@@ -147,15 +164,28 @@ pub(super) fn results(steps: Vec<Step>, before: State, simulated: Vec<Simulated>
             }
             Err(error) => Err(error),
         };
-        let refused = decision.as_ref().err().map(|error| Failure::from(error.clone()).code());
+        let refused = decision
+            .as_ref()
+            .err()
+            .map(|error| Failure::from(error.clone()).code());
         let item = SimulatedItem {
-            blocked_by: state.blocked_by().iter().map(|block| block.as_str()).collect(),
+            blocked_by: state
+                .blocked_by()
+                .iter()
+                .map(|block| block.as_str())
+                .collect(),
             call,
-            changed: decision.as_ref().is_ok_and(|change| change.outcome() == Outcome::Applied),
+            changed: decision
+                .as_ref()
+                .is_ok_and(|change| change.outcome() == Outcome::Applied),
             effective_status: state.effective_status(),
             error: refused.as_ref().map_or(0, |code| code.error),
             error_text: refused.map_or_else(|| replies::SUCCESS.to_owned(), |code| code.error_text),
-            events: decision.iter().flat_map(|change| &change.events).map(|event| event.as_str()).collect(),
+            events: decision
+                .iter()
+                .flat_map(|change| &change.events)
+                .map(|event| event.as_str())
+                .collect(),
         };
         Some(Value::Object(replies::object(&item)))
     };

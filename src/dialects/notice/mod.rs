@@ -35,26 +35,48 @@ const STYLE: &str = ":root{color-scheme:light dark;--ink:#1b1f24;--paper:#f6f7f9
 /// The one style sheet is allowed by its hash; everything else is forbidden.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = data_encoding::BASE64.encode(&sha256(STYLE.as_bytes()));
-    format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+    format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
 });
 
 /// The route.
 pub fn routes(service: Arc<Service>) -> Router {
-    Router::new().route("/notice/{uid}", get(notice)).with_state(service)
+    Router::new()
+        .route("/notice/{uid}", get(notice))
+        .with_state(service)
 }
 
-async fn notice(State(service): State<Arc<Service>>, Path(uid): Path<String>, headers: HeaderMap) -> Response {
-    let language = Language::preferred(headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()));
+async fn notice(
+    State(service): State<Arc<Service>>,
+    Path(uid): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let language = Language::preferred(
+        headers
+            .get(header::ACCEPT_LANGUAGE)
+            .and_then(|value| value.to_str().ok()),
+    );
     let found = match Uuid::try_parse(&uid) {
         Ok(uid) => service.notice(uid).await,
         Err(_) => Err(Error::AccountNotFound),
     };
     let (status, heading, content) = match found {
-        Ok((account, now)) => (StatusCode::OK, language.heading(account.state(now).blocked_by().first().copied()), content(&account, now, language)),
-        Err(Error::AccountNotFound | Error::AccountDeleted) => {
-            (StatusCode::NOT_FOUND, language.nothing_found(), paragraph(language.advice(Advice::Unknown)))
-        }
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, language.unavailable(), paragraph(language.advice(Advice::Later))),
+        Ok((account, now)) => (
+            StatusCode::OK,
+            language.heading(account.state(now).blocked_by().first().copied()),
+            content(&account, now, language),
+        ),
+        Err(Error::AccountNotFound | Error::AccountDeleted) => (
+            StatusCode::NOT_FOUND,
+            language.nothing_found(),
+            paragraph(language.advice(Advice::Unknown)),
+        ),
+        Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            language.unavailable(),
+            paragraph(language.advice(Advice::Later)),
+        ),
     };
     respond(status, language, &page(language, heading, &content))
 }
@@ -67,27 +89,60 @@ fn paragraph(text: &str) -> String {
 fn content(account: &Account, now: Time, language: Language) -> String {
     let state = account.state(now);
     let blocks = state.blocked_by();
-    let mut others: Vec<&str> = blocks.iter().map(|block| language.heading(Some(*block))).collect();
+    let mut others: Vec<&str> = blocks
+        .iter()
+        .map(|block| language.heading(Some(*block)))
+        .collect();
     others.dedup();
-    let others: Vec<String> = others.iter().skip(1).map(|other| format!("<li>{other}</li>")).collect();
-    let mut parts = if others.is_empty() { Vec::new() } else { vec![format!("<ul>{}</ul>", others.concat())] };
+    let others: Vec<String> = others
+        .iter()
+        .skip(1)
+        .map(|other| format!("<li>{other}</li>"))
+        .collect();
+    let mut parts = if others.is_empty() {
+        Vec::new()
+    } else {
+        vec![format!("<ul>{}</ul>", others.concat())]
+    };
 
-    let holds = || [HoldKind::Suspend, HoldKind::Freeze].into_iter().flat_map(|kind| account.holds_in_force(kind, now));
+    let holds = || {
+        [HoldKind::Suspend, HoldKind::Freeze]
+            .into_iter()
+            .flat_map(|kind| account.holds_in_force(kind, now))
+    };
     let mut messages: Vec<&String> = Vec::new();
     for message in holds().filter_map(|hold| hold.details.public_message.as_ref()) {
         if !messages.contains(&message) {
             messages.push(message);
         }
     }
-    parts.extend(messages.into_iter().map(|message| format!("<p class=\"message\">{}</p>", escaped(message))));
+    parts.extend(
+        messages
+            .into_iter()
+            .map(|message| format!("<p class=\"message\">{}</p>", escaped(message))),
+    );
     // An end is one only if nothing but holds blocks, and all of them end.
-    let only_holds = blocks.iter().all(|block| matches!(block, Block::SuspendedByOperator | Block::SuspendedByReseller | Block::Frozen));
+    let only_holds = blocks.iter().all(|block| {
+        matches!(
+            block,
+            Block::SuspendedByOperator | Block::SuspendedByReseller | Block::Frozen
+        )
+    });
     let ends: Option<Vec<Time>> = holds().map(|hold| hold.details.ends_at).collect();
-    if let Some(end) = ends.and_then(|ends| ends.into_iter().max()).filter(|_| only_holds) {
-        parts.push(format!("<p><time datetime=\"{}\">{}</time></p>", end.format("%Y-%m-%dT%H:%M:%SZ"), escaped(&language.until(end))));
+    if let Some(end) = ends
+        .and_then(|ends| ends.into_iter().max())
+        .filter(|_| only_holds)
+    {
+        parts.push(format!(
+            "<p><time datetime=\"{}\">{}</time></p>",
+            end.format("%Y-%m-%dT%H:%M:%SZ"),
+            escaped(&language.until(end))
+        ));
     }
 
-    let payment = account.payment_url(now).filter(|_| state.remedy() == Some(Remedy::Pay));
+    let payment = account
+        .payment_url(now)
+        .filter(|_| state.remedy() == Some(Remedy::Pay));
     let advice = match (blocks, payment) {
         ([], _) => Advice::Nothing,
         (_, Some(_)) => Advice::Pay,
@@ -96,7 +151,11 @@ fn content(account: &Account, now: Time, language: Language) -> String {
     };
     parts.push(paragraph(language.advice(advice)));
     if let Some(url) = payment {
-        parts.push(format!("<p><a href=\"{}\" rel=\"noreferrer\">{}</a></p>", escaped(url.as_str()), language.pay()));
+        parts.push(format!(
+            "<p><a href=\"{}\" rel=\"noreferrer\">{}</a></p>",
+            escaped(url.as_str()),
+            language.pay()
+        ));
     }
     parts.concat()
 }
@@ -113,7 +172,9 @@ fn respond(status: StatusCode, language: Language, page: &str) -> Response {
     let mut response = Response::new(Body::from(page.to_owned()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    let mut set = |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
+    let mut set = |name: HeaderName, value: &'static str| {
+        headers.insert(name, HeaderValue::from_static(value))
+    };
     set(header::CONTENT_TYPE, "text/html; charset=utf-8");
     set(header::CONTENT_LANGUAGE, language.tag());
     set(header::VARY, "Accept-Language");

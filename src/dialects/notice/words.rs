@@ -17,7 +17,16 @@ impl Language {
         let weighed = accepted.unwrap_or_default().split(',').filter_map(|part| {
             let mut parameters = part.split(';');
             let tag = parameters.next()?.trim().to_ascii_lowercase();
-            let quality = parameters.find_map(|parameter| parameter.trim().strip_prefix("q=")?.trim().parse::<f32>().ok()).unwrap_or(1.0);
+            let quality = parameters
+                .find_map(|parameter| {
+                    parameter
+                        .trim()
+                        .strip_prefix("q=")?
+                        .trim()
+                        .parse::<f32>()
+                        .ok()
+                })
+                .unwrap_or(1.0);
             let language = match tag.split('-').next()? {
                 "de" => Self::German,
                 "en" | "*" => Self::English,
@@ -26,7 +35,11 @@ impl Language {
             (quality > 0.0).then_some((language, quality))
         });
         // Of two that are wanted as much, the first.
-        weighed.fold(None, |best: Option<(Self, f32)>, one| best.filter(|best| best.1 >= one.1).or(Some(one))).map_or(Self::English, |best| best.0)
+        weighed
+            .fold(None, |best: Option<(Self, f32)>, one| {
+                best.filter(|best| best.1 >= one.1).or(Some(one))
+            })
+            .map_or(Self::English, |best| best.0)
     }
 
     pub(super) fn tag(self) -> &'static str {
@@ -41,13 +54,27 @@ impl Language {
         match (self, block) {
             (Self::English, None) => "This account is active",
             (Self::English, Some(Block::Deleted)) => "This account has been closed",
-            (Self::English, Some(Block::SuspendedByOperator | Block::ResellerSuspended | Block::SuspendedByReseller)) => "This account is suspended",
+            (
+                Self::English,
+                Some(
+                    Block::SuspendedByOperator
+                    | Block::ResellerSuspended
+                    | Block::SuspendedByReseller,
+                ),
+            ) => "This account is suspended",
             (Self::English, Some(Block::Inactive)) => "This account is switched off",
             (Self::English, Some(Block::Frozen)) => "A payment is due for this account",
             (Self::English, Some(Block::Expired)) => "This account has expired",
             (Self::German, None) => "Dieses Konto ist aktiv",
             (Self::German, Some(Block::Deleted)) => "Dieses Konto wurde geschlossen",
-            (Self::German, Some(Block::SuspendedByOperator | Block::ResellerSuspended | Block::SuspendedByReseller)) => "Dieses Konto ist gesperrt",
+            (
+                Self::German,
+                Some(
+                    Block::SuspendedByOperator
+                    | Block::ResellerSuspended
+                    | Block::SuspendedByReseller,
+                ),
+            ) => "Dieses Konto ist gesperrt",
             (Self::German, Some(Block::Inactive)) => "Dieses Konto ist abgeschaltet",
             (Self::German, Some(Block::Frozen)) => "Für dieses Konto ist eine Zahlung offen",
             (Self::German, Some(Block::Expired)) => "Dieses Konto ist abgelaufen",
@@ -61,14 +88,26 @@ impl Language {
             (Self::English, Advice::Pay) => "It can be used again once the payment has arrived.",
             (Self::English, Advice::Ask) => "Please contact your provider.",
             (Self::English, Advice::Renew) => "To go on using it, renew it with your provider.",
-            (Self::English, Advice::Unknown) => "There is no account at this address. Please check the link.",
-            (Self::English, Advice::Later) => "We cannot tell at the moment. Please try again in a minute.",
+            (Self::English, Advice::Unknown) => {
+                "There is no account at this address. Please check the link."
+            }
+            (Self::English, Advice::Later) => {
+                "We cannot tell at the moment. Please try again in a minute."
+            }
             (Self::German, Advice::Nothing) => "Sie können es ohne Einschränkung benutzen.",
-            (Self::German, Advice::Pay) => "Sobald die Zahlung eingegangen ist, können Sie es wieder benutzen.",
+            (Self::German, Advice::Pay) => {
+                "Sobald die Zahlung eingegangen ist, können Sie es wieder benutzen."
+            }
             (Self::German, Advice::Ask) => "Bitte wenden Sie sich an Ihren Anbieter.",
-            (Self::German, Advice::Renew) => "Um es weiter zu benutzen, verlängern Sie es bei Ihrem Anbieter.",
-            (Self::German, Advice::Unknown) => "Unter dieser Adresse gibt es kein Konto. Bitte prüfen Sie den Link.",
-            (Self::German, Advice::Later) => "Das lässt sich gerade nicht sagen. Bitte versuchen Sie es in einer Minute noch einmal.",
+            (Self::German, Advice::Renew) => {
+                "Um es weiter zu benutzen, verlängern Sie es bei Ihrem Anbieter."
+            }
+            (Self::German, Advice::Unknown) => {
+                "Unter dieser Adresse gibt es kein Konto. Bitte prüfen Sie den Link."
+            }
+            (Self::German, Advice::Later) => {
+                "Das lässt sich gerade nicht sagen. Bitte versuchen Sie es in einer Minute noch einmal."
+            }
         }
     }
 
@@ -98,8 +137,18 @@ impl Language {
         let month = usize::try_from(at.month0()).unwrap_or_default();
         let clock = at.format("%H:%M UTC");
         match self {
-            Self::English => format!("Until {} {} {}, {clock}", at.day(), MONTHS.get(month).unwrap_or(&""), at.year()),
-            Self::German => format!("Bis {}. {} {}, {clock}", at.day(), MONATE.get(month).unwrap_or(&""), at.year()),
+            Self::English => format!(
+                "Until {} {} {}, {clock}",
+                at.day(),
+                MONTHS.get(month).unwrap_or(&""),
+                at.year()
+            ),
+            Self::German => format!(
+                "Bis {}. {} {}, {clock}",
+                at.day(),
+                MONATE.get(month).unwrap_or(&""),
+                at.year()
+            ),
         }
     }
 }
@@ -115,8 +164,34 @@ pub(super) enum Advice {
     Later,
 }
 
-const MONTHS: [&str; 12] = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
-const MONATE: [&str; 12] = ["Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November", "Dezember"];
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+const MONATE: [&str; 12] = [
+    "Januar",
+    "Februar",
+    "März",
+    "April",
+    "Mai",
+    "Juni",
+    "Juli",
+    "August",
+    "September",
+    "Oktober",
+    "November",
+    "Dezember",
+];
 
 #[cfg(test)]
 mod tests {

@@ -5,12 +5,15 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::codes::{Code, Failure};
-use super::operations::{EMAIL, EXPIRY_DATE, NAME, Operation, PASSWORD, PAYMENT_URL, STATUS, TOKEN, Verb};
+use super::operations::{
+    EMAIL, EXPIRY_DATE, NAME, Operation, PASSWORD, PAYMENT_URL, STATUS, TOKEN, Verb,
+};
 use super::values::Values;
 use super::{Api, Meta};
 use crate::dialects::{Ending, dates};
 use crate::domain::{
-    Account, AccountId, Command, Dialect, Email, Error, HoldId, HoldKind, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Scope, Status, Time,
+    Account, AccountId, Command, Dialect, Email, Error, HoldId, HoldKind, HoldPatch, Patch,
+    PaymentUrl, ProfilePatch, Revision, Scope, Status, Time,
 };
 use crate::hash::sha256;
 use crate::service::{Answered, Context, Done, IdempotencyKey, Naming, Once, StoredAnswer};
@@ -38,7 +41,12 @@ pub(super) enum Answer {
 }
 
 /// Carries an operation out. Checks come in this order: token, account, ownership, action.
-pub(super) async fn run(api: &Api, operation: &'static Operation, values: &Values, meta: &Meta) -> Answer {
+pub(super) async fn run(
+    api: &Api,
+    operation: &'static Operation,
+    values: &Values,
+    meta: &Meta,
+) -> Answer {
     let mut as_number = false;
     let outcome = match authenticate(api, operation, values, meta).await {
         Ok(context) => {
@@ -51,8 +59,15 @@ pub(super) async fn run(api: &Api, operation: &'static Operation, values: &Value
         Ok(Reached::Done(message)) => Answer::Outcome(success(message, String::new(), as_number)),
         Ok(Reached::Info(info)) => Answer::Outcome(success(info.clone(), info, as_number)),
         Ok(Reached::Replayed(stored)) => Answer::Replayed(stored),
-        Err(Failure::Service(Error::RateLimited { retry_after })) => Answer::RateLimited { retry_after },
-        Err(failure) => Answer::Outcome(failed(&failure, operation, api.settings.hide_foreign_accounts, as_number)),
+        Err(Failure::Service(Error::RateLimited { retry_after })) => {
+            Answer::RateLimited { retry_after }
+        }
+        Err(failure) => Answer::Outcome(failed(
+            &failure,
+            operation,
+            api.settings.hide_foreign_accounts,
+            as_number,
+        )),
     }
 }
 
@@ -63,34 +78,76 @@ enum Reached {
 }
 
 fn success(message: String, joson: String, as_number: bool) -> Outcome {
-    Outcome { code: Code::Success, message, joson, as_number, ending: Ending::Ok }
+    Outcome {
+        code: Code::Success,
+        message,
+        joson,
+        as_number,
+        ending: Ending::Ok,
+    }
 }
 
-fn failed(failure: &Failure, operation: &Operation, hide_foreign: bool, as_number: bool) -> Outcome {
+fn failed(
+    failure: &Failure,
+    operation: &Operation,
+    hide_foreign: bool,
+    as_number: bool,
+) -> Outcome {
     let (code, message) = failure.result(operation, hide_foreign);
     let ending = match failure {
         Failure::Service(Error::Unavailable | Error::Overloaded) => Ending::Unavailable,
         Failure::Service(Error::Internal { .. }) => Ending::Error,
         Failure::Service(_) | Failure::Missing(_) => Ending::Refused,
     };
-    Outcome { code, message, joson: String::new(), as_number, ending }
+    Outcome {
+        code,
+        message,
+        joson: String::new(),
+        as_number,
+        ending,
+    }
 }
 
-async fn authenticate(api: &Api, operation: &Operation, values: &Values, meta: &Meta) -> Result<Context, Failure> {
+async fn authenticate(
+    api: &Api,
+    operation: &Operation,
+    values: &Values,
+    meta: &Meta,
+) -> Result<Context, Failure> {
     let token = values.text(TOKEN).trim();
     if token.is_empty() {
         return Err(Error::CredentialMissing.into());
     }
-    let principal = meta.allowance.authenticate(&api.service, &SecretString::from(token)).await?;
-    principal.require(if operation.verb == Verb::Info { Scope::AccountRead } else { Scope::AccountWrite })?;
-    Ok(Context { principal, dialect: Dialect::Soap, request_id: meta.request_id.to_string() })
+    let principal = meta
+        .allowance
+        .authenticate(&api.service, &SecretString::from(token))
+        .await?;
+    principal.require(if operation.verb == Verb::Info {
+        Scope::AccountRead
+    } else {
+        Scope::AccountWrite
+    })?;
+    Ok(Context {
+        principal,
+        dialect: Dialect::Soap,
+        request_id: meta.request_id.to_string(),
+    })
 }
 
-async fn carry_out(api: &Api, operation: &'static Operation, values: &Values, meta: &Meta, context: &Context) -> Result<Reached, Failure> {
+async fn carry_out(
+    api: &Api,
+    operation: &'static Operation,
+    values: &Values,
+    meta: &Meta,
+    context: &Context,
+) -> Result<Reached, Failure> {
     if operation.verb == Verb::Create {
         return create(api, operation, values, meta, context).await;
     }
-    let account = api.service.find(context, naming(operation, values)?).await?;
+    let account = api
+        .service
+        .find(context, naming(operation, values)?)
+        .await?;
     if operation.verb == Verb::Info {
         let (found, now) = api.service.account(context, account).await?;
         return Ok(Reached::Info(info(&found, now)));
@@ -98,21 +155,46 @@ async fn carry_out(api: &Api, operation: &'static Operation, values: &Values, me
     let once = once(api, operation, meta, context);
     let command = match operation.verb {
         Verb::Suspend => place(HoldKind::Suspend, HoldPatch::default()),
-        Verb::Activate => Command::Lift { kind: HoldKind::Suspend, only: None },
-        Verb::Unfreeze => Command::Lift { kind: HoldKind::Freeze, only: None },
-        Verb::Freeze => place(HoldKind::Freeze, HoldPatch { payment_url: payment_url(values.text(PAYMENT_URL))?, ..HoldPatch::default() }),
+        Verb::Activate => Command::Lift {
+            kind: HoldKind::Suspend,
+            only: None,
+        },
+        Verb::Unfreeze => Command::Lift {
+            kind: HoldKind::Freeze,
+            only: None,
+        },
+        Verb::Freeze => place(
+            HoldKind::Freeze,
+            HoldPatch {
+                payment_url: payment_url(values.text(PAYMENT_URL))?,
+                ..HoldPatch::default()
+            },
+        ),
         Verb::ChangeExpiry => {
-            let at = values.expiry(context.principal.timezone).map_err(|()| Error::invalid("expires_at", "is out of range"))?;
+            let at = values
+                .expiry(context.principal.timezone)
+                .map_err(|()| Error::invalid("expires_at", "is out of range"))?;
             Command::SetExpiry(Some(at.ok_or(Failure::Missing(EXPIRY_DATE))?))
         }
         Verb::UpdateStatus => match values.text(STATUS).trim() {
             "" => return Err(Failure::Missing(STATUS)),
-            word => Command::SetStatus(Status::parse(word).ok_or_else(|| Error::invalid("status", "must be active or inactive"))?),
+            word => Command::SetStatus(
+                Status::parse(word)
+                    .ok_or_else(|| Error::invalid("status", "must be active or inactive"))?,
+            ),
         },
-        Verb::Delete => return Ok(reached(api.service.delete(context, account, once).await?, operation)),
+        Verb::Delete => {
+            return Ok(reached(
+                api.service.delete(context, account, once).await?,
+                operation,
+            ));
+        }
         Verb::Info | Verb::Create => return Ok(Reached::Done(String::new())),
     };
-    Ok(reached(api.service.execute(context, account, command, once).await?, operation))
+    Ok(reached(
+        api.service.execute(context, account, command, once).await?,
+        operation,
+    ))
 }
 
 fn reached(answered: Answered, operation: &Operation) -> Reached {
@@ -131,16 +213,30 @@ fn naming(operation: &Operation, values: &Values) -> Result<Naming, Error> {
 }
 
 fn place(kind: HoldKind, details: HoldPatch) -> Command {
-    Command::Place { kind, fresh: HoldId(Uuid::now_v7()), details }
+    Command::Place {
+        kind,
+        fresh: HoldId(Uuid::now_v7()),
+        details,
+    }
 }
 
 fn payment_url(text: &str) -> Result<Patch<PaymentUrl>, Error> {
     let text = text.trim();
-    if text.is_empty() { Ok(Patch::Keep) } else { PaymentUrl::parse(text).map(Patch::Set) }
+    if text.is_empty() {
+        Ok(Patch::Keep)
+    } else {
+        PaymentUrl::parse(text).map(Patch::Set)
+    }
 }
 
 /// Nobody logs in here, so a password is checked for being there and kept nowhere.
-async fn create(api: &Api, operation: &'static Operation, values: &Values, meta: &Meta, context: &Context) -> Result<Reached, Failure> {
+async fn create(
+    api: &Api,
+    operation: &'static Operation,
+    values: &Values,
+    meta: &Meta,
+    context: &Context,
+) -> Result<Reached, Failure> {
     let name = values.text(NAME).trim();
     if name.is_empty() {
         return Err(Failure::Missing(NAME));
@@ -155,26 +251,53 @@ async fn create(api: &Api, operation: &'static Operation, values: &Values, meta:
         tariff_id: Patch::Set(values.plan_id),
         ..ProfilePatch::default()
     };
-    let revision = Revision { profile, ..Revision::default() };
-    Ok(reached(api.service.create(context, None, revision, once(api, operation, meta, context)).await?, operation))
+    let revision = Revision {
+        profile,
+        ..Revision::default()
+    };
+    Ok(reached(
+        api.service
+            .create(context, None, revision, once(api, operation, meta, context))
+            .await?,
+        operation,
+    ))
 }
 
 fn once(api: &Api, operation: &'static Operation, meta: &Meta, context: &Context) -> Option<Once> {
     let key = meta.idempotency_key.clone()?;
-    let key =
-        IdempotencyKey { reseller: context.principal.home(), method: "POST".to_owned(), path: format!("{}/{}", super::PATH, operation.name), key };
-    let (version, hide, as_number) = (meta.version, api.settings.hide_foreign_accounts, context.principal.soap_numbers);
+    let key = IdempotencyKey {
+        reseller: context.principal.home(),
+        method: "POST".to_owned(),
+        path: format!("{}/{}", super::PATH, operation.name),
+        key,
+    };
+    let (version, hide, as_number) = (
+        meta.version,
+        api.settings.hide_foreign_accounts,
+        context.principal.soap_numbers,
+    );
     let encode = move |done: &Result<Done, Error>| {
         // What may be better next time is not kept: an answer of 500 and more never is.
-        let is_lasting = !matches!(done, Err(Error::Unavailable | Error::Overloaded | Error::Internal { .. }));
+        let is_lasting = !matches!(
+            done,
+            Err(Error::Unavailable | Error::Overloaded | Error::Internal { .. })
+        );
         let outcome = match done {
             Ok(_) => success(operation.success.to_owned(), String::new(), as_number),
             Err(error) => failed(&Failure::Service(error.clone()), operation, hide, as_number),
         };
         let body = super::write_result(version, operation, &outcome).into_bytes();
-        StoredAnswer { status: if is_lasting { 200 } else { 503 }, content_type: version.content_type().to_owned(), body }
+        StoredAnswer {
+            status: if is_lasting { 200 } else { 503 },
+            content_type: version.content_type().to_owned(),
+            body,
+        }
     };
-    Some(Once { key, fingerprint: sha256(&meta.body), encode: std::sync::Arc::new(encode) })
+    Some(Once {
+        key,
+        fingerprint: sha256(&meta.body),
+        encode: std::sync::Arc::new(encode),
+    })
 }
 
 /// The account as JSON, as it stands in `Message` and `Joson`.

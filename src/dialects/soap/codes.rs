@@ -41,13 +41,23 @@ impl Code {
         (Self::InvalidLicence, "InvalidLicence", 1011),
         (Self::EmailNotConfirmed, "EmailNotConfirmed", 1012),
         (Self::SqlNotAllowed, "SqlNotAllowed", 1013),
-        (Self::NotAllowedLicenceAccount, "NotAllowedLicenceAccount", 1014),
+        (
+            Self::NotAllowedLicenceAccount,
+            "NotAllowedLicenceAccount",
+            1014,
+        ),
     ];
 
     /// As this caller wants it: the word, or the number.
     pub(super) fn written(self, as_number: bool) -> String {
         let found = Self::ALL.iter().find(|(code, ..)| *code == self);
-        found.map_or_else(String::new, |(_, word, number)| if as_number { number.to_string() } else { (*word).to_owned() })
+        found.map_or_else(String::new, |(_, word, number)| {
+            if as_number {
+                number.to_string()
+            } else {
+                (*word).to_owned()
+            }
+        })
     }
 }
 
@@ -73,13 +83,21 @@ impl Failure {
         let by_id = operation.is_by_id();
         let unknown = || {
             if by_id {
-                say(Code::InvalidAccount, "Invalid Account ID or Account ID does not exist")
+                say(
+                    Code::InvalidAccount,
+                    "Invalid Account ID or Account ID does not exist",
+                )
             } else {
                 say(Code::InvalidEmail, "Invalid Email or Email does not exist")
             }
         };
         let error = match self {
-            Self::Missing(name) => return (Code::MissingParameters, format!("Missing Main Parameters ({name})")),
+            Self::Missing(name) => {
+                return (
+                    Code::MissingParameters,
+                    format!("Missing Main Parameters ({name})"),
+                );
+            }
             Self::Service(error) => error,
         };
         match error {
@@ -87,18 +105,44 @@ impl Failure {
                 say(Code::InvalidAuth, "Invalid Authentication Token")
             }
             Error::AccountOfAnother if !hide_foreign => match (by_id, operation.verb) {
-                (true, Verb::ChangeExpiry) => say(Code::InvalidAccount, "Invalid Account ID, Email does not belong to you"),
-                (true, _) => say(Code::InvalidAccount, "Invalid Account ID, Account ID does not belong to you"),
-                (false, _) => say(Code::InvalidEmail, "Invalid Email, Email does not belong to you"),
+                (true, Verb::ChangeExpiry) => say(
+                    Code::InvalidAccount,
+                    "Invalid Account ID, Email does not belong to you",
+                ),
+                (true, _) => say(
+                    Code::InvalidAccount,
+                    "Invalid Account ID, Account ID does not belong to you",
+                ),
+                (false, _) => say(
+                    Code::InvalidEmail,
+                    "Invalid Email, Email does not belong to you",
+                ),
             },
-            Error::AccountNotFound | Error::AccountDeleted | Error::AccountOfAnother | Error::InvalidField { field: "id", .. } => unknown(),
-            Error::InvalidField { field: "email", .. } => say(Code::InvalidEmail, "Invalid Email or Email does not exist"),
-            Error::InvalidField { field: "password", problem } => (Code::InvalidPassword, format!("Invalid Password: {problem}")),
-            Error::InvalidField { field: "tariff_id", problem } => (Code::PlanError, format!("Plan Error: {problem}")),
-            Error::InvalidField { field, problem } if operation.verb != Verb::ChangeExpiry => {
-                (Code::GeneralError, format!("{}: {field} {problem}", failed(operation.verb)))
+            Error::AccountNotFound
+            | Error::AccountDeleted
+            | Error::AccountOfAnother
+            | Error::InvalidField { field: "id", .. } => unknown(),
+            Error::InvalidField { field: "email", .. } => {
+                say(Code::InvalidEmail, "Invalid Email or Email does not exist")
             }
-            Error::Conflict(Conflict::EmailInUse) if operation.verb == Verb::Create => say(Code::UsedEmail, "Email is already used"),
+            Error::InvalidField {
+                field: "password",
+                problem,
+            } => (
+                Code::InvalidPassword,
+                format!("Invalid Password: {problem}"),
+            ),
+            Error::InvalidField {
+                field: "tariff_id",
+                problem,
+            } => (Code::PlanError, format!("Plan Error: {problem}")),
+            Error::InvalidField { field, problem } if operation.verb != Verb::ChangeExpiry => (
+                Code::GeneralError,
+                format!("{}: {field} {problem}", failed(operation.verb)),
+            ),
+            Error::Conflict(Conflict::EmailInUse) if operation.verb == Verb::Create => {
+                say(Code::UsedEmail, "Email is already used")
+            }
             Error::Conflict(
                 Conflict::EmailInUse
                 | Conflict::StaleHold
@@ -113,10 +157,14 @@ impl Failure {
             | Error::PreconditionFailed
             | Error::InvalidField { .. } => say(Code::GeneralError, failed(operation.verb)),
             Error::QuotaReached => say(Code::NoCredit, "The account limit is reached"),
-            Error::Overloaded | Error::Unavailable => say(Code::GeneralError, "General Error. DB error"),
-            Error::ResellerNotFound | Error::NotFound(_) | Error::RateLimited { .. } | Error::IdempotencyKeyReused | Error::Internal { .. } => {
-                say(Code::GeneralError, "General Exception")
+            Error::Overloaded | Error::Unavailable => {
+                say(Code::GeneralError, "General Error. DB error")
             }
+            Error::ResellerNotFound
+            | Error::NotFound(_)
+            | Error::RateLimited { .. }
+            | Error::IdempotencyKeyReused
+            | Error::Internal { .. } => say(Code::GeneralError, "General Exception"),
         }
     }
 }
@@ -172,18 +220,24 @@ impl Fault {
     pub(super) fn written(&self, version: SoapVersion) -> (u16, &'static str, String) {
         const UNREADABLE: &str = "Server was unable to read request.";
         let (status, blame, reason) = match self {
-            Self::Envelope(SoapProblem::NotWellFormed) => (400, Blame::Sender, UNREADABLE.to_owned()),
+            Self::Envelope(SoapProblem::NotWellFormed) => {
+                (400, Blame::Sender, UNREADABLE.to_owned())
+            }
             Self::Envelope(SoapProblem::TypographicQuotes) => {
                 let why = "the XML declaration has typographic quotes; write version=\"1.0\" with plain ones";
                 (400, Blame::Sender, format!("{UNREADABLE} ---> {why}"))
             }
-            Self::Envelope(SoapProblem::Unreadable(why)) | Self::Request(why) => (500, Blame::Sender, format!("{UNREADABLE} ---> {why}")),
+            Self::Envelope(SoapProblem::Unreadable(why)) | Self::Request(why) => {
+                (500, Blame::Sender, format!("{UNREADABLE} ---> {why}"))
+            }
             Self::Envelope(SoapProblem::OtherNamespace(found)) => {
                 let expected = version.namespace();
                 (
                     500,
                     Blame::VersionMismatch,
-                    format!("Possible SOAP version mismatch: Envelope namespace {found} was unexpected. Expecting {expected}."),
+                    format!(
+                        "Possible SOAP version mismatch: Envelope namespace {found} was unexpected. Expecting {expected}."
+                    ),
                 )
             }
             Self::NoOperation => {
@@ -192,14 +246,26 @@ impl Fault {
             }
             Self::UnknownOperation(name) => {
                 let reason = match version {
-                    SoapVersion::V12 => format!("Unable to handle request. The action '{name}' was not recognized."),
-                    SoapVersion::V11 => format!("Server did not recognize the value of HTTP Header SOAPAction: {name}."),
+                    SoapVersion::V12 => {
+                        format!("Unable to handle request. The action '{name}' was not recognized.")
+                    }
+                    SoapVersion::V11 => format!(
+                        "Server did not recognize the value of HTTP Header SOAPAction: {name}."
+                    ),
                 };
                 (500, Blame::Sender, reason)
             }
-            Self::MustUnderstand => (500, Blame::MustUnderstand, "A header block that must be understood was not understood.".to_owned()),
+            Self::MustUnderstand => (
+                500,
+                Blame::MustUnderstand,
+                "A header block that must be understood was not understood.".to_owned(),
+            ),
             Self::RateLimited { .. } => (429, Blame::Sender, "Too many requests.".to_owned()),
-            Self::Crash => (500, Blame::Receiver, "Server was unable to process request.".to_owned()),
+            Self::Crash => (
+                500,
+                Blame::Receiver,
+                "Server was unable to process request.".to_owned(),
+            ),
         };
         let code = match (blame, version) {
             (Blame::Sender, SoapVersion::V12) => "Sender",
@@ -233,23 +299,40 @@ mod tests {
             Failure::Service(Error::invalid("id", "must be between 1 and 2147483647")),
             Failure::Service(Error::invalid("email", "must be an e-mail address")),
             Failure::Service(Error::invalid("password", "must not be empty")),
-            Failure::Service(Error::invalid("tariff_id", "must be between 0 and 2147483647")),
-            Failure::Service(Error::invalid("expires_at", "must be in the years 1970 to 9999")),
+            Failure::Service(Error::invalid(
+                "tariff_id",
+                "must be between 0 and 2147483647",
+            )),
+            Failure::Service(Error::invalid(
+                "expires_at",
+                "must be in the years 1970 to 9999",
+            )),
             Failure::Service(Error::Conflict(Conflict::EmailInUse)),
             Failure::Service(Error::Conflict(Conflict::RetentionHold)),
             Failure::Service(Error::QuotaReached),
             Failure::Service(Error::Overloaded),
             Failure::Service(Error::Unavailable),
             Failure::Service(Error::IdempotencyKeyReused),
-            Failure::Service(Error::Internal { incident: Uuid::nil() }),
+            Failure::Service(Error::Internal {
+                incident: Uuid::nil(),
+            }),
         ];
         let mut table = Vec::new();
-        for name in ["SuspendAccountUsingAccountID", "ChangeAccountExpiryDateUsingAccountID", "ActivateAccount", "CreateAccount"] {
+        for name in [
+            "SuspendAccountUsingAccountID",
+            "ChangeAccountExpiryDateUsingAccountID",
+            "ActivateAccount",
+            "CreateAccount",
+        ] {
             let operation = Operation::named(name).unwrap();
             table.push(format!("{name}:"));
             for failure in &failures {
                 let (code, message) = failure.result(operation, false);
-                table.push(format!("  {} {} {message}", code.written(true), code.written(false)));
+                table.push(format!(
+                    "  {} {} {message}",
+                    code.written(true),
+                    code.written(false)
+                ));
             }
         }
         insta::assert_snapshot!(table.join("\n"));
@@ -260,7 +343,9 @@ mod tests {
         let faults = [
             Fault::Envelope(SoapProblem::NotWellFormed),
             Fault::Envelope(SoapProblem::TypographicQuotes),
-            Fault::Envelope(SoapProblem::Unreadable("a document type is not accepted".to_owned())),
+            Fault::Envelope(SoapProblem::Unreadable(
+                "a document type is not accepted".to_owned(),
+            )),
             Fault::Envelope(SoapProblem::OtherNamespace("urn:x".to_owned())),
             Fault::Request("accountID must be an int, not 'x'".to_owned()),
             Fault::NoOperation,
@@ -268,8 +353,12 @@ mod tests {
             Fault::MustUnderstand,
             Fault::Crash,
         ];
-        let lines = faults.iter().flat_map(|fault| [SoapVersion::V12, SoapVersion::V11].map(|version| fault.written(version)));
-        let table: Vec<_> = lines.map(|(status, code, reason)| format!("{status} {code} {reason}")).collect();
+        let lines = faults.iter().flat_map(|fault| {
+            [SoapVersion::V12, SoapVersion::V11].map(|version| fault.written(version))
+        });
+        let table: Vec<_> = lines
+            .map(|(status, code, reason)| format!("{status} {code} {reason}"))
+            .collect();
         insta::assert_snapshot!(table.join("\n"));
     }
 }

@@ -16,7 +16,9 @@ fn page(title: &str, content: &str) -> String {
 
 /// The list of the operations.
 pub(super) fn index() -> String {
-    let items = OPERATIONS.iter().fold(String::new(), |text, operation| text + &format!("<li><a href=\"?op={0}\">{0}</a></li>", operation.name));
+    let items = OPERATIONS.iter().fold(String::new(), |text, operation| {
+        text + &format!("<li><a href=\"?op={0}\">{0}</a></li>", operation.name)
+    });
     page(
         "Service",
         &format!(
@@ -27,9 +29,21 @@ pub(super) fn index() -> String {
 
 /// One operation with samples.
 pub(super) fn operation(operation: &Operation, path: &str) -> String {
-    let children = operation.children.iter().fold(String::new(), |text, (name, kind)| text + &format!("<{name}>{}</{name}>", kind.schema().0));
-    let request = format!("<{0} xmlns=\"{NAMESPACE}\">{children}</{0}>", operation.name);
-    let joson = if operation.is_by_id() { "<Joson>string</Joson>" } else { "" };
+    let children = operation
+        .children
+        .iter()
+        .fold(String::new(), |text, (name, kind)| {
+            text + &format!("<{name}>{}</{name}>", kind.schema().0)
+        });
+    let request = format!(
+        "<{0} xmlns=\"{NAMESPACE}\">{children}</{0}>",
+        operation.name
+    );
+    let joson = if operation.is_by_id() {
+        "<Joson>string</Joson>"
+    } else {
+        ""
+    };
     let response = format!(
         "<{0}Response xmlns=\"{NAMESPACE}\"><{0}Result><Code>Success</Code><Message>string</Message>{joson}</{0}Result></{0}Response>",
         operation.name
@@ -46,8 +60,12 @@ pub(super) fn operation(operation: &Operation, path: &str) -> String {
         )
     };
     let action = format!("\nSOAPAction: \"{NAMESPACE}/{}\"", operation.name);
-    let samples = sample(SoapVersion::V12, "SOAP 1.2", "") + &sample(SoapVersion::V11, "SOAP 1.1", &action);
-    page(operation.name, &format!("<p><a href=\"?\">All operations</a></p>{samples}"))
+    let samples =
+        sample(SoapVersion::V12, "SOAP 1.2", "") + &sample(SoapVersion::V11, "SOAP 1.1", &action);
+    page(
+        operation.name,
+        &format!("<p><a href=\"?\">All operations</a></p>{samples}"),
+    )
 }
 
 /// Each element on a line of its own, indented by its depth.
@@ -60,7 +78,8 @@ fn indented(xml: &str) -> String {
         text.push_str(&"  ".repeat(depth));
         text.push_str(part);
         text.push('\n');
-        let is_opening = !is_closing && !part.starts_with("<?") && !part.ends_with("/>") && !part.contains("</");
+        let is_opening =
+            !is_closing && !part.starts_with("<?") && !part.ends_with("/>") && !part.contains("</");
         depth += usize::from(is_opening);
     }
     text.trim_end().to_owned()

@@ -69,8 +69,18 @@ const EXPIRY_CHILD: (&str, Kind) = (EXPIRY_DATE, Kind::DateTime);
 const BY_ID: &[(&str, Kind)] = &[TOKEN_CHILD, ID_CHILD];
 const BY_EMAIL: &[(&str, Kind)] = &[TOKEN_CHILD, EMAIL_CHILD];
 
-const fn operation(name: &'static str, verb: Verb, children: &'static [(&'static str, Kind)], success: &'static str) -> Operation {
-    Operation { name, children, success, verb }
+const fn operation(
+    name: &'static str,
+    verb: Verb,
+    children: &'static [(&'static str, Kind)],
+    success: &'static str,
+) -> Operation {
+    Operation {
+        name,
+        children,
+        success,
+        verb,
+    }
 }
 
 const SUSPENDED: &str = "The account has been suspended";
@@ -80,12 +90,32 @@ const DELETED: &str = "The account has been Deleted";
 
 /// Every operation: the original's, then ours in the same style.
 pub const OPERATIONS: &[Operation] = &[
-    operation("SuspendAccountUsingAccountID", Verb::Suspend, BY_ID, SUSPENDED),
+    operation(
+        "SuspendAccountUsingAccountID",
+        Verb::Suspend,
+        BY_ID,
+        SUSPENDED,
+    ),
     operation("SuspendAccount", Verb::Suspend, BY_EMAIL, SUSPENDED),
-    operation("ActivateAccountUsingAccountID", Verb::Activate, BY_ID, ACTIVATED),
+    operation(
+        "ActivateAccountUsingAccountID",
+        Verb::Activate,
+        BY_ID,
+        ACTIVATED,
+    ),
     operation("ActivateAccount", Verb::Activate, BY_EMAIL, ACTIVATED),
-    operation("ChangeAccountExpiryDateUsingAccountID", Verb::ChangeExpiry, &[TOKEN_CHILD, ID_CHILD, EXPIRY_CHILD], EXPIRY_UPDATED),
-    operation("ChangeAccountExpiryDate", Verb::ChangeExpiry, &[TOKEN_CHILD, EMAIL_CHILD, EXPIRY_CHILD], EXPIRY_UPDATED),
+    operation(
+        "ChangeAccountExpiryDateUsingAccountID",
+        Verb::ChangeExpiry,
+        &[TOKEN_CHILD, ID_CHILD, EXPIRY_CHILD],
+        EXPIRY_UPDATED,
+    ),
+    operation(
+        "ChangeAccountExpiryDate",
+        Verb::ChangeExpiry,
+        &[TOKEN_CHILD, EMAIL_CHILD, EXPIRY_CHILD],
+        EXPIRY_UPDATED,
+    ),
     operation("DeleteAccountUsingAccountID", Verb::Delete, BY_ID, DELETED),
     operation("DeleteAccount", Verb::Delete, BY_EMAIL, DELETED),
     operation("GetAccountInfoUsingAccountID", Verb::Info, BY_ID, ""),
@@ -93,11 +123,28 @@ pub const OPERATIONS: &[Operation] = &[
     operation(
         "CreateAccount",
         Verb::Create,
-        &[TOKEN_CHILD, (NAME, Kind::Text), EMAIL_CHILD, (PASSWORD, Kind::Text), (PLAN_ID, Kind::Int), (SEND_EMAIL, Kind::Boolean)],
+        &[
+            TOKEN_CHILD,
+            (NAME, Kind::Text),
+            EMAIL_CHILD,
+            (PASSWORD, Kind::Text),
+            (PLAN_ID, Kind::Int),
+            (SEND_EMAIL, Kind::Boolean),
+        ],
         "The Account has been created successfully",
     ),
-    operation("FreezeAccountUsingAccountID", Verb::Freeze, &[TOKEN_CHILD, ID_CHILD, (PAYMENT_URL, Kind::Text)], "The account has been frozen"),
-    operation("UnfreezeAccountUsingAccountID", Verb::Unfreeze, BY_ID, "The account has been unfrozen"),
+    operation(
+        "FreezeAccountUsingAccountID",
+        Verb::Freeze,
+        &[TOKEN_CHILD, ID_CHILD, (PAYMENT_URL, Kind::Text)],
+        "The account has been frozen",
+    ),
+    operation(
+        "UnfreezeAccountUsingAccountID",
+        Verb::Unfreeze,
+        BY_ID,
+        "The account has been unfrozen",
+    ),
     operation(
         "UpdateAccountStatusUsingAccountID",
         Verb::UpdateStatus,

@@ -30,17 +30,44 @@ enum Expiry {
 
 impl Values {
     /// Reads the children that an operation knows; of repeated ones the first counts, others are ignored.
-    pub(super) fn read(operation: &Operation, children: &[(String, String)]) -> Result<Self, Fault> {
-        let mut values = Self { texts: Vec::new(), account_id: 0, plan_id: 0, expiry: Expiry::Missing };
+    pub(super) fn read(
+        operation: &Operation,
+        children: &[(String, String)],
+    ) -> Result<Self, Fault> {
+        let mut values = Self {
+            texts: Vec::new(),
+            account_id: 0,
+            plan_id: 0,
+            expiry: Expiry::Missing,
+        };
         for (name, kind) in operation.children {
-            let Some((_, text)) = children.iter().find(|(child, _)| child == name) else { continue };
-            let text = if *kind == Kind::Text { text.as_str() } else { text.trim() };
-            let wrong = |what: &str| Fault::Request(format!("{name} must be {what}, not '{}'", text.chars().take(40).collect::<String>()));
+            let Some((_, text)) = children.iter().find(|(child, _)| child == name) else {
+                continue;
+            };
+            let text = if *kind == Kind::Text {
+                text.as_str()
+            } else {
+                text.trim()
+            };
+            let wrong = |what: &str| {
+                Fault::Request(format!(
+                    "{name} must be {what}, not '{}'",
+                    text.chars().take(40).collect::<String>()
+                ))
+            };
             match (*name, kind) {
-                (ACCOUNT_ID, Kind::Int) => values.account_id = text.parse().map_err(|_| wrong("an int"))?,
-                (PLAN_ID, Kind::Int) => values.plan_id = text.parse().map_err(|_| wrong("an int"))?,
-                (SEND_EMAIL, Kind::Boolean) if !matches!(text, "true" | "false" | "1" | "0") => return Err(wrong("a boolean")),
-                (EXPIRY_DATE, Kind::DateTime) => values.expiry = expiry(text).ok_or_else(|| wrong("a dateTime"))?,
+                (ACCOUNT_ID, Kind::Int) => {
+                    values.account_id = text.parse().map_err(|_| wrong("an int"))?
+                }
+                (PLAN_ID, Kind::Int) => {
+                    values.plan_id = text.parse().map_err(|_| wrong("an int"))?
+                }
+                (SEND_EMAIL, Kind::Boolean) if !matches!(text, "true" | "false" | "1" | "0") => {
+                    return Err(wrong("a boolean"));
+                }
+                (EXPIRY_DATE, Kind::DateTime) => {
+                    values.expiry = expiry(text).ok_or_else(|| wrong("a dateTime"))?
+                }
                 (_, Kind::Text) => values.texts.push((name, text.to_owned())),
                 (_, Kind::Int | Kind::Boolean | Kind::DateTime) => {}
             }
@@ -50,7 +77,10 @@ impl Values {
 
     /// A text; empty where it is missing.
     pub(super) fn text(&self, name: &str) -> &str {
-        self.texts.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text)
+        self.texts
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map_or("", |(_, text)| text)
     }
 
     /// The expiry date, with dates that name no zone read in `zone`: none where it is missing, an error where its year
@@ -72,9 +102,12 @@ fn expiry(text: &str) -> Option<Expiry> {
     if dates::parse(text, Tz::UTC).is_ok() {
         return Some(Expiry::Written(text.to_owned()));
     }
-    let (sign, year) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
+    let (sign, year) = text
+        .strip_prefix('-')
+        .map_or(("", text), |rest| ("-", rest));
     let digits = year.chars().take_while(char::is_ascii_digit).count();
     let rest = year.get(digits..)?;
     let is_beyond = (sign == "-" && digits == 4) || digits > 4;
-    (is_beyond && dates::parse(&format!("2000{rest}"), Tz::UTC).is_ok()).then_some(Expiry::OutOfRange)
+    (is_beyond && dates::parse(&format!("2000{rest}"), Tz::UTC).is_ok())
+        .then_some(Expiry::OutOfRange)
 }

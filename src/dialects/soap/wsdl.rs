@@ -34,7 +34,9 @@ pub fn wsdl(address: &str) -> String {
             );
         }
     }
-    let codes: String = Code::ALL.iter().fold(String::new(), |text, (_, word, _)| text + &format!("<s:enumeration value=\"{word}\"/>"));
+    let codes: String = Code::ALL.iter().fold(String::new(), |text, (_, word, _)| {
+        text + &format!("<s:enumeration value=\"{word}\"/>")
+    });
     let address = escaped(address);
     let transport = "transport=\"http://schemas.xmlsoap.org/soap/http\"";
     format!(
@@ -67,7 +69,11 @@ fn describe_elements(elements: &mut String, operation: &Operation) {
         let (schema, least) = kind.schema();
         text + &format!("<s:element minOccurs=\"{least}\" maxOccurs=\"1\" name=\"{child}\" type=\"s:{schema}\"/>")
     });
-    let result = if operation.is_by_id() { "AccountIDResult" } else { "EmailResult" };
+    let result = if operation.is_by_id() {
+        "AccountIDResult"
+    } else {
+        "EmailResult"
+    };
     let _written = write!(
         elements,
         "<s:element name=\"{name}\"><s:complexType><s:sequence>{children}</s:sequence></s:complexType></s:element>\

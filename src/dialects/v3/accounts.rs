@@ -12,51 +12,94 @@ use super::codes::Failure;
 use super::list::ListRequest;
 use super::page::Several;
 use super::replies::{self, AccountDocument, EntryDocument, HoldDocument, Reader};
-use super::requests::{Account, AssignPlan, Lift, Nothing, Place, Redeem, SetExemption, SetExpiry, SetStatus};
+use super::requests::{
+    Account, AssignPlan, Lift, Nothing, Place, Redeem, SetExemption, SetExpiry, SetStatus,
+};
 use crate::dialects::body;
-use crate::domain::{self, AccountId, Command, Dialect, Error, HoldId, HoldKind, ResellerId, Scope, Start, Time};
+use crate::domain::{
+    self, AccountId, Command, Dialect, Error, HoldId, HoldKind, ResellerId, Scope, Start, Time,
+};
 use crate::service::{Answered, Context, Done};
 
 const READ: Scope = Scope::AccountRead;
 const WRITE: Scope = Scope::AccountWrite;
 
 fn reader(context: &Context, now: Time) -> Reader {
-    Reader { authority: context.principal.authority(), now }
+    Reader {
+        authority: context.principal.authority(),
+        now,
+    }
 }
 
 pub(super) async fn status(State(api): State<Api>, call: Call) -> Response {
-    call.change(&api, |_| Ok(Command::SetStatus(call.members::<SetStatus>()?.status()?))).await
+    call.change(&api, |_| {
+        Ok(Command::SetStatus(call.members::<SetStatus>()?.status()?))
+    })
+    .await
 }
 
 pub(super) async fn expires_at(State(api): State<Api>, call: Call) -> Response {
-    call.change(&api, |context| Ok(Command::SetExpiry(call.members::<SetExpiry>()?.expires_at(call.reading(context))?))).await
+    call.change(&api, |context| {
+        Ok(Command::SetExpiry(
+            call.members::<SetExpiry>()?
+                .expires_at(call.reading(context))?,
+        ))
+    })
+    .await
 }
 
 pub(super) async fn plan(State(api): State<Api>, call: Call) -> Response {
-    call.change(&api, |context| Ok(Command::Revise(Box::new(call.members::<AssignPlan>()?.revision(call.reading(context))?)))).await
+    call.change(&api, |context| {
+        Ok(Command::Revise(Box::new(
+            call.members::<AssignPlan>()?
+                .revision(call.reading(context))?,
+        )))
+    })
+    .await
 }
 
 pub(super) async fn freeze(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, WRITE).await?;
         let request = call.members::<Place>()?;
-        let maker = if request.release_ticket { Some(api.service.ticket_maker().await?) } else { None };
+        let maker = if request.release_ticket {
+            Some(api.service.ticket_maker().await?)
+        } else {
+            None
+        };
         let details = request.details(call.reading(&context))?;
         let authority = context.principal.authority();
         let write = move |done: &Done, format| {
-            let mut document = replies::account(&done.account, Reader { authority, now: done.at });
-            let ticket = maker.as_ref().and_then(|maker| maker.ticket(&done.account, authority));
+            let mut document = replies::account(
+                &done.account,
+                Reader {
+                    authority,
+                    now: done.at,
+                },
+            );
+            let ticket = maker
+                .as_ref()
+                .and_then(|maker| maker.ticket(&done.account, authority));
             document.release_ticket = ticket.map(|ticket| ticket.expose_secret().to_owned());
             replies::encode(format, &document)
         };
-        let command = Command::Place { kind: HoldKind::Freeze, fresh: HoldId(Uuid::now_v7()), details };
+        let command = Command::Place {
+            kind: HoldKind::Freeze,
+            fresh: HoldId(Uuid::now_v7()),
+            details,
+        };
         let account = call.account(&api, &context).await?;
         let once = call.once_with(&context, StatusCode::OK, write.clone())?;
-        let answered = api.service.execute_at(&context, account, command, call.only_at()?, once).await?;
+        let answered = api
+            .service
+            .execute_at(&context, account, command, call.only_at()?, once)
+            .await?;
         Ok((answered, write))
     };
     match outcome.await {
-        Ok((Answered::Done(done), write)) => call.answer_account(&done.account, write(&done, call.format()), StatusCode::OK),
+        Ok((Answered::Done(done), write)) => {
+            call.answer_account(&done.account, write(&done, call.format()), StatusCode::OK)
+        }
         Ok((Answered::Replayed(stored), _)) => body::replay(stored),
         Err(failure) => call.refuse(&failure),
     }
@@ -66,51 +109,81 @@ pub(super) async fn freeze(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn redeem(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let request = call.members::<Redeem>()?;
-        Ok(replies::release(&api.service.redeem(&request.ticket, Dialect::V3, call.request_id()).await?))
+        Ok(replies::release(
+            &api.service
+                .redeem(&request.ticket, Dialect::V3, call.request_id())
+                .await?,
+        ))
     };
     call.answer(outcome.await)
 }
 
 pub(super) async fn suspend(State(api): State<Api>, call: Call) -> Response {
-    call.change(&api, |context| place(&call, context, HoldKind::Suspend)).await
+    call.change(&api, |context| place(&call, context, HoldKind::Suspend))
+        .await
 }
 
 /// A retention hold: it blocks deletion and purge, and no use.
 pub(super) async fn retain(State(api): State<Api>, call: Call) -> Response {
-    call.change(&api, |context| place(&call, context, HoldKind::Retention)).await
+    call.change(&api, |context| place(&call, context, HoldKind::Retention))
+        .await
 }
 
 pub(super) async fn release(State(api): State<Api>, call: Call) -> Response {
-    call.change(&api, |context| lift(&call, context, HoldKind::Retention)).await
+    call.change(&api, |context| lift(&call, context, HoldKind::Retention))
+        .await
 }
 
 pub(super) async fn exempt_until(State(api): State<Api>, call: Call) -> Response {
-    call.change(&api, |context| Ok(Command::SetExemption(call.members::<SetExemption>()?.exempt_until(call.reading(context))?))).await
+    call.change(&api, |context| {
+        Ok(Command::SetExemption(
+            call.members::<SetExemption>()?
+                .exempt_until(call.reading(context))?,
+        ))
+    })
+    .await
 }
 
 fn place(call: &Call, context: &Context, kind: HoldKind) -> Result<Command, Failure> {
     let details = call.members::<Place>()?.details(call.reading(context))?;
-    Ok(Command::Place { kind, fresh: HoldId(Uuid::now_v7()), details })
+    Ok(Command::Place {
+        kind,
+        fresh: HoldId(Uuid::now_v7()),
+        details,
+    })
 }
 
 pub(super) async fn unfreeze(State(api): State<Api>, call: Call) -> Response {
-    call.change(&api, |context| lift(&call, context, HoldKind::Freeze)).await
+    call.change(&api, |context| lift(&call, context, HoldKind::Freeze))
+        .await
 }
 
 pub(super) async fn unsuspend(State(api): State<Api>, call: Call) -> Response {
-    call.change(&api, |context| lift(&call, context, HoldKind::Suspend)).await
+    call.change(&api, |context| lift(&call, context, HoldKind::Suspend))
+        .await
 }
 
 fn lift(call: &Call, context: &Context, kind: HoldKind) -> Result<Command, Failure> {
-    Ok(Command::Lift { kind, only: call.members::<Lift>()?.only(call.reading(context))? })
+    Ok(Command::Lift {
+        kind,
+        only: call.members::<Lift>()?.only(call.reading(context))?,
+    })
 }
 
 pub(super) async fn restore(State(api): State<Api>, call: Call) -> Response {
-    call.change(&api, |_| call.members::<Nothing>().map(|_| Command::Restore)).await
+    call.change(&api, |_| {
+        call.members::<Nothing>().map(|_| Command::Restore)
+    })
+    .await
 }
 
 pub(super) async fn patch(State(api): State<Api>, call: Call) -> Response {
-    call.change(&api, |context| Ok(Command::Revise(Box::new(call.members::<Account>()?.revision(call.reading(context))?)))).await
+    call.change(&api, |context| {
+        Ok(Command::Revise(Box::new(
+            call.members::<Account>()?.revision(call.reading(context))?,
+        )))
+    })
+    .await
 }
 
 /// A repeat is answered as the deletion was.
@@ -119,10 +192,22 @@ pub(super) async fn delete(State(api): State<Api>, call: Call) -> Response {
         let context = call.enter(&api, WRITE).await?;
         let account = call.account(&api, &context).await?;
         let once = call.once(&context, StatusCode::NO_CONTENT)?;
-        Ok(api.service.execute_at(&context, account, api.service.deletion(), call.only_at()?, once).await.map(|answered| (answered, context))?)
+        Ok(api
+            .service
+            .execute_at(
+                &context,
+                account,
+                api.service.deletion(),
+                call.only_at()?,
+                once,
+            )
+            .await
+            .map(|answered| (answered, context))?)
     };
     match outcome.await {
-        Err(Failure::Service(Error::AccountDeleted)) => super::call::respond(StatusCode::NO_CONTENT, None, Vec::new()),
+        Err(Failure::Service(Error::AccountDeleted)) => {
+            super::call::respond(StatusCode::NO_CONTENT, None, Vec::new())
+        }
         outcome => call.answer_change(outcome, StatusCode::NO_CONTENT),
     }
 }
@@ -134,7 +219,11 @@ pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
         let of = request.reseller_id.map(ResellerId);
         let revision = request.revision(call.reading(&context))?;
         let once = call.once(&context, StatusCode::CREATED)?;
-        Ok(api.service.create(&context, of, revision, once).await.map(|answered| (answered, context))?)
+        Ok(api
+            .service
+            .create(&context, of, revision, once)
+            .await
+            .map(|answered| (answered, context))?)
     };
     call.answer_change(outcome.await, StatusCode::CREATED)
 }
@@ -143,7 +232,11 @@ pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
     match found(&api, &call).await {
         Ok((context, account, now)) => {
             let document = replies::account(&account, reader(&context, now));
-            call.answer_account(&account, replies::encode(call.format(), &document), StatusCode::OK)
+            call.answer_account(
+                &account,
+                replies::encode(call.format(), &document),
+                StatusCode::OK,
+            )
         }
         Err(failure) => call.refuse(&failure),
     }
@@ -162,7 +255,11 @@ async fn found(api: &Api, call: &Call) -> Result<(Context, domain::Account, Time
 pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, READ).await?;
-        let request = ListRequest::read(&call.uri, context.principal.timezone, context.principal.home())?;
+        let request = ListRequest::read(
+            &call.uri,
+            context.principal.timezone,
+            context.principal.home(),
+        )?;
         if let Some(at) = request.as_of {
             let from = match request.search.start {
                 Start::After(Some(last)) => i64::from(last.as_i32()) + 1,
@@ -176,25 +273,36 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
             };
             return Ok((context, request, accounts, None, at));
         }
-        let (accounts, total, now) = api.service.search(&context, request.search.clone(), request.page.is_some()).await?;
+        let (accounts, total, now) = api
+            .service
+            .search(&context, request.search.clone(), request.page.is_some())
+            .await?;
         Ok((context, request, accounts, total, now))
     };
     let (context, request, accounts, total, now) = match outcome.await {
         Ok(found) => found,
         Err(failure) => return call.refuse(&failure),
     };
-    let documents: Vec<AccountDocument> = accounts.iter().map(|account| replies::account(account, reader(&context, now))).collect();
+    let documents: Vec<AccountDocument> = accounts
+        .iter()
+        .map(|account| replies::account(account, reader(&context, now)))
+        .collect();
     let mut response = call.answer(Ok(Several::of(documents, call.format())));
     let mut set = |name, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
-            response.headers_mut().insert(header::HeaderName::from_static(name), value);
+            response
+                .headers_mut()
+                .insert(header::HeaderName::from_static(name), value);
         }
     };
     set("pagination-limit", request.search.limit.to_string());
     if let (Some(page), Some(total)) = (request.page, total) {
         set("pagination-page", page.to_string());
         set("pagination-count", total.to_string());
-    } else if let Some(last) = accounts.last().filter(|_| i64::try_from(accounts.len()) == Ok(request.search.limit)) {
+    } else if let Some(last) = accounts
+        .last()
+        .filter(|_| i64::try_from(accounts.len()) == Ok(request.search.limit))
+    {
         set("link", request.next(last.id, context.principal.home()));
     }
     response
@@ -202,7 +310,12 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
 
 pub(super) async fn holds(State(api): State<Api>, call: Call) -> Response {
     let outcome = found(&api, &call).await;
-    call.answer(outcome.map(|(context, account, now)| Several::<HoldDocument>::of(replies::holds(&account, reader(&context, now)), call.format())))
+    call.answer(outcome.map(|(context, account, now)| {
+        Several::<HoldDocument>::of(
+            replies::holds(&account, reader(&context, now)),
+            call.format(),
+        )
+    }))
 }
 
 pub(super) async fn access(State(api): State<Api>, call: Call) -> Response {
@@ -213,9 +326,17 @@ pub(super) async fn access(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn explain(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, READ).await?;
-        let account = api.service.account_or_deleted(&context, call.account(&api, &context).await?).await?;
+        let account = api
+            .service
+            .account_or_deleted(&context, call.account(&api, &context).await?)
+            .await?;
         let reader = reader(&context, api.service.now());
-        Ok(replies::explanation(&account, &account.explain(reader.now), &call.base(&api), reader))
+        Ok(replies::explanation(
+            &account,
+            &account.explain(reader.now),
+            &call.base(&api),
+            reader,
+        ))
     };
     call.answer(outcome.await)
 }
@@ -224,9 +345,17 @@ pub(super) async fn explain(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn timeline(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, READ).await?;
-        let account = api.service.account_or_deleted(&context, call.account(&api, &context).await?).await?;
+        let account = api
+            .service
+            .account_or_deleted(&context, call.account(&api, &context).await?)
+            .await?;
         let entries = api.service.history(&context, account.id, None, 100).await?;
-        Ok(replies::timeline(&account, entries, api.service.now(), call.format()))
+        Ok(replies::timeline(
+            &account,
+            entries,
+            api.service.now(),
+            call.format(),
+        ))
     };
     call.answer(outcome.await)
 }
@@ -235,8 +364,14 @@ pub(super) async fn timeline(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn history(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, READ).await?;
-        let entries = api.service.history(&context, call.account(&api, &context).await?, None, 100).await?;
-        let documents: Vec<EntryDocument> = entries.into_iter().map(|entry| replies::entry(entry, call.format())).collect();
+        let entries = api
+            .service
+            .history(&context, call.account(&api, &context).await?, None, 100)
+            .await?;
+        let documents: Vec<EntryDocument> = entries
+            .into_iter()
+            .map(|entry| replies::entry(entry, call.format()))
+            .collect();
         Ok(Several::of(documents, call.format()))
     };
     call.answer(outcome.await)

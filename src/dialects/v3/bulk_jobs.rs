@@ -33,7 +33,9 @@ pub(super) struct BulkJobRequest {
 #[serde(rename_all = "camelCase")]
 struct Selector {
     /// `active`, `suspended`, or one of the words of `blockedBy`: the accounts that this blocks.
-    #[schema(pattern = "^(active|suspended|deleted|suspended:operator|suspended:reseller_account|suspended:reseller|inactive|frozen|expired)$")]
+    #[schema(
+        pattern = "^(active|suspended|deleted|suspended:operator|suspended:reseller_account|suspended:reseller|inactive|frozen|expired)$"
+    )]
     state: Option<String>,
     /// `operator`, `reseller` or `system`: the accounts that a hold of this authority blocks.
     #[schema(pattern = "^(operator|reseller|system)$")]
@@ -49,13 +51,26 @@ struct Selector {
 impl Selector {
     /// The filter, and how it is written for people.
     fn filter(self, zone: chrono_tz::Tz) -> Result<(AccountFilter, String), Error> {
-        let date = |field, text: &String| dates::parse(text, zone).map_err(|problem| Error::invalid(field, problem));
-        let authority = |word: &String| Authority::parse(word).ok_or_else(|| Error::invalid("held_by", "must be operator, reseller or system"));
+        let date = |field, text: &String| {
+            dates::parse(text, zone).map_err(|problem| Error::invalid(field, problem))
+        };
+        let authority = |word: &String| {
+            Authority::parse(word)
+                .ok_or_else(|| Error::invalid("held_by", "must be operator, reseller or system"))
+        };
         let filter = AccountFilter {
             state: self.state.as_deref().map(StateFilter::parse).transpose()?,
             held_by: self.held_by.as_ref().map(authority).transpose()?,
-            expires_before: self.expires_before.as_ref().map(|text| date("expires_before", text)).transpose()?,
-            expires_after: self.expires_after.as_ref().map(|text| date("expires_after", text)).transpose()?,
+            expires_before: self
+                .expires_before
+                .as_ref()
+                .map(|text| date("expires_before", text))
+                .transpose()?,
+            expires_after: self
+                .expires_after
+                .as_ref()
+                .map(|text| date("expires_after", text))
+                .transpose()?,
             text: self.q.clone(),
         };
         if self.q.as_ref().is_some_and(|text| text.contains('\0')) {
@@ -68,8 +83,18 @@ impl Selector {
             ("expiresAfter", self.expires_after),
             ("q", self.q),
         ];
-        let said: Vec<String> = parts.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?))).collect();
-        Ok((filter, if said.is_empty() { "all".to_owned() } else { said.join(" ") }))
+        let said: Vec<String> = parts
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
+            .collect();
+        Ok((
+            filter,
+            if said.is_empty() {
+                "all".to_owned()
+            } else {
+                said.join(" ")
+            },
+        ))
     }
 }
 
@@ -121,7 +146,13 @@ struct PreviewDocument {
 }
 
 fn document(job: &BulkJob, preview: Option<Preview>) -> BulkJobDocument {
-    let count = |state: &str| job.counts.iter().filter(|(known, _)| known == state).map(|(_, count)| count).sum();
+    let count = |state: &str| {
+        job.counts
+            .iter()
+            .filter(|(known, _)| known == state)
+            .map(|(_, count)| count)
+            .sum()
+    };
     BulkJobDocument {
         id: job.id.to_string(),
         reseller_id: job.reseller.0,
@@ -135,7 +166,11 @@ fn document(job: &BulkJob, preview: Option<Preview>) -> BulkJobDocument {
         failed: count("failed"),
         reverted: count("reverted"),
         kept: count("kept"),
-        preview: preview.map(|it| PreviewDocument { changes: it.changes, unchanged: it.unchanged, refused: it.refused }),
+        preview: preview.map(|it| PreviewDocument {
+            changes: it.changes,
+            unchanged: it.unchanged,
+            refused: it.refused,
+        }),
         created_by: job.created_by.clone(),
         created_at: dates::write(job.created_at),
         updated_at: dates::write(job.updated_at),
@@ -155,7 +190,11 @@ pub(super) struct BulkItemDocument {
 }
 
 fn item(item: BulkItem) -> BulkItemDocument {
-    BulkItemDocument { account_id: item.account.as_i32(), state: item.state, problem: item.problem }
+    BulkItemDocument {
+        account_id: item.account.as_i32(),
+        state: item.state,
+        problem: item.problem,
+    }
 }
 
 fn id(call: &Call) -> Result<Uuid, Failure> {
@@ -167,9 +206,14 @@ pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
         let context = call.enter(&api, Scope::AccountWrite).await?;
         let request = call.members::<BulkJobRequest>()?;
         let of = request.reseller_id.map(ResellerId);
-        let command = request.operation.command(call.reading(&context), api.service.deletion())?;
+        let command = request
+            .operation
+            .command(call.reading(&context), api.service.deletion())?;
         let (filter, selector) = request.selector.filter(context.principal.timezone)?;
-        let (job, preview) = api.service.plan_bulk_job(&context, of, filter, selector, command).await?;
+        let (job, preview) = api
+            .service
+            .plan_bulk_job(&context, of, filter, selector, command)
+            .await?;
         Ok(document(&job, Some(preview)))
     };
     call.answer_with(outcome.await, StatusCode::CREATED)
@@ -178,7 +222,10 @@ pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::AccountRead).await?;
-        Ok(document(&api.service.bulk_job(&context, id(&call)?).await?, None))
+        Ok(document(
+            &api.service.bulk_job(&context, id(&call)?).await?,
+            None,
+        ))
     };
     call.answer(outcome.await)
 }
@@ -187,15 +234,38 @@ pub(super) async fn items(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::AccountRead).await?;
         let page = Page::read(&call.uri, &["state"])?;
-        let states = ["pending", "changed", "unchanged", "failed", "reverted", "kept"];
+        let states = [
+            "pending",
+            "changed",
+            "unchanged",
+            "failed",
+            "reverted",
+            "kept",
+        ];
         let state = page.text("state").map(str::to_owned);
-        if state.as_deref().is_some_and(|state| !states.contains(&state)) {
-            return Err(Failure::parameter("state", &format!("must be one of {}", states.join(", "))));
+        if state
+            .as_deref()
+            .is_some_and(|state| !states.contains(&state))
+        {
+            return Err(Failure::parameter(
+                "state",
+                &format!("must be one of {}", states.join(", ")),
+            ));
         }
         let after = i32::try_from(page.after).unwrap_or(i32::MAX);
-        let found = api.service.bulk_items(&context, id(&call)?, state, after, page.limit).await?;
-        let next = page.next(found.last().map(|last| i64::from(last.account.as_i32())), found.len(), &call.uri);
-        Ok((Several::of(found.into_iter().map(item).collect(), call.format()), next))
+        let found = api
+            .service
+            .bulk_items(&context, id(&call)?, state, after, page.limit)
+            .await?;
+        let next = page.next(
+            found.last().map(|last| i64::from(last.account.as_i32())),
+            found.len(),
+            &call.uri,
+        );
+        Ok((
+            Several::of(found.into_iter().map(item).collect(), call.format()),
+            next,
+        ))
     };
     call.answer_page(outcome.await)
 }
@@ -203,7 +273,10 @@ pub(super) async fn items(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn apply(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::AccountWrite).await?;
-        Ok(document(&api.service.apply_bulk_job(&context, id(&call)?).await?, None))
+        Ok(document(
+            &api.service.apply_bulk_job(&context, id(&call)?).await?,
+            None,
+        ))
     };
     call.answer_with(outcome.await, StatusCode::ACCEPTED)
 }
@@ -211,7 +284,10 @@ pub(super) async fn apply(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn revert(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::AccountWrite).await?;
-        Ok(document(&api.service.revert_bulk_job(&context, id(&call)?).await?, None))
+        Ok(document(
+            &api.service.revert_bulk_job(&context, id(&call)?).await?,
+            None,
+        ))
     };
     call.answer_with(outcome.await, StatusCode::ACCEPTED)
 }

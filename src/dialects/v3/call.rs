@@ -44,15 +44,41 @@ impl FromRequest<Api> for Call {
     async fn from_request(request: Request, api: &Api) -> Result<Self, Response> {
         let (mut parts, stream) = request.into_parts();
         let format = accepted(&parts.headers);
-        let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_default();
-        let allowance = parts.extensions.get::<Allowance>().cloned().unwrap_or_default();
+        let request_id = parts
+            .extensions
+            .get::<RequestId>()
+            .cloned()
+            .unwrap_or_default();
+        let allowance = parts
+            .extensions
+            .get::<Allowance>()
+            .cloned()
+            .unwrap_or_default();
         let refuse = |failure: Failure| answer_failure(&failure, format, &request_id);
-        let max_body = if parts.uri.path() == BULK { api.settings.max_body * BULK_FACTOR } else { api.settings.max_body };
-        let read = body::read(stream, max_body).await.map_err(|error| refuse(error.into()))?;
-        if parts.headers.get_all(header::CONTENT_TYPE).iter().nth(1).is_some() {
-            return Err(refuse(Failure::parameter("Content-Type", "appears more than once")));
+        let max_body = if parts.uri.path() == BULK {
+            api.settings.max_body * BULK_FACTOR
+        } else {
+            api.settings.max_body
+        };
+        let read = body::read(stream, max_body)
+            .await
+            .map_err(|error| refuse(error.into()))?;
+        if parts
+            .headers
+            .get_all(header::CONTENT_TYPE)
+            .iter()
+            .nth(1)
+            .is_some()
+        {
+            return Err(refuse(Failure::parameter(
+                "Content-Type",
+                "appears more than once",
+            )));
         }
-        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type = parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
         // A request without a body has no type; it stands for one without members.
         let (codec, body) = match (content_type, read.is_empty()) {
             (None, true) => (Codec::Json, b"{}".to_vec()),
@@ -61,28 +87,59 @@ impl FromRequest<Api> for Call {
                 (codec, if is_empty { b"{}".to_vec() } else { read })
             }
         };
-        let id = RawPathParams::from_request_parts(&mut parts, &()).await.ok().and_then(|params| params.iter().next().map(|(_, id)| id.to_owned()));
-        Ok(Self { codec, format, headers: parts.headers, method: parts.method, uri: parts.uri, id, body, request_id, allowance })
+        let id = RawPathParams::from_request_parts(&mut parts, &())
+            .await
+            .ok()
+            .and_then(|params| params.iter().next().map(|(_, id)| id.to_owned()));
+        Ok(Self {
+            codec,
+            format,
+            headers: parts.headers,
+            method: parts.method,
+            uri: parts.uri,
+            id,
+            body,
+            request_id,
+            allowance,
+        })
     }
 }
 
 impl Call {
     /// Checks the token and its right.
     pub(super) async fn enter(&self, api: &Api, scope: Scope) -> Result<Context, Failure> {
-        let principal = self.allowance.authenticate(&api.service, &self.credential()?).await?;
+        let principal = self
+            .allowance
+            .authenticate(&api.service, &self.credential()?)
+            .await?;
         principal.require(scope)?;
-        Ok(Context { principal, dialect: Dialect::V3, request_id: self.request_id.to_string() })
+        Ok(Context {
+            principal,
+            dialect: Dialect::V3,
+            request_id: self.request_id.to_string(),
+        })
     }
 
     /// The token that was sent.
     pub(super) fn credential(&self) -> Result<SecretString, Failure> {
         let mut values = self.headers.get_all(header::AUTHORIZATION).iter();
-        let value = values.next().and_then(|value| value.to_str().ok()).ok_or(Error::CredentialMissing)?;
+        let value = values
+            .next()
+            .and_then(|value| value.to_str().ok())
+            .ok_or(Error::CredentialMissing)?;
         if values.next().is_some() {
-            return Err(Failure::parameter("Authorization", "appears more than once"));
+            return Err(Failure::parameter(
+                "Authorization",
+                "appears more than once",
+            ));
         }
-        let token = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-        let token = token.filter(|token| !token.is_empty()).ok_or(Error::CredentialMissing)?;
+        let token = value
+            .split_once(' ')
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim());
+        let token = token
+            .filter(|token| !token.is_empty())
+            .ok_or(Error::CredentialMissing)?;
         Ok(SecretString::from(token))
     }
 
@@ -94,11 +151,14 @@ impl Call {
     /// The instant as of which an account is asked for, if the query names one.
     pub(super) fn as_of(&self, context: &Context) -> Result<Option<Time>, Failure> {
         let mut at = None;
-        for (name, value) in url::form_urlencoded::parse(self.uri.query().unwrap_or_default().as_bytes()) {
+        for (name, value) in
+            url::form_urlencoded::parse(self.uri.query().unwrap_or_default().as_bytes())
+        {
             if name != "asOf" {
                 continue;
             }
-            let read = dates::parse(&value, context.principal.timezone).map_err(|problem| Failure::parameter("asOf", &problem))?;
+            let read = dates::parse(&value, context.principal.timezone)
+                .map_err(|problem| Failure::parameter("asOf", &problem))?;
             if at.replace(read).is_some() {
                 return Err(Failure::parameter("asOf", "appears more than once"));
             }
@@ -130,18 +190,26 @@ impl Call {
     }
 
     pub(super) fn reading(&self, context: &Context) -> Reading {
-        Reading { codec: self.codec, zone: context.principal.timezone }
+        Reading {
+            codec: self.codec,
+            zone: context.principal.timezone,
+        }
     }
 
     pub(super) fn base(&self, api: &Api) -> String {
-        api.settings.public_url.clone().unwrap_or_else(|| format!("http://{}", host(&self.headers)))
+        api.settings
+            .public_url
+            .clone()
+            .unwrap_or_else(|| format!("http://{}", host(&self.headers)))
     }
 
     /// The version that `If-Match` names: none where there is no such header, or where any version will do.
     pub(super) fn only_at(&self) -> Result<Option<i64>, Failure> {
         let refuse = || Failure::parameter("If-Match", "must be one ETag of this account");
         let mut values = self.headers.get_all(header::IF_MATCH).iter();
-        let Some(value) = values.next() else { return Ok(None) };
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
         let tag = value.to_str().map_err(|_| refuse())?.trim();
         if values.next().is_some() {
             return Err(refuse());
@@ -149,27 +217,51 @@ impl Call {
         if tag == "*" {
             return Ok(None);
         }
-        let version = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).and_then(|version| version.parse().ok());
+        let version = tag
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .and_then(|version| version.parse().ok());
         version.map(Some).ok_or_else(refuse)
     }
 
     /// Carries a command out on the account of the path, and answers with the account.
-    pub(super) async fn change(&self, api: &Api, build: impl FnOnce(&Context) -> Result<Command, Failure>) -> Response {
+    pub(super) async fn change(
+        &self,
+        api: &Api,
+        build: impl FnOnce(&Context) -> Result<Command, Failure>,
+    ) -> Response {
         let outcome = async {
             let context = self.enter(api, Scope::AccountWrite).await?;
             let (command, only_at) = (build(&context)?, self.only_at()?);
             let account = self.account(api, &context).await?;
             let once = self.once(&context, StatusCode::OK)?;
-            Ok(api.service.execute_at(&context, account, command, only_at, once).await.map(|answered| (answered, context))?)
+            Ok(api
+                .service
+                .execute_at(&context, account, command, only_at, once)
+                .await
+                .map(|answered| (answered, context))?)
         };
         self.answer_change(outcome.await, StatusCode::OK)
     }
 
     /// What lets the service recognise a repeat of a change of an account: none where the caller sent no key.
-    pub(super) fn once(&self, context: &Context, status: StatusCode) -> Result<Option<Once>, Failure> {
+    pub(super) fn once(
+        &self,
+        context: &Context,
+        status: StatusCode,
+    ) -> Result<Option<Once>, Failure> {
         let authority = context.principal.authority();
         self.once_with(context, status, move |done: &Done, format| {
-            replies::encode(format, &replies::account(&done.account, Reader { authority, now: done.at }))
+            replies::encode(
+                format,
+                &replies::account(
+                    &done.account,
+                    Reader {
+                        authority,
+                        now: done.at,
+                    },
+                ),
+            )
         })
     }
 
@@ -180,13 +272,26 @@ impl Call {
         status: StatusCode,
         document: fn(&T) -> D,
     ) -> Result<Option<Once<T>>, Failure> {
-        self.once_with(context, status, move |done: &T, format| replies::encode(format, &document(done)))
+        self.once_with(context, status, move |done: &T, format| {
+            replies::encode(format, &document(done))
+        })
     }
 
     /// The same for one of several changes in one request: each is a request of its own, with the key of all.
-    pub(super) fn once_part(&self, context: &Context, status: StatusCode, number: usize) -> Result<Option<Once>, Failure> {
+    pub(super) fn once_part(
+        &self,
+        context: &Context,
+        status: StatusCode,
+        number: usize,
+    ) -> Result<Option<Once>, Failure> {
         let once = self.once(context, status)?;
-        Ok(once.map(|once| Once { key: IdempotencyKey { path: format!("{}/{number}", once.key.path), ..once.key }, ..once }))
+        Ok(once.map(|once| Once {
+            key: IdempotencyKey {
+                path: format!("{}/{number}", once.key.path),
+                ..once.key
+            },
+            ..once
+        }))
     }
 
     /// The identity of the request.
@@ -200,37 +305,68 @@ impl Call {
         status: StatusCode,
         write: impl Fn(&T, Codec) -> Vec<u8> + Send + Sync + 'static,
     ) -> Result<Option<Once<T>>, Failure> {
-        let key = body::idempotency_key(&self.headers).map_err(|problem| Failure::parameter("Idempotency-Key", problem))?;
+        let key = body::idempotency_key(&self.headers)
+            .map_err(|problem| Failure::parameter("Idempotency-Key", problem))?;
         let Some(key) = key else { return Ok(None) };
         let path = self.uri.path().trim_end_matches('/').to_owned();
-        let key = IdempotencyKey { reseller: context.principal.home(), method: self.method.to_string(), path, key };
+        let key = IdempotencyKey {
+            reseller: context.principal.home(),
+            method: self.method.to_string(),
+            path,
+            key,
+        };
         let (format, request_id) = (self.format, self.request_id.clone());
         let encode = move |outcome: &Result<T, Error>| {
             let (status, body) = match outcome {
                 // A deletion of what is deleted is answered as the first was, and so is its repeat.
-                Ok(_) | Err(Error::AccountDeleted) if status == StatusCode::NO_CONTENT => (status.as_u16(), Vec::new()),
+                Ok(_) | Err(Error::AccountDeleted) if status == StatusCode::NO_CONTENT => {
+                    (status.as_u16(), Vec::new())
+                }
                 Ok(done) => (status.as_u16(), write(done, format)),
                 Err(error) => {
                     let code = Failure::from(error.clone()).code();
-                    (code.status, replies::encode(format, &replies::failure(&code, &request_id)))
+                    (
+                        code.status,
+                        replies::encode(format, &replies::failure(&code, &request_id)),
+                    )
                 }
             };
-            StoredAnswer { status, content_type: format.content_type().to_owned(), body }
+            StoredAnswer {
+                status,
+                content_type: format.content_type().to_owned(),
+                body,
+            }
         };
-        Ok(Some(Once { key, fingerprint: sha256(&self.body), encode: Arc::new(encode) }))
+        Ok(Some(Once {
+            key,
+            fingerprint: sha256(&self.body),
+            encode: Arc::new(encode),
+        }))
     }
 
     /// The answer to a change of something else than an account.
-    pub(super) fn answer_done<T, D: Serialize>(&self, outcome: Result<Answered<T>, Failure>, status: StatusCode, document: fn(&T) -> D) -> Response {
+    pub(super) fn answer_done<T, D: Serialize>(
+        &self,
+        outcome: Result<Answered<T>, Failure>,
+        status: StatusCode,
+        document: fn(&T) -> D,
+    ) -> Response {
         match outcome {
-            Ok(Answered::Done(done)) => respond(status, Some(self.format), replies::encode(self.format, &document(&done))),
+            Ok(Answered::Done(done)) => respond(
+                status,
+                Some(self.format),
+                replies::encode(self.format, &document(&done)),
+            ),
             Ok(Answered::Replayed(stored)) => body::replay(stored),
             Err(failure) => self.refuse(&failure),
         }
     }
 
     /// A page of a list, with the link to the next one.
-    pub(super) fn answer_page(&self, outcome: Result<(impl Serialize, Option<String>), Failure>) -> Response {
+    pub(super) fn answer_page(
+        &self,
+        outcome: Result<(impl Serialize, Option<String>), Failure>,
+    ) -> Response {
         let (document, next) = match outcome {
             Ok(found) => found,
             Err(failure) => return self.refuse(&failure),
@@ -243,12 +379,28 @@ impl Call {
     }
 
     /// The answer to a change: the account, with its version as ETag.
-    pub(super) fn answer_change(&self, outcome: Result<(Answered, Context), Failure>, status: StatusCode) -> Response {
+    pub(super) fn answer_change(
+        &self,
+        outcome: Result<(Answered, Context), Failure>,
+        status: StatusCode,
+    ) -> Response {
         match outcome {
-            Ok((Answered::Done(_), _)) if status == StatusCode::NO_CONTENT => respond(status, None, Vec::new()),
+            Ok((Answered::Done(_), _)) if status == StatusCode::NO_CONTENT => {
+                respond(status, None, Vec::new())
+            }
             Ok((Answered::Done(done), context)) => {
-                let document = replies::account(&done.account, Reader { authority: context.principal.authority(), now: done.at });
-                self.answer_account(&done.account, replies::encode(self.format, &document), status)
+                let document = replies::account(
+                    &done.account,
+                    Reader {
+                        authority: context.principal.authority(),
+                        now: done.at,
+                    },
+                );
+                self.answer_account(
+                    &done.account,
+                    replies::encode(self.format, &document),
+                    status,
+                )
             }
             Ok((Answered::Replayed(stored), _)) => body::replay(stored),
             Err(failure) => answer_failure(&failure, self.format, &self.request_id),
@@ -256,7 +408,12 @@ impl Call {
     }
 
     /// An account as it was written, with its version as ETag.
-    pub(super) fn answer_account(&self, account: &crate::domain::Account, body: Vec<u8>, status: StatusCode) -> Response {
+    pub(super) fn answer_account(
+        &self,
+        account: &crate::domain::Account,
+        body: Vec<u8>,
+        status: StatusCode,
+    ) -> Response {
         let mut response = respond(status, Some(self.format), body);
         if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", account.version)) {
             response.headers_mut().insert(header::ETAG, tag);
@@ -270,9 +427,17 @@ impl Call {
     }
 
     /// A document, with a status.
-    pub(super) fn answer_with(&self, outcome: Result<impl Serialize, Failure>, status: StatusCode) -> Response {
+    pub(super) fn answer_with(
+        &self,
+        outcome: Result<impl Serialize, Failure>,
+        status: StatusCode,
+    ) -> Response {
         match outcome {
-            Ok(document) => respond(status, Some(self.format), replies::encode(self.format, &document)),
+            Ok(document) => respond(
+                status,
+                Some(self.format),
+                replies::encode(self.format, &document),
+            ),
             Err(failure) => self.refuse(&failure),
         }
     }
@@ -288,19 +453,31 @@ impl Call {
 
 /// JSON, unless XML alone is asked for.
 pub(super) fn accepted(headers: &HeaderMap) -> Codec {
-    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).and_then(wire::accepted).unwrap_or(Codec::Json)
+    headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .and_then(wire::accepted)
+        .unwrap_or(Codec::Json)
 }
 
 /// An error in this dialect's form.
 pub(super) fn answer_failure(failure: &Failure, format: Codec, request_id: &RequestId) -> Response {
     let code = failure.code();
     let status = StatusCode::from_u16(code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = respond(status, Some(format), replies::encode(format, &replies::failure(&code, request_id)));
+    let mut response = respond(
+        status,
+        Some(format),
+        replies::encode(format, &replies::failure(&code, request_id)),
+    );
     if let Some(seconds) = code.retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if code.status == 401 {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
 }
@@ -309,7 +486,10 @@ pub(super) fn respond(status: StatusCode, format: Option<Codec>, body: Vec<u8>) 
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     if let Some(format) = format {
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(format.content_type()),
+        );
     }
     response
 }

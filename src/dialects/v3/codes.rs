@@ -46,7 +46,10 @@ impl From<wire::Error> for Failure {
 
 impl Failure {
     pub(super) fn parameter(name: &str, problem: &str) -> Self {
-        Self::Parameter { name: name.to_owned(), problem: problem.to_owned() }
+        Self::Parameter {
+            name: name.to_owned(),
+            problem: problem.to_owned(),
+        }
     }
 }
 
@@ -63,35 +66,84 @@ pub(super) struct Code {
 impl Failure {
     /// The table.
     pub(super) fn code(&self) -> Code {
-        let say = |status, word, message: &str| Code { status, word, message: message.to_owned(), retry_after: None };
-        let later = |message: &str, seconds| Code { retry_after: Some(seconds), ..say(503, "UNAVAILABLE", message) };
-        let too_many = |seconds| Code { retry_after: Some(seconds), ..say(429, "RATE_LIMITED", "Too many requests") };
+        let say = |status, word, message: &str| Code {
+            status,
+            word,
+            message: message.to_owned(),
+            retry_after: None,
+        };
+        let later = |message: &str, seconds| Code {
+            retry_after: Some(seconds),
+            ..say(503, "UNAVAILABLE", message)
+        };
+        let too_many = |seconds| Code {
+            retry_after: Some(seconds),
+            ..say(429, "RATE_LIMITED", "Too many requests")
+        };
         let invalid = |message: &str| say(400, "INVALID_REQUEST", message);
         match self {
             Self::Service(error) => match error {
-                Error::InvalidField { field, problem } => invalid(&format!("{}: {problem}", member(field))),
-                Error::CredentialMissing => say(401, "AUTHENTICATION_FAILED", "A bearer token is required"),
-                Error::CredentialInvalid => say(401, "AUTHENTICATION_FAILED", "The token is invalid"),
-                Error::InsufficientScope(scope) => say(403, "INSUFFICIENT_SCOPE", &format!("The token lacks {scope}")),
-                Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => say(404, "ACCOUNT_NOT_FOUND", "Account not found"),
+                Error::InvalidField { field, problem } => {
+                    invalid(&format!("{}: {problem}", member(field)))
+                }
+                Error::CredentialMissing => {
+                    say(401, "AUTHENTICATION_FAILED", "A bearer token is required")
+                }
+                Error::CredentialInvalid => {
+                    say(401, "AUTHENTICATION_FAILED", "The token is invalid")
+                }
+                Error::InsufficientScope(scope) => say(
+                    403,
+                    "INSUFFICIENT_SCOPE",
+                    &format!("The token lacks {scope}"),
+                ),
+                Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
+                    say(404, "ACCOUNT_NOT_FOUND", "Account not found")
+                }
                 Error::ResellerNotFound => invalid("resellerId: no such reseller"),
                 Error::NotFound(Resource::Token) => say(404, "TOKEN_NOT_FOUND", "Token not found"),
-                Error::NotFound(Resource::Reseller) => say(404, "RESELLER_NOT_FOUND", "Reseller not found"),
+                Error::NotFound(Resource::Reseller) => {
+                    say(404, "RESELLER_NOT_FOUND", "Reseller not found")
+                }
                 Error::NotFound(Resource::Plan) => say(404, "PLAN_NOT_FOUND", "Plan not found"),
-                Error::NotFound(Resource::BulkJob) => say(404, "BULK_JOB_NOT_FOUND", "Bulk job not found"),
-                Error::NotFound(Resource::Webhook) => say(404, "WEBHOOK_NOT_FOUND", "Webhook not found"),
-                Error::NotFound(Resource::EventLog) => say(404, "EVENT_LOG_NOT_FOUND", "Event log not found"),
+                Error::NotFound(Resource::BulkJob) => {
+                    say(404, "BULK_JOB_NOT_FOUND", "Bulk job not found")
+                }
+                Error::NotFound(Resource::Webhook) => {
+                    say(404, "WEBHOOK_NOT_FOUND", "Webhook not found")
+                }
+                Error::NotFound(Resource::EventLog) => {
+                    say(404, "EVENT_LOG_NOT_FOUND", "Event log not found")
+                }
                 Error::RateLimited { retry_after } => too_many(*retry_after),
                 Error::Conflict(conflict) => say(409, "CONFLICT", conflict_text(*conflict)),
-                Error::QuotaReached => say(409, "CONFLICT", "quota_reached: the reseller has as many accounts as it may have"),
-                Error::PreconditionFailed => say(412, "PRECONDITION_FAILED", "The account is not at the version that If-Match names"),
-                Error::IdempotencyKeyReused => say(422, "IDEMPOTENCY_KEY_REUSED", "The Idempotency-Key was used before with another request"),
+                Error::QuotaReached => say(
+                    409,
+                    "CONFLICT",
+                    "quota_reached: the reseller has as many accounts as it may have",
+                ),
+                Error::PreconditionFailed => say(
+                    412,
+                    "PRECONDITION_FAILED",
+                    "The account is not at the version that If-Match names",
+                ),
+                Error::IdempotencyKeyReused => say(
+                    422,
+                    "IDEMPOTENCY_KEY_REUSED",
+                    "The Idempotency-Key was used before with another request",
+                ),
                 Error::Overloaded => later("Too many requests are waiting", 1),
                 Error::Unavailable => later("The service is unavailable", 2),
-                Error::Internal { incident } => say(500, "INTERNAL_ERROR", &format!("Internal error, incident {incident}")),
+                Error::Internal { incident } => say(
+                    500,
+                    "INTERNAL_ERROR",
+                    &format!("Internal error, incident {incident}"),
+                ),
             },
             Self::Wire(error) => match error {
-                wire::Error::UnsupportedMediaType => say(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type"),
+                wire::Error::UnsupportedMediaType => {
+                    say(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type")
+                }
                 wire::Error::TooLarge => say(413, "REQUEST_TOO_LARGE", "The request is too large"),
                 wire::Error::Malformed { .. } => invalid(&error.to_string()),
             },
@@ -110,9 +162,13 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         Conflict::StaleHold => "stale_hold: the hold named is not the one that is open now",
         Conflict::EmailInUse => "email_in_use: another account has this e-mail address",
         Conflict::RetentionHold => "retention_hold: a retention hold forbids deletion",
-        Conflict::SuspendedByOperator => "suspended_by_operator: an account that the operator suspended cannot be deleted",
+        Conflict::SuspendedByOperator => {
+            "suspended_by_operator: an account that the operator suspended cannot be deleted"
+        }
         Conflict::TooManyWebhooks => "too_many_webhooks: there are 50 webhook endpoints already",
-        Conflict::HoldHasStarted => "hold_has_started: startsAt cannot be moved later once the hold has started",
+        Conflict::HoldHasStarted => {
+            "hold_has_started: startsAt cannot be moved later once the hold has started"
+        }
         Conflict::Exempt => "exempt: automation has to leave the account alone for now",
         Conflict::NotPlanned => "not_planned: the account is not to be purged now",
         Conflict::BulkJob => "bulk_job: it is under way, was not applied, or was reverted",
@@ -136,7 +192,11 @@ mod tests {
     #[test]
     fn members_are_named_in_camel_case() {
         assert_eq!(
-            (member("expires_at").as_str(), member("email").as_str(), member("admin_portal_domain").as_str()),
+            (
+                member("expires_at").as_str(),
+                member("email").as_str(),
+                member("admin_portal_domain").as_str()
+            ),
             ("expiresAt", "email", "adminPortalDomain")
         );
     }
@@ -144,7 +204,10 @@ mod tests {
     #[test]
     fn the_code_table() {
         use crate::domain::Scope;
-        let malformed = wire::Error::Malformed { field: "status".to_owned(), problem: "is required".to_owned() };
+        let malformed = wire::Error::Malformed {
+            field: "status".to_owned(),
+            problem: "is required".to_owned(),
+        };
         let failures = [
             Failure::Service(Error::invalid("expires_at", "is required; null for never")),
             Failure::Service(Error::CredentialMissing),
@@ -175,7 +238,9 @@ mod tests {
             Failure::Service(Error::IdempotencyKeyReused),
             Failure::Service(Error::Overloaded),
             Failure::Service(Error::Unavailable),
-            Failure::Service(Error::Internal { incident: uuid::Uuid::nil() }),
+            Failure::Service(Error::Internal {
+                incident: uuid::Uuid::nil(),
+            }),
             Failure::Wire(wire::Error::UnsupportedMediaType),
             Failure::Wire(wire::Error::TooLarge),
             Failure::Wire(malformed),
@@ -192,9 +257,18 @@ mod tests {
                 code.status,
                 code.word,
                 code.message,
-                code.retry_after.map_or(String::new(), |seconds| format!(" (retry after {seconds} s)"))
+                code.retry_after.map_or(String::new(), |seconds| format!(
+                    " (retry after {seconds} s)"
+                ))
             )
         };
-        insta::assert_snapshot!(failures.iter().map(Failure::code).map(line).collect::<Vec<_>>().join("\n"));
+        insta::assert_snapshot!(
+            failures
+                .iter()
+                .map(Failure::code)
+                .map(line)
+                .collect::<Vec<_>>()
+                .join("\n")
+        );
     }
 }

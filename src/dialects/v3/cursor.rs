@@ -29,7 +29,11 @@ impl Cursor {
 
     fn new(kind: u8, place: i64, home: ResellerId) -> Self {
         let [a, b, c, d, ..] = sha256(format!("cursor {kind} {home} {place}").as_bytes());
-        Self { kind, place, mark: [a, b, c, d] }
+        Self {
+            kind,
+            place,
+            mark: [a, b, c, d],
+        }
     }
 
     pub(super) fn written(self) -> String {
@@ -40,11 +44,17 @@ impl Cursor {
     }
 
     pub(super) fn read(text: &str) -> Result<Self, Failure> {
-        let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| refuse())?;
+        let bytes = BASE64URL_NOPAD
+            .decode(text.as_bytes())
+            .map_err(|_| refuse())?;
         let (kind, rest) = bytes.split_first().ok_or_else(refuse)?;
         let (place, rest) = rest.split_first_chunk::<8>().ok_or_else(refuse)?;
         let mark = <[u8; 4]>::try_from(rest).map_err(|_| refuse())?;
-        Ok(Self { kind: *kind, place: i64::from_be_bytes(*place), mark })
+        Ok(Self {
+            kind: *kind,
+            place: i64::from_be_bytes(*place),
+            mark,
+        })
     }
 
     pub(super) fn account_of(self, home: ResellerId) -> Result<AccountId, Failure> {
@@ -56,7 +66,11 @@ impl Cursor {
     }
 
     fn checked(self, kind: u8, home: ResellerId) -> Result<i64, Failure> {
-        if self == Self::new(kind, self.place, home) { Ok(self.place) } else { Err(refuse()) }
+        if self == Self::new(kind, self.place, home) {
+            Ok(self.place)
+        } else {
+            Err(refuse())
+        }
     }
 }
 

@@ -63,7 +63,10 @@ pub(super) struct EventDocument {
 fn document(read: &EventRead, event: &str, reader: Reader) -> EventDocument {
     EventDocument {
         event: event.to_owned(),
-        data: read.account.as_ref().map(|account| replies::account(account, reader)),
+        data: read
+            .account
+            .as_ref()
+            .map(|account| replies::account(account, reader)),
         triggered_at: dates::write(read.entry.at),
         id: message_id(read.entry.id, event),
         sequence: read.entry.sequence,
@@ -78,7 +81,14 @@ fn document(read: &EventRead, event: &str, reader: Reader) -> EventDocument {
 /// What a webhook is sent of an event.
 #[must_use]
 pub fn message(read: &EventRead, event: &str, now: Time) -> String {
-    let document = document(read, event, Reader { authority: Authority::Reseller, now });
+    let document = document(
+        read,
+        event,
+        Reader {
+            authority: Authority::Reseller,
+            now,
+        },
+    );
     serde_json::to_string(&document).unwrap_or_default()
 }
 
@@ -92,15 +102,29 @@ pub fn test_message(id: &str, at: Time) -> String {
 fn changes(entry: &JournalEntry) -> Value {
     let side = |value: &Value| value.as_object().cloned().unwrap_or_default();
     let (before, after) = (side(&entry.before), side(&entry.after));
-    let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
+    let names = before
+        .keys()
+        .chain(after.keys().filter(|name| !before.contains_key(*name)));
     let change = |name: &String| json!({ "old": before.get(name), "new": after.get(name) });
-    Value::Object(names.map(|name| (name.clone(), change(name))).collect::<Map<_, _>>())
+    Value::Object(
+        names
+            .map(|name| (name.clone(), change(name)))
+            .collect::<Map<_, _>>(),
+    )
 }
 
 /// Why, as far as a hold that changed says so.
 fn reason(entry: &JournalEntry) -> Option<String> {
-    let mut holds = [&entry.after, &entry.before].into_iter().filter_map(Value::as_object).flatten().filter(|(name, _)| name.contains(':'));
-    let said = |hold: &Value| ["reason", "reason_code"].into_iter().find_map(|name| hold.get(name)?.as_str().map(str::to_owned));
+    let mut holds = [&entry.after, &entry.before]
+        .into_iter()
+        .filter_map(Value::as_object)
+        .flatten()
+        .filter(|(name, _)| name.contains(':'));
+    let said = |hold: &Value| {
+        ["reason", "reason_code"]
+            .into_iter()
+            .find_map(|name| hold.get(name)?.as_str().map(str::to_owned))
+    };
     holds.find_map(|(_, hold)| said(hold))
 }
 
@@ -109,9 +133,16 @@ fn pulled(read: &EventRead, reseller: ResellerId, reader: Reader, format: Codec)
     let mut document = document(read, UPDATED, reader);
     if let (Codec::Xml, Value::Object(members)) = (format, &mut document.changes) {
         // Names of holds have a colon, which names in XML cannot have.
-        *members = std::mem::take(members).into_iter().map(|(name, value)| (name.replace(':', "."), value)).collect();
+        *members = std::mem::take(members)
+            .into_iter()
+            .map(|(name, value)| (name.replace(':', "."), value))
+            .collect();
     }
-    EventDocument { events: Some(read.entry.events.clone()), cursor: Some(Cursor::event(read.entry.id, reseller).written()), ..document }
+    EventDocument {
+        events: Some(read.entry.events.clone()),
+        cursor: Some(Cursor::event(read.entry.id, reseller).written()),
+        ..document
+    }
 }
 
 /// What is asked for: whose, behind which, how many.
@@ -125,24 +156,46 @@ fn request(call: &Call) -> Result<Request, Failure> {
     let page = Page::read_with_cursor(&call.uri, &["resellerId"])?;
     let of = page.number("resellerId")?.map(ResellerId);
     let resumed = call.header("last-event-id").filter(|id| !id.is_empty());
-    let after = resumed.or(page.cursor.as_deref()).filter(|text| !text.is_empty()).map(Cursor::read).transpose()?;
-    Ok(Request { of, after, limit: page.limit })
+    let after = resumed
+        .or(page.cursor.as_deref())
+        .filter(|text| !text.is_empty())
+        .map(Cursor::read)
+        .transpose()?;
+    Ok(Request {
+        of,
+        after,
+        limit: page.limit,
+    })
 }
 
 impl Request {
-    async fn read(&self, api: &Api, context: &Context, after: i64, limit: i64) -> Result<(ResellerId, Vec<EventRead>), Failure> {
+    async fn read(
+        &self,
+        api: &Api,
+        context: &Context,
+        after: i64,
+        limit: i64,
+    ) -> Result<(ResellerId, Vec<EventRead>), Failure> {
         Ok(api.service.events(context, self.of, after, limit).await?)
     }
 
     fn position(&self, context: &Context) -> Result<i64, Failure> {
-        let Some(after) = &self.after else { return Ok(0) };
-        let home = context.principal.reseller.or(self.of).unwrap_or(ResellerId::PLATFORM);
+        let Some(after) = &self.after else {
+            return Ok(0);
+        };
+        let home = context
+            .principal
+            .reseller
+            .or(self.of)
+            .unwrap_or(ResellerId::PLATFORM);
         after.event_of(home)
     }
 }
 
 pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
-    let wants_stream = call.header("accept").is_some_and(|accept| accept.contains("text/event-stream"));
+    let wants_stream = call
+        .header("accept")
+        .is_some_and(|accept| accept.contains("text/event-stream"));
     let entered = async {
         let context = call.enter(&api, Scope::WebhookRead).await?;
         let request = request(&call)?;
@@ -158,11 +211,22 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
     }
     let outcome = async {
         let (reseller, events) = request.read(&api, &context, after, request.limit).await?;
-        let reader = Reader { authority: context.principal.authority(), now: api.service.now() };
+        let reader = Reader {
+            authority: context.principal.authority(),
+            now: api.service.now(),
+        };
         // Also at the end: the link is where to ask next time.
         let last = events.last().map_or(after, |event| event.entry.id);
-        let next = format!("<{}?after={}&limit={}>; rel=\"next\"", call.uri.path(), Cursor::event(last, reseller).written(), request.limit);
-        let documents: Vec<EventDocument> = events.iter().map(|event| pulled(event, reseller, reader, call.format())).collect();
+        let next = format!(
+            "<{}?after={}&limit={}>; rel=\"next\"",
+            call.uri.path(),
+            Cursor::event(last, reseller).written(),
+            request.limit
+        );
+        let documents: Vec<EventDocument> = events
+            .iter()
+            .map(|event| pulled(event, reseller, reader, call.format()))
+            .collect();
         Ok((Several::of(documents, call.format()), Some(next)))
     };
     call.answer_page(outcome.await)
@@ -181,15 +245,31 @@ async fn stream(api: Api, call: &Call, context: Context, request: Request, after
         Ok(first) => first,
         Err(failure) => return call.refuse(&failure),
     };
-    let state = Following { reseller: first.0, waiting: first.1.into(), after, is_page_full: true, api, context, token, request, news };
+    let state = Following {
+        reseller: first.0,
+        waiting: first.1.into(),
+        after,
+        is_page_full: true,
+        api,
+        context,
+        token,
+        request,
+        news,
+    };
     let events = futures_util::stream::unfold(state, |mut state| async move {
         let event = state.next().await?;
         Some((Ok::<_, Infallible>(event), state))
     });
-    let mut response = Sse::new(events.fuse()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
+    let mut response = Sse::new(events.fuse())
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+        .into_response();
     // Proxies that collect answers would hold the events back.
-    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -212,16 +292,27 @@ impl Following {
         loop {
             if let Some(read) = self.waiting.pop_front() {
                 self.after = read.entry.id;
-                let reader = Reader { authority: self.context.principal.authority(), now: self.api.service.now() };
+                let reader = Reader {
+                    authority: self.context.principal.authority(),
+                    now: self.api.service.now(),
+                };
                 let document = pulled(&read, self.reseller, reader, Codec::Json);
                 let id = document.cursor.clone().unwrap_or_default();
-                return Event::default().id(id).event(UPDATED).json_data(document).ok();
+                return Event::default()
+                    .id(id)
+                    .event(UPDATED)
+                    .json_data(document)
+                    .ok();
             }
             if !self.is_page_full {
                 self.wait().await?;
             }
             self.api.service.authenticate(&self.token).await.ok()?;
-            let (_, events) = self.request.read(&self.api, &self.context, self.after, STREAM_PAGE).await.ok()?;
+            let (_, events) = self
+                .request
+                .read(&self.api, &self.context, self.after, STREAM_PAGE)
+                .await
+                .ok()?;
             self.is_page_full = i64::try_from(events.len()) == Ok(STREAM_PAGE);
             self.waiting = events.into();
         }

@@ -6,7 +6,9 @@ use chrono_tz::Tz;
 use super::codes::Failure;
 use super::cursor::Cursor;
 use crate::dialects::dates;
-use crate::domain::{AccountId, Comparison, Condition, ResellerId, Search, SearchField, SearchValues, Start, Time};
+use crate::domain::{
+    AccountId, Comparison, Condition, ResellerId, Search, SearchField, SearchValues, Start, Time,
+};
 
 const DEFAULT_LIMIT: i64 = 10;
 const MAX_LIMIT: i64 = 100;
@@ -30,7 +32,9 @@ impl ListRequest {
     pub(super) fn read(uri: &Uri, zone: Tz, home: ResellerId) -> Result<Self, Failure> {
         let (mut page, mut limit, mut sort, mut after, mut as_of) = (None, None, None, None, None);
         let (mut conditions, mut kept) = (Vec::new(), Vec::new());
-        for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned() {
+        for (name, value) in
+            url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned()
+        {
             let slot = match name.as_str() {
                 "page" => &mut page,
                 "limit" => &mut limit,
@@ -50,30 +54,72 @@ impl ListRequest {
         let limit = number("limit", limit.as_deref(), DEFAULT_LIMIT, MAX_LIMIT)?;
         if let Some(text) = &as_of {
             if page.is_some() || sort.is_some() || !conditions.is_empty() {
-                return Err(Failure::parameter("asOf", "can be combined with after and limit only"));
+                return Err(Failure::parameter(
+                    "asOf",
+                    "can be combined with after and limit only",
+                ));
             }
             kept.push(("asOf".to_owned(), text.clone()));
             after = after.or(Some(String::new()));
         }
-        let as_of = as_of.map(|text| dates::parse(&text, zone).map_err(|problem| Failure::parameter("asOf", &problem))).transpose()?;
+        let as_of = as_of
+            .map(|text| {
+                dates::parse(&text, zone).map_err(|problem| Failure::parameter("asOf", &problem))
+            })
+            .transpose()?;
         if let Some(after) = after {
             if page.is_some() || sort.is_some() {
-                return Err(Failure::parameter("after", "cannot be combined with page or sort"));
+                return Err(Failure::parameter(
+                    "after",
+                    "cannot be combined with page or sort",
+                ));
             }
-            let start = Start::After(if after.is_empty() { None } else { Some(Cursor::read(&after)?.account_of(home)?) });
-            return Ok(Self { search: Search { conditions, start, limit }, page: None, as_of, kept });
+            let start = Start::After(if after.is_empty() {
+                None
+            } else {
+                Some(Cursor::read(&after)?.account_of(home)?)
+            });
+            return Ok(Self {
+                search: Search {
+                    conditions,
+                    start,
+                    limit,
+                },
+                page: None,
+                as_of,
+                kept,
+            });
         }
         let page = number("page", page.as_deref(), 1, i64::MAX)?;
-        let skip = (page - 1).checked_mul(limit).filter(|skip| *skip <= MAX_SKIP);
-        let skip = skip.ok_or_else(|| Failure::parameter("page", "is too deep; follow cursors from `after=` instead"))?;
+        let skip = (page - 1)
+            .checked_mul(limit)
+            .filter(|skip| *skip <= MAX_SKIP);
+        let skip = skip.ok_or_else(|| {
+            Failure::parameter("page", "is too deep; follow cursors from `after=` instead")
+        })?;
         let (by, descending) = order(sort.as_deref().unwrap_or("-createdAt"))?;
-        Ok(Self { search: Search { conditions, start: Start::Offset { skip, by, descending }, limit }, page: Some(page), as_of, kept })
+        Ok(Self {
+            search: Search {
+                conditions,
+                start: Start::Offset {
+                    skip,
+                    by,
+                    descending,
+                },
+                limit,
+            },
+            page: Some(page),
+            as_of,
+            kept,
+        })
     }
 
     /// The link to the page behind this account.
     pub(super) fn next(&self, last: AccountId, home: ResellerId) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("after", &Cursor::account(last, home).written()).append_pair("limit", &self.search.limit.to_string());
+        query
+            .append_pair("after", &Cursor::account(last, home).written())
+            .append_pair("limit", &self.search.limit.to_string());
         query.extend_pairs(&self.kept);
         format!("<{}?{}>; rel=\"next\"", super::ACCOUNTS, query.finish())
     }
@@ -88,7 +134,11 @@ fn number(name: &str, text: Option<&str>, default: i64, max: i64) -> Result<i64,
         }
     };
     let value = text.map_or(Ok(default), |text| text.parse().map_err(|_| refuse()))?;
-    if (1..=max).contains(&value) { Ok(value) } else { Err(refuse()) }
+    if (1..=max).contains(&value) {
+        Ok(value)
+    } else {
+        Err(refuse())
+    }
 }
 
 fn field(name: &str) -> Option<SearchField> {
@@ -106,15 +156,29 @@ fn field(name: &str) -> Option<SearchField> {
 const FIELDS: &str = "createdAt, updatedAt, expiresAt, email, company, status";
 
 fn order(sort: &str) -> Result<(SearchField, bool), Failure> {
-    let (name, descending) = sort.strip_prefix('-').map_or((sort, false), |name| (name, true));
-    let field = field(name).ok_or_else(|| Failure::parameter("sort", &format!("must be one of {FIELDS}, with - in front for descending")))?;
+    let (name, descending) = sort
+        .strip_prefix('-')
+        .map_or((sort, false), |name| (name, true));
+    let field = field(name).ok_or_else(|| {
+        Failure::parameter(
+            "sort",
+            &format!("must be one of {FIELDS}, with - in front for descending"),
+        )
+    })?;
     Ok((field, descending))
 }
 
 /// `field[op]=value`, or `field=value` for equality.
 fn condition(name: &str, value: &str, zone: Tz) -> Result<Condition, Failure> {
-    let (of, operator) = name.split_once('[').map_or((name, "eq"), |(of, rest)| (of, rest.strip_suffix(']').unwrap_or_default()));
-    let field = field(of).ok_or_else(|| Failure::parameter(name, &format!("is no parameter and no field; the fields are {FIELDS}")))?;
+    let (of, operator) = name.split_once('[').map_or((name, "eq"), |(of, rest)| {
+        (of, rest.strip_suffix(']').unwrap_or_default())
+    });
+    let field = field(of).ok_or_else(|| {
+        Failure::parameter(
+            name,
+            &format!("is no parameter and no field; the fields are {FIELDS}"),
+        )
+    })?;
     let comparison = match operator {
         "eq" => Comparison::Equal,
         "ne" => Comparison::NotEqual,
@@ -123,17 +187,35 @@ fn condition(name: &str, value: &str, zone: Tz) -> Result<Condition, Failure> {
         "lt" => Comparison::Less,
         "lte" => Comparison::LessOrEqual,
         "in" => Comparison::In,
-        _ => return Err(Failure::parameter(name, "must be compared with eq, ne, gt, gte, lt, lte or in")),
+        _ => {
+            return Err(Failure::parameter(
+                name,
+                "must be compared with eq, ne, gt, gte, lt, lte or in",
+            ));
+        }
     };
-    let texts: Vec<&str> = if comparison == Comparison::In { value.split(',').collect() } else { vec![value] };
+    let texts: Vec<&str> = if comparison == Comparison::In {
+        value.split(',').collect()
+    } else {
+        vec![value]
+    };
     if texts.len() > 100 || value.contains('\0') {
-        return Err(Failure::parameter(name, "must have at most 100 values and no control characters"));
+        return Err(Failure::parameter(
+            name,
+            "must have at most 100 values and no control characters",
+        ));
     }
     let values = if field.is_time() {
-        let times = texts.iter().map(|text| dates::parse(text, zone).map_err(|problem| Failure::parameter(name, &problem)));
+        let times = texts.iter().map(|text| {
+            dates::parse(text, zone).map_err(|problem| Failure::parameter(name, &problem))
+        });
         SearchValues::Times(times.collect::<Result<_, _>>()?)
     } else {
         SearchValues::Texts(texts.into_iter().map(str::to_owned).collect())
     };
-    Ok(Condition { field, comparison, values })
+    Ok(Condition {
+        field,
+        comparison,
+        values,
+    })
 }

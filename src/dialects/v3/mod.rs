@@ -37,12 +37,20 @@ use codes::Failure;
 use events::EventDocument;
 use plans::{NewPlanSchema, NumberedPlan, TermsSchema};
 use purge::{ApprovalDocument, PlannedDocument};
-use replies::{AccessDocument, AccountDocument, EntryDocument, ExplanationDocument, HoldDocument, TimelineDocument};
-use requests::{Account as AccountRequest, AssignPlan, Lift, Operations, Place, SetExemption, SetExpiry, SetStatus};
+use replies::{
+    AccessDocument, AccountDocument, EntryDocument, ExplanationDocument, HoldDocument,
+    TimelineDocument,
+};
+use requests::{
+    Account as AccountRequest, AssignPlan, Lift, Operations, Place, SetExemption, SetExpiry,
+    SetStatus,
+};
 use resellers::{ResellerDocument, ResellerRequest};
 use several::{BulkDocument, SimulationDocument};
 use tokens::{NewToken, RotateToken, TokenDocument};
-use webhooks::{LogDocument, NewWebhookSchema, Queued, Redeliver, RotateSecret, WebhookDocument, WebhookRequest};
+use webhooks::{
+    LogDocument, NewWebhookSchema, Queued, Redeliver, RotateSecret, WebhookDocument, WebhookRequest,
+};
 
 pub use events::{message, test_message};
 pub(super) use openapi::openapi;
@@ -77,8 +85,12 @@ pub struct Api {
 /// The name of the operation behind a route.
 pub(super) fn operation_name(method: &Method, route: &str) -> Option<&'static str> {
     static NAMES: LazyLock<HashMap<(Method, &'static str), &'static str>> = LazyLock::new(|| {
-        let method = |operation: &Operation| operation.method.to_uppercase().parse().unwrap_or_default();
-        OPERATIONS.iter().map(|operation| ((method(operation), operation.path), operation.name)).collect()
+        let method =
+            |operation: &Operation| operation.method.to_uppercase().parse().unwrap_or_default();
+        OPERATIONS
+            .iter()
+            .map(|operation| ((method(operation), operation.path), operation.name))
+            .collect()
     });
     let names: &HashMap<(Method, &str), &'static str> = &NAMES;
     names.get(&(method.clone(), route)).copied()
@@ -114,8 +126,14 @@ pub(super) fn readers() -> Vec<super::fuzzing::Reader> {
 pub(super) fn read_cursor(text: &str) {
     if let Ok(cursor) = cursor::Cursor::read(text) {
         let home = crate::domain::ResellerId(1);
-        let _refused = (cursor.account_of(home).is_ok(), cursor.event_of(home).is_ok());
-        assert!(cursor::Cursor::read(&cursor.written()).is_ok(), "what is written can be read");
+        let _refused = (
+            cursor.account_of(home).is_ok(),
+            cursor.event_of(home).is_ok(),
+        );
+        assert!(
+            cursor::Cursor::read(&cursor.written()).is_ok(),
+            "what is written can be read"
+        );
     }
 }
 
@@ -252,26 +270,38 @@ pub fn routes(api: Api) -> Router {
     paths.sort_unstable();
     paths.dedup();
     for path in paths {
-        let operations: Vec<_> = OPERATIONS.iter().filter(|operation| operation.path == path).collect();
-        let methods = operations.iter().fold(MethodRouter::new(), |methods, operation| methods.merge((operation.route)()));
-        let mut allowed: Vec<_> = operations.iter().map(|operation| operation.method.to_uppercase()).collect();
+        let operations: Vec<_> = OPERATIONS
+            .iter()
+            .filter(|operation| operation.path == path)
+            .collect();
+        let methods = operations
+            .iter()
+            .fold(MethodRouter::new(), |methods, operation| {
+                methods.merge((operation.route)())
+            });
+        let mut allowed: Vec<_> = operations
+            .iter()
+            .map(|operation| operation.method.to_uppercase())
+            .collect();
         if allowed.iter().any(|method| method == "GET") {
             allowed.push("HEAD".to_owned());
         }
         allowed.push("OPTIONS".to_owned());
-        let allow = HeaderValue::from_str(&allowed.join(", ")).unwrap_or(HeaderValue::from_static(""));
-        let refuse = move |method: Method, headers: HeaderMap, id: Option<axum::Extension<RequestId>>| {
-            let allow = allow.clone();
-            async move {
-                let mut response = if method == Method::OPTIONS {
-                    call::respond(StatusCode::NO_CONTENT, None, Vec::new())
-                } else {
-                    answer(&Failure::MethodNotAllowed, &headers, id.map(|id| id.0))
-                };
-                response.headers_mut().insert(header::ALLOW, allow);
-                response
-            }
-        };
+        let allow =
+            HeaderValue::from_str(&allowed.join(", ")).unwrap_or(HeaderValue::from_static(""));
+        let refuse =
+            move |method: Method, headers: HeaderMap, id: Option<axum::Extension<RequestId>>| {
+                let allow = allow.clone();
+                async move {
+                    let mut response = if method == Method::OPTIONS {
+                        call::respond(StatusCode::NO_CONTENT, None, Vec::new())
+                    } else {
+                        answer(&Failure::MethodNotAllowed, &headers, id.map(|id| id.0))
+                    };
+                    response.headers_mut().insert(header::ALLOW, allow);
+                    response
+                }
+            };
         router = router.route(path, methods.fallback(refuse));
     }
     router.route(REDEEM, post(accounts::redeem)).with_state(api)
@@ -296,5 +326,8 @@ pub fn answer_mishap(mishap: Mishap, headers: &HeaderMap, id: &RequestId) -> Res
 /// Whether a path is this dialect's.
 #[must_use]
 pub fn is_path(path: &str) -> bool {
-    path == ROOT || path.strip_prefix(ROOT).is_some_and(|rest| rest.starts_with('/'))
+    path == ROOT
+        || path
+            .strip_prefix(ROOT)
+            .is_some_and(|rest| rest.starts_with('/'))
 }

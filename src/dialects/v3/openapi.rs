@@ -22,8 +22,12 @@ pub(in crate::dialects) fn openapi() -> Parts {
         });
         if let (Some(describe), Value::Object(members)) = (operation.request, &mut described) {
             let schema = parts.schema(describe);
-            let example: Value = serde_json::from_str(operation.example).unwrap_or_else(|_| json!({}));
-            members.insert("requestBody".to_owned(), parts.body(&schema, &example, false));
+            let example: Value =
+                serde_json::from_str(operation.example).unwrap_or_else(|_| json!({}));
+            members.insert(
+                "requestBody".to_owned(),
+                parts.body(&schema, &example, false),
+            );
         }
         parts.path(operation.path, json!({ operation.method: described }));
     }
@@ -62,12 +66,24 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema }, "application/xml": { "schema": schema } });
     let mut headers = Map::new();
     for (name, what) in [
-        ("X-Request-Id", "The request's identity, as it stands in logs and in the journal"),
-        ("X-Rate-Limit-Limit", "Requests a minute that the caller may make"),
+        (
+            "X-Request-Id",
+            "The request's identity, as it stands in logs and in the journal",
+        ),
+        (
+            "X-Rate-Limit-Limit",
+            "Requests a minute that the caller may make",
+        ),
         ("X-Rate-Limit-Remaining", "How many of them are left"),
-        ("X-Rate-Limit-Reset", "When all of them are there again, in seconds since 1970"),
+        (
+            "X-Rate-Limit-Reset",
+            "When all of them are there again, in seconds since 1970",
+        ),
     ] {
-        headers.insert(name.to_owned(), json!({ "description": what, "schema": { "type": "string" } }));
+        headers.insert(
+            name.to_owned(),
+            json!({ "description": what, "schema": { "type": "string" } }),
+        );
     }
     let mut success = Map::new();
     match &operation.answer {
@@ -78,29 +94,50 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
         }
         Answer::Many(describe) => {
             let items = parts.schema(*describe);
-            success.insert("content".to_owned(), content(json!({ "type": "array", "items": items })));
+            success.insert(
+                "content".to_owned(),
+                content(json!({ "type": "array", "items": items })),
+            );
             headers.insert("Link".to_owned(), json!({ "description": "The next page, by cursor", "schema": { "type": "string" } }));
         }
     }
-    success.insert("description".to_owned(), json!("Done, also where it was so already"));
+    success.insert(
+        "description".to_owned(),
+        json!("Done, also where it was so already"),
+    );
     success.insert("headers".to_owned(), Value::Object(headers));
     let mut responses = Map::from_iter([(operation.success.to_string(), Value::Object(success))]);
     for (status, what) in [
-        ("400", "The request cannot be accepted; `message` names the member"),
+        (
+            "400",
+            "The request cannot be accepted; `message` names the member",
+        ),
         ("401", "No token, or one that is not valid"),
         ("403", "The token lacks the right"),
         ("404", "Not found; another reseller's looks the same"),
         ("405", "Method not allowed"),
         ("409", "The facts forbid it"),
-        ("412", "The account is not at the version that If-Match names"),
+        (
+            "412",
+            "The account is not at the version that If-Match names",
+        ),
         ("413", "The request is too large"),
         ("415", "Unsupported media type"),
-        ("422", "The Idempotency-Key was used before with another request"),
+        (
+            "422",
+            "The Idempotency-Key was used before with another request",
+        ),
         ("429", "Too many requests; `Retry-After` says when"),
         ("500", "Our fault"),
-        ("503", "The service is unavailable; asking again after `Retry-After` seconds is safe"),
+        (
+            "503",
+            "The service is unavailable; asking again after `Retry-After` seconds is safe",
+        ),
     ] {
-        responses.insert(status.to_owned(), json!({ "description": what, "content": content(error.clone()) }));
+        responses.insert(
+            status.to_owned(),
+            json!({ "description": what, "content": content(error.clone()) }),
+        );
     }
     Value::Object(responses)
 }
@@ -110,17 +147,26 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     if operation.path.contains("{id}") {
         let uuid = "3f0cbf36-2f0e-4c56-9e0b-6d1f6c9d1d10";
         let (what, schema) = match operation.path.split('/').nth(2) {
-            Some("accounts") => {
-                ("The account's UUID, or its number", json!({ "type": "string", "pattern": "^[0-9A-Za-z-]+$", "examples": ["7", uuid] }))
-            }
-            Some("webhooks" | "webhook-event-logs" | "bulk-jobs") => ("Its UUID", json!({ "type": "string", "format": "uuid", "examples": [uuid] })),
-            Some("plans") => ("The plan's UUID", json!({ "type": "string", "format": "uuid", "examples": [uuid] })),
-            _ => ("Its number", json!({ "type": "integer", "format": "int64", "minimum": 1, "examples": [1] })),
+            Some("accounts") => (
+                "The account's UUID, or its number",
+                json!({ "type": "string", "pattern": "^[0-9A-Za-z-]+$", "examples": ["7", uuid] }),
+            ),
+            Some("webhooks" | "webhook-event-logs" | "bulk-jobs") => (
+                "Its UUID",
+                json!({ "type": "string", "format": "uuid", "examples": [uuid] }),
+            ),
+            Some("plans") => (
+                "The plan's UUID",
+                json!({ "type": "string", "format": "uuid", "examples": [uuid] }),
+            ),
+            _ => (
+                "Its number",
+                json!({ "type": "integer", "format": "int64", "minimum": 1, "examples": [1] }),
+            ),
         };
         parameters.push(json!({ "name": "id", "in": "path", "required": true, "description": what, "schema": schema }));
     }
-    let header =
-        |name: &str, what: &str, schema: Value| json!({ "name": name, "in": "header", "required": false, "description": what, "schema": schema });
+    let header = |name: &str, what: &str, schema: Value| json!({ "name": name, "in": "header", "required": false, "description": what, "schema": schema });
     let is_repeatable = [
         "tokens_delete",
         "webhooks_delete",
@@ -134,12 +180,24 @@ fn parameters(operation: &Operation) -> Vec<Value> {
         "bulk_jobs_revert",
     ];
     if operation.method != "get" && !is_repeatable.contains(&operation.name) {
-        let what = "A repeat with the same key and body is answered with the stored answer, for 24 hours.";
-        parameters.push(header("Idempotency-Key", what, json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" })));
+        let what =
+            "A repeat with the same key and body is answered with the stored answer, for 24 hours.";
+        parameters.push(header(
+            "Idempotency-Key",
+            what,
+            json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" }),
+        ));
     }
-    if operation.method != "get" && operation.path.starts_with("/v3/accounts/") && operation.name != "several_simulate" {
+    if operation.method != "get"
+        && operation.path.starts_with("/v3/accounts/")
+        && operation.name != "several_simulate"
+    {
         let what = "Only if the account is at the version of this ETag.";
-        parameters.push(header("If-Match", what, json!({ "type": "string", "minLength": 1, "pattern": "^\"[0-9]{1,18}\"$" })));
+        parameters.push(header(
+            "If-Match",
+            what,
+            json!({ "type": "string", "minLength": 1, "pattern": "^\"[0-9]{1,18}\"$" }),
+        ));
     }
     match operation.name {
         "accounts_list" => parameters.extend(account_list()),
@@ -149,7 +207,11 @@ fn parameters(operation: &Operation) -> Vec<Value> {
                 "Behind which number; the `Link` header of a page has the next one.",
                 json!({ "type": "integer", "format": "int64", "minimum": 0 }),
             ));
-            parameters.push(query("limit", "How many at most.", json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 100 })));
+            parameters.push(query(
+                "limit",
+                "How many at most.",
+                json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 100 }),
+            ));
         }
         _ => {}
     }
@@ -160,21 +222,44 @@ fn parameters(operation: &Operation) -> Vec<Value> {
                 "Behind which cursor, from an event or the `Link` header; the first event if absent.",
                 json!({ "type": "string" }),
             ));
-            parameters.push(query("limit", "How many at most.", json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 100 })));
+            parameters.push(query(
+                "limit",
+                "How many at most.",
+                json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 100 }),
+            ));
         }
         "webhooks_logs" => {
-            parameters.push(query("webhookId", "To which endpoint.", json!({ "type": "string", "format": "uuid" })));
-            parameters.push(query("succeeded", "Only those that did, or did not.", json!({ "type": "boolean" })));
+            parameters.push(query(
+                "webhookId",
+                "To which endpoint.",
+                json!({ "type": "string", "format": "uuid" }),
+            ));
+            parameters.push(query(
+                "succeeded",
+                "Only those that did, or did not.",
+                json!({ "type": "boolean" }),
+            ));
             parameters.push(query(
                 "before",
                 "Older than which; the `Link` header of a page has the next one.",
                 json!({ "type": "string", "format": "uuid" }),
             ));
-            parameters.push(query("limit", "How many at most.", json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 100 })));
+            parameters.push(query(
+                "limit",
+                "How many at most.",
+                json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 100 }),
+            ));
         }
         _ => {}
     }
-    if ["plans_list", "webhooks_list", "webhooks_logs", "events_list"].contains(&operation.name) {
+    if [
+        "plans_list",
+        "webhooks_list",
+        "webhooks_logs",
+        "events_list",
+    ]
+    .contains(&operation.name)
+    {
         parameters.push(query(
             "resellerId",
             "Whose; required with an operator's token.",
@@ -183,14 +268,33 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     }
     if operation.name == "accounts_list" {
         let what = "As they were then; by cursor, and without `page`, `sort` and conditions.";
-        parameters.push(query("asOf", what, json!({ "type": "string", "format": "date-time" })));
+        parameters.push(query(
+            "asOf",
+            what,
+            json!({ "type": "string", "format": "date-time" }),
+        ));
     }
     if ["accounts_get", "accounts_holds", "accounts_access"].contains(&operation.name) {
-        parameters.push(query("asOf", "As it was then; as it is now if absent.", json!({ "type": "string", "format": "date-time" })));
+        parameters.push(query(
+            "asOf",
+            "As it was then; as it is now if absent.",
+            json!({ "type": "string", "format": "date-time" }),
+        ));
     }
     if operation.name == "bulk_jobs_items" {
-        let states = ["pending", "changed", "unchanged", "failed", "reverted", "kept"];
-        parameters.push(query("state", "Only those in this state.", json!({ "type": "string", "enum": states })));
+        let states = [
+            "pending",
+            "changed",
+            "unchanged",
+            "failed",
+            "reverted",
+            "kept",
+        ];
+        parameters.push(query(
+            "state",
+            "Only those in this state.",
+            json!({ "type": "string", "enum": states }),
+        ));
     }
     if operation.name == "purge_plan" {
         parameters.push(query(
@@ -202,20 +306,42 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     parameters
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the callers make it for this")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the callers make it for this"
+)]
 fn query(name: &str, what: &str, schema: Value) -> Value {
     json!({ "name": name, "in": "query", "required": false, "description": what, "schema": schema })
 }
 
 /// Pages, the order, the cursor, and a filter for each field and comparison.
 fn account_list() -> Vec<Value> {
-    let fields = ["createdAt", "updatedAt", "expiresAt", "email", "company", "status"];
+    let fields = [
+        "createdAt",
+        "updatedAt",
+        "expiresAt",
+        "email",
+        "company",
+        "status",
+    ];
     let mut sorts: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
     sorts.extend(fields.iter().map(|field| format!("-{field}")));
     let mut parameters = vec![
-        query("page", "Which page, from 1 on, at most 100,000 accounts deep.", json!({ "type": "integer", "minimum": 1, "default": 1 })),
-        query("limit", "How many at most.", json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 10 })),
-        query("sort", "The order, with - in front for descending.", json!({ "type": "string", "enum": sorts, "default": "-createdAt" })),
+        query(
+            "page",
+            "Which page, from 1 on, at most 100,000 accounts deep.",
+            json!({ "type": "integer", "minimum": 1, "default": 1 }),
+        ),
+        query(
+            "limit",
+            "How many at most.",
+            json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 10 }),
+        ),
+        query(
+            "sort",
+            "The order, with - in front for descending.",
+            json!({ "type": "string", "enum": sorts, "default": "-createdAt" }),
+        ),
         query(
             "after",
             "Instead of `page` and `sort`: behind which cursor, from the `Link` header of a page; empty for the start.",
@@ -223,7 +349,11 @@ fn account_list() -> Vec<Value> {
         ),
     ];
     for field in fields {
-        let schema = if field.ends_with("At") { json!({ "type": "string", "format": "date-time" }) } else { json!({ "type": "string" }) };
+        let schema = if field.ends_with("At") {
+            json!({ "type": "string", "format": "date-time" })
+        } else {
+            json!({ "type": "string" })
+        };
         for (comparison, what) in [
             ("eq", "equal to"),
             ("ne", "other than"),
@@ -233,7 +363,11 @@ fn account_list() -> Vec<Value> {
             ("lte", "at most"),
             ("in", "one of, separated by commas"),
         ] {
-            parameters.push(query(&format!("{field}[{comparison}]"), &format!("`{field}` is {what}"), schema.clone()));
+            parameters.push(query(
+                &format!("{field}[{comparison}]"),
+                &format!("`{field}` is {what}"),
+                schema.clone(),
+            ));
         }
     }
     parameters
@@ -251,8 +385,17 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), OPERATIONS.len());
         for operation in OPERATIONS {
-            assert!(operation.example.is_empty() || serde_json::from_str::<Value>(operation.example).is_ok(), "{}", operation.name);
-            assert!(operation.request.is_some() || operation.example.is_empty(), "{}", operation.name);
+            assert!(
+                operation.example.is_empty()
+                    || serde_json::from_str::<Value>(operation.example).is_ok(),
+                "{}",
+                operation.name
+            );
+            assert!(
+                operation.request.is_some() || operation.example.is_empty(),
+                "{}",
+                operation.name
+            );
             let only_reads = matches!(operation.scope, Scope::AccountRead | Scope::WebhookRead);
             assert!(
                 !only_reads || operation.method == "get" || operation.name == "several_simulate",

@@ -19,7 +19,11 @@ pub(super) enum Several<T> {
 
 impl<T> Several<T> {
     pub(super) fn of(items: Vec<T>, format: Codec) -> Self {
-        if format == Codec::Json { Self::Json(items) } else { Self::Xml { item: items } }
+        if format == Codec::Json {
+            Self::Json(items)
+        } else {
+            Self::Xml { item: items }
+        }
     }
 }
 
@@ -45,9 +49,16 @@ impl Page {
     }
 
     fn read_as(uri: &Uri, known: &[&str], has_cursor: bool) -> Result<Self, Failure> {
-        let mut page = Self { after: 0, limit: DEFAULT_LIMIT, cursor: None, others: Vec::new() };
+        let mut page = Self {
+            after: 0,
+            limit: DEFAULT_LIMIT,
+            cursor: None,
+            others: Vec::new(),
+        };
         let mut seen: Vec<String> = Vec::new();
-        for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned() {
+        for (name, value) in
+            url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned()
+        {
             if seen.contains(&name) {
                 return Err(Failure::parameter(&name, "appears more than once"));
             }
@@ -59,8 +70,12 @@ impl Page {
                     page.after = number().filter(|after| *after >= 0).ok_or_else(refuse)?;
                 }
                 "limit" => {
-                    let refuse = || Failure::parameter("limit", &format!("must be between 1 and {MAX_LIMIT}"));
-                    page.limit = number().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or_else(refuse)?;
+                    let refuse = || {
+                        Failure::parameter("limit", &format!("must be between 1 and {MAX_LIMIT}"))
+                    };
+                    page.limit = number()
+                        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+                        .ok_or_else(refuse)?;
                 }
                 other if known.contains(&other) => page.others.push((name.clone(), value)),
                 _ => return Err(Failure::parameter(&name, "is no parameter of this call")),
@@ -72,13 +87,20 @@ impl Page {
 
     /// The value of one of the named parameters.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.others.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.others
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The same, as a number from 1 on.
     pub(super) fn number(&self, name: &str) -> Result<Option<i64>, Failure> {
         let read = |value: &str| value.parse().ok().filter(|number| *number > 0);
-        self.text(name).map(|value| read(value).ok_or_else(|| Failure::parameter(name, "must be a number from 1 on"))).transpose()
+        self.text(name)
+            .map(|value| {
+                read(value).ok_or_else(|| Failure::parameter(name, "must be a number from 1 on"))
+            })
+            .transpose()
     }
 
     /// The link to what lies behind this page, if there may be anything.
@@ -90,7 +112,9 @@ impl Page {
     /// The link to a page that begins at a place.
     pub(super) fn link(&self, name: &str, place: &str, uri: &Uri) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair(name, place).append_pair("limit", &self.limit.to_string());
+        query
+            .append_pair(name, place)
+            .append_pair("limit", &self.limit.to_string());
         query.extend_pairs(self.others.iter().filter(|(other, _)| other != name));
         format!("<{}?{}>; rel=\"next\"", uri.path(), query.finish())
     }

@@ -122,7 +122,11 @@ pub(super) struct NumberedPlan {
 
 impl NumberedPlan {
     fn of(plan: &Plan) -> Self {
-        Self { plan: PlanDocument::of(plan), number: plan.number, reseller_id: plan.reseller_id.0 }
+        Self {
+            plan: PlanDocument::of(plan),
+            number: plan.number,
+            reseller_id: plan.reseller_id.0,
+        }
     }
 }
 
@@ -154,9 +158,22 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
         let context = call.enter(&api, Scope::AccountRead).await?;
         let page = Page::read(&call.uri, &["resellerId"])?;
         let of = page.number("resellerId")?.map(ResellerId);
-        let plans = api.service.plans(&context, of, page.after, page.limit).await?;
-        let next = page.next(plans.last().map(|plan| plan.number.into()), plans.len(), &call.uri);
-        Ok((Several::of(plans.iter().map(|plan| NumberedPlan::of(plan)).collect(), call.format()), next))
+        let plans = api
+            .service
+            .plans(&context, of, page.after, page.limit)
+            .await?;
+        let next = page.next(
+            plans.last().map(|plan| plan.number.into()),
+            plans.len(),
+            &call.uri,
+        );
+        Ok((
+            Several::of(
+                plans.iter().map(|plan| NumberedPlan::of(plan)).collect(),
+                call.format(),
+            ),
+            next,
+        ))
     };
     call.answer_page(outcome.await)
 }
@@ -164,7 +181,9 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::AccountRead).await?;
-        Ok(NumberedPlan::of(&*api.service.plan(&context, id(&call)?).await?))
+        Ok(NumberedPlan::of(
+            &*api.service.plan(&context, id(&call)?).await?,
+        ))
     };
     call.answer(outcome.await)
 }
@@ -175,7 +194,11 @@ pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
         let (place, asked): (PlanPlace, Terms) = (call.members()?, call.members()?);
         let mut terms = PlanTerms::default();
         asked.over(&mut terms, call.reading(&context));
-        let new = NewPlan { reseller: place.reseller_id.map(ResellerId), number: place.number, terms };
+        let new = NewPlan {
+            reseller: place.reseller_id.map(ResellerId),
+            number: place.number,
+            terms,
+        };
         let once = call.once_for(&context, StatusCode::CREATED, NumberedPlan::of)?;
         Ok(api.service.create_plan(&context, new, once).await?)
     };
@@ -191,7 +214,10 @@ pub(super) async fn patch(State(api): State<Api>, call: Call) -> Response {
             Ok(())
         };
         let once = call.once_for(&context, StatusCode::OK, NumberedPlan::of)?;
-        Ok(api.service.revise_plan(&context, id(&call)?, revise, once).await?)
+        Ok(api
+            .service
+            .revise_plan(&context, id(&call)?, revise, once)
+            .await?)
     };
     call.answer_done(outcome.await, StatusCode::OK, NumberedPlan::of)
 }

@@ -73,10 +73,21 @@ pub(super) async fn plan(State(api): State<Api>, call: Call) -> Response {
         let page = Page::read(&call.uri, &["resellerId"])?;
         let of = page.number("resellerId")?.map(ResellerId);
         let after = i32::try_from(page.after).unwrap_or(i32::MAX);
-        let (planned, now) = api.service.purge_plan(&context, of, after, page.limit).await?;
-        let last = planned.last().map(|last| i64::from(last.account.id.as_i32()));
+        let (planned, now) = api
+            .service
+            .purge_plan(&context, of, after, page.limit)
+            .await?;
+        let last = planned
+            .last()
+            .map(|last| i64::from(last.account.id.as_i32()));
         let next = page.next(last, planned.len(), &call.uri);
-        Ok((Several::of(planned.iter().map(|one| document(one, now)).collect(), call.format()), next))
+        Ok((
+            Several::of(
+                planned.iter().map(|one| document(one, now)).collect(),
+                call.format(),
+            ),
+            next,
+        ))
     };
     call.answer_page(outcome.await)
 }
@@ -84,8 +95,16 @@ pub(super) async fn plan(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn approve(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::ResellerWrite).await?;
-        let id = call.id().parse().ok().filter(|id| *id > 0).ok_or(Error::NotFound(Resource::Reseller))?;
-        let approved = api.service.approve_purge(&context.principal, ResellerId(id)).await?;
+        let id = call
+            .id()
+            .parse()
+            .ok()
+            .filter(|id| *id > 0)
+            .ok_or(Error::NotFound(Resource::Reseller))?;
+        let approved = api
+            .service
+            .approve_purge(&context.principal, ResellerId(id))
+            .await?;
         Ok(ApprovalDocument { approved })
     };
     call.answer(outcome.await)

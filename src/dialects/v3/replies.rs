@@ -7,7 +7,9 @@ use utoipa::ToSchema;
 use super::codes::Code;
 use super::plans::PlanDocument;
 use crate::dialects::{RequestId, dates};
-use crate::domain::{Account, Authority, Coming, Explanation, Hold, HoldKind, Outcome, PaymentUrl, Remedy, Time};
+use crate::domain::{
+    Account, Authority, Coming, Explanation, Hold, HoldKind, Outcome, PaymentUrl, Remedy, Time,
+};
 use crate::service::{Done, JournalEntry};
 use crate::wire::{self, Codec};
 
@@ -150,7 +152,11 @@ pub(super) fn account(account: &Account, reader: Reader) -> AccountDocument {
         expires_at: account.expires_at.map(dates::write),
         holds: holds(account, reader),
         effective_status: state.effective_status(),
-        blocked_by: state.blocked_by().iter().map(|block| block.as_str()).collect(),
+        blocked_by: state
+            .blocked_by()
+            .iter()
+            .map(|block| block.as_str())
+            .collect(),
         version: account.version,
         exempt_until: account.exempt_until.map(dates::write),
         purge_due_at: account.purge_due_at.map(dates::write),
@@ -160,7 +166,12 @@ pub(super) fn account(account: &Account, reader: Reader) -> AccountDocument {
 
 /// The holds that are open and have not ended.
 pub(super) fn holds(account: &Account, reader: Reader) -> Vec<HoldDocument> {
-    account.holds.iter().filter(|hold| !hold.has_lapsed(reader.now)).map(|one| hold(one, reader)).collect()
+    account
+        .holds
+        .iter()
+        .filter(|hold| !hold.has_lapsed(reader.now))
+        .map(|one| hold(one, reader))
+        .collect()
 }
 
 fn hold(hold: &Hold, reader: Reader) -> HoldDocument {
@@ -197,13 +208,24 @@ pub(super) struct AccessDocument {
 
 pub(super) fn access(account: &Account, now: Time) -> AccessDocument {
     let state = account.state(now);
-    let message = |kind| account.holds_in_force(kind, now).find_map(|hold| hold.details.public_message.clone());
+    let message = |kind| {
+        account
+            .holds_in_force(kind, now)
+            .find_map(|hold| hold.details.public_message.clone())
+    };
     AccessDocument {
         allowed: state.blocked_by().is_empty(),
         effective_status: state.effective_status(),
-        blocked_by: state.blocked_by().iter().map(|block| block.as_str()).collect(),
+        blocked_by: state
+            .blocked_by()
+            .iter()
+            .map(|block| block.as_str())
+            .collect(),
         remedy: state.remedy().map(Remedy::as_str),
-        payment_url: account.payment_url(now).map(PaymentUrl::as_str).map(str::to_owned),
+        payment_url: account
+            .payment_url(now)
+            .map(PaymentUrl::as_str)
+            .map(str::to_owned),
         public_message: message(HoldKind::Suspend).or_else(|| message(HoldKind::Freeze)),
     }
 }
@@ -219,7 +241,10 @@ pub(super) struct ReleaseDocument {
 }
 
 pub(super) fn release(done: &Done) -> ReleaseDocument {
-    ReleaseDocument { changed: done.outcome == Outcome::Applied, effective_status: done.account.state(done.at).effective_status() }
+    ReleaseDocument {
+        changed: done.outcome == Outcome::Applied,
+        effective_status: done.account.state(done.at).effective_status(),
+    }
 }
 
 /// An entry of the journal.
@@ -250,7 +275,12 @@ pub(super) struct EntryDocument {
 /// An entry of the journal. In XML the names of holds are written with a full stop for the colon.
 pub(super) fn entry(entry: JournalEntry, format: Codec) -> EntryDocument {
     let named = |side: Value| match (format, side) {
-        (Codec::Xml, Value::Object(members)) => Value::Object(members.into_iter().map(|(name, value)| (name.replace(':', "."), value)).collect()),
+        (Codec::Xml, Value::Object(members)) => Value::Object(
+            members
+                .into_iter()
+                .map(|(name, value)| (name.replace(':', "."), value))
+                .collect(),
+        ),
         (_, side) => side,
     };
     EntryDocument {
@@ -296,7 +326,12 @@ struct UpcomingDocument {
     state_after: &'static str,
 }
 
-pub(super) fn timeline(account: &Account, entries: Vec<JournalEntry>, now: Time, format: Codec) -> TimelineDocument {
+pub(super) fn timeline(
+    account: &Account,
+    entries: Vec<JournalEntry>,
+    now: Time,
+    format: Codec,
+) -> TimelineDocument {
     let upcoming = account.upcoming(now).into_iter().map(|coming| {
         let (what, hold) = match coming.what {
             Coming::HoldStarts(kind, authority, id) => ("hold_starts", Some((kind, authority, id))),
@@ -313,7 +348,10 @@ pub(super) fn timeline(account: &Account, entries: Vec<JournalEntry>, now: Time,
             state_after: coming.state.effective_status(),
         }
     });
-    TimelineDocument { past: entries.into_iter().map(|one| entry(one, format)).collect(), upcoming: upcoming.collect() }
+    TimelineDocument {
+        past: entries.into_iter().map(|one| entry(one, format)).collect(),
+        upcoming: upcoming.collect(),
+    }
 }
 
 /// Why an account is blocked.
@@ -353,39 +391,72 @@ struct CallDocument {
     curl: String,
 }
 
-pub(super) fn explanation(account: &Account, explanation: &Explanation, base: &str, reader: Reader) -> ExplanationDocument {
+pub(super) fn explanation(
+    account: &Account,
+    explanation: &Explanation,
+    base: &str,
+    reader: Reader,
+) -> ExplanationDocument {
     let state = &explanation.state;
     let blocks = explanation.blocks.iter().map(|detail| BlockDocument {
         block: detail.block.as_str(),
         since: dates::write(detail.since),
         until: detail.until.map(dates::write),
         hold: detail.hold.as_ref().map(|one| hold(one, reader)),
-        lifted_by: detail.lifted_by.iter().map(|authority| authority.as_str()).collect(),
+        lifted_by: detail
+            .lifted_by
+            .iter()
+            .map(|authority| authority.as_str())
+            .collect(),
         call: call_that_lifts(account, detail, base, reader.now),
         state_after: detail.state_after.effective_status(),
     });
     ExplanationDocument {
         effective_status: state.effective_status(),
-        blocked_by: state.blocked_by().iter().map(|block| block.as_str()).collect(),
+        blocked_by: state
+            .blocked_by()
+            .iter()
+            .map(|block| block.as_str())
+            .collect(),
         remedy: explanation.remedy().map(Remedy::as_str),
         blocks: blocks.collect(),
     }
 }
 
 /// The call of this dialect that lifts a block; none where only the command line can.
-fn call_that_lifts(account: &Account, detail: &crate::domain::BlockDetail, base: &str, now: Time) -> Option<CallDocument> {
+fn call_that_lifts(
+    account: &Account,
+    detail: &crate::domain::BlockDetail,
+    base: &str,
+    now: Time,
+) -> Option<CallDocument> {
     use crate::domain::Lift;
     let hold_id = detail.hold.as_ref().map(|hold| hold.id.to_string());
     let (method, tail, body) = match detail.lift {
         Lift::Unfreeze => ("POST", "unfreeze", serde_json::json!({ "holdId": hold_id })),
-        Lift::Unsuspend => ("POST", "unsuspend", serde_json::json!({ "holdId": hold_id })),
+        Lift::Unsuspend => (
+            "POST",
+            "unsuspend",
+            serde_json::json!({ "holdId": hold_id }),
+        ),
         Lift::Restore => ("POST", "restore", serde_json::json!({})),
         Lift::Activate => ("PUT", "status", serde_json::json!({ "status": "active" })),
-        Lift::ExtendExpiry => ("PUT", "expires-at", serde_json::json!({ "expiresAt": dates::write(now + chrono::TimeDelta::days(365)) })),
+        Lift::ExtendExpiry => (
+            "PUT",
+            "expires-at",
+            serde_json::json!({ "expiresAt": dates::write(now + chrono::TimeDelta::days(365)) }),
+        ),
         Lift::UnsuspendReseller => return None,
     };
     let path = format!("{}/{}/{tail}", super::ACCOUNTS, account.uid);
     let body = body.to_string();
-    let curl = format!("curl -X {method} '{base}{path}' -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{body}'");
-    Some(CallDocument { method, path, body, curl })
+    let curl = format!(
+        "curl -X {method} '{base}{path}' -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{body}'"
+    );
+    Some(CallDocument {
+        method,
+        path,
+        body,
+        curl,
+    })
 }

@@ -5,7 +5,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::dialects::fields::{Reading, mentioned_time, only_hold, parsed, plain, text, time};
-use crate::domain::{AccountId, Command, Email, Error, HoldId, HoldKind, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Status, Time};
+use crate::domain::{
+    AccountId, Command, Email, Error, HoldId, HoldKind, HoldPatch, Patch, PaymentUrl, ProfilePatch,
+    Revision, Status, Time,
+};
 use crate::service::{MAX_OPERATIONS, Named};
 use crate::wire::{Field, number_or_text};
 
@@ -20,7 +23,8 @@ pub(super) struct SetStatus {
 
 impl SetStatus {
     pub(super) fn status(&self) -> Result<Status, Error> {
-        Status::parse(&self.status).ok_or_else(|| Error::invalid("status", "must be active or inactive"))
+        Status::parse(&self.status)
+            .ok_or_else(|| Error::invalid("status", "must be active or inactive"))
     }
 }
 
@@ -129,7 +133,9 @@ impl SetExemption {
 #[schema(as = OperationRequest)]
 pub(super) struct OperationRequest {
     /// As the last part of the operation's own path; `delete` to delete.
-    #[schema(pattern = "^(freeze|unfreeze|suspend|unsuspend|retain|release|status|expires-at|exempt-until|delete|restore)$")]
+    #[schema(
+        pattern = "^(freeze|unfreeze|suspend|unsuspend|retain|release|status|expires-at|exempt-until|delete|restore)$"
+    )]
     pub(super) operation: String,
     /// At which account, by number or UUID; in `bulk` only, where it is required.
     #[schema(value_type = Option<String>)]
@@ -180,7 +186,9 @@ impl AccountName {
         let unknown = Error::AccountNotFound;
         match self.0.parse() {
             Ok(number) => AccountId::new(number).map(Named::Id).map_err(|_| unknown),
-            Err(_) => Uuid::try_parse(&self.0).map(Named::Uid).map_err(|_| unknown),
+            Err(_) => Uuid::try_parse(&self.0)
+                .map(Named::Uid)
+                .map_err(|_| unknown),
         }
     }
 
@@ -208,17 +216,42 @@ impl OperationRequest {
             release_ticket: false,
         };
         match self.operation.as_str() {
-            "freeze" | "suspend" | "retain" => Ok(Command::Place { kind, fresh: HoldId(Uuid::now_v7()), details: place.details(read)? }),
-            "unfreeze" | "unsuspend" | "release" => Ok(Command::Lift { kind, only: Lift { hold_id: self.hold_id }.only(read)? }),
+            "freeze" | "suspend" | "retain" => Ok(Command::Place {
+                kind,
+                fresh: HoldId(Uuid::now_v7()),
+                details: place.details(read)?,
+            }),
+            "unfreeze" | "unsuspend" | "release" => Ok(Command::Lift {
+                kind,
+                only: Lift {
+                    hold_id: self.hold_id,
+                }
+                .only(read)?,
+            }),
             "status" => {
-                let status = self.status.ok_or_else(|| Error::invalid("status", "is required"))?;
+                let status = self
+                    .status
+                    .ok_or_else(|| Error::invalid("status", "is required"))?;
                 Ok(Command::SetStatus(SetStatus { status }.status()?))
             }
-            "expires-at" => Ok(Command::SetExpiry(SetExpiry { expires_at: self.expires_at }.expires_at(read)?)),
-            "exempt-until" => Ok(Command::SetExemption(SetExemption { exempt_until: self.exempt_until }.exempt_until(read)?)),
+            "expires-at" => Ok(Command::SetExpiry(
+                SetExpiry {
+                    expires_at: self.expires_at,
+                }
+                .expires_at(read)?,
+            )),
+            "exempt-until" => Ok(Command::SetExemption(
+                SetExemption {
+                    exempt_until: self.exempt_until,
+                }
+                .exempt_until(read)?,
+            )),
             "delete" => Ok(deletion),
             "restore" => Ok(Command::Restore),
-            _ => Err(Error::invalid("operation", format!("must be one of {OPERATIONS}"))),
+            _ => Err(Error::invalid(
+                "operation",
+                format!("must be one of {OPERATIONS}"),
+            )),
         }
     }
 }
@@ -238,7 +271,11 @@ pub(super) struct Operations {
 impl Operations {
     pub(super) fn checked(self) -> Result<Vec<OperationRequest>, Error> {
         let count = self.operations.len();
-        if (1..=MAX_OPERATIONS).contains(&count) { Ok(self.operations) } else { Err(Error::invalid("operations", "must be 1 to 1000")) }
+        if (1..=MAX_OPERATIONS).contains(&count) {
+            Ok(self.operations)
+        } else {
+            Err(Error::invalid("operations", "must be 1 to 1000"))
+        }
     }
 }
 
@@ -258,12 +295,20 @@ impl AssignPlan {
         if plan_id == Patch::Keep {
             return Err(Error::invalid("plan_id", "is required; null for none"));
         }
-        Ok(Revision { profile: ProfilePatch { plan_id, ..ProfilePatch::default() }, ..Revision::default() })
+        Ok(Revision {
+            profile: ProfilePatch {
+                plan_id,
+                ..ProfilePatch::default()
+            },
+            ..Revision::default()
+        })
     }
 }
 
 fn plan_id(written: Field<String>, read: Reading) -> Result<Patch<Uuid>, Error> {
-    parsed(written, read, |id| Uuid::parse_str(&id).map_err(|_| Error::invalid("plan_id", "must be a UUID")))
+    parsed(written, read, |id| {
+        Uuid::parse_str(&id).map_err(|_| Error::invalid("plan_id", "must be a UUID"))
+    })
 }
 
 /// A request without members of its own.
@@ -361,12 +406,19 @@ impl Account {
             plan_id: plan_id(self.plan_id, read)?,
             ..ProfilePatch::default()
         };
-        let status = self.status.map(|word| Status::parse(&word).ok_or_else(|| Error::invalid("status", "must be active or inactive")));
+        let status = self.status.map(|word| {
+            Status::parse(&word)
+                .ok_or_else(|| Error::invalid("status", "must be active or inactive"))
+        });
         let expires_at = match time("expires_at", self.expires_at, read)? {
             Patch::Keep => None,
             Patch::Clear => Some(None),
             Patch::Set(at) => Some(Some(at)),
         };
-        Ok(Revision { profile, status: status.transpose()?, expires_at })
+        Ok(Revision {
+            profile,
+            status: status.transpose()?,
+            expires_at,
+        })
     }
 }

@@ -54,7 +54,11 @@ fn document(reseller: &Reseller) -> ResellerDocument {
         id: reseller.id.0,
         name: reseller.name.clone(),
         timezone: reseller.timezone.clone(),
-        soap_codes: if reseller.soap_numbers { "number" } else { "word" },
+        soap_codes: if reseller.soap_numbers {
+            "number"
+        } else {
+            "word"
+        },
         account_limit: reseller.account_limit,
         purges: reseller.purge.is_on,
         purge_grace_days: reseller.purge.grace_days,
@@ -114,16 +118,24 @@ impl ResellerRequest {
 
 fn id(call: &Call) -> Result<ResellerId, Failure> {
     let id = call.id().parse().ok().filter(|id| *id > 0);
-    Ok(id.map(ResellerId).ok_or(Error::NotFound(Resource::Reseller))?)
+    Ok(id
+        .map(ResellerId)
+        .ok_or(Error::NotFound(Resource::Reseller))?)
 }
 
 pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::AccountRead).await?;
         let page = Page::read(&call.uri, &[])?;
-        let found = api.service.resellers(&context.principal, page.after, page.limit).await?;
+        let found = api
+            .service
+            .resellers(&context.principal, page.after, page.limit)
+            .await?;
         let next = page.next(found.last().map(|last| last.id.0), found.len(), &call.uri);
-        Ok((Several::of(found.iter().map(document).collect(), call.format()), next))
+        Ok((
+            Several::of(found.iter().map(document).collect(), call.format()),
+            next,
+        ))
     };
     call.answer_page(outcome.await)
 }
@@ -131,7 +143,9 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::AccountRead).await?;
-        Ok(document(&api.service.reseller(&context.principal, id(&call)?).await?))
+        Ok(document(
+            &api.service.reseller(&context.principal, id(&call)?).await?,
+        ))
     };
     call.answer(outcome.await)
 }
@@ -140,9 +154,15 @@ pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::ResellerWrite).await?;
         let patch = call.members::<ResellerRequest>()?.patch()?;
-        let name = patch.name.clone().ok_or_else(|| Error::invalid("name", "is required"))?;
+        let name = patch
+            .name
+            .clone()
+            .ok_or_else(|| Error::invalid("name", "is required"))?;
         let once = call.once_for(&context, StatusCode::CREATED, document)?;
-        Ok(api.service.create_reseller(&context.principal, NewReseller { name, patch }, once).await?)
+        Ok(api
+            .service
+            .create_reseller(&context.principal, NewReseller { name, patch }, once)
+            .await?)
     };
     call.answer_done(outcome.await, StatusCode::CREATED, document)
 }
@@ -152,7 +172,10 @@ pub(super) async fn patch(State(api): State<Api>, call: Call) -> Response {
         let context = call.enter(&api, Scope::ResellerWrite).await?;
         let patch = call.members::<ResellerRequest>()?.patch()?;
         let once = call.once_for(&context, StatusCode::OK, document)?;
-        Ok(api.service.revise_reseller(&context.principal, id(&call)?, patch, once).await?)
+        Ok(api
+            .service
+            .revise_reseller(&context.principal, id(&call)?, patch, once)
+            .await?)
     };
     call.answer_done(outcome.await, StatusCode::OK, document)
 }
@@ -169,7 +192,10 @@ async fn set_suspension(api: &Api, call: &Call, suspend: bool) -> Response {
     let outcome = async {
         let context = call.enter(api, Scope::ResellerWrite).await?;
         let once = call.once_for(&context, StatusCode::OK, document)?;
-        Ok(api.service.suspend_reseller(&context.principal, id(call)?, suspend, once).await?)
+        Ok(api
+            .service
+            .suspend_reseller(&context.principal, id(call)?, suspend, once)
+            .await?)
     };
     call.answer_done(outcome.await, StatusCode::OK, document)
 }

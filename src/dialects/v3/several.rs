@@ -71,11 +71,19 @@ pub(super) struct BulkDocument {
 }
 
 fn success(command: Option<&Command>) -> u16 {
-    if matches!(command, Some(Command::Delete { .. })) { 204 } else { 200 }
+    if matches!(command, Some(Command::Delete { .. })) {
+        204
+    } else {
+        200
+    }
 }
 
 fn words(state: &Computed) -> Vec<&'static str> {
-    state.blocked_by().iter().map(|block| block.as_str()).collect()
+    state
+        .blocked_by()
+        .iter()
+        .map(|block| block.as_str())
+        .collect()
 }
 
 fn failed(operation: String, code: Code) -> ResultDocument {
@@ -97,14 +105,29 @@ pub(super) async fn simulate(State(api): State<Api>, call: Call) -> Response {
         let context = call.enter(&api, Scope::AccountRead).await?;
         let account = call.account(&api, &context).await?;
         let read = read(&api, &call, &context)?;
-        let commands: Vec<Command> = read.iter().filter_map(|(_, command)| command.as_ref().ok().cloned()).collect();
+        let commands: Vec<Command> = read
+            .iter()
+            .filter_map(|(_, command)| command.as_ref().ok().cloned())
+            .collect();
         let (before, simulated, now) = api.service.simulate(&context, account, &commands).await?;
-        let last = simulated.iter().rev().find_map(|one| one.decision.as_ref().ok()).map_or(&before, |change| &change.after);
-        let document = replies::account(last, Reader { authority: context.principal.authority(), now });
+        let last = simulated
+            .iter()
+            .rev()
+            .find_map(|one| one.decision.as_ref().ok())
+            .map_or(&before, |change| &change.after);
+        let document = replies::account(
+            last,
+            Reader {
+                authority: context.principal.authority(),
+                now,
+            },
+        );
         let mut steps = simulated.iter();
         let result = |(operation, command): Step| {
             let decided = match &command {
-                Ok(_) => steps.next().map(|step| (step.decision.clone(), step.state.clone())),
+                Ok(_) => steps
+                    .next()
+                    .map(|step| (step.decision.clone(), step.state.clone())),
                 Err(error) => Some((Err(error.clone()), before.state(now))),
             };
             match decided {
@@ -123,7 +146,10 @@ pub(super) async fn simulate(State(api): State<Api>, call: Call) -> Response {
                 None => failed(operation.operation, Failure::Crashed.code()),
             }
         };
-        Ok(SimulationDocument { results: read.into_iter().map(result).collect(), account: document })
+        Ok(SimulationDocument {
+            results: read.into_iter().map(result).collect(),
+            account: document,
+        })
     };
     call.answer(outcome.await)
 }
@@ -136,12 +162,27 @@ pub(super) async fn bulk(State(api): State<Api>, call: Call) -> Response {
         let mut results: Vec<Option<ResultDocument>> = Vec::with_capacity(read.len());
         let mut items = Vec::new();
         for (number, (operation, command)) in read.into_iter().enumerate() {
-            let written = operation.account.as_ref().map(super::requests::AccountName::written);
+            let written = operation
+                .account
+                .as_ref()
+                .map(super::requests::AccountName::written);
             let item = || {
-                let account = operation.account.as_ref().ok_or_else(|| Error::invalid("account", "is required"))?.named()?;
+                let account = operation
+                    .account
+                    .as_ref()
+                    .ok_or_else(|| Error::invalid("account", "is required"))?
+                    .named()?;
                 let command = command?;
-                let status = StatusCode::from_u16(success(Some(&command))).unwrap_or(StatusCode::OK);
-                Ok((status, Item { account, command, once: call.once_part(&context, status, number)? }))
+                let status =
+                    StatusCode::from_u16(success(Some(&command))).unwrap_or(StatusCode::OK);
+                Ok((
+                    status,
+                    Item {
+                        account,
+                        command,
+                        once: call.once_part(&context, status, number)?,
+                    },
+                ))
             };
             match item() {
                 Ok((status, item)) => {
@@ -150,26 +191,52 @@ pub(super) async fn bulk(State(api): State<Api>, call: Call) -> Response {
                 }
                 Err(failure) => {
                     let failure: Failure = failure;
-                    results.push(Some(ResultDocument { account: written, ..failed(operation.operation, failure.code()) }));
+                    results.push(Some(ResultDocument {
+                        account: written,
+                        ..failed(operation.operation, failure.code())
+                    }));
                 }
             }
         }
-        let (named, items): (Vec<_>, Vec<_>) =
-            items.into_iter().map(|(operation, account, status, item)| ((operation, account, status), item)).unzip();
+        let (named, items): (Vec<_>, Vec<_>) = items
+            .into_iter()
+            .map(|(operation, account, status, item)| ((operation, account, status), item))
+            .unzip();
         let outcomes = api.service.bulk(&context, items).await?;
         let mut done =
-            named.into_iter().zip(outcomes).map(|((operation, account, status), outcome)| carried_out(operation, account, status, outcome));
-        let results: Vec<ResultDocument> = results.into_iter().filter_map(|known| known.or_else(|| done.next())).collect();
+            named
+                .into_iter()
+                .zip(outcomes)
+                .map(|((operation, account, status), outcome)| {
+                    carried_out(operation, account, status, outcome)
+                });
+        let results: Vec<ResultDocument> = results
+            .into_iter()
+            .filter_map(|known| known.or_else(|| done.next()))
+            .collect();
         let succeeded = results.iter().filter(|result| result.status < 400).count();
-        Ok(BulkDocument { succeeded, failed: results.len() - succeeded, results })
+        Ok(BulkDocument {
+            succeeded,
+            failed: results.len() - succeeded,
+            results,
+        })
     };
     call.answer(outcome.await)
 }
 
-fn carried_out(operation: String, account: Option<String>, status: u16, outcome: Result<Answered, Error>) -> ResultDocument {
+fn carried_out(
+    operation: String,
+    account: Option<String>,
+    status: u16,
+    outcome: Result<Answered, Error>,
+) -> ResultDocument {
     match outcome {
         Ok(Answered::Done(done)) => {
-            let Done { account: after, outcome, at } = *done;
+            let Done {
+                account: after,
+                outcome,
+                at,
+            } = *done;
             let state = after.state(at);
             ResultDocument {
                 operation,
@@ -203,7 +270,10 @@ fn carried_out(operation: String, account: Option<String>, status: u16, outcome:
             changed: Some(false),
             ..failed(operation, Failure::from(Error::AccountDeleted).code())
         },
-        Err(error) => ResultDocument { account, ..failed(operation, Failure::from(error).code()) },
+        Err(error) => ResultDocument {
+            account,
+            ..failed(operation, Failure::from(error).code())
+        },
     }
 }
 
@@ -213,12 +283,27 @@ fn carried_out(operation: String, account: Option<String>, status: u16, outcome:
 /// # Errors
 /// What is wrong with it, for people.
 pub fn operation(json: &str, deletion: Command) -> Result<(String, Item), String> {
-    let request: OperationRequest = wire::decode(Codec::Json, json.as_bytes()).map_err(|error| error.to_string())?;
+    let request: OperationRequest =
+        wire::decode(Codec::Json, json.as_bytes()).map_err(|error| error.to_string())?;
     let name = request.operation.clone();
     let read = || {
-        let account = request.account.as_ref().ok_or_else(|| Error::invalid("account", "is required"))?.named()?;
-        let command = request.clone().command(Reading { codec: Codec::Json, zone: Tz::UTC }, deletion)?;
-        Ok(Item { account, command, once: None })
+        let account = request
+            .account
+            .as_ref()
+            .ok_or_else(|| Error::invalid("account", "is required"))?
+            .named()?;
+        let command = request.clone().command(
+            Reading {
+                codec: Codec::Json,
+                zone: Tz::UTC,
+            },
+            deletion,
+        )?;
+        Ok(Item {
+            account,
+            command,
+            once: None,
+        })
     };
     let said = |error: Error| Failure::from(error).code().message;
     read().map(|item| (name, item)).map_err(said)
@@ -228,5 +313,13 @@ pub fn operation(json: &str, deletion: Command) -> Result<(String, Item), String
 fn read(api: &Api, call: &Call, context: &Context) -> Result<Vec<Step>, Failure> {
     let operations = call.members::<Operations>()?.checked()?;
     let reading = call.reading(context);
-    Ok(operations.into_iter().map(|operation| (operation.clone(), operation.command(reading, api.service.deletion()))).collect())
+    Ok(operations
+        .into_iter()
+        .map(|operation| {
+            (
+                operation.clone(),
+                operation.command(reading, api.service.deletion()),
+            )
+        })
+        .collect())
 }

@@ -67,7 +67,10 @@ fn without_secret(issued: &IssuedToken) -> TokenDocument {
 }
 
 fn with_secret(issued: &IssuedToken) -> TokenDocument {
-    TokenDocument { token: Some(issued.token.expose_secret().to_owned()), ..document(&issued.credential) }
+    TokenDocument {
+        token: Some(issued.token.expose_secret().to_owned()),
+        ..document(&issued.credential)
+    }
 }
 
 /// A credential to be made.
@@ -91,7 +94,9 @@ pub(super) struct NewToken {
 }
 
 fn scope_words() -> Array {
-    let words = Object::builder().schema_type(Type::String).enum_values(Some(Scope::ALL.map(Scope::as_str)));
+    let words = Object::builder()
+        .schema_type(Type::String)
+        .enum_values(Some(Scope::ALL.map(Scope::as_str)));
     ArrayBuilder::new()
         .items(words)
         .description(Some("Its rights, none that the caller lacks; all that the caller and the owner may have if absent."))
@@ -106,7 +111,12 @@ impl NewToken {
             Some(_) => return Err(Error::invalid("kind", "must be key or jwt")),
         };
         let unknown = |word: &str| Error::invalid("scopes", format!("{word:?} is no scope"));
-        let read = |words: Vec<String>| words.iter().map(|word| Scope::parse(word).ok_or_else(|| unknown(word))).collect::<Result<Scopes, _>>();
+        let read = |words: Vec<String>| {
+            words
+                .iter()
+                .map(|word| Scope::parse(word).ok_or_else(|| unknown(word)))
+                .collect::<Result<Scopes, _>>()
+        };
         Ok(TokenRequest {
             reseller: self.reseller_id.map(ResellerId),
             kind,
@@ -135,9 +145,15 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::TokenWrite).await?;
         let page = Page::read(&call.uri, &[])?;
-        let found = api.service.tokens(&context.principal, page.after, page.limit).await?;
+        let found = api
+            .service
+            .tokens(&context.principal, page.after, page.limit)
+            .await?;
         let next = page.next(found.last().map(|last| last.id.0), found.len(), &call.uri);
-        Ok((Several::of(found.iter().map(document).collect(), call.format()), next))
+        Ok((
+            Several::of(found.iter().map(document).collect(), call.format()),
+            next,
+        ))
     };
     call.answer_page(outcome.await)
 }
@@ -145,7 +161,9 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::TokenWrite).await?;
-        Ok(document(&api.service.token(&context.principal, id(&call)?).await?))
+        Ok(document(
+            &api.service.token(&context.principal, id(&call)?).await?,
+        ))
     };
     call.answer(outcome.await)
 }
@@ -155,7 +173,10 @@ pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
         let context = call.enter(&api, Scope::TokenWrite).await?;
         let request = call.members::<NewToken>()?.request()?;
         let once = call.once_for(&context, StatusCode::CREATED, without_secret)?;
-        Ok(api.service.create_token(&context.principal, request, once).await?)
+        Ok(api
+            .service
+            .create_token(&context.principal, request, once)
+            .await?)
     };
     call.answer_done(outcome.await, StatusCode::CREATED, with_secret)
 }
@@ -165,7 +186,10 @@ pub(super) async fn rotate(State(api): State<Api>, call: Call) -> Response {
         let context = call.enter(&api, Scope::TokenWrite).await?;
         let grace = Duration::from_secs(call.members::<RotateToken>()?.grace_seconds);
         let once = call.once_for(&context, StatusCode::CREATED, without_secret)?;
-        Ok(api.service.rotate_token(&context.principal, id(&call)?, grace, once).await?)
+        Ok(api
+            .service
+            .rotate_token(&context.principal, id(&call)?, grace, once)
+            .await?)
     };
     call.answer_done(outcome.await, StatusCode::CREATED, with_secret)
 }
@@ -174,7 +198,10 @@ pub(super) async fn rotate(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn delete(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::TokenWrite).await?;
-        Ok(api.service.revoke_token(&context.principal, id(&call)?).await?)
+        Ok(api
+            .service
+            .revoke_token(&context.principal, id(&call)?)
+            .await?)
     };
     match outcome.await {
         Ok(_) => super::call::respond(StatusCode::NO_CONTENT, None, Vec::new()),

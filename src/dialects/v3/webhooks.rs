@@ -16,7 +16,9 @@ use super::codes::Failure;
 use super::page::{Page, Several};
 use crate::dialects::dates;
 use crate::dialects::fields::{Reading, text};
-use crate::domain::{EVENTS, EndpointPatch, Error, ResellerId, Resource, Scope, SignatureStyle, SuspendedBy};
+use crate::domain::{
+    EVENTS, EndpointPatch, Error, ResellerId, Resource, Scope, SignatureStyle, SuspendedBy,
+};
 use crate::service::{Attempt, AttemptFilter, EndpointView, NewEndpoint};
 use crate::wire::Field;
 
@@ -82,7 +84,10 @@ fn with_secret(view: &EndpointView) -> WebhookDocument {
 
 /// What is kept for a repeat: without the secret.
 fn document(view: &EndpointView) -> WebhookDocument {
-    WebhookDocument { secret: None, ..with_secret(view) }
+    WebhookDocument {
+        secret: None,
+        ..with_secret(view)
+    }
 }
 
 /// An endpoint to be changed: what is absent stays.
@@ -91,7 +96,10 @@ fn document(view: &EndpointView) -> WebhookDocument {
 #[schema(as = WebhookRequest)]
 pub(super) struct WebhookRequest {
     /// An absolute https URL.
-    #[schema(max_length = 2048, pattern = "^https://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$")]
+    #[schema(
+        max_length = 2048,
+        pattern = "^https://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$"
+    )]
     url: Option<String>,
     /// For people.
     #[serde(default)]
@@ -107,14 +115,23 @@ pub(super) struct WebhookRequest {
 }
 
 fn event_names() -> Array {
-    let names = Object::builder().schema_type(Type::String).enum_values(Some(EVENTS));
+    let names = Object::builder()
+        .schema_type(Type::String)
+        .enum_values(Some(EVENTS));
     let says = "What it wants to be told; `account.updated`, which every change is, if absent on creation.";
-    ArrayBuilder::new().items(names).min_items(Some(1)).description(Some(says)).build()
+    ArrayBuilder::new()
+        .items(names)
+        .min_items(Some(1))
+        .description(Some(says))
+        .build()
 }
 
 impl WebhookRequest {
     fn patch(self, read: Reading) -> Result<EndpointPatch, Error> {
-        let style = |word: String| SignatureStyle::parse(&word).ok_or_else(|| Error::invalid("signature_style", "must be standard or plain"));
+        let style = |word: String| {
+            SignatureStyle::parse(&word)
+                .ok_or_else(|| Error::invalid("signature_style", "must be standard or plain"))
+        };
         Ok(EndpointPatch {
             url: self.url,
             description: text(self.description, read),
@@ -223,9 +240,14 @@ fn id(call: &Call, of: Resource) -> Result<Uuid, Failure> {
 pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::WebhookRead).await?;
-        let of = Page::read(&call.uri, &["resellerId"])?.number("resellerId")?.map(ResellerId);
+        let of = Page::read(&call.uri, &["resellerId"])?
+            .number("resellerId")?
+            .map(ResellerId);
         let found = api.service.webhooks(&context, of).await?;
-        Ok(Several::of(found.iter().map(document).collect(), call.format()))
+        Ok(Several::of(
+            found.iter().map(document).collect(),
+            call.format(),
+        ))
     };
     call.answer(outcome.await)
 }
@@ -233,7 +255,11 @@ pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::WebhookRead).await?;
-        Ok(document(&api.service.webhook(&context, id(&call, Resource::Webhook)?).await?))
+        Ok(document(
+            &api.service
+                .webhook(&context, id(&call, Resource::Webhook)?)
+                .await?,
+        ))
     };
     call.answer(outcome.await)
 }
@@ -243,7 +269,11 @@ pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
         let context = call.enter(&api, Scope::WebhookWrite).await?;
         let (place, request): (WebhookPlace, WebhookRequest) = (call.members()?, call.members()?);
         let patch = request.patch(call.reading(&context))?;
-        let new = NewEndpoint { reseller: place.reseller_id.map(ResellerId), patch, secret: place.secret };
+        let new = NewEndpoint {
+            reseller: place.reseller_id.map(ResellerId),
+            patch,
+            secret: place.secret,
+        };
         let once = call.once_for(&context, StatusCode::CREATED, document)?;
         Ok(api.service.create_webhook(&context, new, once).await?)
     };
@@ -253,9 +283,14 @@ pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn patch(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::WebhookWrite).await?;
-        let patch = call.members::<WebhookRequest>()?.patch(call.reading(&context))?;
+        let patch = call
+            .members::<WebhookRequest>()?
+            .patch(call.reading(&context))?;
         let once = call.once_for(&context, StatusCode::OK, document)?;
-        Ok(api.service.revise_webhook(&context, id(&call, Resource::Webhook)?, patch, once).await?)
+        Ok(api
+            .service
+            .revise_webhook(&context, id(&call, Resource::Webhook)?, patch, once)
+            .await?)
     };
     call.answer_done(outcome.await, StatusCode::OK, document)
 }
@@ -263,7 +298,10 @@ pub(super) async fn patch(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn delete(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::WebhookWrite).await?;
-        Ok(api.service.delete_webhook(&context, id(&call, Resource::Webhook)?).await?)
+        Ok(api
+            .service
+            .delete_webhook(&context, id(&call, Resource::Webhook)?)
+            .await?)
     };
     match outcome.await {
         Ok(()) => super::call::respond(StatusCode::NO_CONTENT, None, Vec::new()),
@@ -277,7 +315,16 @@ pub(super) async fn rotate_secret(State(api): State<Api>, call: Call) -> Respons
         let request = call.members::<RotateSecret>()?;
         let grace = Duration::from_secs(request.grace_seconds.unwrap_or(GRACE));
         let once = call.once_for(&context, StatusCode::OK, document)?;
-        Ok(api.service.rotate_webhook_secret(&context, id(&call, Resource::Webhook)?, grace, request.secret, once).await?)
+        Ok(api
+            .service
+            .rotate_webhook_secret(
+                &context,
+                id(&call, Resource::Webhook)?,
+                grace,
+                request.secret,
+                once,
+            )
+            .await?)
     };
     call.answer_done(outcome.await, StatusCode::OK, with_secret)
 }
@@ -285,7 +332,9 @@ pub(super) async fn rotate_secret(State(api): State<Api>, call: Call) -> Respons
 pub(super) async fn test(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::WebhookWrite).await?;
-        api.service.test_webhook(&context, id(&call, Resource::Webhook)?).await?;
+        api.service
+            .test_webhook(&context, id(&call, Resource::Webhook)?)
+            .await?;
         Ok(Queued { queued: 1 })
     };
     call.answer_with(outcome.await, StatusCode::ACCEPTED)
@@ -295,8 +344,14 @@ pub(super) async fn redeliver(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::WebhookWrite).await?;
         let since = call.members::<Redeliver>()?.since;
-        let since = dates::parse(&since, context.principal.timezone).map_err(|problem| Error::invalid("since", problem))?;
-        Ok(Queued { queued: api.service.redeliver_since(&context, id(&call, Resource::Webhook)?, since).await? })
+        let since = dates::parse(&since, context.principal.timezone)
+            .map_err(|problem| Error::invalid("since", problem))?;
+        Ok(Queued {
+            queued: api
+                .service
+                .redeliver_since(&context, id(&call, Resource::Webhook)?, since)
+                .await?,
+        })
     };
     call.answer_with(outcome.await, StatusCode::ACCEPTED)
 }
@@ -304,19 +359,45 @@ pub(super) async fn redeliver(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn logs(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::WebhookRead).await?;
-        let page = Page::read(&call.uri, &["resellerId", "webhookId", "succeeded", "before"])?;
-        let uuid = |name: &str| page.text(name).map(|text| Uuid::try_parse(text).map_err(|_| Failure::parameter(name, "must be a UUID"))).transpose();
+        let page = Page::read(
+            &call.uri,
+            &["resellerId", "webhookId", "succeeded", "before"],
+        )?;
+        let uuid = |name: &str| {
+            page.text(name)
+                .map(|text| {
+                    Uuid::try_parse(text).map_err(|_| Failure::parameter(name, "must be a UUID"))
+                })
+                .transpose()
+        };
         let succeeded = match page.text("succeeded") {
             None => None,
             Some("true") => Some(true),
             Some("false") => Some(false),
             Some(_) => return Err(Failure::parameter("succeeded", "must be true or false")),
         };
-        let filter = AttemptFilter { endpoint: uuid("webhookId")?, succeeded, before: uuid("before")? };
-        let found = api.service.delivery_attempts(&context, page.number("resellerId")?.map(ResellerId), filter, page.limit).await?;
-        let last = found.last().filter(|_| i64::try_from(found.len()) == Ok(page.limit));
+        let filter = AttemptFilter {
+            endpoint: uuid("webhookId")?,
+            succeeded,
+            before: uuid("before")?,
+        };
+        let found = api
+            .service
+            .delivery_attempts(
+                &context,
+                page.number("resellerId")?.map(ResellerId),
+                filter,
+                page.limit,
+            )
+            .await?;
+        let last = found
+            .last()
+            .filter(|_| i64::try_from(found.len()) == Ok(page.limit));
         let next = last.map(|last| page.link("before", &last.id.to_string(), &call.uri));
-        Ok((Several::of(found.iter().map(log_document).collect(), call.format()), next))
+        Ok((
+            Several::of(found.iter().map(log_document).collect(), call.format()),
+            next,
+        ))
     };
     call.answer_page(outcome.await)
 }
@@ -324,7 +405,9 @@ pub(super) async fn logs(State(api): State<Api>, call: Call) -> Response {
 pub(super) async fn redeliver_one(State(api): State<Api>, call: Call) -> Response {
     let outcome = async {
         let context = call.enter(&api, Scope::WebhookWrite).await?;
-        api.service.redeliver_one(&context, id(&call, Resource::EventLog)?).await?;
+        api.service
+            .redeliver_one(&context, id(&call, Resource::EventLog)?)
+            .await?;
         Ok(Queued { queued: 1 })
     };
     call.answer_with(outcome.await, StatusCode::ACCEPTED)

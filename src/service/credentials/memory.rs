@@ -59,7 +59,9 @@ impl Memory {
         }
         let entry = self.entries.get(hash)?;
         let age = now - entry.kept_at;
-        let is_fresh = age >= TimeDelta::zero() && age < MAX_AGE && entry.valid_until.is_none_or(|until| until > now);
+        let is_fresh = age >= TimeDelta::zero()
+            && age < MAX_AGE
+            && entry.valid_until.is_none_or(|until| until > now);
         is_fresh.then(|| {
             entry.was_used.store(true, Ordering::Relaxed);
             entry.principal.clone()
@@ -68,8 +70,16 @@ impl Memory {
 
     /// The credentials of ours that are in use, and must be asked about again to be remembered for longer.
     pub(super) fn old(&self, now: Time) -> Vec<[u8; 32]> {
-        let is_old = |entry: &Entry| entry.principal.token.is_some() && entry.was_used.load(Ordering::Relaxed) && now - entry.kept_at >= OLD;
-        self.entries.iter().filter(|(_, entry)| is_old(entry)).map(|(hash, _)| hash).collect()
+        let is_old = |entry: &Entry| {
+            entry.principal.token.is_some()
+                && entry.was_used.load(Ordering::Relaxed)
+                && now - entry.kept_at >= OLD
+        };
+        self.entries
+            .iter()
+            .filter(|(_, entry)| is_old(entry))
+            .map(|(hash, _)| hash)
+            .collect()
     }
 
     /// Forgets one that is not valid any more.
@@ -81,12 +91,27 @@ impl Memory {
         self.generation.load(Ordering::SeqCst)
     }
 
-    pub(super) fn keep(&self, hash: [u8; 32], principal: &Principal, valid_until: Option<Time>, now: Time, generation: u64) {
+    pub(super) fn keep(
+        &self,
+        hash: [u8; 32],
+        principal: &Principal,
+        valid_until: Option<Time>,
+        now: Time,
+        generation: u64,
+    ) {
         if !self.is_on() {
             return;
         }
         let was_used = AtomicBool::new(false);
-        self.entries.insert(hash, Arc::new(Entry { principal: principal.clone(), kept_at: now, valid_until, was_used }));
+        self.entries.insert(
+            hash,
+            Arc::new(Entry {
+                principal: principal.clone(),
+                kept_at: now,
+                valid_until,
+                was_used,
+            }),
+        );
         // Looked at after, not before: what is forgotten in between must not stay.
         if self.generation() != generation {
             self.entries.remove(&hash);
@@ -95,7 +120,8 @@ impl Memory {
 
     pub(super) fn forget(&self, reseller: ResellerId) {
         self.generation.fetch_add(1, Ordering::SeqCst);
-        self.entries.retain(|_, entry| entry.principal.home() != reseller);
+        self.entries
+            .retain(|_, entry| entry.principal.home() != reseller);
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -124,16 +150,26 @@ impl Memory {
 
     pub(super) fn take_used(&self) -> Vec<(ResellerId, TokenId, Time)> {
         let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut used: Vec<_> = used.into_iter().map(|(token, (reseller, at))| (reseller, token, at)).collect();
+        let mut used: Vec<_> = used
+            .into_iter()
+            .map(|(token, (reseller, at))| (reseller, token, at))
+            .collect();
         used.sort_unstable();
         used
     }
 
     pub(super) fn signing_key(&self, name: &str) -> Option<Arc<[u8]>> {
-        self.signing_keys.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.signing_keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     pub(super) fn keep_signing_key(&self, name: &str, secret: &Arc<[u8]>) {
-        self.signing_keys.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), Arc::clone(secret));
+        self.signing_keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), Arc::clone(secret));
     }
 }

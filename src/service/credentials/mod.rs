@@ -60,10 +60,21 @@ impl Service {
     }
 
     /// Asks the database, and remembers what it says.
-    async fn find_out(&self, text: &str, is_jwt: bool, hash: [u8; 32], now: Time) -> Result<Principal, Error> {
+    async fn find_out(
+        &self,
+        text: &str,
+        is_jwt: bool,
+        hash: [u8; 32],
+        now: Time,
+    ) -> Result<Principal, Error> {
         let generation = self.memory.generation();
-        let (principal, valid_until) = if is_jwt { self.prove(text, hash, now).await? } else { self.look_up(hash, now).await? };
-        self.memory.keep(hash, &principal, valid_until, now, generation);
+        let (principal, valid_until) = if is_jwt {
+            self.prove(text, hash, now).await?
+        } else {
+            self.look_up(hash, now).await?
+        };
+        self.memory
+            .keep(hash, &principal, valid_until, now, generation);
         self.memory.note_use(&principal, now);
         Ok(principal)
     }
@@ -71,7 +82,9 @@ impl Service {
     /// A credential that we keep. Those that are asked for meanwhile are looked up together.
     async fn look_up(&self, hash: [u8; 32], now: Time) -> Result<(Principal, Option<Time>), Error> {
         let found = self.credentials.submit(hash).await?;
-        found.and_then(|found| stands_for(found, now)).ok_or(Error::CredentialInvalid)
+        found
+            .and_then(|found| stands_for(found, now))
+            .ok_or(Error::CredentialInvalid)
     }
 
     /// Asks about the credentials that are in use before the minute is over for which they are remembered: so a request waits
@@ -85,7 +98,10 @@ impl Service {
             let found = join_all(hashes.iter().map(|hash| self.credentials.submit(*hash))).await;
             for (hash, found) in hashes.iter().zip(found) {
                 match found?.and_then(|found| stands_for(found, now)) {
-                    Some((principal, valid_until)) => self.memory.keep(*hash, &principal, valid_until, now, generation),
+                    Some((principal, valid_until)) => {
+                        self.memory
+                            .keep(*hash, &principal, valid_until, now, generation)
+                    }
                     None => self.memory.drop_invalid(hash),
                 }
             }
@@ -94,18 +110,35 @@ impl Service {
     }
 
     /// A JSON Web Token: ours is looked up once its signature is proved, another issuer's stands on its own.
-    async fn prove(&self, text: &str, hash: [u8; 32], now: Time) -> Result<(Principal, Option<Time>), Error> {
+    async fn prove(
+        &self,
+        text: &str,
+        hash: [u8; 32],
+        now: Time,
+    ) -> Result<(Principal, Option<Time>), Error> {
         if let Some(name) = jwt::own_key(text) {
-            let secret = self.signing_key(&name).await?.ok_or(Error::CredentialInvalid)?;
-            return if jwt::is_ours(text, &secret, now) { self.look_up(hash, now).await } else { Err(Error::CredentialInvalid) };
+            let secret = self
+                .signing_key(&name)
+                .await?
+                .ok_or(Error::CredentialInvalid)?;
+            return if jwt::is_ours(text, &secret, now) {
+                self.look_up(hash, now).await
+            } else {
+                Err(Error::CredentialInvalid)
+            };
         }
-        let Some(verifier) = &self.verifier else { return Err(Error::CredentialInvalid) };
+        let Some(verifier) = &self.verifier else {
+            return Err(Error::CredentialInvalid);
+        };
         let claims = verifier.verify(text, now).await?;
         let home = claims.reseller.unwrap_or(ResellerId::PLATFORM);
         let store = self.store.clone();
         let preferences = self.detached(async move {
             let mut tx = store.begin_reading(&Tenancy::of(home)).await?;
-            let preferences = tx.fetch_preferences(&BTreeSet::from([home])).await?.remove(&home);
+            let preferences = tx
+                .fetch_preferences(&BTreeSet::from([home]))
+                .await?
+                .remove(&home);
             tx.commit().await?;
             preferences.ok_or(Error::CredentialInvalid)
         });
@@ -124,7 +157,11 @@ impl Service {
 
     /// The platform's key for JSON Web Tokens with this name; names that cannot be are not worth a look-up.
     async fn signing_key(&self, name: &str) -> Result<Option<Arc<[u8]>>, Error> {
-        if name == jwt::own_key_name(SIGNING_KEY) { self.platform_key(name).await } else { Ok(None) }
+        if name == jwt::own_key_name(SIGNING_KEY) {
+            self.platform_key(name).await
+        } else {
+            Ok(None)
+        }
     }
 
     /// The platform's key with this name, from memory after the first time.
@@ -154,11 +191,15 @@ impl Service {
     /// Remembers credentials from now on, until the service stops: listens for what other replicas revoke, and writes down
     /// what was used. Without this every request asks the database.
     pub fn remember_credentials(self: &Arc<Self>) {
-        self.tasks.spawn(Arc::clone(self).keep_listening(self.stopping.clone()));
+        self.tasks
+            .spawn(Arc::clone(self).keep_listening(self.stopping.clone()));
     }
 
     async fn keep_listening(self: Arc<Self>, stop: CancellationToken) {
-        let (mut write, mut renew) = (tokio::time::interval(WRITE_USE), tokio::time::interval(RENEW));
+        let (mut write, mut renew) = (
+            tokio::time::interval(WRITE_USE),
+            tokio::time::interval(RENEW),
+        );
         write.set_missed_tick_behavior(MissedTickBehavior::Delay);
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -194,7 +235,9 @@ impl Service {
 
     /// Follows the news until the connection is lost.
     async fn listen(&self) {
-        let Ok(mut news) = self.store.listen(self.process).await else { return };
+        let Ok(mut news) = self.store.listen(self.process).await else {
+            return;
+        };
         self.memory.switch_on();
         // Whatever was told meanwhile was not heard.
         self.tell_events(Vec::new());
@@ -206,7 +249,9 @@ impl Service {
             }
         }
         self.memory.switch_off();
-        warn!("the connection that revocations are heard on was lost; every credential is looked up until it is back");
+        warn!(
+            "the connection that revocations are heard on was lost; every credential is looked up until it is back"
+        );
     }
 
     /// Nobody may be there to be told.
@@ -233,11 +278,17 @@ impl Service {
 }
 
 /// Looks up credentials by their hashes, with one transaction for all.
-pub(super) async fn find(store: Store, limit: Duration, hashes: Vec<[u8; 32]>) -> Vec<Result<Option<Found>, Error>> {
+pub(super) async fn find(
+    store: Store,
+    limit: Duration,
+    hashes: Vec<[u8; 32]>,
+) -> Vec<Result<Option<Found>, Error>> {
     let wanted: BTreeSet<_> = hashes.iter().copied().collect();
     let work = async move {
         let wanted: Vec<_> = wanted.into_iter().collect();
-        let mut tx = store.begin_keyed(&Tenancy::Credentials(wanted.clone())).await?;
+        let mut tx = store
+            .begin_keyed(&Tenancy::Credentials(wanted.clone()))
+            .await?;
         let found = tx.fetch_credentials(&wanted).await?;
         tx.commit().await?;
         Ok(found)

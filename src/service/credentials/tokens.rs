@@ -54,15 +54,34 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::InvalidField`], [`Error::InsufficientScope`] or [`Error::ResellerNotFound`].
-    pub async fn create_token(&self, by: &Principal, request: TokenRequest, once: Option<Once<IssuedToken>>) -> Result<Answered<IssuedToken>, Error> {
-        if by.reseller.is_some() && request.reseller.is_some_and(|wanted| Some(wanted) != by.reseller) {
+    pub async fn create_token(
+        &self,
+        by: &Principal,
+        request: TokenRequest,
+        once: Option<Once<IssuedToken>>,
+    ) -> Result<Answered<IssuedToken>, Error> {
+        if by.reseller.is_some()
+            && request
+                .reseller
+                .is_some_and(|wanted| Some(wanted) != by.reseller)
+        {
             return Err(Error::ResellerNotFound);
         }
         let reseller = by.reseller.or(request.reseller);
         let (now, allowed) = (self.now(), by.scopes.clone());
-        let signing = if request.kind == TokenKind::Jwt { Some(self.own_signing_key().await?) } else { None };
-        let request = TokenRequest { reseller, ..request };
-        self.write(by.tenancy(), once, move |tx| Box::pin(async move { issue(tx, request, &allowed, signing.as_deref(), now).await })).await
+        let signing = if request.kind == TokenKind::Jwt {
+            Some(self.own_signing_key().await?)
+        } else {
+            None
+        };
+        let request = TokenRequest {
+            reseller,
+            ..request
+        };
+        self.write(by.tenancy(), once, move |tx| {
+            Box::pin(async move { issue(tx, request, &allowed, signing.as_deref(), now).await })
+        })
+        .await
     }
 
     /// The platform's key for JSON Web Tokens; made when it is first asked for.
@@ -83,14 +102,21 @@ impl Service {
             tx.commit().await
         });
         made.await?;
-        self.platform_key(&name).await?.ok_or_else(|| internal("the signing key is not there"))
+        self.platform_key(&name)
+            .await?
+            .ok_or_else(|| internal("the signing key is not there"))
     }
 
     /// Credentials by identity, without the secrets: an operator's call lists all, a reseller's its own.
     ///
     /// # Errors
     /// That the database cannot be asked.
-    pub async fn tokens(&self, by: &Principal, after: i64, limit: i64) -> Result<Vec<Credential>, Error> {
+    pub async fn tokens(
+        &self,
+        by: &Principal,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<Credential>, Error> {
         let (store, by) = (self.store.clone(), by.clone());
         self.detached(async move {
             let mut tx = store.begin_reading(&by.tenancy()).await?;
@@ -148,7 +174,11 @@ impl Service {
     ) -> Result<Answered<IssuedToken>, Error> {
         let (now, caller) = (self.now(), by.clone());
         let ends = after(now, grace, "grace")?;
-        let signing = if self.token(by, id).await?.kind == TokenKind::Jwt { Some(self.own_signing_key().await?) } else { None };
+        let signing = if self.token(by, id).await?.kind == TokenKind::Jwt {
+            Some(self.own_signing_key().await?)
+        } else {
+            None
+        };
         let answered = self.write(by.tenancy(), once, move |tx| {
             Box::pin(async move {
                 let old = find(tx, &caller, id).await?;
@@ -157,8 +187,16 @@ impl Service {
                 }
                 tx.expire_token(id, ends).await?;
                 tx.announce_credentials(old.reseller).await?;
-                let validity = old.expires_at.map(|at| (at - old.created_at).to_std().unwrap_or_default());
-                let request = TokenRequest { reseller: old.owner(), kind: old.kind, scopes: Some(old.scopes), name: old.name, expires_in: validity };
+                let validity = old
+                    .expires_at
+                    .map(|at| (at - old.created_at).to_std().unwrap_or_default());
+                let request = TokenRequest {
+                    reseller: old.owner(),
+                    kind: old.kind,
+                    scopes: Some(old.scopes),
+                    name: old.name,
+                    expires_in: validity,
+                };
                 issue(tx, request, &caller.scopes, signing.as_deref(), now).await
             })
         });
@@ -172,20 +210,39 @@ impl Service {
 
 /// The credential in the caller's reach.
 async fn find(tx: &mut Tx, by: &Principal, id: TokenId) -> Result<Credential, Error> {
-    let found = tx.fetch_token(id).await?.filter(|found| by.reseller.is_none_or(|reseller| reseller == found.reseller));
+    let found = tx.fetch_token(id).await?.filter(|found| {
+        by.reseller
+            .is_none_or(|reseller| reseller == found.reseller)
+    });
     found.ok_or(Error::NotFound(Resource::Token))
 }
 
 /// `allowed`: the rights of the credential that asks. `signing`: the platform's key, for a JSON Web Token.
-async fn issue(tx: &mut Tx, request: TokenRequest, allowed: &Scopes, signing: Option<&[u8]>, now: Time) -> Result<IssuedToken, Error> {
-    let authority = if request.reseller.is_some() { Authority::Reseller } else { Authority::Operator };
+async fn issue(
+    tx: &mut Tx,
+    request: TokenRequest,
+    allowed: &Scopes,
+    signing: Option<&[u8]>,
+    now: Time,
+) -> Result<IssuedToken, Error> {
+    let authority = if request.reseller.is_some() {
+        Authority::Reseller
+    } else {
+        Authority::Operator
+    };
     let possible = Scopes::all_for(authority);
     let scopes = match request.scopes {
         Some(scopes) => scopes,
-        None => possible.iter().filter(|scope| allowed.contains(*scope)).collect(),
+        None => possible
+            .iter()
+            .filter(|scope| allowed.contains(*scope))
+            .collect(),
     };
     if let Some(scope) = scopes.iter().find(|scope| !possible.contains(*scope)) {
-        return Err(Error::invalid("scope", format!("{scope} is for an operator's token only")));
+        return Err(Error::invalid(
+            "scope",
+            format!("{scope} is for an operator's token only"),
+        ));
     }
     if let Some(scope) = scopes.iter().find(|scope| !allowed.contains(*scope)) {
         return Err(Error::InsufficientScope(scope));
@@ -193,11 +250,17 @@ async fn issue(tx: &mut Tx, request: TokenRequest, allowed: &Scopes, signing: Op
     if scopes.iter().next().is_none() {
         return Err(Error::invalid("scope", "must name at least one right"));
     }
-    if request.name.as_ref().is_some_and(|name| !(1..=MAX_TEXT).contains(&name.chars().count()) || name.chars().any(char::is_control)) {
+    if request.name.as_ref().is_some_and(|name| {
+        !(1..=MAX_TEXT).contains(&name.chars().count()) || name.chars().any(char::is_control)
+    }) {
         return Err(Error::invalid("name", "must be 1 to 255 characters"));
     }
-    let validity = request.expires_in.or((request.kind == TokenKind::Jwt).then_some(JWT_VALIDITY));
-    let expires_at = validity.map(|validity| after(now, validity, "expires_in")).transpose()?;
+    let validity = request
+        .expires_in
+        .or((request.kind == TokenKind::Jwt).then_some(JWT_VALIDITY));
+    let expires_at = validity
+        .map(|validity| after(now, validity, "expires_in"))
+        .transpose()?;
     if expires_at.is_some_and(|at| at <= now) {
         return Err(Error::invalid("expires_in", "must be longer"));
     }
@@ -205,8 +268,16 @@ async fn issue(tx: &mut Tx, request: TokenRequest, allowed: &Scopes, signing: Op
     let token = match (signing, expires_at) {
         (Some(secret), Some(expires_at)) => {
             let nonce = BASE64URL_NOPAD.encode(&random()?);
-            let draft = jwt::Draft { token: id.0, reseller: request.reseller, scopes: &scopes, nonce: &nonce, issued_at: now, expires_at };
-            jwt::issue(&draft, &jwt::own_key_name(SIGNING_KEY), secret).map_err(|cause| internal(&cause))?
+            let draft = jwt::Draft {
+                token: id.0,
+                reseller: request.reseller,
+                scopes: &scopes,
+                nonce: &nonce,
+                issued_at: now,
+                expires_at,
+            };
+            jwt::issue(&draft, &jwt::own_key_name(SIGNING_KEY), secret)
+                .map_err(|cause| internal(&cause))?
         }
         _ => fresh()?,
     };
@@ -219,7 +290,10 @@ async fn issue(tx: &mut Tx, request: TokenRequest, allowed: &Scopes, signing: Op
         scopes,
         expires_at,
     };
-    Ok(IssuedToken { credential: tx.insert_token(new, now).await?, token })
+    Ok(IssuedToken {
+        credential: tx.insert_token(new, now).await?,
+        token,
+    })
 }
 
 fn internal(cause: &str) -> Error {
@@ -229,12 +303,18 @@ fn internal(cause: &str) -> Error {
 }
 
 fn after(now: Time, validity: Duration, field: &'static str) -> Result<Time, Error> {
-    if validity <= MAX_VALIDITY { Ok(now + validity) } else { Err(Error::invalid(field, "must be at most a hundred years")) }
+    if validity <= MAX_VALIDITY {
+        Ok(now + validity)
+    } else {
+        Err(Error::invalid(field, "must be at most a hundred years"))
+    }
 }
 
 pub(in crate::service) fn random() -> Result<[u8; RANDOM], Error> {
     let mut bytes = [0_u8; RANDOM];
-    getrandom::fill(&mut bytes).map(|()| bytes).map_err(|error| internal(&format!("the system has no randomness: {error}")))
+    getrandom::fill(&mut bytes)
+        .map(|()| bytes)
+        .map_err(|error| internal(&format!("the system has no randomness: {error}")))
 }
 
 /// A new key: the prefix, then 256 random bits and a checksum in base 32.
@@ -242,7 +322,10 @@ fn fresh() -> Result<SecretString, Error> {
     let bytes = random()?;
     let mut all = bytes.to_vec();
     all.extend(checksum(&bytes));
-    Ok(SecretString::from(format!("{PREFIX}{}", BASE32_NOPAD.encode(&all).to_ascii_lowercase())))
+    Ok(SecretString::from(format!(
+        "{PREFIX}{}",
+        BASE32_NOPAD.encode(&all).to_ascii_lowercase()
+    )))
 }
 
 fn checksum(random: &[u8]) -> Vec<u8> {
@@ -251,12 +334,20 @@ fn checksum(random: &[u8]) -> Vec<u8> {
 
 /// Whether a text has the form of a token, checksum included: what was mistyped or cut off is not worth a look-up.
 pub(super) fn is_well_formed(token: &str) -> bool {
-    let encoded = token.strip_prefix(PREFIX).filter(|rest| !rest.bytes().any(|byte| byte.is_ascii_uppercase()));
-    let bytes = encoded.and_then(|rest| BASE32_NOPAD.decode(rest.to_ascii_uppercase().as_bytes()).ok());
-    bytes.filter(|bytes| bytes.len() == RANDOM + CHECKSUM).is_some_and(|bytes| {
-        let (random, sum) = bytes.split_at(RANDOM);
-        checksum(random) == sum
-    })
+    let encoded = token
+        .strip_prefix(PREFIX)
+        .filter(|rest| !rest.bytes().any(|byte| byte.is_ascii_uppercase()));
+    let bytes = encoded.and_then(|rest| {
+        BASE32_NOPAD
+            .decode(rest.to_ascii_uppercase().as_bytes())
+            .ok()
+    });
+    bytes
+        .filter(|bytes| bytes.len() == RANDOM + CHECKSUM)
+        .is_some_and(|bytes| {
+            let (random, sum) = bytes.split_at(RANDOM);
+            checksum(random) == sum
+        })
 }
 
 #[cfg(test)]
@@ -270,8 +361,16 @@ mod tests {
         assert!(is_well_formed(text), "{}", text.len());
         assert_eq!(text.len(), PREFIX.len() + 58);
         let damaged: String = text.chars().rev().collect();
-        for bad in ["", "stw_", &text[..text.len() - 1], &text[4..], &damaged, &text.to_uppercase(), &format!("{text}a"), "abcdefghijklmnqrstuvwxyz"]
-        {
+        for bad in [
+            "",
+            "stw_",
+            &text[..text.len() - 1],
+            &text[4..],
+            &damaged,
+            &text.to_uppercase(),
+            &format!("{text}a"),
+            "abcdefghijklmnqrstuvwxyz",
+        ] {
             assert!(!is_well_formed(bad), "{bad} was taken for a token");
         }
     }

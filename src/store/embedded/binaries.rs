@@ -31,14 +31,24 @@ impl Search {
             "/Applications/Postgres.app/Contents/Versions/*/bin",
             "/usr/local/pgsql/bin",
         ];
-        Self { bin_dir, path: env::var_os("PATH"), folders: folders.iter().map(PathBuf::from).collect() }
+        Self {
+            bin_dir,
+            path: env::var_os("PATH"),
+            folders: folders.iter().map(PathBuf::from).collect(),
+        }
     }
 
     fn candidates(&self) -> Vec<PathBuf> {
         let mut found: Vec<PathBuf> = self.path.iter().flat_map(env::split_paths).collect();
         for folder in found.clone() {
-            let asked = Command::new(folder.join("pg_config")).arg("--bindir").output();
-            found.extend(asked.ok().map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())));
+            let asked = Command::new(folder.join("pg_config"))
+                .arg("--bindir")
+                .output();
+            found.extend(
+                asked
+                    .ok()
+                    .map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())),
+            );
         }
         found.extend(self.folders.iter().flat_map(|pattern| expand(pattern)));
         found
@@ -58,27 +68,50 @@ impl Programs {
     /// The programs of a folder, if they are there and run. Links are followed: PostgreSQL finds its other files
     /// from where its program really is.
     pub(super) fn in_folder(folder: &Path) -> Option<Self> {
-        let bin = fs::canonicalize(folder.join("initdb")).ok()?.parent()?.to_owned();
-        let output = Command::new(bin.join("postgres")).arg("--version").output().ok()?;
+        let bin = fs::canonicalize(folder.join("initdb"))
+            .ok()?
+            .parent()?
+            .to_owned();
+        let output = Command::new(bin.join("postgres"))
+            .arg("--version")
+            .output()
+            .ok()?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let version = said.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
-        let major = version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+        let version = said
+            .split_whitespace()
+            .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+        let major = version
+            .split(|c: char| !c.is_ascii_digit())
+            .next()?
+            .parse()
+            .ok()?;
         Some(Self { bin, major })
     }
 }
 
 /// Finds the programs: those of the data's own version where there is data.
-pub(super) fn find(settings: &Settings, layout: &Layout, data_major: Option<u32>) -> Result<Programs, Failure> {
-    let fits = |programs: &Programs| programs.major >= OLDEST_MAJOR && data_major.is_none_or(|major| major == programs.major);
+pub(super) fn find(
+    settings: &Settings,
+    layout: &Layout,
+    data_major: Option<u32>,
+) -> Result<Programs, Failure> {
+    let fits = |programs: &Programs| {
+        programs.major >= OLDEST_MAJOR && data_major.is_none_or(|major| major == programs.major)
+    };
     let mut found = match &settings.search.bin_dir {
         Some(bin) => {
-            let programs = Programs::in_folder(bin).filter(|programs| programs.major >= OLDEST_MAJOR);
+            let programs =
+                Programs::in_folder(bin).filter(|programs| programs.major >= OLDEST_MAJOR);
             vec![programs.ok_or_else(|| Failure::NotABinDir { path: bin.clone() })?]
         }
         None => installed(&settings.search),
     };
     found.extend(wheel::cached(layout));
-    if let Some(programs) = found.iter().filter(|programs| fits(programs)).max_by_key(|programs| programs.major) {
+    if let Some(programs) = found
+        .iter()
+        .filter(|programs| fits(programs))
+        .max_by_key(|programs| programs.major)
+    {
         return Ok(programs.clone());
     }
     let wheel_fits = data_major.is_none_or(|major| major == wheel::MAJOR);
@@ -95,7 +128,11 @@ pub(super) fn find(settings: &Settings, layout: &Layout, data_major: Option<u32>
             let mut found: Vec<_> = found.iter().map(|programs| programs.major).collect();
             found.sort_unstable();
             found.dedup();
-            Err(Failure::OtherMajor { data: layout.data.clone(), made_by, found })
+            Err(Failure::OtherMajor {
+                data: layout.data.clone(),
+                made_by,
+                found,
+            })
         }
         None => Err(Failure::NoPrograms { fetch }),
     }
@@ -103,7 +140,11 @@ pub(super) fn find(settings: &Settings, layout: &Layout, data_major: Option<u32>
 
 fn installed(search: &Search) -> Vec<Programs> {
     let mut found: Vec<Programs> = Vec::new();
-    for programs in search.candidates().iter().filter_map(|folder| Programs::in_folder(folder)) {
+    for programs in search
+        .candidates()
+        .iter()
+        .filter_map(|folder| Programs::in_folder(folder))
+    {
         if !found.contains(&programs) {
             found.push(programs);
         }
@@ -117,13 +158,26 @@ fn expand(pattern: &Path) -> Vec<PathBuf> {
     for component in pattern.components() {
         let name = component.as_os_str().to_string_lossy();
         found = match name.split_once('*') {
-            None => found.into_iter().map(|folder| folder.join(component)).collect(),
+            None => found
+                .into_iter()
+                .map(|folder| folder.join(component))
+                .collect(),
             Some((before, after)) => {
                 let fits = |path: &PathBuf| {
-                    path.file_name().is_some_and(|it| it.to_string_lossy().starts_with(before) && it.to_string_lossy().ends_with(after))
+                    path.file_name().is_some_and(|it| {
+                        it.to_string_lossy().starts_with(before)
+                            && it.to_string_lossy().ends_with(after)
+                    })
                 };
-                let entries = found.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
-                entries.filter_map(Result::ok).map(|entry| entry.path()).filter(fits).collect()
+                let entries = found
+                    .iter()
+                    .filter_map(|folder| fs::read_dir(folder).ok())
+                    .flatten();
+                entries
+                    .filter_map(Result::ok)
+                    .map(|entry| entry.path())
+                    .filter(fits)
+                    .collect()
             }
         };
     }

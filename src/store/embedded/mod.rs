@@ -97,7 +97,9 @@ pub enum Failure {
         uid: u32,
     },
     /// A configured folder has no programs.
-    #[error("database.pg_bin_dir: {path} has no postgres and initdb of PostgreSQL {OLDEST_MAJOR} or newer")]
+    #[error(
+        "database.pg_bin_dir: {path} has no postgres and initdb of PostgreSQL {OLDEST_MAJOR} or newer"
+    )]
     NotABinDir {
         /// The folder.
         path: PathBuf,
@@ -132,7 +134,10 @@ pub enum Failure {
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> Failure + '_ {
-    move |source| Failure::Io { path: path.to_owned(), source }
+    move |source| Failure::Io {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// Where everything of a cluster is.
@@ -155,7 +160,13 @@ impl Layout {
             let short = data_encoding::HEXLOWER.encode(hash.get(..8).unwrap_or_default());
             sockets = std::env::temp_dir().join(format!("steward-{short}"));
         }
-        Self { data: home.join("data"), log: home.join("log"), cache: data_dir.join("cache"), sockets, home }
+        Self {
+            data: home.join("data"),
+            log: home.join("log"),
+            cache: data_dir.join("cache"),
+            sockets,
+            home,
+        }
     }
 }
 
@@ -172,16 +183,41 @@ struct Account {
 impl Account {
     /// Ourselves, unless we are root: then whoever owns the data, else `postgres`, else `nobody`.
     fn choose(layout: &Layout) -> Self {
-        let named = |user: User, is_other| Self { name: user.name, uid: user.uid, gid: user.gid, is_other };
+        let named = |user: User, is_other| Self {
+            name: user.name,
+            uid: user.uid,
+            gid: user.gid,
+            is_other,
+        };
         let me = Uid::effective();
         if !me.is_root() {
             let user = User::from_uid(me).ok().flatten();
-            return user.map_or_else(|| Self { name: me.to_string(), uid: me, gid: Gid::effective(), is_other: false }, |user| named(user, false));
+            return user.map_or_else(
+                || Self {
+                    name: me.to_string(),
+                    uid: me,
+                    gid: Gid::effective(),
+                    is_other: false,
+                },
+                |user| named(user, false),
+            );
         }
-        let owner = fs::metadata(&layout.data).ok().filter(|it| it.uid() != 0).and_then(|it| User::from_uid(Uid::from_raw(it.uid())).ok().flatten());
-        let other = owner.or_else(|| ["postgres", "nobody"].iter().find_map(|name| User::from_name(name).ok().flatten()));
+        let owner = fs::metadata(&layout.data)
+            .ok()
+            .filter(|it| it.uid() != 0)
+            .and_then(|it| User::from_uid(Uid::from_raw(it.uid())).ok().flatten());
+        let other = owner.or_else(|| {
+            ["postgres", "nobody"]
+                .iter()
+                .find_map(|name| User::from_name(name).ok().flatten())
+        });
         other.map_or_else(
-            || Self { name: "nobody".to_owned(), uid: Uid::from_raw(65_534), gid: Gid::from_raw(65_534), is_other: true },
+            || Self {
+                name: "nobody".to_owned(),
+                uid: Uid::from_raw(65_534),
+                gid: Gid::from_raw(65_534),
+                is_other: true,
+            },
             |user| named(user, true),
         )
     }
@@ -190,7 +226,8 @@ impl Account {
     fn own_folder(&self, path: &Path) -> Result<(), Failure> {
         fs::create_dir_all(path).map_err(at(path))?;
         if self.is_other {
-            std::os::unix::fs::chown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw())).map_err(at(path))?;
+            std::os::unix::fs::chown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
+                .map_err(at(path))?;
         }
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(at(path))
     }
@@ -207,7 +244,12 @@ impl Account {
                 () => 0o001,
             };
             if mode & bit == 0 {
-                return Err(Failure::NotEnterable { path: folder.to_owned(), mode, user: self.name.clone(), uid: self.uid.as_raw() });
+                return Err(Failure::NotEnterable {
+                    path: folder.to_owned(),
+                    mode,
+                    user: self.name.clone(),
+                    uid: self.uid.as_raw(),
+                });
             }
         }
         Ok(())
@@ -231,14 +273,19 @@ impl Cluster {
         loop {
             let wanted = settings.clone();
             let started = tokio::task::spawn_blocking(move || Self::start_or_join(&wanted)).await;
-            let cluster = started.map_err(|panic| Failure::Program { program: "the start of PostgreSQL", output: panic.to_string() })??;
+            let cluster = started.map_err(|panic| Failure::Program {
+                program: "the start of PostgreSQL",
+                output: panic.to_string(),
+            })??;
             // A server that we joined may be on its way down with its owner: then it is started anew.
             match cluster.options("postgres").connect().await {
                 Ok(connection) => {
                     connection.close().await?;
                     return Ok(cluster);
                 }
-                Err(error) if cluster.is_owner() || Instant::now() > deadline => return Err(error.into()),
+                Err(error) if cluster.is_owner() || Instant::now() > deadline => {
+                    return Err(error.into());
+                }
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
@@ -258,9 +305,14 @@ impl Cluster {
 
         if let Some(running) = PidFile::read(&layout.data).filter(PidFile::accepts_connections) {
             info!(data = %layout.data.display(), pid = running.pid, "joined the embedded PostgreSQL that is running");
-            return Ok(Self { sockets: running.sockets, postmaster: None });
+            return Ok(Self {
+                sockets: running.sockets,
+                postmaster: None,
+            });
         }
-        let major = fs::read_to_string(layout.data.join("PG_VERSION")).ok().and_then(|text| text.trim().parse().ok());
+        let major = fs::read_to_string(layout.data.join("PG_VERSION"))
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
         let programs = binaries::find(settings, &layout, major)?;
         account.check_enterable(&programs.bin)?;
         if major.is_none() {
@@ -268,7 +320,10 @@ impl Cluster {
         }
         let postmaster = Postmaster::start(&programs, &layout, &account, settings)?;
         info!(data = %layout.data.display(), version = programs.major, "started the embedded PostgreSQL");
-        Ok(Self { sockets: layout.sockets, postmaster: Some(postmaster) })
+        Ok(Self {
+            sockets: layout.sockets,
+            postmaster: Some(postmaster),
+        })
     }
 
     /// Whether this process started it, and so stops it.
@@ -286,7 +341,12 @@ impl Cluster {
     /// How to connect to one of its databases, as superuser.
     #[must_use]
     pub fn options(&self, database: &str) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass().socket(&self.sockets).port(PORT).username(SUPERUSER).database(database).ssl_mode(PgSslMode::Disable)
+        PgConnectOptions::new_without_pgpass()
+            .socket(&self.sockets)
+            .port(PORT)
+            .username(SUPERUSER)
+            .database(database)
+            .ssl_mode(PgSslMode::Disable)
     }
 
     /// Makes a database where it is missing.
@@ -295,11 +355,22 @@ impl Cluster {
     /// [`Failure::Database`].
     pub async fn ensure_database(&self, name: &str) -> Result<(), Failure> {
         let mut connection = self.options("postgres").connect().await?;
-        let found = sqlx::query_scalar::<_, i32>("select 1 from pg_database where datname = $1").bind(name).fetch_optional(&mut connection).await?;
+        let found = sqlx::query_scalar::<_, i32>("select 1 from pg_database where datname = $1")
+            .bind(name)
+            .fetch_optional(&mut connection)
+            .await?;
         if found.is_none() {
-            let made = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database \"{}\"", name.replace('"', "")))).execute(&mut connection).await;
+            let made = sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+                "create database \"{}\"",
+                name.replace('"', "")
+            )))
+            .execute(&mut connection)
+            .await;
             let exists = |error: &sqlx::Error| {
-                error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| matches!(code.as_ref(), "42P04" | "23505"))
+                error
+                    .as_database_error()
+                    .and_then(sqlx::error::DatabaseError::code)
+                    .is_some_and(|code| matches!(code.as_ref(), "42P04" | "23505"))
             };
             if let Err(error) = made
                 && !exists(&error)
@@ -323,7 +394,10 @@ impl Cluster {
     /// Stops the server if it is ours: sessions are ended, everything is written.
     pub async fn stop(self) {
         // What stops it is the drop; it may take a second, so not on this thread.
-        if tokio::task::spawn_blocking(move || drop(self)).await.is_err() {
+        if tokio::task::spawn_blocking(move || drop(self))
+            .await
+            .is_err()
+        {
             info!("the embedded PostgreSQL was already stopped");
         }
     }

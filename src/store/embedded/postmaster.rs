@@ -41,7 +41,11 @@ impl PidFile {
     pub(super) fn read(data: &Path) -> Option<Self> {
         let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
         let line = |number: usize| text.lines().nth(number - 1).unwrap_or_default().trim();
-        Some(Self { pid: line(1).parse().ok()?, sockets: PathBuf::from(line(5)), is_ready: line(8) == "ready" })
+        Some(Self {
+            pid: line(1).parse().ok()?,
+            sockets: PathBuf::from(line(5)),
+            is_ready: line(8) == "ready",
+        })
     }
 
     /// Whether there really is a server behind it.
@@ -53,7 +57,11 @@ impl PidFile {
 /// A command that runs as the server's user, free of our environment's settings for PostgreSQL.
 fn command(program: &Path, account: &Account, home: &Path) -> Command {
     let mut command = Command::new(program);
-    command.current_dir(home).stdin(Stdio::null()).env("LC_ALL", "C").env("TZ", "UTC");
+    command
+        .current_dir(home)
+        .stdin(Stdio::null())
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC");
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PG") {
             command.env_remove(name);
@@ -66,21 +74,38 @@ fn command(program: &Path, account: &Account, home: &Path) -> Command {
 }
 
 /// Makes a new cluster, all or nothing.
-pub(super) fn init(programs: &Programs, layout: &Layout, account: &Account, durable: bool) -> Result<(), Failure> {
+pub(super) fn init(
+    programs: &Programs,
+    layout: &Layout,
+    account: &Account,
+    durable: bool,
+) -> Result<(), Failure> {
     let unfinished = layout.home.join("data.new");
     clear_away(&unfinished)?;
     let mut initdb = command(&programs.bin.join("initdb"), account, &layout.home);
-    initdb.arg("-D").arg(&unfinished).args(["-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C", "--data-checksums"]);
+    initdb.arg("-D").arg(&unfinished).args([
+        "-U",
+        SUPERUSER,
+        "--auth=trust",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--data-checksums",
+    ]);
     if !durable {
         initdb.arg("--no-sync");
     }
     die_with_us(&mut initdb, Signal::SIGKILL);
     let output = initdb.output().map_err(at(&programs.bin.join("initdb")))?;
     if !output.status.success() {
-        return Err(Failure::Program { program: "initdb", output: String::from_utf8_lossy(&output.stderr).trim().to_owned() });
+        return Err(Failure::Program {
+            program: "initdb",
+            output: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        });
     }
     fs::rename(&unfinished, &layout.data).map_err(at(&layout.data))?;
-    File::open(&layout.home).and_then(|folder| folder.sync_all()).map_err(at(&layout.home))
+    File::open(&layout.home)
+        .and_then(|folder| folder.sync_all())
+        .map_err(at(&layout.home))
 }
 
 /// Removes what an initdb left that was killed; a process of it may still be writing its last file.
@@ -107,8 +132,18 @@ pub(super) struct Postmaster {
 
 impl Postmaster {
     /// Starts the server and waits until it is ready.
-    pub(super) fn start(programs: &Programs, layout: &Layout, account: &Account, settings: &Settings) -> Result<Self, Failure> {
-        let launch = Launch { program: programs.bin.join("postgres"), layout: layout.clone(), account: account.clone(), settings: settings.clone() };
+    pub(super) fn start(
+        programs: &Programs,
+        layout: &Layout,
+        account: &Account,
+        settings: &Settings,
+    ) -> Result<Self, Failure> {
+        let launch = Launch {
+            program: programs.bin.join("postgres"),
+            layout: layout.clone(),
+            account: account.clone(),
+            settings: settings.clone(),
+        };
         let (dead, is_dead) = watch::channel(false);
         let pid = Arc::new(AtomicU32::new(0));
         let is_stopping = Arc::new(AtomicBool::new(false));
@@ -121,10 +156,23 @@ impl Postmaster {
                 // Nobody may be listening any more.
                 let _unheard = dead.send(true);
             };
-            thread::Builder::new().name("postmaster".to_owned()).spawn(keep).map_err(at(&layout.home))?
+            thread::Builder::new()
+                .name("postmaster".to_owned())
+                .spawn(keep)
+                .map_err(at(&layout.home))?
         };
-        let postmaster = Self { pid, is_stopping, is_dead, keeper: Some(keeper) };
-        started.recv().unwrap_or_else(|_| Err(Failure::NotReady { data: layout.data.clone(), log: log_tail(&layout.log) }))?;
+        let postmaster = Self {
+            pid,
+            is_stopping,
+            is_dead,
+            keeper: Some(keeper),
+        };
+        started.recv().unwrap_or_else(|_| {
+            Err(Failure::NotReady {
+                data: layout.data.clone(),
+                log: log_tail(&layout.log),
+            })
+        })?;
         Ok(postmaster)
     }
 
@@ -151,7 +199,9 @@ impl Postmaster {
 impl Drop for Postmaster {
     fn drop(&mut self) {
         self.is_stopping.store(true, Ordering::SeqCst);
-        let Some(keeper) = self.keeper.take() else { return };
+        let Some(keeper) = self.keeper.take() else {
+            return;
+        };
         if !keeper.is_finished() {
             self.signal(Signal::SIGINT);
         }
@@ -160,7 +210,9 @@ impl Drop for Postmaster {
             thread::sleep(POLL);
         }
         if !keeper.is_finished() {
-            warn!("the embedded PostgreSQL does not stop: an immediate shutdown follows, and recovery at the next start");
+            warn!(
+                "the embedded PostgreSQL does not stop: an immediate shutdown follows, and recovery at the next start"
+            );
             self.signal(Signal::SIGQUIT);
         }
         if keeper.join().is_err() {
@@ -179,7 +231,12 @@ struct Launch {
 
 impl Launch {
     /// Starts the server, tells `first` when it is ready, and starts it again when it dies, until told to stop.
-    fn keep(&self, pid: &AtomicU32, is_stopping: &AtomicBool, first: &std::sync::mpsc::Sender<Result<(), Failure>>) {
+    fn keep(
+        &self,
+        pid: &AtomicU32,
+        is_stopping: &AtomicBool,
+        first: &std::sync::mpsc::Sender<Result<(), Failure>>,
+    ) {
         let mut restarts = 0;
         let mut is_first = true;
         loop {
@@ -206,12 +263,22 @@ impl Launch {
             if is_stopping.load(Ordering::SeqCst) {
                 return;
             }
-            restarts = if started_at.elapsed() > HEALTHY_AFTER { 1 } else { restarts + 1 };
+            restarts = if started_at.elapsed() > HEALTHY_AFTER {
+                1
+            } else {
+                restarts + 1
+            };
             if restarts > MAX_RESTARTS {
-                error!(?status, "the embedded PostgreSQL died again and again; giving up");
+                error!(
+                    ?status,
+                    "the embedded PostgreSQL died again and again; giving up"
+                );
                 return;
             }
-            warn!(?status, restarts, "the embedded PostgreSQL died; starting it again");
+            warn!(
+                ?status,
+                restarts, "the embedded PostgreSQL died; starting it again"
+            );
         }
     }
 
@@ -223,7 +290,8 @@ impl Launch {
             let mut child = self.spawn()?;
             loop {
                 let pid_file = PidFile::read(&self.layout.data);
-                if pid_file.is_some_and(|it| u32::try_from(it.pid) == Ok(child.id()) && it.is_ready) {
+                if pid_file.is_some_and(|it| u32::try_from(it.pid) == Ok(child.id()) && it.is_ready)
+                {
                     return Ok(child);
                 }
                 match child.try_wait() {
@@ -233,7 +301,10 @@ impl Launch {
                 }
             }
             if Instant::now() > deadline {
-                return Err(Failure::NotReady { data: self.layout.data.clone(), log: log_tail(&self.layout.log) });
+                return Err(Failure::NotReady {
+                    data: self.layout.data.clone(),
+                    log: log_tail(&self.layout.log),
+                });
             }
             thread::sleep(POLL * 20);
         }
@@ -243,16 +314,27 @@ impl Launch {
         let startup = self.layout.log.join("startup.log");
         let log = File::create(&startup).map_err(at(&startup))?;
         let mut postgres = command(&self.program, &self.account, &self.layout.home);
-        postgres.arg("-D").arg(&self.layout.data).arg("-k").arg(&self.layout.sockets).args(["-h", "", "-p", &PORT.to_string()]);
+        postgres
+            .arg("-D")
+            .arg(&self.layout.data)
+            .arg("-k")
+            .arg(&self.layout.sockets)
+            .args(["-h", "", "-p", &PORT.to_string()]);
         let mut set = |name: &str, value: &str| {
             postgres.arg("-c").arg(format!("{name}={value}"));
         };
         set("cluster_name", "steward");
-        set("max_connections", &self.settings.max_connections.to_string());
+        set(
+            "max_connections",
+            &self.settings.max_connections.to_string(),
+        );
         set("unix_socket_permissions", "0700");
         set("timezone", "UTC");
         if let Some(megabytes) = memory_megabytes() {
-            set("shared_buffers", &format!("{}MB", shared_buffers(megabytes)));
+            set(
+                "shared_buffers",
+                &format!("{}MB", shared_buffers(megabytes)),
+            );
         }
         if self.settings.durable {
             // Seven files, one for each day of the week.
@@ -263,11 +345,19 @@ impl Launch {
             set("log_rotation_age", "1d");
             set("log_rotation_size", "0");
         } else {
-            for name in ["fsync", "synchronous_commit", "full_page_writes", "autovacuum"] {
+            for name in [
+                "fsync",
+                "synchronous_commit",
+                "full_page_writes",
+                "autovacuum",
+            ] {
                 set(name, "off");
             }
         }
-        postgres.stdout(log.try_clone().map_err(at(&startup))?).stderr(log).process_group(0);
+        postgres
+            .stdout(log.try_clone().map_err(at(&startup))?)
+            .stderr(log)
+            .process_group(0);
         // SIGINT is a fast and clean shutdown.
         die_with_us(&mut postgres, Signal::SIGINT);
         postgres.spawn().map_err(at(&self.program))
@@ -284,22 +374,44 @@ fn shared_buffers(memory: u64) -> u64 {
 /// does not say.
 fn memory_megabytes() -> Option<u64> {
     let read = |path: &str| fs::read_to_string(path).ok();
-    let machine = read("/proc/meminfo")?.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok())?;
-    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let limits = group.into_iter().filter_map(|path| read(path)?.trim().parse::<u64>().ok());
-    Some(limits.map(|bytes| bytes >> 20).fold(machine >> 10, u64::min))
+    let machine = read("/proc/meminfo")?.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?
+            .split_whitespace()
+            .next()?
+            .parse::<u64>()
+            .ok()
+    })?;
+    let group = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ];
+    let limits = group
+        .into_iter()
+        .filter_map(|path| read(path)?.trim().parse::<u64>().ok());
+    Some(
+        limits
+            .map(|bytes| bytes >> 20)
+            .fold(machine >> 10, u64::min),
+    )
 }
 
 /// Lets the kernel send a signal to the process when the thread that started it ends. macOS has no such thing: there
 /// an orphaned server is joined at the next start.
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "the only way to run code between fork and exec; what runs is one async-signal-safe system call")]
+#[expect(
+    unsafe_code,
+    reason = "the only way to run code between fork and exec; what runs is one async-signal-safe system call"
+)]
 fn die_with_us(command: &mut Command, signal: Signal) {
     let parent = nix::unistd::getpid();
     let tie = move || {
         nix::sys::prctl::set_pdeathsig(signal)?;
         // The parent may have died before the tie was made.
-        if nix::unistd::getppid() == parent { Ok(()) } else { Err(io::Error::other("the service is gone")) }
+        if nix::unistd::getppid() == parent {
+            Ok(())
+        } else {
+            Err(io::Error::other("the service is gone"))
+        }
     };
     // SAFETY: the closure allocates nothing and takes no lock; prctl and getppid are plain system calls.
     unsafe { command.pre_exec(tie) };
@@ -310,11 +422,27 @@ fn die_with_us(_command: &mut Command, _signal: Signal) {}
 
 /// The last lines of what the server said while it started, and of its log of the day.
 fn log_tail(folder: &Path) -> String {
-    let mut files: Vec<_> = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path()).collect();
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .collect();
     files.sort_by_key(|path| fs::metadata(path).and_then(|it| it.modified()).ok());
-    let texts = files.iter().filter_map(|path| fs::read_to_string(path).ok()).collect::<String>();
-    let lines: Vec<_> = texts.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines.iter().skip(lines.len().saturating_sub(8)).map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    let texts = files
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .collect::<String>();
+    let lines: Vec<_> = texts
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    lines
+        .iter()
+        .skip(lines.len().saturating_sub(8))
+        .map(|line| format!("  {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]
@@ -323,6 +451,9 @@ mod tests {
 
     #[test]
     fn the_server_caches_an_eighth_of_the_memory_within_bounds() {
-        assert_eq!([512, 1_024, 4_096, 65_536].map(shared_buffers), [128, 128, 512, 1_024]);
+        assert_eq!(
+            [512, 1_024, 4_096, 65_536].map(shared_buffers),
+            [128, 128, 512, 1_024]
+        );
     }
 }

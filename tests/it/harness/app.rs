@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use steward::dialects::{admin, soap, v3};
 use steward::domain::{ResellerId, Scope, Time};
-use steward::service::{Clock, IssuedToken, ManualClock, NewReseller, Principal, ResellerPatch, Service, Settings, TokenRequest};
+use steward::service::{
+    Clock, IssuedToken, ManualClock, NewReseller, Principal, ResellerPatch, Service, Settings,
+    TokenRequest,
+};
 use steward::store::{PoolSettings, Store};
 use tower::ServiceExt as _;
 
@@ -24,15 +27,28 @@ pub fn start_of_time() -> Time {
 }
 
 pub fn pool_settings() -> PoolSettings {
-    PoolSettings { max_connections: 6, acquire_timeout: Duration::from_secs(3), statement_timeout: Duration::from_secs(5) }
+    PoolSettings {
+        max_connections: 6,
+        acquire_timeout: Duration::from_secs(3),
+        statement_timeout: Duration::from_secs(5),
+    }
 }
 
 pub fn admin_settings() -> admin::Settings {
-    admin::Settings { always_200: false, token_in_query: false, max_body: 64 * 1024, public_url: Some("https://steward.example".to_owned()) }
+    admin::Settings {
+        always_200: false,
+        token_in_query: false,
+        max_body: 64 * 1024,
+        public_url: Some("https://steward.example".to_owned()),
+    }
 }
 
 pub fn soap_settings() -> soap::Settings {
-    soap::Settings { hide_foreign_accounts: false, max_body: 64 * 1024, public_url: Some("https://steward.example".to_owned()) }
+    soap::Settings {
+        hide_foreign_accounts: false,
+        max_body: 64 * 1024,
+        public_url: Some("https://steward.example".to_owned()),
+    }
 }
 
 /// The service's router with other settings.
@@ -40,20 +56,37 @@ pub fn router(service: &Arc<Service>, admin: admin::Settings, soap: soap::Settin
     router_with(service, admin, soap, &http_settings())
 }
 
-pub fn router_with(service: &Arc<Service>, admin: admin::Settings, soap: soap::Settings, http: &steward::http::Settings) -> Router {
+pub fn router_with(
+    service: &Arc<Service>,
+    admin: admin::Settings,
+    soap: soap::Settings,
+    http: &steward::http::Settings,
+) -> Router {
     let apis = steward::http::Apis {
-        admin: admin::Api { service: Arc::clone(service), settings: Arc::new(admin) },
-        soap: soap::Api { service: Arc::clone(service), settings: Arc::new(soap) },
+        admin: admin::Api {
+            service: Arc::clone(service),
+            settings: Arc::new(admin),
+        },
+        soap: soap::Api {
+            service: Arc::clone(service),
+            settings: Arc::new(soap),
+        },
         v3: v3::Api {
             service: Arc::clone(service),
-            settings: Arc::new(v3::Settings { max_body: 64 * 1024, public_url: Some("https://steward.example".to_owned()) }),
+            settings: Arc::new(v3::Settings {
+                max_body: 64 * 1024,
+                public_url: Some("https://steward.example".to_owned()),
+            }),
         },
     };
     steward::http::router(apis, http)
 }
 
 pub fn http_settings() -> steward::http::Settings {
-    steward::http::Settings { request_timeout: Duration::from_secs(30), ..Default::default() }
+    steward::http::Settings {
+        request_timeout: Duration::from_secs(30),
+        ..Default::default()
+    }
 }
 
 pub struct App {
@@ -75,18 +108,38 @@ impl App {
     }
 
     /// On a database that is reached in another way than the test's own.
-    pub fn on(database: TestDatabase, options: PgConnectOptions, settings: admin::Settings) -> Self {
+    pub fn on(
+        database: TestDatabase,
+        options: PgConnectOptions,
+        settings: admin::Settings,
+    ) -> Self {
         let clock = ManualClock::at(start_of_time());
         let store = Store::new(options, &pool_settings());
-        let service = Arc::new(Service::start(store, Clock::Manual(clock.clone()), Settings::default()));
-        Self { router: router(&service, settings, soap_settings()), service, clock, database }
+        let service = Arc::new(Service::start(
+            store,
+            Clock::Manual(clock.clone()),
+            Settings::default(),
+        ));
+        Self {
+            router: router(&service, settings, soap_settings()),
+            service,
+            clock,
+            database,
+        }
     }
 
     /// A client of another replica on the same database, with the same token.
     pub fn replica(&self, client: &Client) -> Client {
         let store = Store::new(self.database.options(), &pool_settings());
-        let service = Arc::new(Service::start(store, Clock::Manual(self.clock.clone()), Settings::default()));
-        Client { router: router(&service, admin_settings(), soap_settings()), token: client.token.clone() }
+        let service = Arc::new(Service::start(
+            store,
+            Clock::Manual(self.clock.clone()),
+            Settings::default(),
+        ));
+        Client {
+            router: router(&service, admin_settings(), soap_settings()),
+            token: client.token.clone(),
+        }
     }
 
     pub async fn reseller(&self, name: &str) -> ResellerId {
@@ -94,27 +147,51 @@ impl App {
     }
 
     pub async fn reseller_with(&self, name: &str, patch: ResellerPatch) -> ResellerId {
-        let new = NewReseller { name: name.to_owned(), patch };
-        self.service.create_reseller(&Principal::command_line(), new, None).await.unwrap().done().unwrap().id
+        let new = NewReseller {
+            name: name.to_owned(),
+            patch,
+        };
+        self.service
+            .create_reseller(&Principal::command_line(), new, None)
+            .await
+            .unwrap()
+            .done()
+            .unwrap()
+            .id
     }
 
     /// Suspends a reseller as a whole, or lifts that.
     pub async fn suspend_reseller(&self, reseller: ResellerId, suspend: bool) {
-        self.service.suspend_reseller(&Principal::command_line(), reseller, suspend, None).await.unwrap();
+        self.service
+            .suspend_reseller(&Principal::command_line(), reseller, suspend, None)
+            .await
+            .unwrap();
     }
 
     pub async fn token(&self, reseller: Option<ResellerId>, scopes: Option<&[Scope]>) -> String {
         let scopes = scopes.map(|scopes| scopes.iter().copied().collect());
-        let request = TokenRequest { reseller, scopes, ..TokenRequest::default() };
+        let request = TokenRequest {
+            reseller,
+            scopes,
+            ..TokenRequest::default()
+        };
         self.issue(request).await.token.expose_secret().to_owned()
     }
 
     pub async fn issue(&self, request: TokenRequest) -> IssuedToken {
-        self.service.create_token(&Principal::command_line(), request, None).await.unwrap().done().unwrap()
+        self.service
+            .create_token(&Principal::command_line(), request, None)
+            .await
+            .unwrap()
+            .done()
+            .unwrap()
     }
 
     pub fn client(&self, token: &str) -> Client {
-        Client { router: self.router.clone(), token: token.to_owned() }
+        Client {
+            router: self.router.clone(),
+            token: token.to_owned(),
+        }
     }
 
     /// A client of a new reseller.
@@ -150,7 +227,9 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The body, if it is a success.
@@ -164,7 +243,10 @@ impl Answer {
     pub fn is_error(&self, status: u16, begins: &str) {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
         let text = self.json()["error_text"].as_str().unwrap().to_owned();
-        assert!(text.starts_with(begins), "{text:?} does not begin with {begins:?}");
+        assert!(
+            text.starts_with(begins),
+            "{text:?} does not begin with {begins:?}"
+        );
         assert_eq!(self.json()["error"], status);
     }
 }
@@ -173,39 +255,57 @@ pub async fn send(router: &Router, request: Request<Body>) -> Answer {
     let response = router.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
-    Answer { status: parts.status, headers: parts.headers, body: String::from_utf8(bytes.to_vec()).unwrap() }
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body: String::from_utf8(bytes.to_vec()).unwrap(),
+    }
 }
 
 impl Client {
     /// Any request to a call.
     pub async fn raw(&self, call: &str, content_type: &str, body: impl Into<Body>) -> Answer {
-        let request = Request::post(format!("/api/v1.1/admin/accounts/{call}")).header("content-type", content_type);
+        let request = Request::post(format!("/api/v1.1/admin/accounts/{call}"))
+            .header("content-type", content_type);
         send(&self.router, request.body(body.into()).unwrap()).await
     }
 
     /// A JSON call with the token in its body.
     pub async fn call(&self, call: &str, mut members: Value) -> Answer {
         members["token"] = json!(self.token);
-        self.raw(call, "application/json", members.to_string()).await
+        self.raw(call, "application/json", members.to_string())
+            .await
     }
 
     /// An XML call with the token in its body.
     pub async fn call_xml(&self, call: &str, members: &str) -> Answer {
-        self.raw(call, "application/xml", format!("<xml><token>{}</token>{members}</xml>", self.token)).await
+        self.raw(
+            call,
+            "application/xml",
+            format!("<xml><token>{}</token>{members}</xml>", self.token),
+        )
+        .await
     }
 
     /// A JSON call with an idempotency key.
     pub async fn call_once(&self, call: &str, key: &str, mut members: Value) -> Answer {
         members["token"] = json!(self.token);
-        let request =
-            Request::post(format!("/api/v1.1/admin/accounts/{call}")).header("content-type", "application/json").header("idempotency-key", key);
-        send(&self.router, request.body(members.to_string().into()).unwrap()).await
+        let request = Request::post(format!("/api/v1.1/admin/accounts/{call}"))
+            .header("content-type", "application/json")
+            .header("idempotency-key", key);
+        send(
+            &self.router,
+            request.body(members.to_string().into()).unwrap(),
+        )
+        .await
     }
 
     /// A new account; its number.
     pub async fn account(&self, name: &str) -> i64 {
         let members = json!({"name": name, "title": name, "tz": "UTC", "tariff": 1, "reports_day": 1, "reports_hour": 9, "email": format!("{name}@example.com")});
-        self.call("save", members).await.ok()["data"]["saved_id"].as_i64().unwrap()
+        self.call("save", members).await.ok()["data"]["saved_id"]
+            .as_i64()
+            .unwrap()
     }
 
     pub async fn get(&self, id: i64) -> Value {
@@ -214,8 +314,18 @@ impl Client {
 
     /// What was asked of an account, oldest first: verb and outcome.
     pub async fn history(&self, id: i64) -> Vec<(String, String)> {
-        let entries = self.call("history", json!({ "id": id, "limit": 1000 })).await.ok()["data"].clone();
+        let entries = self
+            .call("history", json!({ "id": id, "limit": 1000 }))
+            .await
+            .ok()["data"]
+            .clone();
         let word = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
-        entries.as_array().unwrap().iter().rev().map(|entry| (word(entry, "action"), word(entry, "outcome"))).collect()
+        entries
+            .as_array()
+            .unwrap()
+            .iter()
+            .rev()
+            .map(|entry| (word(entry, "action"), word(entry, "outcome")))
+            .collect()
     }
 }

@@ -28,7 +28,8 @@ async fn server() -> &'static Server {
     SERVER
         .get_or_init(|| async {
             let options = match std::env::var("TEST_DATABASE_URL") {
-                Ok(url) => PgConnectOptions::from_str(&url).expect("TEST_DATABASE_URL must be a PostgreSQL URL"),
+                Ok(url) => PgConnectOptions::from_str(&url)
+                    .expect("TEST_DATABASE_URL must be a PostgreSQL URL"),
                 Err(_) => start_cluster().await,
             };
             let template = ensure_template(&options).await;
@@ -39,11 +40,23 @@ async fn server() -> &'static Server {
 
 async fn start_cluster() -> PgConnectOptions {
     let memory = Path::new("/dev/shm");
-    let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let base = if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    };
     let folder = base.join(format!("steward-test-{}", std::process::id()));
     remove_when_we_are_gone(&folder);
-    let settings = Settings { data_dir: folder, search: Search::usual(None), fetch: true, durable: false, max_connections: 300 };
-    let cluster = Cluster::start(&settings).await.expect("the throwaway cluster must start");
+    let settings = Settings {
+        data_dir: folder,
+        search: Search::usual(None),
+        fetch: true,
+        durable: false,
+        max_connections: 300,
+    };
+    let cluster = Cluster::start(&settings)
+        .await
+        .expect("the throwaway cluster must start");
     let options = cluster.options("postgres");
     *CLUSTER.lock().unwrap() = Some(cluster);
     options
@@ -53,7 +66,12 @@ async fn start_cluster() -> PgConnectOptions {
 fn remove_when_we_are_gone(folder: &Path) {
     let script = r#"read -r _; n=0; while [ -e "$1/postgres/data/postmaster.pid" ] && [ $n -lt 300 ]; do sleep 0.1; n=$((n+1)); done; rm -rf "$1""#;
     let mut janitor = Command::new("sh");
-    janitor.args(["-c", script, "janitor"]).arg(folder).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    janitor
+        .args(["-c", script, "janitor"])
+        .arg(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     std::os::unix::process::CommandExt::process_group(&mut janitor, 0);
     let child = janitor.spawn().expect("sh must be there");
     // The pipe stays open as long as this process lives.
@@ -61,28 +79,47 @@ fn remove_when_we_are_gone(folder: &Path) {
 }
 
 async fn ensure_template(options: &PgConnectOptions) -> String {
-    let checksums: Vec<u8> = MIGRATOR.iter().flat_map(|migration| migration.checksum.iter().copied()).collect();
+    let checksums: Vec<u8> = MIGRATOR
+        .iter()
+        .flat_map(|migration| migration.checksum.iter().copied())
+        .collect();
     let hash = data_encoding::HEXLOWER.encode(&steward::hash::sha256(&checksums)[..8]);
     let name = format!("steward_template_{hash}");
-    let mut admin = options.connect().await.expect("the test server must answer");
-    sqlx::query("select pg_advisory_lock(hashtext('steward.template'))").execute(&mut admin).await.unwrap();
-    let found = sqlx::query_scalar::<_, bool>("select datistemplate from pg_database where datname = $1")
-        .bind(&name)
-        .fetch_optional(&mut admin)
+    let mut admin = options
+        .connect()
+        .await
+        .expect("the test server must answer");
+    sqlx::query("select pg_advisory_lock(hashtext('steward.template'))")
+        .execute(&mut admin)
         .await
         .unwrap();
+    let found =
+        sqlx::query_scalar::<_, bool>("select datistemplate from pg_database where datname = $1")
+            .bind(&name)
+            .fetch_optional(&mut admin)
+            .await
+            .unwrap();
     if found != Some(true) {
         run(&mut admin, &format!("drop database if exists {name}")).await;
         run(&mut admin, &format!("create database {name}")).await;
-        Store::migrate(&options.clone().database(&name)).await.expect("the migrations must apply");
-        run(&mut admin, &format!("alter database {name} is_template true allow_connections false")).await;
+        Store::migrate(&options.clone().database(&name))
+            .await
+            .expect("the migrations must apply");
+        run(
+            &mut admin,
+            &format!("alter database {name} is_template true allow_connections false"),
+        )
+        .await;
     }
     admin.close().await.unwrap();
     name
 }
 
 async fn run(connection: &mut sqlx::PgConnection, statement: &str) {
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+        .execute(connection)
+        .await
+        .unwrap_or_else(|error| panic!("{statement}: {error}"));
 }
 
 /// A database with the migrations applied and nothing else in it; dropped when the test succeeds, kept when it fails.
@@ -94,21 +131,39 @@ pub struct TestDatabase {
 impl TestDatabase {
     pub async fn new() -> Self {
         let Server { options, template } = server().await;
-        let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
+        let name = format!(
+            "test_{}_{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::SeqCst)
+        );
         let mut admin = options.connect().await.unwrap();
-        run(&mut admin, &format!("create database {name} template {template}")).await;
+        run(
+            &mut admin,
+            &format!("create database {name} template {template}"),
+        )
+        .await;
         admin.close().await.unwrap();
-        Self { name, server: options.clone() }
+        Self {
+            name,
+            server: options.clone(),
+        }
     }
 
     /// A database without anything in it.
     pub async fn blank() -> Self {
         let Server { options, .. } = server().await;
-        let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
+        let name = format!(
+            "test_{}_{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::SeqCst)
+        );
         let mut admin = options.connect().await.unwrap();
         run(&mut admin, &format!("create database {name}")).await;
         admin.close().await.unwrap();
-        Self { name, server: options.clone() }
+        Self {
+            name,
+            server: options.clone(),
+        }
     }
 
     /// How the service connects.
@@ -128,13 +183,20 @@ impl TestDatabase {
 
     /// As superuser, whom no row level security holds back: for looking at what is really there.
     pub async fn superuser(&self) -> PgPool {
-        PgPoolOptions::new().max_connections(2).connect_with(self.options()).await.unwrap()
+        PgPoolOptions::new()
+            .max_connections(2)
+            .connect_with(self.options())
+            .await
+            .unwrap()
     }
 
     /// A number from the database, seen as superuser.
     pub async fn number(&self, query: &'static str) -> i64 {
         let mut connection = self.options().connect().await.unwrap();
-        let number = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap_or_else(|error| panic!("{query}: {error}"));
+        let number = sqlx::query_scalar(query)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap_or_else(|error| panic!("{query}: {error}"));
         connection.close().await.unwrap();
         number
     }
@@ -148,10 +210,17 @@ impl Drop for TestDatabase {
         }
         let (server, name) = (self.server.clone(), self.name.clone());
         let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 let mut admin = server.connect().await.unwrap();
-                run(&mut admin, &format!("drop database if exists {name} with (force)")).await;
+                run(
+                    &mut admin,
+                    &format!("drop database if exists {name} with (force)"),
+                )
+                .await;
             });
         });
         let _ = dropping.join();

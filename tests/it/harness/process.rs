@@ -17,8 +17,15 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A folder that an unprivileged server can enter, and that goes away with the test.
 pub fn folder() -> tempfile::TempDir {
-    let folder = tempfile::Builder::new().prefix("steward-it-").tempdir_in("/tmp").unwrap();
-    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let folder = tempfile::Builder::new()
+        .prefix("steward-it-")
+        .tempdir_in("/tmp")
+        .unwrap();
+    std::fs::set_permissions(
+        folder.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
     folder
 }
 
@@ -31,7 +38,10 @@ pub fn steward(data_dir: &Path) -> Command {
             command.env_remove(name);
         }
     }
-    command.env("STEWARD_DATABASE__DATA_DIR", data_dir).env("STEWARD_LOG__FORMAT", "json").stdin(Stdio::null());
+    command
+        .env("STEWARD_DATABASE__DATA_DIR", data_dir)
+        .env("STEWARD_LOG__FORMAT", "json")
+        .stdin(Stdio::null());
     command
 }
 
@@ -44,7 +54,11 @@ pub fn run<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(data_dir: &Path, argument
 #[track_caller]
 pub fn succeed(data_dir: &Path, arguments: &[&str]) -> String {
     let output = run(data_dir, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -64,18 +78,39 @@ impl Served {
     }
 
     pub fn start_with(data_dir: &Path, adapt: impl FnOnce(&mut Command)) -> Self {
-        let ready = tempfile::NamedTempFile::new_in("/tmp").unwrap().into_temp_path();
+        let ready = tempfile::NamedTempFile::new_in("/tmp")
+            .unwrap()
+            .into_temp_path();
         let mut command = steward(data_dir);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0", "--ready-file"]).arg(&ready);
+        command
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--management-listen",
+                "127.0.0.1:0",
+                "--ready-file",
+            ])
+            .arg(&ready);
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         adapt(&mut command);
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let lines = lines(child.stderr.take().unwrap(), Arc::clone(&log));
-        while !lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the service did not start: {}", log.lock().unwrap())).contains("listening") {}
+        while !lines
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|_| panic!("the service did not start: {}", log.lock().unwrap()))
+            .contains("listening")
+        {}
         let bound: Value = serde_json::from_str(&std::fs::read_to_string(&ready).unwrap()).unwrap();
         let address = |name: &str| bound[name].as_str().unwrap().parse().unwrap();
-        Self { child, listen: address("listen"), management: address("management"), data_dir: data_dir.to_owned(), log }
+        Self {
+            child,
+            listen: address("listen"),
+            management: address("management"),
+            data_dir: data_dir.to_owned(),
+            log,
+        }
     }
 
     pub fn pid(&self) -> Pid {
@@ -113,7 +148,13 @@ impl Served {
 
     pub fn post(&self, call: &str, body: &Value) -> (u16, String) {
         let path = format!("/api/v1.1/admin/accounts/{call}");
-        request(self.listen, "POST", &path, &[("content-type", "application/json")], &body.to_string())
+        request(
+            self.listen,
+            "POST",
+            &path,
+            &[("content-type", "application/json")],
+            &body.to_string(),
+        )
     }
 }
 
@@ -127,11 +168,22 @@ impl Drop for Served {
 /// Starts `steward demo`; answers the process and what it printed.
 pub fn demo(data_dir: &Path) -> (Child, String) {
     let mut command = steward(data_dir);
-    command.arg("demo").env("STEWARD_SERVER__LISTEN", "127.0.0.1:0").env("STEWARD_SERVER__MANAGEMENT_LISTEN", "127.0.0.1:0");
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    command
+        .arg("demo")
+        .env("STEWARD_SERVER__LISTEN", "127.0.0.1:0")
+        .env("STEWARD_SERVER__MANAGEMENT_LISTEN", "127.0.0.1:0");
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let all = Arc::new(Mutex::new(String::new()));
     let lines = lines(child.stdout.take().unwrap(), Arc::clone(&all));
-    while !lines.recv_timeout(PATIENCE).unwrap().contains("--print-env") {}
+    while !lines
+        .recv_timeout(PATIENCE)
+        .unwrap()
+        .contains("--print-env")
+    {}
     let text = all.lock().unwrap().clone();
     (child, text)
 }
@@ -165,28 +217,55 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{what} did not come about"))
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("{what} did not come about"))
 }
 
 /// One HTTP request over a connection of its own; the status and the body.
-pub fn request(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+pub fn request(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (u16, String) {
     try_request(to, method, path, headers, body).expect("the request must be answered")
 }
 
-pub fn try_request(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> std::io::Result<(u16, String)> {
+pub fn try_request(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(to)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let headers = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<Vec<_>>().concat();
-    write!(stream, "{method} {path} HTTP/1.1\r\nhost: {to}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())?;
+    let headers = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect::<Vec<_>>()
+        .concat();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nhost: {to}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
     let (_, body) = text.split_once("\r\n\r\n").unwrap_or_default();
-    status.map(|status| (status, body.to_owned())).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+    status
+        .map(|status| (status, body.to_owned()))
+        .ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
 }
 
 /// The lines that a process prints, as they come, and all of them in one place.
-pub fn lines(from: impl std::io::Read + Send + 'static, all: Arc<Mutex<String>>) -> mpsc::Receiver<String> {
+pub fn lines(
+    from: impl std::io::Read + Send + 'static,
+    all: Arc<Mutex<String>>,
+) -> mpsc::Receiver<String> {
     let (send, receive) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {

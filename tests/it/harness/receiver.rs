@@ -25,7 +25,9 @@ impl Received {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 }
 
@@ -43,12 +45,20 @@ impl Receiver {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, arrived) = mpsc::unbounded_channel();
-        let ok: Answer = Arc::new(Mutex::new(|_: &Received| StatusCode::NO_CONTENT.into_response()));
+        let ok: Answer = Arc::new(Mutex::new(|_: &Received| {
+            StatusCode::NO_CONTENT.into_response()
+        }));
         let answer = Arc::new(Mutex::new(ok));
         let state = (tell, Arc::clone(&answer));
-        let routes = Router::new().route("/hook", post(receive)).with_state(state);
+        let routes = Router::new()
+            .route("/hook", post(receive))
+            .with_state(state);
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        Self { address, arrived, answer }
+        Self {
+            address,
+            arrived,
+            answer,
+        }
     }
 
     pub fn url(&self) -> String {
@@ -62,12 +72,22 @@ impl Receiver {
 
     pub async fn next(&mut self) -> Received {
         let patience = super::process::PATIENCE;
-        tokio::time::timeout(patience, self.arrived.recv()).await.expect("nothing arrived").unwrap()
+        tokio::time::timeout(patience, self.arrived.recv())
+            .await
+            .expect("nothing arrived")
+            .unwrap()
     }
 }
 
-async fn receive(State((tell, answer)): State<(mpsc::UnboundedSender<Received>, Arc<Mutex<Answer>>)>, headers: HeaderMap, body: Bytes) -> Response {
-    let received = Received { headers, body: String::from_utf8(body.to_vec()).unwrap() };
+async fn receive(
+    State((tell, answer)): State<(mpsc::UnboundedSender<Received>, Arc<Mutex<Answer>>)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let received = Received {
+        headers,
+        body: String::from_utf8(body.to_vec()).unwrap(),
+    };
     let current = Arc::clone(&answer.lock().unwrap());
     let response = (current.lock().unwrap())(&received);
     // Told when the answer is made up, so that a test may change it for what comes next.

@@ -16,29 +16,55 @@ pub struct V3 {
 
 impl V3 {
     pub fn of(client: &Client) -> Self {
-        Self { router: client.router.clone(), token: client.token.clone() }
+        Self {
+            router: client.router.clone(),
+            token: client.token.clone(),
+        }
     }
 
-    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {}", self.token));
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", self.token));
         if !body.is_empty() && !headers.iter().any(|(name, _)| *name == "content-type") {
             request = request.header("content-type", "application/json");
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        send(&self.router, request.body(Body::from(body.to_owned())).unwrap()).await
+        send(
+            &self.router,
+            request.body(Body::from(body.to_owned())).unwrap(),
+        )
+        .await
     }
 
     pub async fn call(&self, method: &str, path: &str, body: &Value) -> Answer {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
         self.send(method, path, &[], &body).await
     }
 
     /// The status of what is no text.
     pub async fn get_bytes(&self, path: &str) -> u16 {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        self.router.clone().oneshot(request).await.unwrap().status().as_u16()
+        self.router
+            .clone()
+            .oneshot(request)
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -49,10 +75,27 @@ impl V3 {
 #[track_caller]
 pub fn refused(answer: &Answer, status: u16, code: &str, says: &str) {
     let body = answer.json();
-    assert_eq!((answer.status.as_u16(), body["code"].as_str()), (status, Some(code)), "{}", answer.body);
-    assert!(body["message"].as_str().unwrap().contains(says), "{says:?} is not in {}", answer.body);
     assert_eq!(
-        (body["error"].clone(), body["error_text"].clone(), body["requestId"].as_str()),
-        (json!(status), body["message"].clone(), Some(answer.header("x-request-id")))
+        (answer.status.as_u16(), body["code"].as_str()),
+        (status, Some(code)),
+        "{}",
+        answer.body
+    );
+    assert!(
+        body["message"].as_str().unwrap().contains(says),
+        "{says:?} is not in {}",
+        answer.body
+    );
+    assert_eq!(
+        (
+            body["error"].clone(),
+            body["error_text"].clone(),
+            body["requestId"].as_str()
+        ),
+        (
+            json!(status),
+            body["message"].clone(),
+            Some(answer.header("x-request-id"))
+        )
     );
 }
