@@ -20,7 +20,7 @@ use sqlx::postgres::PgConnectOptions;
 use steward::domain::{
     AccountFilter, AccountId, Block, Dialect, Email, Error, ResellerId, StateFilter,
 };
-use steward::service::{Clock, Context, Naming, Principal, Service, Settings};
+use steward::service::{AccountRef, Clock, Context, Principal, Service, Settings};
 use steward::store::{PoolSettings, Store};
 
 use world::{STEWARD, World, run};
@@ -178,9 +178,9 @@ async fn ask(
         expires_before: Some(soon + TimeDelta::hours(1)),
         ..AccountFilter::default()
     };
-    let email = |number| -> Result<Naming, Error> {
+    let email = |number| -> Result<AccountRef, Error> {
         let id = place(number)?.as_i32();
-        Ok(Naming::Email(Email::parse(&format!(
+        Ok(AccountRef::Email(Email::parse(&format!(
             "user{id}@example{}.test",
             id % 997
         ))?))

@@ -299,7 +299,7 @@ async fn write(
                             None,
                         )
                         .await;
-                    drop(done.and_then(steward::service::Answered::done));
+                    drop(done.and_then(steward::service::Completion::done));
                 }
             })
         })

@@ -193,7 +193,7 @@ impl Running {
         if !findings.is_empty() {
             let lines: Vec<_> = findings
                 .iter()
-                .map(|finding| format!("  {}: {}", finding.wrong, finding.mend))
+                .map(|finding| format!("  {}: {}", finding.problem, finding.remedy))
                 .collect();
             return Err(Failure::Unfit(lines.join("\n")));
         }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::{CommandError, context, output};
 use crate::dialects::dates;
 use crate::domain::{AccountId, Email, Error, Patch, ProfilePatch, ResellerId, Revision, Time};
-use crate::service::{Answered, Done, Service};
+use crate::service::{CommandOutcome, Completion, Service};
 
 /// How many creations are under way at once: enough for full batches.
 const IN_FLIGHT: usize = 512;
@@ -123,7 +123,7 @@ impl Create {
             .map(|email| revision(line(email)))
             .collect::<Result<Vec<_>, _>>()?;
         let (json, many) = (self.json, self.count.is_some());
-        let show = |done: &Done| match (json, many) {
+        let show = |done: &CommandOutcome| match (json, many) {
             (true, false) => output::json(&output::account(&done.account, done.at)),
             (true, true) => output::line(&output::account(&done.account, done.at).to_string()),
             (false, false) => output::line(&format!(
@@ -179,7 +179,7 @@ async fn create_all(
     service: &Arc<Service>,
     reseller: ResellerId,
     revisions: Vec<Revision>,
-    show: &impl Fn(&Done),
+    show: &impl Fn(&CommandOutcome),
 ) -> Result<u64, CommandError> {
     let total = u64::try_from(revisions.len()).unwrap_or_default();
     let bar = if total > 1_000 {
@@ -205,8 +205,8 @@ async fn create_all(
     let mut made = 0;
     while let Some(answered) = answers.next().await {
         match answered {
-            Ok(Answered::Done(done)) => show(&done),
-            Ok(Answered::Replayed(_)) => {}
+            Ok(Completion::Fresh(done)) => show(&done),
+            Ok(Completion::Replayed(_)) => {}
             Err(error) => {
                 return Err(CommandError::Other(format!(
                     "account {} of {total}: {error}; {made} were created",

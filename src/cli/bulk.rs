@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{CommandError, context, output};
 use crate::dialects::v3;
 use crate::domain::{Command, Outcome};
-use crate::service::{Answered, Item, MAX_OPERATIONS, Service};
+use crate::service::{Completion, Item, MAX_OPERATIONS, Service};
 
 #[derive(Debug, Args)]
 pub(super) struct Bulk {
@@ -59,7 +59,7 @@ impl Bulk {
                 )
                 .await?;
             for ((line, name, _), outcome) in some.iter().zip(outcomes) {
-                match outcome.and_then(Answered::done) {
+                match outcome.and_then(Completion::done) {
                     Ok(done) if done.outcome == Outcome::Applied => changed += 1,
                     Ok(_) => unchanged += 1,
                     Err(error) => {

@@ -18,7 +18,7 @@ use crate::domain::{
     AccountId, Dialect, Email, Error, HoldKind, HoldPatch, Patch, PaymentUrl, ProfilePatch,
     ResellerId, Revision, Status, Time,
 };
-use crate::service::{Answered, Context, NewReseller, Principal, Service, TokenRequest};
+use crate::service::{Completion, Context, NewReseller, Principal, Service, TokenRequest};
 
 /// The resellers of the demo.
 const RESELLERS: [&str; 2] = ["Demo Hosting", "Demo Licences"];
@@ -247,7 +247,7 @@ async fn make(
         ..Principal::command_line()
     });
     let revision = described(name, service.now(), state)?;
-    let Answered::Done(made) = service
+    let Completion::Fresh(made) = service
         .create(&operator, Some(reseller), revision, None)
         .await?
     else {

@@ -7,11 +7,11 @@
 pub mod admin;
 mod body;
 pub(crate) mod dates;
-mod fields;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-pub mod notice;
 mod openapi;
+mod patches;
+mod schemas;
 pub use openapi::openapi;
 
 pub mod soap;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
+use super::diff::{differences, hold_differences};
 use super::expiry::notices;
 use super::hold::HoldDetails;
 use super::{
@@ -466,114 +467,4 @@ fn check_year(field: &'static str, at: Time) -> Result<(), Error> {
     } else {
         Err(Error::invalid(field, "must be in the years 1970 to 9999"))
     }
-}
-
-fn differences(before: &Account, after: &Account) -> Vec<FieldChange> {
-    let text = |status: Status| Fact::Text(status.as_str().to_owned());
-    let time = |at: Option<Time>| at.map_or(Fact::Null, Fact::Time);
-    let mut fields = Vec::new();
-    let mut note = |field, before: Fact, after: Fact| {
-        if before != after {
-            fields.push(FieldChange {
-                field,
-                before,
-                after,
-            });
-        }
-    };
-    note("status", text(before.status), text(after.status));
-    note(
-        "expires_at",
-        time(before.expires_at),
-        time(after.expires_at),
-    );
-    note(
-        "exempt_until",
-        time(before.exempt_until),
-        time(after.exempt_until),
-    );
-    note(
-        "deleted_at",
-        time(before.deleted_at),
-        time(after.deleted_at),
-    );
-    note("purge_at", time(before.purge_at), time(after.purge_at));
-    note(
-        "purge_due_at",
-        time(before.purge_due_at),
-        time(after.purge_due_at),
-    );
-    if before.profile != after.profile {
-        for ((field, before), (_, after)) in before
-            .profile
-            .facts()
-            .into_iter()
-            .zip(after.profile.facts())
-        {
-            note(field, before, after);
-        }
-    }
-    fields
-}
-
-/// One entry per hold that was touched. A lapsed hold that is replaced within one command leaves two: one that
-/// closes it, one that opens the next.
-fn hold_differences(changes: &[HoldChange]) -> impl Iterator<Item = FieldChange> + '_ {
-    changes.iter().map(|change| match change {
-        HoldChange::Opened(hold) => FieldChange {
-            field: hold_field(hold),
-            before: Fact::Null,
-            after: hold_fact(hold.id, &hold.details),
-        },
-        HoldChange::Revised { hold, replaced } => FieldChange {
-            field: hold_field(hold),
-            before: hold_fact(hold.id, replaced),
-            after: hold_fact(hold.id, &hold.details),
-        },
-        HoldChange::Closed { hold, .. } => FieldChange {
-            field: hold_field(hold),
-            before: hold_fact(hold.id, &hold.details),
-            after: Fact::Null,
-        },
-    })
-}
-
-fn hold_field(hold: &Hold) -> &'static str {
-    match (hold.kind, hold.authority) {
-        (HoldKind::Freeze, Authority::Operator) => "freeze:operator",
-        (HoldKind::Freeze, Authority::Reseller) => "freeze:reseller",
-        (HoldKind::Freeze, Authority::System) => "freeze:system",
-        (HoldKind::Suspend, Authority::Operator) => "suspend:operator",
-        (HoldKind::Suspend, Authority::Reseller) => "suspend:reseller",
-        (HoldKind::Suspend, Authority::System) => "suspend:system",
-        (HoldKind::Retention, Authority::Operator) => "retention:operator",
-        (HoldKind::Retention, Authority::Reseller) => "retention:reseller",
-        (HoldKind::Retention, Authority::System) => "retention:system",
-    }
-}
-
-fn hold_fact(id: HoldId, details: &HoldDetails) -> Fact {
-    let text = |text: Option<&String>| text.map_or(Fact::Null, Fact::from);
-    let time = |at: Option<Time>| at.map_or(Fact::Null, Fact::Time);
-    let facts = [
-        ("id", Fact::Text(id.to_string())),
-        ("reason_code", text(details.reason_code.as_ref())),
-        ("reason", text(details.reason.as_ref())),
-        ("public_message", text(details.public_message.as_ref())),
-        (
-            "payment_url",
-            details
-                .payment_url
-                .as_ref()
-                .map_or(Fact::Null, |url| Fact::Text(url.as_str().to_owned())),
-        ),
-        ("starts_at", time(details.starts_at)),
-        ("ends_at", time(details.ends_at)),
-    ];
-    Fact::Object(
-        facts
-            .into_iter()
-            .filter(|(_, fact)| *fact != Fact::Null)
-            .collect(),
-    )
 }

@@ -87,7 +87,7 @@ impl Account {
         };
         match block {
             Block::Deleted => fact(self.deleted_at, anyone(), Lift::Restore, &|it| {
-                it.deleted_at = None
+                it.deleted_at = None;
             }),
             Block::ResellerSuspended => fact(
                 self.reseller_suspended_at,
@@ -96,12 +96,12 @@ impl Account {
                 &|it| it.reseller_suspended_at = None,
             ),
             Block::Inactive => fact(Some(self.status_set_at), anyone(), Lift::Activate, &|it| {
-                it.status = Status::Active
+                it.status = Status::Active;
             }),
             Block::Expired => {
                 let since = self.expires_in_effect_at().max(self.expiry_set_at);
                 fact(since, anyone(), Lift::ExtendExpiry, &|it| {
-                    it.expires_at = None
+                    it.expires_at = None;
                 })
             }
             Block::SuspendedByOperator | Block::SuspendedByReseller | Block::Frozen => {

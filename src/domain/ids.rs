@@ -33,6 +33,9 @@ impl fmt::Display for AccountId {
     }
 }
 
+/// The key of an account: its reseller and its number, as the tables lead their keys.
+pub type AccountKey = (ResellerId, AccountId);
+
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

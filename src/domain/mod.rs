@@ -17,6 +17,7 @@ mod actor;
 mod change;
 mod command;
 mod decide;
+mod diff;
 mod error;
 mod expiry;
 mod explain;
@@ -25,11 +26,11 @@ mod ids;
 mod plan;
 mod profile;
 mod purge;
+mod revert;
 mod search;
 mod simulate;
 mod state;
 mod text;
-mod undo;
 mod webhook;
 
 pub use account::{Account, NewAccount, Status};
@@ -40,16 +41,16 @@ pub use error::{Conflict, Error, Resource};
 pub use expiry::NOTICE_DAYS;
 pub use explain::{BlockDetail, Explanation, Lift};
 pub use hold::{Hold, HoldDetails, HoldKind, HoldPatch, Patch, PaymentUrl, TICKET_PREFIX};
-pub use ids::{AccountId, HoldId, ResellerId, TokenId};
+pub use ids::{AccountId, AccountKey, HoldId, ResellerId, TokenId};
 pub(crate) use plan::plan_members;
 pub use plan::{Plan, PlanTerms};
 pub use profile::{Email, Extra, Profile, ProfilePatch};
 pub use purge::{PURGE_GRACE, PURGE_NOTICE, PurgePolicy, PurgeRule, PurgeStop};
+pub use revert::Revertible;
 pub use search::{Comparison, Condition, Search, SearchField, SearchValues, Start};
 pub use simulate::{Coming, Simulated, Upcoming};
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
 pub use text::{MAX_LONG_TEXT, MAX_TEXT};
-pub use undo::Deed;
 pub use webhook::{
     EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy, TEST, UPDATED,
     check_secret, message_id,

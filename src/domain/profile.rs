@@ -222,7 +222,7 @@ impl fmt::Display for Extra {
 }
 
 /// An e-mail address: something, an `@`, something; at most 254 characters. Whether mail arrives is not ours to know.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Email(String);
 
 impl Email {

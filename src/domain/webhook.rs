@@ -189,7 +189,7 @@ impl EndpointPatch {
             // A new start.
             Some(true) if endpoint.suspended_by.take().is_some() => endpoint.failing_since = None,
             Some(false) => {
-                endpoint.suspended_by = endpoint.suspended_by.or(Some(SuspendedBy::Owner))
+                endpoint.suspended_by = endpoint.suspended_by.or(Some(SuspendedBy::Owner));
             }
             Some(true) | None => {}
         }

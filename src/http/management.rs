@@ -37,7 +37,10 @@ pub fn management(service: Arc<Service>, readiness: Readiness) -> Router {
 }
 
 async fn metrics(State((service, _)): State<(Arc<Service>, Readiness)>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], service.expose())
+    (
+        [(header::CONTENT_TYPE, CONTENT_TYPE)],
+        service.render_metrics(),
+    )
 }
 
 async fn readyz(

@@ -1,10 +1,10 @@
 //! How it arrives: the router, what frames every request, and the management listener.
 
-mod client;
-mod docs;
-mod frame;
+mod client_address;
 mod listener;
 mod management;
+mod middleware;
+pub mod pages;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware;
+use axum::middleware::from_fn_with_state;
 use ipnet::IpNet;
 use tower_http::cors::CorsLayer;
 
-use crate::dialects::{Mishap, RequestId, admin, notice, soap, v3};
+use crate::dialects::{Mishap, RequestId, admin, soap, v3};
+use pages::notice;
 
 pub use listener::{Limits, raise_file_limit, serve};
 pub use management::{Readiness, management};
@@ -45,13 +46,13 @@ pub struct Settings {
 
 /// The router of the API.
 pub fn router(apis: Apis, settings: &Settings) -> Router {
-    let frame = frame::Frame {
+    let frame = middleware::Frame {
         admin: Arc::clone(&apis.admin.settings),
         service: Some(Arc::clone(&apis.v3.service)),
         request_timeout: settings.request_timeout,
         trusted_proxies: settings.trusted_proxies.clone().into(),
     };
-    let docs = docs::routes(apis.v3.settings.public_url.clone());
+    let docs = pages::api_docs::routes(apis.v3.settings.public_url.clone());
     let notice = notice::routes(Arc::clone(&apis.v3.service));
     let cors = cors(&settings.cors_origins);
     let settings = Arc::clone(&apis.admin.settings);
@@ -136,8 +137,8 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
 }
 
 /// Routes with what frames them: one layer, because each costs every request.
-fn framed(routes: Router, frame: frame::Frame) -> Router {
-    routes.layer(middleware::from_fn_with_state(frame, frame::frame))
+fn framed(routes: Router, frame: middleware::Frame) -> Router {
+    routes.layer(from_fn_with_state(frame, middleware::frame))
 }
 
 #[cfg(test)]
@@ -157,7 +158,7 @@ mod tests {
             max_body: 1,
             public_url: None,
         });
-        let frame = frame::Frame {
+        let frame = middleware::Frame {
             admin: settings,
             service: None,
             request_timeout: Duration::from_millis(20),

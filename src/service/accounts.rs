@@ -7,56 +7,25 @@ use chrono::TimeDelta;
 use tracing::{Instrument as _, debug_span};
 use uuid::Uuid;
 
-use super::request::{Request, What};
-use super::totals::FEW;
-use super::{Context, Once, Service, StoredAnswer};
+use super::group_commit::{ChangeKind, Request};
+use super::list_totals::FEW;
+use super::{Completion, Context, IdempotentRequest, Service};
 use crate::domain::{
     Account, AccountFilter, AccountId, Authority, Command, Email, Error, HoldId, HoldKind,
-    HoldPatch, Outcome, ResellerId, Revision, Scope, Search, Time,
+    HoldPatch, ResellerId, Revision, Scope, Search, Time,
 };
 use crate::store::{JournalEntry, Tenancy};
 use crate::telemetry;
 
-/// What a change came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Done {
-    /// The account after it.
-    pub account: Account,
-    /// Whether anything changed.
-    pub outcome: Outcome,
-    /// When it was decided.
-    pub at: Time,
-}
-
-/// The answer to a change.
-#[derive(Debug, Clone)]
-pub enum Answered<T = Done> {
-    /// It was carried out now.
-    Done(Box<T>),
-    /// It was answered before, with this.
-    Replayed(StoredAnswer),
-}
-
 /// How a caller names an account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Naming {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AccountRef {
     /// By its number.
     Id(AccountId),
+    /// By its outside identity.
+    Uid(Uuid),
     /// By its e-mail address.
     Email(Email),
-}
-
-impl<T> Answered<T> {
-    /// What was done, for callers that sent no idempotency key.
-    ///
-    /// # Errors
-    /// [`Error::IdempotencyKeyReused`] if it was answered before.
-    pub fn done(self) -> Result<T, Error> {
-        match self {
-            Self::Done(done) => Ok(*done),
-            Self::Replayed(_) => Err(Error::IdempotencyKeyReused),
-        }
-    }
 }
 
 /// A page of a list.
@@ -80,8 +49,8 @@ impl Service {
         context: &Context,
         account: AccountId,
         command: Command,
-        once: Option<Once>,
-    ) -> Result<Answered, Error> {
+        once: Option<IdempotentRequest>,
+    ) -> Result<Completion, Error> {
         self.execute_at(context, account, command, None, once).await
     }
 
@@ -95,8 +64,8 @@ impl Service {
         account: AccountId,
         command: Command,
         only_at: Option<i64>,
-        once: Option<Once>,
-    ) -> Result<Answered, Error> {
+        once: Option<IdempotentRequest>,
+    ) -> Result<Completion, Error> {
         context.principal.require(Scope::AccountWrite)?;
         let reseller = match context.principal.reseller {
             Some(reseller) => reseller,
@@ -105,7 +74,7 @@ impl Service {
         self.change(Request {
             context: context.clone(),
             reseller,
-            what: What::Command {
+            what: ChangeKind::Command {
                 account,
                 command,
                 only_at,
@@ -125,8 +94,8 @@ impl Service {
         account: AccountId,
         kind: HoldKind,
         details: HoldPatch,
-        once: Option<Once>,
-    ) -> Result<Answered, Error> {
+        once: Option<IdempotentRequest>,
+    ) -> Result<Completion, Error> {
         let fresh = HoldId(Uuid::now_v7());
         self.execute(
             context,
@@ -149,8 +118,8 @@ impl Service {
         &self,
         context: &Context,
         account: AccountId,
-        once: Option<Once>,
-    ) -> Result<Answered, Error> {
+        once: Option<IdempotentRequest>,
+    ) -> Result<Completion, Error> {
         self.execute(context, account, self.deletion(), once).await
     }
 
@@ -163,14 +132,14 @@ impl Service {
         context: &Context,
         of: Option<ResellerId>,
         revision: Revision,
-        once: Option<Once>,
-    ) -> Result<Answered, Error> {
+        once: Option<IdempotentRequest>,
+    ) -> Result<Completion, Error> {
         context.principal.require(Scope::AccountWrite)?;
-        let reseller = context.principal.meant(of)?;
+        let reseller = context.principal.resolve_reseller(of)?;
         if reseller.0 < 1 {
             return Err(Error::ResellerNotFound);
         }
-        let what = What::Create {
+        let what = ChangeKind::Create {
             uid: Uuid::new_v4(),
             revision: Box::new(revision),
         };
@@ -249,7 +218,7 @@ impl Service {
                 let key = (principal.reseller, format!("{:?}", search.conditions));
                 total = Some(
                     totals
-                        .settle(
+                        .get_or_count(
                             key,
                             at,
                             few,
@@ -404,7 +373,7 @@ impl Service {
                 .await?;
             let key = (principal.reseller, format!("{filter:?}"));
             let total = totals
-                .settle(
+                .get_or_count(
                     key,
                     at,
                     few,
@@ -503,13 +472,17 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::AccountNotFound`], [`Error::AccountDeleted`] or [`Error::AccountOfAnother`].
-    pub async fn find(&self, context: &Context, by: Naming) -> Result<AccountId, Error> {
+    pub async fn find(&self, context: &Context, by: AccountRef) -> Result<AccountId, Error> {
         let (store, principal) = (self.store.clone(), context.principal.clone());
         self.detached(async move {
             let mut tx = store.begin_reading(&Tenancy::Platform).await?;
             let found = match &by {
-                Naming::Id(id) => tx.locate_account(*id).await?.map(|owner| (owner, *id)),
-                Naming::Email(email) => {
+                AccountRef::Id(id) => tx.locate_account(*id).await?.map(|owner| (owner, *id)),
+                AccountRef::Uid(uid) => {
+                    let found = tx.locate_accounts(None, &[], &[*uid]).await?;
+                    found.first().map(|(owner, id, _)| (*owner, *id))
+                }
+                AccountRef::Email(email) => {
                     let own = match principal.reseller {
                         Some(reseller) => tx
                             .fetch_account_id(reseller, &email.key())
@@ -549,7 +522,7 @@ impl Service {
         .await
     }
 
-    pub(super) async fn change(&self, request: Request) -> Result<Answered, Error> {
+    pub(super) async fn change(&self, request: Request) -> Result<Completion, Error> {
         let span = debug_span!(target: telemetry::SPANS, "change", reseller = request.reseller.0);
         self.writes
             .submit(request.reseller, request)

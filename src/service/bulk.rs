@@ -5,31 +5,22 @@ use std::collections::HashMap;
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use super::request::{Request, What};
-use super::{Answered, Context, Once, Service};
+use super::group_commit::{ChangeKind, Request};
+use super::{AccountRef, Completion, Context, IdempotentRequest, Service};
 use crate::domain::{Account, AccountId, Command, Error, ResellerId, Scope, Simulated, Time};
 
 /// The most commands of one request.
 pub const MAX_OPERATIONS: usize = 1_000;
 
-/// How a caller names an account among several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Named {
-    /// By its number.
-    Id(AccountId),
-    /// By its outside identity.
-    Uid(Uuid),
-}
-
 /// One of several commands.
 #[derive(Debug, Clone)]
 pub struct Item {
     /// At which account.
-    pub account: Named,
+    pub account: AccountRef,
     /// What.
     pub command: Command,
     /// What makes a repeat of it the same request, if anything.
-    pub once: Option<Once>,
+    pub once: Option<IdempotentRequest>,
 }
 
 impl Service {
@@ -42,15 +33,18 @@ impl Service {
         &self,
         context: &Context,
         items: Vec<Item>,
-    ) -> Result<Vec<Result<Answered, Error>>, Error> {
+    ) -> Result<Vec<Result<Completion, Error>>, Error> {
         context.principal.require(Scope::AccountWrite)?;
-        let named = items.iter().map(|item| item.account).collect::<Vec<_>>();
+        let named = items
+            .iter()
+            .map(|item| item.account.clone())
+            .collect::<Vec<_>>();
         let found = self.locate_named(context, named).await?;
         let submit = |item: Item| {
             let owner = found.get(&item.account).copied();
             async move {
                 let (reseller, account) = owner.ok_or(Error::AccountNotFound)?;
-                let what = What::Command {
+                let what = ChangeKind::Command {
                     account,
                     command: item.command,
                     only_at: None,
@@ -88,12 +82,12 @@ impl Service {
     async fn locate_named(
         &self,
         context: &Context,
-        named: Vec<Named>,
-    ) -> Result<HashMap<Named, (ResellerId, AccountId)>, Error> {
+        named: Vec<AccountRef>,
+    ) -> Result<HashMap<AccountRef, (ResellerId, AccountId)>, Error> {
         let ids = named
             .iter()
             .filter_map(|one| {
-                if let Named::Id(id) = one {
+                if let AccountRef::Id(id) = one {
                     Some(id.as_i32())
                 } else {
                     None
@@ -103,7 +97,7 @@ impl Service {
         let uids = named
             .iter()
             .filter_map(|one| {
-                if let Named::Uid(uid) = one {
+                if let AccountRef::Uid(uid) = one {
                     Some(*uid)
                 } else {
                     None
@@ -118,8 +112,8 @@ impl Service {
             .await?;
         let both = |(reseller, id, uid): (ResellerId, AccountId, Uuid)| {
             [
-                (Named::Id(id), (reseller, id)),
-                (Named::Uid(uid), (reseller, id)),
+                (AccountRef::Id(id), (reseller, id)),
+                (AccountRef::Uid(uid), (reseller, id)),
             ]
         };
         Ok(found.into_iter().flat_map(both).collect())

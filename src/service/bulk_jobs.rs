@@ -11,8 +11,8 @@ use futures_util::future::join_all;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::request::{Request, What};
-use super::{Answered, Context, Principal, Service};
+use super::group_commit::{ChangeKind, Request};
+use super::{Completion, Context, Principal, Service};
 use crate::domain::{
     Account, AccountFilter, AccountId, Actor, Command, Conflict, Dialect, Error, HoldId, Outcome,
     ResellerId, Resource, Scope,
@@ -55,7 +55,7 @@ impl Service {
     ) -> Result<(BulkJob, Preview), Error> {
         context.principal.require(Scope::AccountWrite)?;
         let (reseller, by, now) = (
-            context.principal.meant(of)?,
+            context.principal.resolve_reseller(of)?,
             context.principal.actor(),
             self.now(),
         );
@@ -427,7 +427,7 @@ impl Service {
             request_id: requested(job.id, state),
         };
         let ask = |(account, command, only_at): (AccountId, Command, Option<i64>)| {
-            let what = What::Command {
+            let what = ChangeKind::Command {
                 account,
                 command,
                 only_at,
@@ -443,7 +443,7 @@ impl Service {
                     account,
                     self.change(request)
                         .await
-                        .and_then(Answered::done)
+                        .and_then(Completion::done)
                         .map(|done| done.outcome),
                 )
             }

@@ -68,7 +68,7 @@ impl Principal {
     ///
     /// # Errors
     /// [`Error::InvalidField`] for `reseller_id`, or [`Error::ResellerNotFound`] for another's.
-    pub fn meant(&self, named: Option<ResellerId>) -> Result<ResellerId, Error> {
+    pub fn resolve_reseller(&self, named: Option<ResellerId>) -> Result<ResellerId, Error> {
         match (self.reseller, named) {
             (Some(own), Some(named)) if own != named => Err(Error::ResellerNotFound),
             (Some(own), _) => Ok(own),
@@ -118,7 +118,7 @@ impl Principal {
 
     /// The reseller that its own rows (credentials, idempotency keys) are kept under.
     #[must_use]
-    pub fn home(&self) -> ResellerId {
+    pub fn storage_reseller(&self) -> ResellerId {
         self.reseller.unwrap_or(ResellerId::PLATFORM)
     }
 }

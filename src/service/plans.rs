@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Answered, Context, Once, Service};
+use super::{Completion, Context, IdempotentRequest, Service};
 use crate::domain::{Error, Plan, PlanTerms, ResellerId, Resource, Scope};
 
 /// A plan to be made.
@@ -28,10 +28,10 @@ impl Service {
         &self,
         context: &Context,
         new: NewPlan,
-        once: Option<Once<Plan>>,
-    ) -> Result<Answered<Plan>, Error> {
+        once: Option<IdempotentRequest<Plan>>,
+    ) -> Result<Completion<Plan>, Error> {
         context.principal.require(Scope::AccountWrite)?;
-        let reseller = context.principal.meant(new.reseller)?;
+        let reseller = context.principal.resolve_reseller(new.reseller)?;
         new.terms.check()?;
         if new.number.is_some_and(|number| number < 1) {
             return Err(Error::invalid("number", "must be at least 1"));
@@ -76,8 +76,8 @@ impl Service {
         context: &Context,
         id: Uuid,
         revise: impl FnOnce(&mut PlanTerms) -> Result<(), Error> + Send + 'static,
-        once: Option<Once<Plan>>,
-    ) -> Result<Answered<Plan>, Error> {
+        once: Option<IdempotentRequest<Plan>>,
+    ) -> Result<Completion<Plan>, Error> {
         context.principal.require(Scope::AccountWrite)?;
         let now = self.now();
         let reseller = self.find_plan(context, id).await?.reseller_id;
@@ -139,7 +139,7 @@ impl Service {
         let (store, principal, reseller) = (
             self.store.clone(),
             context.principal.clone(),
-            context.principal.meant(of)?,
+            context.principal.resolve_reseller(of)?,
         );
         self.detached(async move {
             let mut tx = store.begin_reading(&principal.tenancy()).await?;

@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 
-use super::{Answered, Once, Principal, Service};
+use super::{Completion, IdempotentRequest, Principal, Service};
 use crate::domain::{Error, MAX_TEXT, Patch, ResellerId, Resource, Scope};
 use crate::store::{Reseller, Tenancy, Tx};
 
@@ -106,8 +106,8 @@ impl Service {
         &self,
         by: &Principal,
         new: NewReseller,
-        once: Option<Once<Reseller>>,
-    ) -> Result<Answered<Reseller>, Error> {
+        once: Option<IdempotentRequest<Reseller>>,
+    ) -> Result<Completion<Reseller>, Error> {
         by.require(Scope::ResellerWrite)?;
         let patch = ResellerPatch {
             name: Some(new.name.clone()),
@@ -196,8 +196,8 @@ impl Service {
         by: &Principal,
         id: ResellerId,
         patch: ResellerPatch,
-        once: Option<Once<Reseller>>,
-    ) -> Result<Answered<Reseller>, Error> {
+        once: Option<IdempotentRequest<Reseller>>,
+    ) -> Result<Completion<Reseller>, Error> {
         by.require(Scope::ResellerWrite)?;
         patch.check()?;
         let now = self.now();
@@ -230,8 +230,8 @@ impl Service {
         by: &Principal,
         id: ResellerId,
         suspend: bool,
-        once: Option<Once<Reseller>>,
-    ) -> Result<Answered<Reseller>, Error> {
+        once: Option<IdempotentRequest<Reseller>>,
+    ) -> Result<Completion<Reseller>, Error> {
         by.require(Scope::ResellerWrite)?;
         let now = self.now();
         let work = self.write(Tenancy::Platform, once, move |tx| {

@@ -1,7 +1,7 @@
 //! Answers to requests that carried an idempotency key.
 
 use super::errors::{domain_error, internal};
-use super::tx::Tx;
+use super::transaction::Tx;
 use crate::domain::{Error, ResellerId, Time};
 
 /// What makes two requests "the same": the credential's reseller, the method, the path and the key.
@@ -19,7 +19,7 @@ pub struct IdempotencyKey {
 
 /// An answer with the request that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptAnswer {
+pub struct StoredRequest {
     /// Which request.
     pub key: IdempotencyKey,
     /// SHA-256 of that request's body.
@@ -64,7 +64,7 @@ impl Tx {
         &mut self,
         keys: &[IdempotencyKey],
         now: Time,
-    ) -> Result<Vec<KeptAnswer>, Error> {
+    ) -> Result<Vec<StoredRequest>, Error> {
         let (resellers, methods, paths, names) = columns(keys);
         let rows = sqlx::query!(
             "select i.reseller_id, i.method, i.path, i.key, i.fingerprint, i.status, i.content_type, i.body
@@ -97,7 +97,7 @@ impl Tx {
                     content_type: row.content_type,
                     body: row.body,
                 };
-                KeptAnswer {
+                StoredRequest {
                     key,
                     fingerprint: read(row.fingerprint),
                     answer,
@@ -112,7 +112,7 @@ impl Tx {
     /// [`Error::Internal`] also when another transaction has stored an answer for one of the keys meanwhile.
     pub async fn insert_answers(
         &mut self,
-        answers: &[KeptAnswer],
+        answers: &[StoredRequest],
         now: Time,
         expires_at: Time,
     ) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use serde_json::{Map, Value};
 
 use super::errors::domain_error;
-use super::tx::Tx;
+use super::transaction::Tx;
 use crate::domain::{
     AccountId, Authority, Dialect, Error, Event, Fact, FieldChange, Outcome, ResellerId, Time,
     TokenId,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::errors::{domain_error, internal};
-use super::tx::Tx;
+use super::transaction::Tx;
 use crate::domain::{Error, Plan, PlanTerms, ResellerId, Time, plan_members};
 
 macro_rules! row {

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::errors::domain_error;
-use super::tx::Tx;
+use super::transaction::Tx;
 use crate::domain::{Error, PurgePolicy, ResellerId, Resource, Time};
 
 /// A reseller, which is the tenant.

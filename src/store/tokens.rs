@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::errors::{domain_error, internal};
 use super::resellers::Preferences;
-use super::tx::Tx;
+use super::transaction::Tx;
 use crate::domain::{Error, ResellerId, Scope, Scopes, Time, TokenId};
 
 /// A credential, without its secret.
@@ -372,7 +372,7 @@ impl Tx {
     pub async fn announce_credentials(&mut self, reseller: ResellerId) -> Result<(), Error> {
         sqlx::query!(
             "select pg_notify($1, $2)",
-            super::news::CREDENTIALS,
+            super::notifications::CREDENTIALS,
             reseller.to_string()
         )
         .execute(self.connection())

@@ -3,19 +3,19 @@
 //! The journal already holds every event, in the transaction of its change. An endpoint has a *position* in it; whoever
 //! holds the endpoint's *lease* reads on from there ([`runner`]) and sends what the endpoint wants to be told. The position
 //! moves on when what it passes is delivered, or written down as pending: so nothing is lost whenever a process dies, and
-//! what was not written is delivered again. Within an account ([`lanes`]) everything is in order; no account holds up
+//! what was not written is delivered again. Within an account ([`account_queues`]) everything is in order; no account holds up
 //! another, and no endpoint takes more than its share of the attempts that may be under way.
 //!
 //! Several replicas may run a dispatcher: each endpoint is delivered to by one of them at a time. One that was thought
 //! dead and is not can deliver something twice, never something in another order: it, too, sends each account's events in
 //! order from a place that was delivered.
 
-mod lanes;
+mod account_queues;
+mod http_client;
 mod message;
 mod runner;
 mod schedule;
 mod sign;
-mod target;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,10 +30,10 @@ use uuid::Uuid;
 
 use crate::domain::{Error, ResellerId};
 use crate::service::Service;
+use http_client::Sender;
+pub use http_client::probe;
 pub use message::Writer;
 use runner::{Given, Runner};
-use target::Sender;
-pub use target::probe;
 
 /// How often endpoints with work are looked for, whatever is heard.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

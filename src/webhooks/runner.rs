@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, debug_span, info, warn};
 use uuid::Uuid;
 
-use super::lanes::Lanes;
+use super::account_queues::Lanes;
+use super::http_client::{Answered, Sender};
 use super::message::Item;
-use super::target::{Answered, Sender};
 use super::{Settings, schedule, sign};
 use crate::domain::{Endpoint, Error, SuspendedBy, Time};
 use crate::service::{Attempt, Progress, Service};

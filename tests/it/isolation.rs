@@ -195,7 +195,9 @@ async fn the_service_refuses_a_database_whose_guard_is_down() {
         sqlx::raw_sql(harm).execute(&superuser).await.unwrap();
         let findings = store.check().await.unwrap();
         assert!(
-            findings.iter().any(|finding| finding.wrong.contains(says)),
+            findings
+                .iter()
+                .any(|finding| finding.problem.contains(says)),
             "{harm}: {findings:?}"
         );
         sqlx::raw_sql(mend).execute(&superuser).await.unwrap();
@@ -207,7 +209,7 @@ async fn the_service_refuses_a_database_whose_guard_is_down() {
         .unwrap();
     assert!(
         store.check().await.unwrap()[0]
-            .mend
+            .remedy
             .contains("steward migrate")
     );
 }
@@ -245,9 +247,9 @@ async fn the_owner_may_be_an_ordinary_role() {
         .unwrap();
     assert!(
         findings[0]
-            .wrong
+            .problem
             .starts_with("cannot work as steward_service")
-            && findings[0].mend.contains("grant"),
+            && findings[0].remedy.contains("grant"),
         "{findings:?}"
     );
     let findings = Store::new(
@@ -258,7 +260,7 @@ async fn the_owner_may_be_an_ordinary_role() {
     .await
     .unwrap();
     assert!(
-        findings[0].wrong.starts_with("cannot connect: "),
+        findings[0].problem.starts_with("cannot connect: "),
         "{findings:?}"
     );
     sqlx::raw_sql(AssertSqlSafe(format!("drop role {stranger}")))

@@ -72,7 +72,15 @@ const ROOMS: [(&str, &[&str], &[&str]); 14] = [
     ),
     (
         "http",
-        &["dialects", "domain", "metrics", "service", "telemetry"],
+        &[
+            "dialects",
+            "domain",
+            "hash",
+            "metrics",
+            "service",
+            "telemetry",
+            "wire",
+        ],
         &["sqlx", "clap", "figment"],
     ),
     (
@@ -247,7 +255,7 @@ fn files_stay_small() {
     for (room, ..) in ROOMS {
         for path in files(room) {
             let lines = fs::read_to_string(&path).unwrap().lines().count();
-            assert!(lines <= 450, "{} has {lines} lines", path.display());
+            assert!(lines <= 500, "{} has {lines} lines", path.display());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `steward doctor`: what is wrong, and what mends it.
+//! `steward doctor`: what is problem, and what mends it.
 
 mod isolation;
 mod prober;
@@ -60,22 +60,22 @@ impl Doctor {
             return isolation.run().await;
         }
         let examined = examine(config).await?;
-        let wrong: usize = examined.iter().map(|one| one.findings.len()).sum();
+        let problem: usize = examined.iter().map(|one| one.findings.len()).sum();
         if self.json {
             let findings = |one: &Examination| {
                 one.findings
                     .iter()
-                    .map(|it| json!({"wrong": it.wrong, "mend": it.mend}))
+                    .map(|it| json!({"wrong": it.problem, "mend": it.remedy}))
                     .collect::<Vec<_>>()
             };
             let all: Vec<_> = examined.iter().map(|one| json!({"examined": one.what, "found": one.fine, "findings": findings(one)})).collect();
-            output::json(&json!({ "healthy": wrong == 0, "examinations": all }));
+            output::json(&json!({ "healthy": problem == 0, "examinations": all }));
         } else {
             for one in &examined {
                 show(one);
             }
         }
-        match wrong {
+        match problem {
             0 => Ok(()),
             1 => Err(CommandError::Other("1 thing is wrong".to_owned())),
             several => Err(CommandError::Other(format!("{several} things are wrong"))),
@@ -88,8 +88,8 @@ fn show(one: &Examination) {
         output::line(&format!("fine   {:<14} {}", one.what, one.fine));
     }
     for finding in &one.findings {
-        output::line(&format!("WRONG  {:<14} {}", one.what, finding.wrong));
-        output::line(&format!("       {:<14} mend: {}", "", finding.mend));
+        output::line(&format!("WRONG  {:<14} {}", one.what, finding.problem));
+        output::line(&format!("       {:<14} mend: {}", "", finding.remedy));
     }
 }
 
@@ -107,7 +107,7 @@ async fn examine(config: &Config) -> Result<Vec<Examination>, CommandError> {
     } else {
         "only tokens of our own are trusted"
     };
-    let wrong = verifier.err().map(|problem| {
+    let problem = verifier.err().map(|problem| {
         finding(
             &problem.to_string(),
             "correct that key of the configuration",
@@ -116,13 +116,13 @@ async fn examine(config: &Config) -> Result<Vec<Examination>, CommandError> {
     examined.push(Examination::new(
         "trust",
         trusts,
-        wrong.into_iter().collect(),
+        problem.into_iter().collect(),
     ));
 
     let database = match Database::open(config).await {
         Ok(database) => database,
         Err(failure) => {
-            let mend = if matches!(failure, Failure::Embedded(_)) {
+            let remedy = if matches!(failure, Failure::Embedded(_)) {
                 "see its log in the data directory"
             } else {
                 "correct database.url"
@@ -130,7 +130,7 @@ async fn examine(config: &Config) -> Result<Vec<Examination>, CommandError> {
             examined.push(Examination::new(
                 "database",
                 "",
-                vec![finding(&failure.to_string(), mend)],
+                vec![finding(&failure.to_string(), remedy)],
             ));
             return Ok(examined);
         }
@@ -177,8 +177,8 @@ async fn examine_database(
         let allowed = &allowed;
         async move {
             let problem = webhooks::probe(url, allowed).await.err()?;
-            let wrong = format!("endpoint {id} of reseller {reseller}: {problem}");
-            Some(finding(&wrong, "have its owner correct or disable it; in this network, see webhooks.allowed_networks"))
+            let problem = format!("endpoint {id} of reseller {reseller}: {problem}");
+            Some(finding(&problem, "have its owner correct or disable it; in this network, see webhooks.allowed_networks"))
         }
     });
     let findings: Vec<Finding> = stream::iter(probes)
@@ -194,9 +194,9 @@ async fn examine_database(
     Ok(())
 }
 
-fn finding(wrong: &str, mend: &str) -> Finding {
+fn finding(problem: &str, remedy: &str) -> Finding {
     Finding {
-        wrong: wrong.to_owned(),
-        mend: mend.to_owned(),
+        problem: problem.to_owned(),
+        remedy: remedy.to_owned(),
     }
 }

@@ -14,11 +14,13 @@ use super::Api;
 use super::codes::Failure;
 use super::replies::Reply;
 use super::requests::Common;
-use crate::dialects::fields::Reading;
+use crate::dialects::patches::Reading;
 use crate::dialects::{Allowance, Ending, RequestId, body, host};
 use crate::domain::{Dialect, Error, Scope};
 use crate::hash::sha256;
-use crate::service::{Answered, Context, Done, IdempotencyKey, Once, StoredAnswer};
+use crate::service::{
+    CommandOutcome, Completion, Context, IdempotencyKey, IdempotentRequest, StoredAnswer,
+};
 use crate::wire::{self, Codec};
 
 /// One call, read as far as every call can be.
@@ -155,19 +157,19 @@ impl Call {
         &self,
         api: &Api,
         context: &Context,
-        reply: impl Fn(&Done, bool) -> Reply + Send + Sync + 'static,
-    ) -> Result<Option<Once>, Failure> {
+        reply: impl Fn(&CommandOutcome, bool) -> Reply + Send + Sync + 'static,
+    ) -> Result<Option<IdempotentRequest>, Failure> {
         let Some(key) = self.key.clone()? else {
             return Ok(None);
         };
         let key = IdempotencyKey {
-            reseller: context.principal.home(),
+            reseller: context.principal.storage_reseller(),
             method: "POST".to_owned(),
             path: self.path.clone(),
             key,
         };
         let (format, verbose, always_200) = (self.format, self.verbose, api.settings.always_200);
-        let encode = move |outcome: &Result<Done, Error>| {
+        let encode = move |outcome: &Result<CommandOutcome, Error>| {
             let (status, body) = match outcome {
                 Ok(done) => (200, reply(done, verbose).encode(format)),
                 Err(error) => {
@@ -186,7 +188,7 @@ impl Call {
                 body,
             }
         };
-        Ok(Some(Once {
+        Ok(Some(IdempotentRequest {
             key,
             fingerprint: sha256(&self.body),
             encode: Arc::new(encode),
@@ -197,16 +199,16 @@ impl Call {
     pub(super) fn answer_change(
         &self,
         api: &Api,
-        outcome: Result<Answered, Failure>,
-        reply: impl Fn(&Done, bool) -> Reply,
+        outcome: Result<Completion, Failure>,
+        reply: impl Fn(&CommandOutcome, bool) -> Reply,
     ) -> Response {
         match outcome {
-            Ok(Answered::Done(done)) => respond(
+            Ok(Completion::Fresh(done)) => respond(
                 StatusCode::OK,
                 self.format,
                 reply(&done, self.verbose).encode(self.format),
             ),
-            Ok(Answered::Replayed(stored)) => body::replay(stored),
+            Ok(Completion::Replayed(stored)) => body::replay(stored),
             Err(failure) => answer_failure(&failure, self.format, api.settings.always_200),
         }
     }

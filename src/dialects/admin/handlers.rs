@@ -13,7 +13,7 @@ use super::requests::{
 use super::save::Save;
 use super::simulate::{self, Simulate};
 use crate::domain::{AccountId, Command, HoldKind, Scope, Status};
-use crate::service::{Answered, Context, Done};
+use crate::service::{CommandOutcome, Completion, Context};
 
 const READ: Scope = Scope::AccountRead;
 const WRITE: Scope = Scope::AccountWrite;
@@ -35,7 +35,7 @@ pub(super) async fn freeze(State(api): State<Api>, call: Call) -> Response {
             None
         };
         let authority = context.principal.authority();
-        let reply = move |done: &Done, verbose| {
+        let reply = move |done: &CommandOutcome, verbose| {
             let ticket = maker
                 .as_ref()
                 .and_then(|maker| maker.ticket(&done.account, authority));
@@ -194,7 +194,7 @@ async fn simple(
     api: &Api,
     call: &Call,
     command: Command,
-    reply: fn(&Done, bool) -> Reply,
+    reply: fn(&CommandOutcome, bool) -> Reply,
 ) -> Response {
     let outcome = async {
         let (context, request) = call.open::<Target>(api, WRITE).await?;
@@ -268,7 +268,7 @@ pub(super) async fn save(State(api): State<Api>, call: Call) -> Response {
         let (account, reseller) = (request.account()?, request.reseller());
         let revision = request.revision(call.members()?, call.reading(&context))?;
         let once = call.once(&api, &context, Reply::saved)?;
-        let saved: Answered = match account {
+        let saved: Completion = match account {
             None => {
                 api.service
                     .create(&context, reseller, revision, once)

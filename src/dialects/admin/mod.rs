@@ -79,7 +79,7 @@ pub struct Operation {
     route: fn() -> MethodRouter<Api>,
     /// A body that is right.
     pub example: &'static str,
-    request: super::openapi::Describe,
+    request: super::schemas::Describe,
     #[cfg(fuzzing)]
     read: super::fuzzing::Reader,
 }
@@ -104,7 +104,7 @@ macro_rules! operations {
             scope: Scope::$scope,
             summary: $summary,
             route: || post(handlers::$handler),
-            request: super::openapi::describe::<$request>,
+            request: super::schemas::describe::<$request>,
             example: $example,
             #[cfg(fuzzing)]
             read: |codec, body| drop(wire::decode::<$request>(codec, body)),

@@ -7,7 +7,7 @@ use super::replies::{EntryItem, Envelope, Item};
 use super::requests::Common;
 use super::simulate::SimulatedItem;
 use super::{OPERATIONS, Operation, PREFIX};
-use crate::dialects::openapi::{Parts, describe};
+use crate::dialects::schemas::{Parts, describe};
 use crate::domain::Scope;
 use crate::wire::Codec;
 

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::codes::Code;
 use crate::dialects::dates;
 use crate::domain::{Account, Authority, Block, Hold, Outcome, Status, Time};
-use crate::service::{Done, JournalEntry};
+use crate::service::{CommandOutcome, JournalEntry};
 use crate::wire::{self, Codec};
 
 /// The text of every success.
@@ -67,7 +67,7 @@ impl Reply {
     }
 
     /// The answer to a change.
-    pub(super) fn done(done: &Done, verbose: bool) -> Self {
+    pub(super) fn done(done: &CommandOutcome, verbose: bool) -> Self {
         let mut reply = Self::success();
         if verbose {
             let state = done.account.state(done.at);
@@ -85,7 +85,11 @@ impl Reply {
     }
 
     /// The answer to `freeze`, with the release ticket where one was asked for.
-    pub(super) fn frozen(done: &Done, verbose: bool, ticket: Option<&SecretString>) -> Self {
+    pub(super) fn frozen(
+        done: &CommandOutcome,
+        verbose: bool,
+        ticket: Option<&SecretString>,
+    ) -> Self {
         let mut reply = Self::done(done, verbose);
         reply.envelope.data =
             ticket.map(|ticket| serde_json::json!({ "release_ticket": ticket.expose_secret() }));
@@ -93,7 +97,7 @@ impl Reply {
     }
 
     /// The same without a `<data/>` in XML, as the original answers activate and deactivate.
-    pub(super) fn done_bare(done: &Done, verbose: bool) -> Self {
+    pub(super) fn done_bare(done: &CommandOutcome, verbose: bool) -> Self {
         Self {
             has_data_element: false,
             ..Self::done(done, verbose)
@@ -101,7 +105,7 @@ impl Reply {
     }
 
     /// The answer to `save`.
-    pub(super) fn saved(done: &Done, verbose: bool) -> Self {
+    pub(super) fn saved(done: &CommandOutcome, verbose: bool) -> Self {
         let mut reply = Self::done(done, verbose);
         reply.envelope.data = Some(serde_json::json!({ "saved_id": done.account.id.as_i32() }));
         reply

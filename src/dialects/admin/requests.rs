@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::dialects::dates;
-use crate::dialects::fields::{Reading, mentioned_time, only_hold, parsed, text, time};
+use crate::dialects::patches::{Reading, mentioned_time, only_hold, parsed, text, time};
 use crate::domain::{
     AccountFilter, AccountId, Authority, Error, HoldId, HoldPatch, Patch, PaymentUrl, StateFilter,
     Status, Time,

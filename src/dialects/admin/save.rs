@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::dialects::fields::{Reading, parsed, plain, text, time};
+use crate::dialects::patches::{Reading, parsed, plain, text, time};
 use crate::domain::{
     AccountId, Email, Error, Extra, Patch, ProfilePatch, ResellerId, Revision, Status,
 };

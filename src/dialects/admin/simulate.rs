@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::codes::Failure;
 use super::replies;
 use super::requests::FrozenDetails;
-use crate::dialects::fields::{Reading, mentioned_time, only_hold, parsed, text, time};
+use crate::dialects::patches::{Reading, mentioned_time, only_hold, parsed, text, time};
 use crate::domain::{
     AccountId, Command, Error, HoldId, HoldKind, HoldPatch, Outcome, PaymentUrl, Simulated, State,
     Status,

@@ -4,8 +4,8 @@
 //! and the help page are read off that. Business outcomes are HTTP 200 with a word in `Code`; what is wrong with the
 //! protocol is a fault (`codes.rs` has both tables).
 
-mod calls;
 mod codes;
+mod handlers;
 mod help;
 mod operations;
 mod values;
@@ -21,8 +21,8 @@ use axum::response::Response;
 use super::{Allowance, Ending, Mishap, RequestId, body, host};
 use crate::service::Service;
 use crate::wire::{self, SoapRequest, SoapVersion, escaped, write_envelope};
-use calls::{Answer, Outcome};
 use codes::Fault;
+use handlers::{Answer, Outcome};
 use operations::NAMESPACE;
 use values::Values;
 
@@ -156,7 +156,7 @@ async fn post(api: &Api, request: Request) -> Response {
         idempotency_key,
         body,
     };
-    let mut response = match calls::run(api, operation, &values, &meta).await {
+    let mut response = match handlers::run(api, operation, &values, &meta).await {
         Answer::Outcome(outcome) => {
             let mut response = respond(
                 StatusCode::OK,

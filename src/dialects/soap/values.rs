@@ -57,16 +57,16 @@ impl Values {
             };
             match (*name, kind) {
                 (ACCOUNT_ID, Kind::Int) => {
-                    values.account_id = text.parse().map_err(|_| wrong("an int"))?
+                    values.account_id = text.parse().map_err(|_| wrong("an int"))?;
                 }
                 (PLAN_ID, Kind::Int) => {
-                    values.plan_id = text.parse().map_err(|_| wrong("an int"))?
+                    values.plan_id = text.parse().map_err(|_| wrong("an int"))?;
                 }
                 (SEND_EMAIL, Kind::Boolean) if !matches!(text, "true" | "false" | "1" | "0") => {
                     return Err(wrong("a boolean"));
                 }
                 (EXPIRY_DATE, Kind::DateTime) => {
-                    values.expiry = expiry(text).ok_or_else(|| wrong("a dateTime"))?
+                    values.expiry = expiry(text).ok_or_else(|| wrong("a dateTime"))?;
                 }
                 (_, Kind::Text) => values.texts.push((name, text.to_owned())),
                 (_, Kind::Int | Kind::Boolean | Kind::DateTime) => {}

@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Api;
+use super::accounts::requests::OperationRequest;
 use super::call::Call;
 use super::codes::Failure;
 use super::page::{Page, Several};
-use super::requests::OperationRequest;
 use crate::dialects::dates;
 use crate::domain::{AccountFilter, Authority, Error, ResellerId, Resource, Scope, StateFilter};
 use crate::service::{BulkItem, BulkJob, Preview};

@@ -12,13 +12,16 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::Api;
+use super::accounts::documents;
+use super::accounts::documents::Reader;
 use super::codes::Failure;
-use super::replies::{self, Reader};
-use crate::dialects::fields::Reading;
+use crate::dialects::patches::Reading;
 use crate::dialects::{Allowance, RequestId, body, dates, host};
 use crate::domain::{AccountId, Command, Dialect, Error, Scope, Time};
 use crate::hash::sha256;
-use crate::service::{Answered, Context, Done, IdempotencyKey, Once, StoredAnswer};
+use crate::service::{
+    CommandOutcome, Completion, Context, IdempotencyKey, IdempotentRequest, StoredAnswer,
+};
 use crate::wire::{self, Codec};
 
 /// Where many operations come in one request, whose body may be so many times as large as others.
@@ -249,12 +252,12 @@ impl Call {
         &self,
         context: &Context,
         status: StatusCode,
-    ) -> Result<Option<Once>, Failure> {
+    ) -> Result<Option<IdempotentRequest>, Failure> {
         let authority = context.principal.authority();
-        self.once_with(context, status, move |done: &Done, format| {
-            replies::encode(
+        self.once_with(context, status, move |done: &CommandOutcome, format| {
+            documents::encode(
                 format,
-                &replies::account(
+                &documents::account(
                     &done.account,
                     Reader {
                         authority,
@@ -271,9 +274,9 @@ impl Call {
         context: &Context,
         status: StatusCode,
         document: fn(&T) -> D,
-    ) -> Result<Option<Once<T>>, Failure> {
+    ) -> Result<Option<IdempotentRequest<T>>, Failure> {
         self.once_with(context, status, move |done: &T, format| {
-            replies::encode(format, &document(done))
+            documents::encode(format, &document(done))
         })
     }
 
@@ -283,9 +286,9 @@ impl Call {
         context: &Context,
         status: StatusCode,
         number: usize,
-    ) -> Result<Option<Once>, Failure> {
+    ) -> Result<Option<IdempotentRequest>, Failure> {
         let once = self.once(context, status)?;
-        Ok(once.map(|once| Once {
+        Ok(once.map(|once| IdempotentRequest {
             key: IdempotencyKey {
                 path: format!("{}/{number}", once.key.path),
                 ..once.key
@@ -304,13 +307,13 @@ impl Call {
         context: &Context,
         status: StatusCode,
         write: impl Fn(&T, Codec) -> Vec<u8> + Send + Sync + 'static,
-    ) -> Result<Option<Once<T>>, Failure> {
+    ) -> Result<Option<IdempotentRequest<T>>, Failure> {
         let key = body::idempotency_key(&self.headers)
             .map_err(|problem| Failure::parameter("Idempotency-Key", problem))?;
         let Some(key) = key else { return Ok(None) };
         let path = self.uri.path().trim_end_matches('/').to_owned();
         let key = IdempotencyKey {
-            reseller: context.principal.home(),
+            reseller: context.principal.storage_reseller(),
             method: self.method.to_string(),
             path,
             key,
@@ -327,7 +330,7 @@ impl Call {
                     let code = Failure::from(error.clone()).code();
                     (
                         code.status,
-                        replies::encode(format, &replies::failure(&code, &request_id)),
+                        documents::encode(format, &documents::failure(&code, &request_id)),
                     )
                 }
             };
@@ -337,7 +340,7 @@ impl Call {
                 body,
             }
         };
-        Ok(Some(Once {
+        Ok(Some(IdempotentRequest {
             key,
             fingerprint: sha256(&self.body),
             encode: Arc::new(encode),
@@ -347,17 +350,17 @@ impl Call {
     /// The answer to a change of something else than an account.
     pub(super) fn answer_done<T, D: Serialize>(
         &self,
-        outcome: Result<Answered<T>, Failure>,
+        outcome: Result<Completion<T>, Failure>,
         status: StatusCode,
         document: fn(&T) -> D,
     ) -> Response {
         match outcome {
-            Ok(Answered::Done(done)) => respond(
+            Ok(Completion::Fresh(done)) => respond(
                 status,
                 Some(self.format),
-                replies::encode(self.format, &document(&done)),
+                documents::encode(self.format, &document(&done)),
             ),
-            Ok(Answered::Replayed(stored)) => body::replay(stored),
+            Ok(Completion::Replayed(stored)) => body::replay(stored),
             Err(failure) => self.refuse(&failure),
         }
     }
@@ -381,15 +384,15 @@ impl Call {
     /// The answer to a change: the account, with its version as ETag.
     pub(super) fn answer_change(
         &self,
-        outcome: Result<(Answered, Context), Failure>,
+        outcome: Result<(Completion, Context), Failure>,
         status: StatusCode,
     ) -> Response {
         match outcome {
-            Ok((Answered::Done(_), _)) if status == StatusCode::NO_CONTENT => {
+            Ok((Completion::Fresh(_), _)) if status == StatusCode::NO_CONTENT => {
                 respond(status, None, Vec::new())
             }
-            Ok((Answered::Done(done), context)) => {
-                let document = replies::account(
+            Ok((Completion::Fresh(done), context)) => {
+                let document = documents::account(
                     &done.account,
                     Reader {
                         authority: context.principal.authority(),
@@ -398,11 +401,11 @@ impl Call {
                 );
                 self.answer_account(
                     &done.account,
-                    replies::encode(self.format, &document),
+                    documents::encode(self.format, &document),
                     status,
                 )
             }
-            Ok((Answered::Replayed(stored), _)) => body::replay(stored),
+            Ok((Completion::Replayed(stored), _)) => body::replay(stored),
             Err(failure) => answer_failure(&failure, self.format, &self.request_id),
         }
     }
@@ -436,7 +439,7 @@ impl Call {
             Ok(document) => respond(
                 status,
                 Some(self.format),
-                replies::encode(self.format, &document),
+                documents::encode(self.format, &document),
             ),
             Err(failure) => self.refuse(&failure),
         }
@@ -467,7 +470,7 @@ pub(super) fn answer_failure(failure: &Failure, format: Codec, request_id: &Requ
     let mut response = respond(
         status,
         Some(format),
-        replies::encode(format, &replies::failure(&code, request_id)),
+        documents::encode(format, &documents::failure(&code, request_id)),
     );
     if let Some(seconds) = code.retry_after {
         response

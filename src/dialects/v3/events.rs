@@ -15,11 +15,12 @@ use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
 use super::Api;
+use super::accounts::documents;
+use super::accounts::documents::{AccountDocument, Reader};
 use super::call::Call;
 use super::codes::Failure;
 use super::cursor::Cursor;
 use super::page::{Page, Several};
-use super::replies::{self, AccountDocument, Reader};
 use crate::dialects::dates;
 use crate::domain::{Authority, ResellerId, Scope, TEST, Time, UPDATED, message_id};
 use crate::service::{Context, EventRead, JournalEntry};
@@ -66,7 +67,7 @@ fn document(read: &EventRead, event: &str, reader: Reader) -> EventDocument {
         data: read
             .account
             .as_ref()
-            .map(|account| replies::account(account, reader)),
+            .map(|account| documents::account(account, reader)),
         triggered_at: dates::write(read.entry.at),
         id: message_id(read.entry.id, event),
         sequence: read.entry.sequence,

@@ -3,20 +3,17 @@
 //! The table [`OPERATIONS`] is the dialect: routes, rights, the OpenAPI document and the tests' access matrix are read off it.
 
 mod accounts;
+mod bulk;
 mod bulk_jobs;
 mod call;
 mod codes;
 mod cursor;
 mod events;
-mod list;
 mod openapi;
 mod page;
 mod plans;
 mod purge;
-mod replies;
-mod requests;
 mod resellers;
-mod several;
 mod tokens;
 mod webhooks;
 
@@ -28,33 +25,33 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
-use super::openapi::{Describe, describe};
+use super::schemas::{Describe, describe};
 use super::{Mishap, RequestId};
 use crate::domain::Scope;
 use crate::service::Service;
+use accounts::documents::{
+    AccessDocument, AccountDocument, EntryDocument, ExplanationDocument, HoldDocument,
+    TimelineDocument,
+};
+use accounts::requests::{
+    Account as AccountRequest, AssignPlan, Lift, Operations, Place, SetExemption, SetExpiry,
+    SetStatus,
+};
+use bulk::{BulkDocument, SimulationDocument};
 use bulk_jobs::{BulkItemDocument, BulkJobDocument, BulkJobRequest};
 use codes::Failure;
 use events::EventDocument;
 use plans::{NewPlanSchema, NumberedPlan, TermsSchema};
 use purge::{ApprovalDocument, PlannedDocument};
-use replies::{
-    AccessDocument, AccountDocument, EntryDocument, ExplanationDocument, HoldDocument,
-    TimelineDocument,
-};
-use requests::{
-    Account as AccountRequest, AssignPlan, Lift, Operations, Place, SetExemption, SetExpiry,
-    SetStatus,
-};
 use resellers::{ResellerDocument, ResellerRequest};
-use several::{BulkDocument, SimulationDocument};
 use tokens::{NewToken, RotateToken, TokenDocument};
 use webhooks::{
     LogDocument, NewWebhookSchema, Queued, Redeliver, RotateSecret, WebhookDocument, WebhookRequest,
 };
 
+pub use bulk::operation;
 pub use events::{message, test_message};
 pub(super) use openapi::openapi;
-pub use several::operation;
 
 /// Where accounts are.
 pub const ACCOUNTS: &str = "/v3/accounts";
@@ -219,8 +216,8 @@ operations! {
     post "/v3/accounts/{id}/retain" accounts::retain AccountWrite (Place) => 200 AccountDocument "Forbid deletion and purge of an account, without blocking its use" r#"{"reasonCode":"legal"}"#;
     post "/v3/accounts/{id}/release" accounts::release AccountWrite (Lift) => 200 AccountDocument "Lift the caller's retention" "";
     put "/v3/accounts/{id}/exempt-until" accounts::exempt_until AccountWrite (SetExemption) => 200 AccountDocument "Have automation leave an account alone until then; null for no longer" r#"{"exemptUntil":null}"#;
-    post "/v3/accounts/{id}/simulate" several::simulate AccountRead (Operations) => 200 SimulationDocument "Say what operations would do to an account; nothing is written" r#"{"operations":[{"operation":"freeze","paymentUrl":"https://example.com"},{"operation":"status","status":"inactive"}]}"#;
-    post "/v3/bulk" several::bulk AccountWrite (Operations) => 200 BulkDocument "Carry out up to 1,000 operations, each for itself" r#"{"operations":[{"operation":"status","status":"active","account":"7"}]}"#;
+    post "/v3/accounts/{id}/simulate" bulk::simulate AccountRead (Operations) => 200 SimulationDocument "Say what operations would do to an account; nothing is written" r#"{"operations":[{"operation":"freeze","paymentUrl":"https://example.com"},{"operation":"status","status":"inactive"}]}"#;
+    post "/v3/bulk" bulk::bulk AccountWrite (Operations) => 200 BulkDocument "Carry out up to 1,000 operations, each for itself" r#"{"operations":[{"operation":"status","status":"active","account":"7"}]}"#;
     post "/v3/bulk-jobs" bulk_jobs::create AccountWrite (BulkJobRequest) => 201 BulkJobDocument "Plan one operation at every account that a selector finds; nothing is done yet" r#"{"selector":{"state":"active"},"operation":{"operation":"status","status":"active"}}"#;
     get "/v3/bulk-jobs/{id}" bulk_jobs::get AccountRead () => 200 BulkJobDocument "Read how far a bulk job is" "";
     get "/v3/bulk-jobs/{id}/items" bulk_jobs::items AccountRead () => 200 [BulkItemDocument] "List the accounts of a bulk job, and what became of each" "";

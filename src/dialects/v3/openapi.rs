@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::replies::{FailureDocument, ReleaseDocument};
-use super::requests::Redeem;
+use super::accounts::documents::{FailureDocument, ReleaseDocument};
+use super::accounts::requests::Redeem;
 use super::{Answer, OPERATIONS, Operation, REDEEM};
-use crate::dialects::openapi::{Parts, describe};
+use crate::dialects::schemas::{Parts, describe};
 
 /// The paths and the schemas of this dialect.
 pub(in crate::dialects) fn openapi() -> Parts {

@@ -11,7 +11,7 @@ use super::call::Call;
 use super::codes::Failure;
 use super::page::{Page, Several};
 use crate::dialects::dates;
-use crate::dialects::fields::plain;
+use crate::dialects::patches::plain;
 use crate::domain::{Error, ResellerId, Resource, Scope};
 use crate::service::{NewReseller, Reseller, ResellerPatch};
 use crate::wire::Field;

@@ -15,7 +15,7 @@ use super::call::Call;
 use super::codes::Failure;
 use super::page::{Page, Several};
 use crate::dialects::dates;
-use crate::dialects::fields::{Reading, text};
+use crate::dialects::patches::{Reading, text};
 use crate::domain::{
     EVENTS, EndpointPatch, Error, ResellerId, Resource, Scope, SignatureStyle, SuspendedBy,
 };

@@ -3,7 +3,7 @@
 //! Three kinds come here: keys (random text, kept as a hash), JSON Web Tokens of ours (signed, and kept as a hash too, so
 //! that they can be revoked), and those of issuers that the configuration trusts. All become one [`Principal`].
 
-mod memory;
+mod cache;
 mod tokens;
 
 use std::collections::BTreeSet;
@@ -17,13 +17,13 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::lane::find_each;
+use super::group_commit::find_each;
 use super::{Principal, Service};
 use crate::domain::{Error, ResellerId, Time, TokenId};
 use crate::hash::sha256;
 use crate::jwt;
-use crate::store::{Credential, Preferences, Store, Tenancy, Told};
-pub(super) use memory::Memory;
+use crate::store::{Credential, Notification, Preferences, Store, Tenancy};
+pub(super) use cache::CredentialCache;
 pub(super) use tokens::random;
 pub use tokens::{IssuedToken, TokenRequest};
 
@@ -100,7 +100,7 @@ impl Service {
                 match found?.and_then(|found| stands_for(found, now)) {
                     Some((principal, valid_until)) => {
                         self.memory
-                            .keep(*hash, &principal, valid_until, now, generation)
+                            .keep(*hash, &principal, valid_until, now, generation);
                     }
                     None => self.memory.drop_invalid(hash),
                 }
@@ -243,9 +243,9 @@ impl Service {
         self.tell_events(Vec::new());
         while let Ok(told) = news.next().await {
             match told {
-                Told::Credentials(reseller) => self.memory.forget(reseller),
-                Told::Events(resellers) => self.tell_events(resellers),
-                Told::Own => {}
+                Notification::Credentials(reseller) => self.memory.forget(reseller),
+                Notification::Events(resellers) => self.tell_events(resellers),
+                Notification::Own => {}
             }
         }
         self.memory.switch_off();

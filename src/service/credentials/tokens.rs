@@ -11,7 +11,7 @@ use super::SIGNING_KEY;
 use crate::domain::{Authority, Error, MAX_TEXT, ResellerId, Resource, Scopes, Time, TokenId};
 use crate::hash::sha256;
 use crate::jwt;
-use crate::service::{Answered, Once, Principal, Service};
+use crate::service::{Completion, IdempotentRequest, Principal, Service};
 use crate::store::{Credential, NewToken, Tenancy, TokenKind, Tx};
 
 /// What every key begins with, so that people and secret scanners know one when they see it.
@@ -58,8 +58,8 @@ impl Service {
         &self,
         by: &Principal,
         request: TokenRequest,
-        once: Option<Once<IssuedToken>>,
-    ) -> Result<Answered<IssuedToken>, Error> {
+        once: Option<IdempotentRequest<IssuedToken>>,
+    ) -> Result<Completion<IssuedToken>, Error> {
         if by.reseller.is_some()
             && request
                 .reseller
@@ -170,8 +170,8 @@ impl Service {
         by: &Principal,
         id: TokenId,
         grace: Duration,
-        once: Option<Once<IssuedToken>>,
-    ) -> Result<Answered<IssuedToken>, Error> {
+        once: Option<IdempotentRequest<IssuedToken>>,
+    ) -> Result<Completion<IssuedToken>, Error> {
         let (now, caller) = (self.now(), by.clone());
         let ends = after(now, grace, "grace")?;
         let signing = if self.token(by, id).await?.kind == TokenKind::Jwt {
@@ -201,7 +201,7 @@ impl Service {
             })
         });
         let answered = answered.await?;
-        if let Answered::Done(issued) = &answered {
+        if let Completion::Fresh(issued) = &answered {
             self.forget_credentials(issued.credential.reseller);
         }
         Ok(answered)

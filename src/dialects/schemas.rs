@@ -1,0 +1,121 @@
+//! What a dialect adds to the OpenAPI document: its paths, and the schemas of its wire types.
+
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+
+type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// The name of a type, with the schemas that it is made of.
+pub(super) type Describe = fn() -> (String, Schemas);
+
+pub(super) fn describe<T: ToSchema>() -> (String, Schemas) {
+    let mut schemas = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut schemas);
+    (T::name().into_owned(), schemas)
+}
+
+/// A dialect's part of the document.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    pub(super) paths: Map<String, Value>,
+    pub(super) schemas: Map<String, Value>,
+}
+
+impl Parts {
+    /// Adds a type, and answers how it is referred to.
+    pub(super) fn schema(&mut self, describe: Describe) -> Value {
+        let (name, schemas) = describe();
+        self.schemas.extend(
+            schemas
+                .into_iter()
+                .map(|(name, schema)| (name, json!(schema))),
+        );
+        json!({ "$ref": format!("#/components/schemas/{name}") })
+    }
+
+    /// A request's body, which is required at least where a member of it is: in JSON, and in XML with what XML can say.
+    pub(super) fn body(&self, schema: &Value, example: &Value, is_required: bool) -> Value {
+        let mut in_xml = self.in_xml(schema);
+        if let Value::Object(members) = &mut in_xml {
+            members.insert("xml".to_owned(), json!({ "name": "xml" }));
+        }
+        let is_required = is_required
+            || in_xml
+                .get("required")
+                .and_then(Value::as_array)
+                .is_some_and(|required| !required.is_empty());
+        json!({ "required": is_required, "content": {
+            "application/json": { "schema": schema, "example": example },
+            "application/xml": { "schema": in_xml },
+        }})
+    }
+
+    /// A schema with what it refers to in its place, and without null: XML has none, an empty element stands for it.
+    fn in_xml(&self, schema: &Value) -> Value {
+        if let Some(name) = schema
+            .get("$ref")
+            .and_then(Value::as_str)
+            .and_then(|path| path.rsplit('/').next())
+        {
+            return self
+                .schemas
+                .get(name)
+                .map_or_else(|| json!({}), |found| self.in_xml(found));
+        }
+        let parts = |name: &str| schema.get(name).and_then(Value::as_array);
+        if let Some(all) = parts("allOf") {
+            let mut merged = json!({ "type": "object", "properties": {}, "required": [] });
+            for part in all {
+                merge(&mut merged, self.in_xml(part));
+            }
+            return merged;
+        }
+        if let Some(one) = parts("oneOf") {
+            let is_null = |part: &&Value| part.get("type").is_some_and(|kind| kind == "null");
+            return one
+                .iter()
+                .find(|part| !is_null(part))
+                .map_or_else(|| json!({}), |part| self.in_xml(part));
+        }
+        let Value::Object(members) = schema else {
+            return schema.clone();
+        };
+        let mut members: Map<String, Value> = members
+            .iter()
+            .map(|(name, value)| (name.clone(), self.in_xml(value)))
+            .collect();
+        let kind = members
+            .get("type")
+            .and_then(Value::as_array)
+            .and_then(|kinds| kinds.iter().find(|kind| **kind != "null"))
+            .cloned();
+        if let Some(kind) = kind {
+            members.insert("type".to_owned(), kind);
+        }
+        Value::Object(members)
+    }
+
+    /// Adds the methods of a path.
+    pub(super) fn path(&mut self, path: &str, methods: Value) {
+        let known = self
+            .paths
+            .entry(path.to_owned())
+            .or_insert_with(|| json!({}));
+        if let (Value::Object(known), Value::Object(methods)) = (known, methods) {
+            known.extend(methods);
+        }
+    }
+}
+
+/// Adds the properties of one object to those of another.
+fn merge(all: &mut Value, part: Value) {
+    let Value::Object(part) = part else { return };
+    for (name, value) in part {
+        match (all.get_mut(&name), value) {
+            (Some(Value::Object(known)), Value::Object(more)) => known.extend(more),
+            (Some(Value::Array(known)), Value::Array(more)) => known.extend(more),
+            _ => {}
+        }
+    }
+}

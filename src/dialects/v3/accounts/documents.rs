@@ -1,0 +1,463 @@
+//! The documents of this dialect: the original's members in the original's order, ours after them.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::dialects::v3::codes::Code;
+use crate::dialects::v3::plans::PlanDocument;
+use crate::dialects::{RequestId, dates};
+use crate::domain::{
+    Account, Authority, Coming, Explanation, Hold, HoldKind, Outcome, PaymentUrl, Remedy, Time,
+};
+use crate::service::{CommandOutcome, JournalEntry};
+use crate::wire;
+use crate::wire::Codec;
+
+/// Who reads, and when.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::dialects::v3) struct Reader {
+    /// On whose authority: decides which internal reasons are shown.
+    pub(in crate::dialects::v3) authority: Authority,
+    /// The instant for which states are computed.
+    pub(in crate::dialects::v3) now: Time,
+}
+
+/// The bytes of a document.
+pub(in crate::dialects::v3) fn encode(format: Codec, document: &impl Serialize) -> Vec<u8> {
+    wire::encode(format, document).unwrap_or_else(|problem| {
+        tracing::error!(%problem, "a document could not be written");
+        br#"{"code":"INTERNAL_ERROR","message":"Internal error","error":500,"error_text":"Internal error"}"#.to_vec()
+    })
+}
+
+/// An error.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(in crate::dialects::v3) struct FailureDocument {
+    code: &'static str,
+    message: String,
+    error: u16,
+    error_text: String,
+    #[serde(rename = "requestId")]
+    request_id: String,
+}
+
+pub(in crate::dialects::v3) fn failure(code: &Code, request_id: &RequestId) -> FailureDocument {
+    FailureDocument {
+        code: code.word,
+        message: code.message.clone(),
+        error: code.status,
+        error_text: code.message.clone(),
+        request_id: request_id.to_string(),
+    }
+}
+
+/// An account: the 21 members of the original, in its order, then ours. What is not known is null.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Account)]
+pub(in crate::dialects::v3) struct AccountDocument {
+    id: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    updated_at: String,
+    company: Option<String>,
+    email: Option<String>,
+    status: &'static str,
+    admin_portal_domain: Option<String>,
+    customer_portal_domain: Option<String>,
+    reseller_portal_domain: Option<String>,
+    website: Option<String>,
+    logo_url: Option<String>,
+    favicon_url: Option<String>,
+    google_client_id: Option<String>,
+    #[schema(format = DateTime)]
+    trial_expires_at: Option<String>,
+    plan: Option<PlanDocument>,
+    company_id: Option<String>,
+    account_alias: Option<String>,
+    region: Option<String>,
+    payment_method: Option<String>,
+    psp: Option<String>,
+    total_trial_extensions: Option<i32>,
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    holds: Vec<HoldDocument>,
+    effective_status: &'static str,
+    blocked_by: Vec<&'static str>,
+    version: i64,
+    /// Until when automation leaves it alone: until then it does not expire.
+    #[schema(format = DateTime)]
+    exempt_until: Option<String>,
+    /// When it will be purged, if that is planned.
+    #[schema(format = DateTime)]
+    purge_due_at: Option<String>,
+    /// What lifts the freeze without a token, once: in the answer to a freeze that asked for it, and nowhere else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub(in crate::dialects::v3) release_ticket: Option<String>,
+}
+
+/// A hold.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Hold)]
+pub(in crate::dialects::v3) struct HoldDocument {
+    id: String,
+    kind: &'static str,
+    authority: &'static str,
+    in_force: bool,
+    #[schema(format = DateTime)]
+    since: String,
+    #[schema(format = DateTime)]
+    starts_at: Option<String>,
+    #[schema(format = DateTime)]
+    ends_at: Option<String>,
+    reason_code: Option<String>,
+    /// The internal reason: of the caller's own holds only.
+    reason: Option<String>,
+    public_message: Option<String>,
+    payment_url: Option<String>,
+    #[schema(format = DateTime)]
+    opened_at: String,
+    opened_by: String,
+}
+
+pub(in crate::dialects::v3) fn account(account: &Account, reader: Reader) -> AccountDocument {
+    let state = account.state(reader.now);
+    let profile = (*account.profile).clone();
+    AccountDocument {
+        id: account.uid.to_string(),
+        created_at: dates::write(account.created_at),
+        updated_at: dates::write(account.updated_at),
+        company: profile.company,
+        email: profile.email.map(|email| email.as_str().to_owned()),
+        status: account.status.as_str(),
+        admin_portal_domain: profile.admin_portal_domain,
+        customer_portal_domain: profile.customer_portal_domain,
+        reseller_portal_domain: profile.reseller_portal_domain,
+        website: profile.website,
+        logo_url: profile.logo_url,
+        favicon_url: profile.favicon_url,
+        google_client_id: profile.google_client_id,
+        trial_expires_at: profile.trial_expires_at.map(dates::write),
+        plan: account.plan.as_deref().map(PlanDocument::of),
+        company_id: profile.company_id,
+        account_alias: profile.account_alias,
+        region: profile.region,
+        payment_method: profile.payment_method,
+        psp: profile.psp,
+        total_trial_extensions: profile.total_trial_extensions,
+        expires_at: account.expires_at.map(dates::write),
+        holds: holds(account, reader),
+        effective_status: state.effective_status(),
+        blocked_by: state
+            .blocked_by()
+            .iter()
+            .map(|block| block.as_str())
+            .collect(),
+        version: account.version,
+        exempt_until: account.exempt_until.map(dates::write),
+        purge_due_at: account.purge_due_at.map(dates::write),
+        release_ticket: None,
+    }
+}
+
+/// The holds that are open and have not ended.
+pub(in crate::dialects::v3) fn holds(account: &Account, reader: Reader) -> Vec<HoldDocument> {
+    account
+        .holds
+        .iter()
+        .filter(|hold| !hold.has_lapsed(reader.now))
+        .map(|one| hold(one, reader))
+        .collect()
+}
+
+fn hold(hold: &Hold, reader: Reader) -> HoldDocument {
+    let details = hold.details.clone();
+    HoldDocument {
+        id: hold.id.to_string(),
+        kind: hold.kind.as_str(),
+        authority: hold.authority.as_str(),
+        in_force: hold.in_force(reader.now),
+        since: dates::write(hold.since()),
+        starts_at: details.starts_at.map(dates::write),
+        ends_at: details.ends_at.map(dates::write),
+        reason_code: details.reason_code,
+        reason: hold.reason_seen_by(reader.authority).cloned(),
+        public_message: details.public_message,
+        payment_url: details.payment_url.map(|url| url.as_str().to_owned()),
+        opened_at: dates::write(hold.opened_at),
+        opened_by: hold.opened_by.clone(),
+    }
+}
+
+/// Whether an account may be used now.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Access)]
+pub(in crate::dialects::v3) struct AccessDocument {
+    allowed: bool,
+    effective_status: &'static str,
+    blocked_by: Vec<&'static str>,
+    remedy: Option<&'static str>,
+    payment_url: Option<String>,
+    public_message: Option<String>,
+}
+
+pub(in crate::dialects::v3) fn access(account: &Account, now: Time) -> AccessDocument {
+    let state = account.state(now);
+    let message = |kind| {
+        account
+            .holds_in_force(kind, now)
+            .find_map(|hold| hold.details.public_message.clone())
+    };
+    AccessDocument {
+        allowed: state.blocked_by().is_empty(),
+        effective_status: state.effective_status(),
+        blocked_by: state
+            .blocked_by()
+            .iter()
+            .map(|block| block.as_str())
+            .collect(),
+        remedy: state.remedy().map(Remedy::as_str),
+        payment_url: account
+            .payment_url(now)
+            .map(PaymentUrl::as_str)
+            .map(str::to_owned),
+        public_message: message(HoldKind::Suspend).or_else(|| message(HoldKind::Freeze)),
+    }
+}
+
+/// What a release ticket did.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Release)]
+pub(in crate::dialects::v3) struct ReleaseDocument {
+    /// Whether it lifted the freeze now; if not, that was lifted before.
+    changed: bool,
+    effective_status: &'static str,
+}
+
+pub(in crate::dialects::v3) fn release(done: &CommandOutcome) -> ReleaseDocument {
+    ReleaseDocument {
+        changed: done.outcome == Outcome::Applied,
+        effective_status: done.account.state(done.at).effective_status(),
+    }
+}
+
+/// An entry of the journal.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = JournalEntry)]
+pub(in crate::dialects::v3) struct EntryDocument {
+    id: i64,
+    #[schema(format = DateTime)]
+    at: String,
+    sequence: Option<i64>,
+    action: String,
+    outcome: String,
+    refusal: Option<String>,
+    events: Vec<String>,
+    authority: String,
+    actor: String,
+    dialect: String,
+    request_id: String,
+    /// The facts that differ, before ...
+    #[schema(value_type = Object)]
+    before: Value,
+    /// ... and after.
+    #[schema(value_type = Object)]
+    after: Value,
+}
+
+/// An entry of the journal. In XML the names of holds are written with a full stop for the colon.
+pub(in crate::dialects::v3) fn entry(entry: JournalEntry, format: Codec) -> EntryDocument {
+    let named = |side: Value| match (format, side) {
+        (Codec::Xml, Value::Object(members)) => Value::Object(
+            members
+                .into_iter()
+                .map(|(name, value)| (name.replace(':', "."), value))
+                .collect(),
+        ),
+        (_, side) => side,
+    };
+    EntryDocument {
+        id: entry.id,
+        at: dates::write(entry.at),
+        sequence: entry.sequence,
+        action: entry.action,
+        outcome: entry.outcome,
+        refusal: entry.refusal,
+        events: entry.events,
+        authority: entry.authority,
+        actor: entry.actor,
+        dialect: entry.dialect,
+        request_id: entry.request_id,
+        before: named(entry.before),
+        after: named(entry.after),
+    }
+}
+
+/// What happened to an account, and what will.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Timeline)]
+pub(in crate::dialects::v3) struct TimelineDocument {
+    /// The newest hundred entries of the journal, newest first.
+    past: Vec<EntryDocument>,
+    /// What will happen by itself, in order.
+    upcoming: Vec<UpcomingDocument>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Upcoming)]
+struct UpcomingDocument {
+    #[schema(format = DateTime)]
+    at: String,
+    /// `hold_starts`, `hold_ends`, `expires` or `purge`.
+    what: &'static str,
+    /// The kind of the hold, if it is about one.
+    kind: Option<&'static str>,
+    authority: Option<&'static str>,
+    hold_id: Option<String>,
+    /// The state from then on, if nobody does anything.
+    state_after: &'static str,
+}
+
+pub(in crate::dialects::v3) fn timeline(
+    account: &Account,
+    entries: Vec<JournalEntry>,
+    now: Time,
+    format: Codec,
+) -> TimelineDocument {
+    let upcoming = account.upcoming(now).into_iter().map(|coming| {
+        let (what, hold) = match coming.what {
+            Coming::HoldStarts(kind, authority, id) => ("hold_starts", Some((kind, authority, id))),
+            Coming::HoldEnds(kind, authority, id) => ("hold_ends", Some((kind, authority, id))),
+            Coming::Expires => ("expires", None),
+            Coming::Purge => ("purge", None),
+        };
+        UpcomingDocument {
+            at: dates::write(coming.at),
+            what,
+            kind: hold.map(|(kind, ..)| kind.as_str()),
+            authority: hold.map(|(_, authority, _)| authority.as_str()),
+            hold_id: hold.map(|(.., id)| id.to_string()),
+            state_after: coming.state.effective_status(),
+        }
+    });
+    TimelineDocument {
+        past: entries.into_iter().map(|one| entry(one, format)).collect(),
+        upcoming: upcoming.collect(),
+    }
+}
+
+/// Why an account is blocked.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Explanation)]
+pub(in crate::dialects::v3) struct ExplanationDocument {
+    effective_status: &'static str,
+    blocked_by: Vec<&'static str>,
+    remedy: Option<&'static str>,
+    blocks: Vec<BlockDocument>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Block)]
+struct BlockDocument {
+    block: &'static str,
+    #[schema(format = DateTime)]
+    since: String,
+    #[schema(format = DateTime)]
+    until: Option<String>,
+    hold: Option<HoldDocument>,
+    lifted_by: Vec<&'static str>,
+    /// The call that lifts it.
+    call: Option<CallDocument>,
+    /// The state after that call and nothing else.
+    state_after: &'static str,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Call)]
+struct CallDocument {
+    method: &'static str,
+    path: String,
+    body: String,
+    curl: String,
+}
+
+pub(in crate::dialects::v3) fn explanation(
+    account: &Account,
+    explanation: &Explanation,
+    base: &str,
+    reader: Reader,
+) -> ExplanationDocument {
+    let state = &explanation.state;
+    let blocks = explanation.blocks.iter().map(|detail| BlockDocument {
+        block: detail.block.as_str(),
+        since: dates::write(detail.since),
+        until: detail.until.map(dates::write),
+        hold: detail.hold.as_ref().map(|one| hold(one, reader)),
+        lifted_by: detail
+            .lifted_by
+            .iter()
+            .map(|authority| authority.as_str())
+            .collect(),
+        call: call_that_lifts(account, detail, base, reader.now),
+        state_after: detail.state_after.effective_status(),
+    });
+    ExplanationDocument {
+        effective_status: state.effective_status(),
+        blocked_by: state
+            .blocked_by()
+            .iter()
+            .map(|block| block.as_str())
+            .collect(),
+        remedy: explanation.remedy().map(Remedy::as_str),
+        blocks: blocks.collect(),
+    }
+}
+
+/// The call of this dialect that lifts a block; none where only the command line can.
+fn call_that_lifts(
+    account: &Account,
+    detail: &crate::domain::BlockDetail,
+    base: &str,
+    now: Time,
+) -> Option<CallDocument> {
+    use crate::domain::Lift;
+    let hold_id = detail.hold.as_ref().map(|hold| hold.id.to_string());
+    let (method, tail, body) = match detail.lift {
+        Lift::Unfreeze => ("POST", "unfreeze", serde_json::json!({ "holdId": hold_id })),
+        Lift::Unsuspend => (
+            "POST",
+            "unsuspend",
+            serde_json::json!({ "holdId": hold_id }),
+        ),
+        Lift::Restore => ("POST", "restore", serde_json::json!({})),
+        Lift::Activate => ("PUT", "status", serde_json::json!({ "status": "active" })),
+        Lift::ExtendExpiry => (
+            "PUT",
+            "expires-at",
+            serde_json::json!({ "expiresAt": dates::write(now + chrono::TimeDelta::days(365)) }),
+        ),
+        Lift::UnsuspendReseller => return None,
+    };
+    let path = format!("{}/{}/{tail}", crate::dialects::v3::ACCOUNTS, account.uid);
+    let body = body.to_string();
+    let curl = format!(
+        "curl -X {method} '{base}{path}' -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{body}'"
+    );
+    Some(CallDocument {
+        method,
+        path,
+        body,
+        curl,
+    })
+}

@@ -1,0 +1,229 @@
+//! `GET /v3/accounts`: pages, filters, an order, and the cursor that stays fast at any depth.
+
+use axum::http::Uri;
+use chrono_tz::Tz;
+
+use crate::dialects::dates;
+use crate::dialects::v3::codes::Failure;
+use crate::dialects::v3::cursor::Cursor;
+use crate::domain::{
+    AccountId, Comparison, Condition, ResellerId, Search, SearchField, SearchValues, Start, Time,
+};
+
+const DEFAULT_LIMIT: i64 = 10;
+const MAX_LIMIT: i64 = 100;
+/// Deeper than this only the cursor leads: skipping accounts costs as much as reading them.
+const MAX_SKIP: i64 = 100_000;
+
+/// A list as it is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::dialects::v3) struct ListRequest {
+    pub(in crate::dialects::v3) search: Search,
+    /// The page's number; none where the caller follows cursors.
+    pub(in crate::dialects::v3) page: Option<i64>,
+    /// The instant as of which it lists; then by cursor, and without conditions.
+    pub(in crate::dialects::v3) as_of: Option<Time>,
+    /// The other parameters, for the link to the next page.
+    kept: Vec<(String, String)>,
+}
+
+impl ListRequest {
+    /// `home`: whose list it is; a cursor leads through no other.
+    pub(in crate::dialects::v3) fn read(
+        uri: &Uri,
+        zone: Tz,
+        home: ResellerId,
+    ) -> Result<Self, Failure> {
+        let (mut page, mut limit, mut sort, mut after, mut as_of) = (None, None, None, None, None);
+        let (mut conditions, mut kept) = (Vec::new(), Vec::new());
+        for (name, value) in
+            url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned()
+        {
+            let slot = match name.as_str() {
+                "page" => &mut page,
+                "limit" => &mut limit,
+                "sort" => &mut sort,
+                "after" => &mut after,
+                "asOf" => &mut as_of,
+                _ => {
+                    conditions.push(condition(&name, &value, zone)?);
+                    kept.push((name, value));
+                    continue;
+                }
+            };
+            if slot.replace(value).is_some() {
+                return Err(Failure::parameter(&name, "appears more than once"));
+            }
+        }
+        let limit = number("limit", limit.as_deref(), DEFAULT_LIMIT, MAX_LIMIT)?;
+        if let Some(text) = &as_of {
+            if page.is_some() || sort.is_some() || !conditions.is_empty() {
+                return Err(Failure::parameter(
+                    "asOf",
+                    "can be combined with after and limit only",
+                ));
+            }
+            kept.push(("asOf".to_owned(), text.clone()));
+            after = after.or(Some(String::new()));
+        }
+        let as_of = as_of
+            .map(|text| {
+                dates::parse(&text, zone).map_err(|problem| Failure::parameter("asOf", &problem))
+            })
+            .transpose()?;
+        if let Some(after) = after {
+            if page.is_some() || sort.is_some() {
+                return Err(Failure::parameter(
+                    "after",
+                    "cannot be combined with page or sort",
+                ));
+            }
+            let start = Start::After(if after.is_empty() {
+                None
+            } else {
+                Some(Cursor::read(&after)?.account_of(home)?)
+            });
+            return Ok(Self {
+                search: Search {
+                    conditions,
+                    start,
+                    limit,
+                },
+                page: None,
+                as_of,
+                kept,
+            });
+        }
+        let page = number("page", page.as_deref(), 1, i64::MAX)?;
+        let skip = (page - 1)
+            .checked_mul(limit)
+            .filter(|skip| *skip <= MAX_SKIP);
+        let skip = skip.ok_or_else(|| {
+            Failure::parameter("page", "is too deep; follow cursors from `after=` instead")
+        })?;
+        let (by, descending) = order(sort.as_deref().unwrap_or("-createdAt"))?;
+        Ok(Self {
+            search: Search {
+                conditions,
+                start: Start::Offset {
+                    skip,
+                    by,
+                    descending,
+                },
+                limit,
+            },
+            page: Some(page),
+            as_of,
+            kept,
+        })
+    }
+
+    /// The link to the page behind this account.
+    pub(in crate::dialects::v3) fn next(&self, last: AccountId, home: ResellerId) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query
+            .append_pair("after", &Cursor::account(last, home).written())
+            .append_pair("limit", &self.search.limit.to_string());
+        query.extend_pairs(&self.kept);
+        format!(
+            "<{}?{}>; rel=\"next\"",
+            crate::dialects::v3::ACCOUNTS,
+            query.finish()
+        )
+    }
+}
+
+fn number(name: &str, text: Option<&str>, default: i64, max: i64) -> Result<i64, Failure> {
+    let refuse = || {
+        if max == i64::MAX {
+            Failure::parameter(name, "must be a number from 1 on")
+        } else {
+            Failure::parameter(name, &format!("must be between 1 and {max}"))
+        }
+    };
+    let value = text.map_or(Ok(default), |text| text.parse().map_err(|_| refuse()))?;
+    if (1..=max).contains(&value) {
+        Ok(value)
+    } else {
+        Err(refuse())
+    }
+}
+
+fn field(name: &str) -> Option<SearchField> {
+    Some(match name {
+        "createdAt" => SearchField::CreatedAt,
+        "updatedAt" => SearchField::UpdatedAt,
+        "expiresAt" => SearchField::ExpiresAt,
+        "email" => SearchField::Email,
+        "company" => SearchField::Company,
+        "status" => SearchField::Status,
+        _ => return None,
+    })
+}
+
+const FIELDS: &str = "createdAt, updatedAt, expiresAt, email, company, status";
+
+fn order(sort: &str) -> Result<(SearchField, bool), Failure> {
+    let (name, descending) = sort
+        .strip_prefix('-')
+        .map_or((sort, false), |name| (name, true));
+    let field = field(name).ok_or_else(|| {
+        Failure::parameter(
+            "sort",
+            &format!("must be one of {FIELDS}, with - in front for descending"),
+        )
+    })?;
+    Ok((field, descending))
+}
+
+/// `field[op]=value`, or `field=value` for equality.
+fn condition(name: &str, value: &str, zone: Tz) -> Result<Condition, Failure> {
+    let (of, operator) = name.split_once('[').map_or((name, "eq"), |(of, rest)| {
+        (of, rest.strip_suffix(']').unwrap_or_default())
+    });
+    let field = field(of).ok_or_else(|| {
+        Failure::parameter(
+            name,
+            &format!("is no parameter and no field; the fields are {FIELDS}"),
+        )
+    })?;
+    let comparison = match operator {
+        "eq" => Comparison::Equal,
+        "ne" => Comparison::NotEqual,
+        "gt" => Comparison::Greater,
+        "gte" => Comparison::GreaterOrEqual,
+        "lt" => Comparison::Less,
+        "lte" => Comparison::LessOrEqual,
+        "in" => Comparison::In,
+        _ => {
+            return Err(Failure::parameter(
+                name,
+                "must be compared with eq, ne, gt, gte, lt, lte or in",
+            ));
+        }
+    };
+    let texts: Vec<&str> = if comparison == Comparison::In {
+        value.split(',').collect()
+    } else {
+        vec![value]
+    };
+    if texts.len() > 100 || value.contains('\0') {
+        return Err(Failure::parameter(
+            name,
+            "must have at most 100 values and no control characters",
+        ));
+    }
+    let values = if field.is_time() {
+        let times = texts.iter().map(|text| {
+            dates::parse(text, zone).map_err(|problem| Failure::parameter(name, &problem))
+        });
+        SearchValues::Times(times.collect::<Result<_, _>>()?)
+    } else {
+        SearchValues::Texts(texts.into_iter().map(str::to_owned).collect())
+    };
+    Ok(Condition {
+        field,
+        comparison,
+        values,
+    })
+}

