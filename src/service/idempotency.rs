@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::Service;
 use crate::domain::{Account, Error, Outcome, Time};
-use crate::store::{IdempotencyKey, StoredAnswer};
+use crate::store::{IdempotencyKey, StoredAnswer, Tenancy};
 
 /// Writes an outcome as the dialect would, so that a repeat can be answered with the same bytes. An answer of 500 or
 /// more is not kept.
@@ -67,6 +68,32 @@ impl<T> Completion<T> {
         match self {
             Self::Fresh(done) => Ok(*done),
             Self::Replayed(_) => Err(Error::IdempotencyKeyReused),
+        }
+    }
+}
+
+impl Service {
+    /// The answer that was stored under an idempotency key, if the key was used before with the same request. The
+    /// dialects ask for it before any other look-up, so that a retry gets its answer even when the account that
+    /// it names has gone since. A request that is still under way is found by the change itself.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyReused`] if the key was used with another request.
+    pub async fn stored_answer(
+        &self,
+        key: IdempotencyKey,
+        fingerprint: [u8; 32],
+    ) -> Result<Option<StoredAnswer>, Error> {
+        let now = self.now();
+        let stored = self
+            .read(Tenancy::of(key.reseller), move |tx| {
+                Box::pin(async move { tx.fetch_answers(&[key], now).await })
+            })
+            .await?;
+        match stored.into_iter().next() {
+            None => Ok(None),
+            Some(stored) if stored.fingerprint == fingerprint => Ok(Some(stored.answer)),
+            Some(_) => Err(Error::IdempotencyKeyReused),
         }
     }
 }

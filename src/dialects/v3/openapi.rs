@@ -174,7 +174,7 @@ fn parameters(operation: &Operation) -> Vec<Value> {
         "webhooks_redeliver",
         "webhooks_redeliver_one",
         "purge_approve",
-        "several_simulate",
+        "bulk_simulate",
         "bulk_jobs_create",
         "bulk_jobs_apply",
         "bulk_jobs_revert",
@@ -190,7 +190,7 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     }
     if operation.method != "get"
         && operation.path.starts_with("/v3/accounts/")
-        && operation.name != "several_simulate"
+        && operation.name != "bulk_simulate"
     {
         let what = "Only if the account is at the version of this ETag.";
         parameters.push(header(
@@ -398,7 +398,7 @@ mod tests {
             );
             let only_reads = matches!(operation.scope, Scope::AccountRead | Scope::WebhookRead);
             assert!(
-                !only_reads || operation.method == "get" || operation.name == "several_simulate",
+                !only_reads || operation.method == "get" || operation.name == "bulk_simulate",
                 "{} writes with a right to read",
                 operation.name
             );
