@@ -93,7 +93,7 @@ impl Bulk {
         for (at, line) in BufReader::new(open).lines().enumerate() {
             let line = line.map_err(|error| fail(format!("line {}: {error}", at + 1)))?;
             if !line.trim().is_empty() {
-                let (name, item) = v3::operation(&line, deletion.clone())
+                let (name, item) = v3::bulk_operation(&line, deletion.clone())
                     .map_err(|problem| fail(format!("line {}: {problem}", at + 1)))?;
                 items.push((at + 1, name, item));
             }

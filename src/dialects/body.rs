@@ -1,18 +1,28 @@
-//! What every dialect does with a body and with the header that makes a retry safe.
+//! What every dialect does with a body, and with the header that makes a retry safe.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
+use super::exchange::header_text;
+use super::failure::Failure;
 use crate::service::StoredAnswer;
 use crate::wire;
 
-/// The header that makes a retry safe whatever it retries.
+/// The header that makes a retry of any write safe.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// The whole body, unless it is larger than `max` bytes.
-pub(super) async fn read(body: Body, max: usize) -> Result<Vec<u8>, wire::Error> {
+/// The whole body, unless it is larger than `max` bytes. A length that the headers name is judged before a byte is read.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+) -> Result<Vec<u8>, wire::Error> {
+    let length = header_text(headers, header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
+    if length.is_some_and(|length: usize| length > max) {
+        return Err(wire::Error::TooLarge);
+    }
     match Limited::new(body, max).collect().await {
         Ok(collected) => Ok(collected.to_bytes().to_vec()),
         Err(error) if error.is::<LengthLimitError>() => Err(wire::Error::TooLarge),
@@ -23,24 +33,21 @@ pub(super) async fn read(body: Body, max: usize) -> Result<Vec<u8>, wire::Error>
     }
 }
 
-/// The key, if there is one.
-///
-/// # Errors
-/// What is wrong with it.
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, &'static str> {
+/// The idempotency key of a request, if it has one.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let refuse = |problem| Failure::parameter("Idempotency-Key", problem);
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err("appears more than once");
+        return Err(refuse("appears more than once"));
     }
-    match value.to_str() {
-        Ok(key) if (1..=255).contains(&key.len()) && key.chars().all(|c| c.is_ascii_graphic()) => {
-            Ok(Some(key.to_owned()))
-        }
-        _ => Err("must be 1 to 255 visible characters"),
-    }
+    let is_key =
+        |key: &&str| (1..=255).contains(&key.len()) && key.chars().all(|c| c.is_ascii_graphic());
+    let key = value.to_str().ok().filter(is_key);
+    let key = key.ok_or_else(|| refuse("must be 1 to 255 visible characters"))?;
+    Ok(Some(key.to_owned()))
 }
 
 /// The stored answer to a repeat.
@@ -48,13 +55,10 @@ pub(super) fn replay(stored: StoredAnswer) -> Response {
     let mut response = Response::new(Body::from(stored.body));
     *response.status_mut() =
         StatusCode::from_u16(stored.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
     if let Ok(content_type) = HeaderValue::from_str(&stored.content_type) {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, content_type);
+        headers.insert(header::CONTENT_TYPE, content_type);
     }
-    response
-        .headers_mut()
-        .insert("idempotent-replayed", HeaderValue::from_static("true"));
+    headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
     response
 }

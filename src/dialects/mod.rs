@@ -1,167 +1,130 @@
-//! How each API speaks: requests into commands, outcomes into replies, one code table each.
+//! The dialects: how each API speaks. Requests become commands, outcomes become replies.
 //!
-//! A dialect knows no rule of the lifecycle and no SQL. It has its own words, its own envelopes, and one table
-//! (`codes.rs`) from [`domain::Error`](crate::domain::Error) to its codes. All dialects call the same service, so
-//! the same operation has the same effect whichever one it came through.
+//! A dialect knows no rule of the lifecycle and no SQL. It has its own words, its own envelopes, one table of operations
+//! (`operations.rs`), one dispatcher that enforces the table (`call.rs`), and one table (`codes.rs`) from [`failure::Failure`] to its codes.
+//! All dialects call the same service, so the same operation has the same effect whichever dialect it came through.
 
 pub mod admin;
 mod body;
 pub(crate) mod dates;
+pub(crate) mod exchange;
+pub mod failure;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod openapi;
+pub mod operation;
 mod patches;
 mod schemas;
-pub use openapi::openapi;
-
 pub mod soap;
 pub mod v3;
 
-use std::fmt;
-use std::sync::{Arc, OnceLock};
-
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, Method, header};
-use secrecy::SecretString;
+use axum::http::{HeaderMap, Method, Uri};
+use axum::response::Response;
 
-use crate::domain::Error;
 use crate::metrics::Call;
-use crate::service::{Principal, Rate, Service};
+use failure::Failure;
 
-/// What went wrong outside the handlers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mishap {
-    /// No such path.
-    NoSuchCall,
-    /// It took longer than it may.
-    TimedOut,
-    /// A handler panicked.
-    Crashed,
-    /// The client's address asks too often.
-    RateLimited {
-        /// Seconds after which one more request is taken.
-        retry_after: u32,
-    },
-}
+pub use exchange::RequestId;
+pub use openapi::openapi;
 
-/// How a request ended, for who counts them. Stands in an answer's extensions where the status does not say it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// As was asked.
-    Ok,
-    /// The caller asked for what cannot be.
-    Refused,
-    /// The caller asks too often.
-    RateLimited,
-    /// The database, or room in a queue, is missing.
-    Unavailable,
-    /// Our fault.
-    Error,
-}
-
-impl Ending {
-    /// What a status, or a code of a dialect that is like one, means.
-    pub(crate) fn of_status(status: u16) -> Self {
-        match status {
-            ..400 => Self::Ok,
-            429 => Self::RateLimited,
-            400..500 => Self::Refused,
-            503 => Self::Unavailable,
-            _ => Self::Error,
-        }
-    }
-
-    /// Its name in the metrics.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Refused => "refused",
-            Self::RateLimited => "rate_limited",
-            Self::Unavailable => "unavailable",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// The name of a call that no table has.
+/// The operation's name in metrics and logs where no table has the operation.
 pub(crate) const UNKNOWN: &str = "unknown";
 
-/// Which call a request is, as far as its head tells: the operation of the `soap` dialect stands in the body, and so in the
-/// answer's extensions.
-pub(crate) fn call(request: &Request) -> Call {
-    let path = request.uri().path();
+/// The API that a path belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `/api/v1.1/admin/...`
+    Admin,
+    /// `/Services/Reseller/Service.asmx`, in any case.
+    Soap,
+    /// `/v3/...`
+    V3,
+}
+
+impl Dialect {
+    /// The dialect of a path; `None` for what is no dialect's, such as a page.
+    #[must_use]
+    pub fn of(path: &str) -> Option<Self> {
+        let is_v3 = |path: &str| {
+            path.strip_prefix(v3::ROOT)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        match path {
+            path if path.trim_end_matches('/').eq_ignore_ascii_case(soap::PATH) => Some(Self::Soap),
+            path if is_v3(path) => Some(Self::V3),
+            path if path.starts_with(admin::PREFIX) => Some(Self::Admin),
+            _ => None,
+        }
+    }
+
+    /// Its name in metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Soap => "soap",
+            Self::V3 => "v3",
+        }
+    }
+}
+
+/// The labels of a request in metrics and logs, before it is handled. The operation of a SOAP request stands in its body, so its
+/// dispatcher names it later.
+pub(crate) fn labels(request: &Request) -> Call {
+    let dialect = Dialect::of(request.uri().path());
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map(MatchedPath::as_str);
-    let (dialect, operation) = match route {
-        Some(route) if v3::is_path(route) => ("v3", v3::operation_name(request.method(), route)),
-        Some(route) if route.starts_with(admin::PREFIX) => ("admin", admin::operation_name(route)),
-        Some(_) => ("none", Some("page")),
-        None if soap::is_path(path) => {
-            ("soap", (request.method() == Method::GET).then_some("page"))
-        }
-        None if v3::is_path(path) => ("v3", None),
-        None if path.starts_with(admin::PREFIX) => ("admin", None),
-        None => ("none", None),
+    let operation = match (dialect, route) {
+        (Some(Dialect::V3), Some(route)) => v3::operation_name(request.method(), route),
+        (Some(Dialect::Admin), Some(route)) => admin::operation_name(route),
+        (Some(Dialect::Soap), _) => (request.method() == Method::GET).then_some("page"),
+        (None, Some(_)) => Some("page"),
+        (_, None) => None,
     };
     Call {
-        dialect,
+        dialect: dialect.map_or("none", Dialect::as_str),
         operation: operation.unwrap_or(UNKNOWN),
     }
 }
 
-/// The host that a request names, if it can stand in an address without being quoted.
-pub(crate) fn host(headers: &HeaderMap) -> &str {
-    let is_plain = |host: &&str| {
-        !host.is_empty()
-            && host
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'))
-    };
-    headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .filter(is_plain)
-        .unwrap_or("localhost")
+/// What is needed to answer a request in its own dialect although no dispatcher answered it: it reached no operation, took too long,
+/// crashed, or was refused before. A path of no dialect is answered as `admin` answers.
+#[derive(Debug, Clone)]
+pub struct Responder {
+    dialect: Option<Dialect>,
+    uri: Uri,
+    headers: HeaderMap,
+    request_id: RequestId,
 }
 
-/// The identity of a request, for logs, the journal and the caller. Made or accepted by the HTTP layer.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RequestId(pub String);
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// What the credential of a request may ask yet: found out by the dialect, which knows where its credential stands, and
-/// told to the caller by the HTTP layer.
-#[derive(Debug, Clone, Default)]
-pub struct Allowance(Arc<OnceLock<Rate>>);
-
-impl Allowance {
-    /// Whom a token stands for, if it may ask now.
-    ///
-    /// # Errors
-    /// As [`Service::authenticate`], and [`Error::RateLimited`].
-    pub(crate) async fn authenticate(
-        &self,
-        service: &Service,
-        token: &SecretString,
-    ) -> Result<Principal, Error> {
-        let principal = service.authenticate(token).await?;
-        let (rate, admitted) = service.count_caller(&principal);
-        if let Some(rate) = rate {
-            self.0.get_or_init(|| rate);
-        }
-        admitted.map(|()| principal)
-    }
-
-    /// What is left, if that was found out.
+impl Responder {
+    /// Keeps what is needed of a request.
     #[must_use]
-    pub fn rate(&self) -> Option<Rate> {
-        self.0.get().copied()
+    pub fn of(request: &Request) -> Self {
+        Self {
+            dialect: Dialect::of(request.uri().path()),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+            request_id: request
+                .extensions()
+                .get::<RequestId>()
+                .cloned()
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The response to a failure.
+    #[must_use]
+    pub fn respond(&self, failure: &Failure, admin: &admin::Settings) -> Response {
+        match self.dialect {
+            Some(Dialect::Soap) => soap::respond_to(failure, &self.headers),
+            Some(Dialect::V3) => v3::respond_to(failure, &self.headers, &self.request_id),
+            Some(Dialect::Admin) | None => {
+                admin::respond_to(failure, &self.headers, &self.uri, admin)
+            }
+        }
     }
 }

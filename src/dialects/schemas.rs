@@ -119,3 +119,12 @@ fn merge(all: &mut Value, part: Value) {
         }
     }
 }
+
+/// The header that makes a retry safe, as a parameter of the document.
+pub(super) fn idempotency_key() -> Value {
+    json!({
+        "name": "Idempotency-Key", "in": "header", "required": false,
+        "description": "A repeat with the same key and body is answered with the stored answer, for 24 hours.",
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
+    })
+}

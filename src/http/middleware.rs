@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt as _;
@@ -16,7 +16,9 @@ use tracing::{Instrument as _, debug_span, error, info, info_span};
 use uuid::Uuid;
 
 use super::client_address;
-use crate::dialects::{Allowance, Ending, Mishap, RequestId, admin, call, soap, v3};
+use crate::dialects::exchange::{Handled, RequestId, RequestOutcome};
+use crate::dialects::failure::Failure;
+use crate::dialects::{Responder, admin, labels};
 use crate::domain::Error;
 use crate::metrics::{Call, Metrics};
 use crate::service::{Rate, Service};
@@ -53,157 +55,104 @@ pub(super) async fn frame(
 ) -> Response {
     let id = request_id(request.headers());
     request.extensions_mut().insert(id.clone());
-    let allowance = Allowance::default();
-    request.extensions_mut().insert(allowance.clone());
-    let mishap = answer_to_mishaps(&request, &frame.admin);
+    let responder = Responder::of(&request);
+    let respond = |failure| responder.respond(&failure, &frame.admin);
     let address = client_address::address(&request, &frame.trusted_proxies);
     let (of_address, admitted) = match (&frame.service, address) {
         (Some(service), Some(address)) => service.count_address(address),
         _ => (None, Ok(())),
     };
-    let call = call(&request);
-    let counted = frame
-        .service
-        .as_ref()
-        .map(|service| Counted::begin(service.metrics(), call));
+    let labels = labels(&request);
+    let metrics = frame.service.as_ref().map(|service| service.metrics());
+    let in_flight = metrics.map(|metrics| InFlight::begin(metrics, labels));
     let span = || info_span!(target: telemetry::SPANS, "request", request_id = %id, method = %request.method(), path = request.uri().path());
     let span = telemetry::in_callers_trace(request.headers(), &id.0, span);
-    let handling = debug_span!(target: telemetry::SPANS, parent: &span, "call", dialect = call.dialect, operation = call.operation);
+    let call = debug_span!(target: telemetry::SPANS, parent: &span, "call", dialect = labels.dialect, operation = labels.operation);
 
     let started = Instant::now();
     let answer = async {
-        match admitted {
-            Err(Error::RateLimited { retry_after }) => {
-                Ok(Ok(mishap(Mishap::RateLimited { retry_after })))
-            }
-            _ => {
-                tokio::time::timeout(
-                    frame.request_timeout,
-                    AssertUnwindSafe(next.run(request).instrument(handling)).catch_unwind(),
-                )
-                .await
-            }
+        if let Err(Error::RateLimited { retry_after }) = admitted {
+            return Ok(Ok(respond(Failure::RateLimited { retry_after })));
         }
+        let handling = AssertUnwindSafe(next.run(request).instrument(call)).catch_unwind();
+        tokio::time::timeout(frame.request_timeout, handling).await
     };
     let mut response = match answer.instrument(span.clone()).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
             span.in_scope(|| log_panic(&*panic));
-            mishap(Mishap::Crashed)
+            respond(Failure::Crashed)
         }
-        Err(_elapsed) => mishap(Mishap::TimedOut),
+        Err(_elapsed) => respond(Failure::TimedOut),
     };
-    if let Some(counted) = counted {
-        counted.end(&response, started.elapsed());
+    let handled = response.extensions().get::<Handled>().copied();
+    if let Some(in_flight) = in_flight {
+        in_flight.end(handled, response.status(), started.elapsed());
     }
-    span.in_scope(|| {
-        info!(
-            status = response.status().as_u16(),
-            ms = started.elapsed().as_secs_f64() * 1_000.0,
-            "answered"
-        );
-    });
+    let ms = started.elapsed().as_secs_f64() * 1_000.0;
+    span.in_scope(|| info!(status = response.status().as_u16(), ms, "answered"));
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(REQUEST_ID, value);
     }
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    let no_store = HeaderValue::from_static("no-store");
+    headers.entry(header::CACHE_CONTROL).or_insert(no_store);
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    if let Some(rate) = allowance.rate().or(of_address) {
-        tell_rate(&mut response, rate);
+    // The rate limit of the credential where one applies, else that of the address.
+    if let Some(rate) = handled.and_then(|handled| handled.rate).or(of_address) {
+        write_rate_headers(headers, rate);
     }
     response
 }
 
-/// A request that is being answered; one that is dropped before its end was abandoned by its caller.
-struct Counted {
+/// A request that is being answered. Dropped before its end, it counts as abandoned by its caller.
+struct InFlight {
     metrics: Arc<Metrics>,
-    call: Call,
+    labels: Call,
     is_over: bool,
 }
 
-impl Counted {
-    fn begin(metrics: &Arc<Metrics>, call: Call) -> Self {
+impl InFlight {
+    fn begin(metrics: &Arc<Metrics>, labels: Call) -> Self {
         metrics.request_begins();
         Self {
             metrics: Arc::clone(metrics),
-            call,
+            labels,
             is_over: false,
         }
     }
 
-    fn end(mut self, response: &Response, took: Duration) {
+    /// Counts the request: as its dispatcher recorded it, else by its status.
+    fn end(mut self, handled: Option<Handled>, status: StatusCode, took: Duration) {
         self.is_over = true;
-        let operation = response
-            .extensions()
-            .get::<soap::Called>()
-            .map_or(self.call.operation, |called| called.0);
-        let ending = response
-            .extensions()
-            .get::<Ending>()
-            .copied()
-            .unwrap_or_else(|| Ending::of_status(response.status().as_u16()));
-        self.metrics.request_ends(
-            Call {
-                operation,
-                ..self.call
-            },
-            ending.as_str(),
-            took,
-        );
+        let operation = handled.map_or(self.labels.operation, |handled| handled.operation);
+        let by_status = || RequestOutcome::of_status(status.as_u16());
+        let outcome = handled.map_or_else(by_status, |handled| handled.outcome);
+        let labels = Call {
+            operation,
+            ..self.labels
+        };
+        self.metrics.request_ends(labels, outcome.as_str(), took);
     }
 }
 
-impl Drop for Counted {
+impl Drop for InFlight {
     fn drop(&mut self) {
         if !self.is_over {
-            self.metrics.request_abandoned(self.call);
+            self.metrics.request_abandoned(self.labels);
         }
     }
 }
 
-/// The credential's allowance where there is one, else the address's.
-fn tell_rate(response: &mut Response, rate: Rate) {
+fn write_rate_headers(headers: &mut HeaderMap, rate: Rate) {
+    // Whole seconds, rounded up.
     let seconds = rate.reset_at.timestamp() + i64::from(rate.reset_at.timestamp_subsec_nanos() > 0);
-    let headers = response.headers_mut();
     headers.insert("x-rate-limit-limit", HeaderValue::from(rate.limit));
     headers.insert("x-rate-limit-remaining", HeaderValue::from(rate.remaining));
     headers.insert("x-rate-limit-reset", HeaderValue::from(seconds));
-}
-
-/// How the dialect of a request answers what goes wrong outside its handlers.
-fn answer_to_mishaps(
-    request: &Request,
-    settings: &Arc<admin::Settings>,
-) -> impl Fn(Mishap) -> Response + use<> {
-    let (is_soap, is_v3) = (
-        soap::is_path(request.uri().path()),
-        v3::is_path(request.uri().path()),
-    );
-    let headers = if is_soap || is_v3 {
-        request.headers().clone()
-    } else {
-        HeaderMap::new()
-    };
-    let id = request
-        .extensions()
-        .get::<RequestId>()
-        .cloned()
-        .unwrap_or_default();
-    let (codec, settings) = (
-        admin::preferred(request.headers(), request.uri()),
-        Arc::clone(settings),
-    );
-    move |mishap| match () {
-        () if is_soap => soap::answer_mishap(mishap, &headers),
-        () if is_v3 => v3::answer_mishap(mishap, &headers, &id),
-        () => admin::answer_mishap(mishap, codec, &settings),
-    }
 }
 
 /// The caller's own id if it is fit for logs and headers, else a new one.

@@ -16,7 +16,8 @@ use axum::middleware::from_fn_with_state;
 use ipnet::IpNet;
 use tower_http::cors::CorsLayer;
 
-use crate::dialects::{Mishap, RequestId, admin, soap, v3};
+use crate::dialects::failure::Failure;
+use crate::dialects::{Dialect, Responder, admin, soap, v3};
 use pages::notice;
 
 pub use listener::{Limits, raise_file_limit, serve};
@@ -55,28 +56,13 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
     let docs = pages::api_docs::routes(apis.v3.settings.public_url.clone());
     let notice = notice::routes(Arc::clone(&apis.v3.service));
     let cors = cors(&settings.cors_origins);
-    let settings = Arc::clone(&apis.admin.settings);
-    let soap = apis.soap;
+    let (admin, soap) = (Arc::clone(&apis.admin.settings), apis.soap);
     // The soap dialect's path is compared ignoring case, which routes cannot do.
-    let otherwise = move |request: Request| {
-        let (settings, soap) = (Arc::clone(&settings), soap.clone());
-        async move {
-            if soap::is_path(request.uri().path()) {
-                return soap::handle(soap, request).await;
-            }
-            if v3::is_path(request.uri().path()) {
-                let id = request
-                    .extensions()
-                    .get::<RequestId>()
-                    .cloned()
-                    .unwrap_or_default();
-                return v3::answer_mishap(Mishap::NoSuchCall, request.headers(), &id);
-            }
-            admin::answer_mishap(
-                Mishap::NoSuchCall,
-                admin::preferred(request.headers(), request.uri()),
-                &settings,
-            )
+    let otherwise = async move |request: Request| {
+        if Dialect::of(request.uri().path()) == Some(Dialect::Soap) {
+            soap::handle(soap, request).await
+        } else {
+            Responder::of(&request).respond(&Failure::NoSuchRoute, &admin)
         }
     };
     let routes = admin::routes(apis.admin)
@@ -85,11 +71,10 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
         .merge(notice)
         .fallback(otherwise);
     let routes = framed(routes, frame);
-    // Around everything, so that a browser shows its script the errors too.
-    if let Some(cors) = cors {
-        routes.layer(cors)
-    } else {
-        routes
+    // Outermost, so that the scripts of a browser see the errors too.
+    match cors {
+        Some(cors) => routes.layer(cors),
+        None => routes,
     }
 }
 

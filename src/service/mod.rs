@@ -21,6 +21,7 @@ mod rate_limit;
 mod release_tickets;
 mod resellers;
 mod settings;
+mod shares;
 mod transaction;
 mod webhooks;
 
@@ -58,6 +59,7 @@ pub use rate_limit::{Limits, Rate};
 pub use release_tickets::TicketMaker;
 pub use resellers::{NewReseller, ResellerPatch};
 pub use settings::{CommitScope, Settings};
+pub use shares::{Cost, Permit};
 pub use webhooks::{AttemptFilter, Due, EndpointView, EventRead, NewEndpoint, PendingRead};
 
 /// How many pieces of news a receiver may be behind.
@@ -77,6 +79,8 @@ pub struct Service {
     credentials: Lane<[u8; 32], Option<credentials::Found>>,
     memory: CredentialCache,
     limiter: Limiter,
+    /// Permits for heavy requests.
+    heavy: tokio::sync::Semaphore,
     totals: Arc<ListTotals>,
     verifier: Option<Verifier>,
     metrics: Arc<Metrics>,
@@ -127,6 +131,7 @@ impl Service {
             credentials,
             memory: CredentialCache::new(),
             limiter,
+            heavy: shares::heavy(),
             totals: Arc::new(ListTotals::new()),
             verifier: None,
             metrics,

@@ -3,9 +3,12 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Error, MAX_DEPTH, malformed, text_of};
+use super::{Error, MAX_DEPTH, deserialize, malformed, text_of};
 
-pub(super) fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+pub(super) fn decode<T: DeserializeOwned>(
+    text: &str,
+    unknown: Option<&mut Vec<String>>,
+) -> Result<T, Error> {
     // Serde would take an array for a struct, member by member.
     if text.trim_start().starts_with('[') {
         return Err(Error::document("must be an object, not an array"));
@@ -16,8 +19,8 @@ pub(super) fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
         )));
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value: T = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| said(&error.path().to_string(), error.inner()))?;
+    let value: T =
+        deserialize(&mut deserializer, unknown).map_err(|(path, error)| said(&path, &error))?;
     deserializer.end().map_err(|error| said("", &error))?;
     Ok(value)
 }
@@ -55,7 +58,7 @@ fn said(path: &str, error: &serde_json::Error) -> Error {
 /// # Errors
 /// [`Error::Malformed`] if the document is no object.
 pub fn members(body: &[u8]) -> Result<Map<String, Value>, Error> {
-    decode(text_of(body)?)
+    decode(text_of(body)?, None)
 }
 
 #[cfg(test)]

@@ -66,9 +66,45 @@ fn said(field: &str, problem: &str) -> String {
 pub fn decode<T: DeserializeOwned>(codec: Codec, body: &[u8]) -> Result<T, Error> {
     let text = text_of(body)?;
     match codec {
-        Codec::Json => json::decode(text),
-        Codec::Xml => xml::decode(text),
+        Codec::Json => json::decode(text, None),
+        Codec::Xml => xml::decode(text, None),
     }
+}
+
+/// Decodes the body of a request, and lists the paths of the members that the request does not know.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_listing_unknown<T: DeserializeOwned>(
+    codec: Codec,
+    body: &[u8],
+) -> Result<(T, Vec<String>), Error> {
+    let (text, mut unknown) = (text_of(body)?, Vec::new());
+    let value = match codec {
+        Codec::Json => json::decode(text, Some(&mut unknown)),
+        Codec::Xml => xml::decode(text, Some(&mut unknown)),
+    };
+    // `?` stands for the value inside an `Option`.
+    let plain = |path: String| path.replace(".?", "");
+    Ok((value?, unknown.into_iter().map(plain).collect()))
+}
+
+/// Deserializes with the path of what is wrong, and lists the members that the type does not know where a list is given.
+fn deserialize<'de, T, D>(
+    deserializer: D,
+    unknown: Option<&mut Vec<String>>,
+) -> Result<T, (String, D::Error)>
+where
+    T: DeserializeOwned,
+    D: serde::Deserializer<'de>,
+{
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(deserializer, &mut track);
+    let value = match unknown {
+        None => T::deserialize(tracked),
+        Some(unknown) => serde_ignored::deserialize(tracked, |path| unknown.push(path.to_string())),
+    };
+    value.map_err(|error| (track.path().to_string(), error))
 }
 
 /// Encodes an answer. XML gets the root element `xml`, no declaration and no namespace.

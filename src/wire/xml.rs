@@ -5,18 +5,21 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Error, MAX_DEPTH, malformed, text_of};
+use super::{Error, MAX_DEPTH, deserialize, malformed, text_of};
 
 /// The most attributes that one element may have. No request of ours uses any.
 const MAX_ATTRIBUTES: usize = 16;
 /// The name of the root element.
 const ROOT: &str = "xml";
 
-pub(super) fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+pub(super) fn decode<T: DeserializeOwned>(
+    text: &str,
+    unknown: Option<&mut Vec<String>>,
+) -> Result<T, Error> {
     scan(text)?;
     let mut deserializer = quick_xml::de::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| malformed(&error.path().to_string(), &error.inner().to_string()))
+    deserialize(&mut deserializer, unknown)
+        .map_err(|(path, error)| malformed(&path, &error.to_string()))
 }
 
 /// Refuses what serde would let pass, in one pass that stops at the first offence.
@@ -132,7 +135,7 @@ pub(super) fn check_reference(reference: &BytesRef<'_>) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Malformed`] if the document cannot be read as members.
 pub fn members(body: &[u8]) -> Result<Map<String, Value>, Error> {
-    let members: Map<String, Value> = decode(text_of(body)?)?;
+    let members: Map<String, Value> = decode(text_of(body)?, None)?;
     Ok(members
         .into_iter()
         .filter(|(name, _)| !name.starts_with(['@', '$']))

@@ -11,7 +11,6 @@ use uuid::Uuid;
 use super::prober::{Answer, Ask, Prober, admin, soap, with};
 use crate::cli::{CommandError, output};
 use crate::dialects::{admin as admin_dialect, soap as soap_dialect, v3};
-use crate::domain::Scope;
 
 /// A number that no account, reseller or token is likely to have.
 const NOBODY: i64 = 2_147_483_646;
@@ -436,7 +435,7 @@ fn v3_places(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
                 [&foreign, &unknown],
                 |id| ask(id).with("accept", "application/xml"),
             ));
-            if operation.scope == Scope::AccountWrite {
+            if operation.idempotent {
                 places.push(Place::new(
                     format!("{name}, only at a version"),
                     [&foreign, &unknown],

@@ -1,131 +1,204 @@
-//! A call as it arrives, and the answer as it leaves: what all calls of this dialect have in common.
+//! The dispatcher: every call of this dialect goes through [`dispatch`], which enforces the row of its operation.
+//!
+//! In this order: judge the media type; authenticate, from the header if it has a token; check the scope; wait for a permit; read the
+//! body, and from it the token if the header had none; look up the idempotency key; decode the members; run the handler; write the answer.
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{self, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::Api;
-use super::codes::Failure;
+use super::codes;
+use super::operations::Operation;
 use super::replies::Reply;
 use super::requests::Common;
+use super::{Api, Settings};
+use crate::dialects::body;
+use crate::dialects::exchange::{Exchange, RequestOutcome, base_url, header_text};
+use crate::dialects::failure::Failure;
+use crate::dialects::operation::UnknownMembers;
 use crate::dialects::patches::Reading;
-use crate::dialects::{Allowance, Ending, RequestId, body, host};
-use crate::domain::{Dialect, Error, Scope};
+use crate::domain::{AccountId, Command, Dialect, Error};
 use crate::hash::sha256;
 use crate::service::{
-    CommandOutcome, Completion, Context, IdempotencyKey, IdempotentRequest, StoredAnswer,
+    CommandOutcome, Completion, Context, IdempotencyKey, IdempotentRequest, Principal, StoredAnswer,
 };
 use crate::wire::{self, Codec};
 
-/// One call, read as far as every call can be.
+/// What a handler answers: an envelope, or the stored answer to a repeat.
+pub(super) enum Answer {
+    Reply(Reply),
+    Stored(StoredAnswer),
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
+    }
+}
+
+/// Answers a request to a call.
+pub(super) async fn dispatch(
+    State(api): State<Api>,
+    operation: &'static Operation,
+    request: extract::Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut exchange = Exchange::begin(&parts);
+    // The body may still ask for another format.
+    let mut format = preferred_format(&parts.headers, &parts.uri);
+    let answer = carry_out(&api, operation, &mut exchange, &mut format, parts, body).await;
+    let (response, outcome) = match answer {
+        Ok(Answer::Reply(reply)) => (
+            write(StatusCode::OK, format, reply.encode(format)),
+            RequestOutcome::Ok,
+        ),
+        Ok(Answer::Stored(stored)) => {
+            let outcome = RequestOutcome::of_status(stored.status);
+            (body::replay(stored), outcome)
+        }
+        Err(failure) => {
+            let outcome = RequestOutcome::of_status(codes::code(&failure).error);
+            (
+                respond_with_failure(&failure, format, api.settings.always_200),
+                outcome,
+            )
+        }
+    };
+    exchange.finish(response, operation.name, outcome)
+}
+
+async fn carry_out(
+    api: &Api,
+    operation: &'static Operation,
+    exchange: &mut Exchange,
+    format: &mut Codec,
+    parts: Parts,
+    stream: Body,
+) -> Result<Answer, Failure> {
+    let headers = &parts.headers;
+    let codec = wire::codec_of(header_text(headers, header::CONTENT_TYPE))?;
+    let early = early_credential(&parts, &api.settings)?;
+    let early = match &early {
+        Some(token) => Some((authenticate(api, operation, exchange, token).await?, token)),
+        None => None,
+    };
+    let permit = api.service.permit(operation.cost).await?;
+    let limit = operation.body_limit.bytes(api.settings.max_body);
+    let body = body::read(headers, stream, limit).await?;
+    // A body that cannot be decoded is answered in its own format.
+    let preferred = std::mem::replace(format, codec);
+    let common: Common = wire::decode(codec, &body)?;
+    *format = preferred;
+    if let Some(asked) = common.format(codec)? {
+        *format = asked;
+    }
+    let in_body = common
+        .token
+        .as_ref()
+        .map(|token| token.expose_secret().trim().to_owned());
+    let in_body = in_body
+        .filter(|token| !token.is_empty())
+        .map(SecretString::from);
+    let principal = match (early, in_body) {
+        (Some((_, early)), Some(late)) if early.expose_secret() != late.expose_secret() => {
+            return Err(Failure::TokensDiffer);
+        }
+        (Some((principal, _)), _) => principal,
+        (None, Some(token)) => authenticate(api, operation, exchange, &token).await?,
+        (None, None) => return Err(Error::CredentialMissing.into()),
+    };
+    let context = Context {
+        principal,
+        dialect: Dialect::Admin,
+        request_id: exchange.request_id.to_string(),
+    };
+    let key = if operation.idempotent {
+        body::idempotency_key(headers)?
+    } else {
+        None
+    };
+    let path = parts.uri.path().trim_end_matches('/').to_owned();
+    let reseller = context.principal.storage_reseller();
+    let method = "POST".to_owned();
+    let call = Call {
+        operation,
+        codec,
+        format: *format,
+        verbose: common.verbose,
+        always_200: api.settings.always_200,
+        key: key.map(|key| IdempotencyKey {
+            reseller,
+            method,
+            path,
+            key,
+        }),
+        base: base_url(api.settings.public_url.as_deref(), headers),
+        body,
+    };
+    if let Some(stored) = call.look_up_answer(api).await? {
+        return Ok(Answer::Stored(stored));
+    }
+    let answer = (operation.handler)(api, &context, call).await;
+    drop(permit);
+    answer
+}
+
+async fn authenticate(
+    api: &Api,
+    operation: &Operation,
+    exchange: &mut Exchange,
+    token: &SecretString,
+) -> Result<Principal, Failure> {
+    let principal = exchange.authenticate(&api.service, token).await?;
+    operation.access.check(&principal)?;
+    Ok(principal)
+}
+
+/// A request whose body has been read.
 pub(super) struct Call {
+    operation: &'static Operation,
     codec: Codec,
     format: Codec,
     verbose: bool,
-    credential: Result<SecretString, Failure>,
-    key: Result<Option<String>, Failure>,
-    path: String,
+    always_200: bool,
+    /// `None` without an idempotency key, or for a call that takes none.
+    key: Option<IdempotencyKey>,
+    base: String,
     body: Vec<u8>,
-    request_id: RequestId,
-    allowance: Allowance,
-    host: String,
 }
 
-impl FromRequest<Api> for Call {
-    type Rejection = Response;
-
-    async fn from_request(request: Request, api: &Api) -> Result<Self, Response> {
-        let (parts, stream) = request.into_parts();
-        let preferred = preference(&parts.headers, &parts.uri);
-        let refuse = |failure: Failure, codec: Codec| {
-            answer_failure(&failure, codec, api.settings.always_200)
-        };
-
-        let codec = wire::codec_of(text(&parts.headers, header::CONTENT_TYPE))
-            .map_err(|error| refuse(error.into(), preferred.unwrap_or(Codec::Json)))?;
-        let body = body::read(stream, api.settings.max_body)
-            .await
-            .map_err(|error| refuse(error.into(), preferred.unwrap_or(codec)))?;
-        // A body that cannot be read is answered in its own format.
-        let common: Common =
-            wire::decode(codec, &body).map_err(|error| refuse(error.into(), codec))?;
-        let asked = match common
-            .format
-            .as_deref()
-            .filter(|word| codec == Codec::Json || !word.is_empty())
-        {
-            None => None,
-            Some(word) => {
-                let unknown = || wire::Error::Malformed {
-                    field: "format".to_owned(),
-                    problem: "must be json or xml".to_owned(),
-                };
-                Some(
-                    Codec::parse(word)
-                        .ok_or_else(|| refuse(unknown().into(), preferred.unwrap_or(codec)))?,
-                )
-            }
-        };
-        let in_query = api
-            .settings
-            .token_in_query
-            .then(|| query_value(&parts.uri, "token"))
-            .flatten();
-        Ok(Self {
-            codec,
-            format: asked.or(preferred).unwrap_or(codec),
-            verbose: common.verbose,
-            credential: credential(common.token, &parts.headers, in_query),
-            key: body::idempotency_key(&parts.headers).map_err(|problem| Failure::Header {
-                name: "Idempotency-Key",
-                problem,
-            }),
-            path: parts.uri.path().trim_end_matches('/').to_owned(),
-            body,
-            request_id: parts
-                .extensions
-                .get::<RequestId>()
-                .cloned()
-                .unwrap_or_default(),
-            allowance: parts
-                .extensions
-                .get::<Allowance>()
-                .cloned()
-                .unwrap_or_default(),
-            host: host(&parts.headers).to_owned(),
-        })
-    }
+/// What a handler gets: the members of the body, and the rest of the call.
+pub(super) struct Request<M> {
+    pub(super) members: M,
+    pub(super) call: Call,
 }
 
 impl Call {
-    /// Checks the token and its right, then reads the call's own members: in this order, so that nobody without a
-    /// token learns anything else.
-    pub(super) async fn open<T: DeserializeOwned>(
-        &self,
-        api: &Api,
-        scope: Scope,
-    ) -> Result<(Context, T), Failure> {
-        let credential = self.credential.as_ref().map_err(Clone::clone)?;
-        let principal = self
-            .allowance
-            .authenticate(&api.service, credential)
-            .await?;
-        principal.require(scope)?;
-        let context = Context {
-            principal,
-            dialect: Dialect::Admin,
-            request_id: self.request_id.to_string(),
+    pub(super) fn with_members<M: DeserializeOwned>(self) -> Result<Request<M>, Failure> {
+        let members = match self.operation.unknown_members {
+            UnknownMembers::Ignore => wire::decode(self.codec, &self.body)?,
+            UnknownMembers::Refuse => {
+                let (members, unknown) = wire::decode_listing_unknown(self.codec, &self.body)?;
+                if let Some(name) = unknown.into_iter().next() {
+                    return Err(Failure::parameter(name, "is no member of this request"));
+                }
+                members
+            }
         };
-        Ok((context, wire::decode(self.codec, &self.body)?))
+        Ok(Request {
+            members,
+            call: self,
+        })
     }
 
-    /// How the request's own members are to be read.
+    /// How members of the body are read: in its format, dates without a zone in the time zone of the caller.
     pub(super) fn reading(&self, context: &Context) -> Reading {
         Reading {
             codec: self.codec,
@@ -133,13 +206,13 @@ impl Call {
         }
     }
 
-    /// How the answer is written.
+    /// The format of the answer.
     pub(super) fn format(&self) -> Codec {
         self.format
     }
 
     /// All members of the body.
-    pub(super) fn members(&self) -> Result<Map<String, Value>, Failure> {
+    pub(super) fn all_members(&self) -> Result<Map<String, Value>, Failure> {
         Ok(match self.codec {
             Codec::Json => wire::json_members(&self.body)?,
             Codec::Xml => wire::xml_members(&self.body)?,
@@ -147,161 +220,147 @@ impl Call {
     }
 
     /// The service's address as this caller sees it.
-    pub(super) fn base(&self, api: &Api) -> String {
-        let seen = || format!("http://{}", self.host);
-        api.settings.public_url.clone().unwrap_or_else(seen)
+    pub(super) fn base(&self) -> &str {
+        &self.base
     }
 
-    /// What lets the service recognise a repeat: none where the caller sent no key.
-    pub(super) fn once(
-        &self,
-        api: &Api,
-        context: &Context,
-        reply: impl Fn(&CommandOutcome, bool) -> Reply + Send + Sync + 'static,
-    ) -> Result<Option<IdempotentRequest>, Failure> {
-        let Some(key) = self.key.clone()? else {
+    /// The stored answer to an earlier request with the same idempotency key, before anything else is looked up.
+    async fn look_up_answer(&self, api: &Api) -> Result<Option<StoredAnswer>, Failure> {
+        let Some(key) = self.key.clone() else {
             return Ok(None);
         };
-        let key = IdempotencyKey {
-            reseller: context.principal.storage_reseller(),
-            method: "POST".to_owned(),
-            path: self.path.clone(),
-            key,
-        };
-        let (format, verbose, always_200) = (self.format, self.verbose, api.settings.always_200);
+        Ok(api.service.stored_answer(key, sha256(&self.body)).await?)
+    }
+
+    /// What lets the service recognise a repeat of this request, and answer it as the first one was answered; `None` where the
+    /// caller sent no key.
+    pub(super) fn idempotency(
+        &self,
+        reply: impl Fn(&CommandOutcome, bool) -> Reply + Send + Sync + 'static,
+    ) -> Option<IdempotentRequest> {
+        let key = self.key.clone()?;
+        let (format, verbose, always_200) = (self.format, self.verbose, self.always_200);
         let encode = move |outcome: &Result<CommandOutcome, Error>| {
             let (status, body) = match outcome {
                 Ok(done) => (200, reply(done, verbose).encode(format)),
                 Err(error) => {
-                    let code = Failure::from(error.clone()).code();
-                    let status = if always_200 && code.error < 500 {
-                        200
-                    } else {
-                        code.error
-                    };
+                    let code = codes::code(&Failure::from(error.clone()));
+                    let is_hidden = always_200 && code.error < 500;
+                    let status = if is_hidden { 200 } else { code.error };
                     (status, Reply::failure(&code).encode(format))
                 }
             };
+            let content_type = format.content_type().to_owned();
             StoredAnswer {
                 status,
-                content_type: format.content_type().to_owned(),
+                content_type,
                 body,
             }
         };
-        Ok(Some(IdempotentRequest {
+        let fingerprint = sha256(&self.body);
+        Some(IdempotentRequest {
             key,
-            fingerprint: sha256(&self.body),
+            fingerprint,
             encode: Arc::new(encode),
-        }))
+        })
+    }
+
+    /// Carries a command out on an account, and answers with what `reply` makes of the outcome.
+    pub(super) async fn execute(
+        &self,
+        api: &Api,
+        context: &Context,
+        account: AccountId,
+        command: Command,
+        reply: impl Fn(&CommandOutcome, bool) -> Reply + Clone + Send + Sync + 'static,
+    ) -> Result<Answer, Failure> {
+        let idempotency = self.idempotency(reply.clone());
+        let completion = api
+            .service
+            .execute(context, account, command, idempotency)
+            .await?;
+        Ok(self.completed(completion, reply))
     }
 
     /// The answer to a change.
-    pub(super) fn answer_change(
+    pub(super) fn completed(
         &self,
-        api: &Api,
-        outcome: Result<Completion, Failure>,
+        completion: Completion,
         reply: impl Fn(&CommandOutcome, bool) -> Reply,
-    ) -> Response {
-        match outcome {
-            Ok(Completion::Fresh(done)) => respond(
-                StatusCode::OK,
-                self.format,
-                reply(&done, self.verbose).encode(self.format),
-            ),
-            Ok(Completion::Replayed(stored)) => body::replay(stored),
-            Err(failure) => answer_failure(&failure, self.format, api.settings.always_200),
-        }
-    }
-
-    /// The answer to a question.
-    pub(super) fn answer(&self, api: &Api, outcome: Result<Reply, Failure>) -> Response {
-        match outcome {
-            Ok(reply) => respond(StatusCode::OK, self.format, reply.encode(self.format)),
-            Err(failure) => answer_failure(&failure, self.format, api.settings.always_200),
+    ) -> Answer {
+        match completion {
+            Completion::Fresh(done) => Answer::Reply(reply(&done, self.verbose)),
+            Completion::Replayed(stored) => Answer::Stored(stored),
         }
     }
 }
 
-/// The format that a caller prefers, as far as it can be known without the body: the query, then `Accept`.
-pub(super) fn preference(headers: &HeaderMap, uri: &Uri) -> Option<Codec> {
+/// The format of the answer, where the body does not ask for another: the query's, else that of an `Accept` which names exactly one,
+/// else the body's own, else JSON.
+pub(super) fn preferred_format(headers: &HeaderMap, uri: &Uri) -> Codec {
     let queried = query_value(uri, "format").and_then(|word| Codec::parse(&word));
-    queried.or_else(|| text(headers, header::ACCEPT).and_then(wire::accepted))
+    let accepted = || header_text(headers, header::ACCEPT).and_then(wire::accepted);
+    let own = || wire::codec_of(header_text(headers, header::CONTENT_TYPE)).ok();
+    queried
+        .or_else(accepted)
+        .or_else(own)
+        .unwrap_or(Codec::Json)
 }
 
-/// An error in this dialect's envelope.
-pub(super) fn answer_failure(failure: &Failure, codec: Codec, always_200: bool) -> Response {
-    let code = failure.code();
+/// A failure in this dialect's envelope.
+pub(super) fn respond_with_failure(failure: &Failure, codec: Codec, always_200: bool) -> Response {
+    let code = codes::code(failure);
     let status = if always_200 {
         StatusCode::OK
     } else {
         StatusCode::from_u16(code.error).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     };
-    let mut response = respond(status, codec, Reply::failure(&code).encode(codec));
-    response
-        .extensions_mut()
-        .insert(Ending::of_status(code.error));
+    let mut response = write(status, codec, Reply::failure(&code).encode(codec));
+    let headers = response.headers_mut();
     if let Some(seconds) = code.retry_after {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if code.error == 405 {
-        response
-            .headers_mut()
-            .insert(header::ALLOW, HeaderValue::from_static("POST"));
+        headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
     if code.error == 401 {
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
 }
 
-fn respond(status: StatusCode, codec: Codec, body: Vec<u8>) -> Response {
+fn write(status: StatusCode, codec: Codec, body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(codec.content_type()),
-    );
+    let content_type = HeaderValue::from_static(codec.content_type());
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
     response
 }
 
-/// The token, from whichever place it stands in; in two places it must be the same one.
-fn credential(
-    in_body: Option<SecretString>,
-    headers: &HeaderMap,
-    in_query: Option<String>,
-) -> Result<SecretString, Failure> {
-    let in_header = text(headers, header::AUTHORIZATION).and_then(|value| {
+/// The token that is known before the body is read: from the header, or from the query where that is allowed.
+fn early_credential(parts: &Parts, settings: &Settings) -> Result<Option<SecretString>, Failure> {
+    let in_header = header_text(&parts.headers, header::AUTHORIZATION).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme
             .eq_ignore_ascii_case("bearer")
-            .then(|| SecretString::from(token.trim()))
+            .then(|| token.trim().to_owned())
     });
-    let in_body = in_body.map(|token| SecretString::from(token.expose_secret().trim()));
-    let mut found = in_body
-        .into_iter()
-        .chain(in_header)
-        .chain(in_query.map(SecretString::from))
-        .filter(|token| !token.expose_secret().is_empty());
-    let first = found.next().ok_or(Error::CredentialMissing)?;
-    if found.all(|other| other.expose_secret() == first.expose_secret()) {
-        Ok(first)
-    } else {
-        Err(Failure::TokensDiffer)
+    let in_query = settings
+        .token_in_query
+        .then(|| query_value(&parts.uri, "token"))
+        .flatten();
+    let is_given = |token: &String| !token.is_empty();
+    match (in_header.filter(is_given), in_query.filter(is_given)) {
+        (Some(one), Some(other)) if one != other => Err(Failure::TokensDiffer),
+        (one, other) => Ok(one.or(other).map(SecretString::from)),
     }
 }
 
-fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
 fn query_value(uri: &Uri, name: &str) -> Option<String> {
-    let pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let mut pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     pairs
-        .into_iter()
         .find(|(key, _)| key == name)
         .map(|(_, value)| value.into_owned())
 }

@@ -1,122 +1,80 @@
 //! The code table: every way a call can fail, and what the client is told. `error` equals the HTTP status.
 
+use crate::dialects::failure::Failure;
 use crate::domain::{Conflict, Error};
 use crate::wire;
 
-/// Why a call failed, from the first byte to the last.
+/// What this dialect answers to a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The service refused or failed.
-    Service(Error),
-    /// The body could not be read.
-    Wire(wire::Error),
-    /// A header cannot be accepted.
-    Header {
-        /// Which.
-        name: &'static str,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// The token in the body and the one in the header differ.
-    TokensDiffer,
-    /// The path is of this dialect, but no call.
-    NoSuchCall,
-    /// Not `POST`.
-    MethodNotAllowed,
-    /// The request took longer than it may.
-    TimedOut,
-    /// Our code panicked; the log has the cause.
-    Crashed,
-    /// The client's address asks too often.
-    RateLimited {
-        /// Seconds after which one more request is taken.
-        retry_after: u32,
-    },
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Service(error)
-    }
-}
-
-impl From<wire::Error> for Failure {
-    fn from(error: wire::Error) -> Self {
-        Self::Wire(error)
-    }
-}
-
-/// What a client is told of a failure.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Code {
+pub(super) struct Code {
     /// The HTTP status and the `error` member.
-    pub(crate) error: u16,
+    pub(super) error: u16,
     /// The `error_text` member.
-    pub(crate) error_text: String,
+    pub(super) error_text: String,
     /// Seconds after which asking again may help.
-    pub(crate) retry_after: Option<u32>,
+    pub(super) retry_after: Option<u32>,
 }
 
-impl Failure {
-    /// The table.
-    pub(crate) fn code(&self) -> Code {
-        let say = |error, error_text: &str| Code {
-            error,
-            error_text: error_text.to_owned(),
-            retry_after: None,
-        };
-        let later = |error, error_text: &str, seconds| Code {
-            retry_after: Some(seconds),
-            ..say(error, error_text)
-        };
-        let incorrect = |what: &str| say(400, &format!("Incorrect request: {what}"));
-        match self {
-            Self::Service(error) => match error {
-                Error::InvalidField { field, problem } => {
-                    incorrect(&format!("{}: {problem}", member(field)))
-                }
-                Error::CredentialMissing => say(401, "API token required"),
-                Error::CredentialInvalid => say(401, "API token is invalid"),
-                Error::InsufficientScope(scope) => {
-                    say(403, &format!("No access rights: the token lacks {scope}"))
-                }
-                Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
-                    say(404, "Account not found")
-                }
-                Error::ResellerNotFound => incorrect("reseller_id: no such reseller"),
-                Error::NotFound(_) => say(404, "Not found"),
-                Error::RateLimited { retry_after } => later(429, "Too many requests", *retry_after),
-                Error::Conflict(conflict) => {
-                    say(409, &format!("Conflict: {}", conflict_text(*conflict)))
-                }
-                Error::PreconditionFailed => say(412, "Precondition failed"),
-                Error::QuotaReached => say(402, "Tariff limit reached"),
-                Error::IdempotencyKeyReused => {
-                    say(422, "Idempotency-Key was used before with another request")
-                }
-                Error::Overloaded => {
-                    later(503, "Service unavailable: too many requests are waiting", 1)
-                }
-                Error::Unavailable => later(503, "Service unavailable", 2),
-                Error::Internal { incident } => {
-                    say(500, &format!("Internal error: incident {incident}"))
-                }
-            },
-            Self::Wire(error) => match error {
-                wire::Error::UnsupportedMediaType => say(415, "Unsupported media type"),
-                wire::Error::TooLarge => say(413, "Request too large"),
-                wire::Error::Malformed { .. } => incorrect(&error.to_string()),
-            },
-            Self::Header { name, problem } => incorrect(&format!("{name}: {problem}")),
-            Self::TokensDiffer => {
-                incorrect("token: differs from the one in the Authorization header")
+/// The table.
+pub(super) fn code(failure: &Failure) -> Code {
+    let say = |error, error_text: &str| Code {
+        error,
+        error_text: error_text.to_owned(),
+        retry_after: None,
+    };
+    let later = |error, error_text: &str, seconds| Code {
+        retry_after: Some(seconds),
+        ..say(error, error_text)
+    };
+    let incorrect = |what: &str| say(400, &format!("Incorrect request: {what}"));
+    match failure {
+        Failure::Service(error) => match error {
+            Error::InvalidField { field, problem } => {
+                incorrect(&format!("{}: {problem}", member(field)))
             }
-            Self::NoSuchCall => say(404, "Call not found"),
-            Self::MethodNotAllowed => say(405, "Method not allowed"),
-            Self::TimedOut => later(503, "Service unavailable: the request took too long", 2),
-            Self::Crashed => say(500, "Internal error"),
-            Self::RateLimited { retry_after } => later(429, "Too many requests", *retry_after),
+            Error::CredentialMissing => say(401, "API token required"),
+            Error::CredentialInvalid => say(401, "API token is invalid"),
+            Error::InsufficientScope(scope) => {
+                say(403, &format!("No access rights: the token lacks {scope}"))
+            }
+            Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
+                say(404, "Account not found")
+            }
+            Error::ResellerNotFound => incorrect("reseller_id: no such reseller"),
+            Error::NotFound(_) => say(404, "Not found"),
+            Error::RateLimited { retry_after } => later(429, "Too many requests", *retry_after),
+            Error::Conflict(conflict) => {
+                say(409, &format!("Conflict: {}", conflict_text(*conflict)))
+            }
+            Error::PreconditionFailed => say(412, "Precondition failed"),
+            Error::QuotaReached => say(402, "Tariff limit reached"),
+            Error::IdempotencyKeyReused => {
+                say(422, "Idempotency-Key was used before with another request")
+            }
+            Error::Overloaded => {
+                later(503, "Service unavailable: too many requests are waiting", 1)
+            }
+            Error::Unavailable => later(503, "Service unavailable", 2),
+            Error::Internal { incident } => {
+                say(500, &format!("Internal error: incident {incident}"))
+            }
+        },
+        Failure::Wire(error) => match error {
+            wire::Error::UnsupportedMediaType => say(415, "Unsupported media type"),
+            wire::Error::TooLarge => say(413, "Request too large"),
+            wire::Error::Malformed { .. } => incorrect(&error.to_string()),
+        },
+        Failure::Parameter { name, problem } => incorrect(&format!("{name}: {problem}")),
+        Failure::TokensDiffer => {
+            incorrect("token: differs from the one in the Authorization header")
         }
+        // Only `soap` has this.
+        Failure::Missing(name) => incorrect(&format!("{name}: is required")),
+        Failure::NoSuchRoute => say(404, "Call not found"),
+        Failure::MethodNotAllowed => say(405, "Method not allowed"),
+        Failure::TimedOut => later(503, "Service unavailable: the request took too long", 2),
+        Failure::Crashed => say(500, "Internal error"),
+        Failure::RateLimited { retry_after } => later(429, "Too many requests", *retry_after),
     }
 }
 
@@ -193,18 +151,15 @@ mod tests {
             Failure::Wire(wire::Error::UnsupportedMediaType),
             Failure::Wire(wire::Error::TooLarge),
             Failure::Wire(malformed),
-            Failure::Header {
-                name: "Idempotency-Key",
-                problem: "must be 1 to 255 visible characters",
-            },
+            Failure::parameter("Idempotency-Key", "must be 1 to 255 visible characters"),
             Failure::TokensDiffer,
-            Failure::NoSuchCall,
+            Failure::NoSuchRoute,
             Failure::MethodNotAllowed,
             Failure::TimedOut,
             Failure::Crashed,
         ]
         .iter()
-        .map(Failure::code)
+        .map(code)
         .map(|code| {
             format!(
                 "{} {}{}",

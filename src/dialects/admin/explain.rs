@@ -4,8 +4,9 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::replies::{EntryItem, Reader, entry_item, object};
+use super::replies::{EntryItem, entry_item, object};
 use crate::dialects::dates;
+use crate::dialects::exchange::Viewer;
 use crate::domain::{Account, AccountId, BlockDetail, Coming, Explanation, HoldKind, Lift, Time};
 use crate::service::JournalEntry;
 use crate::wire::Codec;
@@ -118,7 +119,7 @@ pub(super) fn explanation(
     account: AccountId,
     explanation: &Explanation,
     base: &str,
-    reader: Reader,
+    viewer: Viewer,
 ) -> Value {
     let state = &explanation.state;
     Value::Object(object(&ExplanationItem {
@@ -130,19 +131,19 @@ pub(super) fn explanation(
         blocks: explanation
             .blocks
             .iter()
-            .map(|block| block_item(account, block, base, reader))
+            .map(|block| block_item(account, block, base, viewer))
             .collect(),
         effective_status: state.effective_status(),
         remedy: explanation.remedy().map(crate::domain::Remedy::as_str),
     }))
 }
 
-fn block_item(account: AccountId, detail: &BlockDetail, base: &str, reader: Reader) -> BlockItem {
+fn block_item(account: AccountId, detail: &BlockDetail, base: &str, viewer: Viewer) -> BlockItem {
     let hold = detail.hold.as_ref();
     let details = hold.map(|hold| &hold.details);
     BlockItem {
         block: detail.block.as_str(),
-        call: call_that_lifts(account, detail, base, reader),
+        call: call_that_lifts(account, detail, base, viewer),
         hold_id: hold.map(|hold| hold.id.to_string()),
         lifted_by: detail
             .lifted_by
@@ -155,7 +156,7 @@ fn block_item(account: AccountId, detail: &BlockDetail, base: &str, reader: Read
         placed_by: hold.map(|hold| hold.opened_by.clone()),
         public_message: details.and_then(|it| it.public_message.clone()),
         reason: hold
-            .and_then(|hold| hold.reason_seen_by(reader.authority))
+            .and_then(|hold| hold.reason_seen_by(viewer.authority))
             .cloned(),
         reason_code: details.and_then(|it| it.reason_code.clone()),
         since: dates::write(detail.since),
@@ -169,7 +170,7 @@ fn call_that_lifts(
     account: AccountId,
     detail: &BlockDetail,
     base: &str,
-    reader: Reader,
+    viewer: Viewer,
 ) -> Option<CallItem> {
     let id = account.as_i32();
     let (call, body) = match detail.lift {
@@ -187,7 +188,7 @@ fn call_that_lifts(
         Lift::Activate => ("activate", serde_json::json!({ "id": id })),
         Lift::Restore => ("restore", serde_json::json!({ "id": id })),
         Lift::ExtendExpiry => {
-            let next_year = dates::write(reader.now + chrono::TimeDelta::days(365));
+            let next_year = dates::write(viewer.now + chrono::TimeDelta::days(365));
             (
                 "expiry_date",
                 serde_json::json!({ "expiry_date": next_year, "id": id }),

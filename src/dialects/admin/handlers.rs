@@ -1,433 +1,303 @@
-//! The calls.
+//! The calls: members into commands, outcomes into replies.
 
-use axum::extract::State;
-use axum::response::Response;
+use uuid::Uuid;
 
 use super::Api;
-use super::call::Call;
+use super::call::{Answer, Request};
 use super::explain;
-use super::replies::{self, Reader, Reply};
+use super::replies::{self, Reply};
 use super::requests::{
     Freeze, Get, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze,
 };
 use super::save::Save;
 use super::simulate::{self, Simulate};
-use crate::domain::{AccountId, Command, HoldKind, Scope, Status};
-use crate::service::{CommandOutcome, Completion, Context};
+use crate::dialects::exchange::Viewer;
+use crate::dialects::failure::Failure;
+use crate::domain::{AccountId, Command, HoldId, HoldKind, HoldPatch, Status};
+use crate::service::{CommandOutcome, Context};
 
-const READ: Scope = Scope::AccountRead;
-const WRITE: Scope = Scope::AccountWrite;
+type Answered = Result<Answer, Failure>;
 
-fn reader(api: &Api, context: &Context) -> Reader {
-    Reader {
-        authority: context.principal.authority(),
-        now: api.service.now(),
+/// How many entries of the journal `timeline` answers.
+const TIMELINE: i64 = 100;
+
+fn place(kind: HoldKind, details: HoldPatch) -> Command {
+    Command::Place {
+        kind,
+        fresh: HoldId(Uuid::now_v7()),
+        details,
     }
 }
 
-pub(super) async fn freeze(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<Freeze>(&api, WRITE).await?;
-        let account = AccountId::new(request.id)?;
-        let maker = if request.release_ticket {
-            Some(api.service.ticket_maker().await?)
-        } else {
-            None
-        };
-        let authority = context.principal.authority();
-        let reply = move |done: &CommandOutcome, verbose| {
-            let ticket = maker
-                .as_ref()
-                .and_then(|maker| maker.ticket(&done.account, authority));
-            Reply::frozen(done, verbose, ticket.as_ref())
-        };
-        let once = call.once(&api, &context, reply.clone())?;
-        Ok((
-            api.service
-                .place(
-                    &context,
-                    account,
-                    HoldKind::Freeze,
-                    request.details(call.reading(&context))?,
-                    once,
-                )
-                .await?,
-            reply,
-        ))
-    };
-    match outcome.await {
-        Ok((answered, reply)) => call.answer_change(&api, Ok(answered), reply),
-        Err(failure) => call.answer(&api, Err(failure)),
-    }
+fn lift(kind: HoldKind) -> Command {
+    Command::Lift { kind, only: None }
 }
 
-pub(super) async fn unfreeze(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<Unfreeze>(&api, WRITE).await?;
-        let account = AccountId::new(request.id)?;
-        let command = Command::Lift {
-            kind: HoldKind::Freeze,
-            only: request.only(call.reading(&context))?,
-        };
-        Ok(api
-            .service
-            .execute(
-                &context,
-                account,
-                command,
-                call.once(&api, &context, Reply::done)?,
-            )
-            .await?)
+/// The answer has a release ticket where the request asked for one.
+pub(super) async fn freeze(
+    api: &Api,
+    context: &Context,
+    Request { members, call }: Request<Freeze>,
+) -> Answered {
+    let account = AccountId::new(members.id)?;
+    let maker = if members.release_ticket {
+        Some(api.service.ticket_maker().await?)
+    } else {
+        None
     };
-    call.answer_change(&api, outcome.await, Reply::done)
+    let authority = context.principal.authority();
+    let reply = move |done: &CommandOutcome, verbose| {
+        let ticket = maker
+            .as_ref()
+            .and_then(|maker| maker.ticket(&done.account, authority));
+        Reply::frozen(done, verbose, ticket.as_ref())
+    };
+    let command = place(HoldKind::Freeze, members.details(call.reading(context))?);
+    call.execute(api, context, account, command, reply).await
 }
 
-pub(super) async fn suspend(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<Suspend>(&api, WRITE).await?;
-        let account = AccountId::new(request.id)?;
-        let once = call.once(&api, &context, Reply::done)?;
-        Ok(api
-            .service
-            .place(
-                &context,
-                account,
-                HoldKind::Suspend,
-                request.details(call.reading(&context))?,
-                once,
-            )
-            .await?)
+pub(super) async fn unfreeze(
+    api: &Api,
+    context: &Context,
+    Request { members, call }: Request<Unfreeze>,
+) -> Answered {
+    let account = AccountId::new(members.id)?;
+    let only = members.only(call.reading(context))?;
+    let command = Command::Lift {
+        kind: HoldKind::Freeze,
+        only,
     };
-    call.answer_change(&api, outcome.await, Reply::done)
+    call.execute(api, context, account, command, Reply::done)
+        .await
 }
 
-pub(super) async fn unsuspend(State(api): State<Api>, call: Call) -> Response {
-    simple(
-        &api,
-        &call,
-        Command::Lift {
-            kind: HoldKind::Suspend,
-            only: None,
-        },
-        Reply::done,
-    )
-    .await
+pub(super) async fn suspend(api: &Api, context: &Context, request: Request<Suspend>) -> Answered {
+    place_simple(api, context, HoldKind::Suspend, request).await
+}
+
+pub(super) async fn unsuspend(api: &Api, context: &Context, request: Request<Target>) -> Answered {
+    simple(api, context, request, lift(HoldKind::Suspend), Reply::done).await
 }
 
 /// A retention hold: it blocks deletion and purge, and no use.
-pub(super) async fn retain(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<Suspend>(&api, WRITE).await?;
-        let account = AccountId::new(request.id)?;
-        let once = call.once(&api, &context, Reply::done)?;
-        Ok(api
-            .service
-            .place(
-                &context,
-                account,
-                HoldKind::Retention,
-                request.details(call.reading(&context))?,
-                once,
-            )
-            .await?)
-    };
-    call.answer_change(&api, outcome.await, Reply::done)
+pub(super) async fn retain(api: &Api, context: &Context, request: Request<Suspend>) -> Answered {
+    place_simple(api, context, HoldKind::Retention, request).await
 }
 
-pub(super) async fn release(State(api): State<Api>, call: Call) -> Response {
+pub(super) async fn release(api: &Api, context: &Context, request: Request<Target>) -> Answered {
     simple(
-        &api,
-        &call,
-        Command::Lift {
-            kind: HoldKind::Retention,
-            only: None,
-        },
+        api,
+        context,
+        request,
+        lift(HoldKind::Retention),
         Reply::done,
     )
     .await
 }
 
-pub(super) async fn exempt(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<SetExemption>(&api, WRITE).await?;
-        let account = AccountId::new(request.id)?;
-        let once = call.once(&api, &context, Reply::done)?;
-        Ok(api
-            .service
-            .execute(
-                &context,
-                account,
-                Command::SetExemption(request.exempt_until(call.reading(&context))?),
-                once,
+pub(super) async fn activate(api: &Api, context: &Context, request: Request<Target>) -> Answered {
+    let command = Command::SetStatus(Status::Active);
+    simple(api, context, request, command, Reply::done_bare).await
+}
+
+pub(super) async fn deactivate(api: &Api, context: &Context, request: Request<Target>) -> Answered {
+    let command = Command::SetStatus(Status::Inactive);
+    simple(api, context, request, command, Reply::done_bare).await
+}
+
+pub(super) async fn delete(api: &Api, context: &Context, request: Request<Target>) -> Answered {
+    simple(api, context, request, api.service.deletion(), Reply::done).await
+}
+
+pub(super) async fn restore(api: &Api, context: &Context, request: Request<Target>) -> Answered {
+    simple(api, context, request, Command::Restore, Reply::done).await
+}
+
+pub(super) async fn exempt(
+    api: &Api,
+    context: &Context,
+    Request { members, call }: Request<SetExemption>,
+) -> Answered {
+    let account = AccountId::new(members.id)?;
+    let command = Command::SetExemption(members.exempt_until(call.reading(context))?);
+    call.execute(api, context, account, command, Reply::done)
+        .await
+}
+
+pub(super) async fn status(
+    api: &Api,
+    context: &Context,
+    Request { members, call }: Request<SetStatus>,
+) -> Answered {
+    let (account, command) = (
+        AccountId::new(members.id)?,
+        Command::SetStatus(members.status()?),
+    );
+    call.execute(api, context, account, command, Reply::done)
+        .await
+}
+
+pub(super) async fn expiry_date(
+    api: &Api,
+    context: &Context,
+    Request { members, call }: Request<SetExpiry>,
+) -> Answered {
+    let account = AccountId::new(members.id)?;
+    let command = Command::SetExpiry(members.expires_at(call.reading(context))?);
+    call.execute(api, context, account, command, Reply::done)
+        .await
+}
+
+pub(super) async fn save(
+    api: &Api,
+    context: &Context,
+    Request { members, call }: Request<Save>,
+) -> Answered {
+    let (account, reseller) = (members.account()?, members.reseller());
+    let revision = members.revision(call.all_members()?, call.reading(context))?;
+    if let Some(account) = account {
+        let command = Command::Revise(Box::new(revision));
+        return call
+            .execute(api, context, account, command, Reply::saved)
+            .await;
+    }
+    let idempotency = call.idempotency(Reply::saved);
+    let completion = api
+        .service
+        .create(context, reseller, revision, idempotency)
+        .await?;
+    Ok(call.completed(completion, Reply::saved))
+}
+
+pub(super) async fn list(
+    api: &Api,
+    context: &Context,
+    Request { members, call }: Request<List>,
+) -> Answered {
+    let (from, limit) = members.page()?;
+    let (accounts, total, now) = match members.as_of(call.reading(context))? {
+        Some(at) => {
+            let limit = usize::try_from(limit).unwrap_or_default();
+            (
+                api.service.list_as_of(context, from, limit, at).await?,
+                None,
+                at,
             )
-            .await?)
+        }
+        None => {
+            let filter = members.filter(call.reading(context))?;
+            let page = api.service.list(context, filter, from, limit).await?;
+            (page.accounts, Some(page.total), page.at)
+        }
     };
-    call.answer_change(&api, outcome.await, Reply::done)
+    let viewer = Viewer::of(context, now);
+    let items = accounts
+        .iter()
+        .map(|account| replies::item(account, viewer))
+        .collect();
+    Ok(Reply::list(items, total).into())
 }
 
-pub(super) async fn activate(State(api): State<Api>, call: Call) -> Response {
-    simple(
-        &api,
-        &call,
-        Command::SetStatus(Status::Active),
-        Reply::done_bare,
-    )
-    .await
+pub(super) async fn get(
+    api: &Api,
+    context: &Context,
+    Request { members, call }: Request<Get>,
+) -> Answered {
+    let id = AccountId::new(members.id)?;
+    let (account, now) = match members.as_of(call.reading(context))? {
+        Some(at) => (api.service.account_as_of(context, id, at).await?, at),
+        None => api.service.account(context, id).await?,
+    };
+    let item = replies::item_with_holds(&account, Viewer::of(context, now));
+    Ok(Reply::data(item).into())
 }
 
-pub(super) async fn deactivate(State(api): State<Api>, call: Call) -> Response {
-    simple(
-        &api,
-        &call,
-        Command::SetStatus(Status::Inactive),
-        Reply::done_bare,
-    )
-    .await
+pub(super) async fn history(
+    api: &Api,
+    context: &Context,
+    Request { members, call }: Request<History>,
+) -> Answered {
+    let (id, limit) = (AccountId::new(members.id)?, members.limit()?);
+    let entries = api
+        .service
+        .history(context, id, members.before, limit)
+        .await?;
+    let format = call.format();
+    let items = entries
+        .into_iter()
+        .map(|entry| replies::entry_item(entry, format))
+        .collect();
+    Ok(Reply::list(items, None).into())
 }
 
-pub(super) async fn restore(State(api): State<Api>, call: Call) -> Response {
-    simple(&api, &call, Command::Restore, Reply::done).await
+/// Each call is decided on what the calls before it would leave; a call that is refused changes nothing.
+pub(super) async fn simulate(
+    api: &Api,
+    context: &Context,
+    Request { members, call }: Request<Simulate>,
+) -> Answered {
+    let account = members.account()?;
+    let steps = members.steps(call.reading(context), &api.service.deletion())?;
+    let commands: Vec<Command> = steps
+        .iter()
+        .filter_map(|(_, command)| command.as_ref().ok().cloned())
+        .collect();
+    let (before, simulated, now) = api.service.simulate(context, account, &commands).await?;
+    Ok(Reply::list(simulate::results(steps, before.state(now), simulated), None).into())
 }
 
-/// A call that says no more than which account.
+pub(super) async fn timeline(
+    api: &Api,
+    context: &Context,
+    Request { members, call }: Request<Target>,
+) -> Answered {
+    let account = api
+        .service
+        .account_or_deleted(context, members.account()?)
+        .await?;
+    let entries = api
+        .service
+        .history(context, account.id, None, TIMELINE)
+        .await?;
+    let timeline = explain::timeline(&account, entries, api.service.now(), call.format());
+    Ok(Reply::data(timeline).into())
+}
+
+pub(super) async fn explain(
+    api: &Api,
+    context: &Context,
+    Request { members, call }: Request<Target>,
+) -> Answered {
+    let account = api
+        .service
+        .account_or_deleted(context, members.account()?)
+        .await?;
+    let viewer = Viewer::of(context, api.service.now());
+    let explanation = account.explain(viewer.now);
+    let item = explain::explanation(account.id, &explanation, call.base(), viewer);
+    Ok(Reply::data(item).into())
+}
+
+/// A call that names an account and nothing else.
 async fn simple(
     api: &Api,
-    call: &Call,
+    context: &Context,
+    Request { members, call }: Request<Target>,
     command: Command,
     reply: fn(&CommandOutcome, bool) -> Reply,
-) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<Target>(api, WRITE).await?;
-        Ok(api
-            .service
-            .execute(
-                &context,
-                request.account()?,
-                command,
-                call.once(api, &context, reply)?,
-            )
-            .await?)
-    };
-    call.answer_change(api, outcome.await, reply)
+) -> Answered {
+    call.execute(api, context, members.account()?, command, reply)
+        .await
 }
 
-pub(super) async fn delete(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<Target>(&api, WRITE).await?;
-        Ok(api
-            .service
-            .delete(
-                &context,
-                request.account()?,
-                call.once(&api, &context, Reply::done)?,
-            )
-            .await?)
-    };
-    call.answer_change(&api, outcome.await, Reply::done)
-}
-
-pub(super) async fn status(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<SetStatus>(&api, WRITE).await?;
-        let account = AccountId::new(request.id)?;
-        let once = call.once(&api, &context, Reply::done)?;
-        Ok(api
-            .service
-            .execute(
-                &context,
-                account,
-                Command::SetStatus(request.status()?),
-                once,
-            )
-            .await?)
-    };
-    call.answer_change(&api, outcome.await, Reply::done)
-}
-
-pub(super) async fn expiry_date(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<SetExpiry>(&api, WRITE).await?;
-        let account = AccountId::new(request.id)?;
-        let once = call.once(&api, &context, Reply::done)?;
-        Ok(api
-            .service
-            .execute(
-                &context,
-                account,
-                Command::SetExpiry(request.expires_at(call.reading(&context))?),
-                once,
-            )
-            .await?)
-    };
-    call.answer_change(&api, outcome.await, Reply::done)
-}
-
-pub(super) async fn save(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<Save>(&api, WRITE).await?;
-        let (account, reseller) = (request.account()?, request.reseller());
-        let revision = request.revision(call.members()?, call.reading(&context))?;
-        let once = call.once(&api, &context, Reply::saved)?;
-        let saved: Completion = match account {
-            None => {
-                api.service
-                    .create(&context, reseller, revision, once)
-                    .await?
-            }
-            Some(account) => {
-                api.service
-                    .execute(&context, account, Command::Revise(Box::new(revision)), once)
-                    .await?
-            }
-        };
-        Ok(saved)
-    };
-    call.answer_change(&api, outcome.await, Reply::saved)
-}
-
-pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<List>(&api, READ).await?;
-        let (from, limit) = request.page()?;
-        if let Some(now) = request.as_of(call.reading(&context))? {
-            let reader = Reader {
-                now,
-                ..reader(&api, &context)
-            };
-            let past = api
-                .service
-                .list_as_of(
-                    &context,
-                    from,
-                    usize::try_from(limit).unwrap_or_default(),
-                    now,
-                )
-                .await?;
-            return Ok(Reply::list(
-                past.iter()
-                    .map(|account| replies::item(account, reader))
-                    .collect(),
-                None,
-            ));
-        }
-        let page = api
-            .service
-            .list(
-                &context,
-                request.filter(call.reading(&context))?,
-                from,
-                limit,
-            )
-            .await?;
-        let reader = Reader {
-            now: page.at,
-            ..reader(&api, &context)
-        };
-        Ok(Reply::list(
-            page.accounts
-                .iter()
-                .map(|account| replies::item(account, reader))
-                .collect(),
-            Some(page.total),
-        ))
-    };
-    call.answer(&api, outcome.await)
-}
-
-pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<Get>(&api, READ).await?;
-        let id = AccountId::new(request.id)?;
-        let (account, now) = match request.as_of(call.reading(&context))? {
-            Some(at) => (api.service.account_as_of(&context, id, at).await?, at),
-            None => api.service.account(&context, id).await?,
-        };
-        Ok(Reply::data(replies::item_with_holds(
-            &account,
-            Reader {
-                now,
-                ..reader(&api, &context)
-            },
-        )))
-    };
-    call.answer(&api, outcome.await)
-}
-
-pub(super) async fn history(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<History>(&api, READ).await?;
-        let entries = api
-            .service
-            .history(
-                &context,
-                AccountId::new(request.id)?,
-                request.before,
-                request.limit()?,
-            )
-            .await?;
-        Ok(Reply::list(
-            entries
-                .into_iter()
-                .map(|entry| replies::entry_item(entry, call.format()))
-                .collect(),
-            None,
-        ))
-    };
-    call.answer(&api, outcome.await)
-}
-
-/// Calls in order, each decided on what those before it would leave; what cannot be accepted changes nothing.
-pub(super) async fn simulate(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<Simulate>(&api, READ).await?;
-        let account = request.account()?;
-        let steps = request.steps(call.reading(&context), &api.service.deletion())?;
-        let commands: Vec<Command> = steps
-            .iter()
-            .filter_map(|(_, command)| command.as_ref().ok().cloned())
-            .collect();
-        let (before, simulated, now) = api.service.simulate(&context, account, &commands).await?;
-        Ok(Reply::list(
-            simulate::results(steps, before.state(now), simulated),
-            None,
-        ))
-    };
-    call.answer(&api, outcome.await)
-}
-
-/// What happened, and what will happen by itself.
-pub(super) async fn timeline(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<Target>(&api, READ).await?;
-        let account = api
-            .service
-            .account_or_deleted(&context, request.account()?)
-            .await?;
-        let entries = api.service.history(&context, account.id, None, 100).await?;
-        Ok(Reply::data(explain::timeline(
-            &account,
-            entries,
-            api.service.now(),
-            call.format(),
-        )))
-    };
-    call.answer(&api, outcome.await)
-}
-
-pub(super) async fn explain(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let (context, request) = call.open::<Target>(&api, READ).await?;
-        let account = api
-            .service
-            .account_or_deleted(&context, request.account()?)
-            .await?;
-        let reader = reader(&api, &context);
-        Ok(Reply::data(explain::explanation(
-            account.id,
-            &account.explain(reader.now),
-            &call.base(&api),
-            reader,
-        )))
-    };
-    call.answer(&api, outcome.await)
+async fn place_simple(
+    api: &Api,
+    context: &Context,
+    kind: HoldKind,
+    Request { members, call }: Request<Suspend>,
+) -> Answered {
+    let account = AccountId::new(members.id)?;
+    let command = place(kind, members.details(call.reading(context))?);
+    call.execute(api, context, account, command, Reply::done)
+        .await
 }

@@ -1,39 +1,37 @@
-//! The OpenAPI document of this dialect, read off the table of operations and the wire types.
+//! The part of this dialect in the OpenAPI document, read off the table of operations and the wire types.
 
 use serde_json::{Value, json};
 
-use super::explain::{ExplanationItem, TimelineItem};
-use super::replies::{EntryItem, Envelope, Item};
+use super::PREFIX;
+use super::operations::{Data, OPERATIONS, Operation};
+use super::replies::Envelope;
 use super::requests::Common;
-use super::simulate::SimulatedItem;
-use super::{OPERATIONS, Operation, PREFIX};
-use crate::dialects::schemas::{Parts, describe};
-use crate::domain::Scope;
+use crate::dialects::schemas::{Parts, describe, idempotency_key};
 use crate::wire::Codec;
 
 /// The paths and the schemas of this dialect.
 pub(in crate::dialects) fn openapi() -> Parts {
     let mut parts = Parts::default();
-    for describe in [
-        describe::<Common>,
-        describe::<Envelope>,
-        describe::<Item>,
-        describe::<EntryItem>,
-        describe::<ExplanationItem>,
-        describe::<TimelineItem>,
-        describe::<SimulatedItem>,
-    ] {
+    for describe in [describe::<Common>, describe::<Envelope>] {
         parts.schema(describe);
     }
     for operation in OPERATIONS {
         parts.schema(operation.request);
-        let path = path(operation, &parts);
+        let data = match operation.data {
+            Data::Nothing => None,
+            Data::One(describe) => Some(parts.schema(describe)),
+            Data::Many(describe) => {
+                let items = parts.schema(describe);
+                Some(json!({ "type": "array", "items": items }))
+            }
+        };
+        let path = path(operation, data.as_ref(), &parts);
         parts.path(&format!("{PREFIX}{}", operation.name), path);
     }
     parts
 }
 
-fn path(operation: &Operation, parts: &Parts) -> Value {
+fn path(operation: &Operation, data: Option<&Value>, parts: &Parts) -> Value {
     let schema = json!({ "allOf": [
         { "$ref": "#/components/schemas/Common" },
         { "$ref": format!("#/components/schemas/{}", (operation.request)().0) },
@@ -42,7 +40,7 @@ fn path(operation: &Operation, parts: &Parts) -> Value {
     let envelope = json!({ "$ref": "#/components/schemas/Envelope" });
     let content = json!({ media_type(Codec::Json): { "schema": envelope }, media_type(Codec::Xml): { "schema": envelope } });
     let answer = |description: &str| json!({ "description": description, "content": content });
-    let done = match result(operation) {
+    let done = match data {
         None => envelope.clone(),
         Some(data) => {
             json!({ "allOf": [envelope, { "type": "object", "properties": { "data": data } }] })
@@ -50,21 +48,17 @@ fn path(operation: &Operation, parts: &Parts) -> Value {
     };
     // XML repeats the element where JSON has an array.
     let done = json!({ media_type(Codec::Json): { "schema": done }, media_type(Codec::Xml): { "schema": envelope } });
-    let key = json!({
-        "name": "Idempotency-Key", "in": "header", "required": false,
-        "description": "A repeat with the same key and body is answered with the stored answer, for 24 hours.",
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
-    });
+    let parameters = operation.idempotent.then(idempotency_key);
     json!({ "post": {
         "operationId": format!("admin_{}", operation.name),
         "tags": ["admin"],
         "summary": operation.summary,
-        "description": format!("Takes the right `{}`.", operation.scope),
+        "description": operation.access.describe(),
         "security": [{ "token": [] }, {}],
-        "parameters": if operation.scope == Scope::AccountRead { Vec::new() } else { vec![key] },
+        "parameters": Vec::from_iter(parameters),
         "requestBody": parts.body(&schema, &example, true),
         "responses": {
-            "200": { "description": "Done, also where it was so already", "content": done },
+            "200": { "description": "Success, also where nothing had to be changed", "content": done },
             "400": answer("Incorrect request: the member and what is wrong with it"),
             "401": answer("API token required, or is invalid"),
             "402": answer("Tariff limit reached"),
@@ -77,26 +71,9 @@ fn path(operation: &Operation, parts: &Parts) -> Value {
             "422": answer("Idempotency-Key was used before with another request"),
             "429": answer("Too many requests; `Retry-After` says when"),
             "500": answer("Internal error"),
-            "503": answer("Service unavailable; asking again after `Retry-After` seconds is safe"),
+            "503": answer("Service unavailable; retrying after `Retry-After` seconds is safe"),
         },
     }})
-}
-
-/// What stands in `data`, where something does.
-fn result(operation: &Operation) -> Option<Value> {
-    let of = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
-    match operation.name {
-        "get" => Some(of("AdminAccount")),
-        "explain" => Some(of("AdminExplanation")),
-        "list" => Some(json!({ "type": "array", "items": of("AdminAccount") })),
-        "simulate" => Some(json!({ "type": "array", "items": of("AdminSimulated") })),
-        "timeline" => Some(of("AdminTimeline")),
-        "history" => Some(json!({ "type": "array", "items": of("AdminJournalEntry") })),
-        "save" => Some(
-            json!({ "type": "object", "required": ["saved_id"], "properties": { "saved_id": { "type": "integer" } } }),
-        ),
-        _ => None,
-    }
 }
 
 fn media_type(codec: Codec) -> &'static str {

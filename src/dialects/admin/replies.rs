@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 
 use super::codes::Code;
 use crate::dialects::dates;
-use crate::domain::{Account, Authority, Block, Hold, Outcome, Status, Time};
+use crate::dialects::exchange::{Viewer, facts_in};
+use crate::domain::{Account, Block, Hold, Outcome, Status};
 use crate::service::{CommandOutcome, JournalEntry};
 use crate::wire::{self, Codec};
 
@@ -107,7 +108,9 @@ impl Reply {
     /// The answer to `save`.
     pub(super) fn saved(done: &CommandOutcome, verbose: bool) -> Self {
         let mut reply = Self::done(done, verbose);
-        reply.envelope.data = Some(serde_json::json!({ "saved_id": done.account.id.as_i32() }));
+        reply.envelope.data = Some(Value::Object(object(&SavedItem {
+            saved_id: done.account.id.as_i32(),
+        })));
         reply
     }
 
@@ -154,6 +157,14 @@ impl Reply {
             }
         })
     }
+}
+
+/// What `save` answers.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminSaved)]
+pub(super) struct SavedItem {
+    /// The account's number.
+    saved_id: i32,
 }
 
 /// An account as `list` and `get` show it: the original's members, and ours beside them.
@@ -229,18 +240,9 @@ struct HoldItem {
     starts_at: Option<String>,
 }
 
-/// Who reads, and when.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Reader {
-    /// On whose authority: decides which internal reasons are shown.
-    pub(super) authority: Authority,
-    /// The instant for which states are computed.
-    pub(super) now: Time,
-}
-
 /// An account as `list` shows it.
-pub(super) fn item(account: &Account, reader: Reader) -> Value {
-    let state = account.state(reader.now);
+pub(super) fn item(account: &Account, viewer: Viewer) -> Value {
+    let state = account.state(viewer.now);
     let profile = &account.profile;
     let is_frozen = state.is(Block::Frozen);
     let suspended = [
@@ -264,7 +266,7 @@ pub(super) fn item(account: &Account, reader: Reader) -> Value {
         expires_at: account.expires_at.map(dates::write),
         frozen_details: is_frozen.then(|| FrozenDetailsItem {
             payment_url: account
-                .payment_url(reader.now)
+                .payment_url(viewer.now)
                 .map(|url| url.as_str().to_owned()),
         }),
         holds: None,
@@ -298,13 +300,13 @@ pub(super) fn item(account: &Account, reader: Reader) -> Value {
 }
 
 /// An account as `get` shows it.
-pub(super) fn item_with_holds(account: &Account, reader: Reader) -> Value {
-    let mut item = item(account, reader);
+pub(super) fn item_with_holds(account: &Account, viewer: Viewer) -> Value {
+    let mut item = item(account, viewer);
     let holds = account
         .holds
         .iter()
-        .filter(|hold| !hold.has_lapsed(reader.now))
-        .map(|hold| Value::Object(object(&hold_item(hold, reader))))
+        .filter(|hold| !hold.has_lapsed(viewer.now))
+        .map(|hold| Value::Object(object(&hold_item(hold, viewer))))
         .collect();
     if let Value::Object(members) = &mut item {
         members.insert("holds".to_owned(), Value::Array(holds));
@@ -312,13 +314,13 @@ pub(super) fn item_with_holds(account: &Account, reader: Reader) -> Value {
     item
 }
 
-fn hold_item(hold: &Hold, reader: Reader) -> HoldItem {
+fn hold_item(hold: &Hold, viewer: Viewer) -> HoldItem {
     let details = &hold.details;
     HoldItem {
         authority: hold.authority.as_str(),
         ends_at: details.ends_at.map(dates::write),
         hold_id: hold.id.to_string(),
-        in_force: hold.in_force(reader.now),
+        in_force: hold.in_force(viewer.now),
         kind: hold.kind.as_str(),
         opened_at: dates::write(hold.opened_at),
         opened_by: hold.opened_by.clone(),
@@ -327,7 +329,7 @@ fn hold_item(hold: &Hold, reader: Reader) -> HoldItem {
             .as_ref()
             .map(|url| url.as_str().to_owned()),
         public_message: details.public_message.clone(),
-        reason: hold.reason_seen_by(reader.authority).cloned(),
+        reason: hold.reason_seen_by(viewer.authority).cloned(),
         reason_code: details.reason_code.clone(),
         since: dates::write(hold.since()),
         starts_at: details.starts_at.map(dates::write),
@@ -357,25 +359,15 @@ pub(super) struct EntryItem {
     sequence: Option<i64>,
 }
 
-/// An entry of the journal as `history` shows it. In XML the names of holds (`freeze:reseller`) are written with a
-/// full stop: a colon would make a namespace of them.
+/// An entry of the journal as `history` shows it.
 pub(super) fn entry_item(entry: JournalEntry, codec: Codec) -> Value {
-    let named = |side: Value| match (codec, side) {
-        (Codec::Xml, Value::Object(members)) => Value::Object(
-            members
-                .into_iter()
-                .map(|(name, value)| (name.replace(':', "."), value))
-                .collect(),
-        ),
-        (_, side) => side,
-    };
     Value::Object(object(&EntryItem {
         action: entry.action,
         actor: entry.actor,
-        after: named(entry.after),
+        after: facts_in(codec, entry.after),
         at: entry.at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
         authority: entry.authority,
-        before: named(entry.before),
+        before: facts_in(codec, entry.before),
         dialect: entry.dialect,
         events: entry.events,
         id: entry.id,

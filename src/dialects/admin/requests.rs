@@ -12,7 +12,7 @@ use crate::domain::{
     AccountFilter, AccountId, Authority, Error, HoldId, HoldPatch, Patch, PaymentUrl, StateFilter,
     Status, Time,
 };
-use crate::wire::{Codec, Field, object};
+use crate::wire::{self, Codec, Field, object};
 
 /// What every call may carry.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -28,6 +28,21 @@ pub(super) struct Common {
     #[serde(default)]
     #[schema(required = false)]
     pub(super) verbose: bool,
+}
+
+impl Common {
+    /// The format that the body asks for; an empty element in XML asks for none.
+    pub(super) fn format(&self, codec: Codec) -> Result<Option<Codec>, wire::Error> {
+        let word = self.format.as_deref();
+        let Some(word) = word.filter(|word| codec == Codec::Json || !word.is_empty()) else {
+            return Ok(None);
+        };
+        let unknown = || wire::Error::Malformed {
+            field: "format".to_owned(),
+            problem: "must be json or xml".to_owned(),
+        };
+        Codec::parse(word).map(Some).ok_or_else(unknown)
+    }
 }
 
 /// Reads one account.

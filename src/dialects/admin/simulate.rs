@@ -5,7 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::codes::Failure;
+use super::codes;
 use super::replies;
 use super::requests::FrozenDetails;
 use crate::dialects::patches::{Reading, mentioned_time, only_hold, parsed, text, time};
@@ -167,7 +167,7 @@ pub(super) fn results(steps: Vec<Step>, before: State, simulated: Vec<Simulated>
         let refused = decision
             .as_ref()
             .err()
-            .map(|error| Failure::from(error.clone()).code());
+            .map(|error| codes::code(&error.clone().into()));
         let item = SimulatedItem {
             blocked_by: state
                 .blocked_by()

@@ -1,6 +1,7 @@
 //! The code tables: every outcome with its word, its number and its message, and every protocol error with its fault.
 
-use super::operations::{Operation, Verb};
+use super::operations::Operation;
+use crate::dialects::failure::Failure;
 use crate::domain::{Conflict, Error};
 use crate::wire::{SoapProblem, SoapVersion};
 
@@ -61,126 +62,105 @@ impl Code {
     }
 }
 
-/// Why an operation was not carried out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// The service refused or failed.
-    Service(Error),
-    /// A required value is missing or empty.
-    Missing(&'static str),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Service(error)
+/// The table of business outcomes. `hide_foreign`: another reseller's account looks as if it did not exist.
+pub(super) fn result(
+    failure: &Failure,
+    operation: &Operation,
+    hide_foreign: bool,
+) -> (Code, String) {
+    match failure {
+        Failure::Service(error) => service_result(error, operation, hide_foreign),
+        Failure::Missing(name) => (
+            Code::MissingParameters,
+            format!("Missing Main Parameters ({name})"),
+        ),
+        // These are answered as faults, or belong to other dialects.
+        Failure::Wire(_)
+        | Failure::Parameter { .. }
+        | Failure::TokensDiffer
+        | Failure::NoSuchRoute
+        | Failure::MethodNotAllowed
+        | Failure::TimedOut
+        | Failure::Crashed
+        | Failure::RateLimited { .. } => (Code::GeneralError, "General Exception".to_owned()),
     }
 }
 
-impl Failure {
-    /// The table. `hide_foreign`: another reseller's account looks like none.
-    pub(super) fn result(&self, operation: &Operation, hide_foreign: bool) -> (Code, String) {
-        let say = |code, message: &str| (code, message.to_owned());
-        let by_id = operation.is_by_id();
-        let unknown = || {
-            if by_id {
-                say(
-                    Code::InvalidAccount,
-                    "Invalid Account ID or Account ID does not exist",
-                )
-            } else {
-                say(Code::InvalidEmail, "Invalid Email or Email does not exist")
-            }
-        };
-        let error = match self {
-            Self::Missing(name) => {
-                return (
-                    Code::MissingParameters,
-                    format!("Missing Main Parameters ({name})"),
-                );
-            }
-            Self::Service(error) => error,
-        };
-        match error {
-            Error::CredentialMissing | Error::CredentialInvalid | Error::InsufficientScope(_) => {
-                say(Code::InvalidAuth, "Invalid Authentication Token")
-            }
-            Error::AccountOfAnother if !hide_foreign => match (by_id, operation.verb) {
-                (true, Verb::ChangeExpiry) => say(
-                    Code::InvalidAccount,
-                    "Invalid Account ID, Email does not belong to you",
-                ),
-                (true, _) => say(
-                    Code::InvalidAccount,
-                    "Invalid Account ID, Account ID does not belong to you",
-                ),
-                (false, _) => say(
-                    Code::InvalidEmail,
-                    "Invalid Email, Email does not belong to you",
-                ),
-            },
-            Error::AccountNotFound
-            | Error::AccountDeleted
-            | Error::AccountOfAnother
-            | Error::InvalidField { field: "id", .. } => unknown(),
-            Error::InvalidField { field: "email", .. } => {
-                say(Code::InvalidEmail, "Invalid Email or Email does not exist")
-            }
-            Error::InvalidField {
-                field: "password",
-                problem,
-            } => (
-                Code::InvalidPassword,
-                format!("Invalid Password: {problem}"),
-            ),
-            Error::InvalidField {
-                field: "tariff_id",
-                problem,
-            } => (Code::PlanError, format!("Plan Error: {problem}")),
-            Error::InvalidField { field, problem } if operation.verb != Verb::ChangeExpiry => (
-                Code::GeneralError,
-                format!("{}: {field} {problem}", failed(operation.verb)),
-            ),
-            Error::Conflict(Conflict::EmailInUse) if operation.verb == Verb::Create => {
-                say(Code::UsedEmail, "Email is already used")
-            }
-            Error::Conflict(
-                Conflict::EmailInUse
-                | Conflict::StaleHold
-                | Conflict::RetentionHold
-                | Conflict::SuspendedByOperator
-                | Conflict::HoldHasStarted
-                | Conflict::Exempt
-                | Conflict::NotPlanned
-                | Conflict::BulkJob
-                | Conflict::TooManyWebhooks,
-            )
-            | Error::PreconditionFailed
-            | Error::InvalidField { .. } => say(Code::GeneralError, failed(operation.verb)),
-            Error::QuotaReached => say(Code::NoCredit, "The account limit is reached"),
-            Error::Overloaded | Error::Unavailable => {
-                say(Code::GeneralError, "General Error. DB error")
-            }
-            Error::ResellerNotFound
-            | Error::NotFound(_)
-            | Error::RateLimited { .. }
-            | Error::IdempotencyKeyReused
-            | Error::Internal { .. } => say(Code::GeneralError, "General Exception"),
+fn service_result(error: &Error, operation: &Operation, hide_foreign: bool) -> (Code, String) {
+    let say = |code, message: &str| (code, message.to_owned());
+    let unknown_email = || say(Code::InvalidEmail, "Invalid Email or Email does not exist");
+    let by_id = operation.is_by_id();
+    match error {
+        Error::CredentialMissing | Error::CredentialInvalid | Error::InsufficientScope(_) => {
+            say(Code::InvalidAuth, "Invalid Authentication Token")
         }
-    }
-}
-
-/// The message of a write that did not take effect; the comma is the original's.
-fn failed(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Suspend => "General Error. Failed to suspend account",
-        Verb::Activate => "General Error. Failed to activate account",
-        Verb::ChangeExpiry => "General Error, failed to change account expiry date",
-        Verb::Delete => "General Error. Failed to delete account",
-        Verb::Info => "General Error. Failed to get account info",
-        Verb::Create => "General Error. Failed to create account",
-        Verb::Freeze => "General Error. Failed to freeze account",
-        Verb::Unfreeze => "General Error. Failed to unfreeze account",
-        Verb::UpdateStatus => "General Error. Failed to update account status",
+        Error::AccountOfAnother if !hide_foreign => {
+            let code = if by_id {
+                Code::InvalidAccount
+            } else {
+                Code::InvalidEmail
+            };
+            say(code, operation.foreign)
+        }
+        Error::AccountNotFound
+        | Error::AccountDeleted
+        | Error::AccountOfAnother
+        | Error::InvalidField { field: "id", .. }
+            if by_id =>
+        {
+            say(
+                Code::InvalidAccount,
+                "Invalid Account ID or Account ID does not exist",
+            )
+        }
+        Error::AccountNotFound
+        | Error::AccountDeleted
+        | Error::AccountOfAnother
+        | Error::InvalidField {
+            field: "id" | "email",
+            ..
+        } => unknown_email(),
+        Error::InvalidField {
+            field: "password",
+            problem,
+        } => (
+            Code::InvalidPassword,
+            format!("Invalid Password: {problem}"),
+        ),
+        Error::InvalidField {
+            field: "tariff_id",
+            problem,
+        } => (Code::PlanError, format!("Plan Error: {problem}")),
+        // The original names no reason for a date.
+        Error::InvalidField {
+            field: "expires_at",
+            ..
+        } => say(Code::GeneralError, operation.failure),
+        Error::InvalidField { field, problem } => (
+            Code::GeneralError,
+            format!("{}: {field} {problem}", operation.failure),
+        ),
+        Error::Conflict(Conflict::EmailInUse) => say(Code::UsedEmail, "Email is already used"),
+        Error::Conflict(
+            Conflict::StaleHold
+            | Conflict::RetentionHold
+            | Conflict::SuspendedByOperator
+            | Conflict::HoldHasStarted
+            | Conflict::Exempt
+            | Conflict::NotPlanned
+            | Conflict::BulkJob
+            | Conflict::TooManyWebhooks,
+        )
+        | Error::PreconditionFailed => say(Code::GeneralError, operation.failure),
+        Error::QuotaReached => say(Code::NoCredit, "The account limit is reached"),
+        Error::Overloaded | Error::Unavailable => {
+            say(Code::GeneralError, "General Error. DB error")
+        }
+        Error::ResellerNotFound
+        | Error::NotFound(_)
+        | Error::RateLimited { .. }
+        | Error::IdempotencyKeyReused
+        | Error::Internal { .. } => say(Code::GeneralError, "General Exception"),
     }
 }
 
@@ -327,7 +307,7 @@ mod tests {
             let operation = Operation::named(name).unwrap();
             table.push(format!("{name}:"));
             for failure in &failures {
-                let (code, message) = failure.result(operation, false);
+                let (code, message) = result(failure, operation, false);
                 table.push(format!(
                     "  {} {} {message}",
                     code.written(true),

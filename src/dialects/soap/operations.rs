@@ -1,19 +1,45 @@
-//! The operations, described once: the dispatcher, the WSDL and the help page are all read off this table.
+//! The table of operations: the dispatcher, the WSDL and the help page are read off it.
+
+use futures_util::future::BoxFuture;
+
+use super::Api;
+use super::call::Call;
+use super::handlers::{self, Reached};
+use crate::dialects::failure::Failure;
+use crate::dialects::operation::{Access, BodyLimit, Cost};
+use crate::domain::Scope;
+use crate::service::Context;
 
 /// The namespace of every operation: this bare string.
 pub(super) const NAMESPACE: &str = "Zoolz";
 
-/// One operation.
-#[derive(Debug)]
+/// One operation: everything that is said of it, once.
+#[derive(Clone, Copy)]
 pub struct Operation {
-    /// The name of the request's element, and of the SOAP action behind `Zoolz/`.
+    /// The name of the request's element, and of the SOAP action behind `Zoolz/`; also its name in metrics and logs.
     pub name: &'static str,
     /// The children of the request's element, in wire order.
     pub(super) children: &'static [(&'static str, Kind)],
+    /// Who may call it.
+    pub access: Access,
+    /// Whether a repeat with the same `Idempotency-Key` is answered with the stored answer.
+    pub idempotent: bool,
+    /// The largest body that it accepts.
+    pub body_limit: BodyLimit,
+    /// How much work it is.
+    pub cost: Cost,
     /// The message of a success.
     pub(super) success: &'static str,
-    pub(super) verb: Verb,
+    /// The message where the change did not take effect.
+    pub(super) failure: &'static str,
+    /// The message where the account is another reseller's, and the caller is told so.
+    pub(super) foreign: &'static str,
+    pub(super) handler: Handler,
 }
+
+/// The function that carries an operation out.
+pub(super) type Handler =
+    for<'a> fn(&'a Api, &'a Context, &'a Call) -> BoxFuture<'a, Result<Reached, Failure>>;
 
 /// The type of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,20 +62,6 @@ impl Kind {
     }
 }
 
-/// What an operation asks of the service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verb {
-    Suspend,
-    Activate,
-    ChangeExpiry,
-    Delete,
-    Info,
-    Create,
-    Freeze,
-    Unfreeze,
-    UpdateStatus,
-}
-
 pub(super) const TOKEN: &str = "authToken";
 pub(super) const ACCOUNT_ID: &str = "accountID";
 pub(super) const EMAIL: &str = "email";
@@ -69,60 +81,152 @@ const EXPIRY_CHILD: (&str, Kind) = (EXPIRY_DATE, Kind::DateTime);
 const BY_ID: &[(&str, Kind)] = &[TOKEN_CHILD, ID_CHILD];
 const BY_EMAIL: &[(&str, Kind)] = &[TOKEN_CHILD, EMAIL_CHILD];
 
-const fn operation(
-    name: &'static str,
-    verb: Verb,
-    children: &'static [(&'static str, Kind)],
-    success: &'static str,
-) -> Operation {
-    Operation {
-        name,
-        children,
-        success,
-        verb,
+/// The comma is the original's.
+const EXPIRY_FAILURE: &str = "General Error, failed to change account expiry date";
+const FOREIGN_ID: &str = "Invalid Account ID, Account ID does not belong to you";
+/// The original's page prints it so.
+const FOREIGN_ID_OF_EXPIRY: &str = "Invalid Account ID, Email does not belong to you";
+const FOREIGN_EMAIL: &str = "Invalid Email, Email does not belong to you";
+
+const READ: Access = Access::Scope(Scope::AccountRead);
+const WRITE: Access = Access::Scope(Scope::AccountWrite);
+
+/// `run!(handler)`: a handler as a function pointer.
+macro_rules! run {
+    ($handler:ident) => {
+        |api, context, call| Box::pin(handlers::$handler(api, context, call))
+    };
+}
+
+impl Operation {
+    const fn new(
+        name: &'static str,
+        children: &'static [(&'static str, Kind)],
+        access: Access,
+        [success, failure]: [&'static str; 2],
+        handler: Handler,
+    ) -> Self {
+        Self {
+            name,
+            children,
+            access,
+            idempotent: matches!(access, Access::Scope(Scope::AccountWrite)),
+            body_limit: BodyLimit::Configured,
+            cost: Cost::Light,
+            success,
+            failure,
+            foreign: if has_account_id(children) {
+                FOREIGN_ID
+            } else {
+                FOREIGN_EMAIL
+            },
+            handler,
+        }
+    }
+
+    const fn foreign(self, foreign: &'static str) -> Self {
+        Self { foreign, ..self }
+    }
+
+    /// The operation with a name; case matters.
+    pub(super) fn named(name: &str) -> Option<&'static Self> {
+        OPERATIONS.iter().find(|operation| operation.name == name)
+    }
+
+    /// Whether it names the account by number; the result then has a `Joson` member.
+    #[must_use]
+    pub const fn is_by_id(&self) -> bool {
+        has_account_id(self.children)
     }
 }
 
-const SUSPENDED: &str = "The account has been suspended";
-const ACTIVATED: &str = "The account has been activated";
-const EXPIRY_UPDATED: &str = "The Account Expiry Date has been updated";
-const DELETED: &str = "The account has been Deleted";
+/// The account's number, where an operation takes one, is the second child.
+const fn has_account_id(children: &[(&'static str, Kind)]) -> bool {
+    matches!(children, [_, (_, Kind::Int), ..])
+}
+
+const SUSPEND: [&str; 2] = [
+    "The account has been suspended",
+    "General Error. Failed to suspend account",
+];
+const ACTIVATE: [&str; 2] = [
+    "The account has been activated",
+    "General Error. Failed to activate account",
+];
+const CHANGE_EXPIRY: [&str; 2] = ["The Account Expiry Date has been updated", EXPIRY_FAILURE];
+const DELETE: [&str; 2] = [
+    "The account has been Deleted",
+    "General Error. Failed to delete account",
+];
+const INFO: [&str; 2] = ["", "General Error. Failed to get account info"];
+const CREATE: [&str; 2] = [
+    "The Account has been created successfully",
+    "General Error. Failed to create account",
+];
+const FREEZE: [&str; 2] = [
+    "The account has been frozen",
+    "General Error. Failed to freeze account",
+];
+const UNFREEZE: [&str; 2] = [
+    "The account has been unfrozen",
+    "General Error. Failed to unfreeze account",
+];
+const UPDATE_STATUS: [&str; 2] = [
+    "The account status has been updated",
+    "General Error. Failed to update account status",
+];
 
 /// Every operation: the original's, then ours in the same style.
 pub const OPERATIONS: &[Operation] = &[
-    operation(
+    Operation::new(
         "SuspendAccountUsingAccountID",
-        Verb::Suspend,
         BY_ID,
-        SUSPENDED,
+        WRITE,
+        SUSPEND,
+        run!(suspend),
     ),
-    operation("SuspendAccount", Verb::Suspend, BY_EMAIL, SUSPENDED),
-    operation(
+    Operation::new("SuspendAccount", BY_EMAIL, WRITE, SUSPEND, run!(suspend)),
+    Operation::new(
         "ActivateAccountUsingAccountID",
-        Verb::Activate,
         BY_ID,
-        ACTIVATED,
+        WRITE,
+        ACTIVATE,
+        run!(activate),
     ),
-    operation("ActivateAccount", Verb::Activate, BY_EMAIL, ACTIVATED),
-    operation(
+    Operation::new("ActivateAccount", BY_EMAIL, WRITE, ACTIVATE, run!(activate)),
+    Operation::new(
         "ChangeAccountExpiryDateUsingAccountID",
-        Verb::ChangeExpiry,
         &[TOKEN_CHILD, ID_CHILD, EXPIRY_CHILD],
-        EXPIRY_UPDATED,
-    ),
-    operation(
+        WRITE,
+        CHANGE_EXPIRY,
+        run!(change_expiry),
+    )
+    .foreign(FOREIGN_ID_OF_EXPIRY),
+    Operation::new(
         "ChangeAccountExpiryDate",
-        Verb::ChangeExpiry,
         &[TOKEN_CHILD, EMAIL_CHILD, EXPIRY_CHILD],
-        EXPIRY_UPDATED,
+        WRITE,
+        CHANGE_EXPIRY,
+        run!(change_expiry),
     ),
-    operation("DeleteAccountUsingAccountID", Verb::Delete, BY_ID, DELETED),
-    operation("DeleteAccount", Verb::Delete, BY_EMAIL, DELETED),
-    operation("GetAccountInfoUsingAccountID", Verb::Info, BY_ID, ""),
-    operation("GetAccountInfo", Verb::Info, BY_EMAIL, ""),
-    operation(
+    Operation::new(
+        "DeleteAccountUsingAccountID",
+        BY_ID,
+        WRITE,
+        DELETE,
+        run!(delete),
+    ),
+    Operation::new("DeleteAccount", BY_EMAIL, WRITE, DELETE, run!(delete)),
+    Operation::new(
+        "GetAccountInfoUsingAccountID",
+        BY_ID,
+        READ,
+        INFO,
+        run!(info),
+    ),
+    Operation::new("GetAccountInfo", BY_EMAIL, READ, INFO, run!(info)),
+    Operation::new(
         "CreateAccount",
-        Verb::Create,
         &[
             TOKEN_CHILD,
             (NAME, Kind::Text),
@@ -131,36 +235,29 @@ pub const OPERATIONS: &[Operation] = &[
             (PLAN_ID, Kind::Int),
             (SEND_EMAIL, Kind::Boolean),
         ],
-        "The Account has been created successfully",
+        WRITE,
+        CREATE,
+        run!(create),
     ),
-    operation(
+    Operation::new(
         "FreezeAccountUsingAccountID",
-        Verb::Freeze,
         &[TOKEN_CHILD, ID_CHILD, (PAYMENT_URL, Kind::Text)],
-        "The account has been frozen",
+        WRITE,
+        FREEZE,
+        run!(freeze),
     ),
-    operation(
+    Operation::new(
         "UnfreezeAccountUsingAccountID",
-        Verb::Unfreeze,
         BY_ID,
-        "The account has been unfrozen",
+        WRITE,
+        UNFREEZE,
+        run!(unfreeze),
     ),
-    operation(
+    Operation::new(
         "UpdateAccountStatusUsingAccountID",
-        Verb::UpdateStatus,
         &[TOKEN_CHILD, ID_CHILD, (STATUS, Kind::Text)],
-        "The account status has been updated",
+        WRITE,
+        UPDATE_STATUS,
+        run!(update_status),
     ),
 ];
-
-impl Operation {
-    /// The operation of a name; case matters.
-    pub(super) fn named(name: &str) -> Option<&'static Self> {
-        OPERATIONS.iter().find(|operation| operation.name == name)
-    }
-
-    /// Whether it names the account by number; the result then has a `Joson` member.
-    pub(super) fn is_by_id(&self) -> bool {
-        self.children.iter().any(|(name, _)| *name == ACCOUNT_ID)
-    }
-}

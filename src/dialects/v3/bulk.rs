@@ -1,24 +1,21 @@
 //! Several operations in one request: tried out on one account, or carried out on many.
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
+use chrono_tz::Tz;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use chrono_tz::Tz;
-
-use super::Api;
-use super::accounts::documents;
-use super::accounts::documents::{AccountDocument, Reader};
-use super::accounts::requests::{OperationRequest, Operations};
-use super::call::Call;
-use super::codes::{Code, Failure};
+use super::accounts::documents::AccountDocument;
+use super::call::{Call, Request};
+use super::codes::{self, Code};
+use super::operation_request::{AccountName, OperationRequest, Operations};
+use super::respond::{One, Reply};
+use super::{Api, accounts};
+use crate::dialects::exchange::Viewer;
+use crate::dialects::failure::Failure;
 use crate::dialects::patches::Reading;
-use crate::domain::{Command, Error, Outcome, Scope, State as Computed};
+use crate::domain::{AccountId, Command, Error, Outcome, Simulated, State};
 use crate::service::{CommandOutcome, Completion, Context, Item};
-use crate::wire;
-use crate::wire::Codec;
+use crate::wire::{self, Codec};
 
 /// An operation of a request with its command, or what is wrong with it.
 type Step = (OperationRequest, Result<Command, Error>);
@@ -80,7 +77,7 @@ fn success(command: Option<&Command>) -> u16 {
     }
 }
 
-fn words(state: &Computed) -> Vec<&'static str> {
+fn words(state: &State) -> Vec<&'static str> {
     state
         .blocked_by()
         .iter()
@@ -102,128 +99,126 @@ fn failed(operation: String, code: Code) -> ResultDocument {
     }
 }
 
-pub(super) async fn simulate(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::AccountRead).await?;
-        let account = call.account(&api, &context).await?;
-        let read = read(&api, &call, &context)?;
-        let commands: Vec<Command> = read
-            .iter()
-            .filter_map(|(_, command)| command.as_ref().ok().cloned())
-            .collect();
-        let (before, simulated, now) = api.service.simulate(&context, account, &commands).await?;
-        let last = simulated
-            .iter()
-            .rev()
-            .find_map(|one| one.decision.as_ref().ok())
-            .map_or(&before, |change| &change.after);
-        let document = documents::account(
-            last,
-            Reader {
-                authority: context.principal.authority(),
-                now,
-            },
-        );
-        let mut steps = simulated.iter();
-        let result = |(operation, command): Step| {
-            let decided = match &command {
-                Ok(_) => steps
-                    .next()
-                    .map(|step| (step.decision.clone(), step.state.clone())),
-                Err(error) => Some((Err(error.clone()), before.state(now))),
-            };
-            match decided {
-                Some((Ok(change), state)) => ResultDocument {
-                    operation: operation.operation,
-                    account: None,
-                    status: success(command.as_ref().ok()),
-                    code: None,
-                    message: None,
-                    changed: Some(change.outcome() == Outcome::Applied),
-                    events: Some(change.events.iter().map(|event| event.as_str()).collect()),
-                    effective_status: Some(state.effective_status()),
-                    blocked_by: Some(words(&state)),
-                },
-                Some((Err(error), _)) => failed(operation.operation, Failure::from(error).code()),
-                None => failed(operation.operation, Failure::Crashed.code()),
-            }
-        };
-        Ok(SimulationDocument {
-            results: read.into_iter().map(result).collect(),
-            account: document,
-        })
+/// A step's result in a simulation: what the step would do, or why it would be refused.
+fn simulated(
+    operation: String,
+    command: Result<Command, Error>,
+    steps: &mut impl Iterator<Item = Simulated>,
+) -> ResultDocument {
+    let step = match &command {
+        Ok(_) => steps.next(),
+        Err(error) => return failed(operation, codes::code(&error.clone().into())),
     };
-    call.answer(outcome.await)
+    let Some(Simulated { decision, state }) = step else {
+        return failed(operation, codes::code(&Failure::Crashed));
+    };
+    match decision {
+        Ok(change) => ResultDocument {
+            operation,
+            account: None,
+            status: success(command.as_ref().ok()),
+            code: None,
+            message: None,
+            changed: Some(change.outcome() == Outcome::Applied),
+            events: Some(change.events.iter().map(|event| event.as_str()).collect()),
+            effective_status: Some(state.effective_status()),
+            blocked_by: Some(words(&state)),
+        },
+        Err(error) => failed(operation, codes::code(&error.into())),
+    }
 }
 
-pub(super) async fn bulk(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::AccountWrite).await?;
-        call.once(&context, StatusCode::OK)?;
-        let read = read(&api, &call, &context)?;
-        let mut results: Vec<Option<ResultDocument>> = Vec::with_capacity(read.len());
-        let mut items = Vec::new();
-        for (number, (operation, command)) in read.into_iter().enumerate() {
-            let written = operation
-                .account
-                .as_ref()
-                .map(super::accounts::requests::AccountName::written);
-            let item = || {
-                let account = operation
-                    .account
-                    .as_ref()
-                    .ok_or_else(|| Error::invalid("account", "is required"))?
-                    .named()?;
-                let command = command?;
-                let status =
-                    StatusCode::from_u16(success(Some(&command))).unwrap_or(StatusCode::OK);
-                Ok((
-                    status,
-                    Item {
-                        account,
-                        command,
-                        once: call.once_part(&context, status, number)?,
-                    },
-                ))
-            };
-            match item() {
-                Ok((status, item)) => {
-                    results.push(None);
-                    items.push((operation.operation, written, status.as_u16(), item));
-                }
-                Err(failure) => {
-                    let failure: Failure = failure;
-                    results.push(Some(ResultDocument {
-                        account: written,
-                        ..failed(operation.operation, failure.code())
-                    }));
-                }
+pub(super) async fn simulate(
+    api: &Api,
+    context: &Context,
+    Request { id, members, call }: Request<AccountId, Operations>,
+) -> Result<Reply<One<SimulationDocument>>, Failure> {
+    let steps = steps(api, context, &call, members)?;
+    let commands: Vec<Command> = steps
+        .iter()
+        .filter_map(|(_, command)| command.as_ref().ok().cloned())
+        .collect();
+    let (before, results, now) = api.service.simulate(context, id, &commands).await?;
+    let last = results
+        .iter()
+        .rev()
+        .find_map(|one| one.decision.as_ref().ok());
+    let last = last.map_or(&before, |change| &change.after);
+    let account = accounts::documents::account(last, Viewer::of(context, now));
+    let mut results = results.into_iter();
+    let results = steps
+        .into_iter()
+        .map(|(request, command)| simulated(request.operation, command, &mut results))
+        .collect();
+    Ok(Reply::one(SimulationDocument { results, account }))
+}
+
+pub(super) async fn run(
+    api: &Api,
+    context: &Context,
+    Request { members, call, .. }: Request<(), Operations>,
+) -> Result<Reply<One<BulkDocument>>, Failure> {
+    let mut results: Vec<Option<ResultDocument>> = Vec::new();
+    let (mut named, mut items) = (Vec::new(), Vec::new());
+    for (number, (request, command)) in steps(api, context, &call, members)?.into_iter().enumerate()
+    {
+        let account = request.account.as_ref().map(AccountName::written);
+        match item(context, &call, number, &request, command) {
+            Ok((status, item)) => {
+                results.push(None);
+                named.push((request.operation, account, status));
+                items.push(item);
             }
+            Err(error) => results.push(Some(ResultDocument {
+                account,
+                ..failed(request.operation, codes::code(&error.into()))
+            })),
         }
-        let (named, items): (Vec<_>, Vec<_>) = items
+    }
+    let outcomes = api.service.bulk(context, items).await?;
+    let mut done =
+        named
             .into_iter()
-            .map(|(operation, account, status, item)| ((operation, account, status), item))
-            .unzip();
-        let outcomes = api.service.bulk(&context, items).await?;
-        let mut done =
-            named
-                .into_iter()
-                .zip(outcomes)
-                .map(|((operation, account, status), outcome)| {
-                    carried_out(operation, account, status, outcome)
-                });
-        let results: Vec<ResultDocument> = results
-            .into_iter()
-            .filter_map(|known| known.or_else(|| done.next()))
-            .collect();
-        let succeeded = results.iter().filter(|result| result.status < 400).count();
-        Ok(BulkDocument {
-            succeeded,
-            failed: results.len() - succeeded,
-            results,
-        })
-    };
-    call.answer(outcome.await)
+            .zip(outcomes)
+            .map(|((operation, account, status), outcome)| {
+                carried_out(operation, account, status, outcome)
+            });
+    let results: Vec<ResultDocument> = results
+        .into_iter()
+        .filter_map(|known| known.or_else(|| done.next()))
+        .collect();
+    let succeeded = results.iter().filter(|result| result.status < 400).count();
+    let failed = results.len() - succeeded;
+    Ok(Reply::one(BulkDocument {
+        succeeded,
+        failed,
+        results,
+    }))
+}
+
+/// One operation of the request as an item for the service, with the status of its success.
+fn item(
+    context: &Context,
+    call: &Call,
+    number: usize,
+    request: &OperationRequest,
+    command: Result<Command, Error>,
+) -> Result<(u16, Item), Error> {
+    let account = request.account.as_ref();
+    let account = account
+        .ok_or_else(|| Error::invalid("account", "is required"))?
+        .named()?;
+    let command = command?;
+    let status = success(Some(&command));
+    let once = call.idempotency_of_part(number, status, accounts::document(context));
+    Ok((
+        status,
+        Item {
+            account,
+            command,
+            once,
+        },
+    ))
 }
 
 fn carried_out(
@@ -270,11 +265,11 @@ fn carried_out(
             code: None,
             message: None,
             changed: Some(false),
-            ..failed(operation, Failure::from(Error::AccountDeleted).code())
+            ..failed(operation, codes::code(&Error::AccountDeleted.into()))
         },
         Err(error) => ResultDocument {
             account,
-            ..failed(operation, Failure::from(error).code())
+            ..failed(operation, codes::code(&error.into()))
         },
     }
 }
@@ -284,7 +279,7 @@ fn carried_out(
 ///
 /// # Errors
 /// What is wrong with it, for people.
-pub fn operation(json: &str, deletion: Command) -> Result<(String, Item), String> {
+pub fn bulk_operation(json: &str, deletion: Command) -> Result<(String, Item), String> {
     let request: OperationRequest =
         wire::decode(Codec::Json, json.as_bytes()).map_err(|error| error.to_string())?;
     let name = request.operation.clone();
@@ -307,21 +302,21 @@ pub fn operation(json: &str, deletion: Command) -> Result<(String, Item), String
             once: None,
         })
     };
-    let said = |error: Error| Failure::from(error).code().message;
+    let said = |error: Error| codes::code(&error.into()).message;
     read().map(|item| (name, item)).map_err(said)
 }
 
 /// The operations of the body, each with its command or what is wrong with it.
-fn read(api: &Api, call: &Call, context: &Context) -> Result<Vec<Step>, Failure> {
-    let operations = call.members::<Operations>()?.checked()?;
+fn steps(
+    api: &Api,
+    context: &Context,
+    call: &Call,
+    members: Operations,
+) -> Result<Vec<Step>, Error> {
     let reading = call.reading(context);
-    Ok(operations
-        .into_iter()
-        .map(|operation| {
-            (
-                operation.clone(),
-                operation.command(reading, api.service.deletion()),
-            )
-        })
-        .collect())
+    let step = |request: OperationRequest| {
+        let command = request.clone().command(reading, api.service.deletion());
+        (request, command)
+    };
+    Ok(members.checked()?.into_iter().map(step).collect())
 }

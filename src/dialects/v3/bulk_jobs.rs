@@ -1,20 +1,17 @@
 //! Bulk jobs: planned, looked at, applied, reverted.
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::Api;
-use super::accounts::requests::OperationRequest;
-use super::call::Call;
-use super::codes::Failure;
-use super::page::{Page, Several};
+use super::call::Request;
+use super::operation_request::OperationRequest;
+use super::path_id::JobId;
+use super::respond::{Many, One, Reply};
 use crate::dialects::dates;
-use crate::domain::{AccountFilter, Authority, Error, ResellerId, Resource, Scope, StateFilter};
-use crate::service::{BulkItem, BulkJob, Preview};
+use crate::dialects::failure::Failure;
+use crate::domain::{AccountFilter, Authority, Error, ResellerId, StateFilter};
+use crate::service::{BulkItem, BulkJob, Context, Preview};
 
 /// A job to be planned.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -197,97 +194,90 @@ fn item(item: BulkItem) -> BulkItemDocument {
     }
 }
 
-fn id(call: &Call) -> Result<Uuid, Failure> {
-    Ok(Uuid::try_parse(call.id()).map_err(|_| Error::NotFound(Resource::BulkJob))?)
+type Job = Result<Reply<One<BulkJobDocument>>, Failure>;
+
+pub(super) async fn create(
+    api: &Api,
+    context: &Context,
+    Request { members, call, .. }: Request<(), BulkJobRequest>,
+) -> Job {
+    let reseller = members.reseller_id.map(ResellerId);
+    let command = members
+        .operation
+        .command(call.reading(context), api.service.deletion())?;
+    let (filter, selector) = members.selector.filter(context.principal.timezone)?;
+    let planned = api
+        .service
+        .plan_bulk_job(context, reseller, filter, selector, command)
+        .await?;
+    let (job, preview) = planned;
+    Ok(Reply::one(document(&job, Some(preview))))
 }
 
-pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::AccountWrite).await?;
-        let request = call.members::<BulkJobRequest>()?;
-        let of = request.reseller_id.map(ResellerId);
-        let command = request
-            .operation
-            .command(call.reading(&context), api.service.deletion())?;
-        let (filter, selector) = request.selector.filter(context.principal.timezone)?;
-        let (job, preview) = api
-            .service
-            .plan_bulk_job(&context, of, filter, selector, command)
-            .await?;
-        Ok(document(&job, Some(preview)))
-    };
-    call.answer_with(outcome.await, StatusCode::CREATED)
+pub(super) async fn get(
+    api: &Api,
+    context: &Context,
+    Request { id: JobId(id), .. }: Request<JobId>,
+) -> Job {
+    Ok(Reply::one(document(
+        &api.service.bulk_job(context, id).await?,
+        None,
+    )))
 }
 
-pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::AccountRead).await?;
-        Ok(document(
-            &api.service.bulk_job(&context, id(&call)?).await?,
-            None,
-        ))
-    };
-    call.answer(outcome.await)
+pub(super) async fn items(
+    api: &Api,
+    context: &Context,
+    Request {
+        id: JobId(id),
+        call,
+        ..
+    }: Request<JobId>,
+) -> Result<Reply<Many<BulkItemDocument>>, Failure> {
+    let states = [
+        "pending",
+        "changed",
+        "unchanged",
+        "failed",
+        "reverted",
+        "kept",
+    ];
+    let state = call.query.text("state").map(str::to_owned);
+    if state
+        .as_deref()
+        .is_some_and(|state| !states.contains(&state))
+    {
+        let problem = format!("must be one of {}", states.join(", "));
+        return Err(Failure::parameter("state", problem));
+    }
+    let after = i32::try_from(call.query.after).unwrap_or(i32::MAX);
+    let found = api
+        .service
+        .bulk_items(context, id, state, after, call.query.limit)
+        .await?;
+    let last = found.last().map(|last| i64::from(last.account.as_i32()));
+    let next = call.query.next(last, found.len(), &call.uri);
+    Ok(Reply::page(found.into_iter().map(item), next))
 }
 
-pub(super) async fn items(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::AccountRead).await?;
-        let page = Page::read(&call.uri, &["state"])?;
-        let states = [
-            "pending",
-            "changed",
-            "unchanged",
-            "failed",
-            "reverted",
-            "kept",
-        ];
-        let state = page.text("state").map(str::to_owned);
-        if state
-            .as_deref()
-            .is_some_and(|state| !states.contains(&state))
-        {
-            return Err(Failure::parameter(
-                "state",
-                &format!("must be one of {}", states.join(", ")),
-            ));
-        }
-        let after = i32::try_from(page.after).unwrap_or(i32::MAX);
-        let found = api
-            .service
-            .bulk_items(&context, id(&call)?, state, after, page.limit)
-            .await?;
-        let next = page.next(
-            found.last().map(|last| i64::from(last.account.as_i32())),
-            found.len(),
-            &call.uri,
-        );
-        Ok((
-            Several::of(found.into_iter().map(item).collect(), call.format()),
-            next,
-        ))
-    };
-    call.answer_page(outcome.await)
+pub(super) async fn apply(
+    api: &Api,
+    context: &Context,
+    Request { id: JobId(id), .. }: Request<JobId>,
+) -> Job {
+    Ok(Reply::one(document(
+        &api.service.apply_bulk_job(context, id).await?,
+        None,
+    )))
 }
 
-pub(super) async fn apply(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::AccountWrite).await?;
-        Ok(document(
-            &api.service.apply_bulk_job(&context, id(&call)?).await?,
-            None,
-        ))
-    };
-    call.answer_with(outcome.await, StatusCode::ACCEPTED)
-}
-
-pub(super) async fn revert(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::AccountWrite).await?;
-        Ok(document(
-            &api.service.revert_bulk_job(&context, id(&call)?).await?,
-            None,
-        ))
-    };
-    call.answer_with(outcome.await, StatusCode::ACCEPTED)
+pub(super) async fn revert(
+    api: &Api,
+    context: &Context,
+    Request { id: JobId(id), .. }: Request<JobId>,
+) -> Job {
+    Ok(Reply::one(document(
+        &api.service.revert_bulk_job(context, id).await?,
+        None,
+    )))
 }

@@ -1,197 +1,221 @@
-//! A request as it arrives, and the answer as it leaves: what all requests of this dialect have in common.
+//! The dispatcher: every request of this dialect goes through [`dispatch`], which enforces the row of its operation.
+//!
+//! In this order: authenticate from the header; check authority and scope; wait for a permit; read the query, then the body; look
+//! up the idempotency key; decode the members; look up what the path names; run the handler; write the answer.
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts as _, RawPathParams, Request};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::extract::{self, FromRequestParts as _, RawPathParams, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Response;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use uuid::Uuid;
 
 use super::Api;
-use super::accounts::documents;
-use super::accounts::documents::Reader;
-use super::codes::Failure;
+use super::codes;
+use super::operation::{Handler, Operation};
+use super::page::Query;
+use super::path_id::PathId;
+use super::respond::{self, FailureDocument, encode};
+use crate::dialects::body;
+use crate::dialects::exchange::{Exchange, RequestId, RequestOutcome, base_url, header_text};
+use crate::dialects::failure::Failure;
+use crate::dialects::operation::UnknownMembers;
 use crate::dialects::patches::Reading;
-use crate::dialects::{Allowance, RequestId, body, dates, host};
-use crate::domain::{AccountId, Command, Dialect, Error, Scope, Time};
+use crate::domain::{Dialect, Error};
 use crate::hash::sha256;
-use crate::service::{
-    CommandOutcome, Completion, Context, IdempotencyKey, IdempotentRequest, StoredAnswer,
-};
+use crate::service::{Context, IdempotencyKey, IdempotentRequest, StoredAnswer};
 use crate::wire::{self, Codec};
 
-/// Where many operations come in one request, whose body may be so many times as large as others.
-const BULK: &str = "/v3/bulk";
-const BULK_FACTOR: usize = 16;
+/// Answers a request to an operation.
+pub(super) async fn dispatch(
+    State(api): State<Api>,
+    operation: &'static Operation,
+    request: extract::Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut exchange = Exchange::begin(&parts);
+    let format = respond::accepted(&parts.headers);
+    let response = carry_out(&api, operation, &mut exchange, parts, body).await;
+    let response =
+        response.unwrap_or_else(|failure| respond::failure(&failure, format, &exchange.request_id));
+    let outcome = RequestOutcome::of_status(response.status().as_u16());
+    exchange.finish(response, operation.name, outcome)
+}
 
-/// One request, read as far as every request can be.
+async fn carry_out(
+    api: &Api,
+    operation: &'static Operation,
+    exchange: &mut Exchange,
+    parts: Parts,
+    body: Body,
+) -> Result<Response, Failure> {
+    let handler = match operation.handler {
+        Handler::Private(handler) => handler,
+        Handler::Public(handler) => {
+            let _permit = api.service.permit(operation.cost).await?;
+            let call = Call::read(api, operation, exchange, parts, body).await?;
+            return handler(api, call).await;
+        }
+    };
+    let principal = exchange
+        .authenticate(&api.service, &credential(&parts.headers)?)
+        .await?;
+    operation.access.check(&principal)?;
+    let context = Context {
+        principal,
+        dialect: Dialect::V3,
+        request_id: exchange.request_id.to_string(),
+    };
+    let _permit = api.service.permit(operation.cost).await?;
+    let mut call = Call::read(api, operation, exchange, parts, body).await?;
+    if let Some(stored) = call.look_up_answer(api, &context).await? {
+        return Ok(body::replay(stored));
+    }
+    handler(api, &context, call).await
+}
+
+/// A request whose body has been read.
 pub(super) struct Call {
+    operation: &'static Operation,
     codec: Codec,
     format: Codec,
     headers: HeaderMap,
-    method: Method,
     pub(super) uri: Uri,
-    id: Option<String>,
+    pub(super) query: Query,
+    /// The `{id}` of the path.
+    id: String,
     body: Vec<u8>,
-    request_id: RequestId,
-    allowance: Allowance,
+    /// The version that `If-Match` names; `None` if any version will do.
+    pub(super) expected_version: Option<i64>,
+    /// The caller's idempotency key; `None` without one, or for an operation that takes none.
+    key: Option<String>,
+    /// The same, as it is stored: once the caller is known.
+    idempotency: Option<IdempotencyKey>,
+    pub(super) request_id: RequestId,
+    base: String,
 }
 
-impl FromRequest<Api> for Call {
-    type Rejection = Response;
+/// What a handler gets: the id of the path, the members of the body, and the rest of the call.
+pub(super) struct Request<I, M = ()> {
+    pub(super) id: I,
+    pub(super) members: M,
+    pub(super) call: Call,
+}
 
-    async fn from_request(request: Request, api: &Api) -> Result<Self, Response> {
-        let (mut parts, stream) = request.into_parts();
-        let format = accepted(&parts.headers);
-        let request_id = parts
-            .extensions
-            .get::<RequestId>()
-            .cloned()
-            .unwrap_or_default();
-        let allowance = parts
-            .extensions
-            .get::<Allowance>()
-            .cloned()
-            .unwrap_or_default();
-        let refuse = |failure: Failure| answer_failure(&failure, format, &request_id);
-        let max_body = if parts.uri.path() == BULK {
-            api.settings.max_body * BULK_FACTOR
-        } else {
-            api.settings.max_body
-        };
-        let read = body::read(stream, max_body)
-            .await
-            .map_err(|error| refuse(error.into()))?;
-        if parts
-            .headers
-            .get_all(header::CONTENT_TYPE)
-            .iter()
-            .nth(1)
-            .is_some()
-        {
-            return Err(refuse(Failure::parameter(
-                "Content-Type",
-                "appears more than once",
-            )));
+impl<I> Request<I> {
+    pub(super) fn with_members<M>(self, members: M) -> Request<I, M> {
+        Request {
+            id: self.id,
+            members,
+            call: self.call,
         }
-        let content_type = parts
-            .headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        // A request without a body has no type; it stands for one without members.
-        let (codec, body) = match (content_type, read.is_empty()) {
-            (None, true) => (Codec::Json, b"{}".to_vec()),
-            (content_type, is_empty) => {
-                let codec = wire::codec_of(content_type).map_err(|error| refuse(error.into()))?;
-                (codec, if is_empty { b"{}".to_vec() } else { read })
-            }
-        };
-        let id = RawPathParams::from_request_parts(&mut parts, &())
-            .await
-            .ok()
-            .and_then(|params| params.iter().next().map(|(_, id)| id.to_owned()));
-        Ok(Self {
-            codec,
-            format,
-            headers: parts.headers,
-            method: parts.method,
-            uri: parts.uri,
-            id,
-            body,
-            request_id,
-            allowance,
-        })
     }
 }
 
 impl Call {
-    /// Checks the token and its right.
-    pub(super) async fn enter(&self, api: &Api, scope: Scope) -> Result<Context, Failure> {
-        let principal = self
-            .allowance
-            .authenticate(&api.service, &self.credential()?)
-            .await?;
-        principal.require(scope)?;
-        Ok(Context {
-            principal,
-            dialect: Dialect::V3,
-            request_id: self.request_id.to_string(),
+    async fn read(
+        api: &Api,
+        operation: &'static Operation,
+        exchange: &Exchange,
+        mut parts: Parts,
+        body: Body,
+    ) -> Result<Self, Failure> {
+        let query = Query::read(&parts.uri, operation)?;
+        let headers = &parts.headers;
+        let expected_version = if operation.conditional {
+            expected_version(headers)?
+        } else {
+            None
+        };
+        let key = if operation.idempotent {
+            body::idempotency_key(headers)?
+        } else {
+            None
+        };
+        let (codec, body) = read_body(api, operation, headers, body).await?;
+        let id = RawPathParams::from_request_parts(&mut parts, &())
+            .await
+            .ok();
+        let id = id.and_then(|params| params.iter().next().map(|(_, id)| id.to_owned()));
+        Ok(Self {
+            operation,
+            codec,
+            format: respond::accepted(&parts.headers),
+            base: base_url(api.settings.public_url.as_deref(), &parts.headers),
+            headers: parts.headers,
+            uri: parts.uri,
+            query,
+            id: id.unwrap_or_default(),
+            body,
+            expected_version,
+            key,
+            idempotency: None,
+            request_id: exchange.request_id.clone(),
         })
     }
 
-    /// The token that was sent.
+    /// The stored answer to an earlier request with the same idempotency key, before anything else is looked up.
+    async fn look_up_answer(
+        &mut self,
+        api: &Api,
+        context: &Context,
+    ) -> Result<Option<StoredAnswer>, Failure> {
+        let Some(key) = self.key.take() else {
+            return Ok(None);
+        };
+        let key = IdempotencyKey {
+            reseller: context.principal.storage_reseller(),
+            method: self.operation.method.to_owned(),
+            path: self.uri.path().trim_end_matches('/').to_owned(),
+            key,
+        };
+        self.idempotency = Some(key.clone());
+        Ok(api.service.stored_answer(key, sha256(&self.body)).await?)
+    }
+
+    /// The members of the body.
+    pub(super) fn members<M: DeserializeOwned>(&self) -> Result<M, Failure> {
+        match self.operation.unknown_members {
+            UnknownMembers::Ignore => Ok(wire::decode(self.codec, &self.body)?),
+            UnknownMembers::Refuse => {
+                let (members, unknown) = wire::decode_listing_unknown(self.codec, &self.body)?;
+                match unknown.into_iter().next() {
+                    None => Ok(members),
+                    Some(name) => Err(Failure::parameter(name, "is no member of this request")),
+                }
+            }
+        }
+    }
+
+    /// With what the path names looked up.
+    pub(super) async fn with_id<I: PathId>(
+        self,
+        api: &Api,
+        context: &Context,
+    ) -> Result<Request<I>, Failure> {
+        let id = I::resolve(api, context, &self.id).await?;
+        Ok(Request {
+            id,
+            members: (),
+            call: self,
+        })
+    }
+
+    /// The text of a header, if it is there and is text.
+    pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
+        header_text(&self.headers, name)
+    }
+
+    /// The token of the request.
     pub(super) fn credential(&self) -> Result<SecretString, Failure> {
-        let mut values = self.headers.get_all(header::AUTHORIZATION).iter();
-        let value = values
-            .next()
-            .and_then(|value| value.to_str().ok())
-            .ok_or(Error::CredentialMissing)?;
-        if values.next().is_some() {
-            return Err(Failure::parameter(
-                "Authorization",
-                "appears more than once",
-            ));
-        }
-        let token = value
-            .split_once(' ')
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim());
-        let token = token
-            .filter(|token| !token.is_empty())
-            .ok_or(Error::CredentialMissing)?;
-        Ok(SecretString::from(token))
+        credential(&self.headers)
     }
 
-    /// The text of a header, if it is there and is one.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
-    }
-
-    /// The instant as of which an account is asked for, if the query names one.
-    pub(super) fn as_of(&self, context: &Context) -> Result<Option<Time>, Failure> {
-        let mut at = None;
-        for (name, value) in
-            url::form_urlencoded::parse(self.uri.query().unwrap_or_default().as_bytes())
-        {
-            if name != "asOf" {
-                continue;
-            }
-            let read = dates::parse(&value, context.principal.timezone)
-                .map_err(|problem| Failure::parameter("asOf", &problem))?;
-            if at.replace(read).is_some() {
-                return Err(Failure::parameter("asOf", "appears more than once"));
-            }
-        }
-        Ok(at)
-    }
-
-    /// What stands in the path for an identity.
-    pub(super) fn id(&self) -> &str {
-        self.id.as_deref().unwrap_or_default()
-    }
-
-    /// The account that the path names, by number or by UUID. What is neither is not found.
-    pub(super) async fn account(&self, api: &Api, context: &Context) -> Result<AccountId, Failure> {
-        let id = self.id();
-        if let Ok(number) = id.parse::<i64>() {
-            return Ok(AccountId::new(number).map_err(|_| Error::AccountNotFound)?);
-        }
-        let uid = Uuid::try_parse(id).map_err(|_| Error::AccountNotFound)?;
-        Ok(api.service.resolve(context, uid).await?)
-    }
-
-    /// The body's members.
-    pub(super) fn members<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        if self.codec == Codec::Xml && self.body == b"{}" {
-            return Ok(wire::decode(Codec::Json, &self.body)?);
-        }
-        Ok(wire::decode(self.codec, &self.body)?)
-    }
-
+    /// How members of the body are read: in its format, dates without a zone in the time zone of the caller.
     pub(super) fn reading(&self, context: &Context) -> Reading {
         Reading {
             codec: self.codec,
@@ -199,139 +223,59 @@ impl Call {
         }
     }
 
-    pub(super) fn base(&self, api: &Api) -> String {
-        api.settings
-            .public_url
-            .clone()
-            .unwrap_or_else(|| format!("http://{}", host(&self.headers)))
+    /// The service's address as this caller sees it.
+    pub(super) fn base(&self) -> &str {
+        &self.base
     }
 
-    /// The version that `If-Match` names: none where there is no such header, or where any version will do.
-    pub(super) fn only_at(&self) -> Result<Option<i64>, Failure> {
-        let refuse = || Failure::parameter("If-Match", "must be one ETag of this account");
-        let mut values = self.headers.get_all(header::IF_MATCH).iter();
-        let Some(value) = values.next() else {
-            return Ok(None);
-        };
-        let tag = value.to_str().map_err(|_| refuse())?.trim();
-        if values.next().is_some() {
-            return Err(refuse());
-        }
-        if tag == "*" {
-            return Ok(None);
-        }
-        let version = tag
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-            .and_then(|version| version.parse().ok());
-        version.map(Some).ok_or_else(refuse)
+    /// The format of the answer.
+    pub(super) fn format(&self) -> Codec {
+        self.format
     }
 
-    /// Carries a command out on the account of the path, and answers with the account.
-    pub(super) async fn change(
+    /// What lets the service recognise a repeat of this request, and answer it as the first one was answered; `None` where the
+    /// caller sent no key.
+    pub(super) fn idempotency<T, D: Serialize>(
         &self,
-        api: &Api,
-        build: impl FnOnce(&Context) -> Result<Command, Failure>,
-    ) -> Response {
-        let outcome = async {
-            let context = self.enter(api, Scope::AccountWrite).await?;
-            let (command, only_at) = (build(&context)?, self.only_at()?);
-            let account = self.account(api, &context).await?;
-            let once = self.once(&context, StatusCode::OK)?;
-            Ok(api
-                .service
-                .execute_at(&context, account, command, only_at, once)
-                .await
-                .map(|answered| (answered, context))?)
-        };
-        self.answer_change(outcome.await, StatusCode::OK)
+        document: impl Fn(&T) -> D + Send + Sync + 'static,
+    ) -> Option<IdempotentRequest<T>> {
+        let key = self.idempotency.clone()?;
+        Some(self.idempotency_of(key, self.operation.success, document))
     }
 
-    /// What lets the service recognise a repeat of a change of an account: none where the caller sent no key.
-    pub(super) fn once(
+    /// The same for one of several operations in one request, which shares its key: `number` is its place, `success` the status
+    /// that the operation has by itself.
+    pub(super) fn idempotency_of_part<T, D: Serialize>(
         &self,
-        context: &Context,
-        status: StatusCode,
-    ) -> Result<Option<IdempotentRequest>, Failure> {
-        let authority = context.principal.authority();
-        self.once_with(context, status, move |done: &CommandOutcome, format| {
-            documents::encode(
-                format,
-                &documents::account(
-                    &done.account,
-                    Reader {
-                        authority,
-                        now: done.at,
-                    },
-                ),
-            )
-        })
-    }
-
-    /// The same for a change of something else, which is answered with a document.
-    pub(super) fn once_for<T: 'static, D: Serialize + 'static>(
-        &self,
-        context: &Context,
-        status: StatusCode,
-        document: fn(&T) -> D,
-    ) -> Result<Option<IdempotentRequest<T>>, Failure> {
-        self.once_with(context, status, move |done: &T, format| {
-            documents::encode(format, &document(done))
-        })
-    }
-
-    /// The same for one of several changes in one request: each is a request of its own, with the key of all.
-    pub(super) fn once_part(
-        &self,
-        context: &Context,
-        status: StatusCode,
         number: usize,
-    ) -> Result<Option<IdempotentRequest>, Failure> {
-        let once = self.once(context, status)?;
-        Ok(once.map(|once| IdempotentRequest {
-            key: IdempotencyKey {
-                path: format!("{}/{number}", once.key.path),
-                ..once.key
-            },
-            ..once
-        }))
-    }
-
-    /// The identity of the request.
-    pub(super) fn request_id(&self) -> String {
-        self.request_id.to_string()
-    }
-
-    pub(super) fn once_with<T>(
-        &self,
-        context: &Context,
-        status: StatusCode,
-        write: impl Fn(&T, Codec) -> Vec<u8> + Send + Sync + 'static,
-    ) -> Result<Option<IdempotentRequest<T>>, Failure> {
-        let key = body::idempotency_key(&self.headers)
-            .map_err(|problem| Failure::parameter("Idempotency-Key", problem))?;
-        let Some(key) = key else { return Ok(None) };
-        let path = self.uri.path().trim_end_matches('/').to_owned();
+        success: u16,
+        document: impl Fn(&T) -> D + Send + Sync + 'static,
+    ) -> Option<IdempotentRequest<T>> {
+        let key = self.idempotency.clone()?;
         let key = IdempotencyKey {
-            reseller: context.principal.storage_reseller(),
-            method: self.method.to_string(),
-            path,
-            key,
+            path: format!("{}/{number}", key.path),
+            ..key
         };
+        Some(self.idempotency_of(key, success, document))
+    }
+
+    fn idempotency_of<T, D: Serialize>(
+        &self,
+        key: IdempotencyKey,
+        success: u16,
+        document: impl Fn(&T) -> D + Send + Sync + 'static,
+    ) -> IdempotentRequest<T> {
         let (format, request_id) = (self.format, self.request_id.clone());
+        let has_body = success != StatusCode::NO_CONTENT.as_u16();
         let encode = move |outcome: &Result<T, Error>| {
             let (status, body) = match outcome {
-                // A deletion of what is deleted is answered as the first was, and so is its repeat.
-                Ok(_) | Err(Error::AccountDeleted) if status == StatusCode::NO_CONTENT => {
-                    (status.as_u16(), Vec::new())
-                }
-                Ok(done) => (status.as_u16(), write(done, format)),
+                // Deleting what is deleted is answered like the first deletion, and so is its repeat.
+                Ok(_) | Err(Error::AccountDeleted) if !has_body => (success, Vec::new()),
+                Ok(done) => (success, encode(format, &document(done))),
                 Err(error) => {
-                    let code = Failure::from(error.clone()).code();
-                    (
-                        code.status,
-                        documents::encode(format, &documents::failure(&code, &request_id)),
-                    )
+                    let code = codes::code(&Failure::from(error.clone()));
+                    let document = FailureDocument::new(&code, &request_id);
+                    (code.status, encode(format, &document))
                 }
             };
             StoredAnswer {
@@ -340,159 +284,79 @@ impl Call {
                 body,
             }
         };
-        Ok(Some(IdempotentRequest {
+        IdempotentRequest {
             key,
             fingerprint: sha256(&self.body),
             encode: Arc::new(encode),
-        }))
-    }
-
-    /// The answer to a change of something else than an account.
-    pub(super) fn answer_done<T, D: Serialize>(
-        &self,
-        outcome: Result<Completion<T>, Failure>,
-        status: StatusCode,
-        document: fn(&T) -> D,
-    ) -> Response {
-        match outcome {
-            Ok(Completion::Fresh(done)) => respond(
-                status,
-                Some(self.format),
-                documents::encode(self.format, &document(&done)),
-            ),
-            Ok(Completion::Replayed(stored)) => body::replay(stored),
-            Err(failure) => self.refuse(&failure),
         }
-    }
-
-    /// A page of a list, with the link to the next one.
-    pub(super) fn answer_page(
-        &self,
-        outcome: Result<(impl Serialize, Option<String>), Failure>,
-    ) -> Response {
-        let (document, next) = match outcome {
-            Ok(found) => found,
-            Err(failure) => return self.refuse(&failure),
-        };
-        let mut response = self.answer(Ok(document));
-        if let Some(next) = next.and_then(|next| HeaderValue::from_str(&next).ok()) {
-            response.headers_mut().insert(header::LINK, next);
-        }
-        response
-    }
-
-    /// The answer to a change: the account, with its version as ETag.
-    pub(super) fn answer_change(
-        &self,
-        outcome: Result<(Completion, Context), Failure>,
-        status: StatusCode,
-    ) -> Response {
-        match outcome {
-            Ok((Completion::Fresh(_), _)) if status == StatusCode::NO_CONTENT => {
-                respond(status, None, Vec::new())
-            }
-            Ok((Completion::Fresh(done), context)) => {
-                let document = documents::account(
-                    &done.account,
-                    Reader {
-                        authority: context.principal.authority(),
-                        now: done.at,
-                    },
-                );
-                self.answer_account(
-                    &done.account,
-                    documents::encode(self.format, &document),
-                    status,
-                )
-            }
-            Ok((Completion::Replayed(stored), _)) => body::replay(stored),
-            Err(failure) => answer_failure(&failure, self.format, &self.request_id),
-        }
-    }
-
-    /// An account as it was written, with its version as ETag.
-    pub(super) fn answer_account(
-        &self,
-        account: &crate::domain::Account,
-        body: Vec<u8>,
-        status: StatusCode,
-    ) -> Response {
-        let mut response = respond(status, Some(self.format), body);
-        if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", account.version)) {
-            response.headers_mut().insert(header::ETAG, tag);
-        }
-        response
-    }
-
-    /// The answer to a question.
-    pub(super) fn answer(&self, outcome: Result<impl Serialize, Failure>) -> Response {
-        self.answer_with(outcome, StatusCode::OK)
-    }
-
-    /// A document, with a status.
-    pub(super) fn answer_with(
-        &self,
-        outcome: Result<impl Serialize, Failure>,
-        status: StatusCode,
-    ) -> Response {
-        match outcome {
-            Ok(document) => respond(
-                status,
-                Some(self.format),
-                documents::encode(self.format, &document),
-            ),
-            Err(failure) => self.refuse(&failure),
-        }
-    }
-
-    pub(super) fn refuse(&self, failure: &Failure) -> Response {
-        answer_failure(failure, self.format, &self.request_id)
-    }
-
-    pub(super) fn format(&self) -> Codec {
-        self.format
     }
 }
 
-/// JSON, unless XML alone is asked for.
-pub(super) fn accepted(headers: &HeaderMap) -> Codec {
-    headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .and_then(wire::accepted)
-        .unwrap_or(Codec::Json)
+/// The codec and the bytes of a body. The media type and the length that the headers name are judged before a byte is read.
+async fn read_body(
+    api: &Api,
+    operation: &Operation,
+    headers: &HeaderMap,
+    stream: Body,
+) -> Result<(Codec, Vec<u8>), Failure> {
+    if headers
+        .get_all(header::CONTENT_TYPE)
+        .iter()
+        .nth(1)
+        .is_some()
+    {
+        return Err(Failure::parameter("Content-Type", "appears more than once"));
+    }
+    let content_type = header_text(headers, header::CONTENT_TYPE);
+    let codec = content_type
+        .map(|text| wire::codec_of(Some(text)))
+        .transpose()?;
+    let limit = operation.body_limit.bytes(api.settings.max_body);
+    let body = body::read(headers, stream, limit).await?;
+    match (codec, body.is_empty()) {
+        // A request without a body stands for one without members.
+        (_, true) => Ok((Codec::Json, b"{}".to_vec())),
+        (Some(codec), false) => Ok((codec, body)),
+        (None, false) => Err(wire::Error::UnsupportedMediaType.into()),
+    }
 }
 
-/// An error in this dialect's form.
-pub(super) fn answer_failure(failure: &Failure, format: Codec, request_id: &RequestId) -> Response {
-    let code = failure.code();
-    let status = StatusCode::from_u16(code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = respond(
-        status,
-        Some(format),
-        documents::encode(format, &documents::failure(&code, request_id)),
-    );
-    if let Some(seconds) = code.retry_after {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+/// The bearer token of the `Authorization` header.
+fn credential(headers: &HeaderMap) -> Result<SecretString, Failure> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().and_then(|value| value.to_str().ok());
+    let value = value.ok_or(Error::CredentialMissing)?;
+    if values.next().is_some() {
+        return Err(Failure::parameter(
+            "Authorization",
+            "appears more than once",
+        ));
     }
-    if code.status == 401 {
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    response
+    let token = value
+        .split_once(' ')
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .filter(|token| !token.is_empty());
+    Ok(SecretString::from(token.ok_or(Error::CredentialMissing)?))
 }
 
-pub(super) fn respond(status: StatusCode, format: Option<Codec>, body: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    if let Some(format) = format {
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static(format.content_type()),
-        );
+/// The version that `If-Match` names; `None` where there is no such header, or where it accepts any version.
+fn expected_version(headers: &HeaderMap) -> Result<Option<i64>, Failure> {
+    let refuse = || Failure::parameter("If-Match", "must be one ETag of this account");
+    let mut values = headers.get_all(header::IF_MATCH).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let tag = value.to_str().map_err(|_| refuse())?.trim();
+    if values.next().is_some() {
+        return Err(refuse());
     }
-    response
+    if tag == "*" {
+        return Ok(None);
+    }
+    let version = tag
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .and_then(|version| version.parse().ok());
+    version.map(Some).ok_or_else(refuse)
 }

@@ -1,59 +1,10 @@
 //! The code table of this dialect: HTTP status, `code`, and a text.
 
+use crate::dialects::failure::Failure;
 use crate::domain::{Conflict, Error, Resource};
 use crate::wire;
 
-/// Why a request failed, from the first byte to the last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// The service refused or failed.
-    Service(Error),
-    /// The body could not be read.
-    Wire(wire::Error),
-    /// A header or a parameter of the query cannot be accepted.
-    Parameter {
-        /// Its name.
-        name: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// No such path.
-    NoSuchRoute,
-    /// The path has no such method.
-    MethodNotAllowed,
-    /// The request took longer than it may.
-    TimedOut,
-    /// Our code panicked.
-    Crashed,
-    /// The client's address asks too often.
-    RateLimited {
-        /// Seconds after which one more request is taken.
-        retry_after: u32,
-    },
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Service(error)
-    }
-}
-
-impl From<wire::Error> for Failure {
-    fn from(error: wire::Error) -> Self {
-        Self::Wire(error)
-    }
-}
-
-impl Failure {
-    pub(super) fn parameter(name: &str, problem: &str) -> Self {
-        Self::Parameter {
-            name: name.to_owned(),
-            problem: problem.to_owned(),
-        }
-    }
-}
-
-/// What a client is told of a failure.
+/// What this dialect answers to a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Code {
     pub(super) status: u16,
@@ -63,97 +14,96 @@ pub(super) struct Code {
     pub(super) retry_after: Option<u32>,
 }
 
-impl Failure {
-    /// The table.
-    pub(super) fn code(&self) -> Code {
-        let say = |status, word, message: &str| Code {
-            status,
-            word,
-            message: message.to_owned(),
-            retry_after: None,
-        };
-        let later = |message: &str, seconds| Code {
-            retry_after: Some(seconds),
-            ..say(503, "UNAVAILABLE", message)
-        };
-        let too_many = |seconds| Code {
-            retry_after: Some(seconds),
-            ..say(429, "RATE_LIMITED", "Too many requests")
-        };
-        let invalid = |message: &str| say(400, "INVALID_REQUEST", message);
-        match self {
-            Self::Service(error) => match error {
-                Error::InvalidField { field, problem } => {
-                    invalid(&format!("{}: {problem}", member(field)))
-                }
-                Error::CredentialMissing => {
-                    say(401, "AUTHENTICATION_FAILED", "A bearer token is required")
-                }
-                Error::CredentialInvalid => {
-                    say(401, "AUTHENTICATION_FAILED", "The token is invalid")
-                }
-                Error::InsufficientScope(scope) => say(
-                    403,
-                    "INSUFFICIENT_SCOPE",
-                    &format!("The token lacks {scope}"),
-                ),
-                Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
-                    say(404, "ACCOUNT_NOT_FOUND", "Account not found")
-                }
-                Error::ResellerNotFound => invalid("resellerId: no such reseller"),
-                Error::NotFound(Resource::Token) => say(404, "TOKEN_NOT_FOUND", "Token not found"),
-                Error::NotFound(Resource::Reseller) => {
-                    say(404, "RESELLER_NOT_FOUND", "Reseller not found")
-                }
-                Error::NotFound(Resource::Plan) => say(404, "PLAN_NOT_FOUND", "Plan not found"),
-                Error::NotFound(Resource::BulkJob) => {
-                    say(404, "BULK_JOB_NOT_FOUND", "Bulk job not found")
-                }
-                Error::NotFound(Resource::Webhook) => {
-                    say(404, "WEBHOOK_NOT_FOUND", "Webhook not found")
-                }
-                Error::NotFound(Resource::EventLog) => {
-                    say(404, "EVENT_LOG_NOT_FOUND", "Event log not found")
-                }
-                Error::RateLimited { retry_after } => too_many(*retry_after),
-                Error::Conflict(conflict) => say(409, "CONFLICT", conflict_text(*conflict)),
-                Error::QuotaReached => say(
-                    409,
-                    "CONFLICT",
-                    "quota_reached: the reseller has as many accounts as it may have",
-                ),
-                Error::PreconditionFailed => say(
-                    412,
-                    "PRECONDITION_FAILED",
-                    "The account is not at the version that If-Match names",
-                ),
-                Error::IdempotencyKeyReused => say(
-                    422,
-                    "IDEMPOTENCY_KEY_REUSED",
-                    "The Idempotency-Key was used before with another request",
-                ),
-                Error::Overloaded => later("Too many requests are waiting", 1),
-                Error::Unavailable => later("The service is unavailable", 2),
-                Error::Internal { incident } => say(
-                    500,
-                    "INTERNAL_ERROR",
-                    &format!("Internal error, incident {incident}"),
-                ),
-            },
-            Self::Wire(error) => match error {
-                wire::Error::UnsupportedMediaType => {
-                    say(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type")
-                }
-                wire::Error::TooLarge => say(413, "REQUEST_TOO_LARGE", "The request is too large"),
-                wire::Error::Malformed { .. } => invalid(&error.to_string()),
-            },
-            Self::Parameter { name, problem } => invalid(&format!("{name}: {problem}")),
-            Self::NoSuchRoute => say(404, "NOT_FOUND", "There is no such resource"),
-            Self::MethodNotAllowed => say(405, "METHOD_NOT_ALLOWED", "Method not allowed"),
-            Self::TimedOut => later("The request took too long", 2),
-            Self::Crashed => say(500, "INTERNAL_ERROR", "Internal error"),
-            Self::RateLimited { retry_after } => too_many(*retry_after),
-        }
+/// The table.
+pub(super) fn code(failure: &Failure) -> Code {
+    let say = |status, word, message: &str| Code {
+        status,
+        word,
+        message: message.to_owned(),
+        retry_after: None,
+    };
+    let later = |message: &str, seconds| Code {
+        retry_after: Some(seconds),
+        ..say(503, "UNAVAILABLE", message)
+    };
+    let too_many = |seconds| Code {
+        retry_after: Some(seconds),
+        ..say(429, "RATE_LIMITED", "Too many requests")
+    };
+    let invalid = |message: &str| say(400, "INVALID_REQUEST", message);
+    match failure {
+        Failure::Service(error) => match error {
+            Error::InvalidField { field, problem } => {
+                invalid(&format!("{}: {problem}", member(field)))
+            }
+            Error::CredentialMissing => {
+                say(401, "AUTHENTICATION_FAILED", "A bearer token is required")
+            }
+            Error::CredentialInvalid => say(401, "AUTHENTICATION_FAILED", "The token is invalid"),
+            Error::InsufficientScope(scope) => say(
+                403,
+                "INSUFFICIENT_SCOPE",
+                &format!("The token lacks {scope}"),
+            ),
+            Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
+                say(404, "ACCOUNT_NOT_FOUND", "Account not found")
+            }
+            Error::ResellerNotFound => invalid("resellerId: no such reseller"),
+            Error::NotFound(Resource::Token) => say(404, "TOKEN_NOT_FOUND", "Token not found"),
+            Error::NotFound(Resource::Reseller) => {
+                say(404, "RESELLER_NOT_FOUND", "Reseller not found")
+            }
+            Error::NotFound(Resource::Plan) => say(404, "PLAN_NOT_FOUND", "Plan not found"),
+            Error::NotFound(Resource::BulkJob) => {
+                say(404, "BULK_JOB_NOT_FOUND", "Bulk job not found")
+            }
+            Error::NotFound(Resource::Webhook) => {
+                say(404, "WEBHOOK_NOT_FOUND", "Webhook not found")
+            }
+            Error::NotFound(Resource::EventLog) => {
+                say(404, "EVENT_LOG_NOT_FOUND", "Event log not found")
+            }
+            Error::RateLimited { retry_after } => too_many(*retry_after),
+            Error::Conflict(conflict) => say(409, "CONFLICT", conflict_text(*conflict)),
+            Error::QuotaReached => say(
+                409,
+                "CONFLICT",
+                "quota_reached: the reseller has as many accounts as it may have",
+            ),
+            Error::PreconditionFailed => say(
+                412,
+                "PRECONDITION_FAILED",
+                "The account is not at the version that If-Match names",
+            ),
+            Error::IdempotencyKeyReused => say(
+                422,
+                "IDEMPOTENCY_KEY_REUSED",
+                "The Idempotency-Key was used before with another request",
+            ),
+            Error::Overloaded => later("Too many requests are waiting", 1),
+            Error::Unavailable => later("The service is unavailable", 2),
+            Error::Internal { incident } => say(
+                500,
+                "INTERNAL_ERROR",
+                &format!("Internal error, incident {incident}"),
+            ),
+        },
+        Failure::Wire(error) => match error {
+            wire::Error::UnsupportedMediaType => {
+                say(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type")
+            }
+            wire::Error::TooLarge => say(413, "REQUEST_TOO_LARGE", "The request is too large"),
+            wire::Error::Malformed { .. } => invalid(&error.to_string()),
+        },
+        Failure::Parameter { name, problem } => invalid(&format!("{name}: {problem}")),
+        // Only other dialects have these.
+        Failure::Missing(name) => invalid(&format!("{name}: is required")),
+        Failure::TokensDiffer => invalid("the tokens differ"),
+        Failure::NoSuchRoute => say(404, "NOT_FOUND", "There is no such resource"),
+        Failure::MethodNotAllowed => say(405, "METHOD_NOT_ALLOWED", "Method not allowed"),
+        Failure::TimedOut => later("The request took too long", 2),
+        Failure::Crashed => say(500, "INTERNAL_ERROR", "Internal error"),
+        Failure::RateLimited { retry_after } => too_many(*retry_after),
     }
 }
 
@@ -265,7 +215,7 @@ mod tests {
         insta::assert_snapshot!(
             failures
                 .iter()
-                .map(Failure::code)
+                .map(code)
                 .map(line)
                 .collect::<Vec<_>>()
                 .join("\n")

@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64URL_NOPAD;
 
-use super::codes::Failure;
+use crate::dialects::failure::Failure;
 use crate::domain::{AccountId, ResellerId};
 use crate::hash::sha256;
 
@@ -19,16 +19,16 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    pub(super) fn account(last: AccountId, home: ResellerId) -> Self {
-        Self::new(ACCOUNTS, i64::from(last.as_i32()), home)
+    pub(super) fn account(last: AccountId, reseller: ResellerId) -> Self {
+        Self::new(ACCOUNTS, i64::from(last.as_i32()), reseller)
     }
 
-    pub(super) fn event(last: i64, home: ResellerId) -> Self {
-        Self::new(EVENTS, last, home)
+    pub(super) fn event(last: i64, reseller: ResellerId) -> Self {
+        Self::new(EVENTS, last, reseller)
     }
 
-    fn new(kind: u8, place: i64, home: ResellerId) -> Self {
-        let [a, b, c, d, ..] = sha256(format!("cursor {kind} {home} {place}").as_bytes());
+    fn new(kind: u8, place: i64, reseller: ResellerId) -> Self {
+        let [a, b, c, d, ..] = sha256(format!("cursor {kind} {reseller} {place}").as_bytes());
         Self {
             kind,
             place,
@@ -57,16 +57,16 @@ impl Cursor {
         })
     }
 
-    pub(super) fn account_of(self, home: ResellerId) -> Result<AccountId, Failure> {
-        AccountId::new(self.checked(ACCOUNTS, home)?).map_err(|_| refuse())
+    pub(super) fn account_of(self, reseller: ResellerId) -> Result<AccountId, Failure> {
+        AccountId::new(self.checked(ACCOUNTS, reseller)?).map_err(|_| refuse())
     }
 
-    pub(super) fn event_of(self, home: ResellerId) -> Result<i64, Failure> {
-        self.checked(EVENTS, home)
+    pub(super) fn event_of(self, reseller: ResellerId) -> Result<i64, Failure> {
+        self.checked(EVENTS, reseller)
     }
 
-    fn checked(self, kind: u8, home: ResellerId) -> Result<i64, Failure> {
-        if self == Self::new(kind, self.place, home) {
+    fn checked(self, kind: u8, reseller: ResellerId) -> Result<i64, Failure> {
+        if self == Self::new(kind, self.place, reseller) {
             Ok(self.place)
         } else {
             Err(refuse())

@@ -1,10 +1,11 @@
 //! Events: what a webhook is sent, what `GET /v3/events` answers, and its stream.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::HeaderValue;
+use axum::http::header::{self, HeaderName};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
@@ -15,20 +16,20 @@ use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::accounts::documents;
-use super::accounts::documents::{AccountDocument, Reader};
-use super::call::Call;
-use super::codes::Failure;
+use super::accounts::documents::{self, AccountDocument};
+use super::call::{Call, Request};
 use super::cursor::Cursor;
-use super::page::{Page, Several};
+use super::respond::{Many, Reply};
 use crate::dialects::dates;
-use crate::domain::{Authority, ResellerId, Scope, TEST, Time, UPDATED, message_id};
+use crate::dialects::exchange::{Viewer, facts_in};
+use crate::dialects::failure::Failure;
+use crate::domain::{Authority, Error, ResellerId, TEST, Time, UPDATED, message_id};
 use crate::service::{Context, EventRead, JournalEntry};
 use crate::wire::Codec;
 
-/// How often a stream looks for events, whatever is heard.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How often a silent stream says that it is alive.
+/// How often a stream polls for events, in case a notification was lost.
+const POLL_EVERY: Duration = Duration::from_secs(5);
+/// How often a stream without events sends a comment, so that proxies keep the connection open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How many events a stream reads at once.
 const STREAM_PAGE: i64 = 100;
@@ -61,13 +62,13 @@ pub(super) struct EventDocument {
     cursor: Option<String>,
 }
 
-fn document(read: &EventRead, event: &str, reader: Reader) -> EventDocument {
+fn document(read: &EventRead, event: &str, viewer: Viewer) -> EventDocument {
     EventDocument {
         event: event.to_owned(),
         data: read
             .account
             .as_ref()
-            .map(|account| documents::account(account, reader)),
+            .map(|account| documents::account(account, viewer)),
         triggered_at: dates::write(read.entry.at),
         id: message_id(read.entry.id, event),
         sequence: read.entry.sequence,
@@ -85,7 +86,7 @@ pub fn message(read: &EventRead, event: &str, now: Time) -> String {
     let document = document(
         read,
         event,
-        Reader {
+        Viewer {
             authority: Authority::Reseller,
             now,
         },
@@ -130,174 +131,150 @@ fn reason(entry: &JournalEntry) -> Option<String> {
 }
 
 /// An event as it is pulled.
-fn pulled(read: &EventRead, reseller: ResellerId, reader: Reader, format: Codec) -> EventDocument {
-    let mut document = document(read, UPDATED, reader);
-    if let (Codec::Xml, Value::Object(members)) = (format, &mut document.changes) {
-        // Names of holds have a colon, which names in XML cannot have.
-        *members = std::mem::take(members)
-            .into_iter()
-            .map(|(name, value)| (name.replace(':', "."), value))
-            .collect();
-    }
+fn pulled(read: &EventRead, reseller: ResellerId, viewer: Viewer, format: Codec) -> EventDocument {
+    let document = document(read, UPDATED, viewer);
     EventDocument {
+        changes: facts_in(format, document.changes),
         events: Some(read.entry.events.clone()),
         cursor: Some(Cursor::event(read.entry.id, reseller).written()),
         ..document
     }
 }
 
-/// What is asked for: whose, behind which, how many.
-struct Request {
-    of: Option<ResellerId>,
+/// What a request asks for: whose events, behind which cursor.
+struct Selection {
+    reseller: Option<ResellerId>,
     after: Option<Cursor>,
-    limit: i64,
 }
 
-fn request(call: &Call) -> Result<Request, Failure> {
-    let page = Page::read_with_cursor(&call.uri, &["resellerId"])?;
-    let of = page.number("resellerId")?.map(ResellerId);
-    let resumed = call.header("last-event-id").filter(|id| !id.is_empty());
-    let after = resumed
-        .or(page.cursor.as_deref())
-        .filter(|text| !text.is_empty())
-        .map(Cursor::read)
-        .transpose()?;
-    Ok(Request {
-        of,
-        after,
-        limit: page.limit,
-    })
-}
+impl Selection {
+    /// A client that comes back to a stream names its last event in `Last-Event-ID`, which wins over `after`.
+    fn read(call: &Call) -> Result<Self, Failure> {
+        let last = call
+            .header(HeaderName::from_static("last-event-id"))
+            .filter(|id| !id.is_empty());
+        let after = last
+            .or(call.query.cursor.as_deref())
+            .filter(|text| !text.is_empty());
+        Ok(Self {
+            reseller: call.query.reseller()?,
+            after: after.map(Cursor::read).transpose()?,
+        })
+    }
 
-impl Request {
-    async fn read(
+    async fn events(
         &self,
         api: &Api,
         context: &Context,
         after: i64,
         limit: i64,
-    ) -> Result<(ResellerId, Vec<EventRead>), Failure> {
-        Ok(api.service.events(context, self.of, after, limit).await?)
+    ) -> Result<(ResellerId, Vec<EventRead>), Error> {
+        api.service
+            .events(context, self.reseller, after, limit)
+            .await
     }
 
     fn position(&self, context: &Context) -> Result<i64, Failure> {
         let Some(after) = &self.after else {
             return Ok(0);
         };
-        let home = context
-            .principal
-            .reseller
-            .or(self.of)
-            .unwrap_or(ResellerId::PLATFORM);
-        after.event_of(home)
+        let reseller = context.principal.reseller.or(self.reseller);
+        after.event_of(reseller.unwrap_or(ResellerId::PLATFORM))
     }
 }
 
-pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
-    let wants_stream = call
-        .header("accept")
-        .is_some_and(|accept| accept.contains("text/event-stream"));
-    let entered = async {
-        let context = call.enter(&api, Scope::WebhookRead).await?;
-        let request = request(&call)?;
-        let after = request.position(&context)?;
-        Ok((context, request, after))
-    };
-    let (context, request, after) = match entered.await {
-        Ok(entered) => entered,
-        Err(failure) => return call.refuse(&failure),
-    };
-    if wants_stream {
-        return stream(api, &call, context, request, after).await;
+pub(super) async fn list(
+    api: &Api,
+    context: &Context,
+    Request { call, .. }: Request<()>,
+) -> Result<Reply<Many<EventDocument>>, Failure> {
+    let selection = Selection::read(&call)?;
+    let after = selection.position(context)?;
+    let accept = call.header(header::ACCEPT);
+    if accept.is_some_and(|accept| accept.contains("text/event-stream")) {
+        let token = call.credential()?;
+        let response = stream(api.clone(), token, context.clone(), selection, after).await?;
+        return Ok(Reply::response(response));
     }
-    let outcome = async {
-        let (reseller, events) = request.read(&api, &context, after, request.limit).await?;
-        let reader = Reader {
-            authority: context.principal.authority(),
-            now: api.service.now(),
-        };
-        // Also at the end: the link is where to ask next time.
-        let last = events.last().map_or(after, |event| event.entry.id);
-        let next = format!(
-            "<{}?after={}&limit={}>; rel=\"next\"",
-            call.uri.path(),
-            Cursor::event(last, reseller).written(),
-            request.limit
-        );
-        let documents: Vec<EventDocument> = events
-            .iter()
-            .map(|event| pulled(event, reseller, reader, call.format()))
-            .collect();
-        Ok((Several::of(documents, call.format()), Some(next)))
-    };
-    call.answer_page(outcome.await)
+    let limit = call.query.limit;
+    let (reseller, events) = selection.events(api, context, after, limit).await?;
+    let (viewer, format) = (Viewer::of(context, api.service.now()), call.format());
+    // The last page has a link too: it is where to ask next time.
+    let last = events.last().map_or(after, |event| event.entry.id);
+    let cursor = Cursor::event(last, reseller).written();
+    let next = format!(
+        "<{}?after={cursor}&limit={limit}>; rel=\"next\"",
+        call.uri.path()
+    );
+    let documents = events
+        .iter()
+        .map(|event| pulled(event, reseller, viewer, format));
+    Ok(Reply::page(documents, Some(next)))
 }
 
-/// Follows the events from a cursor on. Every event has its cursor as id: a client that comes back with `Last-Event-ID`
-/// misses none.
-async fn stream(api: Api, call: &Call, context: Context, request: Request, after: i64) -> Response {
-    // The first page is read before the answer begins, so that what is wrong is answered as an error.
+/// Follows the events from a cursor on. Every event has its cursor as its id, so that a client which comes back with
+/// `Last-Event-ID` misses none.
+async fn stream(
+    api: Api,
+    token: SecretString,
+    context: Context,
+    selection: Selection,
+    after: i64,
+) -> Result<Response, Failure> {
+    // The first page is read before the response begins, so that a failure is answered with its status.
     let news = api.service.news_of_events();
-    let token = match call.credential() {
-        Ok(token) => token,
-        Err(failure) => return call.refuse(&failure),
-    };
-    let first = match request.read(&api, &context, after, STREAM_PAGE).await {
-        Ok(first) => first,
-        Err(failure) => return call.refuse(&failure),
-    };
-    let state = Following {
-        reseller: first.0,
-        waiting: first.1.into(),
-        after,
-        is_page_full: true,
+    let (reseller, events) = selection.events(&api, &context, after, STREAM_PAGE).await?;
+    let follower = Follower {
         api,
         context,
         token,
-        request,
+        selection,
+        reseller,
+        waiting: events.into(),
+        after,
+        is_page_full: true,
         news,
     };
-    let events = futures_util::stream::unfold(state, |mut state| async move {
-        let event = state.next().await?;
-        Some((Ok::<_, Infallible>(event), state))
+    let events = futures_util::stream::unfold(follower, |mut follower| async move {
+        let event = follower.next().await?;
+        Some((Ok::<_, Infallible>(event), follower))
     });
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let mut response = Sse::new(events.fuse())
-        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+        .keep_alive(keep_alive)
         .into_response();
-    // Proxies that collect answers would hold the events back.
-    response
-        .headers_mut()
-        .insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    let headers = response.headers_mut();
+    // Proxies that buffer responses would hold the events back.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
-struct Following {
+/// One stream of events.
+struct Follower {
     api: Api,
     context: Context,
     token: SecretString,
-    request: Request,
+    selection: Selection,
     reseller: ResellerId,
-    waiting: std::collections::VecDeque<EventRead>,
+    /// Events that were read and not yet sent.
+    waiting: VecDeque<EventRead>,
+    /// The journal entry behind which the next page begins.
     after: i64,
+    /// Whether the last page was full, so that more may be there already.
     is_page_full: bool,
     news: broadcast::Receiver<Vec<ResellerId>>,
 }
 
-impl Following {
-    /// The next event; none when the service stops, the token is not valid any more, or the events cannot be read, which
-    /// ends the stream: the client comes back.
+impl Follower {
+    /// The next event. `None` ends the stream, and the client comes back: when the service stops, when the token is no longer
+    /// valid, or when the events cannot be read.
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(read) = self.waiting.pop_front() {
                 self.after = read.entry.id;
-                let reader = Reader {
-                    authority: self.context.principal.authority(),
-                    now: self.api.service.now(),
-                };
-                let document = pulled(&read, self.reseller, reader, Codec::Json);
+                let viewer = Viewer::of(&self.context, self.api.service.now());
+                let document = pulled(&read, self.reseller, viewer, Codec::Json);
                 let id = document.cursor.clone().unwrap_or_default();
                 return Event::default()
                     .id(id)
@@ -309,26 +286,25 @@ impl Following {
                 self.wait().await?;
             }
             self.api.service.authenticate(&self.token).await.ok()?;
-            let (_, events) = self
-                .request
-                .read(&self.api, &self.context, self.after, STREAM_PAGE)
-                .await
-                .ok()?;
+            let page = self
+                .selection
+                .events(&self.api, &self.context, self.after, STREAM_PAGE);
+            let (_, events) = page.await.ok()?;
             self.is_page_full = i64::try_from(events.len()) == Ok(STREAM_PAGE);
             self.waiting = events.into();
         }
     }
 
-    /// Until there may be something new.
+    /// Waits for a notification that names this reseller, and for no longer than the poll interval.
     async fn wait(&mut self) -> Option<()> {
         loop {
             tokio::select! {
-                told = self.news.recv() => match told {
+                received = self.news.recv() => match received {
                     Ok(resellers) if !resellers.is_empty() && !resellers.contains(&self.reseller) => {}
                     Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return Some(()),
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
-                () = tokio::time::sleep(LOOK_EVERY) => return Some(()),
+                () = tokio::time::sleep(POLL_EVERY) => return Some(()),
                 () = self.api.service.stopping() => return None,
             }
         }

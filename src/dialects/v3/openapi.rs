@@ -1,11 +1,17 @@
-//! The OpenAPI document of this dialect, read off the table of operations and the wire types.
+//! The part of this dialect in the OpenAPI document, read off the table of operations and the wire types.
 
 use serde_json::{Map, Value, json};
 
-use super::accounts::documents::{FailureDocument, ReleaseDocument};
-use super::accounts::requests::Redeem;
-use super::{Answer, OPERATIONS, Operation, REDEEM};
-use crate::dialects::schemas::{Parts, describe};
+use super::operation::{Operation, Paging};
+use super::operations::OPERATIONS;
+use super::page::QueryParameter;
+use super::path_id::Id;
+use super::respond::{Described, FailureDocument};
+use crate::dialects::operation::Access;
+use crate::dialects::schemas::{Parts, describe, idempotency_key};
+
+/// An example of a UUID.
+const UUID: &str = "3f0cbf36-2f0e-4c56-9e0b-6d1f6c9d1d10";
 
 /// The paths and the schemas of this dialect.
 pub(in crate::dialects) fn openapi() -> Parts {
@@ -15,60 +21,36 @@ pub(in crate::dialects) fn openapi() -> Parts {
         let mut described = json!({
             "operationId": operation.name,
             "summary": operation.summary,
-            "description": format!("Takes the right `{}`.", operation.scope),
-            "tags": [operation.name.split('_').next().unwrap_or_default().replace("events", "webhooks").replace("several", "accounts").replace("bulk", "accounts").replace("purge", "resellers")],
+            "description": operation.access.describe(),
+            "tags": [operation.tag],
             "parameters": parameters(operation),
             "responses": responses(operation, &mut parts, &error),
         });
-        if let (Some(describe), Value::Object(members)) = (operation.request, &mut described) {
-            let schema = parts.schema(describe);
-            let example: Value =
-                serde_json::from_str(operation.example).unwrap_or_else(|_| json!({}));
-            members.insert(
-                "requestBody".to_owned(),
-                parts.body(&schema, &example, false),
-            );
+        if let Value::Object(members) = &mut described {
+            if let Some(describe) = operation.request {
+                let schema = parts.schema(describe);
+                let example = serde_json::from_str(operation.example).unwrap_or_else(|_| json!({}));
+                let body = parts.body(&schema, &example, false);
+                members.insert("requestBody".to_owned(), body);
+            }
+            if operation.access == Access::Public {
+                members.insert("security".to_owned(), json!([]));
+            }
         }
-        parts.path(operation.path, json!({ operation.method: described }));
+        let method = operation.method.to_lowercase();
+        parts.path(operation.path, json!({ method: described }));
     }
-    let request = parts.schema(describe::<Redeem>);
-    let released = parts.schema(describe::<ReleaseDocument>);
-    let content = |schema: &Value| json!({ "application/json": { "schema": schema }, "application/xml": { "schema": schema } });
-    let failed = |what: &str| json!({ "description": what, "content": content(&error) });
-    parts.path(
-        REDEEM,
-        json!({ "post": {
-            "operationId": "release_tickets_redeem",
-            "summary": "Lift the freeze that a release ticket names",
-            "description": "Takes no token: the ticket is the right. It lifts the freeze that it was answered to, once, and nothing else.",
-            "tags": ["accounts"],
-            "security": [],
-            "requestBody": parts.body(&request, &json!({ "ticket": "steward_release_AAAA" }), true),
-            "responses": {
-                "200": { "description": "Done, also where it was so already", "content": content(&released) },
-                "400": failed("The request cannot be accepted"),
-                "401": failed("No ticket of this service"),
-                "404": failed("The account is gone"),
-                "405": failed("Method not allowed"),
-                "409": failed("The account was frozen anew"),
-                "413": failed("The request is too large"),
-                "415": failed("Unsupported media type"),
-                "429": failed("Too many requests; `Retry-After` says when"),
-                "500": failed("Internal error"),
-                "503": failed("Unavailable; asking again after `Retry-After` seconds is safe"),
-            },
-        }}),
-    );
     parts
 }
 
 fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema }, "application/xml": { "schema": schema } });
+    let header = |what: &str| json!({ "description": what, "schema": { "type": "string" } });
     let mut headers = Map::new();
     for (name, what) in [
         (
             "X-Request-Id",
-            "The request's identity, as it stands in logs and in the journal",
+            "The id of the request, as it stands in logs and in the journal",
         ),
         (
             "X-Rate-Limit-Limit",
@@ -77,331 +59,211 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
         ("X-Rate-Limit-Remaining", "How many of them are left"),
         (
             "X-Rate-Limit-Reset",
-            "When all of them are there again, in seconds since 1970",
+            "When all of them are available again, in seconds since 1970",
         ),
     ] {
-        headers.insert(
-            name.to_owned(),
-            json!({ "description": what, "schema": { "type": "string" } }),
-        );
+        headers.insert(name.to_owned(), header(what));
     }
     let mut success = Map::new();
-    match &operation.answer {
-        Answer::Nothing => {}
-        Answer::One(describe) => {
-            let schema = parts.schema(*describe);
-            success.insert("content".to_owned(), content(schema));
+    match operation.answer {
+        Described::Nothing => {}
+        Described::One(describe) => {
+            success.insert("content".to_owned(), content(parts.schema(describe)));
         }
-        Answer::Many(describe) => {
-            let items = parts.schema(*describe);
-            success.insert(
-                "content".to_owned(),
-                content(json!({ "type": "array", "items": items })),
-            );
-            headers.insert("Link".to_owned(), json!({ "description": "The next page, by cursor", "schema": { "type": "string" } }));
+        Described::Many(describe) => {
+            let items = parts.schema(describe);
+            let list = json!({ "type": "array", "items": items });
+            success.insert("content".to_owned(), content(list));
+            headers.insert("Link".to_owned(), header("The next page, by cursor"));
         }
     }
     success.insert(
         "description".to_owned(),
-        json!("Done, also where it was so already"),
+        json!("Success, also where nothing had to be changed"),
     );
     success.insert("headers".to_owned(), Value::Object(headers));
     let mut responses = Map::from_iter([(operation.success.to_string(), Value::Object(success))]);
-    for (status, what) in [
+    for (status, what, applies) in [
         (
             "400",
-            "The request cannot be accepted; `message` names the member",
+            "The request is not acceptable; `message` names the member",
+            true,
         ),
-        ("401", "No token, or one that is not valid"),
-        ("403", "The token lacks the right"),
-        ("404", "Not found; another reseller's looks the same"),
-        ("405", "Method not allowed"),
-        ("409", "The facts forbid it"),
+        ("401", "No token, or one that is not valid", true),
+        (
+            "403",
+            "The token lacks the right",
+            operation.access != Access::Public,
+        ),
+        ("404", "Not found; another reseller's looks the same", true),
+        ("405", "Method not allowed", true),
+        ("409", "The facts forbid it", true),
         (
             "412",
             "The account is not at the version that If-Match names",
+            operation.conditional,
         ),
-        ("413", "The request is too large"),
-        ("415", "Unsupported media type"),
+        ("413", "The request is too large", true),
+        ("415", "Unsupported media type", true),
         (
             "422",
             "The Idempotency-Key was used before with another request",
+            operation.idempotent,
         ),
-        ("429", "Too many requests; `Retry-After` says when"),
-        ("500", "Our fault"),
+        ("429", "Too many requests; `Retry-After` says when", true),
+        ("500", "Our fault", true),
         (
             "503",
-            "The service is unavailable; asking again after `Retry-After` seconds is safe",
+            "The service is unavailable; retrying after `Retry-After` seconds is safe",
+            true,
         ),
     ] {
-        responses.insert(
-            status.to_owned(),
-            json!({ "description": what, "content": content(error.clone()) }),
-        );
+        if applies {
+            let failure = json!({ "description": what, "content": content(error.clone()) });
+            responses.insert(status.to_owned(), failure);
+        }
     }
     Value::Object(responses)
 }
 
 fn parameters(operation: &Operation) -> Vec<Value> {
-    let mut parameters = Vec::new();
-    if operation.path.contains("{id}") {
-        let uuid = "3f0cbf36-2f0e-4c56-9e0b-6d1f6c9d1d10";
-        let (what, schema) = match operation.path.split('/').nth(2) {
-            Some("accounts") => (
-                "The account's UUID, or its number",
-                json!({ "type": "string", "pattern": "^[0-9A-Za-z-]+$", "examples": ["7", uuid] }),
-            ),
-            Some("webhooks" | "webhook-event-logs" | "bulk-jobs") => (
-                "Its UUID",
-                json!({ "type": "string", "format": "uuid", "examples": [uuid] }),
-            ),
-            Some("plans") => (
-                "The plan's UUID",
-                json!({ "type": "string", "format": "uuid", "examples": [uuid] }),
-            ),
-            _ => (
-                "Its number",
-                json!({ "type": "integer", "format": "int64", "minimum": 1, "examples": [1] }),
-            ),
-        };
-        parameters.push(json!({ "name": "id", "in": "path", "required": true, "description": what, "schema": schema }));
+    let mut parameters: Vec<Value> = path_id(operation.id).into_iter().collect();
+    if operation.idempotent {
+        parameters.push(idempotency_key());
     }
-    let header = |name: &str, what: &str, schema: Value| json!({ "name": name, "in": "header", "required": false, "description": what, "schema": schema });
-    let is_repeatable = [
-        "tokens_delete",
-        "webhooks_delete",
-        "webhooks_test",
-        "webhooks_redeliver",
-        "webhooks_redeliver_one",
-        "purge_approve",
-        "bulk_simulate",
-        "bulk_jobs_create",
-        "bulk_jobs_apply",
-        "bulk_jobs_revert",
-    ];
-    if operation.method != "get" && !is_repeatable.contains(&operation.name) {
-        let what =
-            "A repeat with the same key and body is answered with the stored answer, for 24 hours.";
-        parameters.push(header(
-            "Idempotency-Key",
-            what,
-            json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" }),
-        ));
+    if operation.conditional {
+        parameters.push(json!({
+            "name": "If-Match", "in": "header", "required": false,
+            "description": "Only if the account is at the version of this ETag.",
+            "schema": { "type": "string", "minLength": 1, "pattern": "^\"[0-9]{1,18}\"$" },
+        }));
     }
-    if operation.method != "get"
-        && operation.path.starts_with("/v3/accounts/")
-        && operation.name != "bulk_simulate"
-    {
-        let what = "Only if the account is at the version of this ETag.";
-        parameters.push(header(
-            "If-Match",
-            what,
-            json!({ "type": "string", "minLength": 1, "pattern": "^\"[0-9]{1,18}\"$" }),
-        ));
-    }
-    match operation.name {
-        "accounts_list" => parameters.extend(account_list()),
-        "plans_list" | "tokens_list" | "resellers_list" | "purge_plan" | "bulk_jobs_items" => {
-            parameters.push(query(
-                "after",
-                "Behind which number; the `Link` header of a page has the next one.",
-                json!({ "type": "integer", "format": "int64", "minimum": 0 }),
-            ));
-            parameters.push(query(
-                "limit",
-                "How many at most.",
-                json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 100 }),
-            ));
-        }
-        _ => {}
-    }
-    match operation.name {
-        "events_list" => {
-            parameters.push(query(
-                "after",
-                "Behind which cursor, from an event or the `Link` header; the first event if absent.",
-                json!({ "type": "string" }),
-            ));
-            parameters.push(query(
-                "limit",
-                "How many at most.",
-                json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 100 }),
-            ));
-        }
-        "webhooks_logs" => {
-            parameters.push(query(
-                "webhookId",
-                "To which endpoint.",
-                json!({ "type": "string", "format": "uuid" }),
-            ));
-            parameters.push(query(
-                "succeeded",
-                "Only those that did, or did not.",
-                json!({ "type": "boolean" }),
-            ));
-            parameters.push(query(
-                "before",
-                "Older than which; the `Link` header of a page has the next one.",
-                json!({ "type": "string", "format": "uuid" }),
-            ));
-            parameters.push(query(
-                "limit",
-                "How many at most.",
-                json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 100 }),
-            ));
-        }
-        _ => {}
-    }
-    if [
-        "plans_list",
-        "webhooks_list",
-        "webhooks_logs",
-        "events_list",
-    ]
-    .contains(&operation.name)
-    {
-        parameters.push(query(
-            "resellerId",
-            "Whose; required with an operator's token.",
-            json!({ "type": "integer", "format": "int64", "minimum": 1 }),
-        ));
-    }
-    if operation.name == "accounts_list" {
-        let what = "As they were then; by cursor, and without `page`, `sort` and conditions.";
-        parameters.push(query(
-            "asOf",
-            what,
-            json!({ "type": "string", "format": "date-time" }),
-        ));
-    }
-    if ["accounts_get", "accounts_holds", "accounts_access"].contains(&operation.name) {
-        parameters.push(query(
-            "asOf",
-            "As it was then; as it is now if absent.",
-            json!({ "type": "string", "format": "date-time" }),
-        ));
-    }
-    if operation.name == "bulk_jobs_items" {
-        let states = [
-            "pending",
-            "changed",
-            "unchanged",
-            "failed",
-            "reverted",
-            "kept",
-        ];
-        parameters.push(query(
-            "state",
-            "Only those in this state.",
-            json!({ "type": "string", "enum": states }),
-        ));
-    }
-    if operation.name == "purge_plan" {
-        parameters.push(query(
-            "resellerId",
-            "Whose, with an operator's token; all if absent.",
-            json!({ "type": "integer", "format": "int64", "minimum": 1 }),
-        ));
-    }
+    parameters.extend(paging(operation.paging));
+    parameters.extend(operation.query.iter().map(query_parameter));
     parameters
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the callers make it for this"
-)]
-fn query(name: &str, what: &str, schema: Value) -> Value {
+fn path_id(id: Id) -> Option<Value> {
+    let uuid = json!({ "type": "string", "format": "uuid", "examples": [UUID] });
+    let number = json!({ "type": "integer", "format": "int64", "minimum": 1, "examples": [1] });
+    let (what, schema) = match id {
+        Id::None => return None,
+        Id::Account => (
+            "The account's UUID, or its number",
+            json!({ "type": "string", "pattern": "^[0-9A-Za-z-]+$", "examples": ["7", UUID] }),
+        ),
+        Id::Plan => ("The plan's UUID", uuid),
+        Id::Webhook => ("The endpoint's UUID", uuid),
+        Id::EventLog => ("The attempt's UUID", uuid),
+        Id::BulkJob => ("The job's UUID", uuid),
+        Id::Token => ("The token's number", number),
+        Id::Reseller => ("The reseller's number", number),
+    };
+    Some(
+        json!({ "name": "id", "in": "path", "required": true, "description": what, "schema": schema }),
+    )
+}
+
+fn query(name: &str, what: &str, schema: &Value) -> Value {
     json!({ "name": name, "in": "query", "required": false, "description": what, "schema": schema })
 }
 
-/// Pages, the order, the cursor, and a filter for each field and comparison.
-fn account_list() -> Vec<Value> {
-    let fields = [
-        "createdAt",
-        "updatedAt",
-        "expiresAt",
-        "email",
-        "company",
-        "status",
-    ];
-    let mut sorts: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
-    sorts.extend(fields.iter().map(|field| format!("-{field}")));
-    let mut parameters = vec![
+fn query_parameter(parameter: &QueryParameter) -> Value {
+    let schema = serde_json::from_str(parameter.schema).unwrap_or_default();
+    query(parameter.name, parameter.description, &schema)
+}
+
+fn paging(paging: Paging) -> Vec<Value> {
+    let limit = |default: i64| {
+        let schema = json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": default });
+        query("limit", "The most items of a page.", &schema)
+    };
+    match paging {
+        Paging::None | Paging::Whole => Vec::new(),
+        Paging::AfterNumber => vec![
+            query(
+                "after",
+                "The number behind which the page begins; the `Link` header of a page has the next one.",
+                &json!({ "type": "integer", "format": "int64", "minimum": 0 }),
+            ),
+            limit(100),
+        ],
+        Paging::AfterCursor => vec![
+            query(
+                "after",
+                "The cursor behind which the page begins, from an event or the `Link` header; the first event if absent.",
+                &json!({ "type": "string" }),
+            ),
+            limit(100),
+        ],
+        Paging::BeforeId => vec![
+            query(
+                "before",
+                "The id before which the page begins; the `Link` header of a page has the next one.",
+                &json!({ "type": "string", "format": "uuid" }),
+            ),
+            limit(100),
+        ],
+        Paging::Search => [search(), vec![limit(10)], filters()].concat(),
+    }
+}
+
+/// The fields by which the list of accounts is sorted and filtered.
+const FIELDS: [&str; 6] = [
+    "createdAt",
+    "updatedAt",
+    "expiresAt",
+    "email",
+    "company",
+    "status",
+];
+
+fn search() -> Vec<Value> {
+    let ascending = FIELDS.iter().map(|field| (*field).to_owned());
+    let descending = FIELDS.iter().map(|field| format!("-{field}"));
+    let sorts: Vec<String> = ascending.chain(descending).collect();
+    vec![
         query(
             "page",
-            "Which page, from 1 on, at most 100,000 accounts deep.",
-            json!({ "type": "integer", "minimum": 1, "default": 1 }),
-        ),
-        query(
-            "limit",
-            "How many at most.",
-            json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 10 }),
+            "The page, from 1 on, at most 100,000 accounts deep.",
+            &json!({ "type": "integer", "minimum": 1, "default": 1 }),
         ),
         query(
             "sort",
             "The order, with - in front for descending.",
-            json!({ "type": "string", "enum": sorts, "default": "-createdAt" }),
+            &json!({ "type": "string", "enum": sorts, "default": "-createdAt" }),
         ),
         query(
             "after",
-            "Instead of `page` and `sort`: behind which cursor, from the `Link` header of a page; empty for the start.",
-            json!({ "type": "string" }),
+            "Instead of `page` and `sort`: the cursor behind which the page begins, from the `Link` header of a page; empty for the start.",
+            &json!({ "type": "string" }),
         ),
+    ]
+}
+
+/// A filter for each field and comparison.
+fn filters() -> Vec<Value> {
+    let comparisons = [
+        ("eq", "equal to"),
+        ("ne", "other than"),
+        ("gt", "greater than"),
+        ("gte", "at least"),
+        ("lt", "less than"),
+        ("lte", "at most"),
+        ("in", "one of, separated by commas"),
     ];
-    for field in fields {
+    let filter = |field: &str, (comparison, what): (&str, &str)| {
         let schema = if field.ends_with("At") {
             json!({ "type": "string", "format": "date-time" })
         } else {
             json!({ "type": "string" })
         };
-        for (comparison, what) in [
-            ("eq", "equal to"),
-            ("ne", "other than"),
-            ("gt", "greater than"),
-            ("gte", "at least"),
-            ("lt", "less than"),
-            ("lte", "at most"),
-            ("in", "one of, separated by commas"),
-        ] {
-            parameters.push(query(
-                &format!("{field}[{comparison}]"),
-                &format!("`{field}` is {what}"),
-                schema.clone(),
-            ));
-        }
-    }
-    parameters
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::Scope;
-
-    #[test]
-    fn every_operation_says_what_it_takes_and_its_name_is_its_own() {
-        let mut names: Vec<_> = OPERATIONS.iter().map(|operation| operation.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), OPERATIONS.len());
-        for operation in OPERATIONS {
-            assert!(
-                operation.example.is_empty()
-                    || serde_json::from_str::<Value>(operation.example).is_ok(),
-                "{}",
-                operation.name
-            );
-            assert!(
-                operation.request.is_some() || operation.example.is_empty(),
-                "{}",
-                operation.name
-            );
-            let only_reads = matches!(operation.scope, Scope::AccountRead | Scope::WebhookRead);
-            assert!(
-                !only_reads || operation.method == "get" || operation.name == "bulk_simulate",
-                "{} writes with a right to read",
-                operation.name
-            );
-        }
-    }
+        query(
+            &format!("{field}[{comparison}]"),
+            &format!("`{field}` is {what}"),
+            &schema,
+        )
+    };
+    let of_field = |field| comparisons.into_iter().map(move |one| filter(field, one));
+    FIELDS.into_iter().flat_map(of_field).collect()
 }

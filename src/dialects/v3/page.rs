@@ -1,121 +1,207 @@
-//! Pages of lists that are followed by a cursor: plans, tokens, resellers.
+//! The query of a request, read as the row of its operation says: which part of a list, and the other parameters.
 
 use axum::http::Uri;
-use serde::Serialize;
+use chrono_tz::Tz;
+use uuid::Uuid;
 
-use super::codes::Failure;
-use crate::wire::Codec;
+use super::operation::{Operation, Paging};
+use crate::dialects::dates;
+use crate::dialects::failure::Failure;
+use crate::domain::{ResellerId, Time};
 
-const DEFAULT_LIMIT: i64 = 100;
+/// The length of a page, unless the caller asks for another, and at most.
 const MAX_LIMIT: i64 = 100;
 
-/// Several documents: a bare array in JSON, elements of one name in XML.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum Several<T> {
-    Json(Vec<T>),
-    Xml { item: Vec<T> },
+/// A parameter of the query, as the row names it and the OpenAPI document describes it.
+#[derive(Debug)]
+pub(super) struct QueryParameter {
+    pub(super) name: &'static str,
+    pub(super) description: &'static str,
+    /// Its JSON Schema.
+    pub(super) schema: &'static str,
 }
 
-impl<T> Several<T> {
-    pub(super) fn of(items: Vec<T>, format: Codec) -> Self {
-        if format == Codec::Json {
-            Self::Json(items)
-        } else {
-            Self::Xml { item: items }
-        }
-    }
-}
+const RESELLER_NUMBER: &str = r#"{"type":"integer","format":"int64","minimum":1}"#;
+const INSTANT: &str = r#"{"type":"string","format":"date-time"}"#;
 
-/// Which part of a list is asked for.
-pub(super) struct Page {
-    /// Behind which number; 0: from the start.
+pub(super) const RESELLER: QueryParameter = QueryParameter {
+    name: "resellerId",
+    description: "The reseller; required with an operator's token.",
+    schema: RESELLER_NUMBER,
+};
+pub(super) const PURGE_RESELLER: QueryParameter = QueryParameter {
+    name: "resellerId",
+    description: "The reseller, with an operator's token; all if absent.",
+    schema: RESELLER_NUMBER,
+};
+pub(super) const AS_OF: QueryParameter = QueryParameter {
+    name: "asOf",
+    description: "As it was then; as it is now if absent.",
+    schema: INSTANT,
+};
+pub(super) const AS_OF_LIST: QueryParameter = QueryParameter {
+    name: "asOf",
+    description: "As they were then; by cursor, and without `page`, `sort` and conditions.",
+    schema: INSTANT,
+};
+pub(super) const ITEM_STATE: QueryParameter = QueryParameter {
+    name: "state",
+    description: "Only those in this state.",
+    schema: r#"{"type":"string","enum":["pending","changed","unchanged","failed","reverted","kept"]}"#,
+};
+pub(super) const WEBHOOK: QueryParameter = QueryParameter {
+    name: "webhookId",
+    description: "Only attempts to this endpoint.",
+    schema: r#"{"type":"string","format":"uuid"}"#,
+};
+pub(super) const SUCCEEDED: QueryParameter = QueryParameter {
+    name: "succeeded",
+    description: "Only attempts that succeeded, or that did not.",
+    schema: r#"{"type":"boolean"}"#,
+};
+
+/// The query of a request.
+#[derive(Debug)]
+pub(super) struct Query {
+    /// The number behind which a list by number begins; 0 for its start.
     pub(super) after: i64,
+    /// The most items of a page, 1 to 100.
     pub(super) limit: i64,
-    /// What `after` says, where that is a cursor.
+    /// The cursor behind which a list by cursor begins.
     pub(super) cursor: Option<String>,
-    others: Vec<(String, String)>,
+    /// The id before which a list by id begins.
+    before: Option<String>,
+    parameters: Vec<(&'static str, String)>,
 }
 
-impl Page {
-    /// Reads `after`, `limit` and the parameters named; others are refused.
-    pub(super) fn read(uri: &Uri, known: &[&str]) -> Result<Self, Failure> {
-        Self::read_as(uri, known, false)
-    }
-
-    /// The same, for a list in which `after` is a cursor.
-    pub(super) fn read_with_cursor(uri: &Uri, known: &[&str]) -> Result<Self, Failure> {
-        Self::read_as(uri, known, true)
-    }
-
-    fn read_as(uri: &Uri, known: &[&str], has_cursor: bool) -> Result<Self, Failure> {
-        let mut page = Self {
+impl Query {
+    /// Reads the parameters that the row of the operation names. One that appears twice is refused; an unknown one is refused
+    /// in lists, and ignored elsewhere.
+    pub(super) fn read(uri: &Uri, operation: &Operation) -> Result<Self, Failure> {
+        let mut query = Self {
             after: 0,
-            limit: DEFAULT_LIMIT,
+            limit: MAX_LIMIT,
             cursor: None,
-            others: Vec::new(),
+            before: None,
+            parameters: Vec::new(),
         };
-        let mut seen: Vec<String> = Vec::new();
-        for (name, value) in
-            url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned()
-        {
-            if seen.contains(&name) {
-                return Err(Failure::parameter(&name, "appears more than once"));
+        if operation.paging == Paging::Search {
+            // The list of accounts has a query of its own, with a filter for each field.
+            return Ok(query);
+        }
+        let mut seen = Vec::new();
+        for (name, value) in pairs(uri) {
+            let parameter = operation.query.iter().find(|known| known.name == name);
+            let is_paging = match (operation.paging, name.as_str()) {
+                (Paging::None | Paging::Whole | Paging::Search, _) => false,
+                (Paging::AfterNumber | Paging::AfterCursor, word) => {
+                    matches!(word, "after" | "limit")
+                }
+                (Paging::BeforeId, word) => matches!(word, "before" | "limit"),
+            };
+            if !is_paging && parameter.is_none() {
+                if operation.paging == Paging::None {
+                    continue;
+                }
+                return Err(Failure::parameter(name, "is no parameter of this call"));
             }
-            let number = || value.parse::<i64>().ok();
-            match name.as_str() {
-                "after" if has_cursor => page.cursor = Some(value),
-                "after" => {
-                    let refuse = || Failure::parameter("after", "must be a number from 0 on");
-                    page.after = number().filter(|after| *after >= 0).ok_or_else(refuse)?;
-                }
-                "limit" => {
-                    let refuse = || {
-                        Failure::parameter("limit", &format!("must be between 1 and {MAX_LIMIT}"))
-                    };
-                    page.limit = number()
-                        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-                        .ok_or_else(refuse)?;
-                }
-                other if known.contains(&other) => page.others.push((name.clone(), value)),
-                _ => return Err(Failure::parameter(&name, "is no parameter of this call")),
+            if seen.contains(&name) {
+                return Err(Failure::parameter(name, "appears more than once"));
+            }
+            match (parameter, name.as_str()) {
+                (Some(parameter), _) => query.parameters.push((parameter.name, value)),
+                (None, "limit") => query.limit = limit(&value)?,
+                (None, "before") => query.before = Some(value),
+                (None, _) if operation.paging == Paging::AfterCursor => query.cursor = Some(value),
+                (None, _) => query.after = after(&value)?,
             }
             seen.push(name);
         }
-        Ok(page)
+        Ok(query)
     }
 
-    /// The value of one of the named parameters.
+    /// The value of a parameter.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.others
+        self.parameters
             .iter()
-            .find(|(known, _)| known == name)
+            .find(|(known, _)| *known == name)
             .map(|(_, value)| value.as_str())
     }
 
-    /// The same, as a number from 1 on.
-    pub(super) fn number(&self, name: &str) -> Result<Option<i64>, Failure> {
-        let read = |value: &str| value.parse().ok().filter(|number| *number > 0);
-        self.text(name)
-            .map(|value| {
-                read(value).ok_or_else(|| Failure::parameter(name, "must be a number from 1 on"))
-            })
-            .transpose()
+    /// The reseller that the query names.
+    pub(super) fn reseller(&self) -> Result<Option<ResellerId>, Failure> {
+        let refuse = || Failure::parameter(RESELLER.name, "must be a number from 1 on");
+        let read = |text: &str| {
+            text.parse()
+                .ok()
+                .filter(|number| *number > 0)
+                .ok_or_else(refuse)
+        };
+        Ok(self
+            .text(RESELLER.name)
+            .map(read)
+            .transpose()?
+            .map(ResellerId))
     }
 
-    /// The link to what lies behind this page, if there may be anything.
+    /// The instant as of which the query asks. A date without a zone is read in `zone`.
+    pub(super) fn as_of(&self, zone: Tz) -> Result<Option<Time>, Failure> {
+        let read = |text: &str| {
+            dates::parse(text, zone).map_err(|problem| Failure::parameter(AS_OF.name, problem))
+        };
+        self.text(AS_OF.name).map(read).transpose()
+    }
+
+    /// The value of a parameter that is a UUID.
+    pub(super) fn uuid(&self, name: &'static str) -> Result<Option<Uuid>, Failure> {
+        uuid(name, self.text(name))
+    }
+
+    /// The id before which the page begins.
+    pub(super) fn before(&self) -> Result<Option<Uuid>, Failure> {
+        uuid("before", self.before.as_deref())
+    }
+
+    /// The link to the next page of a list by number, if this one is full.
     pub(super) fn next(&self, last: Option<i64>, found: usize, uri: &Uri) -> Option<String> {
         let last = last.filter(|_| i64::try_from(found) == Ok(self.limit))?;
         Some(self.link("after", &last.to_string(), uri))
     }
 
-    /// The link to a page that begins at a place.
+    /// The link to the page that begins at a place.
     pub(super) fn link(&self, name: &str, place: &str, uri: &Uri) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query
             .append_pair(name, place)
             .append_pair("limit", &self.limit.to_string());
-        query.extend_pairs(self.others.iter().filter(|(other, _)| other != name));
+        query.extend_pairs(&self.parameters);
         format!("<{}?{}>; rel=\"next\"", uri.path(), query.finish())
     }
+}
+
+/// The names and values of a query.
+pub(super) fn pairs(uri: &Uri) -> impl Iterator<Item = (String, String)> {
+    url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned()
+}
+
+fn limit(text: &str) -> Result<i64, Failure> {
+    let refuse = || Failure::parameter("limit", format!("must be between 1 and {MAX_LIMIT}"));
+    let limit = text
+        .parse()
+        .ok()
+        .filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    limit.ok_or_else(refuse)
+}
+
+fn after(text: &str) -> Result<i64, Failure> {
+    let refuse = || Failure::parameter("after", "must be a number from 0 on");
+    text.parse()
+        .ok()
+        .filter(|after| *after >= 0)
+        .ok_or_else(refuse)
+}
+
+fn uuid(name: &'static str, text: Option<&str>) -> Result<Option<Uuid>, Failure> {
+    let read = |text| Uuid::try_parse(text).map_err(|_| Failure::parameter(name, "must be a UUID"));
+    text.map(read).transpose()
 }

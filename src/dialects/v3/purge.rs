@@ -1,16 +1,15 @@
 //! The plan of the purge, and its approval.
 
-use axum::extract::State;
-use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::call::Call;
-use super::page::{Page, Several};
+use super::call::Request;
+use super::respond::{Many, One, Reply};
 use crate::dialects::dates;
-use crate::domain::{Error, PurgeRule, PurgeStop, ResellerId, Resource, Scope, Time};
-use crate::service::PlannedPurge;
+use crate::dialects::failure::Failure;
+use crate::domain::{PurgeRule, PurgeStop, ResellerId, Time};
+use crate::service::{Context, PlannedPurge};
 
 /// An account that is going to be purged.
 #[derive(Debug, Serialize, ToSchema)]
@@ -67,45 +66,34 @@ pub(super) struct ApprovalDocument {
     approved: bool,
 }
 
-pub(super) async fn plan(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::AccountRead).await?;
-        let page = Page::read(&call.uri, &["resellerId"])?;
-        let of = page.number("resellerId")?.map(ResellerId);
-        let after = i32::try_from(page.after).unwrap_or(i32::MAX);
-        let (planned, now) = api
-            .service
-            .purge_plan(&context, of, after, page.limit)
-            .await?;
-        let last = planned
-            .last()
-            .map(|last| i64::from(last.account.id.as_i32()));
-        let next = page.next(last, planned.len(), &call.uri);
-        Ok((
-            Several::of(
-                planned.iter().map(|one| document(one, now)).collect(),
-                call.format(),
-            ),
-            next,
-        ))
-    };
-    call.answer_page(outcome.await)
+pub(super) async fn plan(
+    api: &Api,
+    context: &Context,
+    Request { call, .. }: Request<()>,
+) -> Result<Reply<Many<PlannedDocument>>, Failure> {
+    let query = &call.query;
+    let after = i32::try_from(query.after).unwrap_or(i32::MAX);
+    let reseller = query.reseller()?;
+    let planned = api
+        .service
+        .purge_plan(context, reseller, after, query.limit)
+        .await?;
+    let (planned, now) = planned;
+    let last = planned
+        .last()
+        .map(|last| i64::from(last.account.id.as_i32()));
+    let next = query.next(last, planned.len(), &call.uri);
+    Ok(Reply::page(
+        planned.iter().map(|one| document(one, now)),
+        next,
+    ))
 }
 
-pub(super) async fn approve(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::ResellerWrite).await?;
-        let id = call
-            .id()
-            .parse()
-            .ok()
-            .filter(|id| *id > 0)
-            .ok_or(Error::NotFound(Resource::Reseller))?;
-        let approved = api
-            .service
-            .approve_purge(&context.principal, ResellerId(id))
-            .await?;
-        Ok(ApprovalDocument { approved })
-    };
-    call.answer(outcome.await)
+pub(super) async fn approve(
+    api: &Api,
+    context: &Context,
+    Request { id, .. }: Request<ResellerId>,
+) -> Result<Reply<One<ApprovalDocument>>, Failure> {
+    let approved = api.service.approve_purge(&context.principal, id).await?;
+    Ok(Reply::one(ApprovalDocument { approved }))
 }

@@ -1,19 +1,16 @@
 //! Resellers: written by operators, read by themselves too.
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
-use super::call::Call;
-use super::codes::Failure;
-use super::page::{Page, Several};
+use super::call::{Call, Request};
+use super::respond::{Many, One, Reply};
 use crate::dialects::dates;
+use crate::dialects::failure::Failure;
 use crate::dialects::patches::plain;
-use crate::domain::{Error, ResellerId, Resource, Scope};
-use crate::service::{NewReseller, Reseller, ResellerPatch};
+use crate::domain::{Error, ResellerId};
+use crate::service::{Context, NewReseller, Reseller, ResellerPatch};
 use crate::wire::Field;
 
 /// A reseller.
@@ -116,86 +113,90 @@ impl ResellerRequest {
     }
 }
 
-fn id(call: &Call) -> Result<ResellerId, Failure> {
-    let id = call.id().parse().ok().filter(|id| *id > 0);
-    Ok(id
-        .map(ResellerId)
-        .ok_or(Error::NotFound(Resource::Reseller))?)
+type Answered = Result<Reply<One<ResellerDocument>>, Failure>;
+
+pub(super) async fn list(
+    api: &Api,
+    context: &Context,
+    Request { call, .. }: Request<()>,
+) -> Result<Reply<Many<ResellerDocument>>, Failure> {
+    let query = &call.query;
+    let found = api
+        .service
+        .resellers(&context.principal, query.after, query.limit)
+        .await?;
+    let next = query.next(found.last().map(|last| last.id.0), found.len(), &call.uri);
+    Ok(Reply::page(found.iter().map(document), next))
 }
 
-pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::AccountRead).await?;
-        let page = Page::read(&call.uri, &[])?;
-        let found = api
-            .service
-            .resellers(&context.principal, page.after, page.limit)
-            .await?;
-        let next = page.next(found.last().map(|last| last.id.0), found.len(), &call.uri);
-        Ok((
-            Several::of(found.iter().map(document).collect(), call.format()),
-            next,
-        ))
-    };
-    call.answer_page(outcome.await)
+pub(super) async fn get(
+    api: &Api,
+    context: &Context,
+    Request { id, .. }: Request<ResellerId>,
+) -> Answered {
+    Ok(Reply::one(document(
+        &api.service.reseller(&context.principal, id).await?,
+    )))
 }
 
-pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::AccountRead).await?;
-        Ok(document(
-            &api.service.reseller(&context.principal, id(&call)?).await?,
-        ))
-    };
-    call.answer(outcome.await)
+pub(super) async fn create(
+    api: &Api,
+    context: &Context,
+    Request { members, call, .. }: Request<(), ResellerRequest>,
+) -> Answered {
+    let patch = members.patch()?;
+    let name = patch
+        .name
+        .clone()
+        .ok_or_else(|| Error::invalid("name", "is required"))?;
+    let (new, idempotency) = (NewReseller { name, patch }, call.idempotency(document));
+    let completion = api
+        .service
+        .create_reseller(&context.principal, new, idempotency)
+        .await?;
+    Ok(Reply::completed(completion, document))
 }
 
-pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::ResellerWrite).await?;
-        let patch = call.members::<ResellerRequest>()?.patch()?;
-        let name = patch
-            .name
-            .clone()
-            .ok_or_else(|| Error::invalid("name", "is required"))?;
-        let once = call.once_for(&context, StatusCode::CREATED, document)?;
-        Ok(api
-            .service
-            .create_reseller(&context.principal, NewReseller { name, patch }, once)
-            .await?)
-    };
-    call.answer_done(outcome.await, StatusCode::CREATED, document)
+pub(super) async fn patch(
+    api: &Api,
+    context: &Context,
+    Request { id, members, call }: Request<ResellerId, ResellerRequest>,
+) -> Answered {
+    let (patch, idempotency) = (members.patch()?, call.idempotency(document));
+    let completion = api
+        .service
+        .revise_reseller(&context.principal, id, patch, idempotency)
+        .await?;
+    Ok(Reply::completed(completion, document))
 }
 
-pub(super) async fn patch(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::ResellerWrite).await?;
-        let patch = call.members::<ResellerRequest>()?.patch()?;
-        let once = call.once_for(&context, StatusCode::OK, document)?;
-        Ok(api
-            .service
-            .revise_reseller(&context.principal, id(&call)?, patch, once)
-            .await?)
-    };
-    call.answer_done(outcome.await, StatusCode::OK, document)
+pub(super) async fn suspend(
+    api: &Api,
+    context: &Context,
+    Request { id, call, .. }: Request<ResellerId>,
+) -> Answered {
+    set_suspension(api, context, &call, id, true).await
 }
 
-pub(super) async fn suspend(State(api): State<Api>, call: Call) -> Response {
-    set_suspension(&api, &call, true).await
+pub(super) async fn unsuspend(
+    api: &Api,
+    context: &Context,
+    Request { id, call, .. }: Request<ResellerId>,
+) -> Answered {
+    set_suspension(api, context, &call, id, false).await
 }
 
-pub(super) async fn unsuspend(State(api): State<Api>, call: Call) -> Response {
-    set_suspension(&api, &call, false).await
-}
-
-async fn set_suspension(api: &Api, call: &Call, suspend: bool) -> Response {
-    let outcome = async {
-        let context = call.enter(api, Scope::ResellerWrite).await?;
-        let once = call.once_for(&context, StatusCode::OK, document)?;
-        Ok(api
-            .service
-            .suspend_reseller(&context.principal, id(call)?, suspend, once)
-            .await?)
-    };
-    call.answer_done(outcome.await, StatusCode::OK, document)
+async fn set_suspension(
+    api: &Api,
+    context: &Context,
+    call: &Call,
+    id: ResellerId,
+    suspend: bool,
+) -> Answered {
+    let (principal, idempotency) = (&context.principal, call.idempotency(document));
+    let completion = api
+        .service
+        .suspend_reseller(principal, id, suspend, idempotency)
+        .await?;
+    Ok(Reply::completed(completion, document))
 }

@@ -2,21 +2,18 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Array, ArrayBuilder, Object, Type};
 
 use super::Api;
-use super::call::Call;
-use super::codes::Failure;
-use super::page::{Page, Several};
+use super::call::Request;
+use super::respond::{Many, Nothing, One, Reply};
 use crate::dialects::dates;
-use crate::domain::{Error, ResellerId, Resource, Scope, Scopes, TokenId};
-use crate::service::{Credential, IssuedToken, TokenKind, TokenRequest};
+use crate::dialects::failure::Failure;
+use crate::domain::{Error, ResellerId, Scope, Scopes, TokenId};
+use crate::service::{Context, Credential, IssuedToken, TokenKind, TokenRequest};
 
 /// A credential.
 #[derive(Debug, Serialize, ToSchema)]
@@ -136,75 +133,66 @@ pub(super) struct RotateToken {
     grace_seconds: u64,
 }
 
-fn id(call: &Call) -> Result<TokenId, Failure> {
-    let id = call.id().parse().ok().filter(|id| *id > 0);
-    Ok(id.map(TokenId).ok_or(Error::NotFound(Resource::Token))?)
+type Issued = Result<Reply<One<TokenDocument>>, Failure>;
+
+pub(super) async fn list(
+    api: &Api,
+    context: &Context,
+    Request { call, .. }: Request<()>,
+) -> Result<Reply<Many<TokenDocument>>, Failure> {
+    let query = &call.query;
+    let found = api
+        .service
+        .tokens(&context.principal, query.after, query.limit)
+        .await?;
+    let next = query.next(found.last().map(|last| last.id.0), found.len(), &call.uri);
+    Ok(Reply::page(found.iter().map(document), next))
 }
 
-pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::TokenWrite).await?;
-        let page = Page::read(&call.uri, &[])?;
-        let found = api
-            .service
-            .tokens(&context.principal, page.after, page.limit)
-            .await?;
-        let next = page.next(found.last().map(|last| last.id.0), found.len(), &call.uri);
-        Ok((
-            Several::of(found.iter().map(document).collect(), call.format()),
-            next,
-        ))
-    };
-    call.answer_page(outcome.await)
+pub(super) async fn get(
+    api: &Api,
+    context: &Context,
+    Request { id, .. }: Request<TokenId>,
+) -> Issued {
+    Ok(Reply::one(document(
+        &api.service.token(&context.principal, id).await?,
+    )))
 }
 
-pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::TokenWrite).await?;
-        Ok(document(
-            &api.service.token(&context.principal, id(&call)?).await?,
-        ))
-    };
-    call.answer(outcome.await)
+pub(super) async fn create(
+    api: &Api,
+    context: &Context,
+    Request { members, call, .. }: Request<(), NewToken>,
+) -> Issued {
+    let idempotency = call.idempotency(without_secret);
+    let request = members.request()?;
+    let completion = api
+        .service
+        .create_token(&context.principal, request, idempotency)
+        .await?;
+    Ok(Reply::completed(completion, with_secret))
 }
 
-pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::TokenWrite).await?;
-        let request = call.members::<NewToken>()?.request()?;
-        let once = call.once_for(&context, StatusCode::CREATED, without_secret)?;
-        Ok(api
-            .service
-            .create_token(&context.principal, request, once)
-            .await?)
-    };
-    call.answer_done(outcome.await, StatusCode::CREATED, with_secret)
+pub(super) async fn rotate(
+    api: &Api,
+    context: &Context,
+    Request { id, members, call }: Request<TokenId, RotateToken>,
+) -> Issued {
+    let grace = Duration::from_secs(members.grace_seconds);
+    let idempotency = call.idempotency(without_secret);
+    let completion = api
+        .service
+        .rotate_token(&context.principal, id, grace, idempotency)
+        .await?;
+    Ok(Reply::completed(completion, with_secret))
 }
 
-pub(super) async fn rotate(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::TokenWrite).await?;
-        let grace = Duration::from_secs(call.members::<RotateToken>()?.grace_seconds);
-        let once = call.once_for(&context, StatusCode::CREATED, without_secret)?;
-        Ok(api
-            .service
-            .rotate_token(&context.principal, id(&call)?, grace, once)
-            .await?)
-    };
-    call.answer_done(outcome.await, StatusCode::CREATED, with_secret)
-}
-
-/// Revoking what is revoked changes nothing.
-pub(super) async fn delete(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::TokenWrite).await?;
-        Ok(api
-            .service
-            .revoke_token(&context.principal, id(&call)?)
-            .await?)
-    };
-    match outcome.await {
-        Ok(_) => super::call::respond(StatusCode::NO_CONTENT, None, Vec::new()),
-        Err(failure) => call.refuse(&failure),
-    }
+/// Revoking a revoked token changes nothing.
+pub(super) async fn delete(
+    api: &Api,
+    context: &Context,
+    Request { id, .. }: Request<TokenId>,
+) -> Result<Reply<Nothing>, Failure> {
+    api.service.revoke_token(&context.principal, id).await?;
+    Ok(Reply::new(Nothing))
 }

@@ -2,24 +2,19 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Array, ArrayBuilder, Object, Type};
-use uuid::Uuid;
 
 use super::Api;
-use super::call::Call;
-use super::codes::Failure;
-use super::page::{Page, Several};
+use super::call::Request;
+use super::path_id::{EventLogId, WebhookId};
+use super::respond::{Many, Nothing, One, Reply};
 use crate::dialects::dates;
+use crate::dialects::failure::Failure;
 use crate::dialects::patches::{Reading, text};
-use crate::domain::{
-    EVENTS, EndpointPatch, Error, ResellerId, Resource, Scope, SignatureStyle, SuspendedBy,
-};
-use crate::service::{Attempt, AttemptFilter, EndpointView, NewEndpoint};
+use crate::domain::{EVENTS, EndpointPatch, Error, ResellerId, SignatureStyle, SuspendedBy};
+use crate::service::{Attempt, AttemptFilter, Context, EndpointView, NewEndpoint};
 use crate::wire::Field;
 
 /// How long an old secret signs beside a new one, unless asked otherwise: a day.
@@ -142,26 +137,49 @@ impl WebhookRequest {
     }
 }
 
-/// What a creation may name besides.
+/// An endpoint to be made: as [`WebhookRequest`], and what only a creation may say.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct WebhookPlace {
-    /// Of which reseller; with an operator's token only.
+pub(super) struct NewWebhook {
+    /// An absolute https URL.
+    #[schema(
+        max_length = 2048,
+        pattern = "^https://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$"
+    )]
+    url: Option<String>,
+    /// For people.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    description: Field<String>,
+    #[schema(schema_with = event_names)]
+    events: Option<Vec<String>>,
+    /// `standard` or `plain`.
+    #[schema(pattern = "^(standard|plain)$")]
+    signature_style: Option<String>,
+    /// Whether it is sent anything; true if absent.
+    enabled: Option<bool>,
+    /// The reseller that owns it; with an operator's token only.
     reseller_id: Option<i64>,
     /// The secret that the receiver knows already: for `standard` `whsec_` and the base64 of 24 to 64 bytes, for `plain` 16 to
     /// 255 visible characters. A new one if absent.
     secret: Option<String>,
 }
 
-/// An endpoint to be made.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes; is never made")]
-#[schema(as = NewWebhook)]
-pub(super) struct NewWebhookSchema {
-    #[serde(flatten)]
-    webhook: WebhookRequest,
-    #[serde(flatten)]
-    place: WebhookPlace,
+impl NewWebhook {
+    fn endpoint(self, read: Reading) -> Result<NewEndpoint, Error> {
+        let request = WebhookRequest {
+            url: self.url,
+            description: self.description,
+            events: self.events,
+            signature_style: self.signature_style,
+            enabled: self.enabled,
+        };
+        Ok(NewEndpoint {
+            reseller: self.reseller_id.map(ResellerId),
+            patch: request.patch(read)?,
+            secret: self.secret,
+        })
+    }
 }
 
 /// How a secret is replaced.
@@ -233,182 +251,160 @@ fn log_document(attempt: &Attempt) -> LogDocument {
     }
 }
 
-fn id(call: &Call, of: Resource) -> Result<Uuid, Failure> {
-    Ok(Uuid::try_parse(call.id()).map_err(|_| Error::NotFound(of))?)
+type Endpoint = Result<Reply<One<WebhookDocument>>, Failure>;
+type Queueing = Result<Reply<One<Queued>>, Failure>;
+
+pub(super) async fn list(
+    api: &Api,
+    context: &Context,
+    Request { call, .. }: Request<()>,
+) -> Result<Reply<Many<WebhookDocument>>, Failure> {
+    let found = api
+        .service
+        .webhooks(context, call.query.reseller()?)
+        .await?;
+    Ok(Reply::many(found.iter().map(document)))
 }
 
-pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::WebhookRead).await?;
-        let of = Page::read(&call.uri, &["resellerId"])?
-            .number("resellerId")?
-            .map(ResellerId);
-        let found = api.service.webhooks(&context, of).await?;
-        Ok(Several::of(
-            found.iter().map(document).collect(),
-            call.format(),
-        ))
-    };
-    call.answer(outcome.await)
+pub(super) async fn get(
+    api: &Api,
+    context: &Context,
+    Request {
+        id: WebhookId(id), ..
+    }: Request<WebhookId>,
+) -> Endpoint {
+    Ok(Reply::one(document(
+        &api.service.webhook(context, id).await?,
+    )))
 }
 
-pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::WebhookRead).await?;
-        Ok(document(
-            &api.service
-                .webhook(&context, id(&call, Resource::Webhook)?)
-                .await?,
-        ))
-    };
-    call.answer(outcome.await)
+pub(super) async fn create(
+    api: &Api,
+    context: &Context,
+    Request { members, call, .. }: Request<(), NewWebhook>,
+) -> Endpoint {
+    let (new, idempotency) = (
+        members.endpoint(call.reading(context))?,
+        call.idempotency(document),
+    );
+    let completion = api
+        .service
+        .create_webhook(context, new, idempotency)
+        .await?;
+    Ok(Reply::completed(completion, with_secret))
 }
 
-pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::WebhookWrite).await?;
-        let (place, request): (WebhookPlace, WebhookRequest) = (call.members()?, call.members()?);
-        let patch = request.patch(call.reading(&context))?;
-        let new = NewEndpoint {
-            reseller: place.reseller_id.map(ResellerId),
-            patch,
-            secret: place.secret,
-        };
-        let once = call.once_for(&context, StatusCode::CREATED, document)?;
-        Ok(api.service.create_webhook(&context, new, once).await?)
-    };
-    call.answer_done(outcome.await, StatusCode::CREATED, with_secret)
+pub(super) async fn patch(
+    api: &Api,
+    context: &Context,
+    Request {
+        id: WebhookId(id),
+        members,
+        call,
+    }: Request<WebhookId, WebhookRequest>,
+) -> Endpoint {
+    let (patch, idempotency) = (
+        members.patch(call.reading(context))?,
+        call.idempotency(document),
+    );
+    let completion = api
+        .service
+        .revise_webhook(context, id, patch, idempotency)
+        .await?;
+    Ok(Reply::completed(completion, document))
 }
 
-pub(super) async fn patch(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::WebhookWrite).await?;
-        let patch = call
-            .members::<WebhookRequest>()?
-            .patch(call.reading(&context))?;
-        let once = call.once_for(&context, StatusCode::OK, document)?;
-        Ok(api
-            .service
-            .revise_webhook(&context, id(&call, Resource::Webhook)?, patch, once)
-            .await?)
-    };
-    call.answer_done(outcome.await, StatusCode::OK, document)
+pub(super) async fn delete(
+    api: &Api,
+    context: &Context,
+    Request {
+        id: WebhookId(id), ..
+    }: Request<WebhookId>,
+) -> Result<Reply<Nothing>, Failure> {
+    api.service.delete_webhook(context, id).await?;
+    Ok(Reply::new(Nothing))
 }
 
-pub(super) async fn delete(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::WebhookWrite).await?;
-        Ok(api
-            .service
-            .delete_webhook(&context, id(&call, Resource::Webhook)?)
-            .await?)
-    };
-    match outcome.await {
-        Ok(()) => super::call::respond(StatusCode::NO_CONTENT, None, Vec::new()),
-        Err(failure) => call.refuse(&failure),
-    }
+pub(super) async fn rotate_secret(
+    api: &Api,
+    context: &Context,
+    Request {
+        id: WebhookId(id),
+        members,
+        call,
+    }: Request<WebhookId, RotateSecret>,
+) -> Endpoint {
+    let grace = Duration::from_secs(members.grace_seconds.unwrap_or(GRACE));
+    let (secret, idempotency) = (members.secret, call.idempotency(document));
+    let completion = api
+        .service
+        .rotate_webhook_secret(context, id, grace, secret, idempotency)
+        .await?;
+    Ok(Reply::completed(completion, with_secret))
 }
 
-pub(super) async fn rotate_secret(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::WebhookWrite).await?;
-        let request = call.members::<RotateSecret>()?;
-        let grace = Duration::from_secs(request.grace_seconds.unwrap_or(GRACE));
-        let once = call.once_for(&context, StatusCode::OK, document)?;
-        Ok(api
-            .service
-            .rotate_webhook_secret(
-                &context,
-                id(&call, Resource::Webhook)?,
-                grace,
-                request.secret,
-                once,
-            )
-            .await?)
-    };
-    call.answer_done(outcome.await, StatusCode::OK, with_secret)
+pub(super) async fn test(
+    api: &Api,
+    context: &Context,
+    Request {
+        id: WebhookId(id), ..
+    }: Request<WebhookId>,
+) -> Queueing {
+    api.service.test_webhook(context, id).await?;
+    Ok(Reply::one(Queued { queued: 1 }))
 }
 
-pub(super) async fn test(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::WebhookWrite).await?;
-        api.service
-            .test_webhook(&context, id(&call, Resource::Webhook)?)
-            .await?;
-        Ok(Queued { queued: 1 })
-    };
-    call.answer_with(outcome.await, StatusCode::ACCEPTED)
+pub(super) async fn redeliver(
+    api: &Api,
+    context: &Context,
+    Request {
+        id: WebhookId(id),
+        members,
+        ..
+    }: Request<WebhookId, Redeliver>,
+) -> Queueing {
+    let since = dates::parse(&members.since, context.principal.timezone);
+    let since = since.map_err(|problem| Error::invalid("since", problem))?;
+    let queued = api.service.redeliver_since(context, id, since).await?;
+    Ok(Reply::one(Queued { queued }))
 }
 
-pub(super) async fn redeliver(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::WebhookWrite).await?;
-        let since = call.members::<Redeliver>()?.since;
-        let since = dates::parse(&since, context.principal.timezone)
-            .map_err(|problem| Error::invalid("since", problem))?;
-        Ok(Queued {
-            queued: api
-                .service
-                .redeliver_since(&context, id(&call, Resource::Webhook)?, since)
-                .await?,
-        })
-    };
-    call.answer_with(outcome.await, StatusCode::ACCEPTED)
+pub(super) async fn redeliver_one(
+    api: &Api,
+    context: &Context,
+    Request {
+        id: EventLogId(id), ..
+    }: Request<EventLogId>,
+) -> Queueing {
+    api.service.redeliver_one(context, id).await?;
+    Ok(Reply::one(Queued { queued: 1 }))
 }
 
-pub(super) async fn logs(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::WebhookRead).await?;
-        let page = Page::read(
-            &call.uri,
-            &["resellerId", "webhookId", "succeeded", "before"],
-        )?;
-        let uuid = |name: &str| {
-            page.text(name)
-                .map(|text| {
-                    Uuid::try_parse(text).map_err(|_| Failure::parameter(name, "must be a UUID"))
-                })
-                .transpose()
-        };
-        let succeeded = match page.text("succeeded") {
-            None => None,
-            Some("true") => Some(true),
-            Some("false") => Some(false),
-            Some(_) => return Err(Failure::parameter("succeeded", "must be true or false")),
-        };
-        let filter = AttemptFilter {
-            endpoint: uuid("webhookId")?,
-            succeeded,
-            before: uuid("before")?,
-        };
-        let found = api
-            .service
-            .delivery_attempts(
-                &context,
-                page.number("resellerId")?.map(ResellerId),
-                filter,
-                page.limit,
-            )
-            .await?;
-        let last = found
-            .last()
-            .filter(|_| i64::try_from(found.len()) == Ok(page.limit));
-        let next = last.map(|last| page.link("before", &last.id.to_string(), &call.uri));
-        Ok((
-            Several::of(found.iter().map(log_document).collect(), call.format()),
-            next,
-        ))
+pub(super) async fn logs(
+    api: &Api,
+    context: &Context,
+    Request { call, .. }: Request<()>,
+) -> Result<Reply<Many<LogDocument>>, Failure> {
+    let query = &call.query;
+    let succeeded = match query.text("succeeded") {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => return Err(Failure::parameter("succeeded", "must be true or false")),
     };
-    call.answer_page(outcome.await)
-}
-
-pub(super) async fn redeliver_one(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::WebhookWrite).await?;
-        api.service
-            .redeliver_one(&context, id(&call, Resource::EventLog)?)
-            .await?;
-        Ok(Queued { queued: 1 })
+    let filter = AttemptFilter {
+        endpoint: query.uuid("webhookId")?,
+        succeeded,
+        before: query.before()?,
     };
-    call.answer_with(outcome.await, StatusCode::ACCEPTED)
+    let reseller = query.reseller()?;
+    let found = api
+        .service
+        .delivery_attempts(context, reseller, filter, query.limit)
+        .await?;
+    let last = found
+        .last()
+        .filter(|_| i64::try_from(found.len()) == Ok(query.limit));
+    let next = last.map(|last| query.link("before", &last.id.to_string(), &call.uri));
+    Ok(Reply::page(found.iter().map(log_document), next))
 }

@@ -47,7 +47,7 @@ pub(in crate::http) fn routes(public_url: Option<String>) -> Router {
 async fn description(State(docs): State<Docs>, headers: HeaderMap) -> Response {
     let base = docs
         .public_url
-        .unwrap_or_else(|| format!("http://{}", dialects::host(&headers)));
+        .unwrap_or_else(|| format!("http://{}", dialects::exchange::host(&headers)));
     let mut response = Response::new(Body::from(dialects::openapi(&base).to_string()));
     response.headers_mut().insert(
         header::CONTENT_TYPE,

@@ -4,54 +4,13 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::dialects::v3::codes::Code;
+use crate::dialects::dates;
+use crate::dialects::exchange::{Viewer, facts_in};
+use crate::dialects::v3::ACCOUNTS;
 use crate::dialects::v3::plans::PlanDocument;
-use crate::dialects::{RequestId, dates};
-use crate::domain::{
-    Account, Authority, Coming, Explanation, Hold, HoldKind, Outcome, PaymentUrl, Remedy, Time,
-};
-use crate::service::{CommandOutcome, JournalEntry};
-use crate::wire;
+use crate::domain::{Account, Coming, Explanation, Hold, HoldKind, PaymentUrl, Remedy, Time};
+use crate::service::JournalEntry;
 use crate::wire::Codec;
-
-/// Who reads, and when.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::dialects::v3) struct Reader {
-    /// On whose authority: decides which internal reasons are shown.
-    pub(in crate::dialects::v3) authority: Authority,
-    /// The instant for which states are computed.
-    pub(in crate::dialects::v3) now: Time,
-}
-
-/// The bytes of a document.
-pub(in crate::dialects::v3) fn encode(format: Codec, document: &impl Serialize) -> Vec<u8> {
-    wire::encode(format, document).unwrap_or_else(|problem| {
-        tracing::error!(%problem, "a document could not be written");
-        br#"{"code":"INTERNAL_ERROR","message":"Internal error","error":500,"error_text":"Internal error"}"#.to_vec()
-    })
-}
-
-/// An error.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Error)]
-pub(in crate::dialects::v3) struct FailureDocument {
-    code: &'static str,
-    message: String,
-    error: u16,
-    error_text: String,
-    #[serde(rename = "requestId")]
-    request_id: String,
-}
-
-pub(in crate::dialects::v3) fn failure(code: &Code, request_id: &RequestId) -> FailureDocument {
-    FailureDocument {
-        code: code.word,
-        message: code.message.clone(),
-        error: code.status,
-        error_text: code.message.clone(),
-        request_id: request_id.to_string(),
-    }
-}
 
 /// An account: the 21 members of the original, in its order, then ours. What is not known is null.
 #[derive(Debug, Serialize, ToSchema)]
@@ -125,8 +84,8 @@ pub(in crate::dialects::v3) struct HoldDocument {
     opened_by: String,
 }
 
-pub(in crate::dialects::v3) fn account(account: &Account, reader: Reader) -> AccountDocument {
-    let state = account.state(reader.now);
+pub(in crate::dialects::v3) fn account(account: &Account, viewer: Viewer) -> AccountDocument {
+    let state = account.state(viewer.now);
     let profile = (*account.profile).clone();
     AccountDocument {
         id: account.uid.to_string(),
@@ -151,7 +110,7 @@ pub(in crate::dialects::v3) fn account(account: &Account, reader: Reader) -> Acc
         psp: profile.psp,
         total_trial_extensions: profile.total_trial_extensions,
         expires_at: account.expires_at.map(dates::write),
-        holds: holds(account, reader),
+        holds: holds(account, viewer),
         effective_status: state.effective_status(),
         blocked_by: state
             .blocked_by()
@@ -166,27 +125,27 @@ pub(in crate::dialects::v3) fn account(account: &Account, reader: Reader) -> Acc
 }
 
 /// The holds that are open and have not ended.
-pub(in crate::dialects::v3) fn holds(account: &Account, reader: Reader) -> Vec<HoldDocument> {
+pub(in crate::dialects::v3) fn holds(account: &Account, viewer: Viewer) -> Vec<HoldDocument> {
     account
         .holds
         .iter()
-        .filter(|hold| !hold.has_lapsed(reader.now))
-        .map(|one| hold(one, reader))
+        .filter(|hold| !hold.has_lapsed(viewer.now))
+        .map(|one| hold(one, viewer))
         .collect()
 }
 
-fn hold(hold: &Hold, reader: Reader) -> HoldDocument {
+fn hold(hold: &Hold, viewer: Viewer) -> HoldDocument {
     let details = hold.details.clone();
     HoldDocument {
         id: hold.id.to_string(),
         kind: hold.kind.as_str(),
         authority: hold.authority.as_str(),
-        in_force: hold.in_force(reader.now),
+        in_force: hold.in_force(viewer.now),
         since: dates::write(hold.since()),
         starts_at: details.starts_at.map(dates::write),
         ends_at: details.ends_at.map(dates::write),
         reason_code: details.reason_code,
-        reason: hold.reason_seen_by(reader.authority).cloned(),
+        reason: hold.reason_seen_by(viewer.authority).cloned(),
         public_message: details.public_message,
         payment_url: details.payment_url.map(|url| url.as_str().to_owned()),
         opened_at: dates::write(hold.opened_at),
@@ -231,23 +190,6 @@ pub(in crate::dialects::v3) fn access(account: &Account, now: Time) -> AccessDoc
     }
 }
 
-/// What a release ticket did.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = Release)]
-pub(in crate::dialects::v3) struct ReleaseDocument {
-    /// Whether it lifted the freeze now; if not, that was lifted before.
-    changed: bool,
-    effective_status: &'static str,
-}
-
-pub(in crate::dialects::v3) fn release(done: &CommandOutcome) -> ReleaseDocument {
-    ReleaseDocument {
-        changed: done.outcome == Outcome::Applied,
-        effective_status: done.account.state(done.at).effective_status(),
-    }
-}
-
 /// An entry of the journal.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -273,17 +215,8 @@ pub(in crate::dialects::v3) struct EntryDocument {
     after: Value,
 }
 
-/// An entry of the journal. In XML the names of holds are written with a full stop for the colon.
+/// An entry of the journal.
 pub(in crate::dialects::v3) fn entry(entry: JournalEntry, format: Codec) -> EntryDocument {
-    let named = |side: Value| match (format, side) {
-        (Codec::Xml, Value::Object(members)) => Value::Object(
-            members
-                .into_iter()
-                .map(|(name, value)| (name.replace(':', "."), value))
-                .collect(),
-        ),
-        (_, side) => side,
-    };
     EntryDocument {
         id: entry.id,
         at: dates::write(entry.at),
@@ -296,8 +229,8 @@ pub(in crate::dialects::v3) fn entry(entry: JournalEntry, format: Codec) -> Entr
         actor: entry.actor,
         dialect: entry.dialect,
         request_id: entry.request_id,
-        before: named(entry.before),
-        after: named(entry.after),
+        before: facts_in(format, entry.before),
+        after: facts_in(format, entry.after),
     }
 }
 
@@ -396,20 +329,20 @@ pub(in crate::dialects::v3) fn explanation(
     account: &Account,
     explanation: &Explanation,
     base: &str,
-    reader: Reader,
+    viewer: Viewer,
 ) -> ExplanationDocument {
     let state = &explanation.state;
     let blocks = explanation.blocks.iter().map(|detail| BlockDocument {
         block: detail.block.as_str(),
         since: dates::write(detail.since),
         until: detail.until.map(dates::write),
-        hold: detail.hold.as_ref().map(|one| hold(one, reader)),
+        hold: detail.hold.as_ref().map(|one| hold(one, viewer)),
         lifted_by: detail
             .lifted_by
             .iter()
             .map(|authority| authority.as_str())
             .collect(),
-        call: call_that_lifts(account, detail, base, reader.now),
+        call: call_that_lifts(account, detail, base, viewer.now),
         state_after: detail.state_after.effective_status(),
     });
     ExplanationDocument {
@@ -449,7 +382,7 @@ fn call_that_lifts(
         ),
         Lift::UnsuspendReseller => return None,
     };
-    let path = format!("{}/{}/{tail}", crate::dialects::v3::ACCOUNTS, account.uid);
+    let path = format!("{}/{}/{tail}", ACCOUNTS, account.uid);
     let body = body.to_string();
     let curl = format!(
         "curl -X {method} '{base}{path}' -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{body}'"

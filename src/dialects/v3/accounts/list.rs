@@ -4,8 +4,9 @@ use axum::http::Uri;
 use chrono_tz::Tz;
 
 use crate::dialects::dates;
-use crate::dialects::v3::codes::Failure;
+use crate::dialects::failure::Failure;
 use crate::dialects::v3::cursor::Cursor;
+use crate::dialects::v3::page::pairs;
 use crate::domain::{
     AccountId, Comparison, Condition, ResellerId, Search, SearchField, SearchValues, Start, Time,
 };
@@ -17,28 +18,22 @@ const MAX_SKIP: i64 = 100_000;
 
 /// A list as it is asked for.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::dialects::v3) struct ListRequest {
-    pub(in crate::dialects::v3) search: Search,
+pub(super) struct ListRequest {
+    pub(super) search: Search,
     /// The page's number; none where the caller follows cursors.
-    pub(in crate::dialects::v3) page: Option<i64>,
+    pub(super) page: Option<i64>,
     /// The instant as of which it lists; then by cursor, and without conditions.
-    pub(in crate::dialects::v3) as_of: Option<Time>,
+    pub(super) as_of: Option<Time>,
     /// The other parameters, for the link to the next page.
     kept: Vec<(String, String)>,
 }
 
 impl ListRequest {
-    /// `home`: whose list it is; a cursor leads through no other.
-    pub(in crate::dialects::v3) fn read(
-        uri: &Uri,
-        zone: Tz,
-        home: ResellerId,
-    ) -> Result<Self, Failure> {
+    /// `reseller`: whose list it is; a cursor leads through no other.
+    pub(super) fn read(uri: &Uri, zone: Tz, reseller: ResellerId) -> Result<Self, Failure> {
         let (mut page, mut limit, mut sort, mut after, mut as_of) = (None, None, None, None, None);
         let (mut conditions, mut kept) = (Vec::new(), Vec::new());
-        for (name, value) in
-            url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned()
-        {
+        for (name, value) in pairs(uri) {
             let slot = match name.as_str() {
                 "page" => &mut page,
                 "limit" => &mut limit,
@@ -52,7 +47,7 @@ impl ListRequest {
                 }
             };
             if slot.replace(value).is_some() {
-                return Err(Failure::parameter(&name, "appears more than once"));
+                return Err(Failure::parameter(name, "appears more than once"));
             }
         }
         let limit = number("limit", limit.as_deref(), DEFAULT_LIMIT, MAX_LIMIT)?;
@@ -68,7 +63,7 @@ impl ListRequest {
         }
         let as_of = as_of
             .map(|text| {
-                dates::parse(&text, zone).map_err(|problem| Failure::parameter("asOf", &problem))
+                dates::parse(&text, zone).map_err(|problem| Failure::parameter("asOf", problem))
             })
             .transpose()?;
         if let Some(after) = after {
@@ -81,7 +76,7 @@ impl ListRequest {
             let start = Start::After(if after.is_empty() {
                 None
             } else {
-                Some(Cursor::read(&after)?.account_of(home)?)
+                Some(Cursor::read(&after)?.account_of(reseller)?)
             });
             return Ok(Self {
                 search: Search {
@@ -119,10 +114,10 @@ impl ListRequest {
     }
 
     /// The link to the page behind this account.
-    pub(in crate::dialects::v3) fn next(&self, last: AccountId, home: ResellerId) -> String {
+    pub(super) fn next(&self, last: AccountId, reseller: ResellerId) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query
-            .append_pair("after", &Cursor::account(last, home).written())
+            .append_pair("after", &Cursor::account(last, reseller).written())
             .append_pair("limit", &self.search.limit.to_string());
         query.extend_pairs(&self.kept);
         format!(
@@ -138,7 +133,7 @@ fn number(name: &str, text: Option<&str>, default: i64, max: i64) -> Result<i64,
         if max == i64::MAX {
             Failure::parameter(name, "must be a number from 1 on")
         } else {
-            Failure::parameter(name, &format!("must be between 1 and {max}"))
+            Failure::parameter(name, format!("must be between 1 and {max}"))
         }
     };
     let value = text.map_or(Ok(default), |text| text.parse().map_err(|_| refuse()))?;
@@ -170,7 +165,7 @@ fn order(sort: &str) -> Result<(SearchField, bool), Failure> {
     let field = field(name).ok_or_else(|| {
         Failure::parameter(
             "sort",
-            &format!("must be one of {FIELDS}, with - in front for descending"),
+            format!("must be one of {FIELDS}, with - in front for descending"),
         )
     })?;
     Ok((field, descending))
@@ -184,7 +179,7 @@ fn condition(name: &str, value: &str, zone: Tz) -> Result<Condition, Failure> {
     let field = field(of).ok_or_else(|| {
         Failure::parameter(
             name,
-            &format!("is no parameter and no field; the fields are {FIELDS}"),
+            format!("is no parameter and no field; the fields are {FIELDS}"),
         )
     })?;
     let comparison = match operator {
@@ -215,7 +210,7 @@ fn condition(name: &str, value: &str, zone: Tz) -> Result<Condition, Failure> {
     }
     let values = if field.is_time() {
         let times = texts.iter().map(|text| {
-            dates::parse(text, zone).map_err(|problem| Failure::parameter(name, &problem))
+            dates::parse(text, zone).map_err(|problem| Failure::parameter(name, problem))
         });
         SearchValues::Times(times.collect::<Result<_, _>>()?)
     } else {

@@ -1,7 +1,10 @@
-//! Plans.
+//! The documents and requests of plans.
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use crate::dialects::dates;
 use crate::dialects::patches::{Reading, plain, text};
@@ -9,7 +12,7 @@ use crate::domain::{Patch, Plan, PlanTerms, plan_members};
 use crate::wire::Field;
 
 /// The type of a member in a request, where every one may be left out.
-macro_rules! asked_type {
+macro_rules! request_type {
     (required) => { Option<String> };
     (text) => { Field<String> };
     (number) => { Option<i32> };
@@ -17,7 +20,7 @@ macro_rules! asked_type {
     (flag) => { Option<bool> };
 }
 
-/// How a member's kind is shown in the description.
+/// The document, the requests and their schemas: one field for each member of the terms.
 macro_rules! members {
     ($($kind:ident $field:ident: $type:ty,)*) => {
         /// A plan: the 40 members of the original, in its order, then ours.
@@ -45,24 +48,41 @@ macro_rules! members {
             }
         }
 
-        /// What a plan grants and limits; a member that is left out stays as it is, a limit that is null is no limit.
-        #[derive(Debug, Default, Deserialize)]
+        /// Changes to what a plan grants and limits: an absent member stays, a limit that is null is no limit.
+        #[derive(Debug, Deserialize)]
         #[serde(rename_all = "camelCase")]
-        pub(super) struct Terms {
-            $(#[serde(default)] $field: asked_type!($kind),)*
+        pub(in crate::dialects::v3) struct PlanPatch {
+            $(#[serde(default)] $field: request_type!($kind),)*
         }
 
-        impl Terms {
-            pub(super) fn over(self, terms: &mut PlanTerms, read: Reading) {
+        impl PlanPatch {
+            pub(super) fn apply(self, terms: &mut PlanTerms, read: Reading) {
                 $(take::$kind(self.$field, &mut terms.$field, read);)*
             }
         }
 
-        /// What a plan grants and limits, as a description: the types above tell absent from null, which a schema cannot.
+        /// A plan to be made: its place, and what it grants and limits.
+        #[derive(Debug, Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        pub(in crate::dialects::v3) struct NewPlan {
+            pub(super) reseller_id: Option<i64>,
+            pub(super) number: Option<i32>,
+            $(#[serde(default)] $field: request_type!($kind),)*
+        }
+
+        impl NewPlan {
+            pub(super) fn terms(self, read: Reading) -> PlanTerms {
+                let mut terms = PlanTerms::default();
+                $(take::$kind(self.$field, &mut terms.$field, read);)*
+                terms
+            }
+        }
+
+        /// The schema of [`PlanPatch`], whose own types tell absent from null, which a schema cannot.
         #[derive(ToSchema)]
-        #[expect(dead_code, reason = "describes; is never made")]
+        #[expect(dead_code, reason = "only its schema is used")]
         #[schema(as = PlanTerms, rename_all = "camelCase")]
-        pub(in crate::dialects::v3) struct TermsSchema {
+        struct TermsSchema {
             $(#[schema(required = false)] $field: $type,)*
         }
     };
@@ -74,34 +94,65 @@ plan_members!(members);
 mod take {
     use super::{Field, Patch, Reading, plain, text as text_of};
 
-    pub(in crate::dialects::v3) fn required(
-        asked: Option<String>,
-        member: &mut String,
-        _: Reading,
-    ) {
-        if let Some(asked) = asked {
-            *member = asked;
+    pub(super) fn required(given: Option<String>, member: &mut String, _: Reading) {
+        if let Some(given) = given {
+            *member = given;
         }
     }
 
-    pub(in crate::dialects::v3) fn text(
-        asked: Field<String>,
-        member: &mut Option<String>,
-        read: Reading,
-    ) {
-        *member = text_of(asked, read).over(member.as_ref());
+    pub(super) fn text(given: Field<String>, member: &mut Option<String>, read: Reading) {
+        *member = text_of(given, read).over(member.as_ref());
     }
 
-    pub(in crate::dialects::v3) fn number(asked: Option<i32>, member: &mut i32, _: Reading) {
-        *member = asked.unwrap_or(*member);
+    pub(super) fn number(given: Option<i32>, member: &mut i32, _: Reading) {
+        *member = given.unwrap_or(*member);
     }
 
-    pub(in crate::dialects::v3) fn limit(asked: Field<i32>, member: &mut Option<i32>, _: Reading) {
-        let asked: Patch<i32> = plain(asked);
-        *member = asked.over(member.as_ref());
+    pub(super) fn limit(given: Field<i32>, member: &mut Option<i32>, _: Reading) {
+        let given: Patch<i32> = plain(given);
+        *member = given.over(member.as_ref());
     }
 
-    pub(in crate::dialects::v3) fn flag(asked: Option<bool>, member: &mut bool, _: Reading) {
-        *member = asked.unwrap_or(*member);
+    pub(super) fn flag(given: Option<bool>, member: &mut bool, _: Reading) {
+        *member = given.unwrap_or(*member);
     }
 }
+
+/// The schema of [`NewPlan`].
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+#[schema(as = NewPlan, rename_all = "camelCase")]
+struct NewPlanSchema {
+    #[schema(inline)]
+    #[serde(flatten)]
+    terms: TermsSchema,
+    /// The reseller that owns it; with an operator's token only.
+    reseller_id: Option<i64>,
+    /// Its number among the reseller's plans, from 1 on; the next one if absent.
+    #[schema(minimum = 1)]
+    number: Option<i32>,
+}
+
+/// A request is described by the schema beside it.
+macro_rules! described_by {
+    ($request:ty, $schema:ty) => {
+        impl utoipa::PartialSchema for $request {
+            fn schema() -> RefOr<Schema> {
+                <$schema>::schema()
+            }
+        }
+
+        impl ToSchema for $request {
+            fn name() -> Cow<'static, str> {
+                <$schema>::name()
+            }
+
+            fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+                <$schema>::schemas(schemas);
+            }
+        }
+    };
+}
+
+described_by!(PlanPatch, TermsSchema);
+described_by!(NewPlan, NewPlanSchema);

@@ -2,21 +2,19 @@
 
 mod document;
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::Api;
-use super::call::Call;
-use super::codes::Failure;
-use super::page::{Page, Several};
-use crate::domain::{Error, Plan, PlanTerms, ResellerId, Resource, Scope};
-use crate::service::NewPlan;
-use document::Terms;
-pub(super) use document::{PlanDocument, TermsSchema};
+use super::call::Request;
+use super::path_id::PlanId;
+use super::respond::{Many, One, Reply};
+use crate::dialects::failure::Failure;
+use crate::domain::{Plan, PlanTerms, ResellerId};
+use crate::service::{self, Context};
+pub(super) use document::{NewPlan, PlanDocument, PlanPatch};
+
+type Answered = Result<Reply<One<NumberedPlan>>, Failure>;
 
 /// A plan of the list and of its own address: the original's members, then ours.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -41,98 +39,70 @@ impl NumberedPlan {
     }
 }
 
-/// What a creation may name besides.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PlanPlace {
-    /// Of which reseller; with an operator's token only.
-    reseller_id: Option<i64>,
-    /// Its number among the reseller's plans, from 1 on; the next one if absent.
-    #[schema(minimum = 1)]
-    number: Option<i32>,
+pub(super) async fn list(
+    api: &Api,
+    context: &Context,
+    Request { call, .. }: Request<()>,
+) -> Result<Reply<Many<NumberedPlan>>, Failure> {
+    let query = &call.query;
+    let plans = api
+        .service
+        .plans(context, query.reseller()?, query.after, query.limit)
+        .await?;
+    let next = query.next(
+        plans.last().map(|plan| plan.number.into()),
+        plans.len(),
+        &call.uri,
+    );
+    Ok(Reply::page(
+        plans.iter().map(|plan| NumberedPlan::of(plan)),
+        next,
+    ))
 }
 
-/// A plan to be made.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes; is never made")]
-#[schema(as = NewPlan)]
-pub(super) struct NewPlanSchema {
-    #[schema(inline)]
-    #[serde(flatten)]
-    terms: TermsSchema,
-    #[serde(flatten)]
-    place: PlanPlace,
+pub(super) async fn get(
+    api: &Api,
+    context: &Context,
+    Request { id: PlanId(id), .. }: Request<PlanId>,
+) -> Answered {
+    Ok(Reply::one(NumberedPlan::of(
+        &*api.service.plan(context, id).await?,
+    )))
 }
 
-pub(super) async fn list(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::AccountRead).await?;
-        let page = Page::read(&call.uri, &["resellerId"])?;
-        let of = page.number("resellerId")?.map(ResellerId);
-        let plans = api
-            .service
-            .plans(&context, of, page.after, page.limit)
-            .await?;
-        let next = page.next(
-            plans.last().map(|plan| plan.number.into()),
-            plans.len(),
-            &call.uri,
-        );
-        Ok((
-            Several::of(
-                plans.iter().map(|plan| NumberedPlan::of(plan)).collect(),
-                call.format(),
-            ),
-            next,
-        ))
+pub(super) async fn create(
+    api: &Api,
+    context: &Context,
+    Request { members, call, .. }: Request<(), NewPlan>,
+) -> Answered {
+    let new = service::NewPlan {
+        reseller: members.reseller_id.map(ResellerId),
+        number: members.number,
+        terms: members.terms(call.reading(context)),
     };
-    call.answer_page(outcome.await)
+    let idempotency = call.idempotency(NumberedPlan::of);
+    let completion = api.service.create_plan(context, new, idempotency).await?;
+    Ok(Reply::completed(completion, NumberedPlan::of))
 }
 
-pub(super) async fn get(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::AccountRead).await?;
-        Ok(NumberedPlan::of(
-            &*api.service.plan(&context, id(&call)?).await?,
-        ))
+pub(super) async fn patch(
+    api: &Api,
+    context: &Context,
+    Request {
+        id: PlanId(id),
+        members,
+        call,
+    }: Request<PlanId, PlanPatch>,
+) -> Answered {
+    let read = call.reading(context);
+    let revise = move |terms: &mut PlanTerms| {
+        members.apply(terms, read);
+        Ok(())
     };
-    call.answer(outcome.await)
-}
-
-pub(super) async fn create(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::AccountWrite).await?;
-        let (place, asked): (PlanPlace, Terms) = (call.members()?, call.members()?);
-        let mut terms = PlanTerms::default();
-        asked.over(&mut terms, call.reading(&context));
-        let new = NewPlan {
-            reseller: place.reseller_id.map(ResellerId),
-            number: place.number,
-            terms,
-        };
-        let once = call.once_for(&context, StatusCode::CREATED, NumberedPlan::of)?;
-        Ok(api.service.create_plan(&context, new, once).await?)
-    };
-    call.answer_done(outcome.await, StatusCode::CREATED, NumberedPlan::of)
-}
-
-pub(super) async fn patch(State(api): State<Api>, call: Call) -> Response {
-    let outcome = async {
-        let context = call.enter(&api, Scope::AccountWrite).await?;
-        let (asked, read): (Terms, _) = (call.members()?, call.reading(&context));
-        let revise = move |terms: &mut PlanTerms| {
-            asked.over(terms, read);
-            Ok(())
-        };
-        let once = call.once_for(&context, StatusCode::OK, NumberedPlan::of)?;
-        Ok(api
-            .service
-            .revise_plan(&context, id(&call)?, revise, once)
-            .await?)
-    };
-    call.answer_done(outcome.await, StatusCode::OK, NumberedPlan::of)
-}
-
-fn id(call: &Call) -> Result<Uuid, Failure> {
-    Ok(Uuid::try_parse(call.id()).map_err(|_| Error::NotFound(Resource::Plan))?)
+    let idempotency = call.idempotency(NumberedPlan::of);
+    let completion = api
+        .service
+        .revise_plan(context, id, revise, idempotency)
+        .await?;
+    Ok(Reply::completed(completion, NumberedPlan::of))
 }

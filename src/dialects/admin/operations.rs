@@ -1,0 +1,231 @@
+//! The table of calls, and the routes that are read off it.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderMap, Uri};
+use axum::routing::post;
+use futures_util::future::BoxFuture;
+
+use super::call::{Answer, Call, dispatch};
+use super::explain::{ExplanationItem, TimelineItem};
+use super::replies::{EntryItem, Item, SavedItem};
+use super::requests::{
+    Freeze, Get, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze,
+};
+use super::save::Save;
+use super::simulate::{Simulate, SimulatedItem};
+use super::{Api, PREFIX, handlers, respond_to};
+use crate::dialects::failure::Failure;
+use crate::dialects::operation::{Access, BodyLimit, Cost, UnknownMembers};
+use crate::dialects::schemas::{Describe, describe};
+use crate::domain::Scope::{AccountRead, AccountWrite};
+use crate::service::Context;
+
+/// One call: everything that is said of it, once.
+#[derive(Clone, Copy)]
+pub struct Operation {
+    /// The last part of its path, which is also its name in metrics and logs. Every path works with and without a slash at its end.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// Whether a repeat with the same `Idempotency-Key` is answered with the stored answer.
+    pub idempotent: bool,
+    /// What becomes of members of the body that the request does not know.
+    pub unknown_members: UnknownMembers,
+    /// The largest body that it accepts.
+    pub body_limit: BodyLimit,
+    /// How much work it is.
+    pub cost: Cost,
+    /// A body that it accepts, in JSON.
+    pub example: &'static str,
+    pub(super) request: Describe,
+    pub(super) data: Data,
+    pub(super) handler: Handler,
+    #[cfg(fuzzing)]
+    pub(super) read: crate::dialects::fuzzing::Reader,
+}
+
+/// What stands in `data` of the answer.
+#[derive(Clone, Copy)]
+pub(super) enum Data {
+    Nothing,
+    One(Describe),
+    Many(Describe),
+}
+
+/// The function that carries a call out.
+pub(super) type Handler =
+    for<'a> fn(&'a Api, &'a Context, Call) -> BoxFuture<'a, Result<Answer, Failure>>;
+
+impl Operation {
+    const fn new(name: &'static str, access: Access, summary: &'static str, run: Run) -> Self {
+        Self {
+            name,
+            summary,
+            access,
+            idempotent: matches!(access, Access::Scope(AccountWrite)),
+            unknown_members: UnknownMembers::Ignore,
+            body_limit: BodyLimit::Configured,
+            cost: Cost::Light,
+            example: "",
+            request: run.request,
+            data: Data::Nothing,
+            handler: run.handler,
+            #[cfg(fuzzing)]
+            read: run.read,
+        }
+    }
+
+    const fn data(self, data: Data) -> Self {
+        Self { data, ..self }
+    }
+
+    const fn heavy(self) -> Self {
+        Self {
+            cost: Cost::Heavy,
+            ..self
+        }
+    }
+
+    const fn example(self, example: &'static str) -> Self {
+        Self { example, ..self }
+    }
+}
+
+/// What a row takes from its handler's types, so that the row cannot say anything else.
+struct Run {
+    request: Describe,
+    handler: Handler,
+    #[cfg(fuzzing)]
+    read: crate::dialects::fuzzing::Reader,
+}
+
+/// `run!(handler, Members)`
+macro_rules! run {
+    ($handler:ident, $members:ty) => {
+        Run {
+            request: describe::<$members>,
+            handler: |api, context, call| {
+                Box::pin(async move {
+                    let request = call.with_members::<$members>()?;
+                    handlers::$handler(api, context, request).await
+                })
+            },
+            #[cfg(fuzzing)]
+            read: |codec, body| drop(crate::wire::decode::<$members>(codec, body)),
+        }
+    };
+}
+
+const READ: Access = Access::Scope(AccountRead);
+const WRITE: Access = Access::Scope(AccountWrite);
+const BY_ID: &str = r#"{"id":7}"#;
+
+/// Every call.
+pub const OPERATIONS: &[Operation] = &[
+    Operation::new("freeze", WRITE, "Freeze an account: payment is due", run!(freeze, Freeze))
+        .example(r#"{"id":7,"frozen_details":{"payment_url":"https://example.com"}}"#),
+    Operation::new("unfreeze", WRITE, "Lift the caller's freeze", run!(unfreeze, Unfreeze))
+        .example(BY_ID),
+    Operation::new("suspend", WRITE, "Suspend an account", run!(suspend, Suspend))
+        .example(r#"{"id":7,"reason_code":"abuse","public_message":"Please contact us."}"#),
+    Operation::new("unsuspend", WRITE, "Lift the caller's suspension", run!(unsuspend, Target))
+        .example(BY_ID),
+    Operation::new("activate", WRITE, "Activate an account", run!(activate, Target)).example(BY_ID),
+    Operation::new("deactivate", WRITE, "Deactivate an account", run!(deactivate, Target))
+        .example(BY_ID),
+    Operation::new("status", WRITE, "Activate or deactivate an account", run!(status, SetStatus))
+        .example(r#"{"id":7,"status":"inactive"}"#),
+    Operation::new("expiry_date", WRITE, "Move the expiry date", run!(expiry_date, SetExpiry))
+        .example(r#"{"id":7,"expiry_date":"2027-12-31T23:59:59Z"}"#),
+    Operation::new("list", READ, "List accounts by number", run!(list, List))
+        .data(Data::Many(describe::<Item>))
+        .heavy()
+        .example(r#"{"from_id":1,"limit":10,"state":"frozen"}"#),
+    Operation::new("get", READ, "Read one account with its holds", run!(get, Get))
+        .data(Data::One(describe::<Item>))
+        .example(BY_ID),
+    Operation::new("save", WRITE, "Create an account, or change one", run!(save, Save))
+        .data(Data::One(describe::<SavedItem>))
+        .example(
+            r#"{"name":"acme","title":"Acme","tz":"Europe/Berlin","tariff":1,"reports_day":1,"reports_hour":9,"email":"admin@acme.example"}"#,
+        ),
+    Operation::new(
+        "delete",
+        WRITE,
+        "Delete an account; it can be restored until it is purged",
+        run!(delete, Target),
+    )
+    .example(BY_ID),
+    Operation::new("restore", WRITE, "Take a deletion back", run!(restore, Target)).example(BY_ID),
+    Operation::new(
+        "retain",
+        WRITE,
+        "Forbid deletion and purge of an account, without blocking its use",
+        run!(retain, Suspend),
+    )
+    .example(r#"{"id":7,"reason_code":"legal"}"#),
+    Operation::new("release", WRITE, "Lift the caller's retention", run!(release, Target))
+        .example(BY_ID),
+    Operation::new(
+        "exempt",
+        WRITE,
+        "Keep automation away from an account until then; null for no longer",
+        run!(exempt, SetExemption),
+    )
+    .example(r#"{"id":7,"exempt_until":null}"#),
+    Operation::new(
+        "simulate",
+        READ,
+        "Compute what calls would do to an account; nothing is written",
+        run!(simulate, Simulate),
+    )
+    .data(Data::Many(describe::<SimulatedItem>))
+    .heavy()
+    .example(
+        r#"{"id":7,"operations":[{"call":"freeze","frozen_details":{"payment_url":"https://example.com"}},{"call":"status","status":"inactive"}]}"#,
+    ),
+    Operation::new(
+        "timeline",
+        READ,
+        "Read what happened to an account, and what will happen by itself",
+        run!(timeline, Target),
+    )
+    .data(Data::One(describe::<TimelineItem>))
+    .example(BY_ID),
+    Operation::new(
+        "history",
+        READ,
+        "Read the journal of an account, newest entry first",
+        run!(history, History),
+    )
+    .data(Data::Many(describe::<EntryItem>))
+    .example(r#"{"id":7,"limit":20}"#),
+    Operation::new(
+        "explain",
+        READ,
+        "Explain why an account is blocked, and what lifts each block",
+        run!(explain, Target),
+    )
+    .data(Data::One(describe::<ExplanationItem>))
+    .example(BY_ID),
+];
+
+/// The routes of all calls.
+pub fn routes(api: Api) -> Router {
+    let mut router = Router::new();
+    for operation in OPERATIONS {
+        let route = || post(|state, request: Request| dispatch(state, operation, request));
+        let path = format!("{PREFIX}{}", operation.name);
+        router = router
+            .route(&path, route())
+            .route(&format!("{path}/"), route());
+    }
+    let settings = api.settings.clone();
+    let refuse = async move |headers: HeaderMap, uri: Uri| {
+        respond_to(&Failure::MethodNotAllowed, &headers, &uri, &settings)
+    };
+    router.method_not_allowed_fallback(refuse).with_state(api)
+}

@@ -1,0 +1,388 @@
+//! The dispatcher: every SOAP request goes through [`dispatch`], which enforces the row of its operation.
+//!
+//! In this order, which the contract fixes: judge the media type and the length; read the envelope; find the operation; read its values;
+//! authenticate by the token among them; check the scope; wait for a permit; look up the idempotency key; run the handler; write the result.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use secrecy::SecretString;
+
+use super::codes::{self, Code, Fault};
+use super::handlers::Reached;
+use super::operations::{NAMESPACE, Operation, TOKEN};
+use super::values::Values;
+use super::{Api, PATH};
+use crate::dialects::UNKNOWN;
+use crate::dialects::body;
+use crate::dialects::exchange::{Exchange, RequestOutcome, header_text};
+use crate::dialects::failure::Failure;
+use crate::domain::{Dialect, Error};
+use crate::hash::sha256;
+use crate::service::{CommandOutcome, Context, IdempotencyKey, IdempotentRequest, StoredAnswer};
+use crate::wire::{self, SoapRequest, SoapVersion, escaped, write_envelope};
+
+/// A request whose envelope has been read.
+pub(super) struct Call {
+    pub(super) operation: &'static Operation,
+    pub(super) values: Values,
+    version: SoapVersion,
+    hide_foreign: bool,
+    as_number: bool,
+    /// The caller's idempotency key; `None` without one, or for an operation that takes none.
+    key: Option<IdempotencyKey>,
+    body: Vec<u8>,
+}
+
+/// A business result, before it is written.
+struct CallResult {
+    code: Code,
+    message: String,
+    /// What stands in `Joson`; empty in most operations.
+    joson: String,
+    outcome: RequestOutcome,
+}
+
+/// Answers a POST request.
+pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
+    let (parts, stream) = request.into_parts();
+    let content_type = header_text(&parts.headers, header::CONTENT_TYPE);
+    let Some((version, action)) = version_and_action(content_type, &parts.headers) else {
+        return respond(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, String::new());
+    };
+    let mut exchange = Exchange::begin(&parts);
+    let read = Call::read(api, version, &action, &parts, stream).await;
+    let mut call = match read {
+        Ok(call) => call,
+        Err(Rejection::TooLarge) => {
+            return respond(StatusCode::PAYLOAD_TOO_LARGE, None, String::new());
+        }
+        Err(Rejection::Fault(found)) => {
+            let (response, outcome) = fault(&found, version);
+            return exchange.finish(response, UNKNOWN, outcome);
+        }
+    };
+    let name = call.operation.name;
+    let result = match carry_out(api, &mut exchange, &mut call).await {
+        Ok(Reached::Stored(stored)) => {
+            let outcome = RequestOutcome::of_status(stored.status);
+            return exchange.finish(body::replay(stored), name, outcome);
+        }
+        Ok(Reached::Done) => call.success(String::new()),
+        Ok(Reached::Info(info)) => call.success(info),
+        Err(Failure::Service(Error::RateLimited { retry_after })) => {
+            let (response, outcome) = fault(&Fault::RateLimited { retry_after }, version);
+            return exchange.finish(response, name, outcome);
+        }
+        Err(failure) => call.failure(&failure),
+    };
+    let content_type = Some(version.content_type());
+    let response = respond(StatusCode::OK, content_type, call.write(&result));
+    exchange.finish(response, name, result.outcome)
+}
+
+async fn carry_out(
+    api: &Api,
+    exchange: &mut Exchange,
+    call: &mut Call,
+) -> Result<Reached, Failure> {
+    let token = call.values.text(TOKEN).trim();
+    if token.is_empty() {
+        return Err(Error::CredentialMissing.into());
+    }
+    let token = SecretString::from(token);
+    let principal = exchange.authenticate(&api.service, &token).await?;
+    call.as_number = principal.soap_numbers;
+    call.operation.access.check(&principal)?;
+    let context = Context {
+        principal,
+        dialect: Dialect::Soap,
+        request_id: exchange.request_id.to_string(),
+    };
+    let _permit = api.service.permit(call.operation.cost).await?;
+    if let Some(key) = &mut call.key {
+        key.reseller = context.principal.storage_reseller();
+        let stored = api
+            .service
+            .stored_answer(key.clone(), sha256(&call.body))
+            .await?;
+        if let Some(stored) = stored {
+            return Ok(Reached::Stored(stored));
+        }
+    }
+    (call.operation.handler)(api, &context, call).await
+}
+
+/// Why a request did not become a call.
+enum Rejection {
+    TooLarge,
+    Fault(Fault),
+}
+
+impl From<Fault> for Rejection {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Call {
+    async fn read(
+        api: &Api,
+        version: SoapVersion,
+        action: &str,
+        parts: &Parts,
+        stream: Body,
+    ) -> Result<Self, Rejection> {
+        // The operation is known only once the body is read: the limit is the largest that any of them has.
+        let limits = super::OPERATIONS
+            .iter()
+            .map(|operation| operation.body_limit);
+        let limit = limits.map(|limit| limit.bytes(api.settings.max_body)).max();
+        let body = match body::read(&parts.headers, stream, limit.unwrap_or_default()).await {
+            Ok(body) => body,
+            Err(wire::Error::TooLarge) => return Err(Rejection::TooLarge),
+            Err(_) => return Err(Fault::Envelope(wire::SoapProblem::NotWellFormed).into()),
+        };
+        let envelope = wire::read_envelope(&body, version, NAMESPACE).map_err(Fault::Envelope)?;
+        let operation = find(version, action, &envelope)?;
+        if body.len() > operation.body_limit.bytes(api.settings.max_body) {
+            return Err(Rejection::TooLarge);
+        }
+        if envelope.must_understand {
+            return Err(Fault::MustUnderstand.into());
+        }
+        let values = Values::read(operation, &envelope.children)?;
+        let refused = "the Idempotency-Key must be 1 to 255 visible characters";
+        let key = body::idempotency_key(&parts.headers)
+            .map_err(|_| Fault::Request(refused.to_owned()))?
+            .filter(|_| operation.idempotent);
+        let key = key.map(|key| IdempotencyKey {
+            // Replaced as soon as the caller is known.
+            reseller: crate::domain::ResellerId::PLATFORM,
+            method: "POST".to_owned(),
+            path: format!("{PATH}/{}", operation.name),
+            key,
+        });
+        Ok(Self {
+            operation,
+            values,
+            version,
+            hide_foreign: api.settings.hide_foreign_accounts,
+            as_number: false,
+            key,
+            body,
+        })
+    }
+
+    /// What lets the service recognise a repeat of this request, and answer it as the first one was answered; `None` where the
+    /// caller sent no key.
+    pub(super) fn idempotency(&self) -> Option<IdempotentRequest> {
+        let key = self.key.clone()?;
+        let (operation, version) = (self.operation, self.version);
+        let (hide_foreign, as_number) = (self.hide_foreign, self.as_number);
+        let encode = move |done: &Result<CommandOutcome, Error>| {
+            let result = match done {
+                Ok(_) => success(operation, String::new()),
+                Err(error) => failure(&error.clone().into(), operation, hide_foreign),
+            };
+            // A retry may do better after these, so they are not kept: a stored status of 500 or more never is.
+            let is_lasting = !matches!(
+                done,
+                Err(Error::Unavailable | Error::Overloaded | Error::Internal { .. })
+            );
+            StoredAnswer {
+                status: if is_lasting { 200 } else { 503 },
+                content_type: version.content_type().to_owned(),
+                body: write_result(version, operation, &result, as_number).into_bytes(),
+            }
+        };
+        let fingerprint = sha256(&self.body);
+        Some(IdempotentRequest {
+            key,
+            fingerprint,
+            encode: Arc::new(encode),
+        })
+    }
+
+    fn success(&self, info: String) -> CallResult {
+        success(self.operation, info)
+    }
+
+    fn failure(&self, found: &Failure) -> CallResult {
+        failure(found, self.operation, self.hide_foreign)
+    }
+
+    fn write(&self, result: &CallResult) -> String {
+        write_result(self.version, self.operation, result, self.as_number)
+    }
+}
+
+/// The account's information stands both in `Message` and in `Joson`; other operations have a fixed message.
+fn success(operation: &Operation, info: String) -> CallResult {
+    let message = if info.is_empty() {
+        operation.success.to_owned()
+    } else {
+        info.clone()
+    };
+    let outcome = RequestOutcome::Ok;
+    CallResult {
+        code: Code::Success,
+        message,
+        joson: info,
+        outcome,
+    }
+}
+
+fn failure(failure: &Failure, operation: &Operation, hide_foreign: bool) -> CallResult {
+    let (code, message) = codes::result(failure, operation, hide_foreign);
+    let outcome = match failure {
+        Failure::Service(Error::Unavailable | Error::Overloaded) => RequestOutcome::Unavailable,
+        Failure::Service(Error::Internal { .. }) => RequestOutcome::Error,
+        _ => RequestOutcome::Refused,
+    };
+    CallResult {
+        code,
+        message,
+        joson: String::new(),
+        outcome,
+    }
+}
+
+/// The version that the content type says, and the action: a parameter in 1.2, a header in 1.1.
+pub(super) fn version_and_action(
+    content_type: Option<&str>,
+    headers: &HeaderMap,
+) -> Option<(SoapVersion, String)> {
+    let (media_type, parameters) = wire::media_type(content_type).ok()?;
+    if media_type.eq_ignore_ascii_case("application/soap+xml") {
+        let action = parameters
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("action"))
+            .map_or("", |(_, value)| value);
+        return Some((SoapVersion::V12, action.to_owned()));
+    }
+    let header = headers
+        .get("soapaction")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    media_type
+        .eq_ignore_ascii_case("text/xml")
+        .then(|| (SoapVersion::V11, header.trim().trim_matches('"').to_owned()))
+}
+
+/// Which operation is meant. In 1.2 the action counts if it names one, in 1.1 if it is there at all; else the Body's
+/// element does. Two that differ run nothing.
+pub(super) fn find(
+    version: SoapVersion,
+    action: &str,
+    envelope: &SoapRequest,
+) -> Result<&'static Operation, Fault> {
+    let prefix = format!("{NAMESPACE}/");
+    let by_action = action.strip_prefix(&prefix).and_then(Operation::named);
+    let element = envelope.element.as_ref();
+    let by_element = element
+        .filter(|(namespace, _)| namespace == NAMESPACE)
+        .and_then(|(_, name)| Operation::named(name));
+    match (by_action, by_element) {
+        (Some(one), Some(other)) if one.name != other.name => Err(Fault::Request(format!(
+            "the action names {}, the Body {}",
+            one.name, other.name
+        ))),
+        (Some(operation), None) => match element {
+            None => Ok(operation),
+            Some((_, name)) => Err(Fault::Request(format!(
+                "the action names {}, the Body {name}",
+                operation.name
+            ))),
+        },
+        (None, _) if version == SoapVersion::V11 && !action.is_empty() => {
+            Err(Fault::UnknownOperation(action.to_owned()))
+        }
+        (_, Some(operation)) => Ok(operation),
+        (None, None) => match element {
+            Some((_, name)) if action.is_empty() => Err(Fault::UnknownOperation(name.clone())),
+            _ if action.is_empty() => Err(Fault::NoOperation),
+            _ => Err(Fault::UnknownOperation(action.to_owned())),
+        },
+    }
+}
+
+fn write_result(
+    version: SoapVersion,
+    operation: &Operation,
+    result: &CallResult,
+    as_number: bool,
+) -> String {
+    let name = operation.name;
+    let text = |name: &str, text: &str| {
+        if text.is_empty() {
+            format!("<{name} />")
+        } else {
+            format!("<{name}>{}</{name}>", escaped(text))
+        }
+    };
+    let code = result.code.written(as_number);
+    let message = text("Message", &result.message);
+    let joson = if operation.is_by_id() {
+        text("Joson", &result.joson)
+    } else {
+        String::new()
+    };
+    let content = format!("<{name}Result><Code>{code}</Code>{message}{joson}</{name}Result>");
+    let body = format!("<{name}Response xmlns=\"{NAMESPACE}\">{content}</{name}Response>");
+    write_envelope(version, &body)
+}
+
+/// A fault, and how it counts: its status does not say whose fault it was.
+pub(super) fn fault(found: &Fault, version: SoapVersion) -> (Response, RequestOutcome) {
+    let (status, code, reason) = found.written(version);
+    let reason = escaped(&reason);
+    let content = match version {
+        SoapVersion::V12 => format!(
+            "<soap:Fault><soap:Code><soap:Value>soap:{code}</soap:Value></soap:Code><soap:Reason><soap:Text xml:lang=\"en\">{reason}</soap:Text></soap:Reason><soap:Detail /></soap:Fault>"
+        ),
+        SoapVersion::V11 => format!(
+            "<soap:Fault><faultcode>soap:{code}</faultcode><faultstring>{reason}</faultstring><detail /></soap:Fault>"
+        ),
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = respond(
+        status,
+        Some(version.content_type()),
+        write_envelope(version, &content),
+    );
+    let outcome = match found {
+        Fault::Crash => RequestOutcome::Error,
+        Fault::RateLimited { .. } => RequestOutcome::RateLimited,
+        Fault::Envelope(_)
+        | Fault::NoOperation
+        | Fault::UnknownOperation(_)
+        | Fault::Request(_)
+        | Fault::MustUnderstand => RequestOutcome::Refused,
+    };
+    if let Fault::RateLimited { retry_after } = found {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));
+    }
+    (response, outcome)
+}
+
+pub(super) fn respond(
+    status: StatusCode,
+    content_type: Option<&'static str>,
+    text: String,
+) -> Response {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    if let Some(content_type) = content_type {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    response
+}

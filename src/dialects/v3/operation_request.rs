@@ -1,0 +1,159 @@
+//! One operation of several in one request: in `bulk`, in bulk jobs and in `simulate`.
+
+use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::accounts::requests::{Lift, Place, SetExemption, SetExpiry, SetStatus};
+use super::path_id::account_ref;
+use crate::dialects::patches::Reading;
+use crate::domain::{Command, Error, HoldId, HoldKind};
+use crate::service::{AccountRef, MAX_OPERATIONS};
+use crate::wire::{Field, number_or_text};
+
+/// One operation of several: which, and what it takes; what the operation does not take is ignored.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = OperationRequest)]
+pub(super) struct OperationRequest {
+    /// As the last part of the operation's own path; `delete` to delete.
+    #[schema(
+        pattern = "^(freeze|unfreeze|suspend|unsuspend|retain|release|status|expires-at|exempt-until|delete|restore)$"
+    )]
+    pub(super) operation: String,
+    /// At which account, by number or UUID; in `bulk` only, where it is required.
+    #[schema(value_type = Option<String>)]
+    pub(super) account: Option<AccountName>,
+    status: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    expires_at: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    exempt_until: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 2048)]
+    payment_url: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    reason_code: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
+    reason: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
+    public_message: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    starts_at: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    ends_at: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    hold_id: Field<String>,
+}
+
+/// An account by its number or its UUID, as it was written.
+#[derive(Debug, Clone)]
+pub(super) struct AccountName(String);
+
+impl<'de> Deserialize<'de> for AccountName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        number_or_text(deserializer).map(Self)
+    }
+}
+
+impl AccountName {
+    /// # Errors
+    /// [`Error::AccountNotFound`] for what is neither a number nor a UUID.
+    pub(super) fn named(&self) -> Result<AccountRef, Error> {
+        account_ref(&self.0)
+    }
+
+    /// As it was written.
+    pub(super) fn written(&self) -> String {
+        self.0.clone()
+    }
+}
+
+impl OperationRequest {
+    /// `deletion` is the command that deletes.
+    pub(super) fn command(self, read: Reading, deletion: Command) -> Result<Command, Error> {
+        let kind = match self.operation.as_str() {
+            "freeze" | "unfreeze" => HoldKind::Freeze,
+            "suspend" | "unsuspend" => HoldKind::Suspend,
+            _ => HoldKind::Retention,
+        };
+        let place = Place {
+            payment_url: self.payment_url,
+            reason_code: self.reason_code,
+            reason: self.reason,
+            public_message: self.public_message,
+            starts_at: self.starts_at,
+            ends_at: self.ends_at,
+            release_ticket: false,
+        };
+        match self.operation.as_str() {
+            "freeze" | "suspend" | "retain" => Ok(Command::Place {
+                kind,
+                fresh: HoldId(Uuid::now_v7()),
+                details: place.details(read)?,
+            }),
+            "unfreeze" | "unsuspend" | "release" => Ok(Command::Lift {
+                kind,
+                only: Lift {
+                    hold_id: self.hold_id,
+                }
+                .only(read)?,
+            }),
+            "status" => {
+                let status = self
+                    .status
+                    .ok_or_else(|| Error::invalid("status", "is required"))?;
+                Ok(Command::SetStatus(SetStatus { status }.status()?))
+            }
+            "expires-at" => Ok(Command::SetExpiry(
+                SetExpiry {
+                    expires_at: self.expires_at,
+                }
+                .expires_at(read)?,
+            )),
+            "exempt-until" => Ok(Command::SetExemption(
+                SetExemption {
+                    exempt_until: self.exempt_until,
+                }
+                .exempt_until(read)?,
+            )),
+            "delete" => Ok(deletion),
+            "restore" => Ok(Command::Restore),
+            _ => Err(Error::invalid(
+                "operation",
+                format!("must be one of {OPERATIONS}"),
+            )),
+        }
+    }
+}
+
+/// The words of [`OperationRequest::operation`].
+const OPERATIONS: &str = "freeze, unfreeze, suspend, unsuspend, retain, release, status, expires-at, exempt-until, delete, restore";
+
+/// `POST .../simulate` and `POST /v3/bulk`
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = OperationsRequest)]
+pub(super) struct Operations {
+    /// In order; 1 to 1,000.
+    #[schema(min_items = 1, max_items = 1000)]
+    operations: Vec<OperationRequest>,
+}
+
+impl Operations {
+    pub(super) fn checked(self) -> Result<Vec<OperationRequest>, Error> {
+        let count = self.operations.len();
+        if (1..=MAX_OPERATIONS).contains(&count) {
+            Ok(self.operations)
+        } else {
+            Err(Error::invalid("operations", "must be 1 to 1000"))
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! The table of operations, and the routes that are read off it.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::routing::{MethodFilter, MethodRouter};
+
+use super::accounts::documents::{
+    AccessDocument, AccountDocument, EntryDocument, ExplanationDocument, HoldDocument,
+    TimelineDocument,
+};
+use super::accounts::requests::{
+    AccountRequest, AssignPlan, Lift, Place, SetExemption, SetExpiry, SetStatus,
+};
+use super::bulk::{BulkDocument, SimulationDocument};
+use super::bulk_jobs::{BulkItemDocument, BulkJobDocument, BulkJobRequest};
+use super::call::dispatch;
+use super::events::EventDocument;
+use super::operation::{Handler, Operation, Paging, Run, run};
+use super::operation_request::Operations;
+use super::page::{AS_OF, AS_OF_LIST, ITEM_STATE, PURGE_RESELLER, RESELLER, SUCCEEDED, WEBHOOK};
+use super::path_id::{EventLogId, JobId, PathId, PlanId, WebhookId};
+use super::plans::{NewPlan, NumberedPlan, PlanPatch};
+use super::purge::{ApprovalDocument, PlannedDocument};
+use super::release_tickets::{Redeem, ReleaseDocument};
+use super::resellers::{ResellerDocument, ResellerRequest};
+use super::respond::{Answer, Many, Nothing, One, Reply};
+use super::tokens::{NewToken, RotateToken, TokenDocument};
+use super::webhooks::{
+    LogDocument, NewWebhook, Queued, Redeliver, RotateSecret, WebhookDocument, WebhookRequest,
+};
+use super::{
+    Api, accounts, bulk, bulk_jobs, events, plans, purge, release_tickets, resellers, respond,
+    tokens, webhooks,
+};
+use crate::dialects::exchange::RequestId;
+use crate::dialects::failure::Failure;
+use crate::dialects::operation::BodyLimit;
+use crate::dialects::schemas::describe;
+use crate::domain::Scope::{
+    AccountRead, AccountWrite, ResellerWrite, TokenWrite, WebhookRead, WebhookWrite,
+};
+use crate::domain::{AccountId, ResellerId, TokenId};
+
+/// Every operation.
+#[rustfmt::skip]
+pub const OPERATIONS: &[Operation] = &[
+    Operation::get("/v3/accounts", "accounts_list")
+        .about("accounts", "List accounts: by page, or by cursor at any depth")
+        .scope(AccountRead).paged(Paging::Search).query(&[AS_OF_LIST]).heavy()
+        .run(run!(accounts::list, (()) -> 200 Many<AccountDocument>)),
+    Operation::post("/v3/accounts", "accounts_create")
+        .about("accounts", "Create an account")
+        .scope(AccountWrite).idempotent()
+        .example(r#"{"email":"new@example.com","company":"Acme"}"#)
+        .run(run!(accounts::create, ((), AccountRequest) -> 201 One<AccountDocument>)),
+    Operation::get("/v3/accounts/{id}", "accounts_get")
+        .about("accounts", "Read an account")
+        .scope(AccountRead).query(&[AS_OF])
+        .run(run!(accounts::get, (AccountId) -> 200 One<AccountDocument>)),
+    Operation::patch("/v3/accounts/{id}", "accounts_patch")
+        .about("accounts", "Change an account; what is absent stays")
+        .changes_account()
+        .example(r#"{"company":"Acme"}"#)
+        .run(run!(accounts::patch, (AccountId, AccountRequest) -> 200 One<AccountDocument>)),
+    Operation::put("/v3/accounts/{id}/status", "accounts_status")
+        .about("accounts", "Activate or deactivate an account")
+        .changes_account()
+        .example(r#"{"status":"active"}"#)
+        .run(run!(accounts::status, (AccountId, SetStatus) -> 200 One<AccountDocument>)),
+    Operation::put("/v3/accounts/{id}/expires-at", "accounts_expires_at")
+        .about("accounts", "Move the expiry date; null for never")
+        .changes_account()
+        .example(r#"{"expiresAt":"2027-12-31T23:59:59Z"}"#)
+        .run(run!(accounts::expires_at, (AccountId, SetExpiry) -> 200 One<AccountDocument>)),
+    Operation::put("/v3/accounts/{id}/plan", "accounts_plan")
+        .about("accounts", "Assign a plan; null for none")
+        .changes_account()
+        .example(r#"{"planId":null}"#)
+        .run(run!(accounts::plan, (AccountId, AssignPlan) -> 200 One<AccountDocument>)),
+    Operation::post("/v3/accounts/{id}/freeze", "accounts_freeze")
+        .about("accounts", "Freeze an account: payment is due")
+        .changes_account()
+        .example(r#"{"paymentUrl":"https://example.com"}"#)
+        .run(run!(accounts::freeze, (AccountId, Place) -> 200 One<AccountDocument>)),
+    Operation::post("/v3/accounts/{id}/unfreeze", "accounts_unfreeze")
+        .about("accounts", "Lift the caller's freeze")
+        .changes_account()
+        .run(run!(accounts::unfreeze, (AccountId, Lift) -> 200 One<AccountDocument>)),
+    Operation::post("/v3/accounts/{id}/suspend", "accounts_suspend")
+        .about("accounts", "Suspend an account")
+        .changes_account()
+        .example(r#"{"reasonCode":"abuse"}"#)
+        .run(run!(accounts::suspend, (AccountId, Place) -> 200 One<AccountDocument>)),
+    Operation::post("/v3/accounts/{id}/unsuspend", "accounts_unsuspend")
+        .about("accounts", "Lift the caller's suspension")
+        .changes_account()
+        .run(run!(accounts::unsuspend, (AccountId, Lift) -> 200 One<AccountDocument>)),
+    Operation::post("/v3/accounts/{id}/retain", "accounts_retain")
+        .about("accounts", "Forbid deletion and purge of an account, without blocking its use")
+        .changes_account()
+        .example(r#"{"reasonCode":"legal"}"#)
+        .run(run!(accounts::retain, (AccountId, Place) -> 200 One<AccountDocument>)),
+    Operation::post("/v3/accounts/{id}/release", "accounts_release")
+        .about("accounts", "Lift the caller's retention")
+        .changes_account()
+        .run(run!(accounts::release, (AccountId, Lift) -> 200 One<AccountDocument>)),
+    Operation::put("/v3/accounts/{id}/exempt-until", "accounts_exempt_until")
+        .about("accounts", "Keep automation away from an account until then; null for no longer")
+        .changes_account()
+        .example(r#"{"exemptUntil":null}"#)
+        .run(run!(accounts::exempt_until, (AccountId, SetExemption) -> 200 One<AccountDocument>)),
+    Operation::delete("/v3/accounts/{id}", "accounts_delete")
+        .about("accounts", "Delete an account; it can be restored until it is purged")
+        .changes_account()
+        .run(run!(accounts::delete, (AccountId) -> 204 Nothing)),
+    Operation::post("/v3/accounts/{id}/restore", "accounts_restore")
+        .about("accounts", "Take a deletion back")
+        .changes_account()
+        .run(run!(accounts::restore, (AccountId) -> 200 One<AccountDocument>)),
+    Operation::get("/v3/accounts/{id}/holds", "accounts_holds")
+        .about("accounts", "List the holds that are open")
+        .scope(AccountRead).query(&[AS_OF])
+        .run(run!(accounts::holds, (AccountId) -> 200 Many<HoldDocument>)),
+    Operation::get("/v3/accounts/{id}/history", "accounts_history")
+        .about("accounts", "Read the newest hundred entries of the journal")
+        .scope(AccountRead)
+        .run(run!(accounts::history, (AccountId) -> 200 Many<EntryDocument>)),
+    Operation::get("/v3/accounts/{id}/timeline", "accounts_timeline")
+        .about("accounts", "Read what happened to an account, and what will happen by itself")
+        .scope(AccountRead)
+        .run(run!(accounts::timeline, (AccountId) -> 200 One<TimelineDocument>)),
+    Operation::get("/v3/accounts/{id}/explain", "accounts_explain")
+        .about("accounts", "Explain why an account is blocked, and which call lifts each block")
+        .scope(AccountRead)
+        .run(run!(accounts::explain, (AccountId) -> 200 One<ExplanationDocument>)),
+    Operation::get("/v3/accounts/{id}/access", "accounts_access")
+        .about("accounts", "Answer whether an account may be used now, and whether paying helps")
+        .scope(AccountRead).query(&[AS_OF])
+        .run(run!(accounts::access, (AccountId) -> 200 One<AccessDocument>)),
+    Operation::post("/v3/accounts/{id}/simulate", "accounts_simulate")
+        .about("accounts", "Compute what operations would do to an account; nothing is written")
+        .scope(AccountRead).heavy()
+        .example(r#"{"operations":[{"operation":"freeze","paymentUrl":"https://example.com"},{"operation":"status","status":"inactive"}]}"#)
+        .run(run!(bulk::simulate, (AccountId, Operations) -> 200 One<SimulationDocument>)),
+    Operation::post("/v3/release-tickets/redeem", "release_tickets_redeem")
+        .about("accounts", "Lift the freeze that a release ticket names")
+        .example(r#"{"ticket":"steward_release_AAAA"}"#)
+        .run(run!(public release_tickets::redeem, (Redeem) -> 200 One<ReleaseDocument>)),
+    Operation::post("/v3/bulk", "bulk_run")
+        .about("accounts", "Carry out up to 1,000 operations, each on its own")
+        .scope(AccountWrite).idempotent().body_limit(BodyLimit::Times(16)).heavy()
+        .example(r#"{"operations":[{"operation":"status","status":"active","account":"7"}]}"#)
+        .run(run!(bulk::run, ((), Operations) -> 200 One<BulkDocument>)),
+    Operation::post("/v3/bulk-jobs", "bulk_jobs_create")
+        .about("accounts", "Plan one operation for every account that a selector finds; nothing is changed yet")
+        .scope(AccountWrite).heavy()
+        .example(r#"{"selector":{"state":"active"},"operation":{"operation":"status","status":"active"}}"#)
+        .run(run!(bulk_jobs::create, ((), BulkJobRequest) -> 201 One<BulkJobDocument>)),
+    Operation::get("/v3/bulk-jobs/{id}", "bulk_jobs_get")
+        .about("accounts", "Read the progress of a bulk job")
+        .scope(AccountRead)
+        .run(run!(bulk_jobs::get, (JobId) -> 200 One<BulkJobDocument>)),
+    Operation::get("/v3/bulk-jobs/{id}/items", "bulk_jobs_items")
+        .about("accounts", "List the accounts of a bulk job, and what became of each")
+        .scope(AccountRead).paged(Paging::AfterNumber).query(&[ITEM_STATE])
+        .run(run!(bulk_jobs::items, (JobId) -> 200 Many<BulkItemDocument>)),
+    Operation::post("/v3/bulk-jobs/{id}/apply", "bulk_jobs_apply")
+        .about("accounts", "Apply a bulk job, in the background")
+        .scope(AccountWrite)
+        .run(run!(bulk_jobs::apply, (JobId) -> 202 One<BulkJobDocument>)),
+    Operation::post("/v3/bulk-jobs/{id}/revert", "bulk_jobs_revert")
+        .about("accounts", "Revert a bulk job, except where somebody changed the same since")
+        .scope(AccountWrite)
+        .run(run!(bulk_jobs::revert, (JobId) -> 202 One<BulkJobDocument>)),
+    Operation::get("/v3/plans", "plans_list")
+        .about("plans", "List plans by number")
+        .scope(AccountRead).paged(Paging::AfterNumber).query(&[RESELLER])
+        .run(run!(plans::list, (()) -> 200 Many<NumberedPlan>)),
+    Operation::post("/v3/plans", "plans_create")
+        .about("plans", "Create a plan")
+        .scope(AccountWrite).idempotent()
+        .example(r#"{"name":"pro","displayName":"Pro","tier":2,"interval":"month","amount":"49.00","allowedUsers":25,"allowSso":true}"#)
+        .run(run!(plans::create, ((), NewPlan) -> 201 One<NumberedPlan>)),
+    Operation::get("/v3/plans/{id}", "plans_get")
+        .about("plans", "Read a plan")
+        .scope(AccountRead)
+        .run(run!(plans::get, (PlanId) -> 200 One<NumberedPlan>)),
+    Operation::patch("/v3/plans/{id}", "plans_patch")
+        .about("plans", "Change a plan; what is absent stays")
+        .scope(AccountWrite).idempotent()
+        .example(r#"{"deprecated":true}"#)
+        .run(run!(plans::patch, (PlanId, PlanPatch) -> 200 One<NumberedPlan>)),
+    Operation::get("/v3/tokens", "tokens_list")
+        .about("tokens", "List tokens, without their secrets")
+        .scope(TokenWrite).paged(Paging::AfterNumber)
+        .run(run!(tokens::list, (()) -> 200 Many<TokenDocument>)),
+    Operation::post("/v3/tokens", "tokens_create")
+        .about("tokens", "Create a token; only this answer has the secret")
+        .scope(TokenWrite).idempotent()
+        .example(r#"{"name":"reporting","scopes":["token:write"],"expiresIn":7776000}"#)
+        .run(run!(tokens::create, ((), NewToken) -> 201 One<TokenDocument>)),
+    Operation::get("/v3/tokens/{id}", "tokens_get")
+        .about("tokens", "Read about a token")
+        .scope(TokenWrite)
+        .run(run!(tokens::get, (TokenId) -> 200 One<TokenDocument>)),
+    Operation::post("/v3/tokens/{id}/rotate", "tokens_rotate")
+        .about("tokens", "Create a token in place of another, which stays valid for a while")
+        .scope(TokenWrite).idempotent()
+        .example(r#"{"graceSeconds":604800}"#)
+        .run(run!(tokens::rotate, (TokenId, RotateToken) -> 201 One<TokenDocument>)),
+    Operation::delete("/v3/tokens/{id}", "tokens_delete")
+        .about("tokens", "Revoke a token, at once")
+        .scope(TokenWrite)
+        .run(run!(tokens::delete, (TokenId) -> 204 Nothing)),
+    Operation::get("/v3/webhooks", "webhooks_list")
+        .about("webhooks", "List webhook endpoints, oldest first")
+        .scope(WebhookRead).paged(Paging::Whole).query(&[RESELLER])
+        .run(run!(webhooks::list, (()) -> 200 Many<WebhookDocument>)),
+    Operation::post("/v3/webhooks", "webhooks_create")
+        .about("webhooks", "Create a webhook endpoint; only this answer has the secret")
+        .scope(WebhookWrite).idempotent()
+        .example(r#"{"url":"https://example.com/hooks","events":["account.updated"]}"#)
+        .run(run!(webhooks::create, ((), NewWebhook) -> 201 One<WebhookDocument>)),
+    Operation::get("/v3/webhooks/{id}", "webhooks_get")
+        .about("webhooks", "Read a webhook endpoint and its health")
+        .scope(WebhookRead)
+        .run(run!(webhooks::get, (WebhookId) -> 200 One<WebhookDocument>)),
+    Operation::patch("/v3/webhooks/{id}", "webhooks_patch")
+        .about("webhooks", "Change a webhook endpoint; what is absent stays")
+        .scope(WebhookWrite).idempotent()
+        .example(r#"{"enabled":true}"#)
+        .run(run!(webhooks::patch, (WebhookId, WebhookRequest) -> 200 One<WebhookDocument>)),
+    Operation::post("/v3/webhooks/{id}/test", "webhooks_test")
+        .about("webhooks", "Deliver a test; the log shows what became of it")
+        .scope(WebhookWrite)
+        .run(run!(webhooks::test, (WebhookId) -> 202 One<Queued>)),
+    Operation::post("/v3/webhooks/{id}/rotate-secret", "webhooks_rotate_secret")
+        .about("webhooks", "Make a new secret; the old one signs too for a while")
+        .scope(WebhookWrite).idempotent()
+        .example(r#"{"graceSeconds":86400}"#)
+        .run(run!(webhooks::rotate_secret, (WebhookId, RotateSecret) -> 200 One<WebhookDocument>)),
+    Operation::post("/v3/webhooks/{id}/redeliver", "webhooks_redeliver")
+        .about("webhooks", "Deliver everything since a time once more")
+        .scope(WebhookWrite)
+        .example(r#"{"since":"2026-01-01T00:00:00Z"}"#)
+        .run(run!(webhooks::redeliver, (WebhookId, Redeliver) -> 202 One<Queued>)),
+    Operation::get("/v3/webhook-event-logs", "webhooks_logs")
+        .about("webhooks", "List delivery attempts, newest first")
+        .scope(WebhookRead).paged(Paging::BeforeId).query(&[WEBHOOK, SUCCEEDED, RESELLER])
+        .run(run!(webhooks::logs, (()) -> 200 Many<LogDocument>)),
+    Operation::post("/v3/webhook-event-logs/{id}/redeliver", "webhooks_redeliver_one")
+        .about("webhooks", "Deliver one message once more")
+        .scope(WebhookWrite)
+        .run(run!(webhooks::redeliver_one, (EventLogId) -> 202 One<Queued>)),
+    Operation::delete("/v3/webhooks/{id}", "webhooks_delete")
+        .about("webhooks", "Remove a webhook endpoint")
+        .scope(WebhookWrite)
+        .run(run!(webhooks::delete, (WebhookId) -> 204 Nothing)),
+    Operation::get("/v3/events", "events_list")
+        .about("webhooks", "Read events behind a cursor; with `Accept: text/event-stream`, follow them")
+        .scope(WebhookRead).paged(Paging::AfterCursor).query(&[RESELLER])
+        .run(run!(events::list, (()) -> 200 Many<EventDocument>)),
+    Operation::get("/v3/resellers", "resellers_list")
+        .about("resellers", "List resellers: an operator's token sees all, a reseller's itself")
+        .scope(AccountRead).paged(Paging::AfterNumber)
+        .run(run!(resellers::list, (()) -> 200 Many<ResellerDocument>)),
+    Operation::post("/v3/resellers", "resellers_create")
+        .about("resellers", "Create a reseller")
+        .operator(ResellerWrite).idempotent()
+        .example(r#"{"name":"Acme Hosting","timezone":"Europe/Berlin"}"#)
+        .run(run!(resellers::create, ((), ResellerRequest) -> 201 One<ResellerDocument>)),
+    Operation::get("/v3/resellers/{id}", "resellers_get")
+        .about("resellers", "Read a reseller")
+        .scope(AccountRead)
+        .run(run!(resellers::get, (ResellerId) -> 200 One<ResellerDocument>)),
+    Operation::patch("/v3/resellers/{id}", "resellers_patch")
+        .about("resellers", "Change a reseller; what is absent stays")
+        .operator(ResellerWrite).idempotent()
+        .example(r#"{"accountLimit":1000}"#)
+        .run(run!(resellers::patch, (ResellerId, ResellerRequest) -> 200 One<ResellerDocument>)),
+    Operation::post("/v3/resellers/{id}/suspend", "resellers_suspend")
+        .about("resellers", "Suspend a reseller as a whole, without touching its accounts")
+        .operator(ResellerWrite).idempotent()
+        .run(run!(resellers::suspend, (ResellerId) -> 200 One<ResellerDocument>)),
+    Operation::post("/v3/resellers/{id}/unsuspend", "resellers_unsuspend")
+        .about("resellers", "Lift that suspension: every account is exactly as before")
+        .operator(ResellerWrite).idempotent()
+        .run(run!(resellers::unsuspend, (ResellerId) -> 200 One<ResellerDocument>)),
+    Operation::get("/v3/purge-plan", "purge_plan")
+        .about("resellers", "List the accounts that are going to be purged, and what stops it")
+        .scope(AccountRead).paged(Paging::AfterNumber).query(&[PURGE_RESELLER])
+        .run(run!(purge::plan, (()) -> 200 Many<PlannedDocument>)),
+    Operation::post("/v3/resellers/{id}/approve-purge", "purge_approve")
+        .about("resellers", "Approve the purge of everything that is due now, although it is more than the limit")
+        .operator(ResellerWrite)
+        .run(run!(purge::approve, (ResellerId) -> 200 One<ApprovalDocument>)),
+];
+
+/// The operation behind a method and a route.
+pub(super) fn find(method: &Method, route: &str) -> Option<&'static Operation> {
+    static BY_ROUTE: LazyLock<HashMap<(&'static str, &'static str), &'static Operation>> =
+        LazyLock::new(|| {
+            let key = |operation: &'static Operation| (operation.method, operation.path);
+            OPERATIONS
+                .iter()
+                .map(|operation| (key(operation), operation))
+                .collect()
+        });
+    // A HEAD request is answered by the operation that answers GET.
+    let method = if *method == Method::HEAD {
+        "GET"
+    } else {
+        method.as_str()
+    };
+    let by_route: &HashMap<(&str, &str), &'static Operation> = &BY_ROUTE;
+    by_route.get(&(method, route)).copied()
+}
+
+/// The routes of all operations.
+pub fn routes(api: Api) -> Router {
+    let mut paths: Vec<&str> = OPERATIONS.iter().map(|operation| operation.path).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let router = paths.into_iter().fold(Router::new(), |router, path| {
+        router.route(path, methods(path))
+    });
+    router.with_state(api)
+}
+
+/// The methods of one path; `OPTIONS` lists them, and any other method is refused with the same list.
+fn methods(path: &str) -> MethodRouter<Api> {
+    let operations = OPERATIONS.iter().filter(|operation| operation.path == path);
+    let (mut routes, mut allowed) = (MethodRouter::new(), Vec::new());
+    for operation in operations {
+        let method: Method = operation.method.parse().unwrap_or_default();
+        let Ok(filter) = MethodFilter::try_from(method) else {
+            continue;
+        };
+        routes = routes.on(filter, |state, request: Request| {
+            dispatch(state, operation, request)
+        });
+        allowed.push(operation.method);
+    }
+    if allowed.contains(&"GET") {
+        allowed.push("HEAD");
+    }
+    allowed.push("OPTIONS");
+    let allow = HeaderValue::from_str(&allowed.join(", ")).unwrap_or(HeaderValue::from_static(""));
+    routes.fallback(
+        async move |method: Method, headers: HeaderMap, id: Option<axum::Extension<RequestId>>| {
+            let mut response = if method == Method::OPTIONS {
+                respond::write(StatusCode::NO_CONTENT, None, Vec::new())
+            } else {
+                super::respond_to(
+                    &Failure::MethodNotAllowed,
+                    &headers,
+                    &id.unwrap_or_default().0,
+                )
+            };
+            response.headers_mut().insert(header::ALLOW, allow);
+            response
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::dialects::v3::path_id::Id;
+    use crate::dialects::v3::respond::Described;
+
+    #[test]
+    fn every_row_is_complete_and_unique() {
+        let names: BTreeSet<_> = OPERATIONS.iter().map(|operation| operation.name).collect();
+        let routes: BTreeSet<_> = OPERATIONS.iter().map(|it| (it.method, it.path)).collect();
+        assert_eq!(
+            (names.len(), routes.len()),
+            (OPERATIONS.len(), OPERATIONS.len())
+        );
+        for operation in OPERATIONS {
+            let name = operation.name;
+            assert!(
+                !operation.tag.is_empty() && !operation.summary.is_empty(),
+                "{name}"
+            );
+            assert_eq!(
+                operation.path.contains("{id}"),
+                operation.id != Id::None,
+                "{name}"
+            );
+            assert!(
+                operation.example.is_empty()
+                    || serde_json::from_str::<Value>(operation.example).is_ok(),
+                "{name}"
+            );
+            assert!(
+                operation.request.is_some() || operation.example.is_empty(),
+                "{name}"
+            );
+            assert_eq!(
+                matches!(operation.answer, Described::Many(_)),
+                operation.paging != Paging::None
+                    || ["accounts_holds", "accounts_history"].contains(&name),
+                "{name}: an answer of many is paged, save two that are bounded"
+            );
+        }
+    }
+
+    #[test]
+    fn a_scope_to_read_does_not_write() {
+        for operation in OPERATIONS {
+            let only_reads = matches!(operation.access.scope(), Some(AccountRead | WebhookRead));
+            let is_safe = operation.method == "GET" || operation.name == "accounts_simulate";
+            assert!(
+                !only_reads || is_safe,
+                "{} writes with a scope to read",
+                operation.name
+            );
+            assert!(
+                !is_safe || !(operation.idempotent || operation.conditional),
+                "{}",
+                operation.name
+            );
+        }
+    }
+}

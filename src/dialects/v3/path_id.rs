@@ -1,0 +1,124 @@
+//! What `{id}` in a path names. The handler's type decides it, and the row of the table takes it from there.
+
+use uuid::Uuid;
+
+use super::Api;
+use crate::dialects::failure::Failure;
+use crate::domain::{AccountId, Error, ResellerId, Resource, TokenId};
+use crate::service::{AccountRef, Context};
+
+/// What `{id}` in the path of an operation names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Id {
+    /// The path has no id.
+    None,
+    /// An account, by number or UUID.
+    Account,
+    /// A plan, by UUID.
+    Plan,
+    /// A token, by number.
+    Token,
+    /// A webhook endpoint, by UUID.
+    Webhook,
+    /// A delivery attempt, by UUID.
+    EventLog,
+    /// A bulk job, by UUID.
+    BulkJob,
+    /// A reseller, by number.
+    Reseller,
+}
+
+/// The type that a handler takes for the id of its path.
+pub(super) trait PathId: Sized + Send {
+    /// What it names.
+    const KIND: Id;
+
+    /// Reads the id, and looks up what has to be looked up to know it. An id that is malformed looks the same as one that does
+    /// not exist.
+    fn resolve(
+        api: &Api,
+        context: &Context,
+        text: &str,
+    ) -> impl Future<Output = Result<Self, Failure>> + Send;
+}
+
+impl PathId for () {
+    const KIND: Id = Id::None;
+
+    async fn resolve(_: &Api, _: &Context, _: &str) -> Result<Self, Failure> {
+        Ok(())
+    }
+}
+
+impl PathId for AccountId {
+    const KIND: Id = Id::Account;
+
+    async fn resolve(api: &Api, context: &Context, text: &str) -> Result<Self, Failure> {
+        match account_ref(text)? {
+            AccountRef::Id(number) => Ok(number),
+            AccountRef::Uid(uid) => Ok(api.service.resolve(context, uid).await?),
+            AccountRef::Email(_) => Err(Error::AccountNotFound.into()),
+        }
+    }
+}
+
+/// An account by its number or its UUID.
+///
+/// # Errors
+/// [`Error::AccountNotFound`] for what is neither.
+pub(super) fn account_ref(text: &str) -> Result<AccountRef, Error> {
+    let unknown = Error::AccountNotFound;
+    match text.parse() {
+        Ok(number) => AccountId::new(number)
+            .map(AccountRef::Id)
+            .map_err(|_| unknown),
+        Err(_) => Uuid::try_parse(text)
+            .map(AccountRef::Uid)
+            .map_err(|_| unknown),
+    }
+}
+
+/// A number from 1 on.
+fn number(text: &str, resource: Resource) -> Result<i64, Failure> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    Ok(number.ok_or(Error::NotFound(resource))?)
+}
+
+fn uuid(text: &str, resource: Resource) -> Result<Uuid, Failure> {
+    Ok(Uuid::try_parse(text).map_err(|_| Error::NotFound(resource))?)
+}
+
+/// The id of a plan.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PlanId(pub(super) Uuid);
+/// The id of a webhook endpoint.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WebhookId(pub(super) Uuid);
+/// The id of a delivery attempt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EventLogId(pub(super) Uuid);
+/// The id of a bulk job.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct JobId(pub(super) Uuid);
+
+/// Ids that need no look-up: their type, what they name, how they are read, and what is not found where they are malformed.
+macro_rules! path_ids {
+    ($($name:ident $kind:ident $read:ident $resource:ident;)*) => {$(
+        impl PathId for $name {
+            const KIND: Id = Id::$kind;
+
+            async fn resolve(_: &Api, _: &Context, text: &str) -> Result<Self, Failure> {
+                Ok(Self($read(text, Resource::$resource)?))
+            }
+        }
+    )*};
+}
+
+path_ids! {
+    PlanId Plan uuid Plan;
+    WebhookId Webhook uuid Webhook;
+    EventLogId EventLog uuid EventLog;
+    JobId BulkJob uuid BulkJob;
+    TokenId Token number Token;
+    ResellerId Reseller number Reseller;
+}
