@@ -66,8 +66,8 @@ pub struct Account {
     pub announce_at: Option<Time>,
     /// When it was deleted. `None` if it is not deleted.
     pub deleted_at: Option<Time>,
-    /// When a deleted account may be purged. Set together with `deleted_at`; deleting again does not
-    /// move it.
+    /// When a deleted account may be purged. Set together with `deleted_at`; deleting again does
+    /// not move it.
     pub purge_at: Option<Time>,
     /// When it will be purged. `None` if it is not in the purge plan.
     pub purge_due_at: Option<Time>,
@@ -77,7 +77,8 @@ pub struct Account {
     pub operator_released_at: Option<Time>,
     /// Its open holds, including those that lapsed but are not closed yet.
     pub holds: Vec<Hold>,
-    /// 1 when created, then 1 more with every change. It is the sequence number of its latest event.
+    /// 1 when created, then 1 more with every change. It is the sequence number of its latest
+    /// event.
     pub version: i64,
     /// When it was created.
     pub created_at: Time,

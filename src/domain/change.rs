@@ -18,8 +18,8 @@ pub struct Change {
 }
 
 impl Change {
-    /// Applied if any field differs, else unchanged. An unchanged account keeps its version and gets
-    /// no event. Never refused: a refusal is an [`super::Error`].
+    /// Applied if any field differs, else unchanged. An unchanged account keeps its version and
+    /// gets no event. Never refused: a refusal is an [`super::Error`].
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         if self.fields.is_empty() {

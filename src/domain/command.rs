@@ -7,7 +7,8 @@ use super::{HoldId, HoldKind, HoldPatch, ProfilePatch, PurgePolicy, Status, Time
 /// One request to change an account. Creation is [`super::Account::create`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Freeze, suspend or retain: opens the caller's hold of this kind, or revises it if it is open.
+    /// Freeze, suspend or retain: opens the caller's hold of this kind, or revises it if it is
+    /// open.
     Place {
         /// Which kind.
         kind: HoldKind,
@@ -20,8 +21,8 @@ pub enum Command {
     Lift {
         /// Which kind.
         kind: HoldKind,
-        /// The hold that the caller expects to be open. If another one is, the command is refused, so
-        /// that a late request cannot lift a newer hold. `None` lifts whichever is open.
+        /// The hold that the caller expects to be open. If another one is, the command is refused,
+        /// so that a late request cannot lift a newer hold. `None` lifts whichever is open.
         only: Option<HoldId>,
     },
     /// Activate or deactivate: sets the switch.

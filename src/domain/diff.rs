@@ -54,8 +54,8 @@ pub(super) fn differences(before: &Account, after: &Account) -> Vec<FieldChange>
     fields
 }
 
-/// One field per hold change. A command that replaces a lapsed hold gives two: one for the hold that it
-/// closes and one for the hold that it opens.
+/// One field per hold change. A command that replaces a lapsed hold gives two: one for the hold
+/// that it closes and one for the hold that it opens.
 pub(super) fn hold_differences(changes: &[HoldChange]) -> impl Iterator<Item = FieldChange> + '_ {
     changes.iter().map(|change| match change {
         HoldChange::Opened(hold) => FieldChange {

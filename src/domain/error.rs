@@ -1,9 +1,9 @@
 //! Every way in which a request can fail. Each variant is something that a program would handle
 //! differently.
 //!
-//! The texts here are for the log. Each dialect has its own table (`codes.rs`) from these variants to
-//! its codes and texts. The tables match exhaustively, so the compiler rejects a new variant until
-//! every table has it.
+//! The texts here go to the log and to the journal. Each dialect has its own table (`codes.rs`)
+//! from these variants to its codes and texts. The tables match exhaustively, so the compiler
+//! rejects a new variant until every table has it.
 
 use thiserror::Error;
 use uuid::Uuid;
@@ -34,8 +34,8 @@ pub enum Error {
     /// The caller has no such account. The answer is the same if another reseller has it.
     #[error("account not found")]
     AccountNotFound,
-    /// The account is another reseller's. Most dialects answer as for [`Error::AccountNotFound`]; only
-    /// a dialect whose original has a code of its own for this uses it.
+    /// The account is another reseller's. Most dialects answer as for [`Error::AccountNotFound`];
+    /// only a dialect whose original has a code of its own for this uses it.
     #[error("account of another reseller")]
     AccountOfAnother,
     /// The account is deleted and not yet purged. Most dialects answer "not found".
@@ -68,8 +68,8 @@ pub enum Error {
     /// The queue is full. The caller should retry after a moment.
     #[error("too many requests queued")]
     Overloaded,
-    /// The database cannot be reached or did not answer. If the connection broke during the commit, the
-    /// outcome is unknown. Repeating the request is safe.
+    /// The database cannot be reached or did not answer. If the connection broke during the commit,
+    /// the outcome is unknown. Repeating the request is safe.
     #[error("database unavailable")]
     Unavailable,
     /// A defect of the service. The log has the cause under this id.

@@ -1,7 +1,7 @@
 //! Expiry: when an account is expired, and when its expiry is announced.
 //!
-//! An expiry is announced 14, 7 and 1 days before, and when it happens. `announce_at` holds the next
-//! of these instants; the background job announces what is due and moves it on.
+//! An expiry is announced 14, 7 and 1 days before, and when it happens. `announce_at` holds the
+//! next of these instants; the background job announces what is due and moves it on.
 
 use chrono::TimeDelta;
 
@@ -10,8 +10,8 @@ use super::{Account, Time};
 /// How many days before an expiry, and before a purge, a notice goes out.
 pub const NOTICE_DAYS: [i64; 3] = [14, 7, 1];
 
-/// The instants of the notices for something that happens at `at`, in order, each with the number of
-/// days left. `at` itself is not among them.
+/// The instants of the notices for something that happens at `at`, in order, each with the number
+/// of days left. `at` itself is not among them.
 pub(super) fn notices(at: Time) -> impl Iterator<Item = (Time, i64)> {
     NOTICE_DAYS
         .into_iter()
@@ -44,8 +44,8 @@ impl Account {
             .or_else(|| is_unannounced.then_some(at))
     }
 
-    /// The next announcement after a restore. Notices that fell due while the account was deleted are
-    /// skipped; the expiry itself is still announced.
+    /// The next announcement after a restore. Notices that fell due while the account was deleted
+    /// are skipped; the expiry itself is still announced.
     pub(super) fn next_announcement_after_restore(&self, now: Time) -> Option<Time> {
         let (at, pending) = (self.expires_in_effect_at()?, self.announce_at?);
         announcements(at).find(|instant| *instant >= pending && (*instant > now || *instant == at))

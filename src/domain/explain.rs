@@ -7,7 +7,8 @@ use super::{Account, Authority, Block, Hold, HoldKind, Remedy, State, Status, Ti
 pub struct Explanation {
     /// The computed state.
     pub state: State,
-    /// The blocks, in the order of [`Block::ALL`]. A freeze by several authorities is several entries.
+    /// The blocks, in the order of [`Block::ALL`]. A freeze by several authorities is several
+    /// entries.
     pub blocks: Vec<BlockDetail>,
 }
 
@@ -56,8 +57,8 @@ pub enum Lift {
 }
 
 impl Account {
-    /// Explains every block that stands at `now`. To find the state after a lift, it removes the block
-    /// from a copy of the account and calls [`Account::state`].
+    /// Explains every block that stands at `now`. To find the state after a lift, it removes the
+    /// block from a copy of the account and calls [`Account::state`].
     #[must_use]
     pub fn explain(&self, now: Time) -> Explanation {
         let state = self.state(now);

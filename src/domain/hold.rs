@@ -8,7 +8,8 @@ use std::fmt;
 use super::text::{self, MAX_LONG_TEXT, MAX_TEXT};
 use super::{Authority, Error, HoldId, Time};
 
-/// The prefix of release tickets. A ticket is a secret, so no text that a user sees may contain one.
+/// The prefix of release tickets. A ticket is a secret, so no text that a user sees may contain
+/// one.
 pub const TICKET_PREFIX: &str = "steward_release_";
 
 /// What a hold blocks, and why.
@@ -75,7 +76,8 @@ impl Hold {
         self.details.starts_at.is_none_or(|start| start <= now)
     }
 
-    /// Whether its end has passed. A lapsed hold blocks nothing, although it is still stored as open.
+    /// Whether its end has passed. A lapsed hold blocks nothing, although it is still stored as
+    /// open.
     #[must_use]
     pub fn has_lapsed(&self, now: Time) -> bool {
         self.details.ends_at.is_some_and(|end| end <= now)

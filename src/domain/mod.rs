@@ -23,22 +23,23 @@
 //! # The computed state
 //!
 //! [`Account::state`] computes from the facts and the current time which [`Block`]s stand. The APIs
-//! and the background jobs all call this one function. It compares the expiry date and the start and
-//! end of every hold with the time, so the state is right at every instant, even if no background job
-//! runs. Jobs only announce what happened and clean up.
+//! and the background jobs all call this one function. It compares the expiry date and the start
+//! and end of every hold with the time, so the state is right at every instant, even if no
+//! background job runs. Jobs only announce what happened and clean up.
 //!
 //! # Decisions
 //!
-//! [`Account::decide`] takes a [`Command`], the [`Actor`] and the time. It returns a [`Change`] (the
-//! facts afterwards, the holds opened, revised or closed, and the events) or an [`Error`]. Each rule
-//! edits a copy of the account; comparing the copy with the original tells whether anything changed.
-//! Therefore a repeated command is a success that changes nothing, without a rule of its own.
+//! [`Account::decide`] takes a [`Command`], the [`Actor`] and the time. It returns a [`Change`]
+//! (the facts afterwards, the holds opened, revised or closed, and the events) or an [`Error`].
+//! Each rule edits a copy of the account; comparing the copy with the original tells whether
+//! anything changed. Therefore a repeated command is a success that changes nothing, without a rule
+//! of its own.
 //!
 //! # Where the rest is
 //!
 //! [`Account::explain`] lists each block with the operation that lifts it. [`Account::simulate`]
-//! tries commands without storing anything. `expiry` and `purge` hold the rules that depend on dates.
-//! `webhook` and `plan` describe endpoints and plans.
+//! tries commands without storing anything. `expiry` and `purge` hold the rules that depend on
+//! dates. `webhook` and `plan` describe endpoints and plans.
 //!
 //! Nothing in this folder knows of a database, HTTP, JSON or the wall clock. The property tests can
 //! therefore run a hundred thousand histories in a few seconds.

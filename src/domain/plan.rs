@@ -1,5 +1,5 @@
-//! Plans: the terms under which an account was sold, with the members of the `v3` original. Plans are
-//! descriptive; no rule of the lifecycle reads them.
+//! Plans: the terms under which an account was sold, with the members of the `v3` original. Plans
+//! are descriptive; no rule of the lifecycle reads them.
 
 use uuid::Uuid;
 
@@ -62,8 +62,8 @@ macro_rules! terms {
 
         impl PlanTerms {
             /// # Errors
-            /// [`Error::InvalidField`] naming the first value that is refused. Texts must have 1 to 255
-            /// characters; numbers must not be negative.
+            /// [`Error::InvalidField`] naming the first value that is refused. Texts must have 1 to
+            /// 255 characters; numbers must not be negative.
             pub fn check(&self) -> Result<(), Error> {
                 $(check::$kind(stringify!($field), &self.$field)?;)*
                 Ok(())
@@ -130,8 +130,8 @@ pub struct Plan {
     pub id: Uuid,
     /// The reseller that owns it.
     pub reseller_id: ResellerId,
-    /// Its number among its reseller's plans, from 1. The `admin` API calls it tariff, the `soap` API
-    /// planID.
+    /// Its number among its reseller's plans, from 1. The `admin` API calls it tariff, the `soap`
+    /// API planID.
     pub number: i32,
     /// What it grants and limits.
     pub terms: PlanTerms,

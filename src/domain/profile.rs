@@ -11,8 +11,8 @@ use super::{Error, Fact, Patch, Time};
 
 macro_rules! profile {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
-        /// The descriptive fields of an account, those of all three original APIs together. `None` means
-        /// that the value is not known.
+        /// The descriptive fields of an account, those of all three original APIs together. `None`
+        /// means that the value is not known.
         #[derive(Debug, Clone, PartialEq, Eq, Default)]
         pub struct Profile { $($(#[$doc])* pub $field: Option<$type>,)* }
 
@@ -32,8 +32,8 @@ macro_rules! profile {
                 vec![$((stringify!($field), self.$field.as_ref().map_or(Fact::Null, Fact::from)),)*]
             }
 
-            /// Sets a field to a value read from the journal. Returns `false` if no field has this name,
-            /// or if the value is not of the field's type.
+            /// Sets a field to a value read from the journal. Returns `false` if no field has this
+            /// name, or if the value is not of the field's type.
             pub fn restore(&mut self, field: &str, fact: &Fact) -> bool {
                 match field {
                     $(stringify!($field) => match (fact, <$type>::from_journal(fact)) {
@@ -89,7 +89,8 @@ profile! {
     timezone: String,
     /// The number of its tariff. A plan with this number need not exist.
     tariff_id: i32,
-    /// The day of its reports, 0 ..= 31. The original counts either days of the week or of the month.
+    /// The day of its reports, 0 ..= 31. The original counts either days of the week or of the
+    /// month.
     reports_day: i32,
     /// The hour of its reports, 0 ..= 23.
     reports_hour: i32,

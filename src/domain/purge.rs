@@ -1,16 +1,17 @@
 //! The purge: when an account may be removed for good, what stops it, and the purge plan.
 //!
 //! An account is purged only if it is in the purge plan, at the instant that the plan names
-//! (`purge_due_at`). It enters the plan at least 14 days before that instant, so that all warnings can
-//! go out. A change that affects the purge takes it out of the plan again.
+//! (`purge_due_at`). It enters the plan at least 14 days before that instant, so that all warnings
+//! can go out. A change that affects the purge takes it out of the plan again.
 
 use chrono::TimeDelta;
 
 use super::expiry::NOTICE_DAYS;
 use super::{Account, Authority, Hold, HoldKind, Time};
 
-/// The default grace: an expired account is not purged for 30 days. They count from the latest of the
-/// expiry, the setting of the expiry date, and the release of a block that only the operator can lift.
+/// The default grace: an expired account is not purged for 30 days. They count from the latest of
+/// the expiry, the setting of the expiry date, and the release of a block that only the operator
+/// can lift.
 pub const PURGE_GRACE: TimeDelta = TimeDelta::days(30);
 /// The shortest time that an account is in the plan before it is purged: 14 days.
 pub const PURGE_NOTICE: TimeDelta = TimeDelta::days(NOTICE_DAYS[0]);
@@ -81,9 +82,10 @@ impl Account {
     /// When it may be purged at the earliest, apart from what stops it.
     ///
     /// For a deleted account this is the end of the restore window. For any other account it is the
-    /// grace after the latest of: the effective expiry, the setting of the expiry date, and the last
-    /// release of a block by the operator, of this account or of its reseller. A back-dated expiry
-    /// therefore purges nothing at once. `None` if the account is not deleted and never expires.
+    /// grace after the latest of: the effective expiry, the setting of the expiry date, and the
+    /// last release of a block by the operator, of this account or of its reseller. A back-dated
+    /// expiry therefore purges nothing at once. `None` if the account is not deleted and never
+    /// expires.
     #[must_use]
     pub fn purge_eligible_at(&self, policy: &PurgePolicy) -> Option<Time> {
         if self.deleted_at.is_some() {
@@ -146,11 +148,11 @@ impl Account {
         }
     }
 
-    /// When the purge plan should purge it. `None` if it does not belong into the plan: something stops
-    /// the purge, or it may be purged only later than 14 days from now.
+    /// When the purge plan should purge it. `None` if it does not belong into the plan: something
+    /// stops the purge, or it may be purged only later than 14 days from now.
     ///
-    /// An account that enters the plan is due in 14 days. An account in the plan keeps its instant as
-    /// long as it may be purged then.
+    /// An account that enters the plan is due in 14 days. An account in the plan keeps its instant
+    /// as long as it may be purged then.
     pub(super) fn purge_plan(&self, policy: &PurgePolicy, now: Time) -> Option<Time> {
         let eligible_at = match self.purge_stop(policy, now) {
             None => now,

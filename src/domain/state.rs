@@ -151,8 +151,8 @@ impl Account {
         }
     }
 
-    /// Where the user of a frozen account pays. If several authorities froze it, the reseller's page
-    /// comes first, then the operator's. `None` if it is not frozen or no freeze names a page.
+    /// Where the user of a frozen account pays. If several authorities froze it, the reseller's
+    /// page comes first, then the operator's. `None` if it is not frozen or no freeze names a page.
     #[must_use]
     pub fn payment_url(&self, now: Time) -> Option<&PaymentUrl> {
         let url_of = |authority| {

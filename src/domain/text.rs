@@ -37,8 +37,8 @@ pub(super) fn read_url(field: &'static str, written: &str, unreadable: &str) -> 
     }
 }
 
-/// The user info, host and port of a URL: the text between scheme and path. As in browsers, any number
-/// of slashes or backslashes may precede it.
+/// The user info, host and port of a URL: the text between scheme and path. As in browsers, any
+/// number of slashes or backslashes may precede it.
 pub(super) fn authority(written: &str) -> &str {
     let slashes = ['/', '\\'];
     let after_scheme = written

@@ -197,8 +197,9 @@ impl EndpointPatch {
         Ok(*endpoint != before)
     }
 
-    /// Checks a URL and returns it as it is stored. It must be absolute, https (or http if the settings
-    /// allow it), without user info, and have at most 2,048 characters before and after encoding.
+    /// Checks a URL and returns it as it is stored. It must be absolute, https (or http if the
+    /// settings allow it), without user info, and have at most 2,048 characters before and after
+    /// encoding.
     ///
     /// # Errors
     /// [`Error::InvalidField`].
@@ -223,8 +224,8 @@ impl EndpointPatch {
     }
 }
 
-/// Checks a secret that the caller chose. The standard style needs `whsec_` and the base64 of 24 to 64
-/// bytes, the plain style 16 to 255 visible characters.
+/// Checks a secret that the caller chose. The standard style needs `whsec_` and the base64 of 24 to
+/// 64 bytes, the plain style 16 to 255 visible characters.
 ///
 /// # Errors
 /// [`Error::InvalidField`] for `secret`.
@@ -257,8 +258,8 @@ pub fn check_secret(style: SignatureStyle, secret: &str) -> Result<(), Error> {
     }
 }
 
-/// The identity of the message about one event under one of its names. It is the same for every delivery
-/// attempt, and when the event is read through the API.
+/// The identity of the message about one event under one of its names. It is the same for every
+/// delivery attempt, and when the event is read through the API.
 #[must_use]
 pub fn message_id(event_id: i64, event: &str) -> String {
     format!(

@@ -93,8 +93,8 @@ impl Draft<'_> {
     /// - already so: closes the caller's own hold. Other authorities' holds stay.
     ///
     /// If `expected` names another hold than the open one, the answer is the conflict `stale_hold`:
-    /// a late request must not lift a newer hold. A lapsed hold blocks nothing, so lifting it changes
-    /// nothing.
+    /// a late request must not lift a newer hold. A lapsed hold blocks nothing, so lifting it
+    /// changes nothing.
     pub(super) fn lift(&mut self, kind: HoldKind, expected: Option<HoldId>) -> Result<(), Error> {
         let open = self.own_hold(kind).and_then(|index| {
             self.after

@@ -1,9 +1,9 @@
 //! The rules of the lifecycle: what each command does in each state.
 //!
-//! Each rule edits a draft, which is a copy of the account. [`Draft::finish`] then compares the draft
-//! with the account: the differences become the fields of the journal entry, and without a difference
-//! the outcome is "unchanged". The rules therefore need no case for "it is already so", and no change
-//! can be missing from the journal.
+//! Each rule edits a draft, which is a copy of the account. [`Draft::finish`] then compares the
+//! draft with the account: the differences become the fields of the journal entry, and without a
+//! difference the outcome is "unchanged". The rules therefore need no case for "it is already so",
+//! and no change can be missing from the journal.
 //!
 //! The rules for holds are in [`holds`].
 
@@ -41,7 +41,8 @@ impl Account {
     /// A deleted account accepts only restore and the commands of the background jobs.
     ///
     /// # Errors
-    /// [`Error::AccountDeleted`], [`Error::Conflict`] or [`Error::InvalidField`]; the command is then refused as a whole.
+    /// [`Error::AccountDeleted`], [`Error::Conflict`] or [`Error::InvalidField`]; the command is
+    /// then refused as a whole.
     pub fn decide(&self, command: &Command, by: &Actor, now: Time) -> Result<Change, Error> {
         let is_allowed_on_deleted = matches!(
             command,
@@ -147,8 +148,8 @@ impl<'a> Draft<'a> {
         });
     }
 
-    /// Sets the expiry date, which takes effect at once. A date in the past is allowed. Holds stay as
-    /// they are.
+    /// Sets the expiry date, which takes effect at once. A date in the past is allowed. Holds stay
+    /// as they are.
     fn set_expiry(&mut self, at: Option<Time>) -> Result<(), Error> {
         if self.after.expires_at == at {
             return Ok(());
@@ -199,8 +200,8 @@ impl<'a> Draft<'a> {
         revision.expires_at.map_or(Ok(()), |at| self.set_expiry(at))
     }
 
-    /// Delete: sets `deleted_at`, and `purge_at` to the end of the restore window. Refused (conflict)
-    /// while a retention hold or a suspension by the operator is open.
+    /// Delete: sets `deleted_at`, and `purge_at` to the end of the restore window. Refused
+    /// (conflict) while a retention hold or a suspension by the operator is open.
     fn delete(&mut self, purge_after: std::time::Duration) -> Result<(), Error> {
         let has_open = |kind, authority: Option<Authority>| {
             self.after.holds.iter().any(|hold| {
@@ -231,8 +232,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Makes one announcement that is due, of the expiry or of the purge. A late announcement is still
-    /// made, and each is made once. If none is due, nothing changes.
+    /// Makes one announcement that is due, of the expiry or of the purge. A late announcement is
+    /// still made, and each is made once. If none is due, nothing changes.
     ///
     /// A late warning postpones the purge: the account keeps the number of days that the warning
     /// states.
@@ -316,8 +317,8 @@ impl<'a> Draft<'a> {
 
     /// Compares the account before with the draft and makes the change.
     ///
-    /// A change that affects the purge takes the account out of the purge plan. If the account is still
-    /// to be purged, it is planned anew, with all warnings.
+    /// A change that affects the purge takes the account out of the purge plan. If the account is
+    /// still to be purged, it is planned anew, with all warnings.
     fn finish(self, before: &Account) -> Change {
         let mut after = self.after;
         if affects_purge(before, &after, &self.holds) {
@@ -339,8 +340,8 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Whether a change affects when the account may be purged: it moves the expiry, the exemption or the
-/// deletion, or touches a retention hold or a hold of the operator.
+/// Whether a change affects when the account may be purged: it moves the expiry, the exemption or
+/// the deletion, or touches a retention hold or a hold of the operator.
 fn affects_purge(before: &Account, after: &Account, holds: &[HoldChange]) -> bool {
     let facts = |it: &Account| (it.expires_at, it.exempt_until, it.deleted_at);
     let can_stop_purge =
