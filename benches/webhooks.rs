@@ -1,12 +1,14 @@
-//! What delivering achieves, and what it costs those who write: `cargo bench --bench webhooks`.
+//! The rate of webhook deliveries, and how much they slow down changes: `cargo bench --bench
+//! webhooks`.
 //!
-//! Starts its own PostgreSQL with durability on, a receiver on loopback that answers 204, and one dispatcher, all on this
-//! machine. Rounds with and without an endpoint take turns, in one run; ratios say more than absolute figures.
+//! Starts its own PostgreSQL with durability on, a receiver on loopback that answers 204, and one
+//! dispatcher, all on this machine. Rounds without and with an endpoint alternate in one run.
+//! Compare the ratios rather than the absolute figures, because everything shares the machine.
 
 #![expect(
     clippy::as_conversions,
     clippy::cast_precision_loss,
-    reason = "figures for people"
+    reason = "the figures are printed for people"
 )]
 
 use std::sync::Arc;
@@ -29,10 +31,15 @@ use steward::store::{PoolSettings, Store};
 use steward::webhooks::{Dispatcher, Settings as WebhookSettings, Writer};
 use tokio_util::sync::CancellationToken;
 
+/// The accounts that are changed.
 const ACCOUNTS: usize = 2_000;
+/// How many changes are made at a time.
 const WRITERS: usize = 128;
+/// How many changes one round makes.
 const ROUND: usize = 30_000;
+/// How many rounds are made without an endpoint, and how many with one.
 const ROUNDS: usize = 3;
+/// How many events wait when the endpoint is enabled again at the end.
 const BACKLOG: usize = 100_000;
 
 type Failure = Box<dyn std::error::Error>;
@@ -172,18 +179,18 @@ async fn bench() -> Result<(), Failure> {
 
     let (without, with, live, lag) = (median(without), median(with), median(live), median(lag));
     println!(
-        "{ROUNDS} rounds of {ROUND} changes of {ACCOUNTS} accounts by {WRITERS} writers, medians; durability on; everything on one machine"
+        "medians of {ROUNDS} rounds of {ROUND} changes of {ACCOUNTS} accounts by {WRITERS} concurrent writers; durability on; everything on one machine"
     );
     println!("| | per second |\n| --- | --- |");
-    println!("| changes, no endpoint | {without:.0} |");
+    println!("| changes without an endpoint | {without:.0} |");
     println!(
-        "| changes while they are delivered | {with:.0} ({:.2} of the above) |",
+        "| changes while they are delivered | {with:.0} ({:.2} of the rate without) |",
         with / without
     );
     println!(
-        "| deliveries while changes are made, to the last | {live:.0} (the last {lag:.1} s after the last change) |"
+        "| deliveries during these changes, until the last one | {live:.0} (the last delivery {lag:.1} s after the last change) |"
     );
-    println!("| deliveries out of a backlog of {BACKLOG} | {drained:.0} |");
+    println!("| deliveries from a backlog of {BACKLOG} events | {drained:.0} |");
     stop.cancel();
     dispatching.await?;
     service.stop().await;
@@ -257,7 +264,7 @@ async fn make_accounts(
     Ok(accounts)
 }
 
-/// Changes accounts, each writer its own; changes a second.
+/// Makes changes, each writer to accounts of its own. Returns the rate in changes per second.
 async fn write(
     service: &Arc<Service>,
     accounts: &[(ResellerId, steward::domain::AccountId)],
@@ -281,7 +288,7 @@ async fn write(
                 for (number, (reseller, account)) in
                     mine.into_iter().cycle().take(share).enumerate()
                 {
-                    // Something that changes each time: a title of its own, or the switch.
+                    // The title differs each time, so every call changes the account.
                     let title = Patch::Set(format!("{round} {number}"));
                     let revision = Revision {
                         profile: ProfilePatch {
@@ -310,6 +317,7 @@ async fn write(
     changes as f64 / started.elapsed().as_secs_f64()
 }
 
+/// Waits until the receiver has counted this many requests.
 async fn drain(count: &AtomicU64, expected: u64) {
     while count.load(Ordering::Relaxed) < expected {
         tokio::time::sleep(Duration::from_millis(2)).await;

@@ -6,10 +6,10 @@
 //! # Lease
 //!
 //! Several replicas may run a [`Dispatcher`], but only one of them delivers to an endpoint at a
-//! time: the one that holds the endpoint's *lease*. A lease is a row in the database with the
-//! dispatcher's id and an end, some seconds in the future. The [`runner`] of the endpoint extends
-//! it with every write. If a process dies, the lease runs out and another dispatcher takes the
-//! endpoint over.
+//! time: the one that holds the endpoint's *lease*. A lease is stored with the endpoint: the
+//! dispatcher's id and the end of the lease, some seconds in the future. The endpoint's runner
+//! (`runner.rs`) extends the lease with every write. If a process dies, the lease runs out and
+//! another dispatcher takes the endpoint over.
 //!
 //! # Position
 //!
@@ -24,7 +24,7 @@
 //! attempt. The later deliveries for the same account are stored behind it: they are *parked*,
 //! because a receiver must get the events of one account in order. The position moves on past
 //! parked deliveries, so an account whose deliveries fail holds up no other account
-//! ([`account_queues`]).
+//! (`account_queues.rs`).
 //!
 //! # Limits
 //!
@@ -34,8 +34,8 @@
 //! # Order and repetition
 //!
 //! Receivers get each event at least once, and the events of one account in order. A dispatcher
-//! that lost its lease without noticing can repeat deliveries that another one makes too. It also
-//! sends each account's events in order, starting at a delivered one.
+//! that lost its lease without noticing can repeat deliveries that another one makes too. Even then
+//! each of them keeps the order within an account.
 
 mod account_queues;
 mod http_client;
