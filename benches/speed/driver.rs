@@ -135,7 +135,8 @@ pub fn drive(
     }
     let cpu = || {
         let (service, database) = (cpu_of_tree(target.service), cpu_of_tree(target.database));
-        // Both processes are children of this program, so their time is part of its tree.
+        // The service and the database are children of this process, so its tree includes their
+        // time.
         (
             service,
             database,

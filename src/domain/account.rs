@@ -86,7 +86,7 @@ pub struct Account {
     pub updated_at: Time,
 }
 
-/// What the caller of [`Account::create`] must know beforehand: the store chooses the identities.
+/// The identities of an account to be created, which the store chooses, and its reseller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAccount {
     /// See [`Account::id`].

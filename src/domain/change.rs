@@ -69,7 +69,7 @@ pub enum HoldChange {
     Closed {
         /// The hold as it was before.
         hold: Hold,
-        /// When it stopped to block.
+        /// When it stopped blocking.
         at: Time,
         /// Whether its own end had passed. If not, somebody lifted it.
         lapsed: bool,

@@ -62,7 +62,7 @@ pub enum PurgeStop {
     Operator,
     /// The restore window or the grace is not over.
     TooEarly {
-        /// When it is over.
+        /// The first instant at which it may be purged.
         eligible_at: Time,
     },
 }

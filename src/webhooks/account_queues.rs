@@ -13,15 +13,15 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use super::message::Item;
+use super::message::Delivery;
 use crate::domain::Time;
 use crate::service::{DeliveryKey, Pending};
 
 /// The deliveries of one account that are in memory, in order.
 #[derive(Debug, Default)]
 struct AccountQueue {
-    items: VecDeque<Item>,
-    /// Whether the first item is being sent.
+    deliveries: VecDeque<Delivery>,
+    /// Whether the first delivery is being sent.
     is_sending: bool,
 }
 
@@ -29,7 +29,7 @@ struct AccountQueue {
 #[derive(Debug, Default)]
 pub(super) struct AccountQueues {
     by_account: HashMap<i32, AccountQueue>,
-    /// Accounts whose first item can be sent now.
+    /// Accounts whose first delivery can be sent now.
     ready: VecDeque<i32>,
     /// Accounts with deliveries in the table of pending ones.
     parked_accounts: HashSet<i32>,
@@ -50,48 +50,51 @@ impl AccountQueues {
     }
 
     /// Adds the deliveries of one journal entry. Those of parked accounts are parked at once.
-    pub(super) fn push_new(&mut self, items: Vec<Item>) {
-        for item in items {
-            let account = item.key.account;
+    pub(super) fn push_new(&mut self, deliveries: Vec<Delivery>) {
+        for delivery in deliveries {
+            let account = delivery.key.account;
             if self.parked_accounts.contains(&account) {
-                self.park(&item, 0, None);
+                self.park(&delivery, 0, None);
                 continue;
             }
-            *self.unsettled_entries.entry(item.key.event_id).or_default() += 1;
-            self.push(account, item);
+            *self
+                .unsettled_entries
+                .entry(delivery.key.event_id)
+                .or_default() += 1;
+            self.push(account, delivery);
         }
     }
 
     /// Adds parked deliveries that were loaded because an attempt is due, in order.
-    pub(super) fn push_parked(&mut self, items: Vec<Item>) {
-        for item in items {
-            self.push(item.key.account, item);
+    pub(super) fn push_parked(&mut self, deliveries: Vec<Delivery>) {
+        for delivery in deliveries {
+            self.push(delivery.key.account, delivery);
         }
     }
 
-    fn push(&mut self, account: i32, item: Item) {
+    fn push(&mut self, account: i32, delivery: Delivery) {
         let queue = self.by_account.entry(account).or_default();
-        queue.items.push_back(item);
-        if !queue.is_sending && queue.items.len() == 1 {
+        queue.deliveries.push_back(delivery);
+        if !queue.is_sending && queue.deliveries.len() == 1 {
             self.ready.push_back(account);
         }
     }
 
-    /// The next item to send. At most one item of each account is being sent at a time. `None` if
-    /// no item can be sent now.
-    pub(super) fn next(&mut self) -> Option<Item> {
+    /// The next delivery to send. At most one delivery of each account is being sent at a time.
+    /// `None` if no delivery can be sent now.
+    pub(super) fn next(&mut self) -> Option<Delivery> {
         while let Some(account) = self.ready.pop_front() {
             if let Some(queue) = self.by_account.get_mut(&account)
-                && let Some(item) = queue.items.front()
+                && let Some(delivery) = queue.deliveries.front()
             {
                 queue.is_sending = true;
-                return Some(item.clone());
+                return Some(delivery.clone());
             }
         }
         None
     }
 
-    /// Removes the first item of an account: it was delivered, or there is nothing to send any
+    /// Removes the first delivery of an account: it was delivered, or there is nothing to send any
     /// more. Returns whether the account is parked and its queue is now empty. The runner then
     /// checks whether the table has more deliveries for it.
     pub(super) fn delivered(&mut self, account: i32) -> bool {
@@ -99,38 +102,38 @@ impl AccountQueues {
             return false;
         };
         queue.is_sending = false;
-        let Some(item) = queue.items.pop_front() else {
+        let Some(delivery) = queue.deliveries.pop_front() else {
             return false;
         };
-        let is_empty = queue.items.is_empty();
+        let is_empty = queue.deliveries.is_empty();
         if is_empty {
             self.by_account.remove(&account);
         } else {
             self.ready.push_back(account);
         }
-        if item.is_parked {
-            self.settled.push(item.key);
+        if delivery.is_parked {
+            self.settled.push(delivery.key);
         } else {
-            self.settle_one(item.key.event_id);
+            self.settle_one(delivery.key.event_id);
         }
         is_empty && self.parked_accounts.contains(&account)
     }
 
-    /// The first item of an account failed. It and everything behind it is parked until the next
-    /// attempt.
+    /// The first delivery of an account failed. It and everything behind it is parked until the
+    /// next attempt.
     pub(super) fn failed(&mut self, account: i32, next_attempt_at: Time) {
         let Some(queue) = self.by_account.remove(&account) else {
             return;
         };
         self.parked_accounts.insert(account);
-        for (index, item) in queue.items.into_iter().enumerate() {
+        for (index, delivery) in queue.deliveries.into_iter().enumerate() {
             if index == 0 {
-                self.park(&item, item.attempts + 1, Some(next_attempt_at));
-            } else if !item.is_parked {
-                self.park(&item, item.attempts, None);
+                self.park(&delivery, delivery.attempts + 1, Some(next_attempt_at));
+            } else if !delivery.is_parked {
+                self.park(&delivery, delivery.attempts, None);
             }
-            if !item.is_parked {
-                self.settle_one(item.key.event_id);
+            if !delivery.is_parked {
+                self.settle_one(delivery.key.event_id);
             }
         }
     }
@@ -145,10 +148,10 @@ impl AccountQueues {
         self.parked_accounts.insert(account);
     }
 
-    fn park(&mut self, item: &Item, attempts: i32, next_attempt_at: Option<Time>) {
+    fn park(&mut self, delivery: &Delivery, attempts: i32, next_attempt_at: Option<Time>) {
         self.parked.push(Pending {
-            key: item.key.clone(),
-            at: item.at,
+            key: delivery.key.clone(),
+            at: delivery.at,
             attempts,
             next_attempt_at,
         });
@@ -197,13 +200,13 @@ impl AccountQueues {
 mod tests {
     use super::*;
 
-    fn item(account: i32, event_id: i64, is_parked: bool) -> Item {
+    fn delivery(account: i32, event_id: i64, is_parked: bool) -> Delivery {
         let key = DeliveryKey {
             account,
             event_id,
             event: "account.updated".to_owned(),
         };
-        Item {
+        Delivery {
             key,
             at: Time::default(),
             attempts: 0,
@@ -216,7 +219,7 @@ mod tests {
     /// Takes everything that can be sent now: account and journal entry.
     fn send_all(queues: &mut AccountQueues) -> Vec<(i32, i64)> {
         std::iter::from_fn(|| queues.next())
-            .map(|item| (item.key.account, item.key.event_id))
+            .map(|delivery| (delivery.key.account, delivery.key.event_id))
             .collect()
     }
 
@@ -224,7 +227,7 @@ mod tests {
     fn a_queue_keeps_its_order_and_delays_no_other() {
         let mut queues = AccountQueues::new(Vec::new());
         for (account, event) in [(1, 10), (1, 11), (2, 12), (1, 13)] {
-            queues.push_new(vec![item(account, event, false)]);
+            queues.push_new(vec![delivery(account, event, false)]);
         }
         assert_eq!(send_all(&mut queues), [(1, 10), (2, 12)]);
         assert_eq!((queues.position(13), queues.unsettled()), (9, 4));
@@ -258,7 +261,7 @@ mod tests {
             .collect();
         assert_eq!(parked, [(11, 1, true), (13, 0, false)]);
         // New deliveries for the parked account are parked behind them.
-        queues.push_new(vec![item(1, 14, false), item(1, 14, false)]);
+        queues.push_new(vec![delivery(1, 14, false), delivery(1, 14, false)]);
         assert_eq!(
             (
                 send_all(&mut queues),
@@ -269,13 +272,13 @@ mod tests {
         );
         // The attempt is due: the parked deliveries are tried in order. When none is left,
         // deliveries come from the journal again.
-        queues.push_parked(vec![item(1, 11, true), item(1, 13, true)]);
+        queues.push_parked(vec![delivery(1, 11, true), delivery(1, 13, true)]);
         assert_eq!(send_all(&mut queues), [(1, 11)]);
         assert!(!queues.delivered(1));
         assert_eq!(send_all(&mut queues), [(1, 13)]);
         assert!(queues.delivered(1), "the table should be checked for more");
         queues.mark_unparked(1);
-        queues.push_new(vec![item(1, 15, false)]);
+        queues.push_new(vec![delivery(1, 15, false)]);
         assert_eq!(
             (send_all(&mut queues), queues.settled.len()),
             (vec![(1, 15)], 2)
@@ -285,7 +288,7 @@ mod tests {
     #[test]
     fn the_position_passes_an_entry_when_all_its_deliveries_are_made() {
         let mut queues = AccountQueues::new(Vec::new());
-        queues.push_new(vec![item(1, 5, false), item(1, 5, false)]);
+        queues.push_new(vec![delivery(1, 5, false), delivery(1, 5, false)]);
         queues.next();
         queues.delivered(1);
         assert_eq!(queues.position(9), 4);

@@ -15,7 +15,7 @@ pub struct Writer {
 
 /// One delivery, ready to be sent.
 #[derive(Debug, Clone)]
-pub(super) struct Item {
+pub(super) struct Delivery {
     pub(super) key: DeliveryKey,
     /// When the event happened.
     pub(super) at: Time,
@@ -29,7 +29,7 @@ pub(super) struct Item {
     pub(super) body: Option<String>,
 }
 
-impl Item {
+impl Delivery {
     /// The deliveries of one journal entry to an endpoint that subscribed to these of its events.
     pub(super) fn of_event(
         mut read: EventRead,
@@ -39,7 +39,7 @@ impl Item {
     ) -> Vec<Self> {
         // A receiver gets only what its reseller may see.
         read.entry.hide_reasons_of_others();
-        let item = |event: String| Self {
+        let delivery = |event: String| Self {
             body: Some((writer.event)(&read, &event, now)),
             message_id: message_id(read.entry.id, &event),
             key: DeliveryKey {
@@ -51,7 +51,7 @@ impl Item {
             attempts: 0,
             is_parked: false,
         };
-        subscribed.into_iter().map(item).collect()
+        subscribed.into_iter().map(delivery).collect()
     }
 
     /// A pending delivery. `event` is `None` for test messages, and for events that retention

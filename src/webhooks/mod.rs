@@ -20,11 +20,10 @@
 //!
 //! # Pending deliveries
 //!
-//! A delivery that fails is stored in the table of pending deliveries, with the time of its next
-//! attempt. The later deliveries for the same account are stored behind it: they are *parked*,
-//! because a receiver must get the events of one account in order. The position moves on past
-//! parked deliveries, so an account whose deliveries fail holds up no other account
-//! (`account_queues.rs`).
+//! A delivery that fails is *parked*: it is stored in the table of pending deliveries, with the
+//! time of its next attempt. Later deliveries for the same account are parked behind it, because a
+//! receiver must get the events of one account in order. The position moves on past parked
+//! deliveries, so an account whose deliveries fail holds up no other account (`account_queues.rs`).
 //!
 //! # Limits
 //!

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::account_queues::AccountQueues;
 use super::http_client::{Response, Sender};
-use super::message::Item;
+use super::message::Delivery;
 use super::{Settings, schedule, sign};
 use crate::domain::{Endpoint, Error, SuspendedBy, Time};
 use crate::service::{Attempt, Progress, Service};
@@ -42,7 +42,7 @@ const DUE_PER_ACCOUNT: i64 = 16;
 
 /// An attempt that has ended.
 struct FinishedAttempt {
-    item: Item,
+    delivery: Delivery,
     began_at: Time,
     duration: Duration,
     response: Response,
@@ -215,7 +215,7 @@ impl Runner {
             for event in events {
                 self.read_to = event.entry.id;
                 let subscribed = self.context.endpoint.wants(&event.entry.events);
-                self.queues.push_new(Item::of_event(
+                self.queues.push_new(Delivery::of_event(
                     event,
                     subscribed,
                     self.context.settings.writer,
@@ -265,22 +265,22 @@ impl Runner {
         due.clear
             .into_iter()
             .for_each(|account| self.queues.mark_unparked(account));
-        for deliveries in due.lanes {
-            let items: Vec<Item> = deliveries
+        for pending in due.lanes {
+            let deliveries: Vec<Delivery> = pending
                 .into_iter()
-                .map(|delivery| {
-                    Item::of_pending(
-                        delivery.pending,
-                        delivery.event,
+                .map(|read| {
+                    Delivery::of_pending(
+                        read.pending,
+                        read.event,
                         self.context.settings.writer,
                         now,
                     )
                 })
                 .collect();
-            if let Some(first) = items.first() {
+            if let Some(first) = deliveries.first() {
                 self.queues.mark_parked(first.key.account);
             }
-            self.queues.push_parked(items);
+            self.queues.push_parked(deliveries);
         }
         self.next_due = due.next;
         Ok(())
@@ -292,21 +292,21 @@ impl Runner {
             let Ok(slot) = Arc::clone(&self.context.slots).try_acquire_owned() else {
                 return;
             };
-            let Some(item) = self.queues.next() else {
+            let Some(delivery) = self.queues.next() else {
                 return;
             };
             let began_at = self.context.service.now();
-            let Some(body) = item.body.clone() else {
+            let Some(body) = delivery.body.clone() else {
                 // Retention removed the event, so there is nothing to send.
-                if self.queues.delivered(item.key.account) {
-                    self.emptied.push(item.key.account);
+                if self.queues.delivered(delivery.key.account) {
+                    self.emptied.push(delivery.key.account);
                 }
                 continue;
             };
             let headers = sign::headers(
                 self.context.endpoint.style,
                 &self.context.secrets,
-                &item.message_id,
+                &delivery.message_id,
                 began_at.timestamp(),
                 &body,
             );
@@ -314,19 +314,19 @@ impl Runner {
                 self.context.sender.clone(),
                 self.context.endpoint.url.clone(),
             );
-            let span = debug_span!(target: telemetry::SPANS, "delivery", endpoint = %self.context.endpoint.id, message = item.message_id);
-            let delivery = async move {
+            let span = debug_span!(target: telemetry::SPANS, "delivery", endpoint = %self.context.endpoint.id, message = delivery.message_id);
+            let attempt = async move {
                 let started = Instant::now();
                 let response = sender.send(&url, headers, body).await;
                 drop(slot);
                 FinishedAttempt {
-                    item,
+                    delivery,
                     began_at,
                     duration: started.elapsed(),
                     response,
                 }
             };
-            under_way.spawn(delivery.instrument(span));
+            under_way.spawn(attempt.instrument(span));
         }
     }
 
@@ -334,7 +334,7 @@ impl Runner {
     /// checked, because all loaded deliveries of a parked account are made.
     fn record(&mut self, finished: FinishedAttempt) -> bool {
         let FinishedAttempt {
-            item,
+            delivery,
             began_at,
             duration,
             response,
@@ -343,9 +343,9 @@ impl Runner {
         self.attempts.push(Attempt {
             id: Uuid::now_v7(),
             endpoint_id: self.context.endpoint.id,
-            key: item.key.clone(),
-            event_at: item.at,
-            number: item.attempts + 1,
+            key: delivery.key.clone(),
+            event_at: delivery.at,
+            number: delivery.attempts + 1,
             at: began_at,
             succeeded: response.succeeded(),
             status: response
@@ -357,14 +357,14 @@ impl Runner {
         });
         let age = response
             .succeeded()
-            .then(|| (now - item.at).to_std().unwrap_or_default());
+            .then(|| (now - delivery.at).to_std().unwrap_or_default());
         self.context.service.metrics().attempt(age);
         if response.succeeded() {
             self.failing_since = None;
             self.last_success_at = Some(now);
-            let is_emptied = self.queues.delivered(item.key.account);
+            let is_emptied = self.queues.delivered(delivery.key.account);
             if is_emptied {
-                self.emptied.push(item.key.account);
+                self.emptied.push(delivery.key.account);
             }
             return is_emptied;
         }
@@ -377,11 +377,11 @@ impl Runner {
         }
         let delay = schedule::delay(
             &self.context.settings.retries,
-            item.attempts,
+            delivery.attempts,
             response.retry_after,
         );
         let next = now + delay;
-        self.queues.failed(item.key.account, next);
+        self.queues.failed(delivery.key.account, next);
         self.next_due = Some(self.next_due.map_or(next, |due| due.min(next)));
         false
     }
