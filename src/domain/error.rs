@@ -34,8 +34,8 @@ pub enum Error {
     /// The caller has no such account. The answer is the same if another reseller has it.
     #[error("account not found")]
     AccountNotFound,
-    /// The account is another reseller's. Most dialects answer as for [`Error::AccountNotFound`];
-    /// only a dialect whose original has a code of its own for this uses it.
+    /// The account is another reseller's. Most dialects answer as for [`Error::AccountNotFound`].
+    /// Only a dialect whose original has its own code for this answers with that code.
     #[error("account of another reseller")]
     AccountOfAnother,
     /// The account is deleted and not yet purged. Most dialects answer "not found".

@@ -1,5 +1,5 @@
-//! Plans: the terms under which an account was sold, with the members of the `v3` original. Plans
-//! are descriptive; no rule of the lifecycle reads them.
+//! Plans: the terms under which an account was sold, with the members of the `v3` original
+//! (Cryptlex). Plans are descriptive; no rule of the lifecycle reads them.
 
 use uuid::Uuid;
 
@@ -58,7 +58,7 @@ macro_rules! terms {
     ($($kind:ident $field:ident: $type:ty,)*) => {
         /// What a plan grants and limits. A limit of `None` means unlimited.
         #[derive(Debug, Clone, PartialEq, Eq, Default)]
-        pub struct PlanTerms { $(#[doc = concat!("`", stringify!($field), "` of the original.")] pub $field: $type,)* }
+        pub struct PlanTerms { $(#[doc = concat!("`", stringify!($field), "` of the `v3` original.")] pub $field: $type,)* }
 
         impl PlanTerms {
             /// # Errors

@@ -1,4 +1,7 @@
 //! The descriptive fields of an account. No rule of the lifecycle reads them.
+//!
+//! Each API of Steward follows an existing one, its original: `admin` follows Altcraft, `soap`
+//! Zoolz and `v3` Cryptlex. An account has the descriptive fields of all three.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,8 +14,7 @@ use super::{Error, Fact, Patch, Time};
 
 macro_rules! profile {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
-        /// The descriptive fields of an account, those of all three original APIs together. `None`
-        /// means that the value is not known.
+        /// The descriptive fields of an account. `None` means that the value is not known.
         #[derive(Debug, Clone, PartialEq, Eq, Default)]
         pub struct Profile { $($(#[$doc])* pub $field: Option<$type>,)* }
 

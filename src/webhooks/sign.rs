@@ -34,7 +34,8 @@ pub(super) fn headers(
                 .collect();
             headers.push(("webhook-signature", signatures.join(" ")));
         }
-        // The `v3` original sends one signature. During a rotation it is made with the new secret.
+        // The `v3` original (Cryptlex) sends one signature. During a rotation it is made with the
+        // new secret.
         SignatureStyle::Plain => {
             headers.extend(
                 secrets
