@@ -156,7 +156,7 @@ impl WorkHint {
     }
 }
 
-/// Leases endpoints that no other dispatcher delivers to, and runs a [`Runner`] for each.
+/// Leases endpoints that no other dispatcher delivers to, and starts a runner for each.
 pub struct Dispatcher {
     service: Arc<Service>,
     settings: Arc<Settings>,
