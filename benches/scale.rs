@@ -88,7 +88,7 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-async fn measure(options: &Options, accounts: u64) -> Result<Vec<(&'static str, f64)>, Failure> {
+async fn measure(options: &Options, accounts: u64) -> Result<Rows, Failure> {
     let owner = format!(
         "case when n % 10 = 0 then {LARGE} else (n - 1) % {} + 1 end",
         options.resellers
@@ -147,20 +147,66 @@ async fn time_of<W: Future<Output = Result<(), Error>>>(
     Ok(median(took))
 }
 
+/// The name of each query and its median duration in milliseconds.
+type Rows = Vec<(&'static str, f64)>;
+
 async fn measure_queries(
     service: &Arc<Service>,
     database: &PgConnectOptions,
     accounts: i64,
-) -> Result<Vec<(&'static str, f64)>, Failure> {
-    let (large, ordinary, operator) = (
-        &context_of(Some(LARGE)),
-        &context_of(Some(ORDINARY)),
-        &context_of(None),
-    );
-    // Another account of the large reseller for each number.
-    let account = |number: u32| {
-        AccountId::new(accounts / i64::from(TIMES) / 10 * 10 * i64::from(number) + 10)
+) -> Result<Rows, Failure> {
+    let mut rows = measure_lookups(service, accounts).await?;
+    rows.extend(measure_lists(service, accounts).await?);
+    rows.push(measure_events(service, accounts).await?);
+    rows.push((
+        "500 accounts in order of expiry",
+        time_expiry_scan(service, database).await?,
+    ));
+    Ok(rows)
+}
+
+/// An account of the large reseller. Each `number` gives another one.
+fn account(accounts: i64, number: u32) -> Result<AccountId, Error> {
+    AccountId::new(accounts / i64::from(TIMES) / 10 * 10 * i64::from(number) + 10)
+}
+
+async fn measure_lookups(service: &Arc<Service>, accounts: i64) -> Result<Rows, Failure> {
+    let (large, operator) = (&context_of(Some(LARGE)), &context_of(None));
+    let account = |number| account(accounts, number);
+    let email = |number| -> Result<AccountRef, Error> {
+        let id = account(number)?.as_i32();
+        Ok(AccountRef::Email(Email::parse(&format!(
+            "user{id}@example{}.test",
+            id % 997
+        ))?))
     };
+    Ok(vec![
+        (
+            "account by number",
+            time(|number| async move {
+                service
+                    .account_or_deleted(large, account(number)?)
+                    .await
+                    .map(drop)
+            })
+            .await?,
+        ),
+        (
+            "account by e-mail address",
+            time(|number| async move { service.find(large, email(number)?).await.map(drop) })
+                .await?,
+        ),
+        (
+            "account by e-mail address, by an operator",
+            time(|number| async move { service.find(operator, email(number)?).await.map(drop) })
+                .await?,
+        ),
+    ])
+}
+
+async fn measure_lists(service: &Arc<Service>, accounts: i64) -> Result<Rows, Failure> {
+    let (large, ordinary) = (&context_of(Some(LARGE)), &context_of(Some(ORDINARY)));
+    let account = |number| account(accounts, number);
     let list = |context, filter: &AccountFilter, number| {
         let filter = filter.clone();
         async move {
@@ -185,40 +231,7 @@ async fn measure_queries(
         expires_before: Some(soon + TimeDelta::hours(1)),
         ..AccountFilter::default()
     };
-    let email = |number| -> Result<AccountRef, Error> {
-        let id = account(number)?.as_i32();
-        Ok(AccountRef::Email(Email::parse(&format!(
-            "user{id}@example{}.test",
-            id % 997
-        ))?))
-    };
-    let mut connection = database.connect().await?;
-    let events = service.events(large, Some(LARGE), 0, 1).await?.1;
-    let first = events
-        .first()
-        .map(|event| event.entry.id)
-        .unwrap_or_default();
-    let mut rows = vec![
-        (
-            "account by number",
-            time(|number| async move {
-                service
-                    .account_or_deleted(large, account(number)?)
-                    .await
-                    .map(drop)
-            })
-            .await?,
-        ),
-        (
-            "account by e-mail address",
-            time(|number| async move { service.find(large, email(number)?).await.map(drop) })
-                .await?,
-        ),
-        (
-            "account by e-mail address, by an operator",
-            time(|number| async move { service.find(operator, email(number)?).await.map(drop) })
-                .await?,
-        ),
+    Ok(vec![
         (
             "page of 50, ordinary reseller",
             time(|number| list(ordinary, all, number)).await?,
@@ -251,18 +264,35 @@ async fn measure_queries(
             "accounts that expire within a given hour, reseller with a tenth of all",
             time(|number| list(large, hour, number)).await?,
         ),
-        (
-            "100 events of the journal after a cursor",
-            time(|number| async move {
-                let after = first + (accounts / i64::from(TIMES)) * i64::from(number);
-                service
-                    .events(large, Some(LARGE), after, 100)
-                    .await
-                    .map(drop)
-            })
-            .await?,
-        ),
-    ];
+    ])
+}
+
+async fn measure_events(
+    service: &Arc<Service>,
+    accounts: i64,
+) -> Result<(&'static str, f64), Failure> {
+    let large = &context_of(Some(LARGE));
+    let events = service.events(large, Some(LARGE), 0, 1).await?.1;
+    let first = events
+        .first()
+        .map(|event| event.entry.id)
+        .unwrap_or_default();
+    Ok((
+        "100 events of the journal after a cursor",
+        time(|number| async move {
+            let after = first + (accounts / i64::from(TIMES)) * i64::from(number);
+            service
+                .events(large, Some(LARGE), after, 100)
+                .await
+                .map(drop)
+        })
+        .await?,
+    ))
+}
+
+/// The median duration of the query that finds expired accounts, in milliseconds.
+async fn time_expiry_scan(service: &Service, database: &PgConnectOptions) -> Result<f64, Failure> {
+    let mut connection = database.connect().await?;
     let mut took = Vec::new();
     for number in 0..TIMES {
         let from = service.now() + TimeDelta::days(i64::from(number));
@@ -274,8 +304,7 @@ async fn measure_queries(
         took.push(started.elapsed().as_secs_f64() * 1e3);
         drop(due);
     }
-    rows.push(("500 accounts in order of expiry", median(took)));
-    Ok(rows)
+    Ok(median(took))
 }
 
 /// A context with all rights, of a reseller or (`None`) of the operator.

@@ -30,6 +30,7 @@ use steward::store::embedded::{Cluster, Search, Settings as ClusterSettings};
 use steward::store::{PoolSettings, Store};
 use steward::webhooks::{Dispatcher, Settings as WebhookSettings, Writer};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// The accounts that are changed.
 const ACCOUNTS: usize = 2_000;
@@ -73,25 +74,7 @@ async fn bench() -> Result<(), Failure> {
     };
     let cluster = Cluster::start(&settings).await?;
     cluster.ensure_database("bench").await?;
-    let options = cluster.options("bench");
-    Store::migrate(&options).await?;
-    let pool = PoolSettings {
-        max_connections: 8,
-        acquire_timeout: Duration::from_secs(10),
-        statement_timeout: Duration::from_mins(1),
-    };
-    let service_settings = Settings {
-        webhooks_allow_http: true,
-        transaction_timeout: Duration::from_mins(1),
-        ..Settings::default()
-    };
-    let service = Arc::new(Service::start(
-        Store::new(options, &pool),
-        Clock::System,
-        service_settings,
-    ));
-    service.prepare_journal(2).await?;
-    service.remember_credentials();
+    let service = start_service(&cluster).await?;
 
     let new = NewReseller {
         name: "Bench".to_owned(),
@@ -105,35 +88,11 @@ async fn bench() -> Result<(), Failure> {
     let accounts = make_accounts(&service, reseller).await?;
 
     let count = Arc::new(AtomicU64::new(0));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}/hook", listener.local_addr()?);
-    let receiver = Router::new()
-        .route("/hook", post(receive))
-        .with_state(Arc::clone(&count));
-    tokio::spawn(async move { axum::serve(listener, receiver).await });
+    let url = start_receiver(Arc::clone(&count)).await?;
     let dispatcher = Dispatcher::new(Arc::clone(&service), webhook_settings())?;
     let stop = CancellationToken::new();
     let dispatching = tokio::spawn(dispatcher.run(stop.clone()));
-
-    let patch = EndpointPatch {
-        url: Some(url),
-        enabled: Some(false),
-        ..EndpointPatch::default()
-    };
-    let endpoint = service
-        .create_webhook(
-            &operator(),
-            NewEndpoint {
-                reseller: Some(reseller),
-                patch,
-                secret: None,
-            },
-            None,
-        )
-        .await?
-        .done()?
-        .endpoint
-        .id;
+    let endpoint = create_disabled_endpoint(&service, reseller, url).await?;
     let switch = async |on: bool| {
         service
             .revise_webhook(
@@ -196,6 +155,59 @@ async fn bench() -> Result<(), Failure> {
     service.stop().await;
     cluster.stop().await;
     Ok(())
+}
+
+async fn start_service(cluster: &Cluster) -> Result<Arc<Service>, Failure> {
+    let options = cluster.options("bench");
+    Store::migrate(&options).await?;
+    let pool = PoolSettings {
+        max_connections: 8,
+        acquire_timeout: Duration::from_secs(10),
+        statement_timeout: Duration::from_mins(1),
+    };
+    let service_settings = Settings {
+        webhooks_allow_http: true,
+        transaction_timeout: Duration::from_mins(1),
+        ..Settings::default()
+    };
+    let service = Arc::new(Service::start(
+        Store::new(options, &pool),
+        Clock::System,
+        service_settings,
+    ));
+    service.prepare_journal(2).await?;
+    service.remember_credentials();
+    Ok(service)
+}
+
+/// Starts a receiver on loopback that counts requests. Returns its URL.
+async fn start_receiver(count: Arc<AtomicU64>) -> Result<String, Failure> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/hook", listener.local_addr()?);
+    let receiver = Router::new()
+        .route("/hook", post(receive))
+        .with_state(count);
+    tokio::spawn(async move { axum::serve(listener, receiver).await });
+    Ok(url)
+}
+
+async fn create_disabled_endpoint(
+    service: &Service,
+    reseller: ResellerId,
+    url: String,
+) -> Result<Uuid, Failure> {
+    let patch = EndpointPatch {
+        url: Some(url),
+        enabled: Some(false),
+        ..EndpointPatch::default()
+    };
+    let new = NewEndpoint {
+        reseller: Some(reseller),
+        patch,
+        secret: None,
+    };
+    let created = service.create_webhook(&operator(), new, None).await?;
+    Ok(created.done()?.endpoint.id)
 }
 
 fn webhook_settings() -> WebhookSettings {

@@ -194,11 +194,7 @@ fn measure(
 ) -> Result<(), Failure> {
     let wants = |what: &str| options.what.iter().any(|wanted| wanted == what);
     let serving = world.serve(&[])?;
-    let peer = if options.peer {
-        Some(Peer::start(world)?)
-    } else {
-        None
-    };
+    let peer = options.peer.then(|| Peer::start(world)).transpose()?;
     let mut accounts = Accounts::new(options.accounts, world.tokens.clone());
     let mut samples = Samples::new();
     let (warm_up, measured) = (Duration::from_secs(1), Duration::from_secs(options.seconds));
@@ -237,25 +233,8 @@ fn measure(
                 }
             }
             if let Some(peer) = &peer {
-                let target = Target {
-                    address: peer.address,
-                    service: peer.pid(),
-                    database: world.database_pid(),
-                };
-                record(
-                    PEER,
-                    drive(
-                        &target,
-                        Kind::Peer,
-                        &mut Accounts::new(
-                            options.accounts,
-                            vec![String::new(); usize::try_from(options.resellers)?],
-                        ),
-                        connections,
-                        warm_up,
-                        measured,
-                    )?,
-                );
+                let sample = drive_peer(options, world, peer, connections, warm_up, measured)?;
+                record(PEER, sample);
             }
             if wants("status") {
                 record(STATUS, ours(Kind::Status)?);
@@ -271,6 +250,45 @@ fn measure(
             }
         }
     }
+    report(options, world, &samples)?;
+    drop((serving, peer));
+    if wants("memory") {
+        memory(world, &mut accounts)?;
+    }
+    if wants("bloat") {
+        bloat(world, &mut accounts, runtime)?;
+    }
+    Ok(())
+}
+
+/// Sends freeze calls to the Fastify service.
+fn drive_peer(
+    options: &Options,
+    world: &World,
+    peer: &Peer,
+    connections: usize,
+    warm_up: Duration,
+    measured: Duration,
+) -> Result<Sample, Failure> {
+    let target = Target {
+        address: peer.address,
+        service: peer.pid(),
+        database: world.database_pid(),
+    };
+    let no_tokens = vec![String::new(); usize::try_from(options.resellers)?];
+    let mut accounts = Accounts::new(options.accounts, no_tokens);
+    drive(
+        &target,
+        Kind::Peer,
+        &mut accounts,
+        connections,
+        warm_up,
+        measured,
+    )
+}
+
+/// Prints the machine, the settings, all figures and the ratios.
+fn report(options: &Options, world: &World, samples: &Samples) -> Result<(), Failure> {
     println!(
         "{}, PostgreSQL {}, durability on{}",
         machine::shape(),
@@ -285,15 +303,8 @@ fn measure(
         "{} accounts of {} resellers; medians of {} rounds of {} s in turn\n",
         options.accounts, options.resellers, options.rounds, options.seconds
     );
-    table(&samples);
-    ratios(&samples);
-    drop((serving, peer));
-    if wants("memory") {
-        memory(world, &mut accounts)?;
-    }
-    if wants("bloat") {
-        bloat(world, &mut accounts, runtime)?;
-    }
+    table(samples);
+    ratios(samples);
     Ok(())
 }
 
