@@ -59,8 +59,8 @@ pub struct Account {
     /// When the expiry was last set. The purge counts its 30 days from here if this is later than
     /// the expiry, so that a back-dated expiry purges nothing at once.
     pub expiry_set_at: Option<Time>,
-    /// Until then the account is exempt from automation: it does not expire, it is not planned for
-    /// the purge, and the system places no holds. People can still change it.
+    /// Until this instant the account is exempt from automation: it does not expire, it is not
+    /// planned for the purge, and the system places no holds. People can still change it.
     pub exempt_until: Option<Time>,
     /// When the next announcement of its expiry is due. `None` if all have been made.
     pub announce_at: Option<Time>,

@@ -1,5 +1,5 @@
-//! Every way in which a request can fail. Each variant is something that a program would handle
-//! differently.
+//! Every way in which a request can fail. Two failures have separate variants if a program would
+//! handle them differently.
 //!
 //! The texts here go to the log and to the journal. Each dialect has its own table (`codes.rs`)
 //! from these variants to its codes and texts. The tables match exhaustively, so the compiler

@@ -9,9 +9,9 @@ use chrono::TimeDelta;
 use super::expiry::NOTICE_DAYS;
 use super::{Account, Authority, Hold, HoldKind, Time};
 
-/// The default grace: an expired account is not purged for 30 days. They count from the latest of
-/// the expiry, the setting of the expiry date, and the release of a block that only the operator
-/// can lift.
+/// The default grace period: an expired account is not purged for 30 days. They count from the
+/// latest of the expiry, the setting of the expiry date, and the release of a block that only the
+/// operator can lift.
 pub const PURGE_GRACE: TimeDelta = TimeDelta::days(30);
 /// The shortest time that an account is in the plan before it is purged: 14 days.
 pub const PURGE_NOTICE: TimeDelta = TimeDelta::days(NOTICE_DAYS[0]);
@@ -32,7 +32,7 @@ pub struct PurgePolicy {
 pub enum PurgeRule {
     /// It was deleted, and the restore window is over.
     Deleted,
-    /// It expired, and nobody extended it within the grace.
+    /// It expired, and nobody extended it within the grace period.
     Expired,
 }
 
@@ -60,7 +60,7 @@ pub enum PurgeStop {
     Exempt,
     /// It has a block that only the operator can lift.
     Operator,
-    /// The restore window or the grace is not over.
+    /// The restore window or the grace period is not over.
     TooEarly {
         /// The first instant at which it may be purged.
         eligible_at: Time,
@@ -82,10 +82,10 @@ impl Account {
     /// When it may be purged at the earliest, apart from what stops it.
     ///
     /// For a deleted account this is the end of the restore window. For any other account it is the
-    /// grace after the latest of: the effective expiry, the setting of the expiry date, and the
-    /// last release of a block by the operator, of this account or of its reseller. A back-dated
-    /// expiry therefore purges nothing at once. `None` if the account is not deleted and never
-    /// expires.
+    /// grace period after the latest of: the effective expiry, the setting of the expiry date, and
+    /// the last release of a block by the operator, of this account or of its reseller. A
+    /// back-dated expiry therefore purges nothing at once. `None` if the account is not deleted and
+    /// never expires.
     #[must_use]
     pub fn purge_eligible_at(&self, policy: &PurgePolicy) -> Option<Time> {
         if self.deleted_at.is_some() {

@@ -1,4 +1,4 @@
-//! Looking ahead: what commands would do, and what time will do without any command.
+//! Looking ahead: what commands would do, and what will happen without any command.
 
 use super::{Account, Actor, Authority, Change, Command, Error, HoldId, HoldKind, State, Time};
 
@@ -11,7 +11,7 @@ pub struct Simulated {
     pub state: State,
 }
 
-/// Something that time does to an account, without any command.
+/// Something that happens to an account at a set time, without a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coming {
     /// A hold begins to block.
@@ -24,7 +24,7 @@ pub enum Coming {
     Purge,
 }
 
-/// One thing that time will do, and the state afterwards.
+/// One thing that will happen without a command, and the state afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upcoming {
     /// When it happens.
@@ -55,7 +55,7 @@ impl Account {
         commands.iter().map(step).collect()
     }
 
-    /// What time will do to the account after `now`, in order of time.
+    /// What will happen to the account after `now` without a command, in order of time.
     #[must_use]
     pub fn upcoming(&self, now: Time) -> Vec<Upcoming> {
         let holds = self.holds.iter().flat_map(|hold| {
