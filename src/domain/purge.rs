@@ -81,11 +81,11 @@ impl Account {
 
     /// When it may be purged at the earliest, apart from what stops it.
     ///
-    /// For a deleted account this is the end of the restore window. For any other account it is the
-    /// grace period after the latest of: the effective expiry, the setting of the expiry date, and
-    /// the last release of a block by the operator, of this account or of its reseller. A
-    /// back-dated expiry therefore purges nothing at once. `None` if the account is not deleted and
-    /// never expires.
+    /// For a deleted account this is the end of the restore window. For any other account it is one
+    /// grace period after the latest of these: the effective expiry, the setting of the expiry date,
+    /// and the operator's last release of a block of the account or of its reseller. A back-dated
+    /// expiry therefore purges nothing at once. `None` if the account is not deleted and never
+    /// expires.
     #[must_use]
     pub fn purge_eligible_at(&self, policy: &PurgePolicy) -> Option<Time> {
         if self.deleted_at.is_some() {
