@@ -1,7 +1,8 @@
-//! How long look-ups, lists and scans take at ten times the accounts: `cargo bench --bench scale`.
+//! How look-ups, lists and scans scale with the number of accounts: `cargo bench --bench scale`.
 //!
-//! Loads 1 and then 10 million accounts of 10,000 resellers, one of whom owns a tenth of them, and a journal of as many
-//! entries, and asks the service what its callers ask. Medians of several calls, each at another place.
+//! Loads 1 million and then 10 million accounts of 10,000 resellers. One reseller owns a tenth of
+//! all accounts. The journal has one entry for each account. The figures are medians of several
+//! calls, each for another account.
 
 #![expect(unreachable_pub, dead_code, reason = "a program, not a library")]
 
@@ -27,25 +28,26 @@ use world::{STEWARD, World, run};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// How often each question is asked.
+/// How often each query is measured.
 const TIMES: u32 = 15;
-/// The reseller that owns a tenth of all accounts, and one of the others.
+/// The reseller that owns a tenth of all accounts.
 const LARGE: ResellerId = ResellerId(1);
-const USUAL: ResellerId = ResellerId(77);
+/// One of the other resellers.
+const ORDINARY: ResellerId = ResellerId(77);
 
 /// Measures look-ups, lists and scans at several sizes.
 #[derive(Debug, Parser)]
 struct Options {
-    /// How many accounts; several, separated by commas.
+    /// The numbers of accounts to measure with, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "1000000,10000000")]
     accounts: Vec<u64>,
-    /// How many resellers own them.
+    /// The number of resellers that own them.
     #[arg(long, default_value_t = 10_000)]
     resellers: u64,
-    /// Where the database lives while it is measured.
+    /// The folder for the database while it is measured.
     #[arg(long)]
     folder: Option<PathBuf>,
-    /// Cargo says it; it means nothing here.
+    /// Cargo passes this option; it is ignored.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -86,7 +88,7 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-async fn measure(options: &Options, accounts: u64) -> Result<Vec<(&'static str, f64)>, Failure> {
+async fn measure(options: &Options, accounts: u64) -> Result<Rows, Failure> {
     let owner = format!(
         "case when n % 10 = 0 then {LARGE} else (n - 1) % {} + 1 end",
         options.resellers
@@ -113,7 +115,7 @@ async fn measure(options: &Options, accounts: u64) -> Result<Vec<(&'static str, 
         Clock::System,
         settings,
     ));
-    let measured = ask(
+    let measured = measure_queries(
         &service,
         &world.cluster.options(STEWARD),
         i64::try_from(accounts)?,
@@ -124,41 +126,92 @@ async fn measure(options: &Options, accounts: u64) -> Result<Vec<(&'static str, 
     Ok(measured)
 }
 
-/// The time of a question, in milliseconds: the median of several, each with a number of its own.
+/// The median duration of a query in milliseconds. Each call of `query` gets another number.
 async fn time<W: Future<Output = Result<(), Error>>>(
-    question: impl Fn(u32) -> W,
+    query: impl Fn(u32) -> W,
 ) -> Result<f64, Failure> {
-    time_of(TIMES, question).await
+    time_of(TIMES, query).await
 }
 
+/// As [`time`], with this number of calls.
 async fn time_of<W: Future<Output = Result<(), Error>>>(
     times: u32,
-    question: impl Fn(u32) -> W,
+    query: impl Fn(u32) -> W,
 ) -> Result<f64, Failure> {
     let mut took = Vec::new();
     for number in 0..times {
         let started = Instant::now();
-        question(number).await?;
+        query(number).await?;
         took.push(started.elapsed().as_secs_f64() * 1e3);
     }
     Ok(median(took))
 }
 
-async fn ask(
+/// The name of each query and its median duration in milliseconds.
+type Rows = Vec<(&'static str, f64)>;
+
+async fn measure_queries(
     service: &Arc<Service>,
     database: &PgConnectOptions,
     accounts: i64,
-) -> Result<Vec<(&'static str, f64)>, Failure> {
-    let (large, usual, operator) = (&by(Some(LARGE)), &by(Some(USUAL)), &by(None));
-    // Somewhere else each time, among the large reseller's.
-    let place = |number: u32| {
-        AccountId::new(accounts / i64::from(TIMES) / 10 * 10 * i64::from(number) + 10)
+) -> Result<Rows, Failure> {
+    let mut rows = measure_lookups(service, accounts).await?;
+    rows.extend(measure_lists(service, accounts).await?);
+    rows.push(measure_events(service, accounts).await?);
+    rows.push((
+        "500 accounts in order of expiry",
+        time_expiry_scan(service, database).await?,
+    ));
+    Ok(rows)
+}
+
+/// An account of the large reseller. Each `number` gives another one.
+fn account(accounts: i64, number: u32) -> Result<AccountId, Error> {
+    AccountId::new(accounts / i64::from(TIMES) / 10 * 10 * i64::from(number) + 10)
+}
+
+async fn measure_lookups(service: &Arc<Service>, accounts: i64) -> Result<Rows, Failure> {
+    let (large, operator) = (&context_of(Some(LARGE)), &context_of(None));
+    let account = |number| account(accounts, number);
+    let email = |number| -> Result<AccountRef, Error> {
+        let id = account(number)?.as_i32();
+        Ok(AccountRef::Email(Email::parse(&format!(
+            "user{id}@example{}.test",
+            id % 997
+        ))?))
     };
+    Ok(vec![
+        (
+            "account by number",
+            time(|number| async move {
+                service
+                    .account_or_deleted(large, account(number)?)
+                    .await
+                    .map(drop)
+            })
+            .await?,
+        ),
+        (
+            "account by e-mail address",
+            time(|number| async move { service.find(large, email(number)?).await.map(drop) })
+                .await?,
+        ),
+        (
+            "account by e-mail address, by an operator",
+            time(|number| async move { service.find(operator, email(number)?).await.map(drop) })
+                .await?,
+        ),
+    ])
+}
+
+async fn measure_lists(service: &Arc<Service>, accounts: i64) -> Result<Rows, Failure> {
+    let (large, ordinary) = (&context_of(Some(LARGE)), &context_of(Some(ORDINARY)));
+    let account = |number| account(accounts, number);
     let list = |context, filter: &AccountFilter, number| {
         let filter = filter.clone();
         async move {
             service
-                .list(context, filter, place(number)?, 50)
+                .list(context, filter, account(number)?, 50)
                 .await
                 .map(drop)
         }
@@ -178,43 +231,10 @@ async fn ask(
         expires_before: Some(soon + TimeDelta::hours(1)),
         ..AccountFilter::default()
     };
-    let email = |number| -> Result<AccountRef, Error> {
-        let id = place(number)?.as_i32();
-        Ok(AccountRef::Email(Email::parse(&format!(
-            "user{id}@example{}.test",
-            id % 997
-        ))?))
-    };
-    let mut connection = database.connect().await?;
-    let events = service.events(large, Some(LARGE), 0, 1).await?.1;
-    let first = events
-        .first()
-        .map(|event| event.entry.id)
-        .unwrap_or_default();
-    let mut rows = vec![
+    Ok(vec![
         (
-            "account by number",
-            time(|number| async move {
-                service
-                    .account_or_deleted(large, place(number)?)
-                    .await
-                    .map(drop)
-            })
-            .await?,
-        ),
-        (
-            "account by e-mail address",
-            time(|number| async move { service.find(large, email(number)?).await.map(drop) })
-                .await?,
-        ),
-        (
-            "account by e-mail address, by an operator",
-            time(|number| async move { service.find(operator, email(number)?).await.map(drop) })
-                .await?,
-        ),
-        (
-            "page of 50, usual reseller",
-            time(|number| list(usual, all, number)).await?,
+            "page of 50, ordinary reseller",
+            time(|number| list(ordinary, all, number)).await?,
         ),
         (
             "page of 50, reseller with a tenth of all, first page (counts)",
@@ -225,37 +245,54 @@ async fn ask(
             time(|number| list(large, all, number)).await?,
         ),
         (
-            "frozen ones, reseller with a tenth of all, first page (counts)",
+            "frozen accounts, reseller with a tenth of all, first page (counts)",
             time_of(1, |_| list(large, frozen, 0)).await?,
         ),
         (
-            "frozen ones, reseller with a tenth of all, at any depth",
+            "frozen accounts, reseller with a tenth of all, at any depth",
             time(|number| list(large, frozen, number)).await?,
         ),
         (
-            "expired ones, reseller with a tenth of all, first page (counts)",
+            "expired accounts, reseller with a tenth of all, first page (counts)",
             time_of(1, |_| list(large, expired, 0)).await?,
         ),
         (
-            "expired ones, reseller with a tenth of all, at any depth",
+            "expired accounts, reseller with a tenth of all, at any depth",
             time(|number| list(large, expired, number)).await?,
         ),
         (
-            "expiring within an hour, reseller with a tenth of all",
+            "accounts that expire within a given hour, reseller with a tenth of all",
             time(|number| list(large, hour, number)).await?,
         ),
-        (
-            "100 events of the journal, from a cursor",
-            time(|number| async move {
-                let after = first + (accounts / i64::from(TIMES)) * i64::from(number);
-                service
-                    .events(large, Some(LARGE), after, 100)
-                    .await
-                    .map(drop)
-            })
-            .await?,
-        ),
-    ];
+    ])
+}
+
+async fn measure_events(
+    service: &Arc<Service>,
+    accounts: i64,
+) -> Result<(&'static str, f64), Failure> {
+    let large = &context_of(Some(LARGE));
+    let events = service.events(large, Some(LARGE), 0, 1).await?.1;
+    let first = events
+        .first()
+        .map(|event| event.entry.id)
+        .unwrap_or_default();
+    Ok((
+        "100 events of the journal after a cursor",
+        time(|number| async move {
+            let after = first + (accounts / i64::from(TIMES)) * i64::from(number);
+            service
+                .events(large, Some(LARGE), after, 100)
+                .await
+                .map(drop)
+        })
+        .await?,
+    ))
+}
+
+/// The median duration of the query that finds expired accounts, in milliseconds.
+async fn time_expiry_scan(service: &Service, database: &PgConnectOptions) -> Result<f64, Failure> {
+    let mut connection = database.connect().await?;
     let mut took = Vec::new();
     for number in 0..TIMES {
         let from = service.now() + TimeDelta::days(i64::from(number));
@@ -267,11 +304,11 @@ async fn ask(
         took.push(started.elapsed().as_secs_f64() * 1e3);
         drop(due);
     }
-    rows.push(("500 accounts in the order of expiry", median(took)));
-    Ok(rows)
+    Ok(median(took))
 }
 
-fn by(reseller: Option<ResellerId>) -> Context {
+/// A context with all rights, of a reseller or (`None`) of the operator.
+fn context_of(reseller: Option<ResellerId>) -> Context {
     Context {
         principal: Principal {
             reseller,

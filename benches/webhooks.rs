@@ -1,12 +1,14 @@
-//! What delivering achieves, and what it costs those who write: `cargo bench --bench webhooks`.
+//! The rate of webhook deliveries, and how much they slow down changes: `cargo bench --bench
+//! webhooks`.
 //!
-//! Starts its own PostgreSQL with durability on, a receiver on loopback that answers 204, and one dispatcher, all on this
-//! machine. Rounds with and without an endpoint take turns, in one run; ratios say more than absolute figures.
+//! Starts its own PostgreSQL with durability on, a receiver on loopback that answers 204, and one
+//! dispatcher, all on this machine. Rounds without and with an endpoint alternate in one run.
+//! Compare the ratios rather than the absolute figures, because everything shares the machine.
 
 #![expect(
     clippy::as_conversions,
     clippy::cast_precision_loss,
-    reason = "figures for people"
+    reason = "the figures are printed for people"
 )]
 
 use std::sync::Arc;
@@ -28,11 +30,17 @@ use steward::store::embedded::{Cluster, Search, Settings as ClusterSettings};
 use steward::store::{PoolSettings, Store};
 use steward::webhooks::{Dispatcher, Settings as WebhookSettings, Writer};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
+/// The accounts that are changed.
 const ACCOUNTS: usize = 2_000;
+/// How many changes are made at a time.
 const WRITERS: usize = 128;
+/// How many changes one round makes.
 const ROUND: usize = 30_000;
+/// How many rounds are made without an endpoint, and how many with one.
 const ROUNDS: usize = 3;
+/// How many events wait when the endpoint is enabled again at the end.
 const BACKLOG: usize = 100_000;
 
 type Failure = Box<dyn std::error::Error>;
@@ -66,25 +74,7 @@ async fn bench() -> Result<(), Failure> {
     };
     let cluster = Cluster::start(&settings).await?;
     cluster.ensure_database("bench").await?;
-    let options = cluster.options("bench");
-    Store::migrate(&options).await?;
-    let pool = PoolSettings {
-        max_connections: 8,
-        acquire_timeout: Duration::from_secs(10),
-        statement_timeout: Duration::from_mins(1),
-    };
-    let service_settings = Settings {
-        webhooks_allow_http: true,
-        transaction_timeout: Duration::from_mins(1),
-        ..Settings::default()
-    };
-    let service = Arc::new(Service::start(
-        Store::new(options, &pool),
-        Clock::System,
-        service_settings,
-    ));
-    service.prepare_journal(2).await?;
-    service.remember_credentials();
+    let service = start_service(&cluster).await?;
 
     let new = NewReseller {
         name: "Bench".to_owned(),
@@ -98,35 +88,11 @@ async fn bench() -> Result<(), Failure> {
     let accounts = make_accounts(&service, reseller).await?;
 
     let count = Arc::new(AtomicU64::new(0));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}/hook", listener.local_addr()?);
-    let receiver = Router::new()
-        .route("/hook", post(receive))
-        .with_state(Arc::clone(&count));
-    tokio::spawn(async move { axum::serve(listener, receiver).await });
+    let url = start_receiver(Arc::clone(&count)).await?;
     let dispatcher = Dispatcher::new(Arc::clone(&service), webhook_settings())?;
     let stop = CancellationToken::new();
     let dispatching = tokio::spawn(dispatcher.run(stop.clone()));
-
-    let patch = EndpointPatch {
-        url: Some(url),
-        enabled: Some(false),
-        ..EndpointPatch::default()
-    };
-    let endpoint = service
-        .create_webhook(
-            &operator(),
-            NewEndpoint {
-                reseller: Some(reseller),
-                patch,
-                secret: None,
-            },
-            None,
-        )
-        .await?
-        .done()?
-        .endpoint
-        .id;
+    let endpoint = create_disabled_endpoint(&service, reseller, url).await?;
     let switch = async |on: bool| {
         service
             .revise_webhook(
@@ -172,23 +138,76 @@ async fn bench() -> Result<(), Failure> {
 
     let (without, with, live, lag) = (median(without), median(with), median(live), median(lag));
     println!(
-        "{ROUNDS} rounds of {ROUND} changes of {ACCOUNTS} accounts by {WRITERS} writers, medians; durability on; everything on one machine"
+        "medians of {ROUNDS} rounds of {ROUND} changes of {ACCOUNTS} accounts by {WRITERS} concurrent writers; durability on; everything on one machine"
     );
     println!("| | per second |\n| --- | --- |");
-    println!("| changes, no endpoint | {without:.0} |");
+    println!("| changes without an endpoint | {without:.0} |");
     println!(
-        "| changes while they are delivered | {with:.0} ({:.2} of the above) |",
+        "| changes while they are delivered | {with:.0} ({:.2} of the rate without) |",
         with / without
     );
     println!(
-        "| deliveries while changes are made, to the last | {live:.0} (the last {lag:.1} s after the last change) |"
+        "| deliveries during these changes, until the last one | {live:.0} (the last delivery {lag:.1} s after the last change) |"
     );
-    println!("| deliveries out of a backlog of {BACKLOG} | {drained:.0} |");
+    println!("| deliveries from a backlog of {BACKLOG} events | {drained:.0} |");
     stop.cancel();
     dispatching.await?;
     service.stop().await;
     cluster.stop().await;
     Ok(())
+}
+
+async fn start_service(cluster: &Cluster) -> Result<Arc<Service>, Failure> {
+    let options = cluster.options("bench");
+    Store::migrate(&options).await?;
+    let pool = PoolSettings {
+        max_connections: 8,
+        acquire_timeout: Duration::from_secs(10),
+        statement_timeout: Duration::from_mins(1),
+    };
+    let service_settings = Settings {
+        webhooks_allow_http: true,
+        transaction_timeout: Duration::from_mins(1),
+        ..Settings::default()
+    };
+    let service = Arc::new(Service::start(
+        Store::new(options, &pool),
+        Clock::System,
+        service_settings,
+    ));
+    service.prepare_journal(2).await?;
+    service.remember_credentials();
+    Ok(service)
+}
+
+/// Starts a receiver on loopback that counts requests. Returns its URL.
+async fn start_receiver(count: Arc<AtomicU64>) -> Result<String, Failure> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/hook", listener.local_addr()?);
+    let receiver = Router::new()
+        .route("/hook", post(receive))
+        .with_state(count);
+    tokio::spawn(async move { axum::serve(listener, receiver).await });
+    Ok(url)
+}
+
+async fn create_disabled_endpoint(
+    service: &Service,
+    reseller: ResellerId,
+    url: String,
+) -> Result<Uuid, Failure> {
+    let patch = EndpointPatch {
+        url: Some(url),
+        enabled: Some(false),
+        ..EndpointPatch::default()
+    };
+    let new = NewEndpoint {
+        reseller: Some(reseller),
+        patch,
+        secret: None,
+    };
+    let created = service.create_webhook(&operator(), new, None).await?;
+    Ok(created.done()?.endpoint.id)
 }
 
 fn webhook_settings() -> WebhookSettings {
@@ -257,7 +276,7 @@ async fn make_accounts(
     Ok(accounts)
 }
 
-/// Changes accounts, each writer its own; changes a second.
+/// Makes changes, each writer to accounts of its own. Returns the rate in changes per second.
 async fn write(
     service: &Arc<Service>,
     accounts: &[(ResellerId, steward::domain::AccountId)],
@@ -281,7 +300,7 @@ async fn write(
                 for (number, (reseller, account)) in
                     mine.into_iter().cycle().take(share).enumerate()
                 {
-                    // Something that changes each time: a title of its own, or the switch.
+                    // The title differs each time, so every call changes the account.
                     let title = Patch::Set(format!("{round} {number}"));
                     let revision = Revision {
                         profile: ProfilePatch {
@@ -310,6 +329,7 @@ async fn write(
     changes as f64 / started.elapsed().as_secs_f64()
 }
 
+/// Waits until the receiver has counted this many requests.
 async fn drain(count: &AtomicU64, expected: u64) {
     while count.load(Ordering::Relaxed) < expected {
         tokio::time::sleep(Duration::from_millis(2)).await;

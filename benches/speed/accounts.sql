@@ -1,8 +1,8 @@
--- Expiry is spread over -30 ... +335 days.
+-- Expiry dates are spread evenly from 30 days ago to 335 days from now.
 insert into reseller (id, name, name_key, created_at, updated_at)
   select n, 'Reseller ' || n, 'reseller ' || n, now(), now() from generate_series(1, :resellers) as n;
 select setval('reseller_id_seq', :resellers);
--- Indexes are made afterwards, which is many times quicker.
+-- Creating the indexes after the load is many times faster.
 set maintenance_work_mem = '1GB';
 create temp table later as select indexdef from pg_indexes where tablename = 'account' and indexname not in ('account_pkey', 'account_uid_uq');
 do $$ declare name text; begin for name in select indexname from pg_indexes where tablename = 'account' and indexname not in ('account_pkey', 'account_uid_uq') loop execute 'drop index ' || name; end loop; end $$;

@@ -1,4 +1,5 @@
-//! A closed loop over HTTP keep-alive connections: one thread, one epoll, each connection asks again as soon as it is answered.
+//! The load generator: a closed loop over HTTP keep-alive connections. One thread serves all
+//! connections with epoll. Each connection sends its next request as soon as it has a response.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -12,34 +13,36 @@ use crate::{Failure, Sample};
 
 const ADMIN: &str = "/api/v1.1/admin/accounts/";
 
-/// What is asked.
+/// The kind of requests to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Freezes an account that is not frozen, unfreezes one that is: each call changes something.
+    /// Freezes accounts that are not frozen and unfreezes frozen ones, so that each call changes
+    /// something.
     Freeze,
     /// Switches an account on or off.
     Status,
     /// Reads an account by its number.
     Read,
-    /// Reads a page of 50 accounts, from a random one on.
+    /// Reads a page of 50 accounts, starting at a random one.
     List,
-    /// The yardstick's own freezing call, with its own tokens.
+    /// The freeze call of the Fastify service, with tokens of its own.
     Peer,
 }
 
-/// Who is asked, and on whose behalf.
+/// The service to measure.
 #[derive(Debug)]
 pub struct Target {
     pub address: SocketAddr,
-    /// The service's process, and the database's.
+    /// The process id of the service.
     pub service: u32,
+    /// The process id of the database.
     pub database: u32,
 }
 
-/// The accounts as the driver knows them.
+/// The accounts, with the state that the previous requests have left them in.
 #[derive(Debug)]
 pub struct Accounts {
-    /// Numbers 1 ..= count; account n belongs to reseller (n - 1) % resellers.
+    /// Accounts are numbered 1 ..= count. Account n uses the token at (n - 1) % resellers.
     pub count: u64,
     pub tokens: Vec<String>,
     pub frozen: Vec<bool>,
@@ -72,20 +75,21 @@ struct Connection {
     out: Vec<u8>,
     written: usize,
     received: Vec<u8>,
-    asked_at: Instant,
-    /// Whether it was asked after the warm-up.
+    /// When the current request was sent.
+    sent_at: Instant,
+    /// Whether the current request was sent after the warm-up.
     counts: bool,
 }
 
 impl Connection {
-    fn open(poll: &Poll, address: SocketAddr, place: usize) -> io::Result<Self> {
+    fn open(poll: &Poll, address: SocketAddr, index: usize) -> io::Result<Self> {
         let stream = std::net::TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream);
         poll.registry().register(
             &mut stream,
-            Token(place),
+            Token(index),
             Interest::READABLE | Interest::WRITABLE,
         )?;
         Ok(Self {
@@ -93,7 +97,7 @@ impl Connection {
             out: Vec::with_capacity(1024),
             written: 0,
             received: Vec::with_capacity(4096),
-            asked_at: Instant::now(),
+            sent_at: Instant::now(),
             counts: false,
         })
     }
@@ -110,7 +114,8 @@ impl Connection {
     }
 }
 
-/// Drives `connections` for `warm_up` and then `measured`; what is in flight at the end is waited for.
+/// Sends requests for `warm_up` and then for `measured`, over this many connections. At the end it
+/// waits for the responses that are still to come.
 pub fn drive(
     target: &Target,
     kind: Kind,
@@ -122,15 +127,16 @@ pub fn drive(
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
     let mut open = (0..connections)
-        .map(|place| Connection::open(&poll, target.address, place))
+        .map(|index| Connection::open(&poll, target.address, index))
         .collect::<io::Result<Vec<_>>>()?;
     for connection in &mut open {
-        ask(connection, kind, accounts, target.address);
+        send_next(connection, kind, accounts, target.address);
         connection.write()?;
     }
     let cpu = || {
         let (service, database) = (cpu_of_tree(target.service), cpu_of_tree(target.database));
-        // Both were started by this program.
+        // The service and the database are children of this process, so its tree includes their
+        // time.
         (
             service,
             database,
@@ -160,7 +166,7 @@ pub fn drive(
             ));
         }
         if now > end + Duration::from_secs(30) {
-            return Err(format!("{} requests were never answered", connections - idle).into());
+            return Err(format!("{} requests got no response", connections - idle).into());
         }
         poll.poll(&mut events, Some(Duration::from_millis(20)))?;
         for event in &events {
@@ -175,54 +181,58 @@ pub fn drive(
             }
             loop {
                 match connection.stream.read(&mut buffer) {
-                    Ok(0) => return Err("a connection was closed".into()),
+                    Ok(0) => return Err("the service closed a connection".into()),
                     Ok(count) => connection
                         .received
                         .extend_from_slice(buffer.get(..count).unwrap_or_default()),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => return Err(error.into()),
                 }
-                let Some((length, good)) = answer(&connection.received) else {
+                let Some((length, succeeded)) = parse_response(&connection.received) else {
                     continue;
                 };
                 connection.received.drain(..length);
                 if connection.counts && result.is_none() {
                     latencies.push(
-                        u32::try_from(connection.asked_at.elapsed().as_micros())
-                            .unwrap_or(u32::MAX),
+                        u32::try_from(connection.sent_at.elapsed().as_micros()).unwrap_or(u32::MAX),
                     );
                 }
-                failed += usize::from(!good);
+                failed += usize::from(!succeeded);
                 if result.is_some() {
                     idle += 1;
                     break;
                 }
-                ask(connection, kind, accounts, target.address);
+                send_next(connection, kind, accounts, target.address);
                 connection.counts = before.is_some();
                 connection.write()?;
             }
         }
     }
-    let (elapsed, service, database, driver) = result.ok_or("the measurement never ended")?;
+    let (elapsed, service, database, driver) = result.ok_or("the measurement did not end")?;
     if failed > 0 {
         return Err(format!("{failed} requests failed").into());
     }
     Ok(Sample::new(latencies, elapsed, service, database, driver))
 }
 
-/// The next request of a connection.
-fn ask(connection: &mut Connection, kind: Kind, accounts: &mut Accounts, address: SocketAddr) {
+/// Prepares the next request of a connection.
+fn send_next(
+    connection: &mut Connection,
+    kind: Kind,
+    accounts: &mut Accounts,
+    address: SocketAddr,
+) {
     let id = accounts.pick();
     let resellers = u64::try_from(accounts.tokens.len()).unwrap_or(1);
     let reseller = (id - 1) % resellers;
-    let place = usize::try_from(id).unwrap_or_default();
+    let index = usize::try_from(id).unwrap_or_default();
     let token = accounts
         .tokens
         .get(usize::try_from(reseller).unwrap_or_default())
         .map_or("", String::as_str);
     let toggle = |flags: &mut Vec<bool>| {
         flags
-            .get_mut(place)
+            .get_mut(index)
             .is_some_and(|flag| std::mem::replace(flag, !*flag))
     };
     let (path, body) = match kind {
@@ -277,11 +287,11 @@ fn ask(connection: &mut Connection, kind: Kind, accounts: &mut Accounts, address
     );
     connection.out.extend_from_slice(head.as_bytes());
     connection.out.extend_from_slice(body.as_bytes());
-    connection.asked_at = Instant::now();
+    connection.sent_at = Instant::now();
 }
 
-/// The length of a whole answer, and whether it says success; nothing while it is not all there.
-fn answer(received: &[u8]) -> Option<(usize, bool)> {
+/// The length of a response, and whether it reports success. `None` while it is incomplete.
+fn parse_response(received: &[u8]) -> Option<(usize, bool)> {
     let head_length = find(received, b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(received.get(..head_length)?).ok()?;
     let value = |line: &str| {

@@ -1,12 +1,12 @@
-//! What a process and everything below it uses, from `/proc`.
+//! CPU and memory use of processes, and the machine's hardware, from `/proc`.
 
 use std::collections::HashMap;
 use std::fs;
 
-/// Clock ticks a second, as `/proc` counts them on Linux.
+/// Clock ticks per second in `/proc` on Linux.
 const TICKS: f64 = 100.0;
 
-/// CPU seconds that a process and its descendants have used, those that have ended included.
+/// CPU seconds used by a process and its descendants, including those that have ended.
 pub fn cpu_of_tree(root: u32) -> f64 {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     let mut used: HashMap<u32, f64> = HashMap::new();
@@ -32,10 +32,10 @@ pub fn cpu_of_tree(root: u32) -> f64 {
     total
 }
 
-/// The parent, and the CPU seconds of it and of its children that have ended.
+/// The parent of a process, and the CPU seconds used by it and by its ended children.
 fn stat(pid: u32) -> Option<(u32, f64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in parentheses and may hold anything.
+    // The name is in parentheses and may contain anything, even parentheses.
     let mut fields = text.get(text.rfind(')')? + 2..)?.split(' ');
     let parent = fields.nth(1)?.parse().ok()?;
     let ticks: f64 = fields
@@ -46,7 +46,7 @@ fn stat(pid: u32) -> Option<(u32, f64)> {
     Some((parent, ticks / TICKS))
 }
 
-/// Resident memory of a process, in MiB: now, and at its highest.
+/// The resident memory of a process in MiB: now and at its peak.
 pub fn memory(pid: u32) -> (f64, f64) {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let value = |name: &str| {
@@ -59,7 +59,7 @@ pub fn memory(pid: u32) -> (f64, f64) {
     )
 }
 
-/// The machine in a few words.
+/// The machine's CPU and memory, for the heading of the report.
 pub fn shape() -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();

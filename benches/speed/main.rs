@@ -1,13 +1,15 @@
-//! What the service achieves beside a hand-written one on the same database: `cargo bench --bench speed`.
+//! The speed of the service compared with hand-written code on the same PostgreSQL:
+//! `cargo bench --bench speed`.
 //!
-//! Starts its own PostgreSQL with durability on, loads the same accounts into the service's database and into that of the
-//! yardsticks, and lets all of them take turns in one run, over several rounds. Everything shares this machine, so that
-//! ratios say more than absolute figures. `cargo bench --bench speed -- --help` lists the options.
+//! Starts its own PostgreSQL with durability on and loads the same accounts into two databases, one
+//! for the service and one for the yardsticks it is compared with. They take turns in one run, over
+//! several rounds. Compare the ratios rather than the absolute figures, because everything shares
+//! the machine. `cargo bench --bench speed -- --help` lists the options.
 
 #![expect(
     clippy::as_conversions,
     clippy::cast_precision_loss,
-    reason = "figures for people"
+    reason = "the figures are printed for people"
 )]
 #![expect(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
@@ -28,57 +30,58 @@ use yardstick::{CTE, PLAIN, Peer, READ, pgbench};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Measures the service beside pgbench and, if asked, a Fastify service.
+/// Measures the service, pgbench and, with --peer, a Fastify service.
 #[derive(Debug, Parser)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a switch of the command line"
+    reason = "each is a command-line switch"
 )]
 struct Options {
-    /// How many accounts.
+    /// The number of accounts.
     #[arg(long, default_value_t = 1_000_000)]
     accounts: u64,
-    /// How many resellers own them.
+    /// The number of resellers that own them.
     #[arg(long, default_value_t = 10_000)]
     resellers: u64,
-    /// How often everything takes its turn.
+    /// The number of rounds. In each round everything is measured once.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long one turn lasts, in seconds, after a second of warm-up.
+    /// The duration of one measurement in seconds, after one second of warm-up.
     #[arg(long, default_value_t = 4)]
     seconds: u64,
-    /// How many connections; several, separated by commas.
+    /// The numbers of connections to measure with, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
     connections: Vec<usize>,
-    /// What is measured: writes, status, reads, lists, memory, bloat.
+    /// What to measure: writes, status, reads, lists, memory, bloat.
     #[arg(
         long,
         value_delimiter = ',',
         default_value = "writes,status,reads,lists,memory,bloat"
     )]
     what: Vec<String>,
-    /// Also measures a Fastify service, with packages from npm.
+    /// Also measure a Fastify service, which needs packages from npm.
     #[arg(long)]
     peer: bool,
-    /// Adds a millisecond to every fdatasync, as a cloud's disk does: needs a C compiler.
+    /// Add a millisecond to every fdatasync, as on cloud disks. Needs a C compiler.
     #[arg(long)]
     slow_disk: bool,
-    /// Where the database lives while it is measured.
+    /// The folder for the database while it is measured.
     #[arg(long)]
     folder: Option<PathBuf>,
-    /// Nothing but the service: for a profiler.
+    /// Measure only the service, for use with a profiler.
     #[arg(long)]
     alone: bool,
-    /// Cargo says it; it means nothing here.
+    /// Cargo passes this option; it is ignored.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// One turn.
+/// The figures of one measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
+    /// Requests per second.
     pub rate: f64,
-    /// Microseconds.
+    /// Latencies in microseconds.
     pub p50: u32,
     pub p99: u32,
     /// Microseconds of CPU per request.
@@ -97,27 +100,27 @@ impl Sample {
         driver: f64,
     ) -> Self {
         latencies.sort_unstable();
-        let at = |part: usize| {
+        let percentile = |percent: usize| {
             latencies
-                .get(latencies.len() * part / 100)
+                .get(latencies.len() * percent / 100)
                 .copied()
                 .unwrap_or_default()
         };
         let count = latencies.len().max(1) as f64;
-        let each = |seconds: f64| seconds * 1e6 / count;
+        let per_request = |seconds: f64| seconds * 1e6 / count;
         Self {
             rate: count / elapsed.as_secs_f64(),
-            p50: at(50),
-            p99: at(99),
-            service: each(service),
-            database: each(database),
-            driver: each(driver),
+            p50: percentile(50),
+            p99: percentile(99),
+            service: per_request(service),
+            database: per_request(database),
+            driver: per_request(driver),
         }
     }
 }
 
-/// Turns by what was measured and with how many connections.
-type Turns = BTreeMap<(usize, &'static str), Vec<Sample>>;
+/// All measurements, by number of connections and name.
+type Samples = BTreeMap<(usize, &'static str), Vec<Sample>>;
 
 const FREEZE: &str = "steward, freeze and unfreeze";
 const STATUS: &str = "steward, status";
@@ -153,7 +156,7 @@ fn main() -> Result<(), Failure> {
     measured
 }
 
-/// Runs this program once more, with an fdatasync that takes a millisecond longer.
+/// Runs this program again with a preloaded fdatasync that takes a millisecond longer.
 fn with_slow_disk() -> Result<(), Failure> {
     let folder = tempfile::Builder::new()
         .prefix("steward-slow-disk-")
@@ -180,7 +183,7 @@ fn with_slow_disk() -> Result<(), Failure> {
     if again.success() {
         Ok(())
     } else {
-        Err("see above".into())
+        Err("the run with the slow disk failed; its error is above".into())
     }
 }
 
@@ -191,13 +194,9 @@ fn measure(
 ) -> Result<(), Failure> {
     let wants = |what: &str| options.what.iter().any(|wanted| wanted == what);
     let serving = world.serve(&[])?;
-    let peer = if options.peer {
-        Some(Peer::start(world)?)
-    } else {
-        None
-    };
+    let peer = options.peer.then(|| Peer::start(world)).transpose()?;
     let mut accounts = Accounts::new(options.accounts, world.tokens.clone());
-    let mut turns = Turns::new();
+    let mut samples = Samples::new();
     let (warm_up, measured) = (Duration::from_secs(1), Duration::from_secs(options.seconds));
     let target = Target {
         address: serving.address,
@@ -206,17 +205,17 @@ fn measure(
     };
     for round in 0..options.rounds {
         for &connections in &options.connections {
-            let mut note = |name: &'static str, sample: Sample| {
+            let mut record = |name: &'static str, sample: Sample| {
                 eprintln!(
                     "round {round}, {connections:>3} connections, {name:<30} {:>8.0}/s, p99 {:>6.2} ms",
                     sample.rate,
                     f64::from(sample.p99) / 1e3
                 );
-                turns.entry((connections, name)).or_default().push(sample);
+                samples.entry((connections, name)).or_default().push(sample);
             };
             let mut ours =
                 |kind| drive(&target, kind, &mut accounts, connections, warm_up, measured);
-            let against = |script| {
+            let with_pgbench = |script| {
                 pgbench(
                     world,
                     script,
@@ -227,47 +226,69 @@ fn measure(
                 )
             };
             if wants("writes") {
-                note(FREEZE, ours(Kind::Freeze)?);
+                record(FREEZE, ours(Kind::Freeze)?);
                 if !options.alone {
-                    note(PLAIN.name, against(&PLAIN)?);
-                    note(CTE.name, against(&CTE)?);
+                    record(PLAIN.name, with_pgbench(&PLAIN)?);
+                    record(CTE.name, with_pgbench(&CTE)?);
                 }
             }
             if let Some(peer) = &peer {
-                let target = Target {
-                    address: peer.address,
-                    service: peer.pid(),
-                    database: world.database_pid(),
-                };
-                note(
-                    PEER,
-                    drive(
-                        &target,
-                        Kind::Peer,
-                        &mut Accounts::new(
-                            options.accounts,
-                            vec![String::new(); usize::try_from(options.resellers)?],
-                        ),
-                        connections,
-                        warm_up,
-                        measured,
-                    )?,
-                );
+                let sample = drive_peer(options, world, peer, connections, warm_up, measured)?;
+                record(PEER, sample);
             }
             if wants("status") {
-                note(STATUS, ours(Kind::Status)?);
+                record(STATUS, ours(Kind::Status)?);
             }
             if wants("reads") {
-                note(GET, ours(Kind::Read)?);
+                record(GET, ours(Kind::Read)?);
                 if !options.alone {
-                    note(READ.name, against(&READ)?);
+                    record(READ.name, with_pgbench(&READ)?);
                 }
             }
             if wants("lists") {
-                note(LIST, ours(Kind::List)?);
+                record(LIST, ours(Kind::List)?);
             }
         }
     }
+    report(options, world, &samples)?;
+    drop((serving, peer));
+    if wants("memory") {
+        memory(world, &mut accounts)?;
+    }
+    if wants("bloat") {
+        bloat(world, &mut accounts, runtime)?;
+    }
+    Ok(())
+}
+
+/// Sends freeze calls to the Fastify service.
+fn drive_peer(
+    options: &Options,
+    world: &World,
+    peer: &Peer,
+    connections: usize,
+    warm_up: Duration,
+    measured: Duration,
+) -> Result<Sample, Failure> {
+    let target = Target {
+        address: peer.address,
+        service: peer.pid(),
+        database: world.database_pid(),
+    };
+    let no_tokens = vec![String::new(); usize::try_from(options.resellers)?];
+    let mut accounts = Accounts::new(options.accounts, no_tokens);
+    drive(
+        &target,
+        Kind::Peer,
+        &mut accounts,
+        connections,
+        warm_up,
+        measured,
+    )
+}
+
+/// Prints the machine, the settings, all figures and the ratios.
+fn report(options: &Options, world: &World, samples: &Samples) -> Result<(), Failure> {
     println!(
         "{}, PostgreSQL {}, durability on{}",
         machine::shape(),
@@ -279,22 +300,15 @@ fn measure(
         }
     );
     println!(
-        "{} accounts of {} resellers; {} rounds of {} s, taking turns; medians\n",
+        "{} accounts of {} resellers; medians of {} rounds of {} s in turn\n",
         options.accounts, options.resellers, options.rounds, options.seconds
     );
-    table(&turns);
-    ratios(&turns);
-    drop((serving, peer));
-    if wants("memory") {
-        memory(world, &mut accounts)?;
-    }
-    if wants("bloat") {
-        bloat(world, &mut accounts, runtime)?;
-    }
+    table(samples);
+    ratios(samples);
     Ok(())
 }
 
-/// What a million changes leave behind: sizes before and after, and how many updates stayed in their page.
+/// How much the tables grow by a million changes, and the share of heap-only updates.
 fn bloat(
     world: &World,
     accounts: &mut Accounts,
@@ -308,15 +322,15 @@ fn bloat(
         service: serving.pid(),
         database: world.database_pid(),
     };
-    let (turn, mut made) = (Duration::from_secs(10), 0.0);
+    let (period, mut made) = (Duration::from_secs(10), 0.0);
     while made < CHANGES {
-        made += drive(&target, Kind::Freeze, accounts, 128, Duration::ZERO, turn)?.rate
-            * turn.as_secs_f64();
+        made += drive(&target, Kind::Freeze, accounts, 128, Duration::ZERO, period)?.rate
+            * period.as_secs_f64();
     }
     drop(serving);
     let after = runtime.block_on(world.sizes())?;
     println!(
-        "\n| after {made:.0} changes | MiB before | MiB after | updates | of these heap-only |\n| --- | --- | --- | --- | --- |"
+        "\n| table, {made:.0} changes | MiB before | MiB after | updates | heap-only updates |\n| --- | --- | --- | --- | --- |"
     );
     for (old, new) in before.iter().zip(&after) {
         let (updates, hot) = (new.updates - old.updates, new.hot - old.hot);
@@ -333,7 +347,7 @@ fn bloat(
     Ok(())
 }
 
-/// Memory under 512 connections, and how long a start takes, each on a fresh process.
+/// Memory use with 512 connections, and the duration of a start. Each is measured on a new process.
 fn memory(world: &World, accounts: &mut Accounts) -> Result<(), Failure> {
     let mut starts = (0..5)
         .map(|_| world.serve(&[]).map(|serving| serving.took.as_secs_f64()))
@@ -355,38 +369,38 @@ fn memory(world: &World, accounts: &mut Accounts) -> Result<(), Failure> {
     )?;
     let (now, highest) = machine::memory(serving.pid());
     println!(
-        "\n- memory: {idle:.0} MiB idle, {now:.0} MiB under 512 connections ({highest:.0} at its highest), {:.0} writes/s",
+        "\n- memory: {idle:.0} MiB idle, {now:.0} MiB with 512 connections (peak {highest:.0} MiB) at {:.0} writes/s",
         sample.rate
     );
     println!(
-        "- start to ready on existing data: {:.3} s",
+        "- from start to ready, with existing data: {:.3} s",
         median(&mut starts)
     );
     Ok(())
 }
 
-fn table(turns: &Turns) {
+fn table(samples: &Samples) {
     println!(
         "| connections | | per second | p50 ms | p99 ms | CPU us: service | database | driver |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-    for ((connections, name), samples) in turns {
-        let of =
+    for ((connections, name), samples) in samples {
+        let median_of =
             |value: fn(&Sample) -> f64| median(&mut samples.iter().map(value).collect::<Vec<_>>());
         println!(
             "| {connections} | {name} | {:.0} | {:.2} | {:.2} | {:.1} | {:.1} | {:.1} |",
-            of(|it| it.rate),
-            of(|it| f64::from(it.p50) / 1e3),
-            of(|it| f64::from(it.p99) / 1e3),
-            of(|it| it.service),
-            of(|it| it.database),
-            of(|it| it.driver)
+            median_of(|it| it.rate),
+            median_of(|it| f64::from(it.p50) / 1e3),
+            median_of(|it| f64::from(it.p99) / 1e3),
+            median_of(|it| it.service),
+            median_of(|it| it.database),
+            median_of(|it| it.driver)
         );
     }
 }
 
-/// Ratios within a round first, then their median.
-fn ratios(turns: &Turns) {
+/// The ratio of the rates within each round, and the median of these ratios.
+fn ratios(samples: &Samples) {
     println!("\n| connections | ratio | median | lowest, highest |\n| --- | --- | --- | --- |");
     let pairs = [
         (FREEZE, PLAIN.name),
@@ -394,19 +408,22 @@ fn ratios(turns: &Turns) {
         (FREEZE, PEER),
         (GET, READ.name),
     ];
-    let mut connections: Vec<usize> = turns.keys().map(|(connections, _)| *connections).collect();
+    let mut connections: Vec<usize> = samples
+        .keys()
+        .map(|(connections, _)| *connections)
+        .collect();
     connections.dedup();
     for connections in connections {
         for (ours, theirs) in pairs {
-            let (Some(ours_turns), Some(theirs_turns)) = (
-                turns.get(&(connections, ours)),
-                turns.get(&(connections, theirs)),
+            let (Some(our_samples), Some(their_samples)) = (
+                samples.get(&(connections, ours)),
+                samples.get(&(connections, theirs)),
             ) else {
                 continue;
             };
-            let mut each: Vec<f64> = ours_turns
+            let mut each: Vec<f64> = our_samples
                 .iter()
-                .zip(theirs_turns)
+                .zip(their_samples)
                 .map(|(ours, theirs)| ours.rate / theirs.rate)
                 .collect();
             let middle = median(&mut each);

@@ -1,4 +1,5 @@
-//! The world that is measured: a PostgreSQL of its own with durability on, the accounts, and the service as a process.
+//! The environment of a benchmark: its own PostgreSQL with durability on, the accounts, and the
+//! service as a separate process.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,19 +20,21 @@ use tempfile::TempDir;
 
 use crate::Failure;
 
-/// The database of the service, and that of the yardsticks.
+/// The database of the service.
 pub const STEWARD: &str = "steward";
+/// The database of the hand-written code that the service is compared with.
 pub const YARDSTICK: &str = "yardstick";
 
 pub struct World {
     pub cluster: Cluster,
+    /// One token for each reseller, in order.
     pub tokens: Vec<String>,
     pub folder: TempDir,
 }
 
 impl World {
-    /// Starts PostgreSQL and loads the same accounts into both databases.
-    /// `owner` is who owns account n, as SQL says it.
+    /// Starts PostgreSQL and loads the accounts into the service's database. `owner` is an SQL
+    /// expression for the reseller that owns account n.
     pub async fn make(
         accounts: u64,
         resellers: u64,
@@ -61,7 +64,7 @@ impl World {
         })
     }
 
-    /// Loads the yardsticks' database.
+    /// Loads the same accounts into the yardsticks' database.
     pub async fn load_yardstick(&self, accounts: u64, resellers: u64) -> Result<(), Failure> {
         self.cluster.ensure_database(YARDSTICK).await?;
         let script = include_str!("yardstick/schema.sql")
@@ -70,7 +73,7 @@ impl World {
         run(&self.cluster.options(YARDSTICK), &script).await
     }
 
-    /// What the tables of the hot path take, with their indexes, and how they were updated.
+    /// The sizes of the tables that a change writes to, and the numbers of their updates.
     pub async fn sizes(&self) -> Result<Vec<Size>, Failure> {
         let mut connection = self.cluster.options(STEWARD).connect().await?;
         let rows: Vec<(String, f64, i64, i64)> = sqlx::query_as(
@@ -96,7 +99,7 @@ impl World {
         self.cluster.pid().unwrap_or_default()
     }
 
-    /// The folder of the server's socket.
+    /// The folder of the database's Unix socket.
     pub fn sockets(&self) -> PathBuf {
         self.cluster
             .options(STEWARD)
@@ -105,10 +108,10 @@ impl World {
             .unwrap_or_default()
     }
 
-    /// Starts the service as a process, and says how long it took until it was ready.
+    /// Starts the service as a process and waits until it is ready.
     pub fn serve(&self, settings: &[(&str, &str)]) -> Result<Serving, Failure> {
         let ready = self.folder.path().join("ready.json");
-        let _not_there = std::fs::remove_file(&ready);
+        let _absent = std::fs::remove_file(&ready);
         let started = Instant::now();
         let child = Command::new(env!("CARGO_BIN_EXE_steward"))
             .args(["serve", "--ready-file"])
@@ -147,19 +150,20 @@ impl World {
     }
 }
 
-/// A table: its size with its indexes, and its updates so far.
+/// The size of a table with its indexes, and the number of its updates so far.
 pub struct Size {
     pub table: String,
     pub mib: f64,
     pub updates: i64,
+    /// The updates that changed no index (heap-only tuples).
     pub hot: i64,
 }
 
-/// The service's process; ended when dropped.
+/// The process of the service. Dropping it ends the process.
 pub struct Serving {
     child: Child,
     pub address: SocketAddr,
-    /// From its start until it was ready.
+    /// The time from its start until it was ready.
     pub took: Duration,
 }
 
@@ -178,10 +182,10 @@ impl Drop for Serving {
     }
 }
 
-/// Runs a script, as the owner of the tables.
+/// Runs an SQL script as the owner of the tables.
 pub async fn run(options: &PgConnectOptions, script: &str) -> Result<(), Failure> {
     let mut connection = options.connect().await?;
-    // One after the other: a vacuum must not stand in a transaction with others.
+    // Statements are sent one by one, because VACUUM cannot run in a transaction with others.
     for statement in script
         .split(";\n")
         .map(str::trim)
@@ -195,7 +199,8 @@ pub async fn run(options: &PgConnectOptions, script: &str) -> Result<(), Failure
     Ok(())
 }
 
-/// Resellers and accounts, as they would stand after years: by the owner of the tables, which is quicker than the service.
+/// Loads resellers and accounts with SQL, which is faster than through the service, and makes a
+/// token for each reseller.
 async fn load(
     options: &PgConnectOptions,
     accounts: u64,
@@ -220,11 +225,11 @@ async fn load(
     service.prepare_journal(2).await?;
     let mut tokens = Vec::new();
     let by = Principal::command_line();
-    for some in (1..=i64::try_from(resellers)?)
+    for chunk in (1..=i64::try_from(resellers)?)
         .collect::<Vec<_>>()
         .chunks(64)
     {
-        let made = some.iter().map(|reseller| {
+        let made = chunk.iter().map(|reseller| {
             let request = TokenRequest {
                 reseller: Some(ResellerId(*reseller)),
                 ..TokenRequest::default()

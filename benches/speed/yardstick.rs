@@ -1,5 +1,5 @@
-//! What the service is measured against, in the same run: pgbench with a hand-written service's transaction, and such a
-//! service itself.
+//! The yardsticks that the service is compared with in the same run: pgbench with the transaction
+//! of a hand-written service, and a hand-written service.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,29 +10,30 @@ use crate::machine::cpu_of_tree;
 use crate::world::{World, YARDSTICK};
 use crate::{Failure, Sample};
 
-/// A script for pgbench.
+/// A pgbench script and its name in the report.
 pub struct Script {
     pub name: &'static str,
     pub text: &'static str,
 }
 
-/// Token look-up, change, audit row, outbox row: six statements.
+/// Look up the token, change the account, insert an audit row and an outbox row: six statements
+/// with BEGIN and COMMIT.
 pub const PLAIN: Script = Script {
     name: "pgbench, plain statements",
     text: include_str!("yardstick/plain.sql"),
 };
-/// The same as one statement.
+/// The same in one statement.
 pub const CTE: Script = Script {
     name: "pgbench, one CTE",
     text: include_str!("yardstick/cte.sql"),
 };
-/// One account by its key.
+/// Reads one account by its key.
 pub const READ: Script = Script {
     name: "pgbench, by key",
     text: include_str!("yardstick/read.sql"),
 };
 
-/// Runs pgbench with as many clients; latencies come from its log of transactions.
+/// Runs pgbench with this many clients. The latencies come from its transaction log.
 pub fn pgbench(
     world: &World,
     script: &Script,
@@ -45,7 +46,7 @@ pub fn pgbench(
     let file = folder.path().join("script.sql");
     std::fs::write(&file, script.text)?;
     let database = world.database_pid();
-    // The database was started by this program, too.
+    // The database is a child of this program, so its time is part of this program's tree.
     let cpu = || {
         (
             cpu_of_tree(database),
@@ -81,8 +82,8 @@ pub fn pgbench(
     if !output.status.success() {
         return Err(format!("pgbench: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let rate = said
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    let rate = report
         .lines()
         .find_map(|line| {
             line.strip_prefix("tps = ")?
@@ -91,7 +92,7 @@ pub fn pgbench(
                 .parse::<f64>()
                 .ok()
         })
-        .ok_or("pgbench said no rate")?;
+        .ok_or("pgbench reported no rate")?;
     let mut latencies = Vec::new();
     for entry in std::fs::read_dir(folder.path())?.flatten() {
         if entry
@@ -106,7 +107,7 @@ pub fn pgbench(
             );
         }
     }
-    // The rate leaves out the time that connecting took, as ours does.
+    // Pgbench's rate excludes the time for connecting, as the driver's does.
     let elapsed = Duration::from_secs_f64(f64::from(u32::try_from(latencies.len())?) / rate);
     Ok(Sample::new(
         latencies,
@@ -117,14 +118,14 @@ pub fn pgbench(
     ))
 }
 
-/// A service such as people write by hand: Fastify and `pg`, two workers, the one-statement transaction.
+/// A typical hand-written service: Fastify and `pg` with two workers, one statement for each call.
 pub struct Peer {
     child: Child,
     pub address: SocketAddr,
 }
 
 impl Peer {
-    /// Installs its packages and starts it.
+    /// Installs the packages from npm and starts the service.
     pub fn start(world: &World) -> Result<Self, Failure> {
         let folder = world.folder.path().join("peer");
         std::fs::create_dir_all(&folder)?;

@@ -1,4 +1,4 @@
-//! The account: the facts that are stored, and nothing that could be computed from them.
+//! The account: its stored facts. Everything else is computed from them.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::{AccountId, Hold, HoldKind, Plan, Profile, ResellerId, Time};
 
-/// The switch that activate and deactivate set. It reads back exactly as it was set: no block changes it.
+/// The switch that activate and deactivate set. It reads back exactly as it was set: blocks such as
+/// a freeze do not change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     /// On.
@@ -25,7 +26,7 @@ impl Status {
         }
     }
 
-    /// The status of a word, if it is one; case matters.
+    /// Parses a word of [`Status::as_str`], case-sensitively. `None` for any other word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Active, Self::Inactive]
@@ -34,68 +35,72 @@ impl Status {
     }
 }
 
-/// Everything that is stored of one account.
+/// The stored facts of one account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// The integer identity.
+    /// The number by which the `admin` and `soap` APIs name it.
     pub id: AccountId,
-    /// The outside identity.
+    /// The UUID by which the `v3` API names it.
     pub uid: Uuid,
-    /// Its owner; never changes.
+    /// The reseller that owns it. It never changes.
     pub reseller_id: ResellerId,
-    /// Since when its reseller is suspended as a whole, if it is.
+    /// When the operator suspended its reseller. `None` if the reseller is not suspended.
     pub reseller_suspended_at: Option<Time>,
-    /// What is known of it besides the lifecycle. Shared: most changes leave it as it is.
+    /// The descriptive fields. In an `Arc` because most changes leave them as they are.
     pub profile: Arc<Profile>,
-    /// Its plan as that is now, if it has one.
+    /// Its plan with the current terms. `None` if it has no plan.
     pub plan: Option<Arc<Plan>>,
     /// The switch.
     pub status: Status,
-    /// When the switch was last moved.
+    /// When the switch last changed.
     pub status_set_at: Time,
-    /// From this instant on it is expired; none: never.
+    /// When it expires. `None` means never.
     pub expires_at: Option<Time>,
-    /// When the expiry was last set: a back-dated expiry does not make a purge due at once.
+    /// When the expiry was last set. The purge counts its 30 days from here if this is later than
+    /// the expiry, so that a back-dated expiry purges nothing at once.
     pub expiry_set_at: Option<Time>,
-    /// Until when automation leaves it alone: it does not expire, and nothing is planned for it. What people do is not held back.
+    /// Until this instant the account is exempt from automation: it does not expire, it is not
+    /// planned for the purge, and the system places no holds. People can still change it.
     pub exempt_until: Option<Time>,
-    /// When its expiry is announced next; none: there is nothing left to announce.
+    /// When the next announcement of its expiry is due. `None` if all have been made.
     pub announce_at: Option<Time>,
-    /// When it was deleted, if it is.
+    /// When it was deleted. `None` if it is not deleted.
     pub deleted_at: Option<Time>,
-    /// When a deleted account may be purged; set with `deleted_at` and never moved.
+    /// When a deleted account may be purged. Set together with `deleted_at`; deleting again does
+    /// not move it.
     pub purge_at: Option<Time>,
-    /// When it is going to be purged, if it is in the plan.
+    /// When it will be purged. `None` if it is not in the purge plan.
     pub purge_due_at: Option<Time>,
-    /// When its purge is announced next; none: there is nothing left to announce.
+    /// When the next announcement of its purge is due. `None` if all have been made.
     pub warn_at: Option<Time>,
-    /// When an operator's block was last lifted: the 30 days before a purge start again then.
+    /// When the operator last lifted a block. The 30 days before a purge start again then.
     pub operator_released_at: Option<Time>,
-    /// Its open holds, lapsed ones included.
+    /// Its open holds, including those that lapsed but are not closed yet.
     pub holds: Vec<Hold>,
-    /// 1 when created, one more with every change; the number of its latest event.
+    /// 1 when created, then 1 more with every change. It is the sequence number of its latest
+    /// event.
     pub version: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Time,
     /// When it last changed.
     pub updated_at: Time,
 }
 
-/// What the creation of an account decides about: identities are chosen by the store.
+/// The identities of an account to be created, which the store chooses, and its reseller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAccount {
-    /// The integer identity.
+    /// See [`Account::id`].
     pub id: AccountId,
-    /// The outside identity.
+    /// See [`Account::uid`].
     pub uid: Uuid,
-    /// Its owner.
+    /// See [`Account::reseller_id`].
     pub reseller_id: ResellerId,
-    /// Since when its reseller is suspended as a whole, if it is.
+    /// When the operator suspended its reseller. `None` if the reseller is not suspended.
     pub reseller_suspended_at: Option<Time>,
 }
 
 impl Account {
-    /// The holds of a kind that block now, in the order in which they concern the user: the reseller's first.
+    /// The holds of a kind that block at `now`.
     pub fn holds_in_force(&self, kind: HoldKind, now: Time) -> impl Iterator<Item = &Hold> {
         self.holds
             .iter()

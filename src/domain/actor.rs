@@ -1,21 +1,21 @@
-//! Who acts, with what right, and through which door.
+//! Who acts, with which rights, and through which API.
 
 use std::fmt;
 
-/// On whose authority something is asked. A hold remembers the authority that placed it, and only the same
-/// authority lifts it.
+/// The side that a caller acts for. A hold records the authority that placed it, and only the same
+/// authority can lift it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Authority {
-    /// Who runs the platform.
+    /// The operator, who runs the platform.
     Operator,
-    /// The tenant that owns the account.
+    /// The reseller (tenant) that owns the account.
     Reseller,
-    /// Automation of the platform itself.
+    /// The platform's own automation.
     System,
 }
 
 impl Authority {
-    /// Every authority, in the order in which they are listed to people.
+    /// Every authority, in the order in which people see them listed.
     pub const ALL: [Self; 3] = [Self::Operator, Self::Reseller, Self::System];
 
     /// The word on the wire and in the database.
@@ -28,7 +28,7 @@ impl Authority {
         }
     }
 
-    /// The authority of a word, if it is one.
+    /// Parses a word of [`Authority::as_str`]. `None` for any other word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.as_str() == word)
@@ -38,13 +38,13 @@ impl Authority {
 /// Who acts: the authority, and a name for people and the journal such as `reseller 3, token 12`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// On whose authority.
+    /// The authority that the caller acts under.
     pub authority: Authority,
-    /// For the journal and `explain`; never a secret.
+    /// The name in the journal and in `explain`. It never contains a secret.
     pub name: String,
 }
 
-/// The door that a command came through.
+/// The API (dialect) through which a command arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// `POST /api/v1.1/admin/...`
@@ -55,7 +55,7 @@ pub enum Dialect {
     V3,
     /// The commands of the `steward` program.
     Cli,
-    /// Nobody asked: time passed.
+    /// A background job.
     Job,
 }
 
@@ -86,7 +86,7 @@ pub enum Scope {
     WebhookWrite,
     /// Manage the reseller's own credentials.
     TokenWrite,
-    /// Manage resellers; only an operator's credential can use it.
+    /// Manage resellers. Only an operator's credential can use it.
     ResellerWrite,
 }
 
@@ -114,7 +114,7 @@ impl Scope {
         }
     }
 
-    /// The scope of a word, if it is one.
+    /// Parses a word of [`Scope::as_str`]. `None` for any other word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.as_str() == word)
@@ -132,17 +132,17 @@ impl fmt::Display for Scope {
 pub struct Scopes(Vec<Scope>);
 
 impl Scopes {
-    /// The rights that a credential gets when none are named: all that its owner may have.
+    /// The rights of a credential for which none are named: all that its owner may have.
     #[must_use]
     pub fn all_for(authority: Authority) -> Self {
-        let wanted = |scope: &Scope| match authority {
+        let is_allowed = |scope: &Scope| match authority {
             Authority::Operator | Authority::System => true,
             Authority::Reseller => *scope != Scope::ResellerWrite,
         };
-        Self(Scope::ALL.into_iter().filter(wanted).collect())
+        Self(Scope::ALL.into_iter().filter(is_allowed).collect())
     }
 
-    /// Whether the right is among them.
+    /// Whether the credential has this right.
     #[must_use]
     pub fn contains(&self, scope: Scope) -> bool {
         self.0.contains(&scope)

@@ -1,4 +1,4 @@
-//! What a decision says: the new facts, what became of which hold, and what to tell.
+//! A decision's result: the facts afterwards, the changed holds, the journal fields and the events.
 
 use uuid::Uuid;
 
@@ -7,18 +7,19 @@ use super::{Account, Email, Extra, Hold, HoldDetails, Time};
 /// The decision on one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The account after it; equal to the account before it where nothing changed.
+    /// The account afterwards. Equal to the account before if nothing changed.
     pub after: Account,
-    /// What became of which hold, in order.
+    /// The holds opened, revised or closed, in order.
     pub holds: Vec<HoldChange>,
-    /// Every fact that differs, for the journal.
+    /// Every fact that differs, for the journal entry.
     pub fields: Vec<FieldChange>,
-    /// The finer events; `account.updated` goes without saying where anything changed.
+    /// The specific events. `account.updated` is not among them: every change has it.
     pub events: Vec<Event>,
 }
 
 impl Change {
-    /// Whether anything changed; if not, no version step and no event.
+    /// Applied if any field differs, else unchanged. An unchanged account keeps its version and
+    /// gets no event. Never refused: a refusal is an [`super::Error`].
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         if self.fields.is_empty() {
@@ -29,14 +30,14 @@ impl Change {
     }
 }
 
-/// What became of a command, as the journal says it.
+/// How a command ended, as recorded in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Something changed.
+    /// It changed something.
     Applied,
-    /// It was so already.
+    /// The account was already as the command wants it.
     Unchanged,
-    /// The facts forbade it.
+    /// The facts of the account forbade it.
     Refused,
 }
 
@@ -52,25 +53,25 @@ impl Outcome {
     }
 }
 
-/// What became of one hold.
+/// How one hold changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HoldChange {
-    /// A new one.
+    /// The hold was opened.
     Opened(Hold),
-    /// New details.
+    /// The hold got new details.
     Revised {
-        /// The hold as it is now.
+        /// The hold with the new details.
         hold: Hold,
-        /// The details that were replaced.
+        /// The old details.
         replaced: HoldDetails,
     },
-    /// Closed: the hold as it was.
+    /// The hold was closed.
     Closed {
-        /// The hold as it was.
+        /// The hold as it was before.
         hold: Hold,
-        /// When it ended.
+        /// When it stopped blocking.
         at: Time,
-        /// Whether its own end had passed, rather than somebody lifting it.
+        /// Whether its own end had passed. If not, somebody lifted it.
         lapsed: bool,
     },
 }
@@ -78,7 +79,7 @@ pub enum HoldChange {
 /// One fact before and after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldChange {
-    /// Its name; a hold is `freeze:reseller` and the like.
+    /// The name of the fact. Holds are named by kind and authority, such as `freeze:reseller`.
     pub field: &'static str,
     /// The value before.
     pub before: Fact,
@@ -86,10 +87,10 @@ pub struct FieldChange {
     pub after: Fact,
 }
 
-/// The value of a fact, in a form that a journal can keep.
+/// The value of a fact, in a form that the journal can store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
-    /// None.
+    /// No value.
     Null,
     /// A switch.
     Bool(bool),
@@ -145,7 +146,7 @@ impl From<&Time> for Fact {
     }
 }
 
-/// An event finer than `account.updated`.
+/// A specific event. Each comes besides `account.updated`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Event {
@@ -166,7 +167,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The name that subscribers know.
+    /// The name that webhook endpoints subscribe to.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

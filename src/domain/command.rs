@@ -1,4 +1,4 @@
-//! What can be asked of an account that exists.
+//! The commands that change an existing account.
 
 use std::time::Duration;
 
@@ -7,53 +7,55 @@ use super::{HoldId, HoldKind, HoldPatch, ProfilePatch, PurgePolicy, Status, Time
 /// One request to change an account. Creation is [`super::Account::create`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Freeze, suspend or retain: open the caller's hold of this kind, or revise its details.
+    /// Freeze, suspend or retain: opens the caller's hold of this kind, or revises it if it is
+    /// open.
     Place {
         /// Which kind.
         kind: HoldKind,
-        /// The identity of the hold, should one be opened.
+        /// The identity for the hold, if the command opens one.
         fresh: HoldId,
         /// Its details.
         details: HoldPatch,
     },
-    /// Unfreeze, unsuspend or release: close the caller's hold of this kind.
+    /// Unfreeze, unsuspend or release: closes the caller's hold of this kind.
     Lift {
         /// Which kind.
         kind: HoldKind,
-        /// Only if this is the one: guards against lifting a newer hold by a late request.
+        /// The hold that the caller expects to be open. If another one is, the command is refused,
+        /// so that a late request cannot lift a newer hold. `None` lifts whichever is open.
         only: Option<HoldId>,
     },
-    /// Activate or deactivate.
+    /// Activate or deactivate: sets the switch.
     SetStatus(Status),
-    /// Move the expiry date; none: never expires.
+    /// Set the expiry date. `None` means never.
     SetExpiry(Option<Time>),
-    /// Have automation leave the account alone until an instant; none: no longer.
+    /// Exempt the account from automation until an instant. `None` ends the exemption.
     SetExemption(Option<Time>),
-    /// Change descriptive fields, and the switch and the expiry with them where named.
+    /// Change descriptive fields, the switch and the expiry date in one step.
     Revise(Box<Revision>),
-    /// Delete; it can be restored until it is purged.
+    /// Delete. The account can be restored until it is purged.
     Delete {
-        /// How long until it may be purged.
+        /// How long after the deletion it may be purged.
         purge_after: Duration,
     },
-    /// Take a deletion back.
+    /// Undo a deletion.
     Restore,
-    /// Announce what is due to be announced of the expiry and of the purge: one thing at a time.
+    /// Make one announcement that is due, of the expiry or of the purge.
     Announce,
-    /// Take the account into the plan of the purge, or out of it.
+    /// Put the account into the purge plan or take it out, as its facts require.
     PlanPurge(PurgePolicy),
-    /// Remove it for good, as planned.
+    /// Remove the account for good, if its plan is due.
     Purge(PurgePolicy),
 }
 
-/// The change of several fields in one step.
+/// A change of several fields in one step.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Revision {
     /// The descriptive fields.
     pub profile: ProfilePatch,
-    /// The switch, if named.
+    /// The switch. `None` leaves it as it is.
     pub status: Option<Status>,
-    /// The expiry date, if named; `Some(None)`: never expires.
+    /// The expiry date. `None` leaves it as it is, `Some(None)` removes it.
     pub expires_at: Option<Option<Time>>,
 }
 

@@ -10,7 +10,7 @@ pub(super) fn differences(before: &Account, after: &Account) -> Vec<FieldChange>
     let text = |status: Status| Fact::Text(status.as_str().to_owned());
     let time = |at: Option<Time>| at.map_or(Fact::Null, Fact::Time);
     let mut fields = Vec::new();
-    let mut note = |field, before: Fact, after: Fact| {
+    let mut compare = |field, before: Fact, after: Fact| {
         if before != after {
             fields.push(FieldChange {
                 field,
@@ -19,24 +19,24 @@ pub(super) fn differences(before: &Account, after: &Account) -> Vec<FieldChange>
             });
         }
     };
-    note("status", text(before.status), text(after.status));
-    note(
+    compare("status", text(before.status), text(after.status));
+    compare(
         "expires_at",
         time(before.expires_at),
         time(after.expires_at),
     );
-    note(
+    compare(
         "exempt_until",
         time(before.exempt_until),
         time(after.exempt_until),
     );
-    note(
+    compare(
         "deleted_at",
         time(before.deleted_at),
         time(after.deleted_at),
     );
-    note("purge_at", time(before.purge_at), time(after.purge_at));
-    note(
+    compare("purge_at", time(before.purge_at), time(after.purge_at));
+    compare(
         "purge_due_at",
         time(before.purge_due_at),
         time(after.purge_due_at),
@@ -48,14 +48,14 @@ pub(super) fn differences(before: &Account, after: &Account) -> Vec<FieldChange>
             .into_iter()
             .zip(after.profile.facts())
         {
-            note(field, before, after);
+            compare(field, before, after);
         }
     }
     fields
 }
 
-/// One entry per hold that was touched. A lapsed hold that is replaced within one command leaves two: one that
-/// closes it, one that opens the next.
+/// One field per hold change. A command that replaces a lapsed hold gives two: one for the hold
+/// that it closes and one for the hold that it opens.
 pub(super) fn hold_differences(changes: &[HoldChange]) -> impl Iterator<Item = FieldChange> + '_ {
     changes.iter().map(|change| match change {
         HoldChange::Opened(hold) => FieldChange {

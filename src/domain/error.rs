@@ -1,23 +1,25 @@
-//! Everything that can go wrong with a request, named for what a program could do differently.
+//! Every way in which a request can fail. Two failures have separate variants if a program would
+//! handle them differently.
 //!
-//! No text of this file reaches a client as it stands: each dialect has one table (`codes.rs`) from these
-//! variants to its own codes and words, matched exhaustively, so that a new variant breaks every table.
+//! The texts here go to the log and to the journal. Each dialect has its own table (`codes.rs`)
+//! from these variants to its codes and texts. The tables match exhaustively, so the compiler
+//! rejects a new variant until every table has it.
 
 use thiserror::Error;
 use uuid::Uuid;
 
 use super::Scope;
 
-/// Why a request was not carried out. Nothing was changed, except where [`Error::Unavailable`] says that it
-/// cannot be known.
+/// Why a request failed. Nothing was changed, with one exception: after [`Error::Unavailable`] the
+/// outcome may be unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
-    /// One value of the request cannot be accepted.
+    /// One value of the request is not acceptable.
     #[error("{field}: {problem}")]
     InvalidField {
         /// The field as the domain names it.
         field: &'static str,
-        /// What is wrong with it; may be shown to the client.
+        /// What is wrong with it. The client may see this text.
         problem: String,
     },
     /// No credential was presented.
@@ -26,97 +28,97 @@ pub enum Error {
     /// The credential is unknown, revoked or expired.
     #[error("credential not valid")]
     CredentialInvalid,
-    /// The credential is good, but lacks this right.
+    /// The credential is valid, but lacks this right.
     #[error("credential lacks {0}")]
     InsufficientScope(Scope),
-    /// No such account in the caller's reach; another reseller's account looks the same.
+    /// The caller has no such account. The answer is the same if another reseller has it.
     #[error("account not found")]
     AccountNotFound,
-    /// The account is another reseller's. Only dialects whose original says so tell it from
-    /// [`Error::AccountNotFound`].
+    /// The account is another reseller's. Most dialects answer as for [`Error::AccountNotFound`].
+    /// Only a dialect whose original has its own code for this answers with that code.
     #[error("account of another reseller")]
     AccountOfAnother,
-    /// The account is deleted and not yet purged. Most dialects say "not found".
+    /// The account is deleted and not yet purged. Most dialects answer "not found".
     #[error("account is deleted")]
     AccountDeleted,
     /// No such reseller.
     #[error("reseller not found")]
     ResellerNotFound,
-    /// No such thing in the caller's reach; another reseller's looks the same.
+    /// The caller has no such resource. The answer is the same if another reseller has it.
     #[error("{0} not found")]
     NotFound(Resource),
-    /// The caller has asked too often.
+    /// The caller has sent too many requests.
     #[error("too many requests")]
     RateLimited {
-        /// Seconds after which one more request is taken.
+        /// Seconds after which one more request is accepted.
         retry_after: u32,
     },
-    /// The facts forbid it; asking again changes nothing until the facts do.
+    /// The facts forbid it. Repeating the request fails until they change.
     #[error("{0}")]
     Conflict(Conflict),
-    /// The account is not at the version that the caller's condition names.
+    /// The account is not at the version that the caller requires.
     #[error("precondition failed: the account has moved on")]
     PreconditionFailed,
-    /// The reseller has as many accounts as it may have.
+    /// The reseller already has as many accounts as its quota allows.
     #[error("account quota reached")]
     QuotaReached,
-    /// The idempotency key was used before with another request.
+    /// The idempotency key was used before for a different request.
     #[error("idempotency key reused with another request")]
     IdempotencyKeyReused,
-    /// The queue is full; ask again after a moment.
+    /// The queue is full. The caller should retry after a moment.
     #[error("too many requests queued")]
     Overloaded,
-    /// The database cannot be reached or did not answer. If it was lost while the change was being committed,
-    /// the outcome is unknown: asking again is safe.
+    /// The database cannot be reached or did not answer. If the connection broke during the commit,
+    /// the outcome is unknown. Repeating the request is safe.
     #[error("database unavailable")]
     Unavailable,
-    /// Our own fault; the log has the cause under this id.
+    /// A defect of the service. The log has the cause under this id.
     #[error("internal error, incident {incident}")]
     Internal {
-        /// The id under which the log has the cause.
+        /// The id of the log entry with the cause.
         incident: Uuid,
     },
 }
 
-/// Which facts forbid a command.
+/// The facts that forbid a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Conflict {
-    /// The hold named by the caller is not the one that is open now.
+    /// The caller named a hold that is not the open one.
     #[error("stale_hold: the hold named is not the one that is open now")]
     StaleHold,
-    /// Another live account of the reseller has the e-mail address.
+    /// Another account of the reseller, not deleted, has the e-mail address.
     #[error("email_in_use: another account of this reseller has this e-mail address")]
     EmailInUse,
     /// A retention hold forbids deletion.
     #[error("retention_hold: a retention hold forbids deletion")]
     RetentionHold,
-    /// The operator's suspension forbids deletion.
+    /// A suspension by the operator forbids deletion.
     #[error("suspended_by_operator: an account that the operator suspended cannot be deleted")]
     SuspendedByOperator,
-    /// Automation has to leave the account alone for now.
+    /// The account is exempt from automation for now.
     #[error("exempt: automation has to leave the account alone for now")]
     Exempt,
-    /// The plan does not say that the account is to be purged now, or something stops it.
+    /// The account is not due in the purge plan, or something stops its purge.
     #[error("not_planned: the account is not to be purged now")]
     NotPlanned,
-    /// A bulk job is not in a state for this.
+    /// The bulk job's state does not allow this.
     #[error("bulk_job: it is under way, was not applied, or was reverted")]
     BulkJob,
-    /// The reseller has as many webhook endpoints as one may have.
+    /// The reseller already has as many webhook endpoints as are allowed.
     #[error("too_many_webhooks: a reseller has at most 50 webhook endpoints")]
     TooManyWebhooks,
-    /// The hold has started; its start cannot move into the future.
+    /// The hold has started, so its start cannot move into the future.
     #[error("hold_has_started: a hold that has started cannot be moved to a later start")]
     HoldHasStarted,
 }
 
-/// What was not found, where it is neither an account nor a request's reseller.
+/// The kinds of things that [`Error::NotFound`] is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Resource {
     /// A credential.
     #[error("token")]
     Token,
-    /// A reseller that a path names.
+    /// A reseller that the request's path names.
     #[error("reseller")]
     Reseller,
     /// A plan.
@@ -128,7 +130,7 @@ pub enum Resource {
     /// A webhook endpoint.
     #[error("webhook")]
     Webhook,
-    /// An entry of the log of webhook deliveries.
+    /// An entry in the log of webhook deliveries.
     #[error("event log")]
     EventLog,
 }

@@ -1,18 +1,19 @@
-//! Why an account is blocked, by whom, and which command lifts what.
+//! Explaining an account's state: why it is blocked, by whom, and which operation lifts each block.
 
 use super::{Account, Authority, Block, Hold, HoldKind, Remedy, State, Status, Time};
 
-/// The answer to "why can this account not be used?".
+/// The answer to "Why can this account not be used?"
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
     /// The computed state.
     pub state: State,
-    /// One entry per block and authority, in the order of [`Block::ALL`].
+    /// The blocks, in the order of [`Block::ALL`]. A freeze by several authorities is several
+    /// entries.
     pub blocks: Vec<BlockDetail>,
 }
 
 impl Explanation {
-    /// What the user can do.
+    /// What the user can do about the blocks. See [`State::remedy`].
     #[must_use]
     pub fn remedy(&self) -> Option<Remedy> {
         self.state.remedy()
@@ -22,26 +23,26 @@ impl Explanation {
 /// One block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockDetail {
-    /// Which.
+    /// Which block.
     pub block: Block,
-    /// The hold behind it, if it is one.
+    /// The hold that causes it. `None` if another fact causes it.
     pub hold: Option<Hold>,
     /// Since when it blocks.
     pub since: Time,
-    /// When it ends by itself, if it does.
+    /// When it ends by itself. `None` if it does not.
     pub until: Option<Time>,
-    /// Who may lift it.
+    /// The authorities that may lift it.
     pub lifted_by: Vec<Authority>,
-    /// What lifts it.
+    /// The operation that lifts it.
     pub lift: Lift,
-    /// The state after that and nothing else.
+    /// The state after this operation alone.
     pub state_after: State,
 }
 
 /// The operation that lifts a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lift {
-    /// Take the deletion back.
+    /// Restore the account.
     Restore,
     /// Close the freeze of the same authority.
     Unfreeze,
@@ -56,8 +57,8 @@ pub enum Lift {
 }
 
 impl Account {
-    /// Explains every block that stands now. The state after each lift is computed by the same function as
-    /// every other state, on the account without that block.
+    /// Explains every block that stands at `now`. To find the state after a lift, it removes the
+    /// block from a copy of the account and calls [`Account::state`].
     #[must_use]
     pub fn explain(&self, now: Time) -> Explanation {
         let state = self.state(now);
@@ -71,9 +72,9 @@ impl Account {
 
     fn details_of(&self, block: Block, now: Time) -> Vec<BlockDetail> {
         let anyone = || vec![Authority::Reseller, Authority::Operator];
-        let fact = |since: Option<Time>, lifted_by, lift, mend: &dyn Fn(&mut Self)| {
-            let mut mended = self.clone();
-            mend(&mut mended);
+        let by_fact = |since: Option<Time>, lifted_by, lift, remove: &dyn Fn(&mut Self)| {
+            let mut lifted = self.clone();
+            remove(&mut lifted);
             let since = since.unwrap_or(self.updated_at);
             vec![BlockDetail {
                 block,
@@ -82,25 +83,25 @@ impl Account {
                 until: None,
                 lifted_by,
                 lift,
-                state_after: mended.state(now),
+                state_after: lifted.state(now),
             }]
         };
         match block {
-            Block::Deleted => fact(self.deleted_at, anyone(), Lift::Restore, &|it| {
+            Block::Deleted => by_fact(self.deleted_at, anyone(), Lift::Restore, &|it| {
                 it.deleted_at = None;
             }),
-            Block::ResellerSuspended => fact(
+            Block::ResellerSuspended => by_fact(
                 self.reseller_suspended_at,
                 vec![Authority::Operator],
                 Lift::UnsuspendReseller,
                 &|it| it.reseller_suspended_at = None,
             ),
-            Block::Inactive => fact(Some(self.status_set_at), anyone(), Lift::Activate, &|it| {
+            Block::Inactive => by_fact(Some(self.status_set_at), anyone(), Lift::Activate, &|it| {
                 it.status = Status::Active;
             }),
             Block::Expired => {
                 let since = self.expires_in_effect_at().max(self.expiry_set_at);
-                fact(since, anyone(), Lift::ExtendExpiry, &|it| {
+                by_fact(since, anyone(), Lift::ExtendExpiry, &|it| {
                     it.expires_at = None;
                 })
             }
@@ -116,8 +117,8 @@ impl Account {
     }
 
     fn detail_of_hold(&self, block: Block, hold: &Hold, now: Time) -> BlockDetail {
-        let mut mended = self.clone();
-        mended.holds.retain(|other| other.id != hold.id);
+        let mut lifted = self.clone();
+        lifted.holds.retain(|other| other.id != hold.id);
         BlockDetail {
             block,
             since: hold.since(),
@@ -128,7 +129,7 @@ impl Account {
             } else {
                 Lift::Unsuspend
             },
-            state_after: mended.state(now),
+            state_after: lifted.state(now),
             hold: Some(hold.clone()),
         }
     }

@@ -1,19 +1,23 @@
-//! Holds: standing reasons that block the use of an account, or its deletion.
+//! Holds: standing reasons that block the use of an account, or only its deletion.
+//!
+//! A hold is opened and closed, never overwritten. Opening a hold that is open already revises its
+//! details.
 
 use std::fmt;
 
 use super::text::{self, MAX_LONG_TEXT, MAX_TEXT};
 use super::{Authority, Error, HoldId, Time};
 
-/// What a release ticket begins with. It is a secret: nothing that is shown to a user may contain one.
+/// The prefix of release tickets. A ticket is a secret, so no text that a user sees may contain
+/// one.
 pub const TICKET_PREFIX: &str = "steward_release_";
 
-/// What a hold is for.
+/// What a hold blocks, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HoldKind {
-    /// Payment is due; the user can fix it.
+    /// Blocks use until the user pays.
     Freeze,
-    /// The reseller or the operator blocks the account.
+    /// Blocks use, by decision of the reseller or the operator.
     Suspend,
     /// Blocks deletion and purge only, never use.
     Retention,
@@ -33,59 +37,61 @@ impl HoldKind {
         }
     }
 
-    /// The kind of a word, if it is one.
+    /// Parses a word of [`HoldKind::as_str`]. `None` for any other word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.as_str() == word)
     }
 }
 
-/// An open hold. There is at most one per account, kind and authority.
+/// An open hold. An account has at most one for each kind and authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// Its identity, kept over revisions.
+    /// The identity. Revisions keep it.
     pub id: HoldId,
-    /// What it is for.
+    /// What it blocks.
     pub kind: HoldKind,
-    /// On whose authority it stands; only the same authority lifts it.
+    /// The authority that placed it. Only the same authority can lift it.
     pub authority: Authority,
-    /// What may be revised.
+    /// The part that a later call may revise.
     pub details: HoldDetails,
-    /// When it was opened; revisions do not move it.
+    /// When it was opened. Revisions keep it.
     pub opened_at: Time,
     /// The name of the [`super::Actor`] that opened it.
     pub opened_by: String,
-    /// 1 when opened, one more with each revision of the details.
+    /// 1 when opened, then 1 more with each revision.
     pub revision: i32,
 }
 
 impl Hold {
-    /// Whether it blocks at this instant: it has started and has not ended.
+    /// Whether it blocks at `now`: it has started and has not lapsed.
     #[must_use]
     pub fn in_force(&self, now: Time) -> bool {
         self.has_started(now) && !self.has_lapsed(now)
     }
 
-    /// Whether its start is not in the future.
+    /// Whether its start has come. A hold without `starts_at` starts when it is opened.
     #[must_use]
     pub fn has_started(&self, now: Time) -> bool {
         self.details.starts_at.is_none_or(|start| start <= now)
     }
 
-    /// Whether its end has passed; it then blocks nothing, although nobody closed it yet.
+    /// Whether its end has passed. A lapsed hold blocks nothing, although it is still stored as
+    /// open.
     #[must_use]
     pub fn has_lapsed(&self, now: Time) -> bool {
         self.details.ends_at.is_some_and(|end| end <= now)
     }
 
-    /// The internal reason, as far as a reader may see it: a reseller sees those of its own holds only.
+    /// The internal reason, if the reader may see it. The operator sees every reason, others only
+    /// those of their own holds.
     #[must_use]
     pub fn reason_seen_by(&self, reader: Authority) -> Option<&String> {
         let is_own = self.authority == reader || reader == Authority::Operator;
         self.details.reason.as_ref().filter(|_| is_own)
     }
 
-    /// Since when it blocks (or will block).
+    /// When it began to block, or will begin to.
     #[must_use]
     pub fn since(&self) -> Time {
         self.details
@@ -94,32 +100,32 @@ impl Hold {
     }
 }
 
-/// The part of a hold that a repeat may revise.
+/// The part of a hold that a later call may revise.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HoldDetails {
-    /// For programs, at most 255 characters.
+    /// A code for programs, at most 255 characters.
     pub reason_code: Option<String>,
-    /// For the staff, at most 2,048 characters; never shown to the blocked user.
+    /// The reason for the staff, at most 2,048 characters. The blocked user never sees it.
     pub reason: Option<String>,
-    /// For the blocked user, at most 2,048 characters.
+    /// The text for the blocked user, at most 2,048 characters.
     pub public_message: Option<String>,
     /// Where the blocked user pays.
     pub payment_url: Option<PaymentUrl>,
-    /// Before this instant it does not block; none: from its opening.
+    /// When it starts to block. `None` means when it is opened.
     pub starts_at: Option<Time>,
-    /// From this instant on it no longer blocks; none: until lifted.
+    /// When it lapses by itself. `None` means that it blocks until it is lifted.
     pub ends_at: Option<Time>,
 }
 
-/// What a request says about one optional value: nothing, "none", or a value.
+/// How a request changes one optional value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Patch<T> {
-    /// Not mentioned: stays as it is.
+    /// The request does not mention it; it stays as it is.
     #[default]
     Keep,
-    /// Mentioned as null or empty: removed.
+    /// The request gives null or an empty value; the value is removed.
     Clear,
-    /// Mentioned with a value.
+    /// The request gives a value.
     Set(T),
 }
 
@@ -134,7 +140,7 @@ impl<T: Clone> Patch<T> {
         }
     }
 
-    /// The value set, if one is.
+    /// The value that the request gives, if it does.
     #[must_use]
     pub fn value(&self) -> Option<&T> {
         match self {
@@ -144,7 +150,7 @@ impl<T: Clone> Patch<T> {
     }
 }
 
-/// The details that a freeze or suspend names; what it does not mention keeps its value.
+/// The details that a freeze, suspend or retain call gives. Fields that it omits keep their value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HoldPatch {
     /// See [`HoldDetails::reason_code`].
@@ -165,7 +171,7 @@ impl HoldPatch {
     /// The details after the patch.
     ///
     /// # Errors
-    /// [`Error::InvalidField`] naming the text or the date that cannot be accepted.
+    /// [`Error::InvalidField`] naming the text or date that is refused.
     pub(super) fn over(&self, current: &HoldDetails) -> Result<HoldDetails, Error> {
         let limits = [
             ("reason_code", &self.reason_code, MAX_TEXT),
@@ -204,14 +210,15 @@ impl HoldPatch {
     }
 }
 
-/// Where a frozen account's user pays: an absolute `https` or `http` URL of at most 2,048 characters, without
-/// user info and without control characters. It is kept and shown exactly as it was written.
+/// Where the user of a frozen account pays: an absolute `https` or `http` URL of at most 2,048
+/// characters, without user info and without control characters. It is stored and shown exactly as
+/// the caller wrote it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PaymentUrl(String);
 
 impl PaymentUrl {
     /// # Errors
-    /// [`Error::InvalidField`] for `payment_url`, saying which of the rules is broken.
+    /// [`Error::InvalidField`] for `payment_url`, naming the rule that the text breaks.
     pub fn parse(written: &str) -> Result<Self, Error> {
         let refuse = |problem: &str| Err(Error::invalid("payment_url", problem));
         if written.chars().count() > MAX_LONG_TEXT {
@@ -228,11 +235,10 @@ impl PaymentUrl {
             written,
             "must be an absolute https or http URL",
         )?;
-        let names_host_after_slashes = written
+        let has_two_slashes = written
             .split_once(':')
             .is_some_and(|(_, rest)| rest.starts_with("//"));
-        if !matches!(url.scheme(), "https" | "http") || !url.has_host() || !names_host_after_slashes
-        {
+        if !matches!(url.scheme(), "https" | "http") || !url.has_host() || !has_two_slashes {
             return refuse("must be an absolute https or http URL");
         }
         if text::authority(written).contains('@') {
@@ -241,13 +247,13 @@ impl PaymentUrl {
         Ok(Self(written.to_owned()))
     }
 
-    /// One that was accepted once, by the rules of its time, and was kept since.
+    /// Wraps a stored URL without checking it: it was accepted by the rules of its time.
     #[must_use]
-    pub fn kept(accepted: String) -> Self {
+    pub fn stored(accepted: String) -> Self {
         Self(accepted)
     }
 
-    /// As it was written.
+    /// The URL as the caller wrote it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -281,7 +287,7 @@ mod tests {
             );
         }
         let too_long = format!("{at_the_limit}a");
-        // What is not ASCII is longer where it is looked up, and takes long to translate.
+        // A name that is not ASCII gets longer in its DNS form, and translating it takes long.
         let long_names = [
             format!("https://{}.example", "a.".repeat(123) + "a"),
             format!("https://{}", "\u{e9}.".repeat(40)),

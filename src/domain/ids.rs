@@ -1,4 +1,4 @@
-//! Identifiers, each its own type so that one cannot stand where another belongs.
+//! Identifiers. Each has its own type, so that the compiler rejects one in place of another.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Error;
 
-/// The integer identity of an account, 1 ..= 2^31-1, unique over all resellers.
+/// The number of an account, 1 ..= 2^31-1. It is unique over all resellers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountId(i32);
 
@@ -33,7 +33,7 @@ impl fmt::Display for AccountId {
     }
 }
 
-/// The key of an account: its reseller and its number, as the tables lead their keys.
+/// The key of an account in every table: its reseller and its number.
 pub type AccountKey = (ResellerId, AccountId);
 
 macro_rules! number_id {
@@ -51,20 +51,20 @@ macro_rules! number_id {
 }
 
 number_id!(
-    /// The identity of a reseller, which is the tenant.
+    /// The number of a reseller. Resellers are the tenants.
     ResellerId
 );
 number_id!(
-    /// The identity of a credential.
+    /// The number of a credential.
     TokenId
 );
 
 impl ResellerId {
-    /// The platform itself: the owner of the operator's credentials. It never owns an account.
+    /// The platform itself, which owns the operator's credentials. It never owns an account.
     pub const PLATFORM: Self = Self(0);
 }
 
-/// The identity of a hold; random, so that it says nothing about how many there are.
+/// The identity of a hold. It is a UUID, so that it does not reveal how many holds there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HoldId(pub Uuid);
 

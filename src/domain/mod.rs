@@ -1,16 +1,48 @@
-//! What is true: the lifecycle of an account, without any I/O.
+//! The lifecycle of an account: facts, holds, the computed state and the rules, without any I/O.
 //!
-//! The mistake that almost every system of this kind makes is one status column with one reason: the
-//! second block overwrites the first, and the first "un-" clears everything. Here an account keeps
-//! independent *facts* (a switch, an expiry date, a deletion, and holds that are opened and closed), and the
-//! state is *computed* from them and the time, by one function, everywhere ([`state`]).
+//! # Facts
 //!
-//! A command is decided by a pure function of the account, the command, who asks and the time
-//! ([`Account::decide`]); it answers a [`Change`] that says the new facts, the events, and whether anything
-//! changed at all. That a repeat changes nothing falls out of comparing facts: no rule is written twice.
+//! Most systems of this kind have one status column with one reason. A second block then overwrites
+//! the first, and the first "unblock" clears both. Here an [`Account`] stores independent facts:
 //!
-//! Nothing in this folder knows of a database, of HTTP, of JSON, or of a wall clock. That is what lets the
-//! property tests run a hundred thousand histories in a few seconds.
+//! - `status`, the switch that activate and deactivate set;
+//! - `expires_at`, the expiry date;
+//! - `deleted_at`, set while the account is deleted and can still be restored;
+//! - its open [`Hold`]s.
+//!
+//! Each fact has its own command. Changing one fact never changes another.
+//!
+//! # Holds
+//!
+//! A hold is a standing reason to block an account: a freeze (payment is due), a suspension, or a
+//! retention hold (which blocks deletion and purge only). A hold is opened, possibly revised, and
+//! closed; the store keeps every revision. A hold belongs to the [`Authority`] that placed it, and
+//! only the same authority can lift it. An account has at most one open hold for each kind and
+//! authority, so that a reseller's suspension and the operator's stand side by side.
+//!
+//! # The computed state
+//!
+//! [`Account::state`] computes from the facts and the current time which [`Block`]s stand. The APIs
+//! and the background jobs all call this one function. It compares the expiry date and the start
+//! and end of every hold with the time, so the state is right at every instant, even if no
+//! background job runs. Jobs only announce what happened and clean up.
+//!
+//! # Decisions
+//!
+//! [`Account::decide`] takes a [`Command`], the [`Actor`] and the time. It returns a [`Change`]
+//! (the facts afterwards, the holds opened, revised or closed, and the events) or an [`Error`].
+//! Each rule edits a copy of the account; comparing the copy with the original tells whether
+//! anything changed. Therefore a repeated command is a success that changes nothing, without a rule
+//! of its own.
+//!
+//! # Where the rest is
+//!
+//! [`Account::explain`] lists each block with the operation that lifts it. [`Account::simulate`]
+//! tries commands without storing anything. `expiry` and `purge` hold the rules that depend on
+//! dates. `webhook` and `plan` describe endpoints and plans.
+//!
+//! Nothing in this folder knows of a database, HTTP, JSON or the wall clock. The property tests can
+//! therefore run a hundred thousand histories in a few seconds.
 
 mod account;
 mod actor;

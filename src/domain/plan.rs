@@ -1,12 +1,13 @@
-//! Plans: what an account was sold. Descriptive, as the `v3` original has them; no rule of the lifecycle reads one.
+//! Plans: the terms under which an account was sold, with the members of the `v3` original
+//! (Cryptlex). Plans are descriptive; no rule of the lifecycle reads them.
 
 use uuid::Uuid;
 
 use super::text::{self, MAX_TEXT};
 use super::{Error, ResellerId, Time};
 
-/// Hands every member that can be set to the macro named, in the original's order, each with its kind: a `required` text,
-/// a `text` or a `limit` that may be absent, a `number`, or a `flag`.
+/// Passes every settable member to the named macro, in the original's order. Each has a kind: a
+/// `required` text, an optional `text`, an optional `limit`, a `number` or a `flag`.
 macro_rules! plan_members {
     ($with:ident) => {
         $with! {
@@ -55,13 +56,14 @@ pub(crate) use plan_members;
 
 macro_rules! terms {
     ($($kind:ident $field:ident: $type:ty,)*) => {
-        /// What a plan grants and limits. A limit that is none is no limit.
+        /// What a plan grants and limits. A limit of `None` means unlimited.
         #[derive(Debug, Clone, PartialEq, Eq, Default)]
-        pub struct PlanTerms { $(#[doc = concat!("`", stringify!($field), "` of the original.")] pub $field: $type,)* }
+        pub struct PlanTerms { $(#[doc = concat!("`", stringify!($field), "` of the `v3` original.")] pub $field: $type,)* }
 
         impl PlanTerms {
             /// # Errors
-            /// [`Error::InvalidField`] naming the first value that cannot be accepted: texts of 1 to 255 characters, numbers from 0 on.
+            /// [`Error::InvalidField`] naming the first value that is refused. Texts must have 1 to
+            /// 255 characters; numbers must not be negative.
             pub fn check(&self) -> Result<(), Error> {
                 $(check::$kind(stringify!($field), &self.$field)?;)*
                 Ok(())
@@ -72,7 +74,7 @@ macro_rules! terms {
 
 plan_members!(terms);
 
-/// One check for each kind of member.
+/// The check for each kind of member.
 mod check {
     use super::{Error, MAX_TEXT, text as check_text};
 
@@ -82,7 +84,7 @@ mod check {
 
     #[expect(
         clippy::ref_option,
-        reason = "called with a reference to the member, whatever it is"
+        reason = "the macro passes every member by reference"
     )]
     pub(super) fn text(field: &'static str, value: &Option<String>) -> Result<(), Error> {
         value
@@ -92,7 +94,7 @@ mod check {
 
     #[expect(
         clippy::trivially_copy_pass_by_ref,
-        reason = "called with a reference to the member, whatever it is"
+        reason = "the macro passes every member by reference"
     )]
     pub(super) fn number(field: &'static str, value: &i32) -> Result<(), Error> {
         if *value < 0 {
@@ -105,7 +107,7 @@ mod check {
     #[expect(
         clippy::ref_option,
         clippy::trivially_copy_pass_by_ref,
-        reason = "called with a reference to the member, whatever it is"
+        reason = "the macro passes every member by reference"
     )]
     pub(super) fn limit(field: &'static str, value: &Option<i32>) -> Result<(), Error> {
         value.as_ref().map_or(Ok(()), |value| number(field, value))
@@ -114,7 +116,7 @@ mod check {
     #[expect(
         clippy::trivially_copy_pass_by_ref,
         clippy::unnecessary_wraps,
-        reason = "the shape of all checks"
+        reason = "all checks have the same signature"
     )]
     pub(super) fn flag(_: &'static str, _: &bool) -> Result<(), Error> {
         Ok(())
@@ -126,13 +128,14 @@ mod check {
 pub struct Plan {
     /// Its identity.
     pub id: Uuid,
-    /// Whose it is.
+    /// The reseller that owns it.
     pub reseller_id: ResellerId,
-    /// Its number among its reseller's plans, from 1 on: the `admin` dialect's tariff, the `soap` dialect's planID.
+    /// Its number among its reseller's plans, from 1. The `admin` API calls it tariff, the `soap`
+    /// API planID.
     pub number: i32,
     /// What it grants and limits.
     pub terms: PlanTerms,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Time,
     /// When it last changed.
     pub updated_at: Time,

@@ -1,4 +1,7 @@
-//! What is known of an account besides its lifecycle. No rule of the lifecycle reads any of it.
+//! The descriptive fields of an account. No rule of the lifecycle reads them.
+//!
+//! Each API of Steward follows an existing one, its original: `admin` follows Altcraft, `soap`
+//! Zoolz and `v3` Cryptlex. An account has the descriptive fields of all three.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,30 +14,31 @@ use super::{Error, Fact, Patch, Time};
 
 macro_rules! profile {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
-        /// The descriptive fields of an account: those of all three original systems. None means "not known".
+        /// The descriptive fields of an account. `None` means that the value is not known.
         #[derive(Debug, Clone, PartialEq, Eq, Default)]
         pub struct Profile { $($(#[$doc])* pub $field: Option<$type>,)* }
 
-        /// A change of the descriptive fields; what it does not mention stays.
+        /// A change of the descriptive fields. Fields that it omits stay as they are.
         #[derive(Debug, Clone, PartialEq, Eq, Default)]
         pub struct ProfilePatch { $(#[doc = concat!("See [`Profile::", stringify!($field), "`].")] pub $field: Patch<$type>,)* }
 
         impl ProfilePatch {
-            fn over_unchecked(&self, current: &Profile) -> Profile {
+            fn apply(&self, current: &Profile) -> Profile {
                 Profile { $($field: self.$field.over(current.$field.as_ref()),)* }
             }
         }
 
         impl Profile {
-            /// Every field with its value, for the journal.
+            /// Every field with its value, for comparing two profiles.
             pub(super) fn facts(&self) -> Vec<(&'static str, Fact)> {
                 vec![$((stringify!($field), self.$field.as_ref().map_or(Fact::Null, Fact::from)),)*]
             }
 
-            /// Gives a field a value that the journal kept; says whether there is such a field and the value is one of its kind.
+            /// Sets a field to a value read from the journal. Returns `false` if no field has this
+            /// name, or if the value is not of the field's type.
             pub fn restore(&mut self, field: &str, fact: &Fact) -> bool {
                 match field {
-                    $(stringify!($field) => match (fact, <$type>::kept(fact)) {
+                    $(stringify!($field) => match (fact, <$type>::from_journal(fact)) {
                         (Fact::Null, _) => self.$field = None,
                         (_, Some(value)) => self.$field = Some(value),
                         (_, None) => return false,
@@ -47,46 +51,48 @@ macro_rules! profile {
     };
 }
 
-/// A value as the journal keeps it.
-trait Kept: Sized {
-    fn kept(fact: &Fact) -> Option<Self>;
+/// A field type that can be read back from the journal.
+trait FromJournal: Sized {
+    /// `None` if the fact is not of this type.
+    fn from_journal(fact: &Fact) -> Option<Self>;
 }
 
-macro_rules! kept {
+macro_rules! from_journal {
     ($($type:ty: $pattern:pat => $value:expr;)*) => {
-        $(impl Kept for $type {
-            fn kept(fact: &Fact) -> Option<Self> {
+        $(impl FromJournal for $type {
+            fn from_journal(fact: &Fact) -> Option<Self> {
                 if let $pattern = fact { $value } else { None }
             }
         })*
     };
 }
 
-kept! {
+from_journal! {
     String: Fact::Text(text) => Some(text.clone());
     Email: Fact::Text(text) => Self::parse(text).ok();
     Uuid: Fact::Text(text) => Self::parse_str(text).ok();
     Time: Fact::Text(text) => text.parse().ok();
     i32: Fact::Number(number) => Self::try_from(*number).ok();
     bool: Fact::Bool(on) => Some(*on);
-    // Its members are JSON, which is read where JSON is known.
+    // The members are JSON, which this room does not parse. The store restores them itself.
     Extra: Fact::Null => None;
 }
 
 profile! {
     /// The system name.
     name: String,
-    /// The name for people.
+    /// The display name.
     title: String,
     /// Unique per reseller among the accounts that are not deleted, ignoring case.
     email: Email,
-    /// The company.
+    /// The company's name.
     company: String,
-    /// The name of its time zone in the tz database, as `Europe/Berlin`.
+    /// Its time zone, as a name of the tz database such as `Europe/Berlin`.
     timezone: String,
-    /// The number of its tariff; a plan of the same number need not exist.
+    /// The number of its tariff. A plan with this number need not exist.
     tariff_id: i32,
-    /// The day of its reports, 0 ..= 31 (the original counts week days or days of the month).
+    /// The day of its reports, 0 ..= 31. The original counts either days of the week or of the
+    /// month.
     reports_day: i32,
     /// The hour of its reports, 0 ..= 23.
     reports_hour: i32,
@@ -100,7 +106,7 @@ profile! {
     pixels_enabled: bool,
     /// A flag of the `admin` original.
     pushes_enabled: bool,
-    /// The other members that a `save` of the `admin` original named; a change adds to them.
+    /// Members of the `admin` API's `save` that Steward has no field for. A change adds to them.
     extra: Extra,
     /// A domain of the `v3` original.
     admin_portal_domain: String,
@@ -114,23 +120,23 @@ profile! {
     logo_url: String,
     /// A web address.
     favicon_url: String,
-    /// An identity at Google.
+    /// A client identity at Google.
     google_client_id: String,
-    /// When its trial ends; informative, blocks nothing.
+    /// When its trial ends. Informative only: it blocks nothing.
     trial_expires_at: Time,
-    /// Its plan.
+    /// The identity of its plan.
     plan_id: Uuid,
-    /// The company's identity elsewhere.
+    /// The company's identity in another system.
     company_id: String,
-    /// A second name.
+    /// An alias.
     account_alias: String,
-    /// Where it lives.
+    /// The region in which it is hosted.
     region: String,
-    /// How it pays.
+    /// The payment method.
     payment_method: String,
-    /// Its payment service provider.
+    /// The payment service provider.
     psp: String,
-    /// How often its trial was extended, 0 or more.
+    /// How often the trial was extended, 0 or more.
     total_trial_extensions: i32,
 }
 
@@ -138,7 +144,7 @@ impl ProfilePatch {
     /// The profile after the patch.
     ///
     /// # Errors
-    /// [`Error::InvalidField`] naming the first value that cannot be accepted.
+    /// [`Error::InvalidField`] naming the first value that is refused.
     pub fn over(&self, current: &Profile) -> Result<Profile, Error> {
         let short = [
             ("name", &self.name),
@@ -194,7 +200,7 @@ impl ProfilePatch {
                 "must be the name of a time zone such as Europe/Berlin",
             ));
         }
-        let mut profile = self.over_unchecked(current);
+        let mut profile = self.apply(current);
         if let (Some(Extra(new)), Some(Extra(known))) = (self.extra.value(), &current.extra) {
             let all = known
                 .iter()
@@ -206,7 +212,8 @@ impl ProfilePatch {
     }
 }
 
-/// Members by name, that mean nothing to us: each value is kept as the JSON text that it came as.
+/// Members that Steward does not interpret, by name. Each value is stored as the JSON text that the
+/// caller sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Extra(pub BTreeMap<String, String>);
 
@@ -221,7 +228,8 @@ impl fmt::Display for Extra {
     }
 }
 
-/// An e-mail address: something, an `@`, something; at most 254 characters. Whether mail arrives is not ours to know.
+/// An e-mail address of at most 254 characters: text, one `@`, text. Nothing checks whether mail
+/// arrives.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Email(String);
 
@@ -239,13 +247,13 @@ impl Email {
         Ok(Self(written.to_owned()))
     }
 
-    /// As it was written.
+    /// The address as the caller wrote it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What two addresses that differ in case only have in common.
+    /// The address in lower case. Two addresses are the same if their keys are equal.
     #[must_use]
     pub fn key(&self) -> String {
         self.0.to_lowercase()

@@ -1,4 +1,4 @@
-//! Taking a change back, as long as what it did is what still is.
+//! Reverting a change, provided nothing has changed it since.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use super::{
     Account, Authority, Command, HoldDetails, HoldId, HoldKind, HoldPatch, Patch, Status, Time,
 };
 
-/// What a change did, so that it can be taken back.
+/// What a change did, with what is needed to revert it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revertible {
     /// It opened a hold.
     Opened(HoldKind, HoldId),
-    /// It revised a hold, which had these details before.
+    /// It revised a hold that had these details before.
     Revised(HoldKind, HoldId, Box<HoldDetails>),
     /// It closed a hold that had these details.
     Closed(HoldKind, Box<HoldDetails>),
-    /// It moved the switch, from the first to the second.
+    /// It moved the switch from the first value to the second.
     Status(Status, Status),
-    /// It moved the expiry.
+    /// It moved the expiry date from the first value to the second.
     Expiry(Option<Time>, Option<Time>),
-    /// It moved the exemption.
+    /// It moved the end of the exemption from the first value to the second.
     Exemption(Option<Time>, Option<Time>),
     /// It deleted the account.
     Deleted,
@@ -28,14 +28,14 @@ pub enum Revertible {
 }
 
 impl Account {
-    /// The command that takes a deed of this authority back; none, if what it did is not what is any more. `fresh` becomes the
-    /// identity of a hold that has to be opened anew.
+    /// The command that reverts a change made by this authority. `None` if the account no longer is
+    /// as the change left it. `new_id` is the identity for a hold, if reverting opens one.
     #[must_use]
-    pub fn undo(
+    pub fn revert(
         &self,
-        deed: &Revertible,
+        change: &Revertible,
         by: Authority,
-        fresh: HoldId,
+        new_id: HoldId,
         purge_after: Duration,
     ) -> Option<Command> {
         let own = |kind| {
@@ -43,7 +43,7 @@ impl Account {
                 .iter()
                 .find(|hold| hold.kind == kind && hold.authority == by)
         };
-        match deed {
+        match change {
             Revertible::Opened(kind, id) => {
                 own(*kind)
                     .filter(|hold| hold.id == *id)
@@ -57,13 +57,13 @@ impl Account {
                     .filter(|hold| hold.id == *id)
                     .map(|_| Command::Place {
                         kind: *kind,
-                        fresh,
+                        fresh: new_id,
                         details: exactly(before),
                     })
             }
             Revertible::Closed(kind, before) => own(*kind).is_none().then(|| Command::Place {
                 kind: *kind,
-                fresh,
+                fresh: new_id,
                 details: exactly(before),
             }),
             Revertible::Status(from, to) => {
@@ -84,7 +84,7 @@ impl Account {
     }
 }
 
-/// The patch that makes these details of whatever is there.
+/// The patch that turns any details into exactly these.
 fn exactly(details: &HoldDetails) -> HoldPatch {
     fn patch<T: Clone>(value: Option<&T>) -> Patch<T> {
         value.map_or(Patch::Clear, |value| Patch::Set(value.clone()))

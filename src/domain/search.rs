@@ -1,8 +1,8 @@
-//! Searching accounts by their stored fields: conditions, an order, and where to begin.
+//! Searching accounts by their stored fields: conditions, order, and the start of the page.
 
 use super::{AccountId, Time};
 
-/// A field that can be searched and sorted by.
+/// A field that a search can filter and sort by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum SearchField {
@@ -15,7 +15,7 @@ pub enum SearchField {
 }
 
 impl SearchField {
-    /// Whether its values are instants rather than texts.
+    /// Whether its values are instants. All others are texts.
     #[must_use]
     pub fn is_time(self) -> bool {
         match self {
@@ -25,7 +25,7 @@ impl SearchField {
     }
 }
 
-/// How a field is compared.
+/// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Comparison {
@@ -38,7 +38,7 @@ pub enum Comparison {
     In,
 }
 
-/// What a field is compared with. E-mail addresses are compared ignoring case.
+/// The values that a field is compared with. E-mail addresses are compared ignoring case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SearchValues {
     /// For fields that are instants.
@@ -50,37 +50,39 @@ pub enum SearchValues {
 /// One condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
-    /// Which field.
+    /// The field.
     pub field: SearchField,
-    /// How.
+    /// The operator.
     pub comparison: Comparison,
-    /// With what: one value, or for [`Comparison::In`] any number.
+    /// One value, or any number of values for [`Comparison::In`].
     pub values: SearchValues,
 }
 
-/// Where a page begins.
+/// Where a page of results begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// So many accounts into the order; slow when deep.
+    /// After a number of accounts, in the order of a field. Slow for large numbers, because the
+    /// database reads and drops what it skips.
     Offset {
-        /// How many are skipped.
+        /// How many accounts to skip.
         skip: i64,
-        /// Sorted by this field ...
+        /// The field to sort by.
         by: SearchField,
-        /// ... the greatest first.
+        /// Whether the greatest value comes first.
         descending: bool,
     },
-    /// Behind this account in the order of identities; fast at any depth. None: at the beginning.
+    /// After this account, in the order of account numbers. Fast at any depth. `None` starts at the
+    /// first account.
     After(Option<AccountId>),
 }
 
 /// A search among the accounts that are not deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
-    /// All of them must hold.
+    /// The conditions. An account must meet all of them.
     pub conditions: Vec<Condition>,
     /// Where the page begins.
     pub start: Start,
-    /// The most accounts that are answered.
+    /// The largest number of accounts on the page.
     pub limit: i64,
 }

@@ -1,8 +1,8 @@
-//! What commands would do, and what will happen by itself.
+//! Looking ahead: what commands would do, and what will happen without any command.
 
 use super::{Account, Actor, Authority, Change, Command, Error, HoldId, HoldKind, State, Time};
 
-/// What one command of several would do after those before it.
+/// What one of several commands would do, after those before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Simulated {
     /// The decision, or why it would be refused.
@@ -11,33 +11,34 @@ pub struct Simulated {
     pub state: State,
 }
 
-/// Something that happens to an account without anybody asking.
+/// Something that happens to an account at a set time, without a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coming {
     /// A hold begins to block.
     HoldStarts(HoldKind, Authority, HoldId),
-    /// A hold ends.
+    /// A hold lapses.
     HoldEnds(HoldKind, Authority, HoldId),
-    /// It expires.
+    /// The account expires.
     Expires,
-    /// It will be purged.
+    /// The account is purged as planned.
     Purge,
 }
 
-/// When something happens, and the state from then on.
+/// One thing that will happen without a command, and the state afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upcoming {
-    /// When.
+    /// When it happens.
     pub at: Time,
-    /// What.
+    /// What happens.
     pub what: Coming,
-    /// The state from then on, if nobody does anything.
+    /// The state from then on, provided that no command changes the account.
     pub state: State,
 }
 
 impl Account {
-    /// What commands would do, one after the other; one that is refused changes nothing. It is what [`Account::decide`] says, so
-    /// it is what they will do.
+    /// What these commands would do, one after the other. A refused command changes nothing.
+    ///
+    /// This calls [`Account::decide`], as executing the commands does, so the results are the same.
     #[must_use]
     pub fn simulate(&self, commands: &[Command], by: &Actor, now: Time) -> Vec<Simulated> {
         let mut account = self.clone();
@@ -54,7 +55,7 @@ impl Account {
         commands.iter().map(step).collect()
     }
 
-    /// What will happen by itself after `now`, in order.
+    /// What will happen to the account after `now` without a command, in order of time.
     #[must_use]
     pub fn upcoming(&self, now: Time) -> Vec<Upcoming> {
         let holds = self.holds.iter().flat_map(|hold| {

@@ -1,15 +1,17 @@
-//! The one function from facts and time to the state.
+//! The computed state: one function from the facts and the time to what blocks the account.
 
 use super::{Account, Authority, Error, HoldKind, PaymentUrl, Status, Time};
 
-/// A reason why an account cannot be used, in the order that shows first what its user cannot fix.
+/// A reason why an account cannot be used.
+///
+/// The order of the variants is the order of `blocked_by`: what the user cannot fix comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Block {
     /// Deleted, and not yet purged.
     Deleted,
     /// Suspended by the operator, or by automation on the platform's behalf.
     SuspendedByOperator,
-    /// The reseller as a whole is suspended.
+    /// The operator suspended the reseller, and with it all its accounts.
     ResellerSuspended,
     /// Suspended by its reseller.
     SuspendedByReseller,
@@ -47,7 +49,7 @@ impl Block {
         }
     }
 
-    /// Whether paying or renewing mends it.
+    /// Whether the user can lift it by paying or renewing.
     fn user_can_fix(self) -> bool {
         match self {
             Self::Frozen | Self::Expired => true,
@@ -59,7 +61,8 @@ impl Block {
         }
     }
 
-    /// The block that a hold of this kind and authority is; retention blocks no use.
+    /// The block that a hold of this kind and authority causes. `None` for retention holds, which
+    /// block deletion and purge but not the use of the account.
     #[must_use]
     pub fn of_hold(kind: HoldKind, authority: Authority) -> Option<Self> {
         match (kind, authority) {
@@ -76,7 +79,7 @@ impl Block {
 /// What the user can do about the blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// Paying helps: the account is frozen, and nothing else blocks it that its user cannot fix.
+    /// Paying helps: the account is frozen, and every other block is one that the user can fix.
     Pay,
 }
 
@@ -97,19 +100,19 @@ pub struct State {
 }
 
 impl State {
-    /// Every block, in the order of [`Block::ALL`].
+    /// Every block that stands, in the order of [`Block::ALL`]. Empty if the account can be used.
     #[must_use]
     pub fn blocked_by(&self) -> &[Block] {
         &self.blocked_by
     }
 
-    /// Whether this block is among them.
+    /// Whether this block stands.
     #[must_use]
     pub fn is(&self, block: Block) -> bool {
         self.blocked_by.contains(&block)
     }
 
-    /// `active`, or the first block's word.
+    /// `active` if nothing blocks the account, else the word of the first block.
     #[must_use]
     pub fn effective_status(&self) -> &'static str {
         self.blocked_by
@@ -117,7 +120,8 @@ impl State {
             .map_or("active", |block| block.as_str())
     }
 
-    /// What the user can do about it.
+    /// What the user can do about the blocks. `None` if nothing blocks the account, or if something
+    /// does that the user cannot fix.
     #[must_use]
     pub fn remedy(&self) -> Option<Remedy> {
         (self.is(Block::Frozen) && self.blocked_by.iter().all(|block| block.user_can_fix()))
@@ -126,8 +130,8 @@ impl State {
 }
 
 impl Account {
-    /// The state now. Expiry and the start and end of a hold are evaluated here, at reading time, so that no
-    /// state waits for a job.
+    /// The state at `now`. Expiry and the start and end of holds are compared with `now` here, so
+    /// that the state is right even if no background job has run.
     #[must_use]
     pub fn state(&self, now: Time) -> State {
         let held = |block| {
@@ -135,7 +139,7 @@ impl Account {
                 hold.in_force(now) && Block::of_hold(hold.kind, hold.authority) == Some(block)
             })
         };
-        let is = |block: &Block| match block {
+        let stands = |block: &Block| match block {
             Block::Deleted => self.deleted_at.is_some(),
             Block::ResellerSuspended => self.reseller_suspended_at.is_some(),
             Block::Inactive => self.status == Status::Inactive,
@@ -143,11 +147,12 @@ impl Account {
             Block::SuspendedByOperator | Block::SuspendedByReseller | Block::Frozen => held(*block),
         };
         State {
-            blocked_by: Block::ALL.into_iter().filter(is).collect(),
+            blocked_by: Block::ALL.into_iter().filter(stands).collect(),
         }
     }
 
-    /// Where the user of a frozen account pays: the reseller's page before the operator's.
+    /// Where the user of a frozen account pays. If several authorities froze it, the reseller's
+    /// page comes first, then the operator's. `None` if it is not frozen or no freeze names a page.
     #[must_use]
     pub fn payment_url(&self, now: Time) -> Option<&PaymentUrl> {
         let url_of = |authority| {
@@ -161,37 +166,37 @@ impl Account {
     }
 }
 
-/// Which accounts a list shows; every part that is present must hold.
+/// Which accounts a list shows. An account must match every part that is present.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AccountFilter {
-    /// By computed state; without it, every account that is not deleted.
+    /// The computed state. `None` means every account that is not deleted.
     pub state: Option<StateFilter>,
-    /// With a hold of this authority that blocks now.
+    /// Only accounts with a hold of this authority that blocks now.
     pub held_by: Option<Authority>,
-    /// With an expiry before this instant.
+    /// Only accounts that expire before this instant.
     pub expires_before: Option<Time>,
-    /// With an expiry at or after this instant.
+    /// Only accounts that expire at or after this instant.
     pub expires_after: Option<Time>,
-    /// With this text in its name, title, e-mail or company, ignoring case.
+    /// Only accounts with this text in their name, title, e-mail or company, ignoring case.
     pub text: Option<String>,
 }
 
-/// Which computed states a list shows.
+/// The computed states that a list shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateFilter {
-    /// Those that nothing blocks.
+    /// Accounts that nothing blocks.
     Active,
-    /// Those that are blocked by this, whatever else blocks them.
+    /// Accounts with this block, whether or not others stand beside it.
     BlockedBy(Block),
-    /// Those suspended by anyone.
+    /// Accounts suspended by their reseller, by the operator, or with their reseller.
     Suspended,
 }
 
 impl StateFilter {
-    /// The filter of a word: `active`, `suspended`, or a word of [`Block`].
+    /// Parses `active`, `suspended`, or the word of a [`Block`].
     ///
     /// # Errors
-    /// [`Error::InvalidField`] for `state`, listing the words.
+    /// [`Error::InvalidField`] for `state`, listing the accepted words.
     pub fn parse(word: &str) -> Result<Self, Error> {
         match word {
             "active" => return Ok(Self::Active),
@@ -211,7 +216,7 @@ impl StateFilter {
             })
     }
 
-    /// The word again.
+    /// The word that [`StateFilter::parse`] accepts.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -221,7 +226,8 @@ impl StateFilter {
         }
     }
 
-    /// Whether an account in this state passes. Deleted accounts pass only where they are asked for.
+    /// Whether the list shows an account in this state. Deleted accounts are shown only by the
+    /// filter for deleted accounts.
     #[must_use]
     pub fn admits(self, state: &State) -> bool {
         match self {

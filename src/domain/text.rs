@@ -1,23 +1,23 @@
-//! Limits of free text, shared by every field that people fill in.
+//! Limits of texts and URLs, shared by all fields that callers fill in.
 
 use url::Url;
 
 use super::Error;
 
-/// The longest short text (names, codes, domains), in characters.
+/// The maximum length of a short text (name, code, domain), in characters.
 pub const MAX_TEXT: usize = 255;
-/// The longest long text (reasons, messages, URLs), in characters.
+/// The maximum length of a long text (reason, message, URL), in characters.
 pub const MAX_LONG_TEXT: usize = 2_048;
-/// The longest name of a host, in characters (RFC 1035, 2.3.4).
+/// The maximum length of a host name, in characters (RFC 1035, 2.3.4).
 const MAX_HOST: usize = 253;
-/// The longest port, with its colon.
+/// The maximum length of a port with its colon, in characters.
 const MAX_PORT: usize = 6;
 
-/// Reads a URL whose host has a name that hosts can have. What is too long is refused before it is read: to translate a name that
-/// is not ASCII takes time that grows with the square of its length.
+/// Parses a URL and checks the length of its host name. A host that is too long is refused before
+/// parsing, because translating a name that is not ASCII takes time quadratic in its length.
 ///
 /// # Errors
-/// [`Error::InvalidField`] for `field`; `unreadable` says what the URL must be.
+/// [`Error::InvalidField`] for `field`. If the URL cannot be parsed, the problem is `unreadable`.
 pub(super) fn read_url(field: &'static str, written: &str, unreadable: &str) -> Result<Url, Error> {
     let too_long = || {
         Error::invalid(
@@ -37,24 +37,25 @@ pub(super) fn read_url(field: &'static str, written: &str, unreadable: &str) -> 
     }
 }
 
-/// What stands between a URL's scheme and its path as browsers read it, whatever slashes are before it: user info, host and port.
+/// The user info, host and port of a URL: the text between scheme and path. As in browsers, any
+/// number of slashes or backslashes may precede it.
 pub(super) fn authority(written: &str) -> &str {
     let slashes = ['/', '\\'];
-    let behind_scheme = written
+    let after_scheme = written
         .split_once(':')
         .map_or(written, |(_, rest)| rest)
         .trim_start_matches(slashes);
-    behind_scheme
+    after_scheme
         .split(|c| slashes.contains(&c) || matches!(c, '?' | '#'))
         .next()
         .unwrap_or_default()
 }
 
-/// Accepts a text of 1 ..= `max` characters without control characters. Line breaks and tabs are allowed in
-/// long texts only.
+/// Accepts a text of 1 ..= `max` characters without control characters. Only long texts may contain
+/// line breaks and tabs.
 ///
 /// # Errors
-/// [`Error::InvalidField`] for `field`, saying which limit was met.
+/// [`Error::InvalidField`] for `field`, naming the limit that the text breaks.
 pub(super) fn check(field: &'static str, value: &str, max: usize) -> Result<(), Error> {
     if value.is_empty() {
         return Err(Error::invalid(field, "must not be empty"));
@@ -66,7 +67,7 @@ pub(super) fn check(field: &'static str, value: &str, max: usize) -> Result<(), 
             format!("must be at most {max} characters, not {length}"),
         ));
     }
-    // The last two can be said in no XML document.
+    // No XML document can contain U+FFFE and U+FFFF, and the APIs also answer in XML.
     let allowed = |c: char| {
         !matches!(c, '\u{fffe}' | '\u{ffff}') && !c.is_control()
             || (max > MAX_TEXT && matches!(c, '\n' | '\r' | '\t'))

@@ -1,15 +1,16 @@
-//! Webhook endpoints: what a reseller wants to be told, where, and how it is signed.
+//! Webhook endpoints: which events go to which URL, and how the requests are signed.
 
 use uuid::Uuid;
 
 use super::text::{self, MAX_LONG_TEXT, MAX_TEXT};
 use super::{Error, Patch, ResellerId, Time};
 
-/// What an endpoint gets unless it names events.
+/// The event that every change has. Endpoints that name no events subscribe to it.
 pub const UPDATED: &str = "account.updated";
-/// What a test delivery is called.
+/// The event name of test deliveries.
 pub const TEST: &str = "webhook.test";
-/// Every event that can be subscribed to. Each change is `account.updated`; the others are finer.
+/// Every event that an endpoint can subscribe to. Each change is `account.updated`, and may have
+/// specific events besides.
 pub const EVENTS: [&str; 15] = [
     UPDATED,
     "account.created",
@@ -27,15 +28,15 @@ pub const EVENTS: [&str; 15] = [
     "account.purging",
     "account.purged",
 ];
-/// The most endpoints of one reseller.
+/// The maximum number of endpoints of one reseller.
 pub const MAX_ENDPOINTS: i64 = 50;
 
 /// How deliveries are signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignatureStyle {
-    /// The headers of Standard Webhooks.
+    /// Headers as in the Standard Webhooks specification.
     Standard,
-    /// `Webhook-Signature` over the body alone.
+    /// `Webhook-Signature` over the body alone, as in the `v3` original.
     Plain,
 }
 
@@ -49,7 +50,7 @@ impl SignatureStyle {
         }
     }
 
-    /// The style of a word, if it is one.
+    /// Parses a word of [`SignatureStyle::as_str`]. `None` for any other word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Standard, Self::Plain]
@@ -58,14 +59,14 @@ impl SignatureStyle {
     }
 }
 
-/// Why an endpoint gets nothing at the moment. It keeps its place.
+/// Why an endpoint gets no deliveries at the moment. It keeps its position in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SuspendedBy {
     /// Its owner switched it off.
     Owner,
-    /// It failed for days.
+    /// Every attempt has failed for days.
     Failures,
-    /// It answered 410.
+    /// The receiver answered 410 (Gone).
     Gone,
 }
 
@@ -80,7 +81,7 @@ impl SuspendedBy {
         }
     }
 
-    /// The cause of a word, if it is one.
+    /// Parses a word of [`SuspendedBy::as_str`]. `None` for any other word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Owner, Self::Failures, Self::Gone]
@@ -89,32 +90,32 @@ impl SuspendedBy {
     }
 }
 
-/// An endpoint.
+/// A webhook endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Its identity.
     pub id: Uuid,
-    /// Whose it is.
+    /// The reseller that owns it.
     pub reseller_id: ResellerId,
-    /// Where deliveries go.
+    /// The URL that deliveries are sent to.
     pub url: String,
-    /// For people.
+    /// A description for people.
     pub description: Option<String>,
-    /// What it wants to be told, in the order of [`EVENTS`].
+    /// The events that it subscribes to, in the order of [`EVENTS`].
     pub events: Vec<String>,
     /// How deliveries are signed.
     pub style: SignatureStyle,
-    /// Why it gets nothing, if so.
+    /// Why it gets no deliveries. `None` if it gets them.
     pub suspended_by: Option<SuspendedBy>,
-    /// One more with every change by its owner.
+    /// Increased by 1 with every change by its owner.
     pub revision: i64,
-    /// The journal is delivered, or pending, up to this entry.
+    /// The journal entry up to which everything is delivered or stored as pending.
     pub position: i64,
-    /// Since when nothing has succeeded, if the latest attempt failed.
+    /// Since when every attempt has failed. `None` if the latest attempt succeeded.
     pub failing_since: Option<Time>,
-    /// When a delivery last succeeded.
+    /// When a delivery last succeeded. `None` if none has.
     pub last_success_at: Option<Time>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Time,
     /// When its owner last changed it.
     pub updated_at: Time,
@@ -131,34 +132,34 @@ impl Endpoint {
         }
     }
 
-    /// The names by which it wants to be told of an entry of the journal, given the entry's finer events.
+    /// The subscribed events among those of one journal entry, given the entry's specific events.
     #[must_use]
-    pub fn wants(&self, finer: &[String]) -> Vec<String> {
+    pub fn wants(&self, specific: &[String]) -> Vec<String> {
         self.events
             .iter()
-            .filter(|name| *name == UPDATED || finer.contains(name))
+            .filter(|name| *name == UPDATED || specific.contains(name))
             .cloned()
             .collect()
     }
 }
 
-/// A change of an endpoint; what is not mentioned stays.
+/// A change of an endpoint. Fields that it omits stay as they are.
 #[derive(Debug, Clone, Default)]
 pub struct EndpointPatch {
-    /// Where deliveries go.
+    /// The URL that deliveries are sent to.
     pub url: Option<String>,
-    /// For people.
+    /// A description for people.
     pub description: Patch<String>,
-    /// What it wants to be told.
+    /// The events that it subscribes to.
     pub events: Option<Vec<String>>,
     /// How deliveries are signed.
     pub style: Option<SignatureStyle>,
-    /// Whether it gets deliveries; true also lifts what failures or 410 brought about.
+    /// Whether it gets deliveries. `true` also ends a suspension by failures or by a 410.
     pub enabled: Option<bool>,
 }
 
 impl EndpointPatch {
-    /// Edits an endpoint; says whether anything changed.
+    /// Applies the change to an endpoint. Returns whether anything changed.
     ///
     /// # Errors
     /// [`Error::InvalidField`].
@@ -177,7 +178,7 @@ impl EndpointPatch {
             }
             endpoint.events = EVENTS
                 .iter()
-                .filter(|name| events.iter().any(|wanted| wanted == *name))
+                .filter(|name| events.iter().any(|subscribed| subscribed == *name))
                 .map(|name| (*name).to_owned())
                 .collect();
             if endpoint.events.is_empty() {
@@ -186,7 +187,7 @@ impl EndpointPatch {
         }
         endpoint.style = self.style.unwrap_or(endpoint.style);
         match self.enabled {
-            // A new start.
+            // Its failures start to count anew.
             Some(true) if endpoint.suspended_by.take().is_some() => endpoint.failing_since = None,
             Some(false) => {
                 endpoint.suspended_by = endpoint.suspended_by.or(Some(SuspendedBy::Owner));
@@ -196,7 +197,9 @@ impl EndpointPatch {
         Ok(*endpoint != before)
     }
 
-    /// An absolute https URL (http where that is allowed), without user info, of at most 2048 characters, also as it is kept.
+    /// Checks a URL and returns it as it is stored. It must be absolute, https (or http if the
+    /// settings allow it), without user info, and have at most 2,048 characters before and after
+    /// encoding.
     ///
     /// # Errors
     /// [`Error::InvalidField`].
@@ -215,14 +218,14 @@ impl EndpointPatch {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse("must not have user info"));
         }
-        // As it is kept: what is not ASCII takes more room there.
+        // Characters that are not ASCII get longer in the stored form.
         text::check("url", url.as_str(), MAX_LONG_TEXT)?;
         Ok(url.into())
     }
 }
 
-/// Accepts a secret that a caller brings along: for the standard style `whsec_` and the base64 of 24 to 64 bytes, for the
-/// plain style 16 to 255 visible characters.
+/// Checks a secret that the caller chose. The standard style needs `whsec_` and the base64 of 24 to
+/// 64 bytes, the plain style 16 to 255 visible characters.
 ///
 /// # Errors
 /// [`Error::InvalidField`] for `secret`.
@@ -241,9 +244,9 @@ pub fn check_secret(style: SignatureStyle, secret: &str) -> Result<(), Error> {
             ))
         }
         SignatureStyle::Plain => {
-            let is_fit = (16..=255).contains(&secret.len())
+            let is_valid = (16..=255).contains(&secret.len())
                 && secret.bytes().all(|byte| byte.is_ascii_graphic());
-            if is_fit {
+            if is_valid {
                 Ok(())
             } else {
                 Err(Error::invalid(
@@ -255,7 +258,8 @@ pub fn check_secret(style: SignatureStyle, secret: &str) -> Result<(), Error> {
     }
 }
 
-/// The identity of a message: of one event by one of its names. The same for every attempt at it, and for whoever pulls it.
+/// The identity of the message about one event under one of its names. It is the same for every
+/// delivery attempt, and when the event is read through the API.
 #[must_use]
 pub fn message_id(event_id: i64, event: &str) -> String {
     format!(

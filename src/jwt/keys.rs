@@ -1,5 +1,8 @@
-//! The keys of trusted issuers: from the configuration, a file, or an address that is asked again when a token names a
-//! key that is not known. However many such tokens come, the address is asked at most twice a minute.
+//! The keys of the trusted issuer: from the configuration, from a file, or fetched from the URL of
+//! a JSON Web Key Set.
+//!
+//! The set is fetched again after [`MAX_AGE`], and earlier if a token names an unknown key. Fetches
+//! are at least [`MIN_FETCH_INTERVAL`] apart, however many such tokens arrive.
 
 use std::fs;
 use std::sync::{PoisonError, RwLock};
@@ -14,30 +17,33 @@ use tracing::warn;
 use super::Settings;
 use crate::domain::Time;
 
-/// The least time between two looks at the address.
-const PAUSE: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
-/// After this the address is asked again even if no key is missing: one may have been withdrawn.
+/// The minimum time between two fetches.
+const MIN_FETCH_INTERVAL: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
+/// After this time the set is fetched again even if no key is missing, because the issuer may have
+/// withdrawn one.
 const MAX_AGE: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
-/// The longest that one look may take.
+/// The timeout of one fetch.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest set that is read, in bytes.
+/// The maximum size of a fetched set, in bytes.
 const MAX_SET: usize = 256 * 1024;
-/// The shortest shared secret, in bytes.
+/// The minimum length of the shared secret, in bytes.
 const MIN_SECRET: usize = 32;
 
-/// A key and the one algorithm that it is for.
+/// A key, pinned to one algorithm.
 struct Key {
-    name: Option<String>,
+    /// The key id (`kid`). `None` if the key has none.
+    id: Option<String>,
     algorithm: Algorithm,
     decoding: DecodingKey,
 }
 
 pub(super) struct Keys {
-    /// Those that do not change while the service runs.
+    /// The keys from the configuration and from files.
     fixed: Vec<Key>,
-    address: Option<String>,
+    /// The URL of the key set, if one is configured.
+    url: Option<String>,
     fetched: RwLock<Fetched>,
-    /// Held by the one who asks the address.
+    /// Held while fetching, so that one task fetches at a time.
     fetching: Mutex<()>,
 }
 
@@ -45,19 +51,25 @@ impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Keys")
             .field("fixed", &self.fixed.len())
-            .field("address", &self.address)
+            .field("url", &self.url)
             .finish_non_exhaustive()
     }
 }
 
+/// The keys of the latest successful fetch.
 #[derive(Default)]
 struct Fetched {
     keys: Vec<Key>,
+    /// When the set was last fetched, with or without success.
     tried_at: Option<Time>,
 }
 
 impl Keys {
-    pub(super) fn configured(settings: &Settings) -> Result<Self, String> {
+    /// Reads the keys in the configuration and in files.
+    ///
+    /// # Errors
+    /// If a key cannot be read. The text begins with the configuration key.
+    pub(super) fn from_settings(settings: &Settings) -> Result<Self, String> {
         let mut fixed = Vec::new();
         if let Some(secret) = &settings.secret {
             let secret = secret.expose_secret().as_bytes();
@@ -65,7 +77,7 @@ impl Keys {
                 return Err(format!("jwt.secret: must have at least {MIN_SECRET} bytes"));
             }
             fixed.push(Key {
-                name: None,
+                id: None,
                 algorithm: Algorithm::HS256,
                 decoding: DecodingKey::from_secret(secret),
             });
@@ -78,7 +90,7 @@ impl Keys {
                 .or_else(|_| DecodingKey::from_ed_pem(&pem).map(|key| (Algorithm::EdDSA, key)))
                 .map_err(|_| format!("jwt.public_key_file: {}: is neither an RSA nor an Ed25519 public key in PEM", path.display()))?;
             fixed.push(Key {
-                name: None,
+                id: None,
                 algorithm,
                 decoding: key,
             });
@@ -93,22 +105,22 @@ impl Keys {
         }
         Ok(Self {
             fixed,
-            address: settings.jwks_url.clone(),
+            url: settings.jwks_url.clone(),
             fetched: RwLock::default(),
             fetching: Mutex::default(),
         })
     }
 
-    /// The keys that may prove a token with this header.
+    /// The keys that a token with this header may be signed with. Fetches the set if it is due.
     pub(super) async fn candidates(
         &self,
         algorithm: Algorithm,
-        name: Option<&str>,
+        id: Option<&str>,
         now: Time,
     ) -> Vec<DecodingKey> {
         let fits = |key: &&Key| {
             key.algorithm == algorithm
-                && (name.is_none() || key.name.is_none() || key.name.as_deref() == name)
+                && (id.is_none() || key.id.is_none() || key.id.as_deref() == id)
         };
         let mut found: Vec<DecodingKey> = self
             .fixed
@@ -116,7 +128,7 @@ impl Keys {
             .filter(fits)
             .map(|key| key.decoding.clone())
             .collect();
-        let Some(address) = &self.address else {
+        let Some(url) = &self.url else {
             return found;
         };
         let known = || -> Vec<DecodingKey> {
@@ -134,23 +146,25 @@ impl Keys {
                 .filter(|age| *age >= chrono::TimeDelta::zero())
         };
         let is_due = |age: Option<chrono::TimeDelta>, is_missing: bool| {
-            age.is_none_or(|age| age >= MAX_AGE || (is_missing && age >= PAUSE))
+            age.is_none_or(|age| age >= MAX_AGE || (is_missing && age >= MIN_FETCH_INTERVAL))
         };
         let is_missing = known().is_empty();
         if is_due(age(), is_missing) {
-            // Whoever needs a key waits for the one who fetches; whoever has it goes on with what is known.
-            let turn = if is_missing {
+            // A request that lacks its key waits for a fetch under way. A request that has its key
+            // does not wait.
+            let lock = if is_missing {
                 Some(self.fetching.lock().await)
             } else {
                 self.fetching.try_lock().ok()
             };
-            if turn.is_some() && is_due(age(), known().is_empty()) {
+            if lock.is_some() && is_due(age(), known().is_empty()) {
                 self.write().tried_at = Some(now);
-                match fetch(address).await {
+                match fetch(url).await {
                     Ok(keys) => self.write().keys = keys,
                     Err(problem) => warn!(
                         problem,
-                        address, "the JSON Web Key Set cannot be read; what is known of it stays"
+                        url,
+                        "cannot fetch the JSON Web Key Set; the keys fetched before stay in use"
                     ),
                 }
             }
@@ -168,13 +182,13 @@ impl Keys {
     }
 }
 
-async fn fetch(address: &str) -> Result<Vec<Key>, String> {
+async fn fetch(url: &str) -> Result<Vec<Key>, String> {
     let client = reqwest::Client::builder()
         .timeout(TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         .build();
-    let asked = async { client?.get(address).send().await?.error_for_status() };
-    let mut response = asked
+    let response = async { client?.get(url).send().await?.error_for_status() };
+    let mut response = response
         .await
         .map_err(|error| error.without_url().to_string())?;
     let mut set = Vec::new();
@@ -191,7 +205,7 @@ async fn fetch(address: &str) -> Result<Vec<Key>, String> {
     read_set(&set)
 }
 
-/// The keys of a set that are for signatures of the kinds we take; others are left out.
+/// The keys of a set that are for the supported signature algorithms. Other keys are left out.
 fn read_set(text: &[u8]) -> Result<Vec<Key>, String> {
     let set: JwkSet =
         serde_json::from_slice(text).map_err(|error| format!("is no JSON Web Key Set: {error}"))?;
@@ -199,7 +213,7 @@ fn read_set(text: &[u8]) -> Result<Vec<Key>, String> {
 }
 
 fn read_key(jwk: &Jwk) -> Option<Key> {
-    // A shared secret has no business in a set that others can read.
+    // Shared secrets are left out: a key set is public.
     let algorithm = if let AlgorithmParameters::RSA(_) = &jwk.algorithm {
         Algorithm::RS256
     } else if let AlgorithmParameters::OctetKeyPair(pair) = &jwk.algorithm
@@ -209,13 +223,15 @@ fn read_key(jwk: &Jwk) -> Option<Key> {
     } else {
         return None;
     };
-    let is_meant = jwk
+    let algorithm_matches = jwk
         .common
         .key_algorithm
         .is_none_or(|named| named == KeyAlgorithm::from(algorithm));
-    let key = DecodingKey::from_jwk(jwk).ok().filter(|_| is_meant)?;
+    let key = DecodingKey::from_jwk(jwk)
+        .ok()
+        .filter(|_| algorithm_matches)?;
     Some(Key {
-        name: jwk.common.key_id.clone(),
+        id: jwk.common.key_id.clone(),
         algorithm,
         decoding: key,
     })

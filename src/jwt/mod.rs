@@ -1,11 +1,15 @@
-//! How a JSON Web Token is proved: signature, issuer, audience, times; then what it claims.
+//! JSON Web Tokens: checking signature, issuer, audience and times, and reading the claims.
 //!
-//! Two kinds come here. *Ours* were issued by this platform: signed with its own key, and looked up afterwards, so that
-//! they can be listed and revoked like any other credential. *Others'* are issued by somebody whom the configuration
-//! trusts, and stand on their own: their claims name the reseller and the rights, and they end when they expire.
+//! There are two kinds:
 //!
-//! Every key is pinned to one algorithm, which a token's header must name: there is no `none`, and no token can have a
-//! public key taken for a shared secret.
+//! - *Own* tokens are issued by this service and signed with its own key. The service also looks
+//!   them up in the database, so that they can be listed and revoked like any other credential.
+//! - *External* tokens are issued by an issuer that the configuration trusts. The service does not
+//!   store them: their claims name the reseller and the scopes, and they are valid until they
+//!   expire.
+//!
+//! Every key is pinned to one algorithm, and a token's header must name that algorithm. A token
+//! with `none` is therefore refused, and no token can pass off a public key as a shared secret.
 
 mod keys;
 
@@ -20,57 +24,57 @@ use serde_json::Value;
 use crate::domain::{Error, ResellerId, Scope, Scopes, Time};
 use keys::Keys;
 
-/// The longest token that is looked at, in bytes.
+/// The maximum length of a token, in bytes.
 const MAX_LENGTH: usize = 8 * 1024;
-/// What the `kid` of our own tokens begins with.
-const OWN: &str = "steward-";
-/// Issuer and audience of our own tokens.
-const OWN_NAME: &str = "steward";
+/// The prefix of the `kid` of own tokens.
+const OWN_KEY_PREFIX: &str = "steward-";
+/// Issuer and audience of own tokens.
+const OWN_ISSUER: &str = "steward";
 
-/// Whose tokens are trusted besides our own, and by which keys they are proved.
+/// The trusted issuer of external tokens, and its keys.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Who issues them: the claim `iss`.
+    /// The required claim `iss`.
     pub issuer: String,
-    /// For whom: the claim `aud`.
+    /// The required claim `aud`.
     pub audience: String,
-    /// A shared secret of at least 32 bytes: HS256.
+    /// A shared secret of at least 32 bytes, for HS256.
     pub secret: Option<SecretString>,
-    /// A PEM file with a public key: RS256 or EdDSA.
+    /// A PEM file with a public key, for RS256 or EdDSA.
     pub public_key_file: Option<PathBuf>,
     /// A file with a JSON Web Key Set.
     pub jwks_file: Option<PathBuf>,
-    /// The address of a JSON Web Key Set.
+    /// The URL of a JSON Web Key Set.
     pub jwks_url: Option<String>,
-    /// How far the issuer's clock may be off.
+    /// By how much the issuer's clock may differ from ours.
     pub leeway: Duration,
-    /// Whether their `role` may be `operator`.
+    /// Whether external tokens may have the `role` `operator`.
     pub operators: bool,
 }
 
-/// What a token of somebody else claims, once it is proved.
+/// The claims of a valid external token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
-    /// For the journal.
+    /// The claim `sub`, shortened for the journal.
     pub subject: String,
-    /// The reseller; none: an operator.
+    /// The reseller. `None` means the operator.
     pub reseller: Option<ResellerId>,
-    /// The rights among those that we know.
+    /// The scopes that Steward knows. Others are left out.
     pub scopes: Scopes,
-    /// When it ends.
+    /// When the token expires, leeway included.
     pub expires_at: Time,
 }
 
-/// Proves tokens.
+/// Checks external tokens.
 #[derive(Debug)]
 pub struct Verifier {
     settings: Settings,
     keys: Keys,
 }
 
-/// The claims as they are written.
+/// The claims as the token has them.
 #[derive(Deserialize)]
-struct Written {
+struct RawClaims {
     exp: Option<f64>,
     nbf: Option<f64>,
     sub: Option<String>,
@@ -80,9 +84,9 @@ struct Written {
     scope: Option<Value>,
 }
 
-/// The claims of our own tokens.
+/// The claims of own tokens.
 #[derive(Serialize)]
-struct Own<'a> {
+struct OwnClaims<'a> {
     iss: &'a str,
     aud: &'a str,
     sub: String,
@@ -96,24 +100,24 @@ struct Own<'a> {
     scope: String,
 }
 
-/// A token of ours to be signed.
+/// An own token that is to be signed.
 #[derive(Debug)]
 pub struct Draft<'a> {
     /// The number of the credential.
     pub token: i64,
-    /// The reseller; none: an operator.
+    /// The reseller. `None` means the operator.
     pub reseller: Option<ResellerId>,
-    /// The rights.
+    /// The scopes.
     pub scopes: &'a Scopes,
-    /// Random text that is kept nowhere.
+    /// Random text that makes the token unpredictable. It is not stored.
     pub nonce: &'a str,
-    /// From when on.
+    /// The claim `iat`.
     pub issued_at: Time,
-    /// Until when.
+    /// The claim `exp`.
     pub expires_at: Time,
 }
 
-/// Whether a text may be a token of this kind.
+/// Whether a text has the form of a JSON Web Token.
 #[must_use]
 pub fn is_well_formed(token: &str) -> bool {
     token.len() <= MAX_LENGTH
@@ -123,34 +127,35 @@ pub fn is_well_formed(token: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
-/// The key that a token of ours names; none: it is somebody else's.
+/// The id of the key that an own token names. `None` means that the token is external or
+/// unreadable.
 #[must_use]
 pub fn own_key(token: &str) -> Option<String> {
     jsonwebtoken::decode_header(token)
         .ok()?
         .kid
-        .filter(|kid| kid.starts_with(OWN))
+        .filter(|kid| kid.starts_with(OWN_KEY_PREFIX))
 }
 
-/// The name of the platform's key number `number`.
+/// The id of the service's own key number `number`.
 #[must_use]
 pub fn own_key_name(number: u32) -> String {
-    format!("{OWN}{number}")
+    format!("{OWN_KEY_PREFIX}{number}")
 }
 
-/// Signs a token of ours.
+/// Signs an own token.
 ///
 /// # Errors
-/// A text for the log.
+/// A text for the log, if the token cannot be encoded.
 pub fn issue(draft: &Draft, key_name: &str, secret: &[u8]) -> Result<SecretString, String> {
     let header = Header {
         kid: Some(key_name.to_owned()),
         ..Header::new(Algorithm::HS256)
     };
     let words: Vec<_> = draft.scopes.iter().map(Scope::as_str).collect();
-    let claims = Own {
-        iss: OWN_NAME,
-        aud: OWN_NAME,
+    let claims = OwnClaims {
+        iss: OWN_ISSUER,
+        aud: OWN_ISSUER,
         sub: format!("token {}", draft.token),
         iat: draft.issued_at.timestamp(),
         exp: draft.expires_at.timestamp(),
@@ -165,33 +170,33 @@ pub fn issue(draft: &Draft, key_name: &str, secret: &[u8]) -> Result<SecretStrin
         .map_err(|error| error.to_string())
 }
 
-/// Whether a token of ours has our signature, and has not expired.
+/// Whether an own token has a valid signature and has not expired.
 #[must_use]
 pub fn is_ours(token: &str, secret: &[u8], now: Time) -> bool {
-    let decoded = jsonwebtoken::decode::<Written>(
+    let decoded = jsonwebtoken::decode::<RawClaims>(
         token,
         &DecodingKey::from_secret(secret),
-        &validation(Algorithm::HS256, OWN_NAME, OWN_NAME),
+        &validation(Algorithm::HS256, OWN_ISSUER, OWN_ISSUER),
     );
     decoded.is_ok_and(|decoded| expiry(&decoded.claims, now, Duration::ZERO).is_some())
 }
 
 impl Verifier {
-    /// Reads the keys that are in files.
+    /// Reads the keys in the configuration and in files.
     ///
     /// # Errors
-    /// What is wrong with one of them, naming the key of the configuration.
+    /// If a key cannot be read. The text names the configuration key.
     pub fn new(settings: Settings) -> Result<Self, String> {
         Ok(Self {
-            keys: Keys::configured(&settings)?,
+            keys: Keys::from_settings(&settings)?,
             settings,
         })
     }
 
-    /// What somebody else's token claims.
+    /// Checks an external token and reads its claims.
     ///
     /// # Errors
-    /// [`Error::CredentialInvalid`], whatever is wrong with it; the log has more, at level debug.
+    /// [`Error::CredentialInvalid`] for every problem. The log has the reason at level debug.
     pub async fn verify(&self, token: &str, now: Time) -> Result<Claims, Error> {
         let refuse = |why: &str| {
             tracing::debug!(why, "a JSON Web Token was refused");
@@ -205,24 +210,27 @@ impl Verifier {
             .candidates(header.alg, header.kid.as_deref(), now)
             .await
         {
-            if let Ok(decoded) = jsonwebtoken::decode::<Written>(token, &key, &validation) {
+            if let Ok(decoded) = jsonwebtoken::decode::<RawClaims>(token, &key, &validation) {
                 return self.claims(decoded.claims, now).map_err(refuse);
             }
         }
-        Err(refuse("no key proves it"))
+        Err(refuse(
+            "no known key verifies its signature, issuer and audience",
+        ))
     }
 
-    fn claims(&self, written: Written, now: Time) -> Result<Claims, &'static str> {
-        let expires_at = expiry(&written, now, self.settings.leeway).ok_or("exp or nbf")?;
-        let reseller = match (written.role.as_deref(), &written.reseller_id) {
+    fn claims(&self, raw: RawClaims, now: Time) -> Result<Claims, &'static str> {
+        let expires_at = expiry(&raw, now, self.settings.leeway)
+            .ok_or("it has expired, is not valid yet, or has no exp")?;
+        let reseller = match (raw.role.as_deref(), &raw.reseller_id) {
             (Some("operator"), None) if self.settings.operators => None,
             (Some("operator"), _) => return Err("role: operators are not trusted"),
-            (_, Some(id)) => Some(reseller(id).ok_or("reseller_id")?),
+            (_, Some(id)) => Some(reseller(id).ok_or("reseller_id is not a number from 1")?),
             (_, None) => return Err("reseller_id is missing"),
         };
-        let scopes = scopes(written.scope.as_ref());
+        let scopes = scopes(raw.scope.as_ref());
         Ok(Claims {
-            subject: subject(written.sub),
+            subject: subject(raw.sub),
             reseller,
             scopes,
             expires_at,
@@ -230,7 +238,7 @@ impl Verifier {
     }
 }
 
-/// Everything but the times, which are checked by our own clock.
+/// Checks everything but the times. [`expiry`] checks those, because tests set the clock.
 fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.validate_exp = false;
@@ -240,10 +248,11 @@ fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation 
     validation
 }
 
-/// When a token ends, leeway included; none if that is over, not said, or if it has not begun.
-fn expiry(written: &Written, now: Time, leeway: Duration) -> Option<Time> {
+/// When a token expires, leeway included. `None` if it has expired, is not valid yet, or has no
+/// `exp`.
+fn expiry(claims: &RawClaims, now: Time, leeway: Duration) -> Option<Time> {
     let at = |seconds: f64| {
-        // Anything behind the year 9999 means for ever.
+        // Times after the year 9999 are taken as its end, which is as good as never.
         #[expect(
             clippy::as_conversions,
             clippy::cast_possible_truncation,
@@ -252,8 +261,8 @@ fn expiry(written: &Written, now: Time, leeway: Duration) -> Option<Time> {
         let seconds = seconds.clamp(0.0, 253_402_300_799.0) as i64;
         Time::from_timestamp(seconds, 0)
     };
-    let ends = at(written.exp?)?.checked_add_signed(chrono::TimeDelta::from_std(leeway).ok()?)?;
-    let begins = match written.nbf {
+    let ends = at(claims.exp?)?.checked_add_signed(chrono::TimeDelta::from_std(leeway).ok()?)?;
+    let begins = match claims.nbf {
         None => None,
         Some(begins) => {
             Some(at(begins)?.checked_sub_signed(chrono::TimeDelta::from_std(leeway).ok()?)?)
@@ -262,13 +271,14 @@ fn expiry(written: &Written, now: Time, leeway: Duration) -> Option<Time> {
     (ends > now && begins.is_none_or(|begins| begins <= now)).then_some(ends)
 }
 
-/// A number from 1 on, as a number or as text.
+/// Reads a reseller's number, which may be a JSON number or a text. `None` if it is not 1 or more.
 fn reseller(claim: &Value) -> Option<ResellerId> {
     let id = claim.as_i64().or_else(|| claim.as_str()?.parse().ok())?;
     (id > 0).then_some(ResellerId(id))
 }
 
-/// Words separated by spaces, or an array of them; words that are not ours mean nothing here.
+/// Reads scopes from a text with spaces between them, or from an array. Unknown scopes are left
+/// out.
 fn scopes(claim: Option<&Value>) -> Scopes {
     let text = claim.and_then(Value::as_str).unwrap_or_default().split(' ');
     let list = claim
@@ -280,7 +290,7 @@ fn scopes(claim: Option<&Value>) -> Scopes {
     text.chain(list).filter_map(Scope::parse).collect()
 }
 
-/// Fit for the journal: short, and without control characters.
+/// Shortens a subject to 100 characters for the journal and removes control characters.
 fn subject(claim: Option<String>) -> String {
     let plain: String = claim
         .unwrap_or_default()
@@ -302,7 +312,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claims_are_read_in_all_their_forms() {
+    fn claims_may_be_texts_numbers_or_arrays() {
         let words = |claim: Value| {
             scopes(Some(&claim))
                 .iter()
@@ -335,13 +345,13 @@ mod tests {
     }
 
     #[test]
-    fn times_are_checked_with_the_leeway_on_both_sides() {
+    fn the_leeway_applies_to_exp_and_to_nbf() {
         let now: Time = "2026-03-01T12:00:00Z".parse().unwrap();
         let second =
             |offset: i64| Some(f64::from(i32::try_from(now.timestamp() + offset).unwrap()));
         let minute = Duration::from_mins(1);
-        let ok = |exp, nbf| {
-            let written = Written {
+        let is_valid = |exp, nbf| {
+            let claims = RawClaims {
                 exp,
                 nbf,
                 sub: None,
@@ -349,19 +359,19 @@ mod tests {
                 role: None,
                 scope: None,
             };
-            expiry(&written, now, minute).is_some()
+            expiry(&claims, now, minute).is_some()
         };
         assert!(
-            ok(second(1), None)
-                && ok(second(-59), None)
-                && !ok(second(-60), None)
-                && !ok(None, None)
+            is_valid(second(1), None)
+                && is_valid(second(-59), None)
+                && !is_valid(second(-60), None)
+                && !is_valid(None, None)
         );
         assert!(
-            ok(second(9), second(60))
-                && !ok(second(9), second(61))
-                && ok(Some(1e300), Some(-1e300))
-                && !ok(Some(f64::NAN), None)
+            is_valid(second(9), second(60))
+                && !is_valid(second(9), second(61))
+                && is_valid(Some(1e300), Some(-1e300))
+                && !is_valid(Some(f64::NAN), None)
         );
     }
 }

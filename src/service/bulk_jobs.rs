@@ -322,7 +322,7 @@ impl Service {
                         there.get(&item.account)?,
                         deeds.get(&item.account)?.as_ref()?,
                     );
-                    let command = account.undo(
+                    let command = account.revert(
                         deed,
                         job.authority,
                         HoldId(Uuid::now_v7()),

@@ -201,7 +201,7 @@ fn read(json: &str) -> Result<Command, Error> {
                     reason_code: unkeep(details.reason_code, Some)?,
                     reason: unkeep(details.reason, Some)?,
                     public_message: unkeep(details.public_message, Some)?,
-                    payment_url: unkeep(details.payment_url, |url| Some(PaymentUrl::kept(url)))?,
+                    payment_url: unkeep(details.payment_url, |url| Some(PaymentUrl::stored(url)))?,
                     starts_at: unkeep(details.starts_at, time)?,
                     ends_at: unkeep(details.ends_at, time)?,
                 };

@@ -1,181 +1,196 @@
-//! The lanes of one endpoint: one for each account, in order within, independent of one another. Pure; the runner does
-//! the sending and the writing.
+//! The queues of one endpoint, one for each account. They keep the deliveries of an account in
+//! order and let accounts go on independently of one another. This file does no I/O: the runner
+//! sends and writes.
 //!
-//! A lane is *open* while its items come from the journal. When an item fails, it and everything behind it in the lane is
-//! parked in the table of what is pending, and the lane is *shut*: what the journal brings for it is parked at once. When
-//! it is due, what is parked is loaded and tried; when nothing of it is left the lane is open again.
+//! Usually the deliveries of an account come from the journal. When one fails, it and everything
+//! behind it in the queue is *parked*, which means moved to the table of pending deliveries. While
+//! an account has parked deliveries, new deliveries from the journal are parked behind them. When
+//! its next attempt is due, the runner loads the parked deliveries and tries them in order. When
+//! none is left, the account's deliveries come from the journal again.
 //!
-//! The endpoint's position may pass an entry of the journal once every item of it is delivered or parked.
+//! The endpoint's position may pass a journal entry once all its deliveries are delivered or
+//! parked.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use super::message::Item;
+use super::message::Delivery;
 use crate::domain::Time;
 use crate::service::{DeliveryKey, Pending};
 
+/// The deliveries of one account that are in memory, in order.
 #[derive(Debug, Default)]
-struct Lane {
-    queue: VecDeque<Item>,
-    is_busy: bool,
+struct AccountQueue {
+    deliveries: VecDeque<Delivery>,
+    /// Whether the first delivery is being sent.
+    is_sending: bool,
 }
 
-/// The lanes of one endpoint.
+/// The queues of one endpoint.
 #[derive(Debug, Default)]
-pub(super) struct Lanes {
-    by_account: HashMap<i32, Lane>,
-    /// Lanes that have something in front that can be sent now.
+pub(super) struct AccountQueues {
+    by_account: HashMap<i32, AccountQueue>,
+    /// Accounts whose first delivery can be sent now.
     ready: VecDeque<i32>,
-    /// Accounts of which something is parked.
-    shut: HashSet<i32>,
-    /// Entries of the journal with items that are neither delivered nor parked, and how many.
-    open_entries: BTreeMap<i64, usize>,
-    /// What is to be written.
+    /// Accounts with deliveries in the table of pending ones.
+    parked_accounts: HashSet<i32>,
+    /// Journal entries with deliveries that are neither delivered nor parked, and how many of them.
+    unsettled_entries: BTreeMap<i64, usize>,
+    /// Deliveries to remove from the table of pending ones at the next write.
     pub(super) settled: Vec<DeliveryKey>,
+    /// Deliveries to store in the table of pending ones at the next write.
     pub(super) parked: Vec<Pending>,
 }
 
-impl Lanes {
-    pub(super) fn new(shut: Vec<i32>) -> Self {
+impl AccountQueues {
+    pub(super) fn new(parked_accounts: Vec<i32>) -> Self {
         Self {
-            shut: shut.into_iter().collect(),
+            parked_accounts: parked_accounts.into_iter().collect(),
             ..Self::default()
         }
     }
 
-    /// Takes the items of one entry of the journal.
-    pub(super) fn push_new(&mut self, items: Vec<Item>) {
-        for item in items {
-            let account = item.key.account;
-            if self.shut.contains(&account) {
-                self.park(&item, 0, None);
+    /// Adds the deliveries of one journal entry. Those of parked accounts are parked at once.
+    pub(super) fn push_new(&mut self, deliveries: Vec<Delivery>) {
+        for delivery in deliveries {
+            let account = delivery.key.account;
+            if self.parked_accounts.contains(&account) {
+                self.park(&delivery, 0, None);
                 continue;
             }
-            *self.open_entries.entry(item.key.event_id).or_default() += 1;
-            self.push(account, item);
+            *self
+                .unsettled_entries
+                .entry(delivery.key.event_id)
+                .or_default() += 1;
+            self.push(account, delivery);
         }
     }
 
-    /// Takes what is parked of an account, in order.
-    pub(super) fn push_parked(&mut self, items: Vec<Item>) {
-        for item in items {
-            self.push(item.key.account, item);
+    /// Adds parked deliveries that were loaded because an attempt is due, in order.
+    pub(super) fn push_parked(&mut self, deliveries: Vec<Delivery>) {
+        for delivery in deliveries {
+            self.push(delivery.key.account, delivery);
         }
     }
 
-    fn push(&mut self, account: i32, item: Item) {
-        let lane = self.by_account.entry(account).or_default();
-        lane.queue.push_back(item);
-        if !lane.is_busy && lane.queue.len() == 1 {
+    fn push(&mut self, account: i32, delivery: Delivery) {
+        let queue = self.by_account.entry(account).or_default();
+        queue.deliveries.push_back(delivery);
+        if !queue.is_sending && queue.deliveries.len() == 1 {
             self.ready.push_back(account);
         }
     }
 
-    /// The next item that can be sent: at most one of each lane is under way.
-    pub(super) fn next(&mut self) -> Option<Item> {
+    /// The next delivery to send. At most one delivery of each account is being sent at a time.
+    /// `None` if no delivery can be sent now.
+    pub(super) fn next(&mut self) -> Option<Delivery> {
         while let Some(account) = self.ready.pop_front() {
-            if let Some(lane) = self.by_account.get_mut(&account)
-                && let Some(item) = lane.queue.front()
+            if let Some(queue) = self.by_account.get_mut(&account)
+                && let Some(delivery) = queue.deliveries.front()
             {
-                lane.is_busy = true;
-                return Some(item.clone());
+                queue.is_sending = true;
+                return Some(delivery.clone());
             }
         }
         None
     }
 
-    /// The item in front of a lane was delivered, or there was nothing left to be told of it. Says whether all that was
-    /// loaded of a shut lane is gone, so that it should be looked at again.
+    /// Removes the first delivery of an account: it was delivered, or there is nothing to send any
+    /// more. Returns whether the account is parked and its queue is now empty. The runner then
+    /// checks whether the table has more deliveries for it.
     pub(super) fn delivered(&mut self, account: i32) -> bool {
-        let Some(lane) = self.by_account.get_mut(&account) else {
+        let Some(queue) = self.by_account.get_mut(&account) else {
             return false;
         };
-        lane.is_busy = false;
-        let Some(item) = lane.queue.pop_front() else {
+        queue.is_sending = false;
+        let Some(delivery) = queue.deliveries.pop_front() else {
             return false;
         };
-        let is_empty = lane.queue.is_empty();
+        let is_empty = queue.deliveries.is_empty();
         if is_empty {
             self.by_account.remove(&account);
         } else {
             self.ready.push_back(account);
         }
-        if item.is_parked {
-            self.settled.push(item.key);
+        if delivery.is_parked {
+            self.settled.push(delivery.key);
         } else {
-            self.close_entry(item.key.event_id);
+            self.settle_one(delivery.key.event_id);
         }
-        is_empty && self.shut.contains(&account)
+        is_empty && self.parked_accounts.contains(&account)
     }
 
-    /// The item in front of a lane failed: it is to be tried at an instant, and nothing behind it before that.
+    /// The first delivery of an account failed. It and everything behind it is parked until the
+    /// next attempt.
     pub(super) fn failed(&mut self, account: i32, next_attempt_at: Time) {
-        let Some(lane) = self.by_account.remove(&account) else {
+        let Some(queue) = self.by_account.remove(&account) else {
             return;
         };
-        self.shut.insert(account);
-        for (place, item) in lane.queue.into_iter().enumerate() {
-            if place == 0 {
-                self.park(&item, item.attempts + 1, Some(next_attempt_at));
-            } else if !item.is_parked {
-                self.park(&item, item.attempts, None);
+        self.parked_accounts.insert(account);
+        for (index, delivery) in queue.deliveries.into_iter().enumerate() {
+            if index == 0 {
+                self.park(&delivery, delivery.attempts + 1, Some(next_attempt_at));
+            } else if !delivery.is_parked {
+                self.park(&delivery, delivery.attempts, None);
             }
-            if !item.is_parked {
-                self.close_entry(item.key.event_id);
+            if !delivery.is_parked {
+                self.settle_one(delivery.key.event_id);
             }
         }
     }
 
-    /// Nothing of this account is parked any more.
-    pub(super) fn reopen(&mut self, account: i32) {
-        self.shut.remove(&account);
+    /// Notes that the table has no deliveries for this account any more.
+    pub(super) fn mark_unparked(&mut self, account: i32) {
+        self.parked_accounts.remove(&account);
     }
 
-    /// Takes it that something of an account is parked.
-    pub(super) fn shut(&mut self, account: i32) {
-        self.shut.insert(account);
+    /// Notes that the table has deliveries for this account.
+    pub(super) fn mark_parked(&mut self, account: i32) {
+        self.parked_accounts.insert(account);
     }
 
-    fn park(&mut self, item: &Item, attempts: i32, next_attempt_at: Option<Time>) {
+    fn park(&mut self, delivery: &Delivery, attempts: i32, next_attempt_at: Option<Time>) {
         self.parked.push(Pending {
-            key: item.key.clone(),
-            at: item.at,
+            key: delivery.key.clone(),
+            at: delivery.at,
             attempts,
             next_attempt_at,
         });
     }
 
-    fn close_entry(&mut self, event_id: i64) {
-        if let Some(left) = self.open_entries.get_mut(&event_id) {
-            *left -= 1;
-            if *left == 0 {
-                self.open_entries.remove(&event_id);
+    /// Counts one delivery of a journal entry as delivered or parked.
+    fn settle_one(&mut self, event_id: i64) {
+        if let Some(unsettled) = self.unsettled_entries.get_mut(&event_id) {
+            *unsettled -= 1;
+            if *unsettled == 0 {
+                self.unsettled_entries.remove(&event_id);
             }
         }
     }
 
-    /// How many items are neither delivered nor parked.
-    pub(super) fn open(&self) -> usize {
-        self.open_entries.values().sum()
+    /// How many deliveries from the journal are neither delivered nor parked.
+    pub(super) fn unsettled(&self) -> usize {
+        self.unsettled_entries.values().sum()
     }
 
-    /// Up to where everything is delivered or parked, given how far the journal was read.
+    /// The journal entry up to which everything is delivered or parked, if the journal was read up
+    /// to `read_to`.
     pub(super) fn position(&self, read_to: i64) -> i64 {
-        self.open_entries
+        self.unsettled_entries
             .first_key_value()
             .map_or(read_to, |(first, _)| first - 1)
     }
 
-    /// How many accounts have something parked.
-    pub(super) fn shut_lanes(&self) -> usize {
-        self.shut.len()
+    /// How many accounts have parked deliveries.
+    pub(super) fn parked_accounts(&self) -> usize {
+        self.parked_accounts.len()
     }
 
-    /// Accounts that have something under way or waiting here.
-    pub(super) fn loaded(&self) -> Vec<i32> {
+    /// Accounts with deliveries in memory.
+    pub(super) fn accounts(&self) -> Vec<i32> {
         self.by_account.keys().copied().collect()
     }
 
-    /// Whether anything waits here or is under way.
+    /// Whether no delivery is in memory, neither waiting nor being sent.
     pub(super) fn is_empty(&self) -> bool {
         self.by_account.is_empty()
     }
@@ -185,13 +200,13 @@ impl Lanes {
 mod tests {
     use super::*;
 
-    fn item(account: i32, event_id: i64, is_parked: bool) -> Item {
+    fn delivery(account: i32, event_id: i64, is_parked: bool) -> Delivery {
         let key = DeliveryKey {
             account,
             event_id,
             event: "account.updated".to_owned(),
         };
-        Item {
+        Delivery {
             key,
             at: Time::default(),
             attempts: 0,
@@ -201,68 +216,84 @@ mod tests {
         }
     }
 
-    fn sent(lanes: &mut Lanes) -> Vec<(i32, i64)> {
-        std::iter::from_fn(|| lanes.next())
-            .map(|item| (item.key.account, item.key.event_id))
+    /// Takes everything that can be sent now: account and journal entry.
+    fn send_all(queues: &mut AccountQueues) -> Vec<(i32, i64)> {
+        std::iter::from_fn(|| queues.next())
+            .map(|delivery| (delivery.key.account, delivery.key.event_id))
             .collect()
     }
 
     #[test]
-    fn a_lane_is_in_order_and_holds_up_no_other() {
-        let mut lanes = Lanes::new(Vec::new());
+    fn a_queue_keeps_its_order_and_delays_no_other() {
+        let mut queues = AccountQueues::new(Vec::new());
         for (account, event) in [(1, 10), (1, 11), (2, 12), (1, 13)] {
-            lanes.push_new(vec![item(account, event, false)]);
+            queues.push_new(vec![delivery(account, event, false)]);
         }
-        assert_eq!(sent(&mut lanes), [(1, 10), (2, 12)]);
-        assert_eq!((lanes.position(13), lanes.open()), (9, 4));
-        lanes.delivered(2);
-        assert_eq!(lanes.position(13), 9);
-        lanes.delivered(1);
-        assert_eq!((sent(&mut lanes), lanes.position(13)), (vec![(1, 11)], 10));
-        // It fails: what is behind it is parked with it, and the position passes all of it.
-        lanes.failed(1, Time::MAX_UTC);
+        assert_eq!(send_all(&mut queues), [(1, 10), (2, 12)]);
+        assert_eq!((queues.position(13), queues.unsettled()), (9, 4));
+        queues.delivered(2);
+        assert_eq!(queues.position(13), 9);
+        queues.delivered(1);
         assert_eq!(
-            (sent(&mut lanes), lanes.position(13), lanes.open()),
+            (send_all(&mut queues), queues.position(13)),
+            (vec![(1, 11)], 10)
+        );
+        // Entry 11 fails: entry 13 is parked behind it, and the position passes both.
+        queues.failed(1, Time::MAX_UTC);
+        assert_eq!(
+            (
+                send_all(&mut queues),
+                queues.position(13),
+                queues.unsettled()
+            ),
             (vec![], 13, 0)
         );
-        let parked: Vec<_> = lanes
+        let parked: Vec<_> = queues
             .parked
             .iter()
-            .map(|one| {
+            .map(|pending| {
                 (
-                    one.key.event_id,
-                    one.attempts,
-                    one.next_attempt_at.is_some(),
+                    pending.key.event_id,
+                    pending.attempts,
+                    pending.next_attempt_at.is_some(),
                 )
             })
             .collect();
         assert_eq!(parked, [(11, 1, true), (13, 0, false)]);
-        // What comes for a shut lane is parked behind.
-        lanes.push_new(vec![item(1, 14, false), item(1, 14, false)]);
+        // New deliveries for the parked account are parked behind them.
+        queues.push_new(vec![delivery(1, 14, false), delivery(1, 14, false)]);
         assert_eq!(
-            (sent(&mut lanes), lanes.position(14), lanes.parked.len()),
+            (
+                send_all(&mut queues),
+                queues.position(14),
+                queues.parked.len()
+            ),
             (vec![], 14, 4)
         );
-        // It is due: what was parked is tried in order, and the lane is open when nothing is left.
-        lanes.push_parked(vec![item(1, 11, true), item(1, 13, true)]);
-        assert_eq!(sent(&mut lanes), [(1, 11)]);
-        assert!(!lanes.delivered(1));
-        assert_eq!(sent(&mut lanes), [(1, 13)]);
-        assert!(lanes.delivered(1), "it should be looked at again");
-        lanes.reopen(1);
-        lanes.push_new(vec![item(1, 15, false)]);
-        assert_eq!((sent(&mut lanes), lanes.settled.len()), (vec![(1, 15)], 2));
+        // The attempt is due: the parked deliveries are tried in order. When none is left,
+        // deliveries come from the journal again.
+        queues.push_parked(vec![delivery(1, 11, true), delivery(1, 13, true)]);
+        assert_eq!(send_all(&mut queues), [(1, 11)]);
+        assert!(!queues.delivered(1));
+        assert_eq!(send_all(&mut queues), [(1, 13)]);
+        assert!(queues.delivered(1), "the table should be checked for more");
+        queues.mark_unparked(1);
+        queues.push_new(vec![delivery(1, 15, false)]);
+        assert_eq!(
+            (send_all(&mut queues), queues.settled.len()),
+            (vec![(1, 15)], 2)
+        );
     }
 
     #[test]
-    fn an_entry_is_passed_when_all_of_its_names_are_told() {
-        let mut lanes = Lanes::new(Vec::new());
-        lanes.push_new(vec![item(1, 5, false), item(1, 5, false)]);
-        lanes.next();
-        lanes.delivered(1);
-        assert_eq!(lanes.position(9), 4);
-        lanes.next();
-        lanes.delivered(1);
-        assert_eq!(lanes.position(9), 9);
+    fn the_position_passes_an_entry_when_all_its_deliveries_are_made() {
+        let mut queues = AccountQueues::new(Vec::new());
+        queues.push_new(vec![delivery(1, 5, false), delivery(1, 5, false)]);
+        queues.next();
+        queues.delivered(1);
+        assert_eq!(queues.position(9), 4);
+        queues.next();
+        queues.delivered(1);
+        assert_eq!(queues.position(9), 9);
     }
 }

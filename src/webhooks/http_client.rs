@@ -1,8 +1,10 @@
-//! One attempt: to whom we connect, for how long, and what counts as taken.
+//! The HTTP client for deliveries: one attempt, with its timeouts, and which addresses it may
+//! reach.
 //!
-//! A receiver's name is looked up when it is connected to, and only addresses that are for everybody are connected to:
-//! whoever may register an endpoint must not reach what only we can. That holds for addresses written into the URL, for
-//! IPv4 addresses in IPv6 clothes, and, since nothing is followed, for redirects.
+//! A reseller chooses the URL of its endpoint, so the client must not let it reach servers that
+//! only this machine can reach (server-side request forgery). It resolves the host name when it
+//! connects and connects to public addresses only. The same check applies to addresses written into
+//! the URL and to IPv4 addresses embedded in IPv6 ones. The client follows no redirects.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,27 +14,28 @@ use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Url, redirect};
 
-/// The longest that a look-up, and that connecting may take.
-const LOOKUP: Duration = Duration::from_secs(3);
-const CONNECT: Duration = Duration::from_secs(5);
-/// How much of an answer is read, and how much of that is kept.
-const MAX_ANSWER: usize = 8 * 1024;
-const KEPT_ANSWER: usize = 512;
+/// The timeouts of a DNS lookup and of connecting.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much of a response's body is read, and how much of it is kept for the log of attempts, in
+/// bytes.
+const MAX_BODY: usize = 8 * 1024;
+const KEPT_BODY: usize = 512;
 
-/// What became of an attempt.
+/// The receiver's response to an attempt, or why there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answered {
-    /// The HTTP status; none: no answer arrived.
+pub(super) struct Response {
+    /// The HTTP status. `None` if no response arrived.
     pub(super) status: Option<u16>,
-    /// What went wrong.
+    /// Why the attempt failed. `None` if it succeeded.
     pub(super) problem: Option<String>,
-    /// How the answer begins.
-    pub(super) answer: Option<String>,
-    /// Seconds after which the receiver would like to be asked again.
+    /// The beginning of the body. `None` if there is no body.
+    pub(super) body: Option<String>,
+    /// The `Retry-After` header, in seconds.
     pub(super) retry_after: Option<u64>,
 }
 
-impl Answered {
+impl Response {
     pub(super) fn succeeded(&self) -> bool {
         self.problem.is_none()
     }
@@ -41,17 +44,17 @@ impl Answered {
         Self {
             status: None,
             problem: Some(problem),
-            answer: None,
+            body: None,
             retry_after: None,
         }
     }
 }
 
-/// Which addresses may be connected to.
+/// Decides which addresses the client may connect to: public ones, and those in these networks.
 #[derive(Debug, Clone)]
-struct Reachable(Arc<[IpNet]>);
+struct AddressFilter(Arc<[IpNet]>);
 
-impl Reachable {
+impl AddressFilter {
     fn admits(&self, address: IpAddr) -> bool {
         self.0
             .iter()
@@ -60,14 +63,15 @@ impl Reachable {
     }
 }
 
-impl Resolve for Reachable {
+impl Resolve for AddressFilter {
     fn resolve(&self, name: Name) -> Resolving {
-        let reachable = self.clone();
+        let filter = self.clone();
         Box::pin(async move {
             let found =
-                tokio::time::timeout(LOOKUP, tokio::net::lookup_host((name.as_str(), 0))).await??;
+                tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((name.as_str(), 0)))
+                    .await??;
             let admitted: Vec<SocketAddr> = found
-                .filter(|address| reachable.admits(address.ip()))
+                .filter(|address| filter.admits(address.ip()))
                 .collect();
             if admitted.is_empty() {
                 return Err("its address is not a public one".into());
@@ -78,33 +82,38 @@ impl Resolve for Reachable {
     }
 }
 
-/// Whether a receiver's address can be connected to, without sending anything.
+/// Checks whether a receiver accepts connections, without sending anything.
 ///
 /// # Errors
-/// Why not.
+/// Why the receiver cannot be reached, as a text for the operator.
 pub async fn probe(url: &str, allowed: &[IpNet]) -> Result<(), String> {
-    let reachable = Reachable(allowed.into());
+    let filter = AddressFilter(allowed.into());
     let url = Url::parse(url).map_err(|_| "the URL cannot be read".to_owned())?;
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
         return Err("the URL names no host".to_owned());
     };
     let found = tokio::time::timeout(
-        LOOKUP,
+        LOOKUP_TIMEOUT,
         tokio::net::lookup_host((host.trim_matches(['[', ']']), port)),
     )
     .await;
     let found = found
-        .map_err(|_| "its name is not answered in time".to_owned())?
+        .map_err(|_| "the DNS lookup of its host name timed out".to_owned())?
         .map_err(|error| error.to_string())?;
     let admitted: Vec<SocketAddr> = found
-        .filter(|address| reachable.admits(address.ip()))
+        .filter(|address| filter.admits(address.ip()))
         .collect();
     if admitted.is_empty() {
         return Err("its address is not a public one".to_owned());
     }
-    match tokio::time::timeout(CONNECT, tokio::net::TcpStream::connect(admitted.as_slice())).await {
+    match tokio::time::timeout(
+        CONNECT_TIMEOUT,
+        tokio::net::TcpStream::connect(admitted.as_slice()),
+    )
+    .await
+    {
         Ok(connected) => connected.map(drop).map_err(|error| error.to_string()),
-        Err(_elapsed) => Err("it does not take connections in time".to_owned()),
+        Err(_elapsed) => Err("connecting to it timed out".to_owned()),
     }
 }
 
@@ -112,19 +121,19 @@ pub async fn probe(url: &str, allowed: &[IpNet]) -> Result<(), String> {
 #[derive(Debug, Clone)]
 pub(super) struct Sender {
     client: Client,
-    reachable: Reachable,
+    filter: AddressFilter,
 }
 
 impl Sender {
     /// # Errors
-    /// That TLS cannot be set up.
+    /// If TLS cannot be set up.
     pub(super) fn new(timeout: Duration, allowed: &[IpNet]) -> Result<Self, String> {
-        let reachable = Reachable(allowed.into());
+        let filter = AddressFilter(allowed.into());
         let client = Client::builder()
             .timeout(timeout)
-            .connect_timeout(CONNECT.min(timeout))
+            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
             .redirect(redirect::Policy::none())
-            .dns_resolver(Arc::new(reachable.clone()))
+            .dns_resolver(Arc::new(filter.clone()))
             .no_proxy()
             .http1_only()
             .pool_max_idle_per_host(64)
@@ -132,26 +141,26 @@ impl Sender {
             .build();
         Ok(Self {
             client: client.map_err(|error| error.to_string())?,
-            reachable,
+            filter,
         })
     }
 
-    /// Sends one delivery. Anything but 2xx in time is a failure.
+    /// Makes one attempt. It succeeds if the receiver responds with a 2xx status in time.
     pub(super) async fn send(
         &self,
         url: &str,
         headers: Vec<(&'static str, String)>,
         body: String,
-    ) -> Answered {
+    ) -> Response {
         let Ok(url) = Url::parse(url) else {
-            return Answered::failed("the URL cannot be read".to_owned());
+            return Response::failed("the URL cannot be read".to_owned());
         };
-        // What is an address already is not looked up.
+        // The resolver never sees addresses written into the URL, so they are checked here.
         let literal = url
             .host_str()
             .and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
-        if literal.is_some_and(|address| !self.reachable.admits(address)) {
-            return Answered::failed("its address is not a public one".to_owned());
+        if literal.is_some_and(|address| !self.filter.admits(address)) {
+            return Response::failed("its address is not a public one".to_owned());
         }
         let mut request = self
             .client
@@ -163,44 +172,46 @@ impl Sender {
         }
         match request.send().await {
             Ok(response) => read(response).await,
-            Err(error) => Answered::failed(describe(error)),
+            Err(error) => Response::failed(describe(error)),
         }
     }
 }
 
-async fn read(mut response: reqwest::Response) -> Answered {
+async fn read(mut response: reqwest::Response) -> Response {
     let status = response.status();
     let retry_after = response
         .headers()
         .get("retry-after")
         .and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let mut answer = Vec::new();
+    let mut body = Vec::new();
     let problem = loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if answer.len() + chunk.len() <= MAX_ANSWER => {
-                answer.extend_from_slice(&chunk);
+            Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY => {
+                body.extend_from_slice(&chunk);
             }
-            // The rest of a long answer is of no interest; the connection goes with it.
+            // The body has ended, or is too long. In the latter case the rest is not read, and
+            // dropping the response closes the connection.
             Ok(_) => break None,
             Err(error) => break Some(describe(error)),
         }
     };
-    answer.truncate(KEPT_ANSWER);
-    let answer = String::from_utf8_lossy(&answer).replace('\0', "\u{fffd}");
+    body.truncate(KEPT_BODY);
+    // PostgreSQL's text cannot contain NUL.
+    let body = String::from_utf8_lossy(&body).replace('\0', "\u{fffd}");
     let problem = if status.is_success() {
         problem
     } else {
         Some(format!("answered {}", status.as_u16()))
     };
-    Answered {
+    Response {
         status: Some(status.as_u16()),
         problem,
-        answer: Some(answer).filter(|answer| !answer.is_empty()),
+        body: Some(body).filter(|body| !body.is_empty()),
         retry_after,
     }
 }
 
-/// The innermost cause, without the URL, which may hold secrets.
+/// The innermost cause of an error, without the URL, which may contain secrets.
 fn describe(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
@@ -213,7 +224,8 @@ fn describe(error: reqwest::Error) -> String {
     cause.to_string().chars().take(200).collect()
 }
 
-/// Whether an address is for everybody (the registries of special-purpose addresses, RFC 6890 and its successors).
+/// Whether an address is public, by the IANA registries of special-purpose addresses (RFC 6890 and
+/// its successors).
 fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_public_v4(address),
@@ -240,19 +252,19 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let (segments, bits) = (address.segments(), address.to_bits());
     let [first, second, ..] = segments;
-    // The 32 bits that end so many bits from the right.
+    // Whether the IPv4 address in the 32 bits above the lowest `from_right` bits is public.
     let embedded = |from_right: u32| {
         u32::try_from((bits >> from_right) & u128::from(u32::MAX))
             .is_ok_and(|bits| is_public_v4(Ipv4Addr::from_bits(bits)))
     };
     match (first, second) {
-        // IPv4 in other clothes: NAT64, 6to4. What they lead to counts.
+        // NAT64 and 6to4 lead to the IPv4 address that they embed.
         (0x64, 0xff9b) if (bits >> 32) & u128::from(u64::MAX) == 0 => embedded(0),
         (0x2002, _) => embedded(80),
-        // Teredo and what else is for special purposes, documentation.
+        // Teredo and other special-purpose addresses; documentation.
         (0x2001, second) => second >= 0x200 && second != 0x0db8,
         (0x3fff, second) => second >= 0x1000,
-        // Global unicast is 2000::/3; everything else is local, multicast, or not given to anybody.
+        // Global unicast is 2000::/3. Everything else is local, multicast or unassigned.
         _ => (0x2000..0x4000).contains(&first),
     }
 }
@@ -262,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_addresses_for_everybody_are_public() {
+    fn special_purpose_addresses_are_not_public() {
         for public in [
             "8.8.8.8",
             "1.1.1.1",
@@ -319,15 +331,14 @@ mod tests {
     }
 
     #[test]
-    fn a_network_may_be_allowed_in_both_clothes() {
-        let reachable = Reachable(Arc::from(["127.0.0.0/8".parse().unwrap()]));
+    fn an_allowed_network_admits_ipv4_addresses_in_both_notations() {
+        let filter = AddressFilter(Arc::from(["127.0.0.0/8".parse().unwrap()]));
         assert!(
-            reachable.admits("127.0.0.1".parse().unwrap())
-                && reachable.admits("::ffff:127.0.0.1".parse().unwrap())
+            filter.admits("127.0.0.1".parse().unwrap())
+                && filter.admits("::ffff:127.0.0.1".parse().unwrap())
         );
         assert!(
-            !reachable.admits("10.0.0.1".parse().unwrap())
-                && !reachable.admits("::1".parse().unwrap())
+            !filter.admits("10.0.0.1".parse().unwrap()) && !filter.admits("::1".parse().unwrap())
         );
     }
 }

@@ -1,42 +1,45 @@
-//! What is sent: one message for each event and name that an endpoint wants.
+//! Messages: one for each journal entry and each of its events that the endpoint subscribed to.
 
 use crate::domain::{TEST, Time, message_id};
 use crate::service::{DeliveryKey, EventRead, Pending};
 
-/// Writes messages as their receivers expect them; made by the dialect that receivers know.
+/// Functions that write the bodies of messages. The `v3` dialect supplies them, so that receivers
+/// see the same documents as API clients.
 #[derive(Debug, Clone, Copy)]
 pub struct Writer {
-    /// An event by one of its names, for its reseller.
+    /// Writes the message about a journal entry under one event name, at an instant.
     pub event: fn(&EventRead, &str, Time) -> String,
-    /// A test with an identity, asked for at an instant.
+    /// Writes a test message with this message id, requested at an instant.
     pub test: fn(&str, Time) -> String,
 }
 
-/// One thing to be delivered, ready to be sent.
+/// One delivery, ready to be sent.
 #[derive(Debug, Clone)]
-pub(super) struct Item {
+pub(super) struct Delivery {
     pub(super) key: DeliveryKey,
+    /// When the event happened.
     pub(super) at: Time,
-    /// How often it was tried before.
+    /// How many attempts have failed.
     pub(super) attempts: i32,
-    /// Whether it is in the table of what is pending.
+    /// Whether it was loaded from the table of pending deliveries. If not, it comes from the
+    /// journal.
     pub(super) is_parked: bool,
     pub(super) message_id: String,
-    /// None: there is nothing left to be told.
+    /// `None` if there is nothing to send any more, because retention removed the event.
     pub(super) body: Option<String>,
 }
 
-impl Item {
-    /// What a new event is to an endpoint that wants it by these names.
+impl Delivery {
+    /// The deliveries of one journal entry to an endpoint that subscribed to these of its events.
     pub(super) fn of_event(
         mut read: EventRead,
-        names: Vec<String>,
+        subscribed: Vec<String>,
         writer: Writer,
         now: Time,
     ) -> Vec<Self> {
-        // A receiver is told what its reseller may see.
+        // A receiver gets only what its reseller may see.
         read.entry.hide_reasons_of_others();
-        let item = |event: String| Self {
+        let delivery = |event: String| Self {
             body: Some((writer.event)(&read, &event, now)),
             message_id: message_id(read.entry.id, &event),
             key: DeliveryKey {
@@ -48,10 +51,11 @@ impl Item {
             attempts: 0,
             is_parked: false,
         };
-        names.into_iter().map(item).collect()
+        subscribed.into_iter().map(delivery).collect()
     }
 
-    /// Something that is pending. An event that is kept no longer has nothing to be told.
+    /// A pending delivery. `event` is `None` for test messages, and for events that retention
+    /// removed.
     pub(super) fn of_pending(
         pending: Pending,
         event: Option<EventRead>,

@@ -1,14 +1,40 @@
-//! What is told: the journal, as signed HTTP requests to those who asked for it.
+//! Webhooks: journal entries delivered as signed HTTP requests.
 //!
-//! The journal already holds every event, in the transaction of its change. An endpoint has a *position* in it; whoever
-//! holds the endpoint's *lease* reads on from there ([`runner`]) and sends what the endpoint wants to be told. The position
-//! moves on when what it passes is delivered, or written down as pending: so nothing is lost whenever a process dies, and
-//! what was not written is delivered again. Within an account ([`account_queues`]) everything is in order; no account holds up
-//! another, and no endpoint takes more than its share of the attempts that may be under way.
+//! Every change writes its journal entry in its own transaction, so the journal already holds every
+//! event. Delivering means reading the journal and sending what each endpoint subscribed to.
 //!
-//! Several replicas may run a dispatcher: each endpoint is delivered to by one of them at a time. One that was thought
-//! dead and is not can deliver something twice, never something in another order: it, too, sends each account's events in
-//! order from a place that was delivered.
+//! # Lease
+//!
+//! Several replicas may run a [`Dispatcher`], but only one of them delivers to an endpoint at a
+//! time: the one that holds the endpoint's *lease*. A lease is stored with the endpoint: the
+//! dispatcher's id and the end of the lease, some seconds in the future. The endpoint's runner
+//! (`runner.rs`) extends the lease with every write. If a process dies, the lease runs out and
+//! another dispatcher takes the endpoint over.
+//!
+//! # Position
+//!
+//! An endpoint's *position* is the id of a journal entry. Everything up to it is either delivered
+//! or stored as pending. The runner reads the journal from the position on, sends, and stores the
+//! new position. After a crash the next runner starts from the stored position, so no event is
+//! lost. Deliveries that succeeded after the last write are sent again, with the same message id.
+//!
+//! # Pending deliveries
+//!
+//! A delivery that fails is *parked*: it is stored in the table of pending deliveries, with the
+//! time of its next attempt. Later deliveries for the same account are parked behind it, because a
+//! receiver must get the events of one account in order. The position moves on past parked
+//! deliveries, so an account whose deliveries fail holds up no other account (`account_queues.rs`).
+//!
+//! # Limits
+//!
+//! `concurrency` limits the attempts that a process makes at a time, `endpoint_concurrency` those
+//! to one endpoint. A slow receiver therefore cannot use up all attempts.
+//!
+//! # Order and repetition
+//!
+//! Receivers get each event at least once, and the events of one account in order. A dispatcher
+//! that lost its lease without noticing can repeat deliveries that another one makes too. Even then
+//! each of them keeps the order within an account.
 
 mod account_queues;
 mod http_client;
@@ -33,192 +59,210 @@ use crate::service::Service;
 use http_client::Sender;
 pub use http_client::probe;
 pub use message::Writer;
-use runner::{Given, Runner};
+use runner::{Runner, RunnerContext};
 
-/// How often endpoints with work are looked for, whatever is heard.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// To how many endpoints one process delivers at a time.
+/// How often the dispatcher polls for endpoints with work, besides listening to notifications.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// The maximum number of endpoints that one process delivers to at a time.
 const MAX_RUNNERS: usize = 128;
 
-/// How deliveries are made.
+/// Settings for deliveries.
 #[derive(Clone)]
 pub struct Settings {
-    /// The longest that one attempt may take.
+    /// The maximum duration of one attempt.
     pub timeout: Duration,
-    /// How long after each failure it is tried again.
+    /// The delays before each retry of a failed delivery. The last one applies to all further
+    /// retries.
     pub retries: Vec<Duration>,
-    /// After how long of failures only an endpoint is suspended.
+    /// An endpoint is suspended when every attempt has failed for this long.
     pub suspend_after: chrono::TimeDelta,
-    /// For how long a dispatcher that says nothing keeps its endpoints.
+    /// The duration of a lease. A dispatcher that does not extend its lease loses the endpoint
+    /// after this time.
     pub lease: Duration,
-    /// How many attempts may be under way, in all.
+    /// The maximum number of attempts that the process makes at a time.
     pub concurrency: usize,
-    /// How many of them to one endpoint.
+    /// The maximum number of attempts to one endpoint at a time.
     pub endpoint_concurrency: usize,
-    /// Networks that are not for everybody and that may be connected to nevertheless.
+    /// Networks that are not public but that receivers may be in nevertheless.
     pub allowed_networks: Vec<IpNet>,
-    /// How messages are written.
+    /// Writes the bodies of the requests.
     pub writer: Writer,
 }
 
-/// An endpoint that is delivered to here.
-struct Running {
+/// An endpoint with a runner in this process.
+struct RunningEndpoint {
     reseller: ResellerId,
-    /// Has it look for something new.
-    poke: Arc<Notify>,
+    /// Wakes the runner, so that it reads the journal.
+    wake: Arc<Notify>,
 }
 
-/// Gives an endpoint's place among the running ones back, however its runner ends.
-struct Place {
-    runners: Arc<Mutex<HashMap<Uuid, Running>>>,
+/// Removes an endpoint from the map of running ones when its runner ends, even by a panic.
+struct RunningGuard {
+    running: Arc<Mutex<HashMap<Uuid, RunningEndpoint>>>,
     id: Uuid,
 }
 
-impl Drop for Place {
+impl Drop for RunningGuard {
     fn drop(&mut self) {
-        self.runners
+        self.running
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.id);
     }
 }
 
-/// Whose endpoints there is something for.
-enum Whose {
-    /// Maybe anybody's.
-    Anybodys,
-    /// Those of these resellers.
-    Of(HashSet<ResellerId>),
+/// The resellers whose endpoints may have work.
+enum WorkHint {
+    /// Any reseller: the poll interval is over, or notifications were missed.
+    AnyReseller,
+    /// The resellers named by notifications.
+    Resellers(HashSet<ResellerId>),
 }
 
-impl Whose {
-    /// None: nothing will be told any more.
-    fn from(told: Result<Vec<ResellerId>, broadcast::error::RecvError>) -> Option<Self> {
-        match told {
+impl WorkHint {
+    /// The hint in a notification. A notification without resellers means any reseller. `None` if
+    /// the channel is closed.
+    fn of_notification(
+        notification: Result<Vec<ResellerId>, broadcast::error::RecvError>,
+    ) -> Option<Self> {
+        match notification {
             Ok(resellers) if !resellers.is_empty() => {
-                Some(Self::Of(resellers.into_iter().collect()))
+                Some(Self::Resellers(resellers.into_iter().collect()))
             }
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => Some(Self::Anybodys),
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => Some(Self::AnyReseller),
             Err(broadcast::error::RecvError::Closed) => None,
         }
     }
 
-    /// What was told already.
-    fn waiting(news: &mut broadcast::Receiver<Vec<ResellerId>>) -> Option<Self> {
-        match news.try_recv() {
-            Ok(resellers) => Self::from(Ok(resellers)),
-            Err(broadcast::error::TryRecvError::Lagged(_)) => Some(Self::Anybodys),
+    /// The hint in a notification that has arrived already. `None` if none has.
+    fn of_waiting(notifications: &mut broadcast::Receiver<Vec<ResellerId>>) -> Option<Self> {
+        match notifications.try_recv() {
+            Ok(resellers) => Self::of_notification(Ok(resellers)),
+            Err(broadcast::error::TryRecvError::Lagged(_)) => Some(Self::AnyReseller),
             Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => {
                 None
             }
         }
     }
 
-    fn and(self, other: Self) -> Self {
+    fn merge(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Of(mut resellers), Self::Of(more)) => {
+            (Self::Resellers(mut resellers), Self::Resellers(more)) => {
                 resellers.extend(more);
-                Self::Of(resellers)
+                Self::Resellers(resellers)
             }
-            _ => Self::Anybodys,
+            _ => Self::AnyReseller,
         }
     }
 }
 
-/// Delivers to all endpoints that nobody else delivers to.
+/// Leases endpoints that no other dispatcher delivers to, and starts a runner for each.
 pub struct Dispatcher {
     service: Arc<Service>,
     settings: Arc<Settings>,
     sender: Sender,
+    /// One permit for each attempt that the process may make at a time.
     slots: Arc<Semaphore>,
+    /// The id of this dispatcher in its leases.
     owner: Uuid,
-    runners: Arc<Mutex<HashMap<Uuid, Running>>>,
+    running: Arc<Mutex<HashMap<Uuid, RunningEndpoint>>>,
     tasks: TaskTracker,
 }
 
 impl Dispatcher {
     /// # Errors
-    /// That TLS cannot be set up.
+    /// If TLS cannot be set up.
     pub fn new(service: Arc<Service>, settings: Settings) -> Result<Self, String> {
         Ok(Self {
             sender: Sender::new(settings.timeout, &settings.allowed_networks)?,
             slots: Arc::new(Semaphore::new(settings.concurrency)),
             owner: Uuid::new_v4(),
-            runners: Arc::default(),
+            running: Arc::default(),
             tasks: TaskTracker::new(),
             settings: Arc::new(settings),
             service,
         })
     }
 
-    /// Delivers until told to stop; then finishes what is under way and gives all leases back.
+    /// Delivers until `stop` is cancelled. Then it waits for the attempts under way and releases
+    /// all leases.
     pub async fn run(self, stop: CancellationToken) {
-        let mut news = self.service.news_of_events();
-        let mut ticks = tokio::time::interval(LOOK_EVERY.min(self.settings.lease / 2));
-        let mut endpoints = HashMap::new();
+        let mut notifications = self.service.news_of_events();
+        let mut ticks = tokio::time::interval(POLL_INTERVAL.min(self.settings.lease / 2));
+        let mut endpoint_counts = HashMap::new();
         loop {
-            let told = tokio::select! {
+            let hint = tokio::select! {
                 () = stop.cancelled() => break,
-                _ = ticks.tick() => Whose::Anybodys,
-                told = news.recv() => match Whose::from(told) {
-                    // Everything that was told meanwhile is looked after together.
-                    Some(first) => std::iter::from_fn(|| Whose::waiting(&mut news)).fold(first, Whose::and),
+                _ = ticks.tick() => WorkHint::AnyReseller,
+                received = notifications.recv() => match WorkHint::of_notification(received) {
+                    // One search serves all notifications that have arrived meanwhile.
+                    Some(first) => std::iter::from_fn(|| WorkHint::of_waiting(&mut notifications))
+                        .fold(first, WorkHint::merge),
                     None => break,
                 },
             };
-            if let Err(error) = self.look(told, &mut endpoints, &stop).await {
-                warn!(%error, "endpoints with work cannot be looked for");
+            if let Err(error) = self.wake_and_start(hint, &mut endpoint_counts, &stop).await {
+                warn!(
+                    %error,
+                    "cannot look for webhook endpoints with work; trying again at the next poll"
+                );
             }
         }
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// Pokes the runners of these resellers, and starts one for each of their endpoints that nobody delivers to. Resellers
-    /// without endpoints, and those whose endpoints are all delivered to here, cost nothing.
-    async fn look(
+    /// Wakes the runners of the hinted resellers, and starts a runner for each of their endpoints
+    /// that has work and no lease.
+    ///
+    /// `endpoint_counts` is the number of endpoints of each reseller, as of the latest poll. With
+    /// it, the database is not asked about resellers that have no endpoints, nor about those whose
+    /// endpoints all have runners here.
+    async fn wake_and_start(
         &self,
-        whose: Whose,
-        endpoints: &mut HashMap<ResellerId, usize>,
+        hint: WorkHint,
+        endpoint_counts: &mut HashMap<ResellerId, usize>,
         stop: &CancellationToken,
     ) -> Result<(), Error> {
-        let resellers = match whose {
-            Whose::Anybodys => {
+        let resellers = match hint {
+            WorkHint::AnyReseller => {
                 self.running()
                     .values()
-                    .for_each(|running| running.poke.notify_one());
-                *endpoints = self.service.count_endpoints().await?;
+                    .for_each(|running| running.wake.notify_one());
+                *endpoint_counts = self.service.count_endpoints().await?;
                 None
             }
-            Whose::Of(mut resellers) => {
-                let mut here: HashMap<ResellerId, usize> = HashMap::new();
+            WorkHint::Resellers(mut resellers) => {
+                let mut running_counts: HashMap<ResellerId, usize> = HashMap::new();
                 for running in self
                     .running()
                     .values()
                     .filter(|running| resellers.contains(&running.reseller))
                 {
-                    running.poke.notify_one();
-                    *here.entry(running.reseller).or_default() += 1;
+                    running.wake.notify_one();
+                    *running_counts.entry(running.reseller).or_default() += 1;
                 }
                 resellers.retain(|reseller| {
-                    endpoints
-                        .get(reseller)
-                        .is_some_and(|count| here.get(reseller).is_none_or(|here| here < count))
+                    endpoint_counts.get(reseller).is_some_and(|count| {
+                        running_counts
+                            .get(reseller)
+                            .is_none_or(|running| running < count)
+                    })
                 });
                 Some(resellers.into_iter().collect::<Vec<_>>())
             }
         };
-        let room = MAX_RUNNERS.saturating_sub(self.running().len());
-        if room == 0
+        let free_runners = MAX_RUNNERS.saturating_sub(self.running().len());
+        if free_runners == 0
             || resellers
                 .as_ref()
-                .map_or(endpoints.is_empty(), Vec::is_empty)
+                .map_or(endpoint_counts.is_empty(), Vec::is_empty)
         {
             return Ok(());
         }
         let found = self
             .service
-            .find_deliveries(resellers, i64::try_from(room).unwrap_or_default())
+            .find_deliveries(resellers, i64::try_from(free_runners).unwrap_or_default())
             .await?;
         for (reseller, id) in found {
             self.start(reseller, id, stop).await?;
@@ -226,6 +270,7 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Leases an endpoint and starts its runner. Does nothing if another dispatcher has the lease.
     async fn start(
         &self,
         reseller: ResellerId,
@@ -236,22 +281,22 @@ impl Dispatcher {
             return Ok(());
         }
         let until = self.service.now() + self.settings.lease;
-        let Some((endpoint, secrets, shut)) = self
+        let Some((endpoint, secrets, parked_accounts)) = self
             .service
             .lease_endpoint(reseller, id, self.owner, until)
             .await?
         else {
             return Ok(());
         };
-        let poke = Arc::new(Notify::new());
+        let wake = Arc::new(Notify::new());
         self.running().insert(
             id,
-            Running {
+            RunningEndpoint {
                 reseller,
-                poke: Arc::clone(&poke),
+                wake: Arc::clone(&wake),
             },
         );
-        let given = Given {
+        let context = RunnerContext {
             service: Arc::clone(&self.service),
             settings: Arc::clone(&self.settings),
             sender: self.sender.clone(),
@@ -259,22 +304,22 @@ impl Dispatcher {
             owner: self.owner,
             endpoint,
             secrets,
-            poke,
+            wake,
             stop: stop.clone(),
         };
-        let runner = Runner::new(given, shut);
-        let place = Place {
-            runners: Arc::clone(&self.runners),
+        let runner = Runner::new(context, parked_accounts);
+        let guard = RunningGuard {
+            running: Arc::clone(&self.running),
             id,
         };
         self.tasks.spawn(async move {
-            let _kept = place;
+            let _guard = guard;
             runner.run().await;
         });
         Ok(())
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Running>> {
-        self.runners.lock().unwrap_or_else(PoisonError::into_inner)
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, RunningEndpoint>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

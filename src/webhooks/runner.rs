@@ -1,5 +1,9 @@
-//! Delivers to one endpoint for as long as the lease is held: reads the journal from the endpoint's position on, sends
-//! what it wants to be told, lane by lane, and writes what became of it, everything since the last time in one transaction.
+//! The runner of one endpoint: delivers while it holds the endpoint's lease.
+//!
+//! It reads the journal from the endpoint's position on, sends the subscribed events account by
+//! account, and writes the results. One transaction writes everything since the previous write,
+//! moves the position and extends the lease. If the lease is lost, this write fails and the runner
+//! ends.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,194 +14,211 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, debug_span, info, warn};
 use uuid::Uuid;
 
-use super::account_queues::Lanes;
-use super::http_client::{Answered, Sender};
-use super::message::Item;
+use super::account_queues::AccountQueues;
+use super::http_client::{Response, Sender};
+use super::message::Delivery;
 use super::{Settings, schedule, sign};
 use crate::domain::{Endpoint, Error, SuspendedBy, Time};
 use crate::service::{Attempt, Progress, Service};
 use crate::telemetry;
 
-/// How many events are read at once, and how many may be neither delivered nor parked.
-const PAGE: i64 = 250;
-const WINDOW: usize = 500;
-/// How many attempts are written together at most, and after how long at the latest.
-const BATCH: usize = 250;
-const WRITE_EVERY: Duration = Duration::from_millis(50);
-/// How long the lease is kept when there is nothing to do.
-const LINGER: Duration = Duration::from_secs(5);
-/// With so many accounts shut nothing more is read: an endpoint that takes nothing is not worth a table full of its events.
-const MAX_SHUT: usize = 1_000;
-/// How many shut lanes are loaded at once, and how much of each.
-const DUE_LANES: i64 = 64;
-const DUE_DEPTH: i64 = 16;
+/// How many journal entries one read returns at most.
+const READ_PAGE: i64 = 250;
+/// No more is read while this many deliveries are unsettled, or wait to be written as parked.
+const MAX_UNSETTLED: usize = 500;
+/// The results of this many attempts are written at once.
+const WRITE_BATCH: usize = 250;
+/// Fewer results are written after this time.
+const WRITE_INTERVAL: Duration = Duration::from_millis(50);
+/// How long an idle runner keeps the lease.
+const MAX_IDLE: Duration = Duration::from_secs(5);
+/// No more is read while this many accounts have parked deliveries. An endpoint that accepts
+/// nothing must not fill the table with all its events.
+const MAX_PARKED_ACCOUNTS: usize = 1_000;
+/// How many due accounts are loaded from the table of pending deliveries at once.
+const DUE_ACCOUNTS: i64 = 64;
+/// How many pending deliveries of each due account are loaded at once.
+const DUE_PER_ACCOUNT: i64 = 16;
 
-/// What came of an attempt.
-struct Finished {
-    item: Item,
+/// An attempt that has ended.
+struct FinishedAttempt {
+    delivery: Delivery,
     began_at: Time,
-    took: Duration,
-    answered: Answered,
+    duration: Duration,
+    response: Response,
 }
 
 pub(super) struct Runner {
-    given: Given,
-    lanes: Lanes,
+    context: RunnerContext,
+    queues: AccountQueues,
+    /// The last journal entry that was read.
     read_to: i64,
+    /// Whether the latest read reached the end of the journal.
     is_caught_up: bool,
+    /// When the next pending delivery is due. `None` if none is known.
     next_due: Option<Time>,
+    /// Attempts to write to the log of attempts.
     attempts: Vec<Attempt>,
     failing_since: Option<Time>,
+    /// Set by a success since the last write.
     last_success_at: Option<Time>,
+    /// Set when the endpoint has to be suspended; the next write does it.
     suspend: Option<SuspendedBy>,
-    /// Shut lanes of which all that was loaded is delivered.
-    done: Vec<i32>,
-    /// The lease is lost, or the endpoint is gone.
+    /// Parked accounts whose loaded deliveries are all made.
+    emptied: Vec<i32>,
+    /// Whether the runner has to end: the lease is lost, or the endpoint is suspended or removed.
     is_over: bool,
 }
 
-/// What a runner is given.
-pub(super) struct Given {
+/// The endpoint of a runner, and what it needs to deliver.
+pub(super) struct RunnerContext {
     pub(super) service: Arc<Service>,
     pub(super) settings: Arc<Settings>,
     pub(super) sender: Sender,
-    /// All attempts of this process.
+    /// One permit for each attempt that the process may make at a time.
     pub(super) slots: Arc<Semaphore>,
-    /// Who holds the lease.
+    /// The id of the dispatcher, which holds the lease.
     pub(super) owner: Uuid,
     pub(super) endpoint: Endpoint,
+    /// The newest first.
     pub(super) secrets: Vec<String>,
-    /// Somebody says that there is something new.
-    pub(super) poke: Arc<Notify>,
+    /// Notified when the journal has new entries or the endpoint has changed.
+    pub(super) wake: Arc<Notify>,
     pub(super) stop: CancellationToken,
 }
 
 impl Runner {
-    /// `shut`: the accounts of which something is pending.
-    pub(super) fn new(given: Given, shut: Vec<i32>) -> Self {
+    /// `parked_accounts` are the accounts with pending deliveries.
+    pub(super) fn new(context: RunnerContext, parked_accounts: Vec<i32>) -> Self {
         Self {
-            lanes: Lanes::new(shut),
-            read_to: given.endpoint.position,
-            failing_since: given.endpoint.failing_since,
-            given,
+            queues: AccountQueues::new(parked_accounts),
+            read_to: context.endpoint.position,
+            failing_since: context.endpoint.failing_since,
+            context,
             is_caught_up: false,
             next_due: None,
             attempts: Vec::new(),
             last_success_at: None,
             suspend: None,
-            done: Vec::new(),
+            emptied: Vec::new(),
             is_over: false,
         }
     }
 
-    /// Delivers until there has been nothing to do for a while, the endpoint is suspended, the lease is lost, or it is told
-    /// to stop.
+    /// Delivers until the runner has been idle for [`MAX_IDLE`], the endpoint is suspended or
+    /// removed, the lease is lost, or `stop` is cancelled.
     pub(super) async fn run(mut self) {
         let mut under_way = JoinSet::new();
         if let Err(error) = self.work(&mut under_way).await {
-            // Whatever is not written is delivered again: by us or by another, when the lease has run out.
-            warn!(%error, endpoint = %self.given.endpoint.id, "delivering stopped");
+            warn!(
+                %error,
+                endpoint = %self.context.endpoint.id,
+                "delivering to a webhook endpoint failed; it goes on from the last stored position \
+                 when the lease has run out"
+            );
         }
         under_way.shutdown().await;
     }
 
-    async fn work(&mut self, under_way: &mut JoinSet<Finished>) -> Result<(), Error> {
+    /// One round of this loop loads, reads and starts what it can, writes if a write is due, and
+    /// waits for the next thing to happen.
+    async fn work(&mut self, under_way: &mut JoinSet<FinishedAttempt>) -> Result<(), Error> {
         let (mut written, mut active) = (Instant::now(), Instant::now());
-        let (mut look_for_due, mut must_write) = (true, false);
+        let (mut check_due, mut must_write) = (true, false);
         loop {
-            if std::mem::take(&mut look_for_due) && !self.is_over {
+            if std::mem::take(&mut check_due) && !self.is_over {
                 self.load_due().await?;
             }
             if !self.is_over {
                 self.read_journal().await?;
                 self.start(under_way);
             }
-            look_for_due |= !self.done.is_empty();
-            let is_idle = under_way.is_empty() && self.lanes.is_empty();
+            check_due |= !self.emptied.is_empty();
+            let is_idle = under_way.is_empty() && self.queues.is_empty();
             let unwritten =
-                self.attempts.len() + self.lanes.parked.len() + self.lanes.settled.len();
-            let is_behind = self.lanes.position(self.read_to) > self.given.endpoint.position;
-            let is_due = unwritten >= BATCH
+                self.attempts.len() + self.queues.parked.len() + self.queues.settled.len();
+            let is_behind = self.queues.position(self.read_to) > self.context.endpoint.position;
+            let is_write_due = unwritten >= WRITE_BATCH
                 || written.elapsed()
                     >= if unwritten > 0 || is_behind || must_write {
-                        WRITE_EVERY
+                        WRITE_INTERVAL
                     } else {
-                        self.given.settings.lease / 4
+                        self.context.settings.lease / 4
                     };
-            if is_due || (is_idle && (unwritten > 0 || is_behind)) || self.suspend.is_some() {
+            if is_write_due || (is_idle && (unwritten > 0 || is_behind)) || self.suspend.is_some() {
                 self.write(Some(self.lease_until())).await?;
                 written = Instant::now();
                 must_write = false;
             }
             if self.is_over {
-                return self.give_back().await;
+                return self.release_lease().await;
             }
             if !is_idle {
                 active = Instant::now();
             }
-            if self.given.stop.is_cancelled() || (is_idle && active.elapsed() >= LINGER) {
+            if self.context.stop.is_cancelled() || (is_idle && active.elapsed() >= MAX_IDLE) {
                 self.drain(under_way).await;
-                return self.give_back().await;
+                return self.release_lease().await;
             }
-            let now = self.given.service.now();
+            let now = self.context.service.now();
             let until_due = match self.next_due {
-                // Something was written, and so there is room again.
+                // A write has just made room for reading more.
                 _ if self.has_room() => Duration::ZERO,
                 Some(due) => (due - now).to_std().unwrap_or_default(),
-                None => LINGER,
+                None => MAX_IDLE,
             };
             let wait = until_due.min(if is_idle && !must_write {
-                LINGER
+                MAX_IDLE
                     .saturating_sub(active.elapsed())
-                    .min(self.given.settings.lease / 4)
+                    .min(self.context.settings.lease / 4)
             } else {
-                WRITE_EVERY
+                WRITE_INTERVAL
             });
             tokio::select! {
                 Some(finished) = under_way.join_next() => {
                     if let Ok(finished) = finished {
-                        look_for_due |= self.take(finished);
+                        check_due |= self.record(finished);
                     }
                 }
-                () = self.given.poke.notified() => {
+                () = self.context.wake.notified() => {
                     self.is_caught_up = false;
-                    look_for_due = true;
-                    // What is new may be that its owner changed the endpoint, or removed it: writing tells.
+                    check_due = true;
+                    // Its owner may have changed or removed the endpoint; a write finds out.
                     must_write = true;
                 }
-                () = self.given.stop.cancelled() => {}
+                () = self.context.stop.cancelled() => {}
                 () = tokio::time::sleep(wait.max(Duration::from_millis(1))) => {
-                    look_for_due |= self.next_due.is_some_and(|due| due <= self.given.service.now());
+                    check_due |= self.next_due.is_some_and(|due| due <= self.context.service.now());
                 }
             }
-            // What else is there already.
+            // Record everything else that has finished, before the next write.
             while let Some(Ok(finished)) = under_way.try_join_next() {
-                look_for_due |= self.take(finished);
+                check_due |= self.record(finished);
             }
         }
     }
 
     fn lease_until(&self) -> Time {
-        self.given.service.now() + self.given.settings.lease
+        self.context.service.now() + self.context.settings.lease
     }
 
-    /// Reads on in the journal while there is room.
+    /// Reads the journal up to its end, or until there is no room for more.
     async fn read_journal(&mut self) -> Result<(), Error> {
         while self.has_room() {
             let events = self
-                .given
+                .context
                 .service
-                .read_events(self.given.endpoint.reseller_id, self.read_to, PAGE)
+                .read_events(self.context.endpoint.reseller_id, self.read_to, READ_PAGE)
                 .await?;
-            self.is_caught_up = i64::try_from(events.len()).unwrap_or(PAGE) < PAGE;
-            let now = self.given.service.now();
+            self.is_caught_up = i64::try_from(events.len()).unwrap_or(READ_PAGE) < READ_PAGE;
+            let now = self.context.service.now();
             for event in events {
                 self.read_to = event.entry.id;
-                let names = self.given.endpoint.wants(&event.entry.events);
-                self.lanes.push_new(Item::of_event(
+                let subscribed = self.context.endpoint.wants(&event.entry.events);
+                self.queues.push_new(Delivery::of_event(
                     event,
-                    names,
-                    self.given.settings.writer,
+                    subscribed,
+                    self.context.settings.writer,
                     now,
                 ));
             }
@@ -205,194 +226,212 @@ impl Runner {
         Ok(())
     }
 
-    /// Whether there is more to be read now. What is parked counts: an endpoint of which nearly every account is shut would
-    /// otherwise have all its events read before any of it is written, and lose its lease over that.
+    /// Whether the journal should be read further now.
+    ///
+    /// Deliveries that wait to be written as parked count, too. Otherwise an endpoint with nearly
+    /// all accounts parked would read the whole journal before it writes anything, and lose its
+    /// lease.
     fn has_room(&self) -> bool {
-        let has_place = self.lanes.open() < WINDOW
-            && self.lanes.parked.len() < WINDOW
-            && self.lanes.shut_lanes() < MAX_SHUT;
-        has_place && !self.is_caught_up && self.suspend.is_none()
+        let is_below_limits = self.queues.unsettled() < MAX_UNSETTLED
+            && self.queues.parked.len() < MAX_UNSETTLED
+            && self.queues.parked_accounts() < MAX_PARKED_ACCOUNTS;
+        is_below_limits && !self.is_caught_up && self.suspend.is_none()
     }
 
-    /// Loads the shut lanes that are due.
+    /// Loads pending deliveries that are due, and notes which parked accounts have none left.
     async fn load_due(&mut self) -> Result<(), Error> {
-        // What was settled or parked meanwhile must be written first: the table is what is read.
-        if !(self.lanes.settled.is_empty() && self.lanes.parked.is_empty()) {
+        // The table must contain what was settled or parked meanwhile, because it is read next.
+        if !(self.queues.settled.is_empty() && self.queues.parked.is_empty()) {
             self.write(Some(self.lease_until())).await?;
         }
         if self.is_over {
             return Ok(());
         }
-        let (id, reseller) = (self.given.endpoint.id, self.given.endpoint.reseller_id);
-        let done = std::mem::take(&mut self.done);
+        let (id, reseller) = (self.context.endpoint.id, self.context.endpoint.reseller_id);
+        let emptied = std::mem::take(&mut self.emptied);
         let due = self
-            .given
+            .context
             .service
             .read_due(
                 reseller,
                 id,
-                self.lanes.loaded(),
-                done,
-                DUE_LANES,
-                DUE_DEPTH,
+                self.queues.accounts(),
+                emptied,
+                DUE_ACCOUNTS,
+                DUE_PER_ACCOUNT,
             )
             .await?;
-        let now = self.given.service.now();
+        let now = self.context.service.now();
         due.clear
             .into_iter()
-            .for_each(|account| self.lanes.reopen(account));
-        for lane in due.lanes {
-            let items: Vec<Item> = lane
+            .for_each(|account| self.queues.mark_unparked(account));
+        for pending in due.lanes {
+            let deliveries: Vec<Delivery> = pending
                 .into_iter()
-                .map(|one| {
-                    Item::of_pending(one.pending, one.event, self.given.settings.writer, now)
+                .map(|read| {
+                    Delivery::of_pending(
+                        read.pending,
+                        read.event,
+                        self.context.settings.writer,
+                        now,
+                    )
                 })
                 .collect();
-            if let Some(first) = items.first() {
-                self.lanes.shut(first.key.account);
+            if let Some(first) = deliveries.first() {
+                self.queues.mark_parked(first.key.account);
             }
-            self.lanes.push_parked(items);
+            self.queues.push_parked(deliveries);
         }
         self.next_due = due.next;
         Ok(())
     }
 
-    fn start(&mut self, under_way: &mut JoinSet<Finished>) {
-        while under_way.len() < self.given.settings.endpoint_concurrency {
-            let Ok(slot) = Arc::clone(&self.given.slots).try_acquire_owned() else {
+    /// Starts attempts while the limits of the process and of the endpoint allow it.
+    fn start(&mut self, under_way: &mut JoinSet<FinishedAttempt>) {
+        while under_way.len() < self.context.settings.endpoint_concurrency {
+            let Ok(slot) = Arc::clone(&self.context.slots).try_acquire_owned() else {
                 return;
             };
-            let Some(item) = self.lanes.next() else {
+            let Some(delivery) = self.queues.next() else {
                 return;
             };
-            let began_at = self.given.service.now();
-            let Some(body) = item.body.clone() else {
-                // An event that is kept no longer: there is nothing to be told.
-                if self.lanes.delivered(item.key.account) {
-                    self.done.push(item.key.account);
+            let began_at = self.context.service.now();
+            let Some(body) = delivery.body.clone() else {
+                // Retention removed the event, so there is nothing to send.
+                if self.queues.delivered(delivery.key.account) {
+                    self.emptied.push(delivery.key.account);
                 }
                 continue;
             };
             let headers = sign::headers(
-                self.given.endpoint.style,
-                &self.given.secrets,
-                &item.message_id,
+                self.context.endpoint.style,
+                &self.context.secrets,
+                &delivery.message_id,
                 began_at.timestamp(),
                 &body,
             );
-            let (sender, url) = (self.given.sender.clone(), self.given.endpoint.url.clone());
-            let span = debug_span!(target: telemetry::SPANS, "delivery", endpoint = %self.given.endpoint.id, message = item.message_id);
-            let delivery = async move {
+            let (sender, url) = (
+                self.context.sender.clone(),
+                self.context.endpoint.url.clone(),
+            );
+            let span = debug_span!(target: telemetry::SPANS, "delivery", endpoint = %self.context.endpoint.id, message = delivery.message_id);
+            let attempt = async move {
                 let started = Instant::now();
-                let answered = sender.send(&url, headers, body).await;
+                let response = sender.send(&url, headers, body).await;
                 drop(slot);
-                Finished {
-                    item,
+                FinishedAttempt {
+                    delivery,
                     began_at,
-                    took: started.elapsed(),
-                    answered,
+                    duration: started.elapsed(),
+                    response,
                 }
             };
-            under_way.spawn(delivery.instrument(span));
+            under_way.spawn(attempt.instrument(span));
         }
     }
 
-    /// Takes what came of an attempt; says whether shut lanes should be looked at.
-    fn take(&mut self, finished: Finished) -> bool {
-        let Finished {
-            item,
+    /// Records the result of an attempt. Returns whether the table of pending deliveries should be
+    /// checked, because all loaded deliveries of a parked account are made.
+    fn record(&mut self, finished: FinishedAttempt) -> bool {
+        let FinishedAttempt {
+            delivery,
             began_at,
-            took,
-            answered,
+            duration,
+            response,
         } = finished;
-        let now = self.given.service.now();
+        let now = self.context.service.now();
         self.attempts.push(Attempt {
             id: Uuid::now_v7(),
-            endpoint_id: self.given.endpoint.id,
-            key: item.key.clone(),
-            event_at: item.at,
-            number: item.attempts + 1,
+            endpoint_id: self.context.endpoint.id,
+            key: delivery.key.clone(),
+            event_at: delivery.at,
+            number: delivery.attempts + 1,
             at: began_at,
-            succeeded: answered.succeeded(),
-            status: answered
+            succeeded: response.succeeded(),
+            status: response
                 .status
                 .and_then(|status| i16::try_from(status).ok()),
-            problem: answered.problem.clone(),
-            answer: answered.answer.clone(),
-            duration_ms: i32::try_from(took.as_millis()).unwrap_or(i32::MAX),
+            problem: response.problem.clone(),
+            answer: response.body.clone(),
+            duration_ms: i32::try_from(duration.as_millis()).unwrap_or(i32::MAX),
         });
-        let age = answered
+        let age = response
             .succeeded()
-            .then(|| (now - item.at).to_std().unwrap_or_default());
-        self.given.service.metrics().attempt(age);
-        if answered.succeeded() {
+            .then(|| (now - delivery.at).to_std().unwrap_or_default());
+        self.context.service.metrics().attempt(age);
+        if response.succeeded() {
             self.failing_since = None;
             self.last_success_at = Some(now);
-            let is_done = self.lanes.delivered(item.key.account);
-            if is_done {
-                self.done.push(item.key.account);
+            let is_emptied = self.queues.delivered(delivery.key.account);
+            if is_emptied {
+                self.emptied.push(delivery.key.account);
             }
-            return is_done;
+            return is_emptied;
         }
-        debug!(endpoint = %self.given.endpoint.id, problem = answered.problem, "a delivery failed");
+        debug!(endpoint = %self.context.endpoint.id, problem = response.problem, "a webhook delivery failed; it will be retried");
         let since = *self.failing_since.get_or_insert(now);
-        if answered.status == Some(410) {
+        if response.status == Some(410) {
             self.suspend = Some(SuspendedBy::Gone);
-        } else if now - since >= self.given.settings.suspend_after {
+        } else if now - since >= self.context.settings.suspend_after {
             self.suspend = Some(SuspendedBy::Failures);
         }
         let delay = schedule::delay(
-            &self.given.settings.retries,
-            item.attempts,
-            answered.retry_after,
+            &self.context.settings.retries,
+            delivery.attempts,
+            response.retry_after,
         );
         let next = now + delay;
-        self.lanes.failed(item.key.account, next);
+        self.queues.failed(delivery.key.account, next);
         self.next_due = Some(self.next_due.map_or(next, |due| due.min(next)));
         false
     }
 
-    /// Writes what came of everything since the last time, and notices whether the lease is still ours and the endpoint
-    /// wants more.
+    /// Writes everything since the previous write, and extends the lease to `lease_until`; `None`
+    /// ends it. Then finds out whether the lease is still ours, and whether its owner changed the
+    /// endpoint.
     async fn write(&mut self, lease_until: Option<Time>) -> Result<(), Error> {
-        // Said once: its owner may have switched it on again meanwhile.
+        // Written only once, because its owner may enable the endpoint again meanwhile.
         let suspended_by = self.suspend.take();
         self.is_over |= suspended_by.is_some();
         let progress = Progress {
-            at: self.given.service.now(),
-            position: self.lanes.position(self.read_to),
+            at: self.context.service.now(),
+            position: self.queues.position(self.read_to),
             failing_since: self.failing_since,
             last_success_at: self.last_success_at.take(),
             suspended_by,
             attempts: std::mem::take(&mut self.attempts),
-            settled: std::mem::take(&mut self.lanes.settled),
-            parked: std::mem::take(&mut self.lanes.parked),
+            settled: std::mem::take(&mut self.queues.settled),
+            parked: std::mem::take(&mut self.queues.parked),
             lease_until,
         };
         let position = progress.position;
-        let (reseller, id) = (self.given.endpoint.reseller_id, self.given.endpoint.id);
+        let (reseller, id) = (self.context.endpoint.reseller_id, self.context.endpoint.id);
         let Some((revision, is_suspended)) = self
-            .given
+            .context
             .service
-            .record_deliveries(reseller, id, self.given.owner, progress)
+            .record_deliveries(reseller, id, self.context.owner, progress)
             .await?
         else {
-            // Somebody else goes on from what was written last.
+            // Another dispatcher has the lease and goes on from the previous write.
             self.is_over = true;
             return Ok(());
         };
-        self.given.endpoint.position = position;
+        self.context.endpoint.position = position;
         if let Some(by) = suspended_by {
-            info!(endpoint = %id, by = by.as_str(), "an endpoint is suspended");
+            info!(
+                endpoint = %id,
+                by = by.as_str(),
+                "a webhook endpoint is suspended; its deliveries wait until its owner enables it"
+            );
         }
-        if revision != self.given.endpoint.revision && !is_suspended {
-            match self.given.service.endpoint_as_it_is(reseller, id).await? {
+        if revision != self.context.endpoint.revision && !is_suspended {
+            match self.context.service.endpoint_as_it_is(reseller, id).await? {
                 Some((endpoint, secrets)) => {
-                    self.given.endpoint = Endpoint {
+                    self.context.endpoint = Endpoint {
                         position,
                         ..endpoint
                     };
-                    self.given.secrets = secrets;
+                    self.context.secrets = secrets;
                 }
                 None => self.is_over = true,
             }
@@ -401,16 +440,17 @@ impl Runner {
         Ok(())
     }
 
-    /// Waits for what is under way, without starting anything.
-    async fn drain(&mut self, under_way: &mut JoinSet<Finished>) {
+    /// Waits for the attempts under way, without starting new ones.
+    async fn drain(&mut self, under_way: &mut JoinSet<FinishedAttempt>) {
         while let Some(finished) = under_way.join_next().await {
             if let Ok(finished) = finished {
-                self.take(finished);
+                self.record(finished);
             }
         }
     }
 
-    async fn give_back(&mut self) -> Result<(), Error> {
+    /// Writes the rest and ends the lease.
+    async fn release_lease(&mut self) -> Result<(), Error> {
         self.write(None).await
     }
 }

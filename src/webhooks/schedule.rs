@@ -1,25 +1,26 @@
-//! When what failed is tried again.
+//! The retry schedule: when a failed delivery is tried again.
 
 use std::time::Duration;
 
-/// A receiver's wish is heard up to here.
+/// The longest `Retry-After` that is respected, in seconds.
 const MAX_RETRY_AFTER: u64 = 24 * 3_600;
 
-/// How long after failure number `failed` (from 0) it is tried again: the schedule's delay, give or take a fifth, so that
-/// what failed together does not come back together; later if the receiver wishes it.
+/// The delay after failure number `failed`, counted from 0. It is the schedule's delay plus or
+/// minus a fifth at random, so that deliveries that failed together are not retried together. If
+/// the receiver's `Retry-After` (in seconds) is longer, the delay is that.
 pub(super) fn delay(schedule: &[Duration], failed: i32, retry_after: Option<u64>) -> Duration {
-    let place = usize::try_from(failed)
+    let index = usize::try_from(failed)
         .unwrap_or_default()
         .min(schedule.len().saturating_sub(1));
-    let delay = schedule.get(place).copied().unwrap_or_default();
-    let wish = Duration::from_secs(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER));
-    delay.mul_f64(0.8 + 0.4 * random()).max(wish)
+    let delay = schedule.get(index).copied().unwrap_or_default();
+    let requested = Duration::from_secs(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER));
+    delay.mul_f64(0.8 + 0.4 * random()).max(requested)
 }
 
-/// From 0 to 1. If the system has no randomness, none is needed badly.
+/// A random number from 0 to 1; 0 if the system's random source fails, which does no harm here.
 fn random() -> f64 {
     let mut bytes = [0_u8; 4];
-    let _unlucky = getrandom::fill(&mut bytes);
+    let _failed = getrandom::fill(&mut bytes);
     f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX)
 }
 
@@ -28,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_grow_and_the_receivers_wish_counts() {
+    fn delays_follow_the_schedule_and_respect_retry_after() {
         let schedule = [5, 300, 1_800].map(Duration::from_secs);
         for (failed, about) in [
             (0, 5.0),

@@ -1,4 +1,5 @@
-//! Signatures: who receives a delivery can tell that it is from us, and that it is not an old one sent again.
+//! Signatures of deliveries. With them a receiver can check that a request comes from this service,
+//! and that nobody replays an old one.
 
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -6,7 +7,9 @@ use sha2::Sha256;
 
 use crate::domain::SignatureStyle;
 
-/// The headers that sign a delivery. `id`: the same for every attempt at it. `timestamp`: of this attempt, in seconds since 1970.
+/// The headers that sign a delivery. `id` is the message id, the same for every attempt.
+/// `timestamp` is the time of this attempt, in seconds since 1970. While a secret is being rotated
+/// there are two `secrets`, the new one first.
 pub(super) fn headers(
     style: SignatureStyle,
     secrets: &[String],
@@ -31,7 +34,8 @@ pub(super) fn headers(
                 .collect();
             headers.push(("webhook-signature", signatures.join(" ")));
         }
-        // The original knows one signature; while a secret is being rotated it is the new one's.
+        // The `v3` original (Cryptlex) sends one signature. During a rotation it is made with the
+        // new secret.
         SignatureStyle::Plain => {
             headers.extend(
                 secrets
@@ -45,7 +49,7 @@ pub(super) fn headers(
 
 /// HMAC-SHA-256 in base64.
 fn mac(key: &[u8], content: &str) -> String {
-    // A key of any length will do.
+    // HMAC accepts keys of any length, so this cannot fail.
     Hmac::<Sha256>::new_from_slice(key).map_or_else(
         |_| String::new(),
         |mac| BASE64.encode(&mac.chain_update(content).finalize().into_bytes()),
@@ -57,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reference_vectors_of_standard_webhooks() {
+    fn the_standard_style_matches_the_reference_vectors() {
         // From the specification's reference implementations.
         let secret = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()];
         let signed = headers(
@@ -87,14 +91,14 @@ mod tests {
         assert_eq!(
             signatures
                 .split(' ')
-                .filter(|one| one.starts_with("v1,"))
+                .filter(|signature| signature.starts_with("v1,"))
                 .count(),
             2
         );
     }
 
     #[test]
-    fn the_plain_style_signs_the_body_with_the_secrets_own_bytes() {
+    fn the_plain_style_signs_the_body_with_the_bytes_of_the_newest_secret() {
         // RFC 4231, test case 2.
         let signed = headers(
             SignatureStyle::Plain,

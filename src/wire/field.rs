@@ -1,4 +1,5 @@
-//! An optional member that tells "not mentioned", "null" and "a value" apart.
+//! Members that serde's derive alone cannot read: optional members that distinguish absent from
+//! null, objects that must not be arrays, and texts that may be numbers.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,15 +10,15 @@ use serde::{Deserialize, Deserializer};
 
 use super::Codec;
 
-/// One optional member of a request. Wants `#[serde(default)]` beside it.
+/// An optional member of a request. The struct's field also needs `#[serde(default)]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Field<T> {
-    /// Not mentioned.
+    /// The member is absent.
     #[default]
     Absent,
-    /// `null` in JSON.
+    /// The member is null.
     Null,
-    /// A value.
+    /// The member has a value.
     Value(T),
 }
 
@@ -28,8 +29,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
 }
 
 impl Field<String> {
-    /// As XML means it: white space around a text is layout, and an empty element is null, which it cannot say
-    /// otherwise.
+    /// Adapts the value to the codec. XML cannot express null, so an empty element counts as null,
+    /// and white space around a text is dropped. JSON values stay as they are.
     #[must_use]
     pub fn in_codec(self, codec: Codec) -> Self {
         match self {
@@ -42,11 +43,11 @@ impl Field<String> {
     }
 }
 
-/// Reads an optional struct from an object only: serde would also take an array for one. For
-/// `#[serde(default, deserialize_with = "object")]`.
+/// Reads an optional struct from an object. Serde would also accept an array, member by member.
+/// Used with `#[serde(default, deserialize_with = "object")]`.
 ///
 /// # Errors
-/// As the deserializer's.
+/// Those of the deserializer.
 pub fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -82,10 +83,10 @@ pub fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer.deserialize_option(Object(PhantomData))
 }
 
-/// Reads a whole number or a text, as a text: in XML both are the same.
+/// Reads a whole number or a text as a text. XML does not distinguish the two.
 ///
 /// # Errors
-/// As the deserializer's.
+/// Those of the deserializer.
 pub fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct Either;
 
@@ -108,7 +109,7 @@ pub fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stri
             Ok(text.trim().to_owned())
         }
 
-        /// An element, whose text stands under this name.
+        /// quick-xml presents an element as a map with its text under `$text`.
         fn visit_map<A: MapAccess<'de>>(self, mut element: A) -> Result<String, A::Error> {
             let mut found = Some(String::new());
             while let Some(name) = element.next_key::<String>()? {

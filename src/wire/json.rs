@@ -1,4 +1,5 @@
-//! JSON documents: a scan of the depth, then serde, which would skip unknown members however deep they are.
+//! JSON documents: a scan of the nesting depth, then serde. Serde alone would skip unknown members
+//! however deep they are.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -9,7 +10,7 @@ pub(super) fn decode<T: DeserializeOwned>(
     text: &str,
     unknown: Option<&mut Vec<String>>,
 ) -> Result<T, Error> {
-    // Serde would take an array for a struct, member by member.
+    // Serde would accept an array for a struct, member by member.
     if text.trim_start().starts_with('[') {
         return Err(Error::document("must be an object, not an array"));
     }
@@ -20,12 +21,12 @@ pub(super) fn decode<T: DeserializeOwned>(
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value: T =
-        deserialize(&mut deserializer, unknown).map_err(|(path, error)| said(&path, &error))?;
-    deserializer.end().map_err(|error| said("", &error))?;
+        deserialize(&mut deserializer, unknown).map_err(|(path, error)| json_error(&path, &error))?;
+    deserializer.end().map_err(|error| json_error("", &error))?;
     Ok(value)
 }
 
-/// The deepest nesting of objects and arrays, whether or not the document is well-formed.
+/// The nesting depth of objects and arrays. Also works for documents that are not well-formed.
 fn depth(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0_usize);
     let (mut is_in_string, mut is_escaped) = (false, false);
@@ -43,8 +44,9 @@ fn depth(text: &str) -> usize {
     deepest
 }
 
-/// A syntax error is at a place, a wrong value is at a field.
-fn said(path: &str, error: &serde_json::Error) -> Error {
+/// An error in a value gets the path of its field. A syntax error has no path; serde's message
+/// names the line and column.
+fn json_error(path: &str, error: &serde_json::Error) -> Error {
     match error.classify() {
         serde_json::error::Category::Data => malformed(path, &error.to_string()),
         serde_json::error::Category::Syntax
@@ -53,10 +55,10 @@ fn said(path: &str, error: &serde_json::Error) -> Error {
     }
 }
 
-/// The members of a document that is already known to be well-formed, as they are.
+/// The members of a document that is known to be well-formed.
 ///
 /// # Errors
-/// [`Error::Malformed`] if the document is no object.
+/// [`Error::Malformed`] if the document is not an object.
 pub fn members(body: &[u8]) -> Result<Map<String, Value>, Error> {
     decode(text_of(body)?, None)
 }

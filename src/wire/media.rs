@@ -1,8 +1,8 @@
-//! Media types: which codec a request uses, and which the caller would like.
+//! Media types: the codec of a request's body, and the codec that the caller wants in the response.
 
 use super::Error;
 
-/// How a document is written.
+/// The format of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
     /// `application/json`
@@ -12,7 +12,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// The content type of an answer.
+    /// The content type of a response.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -21,7 +21,7 @@ impl Codec {
         }
     }
 
-    /// The codec of the word that callers use for it.
+    /// Parses `json` or `xml`, the words in requests. `None` for any other word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         match word {
@@ -41,13 +41,14 @@ impl Codec {
     }
 }
 
-/// The parameters of a media type: name and value.
+/// The parameters of a media type, as pairs of name and value.
 pub type Parameters<'a> = Vec<(&'a str, &'a str)>;
 
-/// The media type of a `Content-Type` header, and its parameters by name, quotes taken off.
+/// The media type of a `Content-Type` header and its parameters, without quotes.
 ///
 /// # Errors
-/// [`Error::UnsupportedMediaType`] for a missing header, or a character set other than UTF-8.
+/// [`Error::UnsupportedMediaType`] if the header is missing or names a character set other than
+/// UTF-8.
 pub fn media_type(content_type: Option<&str>) -> Result<(&str, Parameters<'_>), Error> {
     let mut parts = content_type.unwrap_or_default().split(';').map(str::trim);
     let media_type = parts
@@ -73,13 +74,14 @@ pub fn media_type(content_type: Option<&str>) -> Result<(&str, Parameters<'_>), 
 /// The codec of a `Content-Type` header.
 ///
 /// # Errors
-/// [`Error::UnsupportedMediaType`] for a missing header, another media type or a character set other than UTF-8.
+/// [`Error::UnsupportedMediaType`] if the header is missing, or names another media type or a
+/// character set other than UTF-8.
 pub fn codec_of(content_type: Option<&str>) -> Result<Codec, Error> {
     let (media_type, _) = media_type(content_type)?;
     Codec::of_media_type(media_type).ok_or(Error::UnsupportedMediaType)
 }
 
-/// The codec that an `Accept` header asks for: the one of the two that it names, none if it names both or neither.
+/// The codec that an `Accept` header names. `None` if it names both or neither.
 #[must_use]
 pub fn accepted(accept: &str) -> Option<Codec> {
     let mut named = accept.split(',').filter_map(|range| {

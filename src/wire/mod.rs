@@ -1,8 +1,10 @@
-//! How bytes look: media types, JSON and XML codecs, and limits. No business words.
+//! Formats: media types, the JSON, XML and SOAP codecs, and their limits. Nothing here knows what
+//! the documents are about.
 //!
-//! Both codecs decode into the same serde structs. What serde would let pass is refused before it is asked:
-//! too many bytes, too much depth, too many attributes, a document type, entities beyond the five, a wrong root,
-//! a second root, another character set. Whatever is wrong is said with the path of the field.
+//! The JSON and XML codecs decode into the same serde structs. Serde would accept some documents
+//! that must be refused, so a scan refuses them first: nesting that is too deep and, in XML, too
+//! many attributes, a document type, entities other than the five of XML, a wrong or second root
+//! element, or a character set other than UTF-8. Errors name the path of the field.
 
 mod field;
 mod json;
@@ -19,10 +21,10 @@ pub use media::{Codec, Parameters, accepted, codec_of, media_type};
 pub use soap::{SoapProblem, SoapRequest, SoapVersion, escaped, read_envelope, write_envelope};
 pub use xml::members as xml_members;
 
-/// The deepest nesting that is read, in both formats.
+/// The maximum nesting depth of a document, in all formats.
 const MAX_DEPTH: usize = 32;
 
-/// Why bytes could not be read.
+/// Why a request's body was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Neither JSON nor XML, or not in UTF-8.
@@ -32,11 +34,12 @@ pub enum Error {
     #[error("body too large")]
     TooLarge,
     /// The body is not a document of the expected form.
-    #[error("{}", said(.field, .problem))]
+    #[error("{}", with_path(.field, .problem))]
     Malformed {
-        /// The path of the field, as `frozen_details.payment_url`; empty when the document as a whole is wrong.
+        /// The path of the field, such as `frozen_details.payment_url`. Empty if the problem is not
+        /// in one field.
         field: String,
-        /// What is wrong; quotes no more than the value in question.
+        /// What is wrong. It quotes at most the value of the field.
         problem: String,
     },
 }
@@ -50,7 +53,7 @@ impl Error {
     }
 }
 
-fn said(field: &str, problem: &str) -> String {
+fn with_path(field: &str, problem: &str) -> String {
     if field.is_empty() {
         problem.to_owned()
     } else {
@@ -58,11 +61,11 @@ fn said(field: &str, problem: &str) -> String {
     }
 }
 
-/// Decodes a request's body. Unknown members are ignored, repeated known ones are not accepted.
+/// Decodes a request's body. Unknown members are ignored; a known member may appear only once.
 ///
 /// # Errors
-/// [`Error::Malformed`] with the path of the field, [`Error::UnsupportedMediaType`] when an XML declaration
-/// names another character set.
+/// [`Error::Malformed`] with the path of the field. [`Error::UnsupportedMediaType`] if an XML
+/// declaration names a character set other than UTF-8.
 pub fn decode<T: DeserializeOwned>(codec: Codec, body: &[u8]) -> Result<T, Error> {
     let text = text_of(body)?;
     match codec {
@@ -71,7 +74,7 @@ pub fn decode<T: DeserializeOwned>(codec: Codec, body: &[u8]) -> Result<T, Error
     }
 }
 
-/// Decodes the body of a request, and lists the paths of the members that the request does not know.
+/// Decodes a request's body, and lists the paths of the members that the request does not know.
 ///
 /// # Errors
 /// As [`decode`].
@@ -89,7 +92,8 @@ pub fn decode_listing_unknown<T: DeserializeOwned>(
     Ok((value?, unknown.into_iter().map(plain).collect()))
 }
 
-/// Deserializes with the path of what is wrong, and lists the members that the type does not know where a list is given.
+/// Deserializes a value. An error comes with the path of its field. If a list is given, the paths
+/// of unknown members are added to it.
 fn deserialize<'de, T, D>(
     deserializer: D,
     unknown: Option<&mut Vec<String>>,
@@ -107,10 +111,10 @@ where
     value.map_err(|error| (track.path().to_string(), error))
 }
 
-/// Encodes an answer. XML gets the root element `xml`, no declaration and no namespace.
+/// Encodes a response. XML documents have the root element `xml`, no declaration and no namespace.
 ///
 /// # Errors
-/// Only if the value cannot be expressed in the format, which is a defect of the value's type.
+/// If the format cannot express the value. That is a defect of the value's type.
 pub fn encode<T: Serialize>(codec: Codec, value: &T) -> Result<Vec<u8>, String> {
     match codec {
         Codec::Json => serde_json::to_vec(value).map_err(|error| error.to_string()),
@@ -133,7 +137,8 @@ fn text_of(body: &[u8]) -> Result<&str, Error> {
     }
 }
 
-/// Turns a serde error with its path into ours: `missing field` and `duplicate field` name the field themselves.
+/// Makes an error of a serde error and its path. For `missing field` and `duplicate field`, serde's
+/// path ends at the parent and the message names the field, which is appended to the path.
 fn malformed(path: &str, message: &str) -> Error {
     let message = message
         .split_once(" at line ")

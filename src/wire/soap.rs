@@ -1,5 +1,5 @@
-//! SOAP envelopes, 1.1 and 1.2, as far as they are syntax: which version, which element the Body has, which text
-//! children that has, which header blocks must be understood. Any prefix will do.
+//! The syntax of SOAP 1.1 and 1.2 envelopes: the element in the Body, its text children, and
+//! whether a header block must be understood. Namespace prefixes do not matter.
 
 use quick_xml::NsReader;
 use quick_xml::escape::{escape, resolve_predefined_entity};
@@ -9,9 +9,9 @@ use quick_xml::name::{Namespace, ResolveResult};
 use super::xml::check_reference;
 use super::{MAX_DEPTH, text_of};
 
-/// The most attributes that one element may have: namespace declarations are attributes too.
+/// The maximum number of attributes of an element, namespace declarations included.
 const MAX_ATTRIBUTES: usize = 32;
-/// The namespace of `nil`.
+/// The namespace of the attribute `nil`.
 const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
 /// A version of SOAP.
@@ -33,7 +33,7 @@ impl SoapVersion {
         }
     }
 
-    /// The content type of an answer.
+    /// The content type of a response.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -43,34 +43,36 @@ impl SoapVersion {
     }
 }
 
-/// What a request's envelope says.
+/// The content of a request's envelope.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SoapRequest {
-    /// The Body's element, if it has one: namespace and local name.
+    /// Namespace and local name of the Body's element. `None` if the Body is empty.
     pub element: Option<(String, String)>,
-    /// The text children of that element that are in `namespace`, in order; those that are nil are left out.
+    /// Name and text of the element's children that are in the service's namespace, in order.
+    /// Children that are nil are left out.
     pub children: Vec<(String, String)>,
-    /// Whether a header block says that it must be understood.
+    /// Whether a header block has `mustUnderstand`.
     pub must_understand: bool,
 }
 
-/// Why an envelope cannot be read.
+/// Why an envelope was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SoapProblem {
-    /// It is no XML.
+    /// It is not well-formed XML.
     NotWellFormed,
-    /// Its declaration has typographic quotes, as a word processor makes them.
+    /// Its XML declaration has typographic quotes, which word processors put there.
     TypographicQuotes,
-    /// It is XML, but no envelope that can be accepted: why.
+    /// It is XML, but not an acceptable envelope. The text is the reason.
     Unreadable(String),
-    /// The envelope's namespace is another.
+    /// The envelope is in this namespace instead of that of the SOAP version.
     OtherNamespace(String),
 }
 
-/// Reads the envelope of a request of a known version whose elements are in `namespace`.
+/// Reads the envelope of a request. The `Content-Type` header has named the version; `namespace` is
+/// that of the service's elements.
 ///
 /// # Errors
-/// [`SoapProblem`]
+/// A [`SoapProblem`] with the reason.
 pub fn read_envelope(
     body: &[u8],
     version: SoapVersion,
@@ -86,7 +88,7 @@ pub fn read_envelope(
     if declaration.contains(['\u{201c}', '\u{201d}', '\u{2033}', '\u{2018}', '\u{2019}']) {
         return Err(SoapProblem::TypographicQuotes);
     }
-    let mut walk = Walk {
+    let mut scan = Scan {
         version,
         namespace,
         path: Vec::new(),
@@ -100,20 +102,20 @@ pub fn read_envelope(
         let (resolved, event) = reader
             .read_resolved_event()
             .map_err(|_| SoapProblem::NotWellFormed)?;
-        let of = match resolved {
-            ResolveResult::Bound(Namespace(of)) => of.to_owned(),
+        let element_namespace = match resolved {
+            ResolveResult::Bound(Namespace(namespace)) => namespace.to_owned(),
             ResolveResult::Unbound => String::new(),
             ResolveResult::Unknown(_) => return Err(SoapProblem::NotWellFormed),
         };
         match event {
-            Event::Start(start) => walk.open(&reader, &of, &start)?,
+            Event::Start(start) => scan.open(&reader, &element_namespace, &start)?,
             Event::Empty(start) => {
-                walk.open(&reader, &of, &start)?;
-                walk.close();
+                scan.open(&reader, &element_namespace, &start)?;
+                scan.close();
             }
-            Event::End(_) => walk.close(),
-            Event::Text(text) => walk.text(&text)?,
-            Event::CData(text) => walk.text(&text)?,
+            Event::End(_) => scan.close(),
+            Event::Text(text) => scan.text(&text)?,
+            Event::CData(text) => scan.text(&text)?,
             Event::GeneralRef(reference) => {
                 check_reference(&reference).map_err(|error| unreadable(&error.to_string()))?;
                 let resolved = match reference.resolve_char_ref() {
@@ -122,7 +124,7 @@ pub fn read_envelope(
                         .unwrap_or_default()
                         .to_owned(),
                 };
-                walk.text(&resolved)?;
+                scan.text(&resolved)?;
             }
             Event::DocType(_) => return Err(unreadable("a document type is not accepted")),
             Event::PI(_) => return Err(unreadable("processing instructions are not accepted")),
@@ -140,30 +142,31 @@ pub fn read_envelope(
             Event::Eof => break,
         }
     }
-    walk.finish()
+    scan.finish()
 }
 
 fn unreadable(why: &str) -> SoapProblem {
     SoapProblem::Unreadable(why.to_owned())
 }
 
-/// Where the reader is, and what it has seen.
-struct Walk<'a> {
+/// The state of the scan: where it is in the document, and what it has read so far.
+struct Scan<'a> {
     version: SoapVersion,
     namespace: &'a str,
     path: Vec<String>,
     roots: usize,
     bodies: usize,
     request: SoapRequest,
-    /// The child being read; none inside where it does not count.
+    /// Name and text of the child being read. `None` outside of children and in children that are
+    /// ignored.
     child: Option<(String, String)>,
 }
 
-impl Walk<'_> {
+impl Scan<'_> {
     fn open(
         &mut self,
         reader: &NsReader<&[u8]>,
-        of: &str,
+        element_namespace: &str,
         start: &BytesStart<'_>,
     ) -> Result<(), SoapProblem> {
         let name = start.local_name().as_ref().to_owned();
@@ -172,7 +175,7 @@ impl Walk<'_> {
             return Err(unreadable("elements are nested too deep"));
         }
         let (must_understand, is_nil) = attributes(reader, start, self.version)?;
-        let is_soap = of == self.version.namespace();
+        let is_soap = element_namespace == self.version.namespace();
         match self.path.as_slice() {
             [_] => {
                 self.roots += 1;
@@ -180,7 +183,7 @@ impl Walk<'_> {
                     return Err(unreadable("the document is no SOAP envelope"));
                 }
                 if !is_soap {
-                    return Err(SoapProblem::OtherNamespace(of.to_owned()));
+                    return Err(SoapProblem::OtherNamespace(element_namespace.to_owned()));
                 }
             }
             [_, part] if is_soap && part == "Body" => self.bodies += 1,
@@ -195,11 +198,11 @@ impl Walk<'_> {
                 if self.request.element.is_some() {
                     return Err(unreadable("the Body has more than one element"));
                 }
-                self.request.element = Some((of.to_owned(), name));
+                self.request.element = Some((element_namespace.to_owned(), name));
             }
             [_, part, _, _] if part == "Body" => {
-                let counts = of == self.namespace && !is_nil;
-                self.child = counts.then(|| (name, String::new()));
+                let is_read = element_namespace == self.namespace && !is_nil;
+                self.child = is_read.then(|| (name, String::new()));
             }
             [_, part, ..] if part == "Body" && self.child.is_some() => {
                 return Err(unreadable(
@@ -240,7 +243,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether a header block must be understood, and whether an element is nil.
+/// Whether an element has `mustUnderstand`, and whether it is nil.
 fn attributes(
     reader: &NsReader<&[u8]>,
     start: &BytesStart<'_>,
@@ -253,18 +256,18 @@ fn attributes(
             return Err(unreadable("an element has too many attributes"));
         }
         let attribute = attribute.map_err(|_| SoapProblem::NotWellFormed)?;
-        let (of, name) = reader.resolver().resolve_attribute(attribute.key);
+        let (resolved, name) = reader.resolver().resolve_attribute(attribute.key);
         let is_set = matches!(attribute.value.trim(), "1" | "true");
-        if let ResolveResult::Bound(Namespace(of)) = of {
+        if let ResolveResult::Bound(Namespace(namespace)) = resolved {
             must_understand |=
-                is_set && of == version.namespace() && name.as_ref() == "mustUnderstand";
-            is_nil |= is_set && of == XSI && name.as_ref() == "nil";
+                is_set && namespace == version.namespace() && name.as_ref() == "mustUnderstand";
+            is_nil |= is_set && namespace == XSI && name.as_ref() == "nil";
         }
     }
     Ok((must_understand, is_nil))
 }
 
-/// An envelope around the content of its Body, which must be well-formed.
+/// Puts the content of a Body into an envelope. The content must be well-formed XML.
 #[must_use]
 pub fn write_envelope(version: SoapVersion, body: &str) -> String {
     format!(
@@ -274,7 +277,7 @@ pub fn write_envelope(version: SoapVersion, body: &str) -> String {
     )
 }
 
-/// A text as the content of an element or an attribute.
+/// Escapes a text for use in an element or attribute.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     escape(text).into_owned()
@@ -292,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_do_not_matter_and_other_namespaces_do_not_count() {
+    fn prefixes_do_not_matter_and_children_in_other_namespaces_are_ignored() {
         let body = "<a:Header><x:Trace xmlns:x='urn:x'>1</x:Trace></a:Header>
             <b:Body xmlns:b='http://www.w3.org/2003/05/soap-envelope'><z:Op xmlns:z='Zoolz'><z:one>1&amp;<![CDATA[<]]>&#50;</z:one>
             <two xmlns='Zoolz'/><three>3</three><z:four xmlns:i='http://www.w3.org/2001/XMLSchema-instance' i:nil='true'/></z:Op></b:Body>";
@@ -306,9 +309,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_envelope_is_told_apart() {
+    fn each_kind_of_bad_envelope_gets_its_own_problem() {
         let deep = format!("<a:Body>{}{}</a:Body>", "<x>".repeat(40), "</x>".repeat(40));
-        for (body, says) in [
+        for (body, expected) in [
             ("", "one Body"),
             ("<a:Body/><a:Body/>", "one Body"),
             ("<a:Body><x/><y/></a:Body>", "more than one element"),
@@ -320,7 +323,7 @@ mod tests {
             (deep.as_str(), "too deep"),
         ] {
             assert!(
-                matches!(read(body), Err(SoapProblem::Unreadable(why)) if why.contains(says)),
+                matches!(read(body), Err(SoapProblem::Unreadable(why)) if why.contains(expected)),
                 "{body}: {:?}",
                 read(body)
             );
@@ -346,9 +349,9 @@ mod tests {
         ));
         assert!(matches!(read("<x/>"), SoapProblem::Unreadable(_)));
         assert_eq!(read("plain"), SoapProblem::NotWellFormed);
-        let understood = "<a:Envelope xmlns:a='http://www.w3.org/2003/05/soap-envelope'><a:Header><x a:mustUnderstand='1'/></a:Header><a:Body/></a:Envelope>";
+        let must_understand = "<a:Envelope xmlns:a='http://www.w3.org/2003/05/soap-envelope'><a:Header><x a:mustUnderstand='1'/></a:Header><a:Body/></a:Envelope>";
         assert!(
-            read_envelope(understood.as_bytes(), SoapVersion::V12, "Zoolz")
+            read_envelope(must_understand.as_bytes(), SoapVersion::V12, "Zoolz")
                 .unwrap()
                 .must_understand
         );

@@ -1,4 +1,4 @@
-//! XML documents with the root element `xml`: a limit scan, then serde.
+//! XML documents with the root element `xml`: a scan for limits, then serde.
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Error, MAX_DEPTH, deserialize, malformed, text_of};
 
-/// The most attributes that one element may have. No request of ours uses any.
+/// The maximum number of attributes of an element. No request of our APIs uses any.
 const MAX_ATTRIBUTES: usize = 16;
 /// The name of the root element.
 const ROOT: &str = "xml";
@@ -22,7 +22,7 @@ pub(super) fn decode<T: DeserializeOwned>(
         .map_err(|(path, error)| malformed(&path, &error.to_string()))
 }
 
-/// Refuses what serde would let pass, in one pass that stops at the first offence.
+/// Refuses documents that serde would accept but that break a limit. Stops at the first problem.
 fn scan(text: &str) -> Result<(), Error> {
     let mut reader = Reader::from_str(text);
     let mut depth = 0_usize;
@@ -129,8 +129,8 @@ pub(super) fn check_reference(reference: &BytesRef<'_>) -> Result<(), Error> {
     }
 }
 
-/// The members of a document that is already known to be well-formed: text as strings, elements with children as
-/// objects; of repeated ones the last.
+/// The members of a document that is known to be well-formed. Texts become strings, elements with
+/// children become objects. Of repeated elements the last one counts.
 ///
 /// # Errors
 /// [`Error::Malformed`] if the document cannot be read as members.
@@ -143,7 +143,8 @@ pub fn members(body: &[u8]) -> Result<Map<String, Value>, Error> {
         .collect())
 }
 
-/// Serde sees the text of an element as a member `$text`; this takes it out again.
+/// Replaces objects that have only a `$text` member, which is how quick-xml presents elements with
+/// text, by that text.
 fn plain(value: Value) -> Value {
     let Value::Object(mut members) = value else {
         return value;
@@ -180,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn what_serde_would_let_pass_is_refused() {
+    fn documents_that_break_a_limit_are_refused() {
         let many_attributes = format!("<xml><id {}>7</id></xml>", "a='' ".repeat(80_000));
         let deep = format!(
             "<xml>{}{}</xml>",
             "<a>".repeat(10_000),
             "</a>".repeat(10_000)
         );
-        for (text, says) in [
+        for (text, expected) in [
             ("<soap><id>7</id></soap>", "root element must be xml"),
             (
                 "<xml><id>7</id></xml><xml><id>8</id></xml>",
@@ -217,10 +218,10 @@ mod tests {
             (many_attributes.as_str(), "more than 16 attributes"),
             (deep.as_str(), "nested deeper"),
         ] {
-            let said = read(text).expect_err(text.get(..60).unwrap_or(text));
+            let problem = read(text).expect_err(text.get(..60).unwrap_or(text));
             assert!(
-                said.contains(says),
-                "{} said {said:?}, not {says:?}",
+                problem.contains(expected),
+                "{}: got {problem:?}, expected {expected:?}",
                 text.get(..60).unwrap_or(text)
             );
         }

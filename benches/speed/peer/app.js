@@ -1,4 +1,4 @@
-// Two workers, Fastify and pg with a named prepared statement: token, ownership, change, audit and outbox in one statement.
+// A Fastify service with two workers. One prepared statement (pg) checks the token and the owner, changes the account, and writes the audit and outbox rows.
 const cluster = require('cluster'), fs = require('fs'), path = require('path'), crypto = require('crypto');
 if (cluster.isPrimary) {
   for (let i = 0; i < 2; i++) cluster.fork();

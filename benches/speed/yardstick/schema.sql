@@ -1,4 +1,4 @@
--- What a hand-written service would have: the same facts, an audit log and an outbox.
+-- The schema that a hand-written service would have: the same facts, an audit log and an outbox.
 CREATE TABLE reseller (
   id bigint PRIMARY KEY, name text NOT NULL, status smallint NOT NULL DEFAULT 1,
   created_at timestamptz NOT NULL DEFAULT now());
@@ -11,10 +11,10 @@ CREATE TABLE account (
   reseller_id bigint NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now(),
   updated_at timestamptz NOT NULL DEFAULT now(),
-  expires_at timestamptz,                    -- indexed, changed rarely (renew)
-  version integer NOT NULL DEFAULT 1,        -- volatile, never indexed
-  holds integer NOT NULL DEFAULT 0,          -- volatile bit mask: 1=frozen 2=fraud 4=payment ...; never indexed, in no predicate
-  expired boolean NOT NULL DEFAULT false,    -- set by the sweep; in the partial predicate below
+  expires_at timestamptz,                    -- indexed; changes rarely (renewal)
+  version integer NOT NULL DEFAULT 1,        -- changes often; never indexed
+  holds integer NOT NULL DEFAULT 0,          -- bit mask: 1=frozen 2=fraud 4=payment ...; changes often; not in any index or index predicate
+  expired boolean NOT NULL DEFAULT false,    -- set by a background job; in the predicate of the partial index below
   email text NOT NULL, name text NOT NULL,
   frozen_details text
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0.05);
@@ -30,7 +30,7 @@ CREATE TABLE outbox (
   event smallint NOT NULL, payload text NOT NULL) WITH (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=50000);
 INSERT INTO reseller SELECT g, 'Reseller '||g FROM generate_series(1,:resellers) g;
 INSERT INTO api_token SELECT sha256(('tk_live_'||lpad(r::text,12,'0')||'_0123456789abcdef0123456789abcdef')::bytea), r FROM generate_series(1,:resellers) r;
--- account n belongs to reseller (n-1) % resellers + 1 ; expiry spread over -30..+335 days
+-- Account n belongs to reseller (n-1) % resellers + 1. Expiry dates are spread from 30 days ago to 335 days from now.
 INSERT INTO account (reseller_id, created_at, updated_at, expires_at, email, name)
  SELECT (g-1) % :resellers + 1, now() - (g % 365)*interval '1 day', now() - (g % 365)*interval '1 day',
         now() + ((g::bigint*7919) % 31536000 - 2592000) * interval '1 second',

@@ -330,7 +330,7 @@ pub(in crate::store) fn details_of(value: &Value) -> Result<HoldDetails, Error> 
         reason_code: owned("reason_code"),
         reason: owned("reason"),
         public_message: owned("public_message"),
-        payment_url: text("payment_url").map(|url| PaymentUrl::kept(url.to_owned())),
+        payment_url: text("payment_url").map(|url| PaymentUrl::stored(url.to_owned())),
         starts_at: time("starts_at")?,
         ends_at: time("ends_at")?,
     })

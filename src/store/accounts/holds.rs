@@ -35,7 +35,7 @@ impl TryFrom<Open> for Hold {
             reason_code: open.reason_code,
             reason: open.reason,
             public_message: open.public_message,
-            payment_url: open.payment_url.map(PaymentUrl::kept),
+            payment_url: open.payment_url.map(PaymentUrl::stored),
             starts_at: open.starts_at,
             ends_at: open.ends_at,
         };

@@ -1,7 +1,13 @@
 //! The rules of the lifecycle: what each command does in each state.
 //!
-//! Each rule edits a copy of the facts; what the journal, the events and the caller are told is read off the
-//! difference. So "it was so already" needs no rule of its own, and nothing can be changed without being told.
+//! Each rule edits a draft, which is a copy of the account. [`Draft::finish`] then compares the
+//! draft with the account: the differences become the fields of the journal entry, and without a
+//! difference the outcome is "unchanged". The rules therefore need no case for "it is already so",
+//! and no change can be missing from the journal.
+//!
+//! The rules for holds are in [`holds`].
+
+mod holds;
 
 use std::sync::Arc;
 
@@ -9,47 +15,53 @@ use chrono::TimeDelta;
 
 use super::diff::{differences, hold_differences};
 use super::expiry::notices;
-use super::hold::HoldDetails;
 use super::{
     Account, Actor, Authority, Change, Command, Conflict, Error, Event, Fact, FieldChange, Hold,
-    HoldChange, HoldId, HoldKind, HoldPatch, NewAccount, PurgePolicy, Revision, Status, Time,
+    HoldChange, HoldKind, NewAccount, PurgePolicy, Revision, Status, Time,
 };
 
-/// So much later than promised a warning of the purge may be without the purge being put off.
+/// How late a warning of the purge may be before the purge is postponed.
 const NOTICE_TOLERANCE: TimeDelta = TimeDelta::hours(1);
 
-/// The account under decision, with what has happened to it so far.
+/// A copy of the account that the rules edit, with a record of what they did.
 struct Draft<'a> {
     after: Account,
+    /// The holds opened, revised or closed so far.
     holds: Vec<HoldChange>,
-    /// What is told besides the differences of facts.
-    told: Vec<FieldChange>,
+    /// Fields for the journal entry that are no difference between the account and the draft.
+    extra_fields: Vec<FieldChange>,
     events: Vec<Event>,
     by: &'a Actor,
     now: Time,
 }
 
 impl Account {
-    /// Decides a command: total, pure, and free of any clock but `now`.
+    /// Decides a command. Pure: the result depends on the account and the arguments only.
+    ///
+    /// A deleted account accepts only restore and the commands of the background jobs.
     ///
     /// # Errors
-    /// [`Error::AccountDeleted`], [`Error::Conflict`] or [`Error::InvalidField`]; then nothing changes.
+    /// [`Error::AccountDeleted`], [`Error::Conflict`] or [`Error::InvalidField`]; the command is
+    /// then refused as a whole.
     pub fn decide(&self, command: &Command, by: &Actor, now: Time) -> Result<Change, Error> {
-        let is_of_the_deleted = matches!(
+        let is_allowed_on_deleted = matches!(
             command,
             Command::Restore | Command::Announce | Command::PlanPurge(_) | Command::Purge(_)
         );
-        if self.deleted_at.is_some() && !is_of_the_deleted {
+        if self.deleted_at.is_some() && !is_allowed_on_deleted {
             return Err(Error::AccountDeleted);
         }
-        let mut draft = Draft::of(self, by, now);
+        let mut draft = Draft::new(self, by, now);
         match command {
             Command::Place {
                 kind,
-                fresh,
+                fresh: new_id,
                 details,
-            } => draft.place(*kind, *fresh, details)?,
-            Command::Lift { kind, only } => draft.lift(*kind, *only)?,
+            } => draft.place(*kind, *new_id, details)?,
+            Command::Lift {
+                kind,
+                only: expected,
+            } => draft.lift(*kind, *expected)?,
             Command::SetStatus(status) => draft.set_status(*status),
             Command::SetExpiry(at) => draft.set_expiry(*at)?,
             Command::SetExemption(until) => draft.set_exemption(*until)?,
@@ -66,7 +78,7 @@ impl Account {
     /// Decides the creation of an account.
     ///
     /// # Errors
-    /// [`Error::InvalidField`] naming the value that cannot be accepted.
+    /// [`Error::InvalidField`] naming the first value that is refused.
     pub fn create(
         new: &NewAccount,
         revision: &Revision,
@@ -96,7 +108,7 @@ impl Account {
             created_at: now,
             updated_at: now,
         };
-        let mut draft = Draft::of(&blank, by, now);
+        let mut draft = Draft::new(&blank, by, now);
         draft.revise(revision)?;
         let mut change = draft.finish(&blank);
         change.fields.push(FieldChange {
@@ -112,122 +124,18 @@ impl Account {
 }
 
 impl<'a> Draft<'a> {
-    fn of(account: &Account, by: &'a Actor, now: Time) -> Self {
+    fn new(account: &Account, by: &'a Actor, now: Time) -> Self {
         Self {
             after: account.clone(),
             holds: Vec::new(),
-            told: Vec::new(),
+            extra_fields: Vec::new(),
             events: Vec::new(),
             by,
             now,
         }
     }
 
-    /// The caller's own open hold of a kind.
-    fn own_hold(&self, kind: HoldKind) -> Option<usize> {
-        self.after
-            .holds
-            .iter()
-            .position(|hold| hold.kind == kind && hold.authority == self.by.authority)
-    }
-
-    fn place(&mut self, kind: HoldKind, fresh: HoldId, patch: &HoldPatch) -> Result<(), Error> {
-        if let Some(at) = self.own_hold(kind)
-            && self
-                .after
-                .holds
-                .get(at)
-                .is_some_and(|hold| hold.has_lapsed(self.now))
-        {
-            self.close(at);
-        }
-        let position = self.own_hold(kind);
-        match position.and_then(|at| self.after.holds.get_mut(at)) {
-            None => self.open(kind, fresh, patch)?,
-            Some(hold) => {
-                let details = revised_details(hold, patch, self.now)?;
-                if details == hold.details {
-                    return Ok(());
-                }
-                let replaced = std::mem::replace(&mut hold.details, details);
-                hold.revision += 1;
-                self.holds.push(HoldChange::Revised {
-                    hold: hold.clone(),
-                    replaced,
-                });
-            }
-        }
-        self.events.extend(match kind {
-            HoldKind::Freeze => Some(Event::Frozen),
-            HoldKind::Suspend => Some(Event::Suspended),
-            HoldKind::Retention => None,
-        });
-        Ok(())
-    }
-
-    fn open(&mut self, kind: HoldKind, id: HoldId, patch: &HoldPatch) -> Result<(), Error> {
-        let is_exempt = self
-            .after
-            .exempt_until
-            .is_some_and(|until| until > self.now);
-        if is_exempt && self.by.authority == Authority::System && kind != HoldKind::Retention {
-            return Err(Error::Conflict(Conflict::Exempt));
-        }
-        let details = patch.over(&HoldDetails::default())?;
-        refuse_past_end(&details, self.now)?;
-        let hold = Hold {
-            id,
-            kind,
-            authority: self.by.authority,
-            details,
-            opened_at: self.now,
-            opened_by: self.by.name.clone(),
-            revision: 1,
-        };
-        self.after.holds.push(hold.clone());
-        self.holds.push(HoldChange::Opened(hold));
-        Ok(())
-    }
-
-    fn lift(&mut self, kind: HoldKind, only: Option<HoldId>) -> Result<(), Error> {
-        let open = self.own_hold(kind).and_then(|at| {
-            self.after
-                .holds
-                .get(at)
-                .map(|hold| (at, hold.id, hold.has_lapsed(self.now)))
-        });
-        let Some((at, id, lapsed)) = open else {
-            return Ok(());
-        };
-        if only.is_some_and(|only| only != id) {
-            return Err(Error::Conflict(Conflict::StaleHold));
-        }
-        if lapsed {
-            return Ok(());
-        }
-        self.close(at);
-        self.events.extend(match kind {
-            HoldKind::Freeze => Some(Event::Unfrozen),
-            HoldKind::Suspend => Some(Event::Unsuspended),
-            HoldKind::Retention => None,
-        });
-        if self.by.authority == Authority::Operator && kind != HoldKind::Retention {
-            self.after.operator_released_at = Some(self.now);
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, at: usize) {
-        let hold = self.after.holds.remove(at);
-        let lapsed = hold.has_lapsed(self.now);
-        let ended = hold.details.ends_at.filter(|_| lapsed).unwrap_or(self.now);
-        self.holds.push(HoldChange::Closed {
-            hold,
-            at: ended,
-            lapsed,
-        });
-    }
-
+    /// Activate, deactivate: sets the switch. Holds and expiry stay as they are.
     fn set_status(&mut self, status: Status) {
         if self.after.status == status {
             return;
@@ -240,15 +148,17 @@ impl<'a> Draft<'a> {
         });
     }
 
+    /// Sets the expiry date, which takes effect at once. A date in the past is allowed. Holds stay
+    /// as they are.
     fn set_expiry(&mut self, at: Option<Time>) -> Result<(), Error> {
         if self.after.expires_at == at {
             return Ok(());
         }
         if let Some(at) = at {
-            check_year("expires_at", at)?;
+            check_date("expires_at", at)?;
         }
         let now = self.now;
-        self.move_expiry(|account| {
+        self.edit_expiry(|account| {
             account.expires_at = at;
             account.expiry_set_at = Some(now);
         });
@@ -256,29 +166,32 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    /// Exempts the account from automation until an instant in the future, or ends the exemption.
     fn set_exemption(&mut self, until: Option<Time>) -> Result<(), Error> {
         if self.after.exempt_until == until {
             return Ok(());
         }
         if let Some(until) = until {
-            check_year("exempt_until", until)?;
+            check_date("exempt_until", until)?;
             if until <= self.now {
                 return Err(Error::invalid("exempt_until", "must be in the future"));
             }
         }
-        self.move_expiry(|account| account.exempt_until = until);
+        self.edit_expiry(|account| account.exempt_until = until);
         Ok(())
     }
 
-    /// Changes what the expiry is made of. What is announced of it begins anew only where the expiry that is in effect moved.
-    fn move_expiry(&mut self, change: impl FnOnce(&mut Account)) {
+    /// Edits the expiry date or the exemption. If the effective expiry moved, its announcements are
+    /// scheduled anew.
+    fn edit_expiry(&mut self, edit: impl FnOnce(&mut Account)) {
         let before = self.after.expires_in_effect_at();
-        change(&mut self.after);
+        edit(&mut self.after);
         if self.after.expires_in_effect_at() != before {
             self.after.announce_at = self.after.next_announcement(before, self.now);
         }
     }
 
+    /// Changes descriptive fields, and the switch and the expiry date if the revision names them.
     fn revise(&mut self, revision: &Revision) -> Result<(), Error> {
         self.after.profile = Arc::new(revision.profile.over(&self.after.profile)?);
         if let Some(status) = revision.status {
@@ -287,18 +200,20 @@ impl<'a> Draft<'a> {
         revision.expires_at.map_or(Ok(()), |at| self.set_expiry(at))
     }
 
+    /// Delete: sets `deleted_at`, and `purge_at` to the end of the restore window. Refused
+    /// (conflict) while a retention hold or a suspension by the operator is open.
     fn delete(&mut self, purge_after: std::time::Duration) -> Result<(), Error> {
-        let stands = |kind, authority: Option<Authority>| {
+        let has_open = |kind, authority: Option<Authority>| {
             self.after.holds.iter().any(|hold| {
                 hold.kind == kind
                     && authority.is_none_or(|it| it == hold.authority)
                     && !hold.has_lapsed(self.now)
             })
         };
-        if stands(HoldKind::Retention, None) {
+        if has_open(HoldKind::Retention, None) {
             return Err(Error::Conflict(Conflict::RetentionHold));
         }
-        if stands(HoldKind::Suspend, Some(Authority::Operator)) {
+        if has_open(HoldKind::Suspend, Some(Authority::Operator)) {
             return Err(Error::Conflict(Conflict::SuspendedByOperator));
         }
         self.after.deleted_at = Some(self.now);
@@ -307,18 +222,24 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    /// Restore: clears `deleted_at`; the other facts decide the state. On a live account nothing
+    /// changes.
     fn restore(&mut self) {
         if self.after.deleted_at.take().is_some() {
             self.after.purge_at = None;
-            self.after.announce_at = self.after.next_announcement_after_absence(self.now);
+            self.after.announce_at = self.after.next_announcement_after_restore(self.now);
             self.events.push(Event::Restored);
         }
     }
 
-    /// One announcement that is due, if one is. What is late is announced all the same: each of them once.
+    /// Makes one announcement that is due, of the expiry or of the purge. A late announcement is
+    /// still made, and each is made once. If none is due, nothing changes.
+    ///
+    /// A late warning postpones the purge: the account keeps the number of days that the warning
+    /// states.
     fn announce(&mut self) {
         let is_due = |at: Option<Time>| at.filter(|at| *at <= self.now);
-        let told = |field, days| FieldChange {
+        let days_left = |field, days| FieldChange {
             field,
             before: Fact::Null,
             after: Fact::Number(days),
@@ -330,7 +251,7 @@ impl<'a> Draft<'a> {
                 return;
             };
             self.after.announce_at = next;
-            self.told.push(told("days_to_expiry", days));
+            self.extra_fields.push(days_left("days_to_expiry", days));
             self.events.push(if days == 0 {
                 Event::Expired
             } else {
@@ -339,9 +260,8 @@ impl<'a> Draft<'a> {
         } else if let (Some(due), Some(at)) = (is_due(self.after.warn_at), self.after.purge_due_at)
         {
             let days = notices(at)
-                .find(|(one, _)| *one >= due)
+                .find(|(notice_at, _)| *notice_at >= due)
                 .map_or(0, |(_, days)| days);
-            // Whoever is told that so many days are left has them, however late it is told.
             let promised = self.now + TimeDelta::days(days);
             let at = if promised - at > NOTICE_TOLERANCE {
                 promised
@@ -351,37 +271,42 @@ impl<'a> Draft<'a> {
             self.after.purge_due_at = Some(at);
             self.after.warn_at = notices(at)
                 .find(|(_, left)| *left < days)
-                .map(|(one, _)| one);
-            self.told.push(told("days_to_purge", days));
+                .map(|(notice_at, _)| notice_at);
+            self.extra_fields.push(days_left("days_to_purge", days));
             self.events.push(Event::Purging);
         }
     }
 
+    /// Puts the account into the purge plan, keeps it there, or takes it out, as
+    /// [`Account::purge_plan`] decides. An account that enters the plan gets all warnings.
     fn plan_purge(&mut self, policy: &PurgePolicy) {
         let planned = self.after.purge_plan(policy, self.now);
         if planned != self.after.purge_due_at {
             self.after.purge_due_at = planned;
-            self.after.warn_at = planned.and_then(|at| notices(at).map(|(one, _)| one).next());
+            self.after.warn_at =
+                planned.and_then(|at| notices(at).map(|(notice_at, _)| notice_at).next());
         }
     }
 
+    /// Purges the account if its plan is due and nothing stops it. The conditions are checked again
+    /// here, because the account may have changed since it was planned.
     fn purge(&mut self, policy: &PurgePolicy) -> Result<(), Error> {
         let is_due = self.after.purge_due_at.is_some_and(|at| at <= self.now);
         if !is_due || self.after.purge_stop(policy, self.now).is_some() {
             return Err(Error::Conflict(Conflict::NotPlanned));
         }
-        // Nobody can look it up any more, so what is told of it says which it was.
-        self.told.push(FieldChange {
+        // The account cannot be looked up any more, so the journal entry itself names it.
+        self.extra_fields.push(FieldChange {
             field: "uid",
             before: Fact::from(&self.after.uid),
             after: Fact::Null,
         });
-        self.told.push(FieldChange {
+        self.extra_fields.push(FieldChange {
             field: "id",
             before: Fact::Number(i64::from(self.after.id.as_i32())),
             after: Fact::Null,
         });
-        self.told.push(FieldChange {
+        self.extra_fields.push(FieldChange {
             field: "purged_at",
             before: Fact::Null,
             after: Fact::Time(self.now),
@@ -390,15 +315,18 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Reads the change off the difference between the account before and the draft.
+    /// Compares the account before with the draft and makes the change.
+    ///
+    /// A change that affects the purge takes the account out of the purge plan. If the account is
+    /// still to be purged, it is planned anew, with all warnings.
     fn finish(self, before: &Account) -> Change {
         let mut after = self.after;
-        if bears_on_the_purge(before, &after, &self.holds) {
+        if affects_purge(before, &after, &self.holds) {
             (after.purge_due_at, after.warn_at) = (None, None);
         }
         let mut fields = differences(before, &after);
         fields.extend(hold_differences(&self.holds));
-        fields.extend(self.told);
+        fields.extend(self.extra_fields);
         if !fields.is_empty() {
             after.version += 1;
             after.updated_at = self.now;
@@ -412,55 +340,22 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Whether a change takes an account out of the plan of the purge: it is planned anew, with all its notices, if it still is to be.
-fn bears_on_the_purge(before: &Account, after: &Account, holds: &[HoldChange]) -> bool {
+/// Whether a change affects when the account may be purged: it moves the expiry, the exemption or
+/// the deletion, or touches a retention hold or a hold of the operator.
+fn affects_purge(before: &Account, after: &Account, holds: &[HoldChange]) -> bool {
     let facts = |it: &Account| (it.expires_at, it.exempt_until, it.deleted_at);
-    let bears =
+    let can_stop_purge =
         |hold: &Hold| hold.kind == HoldKind::Retention || hold.authority == Authority::Operator;
     facts(before) != facts(after)
         || holds.iter().any(|change| match change {
             HoldChange::Opened(hold)
             | HoldChange::Revised { hold, .. }
-            | HoldChange::Closed { hold, .. } => bears(hold),
+            | HoldChange::Closed { hold, .. } => can_stop_purge(hold),
         })
 }
 
-/// The details of an open hold after a repeat. What the repeat does not mention keeps its value, save that a
-/// hold still waiting for its start begins now when the repeat names no start: it was asked for now.
-fn revised_details(hold: &Hold, patch: &HoldPatch, now: Time) -> Result<HoldDetails, Error> {
-    let mut details = patch.over(&hold.details)?;
-    if hold.has_started(now) {
-        if details.starts_at != hold.details.starts_at
-            && details.starts_at.is_some_and(|start| start > now)
-        {
-            return Err(Error::Conflict(Conflict::HoldHasStarted));
-        }
-    } else if patch.starts_at == super::Patch::Keep {
-        details.starts_at = Some(now);
-    }
-    if details.ends_at != hold.details.ends_at {
-        refuse_past_end(&details, now)?;
-    }
-    Ok(details)
-}
-
-fn refuse_past_end(details: &HoldDetails, now: Time) -> Result<(), Error> {
-    for (field, at) in [
-        ("starts_at", details.starts_at),
-        ("ends_at", details.ends_at),
-    ] {
-        if let Some(at) = at {
-            check_year(field, at)?;
-        }
-    }
-    match details.ends_at {
-        Some(end) if end <= now => Err(Error::invalid("ends_at", "must be in the future")),
-        _ => Ok(()),
-    }
-}
-
-/// Dates are kept from 1970 up to and including 9999.
-fn check_year(field: &'static str, at: Time) -> Result<(), Error> {
+/// Refuses dates outside the supported years, 1970 to 9999.
+fn check_date(field: &'static str, at: Time) -> Result<(), Error> {
     use chrono::Datelike as _;
     if (1970..=9999).contains(&at.year()) {
         Ok(())
