@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! main.rs  cli/        start here: commands, help texts, output
-//!   doctor/            checks of the configuration, the database, the webhooks and tenant isolation
+//!   doctor/            checks of the configuration, the database, webhooks and tenant isolation
 //! app                  builds the service from the configuration, serves, and stops gracefully
 //! config/              configuration: defaults, file, environment; the settings of each room
 //! telemetry            log and traces
@@ -42,31 +42,32 @@
 //! later: journal -> webhooks -> receiver
 //! ```
 //!
-//! A room uses only the rooms below it on this road. `tests/it/layers.rs` checks the imports of every
-//! room, and which libraries it may use.
+//! Imports point one way: `http` -> `dialects` -> `service` -> `store` -> `domain`. The test
+//! `tests/it/layers.rs` checks which rooms and which libraries each room may use.
 //!
 //! # The decisions that shape the code
 //!
 //! - **Facts are stored, the state is computed.** An account stores a switch, an expiry date, a
-//!   deletion date and holds. [`domain::Account::state`] computes the state from them and the current
-//!   time. So unfreezing cannot lift a suspension, and no change of state waits for a job.
-//! - **Decisions are pure.** [`domain::Account::decide`] returns the new facts, the events and whether
-//!   anything changed. It compares old and new facts, so repeating a command changes nothing.
+//!   deletion date and holds. [`domain::Account::state`] computes the state from them and the
+//!   current time. So unfreezing cannot lift a suspension, and no change of state waits for a job.
+//! - **Decisions are pure.** [`domain::Account::decide`] returns the new facts, the events and
+//!   whether anything changed. It compares old and new facts, so repeating a command changes
+//!   nothing.
 //! - **One entry for writes.** Every API changes accounts through [`service::Service::execute`]. It
 //!   queues the change in a lane, and the lane commits all queued changes in one transaction (group
 //!   commit).
-//! - **No database work inside a request's future.** When a client disconnects, that future is dropped.
-//!   A transaction inside it would stay open on the pooled connection, and the next request would
-//!   continue it. So database work runs in a lane or in a task of its own.
-//! - **One journal.** Each command on an account adds one row, in the transaction of the change. The
-//!   journal is the audit log, the account history and the webhook outbox. An account's version is the
-//!   sequence number of its latest event.
-//! - **Tenancy in the database.** The credential determines the reseller. A [`store::Tx`] is scoped to
-//!   resellers, and row level security enforces the scope on every tenant table. The service's database
-//!   role owns no tables, so it cannot bypass the policies.
-//! - **One error type.** [`domain::Error`] lists every failure that a client can distinguish. Each API
-//!   maps it to its own codes in one exhaustive table (`codes.rs`), so the compiler finds every table
-//!   that misses a new variant.
+//! - **No database work inside a request's future.** When a client disconnects, that future is
+//!   dropped. A transaction inside it would stay open on the pooled connection, and the next
+//!   request would continue it. So database work runs in a lane or in a task of its own.
+//! - **One journal.** Each command on an account adds one row, in the transaction of the change.
+//!   The journal is the audit log, the account history and the webhook outbox. An account's version
+//!   is the sequence number of its latest event.
+//! - **Tenancy in the database.** The credential determines the reseller. A [`store::Tx`] is scoped
+//!   to resellers, and row level security enforces the scope on every tenant table. The service's
+//!   database role neither owns the tables nor has BYPASSRLS, so the policies always apply to it.
+//! - **One error type.** [`domain::Error`] lists every failure that a client can distinguish. Each
+//!   API maps it to its own codes in one exhaustive table (`codes.rs`), so the compiler finds every
+//!   table that misses a new variant.
 
 pub mod app;
 pub mod cli;
