@@ -93,7 +93,7 @@ async fn plan(service: &Service, reseller: Option<String>, json: bool) -> Result
             ]
         };
         output::table(
-            &["RESELLER", "ACCOUNT", "DUE", "BECAUSE", "STOPPED BY"],
+            &["RESELLER", "ACCOUNT", "DUE", "REASON", "STOPPED BY"],
             &plan.iter().map(row).collect::<Vec<_>>(),
         );
     }

@@ -180,7 +180,7 @@ fn require(is_valid: bool, problem: &str) -> Result<(), Problem> {
     }
 }
 
-fn positive<T: Default + PartialEq>(key: &str, value: T) -> Result<(), Problem> {
+fn positive<T: Copy + Default + PartialEq>(key: &str, value: T) -> Result<(), Problem> {
     require(value != T::default(), &format!("{key}: must be at least 1"))
 }
 
