@@ -88,8 +88,7 @@ pub enum Failure {
 pub enum Migrations {
     /// Apply them.
     Apply,
-    /// Apply them to the embedded database, which only this service uses; elsewhere as
-    /// [`Self::Check`].
+    /// Apply them to an embedded database, which only this service uses. Check any other database.
     ApplyIfEmbedded,
     /// Refuse to start if any is missing.
     Check,
@@ -271,7 +270,7 @@ pub async fn serve(
     let outcome = async {
         let management =
             start_management(&running, config, readiness.clone(), ended.clone()).await?;
-        // Tasks that finish their work in progress after `stopping`.
+        // These tasks finish their work in progress after `stopping` is cancelled.
         let draining = TaskTracker::new();
         let listen = if options.listeners {
             Some(start_api(&running, config, &draining, stopping.clone()).await?)

@@ -22,12 +22,15 @@ const IN_FLIGHT: usize = 512;
 #[derive(Debug, Subcommand)]
 pub(super) enum Account {
     /// Create an account, or many accounts for tests.
-    #[command(
-        after_help = "Examples:\n  steward account create --reseller 1 --email jo@example.com --expires-at 2027-12-31\n  steward account create --reseller 1 --email load@example.com --count 10000"
-    )]
+    #[command(after_help = "\
+Examples:
+  steward account create --reseller 1 --email jo@example.com --expires-at 2027-12-31
+  steward account create --reseller 1 --email load@example.com --count 10000")]
     Create(Create),
     /// Show an account.
-    #[command(after_help = "Example:\n  steward account show 7")]
+    #[command(after_help = "\
+Example:
+  steward account show 7")]
     Show {
         /// The account's number.
         id: i64,
@@ -36,9 +39,13 @@ pub(super) enum Account {
         json: bool,
     },
     /// Import accounts from a .csv or .jsonl file.
-    #[command(
-        after_help = "The columns of the CSV file, or members of each JSON line: email (required), name, company, expires_at.\nA file with an invalid line is refused as a whole.\n\nExample:\n  steward account import accounts.csv --reseller \"Acme Hosting\""
-    )]
+    #[command(after_help = "\
+The columns of a CSV file, or the members of each line of JSON, are email (required), name, company \
+and expires_at.
+A file with an invalid line is refused as a whole.
+
+Example:
+  steward account import accounts.csv --reseller \"Acme Hosting\"")]
     Import {
         /// The file, ending in .csv or .jsonl.
         file: PathBuf,
@@ -229,7 +236,8 @@ async fn create_all(
 fn read(file: &Path) -> Result<Vec<Revision>, CommandError> {
     let fail = |problem: String| CommandError::Other(format!("{}: {problem}", file.display()));
     let open = File::open(file).map_err(|error| fail(error.to_string()))?;
-    let lines: Vec<(usize, Line)> = match file.extension().and_then(|it| it.to_str()) {
+    let lines: Vec<(usize, Line)> = match file.extension().and_then(|extension| extension.to_str())
+    {
         Some("csv") => {
             let mut reader = csv::Reader::from_reader(open);
             let rows = reader

@@ -8,10 +8,14 @@ use crate::config::Loaded;
 #[derive(Debug, Subcommand)]
 pub(super) enum Configuration {
     /// Check the configuration; the exit code is 1 if it is invalid.
-    #[command(after_help = "Example:\n  steward config check --config steward.toml")]
+    #[command(after_help = "\
+Example:
+  steward config check --config steward.toml")]
     Check,
     /// Show the effective configuration with the source of each value; secrets are masked.
-    #[command(after_help = "Example:\n  STEWARD_SERVER__LISTEN=0.0.0.0:80 steward config show")]
+    #[command(after_help = "\
+Example:
+  STEWARD_SERVER__LISTEN=0.0.0.0:8080 steward config show")]
     Show,
 }
 

@@ -314,51 +314,74 @@ async fn suspend(service: &Service, context: &Context, id: AccountId) -> Result<
 
 /// Prints the address, the tokens and commands to paste.
 fn welcome(demo: &DemoFile) {
-    let base = format!("{}/api/v1.1/admin/accounts", demo.url);
     let [token, other_token] = &demo.reseller_tokens;
-    let call = |name: &str, media: &str, body: &str| {
+    let [reseller, other_reseller] = RESELLERS;
+    let post = |path: &str, media: &str, body: &str| {
+        let url = &demo.url;
         format!(
-            "curl -X POST {base}/{name} \\\n  -H 'Content-Type: application/{media}' \\\n  -d '{body}'"
+            "curl -X POST {url}{path} \\\n  -H 'Content-Type: application/{media}' \\\n  -d '{body}'"
         )
     };
-    let soap = |name: &str, parameters: &str| {
-        let content = format!(
-            "<{name} xmlns=\"Zoolz\"><authToken>{token}</authToken><accountID>7</accountID>{parameters}</{name}>"
-        );
-        let envelope = format!(
-            "<s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\"><s:Body>{content}</s:Body></s:Envelope>"
-        );
-        format!(
-            "curl -X POST {}{} \\\n  -H 'Content-Type: application/soap+xml' \\\n  -d '{envelope}'",
-            demo.url,
-            crate::dialects::soap::PATH
+    let admin = |operation: &str, media: &str, body: &str| {
+        let path = format!("/api/v1.1/admin/accounts/{operation}");
+        post(&path, media, body)
+    };
+    // `members` follow the token in the JSON object.
+    let json = |operation: &str, members: &str| {
+        admin(
+            operation,
+            "json",
+            &format!(r#"{{"token":"{token}"{members}}}"#),
         )
+    };
+    let soap = |operation: &str, parameters: &str| {
+        let envelope = format!(
+            "<s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\"><s:Body>\
+             <{operation} xmlns=\"Zoolz\"><authToken>{token}</authToken>\
+             <accountID>7</accountID>{parameters}</{operation}></s:Body></s:Envelope>"
+        );
+        post(crate::dialects::soap::PATH, "soap+xml", &envelope)
     };
     let text = [
-        format!("Steward is running at {}. Ctrl-C stops it. The next start finds the same data.", demo.url),
+        format!(
+            "Steward is running at {}. Ctrl-C stops it. The next start finds the same data.",
+            demo.url
+        ),
         String::new(),
         format!("  operator                {}", demo.operator_token),
-        format!("  reseller {:<14} {token}   (accounts 1 to 8 on a new database)", RESELLERS[0]),
-        format!("  reseller {:<14} {}   (accounts 9 to 12)", RESELLERS[1], other_token),
+        format!("  reseller {reseller:<14} {token}   (accounts 1 to 8 on a new database)"),
+        format!("  reseller {other_reseller:<14} {other_token}   (accounts 9 to 12)"),
         String::new(),
         "Freeze an account with JSON, and ask what blocks it:".to_owned(),
-        call("freeze", "json", &format!(r#"{{"token":"{token}","id":7,"frozen_details":{{"payment_url":"https://example.com"}}}}"#)),
-        call("explain", "json", &format!(r#"{{"token":"{token}","id":7}}"#)),
+        json(
+            "freeze",
+            r#","id":7,"frozen_details":{"payment_url":"https://example.com"}"#,
+        ),
+        json("explain", r#","id":7"#),
         String::new(),
         "Unfreeze it with XML:".to_owned(),
-        call("unfreeze", "xml", &format!("<xml><token>{token}</token><id>7</id></xml>")),
+        admin(
+            "unfreeze",
+            "xml",
+            &format!("<xml><token>{token}</token><id>7</id></xml>"),
+        ),
         String::new(),
         "Suspend it, set its status, change its expiry date, list all accounts:".to_owned(),
-        call("suspend", "json", &format!(r#"{{"token":"{token}","id":7}}"#)),
-        call("status", "json", &format!(r#"{{"token":"{token}","id":7,"status":"inactive"}}"#)),
-        call("expiry_date", "json", &format!(r#"{{"token":"{token}","id":7,"expiry_date":"2027-12-31"}}"#)),
-        call("list/", "json", &format!(r#"{{"token":"{token}"}}"#)),
+        json("suspend", r#","id":7"#),
+        json("status", r#","id":7,"status":"inactive""#),
+        json("expiry_date", r#","id":7,"expiry_date":"2027-12-31""#),
+        json("list/", ""),
         String::new(),
         "Suspend it and change its expiry date with SOAP:".to_owned(),
         soap("SuspendAccountUsingAccountID", ""),
-        soap("ChangeAccountExpiryDateUsingAccountID", "<expiryDate>2027-12-31T23:59:59Z</expiryDate>"),
+        soap(
+            "ChangeAccountExpiryDateUsingAccountID",
+            "<expiryDate>2027-12-31T23:59:59Z</expiryDate>",
+        ),
         String::new(),
-        "In a second terminal, `eval \"$(steward demo --print-env)\"` sets STEWARD_URL, TOKEN, OTHER_TOKEN and OPERATOR_TOKEN.".to_owned(),
+        "In a second terminal, `eval \"$(steward demo --print-env)\"` sets STEWARD_URL, TOKEN, \
+         OTHER_TOKEN and OPERATOR_TOKEN."
+            .to_owned(),
     ];
     output::line(&text.join("\n"));
 }

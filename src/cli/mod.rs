@@ -49,86 +49,131 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the API, and run the background jobs and webhook deliveries.
-    #[command(
-        after_help = "Without a database URL, Steward runs a private PostgreSQL cluster in database.data_dir.\n\nExamples:\n  steward serve\n  DATABASE_URL=postgres://steward@db/steward steward serve --no-workers\n  STEWARD_SERVER__LISTEN=0.0.0.0:8080 steward serve --ready-file /run/steward.json"
-    )]
+    #[command(after_help = "\
+Without a database URL, Steward runs a private PostgreSQL cluster in database.data_dir.
+
+Examples:
+  steward serve
+  DATABASE_URL=postgres://steward@db/steward steward serve --no-workers
+  STEWARD_SERVER__LISTEN=0.0.0.0:8080 steward serve --ready-file /run/steward.json")]
     Serve(serve::Serve),
     /// Run the background jobs and webhook deliveries without the API.
-    #[command(after_help = "Example:\n  DATABASE_URL=postgres://steward@db/steward steward worker")]
+    #[command(after_help = "\
+It does not apply migrations: run `steward migrate` first.
+
+Example:
+  DATABASE_URL=postgres://steward@db/steward steward worker")]
     Worker(serve::Worker),
     /// Serve with demo data: an operator, two resellers and twelve accounts.
-    #[command(
-        after_help = "The tokens and ready curl commands are printed at the start. The next start finds the same data.\n\nExamples:\n  steward demo\n  eval \"$(steward demo --print-env)\"   # in a second terminal: STEWARD_URL, TOKEN, OTHER_TOKEN, OPERATOR_TOKEN"
-    )]
+    #[command(after_help = "\
+At the start, Steward prints the tokens and curl commands to paste. The next start finds the same \
+data.
+--print-env sets STEWARD_URL, TOKEN, OTHER_TOKEN and OPERATOR_TOKEN in a second terminal.
+
+Examples:
+  steward demo
+  eval \"$(steward demo --print-env)\"")]
     Demo(demo::Demo),
     /// Apply the missing database migrations; several replicas may run this at once.
-    #[command(after_help = "Example:\n  DATABASE_URL=postgres://owner@db/steward steward migrate")]
+    #[command(after_help = "\
+Example:
+  DATABASE_URL=postgres://owner@db/steward steward migrate")]
     Migrate,
     /// Create, list, update, suspend and unsuspend resellers.
     #[command(
         subcommand,
-        after_help = "Examples:\n  steward reseller create --name \"Acme Hosting\"\n  steward reseller list"
+        after_help = "\
+Examples:
+  steward reseller create --name \"Acme Hosting\"
+  steward reseller list"
     )]
     Reseller(reseller::Reseller),
     /// Create, list, revoke and rotate API tokens.
     #[command(
         subcommand,
-        after_help = "Examples:\n  steward token create --reseller \"Acme Hosting\" --name backend\n  steward token list"
+        after_help = "\
+Examples:
+  steward token create --reseller \"Acme Hosting\" --name backend
+  steward token list"
     )]
     Token(token::Token),
     /// Create, show and import accounts.
     #[command(
         subcommand,
-        after_help = "Examples:\n  steward account create --reseller 1 --email jo@example.com\n  steward account show 7"
+        after_help = "\
+Examples:
+  steward account create --reseller 1 --email jo@example.com
+  steward account show 7"
     )]
     Account(account::Account),
     /// Run many operations from a .jsonl file, one per line.
-    #[command(
-        after_help = "Each line is an operation as in POST /v3/bulk:\n  {\"operation\":\"freeze\",\"account\":7,\"paymentUrl\":\"https://pay.example/7\"}\n\nA file with an invalid line is refused as a whole. An operation that fails does not stop the others.\n\nExamples:\n  steward bulk operations.jsonl\n  steward bulk --dry-run operations.jsonl"
-    )]
+    #[command(after_help = "\
+Each line is an operation as in POST /v3/bulk:
+  {\"operation\":\"freeze\",\"account\":7,\"paymentUrl\":\"https://pay.example/7\"}
+
+A file with an invalid line is refused as a whole. An operation that fails does not stop the \
+others.
+
+Examples:
+  steward bulk operations.jsonl
+  steward bulk --dry-run operations.jsonl")]
     Bulk(bulk::Bulk),
     /// Show which accounts will be purged, and approve purges above the limit.
     #[command(
         subcommand,
-        after_help = "Examples:\n  steward purge plan\n  steward purge approve \"Acme Hosting\""
+        after_help = "\
+Examples:
+  steward purge plan
+  steward purge approve \"Acme Hosting\""
     )]
     Purge(purge::Purge),
-    /// Check the configuration, the database and the webhook receivers; for each problem, show how
-    /// to fix it.
-    #[command(
-        after_help = "The exit code is 1 if there is a problem.\n\nExamples:\n  steward doctor\n  steward doctor --json\n  steward doctor isolation --against http://127.0.0.1:8080 --operator-token \"$OPERATOR_TOKEN\""
-    )]
+    /// Check the configuration, database and webhook receivers; show how to fix problems.
+    #[command(after_help = "\
+The exit code is 1 if there is a problem.
+
+Examples:
+  steward doctor
+  steward doctor --json
+  steward doctor isolation --against http://127.0.0.1:8080 --operator-token \"$OPERATOR_TOKEN\"")]
     Doctor(doctor::Doctor),
     /// Check or show the configuration.
     #[command(
         subcommand,
-        after_help = "Examples:\n  steward config check --config steward.toml\n  steward config show"
+        after_help = "\
+Examples:
+  steward config check --config steward.toml
+  steward config show"
     )]
     Config(configuration::Configuration),
-    /// Print the script with which a shell completes commands and flags.
-    #[command(
-        after_help = "Examples:\n  steward completions bash > /etc/bash_completion.d/steward\n  steward completions zsh > ~/.zfunc/_steward\n  steward completions fish > ~/.config/fish/completions/steward.fish"
-    )]
+    /// Print the completion script for a shell.
+    #[command(after_help = "\
+Examples:
+  steward completions bash > /etc/bash_completion.d/steward
+  steward completions zsh > ~/.zfunc/_steward
+  steward completions fish > ~/.config/fish/completions/steward.fish")]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
     /// Write the manual pages, one per command.
-    #[command(
-        after_help = "Examples:\n  steward man /usr/local/share/man/man1\n  steward man . && man ./steward.1"
-    )]
+    #[command(after_help = "\
+Examples:
+  steward man /usr/local/share/man/man1
+  steward man . && man ./steward.1")]
     Man {
         /// The folder for the pages; it is created if missing.
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
     },
     /// Print the OpenAPI document of the admin and v3 APIs.
-    #[command(after_help = "Example:\n  steward openapi > openapi.json")]
+    #[command(after_help = "\
+Example:
+  steward openapi > openapi.json")]
     Openapi,
     /// Print the WSDL document of the SOAP API.
-    #[command(
-        after_help = "Example:\n  STEWARD_SERVER__PUBLIC_URL=https://accounts.example.com steward wsdl > service.wsdl"
-    )]
+    #[command(after_help = "\
+Example:
+  STEWARD_SERVER__PUBLIC_URL=https://accounts.example.com steward wsdl > service.wsdl")]
     Wsdl,
 }
 

@@ -16,9 +16,10 @@ const PAGE: i64 = 1_000;
 #[derive(Debug, Subcommand)]
 pub(super) enum Purge {
     /// List the accounts that will be purged, when, and what stops a purge.
-    #[command(
-        after_help = "Examples:\n  steward purge plan\n  steward purge plan --reseller \"Acme Hosting\" --json"
-    )]
+    #[command(after_help = "\
+Examples:
+  steward purge plan
+  steward purge plan --reseller \"Acme Hosting\" --json")]
     Plan {
         /// List only the accounts of this reseller, by number or name.
         #[arg(long, value_name = "ID_OR_NAME")]
@@ -28,7 +29,9 @@ pub(super) enum Purge {
         json: bool,
     },
     /// Let the next run purge all accounts of a reseller that are due, even above its limit.
-    #[command(after_help = "Example:\n  steward purge approve \"Acme Hosting\"")]
+    #[command(after_help = "\
+Example:
+  steward purge approve \"Acme Hosting\"")]
     Approve {
         /// The reseller's number or name.
         #[arg(value_name = "ID_OR_NAME")]
@@ -73,8 +76,12 @@ async fn plan(service: &Service, reseller: Option<String>, json: bool) -> Result
         let item = |planned: &PlannedPurge| {
             let account = &planned.account;
             json!({
-                "reseller_id": account.reseller_id.0, "id": account.id.as_i32(), "uid": account.uid, "due_at": account.purge_due_at.map(dates::write),
-                "rule": rule(planned), "stopped_by": planned.stop.map(stopped_by),
+                "reseller_id": account.reseller_id.0,
+                "id": account.id.as_i32(),
+                "uid": account.uid,
+                "due_at": account.purge_due_at.map(dates::write),
+                "rule": rule(planned),
+                "stopped_by": planned.stop.map(stopped_by),
             })
         };
         output::json(&plan.iter().map(item).collect());

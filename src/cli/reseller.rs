@@ -13,9 +13,10 @@ use crate::service::{NewReseller, Principal, ResellerPatch, Service};
 #[derive(Debug, Subcommand)]
 pub(super) enum Reseller {
     /// Create a reseller.
-    #[command(
-        after_help = "Examples:\n  steward reseller create --name \"Acme Hosting\"\n  steward reseller create --name Small --account-limit 100 --json"
-    )]
+    #[command(after_help = "\
+Examples:
+  steward reseller create --name \"Acme Hosting\"
+  steward reseller create --name Small --account-limit 100 --json")]
     Create {
         /// The name; unique, ignoring case.
         #[arg(long)]
@@ -28,16 +29,20 @@ pub(super) enum Reseller {
         json: bool,
     },
     /// List all resellers.
-    #[command(after_help = "Example:\n  steward reseller list --json")]
+    #[command(after_help = "\
+Example:
+  steward reseller list --json")]
     List {
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
     /// Change a reseller's preferences and purge settings.
-    #[command(
-        after_help = "Examples:\n  steward reseller update 3 --timezone Europe/Berlin\n  steward reseller update \"Acme Hosting\" --soap-codes number\n  steward reseller update 3 --purges on --purge-grace-days 60"
-    )]
+    #[command(after_help = "\
+Examples:
+  steward reseller update 3 --timezone Europe/Berlin
+  steward reseller update \"Acme Hosting\" --soap-codes number
+  steward reseller update 3 --purges on --purge-grace-days 60")]
     Update {
         /// The reseller's number or name.
         #[arg(value_name = "ID_OR_NAME")]
@@ -59,15 +64,19 @@ pub(super) enum Reseller {
         #[arg(long, value_name = "N")]
         purge_limit: Option<i32>,
     },
-    /// Suspend a reseller. All its accounts are blocked, but none is changed.
-    #[command(after_help = "Example:\n  steward reseller suspend \"Acme Hosting\"")]
+    /// Suspend a reseller: block all its accounts without changing them.
+    #[command(after_help = "\
+Example:
+  steward reseller suspend \"Acme Hosting\"")]
     Suspend {
         /// The reseller's number or name.
         #[arg(value_name = "ID_OR_NAME")]
         reseller: String,
     },
-    /// Lift the suspension of a reseller. Each account has the same state as before.
-    #[command(after_help = "Example:\n  steward reseller unsuspend 3")]
+    /// Lift the suspension of a reseller; each account is as it was before.
+    #[command(after_help = "\
+Example:
+  steward reseller unsuspend 3")]
     Unsuspend {
         /// The reseller's number or name.
         #[arg(value_name = "ID_OR_NAME")]
@@ -151,7 +160,13 @@ impl Reseller {
 
 fn list(resellers: &[crate::service::Reseller], json: bool) {
     if json {
-        let items = resellers.iter().map(|reseller| json!({ "id": reseller.id.0, "name": reseller.name, "suspended_at": reseller.suspended_at.map(dates::write) }));
+        let items = resellers.iter().map(|reseller| {
+            json!({
+                "id": reseller.id.0,
+                "name": reseller.name,
+                "suspended_at": reseller.suspended_at.map(dates::write),
+            })
+        });
         output::json(&items.collect());
     } else {
         let suspended = |reseller: &crate::service::Reseller| {

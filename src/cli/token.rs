@@ -15,9 +15,15 @@ use crate::service::{Credential, IssuedToken, Principal, Service, TokenKind, Tok
 #[derive(Debug, Subcommand)]
 pub(super) enum Token {
     /// Create a token and print it. It cannot be shown again.
-    #[command(
-        after_help = "Examples:\n  steward token create --reseller \"Acme Hosting\" --name backend\n  steward token create --reseller 3 --scope account:read --expires-in 90d --json\n  steward token create --reseller 3 --jwt --expires-in 1h\n  steward token create --operator"
-    )]
+    #[command(after_help = "\
+Scopes: account:read, account:write, webhook:read, webhook:write, token:write; operators also \
+reseller:write.
+
+Examples:
+  steward token create --reseller \"Acme Hosting\" --name backend
+  steward token create --reseller 3 --scope account:read --expires-in 90d --json
+  steward token create --reseller 3 --jwt --expires-in 1h
+  steward token create --operator")]
     Create {
         /// The reseller that the token belongs to, by number or name.
         #[arg(
@@ -47,20 +53,26 @@ pub(super) enum Token {
         json: bool,
     },
     /// List all tokens, without their secrets.
-    #[command(after_help = "Example:\n  steward token list --json")]
+    #[command(after_help = "\
+Example:
+  steward token list --json")]
     List {
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
     /// Revoke a token.
-    #[command(after_help = "Example:\n  steward token revoke 12")]
+    #[command(after_help = "\
+Example:
+  steward token revoke 12")]
     Revoke {
         /// The token's number.
         id: i64,
     },
     /// Replace a token with a new one. The old token stays valid for a grace period.
-    #[command(after_help = "Example:\n  steward token rotate 12 --grace 7d")]
+    #[command(after_help = "\
+Example:
+  steward token rotate 12 --grace 7d")]
     Rotate {
         /// The number of the old token.
         id: i64,

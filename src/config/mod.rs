@@ -104,7 +104,7 @@ section! {
 section! {
     /// `[database]`
     Database {
-        /// A PostgreSQL URL. `None` or an empty one means the embedded cluster.
+        /// The PostgreSQL URL. `None` or an empty text means the embedded cluster.
         url: Option<SecretString>,
         /// The folder of the embedded cluster. `None` means the default folder of the user.
         data_dir: Option<PathBuf>,

@@ -33,25 +33,34 @@ pub(super) struct Doctor {
 #[derive(Debug, Subcommand)]
 enum DoctorCommand {
     /// Test on a running service whether one reseller can read or change data of another.
-    #[command(
-        after_help = "Examples:\n  steward doctor isolation --against http://127.0.0.1:8080 --operator-token \"$OPERATOR_TOKEN\"\n\nThe test creates two resellers with accounts, plans, tokens and webhooks. It calls every operation of every API with one reseller's token and the other's identifiers. At the end it suspends both resellers. It changes no data of other resellers."
-    )]
+    #[command(after_help = "\
+Examples:
+  steward doctor isolation --against http://127.0.0.1:8080 --operator-token \"$OPERATOR_TOKEN\"
+
+The test creates two resellers with accounts, plans, tokens and webhooks. It calls every operation \
+of every API with one reseller's token and the other's identifiers. At the end it suspends both \
+resellers. It changes no data of other resellers.")]
     Isolation(isolation::Isolation),
 }
 
 /// The result of one check.
 struct Check {
     name: &'static str,
-    /// What the check found when there is no problem.
+    /// What the check found; empty if there are problems.
     detail: String,
     findings: Vec<Finding>,
 }
 
 impl Check {
     fn new(name: &'static str, detail: impl Into<String>, findings: Vec<Finding>) -> Self {
+        let detail = if findings.is_empty() {
+            detail.into()
+        } else {
+            String::new()
+        };
         Self {
             name,
-            detail: detail.into(),
+            detail,
             findings,
         }
     }
@@ -78,10 +87,11 @@ impl Doctor {
 }
 
 fn document(checks: &[Check]) -> Value {
-    let finding = |it: &Finding| json!({ "problem": it.problem, "remedy": it.remedy });
-    let check = |it: &Check| {
-        let findings: Vec<_> = it.findings.iter().map(finding).collect();
-        json!({ "name": it.name, "detail": it.detail, "findings": findings })
+    let finding =
+        |finding: &Finding| json!({ "problem": finding.problem, "remedy": finding.remedy });
+    let check = |check: &Check| {
+        let findings: Vec<_> = check.findings.iter().map(finding).collect();
+        json!({ "name": check.name, "detail": check.detail, "findings": findings })
     };
     json!({
         "healthy": checks.iter().all(|check| check.findings.is_empty()),
