@@ -373,7 +373,7 @@ impl Metrics {
         self.process.refresh();
         let mut text = String::with_capacity(16 * 1024);
         if let Err(error) = text::encode(&mut text, &self.registry) {
-            // Only a failing encoder of a metric can cause this.
+            // This happens only if the encoder of a metric fails.
             text.clear();
             let _cannot_fail = write!(text, "# {error}\n# EOF\n");
         }
