@@ -1,8 +1,8 @@
-# Two stages: a build with the whole toolchain, and an image with the program, its root certificates and nothing else of ours.
+# Two stages: one builds with the whole toolchain, the other has only the program and the root certificates.
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev make && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
-# The dependencies first, so that they are built again only when they change.
+# Build the dependencies first, so that this layer is reused until they change.
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 RUN mkdir -p src tests/it && echo 'fn main() {}' > src/main.rs && touch src/lib.rs tests/it/main.rs \

@@ -1,4 +1,5 @@
-//! The composition root: from a configuration to a running service, and back to nothing.
+//! The composition root: opens the database, starts the service, the listeners and the workers, and
+//! stops them in order.
 
 use std::fs;
 use std::future::Future;
@@ -24,75 +25,76 @@ use crate::store::embedded::{self, Cluster};
 use crate::webhooks::Dispatcher;
 use crate::{http, jobs};
 
-/// The database's name in the embedded cluster.
+/// The name of the database in the embedded cluster.
 pub const EMBEDDED_DATABASE: &str = "steward";
 
-/// How long bytes that were sent to a caller may go without being taken.
+/// How long sent bytes may stay unacknowledged by a client before its connection is closed.
 const UNREAD: Duration = Duration::from_secs(30);
-/// Connections to the management listener.
+/// The maximum number of connections to the management listener.
 const MANAGEMENT_CONNECTIONS: usize = 256;
-/// Files that are not callers' connections: the database, webhooks, the listeners.
-const FILES_OF_OUR_OWN: usize = 512;
+/// Open files reserved for everything but client connections: the database, webhooks, the
+/// listeners.
+const RESERVED_FILES: usize = 512;
 
-/// Why the service does not run. The texts are for the operator.
+/// Why the service could not start, or why it stopped. The texts are for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The configuration.
+    /// The configuration is invalid.
     #[error("configuration: {0}")]
     Configuration(#[from] Problem),
-    /// The embedded cluster.
+    /// The embedded cluster cannot be started.
     #[error(transparent)]
     Embedded(#[from] embedded::Failure),
-    /// The database's address.
+    /// The database URL cannot be parsed.
     #[error("database.url: {0}")]
     Url(String),
-    /// The migrations.
+    /// A migration failed.
     #[error("migration: {0}")]
     Migration(String),
-    /// The database is not as it must be.
-    #[error("the database is not fit:\n{0}")]
+    /// The start-up checks of the database found problems.
+    #[error("the database cannot be used:\n{0}")]
     Unfit(String),
-    /// The service refused or failed.
+    /// The service refused a command, or failed.
     #[error("{0}")]
     Service(#[from] Error),
-    /// An address cannot be listened on.
+    /// A listener cannot be bound.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// Which.
+        /// The configured address.
         address: SocketAddr,
-        /// Why.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// Deliveries cannot be made.
+    /// The webhook dispatcher cannot be started.
     #[error("webhooks: {0}")]
     Dispatcher(String),
-    /// A file.
+    /// A file cannot be written.
     #[error("{path}: {source}")]
     File {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// The embedded server died for good while the service ran.
+    /// The embedded PostgreSQL stopped while the service was running, and cannot be restarted.
     #[error(
-        "the embedded PostgreSQL died and does not come back; its log is in the data directory"
+        "the embedded PostgreSQL stopped and cannot be restarted; see its log in the data directory"
     )]
     DatabaseDied,
 }
 
-/// Whether the migrations are applied on the way.
+/// Whether missing migrations are applied at the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Migrations {
-    /// Applied.
+    /// Apply them.
     Apply,
-    /// Applied on the embedded database, which has no other user; elsewhere only checked.
+    /// Apply them to an embedded database, which only this service uses. Check any other database.
     ApplyIfEmbedded,
-    /// Only checked.
+    /// Refuse to start if any is missing.
     Check,
 }
 
-/// The database: an address, and the cluster behind it where it is ours.
+/// The database: how to connect, and the cluster if it is the embedded one.
 #[derive(Debug)]
 pub struct Database {
     options: PgConnectOptions,
@@ -100,10 +102,11 @@ pub struct Database {
 }
 
 impl Database {
-    /// Finds the configured database, or starts (or joins) the embedded one.
+    /// Uses the configured database URL; without one, starts the embedded cluster, or joins the
+    /// cluster of a running service.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// [`Failure::Url`], [`Failure::Configuration`] or [`Failure::Embedded`].
     pub async fn open(config: &Config) -> Result<Self, Failure> {
         if let Some(url) = config.database_url() {
             let options = PgConnectOptions::from_str(url.expose_secret())
@@ -121,13 +124,13 @@ impl Database {
         })
     }
 
-    /// How it is reached.
+    /// How to connect to it.
     #[must_use]
     pub fn options(&self) -> &PgConnectOptions {
         &self.options
     }
 
-    /// Applies the migrations; says how many were missing.
+    /// Applies the missing migrations, and returns how many there were.
     ///
     /// # Errors
     /// [`Failure::Migration`].
@@ -137,7 +140,7 @@ impl Database {
             .map_err(Failure::Migration)
     }
 
-    /// Stops the cluster, if it is ours.
+    /// Stops the embedded cluster if this process started it.
     pub async fn close(self) {
         if let Some(cluster) = self.cluster {
             cluster.stop().await;
@@ -145,7 +148,7 @@ impl Database {
     }
 }
 
-/// The service on its database, without listeners: what the commands work with.
+/// The service with its database, but without listeners. The commands use it directly.
 #[derive(Debug)]
 pub struct Running {
     /// The service.
@@ -154,13 +157,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the service on a database that was checked to be fit.
+    /// Opens the database, checks it, and starts the service.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// [`Failure`]. The embedded cluster is stopped again.
     pub async fn start(config: &Config, migrations: Migrations) -> Result<Self, Failure> {
         let database = Database::open(config).await?;
-        match Self::on(config, migrations, &database).await {
+        match Self::start_service(config, migrations, &database).await {
             Ok(service) => Ok(Self {
                 service: Arc::new(service),
                 database,
@@ -172,7 +175,7 @@ impl Running {
         }
     }
 
-    async fn on(
+    async fn start_service(
         config: &Config,
         migrations: Migrations,
         database: &Database,
@@ -203,13 +206,14 @@ impl Running {
             None => service,
         };
         if apply {
-            // Before the first entry is written: a day that has entries already stays in the default partition.
+            // Create the partitions before the first entry is written. A day that already has
+            // entries cannot leave the default partition.
             service.prepare_journal(jobs::JOURNAL_DAYS).await?;
         }
         Ok(service)
     }
 
-    /// Finishes what is under way, then stops the database if it is ours.
+    /// Finishes the work in progress, then stops the embedded database if this process started it.
     pub async fn stop(self) {
         self.service.stop().await;
         self.database.close().await;
@@ -223,28 +227,31 @@ impl Running {
     }
 }
 
-/// How to serve.
+/// Which parts of the service run in this process.
 #[derive(Debug, Clone, Default)]
 pub struct ServeOptions {
-    /// Whether requests are answered.
+    /// Whether the API is served.
     pub listeners: bool,
-    /// Whether the jobs run.
+    /// Whether the background jobs and the webhook dispatcher run.
     pub workers: bool,
-    /// Written once requests are answered: `{"listen": "...", "management": "..."}`.
+    /// A file to write when the service is ready: `{"listen": "...", "management": "..."}`.
+    /// `None` means that no file is written.
     pub ready_file: Option<PathBuf>,
 }
 
-/// Where the service listens.
+/// The addresses that the service listens on.
 #[derive(Debug, Clone, Copy)]
 pub struct Bound {
-    /// The API.
+    /// The address of the API. `None` means that this process does not serve it.
     pub listen: Option<SocketAddr>,
-    /// The management endpoints.
+    /// The address of the management endpoints.
     pub management: SocketAddr,
 }
 
-/// Serves until `stop` resolves: `/readyz` then answers 503, no new connections are taken, requests in flight and
-/// what is queued are finished within the configured time, and the database is stopped if it is ours.
+/// Serves until `stop` resolves. Then `/readyz` answers 503, new connections are refused, and
+/// requests in flight and queued changes are finished, for at most
+/// `server.shutdown_timeout_seconds`. Last, the embedded database is stopped if this process
+/// started it.
 ///
 /// # Errors
 /// [`Failure`].
@@ -256,39 +263,29 @@ pub async fn serve(
     ready: impl FnOnce(Bound),
 ) -> Result<(), Failure> {
     let readiness = http::Readiness::default();
-    let (stopping, gone) = (CancellationToken::new(), CancellationToken::new());
-    let tasks = TaskTracker::new();
+    let stopping = CancellationToken::new();
+    // The management listener stops last, so that /readyz and /metrics answer during the shutdown.
+    let ended = CancellationToken::new();
 
     let outcome = async {
-        let management = bind(config.server.management_listen).await?;
-        let mut bound = Bound { listen: None, management: address(&management, config.server.management_listen) };
-        let metrics = Arc::clone(running.service.metrics());
-        let few = http::Limits { connections: MANAGEMENT_CONNECTIONS, ..limits(config) };
-        let management_router = http::management(Arc::clone(&running.service), readiness.clone());
-        // What it takes is not what callers take: it is counted apart, which is nowhere.
-        tasks.spawn(http::serve(management, management_router, few, Arc::default(), gone.clone()));
-        let api = TaskTracker::new();
-        if options.listeners {
-            let listener = bind(config.server.listen).await?;
-            bound.listen = Some(address(&listener, config.server.listen));
-            let apis = http::Apis {
-                admin: admin::Api { service: Arc::clone(&running.service), settings: Arc::new(config.admin()) },
-                v3: v3::Api { service: Arc::clone(&running.service), settings: Arc::new(config.v3()) },
-                soap: soap::Api { service: Arc::clone(&running.service), settings: Arc::new(config.soap()) },
-            };
-            let router = http::router(apis, &config.http());
-            api.spawn(http::serve(listener, router, limits(config), metrics, stopping.clone()));
-        }
+        let management =
+            start_management(&running, config, readiness.clone(), ended.clone()).await?;
+        // These tasks finish their work in progress after `stopping` is cancelled.
+        let draining = TaskTracker::new();
+        let listen = if options.listeners {
+            Some(start_api(&running, config, &draining, stopping.clone()).await?)
+        } else {
+            None
+        };
         running.service.remember_credentials();
         if options.workers {
-            tasks.spawn(jobs::run(Arc::clone(&running.service), config.jobs(), stopping.clone()));
-            let dispatcher = Dispatcher::new(Arc::clone(&running.service), config.dispatcher()).map_err(Failure::Dispatcher)?;
-            api.spawn(dispatcher.run(stopping.clone()));
+            start_workers(&running, config, &draining, &stopping)?;
         }
+        let bound = Bound { listen, management };
         if let Some(path) = &options.ready_file {
             write_ready_file(path, bound)?;
         }
-        info!(listen = bound.listen.map(tracing::field::display), management = %bound.management, "listening");
+        info!(listen = listen.map(tracing::field::display), %management, "listening");
         ready(bound);
 
         let outcome = tokio::select! {
@@ -299,18 +296,23 @@ pub async fn serve(
         readiness.withdraw();
         stopping.cancel();
         running.service.begin_stopping();
-        api.close();
-        let patience = Duration::from_secs(config.server.shutdown_timeout_seconds);
-        if tokio::time::timeout(patience, api.wait()).await.is_err() {
-            warn!("requests were still in flight when the time to stop ran out");
+        draining.close();
+        let timeout = Duration::from_secs(config.server.shutdown_timeout_seconds);
+        if tokio::time::timeout(timeout, draining.wait())
+            .await
+            .is_err()
+        {
+            warn!(
+                "the shutdown timeout ended while requests or deliveries were still in flight; \
+                 raise server.shutdown_timeout_seconds to wait longer"
+            );
         }
         outcome
     }
     .await;
 
     stopping.cancel();
-    gone.cancel();
-    tasks.close();
+    ended.cancel();
     running.stop().await;
     if let Err(failure) = &outcome {
         error!(%failure, "stopped");
@@ -320,26 +322,90 @@ pub async fn serve(
     outcome
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address)
+/// Starts the management listener, and returns its address.
+async fn start_management(
+    running: &Running,
+    config: &Config,
+    readiness: http::Readiness,
+    stop: CancellationToken,
+) -> Result<SocketAddr, Failure> {
+    let (listener, address) = bind(config.server.management_listen).await?;
+    let limits = http::Limits {
+        connections: MANAGEMENT_CONNECTIONS,
+        ..limits(config)
+    };
+    let router = http::management(Arc::clone(&running.service), readiness);
+    // Its connections go into a registry that nobody reads: the metrics count API clients only.
+    tokio::spawn(http::serve(listener, router, limits, Arc::default(), stop));
+    Ok(address)
+}
+
+/// Starts the API listener, and returns its address.
+async fn start_api(
+    running: &Running,
+    config: &Config,
+    tasks: &TaskTracker,
+    stop: CancellationToken,
+) -> Result<SocketAddr, Failure> {
+    let (listener, address) = bind(config.server.listen).await?;
+    let service = &running.service;
+    let apis = http::Apis {
+        admin: admin::Api {
+            service: Arc::clone(service),
+            settings: Arc::new(config.admin()),
+        },
+        v3: v3::Api {
+            service: Arc::clone(service),
+            settings: Arc::new(config.v3()),
+        },
+        soap: soap::Api {
+            service: Arc::clone(service),
+            settings: Arc::new(config.soap()),
+        },
+    };
+    let router = http::router(apis, &config.http());
+    let metrics = Arc::clone(service.metrics());
+    tasks.spawn(http::serve(listener, router, limits(config), metrics, stop));
+    Ok(address)
+}
+
+/// Starts the background jobs and the webhook dispatcher.
+fn start_workers(
+    running: &Running,
+    config: &Config,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let service = &running.service;
+    tokio::spawn(jobs::run(Arc::clone(service), config.jobs(), stop.clone()));
+    let dispatcher =
+        Dispatcher::new(Arc::clone(service), config.dispatcher()).map_err(Failure::Dispatcher)?;
+    tasks.spawn(dispatcher.run(stop.clone()));
+    Ok(())
+}
+
+/// Binds an address. The returned address has the port that the system chose for port 0.
+async fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    let listener = TcpListener::bind(wanted)
         .await
-        .map_err(|source| Failure::Listen { address, source })
+        .map_err(|source| Failure::Listen {
+            address: wanted,
+            source,
+        })?;
+    let address = listener.local_addr().unwrap_or(wanted);
+    Ok((listener, address))
 }
 
-fn address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
-    listener.local_addr().unwrap_or(asked)
-}
-
-/// What callers' connections may take, and no more than there are files for.
+/// The limits of the API listener; connections at most what the limit on open files allows.
 fn limits(config: &Config) -> http::Limits {
     let files = usize::try_from(http::raise_file_limit()).unwrap_or(usize::MAX);
     let wanted = config.limits.connections;
-    let connections = wanted.min(files.saturating_sub(FILES_OF_OUR_OWN).max(1));
+    let connections = wanted.min(files.saturating_sub(RESERVED_FILES).max(1));
     if connections < wanted {
         warn!(
             wanted,
             connections,
-            "limits.connections is more than this process may have files open (ulimit -n)"
+            "lowered the connection limit: limits.connections is above the limit on open files (ulimit -n)"
         );
     }
     http::Limits {
@@ -349,17 +415,17 @@ fn limits(config: &Config) -> http::Limits {
     }
 }
 
-/// Written beside and renamed, so that nobody reads half of it.
+/// Writes a new file and renames it, so that no reader sees half of it.
 fn write_ready_file(path: &Path, bound: Bound) -> Result<(), Failure> {
     let content =
         serde_json::json!({ "listen": bound.listen, "management": bound.management }).to_string();
-    let beside = path.with_extension("new");
+    let draft = path.with_extension("new");
     let failure = |source| Failure::File {
         path: path.to_owned(),
         source,
     };
-    fs::write(&beside, content).map_err(failure)?;
-    fs::rename(&beside, path).map_err(failure)
+    fs::write(&draft, content).map_err(failure)?;
+    fs::rename(&draft, path).map_err(failure)
 }
 
 /// Resolves on SIGTERM or Ctrl-C.
@@ -370,7 +436,7 @@ pub async fn signal() {
         signal(SignalKind::interrupt()),
     );
     let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
-        error!("signals cannot be listened to");
+        error!("cannot install signal handlers; only SIGKILL stops this process");
         return std::future::pending().await;
     };
     tokio::select! {

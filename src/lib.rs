@@ -3,47 +3,71 @@
 //! # The map
 //!
 //! ```text
-//! main.rs  cli/        start here: commands, help, output
-//! app                  composition root: configuration -> database -> service -> router -> jobs; graceful stop
-//! config  telemetry    the configuration with its defaults; the log
+//! main.rs  cli/        start here: commands, help texts, output
+//!   doctor/            checks of the configuration, the database, webhooks and tenant isolation
+//! app                  builds the service from the configuration, serves, and stops gracefully
+//! config/              configuration: defaults, file, environment; the settings of each room
+//! telemetry            log and traces
+//! metrics              counters and gauges for Prometheus
+//! hash                 SHA-256
 //!
-//! domain/              WHAT IS TRUE          pure: facts, commands, decisions, the computed state
-//! service/             WHAT HAPPENS          one use case = one transaction; the lanes
-//! store/               WHAT IS KEPT          the only SQL; row level security; the embedded PostgreSQL
-//! webhooks/            WHAT IS TOLD          the journal as signed HTTP requests
-//! jobs/                WHAT TIME DOES        announcements, the purge as planned, what need not be kept for ever
-//! jwt/                 HOW A TOKEN IS PROVED JSON Web Tokens: ours, and those of trusted issuers
-//! wire/                HOW BYTES LOOK        media types, JSON and XML codecs, limits; no business words
-//! dialects/            HOW EACH API SPEAKS   admin/ soap/ v3/ : requests, replies, code tables, routes; notice/ : the user's page
-//! http/                HOW IT ARRIVES        the router and what frames every request; management listener
-//! hash  metrics        SHA-256; what is counted, for Prometheus
+//! domain/              Rules: facts, commands, decisions, the computed state; pure, no I/O
+//! service/             Use cases: each runs in one transaction
+//!   group_commit/      queues changes, decides them in memory, commits them together
+//!   credentials/       tokens, and the cache of checked credentials
+//!   webhooks/          endpoints and the delivery log
+//! store/               Database: the only SQL, with row level security
+//!   accounts/          reads, writes, lists, search, past states, purge
+//!   webhooks/          endpoints, pending deliveries, attempts
+//!   checks/            checks of the database at start-up and for `steward doctor`
+//!   embedded/          finds or downloads PostgreSQL, and runs a private cluster
+//! webhooks/            Webhooks: journal entries delivered as signed HTTP requests
+//! jobs/                Background jobs: work that no request triggers
+//! jwt/                 JSON Web Tokens: our own, and those of trusted issuers
+//! wire/                Encodings: media types, JSON, XML and SOAP, size limits; no business terms
+//! dialects/            APIs: requests, responses, routes and error codes of each API
+//!   admin/             JSON and XML over POST, modelled on Altcraft
+//!   soap/              SOAP 1.1 and 1.2, modelled on Zoolz
+//!   v3/                REST, modelled on Cryptlex; accounts/ and plans/ are its largest resources
+//! http/                Server: listener, router, middleware, management endpoints
+//!   pages/             web pages: the notice for blocked users, the API documentation
 //! ```
 //!
 //! # The one-way road
 //!
 //! ```text
-//! bytes -> http -> wire (syntax, limits) -> dialects: request -> Command + credential
-//!       -> service (authenticate, authorize, decide in domain, write in store) -> outcome | Error
-//!       -> dialects: reply -> bytes
+//! bytes -> http -> wire (syntax, limits) -> dialects (request -> command + credential)
+//!       -> service (authenticate, authorize, decide in domain, write in store) -> outcome or error
+//!       -> dialects (response) -> bytes
+//! later: journal -> webhooks -> receiver
 //! ```
 //!
-//! What each room may use, and what it must never mention, is held by a test (`tests/it/layers.rs`).
+//! Imports point one way: `http` -> `dialects` -> `service` -> `store` -> `domain`. The test
+//! `tests/it/layers.rs` checks which rooms and which libraries each room may use.
 //!
-//! # The decisions that everything follows
+//! # The decisions that shape the code
 //!
-//! - **Facts are stored, the state is computed.** An account keeps a switch, an expiry date, a deletion and holds;
-//!   [`domain::Account::state`] is the one function from these and the time to the state. So unfreezing cannot lift
-//!   a suspension, and no state waits for a job.
-//! - **One pure decision.** [`domain::Account::decide`] says the new facts, the events and whether anything changed.
-//!   That a repeat changes nothing falls out of comparing facts.
-//! - **One door.** Every change of every dialect goes through [`service::Service::execute`] and a lane, which
-//!   commits what is waiting together. Database work never runs inside a request's own future: a client that hangs
-//!   up would leave its transaction open for the next one.
-//! - **One journal.** What was asked of an account is one append-only row, written with its change: audit log,
-//!   history and outbox at once. An account's version is the sequence of its latest event.
-//! - **Tenancy in the database.** The reseller comes from the credential. A [`store::Tx`] is begun for somebody;
-//!   row level security is forced on every tenant table, for a role that owns nothing.
-//! - **One error enum**, [`domain::Error`], and one exhaustive table per dialect from it to the dialect's own words.
+//! - **Facts are stored, the state is computed.** An account stores a switch, an expiry date, a
+//!   deletion date and holds. [`domain::Account::state`] computes the state from them and the
+//!   current time. So unfreezing cannot lift a suspension, and no change of state waits for a job.
+//! - **Decisions are pure.** [`domain::Account::decide`] returns the new facts, the events and
+//!   whether anything changed. It compares old and new facts, so repeating a command changes
+//!   nothing.
+//! - **One entry for writes.** Every API changes accounts through [`service::Service::execute`]. It
+//!   queues the change in a lane, and the lane commits all queued changes in one transaction (group
+//!   commit).
+//! - **No database work inside a request's future.** When a client disconnects, that future is
+//!   dropped. A transaction inside it would stay open on the pooled connection, and the next
+//!   request would continue it. So database work runs in a lane or in a task of its own.
+//! - **One journal.** Each command on an account adds one row, in the transaction of the change.
+//!   The journal is the audit log, the account history and the webhook outbox. An account's version
+//!   is the sequence number of its latest event.
+//! - **Tenancy in the database.** The credential determines the reseller. A [`store::Tx`] is scoped
+//!   to resellers, and row level security enforces the scope on every tenant table. The service's
+//!   database role neither owns the tables nor has BYPASSRLS, so the policies always apply to it.
+//! - **One error type.** [`domain::Error`] lists every failure that a client can distinguish. Each
+//!   API maps it to its own codes in one exhaustive table (`codes.rs`), so the compiler finds every
+//!   table that misses a new variant.
 
 pub mod app;
 pub mod cli;

@@ -1,8 +1,9 @@
-//! The `steward` program. Everything is in the library; see `src/lib.rs` for the map.
+//! The `steward` program. All code is in the library; `src/lib.rs` has the map.
 
 use std::process::ExitCode;
 
-/// A request makes some two hundred small allocations; with the system's allocator they are a fifth of its cost.
+/// A request makes about two hundred small allocations. With the system allocator they cost a fifth
+/// of the request's CPU time.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

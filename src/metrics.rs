@@ -1,8 +1,9 @@
-//! What is counted, for Prometheus: requests, the lanes, the pool, deliveries, jobs, the process.
+//! Metrics for Prometheus: requests, lanes, database pools, webhook deliveries, jobs, the process.
 //!
-//! Every service has a registry of its own, so that several in one process (as in the tests) do not add up. Names, labels
-//! and units are a contract with dashboards and alerts (`docs/operator.md` lists them); labels only have values that this
-//! program knows beforehand, never a caller's.
+//! Each service has its own registry, so the services of several tests in one process do not add
+//! up. Names, labels and units are a contract with dashboards and alerts; `docs/operator.md` lists
+//! them. Label values come from fixed lists in this program, never from a request, so their number
+//! is bounded.
 
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
@@ -20,85 +21,85 @@ use prometheus_client::registry::{Registry, Unit};
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
-/// A gauge of seconds.
+/// A gauge in seconds.
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// Which call a request was.
+/// The labels of a request: the API and the operation that it called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Call {
-    /// `admin`, `soap`, `v3`, or `none` for everything else.
+    /// `admin`, `soap` or `v3`; `none` for paths outside these APIs.
     pub dialect: &'static str,
-    /// The operation's own name, `unknown` where there is none.
+    /// The name of the operation; `unknown` if the request matches none.
     pub operation: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answered {
+struct RequestLabels {
     dialect: &'static str,
     operation: &'static str,
     outcome: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfLane {
+struct LaneLabels {
     lane: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfPool {
+struct PoolLabels {
     pool: &'static str,
     state: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct AttemptLabels {
     outcome: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct State {
+struct EndpointLabels {
     state: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Job {
+struct JobLabels {
     job: &'static str,
 }
 
-/// Everything that is counted. Cheap to update from anywhere; a count that nobody reads costs next to nothing.
+/// The metrics of one service. Updates are atomic and cheap, so any thread may make them.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: Family<Answered, Counter>,
+    requests: Family<RequestLabels, Counter>,
     request_seconds: Histograms<Call>,
     in_flight: Gauge,
     connections: Gauge,
     connections_refused: Counter,
-    batches: Histograms<OfLane>,
-    batch_seconds: Histograms<OfLane>,
-    waiting: Family<OfLane, Gauge>,
-    refused: Family<OfLane, Counter>,
-    pool: Family<OfPool, Gauge>,
-    attempts: Family<Outcome, Counter>,
+    batches: Histograms<LaneLabels>,
+    batch_seconds: Histograms<LaneLabels>,
+    waiting: Family<LaneLabels, Gauge>,
+    refused: Family<LaneLabels, Counter>,
+    pool: Family<PoolLabels, Gauge>,
+    attempts: Family<AttemptLabels, Counter>,
     lag: Histogram,
-    endpoints: Family<State, Gauge>,
+    endpoints: Family<EndpointLabels, Gauge>,
     failing: Seconds,
-    job_success: Family<Job, Seconds>,
-    job_failures: Family<Job, Counter>,
+    job_success: Family<JobLabels, Seconds>,
+    job_failures: Family<JobLabels, Counter>,
     process: Process,
 }
 
-/// A tenth of a millisecond to 13 s.
+/// Buckets from 0.1 ms to 13 s.
 fn latencies() -> Histogram {
     Histogram::new(exponential_buckets(0.000_1, 2.0, 18))
 }
 
-/// 1 to 1,024.
+/// Buckets from 1 to 1,024.
 fn sizes() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 11))
 }
 
-/// A hundredth of a second to three days: deliveries are tried again for days.
+/// Buckets from 10 ms to about two days, because deliveries are retried for days.
 fn lags() -> Histogram {
     Histogram::new(exponential_buckets(0.01, 4.0, 13))
 }
@@ -110,7 +111,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// With nothing counted yet.
+    /// Registers all metrics, with every value at 0.
     #[must_use]
     pub fn new() -> Self {
         let metrics = Self {
@@ -133,19 +134,19 @@ impl Metrics {
             job_failures: Family::default(),
             process: Process::default(),
         };
-        metrics.registered()
+        metrics.register()
     }
 
-    fn registered(mut self) -> Self {
+    fn register(mut self) -> Self {
         let ours = self.registry.sub_registry_with_prefix("steward");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        ours.register("build", "Which Steward this is", version);
+        ours.register("build", "The version of Steward", version);
         ours.register(
             "http_requests",
             "Requests answered, by dialect, operation and outcome",
             self.requests.clone(),
         );
-        let help = "From the head of a request to the head of its answer";
+        let help = "Time from the head of a request to the head of its response";
         ours.register_with_unit(
             "http_request_duration",
             help,
@@ -154,33 +155,33 @@ impl Metrics {
         );
         ours.register(
             "http_requests_in_flight",
-            "Requests that are being answered",
+            "Requests in flight",
             self.in_flight.clone(),
         );
         ours.register(
             "http_connections",
-            "Open connections of callers",
+            "Open connections to the API",
             self.connections.clone(),
         );
         ours.register(
             "http_connections_refused",
-            "Connections closed at once because there were too many",
+            "Connections refused because the limit was reached",
             self.connections_refused.clone(),
         );
         ours.register(
             "lane_batch_size",
-            "How many requests were carried out together",
+            "Requests in one batch of a lane",
             self.batches.clone(),
         );
         ours.register_with_unit(
             "lane_batch_duration",
-            "How long carrying them out took",
+            "Time to run one batch of a lane",
             Unit::Seconds,
             self.batch_seconds.clone(),
         );
         ours.register(
             "lane_waiting",
-            "Requests that wait for their lane",
+            "Requests in the queue of a lane",
             self.waiting.clone(),
         );
         ours.register(
@@ -190,17 +191,17 @@ impl Metrics {
         );
         ours.register(
             "database_connections",
-            "Connections to the database, by pool and state",
+            "Database connections, by pool and state",
             self.pool.clone(),
         );
         ours.register(
             "webhook_attempts",
-            "Attempts to deliver, by outcome",
+            "Delivery attempts, by outcome",
             self.attempts.clone(),
         );
         ours.register_with_unit(
             "webhook_lag",
-            "From an event to its delivery",
+            "Time from an event to its delivery",
             Unit::Seconds,
             self.lag.clone(),
         );
@@ -209,14 +210,14 @@ impl Metrics {
             "Webhook endpoints, by state",
             self.endpoints.clone(),
         );
-        let help = "For how long the endpoint that has failed longest has failed";
+        let help = "Time since the longest failing endpoint began to fail";
         ours.register_with_unit(
             "webhook_longest_failing",
             help,
             Unit::Seconds,
             self.failing.clone(),
         );
-        let help = "When each job last succeeded here, as a Unix time";
+        let help = "Unix time of the last success of each job in this process";
         ours.register_with_unit(
             "job_last_success_timestamp",
             help,
@@ -225,24 +226,24 @@ impl Metrics {
         );
         ours.register(
             "job_failures",
-            "Runs of each job that failed",
+            "Failed runs of each job",
             self.job_failures.clone(),
         );
         self.process.register(&mut self.registry);
         self
     }
 
-    /// A request has come.
+    /// Counts a request that begins.
     pub fn request_begins(&self) {
         self.in_flight.inc();
     }
 
-    /// It is answered.
+    /// Counts a request that was answered after `took`.
     pub fn request_ends(&self, call: Call, outcome: &'static str, took: Duration) {
         let Call { dialect, operation } = call;
         self.in_flight.dec();
         self.requests
-            .get_or_create(&Answered {
+            .get_or_create(&RequestLabels {
                 dialect,
                 operation,
                 outcome,
@@ -253,11 +254,11 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Its caller hung up before it was answered.
+    /// Counts a request whose client disconnected before the answer.
     pub fn request_abandoned(&self, call: Call) {
         self.in_flight.dec();
         self.requests
-            .get_or_create(&Answered {
+            .get_or_create(&RequestLabels {
                 dialect: call.dialect,
                 operation: call.operation,
                 outcome: "abandoned",
@@ -265,108 +266,114 @@ impl Metrics {
             .inc();
     }
 
-    /// A caller has connected.
+    /// Counts a client connection that opens.
     pub fn connection_opens(&self) {
         self.connections.inc();
     }
 
-    /// That connection is gone.
+    /// Counts a client connection that closes.
     pub fn connection_closes(&self) {
         self.connections.dec();
     }
 
-    /// A caller was turned away.
+    /// Counts a connection refused because of the connection limit.
     pub fn connection_refused(&self) {
         self.connections_refused.inc();
     }
 
-    /// A lane has carried out so many requests together.
+    /// Records a batch of `size` requests that a lane ran in `took`.
     pub fn batch(&self, lane: &'static str, size: usize, took: Duration) {
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         self.batches
-            .get_or_create(&OfLane { lane })
+            .get_or_create(&LaneLabels { lane })
             .observe(f64::from(size));
         self.batch_seconds
-            .get_or_create(&OfLane { lane })
+            .get_or_create(&LaneLabels { lane })
             .observe(took.as_secs_f64());
     }
 
-    /// A lane's queue was full.
+    /// Counts a request refused because the lane's queue was full.
     pub fn refused(&self, lane: &'static str) {
-        self.refused.get_or_create(&OfLane { lane }).inc();
+        self.refused.get_or_create(&LaneLabels { lane }).inc();
     }
 
-    /// How many wait for a lane now.
+    /// Sets how many requests are in a lane's queue.
     pub fn set_waiting(&self, lane: &'static str, waiting: usize) {
         self.waiting
-            .get_or_create(&OfLane { lane })
+            .get_or_create(&LaneLabels { lane })
             .set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
-    /// How many connections of a pool do nothing, and how many are at work.
+    /// Sets how many connections of a pool are idle and how many are in use.
     pub fn set_pool(&self, pool: &'static str, idle: u32, used: u32) {
         self.pool
-            .get_or_create(&OfPool {
+            .get_or_create(&PoolLabels {
                 pool,
                 state: "idle",
             })
             .set(i64::from(idle));
         self.pool
-            .get_or_create(&OfPool {
+            .get_or_create(&PoolLabels {
                 pool,
                 state: "used",
             })
             .set(i64::from(used));
     }
 
-    /// An attempt to deliver; with the event's age, if it succeeded.
+    /// Counts a delivery attempt. `delivered_after` is the age of the event if it was delivered,
+    /// and `None` if the attempt failed.
     pub fn attempt(&self, delivered_after: Option<Duration>) {
         let outcome = if delivered_after.is_some() {
             "delivered"
         } else {
             "failed"
         };
-        self.attempts.get_or_create(&Outcome { outcome }).inc();
+        self.attempts
+            .get_or_create(&AttemptLabels { outcome })
+            .inc();
         if let Some(age) = delivered_after {
             self.lag.observe(age.as_secs_f64());
         }
     }
 
-    /// How many endpoints there are, and for how long one has failed.
+    /// Sets how many endpoints are in each state. `longest` is the time since the longest failing
+    /// endpoint began to fail.
     pub fn set_endpoints(&self, healthy: i64, failing: i64, suspended: i64, longest: Duration) {
         for (state, count) in [
             ("healthy", healthy),
             ("failing", failing),
             ("suspended", suspended),
         ] {
-            self.endpoints.get_or_create(&State { state }).set(count);
+            self.endpoints
+                .get_or_create(&EndpointLabels { state })
+                .set(count);
         }
         self.failing.set(longest.as_secs_f64());
     }
 
-    /// When the process started, in Unix seconds.
+    /// Sets when the process started, as a Unix time in seconds.
     pub fn set_started(&self, at: f64) {
         self.process.started.set(at);
     }
 
-    /// A job ran, and was over at `at`, in Unix seconds.
+    /// Records a run of a job that ended at `at`, a Unix time in seconds.
     pub fn job(&self, job: &'static str, succeeded: bool, at: f64) {
-        // There from the first run on, so that an alert can be made of its growth.
-        let failures = self.job_failures.get_or_create_owned(&Job { job });
+        // The counter must exist before the first failure, so that an alert sees it increase.
+        let failures = self.job_failures.get_or_create_owned(&JobLabels { job });
         if succeeded {
-            self.job_success.get_or_create(&Job { job }).set(at);
+            self.job_success.get_or_create(&JobLabels { job }).set(at);
         } else {
             failures.inc();
         }
     }
 
-    /// Everything, as OpenMetrics text.
+    /// Encodes all metrics as OpenMetrics text.
     #[must_use]
     pub fn encode(&self) -> String {
-        self.process.look();
+        self.process.refresh();
         let mut text = String::with_capacity(16 * 1024);
         if let Err(error) = text::encode(&mut text, &self.registry) {
-            // Writing to a string fails only where a metric's own encoding does.
+            // This happens only if the encoder of a metric fails.
             text.clear();
             let _cannot_fail = write!(text, "# {error}\n# EOF\n");
         }
@@ -374,7 +381,7 @@ impl Metrics {
     }
 }
 
-/// The process, under the names that every exporter uses.
+/// Metrics of the process, under the names that Prometheus client libraries share.
 #[derive(Debug, Default)]
 struct Process {
     resident: Gauge,
@@ -406,15 +413,15 @@ impl Process {
         );
         registry.register_with_unit(
             "process_start_time",
-            "When it started, as a Unix time",
+            "Unix time at which the process started",
             Unit::Seconds,
             self.started.clone(),
         );
     }
 
-    /// Where /proc is not, the gauges stay at 0.
+    /// Reads the values from /proc. Where there is no /proc, they stay at 0.
     #[cfg(target_os = "linux")]
-    fn look(&self) {
+    fn refresh(&self) {
         let Ok(process) = procfs::process::Process::myself() else {
             return;
         };
@@ -434,7 +441,7 @@ impl Process {
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn look(&self) {}
+    fn refresh(&self) {}
 }
 
 #[cfg(test)]
@@ -442,7 +449,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_counted_is_exposed_under_its_contracted_name() {
+    fn metrics_are_exposed_under_their_documented_names() {
         let metrics = Metrics::new();
         let call = Call {
             dialect: "admin",

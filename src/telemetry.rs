@@ -1,5 +1,8 @@
-//! The log, on standard error, for people on a terminal, as JSON lines elsewhere; and traces, sent by OTLP where that is
-//! configured: a span for each layer a request goes through, each with the request's id.
+//! The log and the traces.
+//!
+//! The log goes to standard error: readable text on a terminal, JSON lines elsewhere. Traces are
+//! sent by OTLP if a collector is configured. Each layer that a request passes through adds a span,
+//! and every span carries the request id.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,68 +26,71 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
-/// How long one export may take, and so the end of the process at the longest.
-const EXPORT: Duration = Duration::from_secs(5);
+/// The time limit for one export, and so for the last export when the process ends.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The target of every span of ours: `request` at level info, so that lines of the log have its id, the others at level debug.
+/// The target of every span in this program. The span `request` has level info, so that log lines
+/// carry its id. The other spans have level debug and exist only while traces are sent.
 pub const SPANS: &str = "steward_span";
-/// The attribute that every span of a request has.
+/// The span attribute with the request id.
 const REQUEST_ID: &str = "request_id";
-/// Whether anything is traced: what that costs is then paid.
+/// Whether traces are sent. Otherwise requests skip the work for them.
 static IS_TRACING: AtomicBool = AtomicBool::new(false);
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// For people on a terminal, else JSON.
+    /// Readable text on a terminal, JSON elsewhere.
     Auto,
-    /// For people.
+    /// Readable text.
     Pretty,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What is logged and traced.
+/// The settings of the log and the traces.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// A level, or a filter of the log.
+    /// A level, or a filter such as `info,sqlx=warn`.
     pub level: String,
-    /// How the log is written.
+    /// The format of the log.
     pub format: Format,
-    /// Where traces go: a collector's OTLP address over HTTP; none: nowhere.
+    /// The OTLP address of a collector over HTTP. `None` means that nothing is traced.
     pub traces: Option<String>,
-    /// Which share of the requests is traced, of those whose caller has not decided that already; 0 to 1.
+    /// The share of requests that are traced, 0 to 1. A `traceparent` header overrides it.
     pub sample: f64,
 }
 
-/// What must be finished before the process ends.
+/// The trace exporter, which must send its last spans before the process ends.
 #[derive(Debug, Default)]
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
 impl Telemetry {
-    /// Sends what was traced last.
+    /// Sends the remaining spans, for at most 5 s.
     pub fn finish(self) {
         if let Some(traces) = self.traces {
-            // There is nobody left to be told that it failed.
-            let _unsent = traces.shutdown_with_timeout(EXPORT);
+            // The process is ending, so a failure changes nothing.
+            let _unsent = traces.shutdown_with_timeout(EXPORT_TIMEOUT);
         }
     }
 }
 
-/// Starts the log and the traces; a second call changes nothing.
+/// Starts the log and the traces. A second call changes nothing.
 ///
 /// # Errors
-/// What is wrong with the settings.
+/// The key of the configuration that is invalid, and why.
 pub fn start(settings: &Settings) -> Result<Telemetry, String> {
     let traces = settings
         .traces
         .as_deref()
         .map(|endpoint| provider(endpoint, settings.sample))
         .transpose()?;
-    // One filter for the log and the traces: with one for each, tracing loses lines and spans after somebody (sqlx does) asks whether
-    // something would be logged without logging it. What is a span of ours has a target of its own, so that it can be let through apart.
+    // The log and the traces share one filter. With a filter for each layer, `tracing` loses lines
+    // and spans after a library (such as sqlx) checks whether a level is enabled without logging
+    // anything. Spans of this program have their own target, so the filter can enable them
+    // separately.
     let spans = if traces.is_some() {
         LevelFilter::DEBUG
     } else {
@@ -115,7 +121,8 @@ pub fn start(settings: &Settings) -> Result<Telemetry, String> {
             .with_target(false)
             .boxed()
     } else {
-        // Where there are spans within the request's, the line names all of them: its id stands in the outermost.
+        // The request id is a field of the outermost span. With traces there are inner spans, so
+        // each line lists all spans.
         fmt::layer()
             .json()
             .with_writer(io::stderr)
@@ -125,7 +132,7 @@ pub fn start(settings: &Settings) -> Result<Telemetry, String> {
             .boxed()
     };
     IS_TRACING.store(traces.is_some(), Ordering::Relaxed);
-    // It fails only where a log was started before.
+    // Fails only if a log was started before.
     drop(
         tracing_subscriber::registry()
             .with(filter)
@@ -137,7 +144,8 @@ pub fn start(settings: &Settings) -> Result<Telemetry, String> {
 }
 
 fn provider(endpoint: &str, sample: f64) -> Result<SdkTracerProvider, String> {
-    // As the standard's own variable has it: the address of the collector, without the path of the signal.
+    // OTEL_EXPORTER_OTLP_ENDPOINT holds the collector's base address without the path of the
+    // signal. An address with that path is accepted too.
     let url = format!(
         "{}/v1/traces",
         endpoint
@@ -148,14 +156,14 @@ fn provider(endpoint: &str, sample: f64) -> Result<SdkTracerProvider, String> {
         .with_http()
         .with_endpoint(url)
         .with_protocol(Protocol::HttpBinary)
-        .with_timeout(EXPORT)
+        .with_timeout(EXPORT_TIMEOUT)
         .build();
     let exporter = exporter.map_err(|error| format!("traces.endpoint: {error}"))?;
     let resource = Resource::builder().with_service_name("steward").build();
     let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(sample)));
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
-        .with_span_processor(Stamp)
+        .with_span_processor(RequestIdStamp)
         .with_resource(resource)
         .with_sampler(sampler)
         .build())
@@ -173,8 +181,8 @@ impl Extractor for Headers<'_> {
     }
 }
 
-/// Makes a request's span, which has its id, as all spans within it have, and is part of its caller's trace, if the request says
-/// which that is.
+/// Makes the span of a request and gives it the request id, which inner spans inherit. If the
+/// request has a `traceparent` header, the span joins the caller's trace.
 pub fn in_callers_trace(
     headers: &HeaderMap,
     request_id: &str,
@@ -184,17 +192,17 @@ pub fn in_callers_trace(
         return make();
     }
     let caller = TraceContextPropagator::new().extract(&Headers(headers));
-    let _within = caller
+    let _attached = caller
         .with_baggage([KeyValue::new(REQUEST_ID, request_id.to_owned())])
         .attach();
     make()
 }
 
-/// Writes the request's id on every span as it begins.
+/// Adds the request id to each span when it starts.
 #[derive(Debug)]
-struct Stamp;
+struct RequestIdStamp;
 
-impl SpanProcessor for Stamp {
+impl SpanProcessor for RequestIdStamp {
     fn on_start(&self, span: &mut SdkSpan, parent: &Context) {
         if let Some(id) = parent.baggage().get(REQUEST_ID) {
             span.set_attribute(KeyValue::new(REQUEST_ID, id.to_string()));

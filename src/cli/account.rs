@@ -16,33 +16,40 @@ use crate::dialects::dates;
 use crate::domain::{AccountId, Email, Error, Patch, ProfilePatch, ResellerId, Revision, Time};
 use crate::service::{CommandOutcome, Completion, Service};
 
-/// How many creations are under way at once: enough for full batches.
+/// How many accounts are created at once: enough to fill batches.
 const IN_FLIGHT: usize = 512;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Account {
-    /// Create an account, or many to try things on.
-    #[command(
-        after_help = "Examples:\n  steward account create --reseller 1 --email jo@example.com --expires-at 2027-12-31\n  steward account create --reseller 1 --email load@example.com --count 10000"
-    )]
+    /// Create an account, or many accounts for tests.
+    #[command(after_help = "\
+Examples:
+  steward account create --reseller 1 --email jo@example.com --expires-at 2027-12-31
+  steward account create --reseller 1 --email load@example.com --count 10000")]
     Create(Create),
     /// Show an account.
-    #[command(after_help = "Example:\n  steward account show 7")]
+    #[command(after_help = "\
+Example:
+  steward account show 7")]
     Show {
-        /// Its number.
+        /// The account's number.
         id: i64,
-        /// Print JSON (the default and only form).
+        /// Print JSON; this is the only output format.
         #[arg(long)]
         json: bool,
     },
-    /// Import accounts from a .csv or .jsonl file with the members email, name, company, expires_at.
-    #[command(
-        after_help = "Example:\n  steward account import accounts.csv --reseller \"Acme Hosting\""
-    )]
+    /// Import accounts from a .csv or .jsonl file.
+    #[command(after_help = "\
+The columns of a CSV file, or the members of each line of JSON, are email (required), name, company \
+and expires_at.
+A file with an invalid line is refused as a whole.
+
+Example:
+  steward account import accounts.csv --reseller \"Acme Hosting\"")]
     Import {
-        /// The file.
+        /// The file, ending in .csv or .jsonl.
         file: PathBuf,
-        /// Whose they become: the reseller's number or name.
+        /// The reseller that gets the accounts, by number or name.
         #[arg(long, value_name = "ID_OR_NAME")]
         reseller: String,
     },
@@ -50,28 +57,30 @@ pub(super) enum Account {
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// Whose: the reseller's number or name.
+    /// The reseller that gets the account, by number or name.
     #[arg(long, value_name = "ID_OR_NAME")]
     reseller: String,
-    /// Its e-mail address; with --count, a number is added before the @.
+    /// The e-mail address; with --count, each account gets a number before the @.
     #[arg(long)]
     email: String,
+    /// The name of the account.
     #[arg(long)]
     name: Option<String>,
+    /// The name of the company.
     #[arg(long)]
     company: Option<String>,
-    /// When it expires: a date, or a date and time.
+    /// When the account expires: a date (its end, in UTC) or a date and time; never if absent.
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
-    /// How many.
+    /// How many accounts to create.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
-    /// Print JSON: the account, or with --count one account a line.
+    /// Print the account as JSON; with --count, one account per line.
     #[arg(long)]
     json: bool,
 }
 
-/// A line of an import.
+/// A row of an import file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -173,8 +182,8 @@ fn revision(line: Line) -> Result<Revision, Error> {
     })
 }
 
-/// Creates accounts in order, many at a time so that they are committed together. Stops at the first that fails;
-/// those before it are made.
+/// Creates accounts in order, many at a time, so that they are committed together. Stops at the
+/// first failure; the accounts before it stay.
 async fn create_all(
     service: &Arc<Service>,
     reseller: ResellerId,
@@ -192,7 +201,8 @@ async fn create_all(
     {
         bar.set_style(style);
     }
-    // Polled in order by one task, they reach the lane in order: identities follow the order of the input.
+    // One task polls the futures in order, so they reach the lane in order. Account numbers follow
+    // the order of the input.
     let create = |revision| {
         let service = Arc::clone(service);
         async move {
@@ -209,7 +219,7 @@ async fn create_all(
             Ok(Completion::Replayed(_)) => {}
             Err(error) => {
                 return Err(CommandError::Other(format!(
-                    "account {} of {total}: {error}; {made} were created",
+                    "account {} of {total}: {error}; created the {made} before it",
                     made + 1
                 )));
             }
@@ -221,11 +231,13 @@ async fn create_all(
     Ok(made)
 }
 
-/// The lines of a file; a wrong one is named by its number, and then nothing is imported.
+/// Reads the rows of a file. An invalid row is an error with its line number, and nothing is
+/// imported.
 fn read(file: &Path) -> Result<Vec<Revision>, CommandError> {
     let fail = |problem: String| CommandError::Other(format!("{}: {problem}", file.display()));
     let open = File::open(file).map_err(|error| fail(error.to_string()))?;
-    let lines: Vec<(usize, Line)> = match file.extension().and_then(|it| it.to_str()) {
+    let lines: Vec<(usize, Line)> = match file.extension().and_then(|extension| extension.to_str())
+    {
         Some("csv") => {
             let mut reader = csv::Reader::from_reader(open);
             let rows = reader

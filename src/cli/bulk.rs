@@ -16,31 +16,31 @@ use crate::service::{Completion, Item, MAX_OPERATIONS, Service};
 
 #[derive(Debug, Args)]
 pub(super) struct Bulk {
-    /// The file, in which each line is an operation in JSON.
+    /// The file, with one JSON operation per line.
     file: PathBuf,
-    /// Check the file, and change nothing.
+    /// Check the file without changing anything.
     #[arg(long)]
     dry_run: bool,
 }
 
 impl Bulk {
-    /// A line that is wrong is named, and then nothing is done. An operation that fails keeps no other from being done; run again,
-    /// the file does what is left of it.
+    /// Reads the whole file first. If a line is invalid, no operation runs. An operation that fails
+    /// does not stop the others, and the file may be run again: repeated operations change nothing.
     pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
         let items = self.read(&service.deletion())?;
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         for (_, name, _) in &items {
             *counts.entry(name.as_str()).or_default() += 1;
         }
-        let asked: Vec<String> = counts
+        let totals: Vec<String> = counts
             .iter()
             .map(|(name, count)| format!("{name} {count}"))
             .collect();
         if self.dry_run {
             output::line(&format!(
-                "{} operations, all of them well formed: {}",
+                "{} valid operations: {}",
                 items.len(),
-                asked.join(", ")
+                totals.join(", ")
             ));
             return Ok(());
         }
@@ -51,20 +51,20 @@ impl Bulk {
             bar.set_style(style);
         }
         let (mut changed, mut unchanged, mut failed) = (0_u64, 0_u64, 0_u64);
-        for some in items.chunks(MAX_OPERATIONS) {
+        for chunk in items.chunks(MAX_OPERATIONS) {
             let outcomes = service
                 .bulk(
                     &context(),
-                    some.iter().map(|(.., item)| item.clone()).collect(),
+                    chunk.iter().map(|(.., item)| item.clone()).collect(),
                 )
                 .await?;
-            for ((line, name, _), outcome) in some.iter().zip(outcomes) {
+            for ((line, name, _), outcome) in chunk.iter().zip(outcomes) {
                 match outcome.and_then(Completion::done) {
                     Ok(done) if done.outcome == Outcome::Applied => changed += 1,
                     Ok(_) => unchanged += 1,
                     Err(error) => {
                         failed += 1;
-                        bar.suspend(|| output::complain(&format!("line {line}: {name}: {error}")));
+                        bar.suspend(|| output::error(&format!("line {line}: {name}: {error}")));
                     }
                 }
                 bar.inc(1);
@@ -72,7 +72,7 @@ impl Bulk {
         }
         bar.finish_and_clear();
         output::line(&format!(
-            "{changed} changed, {unchanged} were so already, {failed} failed"
+            "{changed} changed, {unchanged} unchanged, {failed} failed"
         ));
         if failed > 0 {
             Err(CommandError::Other(format!(
@@ -84,18 +84,18 @@ impl Bulk {
         }
     }
 
-    /// The operations, each with the number of its line and its name.
+    /// Reads the operations, each with its line number and its name.
     fn read(&self, deletion: &Command) -> Result<Vec<(usize, String, Item)>, CommandError> {
         let fail =
             |problem: String| CommandError::Other(format!("{}: {problem}", self.file.display()));
-        let open = File::open(&self.file).map_err(|error| fail(error.to_string()))?;
+        let file = File::open(&self.file).map_err(|error| fail(error.to_string()))?;
         let mut items = Vec::new();
-        for (at, line) in BufReader::new(open).lines().enumerate() {
-            let line = line.map_err(|error| fail(format!("line {}: {error}", at + 1)))?;
+        for (index, line) in BufReader::new(file).lines().enumerate() {
+            let line = line.map_err(|error| fail(format!("line {}: {error}", index + 1)))?;
             if !line.trim().is_empty() {
                 let (name, item) = v3::bulk_operation(&line, deletion.clone())
-                    .map_err(|problem| fail(format!("line {}: {problem}", at + 1)))?;
-                items.push((at + 1, name, item));
+                    .map_err(|problem| fail(format!("line {}: {problem}", index + 1)))?;
+                items.push((index + 1, name, item));
             }
         }
         Ok(items)

@@ -7,19 +7,23 @@ use crate::config::Loaded;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Configuration {
-    /// Check it; says what is wrong, and exits with 1 then.
-    #[command(after_help = "Example:\n  steward config check --config steward.toml")]
+    /// Check the configuration; the exit code is 1 if it is invalid.
+    #[command(after_help = "\
+Example:
+  steward config check --config steward.toml")]
     Check,
-    /// Show the effective configuration, secrets masked, with where each value came from.
-    #[command(after_help = "Example:\n  STEWARD_SERVER__LISTEN=0.0.0.0:80 steward config show")]
+    /// Show the effective configuration with the source of each value; secrets are masked.
+    #[command(after_help = "\
+Example:
+  STEWARD_SERVER__LISTEN=0.0.0.0:8080 steward config show")]
     Show,
 }
 
 impl Configuration {
-    /// The configuration was read without complaint when this is called.
+    /// Reading the configuration has already checked it.
     pub(super) fn run(&self, loaded: &Loaded) {
         match self {
-            Self::Check => output::line("the configuration is good"),
+            Self::Check => output::line("the configuration is valid"),
             Self::Show => output::line(loaded.show().trim_end()),
         }
     }

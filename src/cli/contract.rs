@@ -1,10 +1,11 @@
-//! The contracts that the service speaks.
+//! `steward openapi` and `steward wsdl`
 
 use serde_json::Value;
 
 use crate::config::Config;
 use crate::dialects::{self, soap};
 
+/// The service's address: the public URL, or the listener's address if there is none.
 fn base(config: &Config) -> String {
     config
         .server

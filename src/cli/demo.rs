@@ -1,4 +1,4 @@
-//! `steward demo`: the service with something in it to try things on.
+//! `steward demo`: the service with demo data to experiment with.
 
 use std::fs;
 use std::io::Write as _;
@@ -20,26 +20,26 @@ use crate::domain::{
 };
 use crate::service::{Completion, Context, NewReseller, Principal, Service, TokenRequest};
 
-/// The resellers of the demo.
+/// The names of the demo resellers.
 const RESELLERS: [&str; 2] = ["Demo Hosting", "Demo Licences"];
-/// The accounts: whose (by place in [`RESELLERS`]), name, and what state they get.
-const ACCOUNTS: [(usize, &str, Demonstrated); 12] = [
-    (0, "anna", Demonstrated::Active),
-    (0, "bert", Demonstrated::Frozen),
-    (0, "cleo", Demonstrated::Suspended),
-    (0, "dora", Demonstrated::Inactive),
-    (0, "emil", Demonstrated::Expired),
-    (0, "fred", Demonstrated::FrozenAndSuspended),
-    (0, "gina", Demonstrated::Active),
-    (0, "hugo", Demonstrated::SuspendedByOperator),
-    (1, "ines", Demonstrated::Active),
-    (1, "jens", Demonstrated::Frozen),
-    (1, "kira", Demonstrated::Deleted),
-    (1, "lars", Demonstrated::Active),
+/// The demo accounts: index of the reseller in [`RESELLERS`], name, state.
+const ACCOUNTS: [(usize, &str, DemoState); 12] = [
+    (0, "anna", DemoState::Active),
+    (0, "bert", DemoState::Frozen),
+    (0, "cleo", DemoState::Suspended),
+    (0, "dora", DemoState::Inactive),
+    (0, "emil", DemoState::Expired),
+    (0, "fred", DemoState::FrozenAndSuspended),
+    (0, "gina", DemoState::Active),
+    (0, "hugo", DemoState::SuspendedByOperator),
+    (1, "ines", DemoState::Active),
+    (1, "jens", DemoState::Frozen),
+    (1, "kira", DemoState::Deleted),
+    (1, "lars", DemoState::Active),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Demonstrated {
+enum DemoState {
     Active,
     Frozen,
     Suspended,
@@ -52,29 +52,29 @@ enum Demonstrated {
 
 #[derive(Debug, Args)]
 pub(super) struct Demo {
-    /// Write the bound addresses here as JSON once requests are answered.
+    /// Write the listening addresses to this file as JSON when the service is ready.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
-    /// Print the address and tokens of the demo as shell variables, and exit.
+    /// Print the address and the tokens of the demo as shell variables, and exit.
     #[arg(long)]
     print_env: bool,
     #[command(flatten)]
     fetching: Fetching,
 }
 
-/// What the demo remembers from one start to the next, in a file that only its owner can read.
+/// What the demo stores between starts, in a file that only its owner can read.
 #[derive(Debug, Serialize, Deserialize)]
-struct Remembered {
+struct DemoFile {
     url: String,
     operator_token: String,
-    reseller_tokens: Vec<String>,
+    reseller_tokens: [String; 2],
 }
 
 impl Demo {
     pub(super) async fn run(self, mut config: Config) -> Result<(), CommandError> {
-        let remembered_at = config.data_dir()?.join("demo.json");
+        let path = config.data_dir()?.join("demo.json");
         if self.print_env {
-            return print_env(&remembered_at);
+            return print_env(&path);
         }
         self.fetching.apply(&mut config);
         let mut stop = std::pin::pin!(app::signal());
@@ -82,8 +82,8 @@ impl Demo {
             running = Running::start(&config, Migrations::Apply) => running?,
             () = &mut stop => return Ok(()),
         };
-        let remembered = match prepare(&running.service, &remembered_at).await {
-            Ok(remembered) => remembered,
+        let demo = match prepare(&running.service, &path).await {
+            Ok(demo) => demo,
             Err(error) => {
                 running.stop().await;
                 return Err(error);
@@ -96,40 +96,40 @@ impl Demo {
         };
         let announce = |bound: Bound| {
             let url = format!("http://{}", bound.listen.unwrap_or(config.server.listen));
-            let remembered = Remembered { url, ..remembered };
-            if let Err(error) = remember(&remembered_at, &remembered) {
-                output::complain(&error.to_string());
+            let demo = DemoFile { url, ..demo };
+            if let Err(error) = write(&path, &demo) {
+                output::error(&error.to_string());
             }
-            welcome(&remembered);
+            welcome(&demo);
         };
         Ok(app::serve(running, &config, &options, stop, announce).await?)
     }
 }
 
-fn print_env(at: &Path) -> Result<(), CommandError> {
-    let nothing =
-        || CommandError::Other("there is no demo yet; start one with `steward demo`".to_owned());
-    let remembered: Remembered =
-        serde_json::from_str(&fs::read_to_string(at).map_err(|_| nothing())?)
-            .map_err(|_| nothing())?;
-    let [first, second] = remembered.reseller_tokens.as_slice() else {
-        return Err(nothing());
+fn print_env(path: &Path) -> Result<(), CommandError> {
+    let Some(demo) = read(path) else {
+        let problem = "there is no demo yet; start one with `steward demo`";
+        return Err(CommandError::Other(problem.to_owned()));
     };
-    output::line(&format!("export STEWARD_URL='{}'", remembered.url));
+    let [first, second] = &demo.reseller_tokens;
+    output::line(&format!("export STEWARD_URL='{}'", demo.url));
     output::line(&format!("export TOKEN='{first}'"));
     output::line(&format!("export OTHER_TOKEN='{second}'"));
-    output::line(&format!(
-        "export OPERATOR_TOKEN='{}'",
-        remembered.operator_token
-    ));
+    output::line(&format!("export OPERATOR_TOKEN='{}'", demo.operator_token));
     Ok(())
 }
 
-fn remember(at: &Path, remembered: &Remembered) -> Result<(), CommandError> {
-    let fail = |error: std::io::Error| CommandError::Other(format!("{}: {error}", at.display()));
-    let beside = at.with_extension("new");
-    let text = serde_json::to_string_pretty(remembered).unwrap_or_default();
-    if let Some(folder) = at.parent() {
+/// Reads the file of an earlier start. `None` means that there is none, or that it is not readable.
+fn read(path: &Path) -> Option<DemoFile> {
+    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
+}
+
+/// Writes a new file and renames it, so that no reader sees half of it.
+fn write(path: &Path, demo: &DemoFile) -> Result<(), CommandError> {
+    let fail = |error: std::io::Error| CommandError::Other(format!("{}: {error}", path.display()));
+    let draft = path.with_extension("new");
+    let text = serde_json::to_string_pretty(demo).unwrap_or_default();
+    if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(fail)?;
     }
     let mut file = fs::OpenOptions::new()
@@ -137,72 +137,53 @@ fn remember(at: &Path, remembered: &Remembered) -> Result<(), CommandError> {
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&beside)
+        .open(&draft)
         .map_err(fail)?;
     file.write_all(text.as_bytes()).map_err(fail)?;
-    fs::rename(&beside, at).map_err(fail)
+    fs::rename(&draft, path).map_err(fail)
 }
 
-/// Fills an empty service, or finds what an earlier start left.
-async fn prepare(service: &Service, at: &Path) -> Result<Remembered, CommandError> {
-    let known: Option<Remembered> = fs::read_to_string(at)
-        .ok()
-        .and_then(|text| serde_json::from_str(&text).ok());
-    if let Some(known) = known
-        && still_valid(service, &known).await?
+/// Creates the demo data and new tokens, unless the tokens of an earlier start are still valid.
+async fn prepare(service: &Service, path: &Path) -> Result<DemoFile, CommandError> {
+    if let Some(demo) = read(path)
+        && is_valid(service, &demo).await?
     {
-        return Ok(known);
+        return Ok(demo);
     }
     let operator = Principal::command_line();
     let existing = service.resellers(&operator, 0, i64::MAX).await?;
-    let mut resellers = Vec::new();
-    let mut is_new = true;
-    for name in RESELLERS {
-        let found = existing
-            .iter()
-            .find(|reseller| reseller.name == name)
-            .map(|reseller| reseller.id);
-        is_new &= found.is_none();
-        resellers.push(if let Some(id) = found {
-            id
-        } else {
-            let new = NewReseller {
-                name: name.to_owned(),
-                ..NewReseller::default()
-            };
-            service
-                .create_reseller(&operator, new, None)
-                .await?
-                .done()?
-                .id
-        });
+    let find = |name: &str| existing.iter().find(|reseller| reseller.name == name);
+    let is_new = RESELLERS.iter().all(|name| find(name).is_none());
+    let mut resellers = [ResellerId(0); 2];
+    for (id, name) in resellers.iter_mut().zip(RESELLERS) {
+        *id = match find(name) {
+            Some(reseller) => reseller.id,
+            None => create_reseller(service, name).await?,
+        };
     }
     if is_new {
         for (owner, name, state) in ACCOUNTS {
             if let Some(reseller) = resellers.get(owner) {
-                make(service, *reseller, name, state).await?;
+                create_account(service, *reseller, name, state).await?;
             }
         }
     }
-    let operator_token = token(service, None).await?;
-    let mut reseller_tokens = Vec::new();
-    for reseller in resellers {
-        reseller_tokens.push(token(service, Some(reseller)).await?);
-    }
-    let remembered = Remembered {
+    let [first, second] = resellers;
+    let demo = DemoFile {
         url: String::new(),
-        operator_token,
-        reseller_tokens,
+        operator_token: token(service, None).await?,
+        reseller_tokens: [
+            token(service, Some(first)).await?,
+            token(service, Some(second)).await?,
+        ],
     };
-    remember(at, &remembered)?;
-    Ok(remembered)
+    write(path, &demo)?;
+    Ok(demo)
 }
 
-async fn still_valid(service: &Service, known: &Remembered) -> Result<bool, CommandError> {
-    if known.reseller_tokens.len() != RESELLERS.len() {
-        return Ok(false);
-    }
-    for token in known.reseller_tokens.iter().chain([&known.operator_token]) {
+/// Whether the service accepts all tokens of an earlier start.
+async fn is_valid(service: &Service, demo: &DemoFile) -> Result<bool, CommandError> {
+    for token in demo.reseller_tokens.iter().chain([&demo.operator_token]) {
         match service
             .authenticate(&SecretString::from(token.as_str()))
             .await
@@ -213,6 +194,18 @@ async fn still_valid(service: &Service, known: &Remembered) -> Result<bool, Comm
         }
     }
     Ok(true)
+}
+
+async fn create_reseller(service: &Service, name: &str) -> Result<ResellerId, CommandError> {
+    let new = NewReseller {
+        name: name.to_owned(),
+        ..NewReseller::default()
+    };
+    Ok(service
+        .create_reseller(&Principal::command_line(), new, None)
+        .await?
+        .done()?
+        .id)
 }
 
 async fn token(service: &Service, reseller: Option<ResellerId>) -> Result<String, CommandError> {
@@ -230,45 +223,45 @@ async fn token(service: &Service, reseller: Option<ResellerId>) -> Result<String
         .to_owned())
 }
 
-async fn make(
+async fn create_account(
     service: &Service,
     reseller: ResellerId,
     name: &str,
-    state: Demonstrated,
+    state: DemoState,
 ) -> Result<(), CommandError> {
-    let by = |principal: Principal| Context {
+    let context = |principal: Principal| Context {
         principal,
         dialect: Dialect::Cli,
         request_id: format!("demo-{}", Uuid::new_v4()),
     };
-    let operator = by(Principal::command_line());
-    let owner = by(Principal {
+    let operator = context(Principal::command_line());
+    let owner = context(Principal {
         reseller: Some(reseller),
         ..Principal::command_line()
     });
-    let revision = described(name, service.now(), state)?;
-    let Completion::Fresh(made) = service
+    let revision = revision(name, service.now(), state)?;
+    let Completion::Fresh(created) = service
         .create(&operator, Some(reseller), revision, None)
         .await?
     else {
         return Ok(());
     };
-    let id = made.account.id;
+    let id = created.account.id;
     match state {
-        Demonstrated::Active | Demonstrated::Inactive | Demonstrated::Expired => {}
-        Demonstrated::Frozen => freeze(service, &owner, id).await?,
-        Demonstrated::Suspended => suspend(service, &owner, id).await?,
-        Demonstrated::SuspendedByOperator => suspend(service, &operator, id).await?,
-        Demonstrated::FrozenAndSuspended => {
+        DemoState::Active | DemoState::Inactive | DemoState::Expired => {}
+        DemoState::Frozen => freeze(service, &owner, id).await?,
+        DemoState::Suspended => suspend(service, &owner, id).await?,
+        DemoState::SuspendedByOperator => suspend(service, &operator, id).await?,
+        DemoState::FrozenAndSuspended => {
             freeze(service, &owner, id).await?;
             suspend(service, &owner, id).await?;
         }
-        Demonstrated::Deleted => drop(service.delete(&owner, id, None).await?),
+        DemoState::Deleted => drop(service.delete(&owner, id, None).await?),
     }
     Ok(())
 }
 
-fn described(name: &str, now: Time, state: Demonstrated) -> Result<Revision, Error> {
+fn revision(name: &str, now: Time, state: DemoState) -> Result<Revision, Error> {
     let profile = ProfilePatch {
         name: Patch::Set(name.to_owned()),
         title: Patch::Set(format!(
@@ -283,12 +276,12 @@ fn described(name: &str, now: Time, state: Demonstrated) -> Result<Revision, Err
         reports_hour: Patch::Set(9),
         ..ProfilePatch::default()
     };
-    let expires_at = if state == Demonstrated::Expired {
+    let expires_at = if state == DemoState::Expired {
         now - TimeDelta::days(3)
     } else {
         now + TimeDelta::days(365)
     };
-    let status = (state == Demonstrated::Inactive).then_some(Status::Inactive);
+    let status = (state == DemoState::Inactive).then_some(Status::Inactive);
     Ok(Revision {
         profile,
         status,
@@ -296,79 +289,99 @@ fn described(name: &str, now: Time, state: Demonstrated) -> Result<Revision, Err
     })
 }
 
-async fn freeze(service: &Service, by: &Context, id: AccountId) -> Result<(), CommandError> {
+async fn freeze(service: &Service, context: &Context, id: AccountId) -> Result<(), CommandError> {
     let details = HoldPatch {
         payment_url: Patch::Set(PaymentUrl::parse("https://example.com/pay")?),
         ..HoldPatch::default()
     };
     service
-        .place(by, id, HoldKind::Freeze, details, None)
+        .place(context, id, HoldKind::Freeze, details, None)
         .await?;
     Ok(())
 }
 
-async fn suspend(service: &Service, by: &Context, id: AccountId) -> Result<(), CommandError> {
+async fn suspend(service: &Service, context: &Context, id: AccountId) -> Result<(), CommandError> {
     let details = HoldPatch {
         reason_code: Patch::Set("abuse".to_owned()),
         public_message: Patch::Set("Please contact us.".to_owned()),
         ..HoldPatch::default()
     };
     service
-        .place(by, id, HoldKind::Suspend, details, None)
+        .place(context, id, HoldKind::Suspend, details, None)
         .await?;
     Ok(())
 }
 
-/// What to do next, ready to be pasted.
-fn welcome(remembered: &Remembered) {
-    let base = format!("{}/api/v1.1/admin/accounts", remembered.url);
-    let token = remembered
-        .reseller_tokens
-        .first()
-        .map_or("", String::as_str);
-    let call = |name: &str, media: &str, body: &str| {
+/// Prints the address, the tokens and commands to paste.
+fn welcome(demo: &DemoFile) {
+    let [token, other_token] = &demo.reseller_tokens;
+    let [reseller, other_reseller] = RESELLERS;
+    let post = |path: &str, media: &str, body: &str| {
+        let url = &demo.url;
         format!(
-            "curl -X POST {base}/{name} \\\n  -H 'Content-Type: application/{media}' \\\n  -d '{body}'"
+            "curl -X POST {url}{path} \\\n  -H 'Content-Type: application/{media}' \\\n  -d '{body}'"
         )
     };
-    let soap = |name: &str, more: &str| {
-        let content = format!(
-            "<{name} xmlns=\"Zoolz\"><authToken>{token}</authToken><accountID>7</accountID>{more}</{name}>"
-        );
-        let envelope = format!(
-            "<s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\"><s:Body>{content}</s:Body></s:Envelope>"
-        );
-        format!(
-            "curl -X POST {}{} \\\n  -H 'Content-Type: application/soap+xml' \\\n  -d '{envelope}'",
-            remembered.url,
-            crate::dialects::soap::PATH
+    let admin = |operation: &str, media: &str, body: &str| {
+        let path = format!("/api/v1.1/admin/accounts/{operation}");
+        post(&path, media, body)
+    };
+    // `members` follow the token in the JSON object.
+    let json = |operation: &str, members: &str| {
+        admin(
+            operation,
+            "json",
+            &format!(r#"{{"token":"{token}"{members}}}"#),
         )
+    };
+    let soap = |operation: &str, parameters: &str| {
+        let envelope = format!(
+            "<s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\"><s:Body>\
+             <{operation} xmlns=\"Zoolz\"><authToken>{token}</authToken>\
+             <accountID>7</accountID>{parameters}</{operation}></s:Body></s:Envelope>"
+        );
+        post(crate::dialects::soap::PATH, "soap+xml", &envelope)
     };
     let text = [
-        format!("Steward runs at {}. Ctrl-C stops it; the next start finds the same data.", remembered.url),
+        format!(
+            "Steward is running at {}. Ctrl-C stops it. The next start finds the same data.",
+            demo.url
+        ),
         String::new(),
-        format!("  operator                {}", remembered.operator_token),
-        format!("  reseller {:<14} {token}   (accounts 1 to 8 on a new database)", RESELLERS[0]),
-        format!("  reseller {:<14} {}   (accounts 9 to 12)", RESELLERS[1], remembered.reseller_tokens.get(1).map_or("", String::as_str)),
+        format!("  operator                {}", demo.operator_token),
+        format!("  reseller {reseller:<14} {token}   (accounts 1 to 8 on a new database)"),
+        format!("  reseller {other_reseller:<14} {other_token}   (accounts 9 to 12)"),
         String::new(),
-        "Freeze an account, in JSON, and see what blocks it:".to_owned(),
-        call("freeze", "json", &format!(r#"{{"token":"{token}","id":7,"frozen_details":{{"payment_url":"https://example.com"}}}}"#)),
-        call("explain", "json", &format!(r#"{{"token":"{token}","id":7}}"#)),
+        "Freeze an account with JSON, and ask what blocks it:".to_owned(),
+        json(
+            "freeze",
+            r#","id":7,"frozen_details":{"payment_url":"https://example.com"}"#,
+        ),
+        json("explain", r#","id":7"#),
         String::new(),
-        "Unfreeze it, in XML:".to_owned(),
-        call("unfreeze", "xml", &format!("<xml><token>{token}</token><id>7</id></xml>")),
+        "Unfreeze it with XML:".to_owned(),
+        admin(
+            "unfreeze",
+            "xml",
+            &format!("<xml><token>{token}</token><id>7</id></xml>"),
+        ),
         String::new(),
-        "Suspend it, switch it off, move its expiry date, list all:".to_owned(),
-        call("suspend", "json", &format!(r#"{{"token":"{token}","id":7}}"#)),
-        call("status", "json", &format!(r#"{{"token":"{token}","id":7,"status":"inactive"}}"#)),
-        call("expiry_date", "json", &format!(r#"{{"token":"{token}","id":7,"expiry_date":"2027-12-31"}}"#)),
-        call("list/", "json", &format!(r#"{{"token":"{token}"}}"#)),
+        "Suspend it, set its status, change its expiry date, list all accounts:".to_owned(),
+        json("suspend", r#","id":7"#),
+        json("status", r#","id":7,"status":"inactive""#),
+        json("expiry_date", r#","id":7,"expiry_date":"2027-12-31""#),
+        json("list/", ""),
         String::new(),
-        "Suspend it and move its expiry date over SOAP:".to_owned(),
+        "Suspend it and change its expiry date with SOAP:".to_owned(),
         soap("SuspendAccountUsingAccountID", ""),
-        soap("ChangeAccountExpiryDateUsingAccountID", "<expiryDate>2027-12-31T23:59:59Z</expiryDate>"),
+        soap(
+            "ChangeAccountExpiryDateUsingAccountID",
+            "<expiryDate>2027-12-31T23:59:59Z</expiryDate>",
+        ),
         String::new(),
-        "In another terminal, `eval \"$(steward demo --print-env)\"` sets STEWARD_URL, TOKEN, OTHER_TOKEN and OPERATOR_TOKEN.".to_owned(),
+        "In a second terminal, `eval \"$(steward demo --print-env)\"` sets STEWARD_URL, TOKEN, \
+         OTHER_TOKEN and OPERATOR_TOKEN."
+            .to_owned(),
     ];
     output::line(&text.join("\n"));
 }

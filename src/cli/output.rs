@@ -1,4 +1,4 @@
-//! How commands speak.
+//! The output of commands: results, tables, errors and notes.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 use crate::dialects::dates;
 use crate::domain::{Account, Time};
 
-/// A result, on standard output. A reader that went away (`| head`) is no error.
+/// Prints a result to standard output. A closed pipe (`| head`) is no error.
 pub(super) fn line(text: &str) {
     drop(writeln!(io::stdout(), "{text}"));
 }
 
-/// A result as indented JSON.
+/// Prints a result as indented JSON.
 pub(super) fn json(value: &Value) {
     line(&serde_json::to_string_pretty(value).unwrap_or_default());
 }
 
-/// What went wrong, on standard error.
-pub(super) fn complain(text: &str) {
+/// Prints an error to standard error.
+pub(super) fn error(text: &str) {
     let (red, plain) = if io::stderr().is_terminal() {
         ("\u{1b}[1;31m", "\u{1b}[0m")
     } else {
@@ -27,12 +27,12 @@ pub(super) fn complain(text: &str) {
     drop(writeln!(io::stderr(), "{red}error:{plain} {text}"));
 }
 
-/// Something to know, on standard error.
+/// Prints a note to standard error.
 pub(super) fn note(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
 
-/// Rows under headings, each column as wide as it must be.
+/// Prints rows under headings. Each column is as wide as its widest cell.
 pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) {
     let headings: Vec<String> = headings
         .iter()
@@ -56,7 +56,7 @@ pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) {
     }
 }
 
-/// An account as the commands show it.
+/// The JSON form of an account.
 pub(super) fn account(account: &Account, now: Time) -> Value {
     let state = account.state(now);
     let profile = &account.profile;

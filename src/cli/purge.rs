@@ -10,25 +10,28 @@ use crate::dialects::dates;
 use crate::domain::{PurgeRule, PurgeStop};
 use crate::service::{PlannedPurge, Principal, Service};
 
-/// How many accounts are read at once.
+/// How many accounts one query reads.
 const PAGE: i64 = 1_000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Purge {
-    /// List the accounts that are going to be purged, and what stops it.
-    #[command(
-        after_help = "Examples:\n  steward purge plan\n  steward purge plan --reseller \"Acme Hosting\" --json"
-    )]
+    /// List the accounts that will be purged, when, and what stops a purge.
+    #[command(after_help = "\
+Examples:
+  steward purge plan
+  steward purge plan --reseller \"Acme Hosting\" --json")]
     Plan {
-        /// Whose accounts: the reseller's number or name; all resellers' if absent.
+        /// List only the accounts of this reseller, by number or name.
         #[arg(long, value_name = "ID_OR_NAME")]
         reseller: Option<String>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Approve that everything of a reseller that is due now is purged in the next run, although it is more than its limit.
-    #[command(after_help = "Example:\n  steward purge approve \"Acme Hosting\"")]
+    /// Let the next run purge all accounts of a reseller that are due, even above its limit.
+    #[command(after_help = "\
+Example:
+  steward purge approve \"Acme Hosting\"")]
     Approve {
         /// The reseller's number or name.
         #[arg(value_name = "ID_OR_NAME")]
@@ -45,12 +48,12 @@ impl Purge {
                 let approved = service
                     .approve_purge(&Principal::command_line(), id)
                     .await?;
-                let said = if approved {
-                    "what is due is purged in the next run, within a minute"
+                let result = if approved {
+                    "approved; the next run purges the accounts that are due, within a minute"
                 } else {
-                    "nothing is held back; nothing was approved"
+                    "no purge is waiting for approval"
                 };
-                output::line(&format!("reseller {id}: {said}"));
+                output::line(&format!("reseller {id}: {result}"));
                 Ok(())
             }
         }
@@ -58,62 +61,67 @@ impl Purge {
 }
 
 async fn plan(service: &Service, reseller: Option<String>, json: bool) -> Result<(), CommandError> {
-    let of = match reseller {
+    let reseller = match reseller {
         Some(name) => Some(service.find_reseller(&name).await?),
         None => None,
     };
-    let (mut planned, mut after) = (Vec::new(), Some(0));
-    while let Some(from) = after {
-        let (page, _) = service.purge_plan(&context(), of, from, PAGE).await?;
-        after = page.last().map(|last| last.account.id.as_i32());
-        planned.extend(page);
+    let (mut plan, mut next) = (Vec::new(), Some(0));
+    while let Some(from) = next {
+        let (page, _) = service.purge_plan(&context(), reseller, from, PAGE).await?;
+        next = page.last().map(|last| last.account.id.as_i32());
+        plan.extend(page);
     }
-    planned.sort_by_key(|one| one.account.purge_due_at);
+    plan.sort_by_key(|planned| planned.account.purge_due_at);
     if json {
-        let item = |one: &PlannedPurge| {
-            let account = &one.account;
+        let item = |planned: &PlannedPurge| {
+            let account = &planned.account;
             json!({
-                "reseller_id": account.reseller_id.0, "id": account.id.as_i32(), "uid": account.uid, "due_at": account.purge_due_at.map(dates::write),
-                "rule": rule(one), "stopped_by": one.stop.map(stopped_by),
+                "reseller_id": account.reseller_id.0,
+                "id": account.id.as_i32(),
+                "uid": account.uid,
+                "due_at": account.purge_due_at.map(dates::write),
+                "rule": rule(planned),
+                "stopped_by": planned.stop.map(stopped_by),
             })
         };
-        output::json(&planned.iter().map(item).collect());
-    } else if planned.is_empty() {
-        output::line("nothing is going to be purged");
+        output::json(&plan.iter().map(item).collect());
+    } else if plan.is_empty() {
+        output::line("no account will be purged");
     } else {
-        let row = |one: &PlannedPurge| {
-            let account = &one.account;
+        let row = |planned: &PlannedPurge| {
+            let account = &planned.account;
             let due = account.purge_due_at.map(dates::write).unwrap_or_default();
             vec![
                 account.reseller_id.to_string(),
                 account.id.to_string(),
                 due,
-                rule(one).to_owned(),
-                one.stop.map_or("", stopped_by).to_owned(),
+                rule(planned).to_owned(),
+                planned.stop.map_or("", stopped_by).to_owned(),
             ]
         };
         output::table(
-            &["RESELLER", "ACCOUNT", "DUE", "BECAUSE", "STOPPED BY"],
-            &planned.iter().map(row).collect::<Vec<_>>(),
+            &["RESELLER", "ACCOUNT", "DUE", "REASON", "STOPPED BY"],
+            &plan.iter().map(row).collect::<Vec<_>>(),
         );
     }
     Ok(())
 }
 
-fn rule(one: &PlannedPurge) -> &'static str {
-    one.account
+fn rule(planned: &PlannedPurge) -> &'static str {
+    planned
+        .account
         .purge_due_at
-        .and_then(|at| one.account.purge_rule(at))
+        .and_then(|at| planned.account.purge_rule(at))
         .map_or("", PurgeRule::as_str)
 }
 
 fn stopped_by(stop: PurgeStop) -> &'static str {
     match stop {
-        PurgeStop::Off => "the purge is off",
-        PurgeStop::InUse => "it is in use",
-        PurgeStop::Retention => "a retention hold",
-        PurgeStop::Exempt => "an exemption",
-        PurgeStop::Operator => "a block of the operator's",
-        PurgeStop::TooEarly { .. } => "its time",
+        PurgeStop::Off => "purging is off",
+        PurgeStop::InUse => "account in use",
+        PurgeStop::Retention => "retention hold",
+        PurgeStop::Exempt => "exemption",
+        PurgeStop::Operator => "operator's block",
+        PurgeStop::TooEarly { .. } => "not due yet",
     }
 }

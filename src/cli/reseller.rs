@@ -13,62 +13,72 @@ use crate::service::{NewReseller, Principal, ResellerPatch, Service};
 #[derive(Debug, Subcommand)]
 pub(super) enum Reseller {
     /// Create a reseller.
-    #[command(
-        after_help = "Examples:\n  steward reseller create --name \"Acme Hosting\"\n  steward reseller create --name Small --account-limit 100 --json"
-    )]
+    #[command(after_help = "\
+Examples:
+  steward reseller create --name \"Acme Hosting\"
+  steward reseller create --name Small --account-limit 100 --json")]
     Create {
-        /// Its name, unique ignoring case.
+        /// The name; unique, ignoring case.
         #[arg(long)]
         name: String,
-        /// The most accounts that it may have.
+        /// The maximum number of accounts; unlimited if absent.
         #[arg(long, value_name = "N")]
         account_limit: Option<i32>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// List the resellers.
-    #[command(after_help = "Example:\n  steward reseller list --json")]
+    /// List all resellers.
+    #[command(after_help = "\
+Example:
+  steward reseller list --json")]
     List {
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Change how a reseller is spoken to.
-    #[command(
-        after_help = "Examples:\n  steward reseller update 3 --timezone Europe/Berlin\n  steward reseller update \"Acme Hosting\" --soap-codes number\n  steward reseller update 3 --purges on --purge-grace-days 60"
-    )]
+    /// Change a reseller's preferences and purge settings.
+    #[command(after_help = "\
+Examples:
+  steward reseller update 3 --timezone Europe/Berlin
+  steward reseller update \"Acme Hosting\" --soap-codes number
+  steward reseller update 3 --purges on --purge-grace-days 60")]
     Update {
-        /// Its number or name.
+        /// The reseller's number or name.
         #[arg(value_name = "ID_OR_NAME")]
         reseller: String,
-        /// The time zone of dates that name none.
+        /// The time zone for dates without one, such as Europe/Berlin.
         #[arg(long, value_name = "ZONE")]
         timezone: Option<String>,
-        /// Whether SOAP results have words or the numbers of the original's table.
+        /// Whether result codes of the SOAP API are words or numbers.
         #[arg(long, value_name = "KIND", value_parser = ["word", "number"])]
         soap_codes: Option<String>,
-        /// Whether accounts that are deleted or expired are purged in the end.
+        /// Whether deleted and expired accounts are purged.
         #[arg(long, value_name = "SWITCH", value_parser = ["on", "off"])]
         purges: Option<String>,
-        /// How many days an expired account is left alone before it may be purged.
+        /// How many days after its expiry an account may be purged.
         #[arg(long, value_name = "DAYS")]
         purge_grace_days: Option<i32>,
-        /// How many accounts one run of the purge may remove; more wait until an operator approves.
+        /// How many accounts one run may purge; if more are due, none is purged until an operator
+        /// approves.
         #[arg(long, value_name = "N")]
         purge_limit: Option<i32>,
     },
-    /// Suspend a reseller as a whole: it covers its accounts without touching them.
-    #[command(after_help = "Example:\n  steward reseller suspend \"Acme Hosting\"")]
+    /// Suspend a reseller: block all its accounts without changing them.
+    #[command(after_help = "\
+Example:
+  steward reseller suspend \"Acme Hosting\"")]
     Suspend {
-        /// Its number or name.
+        /// The reseller's number or name.
         #[arg(value_name = "ID_OR_NAME")]
         reseller: String,
     },
-    /// Lift that suspension: every account is exactly as before.
-    #[command(after_help = "Example:\n  steward reseller unsuspend 3")]
+    /// Lift the suspension of a reseller; each account is as it was before.
+    #[command(after_help = "\
+Example:
+  steward reseller unsuspend 3")]
     Unsuspend {
-        /// Its number or name.
+        /// The reseller's number or name.
         #[arg(value_name = "ID_OR_NAME")]
         reseller: String,
     },
@@ -128,7 +138,7 @@ impl Reseller {
                     "words"
                 };
                 let purge = changed.purge;
-                let purged = if purge.is_on {
+                let accounts = if purge.is_on {
                     format!(
                         "purged after {} days, at most {} at once",
                         purge.grace_days, purge.limit
@@ -137,7 +147,7 @@ impl Reseller {
                     "never purged".to_owned()
                 };
                 output::line(&format!(
-                    "reseller {id}: time zone {}, SOAP codes as {codes}, accounts {purged}",
+                    "reseller {id}: time zone {}, SOAP codes as {codes}, accounts {accounts}",
                     changed.timezone
                 ));
             }
@@ -150,16 +160,29 @@ impl Reseller {
 
 fn list(resellers: &[crate::service::Reseller], json: bool) {
     if json {
-        let items = resellers.iter().map(|it| json!({ "id": it.id.0, "name": it.name, "suspended_at": it.suspended_at.map(dates::write) }));
+        let items = resellers.iter().map(|reseller| {
+            json!({
+                "id": reseller.id.0,
+                "name": reseller.name,
+                "suspended_at": reseller.suspended_at.map(dates::write),
+            })
+        });
         output::json(&items.collect());
     } else {
-        let suspended = |it: &crate::service::Reseller| {
-            it.suspended_at
+        let suspended = |reseller: &crate::service::Reseller| {
+            reseller
+                .suspended_at
                 .map_or_else(String::new, |at| format!("since {}", dates::write(at)))
         };
         let rows: Vec<_> = resellers
             .iter()
-            .map(|it| vec![it.id.to_string(), it.name.clone(), suspended(it)])
+            .map(|reseller| {
+                vec![
+                    reseller.id.to_string(),
+                    reseller.name.clone(),
+                    suspended(reseller),
+                ]
+            })
             .collect();
         output::table(&["ID", "NAME", "SUSPENDED"], &rows);
     }
@@ -178,15 +201,11 @@ async fn suspend(service: &Service, reseller: &str, suspend: bool) -> Result<(),
         .await?
         .done()?;
     let changed = was_suspended != suspend;
-    let word = if suspend {
-        "suspended"
-    } else {
-        "not suspended"
-    };
+    let state = if suspend { "suspended" } else { "active" };
     output::line(&if changed {
-        format!("reseller {id} is now {word}")
+        format!("reseller {id} is now {state}")
     } else {
-        format!("reseller {id} was {word} already")
+        format!("reseller {id} is already {state}")
     });
     Ok(())
 }

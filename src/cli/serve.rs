@@ -11,19 +11,19 @@ use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Where the API listens; port 0 picks one.
+    /// The address and port of the API; port 0 picks a free port.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Where /livez and /readyz are.
+    /// The address and port of /livez, /readyz and /metrics.
     #[arg(long, value_name = "ADDRESS")]
     management_listen: Option<SocketAddr>,
-    /// Write the bound addresses here as JSON once requests are answered.
+    /// Write the listening addresses to this file as JSON when the service is ready.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
-    /// Only check that the migrations are applied.
+    /// Do not apply migrations; refuse to start if any is missing.
     #[arg(long)]
     no_migrate: bool,
-    /// Leave the workers to `steward worker`.
+    /// Serve the API only; `steward worker` runs the rest.
     #[arg(long)]
     no_workers: bool,
     #[command(flatten)]
@@ -53,10 +53,10 @@ impl Serve {
 
 #[derive(Debug, Args)]
 pub(super) struct Worker {
-    /// Where /livez and /readyz are.
+    /// The address and port of /livez, /readyz and /metrics.
     #[arg(long, value_name = "ADDRESS")]
     management_listen: Option<SocketAddr>,
-    /// Write the bound addresses here as JSON once the workers run.
+    /// Write the management address to this file as JSON when the workers run.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
     #[command(flatten)]
@@ -78,7 +78,8 @@ impl Worker {
     }
 }
 
-/// A stop that is asked for while the database is still starting counts too.
+/// Serves until a signal arrives. A signal while the database is still starting stops the process
+/// too.
 async fn serve(
     config: Config,
     migrations: Migrations,
@@ -99,7 +100,7 @@ pub(super) async fn migrate(config: &Config) -> Result<(), CommandError> {
     output::line(&match applied? {
         0 => "the database is up to date".to_owned(),
         1 => "applied 1 migration".to_owned(),
-        several => format!("applied {several} migrations"),
+        count => format!("applied {count} migrations"),
     });
     Ok(())
 }

@@ -14,12 +14,18 @@ use crate::service::{Credential, IssuedToken, Principal, Service, TokenKind, Tok
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Token {
-    /// Create a token. It is shown once, now.
-    #[command(
-        after_help = "Examples:\n  steward token create --reseller \"Acme Hosting\" --name backend\n  steward token create --reseller 3 --scope account:read --expires-in 90d --json\n  steward token create --reseller 3 --jwt --expires-in 1h\n  steward token create --operator"
-    )]
+    /// Create a token and print it. It cannot be shown again.
+    #[command(after_help = "\
+Scopes: account:read, account:write, webhook:read, webhook:write, token:write; operators also \
+reseller:write.
+
+Examples:
+  steward token create --reseller \"Acme Hosting\" --name backend
+  steward token create --reseller 3 --scope account:read --expires-in 90d --json
+  steward token create --reseller 3 --jwt --expires-in 1h
+  steward token create --operator")]
     Create {
-        /// Whose: the reseller's number or name.
+        /// The reseller that the token belongs to, by number or name.
         #[arg(
             long,
             value_name = "ID_OR_NAME",
@@ -27,44 +33,50 @@ pub(super) enum Token {
             conflicts_with = "operator"
         )]
         reseller: Option<String>,
-        /// For an operator, who reaches all resellers' accounts.
+        /// Create an operator's token, which has access to all resellers.
         #[arg(long)]
         operator: bool,
-        /// Its rights; all that its owner may have if absent.
+        /// The scopes of the token; if absent, all that its owner may have.
         #[arg(long, value_delimiter = ',', value_parser = scope, value_name = "SCOPE,SCOPE")]
         scope: Option<Vec<Scope>>,
-        /// A name for people.
+        /// A name that helps you recognize the token.
         #[arg(long)]
         name: Option<String>,
-        /// How long it is valid; until revoked if absent.
+        /// How long the token is valid, such as 90d or 12h; if absent, until it is revoked.
         #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
         expires_in: Option<Duration>,
-        /// Make a JSON Web Token, valid for 90 days if --expires-in says nothing else.
+        /// Create a JSON Web Token, valid for 90 days unless --expires-in is given.
         #[arg(long)]
         jwt: bool,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// List the tokens, without the secrets.
-    #[command(after_help = "Example:\n  steward token list --json")]
+    /// List all tokens, without their secrets.
+    #[command(after_help = "\
+Example:
+  steward token list --json")]
     List {
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
     /// Revoke a token.
-    #[command(after_help = "Example:\n  steward token revoke 12")]
+    #[command(after_help = "\
+Example:
+  steward token revoke 12")]
     Revoke {
-        /// Its number.
+        /// The token's number.
         id: i64,
     },
-    /// Create a token in place of another, which stays valid for a while.
-    #[command(after_help = "Example:\n  steward token rotate 12 --grace 7d")]
+    /// Replace a token with a new one. The old token stays valid for a grace period.
+    #[command(after_help = "\
+Example:
+  steward token rotate 12 --grace 7d")]
     Rotate {
-        /// The number of the old one.
+        /// The number of the old token.
         id: i64,
-        /// How long the old one stays valid.
+        /// How long the old token stays valid, such as 7d.
         #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
         grace: Duration,
         /// Print JSON.
@@ -74,13 +86,13 @@ pub(super) enum Token {
 }
 
 fn scope(word: &str) -> Result<Scope, String> {
-    let words: Vec<_> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
-    Scope::parse(word).ok_or_else(|| format!("must be one of {}", words.join(", ")))
+    let scopes: Vec<_> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+    Scope::parse(word).ok_or_else(|| format!("must be one of {}", scopes.join(", ")))
 }
 
 impl Token {
     pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
-        let by = Principal::command_line();
+        let operator = Principal::command_line();
         match self {
             Self::Create {
                 reseller,
@@ -104,22 +116,25 @@ impl Token {
                     expires_in,
                 };
                 show(
-                    &service.create_token(&by, request, None).await?.done()?,
+                    &service
+                        .create_token(&operator, request, None)
+                        .await?
+                        .done()?,
                     json,
                 );
             }
-            Self::List { json } => list(&service.tokens(&by, 0, i64::MAX).await?, json),
+            Self::List { json } => list(&service.tokens(&operator, 0, i64::MAX).await?, json),
             Self::Revoke { id } => {
-                let changed = service.revoke_token(&by, TokenId(id)).await?;
+                let changed = service.revoke_token(&operator, TokenId(id)).await?;
                 output::line(&if changed {
-                    format!("token {id} is revoked")
+                    format!("token {id} is now revoked")
                 } else {
-                    format!("token {id} was revoked already")
+                    format!("token {id} is already revoked")
                 });
             }
             Self::Rotate { id, grace, json } => show(
                 &service
-                    .rotate_token(&by, TokenId(id), grace, None)
+                    .rotate_token(&operator, TokenId(id), grace, None)
                     .await?
                     .done()?,
                 json,
@@ -131,7 +146,7 @@ impl Token {
 
 fn show(issued: &IssuedToken, json: bool) {
     if json {
-        let mut shown = described(&issued.credential);
+        let mut shown = document(&issued.credential);
         if let Value::Object(members) = &mut shown {
             members.insert(
                 "token".to_owned(),
@@ -141,17 +156,17 @@ fn show(issued: &IssuedToken, json: bool) {
         output::json(&shown);
     } else {
         output::note(&format!(
-            "token {}; it is shown only now:",
+            "token {}, which is shown only this once:",
             issued.credential.id
         ));
         output::line(issued.token.expose_secret());
     }
 }
 
-fn described(credential: &Credential) -> Value {
+fn document(credential: &Credential) -> Value {
     json!({
         "id": credential.id.0,
-        "reseller_id": credential.owner().map(|it| it.0),
+        "reseller_id": credential.owner().map(|reseller| reseller.0),
         "kind": credential.kind.as_str(),
         "name": credential.name,
         "scopes": credential.scopes.iter().map(Scope::as_str).collect::<Vec<_>>(),
@@ -164,39 +179,41 @@ fn described(credential: &Credential) -> Value {
 
 fn list(tokens: &[Credential], json: bool) {
     if json {
-        output::json(&tokens.iter().map(described).collect());
+        output::json(&tokens.iter().map(document).collect());
         return;
     }
-    let owner = |it: &Credential| {
-        it.owner().map_or_else(
+    let owner = |token: &Credential| {
+        token.owner().map_or_else(
             || "operator".to_owned(),
             |reseller| format!("reseller {reseller}"),
         )
     };
-    let validity = |it: &Credential| match (it.revoked_at, it.expires_at) {
+    let validity = |token: &Credential| match (token.revoked_at, token.expires_at) {
         (Some(at), _) => format!("revoked {}", dates::write(at)),
         (None, Some(at)) => format!("until {}", dates::write(at)),
         (None, None) => "until revoked".to_owned(),
     };
-    let scopes = |it: &Credential| {
-        it.scopes
+    let scopes = |token: &Credential| {
+        token
+            .scopes
             .iter()
             .map(Scope::as_str)
             .collect::<Vec<_>>()
             .join(",")
     };
-    let used = |it: &Credential| {
-        it.last_used_at
+    let used = |token: &Credential| {
+        token
+            .last_used_at
             .map_or_else(|| "never".to_owned(), dates::write)
     };
-    let row = |it: &Credential| {
+    let row = |token: &Credential| {
         vec![
-            it.id.to_string(),
-            owner(it),
-            it.name.clone().unwrap_or_default(),
-            validity(it),
-            used(it),
-            scopes(it),
+            token.id.to_string(),
+            owner(token),
+            token.name.clone().unwrap_or_default(),
+            validity(token),
+            used(token),
+            scopes(token),
         ]
     };
     output::table(

@@ -1,155 +1,193 @@
-//! What a value must be beyond its type.
+//! Checks the values of the configuration beyond their types.
 
-use super::{Config, Environment, Problem};
+use super::{
+    Commit, Config, Database, Environment, Idempotency, Jwt, Lifecycle, Log, Problem, Server,
+    Traces, Webhooks,
+};
+
+/// The maximum of a period: a hundred years in days, four in hours.
+const MAX_PERIOD: u64 = 36_500;
+/// The maximum of `jwt.leeway_seconds`.
+const MAX_LEEWAY: u64 = 600;
+/// The levels of the log.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 impl Config {
+    /// Checks every section, and stops at the first problem.
+    ///
     /// # Errors
     /// [`Problem`] names the key.
     pub(super) fn check(&self) -> Result<(), Problem> {
-        let positive = [
-            (
-                "server.request_timeout_seconds",
-                self.server.request_timeout_seconds,
-            ),
-            (
-                "database.max_connections",
-                self.database.max_connections.into(),
-            ),
-            (
-                "database.acquire_timeout_seconds",
-                self.database.acquire_timeout_seconds,
-            ),
-            (
-                "database.statement_timeout_seconds",
-                self.database.statement_timeout_seconds,
-            ),
-            (
-                "commit.queue",
-                u64::try_from(self.commit.queue).unwrap_or(u64::MAX),
-            ),
-            (
-                "commit.batch",
-                u64::try_from(self.commit.batch).unwrap_or(u64::MAX),
-            ),
-            ("idempotency.window_hours", self.idempotency.window_hours),
-            (
-                "webhooks.suspend_after_days",
-                self.webhooks.suspend_after_days,
-            ),
-            ("webhooks.lease_seconds", self.webhooks.lease_seconds),
-            (
-                "webhooks.concurrency",
-                u64::try_from(self.webhooks.concurrency).unwrap_or(u64::MAX),
-            ),
-            (
-                "webhooks.endpoint_concurrency",
-                u64::try_from(self.webhooks.endpoint_concurrency).unwrap_or(u64::MAX),
-            ),
-            (
-                "webhooks.keep_attempts_days",
-                self.webhooks.keep_attempts_days,
-            ),
-        ];
-        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(Problem(format!("{key}: must be at least 1")));
-        }
-        let too_long = [
-            (
-                "lifecycle.purge_window_days",
-                self.lifecycle.purge_window_days,
-            ),
-            (
-                "lifecycle.keep_journal_days",
-                self.lifecycle.keep_journal_days,
-            ),
-            ("idempotency.window_hours", self.idempotency.window_hours),
-            (
-                "webhooks.suspend_after_days",
-                self.webhooks.suspend_after_days,
-            ),
-            (
-                "webhooks.keep_attempts_days",
-                self.webhooks.keep_attempts_days,
-            ),
-        ];
-        if let Some((key, _)) = too_long.iter().find(|(_, value)| *value > 36_500) {
-            return Err(Problem(format!("{key}: must be at most 36500")));
-        }
-        let is_web_address =
-            |url: &String| url.starts_with("https://") || url.starts_with("http://");
-        if !self
-            .server
-            .public_url
-            .as_ref()
-            .is_none_or(|url| is_web_address(url) && !url.ends_with('/'))
-        {
-            return Err(Problem(
-                "server.public_url: must be an https or http address without a slash at its end"
-                    .to_owned(),
-            ));
-        }
-        if !self.traces.endpoint.as_ref().is_none_or(is_web_address) {
-            return Err(Problem(
-                "traces.endpoint: must be an https or http address".to_owned(),
-            ));
-        }
-        if !(0.0..=1.0).contains(&self.traces.sample) {
-            return Err(Problem("traces.sample: must be between 0 and 1".to_owned()));
-        }
-        let is_span = |seconds: f64| (0.001..=604_800.0).contains(&seconds);
-        if !is_span(self.webhooks.timeout_seconds)
-            || self.webhooks.retry_seconds.is_empty()
-            || !self.webhooks.retry_seconds.iter().all(|one| is_span(*one))
-        {
-            return Err(Problem("webhooks: timeout_seconds and each of retry_seconds must be more than 0 and at most a week".to_owned()));
-        }
-        let is_origin =
-            |origin: &&String| is_web_address(origin) && origin.matches('/').count() == 2;
-        if let Some(wrong) = self
-            .server
-            .cors_origins
-            .iter()
-            .find(|origin| !is_origin(origin))
-        {
-            return Err(Problem(format!(
-                "server.cors_origins: {wrong}: must be an origin such as https://panel.example.com, without a path"
-            )));
-        }
-        if !self.jwt.jwks_url.as_ref().is_none_or(is_web_address) {
-            return Err(Problem(
-                "jwt.jwks_url: must be an https or http address".to_owned(),
-            ));
-        }
-        if self.jwt.leeway_seconds > 600 {
-            return Err(Problem(
-                "jwt.leeway_seconds: must be at most 600".to_owned(),
-            ));
-        }
-        // The filter would take a misspelt level for the name of a module, and log nothing.
-        let levels = ["off", "error", "warn", "info", "debug", "trace"];
-        let is_level = |word: &str| {
-            word.is_empty()
-                || word.contains('=')
-                || levels.contains(&word.to_ascii_lowercase().as_str())
-        };
-        if let Some(wrong) = self
-            .log
-            .level
-            .split(',')
-            .map(str::trim)
-            .find(|part| !is_level(part))
-        {
-            return Err(Problem(format!(
-                "log.level: {wrong} is no level; the levels are {}, and MODULE=LEVEL",
-                levels.join(", ")
-            )));
-        }
+        self.server.check()?;
+        self.database.check()?;
+        self.commit.check()?;
+        self.jwt.check()?;
+        self.webhooks.check()?;
+        self.lifecycle.check()?;
+        self.idempotency.check()?;
+        self.log.check()?;
+        self.traces.check()?;
         self.verifier()?;
-        if self.environment == Environment::Production && self.database_url().is_none() {
-            return Err(Problem(
-                "database.url: is required in production; set DATABASE_URL, or STEWARD_ENVIRONMENT=development for the embedded database".to_owned(),
-            ));
-        }
-        Ok(())
+        require(
+            self.environment == Environment::Development || self.database_url().is_some(),
+            "database.url: is required in production; set DATABASE_URL, or \
+             STEWARD_ENVIRONMENT=development for the embedded database",
+        )
     }
+}
+
+impl Server {
+    fn check(&self) -> Result<(), Problem> {
+        positive(
+            "server.request_timeout_seconds",
+            self.request_timeout_seconds,
+        )?;
+        let url = self.public_url.as_ref();
+        require(
+            url.is_none_or(|url| is_web_address(url) && !url.ends_with('/')),
+            "server.public_url: must be an https or http address without a slash at the end",
+        )?;
+        let is_origin = |origin: &str| is_web_address(origin) && origin.matches('/').count() == 2;
+        match self.cors_origins.iter().find(|origin| !is_origin(origin)) {
+            None => Ok(()),
+            Some(wrong) => Err(Problem(format!(
+                "server.cors_origins: {wrong}: must be an origin such as \
+                 https://panel.example.com, without a path"
+            ))),
+        }
+    }
+}
+
+impl Database {
+    fn check(&self) -> Result<(), Problem> {
+        positive("database.max_connections", self.max_connections)?;
+        positive(
+            "database.acquire_timeout_seconds",
+            self.acquire_timeout_seconds,
+        )?;
+        positive(
+            "database.statement_timeout_seconds",
+            self.statement_timeout_seconds,
+        )
+    }
+}
+
+impl Commit {
+    fn check(&self) -> Result<(), Problem> {
+        positive("commit.queue", self.queue)?;
+        positive("commit.batch", self.batch)
+    }
+}
+
+impl Jwt {
+    fn check(&self) -> Result<(), Problem> {
+        require(
+            self.jwks_url.as_deref().is_none_or(is_web_address),
+            "jwt.jwks_url: must be an https or http address",
+        )?;
+        at_most("jwt.leeway_seconds", self.leeway_seconds, MAX_LEEWAY)
+    }
+}
+
+impl Webhooks {
+    fn check(&self) -> Result<(), Problem> {
+        positive("webhooks.suspend_after_days", self.suspend_after_days)?;
+        positive("webhooks.lease_seconds", self.lease_seconds)?;
+        positive("webhooks.concurrency", self.concurrency)?;
+        positive("webhooks.endpoint_concurrency", self.endpoint_concurrency)?;
+        positive("webhooks.keep_attempts_days", self.keep_attempts_days)?;
+        at_most(
+            "webhooks.suspend_after_days",
+            self.suspend_after_days,
+            MAX_PERIOD,
+        )?;
+        at_most(
+            "webhooks.keep_attempts_days",
+            self.keep_attempts_days,
+            MAX_PERIOD,
+        )?;
+        let up_to_a_week = |seconds: &f64| (0.001..=604_800.0).contains(seconds);
+        require(
+            up_to_a_week(&self.timeout_seconds)
+                && !self.retry_seconds.is_empty()
+                && self.retry_seconds.iter().all(up_to_a_week),
+            "webhooks: timeout_seconds and each of retry_seconds must be more than 0 and at most \
+             a week",
+        )
+    }
+}
+
+impl Lifecycle {
+    fn check(&self) -> Result<(), Problem> {
+        at_most(
+            "lifecycle.purge_window_days",
+            self.purge_window_days,
+            MAX_PERIOD,
+        )?;
+        at_most(
+            "lifecycle.keep_journal_days",
+            self.keep_journal_days,
+            MAX_PERIOD,
+        )
+    }
+}
+
+impl Idempotency {
+    fn check(&self) -> Result<(), Problem> {
+        positive("idempotency.window_hours", self.window_hours)?;
+        at_most("idempotency.window_hours", self.window_hours, MAX_PERIOD)
+    }
+}
+
+impl Log {
+    /// Refuses unknown levels. The filter would read a misspelt level as the name of a module, and
+    /// log nothing.
+    fn check(&self) -> Result<(), Problem> {
+        let is_valid = |part: &str| {
+            part.is_empty()
+                || part.contains('=')
+                || LEVELS.contains(&part.to_ascii_lowercase().as_str())
+        };
+        let mut parts = self.level.split(',').map(str::trim);
+        match parts.find(|part| !is_valid(part)) {
+            None => Ok(()),
+            Some(wrong) => Err(Problem(format!(
+                "log.level: {wrong} is no level; the levels are {}, and MODULE=LEVEL",
+                LEVELS.join(", ")
+            ))),
+        }
+    }
+}
+
+impl Traces {
+    fn check(&self) -> Result<(), Problem> {
+        require(
+            self.endpoint.as_deref().is_none_or(is_web_address),
+            "traces.endpoint: must be an https or http address",
+        )?;
+        require(
+            (0.0..=1.0).contains(&self.sample),
+            "traces.sample: must be between 0 and 1",
+        )
+    }
+}
+
+fn require(is_valid: bool, problem: &str) -> Result<(), Problem> {
+    if is_valid {
+        Ok(())
+    } else {
+        Err(Problem(problem.to_owned()))
+    }
+}
+
+fn positive<T: Copy + Default + PartialEq>(key: &str, value: T) -> Result<(), Problem> {
+    require(value != T::default(), &format!("{key}: must be at least 1"))
+}
+
+fn at_most(key: &str, value: u64, max: u64) -> Result<(), Problem> {
+    require(value <= max, &format!("{key}: must be at most {max}"))
+}
+
+fn is_web_address(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://")
 }

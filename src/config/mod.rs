@@ -1,6 +1,7 @@
-//! The configuration: defaults, a file, the environment, in this order. Flags are applied by the commands.
+//! The configuration: defaults, then a file, then the environment. Later values override earlier
+//! ones. Commands apply their flags afterwards.
 //!
-//! The defaults are `config/default.toml` itself, so what it says is what is so.
+//! The defaults are read from `config/default.toml`, so that file documents the real values.
 
 mod check;
 mod settings;
@@ -20,20 +21,20 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
-/// What the environment's variables begin with.
+/// The prefix of environment variables.
 const PREFIX: &str = "STEWARD_";
-/// Keys whose values are never shown.
+/// Keys whose values are masked in output.
 const SECRET: [&str; 2] = ["database.url", "jwt.secret"];
-/// The most connections of the embedded cluster.
+/// The maximum number of connections to the embedded cluster, over all processes.
 const EMBEDDED_CONNECTIONS: u32 = 100;
 
-/// Where the service runs.
+/// The environment that the service runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
-    /// On somebody's machine.
+    /// A developer's machine.
     Development,
-    /// For real: a database URL is required.
+    /// Production. A database URL is required.
     Production,
 }
 
@@ -47,23 +48,23 @@ macro_rules! section {
 }
 
 section! {
-    /// Everything that can be configured; `config/default.toml` explains each key.
+    /// The whole configuration. `config/default.toml` explains each key.
     Config {
-        /// Where the service runs.
+        /// The environment that the service runs in.
         environment: Environment,
-        /// Listeners and limits of HTTP.
+        /// HTTP: addresses, timeouts, browsers and proxies.
         server: Server,
         /// The database.
         database: Database,
-        /// The write lane.
+        /// Group commit.
         commit: Commit,
-        /// How often one may ask.
+        /// Rate limits and the connection limit.
         limits: Limits,
-        /// JSON Web Tokens of others.
+        /// JSON Web Tokens from an identity provider.
         jwt: Jwt,
         /// Webhooks.
         webhooks: Webhooks,
-        /// Windows of the lifecycle.
+        /// How long data is kept.
         lifecycle: Lifecycle,
         /// Idempotency keys.
         idempotency: Idempotency,
@@ -82,83 +83,83 @@ section! {
 section! {
     /// `[server]`
     Server {
-        /// Where the API listens.
+        /// The address of the API.
         listen: SocketAddr,
-        /// Where the management endpoints are.
+        /// The address of the management endpoints.
         management_listen: SocketAddr,
-        /// The service's address as callers see it.
+        /// The service's address as callers see it. `None` means the request's Host header is used.
         public_url: Option<String>,
-        /// The longest that one request may take, in seconds.
+        /// The time limit for one request, in seconds.
         request_timeout_seconds: u64,
-        /// The longest that requests in flight may take when the service stops, in seconds.
+        /// How long the service waits for requests in flight when it stops, in seconds.
         shutdown_timeout_seconds: u64,
-        /// How long a connection may take to send the head of its next request.
+        /// How long a connection may take to send the head of its next request, in seconds.
         idle_timeout_seconds: u64,
         /// The origins of web pages that may call the API.
         cors_origins: Vec<String>,
-        /// The networks of proxies whose `X-Forwarded-For` is believed.
+        /// The networks of proxies whose `X-Forwarded-For` header is used.
         trusted_proxies: Vec<IpNet>,
     }
 }
 section! {
     /// `[database]`
     Database {
-        /// A PostgreSQL; none: the embedded one.
+        /// The PostgreSQL URL. `None` or an empty text means the embedded cluster.
         url: Option<SecretString>,
-        /// Where the embedded cluster lives.
+        /// The folder of the embedded cluster. `None` means the default folder of the user.
         data_dir: Option<PathBuf>,
-        /// The folder of its programs.
+        /// The folder of the PostgreSQL programs. `None` means that they are searched for.
         pg_bin_dir: Option<PathBuf>,
-        /// Whether its programs may be fetched.
+        /// Whether PostgreSQL may be downloaded when none is installed.
         fetch: bool,
-        /// The most connections.
+        /// The maximum number of connections.
         max_connections: u32,
-        /// How long a request waits for a connection, in seconds.
+        /// How long a request waits for a free connection, in seconds.
         acquire_timeout_seconds: u64,
-        /// The longest that one statement may run, in seconds.
+        /// The time limit for one statement, in seconds.
         statement_timeout_seconds: u64,
     }
 }
 section! {
     /// `[commit]`
     Commit {
-        /// How many changes may wait.
+        /// The maximum number of queued changes.
         queue: usize,
-        /// The most changes that are committed together.
+        /// The maximum number of changes in one transaction.
         batch: usize,
-        /// Which changes may be committed together.
+        /// Which changes may share a transaction.
         scope: CommitScope,
     }
 }
 section! {
     /// `[limits]`
     Limits {
-        /// Requests a minute of one credential; 0: as many as come.
+        /// Requests a minute per token. 0 = unlimited.
         token_per_minute: u32,
-        /// Requests a minute of one client address; 0: as many as come.
+        /// Requests a minute per client address. 0 = unlimited.
         address_per_minute: u32,
-        /// How many connections there may be at once.
+        /// The maximum number of open connections.
         connections: usize,
     }
 }
 section! {
     /// `[jwt]`
     Jwt {
-        /// Who issues them.
+        /// The expected claim `iss`. `None` is allowed only without a key.
         issuer: Option<String>,
-        /// For whom.
+        /// The expected claim `aud`. `None` is allowed only without a key.
         audience: Option<String>,
-        /// A shared secret.
+        /// The shared secret for HS256.
         secret: Option<SecretString>,
-        /// A public key.
+        /// The PEM file with a public key.
         public_key_file: Option<PathBuf>,
-        /// A key set.
+        /// The file with a JSON Web Key Set.
         jwks_file: Option<PathBuf>,
-        /// The address of a key set.
+        /// The address of a JSON Web Key Set.
         jwks_url: Option<String>,
-        /// How far the issuer's clock may be off, in seconds.
+        /// How far the issuer's clock may differ, in seconds.
         leeway_seconds: u64,
-        /// Whether an operator's are accepted.
+        /// Whether tokens with the claim `role` "operator" are accepted.
         operators: bool,
     }
 }
@@ -167,73 +168,73 @@ section! {
     Webhooks {
         /// Whether endpoints may have http URLs.
         allow_http: bool,
-        /// Networks that are not for everybody and that endpoints may nevertheless be in.
+        /// Private networks that endpoints may be in.
         allowed_networks: Vec<IpNet>,
-        /// The longest that one attempt may take, in seconds.
+        /// The time limit for one attempt, in seconds.
         timeout_seconds: f64,
-        /// How long after a failure it is tried again, in seconds; after the last one again and again.
+        /// The pauses between attempts, in seconds. The last one repeats.
         retry_seconds: Vec<f64>,
-        /// After how many days of failures only an endpoint is suspended.
+        /// How many days of failures suspend an endpoint.
         suspend_after_days: u64,
-        /// How many attempts may be under way at once, in all.
+        /// How many attempts may run at once, over all endpoints.
         concurrency: usize,
-        /// How many of them to one endpoint.
+        /// How many attempts may run at once to one endpoint.
         endpoint_concurrency: usize,
-        /// For how long a dispatcher that says nothing keeps its endpoints, in seconds.
+        /// How long a dispatcher keeps its endpoints without renewing its lease, in seconds.
         lease_seconds: u64,
-        /// How long attempts are kept in the log, in days.
+        /// How many days attempts stay in the log.
         keep_attempts_days: u64,
     }
 }
 section! {
     /// `[lifecycle]`
     Lifecycle {
-        /// How long a deleted account can be restored, in days.
+        /// How many days a deleted account can be restored.
         purge_window_days: u64,
-        /// How many days the journal is kept; 0: for ever.
+        /// How many days the journal is kept. 0 = forever.
         keep_journal_days: u64,
     }
 }
 section! {
     /// `[idempotency]`
     Idempotency {
-        /// How long answers are kept, in hours.
+        /// How many hours an answer is kept.
         window_hours: u64,
     }
 }
 section! {
     /// `[admin]`
     Admin {
-        /// Answer errors with HTTP 200.
+        /// Whether errors are answered with HTTP 200.
         always_200: bool,
-        /// Accept `?token=`.
+        /// Whether `?token=` is accepted.
         token_in_query: bool,
-        /// The largest body, in bytes.
+        /// The maximum size of a request body, in bytes.
         max_body_bytes: usize,
     }
 }
 section! {
     /// `[soap]`
     Soap {
-        /// Answer "does not exist" where an account is another reseller's.
+        /// Whether another reseller's account is answered like one that does not exist.
         hide_foreign_accounts: bool,
-        /// The largest body, in bytes.
+        /// The maximum size of a request body, in bytes.
         max_body_bytes: usize,
     }
 }
 section! {
     /// `[v3]`
     V3 {
-        /// The largest body, in bytes.
+        /// The maximum size of a request body, in bytes.
         max_body_bytes: usize,
     }
 }
 section! {
     /// `[log]`
     Log {
-        /// A level or a filter.
+        /// A level, or a filter by module.
         level: String,
-        /// How it is written.
+        /// The format of the log.
         format: LogFormat,
     }
 }
@@ -241,41 +242,41 @@ section! {
 section! {
     /// `[traces]`
     Traces {
-        /// A collector's OTLP address over HTTP; none: nothing is traced.
+        /// The collector's OTLP address over HTTP. `None` means that nothing is traced.
         endpoint: Option<String>,
-        /// Which share of the requests is traced.
+        /// The share of requests that are traced, 0 to 1.
         sample: f64,
     }
 }
 
-/// Which changes may be committed together.
+/// Which changes may share a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CommitScope {
-    /// All that wait.
+    /// Changes of any resellers.
     All,
-    /// Those of one reseller.
+    /// Only changes of the same reseller.
     Reseller,
 }
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Pretty on a terminal, else JSON.
+    /// Readable text on a terminal, JSON elsewhere.
     Auto,
-    /// For people.
+    /// Readable text.
     Pretty,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What is wrong with the configuration, for the operator.
+/// What is wrong with the configuration. The text names the key and is for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Problem(String);
 
-/// The configuration as it was put together, before and after it was read.
+/// The configuration, and the sources that it was merged from.
 #[derive(Debug)]
 pub struct Loaded {
     /// The configuration.
@@ -284,10 +285,12 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Reads defaults, then `file` (or the one that `STEWARD_CONFIG` names), then the environment.
+    /// Reads the defaults, then `file`, then the environment. `None` means the file that
+    /// `STEWARD_CONFIG` names, if any.
     ///
     /// # Errors
-    /// [`Problem`] names the key, where it comes from, and for an unknown key the nearest one.
+    /// [`Problem`] names the key and its source. For an unknown key it suggests the nearest known
+    /// one.
     pub fn read(file: Option<&Path>) -> Result<Self, Problem> {
         let from_environment = env::var_os("STEWARD_CONFIG")
             .filter(|path| !path.is_empty())
@@ -306,7 +309,7 @@ impl Loaded {
             .only(&["DATABASE_URL"])
             .map(|_| "database.url".into())
             .filter(|_| env::var_os("DATABASE_URL").is_some_and(|url| !url.is_empty()));
-        // The variable that every program has that sends traces.
+        // The standard variable of OpenTelemetry.
         let collector = Env::raw()
             .only(&["OTEL_EXPORTER_OTLP_ENDPOINT"])
             .map(|_| "traces.endpoint".into());
@@ -318,7 +321,7 @@ impl Loaded {
             Problem(
                 error
                     .into_iter()
-                    .map(|one| explain(&one))
+                    .map(|error| explain(&error))
                     .collect::<Vec<_>>()
                     .join("\n"),
             )
@@ -327,7 +330,8 @@ impl Loaded {
         Ok(Self { config, figment })
     }
 
-    /// Every key with its value and where that came from, secrets masked, in the form of a configuration file.
+    /// Formats every key with its value and the source of that value, as a configuration file.
+    /// Secrets are masked.
     #[must_use]
     pub fn show(&self) -> String {
         let mut text = String::new();
@@ -340,7 +344,7 @@ impl Loaded {
             self.show_key(&mut text, key, key, value);
         }
         for (section, values) in tables {
-            // Writing to a String cannot fail.
+            // Writing to a String never fails.
             let _written = writeln!(text, "\n[{section}]");
             for (key, value) in values.as_dict().into_iter().flatten() {
                 self.show_key(&mut text, &format!("{section}.{key}"), key, value);
@@ -370,7 +374,7 @@ impl Loaded {
     }
 }
 
-/// Where a value came from, in a word.
+/// The source of a value: a file's path, `environment` or `default`.
 fn origin(metadata: &figment::Metadata) -> String {
     match &metadata.source {
         Some(figment::Source::File(path)) => path.display().to_string(),
@@ -379,7 +383,7 @@ fn origin(metadata: &figment::Metadata) -> String {
     }
 }
 
-/// An error of the reader, in our words.
+/// Formats an error of figment for the operator.
 fn explain(error: &figment::Error) -> String {
     let path = error.path.join(".");
     let from = error
@@ -412,7 +416,7 @@ fn explain(error: &figment::Error) -> String {
 }
 
 impl Config {
-    /// The database's address, if one is configured.
+    /// The database URL. `None` means that the embedded cluster is used.
     #[must_use]
     pub fn database_url(&self) -> Option<&SecretString> {
         use secrecy::ExposeSecret as _;
@@ -422,10 +426,10 @@ impl Config {
             .filter(|url| !url.expose_secret().is_empty())
     }
 
-    /// Where everything of the embedded cluster is.
+    /// The folder of the embedded cluster: the configured one, or the default folder of the user.
     ///
     /// # Errors
-    /// [`Problem`] if nothing says where it could be.
+    /// [`Problem`] if none is configured and the user has no home folder.
     pub fn data_dir(&self) -> Result<PathBuf, Problem> {
         if let Some(configured) = &self.database.data_dir {
             return std::path::absolute(configured)
@@ -434,15 +438,15 @@ impl Config {
         if Uid::effective().is_root() {
             return Ok(PathBuf::from("/var/lib/steward"));
         }
-        let from = |name| {
+        let folder_in = |name| {
             env::var_os(name)
                 .filter(|path| !path.is_empty())
                 .map(PathBuf::from)
         };
-        let share =
-            from("XDG_DATA_HOME").or_else(|| from("HOME").map(|home| home.join(".local/share")));
+        let share = folder_in("XDG_DATA_HOME")
+            .or_else(|| folder_in("HOME").map(|home| home.join(".local/share")));
         share.map(|share| share.join("steward")).ok_or_else(|| {
-            Problem("database.data_dir: is needed, because HOME is not set".to_owned())
+            Problem("database.data_dir: is required, because HOME is not set".to_owned())
         })
     }
 }

@@ -1,4 +1,4 @@
-//! From the configuration to the settings of each room.
+//! Converts the configuration into the settings of each room.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::telemetry;
 use crate::webhooks;
 
 impl Config {
-    /// How the embedded cluster is found and run.
+    /// The settings of the embedded cluster.
     ///
     /// # Errors
-    /// As [`Config::data_dir`].
+    /// The same as [`Config::data_dir`].
     pub fn embedded(&self) -> Result<embedded::Settings, Problem> {
         Ok(embedded::Settings {
             data_dir: self.data_dir()?,
@@ -30,7 +30,7 @@ impl Config {
         })
     }
 
-    /// How the pool behaves.
+    /// The settings of the connection pool.
     #[must_use]
     pub fn pool(&self) -> PoolSettings {
         PoolSettings {
@@ -40,7 +40,7 @@ impl Config {
         }
     }
 
-    /// How the service behaves.
+    /// The settings of the service.
     #[must_use]
     pub fn service(&self) -> service::Settings {
         let database = &self.database;
@@ -64,10 +64,11 @@ impl Config {
         }
     }
 
-    /// What proves the JSON Web Tokens of others; nothing where no key is configured.
+    /// The verifier of JSON Web Tokens from an identity provider. `None` means that no key is
+    /// configured.
     ///
     /// # Errors
-    /// [`Problem`] with a key.
+    /// [`Problem`] if `issuer` or `audience` is missing, or a key cannot be read.
     pub fn verifier(&self) -> Result<Option<jwt::Verifier>, Problem> {
         let Jwt {
             issuer,
@@ -88,7 +89,7 @@ impl Config {
         }
         let required = |key: &str| {
             Problem(format!(
-                "jwt.{key}: is required where JSON Web Tokens of others are trusted"
+                "jwt.{key}: is required when a key for JSON Web Tokens is configured"
             ))
         };
         let settings = jwt::Settings {
@@ -104,7 +105,7 @@ impl Config {
         jwt::Verifier::new(settings).map(Some).map_err(Problem)
     }
 
-    /// What is logged and traced.
+    /// The settings of the log and the traces.
     #[must_use]
     pub fn telemetry(&self) -> telemetry::Settings {
         telemetry::Settings {
@@ -119,7 +120,7 @@ impl Config {
         }
     }
 
-    /// How the jobs run.
+    /// The settings of the background jobs.
     #[must_use]
     pub fn jobs(&self) -> jobs::Settings {
         let days = |days: u64| Duration::from_hours(24 * days);
@@ -131,7 +132,7 @@ impl Config {
         }
     }
 
-    /// How deliveries are made.
+    /// The settings of the webhook dispatcher.
     #[must_use]
     pub fn dispatcher(&self) -> webhooks::Settings {
         webhooks::Settings {
@@ -156,7 +157,7 @@ impl Config {
         }
     }
 
-    /// How requests arrive.
+    /// The settings of the HTTP server.
     #[must_use]
     pub fn http(&self) -> http::Settings {
         http::Settings {
@@ -166,7 +167,7 @@ impl Config {
         }
     }
 
-    /// How the `v3` dialect behaves.
+    /// The settings of the `v3` dialect.
     #[must_use]
     pub fn v3(&self) -> v3::Settings {
         v3::Settings {
@@ -175,7 +176,7 @@ impl Config {
         }
     }
 
-    /// How the `soap` dialect behaves.
+    /// The settings of the `soap` dialect.
     #[must_use]
     pub fn soap(&self) -> soap::Settings {
         soap::Settings {
@@ -185,7 +186,7 @@ impl Config {
         }
     }
 
-    /// How the `admin` dialect behaves.
+    /// The settings of the `admin` dialect.
     #[must_use]
     pub fn admin(&self) -> admin::Settings {
         admin::Settings {

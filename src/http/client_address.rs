@@ -1,4 +1,4 @@
-//! Which address a request comes from: that of the connection, unless a trusted proxy says whom it speaks for.
+//! The client's address: that of the connection, or the one that a trusted proxy reports.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 const FORWARDED: &str = "x-forwarded-for";
 
-/// The client's address; none where there is no connection, as in tests.
+/// The client's address. `None` means that there is no connection, as in tests.
 pub(super) fn address(request: &Request, trusted: &[IpNet]) -> Option<IpAddr> {
     let peer = request
         .extensions()
@@ -18,8 +18,9 @@ pub(super) fn address(request: &Request, trusted: &[IpNet]) -> Option<IpAddr> {
     Some(behind(peer, request.headers(), trusted))
 }
 
-/// From the connection backwards through what proxies wrote: the first address that no trusted proxy has. What stands
-/// behind it was written by the client, who may write anything.
+/// Walks `X-Forwarded-For` from right to left, starting at the connection, and returns the first
+/// address that is not a trusted proxy. Entries further left come from the client, which may write
+/// anything.
 fn behind(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| {
         trusted
@@ -31,10 +32,10 @@ fn behind(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
         .iter()
         .filter_map(|line| line.to_str().ok())
         .collect();
-    let mut said = lines.iter().rev().flat_map(|line| line.rsplit(','));
+    let mut forwarded = lines.iter().rev().flat_map(|line| line.rsplit(','));
     let mut address = peer;
     while is_trusted(&address) {
-        match said.next().map(str::trim).map(str::parse) {
+        match forwarded.next().map(str::trim).map(str::parse) {
             Some(Ok(next)) => address = next,
             Some(Err(_)) | None => break,
         }
@@ -49,7 +50,7 @@ mod tests {
     #[test]
     fn only_trusted_proxies_are_believed() {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-        for (peer, forwarded, is) in [
+        for (peer, forwarded, expected) in [
             ("203.0.113.9", vec!["198.51.100.1"], "203.0.113.9"),
             ("10.0.0.1", vec!["198.51.100.1"], "198.51.100.1"),
             (
@@ -70,7 +71,7 @@ mod tests {
             }
             assert_eq!(
                 behind(peer.parse().unwrap(), &headers, &trusted).to_string(),
-                is,
+                expected,
                 "{peer} {forwarded:?}"
             );
         }

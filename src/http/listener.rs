@@ -1,7 +1,8 @@
-//! The listener: connections, how many there may be, and how long they may take.
+//! The listener: accepts connections, and limits how many there are and how slow they may be.
 //!
-//! Whoever opens connections and sends nothing, sends a byte now and then, or never reads its answers, is a matter of time
-//! and memory that are bounded here; how long a *request* may take is the frame's.
+//! A client may open connections and send nothing, send a byte now and then, or never read the
+//! responses. The limits here bound the time and memory that this costs. The time limit for a whole
+//! request is in `middleware.rs`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,26 +28,27 @@ use tracing::{debug, error};
 
 use crate::metrics::Metrics;
 
-/// How long to wait after connections could not be accepted, which is so when the process has no more files to open.
+/// The pause after a connection could not be accepted, usually because the process has too many
+/// open files; also the time limit for refusing a connection.
 const PAUSE: Duration = Duration::from_millis(100);
-/// After this long without a byte it is asked whether the caller's machine is still there, and then as often.
-const PROBE_EVERY: Duration = Duration::from_mins(1);
-/// What a caller is told for whom there is no room.
-const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+/// The idle time before the first TCP keepalive probe, and the time between probes.
+const KEEPALIVE: Duration = Duration::from_mins(1);
+/// The response to a connection above the limit.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// What connections may take.
+/// The limits on connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How many there may be; one more is answered with 503 and closed.
+    /// The maximum number of open connections. Further ones are answered with 503 and closed.
     pub connections: usize,
-    /// How long the head of a request may take, counted from when the connection could take it: so idle connections are
-    /// closed after it too.
+    /// How long the head of a request may take. The time starts when the connection is ready for
+    /// the request, so idle connections are closed after it too.
     pub head: Duration,
-    /// How long bytes that were sent to a caller may go without being taken.
+    /// How long sent bytes may stay unacknowledged before the connection is closed; Linux only.
     pub unread: Duration,
 }
 
-/// Takes connections until told to stop; then finishes the requests that are under way.
+/// Serves connections until `stop` is cancelled, then finishes the requests in flight.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -54,7 +56,7 @@ pub async fn serve(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
-    let room = Arc::new(Semaphore::new(
+    let permits = Arc::new(Semaphore::new(
         limits.connections.min(Semaphore::MAX_PERMITS),
     ));
     let connections = TaskTracker::new();
@@ -65,7 +67,7 @@ pub async fn serve(
         };
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
-            // That of a caller who has gone again already.
+            // The client disconnected before the connection was accepted.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -75,18 +77,18 @@ pub async fn serve(
                 continue;
             }
             Err(error) => {
-                error!(%error, "connections cannot be accepted");
+                error!(%error, "cannot accept a connection; trying again");
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
             metrics.connection_refused();
             connections.spawn(refuse(stream));
             continue;
         };
         if let Err(error) = prepare(&stream, limits.unread) {
-            debug!(%error, "a connection is gone before it began");
+            debug!(%error, "the client disconnected before its connection was set up");
             continue;
         }
         let (router, metrics, stop) = (router.clone(), Arc::clone(&metrics), stop.clone());
@@ -94,7 +96,7 @@ pub async fn serve(
             metrics.connection_opens();
             answer(stream, address, router, limits.head, stop).await;
             metrics.connection_closes();
-            drop(place);
+            drop(permit);
         });
     }
     drop(listener);
@@ -128,37 +130,38 @@ async fn answer(
         }
     };
     if let Err(error) = ended {
-        // The caller's doing: it went away, it sent what is not HTTP, or it was too slow.
-        debug!(%error, "a connection ended early");
+        // The client caused it: it disconnected, sent something that is not HTTP, or was too slow.
+        debug!(%error, "a connection ended with an error");
     }
 }
 
-/// Small packets go out at once; who is gone, or takes nothing, is noticed.
+/// Sends small packets without delay, and makes the kernel detect clients that are gone or do not
+/// read.
 fn prepare(stream: &TcpStream, unread: Duration) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(
         &TcpKeepalive::new()
-            .with_time(PROBE_EVERY)
-            .with_interval(PROBE_EVERY),
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE),
     )?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(unread))?;
     #[cfg(not(target_os = "linux"))]
-    let _only_there = unread;
+    let _linux_only = unread;
     Ok(())
 }
 
-/// Says so, if it can be said without waiting for long.
+/// Answers 503 and closes the connection; gives up after [`PAUSE`].
 async fn refuse(mut stream: TcpStream) {
-    let _unheard = tokio::time::timeout(PAUSE, async {
-        stream.write_all(NO_ROOM).await?;
+    let _ignored = tokio::time::timeout(PAUSE, async {
+        stream.write_all(TOO_MANY).await?;
         stream.shutdown().await
     })
     .await;
 }
 
-/// Lets this process open as many files as it may, and says how many that are.
+/// Raises this process's limit on open files to the maximum that the system allows, and returns it.
 #[must_use]
 pub fn raise_file_limit() -> u64 {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};

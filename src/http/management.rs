@@ -1,4 +1,4 @@
-//! The management listener: for the operator's own network, not for callers.
+//! The management endpoints, for the operator's network. API clients should not reach them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +12,12 @@ use axum::routing::get;
 use crate::metrics::CONTENT_TYPE;
 use crate::service::Service;
 
-/// Whether the service takes requests, as far as it knows itself.
+/// Whether the service accepts requests. It is set once, when the shutdown begins.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
-    /// Says from now on that it is stopping.
+    /// Makes `/readyz` answer 503 from now on.
     pub fn withdraw(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
@@ -27,7 +27,8 @@ impl Readiness {
     }
 }
 
-/// `/livez`: the process runs. `/readyz`: it takes requests, and its database answers. `/metrics`: what is counted.
+/// The router: `/livez` answers 200 while the process runs; `/readyz` answers 200 while the service
+/// accepts requests and the database answers; `/metrics` has the metrics for Prometheus.
 pub fn management(service: Arc<Service>, readiness: Readiness) -> Router {
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))

@@ -26,12 +26,12 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
     );
     assert_eq!(
         succeed(data, &["reseller", "suspend", "1"]),
-        "reseller 1 was suspended already\n"
+        "reseller 1 is already suspended\n"
     );
     assert!(json(&["reseller", "list", "--json"])[0]["suspended_at"].is_string());
     assert_eq!(
         succeed(data, &["reseller", "unsuspend", "1"]),
-        "reseller 1 is now not suspended\n"
+        "reseller 1 is now active\n"
     );
     let updated = succeed(
         data,
@@ -78,11 +78,11 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
     assert_eq!(rotated["name"], "backend");
     assert_eq!(
         succeed(data, &["token", "revoke", &id]),
-        format!("token {id} is revoked\n")
+        format!("token {id} is now revoked\n")
     );
     assert_eq!(
         succeed(data, &["token", "revoke", &id]),
-        format!("token {id} was revoked already\n")
+        format!("token {id} is already revoked\n")
     );
     let operator = json(&["token", "create", "--operator", "--json"]);
     assert_eq!(operator["reseller_id"], Value::Null);
@@ -275,18 +275,18 @@ fn many_operations_and_the_plan_of_the_purge_from_the_command_line() {
     ]);
     assert_eq!(
         succeed(data, &["bulk", "--dry-run", path]),
-        "2 operations, all of them well formed: delete 1, freeze 1\n"
+        "2 valid operations: delete 1, freeze 1\n"
     );
     assert_eq!(
         succeed(data, &["bulk", path]),
-        "2 changed, 0 were so already, 0 failed\n"
+        "2 changed, 0 unchanged, 0 failed\n"
     );
     // Once more: the frozen one is frozen already, the deleted one is not there any more.
     let again = run(data, ["bulk", path]);
     assert_eq!(again.status.code(), Some(1));
     assert_eq!(
         String::from_utf8_lossy(&again.stdout),
-        "0 changed, 1 were so already, 1 failed\n"
+        "0 changed, 1 unchanged, 1 failed\n"
     );
     assert!(
         String::from_utf8_lossy(&again.stderr).contains("line 3: delete: account is deleted"),
@@ -320,7 +320,7 @@ fn many_operations_and_the_plan_of_the_purge_from_the_command_line() {
 
     assert_eq!(
         succeed(data, &["purge", "plan"]),
-        "nothing is going to be purged\n"
+        "no account will be purged\n"
     );
     assert_eq!(
         succeed(data, &["purge", "plan", "--reseller", "acme", "--json"]),
@@ -344,7 +344,7 @@ fn many_operations_and_the_plan_of_the_purge_from_the_command_line() {
     );
     assert_eq!(
         succeed(data, &["purge", "approve", "Acme"]),
-        "reseller 1: nothing is held back; nothing was approved\n"
+        "reseller 1: no purge is waiting for approval\n"
     );
     assert_eq!(
         run(data, ["purge", "approve", "Nobody"]).status.code(),

@@ -67,7 +67,7 @@ impl Checked {
         let output = self.command(&["doctor"]);
         let found: Vec<String> = text(&output)
             .lines()
-            .filter(|line| line.starts_with("WRONG"))
+            .filter(|line| line.starts_with("FAIL"))
             .map(str::to_owned)
             .collect();
         assert_eq!(
@@ -161,10 +161,10 @@ async fn what_is_wrong_is_said_with_what_mends_it() {
         .await;
     let found = text(&checked.command(&["doctor"]));
     assert!(
-        found.contains("WRONG  schema         row level security is not forced on table plan"),
+        found.contains("FAIL   schema         row level security is not forced on table plan"),
         "{found}"
     );
-    assert!(found.contains("mend: `alter table"), "{found}");
+    assert!(found.contains("fix: `alter table"), "{found}");
     checked
         .sql("alter table plan enable row level security".to_owned())
         .await;
@@ -182,7 +182,7 @@ async fn what_is_wrong_is_said_with_what_mends_it() {
     let found: serde_json::Value =
         serde_json::from_slice(&checked.command(&["doctor", "--json"]).stdout).unwrap();
     assert_eq!(
-        (&found["healthy"], &found["examinations"][5]["examined"]),
+        (&found["healthy"], &found["checks"][5]["name"]),
         (&false.into(), &"webhooks".into())
     );
 

@@ -1,4 +1,4 @@
-//! `steward doctor`: what is problem, and what mends it.
+//! `steward doctor`: checks the installation, and shows how to fix each problem.
 
 mod isolation;
 mod prober;
@@ -6,49 +6,61 @@ mod prober;
 use clap::{Args, Subcommand};
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use serde_json::json;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{CommandError, output};
 use crate::app::{Database, Failure};
 use crate::config::Config;
+use crate::domain::ResellerId;
 use crate::service::{Clock, Service};
 use crate::store::{Finding, Store};
 use crate::webhooks;
 
-/// How many receivers are connected to at a time.
+/// How many webhook receivers are probed at once.
 const PROBES: usize = 16;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Doctor {
     #[command(subcommand)]
-    what: Option<What>,
+    command: Option<DoctorCommand>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
-    /// Try, against a running service, whether one reseller can see or touch anything of another.
-    #[command(
-        after_help = "Examples:\n  steward doctor isolation --against http://127.0.0.1:8080 --operator-token \"$OPERATOR_TOKEN\"\n\nIt makes two resellers with accounts, plans, tokens and webhooks, tries every call of every dialect with the other's identities, and\nsuspends both at the end. Nothing of anybody else is touched."
-    )]
+enum DoctorCommand {
+    /// Test on a running service whether one reseller can read or change data of another.
+    #[command(after_help = "\
+Examples:
+  steward doctor isolation --against http://127.0.0.1:8080 --operator-token \"$OPERATOR_TOKEN\"
+
+The test creates two resellers with accounts, plans, tokens and webhooks. It calls every operation \
+of every API with one reseller's token and the other's identifiers. At the end it suspends both \
+resellers. It changes no data of other resellers.")]
     Isolation(isolation::Isolation),
 }
 
-/// One thing that was looked at.
-struct Examination {
-    what: &'static str,
-    fine: String,
+/// The result of one check.
+struct Check {
+    name: &'static str,
+    /// What the check found; empty if there are problems.
+    detail: String,
     findings: Vec<Finding>,
 }
 
-impl Examination {
-    fn new(what: &'static str, fine: impl Into<String>, findings: Vec<Finding>) -> Self {
+impl Check {
+    fn new(name: &'static str, detail: impl Into<String>, findings: Vec<Finding>) -> Self {
+        let detail = if findings.is_empty() {
+            detail.into()
+        } else {
+            String::new()
+        };
         Self {
-            what,
-            fine: fine.into(),
+            name,
+            detail,
             findings,
         }
     }
@@ -56,68 +68,56 @@ impl Examination {
 
 impl Doctor {
     pub(super) async fn run(self, config: &Config) -> Result<(), CommandError> {
-        if let Some(What::Isolation(isolation)) = self.what {
+        if let Some(DoctorCommand::Isolation(isolation)) = self.command {
             return isolation.run().await;
         }
-        let examined = examine(config).await?;
-        let problem: usize = examined.iter().map(|one| one.findings.len()).sum();
+        let checks = run_checks(config).await?;
+        let problems: usize = checks.iter().map(|check| check.findings.len()).sum();
         if self.json {
-            let findings = |one: &Examination| {
-                one.findings
-                    .iter()
-                    .map(|it| json!({"wrong": it.problem, "mend": it.remedy}))
-                    .collect::<Vec<_>>()
-            };
-            let all: Vec<_> = examined.iter().map(|one| json!({"examined": one.what, "found": one.fine, "findings": findings(one)})).collect();
-            output::json(&json!({ "healthy": problem == 0, "examinations": all }));
+            output::json(&document(&checks));
         } else {
-            for one in &examined {
-                show(one);
-            }
+            checks.iter().for_each(show);
         }
-        match problem {
+        match problems {
             0 => Ok(()),
-            1 => Err(CommandError::Other("1 thing is wrong".to_owned())),
-            several => Err(CommandError::Other(format!("{several} things are wrong"))),
+            1 => Err(CommandError::Other("found 1 problem".to_owned())),
+            count => Err(CommandError::Other(format!("found {count} problems"))),
         }
     }
 }
 
-fn show(one: &Examination) {
-    if one.findings.is_empty() {
-        output::line(&format!("fine   {:<14} {}", one.what, one.fine));
+fn document(checks: &[Check]) -> Value {
+    let finding =
+        |finding: &Finding| json!({ "problem": finding.problem, "remedy": finding.remedy });
+    let check = |check: &Check| {
+        let findings: Vec<_> = check.findings.iter().map(finding).collect();
+        json!({ "name": check.name, "detail": check.detail, "findings": findings })
+    };
+    json!({
+        "healthy": checks.iter().all(|check| check.findings.is_empty()),
+        "checks": checks.iter().map(check).collect::<Vec<_>>(),
+    })
+}
+
+fn show(check: &Check) {
+    if check.findings.is_empty() {
+        output::line(&format!("ok     {:<14} {}", check.name, check.detail));
     }
-    for finding in &one.findings {
-        output::line(&format!("WRONG  {:<14} {}", one.what, finding.problem));
-        output::line(&format!("       {:<14} mend: {}", "", finding.remedy));
+    for finding in &check.findings {
+        output::line(&format!("FAIL   {:<14} {}", check.name, finding.problem));
+        output::line(&format!("       {:<14} fix: {}", "", finding.remedy));
     }
 }
 
-/// From what everything else stands on upwards; what stands on something wrong is not looked at.
-async fn examine(config: &Config) -> Result<Vec<Examination>, CommandError> {
-    let from = if config.database_url().is_some() {
-        "with a database of its own"
+/// Runs all checks. If the database cannot be used, the checks that need it are skipped.
+async fn run_checks(config: &Config) -> Result<Vec<Check>, CommandError> {
+    let detail = if config.database_url().is_some() {
+        "uses the PostgreSQL server of database.url"
     } else {
-        "with the embedded database"
+        "uses the embedded database"
     };
-    let mut examined = vec![Examination::new("configuration", from, Vec::new())];
-    let verifier = config.verifier();
-    let trusts = if verifier.as_ref().is_ok_and(Option::is_some) {
-        "JSON Web Tokens of others are trusted"
-    } else {
-        "only tokens of our own are trusted"
-    };
-    let problem = verifier.err().map(|problem| {
-        finding(
-            &problem.to_string(),
-            "correct that key of the configuration",
-        )
-    });
-    examined.push(Examination::new(
-        "trust",
-        trusts,
-        problem.into_iter().collect(),
-    ));
+    let mut checks = vec![Check::new("configuration", detail, Vec::new())];
+    checks.push(check_trust(config));
 
     let database = match Database::open(config).await {
         Ok(database) => database,
@@ -127,71 +127,81 @@ async fn examine(config: &Config) -> Result<Vec<Examination>, CommandError> {
             } else {
                 "correct database.url"
             };
-            examined.push(Examination::new(
-                "database",
-                "",
-                vec![finding(&failure.to_string(), remedy)],
-            ));
-            return Ok(examined);
+            let findings = vec![finding(&failure.to_string(), remedy)];
+            checks.push(Check::new("database", "", findings));
+            return Ok(checks);
         }
     };
-    let outcome = examine_database(config, &database, &mut examined).await;
+    let outcome = check_database(config, &database, &mut checks).await;
     database.close().await;
-    outcome.map(|()| examined)
+    outcome.map(|()| checks)
 }
 
-async fn examine_database(
+/// Checks the keys that verify JSON Web Tokens.
+fn check_trust(config: &Config) -> Check {
+    let (detail, problem) = match config.verifier() {
+        Ok(Some(_)) => ("accepts JSON Web Tokens from the configured issuer", None),
+        Ok(None) => ("accepts only tokens that this service issued", None),
+        Err(problem) => ("", Some(problem)),
+    };
+    let remedy = "correct this key in the configuration";
+    let findings = problem.map(|problem| finding(&problem.to_string(), remedy));
+    Check::new("trust", detail, findings.into_iter().collect())
+}
+
+async fn check_database(
     config: &Config,
     database: &Database,
-    examined: &mut Vec<Examination>,
+    checks: &mut Vec<Check>,
 ) -> Result<(), CommandError> {
     let store = Store::new(database.options().clone(), &config.pool());
     let findings = store.check().await?;
     let is_usable = findings.is_empty();
-    examined.push(Examination::new(
-        "schema",
-        "every migration is applied; the role and row level security are as they must be",
-        findings,
-    ));
+    let detail = "all migrations are applied; the database role and row level security are correct";
+    checks.push(Check::new("schema", detail, findings));
     if !is_usable {
         return Ok(());
     }
-    let seen = store.examine(|| Clock::System.now()).await?;
-    let server = format!(
-        "PostgreSQL {}, its clock is {:+.3} s from ours",
-        seen.server, seen.clock_ahead
+    let report = store.examine(|| Clock::System.now()).await?;
+    let detail = format!(
+        "PostgreSQL {}; its clock differs from this machine's by {:+.3} s",
+        report.server, report.clock_ahead
     );
-    examined.push(Examination::new("server", server, seen.server_findings));
-    examined.push(Examination::new(
+    checks.push(Check::new("server", detail, report.server_findings));
+    checks.push(Check::new(
         "policies",
-        "every table has its policies, and nobody has changed them",
-        seen.policy_findings,
+        "every table has its original row level security policies",
+        report.policy_findings,
     ));
 
     let service = Service::start(store, Clock::System, config.service());
     let targets = service.webhook_targets().await;
     service.stop().await;
-    let targets = targets?;
+    checks.push(check_webhooks(config, targets?).await);
+    Ok(())
+}
+
+/// Connects to the receiver of every webhook endpoint.
+async fn check_webhooks(config: &Config, targets: Vec<(ResellerId, Uuid, String)>) -> Check {
+    let detail = format!("can connect to all {} receivers", targets.len());
     let allowed = config.dispatcher().allowed_networks;
     let probes = targets.iter().map(|(reseller, id, url)| {
         let allowed = &allowed;
         async move {
             let problem = webhooks::probe(url, allowed).await.err()?;
-            let problem = format!("endpoint {id} of reseller {reseller}: {problem}");
-            Some(finding(&problem, "have its owner correct or disable it; in this network, see webhooks.allowed_networks"))
+            Some(finding(
+                &format!("endpoint {id} of reseller {reseller}: {problem}"),
+                "ask its owner to correct or disable it; if it is in your own network, add that \
+                 network to webhooks.allowed_networks",
+            ))
         }
     });
-    let findings: Vec<Finding> = stream::iter(probes)
+    let findings = stream::iter(probes)
         .buffered(PROBES)
         .filter_map(|found| async move { found })
         .collect()
         .await;
-    examined.push(Examination::new(
-        "webhooks",
-        format!("{} receivers can be connected to", targets.len()),
-        findings,
-    ));
-    Ok(())
+    Check::new("webhooks", detail, findings)
 }
 
 fn finding(problem: &str, remedy: &str) -> Finding {

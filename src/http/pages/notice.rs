@@ -1,6 +1,8 @@
-//! The page that a blocked account's user is sent to: `GET /notice/{uid}`. It says what its user may know, and where to pay
-//! when paying helps. No token is asked for: whoever has the link, which cannot be guessed, is its user. No script, nothing from
-//! elsewhere.
+//! The notice page for the user of a blocked account: `GET /notice/{uid}`.
+//!
+//! It shows the public reason for the block, and a payment link if paying lifts it. The page needs
+//! no token, because the account's UUID in the link cannot be guessed. It has no scripts and loads
+//! nothing from other addresses.
 
 use std::sync::{Arc, LazyLock};
 
@@ -30,7 +32,7 @@ const STYLE: &str = ":root{color-scheme:light dark;--ink:#1b1f24;--paper:#f6f7f9
     a{display:inline-block;padding:.75rem 1.5rem;border-radius:.5rem;background:var(--mark);color:var(--on-mark);font-weight:600;text-decoration:none}\
     a:hover{text-decoration:underline}a:focus-visible{outline:3px solid var(--ink);outline-offset:2px}";
 
-/// The one style sheet is allowed by its hash; everything else is forbidden.
+/// The content security policy: it allows the style sheet by its hash and forbids everything else.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = data_encoding::BASE64.encode(&sha256(STYLE.as_bytes()));
     format!(
@@ -38,7 +40,7 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The route.
+/// The route of the notice page.
 pub fn routes(service: Arc<Service>) -> Router {
     Router::new()
         .route("/notice/{uid}", get(notice))
@@ -68,12 +70,12 @@ async fn notice(
         Err(Error::AccountNotFound | Error::AccountDeleted) => (
             StatusCode::NOT_FOUND,
             language.nothing_found(),
-            paragraph(language.advice(Advice::Unknown)),
+            paragraph(language.advice(Advice::CheckLink)),
         ),
         Err(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
             language.unavailable(),
-            paragraph(language.advice(Advice::Later)),
+            paragraph(language.advice(Advice::TryLater)),
         ),
     };
     respond(status, language, &page(language, heading, &content))
@@ -83,7 +85,7 @@ fn paragraph(text: &str) -> String {
     format!("<p>{}</p>", escaped(text))
 }
 
-/// What is below the heading.
+/// The HTML below the heading: further blocks, public messages, the end of the block, advice.
 fn content(account: &Account, now: Time, language: Language) -> String {
     let state = account.state(now);
     let blocks = state.blocked_by();
@@ -119,7 +121,7 @@ fn content(account: &Account, now: Time, language: Language) -> String {
             .into_iter()
             .map(|message| format!("<p class=\"message\">{}</p>", escaped(message))),
     );
-    // An end is one only if nothing but holds blocks, and all of them end.
+    // Show an end only if nothing but holds blocks the account and every hold has an end.
     let only_holds = blocks.iter().all(|block| {
         matches!(
             block,
@@ -142,10 +144,10 @@ fn content(account: &Account, now: Time, language: Language) -> String {
         .payment_url(now)
         .filter(|_| state.remedy() == Some(Remedy::Pay));
     let advice = match (blocks, payment) {
-        ([], _) => Advice::Nothing,
+        ([], _) => Advice::NotBlocked,
         (_, Some(_)) => Advice::Pay,
         ([Block::Expired], _) => Advice::Renew,
-        _ => Advice::Ask,
+        _ => Advice::ContactProvider,
     };
     parts.push(paragraph(language.advice(advice)));
     if let Some(url) = payment {

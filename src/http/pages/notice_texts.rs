@@ -1,10 +1,10 @@
-//! What the page says, in the languages it speaks.
+//! The texts of the notice page in English and German.
 
 use chrono::Datelike as _;
 
 use crate::domain::{Block, Time};
 
-/// A language of the page.
+/// A language that the page is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
     English,
@@ -12,7 +12,8 @@ pub(super) enum Language {
 }
 
 impl Language {
-    /// The language that a reader prefers, as `Accept-Language` says it; English if none of ours is named.
+    /// The best language for an `Accept-Language` header; English if the header names no language
+    /// here.
     pub(super) fn preferred(accepted: Option<&str>) -> Self {
         let weighed = accepted.unwrap_or_default().split(',').filter_map(|part| {
             let mut parameters = part.split(';');
@@ -34,10 +35,10 @@ impl Language {
             };
             (quality > 0.0).then_some((language, quality))
         });
-        // Of two that are wanted as much, the first.
+        // The first of several with the same quality.
         weighed
-            .fold(None, |best: Option<(Self, f32)>, one| {
-                best.filter(|best| best.1 >= one.1).or(Some(one))
+            .fold(None, |best: Option<(Self, f32)>, next| {
+                best.filter(|best| best.1 >= next.1).or(Some(next))
             })
             .map_or(Self::English, |best| best.0)
     }
@@ -49,7 +50,7 @@ impl Language {
         }
     }
 
-    /// What stands above everything.
+    /// The heading for the most important block. `None` means that nothing blocks the account.
     pub(super) fn heading(self, block: Option<Block>) -> &'static str {
         match (self, block) {
             (Self::English, None) => "This account is active",
@@ -81,32 +82,32 @@ impl Language {
         }
     }
 
-    /// What its user can do.
+    /// The sentence that tells the user what to do.
     pub(super) fn advice(self, advice: Advice) -> &'static str {
         match (self, advice) {
-            (Self::English, Advice::Nothing) => "Nothing keeps you from using it.",
+            (Self::English, Advice::NotBlocked) => "Nothing keeps you from using it.",
             (Self::English, Advice::Pay) => "It can be used again once the payment has arrived.",
-            (Self::English, Advice::Ask) => "Please contact your provider.",
+            (Self::English, Advice::ContactProvider) => "Please contact your provider.",
             (Self::English, Advice::Renew) => "To go on using it, renew it with your provider.",
-            (Self::English, Advice::Unknown) => {
+            (Self::English, Advice::CheckLink) => {
                 "There is no account at this address. Please check the link."
             }
-            (Self::English, Advice::Later) => {
-                "We cannot tell at the moment. Please try again in a minute."
+            (Self::English, Advice::TryLater) => {
+                "We cannot check this account right now. Please try again in a minute."
             }
-            (Self::German, Advice::Nothing) => "Sie können es ohne Einschränkung benutzen.",
+            (Self::German, Advice::NotBlocked) => "Sie können es ohne Einschränkung benutzen.",
             (Self::German, Advice::Pay) => {
                 "Sobald die Zahlung eingegangen ist, können Sie es wieder benutzen."
             }
-            (Self::German, Advice::Ask) => "Bitte wenden Sie sich an Ihren Anbieter.",
+            (Self::German, Advice::ContactProvider) => "Bitte wenden Sie sich an Ihren Anbieter.",
             (Self::German, Advice::Renew) => {
                 "Um es weiter zu benutzen, verlängern Sie es bei Ihrem Anbieter."
             }
-            (Self::German, Advice::Unknown) => {
+            (Self::German, Advice::CheckLink) => {
                 "Unter dieser Adresse gibt es kein Konto. Bitte prüfen Sie den Link."
             }
-            (Self::German, Advice::Later) => {
-                "Das lässt sich gerade nicht sagen. Bitte versuchen Sie es in einer Minute noch einmal."
+            (Self::German, Advice::TryLater) => {
+                "Wir können dieses Konto gerade nicht prüfen. Bitte versuchen Sie es in einer Minute noch einmal."
             }
         }
     }
@@ -132,7 +133,7 @@ impl Language {
         }
     }
 
-    /// Until when it is blocked, if it ends by itself.
+    /// The time at which the block ends.
     pub(super) fn until(self, at: Time) -> String {
         let month = usize::try_from(at.month0()).unwrap_or_default();
         let clock = at.format("%H:%M UTC");
@@ -153,15 +154,15 @@ impl Language {
     }
 }
 
-/// What its user can do.
+/// What the user can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Advice {
-    Nothing,
+    NotBlocked,
     Pay,
-    Ask,
+    ContactProvider,
     Renew,
-    Unknown,
-    Later,
+    CheckLink,
+    TryLater,
 }
 
 const MONTHS: [&str; 12] = [
@@ -198,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_language_is_the_readers() {
+    fn the_language_follows_the_accept_language_header() {
         let cases = [
             (None, "en"),
             (Some(""), "en"),
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_written_out() {
+    fn dates_have_the_name_of_the_month() {
         let at = "2026-03-05T07:08:09Z".parse().unwrap_or_default();
         assert_eq!(Language::English.until(at), "Until 5 March 2026, 07:08 UTC");
         assert_eq!(Language::German.until(at), "Bis 5. März 2026, 07:08 UTC");
