@@ -1,0 +1,3 @@
+//! The `soap` dialect: compatible with Zoolz.
+
+mod calls;

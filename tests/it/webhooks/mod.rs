@@ -1,0 +1,4 @@
+//! Webhooks and events.
+
+mod chaos;
+mod deliveries;
