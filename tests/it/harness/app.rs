@@ -13,8 +13,8 @@ use sqlx::postgres::PgConnectOptions;
 use steward::dialects::{admin, soap, v3};
 use steward::domain::{ResellerId, Scope, Time};
 use steward::service::{
-    Clock, IssuedToken, ManualClock, NewReseller, Principal, ResellerPatch, Service, Settings,
-    TokenRequest,
+    Clock, IssuedToken, Limits, ManualClock, NewReseller, Principal, ResellerPatch, Service,
+    Settings, TokenRequest,
 };
 use steward::store::{PoolSettings, Store};
 use tower::ServiceExt as _;
@@ -87,6 +87,20 @@ pub fn http_settings() -> steward::http::Settings {
         request_timeout: Duration::from_secs(30),
         ..Default::default()
     }
+}
+
+/// The router of another replica, with these rate limits.
+pub fn limited_router(app: &App, limits: Limits, http: &steward::http::Settings) -> Router {
+    let settings = Settings {
+        limits,
+        ..Settings::default()
+    };
+    let service = Arc::new(Service::start(
+        Store::new(app.database.options(), &pool_settings()),
+        Clock::Manual(app.clock.clone()),
+        settings,
+    ));
+    router_with(&service, admin_settings(), soap_settings(), http)
 }
 
 pub struct App {

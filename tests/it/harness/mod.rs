@@ -4,6 +4,7 @@ pub mod app;
 pub mod database;
 pub mod process;
 pub mod receiver;
+pub mod soap;
 pub mod v3;
 
 pub use app::{App, Client};

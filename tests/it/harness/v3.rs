@@ -22,6 +22,13 @@ impl V3 {
         }
     }
 
+    pub fn with_token(router: &axum::Router, token: &str) -> Self {
+        Self {
+            router: router.clone(),
+            token: token.to_owned(),
+        }
+    }
+
     pub async fn send(
         &self,
         method: &str,

@@ -2,8 +2,23 @@
 
 mod clock_sweep;
 mod equivalence;
+mod exemption;
 mod foresight;
 mod model;
+mod purge;
 mod sequences;
+mod simulation;
 mod time;
-mod time_calls;
+
+use chrono::TimeDelta;
+use steward::jobs;
+
+use crate::harness::App;
+
+/// Lets days pass, with the jobs running twice a day.
+async fn pass_days(app: &App, days: u32) {
+    for _ in 0..days * 2 {
+        app.clock.advance(TimeDelta::hours(12));
+        jobs::announce_and_purge(&app.service, true).await.unwrap();
+    }
+}

@@ -1,4 +1,10 @@
 //! Webhooks and events.
 
 mod chaos;
-mod deliveries;
+mod endpoints;
+mod events;
+mod failures;
+mod live;
+mod network;
+mod redelivery;
+mod signing;
