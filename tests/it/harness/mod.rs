@@ -5,6 +5,7 @@ pub mod database;
 pub mod process;
 pub mod receiver;
 pub mod soap;
+pub mod transcript;
 pub mod v3;
 
 pub use app::{App, Client};

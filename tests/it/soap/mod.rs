@@ -2,6 +2,7 @@
 
 mod faults;
 mod operations;
+mod transcript;
 mod wsdl;
 
 use crate::harness::soap::Soap;

@@ -9,3 +9,4 @@ mod errors;
 mod plans;
 mod release_tickets;
 mod resellers;
+mod transcript;
