@@ -1,14 +1,16 @@
-//! The integration tests: one binary, every test on a real PostgreSQL and a database of its own.
+//! The integration tests, in folders by feature. One binary; every test has a database of its own on a real PostgreSQL.
 //!
-//! Without `TEST_DATABASE_URL` (a superuser's) the harness starts one throwaway cluster on a memory file system.
+//! `TEST_DATABASE_URL` names a server, as a superuser. Without it the harness starts a throwaway cluster on a memory
+//! file system.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::too_many_lines,
     unreachable_pub,
-    reason = "a test that meets the unexpected has failed"
+    reason = "a test fails where it meets the unexpected, and tells one story from beginning to end"
 )]
 
 mod admin;

@@ -63,7 +63,7 @@ fn xml(name: &str, value: &Value) -> String {
             format!("<{name}>{members}</{name}>")
         }
         Value::String(text) => format!("<{name}>{text}</{name}>"),
-        other => format!("<{name}>{other}</{name}>"),
+        Value::Null | Value::Bool(_) | Value::Number(_) => format!("<{name}>{value}</{name}>"),
     }
 }
 

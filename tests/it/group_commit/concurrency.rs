@@ -158,7 +158,7 @@ async fn three_thousand_clients_that_hang_up_leave_nothing_behind() {
     }
     let (address, token) = (listening(&app).await, client.token.clone());
     tokio::task::spawn_blocking(move || {
-        (0..3_000).for_each(|number| send_and_hang_up(address, &token, number))
+        (0..3_000).for_each(|number| send_and_hang_up(address, &token, number));
     })
     .await
     .unwrap();

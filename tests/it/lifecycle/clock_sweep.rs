@@ -273,7 +273,7 @@ impl World {
             let id = AccountId::new(i64::from(id)).unwrap();
             match events.first().map(String::as_str) {
                 Some("account.expiring" | "account.expired") => {
-                    told.entry(id).or_default().push(days.unwrap())
+                    told.entry(id).or_default().push(days.unwrap());
                 }
                 Some("account.purging") => warned.entry(id).or_default().push((days.unwrap(), at)),
                 Some("account.purged") => farewells += 1,
