@@ -1,6 +1,7 @@
 #![no_main]
-//! Whole requests, through the router and up to the database, which is away: every answer is one of the dialect's own, and
-//! none says that we failed. The input: method and path, headers, an empty line, the body.
+//! Whole requests, through the router and up to the database, which is away: every answer is one of
+//! the dialect's own, and none says that we failed. The input: method and path, headers, an empty
+//! line, the body.
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What every target holds the code to: no panic, no more than 50 ms of processor time, no more than 16 MiB.
+//! What every target holds the code to: no panic, no more than 50 ms of processor time, no more
+//! than 16 MiB.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -53,7 +54,8 @@ fn processor_time() -> Duration {
         .into()
 }
 
-/// Runs one input within the limits. What is made once and kept, such as tables, is made before the first is measured.
+/// Runs one input within the limits. What is made once and kept, such as tables, is made before the
+/// first is measured.
 pub fn bounded(input: impl Fn()) {
     static WARM: Once = Once::new();
     WARM.call_once(&input);

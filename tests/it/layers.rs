@@ -1,5 +1,5 @@
-//! The rooms of `src/`: which room may use which, and no circles of imports, neither between rooms nor
-//! between the files of one room. The tests read the source files.
+//! The rooms of `src/`: which room may use which, and no circles of imports, neither between rooms
+//! nor between the files of one room. The tests read the source files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -182,7 +182,8 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Takes one path apart, and the lists in it: `a::{b, c::d}` is `a::b` and `a::c::d`. Returns the code behind it.
+/// Expands the lists of one path: `a::{b, c::d}` becomes `a::b` and `a::c::d`. Returns the code
+/// behind the path.
 fn expand<'a>(code: &'a str, mut path: Vec<&'a str>, found: &mut Vec<Vec<&'a str>>) -> &'a str {
     if let Some(mut rest) = code.strip_prefix('{') {
         loop {
@@ -191,7 +192,7 @@ fn expand<'a>(code: &'a str, mut path: Vec<&'a str>, found: &mut Vec<Vec<&'a str
                 return rest.strip_prefix('}').unwrap_or(rest);
             }
             let behind = expand(rest, path.clone(), found);
-            // Over `as name`, `*` and all else that is no path.
+            // Skips `as name` and `*`.
             rest = &behind[behind.find([',', '{', '}']).unwrap_or(behind.len())..];
         }
     }
@@ -277,7 +278,7 @@ fn module_of(
     through().or_else(|| Some(module.clone()))
 }
 
-/// The paths that a file mentions, its own child modules included.
+/// The paths that a file mentions. They begin with a keyword or with a child module of the file.
 fn uses<'a>(
     module: &[String],
     code: &'a str,
@@ -291,7 +292,8 @@ fn uses<'a>(
     paths(code, &children)
 }
 
-/// Which file of a room imports which. A `mod.rs` ties its folder together and is left out.
+/// The files of a room, each with the files that it imports. A `mod.rs` imports its whole folder
+/// and is left out.
 fn imports(room: &str) -> BTreeMap<String, BTreeSet<String>> {
     let modules = modules(room);
     let is_mod = |module: &Vec<String>| modules[module].ends_with("mod.rs");

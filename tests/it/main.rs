@@ -1,7 +1,8 @@
-//! The integration tests, in folders by feature. One binary; every test has a database of its own on a real PostgreSQL.
+//! The integration tests, in folders by feature. One binary; every test has a database of its own
+//! on a real PostgreSQL.
 //!
-//! `TEST_DATABASE_URL` names a server, as a superuser. Without it the harness starts a throwaway cluster on a memory
-//! file system.
+//! `TEST_DATABASE_URL` names a server, as a superuser. Without it the harness starts a throwaway
+//! cluster on a memory file system.
 
 #![expect(
     clippy::unwrap_used,

@@ -8,7 +8,7 @@ use steward::service::ResellerPatch;
 use crate::harness::App;
 
 #[tokio::test]
-async fn every_change_leaves_one_entry_with_who_and_what() {
+async fn every_change_adds_one_journal_entry_with_actor_and_action() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
@@ -103,7 +103,7 @@ async fn every_change_leaves_one_entry_with_who_and_what() {
 }
 
 #[tokio::test]
-async fn the_expiry_takes_effect_by_the_clock_alone() {
+async fn an_account_expires_without_any_job_or_request() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
@@ -150,7 +150,7 @@ async fn the_expiry_takes_effect_by_the_clock_alone() {
 }
 
 #[tokio::test]
-async fn a_suspended_reseller_covers_its_accounts_without_touching_them() {
+async fn suspending_a_reseller_blocks_its_accounts_without_changing_them() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
@@ -208,7 +208,7 @@ async fn a_deleted_account_is_gone_until_it_is_restored() {
 }
 
 #[tokio::test]
-async fn an_address_is_unique_per_reseller_ignoring_case_and_free_after_deletion() {
+async fn an_email_is_unique_per_reseller_ignoring_case_and_free_after_deletion() {
     let app = App::new().await;
     let (client, other) = (
         app.new_reseller("Acme").await,
@@ -241,7 +241,7 @@ async fn an_address_is_unique_per_reseller_ignoring_case_and_free_after_deletion
 }
 
 #[tokio::test]
-async fn a_full_quota_refuses_one_more_account() {
+async fn a_reseller_at_its_account_limit_cannot_create_another() {
     let app = App::new().await;
     let reseller = app
         .reseller_with(
@@ -265,7 +265,7 @@ async fn a_full_quota_refuses_one_more_account() {
 }
 
 #[tokio::test]
-async fn save_keeps_what_it_does_not_mention_and_gives_back_what_it_does_not_know() {
+async fn save_keeps_absent_members_and_returns_unknown_ones() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let create = json!({"name": "n", "title": "t", "tz": "Europe/Moscow", "tariff": 5, "reports_day": 3, "reports_hour": 7, "is_smart": true, "virtual_sender": 12});
@@ -313,7 +313,7 @@ async fn save_keeps_what_it_does_not_mention_and_gives_back_what_it_does_not_kno
 }
 
 #[tokio::test]
-async fn the_operator_reaches_all_accounts_and_says_whose_a_new_one_is() {
+async fn an_operator_reaches_all_accounts_and_names_the_reseller_of_a_new_one() {
     let app = App::new().await;
     let (client, other) = (
         app.new_reseller("Acme").await,

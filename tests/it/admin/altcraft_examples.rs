@@ -1,10 +1,11 @@
-//! The examples of the original's documentation, byte for byte: what its clients send, what they get.
+//! The examples of Altcraft's documentation, byte for byte: requests of its clients, and the
+//! answers.
 
 use serde_json::{Value, json};
 
 use crate::harness::App;
 
-/// The documentation's request, with our token in place of its.
+/// The documentation's request, with a valid token.
 fn with_token(example: &str, token: &str) -> String {
     example.replace("abcdefghijklmnqrstuvwxyz", token)
 }
@@ -14,7 +15,8 @@ const FREEZE_XML: &str = include_str!("golden/freeze_request.xml");
 const DONE_JSON: &str = include_str!("golden/done_response.json");
 const DONE_XML: &str = include_str!("golden/done_response.xml");
 
-/// The documentation prints answers over several lines; on the wire they have no white space between members.
+/// The documentation prints answers over several lines. On the wire there is no white space between
+/// members.
 fn on_one_line(printed: &str) -> String {
     match serde_json::from_str::<Value>(printed) {
         Ok(value) => value.to_string(),
@@ -31,7 +33,7 @@ async fn seven_accounts(app: &App) -> crate::harness::Client {
 }
 
 #[tokio::test]
-async fn the_seeds_freeze_in_json() {
+async fn altcrafts_freeze_example_works_in_json() {
     let app = App::new().await;
     let client = seven_accounts(&app).await;
     let answer = client
@@ -60,7 +62,7 @@ async fn the_seeds_freeze_in_json() {
 }
 
 #[tokio::test]
-async fn the_seeds_freeze_and_unfreeze_in_xml() {
+async fn altcrafts_freeze_and_unfreeze_examples_work_in_xml() {
     let app = App::new().await;
     let client = seven_accounts(&app).await;
     for call in ["freeze", "freeze/", "unfreeze", "unfreeze/"] {
@@ -135,7 +137,7 @@ async fn the_envelopes_of_every_call() {
 }
 
 #[tokio::test]
-async fn the_members_of_an_answer_stand_in_alphabetical_order() {
+async fn the_members_of_an_answer_are_in_alphabetical_order() {
     fn check(value: &Value, path: &str, text: &str) {
         if let Value::Object(members) = value {
             let places: Vec<_> = members

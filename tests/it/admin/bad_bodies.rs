@@ -8,7 +8,7 @@ use crate::harness::App;
 use crate::harness::app::send;
 
 #[tokio::test]
-async fn bodies_that_cannot_be_read_are_refused_in_their_own_format() {
+async fn unreadable_bodies_are_refused_in_the_format_of_the_request() {
     let app = App::new().await;
     let client = client_with_an_account(&app).await;
     let token = &client.token;
@@ -27,7 +27,7 @@ async fn bodies_that_cannot_be_read_are_refused_in_their_own_format() {
         "]".repeat(10_000)
     );
     let (xml, json) = ("application/xml", "application/json");
-    for (content_type, body, says) in [
+    for (content_type, body, expected) in [
         (json, String::new(), "the body is empty"),
         (json, "{".to_owned(), "not valid JSON"),
         (
@@ -196,7 +196,7 @@ async fn bodies_that_cannot_be_read_are_refused_in_their_own_format() {
                 answer.header("content-type").starts_with(content_type)
             ),
             (400, true),
-            "{says}: {}",
+            "{expected}: {}",
             answer.body
         );
         let begins = if content_type == json {
@@ -205,8 +205,8 @@ async fn bodies_that_cannot_be_read_are_refused_in_their_own_format() {
             "<xml><error>400</error><error_text>Incorrect request: "
         };
         assert!(
-            answer.body.starts_with(begins) && answer.body.contains(says),
-            "{says:?} is not in {}",
+            answer.body.starts_with(begins) && answer.body.contains(expected),
+            "{expected:?} is not in {}",
             answer.body
         );
         assert!(
@@ -222,7 +222,7 @@ async fn bodies_that_cannot_be_read_are_refused_in_their_own_format() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_not_utf8_are_refused() {
+async fn bodies_that_are_not_utf8_are_refused() {
     let app = App::new().await;
     let client = client_with_an_account(&app).await;
     for (content_type, body) in [
@@ -240,7 +240,7 @@ async fn bytes_that_are_not_utf8_are_refused() {
 }
 
 #[tokio::test]
-async fn the_body_may_have_64_kib_and_not_one_byte_more() {
+async fn bodies_over_64_kib_are_refused() {
     let app = App::new().await;
     let client = client_with_an_account(&app).await;
     let padded = |size: usize| {
@@ -268,7 +268,7 @@ async fn the_body_may_have_64_kib_and_not_one_byte_more() {
 }
 
 #[tokio::test]
-async fn other_media_types_and_character_sets_are_refused() {
+async fn unsupported_media_types_and_character_sets_are_refused() {
     let app = App::new().await;
     let client = client_with_an_account(&app).await;
     let body = json!({"token": client.token, "id": 1}).to_string();
@@ -310,7 +310,7 @@ async fn other_media_types_and_character_sets_are_refused() {
 }
 
 #[tokio::test]
-async fn other_methods_and_paths_are_answered_in_the_envelope() {
+async fn unknown_methods_and_paths_are_answered_in_the_dialects_envelope() {
     let app = App::new().await;
     for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"] {
         let request = Request::builder()

@@ -6,7 +6,7 @@ use super::client_with_an_account;
 use crate::harness::App;
 
 #[tokio::test]
-async fn payment_urls_are_web_addresses_or_refused() {
+async fn payment_urls_that_are_not_web_addresses_are_refused() {
     let app = App::new().await;
     let client = client_with_an_account(&app).await;
     let long = |length: usize| format!("https://example.com/{}", "a".repeat(length - 20));
@@ -52,7 +52,7 @@ async fn payment_urls_are_web_addresses_or_refused() {
 }
 
 #[tokio::test]
-async fn ampersands_and_cdata_arrive_whole_and_leave_escaped() {
+async fn xml_entities_and_cdata_are_read_and_answers_are_escaped() {
     let app = App::new().await;
     let client = client_with_an_account(&app).await;
     for written in [
@@ -80,10 +80,10 @@ async fn ampersands_and_cdata_arrive_whole_and_leave_escaped() {
 }
 
 #[tokio::test]
-async fn the_members_of_every_call_are_checked_by_name() {
+async fn errors_name_the_wrong_member_of_every_call() {
     let app = App::new().await;
     let client = client_with_an_account(&app).await;
-    for (call, members, says) in [
+    for (call, members, expected) in [
         (
             "status",
             json!({"id": 1, "status": "Active"}),
@@ -185,13 +185,13 @@ async fn the_members_of_every_call_are_checked_by_name() {
         client
             .call(call, members)
             .await
-            .is_error(400, &format!("Incorrect request: {says}"));
+            .is_error(400, &format!("Incorrect request: {expected}"));
     }
     assert_eq!(client.get(1).await["version"], 1);
 }
 
 #[tokio::test]
-async fn both_places_for_a_detail_of_a_freeze_are_one_too_many() {
+async fn a_freeze_detail_in_both_places_is_refused() {
     let app = App::new().await;
     let client = client_with_an_account(&app).await;
     client
@@ -212,7 +212,7 @@ async fn both_places_for_a_detail_of_a_freeze_are_one_too_many() {
 }
 
 #[tokio::test]
-async fn what_is_stored_comes_back_as_well_formed_xml() {
+async fn stored_texts_come_back_as_well_formed_xml() {
     let app = App::new().await;
     let client = client_with_an_account(&app).await;
     let nasty = "<b>&\"'>]]>\u{e9}\u{1f600}";

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::App;
 
 #[tokio::test]
-async fn the_answers_format_follows_body_then_query_then_accept_then_the_request() {
+async fn the_answer_format_comes_from_body_query_accept_or_request_in_this_order() {
     use axum::http::Request;
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
@@ -74,7 +74,7 @@ async fn the_answers_format_follows_body_then_query_then_accept_then_the_request
 }
 
 #[tokio::test]
-async fn the_token_may_stand_in_the_header_the_body_or_when_allowed_the_query() {
+async fn the_token_may_be_in_the_header_the_body_or_if_allowed_the_query() {
     use axum::http::Request;
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
@@ -146,7 +146,7 @@ async fn the_token_may_stand_in_the_header_the_body_or_when_allowed_the_query() 
 }
 
 #[tokio::test]
-async fn always_200_keeps_the_error_in_the_body() {
+async fn always_200_leaves_the_error_in_the_body() {
     let app = App::with(steward::dialects::admin::Settings {
         always_200: true,
         ..crate::harness::app::admin_settings()

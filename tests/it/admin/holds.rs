@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::App;
 
 #[tokio::test]
-async fn freezing_shows_the_url_and_leaves_one_applied_entry() {
+async fn a_freeze_shows_its_payment_url_and_adds_one_journal_entry() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
@@ -53,7 +53,7 @@ async fn freezing_shows_the_url_and_leaves_one_applied_entry() {
 }
 
 #[tokio::test]
-async fn verbose_says_what_changed_and_what_still_blocks() {
+async fn verbose_answers_tell_what_changed_and_what_still_blocks() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let operator = app.operator().await;
@@ -187,7 +187,7 @@ async fn explain_names_the_call_that_lifts_each_block() {
 }
 
 #[tokio::test]
-async fn paying_is_the_remedy_only_when_nothing_worse_blocks() {
+async fn paying_is_the_remedy_only_if_every_other_block_is_gone() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
@@ -211,7 +211,7 @@ async fn paying_is_the_remedy_only_when_nothing_worse_blocks() {
 }
 
 #[tokio::test]
-async fn the_details_that_a_repeat_replaces_are_kept() {
+async fn freezing_again_records_the_replaced_details_in_the_journal() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
@@ -344,7 +344,7 @@ async fn retention_and_the_operators_suspension_forbid_deletion() {
 }
 
 #[tokio::test]
-async fn a_lapsed_hold_is_closed_when_its_successor_opens() {
+async fn a_new_hold_closes_the_lapsed_one_that_it_replaces() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;

@@ -1,4 +1,4 @@
-//! Lists: what each filter admits must be what the pure core says of each account.
+//! Lists: each filter must admit exactly the accounts that the domain computes to be in that state.
 
 use chrono::TimeDelta;
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ async fn ids(client: &Client, members: Value) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_list_goes_on_from_an_identity_and_counts_all_that_match() {
+async fn a_list_continues_after_an_id_and_counts_all_matches() {
     let app = App::new().await;
     let (client, other) = (
         app.new_reseller("Acme").await,
@@ -53,7 +53,7 @@ async fn a_list_goes_on_from_an_identity_and_counts_all_that_match() {
 }
 
 #[tokio::test]
-async fn a_large_total_is_counted_once_in_a_while_and_a_small_one_every_time() {
+async fn large_totals_are_cached_and_small_totals_are_counted_every_time() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let superuser = app.database.superuser().await;
@@ -85,7 +85,7 @@ async fn a_large_total_is_counted_once_in_a_while_and_a_small_one_every_time() {
     assert_eq!(total(json!({"limit": 1})).await, 1_006);
 }
 
-/// Does a little of everything to thirty accounts, in an order that a seed decides.
+/// Changes thirty accounts in various ways, in an order that depends on the seed.
 async fn populate(app: &App, client: &Client, operator: &Client, seed: &[u8]) {
     for (number, dice) in seed.iter().enumerate() {
         let id = client.account(&format!("n{number}")).await;
@@ -123,7 +123,7 @@ async fn populate(app: &App, client: &Client, operator: &Client, seed: &[u8]) {
 }
 
 #[test]
-fn every_filter_admits_what_the_core_says() {
+fn every_filter_agrees_with_the_domain() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases: 6,

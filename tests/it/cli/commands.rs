@@ -1,4 +1,4 @@
-//! The commands: what they print, where, and with which exit code.
+//! The commands: their output, their errors and their exit codes.
 
 use std::fs;
 
@@ -142,7 +142,7 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
         json(&["account", "show", "1201"])["email"],
         "load1200@example.com"
     );
-    for (arguments, says) in [
+    for (arguments, expected) in [
         (&["account", "show", "999999"][..], "account not found"),
         (&["account", "show", "0"], "id: must be between"),
         (
@@ -192,10 +192,10 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
         ),
     ] {
         let output = run(data, arguments);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(
-            output.status.code() == Some(1) && said.contains(says),
-            "{arguments:?}: {said}"
+            output.status.code() == Some(1) && stderr.contains(expected),
+            "{arguments:?}: {stderr}"
         );
         assert!(output.stdout.is_empty());
     }
@@ -235,10 +235,10 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
             "1",
         ],
     );
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        output.status.code() == Some(1) && said.contains("line 3: expires_at: must be a date"),
-        "{said}"
+        output.status.code() == Some(1) && stderr.contains("line 3: expires_at: must be a date"),
+        "{stderr}"
     );
     let missing = run(
         data,
@@ -248,7 +248,7 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
 }
 
 #[test]
-fn many_operations_and_the_plan_of_the_purge_from_the_command_line() {
+fn bulk_operations_and_the_purge_plan_are_run_from_the_command_line() {
     let folder = folder();
     let data = folder.path();
     succeed(data, &["reseller", "create", "--name", "Acme"]);
@@ -281,7 +281,7 @@ fn many_operations_and_the_plan_of_the_purge_from_the_command_line() {
         succeed(data, &["bulk", path]),
         "2 changed, 0 were so already, 0 failed\n"
     );
-    // Once more: the frozen one is frozen already, the deleted one is not there any more.
+    // A second run: the first account is frozen already, and the second is deleted.
     let again = run(data, ["bulk", path]);
     assert_eq!(again.status.code(), Some(1));
     assert_eq!(
@@ -292,8 +292,8 @@ fn many_operations_and_the_plan_of_the_purge_from_the_command_line() {
         String::from_utf8_lossy(&again.stderr).contains("line 3: delete: account is deleted"),
         "{again:?}"
     );
-    // A line that is wrong is named, and nothing is done.
-    for (line, says) in [
+    // An invalid line is named, and no operation runs.
+    for (line, expected) in [
         (
             r#"{"operation":"dance","account":3}"#,
             "operations.jsonl: line 2: operation: must be one of freeze",
@@ -309,7 +309,7 @@ fn many_operations_and_the_plan_of_the_purge_from_the_command_line() {
         let refused = run(data, ["bulk", path]);
         assert_eq!(refused.status.code(), Some(1));
         assert!(
-            String::from_utf8_lossy(&refused.stderr).contains(says),
+            String::from_utf8_lossy(&refused.stderr).contains(expected),
             "{refused:?}"
         );
     }
@@ -397,7 +397,7 @@ fn a_wrong_command_line_is_exit_code_2_and_help_has_examples() {
     );
 }
 
-/// Every reference must lead somewhere.
+/// Fails if a reference of the document has no target.
 fn check_references(value: &Value, document: &Value) {
     match value {
         Value::Object(members) => {
@@ -429,7 +429,7 @@ fn openapi_needs_no_database_and_describes_every_call() {
         .values()
         .map(|methods| methods.as_object().unwrap().len())
         .sum();
-    // One more: that which takes a ticket and no token.
+    // One more: the operation that redeems a release ticket and takes no token.
     assert_eq!(
         operations,
         steward::dialects::admin::OPERATIONS.len() + steward::dialects::v3::OPERATIONS.len() + 1
@@ -456,7 +456,7 @@ fn wsdl_names_the_configured_address() {
 }
 
 #[test]
-fn standard_output_that_is_closed_is_no_error() {
+fn a_closed_standard_output_is_no_error() {
     let folder = folder();
     let mut child = steward(folder.path())
         .arg("openapi")

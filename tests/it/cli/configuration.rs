@@ -1,4 +1,4 @@
-//! The configuration: what wins over what, and what is said about mistakes.
+//! The configuration: which source has priority, and the errors for mistakes.
 
 use std::fs;
 use std::process::Output;
@@ -26,11 +26,14 @@ fn shown(arguments: &[&str], environment: &[(&str, &str)]) -> String {
 }
 
 #[track_caller]
-fn refused(environment: &[(&str, &str)], says: &str) {
+fn refused(environment: &[(&str, &str)], expected: &str) {
     let output = config(&["check"], environment);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains(says), "{said:?} does not say {says:?}");
+    assert!(
+        stderr.contains(expected),
+        "{stderr:?} does not contain {expected:?}"
+    );
 }
 
 #[test]
@@ -73,11 +76,14 @@ fn secrets_are_masked() {
         );
     }
     let text = shown(&["show"], &[("DATABASE_URL", "")]);
-    assert!(!text.contains("\nurl ="), "an empty one is none: {text}");
+    assert!(
+        !text.contains("\nurl ="),
+        "an empty variable does not count: {text}"
+    );
 }
 
 #[test]
-fn mistakes_are_named() {
+fn every_configuration_mistake_is_named() {
     refused(
         &[("STEWARD_SERVER__LISTEM", "x")],
         "unknown key server.listem (from environment); did you mean server.listen?",
@@ -127,11 +133,11 @@ fn a_mistake_in_the_file_names_the_file() {
     let file = folder.path().join("steward.toml");
     fs::write(&file, "[admin]\nalways200 = true\n").unwrap();
     let output = config(&["check", "--config", file.to_str().unwrap()], &[]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        said.contains("unknown key admin.always200 (from ")
-            && said.contains("steward.toml")
-            && said.contains("did you mean admin.always_200?"),
-        "{said}"
+        stderr.contains("unknown key admin.always200 (from ")
+            && stderr.contains("steward.toml")
+            && stderr.contains("did you mean admin.always_200?"),
+        "{stderr}"
     );
 }

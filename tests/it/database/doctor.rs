@@ -1,11 +1,12 @@
-//! `steward doctor`, and the isolation that it shows; broken by hand to see both turn red.
+//! `steward doctor` and `steward doctor isolation`: the tests break a database and expect
+//! findings.
 
 use std::process::Output;
 
 use crate::harness::TestDatabase;
 use crate::harness::process::{Served, folder, steward};
 
-/// Tables of which somebody can ask for rows by their identity.
+/// Tables whose rows an API returns by id.
 const OPENED: [&str; 5] = ["account", "hold", "journal", "webhook_endpoint", "bulk_job"];
 
 fn text(output: &Output) -> String {
@@ -62,7 +63,7 @@ impl Checked {
             .unwrap()
     }
 
-    /// What is wrong, besides that the server of the tests is not durable.
+    /// The findings, without the one that the tests' server is not durable.
     fn doctor(&self) -> Vec<String> {
         let output = self.command(&["doctor"]);
         let found: Vec<String> = text(&output)
@@ -90,7 +91,7 @@ impl Checked {
             .unwrap();
     }
 
-    /// The policy of resellers of a table, as it stands.
+    /// The expression of a table's row level security policy.
     async fn policy(&self, table: &str) -> String {
         let superuser = self.database.superuser().await;
         let statement = "select pg_get_expr(polqual, polrelid) from pg_policy where polrelid = $1::text::regclass and polname = 'of_resellers'";
@@ -103,15 +104,15 @@ impl Checked {
 }
 
 #[tokio::test]
-async fn resellers_are_isolated_and_whoever_breaks_a_policy_is_found_out() {
+async fn the_doctor_finds_a_broken_isolation_policy() {
     let checked = Checked::start().await;
     let (sound, healthy) = (checked.isolation(), checked.doctor());
     assert!(sound.status.success(), "{}", text(&sound));
     assert!(text(&sound).contains(", 0 wrong"), "{}", text(&sound));
     assert_eq!(healthy, Vec::<String>::new());
 
-    // A policy that lets everything through: the doctor sees it; nobody else does, because every statement says whose
-    // rows it means too.
+    // Only the doctor sees a policy that admits every row. Requests still get their own rows,
+    // because every statement also names its reseller.
     for table in OPENED {
         let policy = checked.policy(table).await;
         checked
@@ -131,7 +132,7 @@ async fn resellers_are_isolated_and_whoever_breaks_a_policy_is_found_out() {
             .await;
     }
 
-    // A policy that is gone lets nothing through.
+    // Without its policy a table shows no rows.
     let policy = checked.policy("account").await;
     checked
         .sql("drop policy of_resellers on account".to_owned())
@@ -154,7 +155,7 @@ async fn resellers_are_isolated_and_whoever_breaks_a_policy_is_found_out() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_with_what_mends_it() {
+async fn every_finding_of_the_doctor_names_a_remedy() {
     let checked = Checked::start().await;
     checked
         .sql("alter table plan disable row level security".to_owned())
@@ -188,7 +189,7 @@ async fn what_is_wrong_is_said_with_what_mends_it() {
 
     let nowhere = steward(&checked.served.data_dir)
         .arg("doctor")
-        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing")
+        .env("DATABASE_URL", "postgres://stranger@127.0.0.1:1/nothing")
         .output()
         .unwrap();
     assert!(

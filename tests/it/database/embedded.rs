@@ -1,5 +1,5 @@
-//! The embedded PostgreSQL: every fault that was met, as a test. The real program where it is about processes, the
-//! library where it is about what is found.
+//! The embedded PostgreSQL: start, stop, crashes, and the search for its programs. Tests of
+//! processes run the real program; the others call the library.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -23,7 +23,7 @@ fn settings(data_dir: &Path) -> Settings {
     }
 }
 
-/// A service with one account; its token.
+/// Creates a reseller with one account, and answers its token.
 fn with_account(served: &Served) -> String {
     succeed(&served.data_dir, &["reseller", "create", "--name", "Acme"]);
     let issued: Value = serde_json::from_str(&succeed(
@@ -49,7 +49,7 @@ fn is_alive(pid: Pid) -> bool {
     kill(pid, None).is_ok()
 }
 
-/// What the service says of account 1, as soon as it can say anything.
+/// Reads account 1 as soon as the service can answer.
 fn get_eventually(served: &Served, token: &str) -> Value {
     eventually("an answer", || {
         let (status, body) = served.post("get", &json!({"token": token, "id": 1}));
@@ -59,7 +59,7 @@ fn get_eventually(served: &Served, token: &str) -> Value {
 }
 
 #[test]
-fn after_kill_9_of_the_service_the_server_is_gone_and_the_next_start_finds_everything() {
+fn after_kill_9_of_the_service_postgres_stops_and_the_next_start_has_all_data() {
     let folder = folder();
     let served = Served::start(folder.path());
     let token = with_account(&served);
@@ -78,7 +78,7 @@ fn after_kill_9_of_the_service_the_server_is_gone_and_the_next_start_finds_every
 }
 
 #[test]
-fn after_kill_9_of_the_server_it_is_started_again() {
+fn after_kill_9_of_postgres_the_service_starts_it_again() {
     let folder = folder();
     let served = Served::start(folder.path());
     let token = with_account(&served);
@@ -141,7 +141,7 @@ fn after_kill_9_during_initdb_the_next_start_is_clean() {
 }
 
 #[test]
-fn a_second_start_joins_the_running_server_and_stops_nothing() {
+fn a_second_service_shares_the_running_postgres_and_leaves_it_running() {
     let folder = folder();
     let first = Served::start(folder.path());
     let token = with_account(&first);
@@ -161,7 +161,7 @@ fn a_second_start_joins_the_running_server_and_stops_nothing() {
 }
 
 #[test]
-fn two_starts_at_once_on_an_empty_folder_both_come_up() {
+fn two_services_can_start_on_one_empty_folder_at_once() {
     let folder = folder();
     let path = folder.path().to_owned();
     let other = std::thread::spawn(move || Served::start(&path));
@@ -169,7 +169,7 @@ fn two_starts_at_once_on_an_empty_folder_both_come_up() {
     let other = other.join().unwrap();
     let token = with_account(&one);
     assert_eq!(other.post("get", &json!({"token": token, "id": 1})).0, 200);
-    // The one that owns the server stops last, whichever that is.
+    // The service that started PostgreSQL stops last.
     let (owner, guest) = if one.log().contains("started the embedded") {
         (one, other)
     } else {
@@ -220,7 +220,7 @@ fn durability_is_on_and_no_port_is_open() {
 }
 
 #[test]
-fn as_root_the_server_runs_as_somebody_else_and_as_anybody_else_as_ourselves() {
+fn postgres_runs_as_another_user_only_under_root() {
     use std::os::unix::fs::MetadataExt as _;
     let folder = folder();
     let served = Served::start(folder.path());
@@ -264,7 +264,7 @@ async fn a_folder_that_the_servers_user_cannot_enter_is_named() {
 }
 
 #[tokio::test]
-async fn data_of_another_major_version_is_refused_untouched() {
+async fn data_of_another_major_version_is_refused_and_not_touched() {
     let folder = folder();
     let data = folder.path().join("postgres/data");
     fs::create_dir_all(&data).unwrap();
@@ -284,7 +284,7 @@ async fn data_of_another_major_version_is_refused_untouched() {
 }
 
 #[tokio::test]
-async fn without_programs_anywhere_three_lines_say_what_to_do() {
+async fn without_postgres_programs_the_error_lists_three_remedies() {
     let folder = folder();
     let nowhere = Settings {
         search: Search::default(),
@@ -309,7 +309,7 @@ async fn without_programs_anywhere_three_lines_say_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_programs_the_pinned_ones_are_fetched_and_used_again() {
+async fn without_postgres_programs_the_pinned_version_is_downloaded_once() {
     let folder = folder();
     let nowhere = Settings {
         search: Search::default(),
@@ -340,7 +340,7 @@ async fn without_programs_the_pinned_ones_are_fetched_and_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_too_long_for_a_socket_gets_a_short_one() {
+async fn a_data_folder_with_a_long_path_gets_a_short_socket_path() {
     let folder = folder();
     let deep = folder
         .path()
@@ -356,7 +356,7 @@ async fn a_path_too_long_for_a_socket_gets_a_short_one() {
 }
 
 #[test]
-fn a_server_that_cannot_start_says_why() {
+fn the_error_of_a_postgres_that_cannot_start_has_its_log() {
     let folder = folder();
     succeed(folder.path(), &["migrate"]);
     fs::write(
@@ -365,7 +365,7 @@ fn a_server_that_cannot_start_says_why() {
     )
     .unwrap();
     let output = run(folder.path(), ["migrate"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains("no_such_setting"), "{said}");
+    assert!(stderr.contains("no_such_setting"), "{stderr}");
 }

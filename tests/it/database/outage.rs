@@ -1,4 +1,4 @@
-//! The database goes away and comes back.
+//! The database becomes unreachable and comes back.
 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,9 @@ use serde_json::json;
 use crate::harness::app::{admin_settings, send};
 use crate::harness::{App, TestDatabase};
 
-/// A door to the database that can be shut: connections are then cut, and new ones closed at once.
-struct Door {
+/// A proxy before the database. When it is shut, it cuts all connections and closes new ones at
+/// once.
+struct Proxy {
     folder: tempfile::TempDir,
     is_shut: Arc<AtomicBool>,
     open: Arc<Mutex<Vec<UnixStream>>>,
@@ -22,7 +23,7 @@ struct Door {
 
 const SOCKET: &str = ".s.PGSQL.5432";
 
-impl Door {
+impl Proxy {
     fn to(server: &Path) -> Self {
         let folder = tempfile::tempdir_in("/tmp").unwrap();
         let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
@@ -77,23 +78,23 @@ impl Door {
     }
 }
 
-async fn app_behind_a_door() -> (App, Door) {
+async fn app_behind_a_door() -> (App, Proxy) {
     let database = TestDatabase::new().await;
-    // A server that listens on TCP only has no socket to stand before; CI's has one.
+    // The proxy needs a Unix socket; a server that listens only on TCP has none.
     let socket = database
         .socket()
         .expect("TEST_DATABASE_URL must name a Unix socket");
-    let door = Door::to(&socket);
-    let options = database.options().socket(door.folder.path());
-    (App::on(database, options, admin_settings()), door)
+    let proxy = Proxy::to(&socket);
+    let options = database.options().socket(proxy.folder.path());
+    (App::on(database, options, admin_settings()), proxy)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_database_is_away_callers_are_told_to_come_back() {
-    let (app, door) = app_behind_a_door().await;
+async fn without_a_database_requests_get_503_and_retry_after() {
+    let (app, proxy) = app_behind_a_door().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
-    door.shut();
+    proxy.shut();
     for call in ["freeze", "get", "list"] {
         let answer = client.call(call, json!({"id": id})).await;
         answer.is_error(503, "Service unavailable");
@@ -116,21 +117,21 @@ async fn while_the_database_is_away_callers_are_told_to_come_back() {
         "{}",
         answer.body
     );
-    door.open();
+    proxy.open();
     client.call("freeze", json!({"id": id})).await.ok();
     assert_eq!(client.get(id).await["is_frozen"], json!(true));
     assert!(app.service.ping().await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_are_cut_lose_nothing_that_was_acknowledged() {
-    let (app, door) = app_behind_a_door().await;
+async fn cut_database_connections_lose_no_acknowledged_change() {
+    let (app, proxy) = app_behind_a_door().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
-    let door = Arc::new(door);
+    let proxy = Arc::new(proxy);
     let workers: Vec<_> = (0..8)
         .map(|worker| {
-            let (client, door) = (client.clone(), Arc::clone(&door));
+            let (client, proxy) = (client.clone(), Arc::clone(&proxy));
             tokio::spawn(async move {
                 let mut acknowledged = Vec::new();
                 for number in 0..60 {
@@ -144,7 +145,7 @@ async fn connections_that_are_cut_lose_nothing_that_was_acknowledged() {
                         other => panic!("{other}: {}", answer.body),
                     }
                     if worker == 0 && number % 10 == 5 {
-                        door.cut();
+                        proxy.cut();
                     }
                 }
                 acknowledged
@@ -181,18 +182,18 @@ async fn connections_that_are_cut_lose_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_said_at_once() {
-    let (app, door) = app_behind_a_door().await;
+async fn a_full_queue_refuses_at_once() {
+    let (app, proxy) = app_behind_a_door().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
-    door.shut();
+    proxy.shut();
     let settings = steward::service::Settings {
         queue: 4,
         batch: 1,
         ..steward::service::Settings::default()
     };
     let store = steward::store::Store::new(
-        app.database.options().socket(door.folder.path()),
+        app.database.options().socket(proxy.folder.path()),
         &crate::harness::app::pool_settings(),
     );
     let service = Arc::new(steward::service::Service::start(
@@ -227,11 +228,11 @@ async fn a_full_queue_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_column_whose_type_somebody_changes_costs_a_retry_and_no_more() {
+async fn a_changed_column_type_costs_one_retry() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
-    let ask = async || {
+    let send_three = async || {
         let bearer = format!("Bearer {}", client.token);
         let read = Request::get(format!("/v3/accounts/{id}/history"))
             .header("authorization", bearer)
@@ -243,20 +244,20 @@ async fn a_column_whose_type_somebody_changes_costs_a_retry_and_no_more() {
             client.call("freeze", json!({"id": id})).await.status,
         ]
     };
-    assert_eq!(ask().await, [200, 200, 200]);
+    assert_eq!(send_three().await, [200, 200, 200]);
     let superuser = app.database.superuser().await;
     sqlx::raw_sql("alter table account alter column name type varchar(400); alter table journal alter column actor type varchar(400)")
         .execute(&superuser)
         .await
         .unwrap();
-    // Whatever was prepared on each of the connections is found out once.
+    // Each connection fails once with each of its prepared statements.
     for _ in 0..16 {
         assert!(
-            ask()
+            send_three()
                 .await
                 .into_iter()
                 .all(|status| status == 200 || status == 503)
         );
     }
-    assert_eq!(ask().await, [200, 200, 200]);
+    assert_eq!(send_three().await, [200, 200, 200]);
 }

@@ -1,4 +1,4 @@
-//! What is asked at any size is answered from an index: the product's own statements, explained.
+//! The plans of the product's own statements: each reads its tables through an index.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use steward::store::{KEYED, SEARCHING};
 
 use crate::harness::App;
 
-/// The statement among those that the build checked which contains these texts.
+/// The only checked query that contains all of these texts.
 fn statement(with: &[&str]) -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/.sqlx");
     let texts = std::fs::read_dir(folder)
@@ -27,10 +27,10 @@ fn statement(with: &[&str]) -> String {
     found.into_iter().next().unwrap()
 }
 
-/// How each table is read: the index, or the kind of scan.
+/// How the plan reads each table: the name of an index, or the kind of scan.
 fn scans(plan: &Value, into: &mut BTreeMap<String, Vec<String>>) {
     if let Some(table) = plan["Relation Name"].as_str() {
-        // A bitmap's index stands below it.
+        // The index of a bitmap scan is in the node below it.
         let below = plan["Plans"][0]["Index Name"]
             .as_str()
             .filter(|_| plan["Node Type"] == "Bitmap Heap Scan");
@@ -39,7 +39,7 @@ fn scans(plan: &Value, into: &mut BTreeMap<String, Vec<String>>) {
             .or(below)
             .or(plan["Node Type"].as_str())
             .unwrap();
-        // What is written is not read.
+        // A table that is only written is not read.
         if plan["Node Type"] != "ModifyTable" {
             into.entry(
                 table
@@ -55,8 +55,8 @@ fn scans(plan: &Value, into: &mut BTreeMap<String, Vec<String>>) {
     }
 }
 
-/// One question: how its connection plans, which statement it is, with what, and the indexes that may answer it.
-struct Question {
+/// One case: the planner settings, the statement, its arguments, and the indexes that it may use.
+struct Case {
     planning: &'static str,
     with: &'static [&'static str],
     arguments: String,
@@ -64,7 +64,7 @@ struct Question {
     indexes: &'static [&'static str],
 }
 
-impl Question {
+impl Case {
     async fn check(&self, connection: &mut PgConnection) {
         let mut tx = connection.begin().await.unwrap();
         let admit = "set role steward_service; select set_config('steward.resellers', '1', true)";
@@ -110,8 +110,8 @@ const LIST: &[&str] = &[
 ];
 
 /// Look-ups and changes by key.
-fn keyed() -> Vec<Question> {
-    let look_up = |table, indexes| Question {
+fn keyed() -> Vec<Case> {
+    let look_up = |table, indexes| Case {
         planning: KEYED,
         with: &["from account a\n          where a.id = any($1)"],
         arguments: "'{7}', null".to_owned(),
@@ -127,14 +127,14 @@ fn keyed() -> Vec<Question> {
         look_up("account", BY_KEY),
         look_up("hold", &["hold_open_uq", "hold_pkey"]),
         look_up("reseller", &["reseller_suspended_ix"]),
-        Question {
+        Case {
             planning: KEYED,
             with: &["with written as"],
             arguments: changes,
             table: "account",
             indexes: BY_KEY,
         },
-        Question {
+        Case {
             planning: KEYED,
             with: &["with seen as"],
             arguments: and_more,
@@ -145,10 +145,10 @@ fn keyed() -> Vec<Question> {
 }
 
 /// Lists and scans.
-fn searching() -> Vec<Question> {
+fn searching() -> Vec<Case> {
     let list = |with, state: &str, window: &str, table, indexes| {
         let arguments = format!("1, now(), {state}, null, {window}, null, 1000, 50");
-        Question {
+        Case {
             planning: SEARCHING,
             with,
             arguments,
@@ -160,7 +160,7 @@ fn searching() -> Vec<Question> {
         "select a.reseller_id, a.id, a.uid",
         "where h.reseller_id = $1 and h.account_id >= $8",
     ];
-    let other = |with, arguments: &str, table, indexes| Question {
+    let other = |with, arguments: &str, table, indexes| Case {
         planning: SEARCHING,
         with,
         arguments: arguments.to_owned(),
@@ -168,7 +168,7 @@ fn searching() -> Vec<Question> {
         indexes,
     };
     vec![
-        // Whoever owns a large part of all accounts meets enough of them in the order of all.
+        // This reseller owns a fifth of all accounts, so the index over all accounts is as good.
         list(
             LIST,
             "null",
@@ -249,14 +249,14 @@ fn searching() -> Vec<Question> {
 }
 
 #[tokio::test]
-async fn every_question_is_answered_from_an_index() {
+async fn every_query_uses_an_index() {
     let app = App::new().await;
     app.service.prepare_journal(1).await.unwrap();
     let superuser = app.database.superuser().await;
     let mut connection = superuser.acquire().await.unwrap();
-    // What is known of empty tables must not lead astray.
-    for question in keyed() {
-        question.check(&mut connection).await;
+    // With the statistics of empty tables the planner must choose the indexes too.
+    for case in keyed() {
+        case.check(&mut connection).await;
     }
     let day = app.clock.now().to_rfc3339();
     let load = format!(
@@ -276,8 +276,8 @@ async fn every_question_is_answered_from_an_index() {
         .execute(&mut *connection)
         .await
         .unwrap();
-    for question in keyed().into_iter().chain(searching()) {
-        question.check(&mut connection).await;
+    for case in keyed().into_iter().chain(searching()) {
+        case.check(&mut connection).await;
     }
     let scan = "explain (format json) select reseller_id, id from account where expires_at >= now() order by expires_at, id limit 500";
     let plan: Value = sqlx::raw_sql(scan)

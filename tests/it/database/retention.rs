@@ -1,4 +1,4 @@
-//! The journal is kept for as long as is asked, and for as long as somebody has yet to be told.
+//! Journal partitions are kept for the configured time, and until every endpoint has their events.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const PARTITIONS: &str = "select count(*) from pg_inherits where inhparent = 'jo
 const ENTRIES: &str = "select count(*) from journal";
 
 #[tokio::test]
-async fn days_of_the_journal_are_dropped_once_they_are_old_and_delivered() {
+async fn journal_partitions_are_dropped_when_old_and_delivered() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let kept = |days: Option<u64>| jobs::Settings {
@@ -34,18 +34,18 @@ async fn days_of_the_journal_are_dropped_once_they_are_old_and_delivered() {
     client.call("freeze", json!({"id": id})).await.ok();
     let made = app.database.number(PARTITIONS).await;
 
-    // Without a limit nothing is ever dropped.
+    // Without a limit no partition is dropped.
     app.clock.advance(TimeDelta::days(100));
     jobs::run_once(&app.service, &kept(None)).await.unwrap();
     client.call("unfreeze", json!({"id": id})).await.ok();
     assert_eq!(app.database.number(PARTITIONS).await, made + 8);
     assert_eq!(app.database.number(ENTRIES).await, 3);
 
-    // Nobody has told the endpoint of the freeze yet: its day stays, and so does every later one.
+    // The freeze has not been delivered yet: its partition stays, and so do all later ones.
     jobs::run_once(&app.service, &kept(Some(30))).await.unwrap();
     assert_eq!(app.database.number(PARTITIONS).await, made + 8);
 
-    // An endpoint that its owner switched off holds nothing back. What is younger stays.
+    // A disabled endpoint keeps no partition. Younger partitions stay.
     v3.call(
         "PATCH",
         &format!("/v3/webhooks/{}", endpoint["id"].as_str().unwrap()),
@@ -61,13 +61,13 @@ async fn days_of_the_journal_are_dropped_once_they_are_old_and_delivered() {
     assert_eq!(
         app.database.number(PARTITIONS).await,
         9,
-        "eight days ahead, and the one for whatever has none"
+        "eight days ahead, and the default partition"
     );
     assert_eq!(app.database.number(ENTRIES).await, 1);
     assert_eq!(
         client.get(id).await["version"],
         3,
-        "the account is as it was"
+        "the account did not change"
     );
     client.call("freeze", json!({"id": id})).await.ok();
 }

@@ -1,4 +1,4 @@
-//! Many at once, and clients that hang up.
+//! Many requests at once, and clients that hang up.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -15,7 +15,7 @@ use crate::harness::app::{admin_settings, pool_settings, router, soap_settings};
 use crate::harness::{App, Client};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_identical_suspends_in_parallel_are_one() {
+async fn fifty_identical_suspends_in_parallel_make_one_change() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
@@ -55,7 +55,7 @@ async fn fifty_identical_suspends_in_parallel_are_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn random_commands_at_few_accounts_through_two_replicas_leave_a_journal_without_gaps() {
+async fn random_commands_through_two_replicas_leave_a_journal_without_gaps() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let mut accounts = Vec::new();
@@ -102,7 +102,7 @@ async fn random_commands_at_few_accounts_through_two_replicas_leave_a_journal_wi
             sequences,
             (1..=client.get(id).await["version"].as_i64().unwrap()).collect::<Vec<_>>()
         );
-        // Each entry's "before" is what the last one to touch the field left.
+        // Each entry's "before" is the "after" of the last entry that changed the same field.
         let mut last: BTreeMap<String, serde_json::Value> = BTreeMap::new();
         for entry in entries.as_array().unwrap().iter().rev() {
             for (field, before) in entry["before"].as_object().unwrap() {
@@ -143,14 +143,14 @@ fn send_and_hang_up(to: SocketAddr, token: &str, number: usize) {
     );
     let mut stream = TcpStream::connect(to).unwrap();
     stream.write_all(text.as_bytes()).unwrap();
-    // From not at all to some hundred microseconds: every stage of a request is met.
+    // A wait between zero and some hundred microseconds, so that clients hang up at every stage.
     for _ in 0..(number * 37) % 40_000 {
         std::hint::spin_loop();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_thousand_clients_that_hang_up_leave_nothing_behind() {
+async fn three_thousand_clients_that_hang_up_leave_no_open_transaction() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     for number in 0..40 {
@@ -163,7 +163,7 @@ async fn three_thousand_clients_that_hang_up_leave_nothing_behind() {
     .await
     .unwrap();
 
-    // What is acknowledged from now on is committed: no connection came back with somebody else's transaction.
+    // Later requests are committed: no pooled connection still has another request's transaction.
     let superuser = app.database.superuser().await;
     let hung_up_at: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("select clock_timestamp()")
         .fetch_one(&superuser)
@@ -186,7 +186,7 @@ async fn three_thousand_clients_that_hang_up_leave_nothing_behind() {
         400
     );
 
-    // No transaction of theirs is still open, and every row can be locked.
+    // The clients left no open transaction and no row lock.
     let open = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and xact_start < $1";
     assert_eq!(
         sqlx::query_scalar::<_, i64>(open)
@@ -208,11 +208,11 @@ async fn three_thousand_clients_that_hang_up_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn one_bad_command_does_not_spoil_the_batch_it_is_in() {
+async fn one_failing_command_does_not_fail_its_batch() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
-    // Something that only the database knows of, so that the whole batch fails there.
+    // A constraint that only the database checks, so that the whole batch fails there.
     let superuser = app.database.superuser().await;
     sqlx::query("alter table account add constraint surprise check (title <> 'forbidden')")
         .execute(&superuser)
@@ -248,7 +248,7 @@ async fn one_bad_command_does_not_spoil_the_batch_it_is_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_can_be_kept_within_one_reseller() {
+async fn group_commits_can_be_limited_to_one_reseller() {
     let app = App::new().await;
     let mut owners = Vec::new();
     for name in ["Acme", "Globex", "Initech", "Umbrella"] {

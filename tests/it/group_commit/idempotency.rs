@@ -31,7 +31,7 @@ async fn a_repeat_is_answered_with_the_stored_answer() {
     assert_eq!(
         client.history(1).await.len(),
         1,
-        "a repeat is not asked again"
+        "a repeat does not run again"
     );
 
     client.call("freeze", json!({"id": 1})).await.ok();
@@ -81,7 +81,7 @@ async fn refusals_are_stored_too() {
 }
 
 #[tokio::test]
-async fn keys_belong_to_one_reseller_and_end_after_a_day() {
+async fn a_key_belongs_to_one_reseller_and_expires_after_a_day() {
     let app = App::new().await;
     let (client, other) = (
         app.new_reseller("Acme").await,
@@ -128,7 +128,7 @@ async fn keys_belong_to_one_reseller_and_end_after_a_day() {
 }
 
 #[tokio::test]
-async fn many_at_once_under_one_key_are_one() {
+async fn simultaneous_requests_with_one_key_are_carried_out_once() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let tasks: Vec<_> = (0..50)
@@ -144,7 +144,7 @@ async fn many_at_once_under_one_key_are_one() {
 }
 
 #[tokio::test]
-async fn keys_that_cannot_be_kept_are_refused() {
+async fn invalid_keys_are_refused() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     for key in ["", &"k".repeat(256), "tab\there"] {
@@ -160,7 +160,7 @@ async fn keys_that_cannot_be_kept_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_key_through_two_replicas_is_one_change() {
+async fn one_key_sent_to_two_replicas_makes_one_change() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let replica = app.replica(&client);
@@ -180,7 +180,7 @@ async fn one_key_through_two_replicas_is_one_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_address_through_two_replicas_is_one_account() {
+async fn one_email_sent_to_two_replicas_makes_one_account() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let replica = app.replica(&client);
@@ -201,7 +201,7 @@ async fn one_address_through_two_replicas_is_one_account() {
 }
 
 #[tokio::test]
-async fn a_deletion_that_came_too_late_is_repeated_as_it_was_answered() {
+async fn a_repeated_deletion_gets_the_stored_answer_even_if_it_was_404() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let v3 = crate::harness::v3::V3::of(&client);

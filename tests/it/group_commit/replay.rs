@@ -1,4 +1,5 @@
-//! Many at few accounts, through two replicas: whatever happened, the journal says it, and nothing but the journal.
+//! Many callers change few accounts through two replicas. Replaying the journal must give the same
+//! state.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ const CONNECTIONS: usize = 64;
 const COMMANDS: usize = 40;
 const ACCOUNTS: usize = 3;
 
-/// Commands of all kinds, those that change nothing and those that are refused among them.
+/// Commands of all kinds. Some change nothing, and some are refused.
 fn command() -> impl Strategy<Value = Command> {
     let kind = prop_oneof![
         Just(HoldKind::Freeze),
@@ -69,14 +70,14 @@ fn context(reseller: Option<ResellerId>, request_id: String) -> Context {
     }
 }
 
-/// Holds in one order: the store's is by kind, memory's is by time.
+/// Sorts the holds: the store returns them by kind, the domain by time.
 fn ordered(mut account: Account) -> Account {
     account.holds.sort_by_key(|hold| hold.id.0);
     account
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_sixty_four_did_at_once_is_what_the_journal_says_one_did() {
+async fn replaying_the_journal_gives_the_state_that_64_parallel_callers_left() {
     let app = App::new().await;
     let start = || {
         Arc::new(Service::start(
@@ -107,7 +108,7 @@ async fn what_sixty_four_did_at_once_is_what_the_journal_says_one_did() {
         }
     }
 
-    // Every request has a name of its own, by which the journal's entry is found again.
+    // Each request has its own id, which its journal entry has too.
     let tasks: Vec<_> = (0..CONNECTIONS)
         .map(|connection| {
             let (service, accounts) = (Arc::clone(&replicas[connection % 2]), accounts.clone());
@@ -132,10 +133,10 @@ async fn what_sixty_four_did_at_once_is_what_the_journal_says_one_did() {
             })
         })
         .collect();
-    let mut asked = HashMap::new();
+    let mut sent = HashMap::new();
     for task in tasks {
         for (by, account, command, answer) in task.await.unwrap() {
-            asked.insert(by.request_id.clone(), (by, account, command, answer));
+            sent.insert(by.request_id.clone(), (by, account, command, answer));
         }
     }
 
@@ -150,9 +151,9 @@ async fn what_sixty_four_did_at_once_is_what_the_journal_says_one_did() {
                 .await
                 .unwrap();
         for (request, at, outcome, sequence) in entries {
-            let (by, account, command, answer) = asked
+            let (by, account, command, answer) = sent
                 .remove(&request)
-                .expect("everything in the journal was asked for, once");
+                .expect("every journal entry belongs to one request");
             assert_eq!(account, id);
             *counted.entry(outcome.clone()).or_default() += 1;
             match model.decide(&command, &by.principal.actor(), at) {
@@ -196,7 +197,11 @@ async fn what_sixty_four_did_at_once_is_what_the_journal_says_one_did() {
             .unwrap();
         assert_eq!(ordered(stored), ordered(model));
     }
-    assert!(asked.is_empty(), "in no journal: {:?}", asked.keys());
+    assert!(
+        sent.is_empty(),
+        "without a journal entry: {:?}",
+        sent.keys()
+    );
     for outcome in ["applied", "unchanged", "refused"] {
         assert!(
             counted.get(outcome).is_some_and(|count| *count > 50),

@@ -1,4 +1,4 @@
-//! What a database distributed by reseller needs of the schema, and of the group commit.
+//! Requirements of a database that is distributed by reseller: the schema and the group commit.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,7 +19,7 @@ fn script() -> String {
 }
 
 #[tokio::test]
-async fn every_table_is_distributed_by_reseller_and_fit_for_it() {
+async fn every_table_can_be_distributed_by_reseller() {
     let app = App::new().await;
     let superuser = app.database.superuser().await;
     let names = |rows: Vec<sqlx::postgres::PgRow>| {
@@ -38,7 +38,7 @@ async fn every_table_is_distributed_by_reseller_and_fit_for_it() {
         .collect();
     assert_eq!(tables, distributed, "docs/scale-out.sql names every table");
 
-    // Of the one table that is everywhere the key is the reseller itself.
+    // The reference table `reseller` is on every node. Its key is the reseller.
     let wrong = "select c.relname || ': ' || i.indexrelid::regclass::text from pg_index i join pg_class c on c.oid = i.indrelid
         where i.indisunique and c.relnamespace = 'public'::regnamespace and not c.relispartition and c.relname not in ('_sqlx_migrations', 'reseller')
           and (select attname from pg_attribute where attrelid = c.oid and attnum = i.indkey[0]) <> 'reseller_id'";
@@ -67,14 +67,14 @@ async fn every_table_is_distributed_by_reseller_and_fit_for_it() {
 }
 
 #[tokio::test]
-async fn a_group_commit_within_one_reseller_never_waits_for_another_ones_locks() {
+async fn a_group_commit_of_one_reseller_does_not_wait_for_the_locks_of_another() {
     let app = App::new().await;
     let (one, other) = (
         app.new_reseller("One").await,
         app.new_reseller("Other").await,
     );
     let (blocked, free) = (one.account("a").await, other.account("b").await);
-    // Somebody else holds the first reseller's account, and does not let go of it.
+    // Another transaction keeps a lock on the first reseller's account.
     let superuser = app.database.superuser().await;
     let mut holder = superuser.begin().await.unwrap();
     sqlx::query("select from account where id = $1 for update")
@@ -113,7 +113,7 @@ async fn a_group_commit_within_one_reseller_never_waits_for_another_ones_locks()
         }
     };
     let waiting = tokio::spawn(freeze(one.token.clone(), blocked));
-    // What is shown is that their transactions have nothing in common.
+    // This shows that the two resellers' transactions share no lock.
     freeze(other.token.clone(), free).await.unwrap();
     assert_eq!(other.get(free).await["effective_status"], json!("frozen"));
     assert!(

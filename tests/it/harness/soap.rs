@@ -47,7 +47,7 @@ impl Soap {
         .await
     }
 
-    /// Code, message and what follows it.
+    /// The code, the message, and the elements after the message.
     pub async fn call(&self, operation: &str, children: &str) -> (String, String, String) {
         let token = format!("<authToken>{}</authToken>", self.token);
         self.call_with(operation, &format!("{token}{children}"))

@@ -1,7 +1,7 @@
-//! A conversation with the service, written down so that a reader sees every request and the whole answer.
+//! A conversation with the service: every request with its whole answer, as text for a snapshot.
 //!
-//! Random values are replaced by names: UUIDs by the member where they first appear and a number, such
-//! as `[hold_id-1]`; others by the name that the test gives.
+//! Random values are replaced by names: UUIDs by the member where they first appear and a number,
+//! such as `[hold_id-1]`; others by the name that the test gives.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -42,12 +42,12 @@ impl Transcript {
         }
     }
 
-    /// Has a random value appear under a name.
+    /// Replaces a random value by a name.
     pub fn name(&mut self, name: &str, value: &str) {
         self.names.push((value.to_owned(), format!("[{name}]")));
     }
 
-    /// Sends a request and writes down both sides. `operation` is counted as driven.
+    /// Sends a request, and adds request and answer to the text. `operation` counts as driven.
     pub async fn send(
         &mut self,
         operation: &str,
@@ -128,7 +128,7 @@ fn member_before(text: &str) -> String {
     text[start..].to_owned()
 }
 
-/// The line as it is, but for line breaks behind commas and between XML elements where it is full.
+/// Breaks a long line behind commas and between XML elements, and changes nothing else.
 fn wrapped(line: &str) -> String {
     let Some((side, content)) = line.split_at_checked(2) else {
         return line.to_owned();

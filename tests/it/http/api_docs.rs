@@ -6,7 +6,7 @@ use crate::harness::App;
 use crate::harness::v3::{V3, refused};
 
 #[tokio::test]
-async fn the_description_and_the_page_to_try_it_are_served_by_the_program_alone() {
+async fn the_openapi_document_and_its_page_load_nothing_from_elsewhere() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let v3 = V3::of(&client);

@@ -1,4 +1,4 @@
-//! Connections as careless and hostile callers make them, against the real program; and what is counted of them.
+//! Connections of careless and hostile clients to the real program, and the metrics of requests.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -30,7 +30,7 @@ fn post(length: usize, body: &str) -> String {
     )
 }
 
-/// The value of a metric, named with its labels.
+/// The value of a metric. `name` includes the labels.
 fn metric(served: &Served, name: &str) -> Option<f64> {
     let (status, text) = request(served.management, "GET", "/metrics", &[], "");
     assert_eq!(status, 200);
@@ -42,7 +42,7 @@ fn metric(served: &Served, name: &str) -> Option<f64> {
 }
 
 #[test]
-fn who_sends_nothing_or_half_a_request_is_not_waited_for_for_ever() {
+fn connections_that_send_no_complete_request_are_closed() {
     let folder = folder();
     let served = Served::start_with(folder.path(), |command| {
         command
@@ -58,7 +58,7 @@ fn who_sends_nothing_or_half_a_request_is_not_waited_for_for_ever() {
     half_a_body
         .write_all(post(100, "{\"id\":").as_bytes())
         .unwrap();
-    // What is read is not timed; that it ends is the point.
+    // The connection must end; the time that it takes does not matter.
     assert_eq!(rest(silent), "");
     assert!(!rest(half_a_head).contains("200 OK"));
     let answer = rest(half_a_body);
@@ -70,7 +70,7 @@ fn who_sends_nothing_or_half_a_request_is_not_waited_for_for_ever() {
 }
 
 #[test]
-fn who_has_said_all_and_closes_his_half_gets_his_answer() {
+fn a_client_that_closes_its_sending_half_still_gets_its_answer() {
     let folder = folder();
     let served = Served::start(folder.path());
     let body = json!({"id": 1}).to_string();
@@ -84,9 +84,9 @@ fn who_has_said_all_and_closes_his_half_gets_his_answer() {
 }
 
 #[tokio::test]
-async fn who_never_reads_his_answer_is_not_waited_for_for_ever() {
+async fn a_client_that_never_reads_its_answer_is_cut_off() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    // More than the buffers of both sides take, so that the service has to wait for the caller.
+    // More than the socket buffers of both sides can take, so that the service has to wait.
     let answer = axum::body::Bytes::from(vec![b'x'; 64 << 20]);
     let router = axum::Router::new().route("/", axum::routing::get(async move || answer));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -111,7 +111,7 @@ async fn who_never_reads_his_answer_is_not_waited_for_for_ever() {
         .await
         .unwrap();
     caller.read_exact(&mut [0]).await.unwrap();
-    // Told to stop, it finishes what is under way: this answer never would be.
+    // A graceful stop waits for running answers, and this one would never end.
     stop.cancel();
     tokio::time::timeout(PATIENCE, serving)
         .await
@@ -121,7 +121,7 @@ async fn who_never_reads_his_answer_is_not_waited_for_for_ever() {
 }
 
 #[test]
-fn one_connection_too_many_is_told_so_and_there_is_room_again_afterwards() {
+fn a_connection_over_the_limit_is_refused_until_another_closes() {
     let folder = folder();
     let served = Served::start_with(folder.path(), |command| {
         command.env("STEWARD_LIMITS__CONNECTIONS", "2");
@@ -147,7 +147,7 @@ fn one_connection_too_many_is_told_so_and_there_is_room_again_afterwards() {
 }
 
 #[test]
-fn ten_thousand_idle_connections_cost_little_and_hinder_nobody() {
+fn ten_thousand_idle_connections_cost_little_memory_and_block_nobody() {
     const MANY: usize = 10_000;
     assert!(
         steward::http::raise_file_limit() > 12_000,
@@ -160,7 +160,7 @@ fn ten_thousand_idle_connections_cost_little_and_hinder_nobody() {
     let mut idle = Vec::with_capacity(MANY);
     while idle.len() < MANY {
         let mut stream = connect(served.listen);
-        // The first byte of a request: the service has to keep something for each.
+        // The first byte of a request, so that the service has to keep state for each connection.
         stream.write_all(b"P").unwrap();
         idle.push(stream);
     }
@@ -171,13 +171,13 @@ fn ten_thousand_idle_connections_cost_little_and_hinder_nobody() {
     let each = (metric(&served, "process_resident_memory_bytes").unwrap() - before) / 10_000.0;
     assert!(each < 20_480.0, "{each} bytes a connection");
     drop(idle);
-    eventually("none of them", || {
+    eventually("no open connection", || {
         (metric(&served, "steward_http_connections") == Some(0.0)).then_some(())
     });
 }
 
 #[test]
-fn what_is_asked_is_counted_by_dialect_operation_and_outcome() {
+fn requests_are_counted_by_dialect_operation_and_outcome() {
     let folder = folder();
     let served = Served::start(folder.path());
     succeed(folder.path(), &["reseller", "create", "--name", "Acme"]);

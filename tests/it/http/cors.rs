@@ -1,4 +1,4 @@
-//! Web pages of other origins: which may call.
+//! Cross-origin requests of web pages.
 
 use axum::Router;
 use axum::body::Body;
@@ -10,7 +10,7 @@ use crate::harness::app::{http_settings, limited_router, send};
 use crate::harness::v3::V3;
 
 #[tokio::test]
-async fn only_the_configured_web_pages_may_call() {
+async fn only_the_configured_origins_may_call() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let http = steward::http::Settings {

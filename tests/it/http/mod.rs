@@ -3,7 +3,7 @@
 mod api_docs;
 mod connections;
 mod cors;
-mod notice;
+mod notice_page;
 mod rate_limits;
 mod serving;
 mod traces;

@@ -12,7 +12,7 @@ use crate::harness::v3::{V3, refused};
 use crate::harness::{App, Client};
 
 #[tokio::test]
-async fn a_token_that_asks_too_often_is_told_when_to_come_back_in_every_dialect() {
+async fn every_dialect_answers_429_and_retry_after_when_a_token_exceeds_its_rate() {
     let app = App::new().await;
     let acme = app.new_reseller("Acme").await;
     let other = app.new_reseller("Other").await;
@@ -85,7 +85,7 @@ async fn a_token_that_asks_too_often_is_told_when_to_come_back_in_every_dialect(
 }
 
 #[tokio::test]
-async fn an_address_that_asks_too_often_is_refused_before_anything_else_is_looked_at() {
+async fn an_address_over_its_rate_is_refused_before_authentication() {
     let app = App::new().await;
     let http = steward::http::Settings {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],

@@ -1,4 +1,4 @@
-//! The program as an operator runs it: start, readiness, log, graceful stop.
+//! The program as an operator runs it: start, readiness, log and graceful stop.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::harness::process::{
 };
 
 #[test]
-fn the_service_starts_answers_and_stops_in_good_order() {
+fn the_service_starts_answers_and_stops_gracefully() {
     let folder = folder();
     let mut served = Served::start(folder.path());
     assert_eq!(
@@ -25,7 +25,7 @@ fn the_service_starts_answers_and_stops_in_good_order() {
     );
     assert_eq!(served.post("get", &json!({"id": 1})).0, 401);
 
-    // A request whose body is still on its way when the stop comes is finished.
+    // A request whose body is still being sent at the stop is finished.
     let body = json!({"token": "x", "id": 1}).to_string();
     let (first, second) = body.split_at(5);
     let mut slow = TcpStream::connect(served.listen).unwrap();
@@ -34,7 +34,7 @@ fn the_service_starts_answers_and_stops_in_good_order() {
         body.len()
     );
     slow.write_all(head.as_bytes()).unwrap();
-    // That it has been taken in is seen by a later request on another connection being answered.
+    // An answer to a later connection shows that the service has accepted the first one.
     assert_eq!(served.post("get", &json!({"id": 1})).0, 401);
     served.signal(Signal::SIGTERM);
     eventually("a withdrawn readiness", || {
@@ -164,7 +164,7 @@ fn tokens_and_bodies_never_reach_the_log() {
 }
 
 #[test]
-fn a_request_id_is_taken_over_when_it_is_fit_and_made_when_it_is_not() {
+fn a_valid_request_id_is_kept_and_an_invalid_one_replaced() {
     let folder = folder();
     let served = Served::start(folder.path());
     let ask = |id: &str| {
@@ -189,7 +189,7 @@ fn a_request_id_is_taken_over_when_it_is_fit_and_made_when_it_is_not() {
 }
 
 #[test]
-fn an_address_in_use_is_said_and_the_database_is_stopped() {
+fn a_listen_address_in_use_is_an_error_and_postgres_is_stopped() {
     let folder = folder();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -204,16 +204,16 @@ fn an_address_in_use_is_said_and_the_database_is_stopped() {
         ],
     );
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        said.contains(&format!("cannot listen on {address}")),
-        "{said}"
+        stderr.contains(&format!("cannot listen on {address}")),
+        "{stderr}"
     );
     assert_eq!(crate::harness::process::postmaster(folder.path()), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_configured_database_the_schema_is_checked_or_migrated() {
+async fn a_configured_database_is_checked_or_migrated_at_startup() {
     let database = TestDatabase::blank().await;
     let Some(socket) = database.socket() else {
         return;

@@ -1,4 +1,4 @@
-//! Traces, as a collector gets them.
+//! Traces that a collector receives.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::harness::process::{Served, eventually, folder, request, succeed};
 
-/// A collector that keeps the bodies of what it is sent.
+/// A collector that keeps the bodies of all requests.
 fn collector() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, kept) = (
@@ -54,7 +54,7 @@ fn count(kept: &Mutex<Vec<u8>>, wanted: &[u8]) -> usize {
 }
 
 #[test]
-fn every_layer_of_a_request_is_a_span_of_its_callers_trace_with_its_request_id() {
+fn every_layer_adds_a_span_to_the_callers_trace() {
     let (address, kept) = collector();
     let folder = folder();
     let served = Served::start_with(folder.path(), |command| {
@@ -113,7 +113,7 @@ fn every_layer_of_a_request_is_a_span_of_its_callers_trace_with_its_request_id()
         (count(&kept, b"traced-request") > 0).then_some(())
     });
     for name in ["request", "call", "change", "batch", "transaction"] {
-        // In the encoding a text has its length in front of it.
+        // In protobuf a text follows its length.
         let encoded = [&[u8::try_from(name.len()).unwrap()], name.as_bytes()].concat();
         assert!(count(&kept, &encoded) > 0, "there is no span {name}");
     }
@@ -128,7 +128,7 @@ fn every_layer_of_a_request_is_a_span_of_its_callers_trace_with_its_request_id()
     assert_eq!(
         count(&kept, b"request-not-sampled"),
         0,
-        "whoever calls decides what is traced"
+        "the caller decides whether its requests are traced"
     );
     assert_eq!(count(&kept, &token.as_bytes()[4..]), 0);
 }

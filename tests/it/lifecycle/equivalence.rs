@@ -1,4 +1,5 @@
-//! The same command through every dialect gives the same state, the same journal and the same events.
+//! The same command through every dialect gives the same state, the same journal and the same
+//! events.
 
 use axum::http::Request;
 use serde_json::{Value, json};
@@ -6,30 +7,30 @@ use serde_json::{Value, json};
 use crate::harness::app::send;
 use crate::harness::{App, Client};
 
-/// One command in the words of each dialect: members of `admin`, operation and children of `soap`, method, path and
-/// members of `v3`.
-struct Said {
+/// One command in each dialect: call and members in `admin`, operation and children in `soap`,
+/// method, path and members in `v3`.
+struct InEachDialect {
     admin: (&'static str, Value),
     soap: (&'static str, &'static str),
     v3: (&'static str, &'static str, Value),
 }
 
-fn commands() -> Vec<Said> {
+fn commands() -> Vec<InEachDialect> {
     let expiry = "2020-01-01T00:00:00Z";
     let pay = "https://p.example";
-    let said = |admin, soap, v3| Said { admin, soap, v3 };
+    let command = |admin, soap, v3| InEachDialect { admin, soap, v3 };
     vec![
-        said(
+        command(
             ("suspend", json!({})),
             ("SuspendAccountUsingAccountID", ""),
             ("POST", "/suspend", json!({})),
         ),
-        said(
+        command(
             ("suspend", json!({})),
             ("SuspendAccountUsingAccountID", ""),
             ("POST", "/suspend", json!({})),
         ),
-        said(
+        command(
             ("freeze", json!({"frozen_details": {"payment_url": pay}})),
             (
                 "FreezeAccountUsingAccountID",
@@ -37,12 +38,12 @@ fn commands() -> Vec<Said> {
             ),
             ("POST", "/freeze", json!({"paymentUrl": pay})),
         ),
-        said(
+        command(
             ("freeze", json!({})),
             ("FreezeAccountUsingAccountID", ""),
             ("POST", "/freeze", json!({})),
         ),
-        said(
+        command(
             ("status", json!({"status": "inactive"})),
             (
                 "UpdateAccountStatusUsingAccountID",
@@ -50,7 +51,7 @@ fn commands() -> Vec<Said> {
             ),
             ("PUT", "/status", json!({"status": "inactive"})),
         ),
-        said(
+        command(
             ("expiry_date", json!({"expiry_date": expiry})),
             (
                 "ChangeAccountExpiryDateUsingAccountID",
@@ -58,17 +59,17 @@ fn commands() -> Vec<Said> {
             ),
             ("PUT", "/expires-at", json!({"expiresAt": expiry})),
         ),
-        said(
+        command(
             ("unsuspend", json!({})),
             ("ActivateAccountUsingAccountID", ""),
             ("POST", "/unsuspend", json!({})),
         ),
-        said(
+        command(
             ("unfreeze", json!({})),
             ("UnfreezeAccountUsingAccountID", ""),
             ("POST", "/unfreeze", json!({})),
         ),
-        said(
+        command(
             ("delete", json!({})),
             ("DeleteAccountUsingAccountID", ""),
             ("DELETE", "", Value::Null),
@@ -76,7 +77,7 @@ fn commands() -> Vec<Said> {
     ]
 }
 
-async fn say_in_soap(client: &Client, id: i64, (operation, children): (&str, &str)) {
+async fn send_in_soap(client: &Client, id: i64, (operation, children): (&str, &str)) {
     let body = format!(
         "<{operation} xmlns='Zoolz'><authToken>{}</authToken><accountID>{id}</accountID>{children}</{operation}>",
         client.token
@@ -96,7 +97,7 @@ async fn say_in_soap(client: &Client, id: i64, (operation, children): (&str, &st
     );
 }
 
-async fn say_in_v3(client: &Client, id: i64, (method, path, members): (&str, &str, Value)) {
+async fn send_in_v3(client: &Client, id: i64, (method, path, members): (&str, &str, Value)) {
     let mut request = Request::builder()
         .method(method)
         .uri(format!("/v3/accounts/{id}{path}"))
@@ -117,7 +118,8 @@ async fn say_in_v3(client: &Client, id: i64, (method, path, members): (&str, &st
     );
 }
 
-/// What blocks an account, and its journal, without what must differ: places, requests, doors, the holds' identities.
+/// The blocks and the journal of an account, without the members that differ: ids, requests,
+/// dialects.
 async fn facts(client: &Client, id: i64) -> (Value, Vec<Value>) {
     let entries = client.call("history", json!({"id": id})).await.ok()["data"].clone();
     let blocked_by =
@@ -140,7 +142,7 @@ async fn facts(client: &Client, id: i64) -> (Value, Vec<Value>) {
         entry
     };
     let mut entries: Vec<Value> = entries.as_array().unwrap().iter().map(plain).collect();
-    // The creation names the account.
+    // The creation is left out: its entry has the account's own email.
     entries.pop();
     (blocked_by, entries)
 }
@@ -154,12 +156,12 @@ async fn every_dialect_gives_the_same_state_and_the_same_journal() {
         client.account("b").await,
         client.account("c").await,
     );
-    for said in commands() {
-        let (call, mut members) = said.admin;
+    for command in commands() {
+        let (call, mut members) = command.admin;
         members["id"] = json!(a);
         client.call(call, members).await.ok();
-        say_in_soap(&client, b, said.soap).await;
-        say_in_v3(&client, c, said.v3).await;
+        send_in_soap(&client, b, command.soap).await;
+        send_in_v3(&client, c, command.v3).await;
         let first = facts(&client, a).await;
         assert_eq!(first, facts(&client, b).await, "{call} in soap");
         assert_eq!(first, facts(&client, c).await, "{call} in v3");

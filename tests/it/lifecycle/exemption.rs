@@ -8,7 +8,7 @@ use crate::harness::App;
 use crate::harness::v3::{V3, refused};
 
 #[tokio::test]
-async fn automation_waits_for_an_exempt_account_and_people_do_not() {
+async fn exemption_stops_automatic_blocks_but_not_manual_ones() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let v3 = V3::of(&client);
@@ -53,7 +53,7 @@ async fn automation_waits_for_an_exempt_account_and_people_do_not() {
         "exemptUntil: is required",
     );
 
-    // It would have expired, and has not; what a person does counts at once.
+    // The exemption keeps the account from expiring. A manual suspension blocks it at once.
     app.clock.advance(TimeDelta::days(2));
     assert_eq!(client.get(id).await["effective_status"], "active");
     for (state, count) in [("active", 1), ("expired", 0)] {
@@ -67,7 +67,7 @@ async fn automation_waits_for_an_exempt_account_and_people_do_not() {
     assert_eq!(client.get(id).await["effective_status"], "frozen");
     client.call("unfreeze", json!({"id": id})).await.ok();
 
-    // When the exemption ends it is expired, and that is announced then, once.
+    // When the exemption ends, the account is expired, and one notice is sent.
     pass_days(&app, 3).await;
     assert_eq!(client.get(id).await["blocked_by"], json!(["expired"]));
     pass_days(&app, 1).await;
@@ -88,7 +88,7 @@ async fn automation_waits_for_an_exempt_account_and_people_do_not() {
         1,
         "{events:?}"
     );
-    // Again, by the other dialect.
+    // The same through the other dialect.
     client
         .call("exempt", json!({"id": id, "exempt_until": "2026-12-31"}))
         .await

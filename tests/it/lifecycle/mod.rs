@@ -1,14 +1,14 @@
 //! The rules of an account's life: holds, expiry, exemption, retention, purge.
 
-mod clock_sweep;
 mod equivalence;
 mod exemption;
-mod foresight;
-mod model;
+mod jobs_for_400_days;
+mod notices;
+mod predictions;
 mod purge;
+mod random_histories;
 mod sequences;
 mod simulation;
-mod time;
 
 use chrono::TimeDelta;
 use steward::jobs;

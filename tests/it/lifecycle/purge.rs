@@ -34,7 +34,7 @@ async fn planned(v3: &V3) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn the_plan_of_the_purge_is_read_beforehand_and_whatever_bears_on_it_changes_it() {
+async fn retention_extension_and_restoration_take_an_account_out_of_the_purge_plan() {
     let app = App::new().await;
     let client = purging(&app, "Acme").await;
     let v3 = V3::of(&client);
@@ -74,7 +74,7 @@ async fn the_plan_of_the_purge_is_read_beforehand_and_whatever_bears_on_it_chang
     let coming = v3.get(&format!("/v3/accounts/{idle}/timeline")).await.ok()["upcoming"].clone();
     assert_eq!(coming[0]["what"], "purge");
 
-    // Retention takes it out, at once; so do an extension and a restoration.
+    // Retention takes an account out of the plan at once. So do an extension and a restoration.
     v3.call(
         "POST",
         &format!("/v3/accounts/{kept}/retain"),
@@ -107,7 +107,7 @@ async fn the_plan_of_the_purge_is_read_beforehand_and_whatever_bears_on_it_chang
     }
 
     let uid = client.get(kept).await["uid"].clone();
-    // Released, it is planned anew, with all of its notice.
+    // After its release the account is planned again, with the whole notice period.
     client.call("release", json!({"id": kept})).await.ok();
     pass_days(&app, 13).await;
     assert_eq!(planned(&v3).await, [kept]);
@@ -150,9 +150,9 @@ async fn the_plan_of_the_purge_is_read_beforehand_and_whatever_bears_on_it_chang
     );
 }
 
-/// Whoever is told that an account is retained keeps it, however close the purge was.
+/// An account whose retention was acknowledged is never purged, however close the purge was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_retention_that_comes_while_the_purge_runs_is_refused_or_holds() {
+async fn a_retention_during_the_purge_is_either_refused_or_kept() {
     let app = App::new().await;
     let reseller = app
         .reseller_with(
@@ -178,7 +178,7 @@ async fn a_retention_that_comes_while_the_purge_runs_is_refused_or_holds() {
             .ok();
         ids.push(id);
     }
-    // All of them are due with the next run.
+    // All accounts are due in the next run.
     app.clock.advance(TimeDelta::days(40));
     app.service.plan_purges().await.unwrap();
     for _ in 0..3 {
@@ -196,7 +196,7 @@ async fn a_retention_that_comes_while_the_purge_runs_is_refused_or_holds() {
     };
     let (purged, answers) = tokio::join!(app.service.purge_due(), retain);
     let purged = purged.unwrap().accounts;
-    // Which of them come first is for the machine to say.
+    // Whether purge or retention comes first depends on the machine.
     let mut retained = 0;
     for (id, answer) in ids.iter().rev().zip(answers) {
         let found = client.call("get", json!({"id": id})).await;
@@ -220,7 +220,7 @@ async fn a_retention_that_comes_while_the_purge_runs_is_refused_or_holds() {
 }
 
 #[tokio::test]
-async fn more_than_the_limit_waits_for_an_operator() {
+async fn a_purge_over_the_limit_waits_for_an_operators_approval() {
     let app = App::new().await;
     let (client, operator) = (purging(&app, "Acme").await, V3::of(&app.operator().await));
     let v3 = V3::of(&client);
@@ -248,7 +248,7 @@ async fn more_than_the_limit_waits_for_an_operator() {
         "INSUFFICIENT_SCOPE",
         "reseller:write",
     );
-    // One is taken back: what is left is within the limit.
+    // After one restoration the rest is within the limit.
     client.call("restore", json!({"id": ids[0]})).await.ok();
     client.call("delete", json!({"id": ids[0]})).await.ok();
     assert_eq!(
@@ -282,7 +282,7 @@ async fn more_than_the_limit_waits_for_an_operator() {
         "INVALID_REQUEST",
         "purgeGraceDays",
     );
-    // Switched off, nothing is planned, and nothing goes.
+    // When the reseller turns purging off, nothing is planned or purged.
     operator
         .call("PATCH", "/v3/resellers/1", &json!({"purges": false}))
         .await

@@ -1,5 +1,5 @@
-//! The fifteen sequences that must hold, each a test, on the pure core. The one about parallel requests is in
-//! `concurrency.rs`.
+//! Sequences of commands and their results, in the domain without a database. Parallel requests are
+//! tested in `group_commit/concurrency.rs`.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::harness::app::start_of_time;
 
 const DAY: TimeDelta = TimeDelta::days(1);
 
-/// An account and a clock.
-/// A reseller whose accounts are purged.
+/// An account with a clock.
+/// The policy of a reseller whose accounts are purged.
 const POLICY: PurgePolicy = PurgePolicy {
     is_on: true,
     grace: PURGE_GRACE,
@@ -215,7 +215,7 @@ fn a_deleted_account_is_restored_as_it_was() {
 }
 
 #[test]
-fn a_hold_ends_by_itself_with_all_jobs_stopped() {
+fn a_hold_ends_at_its_end_with_all_jobs_stopped() {
     let mut story = Story::new();
     story.reseller(&until(HoldKind::Suspend, story.now + DAY));
     let end = story.now + DAY;
@@ -311,7 +311,7 @@ fn a_late_unfreeze_does_not_lift_a_newer_freeze() {
 }
 
 #[test]
-fn writing_an_account_back_as_it_was_read_changes_nothing() {
+fn writing_back_an_unchanged_account_changes_nothing() {
     let mut story = Story::new();
     let profile = ProfilePatch {
         name: Patch::Set("acme".to_owned()),
@@ -467,7 +467,7 @@ fn a_scheduled_hold_blocks_from_its_start_and_can_be_called_off() {
     assert_eq!(
         story.state(),
         "suspended:reseller",
-        "asked for without a start, it begins now"
+        "without a start it begins now"
     );
     let later = HoldPatch {
         starts_at: Patch::Set(start + DAY),

@@ -6,7 +6,7 @@ use crate::harness::App;
 use crate::harness::v3::{V3, refused};
 
 #[tokio::test]
-async fn a_simulation_says_what_the_calls_then_do_and_writes_nothing() {
+async fn a_simulation_predicts_the_calls_and_writes_nothing() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let v3 = V3::of(&client);
@@ -27,7 +27,7 @@ async fn a_simulation_says_what_the_calls_then_do_and_writes_nothing() {
         ("unfreeze", json!({})),
         ("restore", json!({})),
     ];
-    let asked: Vec<Value> = operations
+    let requested: Vec<Value> = operations
         .iter()
         .map(|(name, members)| {
             let mut members = members.clone();
@@ -35,13 +35,16 @@ async fn a_simulation_says_what_the_calls_then_do_and_writes_nothing() {
             members
         })
         .collect();
-    let said = v3
-        .call("POST", &path, &json!({ "operations": asked }))
+    let simulated = v3
+        .call("POST", &path, &json!({ "operations": requested }))
         .await
         .ok();
     assert_eq!(client.get(id).await["version"], 1, "nothing was written");
     assert_eq!(client.history(id).await.len(), 1);
-    for ((name, members), result) in operations.iter().zip(said["results"].as_array().unwrap()) {
+    for ((name, members), result) in operations
+        .iter()
+        .zip(simulated["results"].as_array().unwrap())
+    {
         let (method, tail) = if matches!(*name, "status" | "expires-at") {
             ("PUT", *name)
         } else {
@@ -68,25 +71,25 @@ async fn a_simulation_says_what_the_calls_then_do_and_writes_nothing() {
         }
     }
     assert_eq!(
-        said["account"]["blockedBy"],
+        simulated["account"]["blockedBy"],
         v3.get(&format!("/v3/accounts/{id}")).await.ok()["blockedBy"]
     );
-    assert_eq!(said["results"][0]["events"], json!(["account.frozen"]));
+    assert_eq!(simulated["results"][0]["events"], json!(["account.frozen"]));
 
-    // In the other dialect, in XML too.
+    // The same in the admin dialect, in JSON and in XML.
     let calls = json!([{"call": "activate"}, {"call": "nonsense"}, {"call": "expiry_date", "expiry_date": null}]);
-    let said = client
+    let simulated = client
         .call("simulate", json!({"id": id, "operations": calls}))
         .await
         .ok();
     assert_eq!(
-        said["data"][0],
+        simulated["data"][0],
         json!({"blocked_by": ["expired"], "call": "activate", "changed": true, "effective_status": "expired", "error": 0, "error_text": "Successful operation", "events": ["account.activated"]})
     );
     assert_eq!(
         (
-            said["data"][1]["error"].as_i64(),
-            said["data"][2]["effective_status"].as_str()
+            simulated["data"][1]["error"].as_i64(),
+            simulated["data"][2]["effective_status"].as_str()
         ),
         (Some(400), Some("active"))
     );

@@ -5,7 +5,7 @@ use crate::harness::App;
 use crate::harness::soap::{NS11, NS12, envelope, post};
 
 #[tokio::test]
-async fn protocol_errors_are_faults_and_run_nothing() {
+async fn protocol_errors_are_faults_and_change_nothing() {
     let app = App::new().await;
     let (client, soap, id) = two_resellers(&app).await;
     let good = format!(
@@ -22,7 +22,7 @@ async fn protocol_errors_are_faults_and_run_nothing() {
     let deep = format!("{}{}", "<a>".repeat(9_000), "</a>".repeat(9_000));
     let attributes =
         envelope(NS12, &good).replace("<q:Body>", &format!("<q:Body {}>", "a='' ".repeat(5_000)));
-    for (body, status, says) in [
+    for (body, status, expected) in [
         (
             "not xml".to_owned(),
             400,
@@ -111,11 +111,11 @@ async fn protocol_errors_are_faults_and_run_nothing() {
         assert_eq!(
             (
                 answer.status.as_u16(),
-                answer.body.contains(says),
+                answer.body.contains(expected),
                 answer.body.contains(sender)
             ),
             (status, true, true),
-            "{says}: {}",
+            "{expected}: {}",
             answer.body
         );
         assert_eq!(
@@ -176,7 +176,8 @@ async fn protocol_errors_are_faults_and_run_nothing() {
     assert_eq!(soap.raw("x".repeat(65_537)).await.status.as_u16(), 413);
     assert_eq!(client.get(id).await["version"], 1, "nothing was run");
 
-    // What only looks odd is read: header blocks that may be ignored, any prefix, any order, what is unknown.
+    // Unusual but valid requests are read: optional header blocks, any prefix, any order, unknown
+    // elements.
     assert_eq!(
         soap.raw(header("q:mustUnderstand='0'"))
             .await
@@ -197,7 +198,7 @@ async fn protocol_errors_are_faults_and_run_nothing() {
 }
 
 #[tokio::test]
-async fn soap_1_1_goes_by_its_header_and_has_its_own_faults() {
+async fn soap_1_1_uses_its_action_header_and_its_own_faults() {
     let app = App::new().await;
     let (client, soap, id) = two_resellers(&app).await;
     let good = format!(

@@ -8,7 +8,8 @@ mod wsdl;
 use crate::harness::soap::Soap;
 use crate::harness::{App, Client};
 
-/// Two resellers, each with one account: a client of the first in two dialects, and the number of its account.
+/// Two resellers, each with one account: a client of the first in two dialects, and the number of
+/// its account.
 async fn two_resellers(app: &App) -> (Client, Soap, i64) {
     let (client, other) = (
         app.new_reseller("Acme").await,

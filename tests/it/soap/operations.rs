@@ -10,10 +10,11 @@ use crate::harness::app::{admin_settings, router, soap_settings};
 use crate::harness::soap::{NS12, Soap, envelope, post};
 
 #[tokio::test]
-async fn the_seeds_requests_in_both_forms_work_and_answer_byte_for_byte() {
+async fn zoolzs_examples_are_answered_byte_for_byte() {
     let app = App::new().await;
     let (client, _, id) = two_resellers(&app).await;
-    // As the two pages print them, with plain quotes; the second with the stray header that its page shows.
+    // The two examples of Zoolz's pages, with plain quotes. The second has the stray header of its
+    // page.
     let by_id = include_str!("golden/suspend_by_id.xml")
         .replace("string", &client.token)
         .replace(">int<", &format!(">{id}<"));
@@ -66,7 +67,7 @@ async fn the_seeds_requests_in_both_forms_work_and_answer_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn every_operation_by_number_and_by_address() {
+async fn every_operation_works_by_account_id_and_by_email() {
     let app = App::new().await;
     let (client, soap, id) = two_resellers(&app).await;
     let by_id = format!("<accountID>{id}</accountID>");
@@ -172,7 +173,7 @@ async fn every_operation_by_number_and_by_address() {
 }
 
 #[tokio::test]
-async fn what_is_missing_or_not_theirs_is_a_result_not_a_fault() {
+async fn missing_and_foreign_accounts_are_results_not_faults() {
     let app = App::new().await;
     let (client, soap, id) = two_resellers(&app).await;
     let result = |code: &str, message: &str| (code.to_owned(), message.to_owned());
@@ -334,7 +335,7 @@ async fn what_is_missing_or_not_theirs_is_a_result_not_a_fault() {
 }
 
 #[tokio::test]
-async fn a_reseller_can_have_numbers_and_its_own_time_zone() {
+async fn a_reseller_can_choose_numeric_codes_and_its_time_zone() {
     let app = App::new().await;
     let (client, soap, id) = two_resellers(&app).await;
     let reseller = app.service.find_reseller("Acme").await.unwrap();
@@ -454,7 +455,7 @@ async fn a_repeat_with_a_key_is_answered_with_the_stored_answer() {
 }
 
 #[tokio::test]
-async fn an_operator_acts_on_an_address_only_where_it_is_one_accounts() {
+async fn an_operator_can_use_an_email_only_if_one_account_has_it() {
     let app = App::new().await;
     let (client, other) = (
         app.new_reseller("Acme").await,

@@ -13,7 +13,7 @@ use crate::harness::process::until;
 use crate::harness::{App, Client};
 
 #[tokio::test]
-async fn what_is_remembered_of_a_credential_ends_with_it_on_every_replica() {
+async fn a_revoked_credential_leaves_the_cache_of_every_replica() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
@@ -43,7 +43,7 @@ async fn what_is_remembered_of_a_credential_ends_with_it_on_every_replica() {
     .await;
     here.get(id).await;
     there.get(id).await;
-    // Behind the service's back nothing tells anybody: what is remembered still counts, for a minute.
+    // An update by hand sends no NOTIFY, so the cached credential stays valid for a minute.
     let superuser = app.database.superuser().await;
     sqlx::query("update api_token set revoked_at = created_at where id = $1")
         .bind(issued.credential.id.0)
@@ -74,7 +74,7 @@ async fn what_is_remembered_of_a_credential_ends_with_it_on_every_replica() {
         (there.call("get", json!({"id": id})).await.status == 401).then_some(())
     })
     .await;
-    // The ear is lost: nothing is remembered until it is back.
+    // When the LISTEN connection is lost, the cache is off until it is back.
     client.get(id).await;
     sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query ilike 'listen%'")
         .execute(&superuser)
@@ -99,7 +99,7 @@ async fn what_is_remembered_of_a_credential_ends_with_it_on_every_replica() {
 }
 
 #[tokio::test]
-async fn a_credential_in_use_is_asked_about_again_before_its_minute_is_over() {
+async fn a_credential_in_use_is_refreshed_before_its_cache_entry_expires() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
@@ -113,7 +113,7 @@ async fn a_credential_in_use_is_asked_about_again_before_its_minute_is_over() {
         app.service.remembers_credentials().then_some(())
     })
     .await;
-    // One of them comes twice: looked up, then recalled.
+    // One client comes twice: first from the database, then from the cache.
     for client in [&client, &idle, &client] {
         client.get(id).await;
     }
@@ -129,14 +129,14 @@ async fn a_credential_in_use_is_asked_about_again_before_its_minute_is_over() {
     };
     app.clock.advance(TimeDelta::seconds(45));
     app.service.renew_credentials().await.unwrap();
-    // Nobody is told of what happens behind the service's back: what is remembered counts.
+    // An update by hand sends no NOTIFY, so the cached credentials stay valid.
     revoke(true).await;
     app.clock.advance(TimeDelta::seconds(45));
     client.get(id).await;
     idle.call("get", json!({"id": id}))
         .await
         .is_error(401, "API token is invalid");
-    // What is asked about is found to be revoked, before its minute is over.
+    // The refresh finds the revocation before the entry's minute is over.
     app.service.renew_credentials().await.unwrap();
     client
         .call("get", json!({"id": id}))
@@ -147,7 +147,7 @@ async fn a_credential_in_use_is_asked_about_again_before_its_minute_is_over() {
 }
 
 #[tokio::test]
-async fn credentials_that_are_looked_up_together_stay_who_they_are() {
+async fn credentials_looked_up_in_one_batch_are_not_mixed_up() {
     let app = App::new().await;
     let mut clients = Vec::new();
     for number in 0..20 {
@@ -155,11 +155,12 @@ async fn credentials_that_are_looked_up_together_stay_who_they_are() {
         let id = client.account(&format!("a{number}")).await;
         clients.push((client, id));
     }
-    // A token as it should be, of another service.
-    let nobody = app.client(&App::new().await.operator().await.token);
-    let (nobody, clients) = (&nobody, &clients);
-    // Nothing is remembered here, so all of these ask: at once, and for everybody's accounts.
-    let asked = clients.iter().enumerate().flat_map(|(who, (client, _))| {
+    // A well-formed token of another service.
+    let stranger = app.client(&App::new().await.operator().await.token);
+    let (stranger, clients) = (&stranger, &clients);
+    // The cache is off, so each request looks its token up. All requests run at once, each client
+    // for every account.
+    let requests = clients.iter().enumerate().flat_map(|(who, (client, _))| {
         clients
             .iter()
             .enumerate()
@@ -170,11 +171,11 @@ async fn credentials_that_are_looked_up_together_stay_who_they_are() {
                     if who == whose { 200 } else { 404 },
                     "{who} asks for the account of {whose}"
                 );
-                nobody
+                stranger
                     .call("get", json!({"id": id}))
                     .await
                     .is_error(401, "API token is invalid");
             })
     });
-    futures_util::future::join_all(asked).await;
+    futures_util::future::join_all(requests).await;
 }

@@ -1,4 +1,4 @@
-//! No tenant ever sees another's data: the last line of defence is the database's.
+//! No tenant sees another's data: the row level security of the database.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ const TENANT_TABLES: [&str; 16] = [
 ];
 
 #[tokio::test]
-async fn without_saying_for_whom_the_services_role_sees_nothing() {
+async fn without_a_tenant_setting_the_services_role_sees_no_rows() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
@@ -99,13 +99,13 @@ async fn without_saying_for_whom_the_services_role_sees_nothing() {
 }
 
 #[tokio::test]
-async fn an_account_is_looked_up_with_its_own_reseller_only() {
+async fn an_account_is_found_only_under_its_own_reseller() {
     let app = App::new().await;
     let (one, other) = (app.reseller("One").await, app.reseller("Other").await);
     let client = app.client(&app.token(Some(one), None).await);
     let account = AccountId::new(client.account("a").await).unwrap();
     let store = Store::new(app.database.options(), &pool_settings());
-    // A batch is for both of them, so both are admitted.
+    // A batch can have accounts of both resellers, so its transaction is scoped to both.
     for (reseller, is_found) in [(one, true), (other, false)] {
         let (tx, found) = store
             .look_up(&BTreeSet::from([one, other]), &[(reseller, account)])
@@ -127,7 +127,7 @@ async fn an_account_is_looked_up_with_its_own_reseller_only() {
 }
 
 #[tokio::test]
-async fn every_tenant_table_is_guarded_and_keyed_by_reseller() {
+async fn every_tenant_table_has_row_level_security_and_is_keyed_by_reseller() {
     let app = App::new().await;
     let superuser = app.database.superuser().await;
     let rows = sqlx::query(
@@ -170,12 +170,12 @@ async fn every_tenant_table_is_guarded_and_keyed_by_reseller() {
 }
 
 #[tokio::test]
-async fn the_service_refuses_a_database_whose_guard_is_down() {
+async fn the_service_refuses_a_database_without_row_level_security() {
     let app = App::new().await;
     let store = Store::new(app.database.options(), &pool_settings());
     assert_eq!(store.check().await.unwrap(), []);
     let superuser = app.database.superuser().await;
-    for (harm, mend, says) in [
+    for (damage, repair, expected) in [
         (
             "alter table account no force row level security",
             "alter table account force row level security",
@@ -192,16 +192,16 @@ async fn the_service_refuses_a_database_whose_guard_is_down() {
             "owns table journal",
         ),
     ] {
-        sqlx::raw_sql(harm).execute(&superuser).await.unwrap();
+        sqlx::raw_sql(damage).execute(&superuser).await.unwrap();
         let findings = store.check().await.unwrap();
         assert!(
             findings
                 .iter()
-                .any(|finding| finding.problem.contains(says)),
-            "{harm}: {findings:?}"
+                .any(|finding| finding.problem.contains(expected)),
+            "{damage}: {findings:?}"
         );
-        sqlx::raw_sql(mend).execute(&superuser).await.unwrap();
-        assert_eq!(store.check().await.unwrap(), [], "{mend}");
+        sqlx::raw_sql(repair).execute(&superuser).await.unwrap();
+        assert_eq!(store.check().await.unwrap(), [], "{repair}");
     }
     sqlx::raw_sql("delete from _sqlx_migrations where version = 9")
         .execute(&superuser)
@@ -215,7 +215,7 @@ async fn the_service_refuses_a_database_whose_guard_is_down() {
 }
 
 #[tokio::test]
-async fn the_owner_may_be_an_ordinary_role() {
+async fn the_owner_of_the_tables_need_not_be_a_superuser() {
     let database = crate::harness::TestDatabase::blank().await;
     let superuser = database.superuser().await;
     let owner = format!("owner_{}", database.name);

@@ -23,13 +23,10 @@ use crate::harness::{App, Client};
 
 const SECRET: &str = "a secret of thirty-two bytes, at least";
 
-/// Ed25519 keys, from RFC 8410 and of our own making; RSA keys of our own making.
+/// Keys for these tests only: Ed25519 in the form of RFC 8410, and RSA.
 const ED_PRIVATE: &str = include_str!("golden/jwt/ed25519.pem");
-
 const ED_PUBLIC: &str = include_str!("golden/jwt/ed25519.pub.pem");
-
 const RSA_PRIVATE: &str = include_str!("golden/jwt/rsa.pem");
-
 const RSA_PUBLIC: &str = include_str!("golden/jwt/rsa.pub.pem");
 
 fn settings() -> jwt::Settings {
@@ -41,7 +38,7 @@ fn settings() -> jwt::Settings {
     }
 }
 
-/// A replica of the app that trusts somebody's tokens.
+/// The router of a replica that trusts the tokens of an issuer.
 fn trusting(app: &App, settings: jwt::Settings) -> Router {
     let service = Service::start(
         Store::new(app.database.options(), &pool_settings()),
@@ -55,7 +52,7 @@ fn trusting(app: &App, settings: jwt::Settings) -> Router {
     )
 }
 
-/// The claims of a token that is good, with others in their place.
+/// The claims of a valid token, some replaced by `other`. Null removes a claim.
 fn claims(reseller: ResellerId, other: &Value) -> Value {
     let now = start_of_time().timestamp();
     let mut claims = json!({"iss": "https://login.example", "aud": "steward", "exp": now + 600, "sub": "backend", "reseller_id": reseller.0,
@@ -92,7 +89,7 @@ fn hs256(claims: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_trusted_token_opens_every_dialect_and_stands_in_the_journal() {
+async fn a_trusted_jwt_works_in_every_dialect_and_the_journal_names_its_subject() {
     let app = App::new().await;
     let acme = app.new_reseller("Acme").await;
     let id = acme.account("a").await;
@@ -130,7 +127,8 @@ async fn a_trusted_token_opens_every_dialect_and_stands_in_the_journal() {
         history[0]["actor"],
         format!("reseller {reseller}, subject backend")
     );
-    // It has no right to manage tokens, and without the configuration it opens nothing.
+    // The token lacks the scope to manage tokens, and a replica without the configuration refuses
+    // it.
     refused(
         &v3.get("/v3/tokens").await,
         403,
@@ -148,7 +146,7 @@ async fn a_trusted_token_opens_every_dialect_and_stands_in_the_journal() {
 }
 
 #[tokio::test]
-async fn a_token_that_proves_nothing_opens_nothing() {
+async fn invalid_jwts_are_refused() {
     let app = App::new().await;
     let acme = app.reseller("Acme").await;
     let folder = tempfile::tempdir().unwrap();
@@ -212,7 +210,8 @@ async fn a_token_that_proves_nothing_opens_nothing() {
         &EncodingKey::from_secret(b"another secret of thirty-two bytes"),
         &good,
     );
-    // The public key as a shared secret: what a verifier falls for that lets the token choose the algorithm.
+    // HS256 with the public key as the secret: a verifier must not let the token choose the
+    // algorithm.
     let confused = signed(
         Algorithm::HS256,
         None,
@@ -306,15 +305,15 @@ async fn a_token_that_proves_nothing_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a_key_set_is_asked_again_for_a_key_that_is_not_known_but_not_for_every_token() {
+async fn an_unknown_key_id_refetches_the_key_set_at_most_every_30_seconds() {
     use std::sync::atomic::{AtomicUsize, Ordering};
     let app = App::new().await;
     let acme = app.reseller("Acme").await;
-    let (asked, set) = (
+    let (fetches, set) = (
         Arc::new(AtomicUsize::new(0)),
         Arc::new(std::sync::Mutex::new(json!({"keys": []}))),
     );
-    let (count, served) = (Arc::clone(&asked), Arc::clone(&set));
+    let (count, served) = (Arc::clone(&fetches), Arc::clone(&set));
     let issuer = Router::new().route(
         "/jwks.json",
         axum::routing::get(move || async move {
@@ -341,7 +340,7 @@ async fn a_key_set_is_asked_again_for_a_key_that_is_not_known_but_not_for_every_
     jwk["kid"] = json!("one");
     let long = claims(acme, &json!({"exp": start_of_time().timestamp() + 100_000}));
     let token = signed(Algorithm::EdDSA, Some("one"), &key, &long);
-    let ask = async || {
+    let list_status = async || {
         V3::with_token(&router, &token)
             .get("/v3/accounts")
             .await
@@ -349,15 +348,22 @@ async fn a_key_set_is_asked_again_for_a_key_that_is_not_known_but_not_for_every_
             .as_u16()
     };
 
-    assert_eq!((ask().await, asked.load(Ordering::SeqCst)), (401, 1));
+    assert_eq!(
+        (list_status().await, fetches.load(Ordering::SeqCst)),
+        (401, 1)
+    );
     *set.lock().unwrap() = json!({"keys": [jwk, {"kty": "oct", "kid": "x", "k": "c2VjcmV0"}, {"kty": "EC", "crv": "P-256", "x": "x", "y": "y"}]});
     for _ in 0..20 {
-        assert_eq!(ask().await, 401, "the address was asked just now");
+        assert_eq!(list_status().await, 401, "the key set was fetched just now");
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(fetches.load(Ordering::SeqCst), 1);
     app.clock.advance(TimeDelta::seconds(30));
     assert_eq!(
-        (ask().await, ask().await, asked.load(Ordering::SeqCst)),
+        (
+            list_status().await,
+            list_status().await,
+            fetches.load(Ordering::SeqCst)
+        ),
         (200, 200, 2)
     );
     let other = signed(Algorithm::EdDSA, Some("two"), &key, &long);
@@ -367,11 +373,11 @@ async fn a_key_set_is_asked_again_for_a_key_that_is_not_known_but_not_for_every_
         "AUTHENTICATION_FAILED",
         "",
     );
-    // A key that is withdrawn goes after ten minutes; an issuer that is away takes no key with it.
+    // Keys are fetched again after ten minutes. If the issuer cannot be reached, the old keys stay.
     serving.abort();
     let _ended = serving.await;
     app.clock.advance(TimeDelta::minutes(11));
-    assert_eq!(ask().await, 200);
+    assert_eq!(list_status().await, 200);
 }
 
 #[tokio::test]
@@ -409,7 +415,7 @@ async fn a_token_from_the_command_line_may_be_a_json_web_token() {
     assert_ne!(again.token.expose_secret(), text, "two are never the same");
     let client = app.client(&text);
     client.account("a").await;
-    // The rights stand in the database: what the token itself claims is for others to read.
+    // Steward reads the scopes from the database. The claim is only for other readers.
     let scopes = claims["scope"].as_str().unwrap();
     assert!(
         scopes.contains("account:write") && !scopes.contains("reseller:write"),

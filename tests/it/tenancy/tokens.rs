@@ -8,7 +8,7 @@ use crate::harness::v3::{V3, refused};
 use crate::harness::{App, Client};
 
 #[tokio::test]
-async fn tokens_are_managed_over_rest_and_none_makes_more_than_itself() {
+async fn a_token_cannot_create_a_token_with_more_scopes_than_its_own() {
     let app = App::new().await;
     let acme = app.new_reseller("Acme").await;
     let reseller = app.service.find_reseller("Acme").await.unwrap();
@@ -57,7 +57,7 @@ async fn tokens_are_managed_over_rest_and_none_makes_more_than_itself() {
             .all(|token| token.get("token").is_none())
     );
 
-    // A JSON Web Token of ours works everywhere, can be rotated and revoked.
+    // A JSON Web Token issued by Steward works in every dialect, and can be rotated and revoked.
     let jwt = v3
         .call("POST", "/v3/tokens", &json!({"kind": "jwt"}))
         .await
@@ -156,7 +156,7 @@ async fn tokens_are_managed_over_rest_and_none_makes_more_than_itself() {
         "INSUFFICIENT_SCOPE",
         "",
     );
-    for (body, says) in [
+    for (body, expected) in [
         (
             json!({"scopes": ["reseller:write"]}),
             "scope: reseller:write is for an operator",
@@ -180,13 +180,13 @@ async fn tokens_are_managed_over_rest_and_none_makes_more_than_itself() {
             &v3.call("POST", "/v3/tokens", &body).await,
             400,
             "INVALID_REQUEST",
-            says,
+            expected,
         );
     }
 }
 
 #[tokio::test]
-async fn a_repeat_of_a_creation_makes_nothing_more_and_never_shows_the_secret_again() {
+async fn a_repeated_creation_makes_no_second_token_and_does_not_show_the_secret() {
     let app = App::new().await;
     let v3 = V3::of(&app.new_reseller("Acme").await);
     let operator = V3::of(&app.operator().await);
@@ -229,7 +229,7 @@ async fn a_repeat_of_a_creation_makes_nothing_more_and_never_shows_the_secret_ag
     );
     refused(&plan("p", "other").await, 422, "IDEMPOTENCY_KEY_REUSED", "");
     assert_eq!(v3.get("/v3/plans").await.ok().as_array().unwrap().len(), 1);
-    // What failed was not done, so a repeat tries anew.
+    // A creation that failed is not stored under the key, so a repeat tries again.
     let reseller = async |name: &'static str| {
         operator
             .send(

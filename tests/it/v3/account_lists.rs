@@ -7,7 +7,7 @@ use crate::harness::app::Answer;
 use crate::harness::v3::{V3, refused};
 
 #[tokio::test]
-async fn lists_have_pages_filters_an_order_and_cursors() {
+async fn accounts_are_listed_with_pages_filters_order_and_cursors() {
     let app = App::new().await;
     let (client, other) = (
         app.new_reseller("Acme").await,
@@ -103,7 +103,7 @@ async fn lists_have_pages_filters_an_order_and_cursors() {
             .map(|number| format!("n{number:02}"))
             .collect::<Vec<_>>()
     );
-    for (query, says) in [
+    for (query, expected) in [
         ("page=0", "page: must be a number from 1 on"),
         ("page=-1", "page: "),
         ("page=99999999999999999999", "page: "),
@@ -124,7 +124,7 @@ async fn lists_have_pages_filters_an_order_and_cursors() {
             &v3.get(&format!("/v3/accounts?{query}")).await,
             400,
             "INVALID_REQUEST",
-            says,
+            expected,
         );
     }
     let xml = v3

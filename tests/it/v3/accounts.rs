@@ -37,7 +37,7 @@ const MEMBERS: [&str; 28] = [
 ];
 
 #[tokio::test]
-async fn the_seeds_status_call_answers_the_whole_account_in_its_order() {
+async fn cryptlexs_status_call_answers_the_whole_account_in_its_member_order() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
@@ -282,7 +282,7 @@ async fn holds_are_placed_lifted_and_explained() {
 }
 
 #[tokio::test]
-async fn a_change_can_depend_on_the_version() {
+async fn if_match_makes_a_change_depend_on_the_version() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;

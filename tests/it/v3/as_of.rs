@@ -1,4 +1,4 @@
-//! Accounts as they were.
+//! Accounts as of an earlier instant.
 
 use chrono::{SecondsFormat, TimeDelta};
 use serde_json::{Value, json};
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::harness::App;
 use crate::harness::v3::{V3, refused};
 
-/// The small changes of an account, of every kind.
-fn deeds() -> Vec<(&'static str, &'static str, Value)> {
+/// One or more changes of every kind: method, path below the account, body.
+fn changes() -> Vec<(&'static str, &'static str, Value)> {
     let account = "";
     vec![
         (
@@ -53,7 +53,7 @@ fn deeds() -> Vec<(&'static str, &'static str, Value)> {
 }
 
 #[tokio::test]
-async fn an_account_is_shown_as_it_was_at_any_instant() {
+async fn an_account_can_be_read_as_of_any_instant() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let v3 = V3::of(&client);
@@ -63,7 +63,7 @@ async fn an_account_is_shown_as_it_was_at_any_instant() {
         format!("/v3/accounts/{id}/holds"),
     );
     let mut seen = Vec::new();
-    for (method, tail, body) in deeds() {
+    for (method, tail, body) in changes() {
         app.clock.advance(TimeDelta::minutes(50));
         assert_eq!(
             v3.call(method, &format!("{path}{tail}"), &body)
@@ -111,7 +111,8 @@ async fn an_account_is_shown_as_it_was_at_any_instant() {
         expected.as_object_mut().unwrap().remove("holds");
         assert_eq!((&listed[0], listed.len()), (&expected, 2), "at {at}");
     }
-    // Deleted since, it is not in today's list; and page by page the list is the same.
+    // The account was deleted since, so the current list lacks it. The list of then has the same
+    // pages.
     app.clock.advance(TimeDelta::hours(1));
     let listed = async |members: Value| {
         client.call("list", members).await.ok()["data"]
@@ -148,7 +149,7 @@ async fn an_account_is_shown_as_it_was_at_any_instant() {
         "asOf: can be combined",
     );
 
-    // Before it was there, there is none; what cannot be is refused.
+    // Before its creation the account is not found. Invalid instants are refused.
     refused(
         &v3.get(&format!("{path}?asOf=2026-02-01T00:00:00Z")).await,
         404,
@@ -172,7 +173,7 @@ async fn an_account_is_shown_as_it_was_at_any_instant() {
         .await
         .is_error(400, "Incorrect request: as_of: cannot be combined");
 
-    // What the journal has forgotten cannot be shown.
+    // An instant before the oldest entry that the journal still has is refused.
     let superuser = app.database.superuser().await;
     sqlx::query("delete from journal where account_id = $1 and sequence <= 5")
         .bind(i32::try_from(id).unwrap())

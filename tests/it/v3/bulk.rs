@@ -6,7 +6,7 @@ use crate::harness::App;
 use crate::harness::v3::{V3, refused};
 
 #[tokio::test]
-async fn many_operations_in_one_request_are_each_for_itself_and_safe_to_repeat() {
+async fn bulk_operations_succeed_or_fail_on_their_own_and_can_be_repeated() {
     let app = App::new().await;
     let (client, other) = (
         app.new_reseller("Acme").await,
@@ -67,7 +67,7 @@ async fn many_operations_in_one_request_are_each_for_itself_and_safe_to_repeat()
     );
     assert_eq!(other.get(theirs).await["version"], 1);
 
-    // Once more with the same key: the same statuses, and nothing is done again.
+    // A repeat with the same key gets the same statuses, and nothing runs again.
     let again = v3
         .send("POST", "/v3/bulk", &[("idempotency-key", "k1")], &body)
         .await
@@ -84,7 +84,7 @@ async fn many_operations_in_one_request_are_each_for_itself_and_safe_to_repeat()
         .await
         .ok();
     assert_eq!(changed["results"][0]["code"], "IDEMPOTENCY_KEY_REUSED");
-    // Without one, a deletion that is repeated is answered as the first was.
+    // Without a key a repeated deletion gets the same answer as the first.
     let repeated = v3
         .call(
             "POST",
@@ -101,7 +101,7 @@ async fn many_operations_in_one_request_are_each_for_itself_and_safe_to_repeat()
         (Some(204), &json!(false))
     );
 
-    // A thousand fit, one more does not; the operator may too, at accounts of several resellers.
+    // The limit is a thousand operations. An operator may change accounts of several resellers.
     let many = |count: usize| json!({"operations": vec![json!({"operation": "status", "status": "active", "account": first}); count]});
     assert_eq!(
         v3.call("POST", "/v3/bulk", &many(1_000)).await.ok()["succeeded"],

@@ -12,7 +12,7 @@ use crate::harness::process::until;
 use crate::harness::v3::{V3, refused};
 use crate::harness::{App, Client};
 
-/// The job once it is in a state.
+/// Waits until the job is in a state.
 async fn finished(v3: &V3, id: &str, state: &str) -> Value {
     until(&format!("a job that is {state}"), async || {
         Some(v3.get(&format!("/v3/bulk-jobs/{id}")).await.ok()).filter(|job| job["state"] == state)
@@ -53,7 +53,7 @@ async fn accounts(client: &Client, count: usize) -> Vec<i64> {
     ids
 }
 
-/// What matters of an account, without what every change moves.
+/// An account without its version and without the ids and times of its holds.
 async fn facts(client: &Client, id: i64) -> Value {
     let mut account = client.get(id).await;
     let members = account.as_object_mut().unwrap();
@@ -67,7 +67,7 @@ async fn facts(client: &Client, id: i64) -> Value {
 }
 
 #[tokio::test]
-async fn a_job_is_planned_applied_once_and_reverted_where_nobody_changed_the_same_since() {
+async fn a_job_is_applied_once_and_reverted_except_where_accounts_changed_since() {
     let app = App::new().await;
     let (client, other) = (
         app.new_reseller("Acme").await,
@@ -110,7 +110,8 @@ async fn a_job_is_planned_applied_once_and_reverted_where_nobody_changed_the_sam
         "bulk_job",
     );
 
-    // Between plan and application one is deleted, one is frozen in just this way, and a new one comes, which is not in the plan.
+    // After the plan, one account is deleted, one is frozen in the same way, and a new one is
+    // created, which is not in the plan.
     client.call("delete", json!({"id": ids[2]})).await.ok();
     client.call("freeze", json!({"id": ids[3], "frozen_details": {"payment_url": "https://pay.example/new"}, "reason_code": "all"})).await.ok();
     let late = client.account("late").await;
@@ -170,7 +171,7 @@ async fn a_job_is_planned_applied_once_and_reverted_where_nobody_changed_the_sam
         "{entry}"
     );
 
-    // One was paid for since, and frozen anew: that is nobody's to take back.
+    // One account was unfrozen and frozen again since, so the job must not revert it.
     client.call("unfreeze", json!({"id": ids[4]})).await.ok();
     client.call("freeze", json!({"id": ids[4]})).await.ok();
     let anew = facts(&client, ids[4]).await;
@@ -249,7 +250,7 @@ async fn every_operation_can_be_reverted() {
 }
 
 #[tokio::test]
-async fn a_job_whose_worker_died_is_taken_up_by_another_and_nothing_is_done_twice() {
+async fn a_job_whose_worker_died_is_resumed_without_repeating_changes() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let v3 = V3::of(&client);
@@ -261,7 +262,8 @@ async fn a_job_whose_worker_died_is_taken_up_by_another_and_nothing_is_done_twic
     )
     .await;
     run(&v3, &job, "apply", "applied").await;
-    // As if the worker had died after its changes, and before it could say so; somebody lifted one of them since.
+    // As if the worker died after its changes and before it recorded them. One suspension was
+    // lifted since.
     client.call("unsuspend", json!({"id": ids[0]})).await.ok();
     let superuser = app.database.superuser().await;
     sqlx::raw_sql("update bulk_job set state = 'applying', claimed_until = '2026-03-01T12:00:20Z'; update bulk_item set state = 'pending'")
@@ -289,18 +291,18 @@ async fn a_job_whose_worker_died_is_taken_up_by_another_and_nothing_is_done_twic
     assert_eq!(
         client.get(ids[0]).await["is_suspended"],
         false,
-        "what was done is not done again"
+        "a change is not made again"
     );
     assert_eq!(client.history(ids[1]).await.len(), 2);
 }
 
 #[tokio::test]
-async fn jobs_that_cannot_be_are_refused() {
+async fn invalid_jobs_are_refused() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let v3 = V3::of(&client);
     client.account("a").await;
-    for (body, says) in [
+    for (body, expected) in [
         (
             json!({"operation": {"operation": "freeze"}}),
             "selector: is required",
@@ -331,7 +333,7 @@ async fn jobs_that_cannot_be_are_refused() {
             &v3.call("POST", "/v3/bulk-jobs", &body).await,
             400,
             "INVALID_REQUEST",
-            says,
+            expected,
         );
     }
     let operator = V3::of(&app.operator().await);
@@ -342,7 +344,7 @@ async fn jobs_that_cannot_be_are_refused() {
         "INVALID_REQUEST",
         "resellerId: is required",
     );
-    // The operator's job is done on the operator's authority, and is not the reseller's to revert.
+    // An operator's job runs on the operator's authority, and a reseller cannot revert it.
     let body = json!({"resellerId": 1, "selector": {"state": "active"}, "operation": {"operation": "suspend"}});
     let job = operator.call("POST", "/v3/bulk-jobs", &body).await.json()["id"]
         .as_str()

@@ -6,7 +6,7 @@ use crate::harness::App;
 use crate::harness::v3::{V3, refused};
 
 #[tokio::test]
-async fn errors_have_the_dialects_form_wherever_they_arise() {
+async fn errors_have_one_form_in_every_layer() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;

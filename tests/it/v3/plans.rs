@@ -49,7 +49,7 @@ const PLAN_MEMBERS: [&str; 40] = [
 ];
 
 #[tokio::test]
-async fn an_account_shows_its_plan_with_the_originals_forty_members() {
+async fn an_account_shows_its_plan_with_cryptlexs_forty_members() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
@@ -85,7 +85,7 @@ async fn an_account_shows_its_plan_with_the_originals_forty_members() {
         ),
         (Value::Null, json!(false), json!(false))
     );
-    // Again: nothing changes. Read back and written back: nothing changes.
+    // The same change again, and the document written back as it was read, change nothing.
     assert_eq!(
         v3.call("PUT", &path, &json!({"planId": plan["id"]}))
             .await
@@ -115,7 +115,7 @@ async fn an_account_shows_its_plan_with_the_originals_forty_members() {
         xml.body
     );
 
-    // The plan changes, and with it what every account of it shows; no account's version does.
+    // A change of the plan shows in all of its accounts, and moves no account's version.
     let changed = v3
         .call(
             "PATCH",
@@ -147,7 +147,7 @@ async fn an_account_shows_its_plan_with_the_originals_forty_members() {
 }
 
 #[tokio::test]
-async fn a_plans_number_is_the_tariff_and_the_plan_id_of_the_other_dialects() {
+async fn a_plan_number_is_the_tariff_in_admin_and_the_plan_id_in_soap() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let v3 = V3::of(&client);
@@ -159,7 +159,7 @@ async fn a_plans_number_is_the_tariff_and_the_plan_id_of_the_other_dialects() {
     for plan in &plans {
         ids.push(v3.call("POST", "/v3/plans", plan).await.json()["id"].clone());
     }
-    // The harness' accounts have tariff 1.
+    // Accounts of the harness have tariff 1.
     let id = client.account("a").await;
     let plan_of = async || v3.get(&format!("/v3/accounts/{id}")).await.ok()["plan"]["name"].clone();
     assert_eq!(plan_of().await, "small");
@@ -205,7 +205,7 @@ async fn a_plans_number_is_the_tariff_and_the_plan_id_of_the_other_dialects() {
 }
 
 #[tokio::test]
-async fn plans_that_cannot_be_are_refused_and_a_foreign_one_is_none() {
+async fn invalid_plans_are_refused_and_other_resellers_plans_are_not_found() {
     let app = App::new().await;
     let (acme, other) = (
         app.new_reseller("Acme").await,
@@ -244,7 +244,7 @@ async fn plans_that_cannot_be_are_refused_and_a_foreign_one_is_none() {
         "INVALID_REQUEST",
         "planId: is required",
     );
-    for (body, says) in [
+    for (body, expected) in [
         (json!({}), "name: must not be empty"),
         (json!({"name": "x".repeat(256)}), "name: must be at most"),
         (
@@ -269,7 +269,7 @@ async fn plans_that_cannot_be_are_refused_and_a_foreign_one_is_none() {
             &v3.call("POST", "/v3/plans", &body).await,
             400,
             "INVALID_REQUEST",
-            says,
+            expected,
         );
     }
     v3.call("POST", "/v3/plans", &json!({"name": "one", "number": 5}))
@@ -333,7 +333,7 @@ async fn plans_that_cannot_be_are_refused_and_a_foreign_one_is_none() {
             .len(),
         2
     );
-    for (query, says) in [
+    for (query, expected) in [
         ("limit=0", "limit"),
         ("limit=101", "limit"),
         ("after=-1", "after"),
@@ -345,7 +345,7 @@ async fn plans_that_cannot_be_are_refused_and_a_foreign_one_is_none() {
             &v3.get(&format!("/v3/plans?{query}")).await,
             400,
             "INVALID_REQUEST",
-            says,
+            expected,
         );
     }
 }

@@ -1,4 +1,5 @@
-//! Release tickets: whoever collects the payment lifts the freeze that asked for it, once, and nothing else.
+//! Release tickets: the payment provider redeems one, which lifts its freeze once and changes
+//! nothing else.
 
 use axum::body::Body;
 use axum::http::Request;
@@ -21,7 +22,7 @@ async fn redeem(client: &Client, ticket: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_ticket_lifts_the_freeze_that_it_was_made_for_and_no_other() {
+async fn a_ticket_lifts_only_the_freeze_that_it_was_made_for() {
     let app = App::new().await;
     let (client, operator) = (app.new_reseller("Acme").await, app.operator().await);
     let v3 = V3::of(&client);
@@ -37,7 +38,7 @@ async fn a_ticket_lifts_the_freeze_that_it_was_made_for_and_no_other() {
         .ok();
     let ticket = frozen["releaseTicket"].as_str().unwrap().to_owned();
     assert!(ticket.starts_with("steward_release_"));
-    // The same hold, the same ticket, through either dialect; without asking there is none.
+    // One hold has one ticket in all dialects. Only requests for a ticket are answered with one.
     let again = client
         .call("freeze", json!({"id": id, "release_ticket": true}))
         .await
@@ -66,7 +67,7 @@ async fn a_ticket_lifts_the_freeze_that_it_was_made_for_and_no_other() {
         r#"{"error":0,"error_text":"Successful operation"}"#
     );
 
-    // Other blocks stay as they are.
+    // The ticket lifts no other block.
     client.call("suspend", json!({"id": id})).await.ok();
     operator.call("freeze", json!({"id": id})).await.ok();
     let replica = app.replica(&client);
@@ -81,7 +82,7 @@ async fn a_ticket_lifts_the_freeze_that_it_was_made_for_and_no_other() {
         "the operator's freeze is not the reseller's"
     );
 
-    // Frozen anew, the ticket of the earlier freeze is too late.
+    // After another freeze the ticket of the earlier one is stale.
     let newer = v3
         .call("POST", &path, &json!({"releaseTicket": true}))
         .await
@@ -110,7 +111,7 @@ async fn a_ticket_lifts_the_freeze_that_it_was_made_for_and_no_other() {
         "{entry}"
     );
 
-    // The operator's own works at the operator's freeze.
+    // A ticket of the operator's freeze lifts that freeze.
     let theirs = operator
         .call("freeze", json!({"id": id, "release_ticket": true}))
         .await
@@ -126,7 +127,7 @@ async fn a_ticket_lifts_the_freeze_that_it_was_made_for_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_ticket_is_a_secret_and_cannot_be_made_up() {
+async fn a_ticket_is_secret_and_a_forged_one_is_refused() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let v3 = V3::of(&client);
@@ -155,7 +156,7 @@ async fn a_ticket_is_a_secret_and_cannot_be_made_up() {
     );
     freeze(other).await;
 
-    // Whatever is changed of it makes it worthless.
+    // A ticket with any change is refused.
     let letters = ticket.len() - "steward_release_".len();
     for at in 0..letters {
         let at = at + "steward_release_".len();
@@ -201,7 +202,7 @@ async fn a_ticket_is_a_secret_and_cannot_be_made_up() {
     );
     assert_eq!(client.get(id).await["is_frozen"], true);
 
-    // It is in no other answer, and cannot be put where the user sees it.
+    // No other answer has the ticket, and a payment URL cannot contain it.
     let seen = [
         v3.get(&format!("/v3/accounts/{id}")).await,
         v3.get(&format!("/v3/accounts/{id}/history")).await,

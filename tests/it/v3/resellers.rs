@@ -6,7 +6,7 @@ use crate::harness::App;
 use crate::harness::v3::{V3, refused};
 
 #[tokio::test]
-async fn an_operator_manages_resellers_and_a_reseller_sees_itself() {
+async fn operators_manage_resellers_and_a_reseller_reads_only_itself() {
     let app = App::new().await;
     let operator = V3::of(&app.operator().await);
     let made =
@@ -92,7 +92,7 @@ async fn an_operator_manages_resellers_and_a_reseller_sees_itself() {
         v3.get(&format!("/v3/accounts/{first}/access")).await.ok()["allowed"],
         true
     );
-    for (body, says) in [
+    for (body, expected) in [
         (json!({"name": "other"}), "name: another reseller"),
         (json!({"name": "123"}), "name: must be 1 to 255"),
         (json!({"timezone": "Mars/Base"}), "timezone: "),
@@ -103,7 +103,7 @@ async fn an_operator_manages_resellers_and_a_reseller_sees_itself() {
             &operator.call("PATCH", &path, &body).await,
             400,
             "INVALID_REQUEST",
-            says,
+            expected,
         );
     }
     refused(

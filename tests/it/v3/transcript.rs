@@ -17,7 +17,7 @@ struct Story {
 }
 
 impl Story {
-    /// Drives an operation; `{id}` in its path stands for `id`. What it answers must be a success.
+    /// Drives an operation, with `id` in place of `{id}` in its path. Fails unless it succeeds.
     async fn call(&mut self, method: &str, path: &str, id: &str, body: &str) -> Answer {
         self.app.clock.advance(TimeDelta::minutes(1));
         let template = path.split('?').next().unwrap();
@@ -41,7 +41,7 @@ impl Story {
         answer
     }
 
-    /// As `call`, for an answer that has a random `id`, which gets a name.
+    /// Creates something, and names the random `id` of the answer.
     async fn create(&mut self, name: &str, path: &str, body: &str) -> String {
         let answer = self.call("POST", path, "", body).await.json();
         let id = answer["id"].as_str().unwrap().to_owned();
@@ -87,7 +87,7 @@ async fn every_operation() {
     insta::assert_snapshot!(story.transcript.finish());
 }
 
-/// As the operator.
+/// The operator's calls.
 async fn resellers(story: &mut Story) {
     let new = r#"{"name":"Beta","timezone":"Europe/Berlin"}"#;
     story.call("POST", "/v3/resellers", "", new).await;
@@ -263,7 +263,7 @@ async fn webhooks(story: &mut Story) {
     story.call("DELETE", "/v3/webhooks/{id}", &id, "").await;
 }
 
-/// Nothing is delivered here, so the test writes an attempt into the log. Its id.
+/// Writes an attempt into the log, since this test runs no dispatcher. Answers its id.
 async fn logged_attempt(story: &mut Story, webhook: &str) -> String {
     let superuser = story.app.database.superuser().await;
     let insert = "insert into webhook_attempt (reseller_id, endpoint_id, id, event_id, event, account_id, event_at, number, at, succeeded, status, duration_ms)

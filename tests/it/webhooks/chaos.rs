@@ -1,4 +1,5 @@
-//! Dispatchers that are killed at random, a receiver that fails and is slow: nothing is lost, everything is in order.
+//! Dispatchers that are killed, and a slow receiver that fails: no event is lost, and each
+//! account's order is kept.
 
 use std::collections::HashMap;
 use std::process::{Child, Command, Stdio};
@@ -25,7 +26,7 @@ const ACCOUNTS: i64 = 200;
 const EVENTS_EACH: i64 = 100;
 const DISPATCHERS: usize = 3;
 
-/// A dispatcher in a process of its own, on the test's database.
+/// A dispatcher in its own process, on the test's database.
 fn dispatcher(url: &str, home: &std::path::Path) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_steward"));
     command
@@ -50,10 +51,11 @@ fn dispatcher(url: &str, home: &std::path::Path) -> Child {
         .unwrap()
 }
 
-/// What a receiver knows of each account.
+/// Takes the account and the sequence of each delivery that arrived.
 type Arrivals = mpsc::UnboundedSender<(String, i64)>;
 
-/// Of ten requests three are answered with 500, some never in time, some twice as it were: taken, and then refused.
+/// The receiver fails often: it answers 500, or too late, or takes a delivery and still answers
+/// 500.
 async fn receive(
     State((arrivals, count)): State<(Arrivals, Arc<AtomicUsize>)>,
     body: Bytes,
@@ -67,13 +69,13 @@ async fn receive(
     match number % 10 {
         2 | 5 | 8 => return StatusCode::INTERNAL_SERVER_ERROR,
         9 if number % 400 == 9 => {
-            // Never in time. What it would have said is not heard.
+            // The answer comes after the sender's timeout.
             std::future::pending::<()>().await;
         }
         _ => {}
     }
     arrivals.send(arrived).unwrap();
-    // Taken, but the sender does not know: it will come again.
+    // The delivery was taken, but the answer is a failure, so it will be sent again.
     if number % 25 == 3 {
         StatusCode::INTERNAL_SERVER_ERROR
     } else {
@@ -82,7 +84,7 @@ async fn receive(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_dispatchers_and_a_bad_receiver_lose_nothing_and_mix_up_nothing() {
+async fn killed_dispatchers_and_a_failing_receiver_lose_no_event_and_keep_the_order() {
     let app = App::new().await;
     let owner = app.new_reseller("Acme").await;
     let settings = Settings {
@@ -138,7 +140,7 @@ async fn killed_dispatchers_and_a_bad_receiver_lose_nothing_and_mix_up_nothing()
             }
         }
     });
-    // Every account's sequence, duplicates removed: the next one new is always one more.
+    // Without duplicates the sequence of each account has no gap.
     let mut next: HashMap<String, i64> = HashMap::new();
     let (mut complete, mut duplicates, mut kills) = (0, 0, 0_usize);
     let total = ACCOUNTS * EVENTS_EACH;
@@ -155,7 +157,7 @@ async fn killed_dispatchers_and_a_bad_receiver_lose_nothing_and_mix_up_nothing()
         if sequence == *expected {
             *expected += 1;
             complete += 1;
-            // Somebody dies now and then, whoever it is, and another comes.
+            // Kills a dispatcher from time to time, and starts another.
             if complete % 1_500 == 750 {
                 let victim = kills % DISPATCHERS;
                 dispatchers[victim].kill().unwrap();

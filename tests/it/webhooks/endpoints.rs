@@ -6,10 +6,10 @@ use crate::harness::App;
 use crate::harness::v3::{V3, refused};
 
 #[tokio::test]
-async fn endpoints_that_cannot_be_are_refused() {
+async fn invalid_endpoints_are_refused() {
     let app = App::new().await;
     let v3 = V3::of(&app.new_reseller("Acme").await);
-    for (body, says) in [
+    for (body, expected) in [
         (json!({}), "url: is required"),
         (json!({"url": "nonsense"}), "url: must be an absolute URL"),
         (
@@ -62,7 +62,7 @@ async fn endpoints_that_cannot_be_are_refused() {
             &v3.call("POST", "/v3/webhooks", &body).await,
             400,
             "INVALID_REQUEST",
-            says,
+            expected,
         );
     }
     for _ in 0..50 {
@@ -88,7 +88,7 @@ async fn endpoints_that_cannot_be_are_refused() {
         "CONFLICT",
         "too_many_webhooks",
     );
-    for (query, says) in [
+    for (query, expected) in [
         ("before=x", "before: must be a UUID"),
         ("succeeded=perhaps", "succeeded: "),
         ("webhookId=1", "webhookId: "),
@@ -98,7 +98,7 @@ async fn endpoints_that_cannot_be_are_refused() {
             &v3.get(&format!("/v3/webhook-event-logs?{query}")).await,
             400,
             "INVALID_REQUEST",
-            says,
+            expected,
         );
     }
 }

@@ -15,7 +15,7 @@ use crate::harness::process::PATIENCE;
 use crate::harness::v3::{V3, refused};
 
 #[tokio::test]
-async fn events_are_pulled_by_cursor_and_followed_as_a_stream() {
+async fn events_can_be_pulled_by_cursor_and_followed_as_a_stream() {
     let mut live = Live::new().await;
     let other = live.app.new_reseller("Other").await;
     other.account("theirs").await;
@@ -183,7 +183,7 @@ async fn events_are_pulled_by_cursor_and_followed_as_a_stream() {
 }
 
 #[tokio::test]
-async fn a_reader_who_follows_cursors_misses_nothing_although_transactions_commit_out_of_order() {
+async fn a_reader_of_cursors_misses_no_event_when_transactions_commit_out_of_order() {
     let live = Live::new().await;
     // Several replicas write at once; a reader follows all the while.
     let replicas: Vec<Client> = (0..4).map(|_| live.app.replica(&live.client)).collect();

@@ -12,7 +12,7 @@ use super::live::{Live, sequence, settings};
 use crate::harness::receiver::Receiver;
 
 #[tokio::test]
-async fn a_failing_account_holds_up_only_itself_and_stays_in_order() {
+async fn a_failing_delivery_delays_only_its_own_account_and_keeps_its_order() {
     let mut live = Live::new().await;
     let mut receiver = Receiver::start().await;
     let endpoint = live.endpoint(&receiver, json!({})).await;
@@ -99,7 +99,7 @@ async fn a_failing_account_holds_up_only_itself_and_stays_in_order() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_gone_or_switched_off_keeps_its_place() {
+async fn a_disabled_or_unreachable_endpoint_continues_where_it_stopped() {
     let mut live = Live::new().await;
     let mut receiver = Receiver::start().await;
     let endpoint = live.endpoint(&receiver, json!({})).await;
@@ -166,7 +166,7 @@ async fn an_endpoint_that_is_gone_or_switched_off_keeps_its_place() {
 }
 
 #[tokio::test]
-async fn days_of_failures_suspend_an_endpoint_and_a_wish_to_wait_is_heard() {
+async fn continued_failures_suspend_an_endpoint_and_retry_after_is_respected() {
     let mut live = Live::new().await;
     let mut receiver = Receiver::start().await;
     let endpoint = live.endpoint(&receiver, json!({})).await;

@@ -12,7 +12,7 @@ use crate::harness::process::until;
 use crate::harness::receiver::Receiver;
 
 #[tokio::test]
-async fn what_only_we_can_reach_is_not_reached_whatever_leads_there() {
+async fn private_addresses_are_not_reached_in_any_notation() {
     let mut live = Live::new().await;
     let mut receiver = Receiver::start().await;
     let port = receiver.address.port();
@@ -54,7 +54,7 @@ async fn what_only_we_can_reach_is_not_reached_whatever_leads_there() {
 }
 
 #[tokio::test]
-async fn redirects_are_not_followed_and_long_answers_are_not_read() {
+async fn redirects_are_not_followed_and_long_answers_are_cut() {
     let mut live = Live::new().await;
     let mut receiver = Receiver::start().await;
     live.endpoint(&receiver, json!({})).await;

@@ -9,7 +9,7 @@ use crate::harness::process::until;
 use crate::harness::receiver::Receiver;
 
 #[tokio::test]
-async fn tests_and_redeliveries_are_made_on_request() {
+async fn test_messages_and_redeliveries_are_sent_on_request() {
     let mut live = Live::new().await;
     let mut receiver = Receiver::start().await;
     let endpoint = live.endpoint(&receiver, json!({})).await;

@@ -8,7 +8,7 @@ use crate::harness::receiver::Receiver;
 use crate::harness::v3::refused;
 
 #[tokio::test]
-async fn a_change_through_any_dialect_is_delivered_signed_and_in_the_originals_form() {
+async fn a_change_through_any_dialect_is_delivered_signed_in_cryptlexs_form() {
     let mut live = Live::new().await;
     let mut receiver = Receiver::start().await;
     let endpoint = live
@@ -106,7 +106,7 @@ fn hmac(key: &[u8], content: &str) -> [u8; 32] {
 }
 
 #[tokio::test]
-async fn the_plain_style_and_a_secret_under_rotation() {
+async fn the_plain_style_signs_the_body_and_both_secrets_sign_during_a_rotation() {
     let mut live = Live::new().await;
     let mut receiver = Receiver::start().await;
     let plain = live

@@ -1,4 +1,4 @@
-//! `kill -9` of the service, of PostgreSQL, and of both, while changes are made: what was acknowledged is there.
+//! `kill -9` of the service, of PostgreSQL and of both under load: no acknowledged change is lost.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,10 +11,10 @@ use crate::harness::process::{Served, eventually, folder, succeed, try_request};
 
 const ROUNDS: usize = 20;
 const WRITERS: usize = 12;
-/// How many changes each writer asks for in a round, if it is let.
+/// How many changes each writer sends in a round, if nothing is killed before.
 const CHANGES: usize = 40;
 
-/// Who is killed in a round.
+/// The processes that are killed in a round.
 #[derive(Clone, Copy)]
 enum Victim {
     Service,
@@ -22,7 +22,7 @@ enum Victim {
     Both,
 }
 
-/// Changes one account again and again; the numbers of the changes that were acknowledged.
+/// Changes one account again and again. Answers the numbers of the acknowledged changes.
 fn write(
     to: std::net::SocketAddr,
     token: &str,
@@ -46,17 +46,17 @@ fn write(
                 done.insert(change);
                 acknowledged.fetch_add(1, Ordering::SeqCst);
             }
-            // Whether it was made is not known.
+            // The change may or may not have been committed.
             Ok((503, _)) => {}
             Ok((status, body)) => panic!("{status}: {body}"),
-            // The service is gone.
+            // The service was killed.
             Err(_) => break,
         }
     }
     done
 }
 
-/// The changes in an account's history.
+/// The numbers of the changes in an account's history.
 fn made(served: &Served, token: &str, account: usize) -> BTreeSet<usize> {
     let (status, body) = served.post(
         "history",
@@ -73,7 +73,7 @@ fn made(served: &Served, token: &str, account: usize) -> BTreeSet<usize> {
 }
 
 #[test]
-fn nothing_that_was_acknowledged_is_lost_in_twenty_rounds_of_kill_9() {
+fn twenty_rounds_of_kill_9_lose_no_acknowledged_change() {
     let folder = folder();
     let mut served = Served::start(folder.path());
     succeed(folder.path(), &["reseller", "create", "--name", "Acme"]);
@@ -110,7 +110,7 @@ fn nothing_that_was_acknowledged_is_lost_in_twenty_rounds_of_kill_9() {
             let writers: Vec<_> = (0..WRITERS)
                 .map(|writer| scope.spawn(move || write(to, token, writer + 1, round, count)))
                 .collect();
-            // In the middle of it, each time a little later.
+            // Kills while the writers run, a little later in each round.
             eventually("changes", || {
                 (count.load(Ordering::SeqCst) > WRITERS + round * 4).then_some(())
             });
@@ -118,7 +118,7 @@ fn nothing_that_was_acknowledged_is_lost_in_twenty_rounds_of_kill_9() {
                 Victim::Service => served.signal(Signal::SIGKILL),
                 Victim::Postgres => kill(postgres, Signal::SIGKILL).unwrap(),
                 Victim::Both => {
-                    // Stopped first, so that it starts no other server.
+                    // The service is stopped first, so that it does not start PostgreSQL again.
                     served.signal(Signal::SIGSTOP);
                     kill(postgres, Signal::SIGKILL).unwrap();
                     served.signal(Signal::SIGKILL);

@@ -1,5 +1,5 @@
-//! Four hundred days in the life of ten thousand accounts, with two replicas whose jobs run at once: what is announced, what is
-//! planned, and what is purged, against a model that was written apart from the product.
+//! Four hundred days of ten thousand accounts, with the jobs of two replicas running at once.
+//! Notices, purge plans and purges are compared with an independent model.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::harness::app::{pool_settings, start_of_time};
 
 const ACCOUNTS: u64 = 10_000;
 const DAYS: i64 = 400;
-/// What people do on a day.
-const DEEDS: u64 = 60;
+/// Changes by people on each day.
+const CHANGES: u64 = 60;
 
-/// A small generator of numbers, the same in every run.
+/// A small pseudorandom generator with the same numbers in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -43,24 +43,25 @@ impl Numbers {
     }
 }
 
-/// An account as the model has it.
+/// An account of the model.
 #[derive(Debug, Clone, Default)]
 struct Model {
     reseller: i64,
     expiry: Option<Time>,
     expiry_set: Time,
     exempt: Option<Time>,
-    /// Notices up to here are not owed: the expiry was not known, or the account was deleted.
+    /// No notice is due from before this instant: the expiry was not set, or the account was
+    /// deleted.
     known_since: Time,
-    /// The days that were announced of the expiry in effect.
+    /// The notices that were sent for the current expiry, in days before it.
     announced: BTreeSet<i64>,
     deleted: Option<Time>,
     retained: bool,
     suspended_by_operator: bool,
     released: Option<Time>,
     purged: Option<Time>,
-    /// What was announced of the expiry, in order.
-    told: Vec<i64>,
+    /// All notices that were sent, in days before the expiry, in order.
+    sent: Vec<i64>,
 }
 
 impl Model {
@@ -69,17 +70,17 @@ impl Model {
             .map(|at| self.exempt.map_or(at, |until| until.max(at)))
     }
 
-    /// Applies a change of what the expiry is made of.
+    /// Changes the expiry date or the exemption.
     fn moved(&mut self, now: Time, change: impl FnOnce(&mut Self)) {
         let before = self.in_effect();
         change(self);
         if self.in_effect() == before {
             return;
         }
-        let was_told = self.announced.contains(&0);
+        let was_announced = self.announced.contains(&0);
         self.announced.clear();
         if before.is_some_and(|at| at <= now)
-            && was_told
+            && was_announced
             && self.in_effect().is_some_and(|at| at <= now)
         {
             self.announced.insert(0);
@@ -87,7 +88,7 @@ impl Model {
         self.known_since = now;
     }
 
-    /// What the jobs owe at an instant.
+    /// The notices that the jobs must send at an instant.
     fn announce(&mut self, now: Time) {
         let Some(at) = self
             .in_effect()
@@ -99,20 +100,20 @@ impl Model {
             let due = at - TimeDelta::days(days);
             let is_owed = days == 0 || due > self.known_since;
             if due <= now && is_owed && self.announced.insert(days) {
-                self.told.push(days);
+                self.sent.push(days);
             }
         }
     }
 }
 
-/// An entry of the journal: of which account, when, its events, the days that are left.
+/// A journal entry: account, time, events, days left.
 type Row = (i32, Time, Vec<String>, Option<i64>);
 
 struct World {
     numbers: Numbers,
-    /// The accounts in the order in which they were asked for.
+    /// The accounts in the order of their creation.
     order: Vec<AccountId>,
-    deeds: u64,
+    changes: u64,
     accounts: BTreeMap<AccountId, Model>,
     replicas: [Arc<Service>; 2],
 }
@@ -129,11 +130,11 @@ fn by(reseller: Option<i64>) -> Context {
 }
 
 impl World {
-    /// Something that a person does at an account, in the model and in the product.
-    async fn deed(&mut self, now: Time) {
-        // Numbers of its own, so that every run asks the same whatever became of earlier deeds.
-        self.deeds += 1;
-        let mut numbers = Numbers(self.deeds.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    /// One change by a person, in the model and in the product.
+    async fn change_an_account(&mut self, now: Time) {
+        // A generator for each change, so that every run makes the same changes.
+        self.changes += 1;
+        let mut numbers = Numbers(self.changes.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let place = usize::try_from(numbers.below(ACCOUNTS)).unwrap();
         let id = self.order[place];
         let model = self.accounts.get_mut(&id).unwrap();
@@ -258,33 +259,33 @@ impl World {
         }
     }
 
-    async fn check_what_was_told(&self, superuser: &sqlx::PgPool, purged_in_all: usize) {
-        // Everything was announced once, and nothing else was.
+    async fn check_notices(&self, superuser: &sqlx::PgPool, purged_in_all: usize) {
+        // Every notice was sent once, and no other was sent.
         let rows: Vec<Row> = sqlx::query_as(
             "select account_id, at, events, coalesce(after -> 'days_to_expiry', after -> 'days_to_purge')::bigint from journal where dialect = 'job' order by id",
         )
         .fetch_all(superuser)
         .await
         .unwrap();
-        let mut told: HashMap<AccountId, Vec<i64>> = HashMap::new();
+        let mut sent: HashMap<AccountId, Vec<i64>> = HashMap::new();
         let mut warned: HashMap<AccountId, Vec<(i64, Time)>> = HashMap::new();
-        let mut farewells = 0;
+        let mut purge_events = 0;
         for (id, at, events, days) in rows {
             let id = AccountId::new(i64::from(id)).unwrap();
             match events.first().map(String::as_str) {
                 Some("account.expiring" | "account.expired") => {
-                    told.entry(id).or_default().push(days.unwrap());
+                    sent.entry(id).or_default().push(days.unwrap());
                 }
                 Some("account.purging") => warned.entry(id).or_default().push((days.unwrap(), at)),
-                Some("account.purged") => farewells += 1,
+                Some("account.purged") => purge_events += 1,
                 Some(other) => panic!("{other}"),
                 None => {}
             }
         }
         for (id, model) in &self.accounts {
             assert_eq!(
-                told.remove(id).unwrap_or_default(),
-                model.told,
+                sent.remove(id).unwrap_or_default(),
+                model.sent,
                 "{id:?}: {model:?}"
             );
             if let Some(at) = model.purged {
@@ -294,18 +295,18 @@ impl World {
                     days.ends_with(&[14, 7, 1]),
                     "{id:?} was purged after these warnings: {days:?}"
                 );
-                for (days, told_at) in &warnings[days.len() - 3..] {
+                for (days, warned_at) in &warnings[days.len() - 3..] {
                     assert!(
-                        at - *told_at >= TimeDelta::days(*days) - TimeDelta::hours(1),
+                        at - *warned_at >= TimeDelta::days(*days) - TimeDelta::hours(1),
                         "{id:?} was purged at {at}: {warnings:?}"
                     );
                 }
             }
         }
-        assert_eq!(farewells, purged_in_all);
+        assert_eq!(purge_events, purged_in_all);
     }
 
-    /// Who is in the plan.
+    /// The accounts in the purge plan, with the time of their purge.
     async fn plan(&self) -> HashMap<AccountId, Time> {
         let (mut planned, mut after) = (HashMap::new(), 0);
         for _ in 0..ACCOUNTS {
@@ -325,7 +326,7 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn four_hundred_days_of_ten_thousand_accounts() {
+async fn notices_and_purges_agree_with_the_model_for_400_days() {
     let app = App::new().await;
     let start = || {
         Arc::new(Service::start(
@@ -337,7 +338,7 @@ async fn four_hundred_days_of_ten_thousand_accounts() {
     let mut world = World {
         numbers: Numbers(42),
         order: Vec::new(),
-        deeds: 0,
+        changes: 0,
         accounts: BTreeMap::new(),
         replicas: [start(), start()],
     };
@@ -356,12 +357,12 @@ async fn four_hundred_days_of_ten_thousand_accounts() {
     let superuser = app.database.superuser().await;
     let (mut lifted, mut parent_suspended, mut is_approved, mut approvals) =
         (None, false, false, 0);
-    // The plan as it was, day by day.
+    // The purge plans of the last days.
     let mut plans: Vec<(Time, HashMap<AccountId, Time>)> = Vec::new();
     let mut now = start_of_time();
     let mut purged_in_all = 0;
     while now < start_of_time() + TimeDelta::days(DAYS) {
-        // The jobs are down for days now and then.
+        // Sometimes the jobs do not run for days.
         let down = if world.numbers.below(20) == 0 {
             world.numbers.days(1, 6)
         } else {
@@ -369,8 +370,8 @@ async fn four_hundred_days_of_ten_thousand_accounts() {
         };
         app.clock.advance(down);
         now += down;
-        for _ in 0..DEEDS {
-            world.deed(now).await;
+        for _ in 0..CHANGES {
+            world.change_an_account(now).await;
         }
         if world.numbers.below(60) == 0 {
             parent_suspended = !parent_suspended;
@@ -410,7 +411,7 @@ async fn four_hundred_days_of_ten_thousand_accounts() {
             was_approved = true;
         }
 
-        // Whoever is gone was in the plan a day before, and nothing stood against it.
+        // Every purged account was in the plan a day before, and no rule protected it.
         let gone: Vec<i32> =
             sqlx::query_scalar("select account_id from tombstone where purged_at = $1")
                 .bind(now)
@@ -462,12 +463,12 @@ async fn four_hundred_days_of_ten_thousand_accounts() {
         }
         assert!(
             of_hasty <= 25 || is_approved,
-            "{of_hasty} were purged at once, and nobody approved"
+            "{of_hasty} were purged at once, and no operator approved"
         );
         is_approved = was_approved;
         plans.push((now, world.plan().await));
         plans.retain(|(at, _)| *at > now - TimeDelta::days(8));
-        // What is due and not stopped is gone.
+        // Every account that is due and not protected is purged.
         let overdue = plans
             .last()
             .unwrap()
@@ -481,9 +482,9 @@ async fn four_hundred_days_of_ten_thousand_accounts() {
         );
     }
 
-    world.check_what_was_told(&superuser, purged_in_all).await;
+    world.check_notices(&superuser, purged_in_all).await;
 
-    // It was no idle exercise.
+    // Enough accounts were purged, protected and approved for the test to mean something.
     let protected = world
         .accounts
         .values()

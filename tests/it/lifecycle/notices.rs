@@ -1,4 +1,4 @@
-//! What time does to an account, in the core: announcements, exemption, the plan of the purge.
+//! Time-dependent rules of the domain: notices, exemption, the purge plan.
 
 use std::time::Duration;
 
@@ -63,9 +63,9 @@ impl Story {
         self.by(Authority::Reseller, command).unwrap();
     }
 
-    /// What is announced now, with the days that are left.
+    /// The notices that are due now, with the days that are left.
     fn announced(&mut self) -> Vec<(Event, i64)> {
-        let mut told = Vec::new();
+        let mut notices = Vec::new();
         let by = Actor {
             authority: Authority::System,
             name: "steward".to_owned(),
@@ -76,7 +76,7 @@ impl Story {
                 .decide(&Command::Announce, &by, self.now)
                 .unwrap();
             if change.outcome() == Outcome::Unchanged {
-                return told;
+                return notices;
             }
             let days = change
                 .fields
@@ -86,10 +86,10 @@ impl Story {
             let Some(Fact::Number(days)) = days else {
                 panic!("{:?}", change.fields)
             };
-            told.push((change.events[0], days));
+            notices.push((change.events[0], days));
             self.account = change.after;
         }
-        panic!("it goes on announcing: {told:?}");
+        panic!("more notices than expected: {notices:?}");
     }
 
     fn plan(&mut self) -> Option<Time> {
@@ -98,7 +98,7 @@ impl Story {
         self.account.purge_due_at
     }
 
-    /// An account that is in the plan, announced once.
+    /// An account in the purge plan, after its first notice.
     fn planned() -> Self {
         let mut story = Self::new();
         story.reseller(&Command::SetExpiry(Some(story.now)));
@@ -119,7 +119,7 @@ fn place(kind: HoldKind) -> Command {
 }
 
 #[test]
-fn automation_cannot_block_an_exempt_account_and_people_can() {
+fn automatic_commands_cannot_block_an_exempt_account_and_manual_ones_can() {
     let mut story = Story::new();
     story.reseller(&Command::SetExemption(Some(story.now + DAY)));
     for kind in [HoldKind::Freeze, HoldKind::Suspend] {
@@ -152,7 +152,7 @@ fn automation_cannot_block_an_exempt_account_and_people_can() {
                 &Command::SetExemption(Some(story.now - DAY))
             )
             .is_err(),
-        "an exemption that is over is none"
+        "an exemption that has ended has no effect"
     );
     assert_eq!(
         story.by(Authority::Reseller, &Command::SetExemption(None)),
@@ -165,7 +165,7 @@ fn automation_cannot_block_an_exempt_account_and_people_can() {
 }
 
 #[test]
-fn an_expiry_is_announced_two_weeks_one_week_and_one_day_before_and_when_it_is_there() {
+fn an_expiry_is_announced_14_7_and_1_days_before_and_when_it_arrives() {
     let mut story = Story::new();
     let at = story.now + DAY * 20;
     story.reseller(&Command::SetExpiry(Some(at)));
@@ -182,7 +182,8 @@ fn an_expiry_is_announced_two_weeks_one_week_and_one_day_before_and_when_it_is_t
         assert_eq!(story.announced(), [(event, i64::from(days))]);
         assert_eq!(story.announced(), []);
     }
-    // Expired already, it is no news that it is expired; extended, everything begins anew, however late it is told.
+    // An expired account whose date moves to another past date gets no notice. An extension starts
+    // all notices again, even if the jobs run late.
     story.reseller(&Command::SetExpiry(Some(at - DAY)));
     assert_eq!(story.announced(), []);
     let next = story.now + DAY * 10;
@@ -195,16 +196,16 @@ fn an_expiry_is_announced_two_weeks_one_week_and_one_day_before_and_when_it_is_t
             (Event::Expiring, 1),
             (Event::Expired, 0)
         ],
-        "14 days before, it was not known"
+        "14 days before, it was not set"
     );
-    // One that is past when it is set is announced at once.
+    // An expiry in the past is announced at once.
     let mut late = Story::new();
     late.reseller(&Command::SetExpiry(Some(late.now - DAY)));
     assert_eq!(late.announced(), [(Event::Expired, 0)]);
 }
 
 #[test]
-fn what_was_deleted_meanwhile_is_announced_as_far_as_it_still_matters() {
+fn a_restored_account_gets_only_the_notices_that_still_apply() {
     let mut story = Story::new();
     let at = story.now + DAY * 20;
     story.reseller(&Command::SetExpiry(Some(at)));
@@ -212,9 +213,9 @@ fn what_was_deleted_meanwhile_is_announced_as_far_as_it_still_matters() {
         purge_after: Duration::from_hours(24 * 300),
     });
     story.now = at - DAY * 3;
-    assert_eq!(story.announced(), [], "nobody has it");
+    assert_eq!(story.announced(), [], "a deleted account gets no notice");
     story.reseller(&Command::Restore);
-    assert_eq!(story.announced(), [], "what was missed is not caught up on");
+    assert_eq!(story.announced(), [], "missed warnings are not sent later");
     story.now = at - DAY;
     assert_eq!(story.announced(), [(Event::Expiring, 1)]);
     story.reseller(&Command::Delete {
@@ -225,13 +226,13 @@ fn what_was_deleted_meanwhile_is_announced_as_far_as_it_still_matters() {
     assert_eq!(
         story.announced(),
         [(Event::Expired, 0)],
-        "that it expired is"
+        "but the expiry is"
     );
     assert_eq!(story.announced(), []);
 }
 
 #[test]
-fn an_expiry_that_an_exemption_covers_can_be_set_without_being_announced_anew() {
+fn setting_an_expiry_under_an_exemption_announces_nothing_again() {
     let mut story = Story::new();
     let until = story.now + DAY * 10;
     story.reseller(&Command::SetExpiry(Some(story.now + DAY)));
@@ -247,7 +248,7 @@ fn an_expiry_that_an_exemption_covers_can_be_set_without_being_announced_anew() 
 }
 
 #[test]
-fn a_purge_is_warned_of_and_whoever_is_told_that_days_are_left_has_them() {
+fn a_purge_never_comes_earlier_than_its_last_warning_promised() {
     let mut story = Story::planned();
     let due = story.account.purge_due_at.unwrap();
     assert_eq!(
@@ -257,7 +258,7 @@ fn a_purge_is_warned_of_and_whoever_is_told_that_days_are_left_has_them() {
     story.now = due - DAY * 7;
     assert_eq!(story.announced(), [(Event::Purging, 7)]);
     assert_eq!(story.account.purge_due_at, Some(due));
-    // Nobody was there to give the last warning in time: the purge is put off by as much.
+    // The last warning comes three days late, so the purge is put off by three days.
     story.now = due + DAY * 3;
     assert_eq!(story.announced(), [(Event::Purging, 1)]);
     assert_eq!(story.account.purge_due_at, Some(story.now + DAY));
@@ -285,13 +286,13 @@ fn a_purge_is_warned_of_and_whoever_is_told_that_days_are_left_has_them() {
 }
 
 #[test]
-fn whatever_bears_on_the_purge_takes_an_account_out_of_the_plan() {
+fn every_change_that_affects_the_purge_takes_an_account_out_of_the_plan() {
     let later = start_of_time() + DAY * 400;
     let ends_at = HoldPatch {
         ends_at: Patch::Set(later),
         ..HoldPatch::default()
     };
-    let deeds = [
+    let changes = [
         (Authority::Reseller, Command::SetExpiry(Some(later))),
         (Authority::Reseller, Command::SetExpiry(None)),
         (Authority::Reseller, Command::SetExemption(Some(later))),
@@ -313,7 +314,7 @@ fn whatever_bears_on_the_purge_takes_an_account_out_of_the_plan() {
             },
         ),
     ];
-    for (by, command) in deeds {
+    for (by, command) in changes {
         let mut story = Story::planned();
         story.by(by, &command).unwrap();
         assert_eq!(
@@ -323,7 +324,7 @@ fn whatever_bears_on_the_purge_takes_an_account_out_of_the_plan() {
         );
         assert_eq!(story.announced(), [], "{command:?}");
     }
-    // What bears on nothing leaves it in.
+    // Changes that do not affect the purge leave the account in the plan.
     let harmless = [
         place(HoldKind::Freeze),
         place(HoldKind::Suspend),
@@ -339,7 +340,7 @@ fn whatever_bears_on_the_purge_takes_an_account_out_of_the_plan() {
         story.reseller(&command);
         assert_eq!(story.account.purge_due_at, due, "{command:?}");
     }
-    // Of the reseller's own doing: the plan notices when it is made again.
+    // Changes of the reseller's policy take effect when the plan is made again.
     let mut story = Story::planned();
     for (policy, stop) in [
         (

@@ -1,4 +1,4 @@
-//! The page that a blocked account's user sees.
+//! The page for the user of a blocked account.
 
 use axum::body::Body;
 use axum::http::Request;
@@ -20,7 +20,7 @@ async fn open(app: &App, uid: &str, language: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn the_user_is_told_what_it_may_know_and_where_to_pay_when_that_helps() {
+async fn the_page_shows_the_public_message_and_the_payment_link_if_paying_unblocks() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
@@ -74,7 +74,7 @@ async fn the_user_is_told_what_it_may_know_and_where_to_pay_when_that_helps() {
         ("de", "Accept-Language")
     );
 
-    // Paying does not help while it is suspended: there is no link, and what is said comes from both.
+    // Paying does not unblock a suspended account: the page has no link, and both messages.
     client
         .call(
             "suspend",
@@ -126,21 +126,21 @@ async fn the_user_is_told_what_it_may_know_and_where_to_pay_when_that_helps() {
 }
 
 #[tokio::test]
-async fn the_page_is_strict_and_what_is_no_account_looks_like_none() {
+async fn the_page_has_a_strict_content_policy_and_unknown_ids_get_404() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
     let uid = client.get(id).await["uid"].as_str().unwrap().to_owned();
     let mut pages = vec![open(&app, &uid, "en").await];
-    for nobody in [
+    for id in [
         "00000000-0000-4000-8000-000000000000",
         &id.to_string(),
         "nonsense",
         "%3Cscript%3E",
         "..%2f",
     ] {
-        let page = open(&app, nobody, "en").await;
-        assert_eq!(page.status, 404, "{nobody}");
+        let page = open(&app, id, "en").await;
+        assert_eq!(page.status, 404, "{id}");
         assert!(
             page.body.contains("There is no account at this address.")
                 && !page.body.contains("script"),
@@ -172,7 +172,7 @@ async fn the_page_is_strict_and_what_is_no_account_looks_like_none() {
         pages[1].body, pages[3].body,
         "unknown and malformed look the same"
     );
-    // The style's hash is the style's.
+    // The policy has the hash of the page's style.
     let style = pages[0]
         .body
         .split("<style>")
@@ -184,7 +184,7 @@ async fn the_page_is_strict_and_what_is_no_account_looks_like_none() {
     let hash = data_encoding::BASE64.encode(&steward::hash::sha256(style.as_bytes()));
     assert!(pages[0].header("content-security-policy").contains(&hash));
 
-    // While the database is away, it says so.
+    // Without a database the page says that the service is unavailable.
     app.service.stop().await;
     let page = open(&app, &uid, "de").await;
     assert_eq!(

@@ -1,5 +1,5 @@
-//! Random histories against a small model that was written apart from the product: two authorities, a moving clock,
-//! every command. At each step outcome, state, version and payment URL must agree.
+//! Random histories of all commands by two authorities, compared with a small independent model.
+//! After each step outcome, state, version and payment URL must agree.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::harness::app::start_of_time;
 
-/// What can happen; times are hours.
+/// One step of a history. Times are in hours.
 #[derive(Debug, Clone)]
 enum Step {
     Place {
@@ -60,7 +60,7 @@ struct Held {
     end: Option<i64>,
 }
 
-/// The model: three kinds of hold by two authorities (0 the operator, 1 the reseller).
+/// The model: three kinds of hold by two authorities, 0 for the operator and 1 for the reseller.
 #[derive(Debug, Default)]
 struct Model {
     hour: i64,
@@ -83,7 +83,7 @@ impl Model {
             .is_some_and(|held| held.end.is_none_or(|end| end > self.hour))
     }
 
-    /// What becomes of a step: "applied", "unchanged" or "refused".
+    /// The outcome of a step: "applied", "unchanged" or "refused".
     fn step(&mut self, step: &Step) -> &'static str {
         let was = self.version;
         let refused = match step {
@@ -263,10 +263,10 @@ fn check(steps: &[Step]) -> Result<(), TestCaseError> {
         ..Model::default()
     };
     for step in steps {
-        let asked = command(step, model.hour);
+        let next = command(step, model.hour);
         let expected = model.step(step);
         let now = start_of_time() + TimeDelta::hours(model.hour);
-        match asked {
+        match next {
             None => account.reseller_suspended_at = model.parent.then_some(now),
             Some((command, authority)) => {
                 let decided = account.decide(&command, &by(authority), now);

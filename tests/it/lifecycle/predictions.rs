@@ -1,4 +1,5 @@
-//! A hundred thousand random accounts: what `explain` offers mends them, and what `simulate` says is what happens.
+//! A hundred thousand random accounts: the remedies of `explain` unblock them, and `simulate` is
+//! right.
 
 use std::time::Duration;
 
@@ -17,13 +18,13 @@ use crate::harness::app::start_of_time;
 const CASES: u32 = 100_000;
 
 #[derive(Debug, Clone)]
-enum Deed {
+enum Event {
     Command(Command),
-    /// Only the operator can, and not through the account.
+    /// The reseller is suspended or unsuspended, which only an operator can do.
     ParentSuspended(bool),
 }
 
-fn commands() -> impl Strategy<Value = Deed> {
+fn commands() -> impl Strategy<Value = Event> {
     let kind = prop_oneof![
         Just(HoldKind::Freeze),
         Just(HoldKind::Suspend),
@@ -54,7 +55,7 @@ fn commands() -> impl Strategy<Value = Deed> {
         1 => Just(Command::Delete { purge_after: Duration::from_hours(720) }),
         1 => Just(Command::Restore),
     ];
-    prop_oneof![9 => command.prop_map(Deed::Command), 1 => any::<bool>().prop_map(Deed::ParentSuspended)]
+    prop_oneof![9 => command.prop_map(Event::Command), 1 => any::<bool>().prop_map(Event::ParentSuspended)]
 }
 
 fn actor(authority: Authority) -> Actor {
@@ -76,18 +77,18 @@ fn blank(now: Time) -> Account {
         .after
 }
 
-/// An account to whom something happened, hour by hour.
-fn lived(deeds: &[(Deed, usize)]) -> (Account, Time) {
+/// An account with a history of one change every three hours.
+fn after(events: &[(Event, usize)]) -> (Account, Time) {
     let mut now = start_of_time();
     let mut account = blank(now);
-    for (deed, by) in deeds {
-        match deed {
-            Deed::Command(command) => {
+    for (event, by) in events {
+        match event {
+            Event::Command(command) => {
                 if let Ok(change) = account.decide(command, &actor(Authority::ALL[*by]), now) {
                     account = change.after;
                 }
             }
-            Deed::ParentSuspended(on) => account.reseller_suspended_at = on.then_some(now),
+            Event::ParentSuspended(on) => account.reseller_suspended_at = on.then_some(now),
         }
         now += TimeDelta::hours(3);
     }
@@ -102,12 +103,12 @@ fn runner(cases: u32) -> TestRunner {
     })
 }
 
-fn history() -> impl Strategy<Value = Vec<(Deed, usize)>> {
+fn history() -> impl Strategy<Value = Vec<(Event, usize)>> {
     proptest::collection::vec((commands(), 0..3_usize), 0..12)
 }
 
-/// Applies what lifts a block, on the authority that may.
-fn mend(account: &mut Account, lift: Lift, by: Authority, now: Time) -> bool {
+/// Lifts a block on an authority that may.
+fn lift_block(account: &mut Account, lift: Lift, by: Authority, now: Time) -> bool {
     let command = match lift {
         Lift::Restore => Command::Restore,
         Lift::Unfreeze => Command::Lift {
@@ -137,8 +138,8 @@ fn every_remedy_that_explain_lists_in_any_order_makes_an_account_active() {
     let mut blocked = 0_u32;
     let order = proptest::collection::vec(any::<u16>(), 12);
     runner(CASES)
-        .run(&(history(), order), |(deeds, order)| {
-            let (mut account, now) = lived(&deeds);
+        .run(&(history(), order), |(events, order)| {
+            let (mut account, now) = after(&events);
             let mut blocks = account.explain(now).blocks;
             prop_assert_eq!(
                 blocks.is_empty(),
@@ -146,17 +147,18 @@ fn every_remedy_that_explain_lists_in_any_order_makes_an_account_active() {
             );
             let mut keys = order.into_iter();
             blocks.sort_by_cached_key(|_| keys.next());
-            // Of a deleted account nothing else can be lifted before it is restored: those are asked for once more.
+            // Before a deleted account is restored, no other block can be lifted. Those are tried
+            // again.
             let again: Vec<_> = blocks
                 .iter()
-                .filter(|block| !mend(&mut account, block.lift, block.lifted_by[0], now))
+                .filter(|block| !lift_block(&mut account, block.lift, block.lifted_by[0], now))
                 .collect();
             prop_assert!(
                 again.is_empty() || blocks.iter().any(|block| block.lift == Lift::Restore)
             );
             for block in again {
                 prop_assert!(
-                    mend(&mut account, block.lift, block.lifted_by[0], now),
+                    lift_block(&mut account, block.lift, block.lifted_by[0], now),
                     "{:?} is refused",
                     block.lift
                 );
@@ -165,30 +167,30 @@ fn every_remedy_that_explain_lists_in_any_order_makes_an_account_active() {
                 account.state(now).blocked_by().is_empty(),
                 "{:?} is left of {:?}",
                 account.state(now),
-                deeds
+                events
             );
             Ok(())
         })
         .unwrap();
-    // The same generator, seen: most accounts have something to mend.
+    // A sample of the same generator: most of its accounts are blocked.
     let mut sample = runner(CASES);
     for _ in 0..1_000 {
-        let (account, now) = lived(&history().new_tree(&mut sample).unwrap().current());
+        let (account, now) = after(&history().new_tree(&mut sample).unwrap().current());
         blocked += u32::from(!account.state(now).blocked_by().is_empty());
     }
     assert!(blocked > 500, "{blocked} of 1,000");
 }
 
 #[test]
-fn each_remedy_alone_leads_to_the_state_that_explain_promises() {
+fn each_remedy_alone_leads_to_the_state_that_explain_predicts() {
     runner(CASES / 10)
-        .run(&history(), |deeds| {
-            let (account, now) = lived(&deeds);
+        .run(&history(), |events| {
+            let (account, now) = after(&events);
             for block in account.explain(now).blocks {
-                let mut mended = account.clone();
-                if mend(&mut mended, block.lift, block.lifted_by[0], now) {
+                let mut unblocked = account.clone();
+                if lift_block(&mut unblocked, block.lift, block.lifted_by[0], now) {
                     prop_assert_eq!(
-                        mended.state(now),
+                        unblocked.state(now),
                         block.state_after,
                         "after {:?} of {:?}",
                         block.lift,
@@ -204,17 +206,17 @@ fn each_remedy_alone_leads_to_the_state_that_explain_promises() {
 }
 
 #[test]
-fn what_simulate_says_is_what_then_happens() {
+fn simulate_predicts_what_the_commands_do() {
     let operations = proptest::collection::vec(commands(), 0..6);
     runner(CASES)
         .run(
             &(history(), operations, 0..2_usize),
-            |(deeds, operations, by)| {
-                let (mut account, now) = lived(&deeds);
+            |(events, operations, by)| {
+                let (mut account, now) = after(&events);
                 let commands: Vec<Command> = operations
                     .into_iter()
-                    .filter_map(|deed| {
-                        if let Deed::Command(command) = deed {
+                    .filter_map(|event| {
+                        if let Event::Command(command) = event {
                             Some(command)
                         } else {
                             None
@@ -226,13 +228,13 @@ fn what_simulate_says_is_what_then_happens() {
                 let simulated = account.simulate(&commands, &by, now);
                 prop_assert_eq!(&account, &before);
                 prop_assert_eq!(simulated.len(), commands.len());
-                for (command, said) in commands.iter().zip(simulated) {
+                for (command, step) in commands.iter().zip(simulated) {
                     let done = account.decide(command, &by, now);
                     if let Ok(change) = &done {
                         account.clone_from(&change.after);
                     }
-                    prop_assert_eq!(done, said.decision);
-                    prop_assert_eq!(account.state(now), said.state);
+                    prop_assert_eq!(done, step.decision);
+                    prop_assert_eq!(account.state(now), step.state);
                 }
                 Ok(())
             },
@@ -241,13 +243,13 @@ fn what_simulate_says_is_what_then_happens() {
 }
 
 #[test]
-fn what_is_said_to_come_comes() {
+fn upcoming_state_changes_happen_as_predicted() {
     runner(CASES / 10)
-        .run(&history(), |deeds| {
-            let (account, now) = lived(&deeds);
+        .run(&history(), |events| {
+            let (account, now) = after(&events);
             let coming = account.upcoming(now);
             prop_assert!(coming.is_sorted_by_key(|one| one.at));
-            // Between two announced moments nothing changes.
+            // Between two upcoming changes the state stays the same.
             let mut state = account.state(now);
             let mut at = now;
             for one in &coming {
