@@ -1,4 +1,4 @@
-"""Uses a client that was generated from the OpenAPI document: creates an account, sets its status, freezes it, lists it."""
+"""Creates, changes, freezes and lists an account with a client generated from the OpenAPI document."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What the generator takes for wrong or right and is not."""
+"""Drops generated cases that schemathesis judges wrongly."""
 
 import schemathesis
 
@@ -14,11 +14,11 @@ def has_whole_float(value):
 @schemathesis.hook
 def filter_case(context, case):
     is_negative = case.meta is not None and case.meta.generation.mode.is_negative
-    # XML has no types: "null" and "true" are texts like any other, so a wrong type there is often right.
+    # XML has no types: "null" and "true" are texts, so a value of a wrong type is often valid.
     if is_negative and case.media_type == "application/xml":
         return False
-    # JSON Schema takes 7.0 for an integer; here an integer has no fraction.
+    # For JSON Schema 7.0 is an integer. The service refuses a fraction.
     if not is_negative and has_whole_float(case.body):
         return False
-    # An empty If-Match is offered as a right one, against the pattern.
+    # The generator offers an empty If-Match as valid, against the pattern.
     return bool(is_negative or (case.headers or {}).get("If-Match", "*"))

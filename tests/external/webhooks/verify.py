@@ -1,4 +1,4 @@
-"""Receives deliveries, and checks them with the verification code that receivers use: the standardwebhooks package."""
+"""Receives deliveries and verifies them with the standardwebhooks package, as a receiver would."""
 
 import base64
 import hashlib
@@ -44,7 +44,7 @@ def endpoint(path, **more):
 
 
 standard = endpoint("/standard")
-plain = endpoint("/plain", signatureStyle="plain", secret="the-secret-of-a-client-of-the-original")
+plain = endpoint("/plain", signatureStyle="plain", secret="a-secret-that-a-cryptlex-client-has")
 account = call("POST", "/v3/accounts", {"email": "hooked@example.com"})
 call("PUT", f"/v3/accounts/{account['id']}/status", {"status": "inactive"})
 call("POST", f"/v3/webhooks/{standard['id']}/rotate-secret", {"graceSeconds": 600})
@@ -55,7 +55,7 @@ while min(len(sequences) for sequences in seen.values()) < 3:
     path, headers, body = arrived.get(timeout=60)
     headers = {name.lower(): value for name, value in headers.items()}
     if path == "/standard":
-        # The old secret verifies throughout: during its grace period both sign.
+        # During the grace period both secrets sign, so the old one still verifies.
         message = Webhook(standard["secret"]).verify(body, headers)
         try:
             Webhook(standard["secret"]).verify(body.replace(b"hooked", b"hacked"), headers)
@@ -63,7 +63,7 @@ while min(len(sequences) for sequences in seen.values()) < 3:
         except WebhookVerificationError:
             pass
     else:
-        expected = base64.b64encode(hmac.digest(b"the-secret-of-a-client-of-the-original", body, hashlib.sha256)).decode()
+        expected = base64.b64encode(hmac.digest(b"a-secret-that-a-cryptlex-client-has", body, hashlib.sha256)).decode()
         assert headers["webhook-signature"] == expected, headers
         message = json.loads(body)
     assert message["event"] == "account.updated" and message["data"]["id"] == account["id"], message
