@@ -1,5 +1,5 @@
 #![no_main]
-//! JSON bodies, as every call of `admin` and every operation of `v3` reads them.
+//! JSON bodies, read as the request of each call of `admin` and each operation of `v3`.
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,6 @@
 #![no_main]
-//! JSON Web Tokens: ours, and those of an issuer with a shared secret. None of them is right: nobody here knows the secrets.
+//! JSON Web Tokens of Steward and of an issuer with a shared secret. No input is valid, since the
+//! fuzzer does not know the secrets.
 use std::sync::LazyLock;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 #![no_main]
-//! Whole requests, through the router and up to the database, which is away: every answer is one of the dialect's own, and
-//! none says that we failed. The input: method and path, headers, an empty line, the body.
+//! Whole requests through the router, without a database. No answer may be an internal error. The
+//! input is method and path, headers, an empty line and the body.
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -116,7 +116,7 @@ fuzz_target!(|data: &[u8]| {
                     .to_bytes(),
             )
         });
-        // A fault of the soap dialect is a 500 whose fault it is inside.
+        // The soap dialect answers client faults with 500 too. Its own have the code `Receiver`.
         let is_ours =
             status == 500 && (!is_soap || body.windows(8).any(|part| part == b"Receiver"));
         assert!(!is_ours, "{status} {}", String::from_utf8_lossy(&body));

@@ -1,5 +1,5 @@
 #![no_main]
-//! SOAP envelopes of both versions; what stands before the first line break is the content type.
+//! SOAP envelopes of both versions. The first line of the input is the content type.
 use libfuzzer_sys::fuzz_target;
 use steward::dialects::fuzzing;
 use steward_fuzz::{bounded, text};

@@ -1,5 +1,6 @@
 #![no_main]
-//! Addresses: of webhooks and of payment pages. What is accepted is accepted again as it was written down.
+//! Addresses of webhooks and of payment pages. An accepted address must be accepted again in the
+//! form in which it is stored.
 use libfuzzer_sys::fuzz_target;
 use steward::domain::{EndpointPatch, PaymentUrl};
 use steward_fuzz::{bounded, text};

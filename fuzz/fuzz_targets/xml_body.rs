@@ -1,5 +1,5 @@
 #![no_main]
-//! XML bodies, as every call of `admin` and every operation of `v3` reads them.
+//! XML bodies, read as the request of each call of `admin` and each operation of `v3`.
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! What every target holds the code to: no panic, no more than 50 ms of processor time, no more than 16 MiB.
+//! The limits of every target: no panic, at most 50 ms of processor time and 16 MiB of memory for
+//! one input.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -7,23 +8,23 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// The most that one input may take of the processor.
-const MOST_TIME: Duration = Duration::from_millis(50);
-/// The most memory that one input may hold at a time, in bytes.
-const MOST_MEMORY: isize = 16 * 1024 * 1024;
+/// The processor time that one input may take.
+const MAX_TIME: Duration = Duration::from_millis(50);
+/// The memory that one input may hold at a time, in bytes.
+const MAX_MEMORY: isize = 16 * 1024 * 1024;
 
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
-    static MOST: Cell<isize> = const { Cell::new(0) };
+    static MAX: Cell<isize> = const { Cell::new(0) };
 }
 
 struct Counting;
 
 fn count(bytes: isize) {
-    // Where a thread ends there is nothing left to count with.
+    // A thread that ends has dropped its counters.
     let _ended = HELD.try_with(|held| {
         held.set(held.get() + bytes);
-        MOST.with(|most| most.set(most.get().max(held.get())));
+        MAX.with(|max| max.set(max.get().max(held.get())));
     });
 }
 
@@ -31,7 +32,7 @@ fn size(layout: Layout) -> isize {
     isize::try_from(layout.size()).unwrap_or(isize::MAX)
 }
 
-// SAFETY: every call is handed on as it is to the system's allocator.
+// SAFETY: every call goes to the system's allocator with the same arguments.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(size(layout));
@@ -53,19 +54,20 @@ fn processor_time() -> Duration {
         .into()
 }
 
-/// Runs one input within the limits. What is made once and kept, such as tables, is made before the first is measured.
+/// Runs one input within the limits. The first input runs once before it is measured, so that lazy
+/// statics do not count.
 pub fn bounded(input: impl Fn()) {
     static WARM: Once = Once::new();
     WARM.call_once(&input);
     let (held, started) = (HELD.get(), processor_time());
-    MOST.set(held);
+    MAX.set(held);
     input();
-    let (took, most) = (processor_time() - started, MOST.get() - held);
-    assert!(took <= MOST_TIME, "it took {took:?}");
-    assert!(most <= MOST_MEMORY, "it held {most} bytes");
+    let (took, max) = (processor_time() - started, MAX.get() - held);
+    assert!(took <= MAX_TIME, "it took {took:?}");
+    assert!(max <= MAX_MEMORY, "it held {max} bytes");
 }
 
-/// The input as text, which is what headers and members are by then.
+/// The input as text, since headers and members are texts.
 pub fn text(data: &[u8]) -> Option<&str> {
     std::str::from_utf8(data).ok()
 }

@@ -1,7 +1,8 @@
-"""What the lanes of faults share: processes on loopback, callers that retry as README says, and the count of what was lost.
+"""Shared by the fault and high-availability tests: processes on loopback, callers that retry as the README says, and the
+comparison of acknowledged changes with the journal.
 
-Every caller sends its changes one after the other, each with an idempotency key that is also its request id, and tries each
-again, at any replica, until it is answered or 30 s are over. Afterwards the journal says how often each was applied."""
+Every caller sends one change after the other. Each has an idempotency key, which is also its request id, and is repeated at
+any replica until it is answered or 30 s are over. Afterwards the journal shows how often each change was applied."""
 
 import asyncio
 import contextlib
@@ -19,7 +20,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 RETRY_FOR = 30.0
-# Of the superuser, where one is asked for.
+# The superuser's password, where one is needed.
 PASSWORD = "super"
 
 
@@ -30,7 +31,7 @@ def binaries():
 
 
 def user():
-    """PostgreSQL refuses root: who runs it then."""
+    """The user to run PostgreSQL as: it refuses to run as root."""
     return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
 
 
@@ -40,20 +41,20 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(what, look, patience=60.0):
-    """Looks until it is so; the lane fails if that takes longer than it can."""
+def wait_for(name, look, patience=60.0):
+    """Calls `look` until it finds something. Fails after `patience` seconds."""
     deadline = time.monotonic() + patience
     while True:
         found = look()
         if found:
             return found
         if time.monotonic() > deadline:
-            raise SystemExit(f"{what}: not within {patience:.0f} s")
+            raise SystemExit(f"{name}: not within {patience:.0f} s")
         time.sleep(0.02)
 
 
 def tree(pid):
-    """A process and all that it started, in whatever group they are now."""
+    """A process and all of its descendants, in any process group."""
     found = [pid]
     for parent in found:
         for task in pathlib.Path(f"/proc/{parent}/task").glob("*/children"):
@@ -63,7 +64,7 @@ def tree(pid):
 
 
 class Lab:
-    """A folder and processes, both gone at the end."""
+    """A folder and processes. Both are removed at the end; the folder stays after a failure."""
 
     def __init__(self, name):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"steward-{name}-", dir="/tmp"))
@@ -83,10 +84,10 @@ class Lab:
         if kind is None:
             shutil.rmtree(self.folder, ignore_errors=True)
         else:
-            print(f"what was logged is in {self.folder}", file=sys.stderr)
+            print(f"the logs are in {self.folder}", file=sys.stderr)
 
     def place(self, name):
-        """A folder that the database's user may write in."""
+        """A folder that PostgreSQL's user may write in."""
         path = self.folder / name
         path.mkdir(exist_ok=True)
         if user():
@@ -95,7 +96,7 @@ class Lab:
         return path
 
     def start(self, name, command, env=None, as_postgres=False):
-        """A process in a group of its own, so that it and what it started can be ended together."""
+        """Starts a process in its own group, so that it can be killed with its children."""
         log = open(self.folder / f"{name}.log", "ab")
         options = user() if as_postgres else {}
         process = subprocess.Popen(
@@ -106,7 +107,7 @@ class Lab:
 
 
 class Postgres:
-    """A PostgreSQL, durable, on a port of its own."""
+    """A durable PostgreSQL on its own port."""
 
     def __init__(self, lab, name="postgres", folder=None, settings=()):
         self.lab, self.name, self.port = lab, name, free_port()
@@ -132,7 +133,7 @@ class Postgres:
         return subprocess.run(command, check=False).returncode == 0
 
     def kill(self):
-        """-9, the server and all that it started."""
+        """Kills the server and all of its processes with SIGKILL."""
         for pid in tree(self.process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -155,7 +156,7 @@ class Postgres:
 
 
 def sql(port, statement, database="steward"):
-    """Its rows, tab separated."""
+    """The rows that the statement returns, as lists of texts."""
     command = [shutil.which("psql") or binaries() / "psql", "-X", "-A", "-t", "-F", "\t", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-d", database]
     command = [str(part) for part in command] + ["-v", "ON_ERROR_STOP=1", "-c", statement]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | {"PGPASSWORD": PASSWORD, "PGCONNECT_TIMEOUT": "5"})
@@ -163,7 +164,7 @@ def sql(port, statement, database="steward"):
 
 
 class Steward:
-    """A replica."""
+    """A replica of the service."""
 
     def __init__(self, lab, name="steward", env=None, wrapper=()):
         self.lab, self.name = lab, name
@@ -193,7 +194,7 @@ class Steward:
         return done.stdout.strip()
 
     def metric(self, name):
-        """The value of a metric with these labels, as it stands in /metrics."""
+        """The sum of all series of /metrics that begin with `name`."""
         import urllib.request
 
         text = urllib.request.urlopen(f"http://{':'.join(self.management)}/metrics", timeout=10).read().decode()
@@ -206,7 +207,7 @@ class Steward:
 
 
 class Load:
-    """Callers that change accounts, and what they were told."""
+    """Callers that change accounts, and the answers that they got."""
 
     def __init__(self, replicas, token, callers=16):
         self.replicas, self.token, self.callers = replicas, token, callers
@@ -215,15 +216,15 @@ class Load:
         self.shed = 0
         self.doubtful = set()
         self.is_over = False
-        self.news = None
+        self.progress = None
 
     async def more(self, count):
-        """When so many more changes have been acknowledged; the lane fails if that takes a minute."""
+        """Waits until `count` more changes are acknowledged. Fails after a minute."""
         wanted = len(self.acknowledged) + count
         async with asyncio.timeout(60):
             while len(self.acknowledged) < wanted:
-                self.news.clear()
-                await self.news.wait()
+                self.progress.clear()
+                await self.progress.wait()
 
     async def request(self, caller, attempt, method, path, key, body):
         replica = self.replicas[(caller + attempt) % len(self.replicas)]
@@ -240,7 +241,7 @@ class Load:
         return status, answer.split(b"\r\n\r\n", 1)[1]
 
     async def change(self, caller, method, path, key, body):
-        """Until it is answered with anything but "try again"."""
+        """Sends a change until the answer is something else than "try again"."""
         body, deadline, attempt = json.dumps(body).encode(), time.monotonic() + RETRY_FOR, 0
         while True:
             try:
@@ -250,7 +251,7 @@ class Load:
                     if self.latest is not None:
                         self.longest_gap = max(self.longest_gap, now - self.latest)
                     self.latest = now
-                    self.news.set()
+                    self.progress.set()
                     return json.loads(answer)
                 self.shed += status == 503
                 if status not in (500, 502, 503):
@@ -282,19 +283,19 @@ class Load:
                     self.doubtful.add(account)
             number += 1
 
-    async def during(self, prefix, what):
-        """Load for as long as `what`, a coroutine, takes."""
-        self.latest, self.news = None, asyncio.Event()
+    async def during(self, prefix, course):
+        """Runs the callers while the coroutine `course` runs."""
+        self.latest, self.progress = None, asyncio.Event()
         callers = [asyncio.create_task(self.caller(caller, prefix)) for caller in range(self.callers)]
         try:
-            return await what
+            return await course
         finally:
             self.is_over = True
             await asyncio.gather(*callers)
             self.is_over = False
 
     def judge(self, port):
-        """What the journal says of everything that was acknowledged; what was lost, what was applied twice."""
+        """Compares the acknowledged changes with the journal: lost, applied twice, other values."""
         applied = dict(sql(port, "select request_id, count(*) from journal where outcome = 'applied' group by 1"))
         lost = [key for key in self.acknowledged if applied.get(key) is None]
         twice = [key for key, count in applied.items() if count != "1" and key.split("-")[0].startswith("load")]
@@ -307,7 +308,7 @@ class Load:
 
     def report(self, port):
         lost, twice, wrong = self.judge(port)
-        text = f"{len(self.acknowledged)} acknowledged, {self.retries} tries repeated ({self.shed} were told 503), {len(self.unanswered)} given up after {RETRY_FOR:.0f} s, "
+        text = f"{len(self.acknowledged)} acknowledged, {self.retries} tries repeated ({self.shed} answered 503), {len(self.unanswered)} given up after {RETRY_FOR:.0f} s, "
         text += f"longest time without an acknowledgement {self.longest_gap:.1f} s; lost {len(lost)}, applied twice {len(twice)}, other than acknowledged {len(wrong)}"
         problems = lost or twice or wrong or self.wrong
         if problems:

@@ -1,10 +1,11 @@
-//! The rooms of `src/` and the one-way road between them, held by walking the files.
+//! The rooms of `src/`: which room may use which, and no circles of imports, neither between rooms
+//! nor between the files of one room. The tests read the source files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room with what it may use of ours, and what it must never mention of others'.
+/// Each room, the rooms that it may use, and the crates that it must not mention.
 const ROOMS: [(&str, &[&str], &[&str]); 14] = [
     (
         "domain",
@@ -107,6 +108,10 @@ const ROOMS: [(&str, &[&str], &[&str]); 14] = [
     ),
 ];
 
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
 fn files(room: &str) -> Vec<PathBuf> {
     fn walk(folder: &Path, into: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder)
@@ -120,7 +125,7 @@ fn files(room: &str) -> Vec<PathBuf> {
             }
         }
     }
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let src = src();
     let mut found = Vec::new();
     let file = src.join(format!("{room}.rs"));
     if file.is_file() {
@@ -133,7 +138,7 @@ fn files(room: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The code of a file, without comments and without what only tests see.
+/// The code of a file, without its comments and its unit tests.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]").next().unwrap();
@@ -143,7 +148,7 @@ fn code(path: &Path) -> String {
         .join("\n")
 }
 
-/// The words that stand right before `::`, or in `use` lists of the crate, as `crate::word`.
+/// Whether the code names a crate: `word::`, but not `crate::word::` or `super::word::`.
 fn mentions(code: &str, word: &str) -> bool {
     let boundary = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric() && c != '_');
     code.match_indices(&format!("{word}::")).any(|(at, _)| {
@@ -173,8 +178,177 @@ fn rooms_used(code: &str) -> BTreeSet<String> {
     used
 }
 
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Expands the lists of one path: `a::{b, c::d}` becomes `a::b` and `a::c::d`. Returns the code
+/// behind the path.
+fn expand<'a>(code: &'a str, mut path: Vec<&'a str>, found: &mut Vec<Vec<&'a str>>) -> &'a str {
+    if let Some(mut rest) = code.strip_prefix('{') {
+        loop {
+            rest = rest.trim_start_matches(|c: char| c == ',' || c.is_whitespace());
+            if rest.is_empty() || rest.starts_with('}') {
+                return rest.strip_prefix('}').unwrap_or(rest);
+            }
+            let behind = expand(rest, path.clone(), found);
+            // Skips `as name` and `*`.
+            rest = &behind[behind.find([',', '{', '}']).unwrap_or(behind.len())..];
+        }
+    }
+    let (word, rest) = code.split_at(code.find(|c| !is_word(c)).unwrap_or(code.len()));
+    if !word.is_empty() {
+        path.push(word);
+        if let Some(rest) = rest.strip_prefix("::") {
+            return expand(rest, path, found);
+        }
+    }
+    found.push(path);
+    rest
+}
+
+/// Every path of the code that begins with `crate`, `super`, `self` or one of these modules.
+fn paths<'a>(code: &'a str, modules: &[String]) -> Vec<Vec<&'a str>> {
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("::") {
+        let before = &code[..at];
+        let start = before.rfind(|c| !is_word(c)).map_or(0, |end| end + 1);
+        let word = &before[start..];
+        let begins = !before[..start].ends_with("::")
+            && (["crate", "super", "self"].contains(&word) || modules.iter().any(|it| it == word));
+        if begins {
+            expand(&code[start..], Vec::new(), &mut found);
+        }
+    }
+    found
+}
+
+/// The files of a room by module path, such as `["store", "accounts", "list"]`.
+fn modules(room: &str) -> BTreeMap<Vec<String>, PathBuf> {
+    files(room)
+        .into_iter()
+        .map(|path| {
+            let module = path.strip_prefix(src()).unwrap().with_extension("");
+            let mut names: Vec<String> = module
+                .iter()
+                .map(|name| name.to_str().unwrap().to_owned())
+                .collect();
+            if names.last().is_some_and(|name| name == "mod") {
+                names.pop();
+            }
+            (names, path)
+        })
+        .collect()
+}
+
+/// The module that defines what a path names. Follows up to three re-exports of a `mod.rs`.
+fn module_of(
+    from: &[String],
+    path: &[&str],
+    modules: &BTreeMap<Vec<String>, PathBuf>,
+    re_exports: u8,
+) -> Option<Vec<String>> {
+    let mut module = from.to_vec();
+    let mut rest = path;
+    while let Some((&name, behind)) = rest.split_first() {
+        match name {
+            "self" => {}
+            "crate" => module.clear(),
+            "super" => drop(module.pop()),
+            _ => {
+                module.push(name.to_owned());
+                if module.len() > 1 && !modules.contains_key(&module) {
+                    module.pop();
+                    break;
+                }
+            }
+        }
+        rest = behind;
+    }
+    let file = modules.get(&module)?;
+    let through = || {
+        let item = rest
+            .first()
+            .filter(|_| re_exports > 0 && file.ends_with("mod.rs"))?;
+        let code = code(file);
+        let uses = uses(&module, &code, modules);
+        let use_of_it = uses.iter().find(|path| path.last() == Some(item))?;
+        module_of(&module, use_of_it, modules, re_exports - 1)
+    };
+    through().or_else(|| Some(module.clone()))
+}
+
+/// The paths that a file mentions. They begin with a keyword or with a child module of the file.
+fn uses<'a>(
+    module: &[String],
+    code: &'a str,
+    modules: &BTreeMap<Vec<String>, PathBuf>,
+) -> Vec<Vec<&'a str>> {
+    let children: Vec<String> = modules
+        .keys()
+        .filter(|path| path.len() == module.len() + 1 && path.starts_with(module))
+        .map(|path| path.last().unwrap().clone())
+        .collect();
+    paths(code, &children)
+}
+
+/// The files of a room, each with the files that it imports. A `mod.rs` imports its whole folder
+/// and is left out.
+fn imports(room: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let modules = modules(room);
+    let is_mod = |module: &Vec<String>| modules[module].ends_with("mod.rs");
+    let mut graph = BTreeMap::new();
+    for (module, file) in modules.iter().filter(|(module, _)| !is_mod(module)) {
+        let code = code(file);
+        let used: BTreeSet<String> = uses(module, &code, &modules)
+            .iter()
+            .filter_map(|path| module_of(module, path, &modules, 3))
+            .filter(|used| used != module && !is_mod(used))
+            .map(|used| used.join("::"))
+            .collect();
+        graph.insert(module.join("::"), used);
+    }
+    graph
+}
+
+fn reachable<'a>(graph: &'a BTreeMap<String, BTreeSet<String>>, from: &str) -> BTreeSet<&'a str> {
+    let mut seen = BTreeSet::new();
+    let mut left: Vec<&str> = graph[from].iter().map(String::as_str).collect();
+    while let Some(next) = left.pop() {
+        if seen.insert(next) {
+            left.extend(graph[next].iter().map(String::as_str));
+        }
+    }
+    seen
+}
+
 #[test]
-fn no_room_uses_what_lies_above_it() {
+fn the_files_of_a_room_import_each_other_without_circles() {
+    let mut circles = Vec::new();
+    for (room, ..) in ROOMS {
+        let graph = imports(room);
+        let reach: BTreeMap<&str, _> = graph
+            .keys()
+            .map(|file| (file.as_str(), reachable(&graph, file)))
+            .collect();
+        for (file, used) in &graph {
+            for used in used
+                .iter()
+                .filter(|used| reach[used.as_str()].contains(file.as_str()))
+            {
+                circles.push(format!("{file} -> {used}"));
+            }
+        }
+    }
+    assert!(
+        circles.is_empty(),
+        "circles of imports:\n{}",
+        circles.join("\n")
+    );
+}
+
+#[test]
+fn a_room_uses_only_the_rooms_below_it() {
     let known: BTreeSet<&str> = ROOMS
         .iter()
         .map(|(room, ..)| *room)
@@ -199,7 +373,7 @@ fn no_room_uses_what_lies_above_it() {
 }
 
 #[test]
-fn the_road_has_no_circles_and_every_room_is_on_it() {
+fn the_rooms_have_no_circles_and_the_table_names_all_of_them() {
     let mut standing: Vec<&str> = Vec::new();
     let mut left: Vec<_> = ROOMS.to_vec();
     while !left.is_empty() {
@@ -210,15 +384,14 @@ fn the_road_has_no_circles_and_every_room_is_on_it() {
         standing.extend(free.iter().map(|(room, ..)| *room));
         left = blocked;
     }
-    let listed: BTreeSet<String> =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs"))
-            .unwrap()
-            .lines()
-            .filter_map(|line| {
-                line.strip_prefix("pub mod ")
-                    .map(|name| name.trim_end_matches(';').to_owned())
-            })
-            .collect();
+    let listed: BTreeSet<String> = fs::read_to_string(src().join("lib.rs"))
+        .unwrap()
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("pub mod ")
+                .map(|name| name.trim_end_matches(';').to_owned())
+        })
+        .collect();
     let on_the_road: BTreeSet<String> = standing
         .iter()
         .map(|room| (*room).to_owned())
@@ -228,7 +401,7 @@ fn the_road_has_no_circles_and_every_room_is_on_it() {
 }
 
 #[test]
-fn statements_stand_in_the_store_only() {
+fn only_the_store_has_sql() {
     for room in [
         "service", "jobs", "dialects", "http", "config", "app", "cli",
     ] {

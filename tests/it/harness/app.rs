@@ -1,4 +1,4 @@
-//! The service and its router in this process, with a clock that the test moves.
+//! The service and its router in this process, with a manual clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use sqlx::postgres::PgConnectOptions;
 use steward::dialects::{admin, soap, v3};
 use steward::domain::{ResellerId, Scope, Time};
 use steward::service::{
-    Clock, IssuedToken, ManualClock, NewReseller, Principal, ResellerPatch, Service, Settings,
-    TokenRequest,
+    Clock, IssuedToken, Limits, ManualClock, NewReseller, Principal, ResellerPatch, Service,
+    Settings, TokenRequest,
 };
 use steward::store::{PoolSettings, Store};
 use tower::ServiceExt as _;
@@ -51,7 +51,7 @@ pub fn soap_settings() -> soap::Settings {
     }
 }
 
-/// The service's router with other settings.
+/// The service's router with these settings.
 pub fn router(service: &Arc<Service>, admin: admin::Settings, soap: soap::Settings) -> Router {
     router_with(service, admin, soap, &http_settings())
 }
@@ -89,6 +89,20 @@ pub fn http_settings() -> steward::http::Settings {
     }
 }
 
+/// The router of another replica, with these rate limits.
+pub fn limited_router(app: &App, limits: Limits, http: &steward::http::Settings) -> Router {
+    let settings = Settings {
+        limits,
+        ..Settings::default()
+    };
+    let service = Arc::new(Service::start(
+        Store::new(app.database.options(), &pool_settings()),
+        Clock::Manual(app.clock.clone()),
+        settings,
+    ));
+    router_with(&service, admin_settings(), soap_settings(), http)
+}
+
 pub struct App {
     pub service: Arc<Service>,
     pub clock: ManualClock,
@@ -107,7 +121,7 @@ impl App {
         Self::on(database, options, settings)
     }
 
-    /// On a database that is reached in another way than the test's own.
+    /// The service on a database, reached with other connection options.
     pub fn on(
         database: TestDatabase,
         options: PgConnectOptions,
@@ -160,7 +174,7 @@ impl App {
             .id
     }
 
-    /// Suspends a reseller as a whole, or lifts that.
+    /// Suspends or unsuspends a reseller.
     pub async fn suspend_reseller(&self, reseller: ResellerId, suspend: bool) {
         self.service
             .suspend_reseller(&Principal::command_line(), reseller, suspend, None)
@@ -213,7 +227,7 @@ pub struct Client {
     pub token: String,
 }
 
-/// What came back.
+/// The answer to a request.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -232,7 +246,7 @@ impl Answer {
             .map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The body, if it is a success.
+    /// The body. Fails unless the status is 200.
     #[track_caller]
     pub fn ok(&self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{}", self.body);
@@ -263,7 +277,7 @@ pub async fn send(router: &Router, request: Request<Body>) -> Answer {
 }
 
 impl Client {
-    /// Any request to a call.
+    /// Sends a body to a call.
     pub async fn raw(&self, call: &str, content_type: &str, body: impl Into<Body>) -> Answer {
         let request = Request::post(format!("/api/v1.1/admin/accounts/{call}"))
             .header("content-type", content_type);
@@ -300,7 +314,7 @@ impl Client {
         .await
     }
 
-    /// A new account; its number.
+    /// Creates an account, and answers its number.
     pub async fn account(&self, name: &str) -> i64 {
         let members = json!({"name": name, "title": name, "tz": "UTC", "tariff": 1, "reports_day": 1, "reports_hour": 9, "email": format!("{name}@example.com")});
         self.call("save", members).await.ok()["data"]["saved_id"]
@@ -312,7 +326,7 @@ impl Client {
         self.call("get", json!({ "id": id })).await.ok()["data"].clone()
     }
 
-    /// What was asked of an account, oldest first: verb and outcome.
+    /// Action and outcome of each journal entry of an account, oldest first.
     pub async fn history(&self, id: i64) -> Vec<(String, String)> {
         let entries = self
             .call("history", json!({ "id": id, "limit": 1000 }))

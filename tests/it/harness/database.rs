@@ -1,4 +1,5 @@
-//! A database of its own for each test, cloned from a template that is made once per set of migrations.
+//! A database for each test, cloned from a template. There is one template for each set of
+//! migrations.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,14 +14,14 @@ use steward::store::embedded::{Cluster, Search, Settings};
 use steward::store::{MIGRATOR, Store};
 use tokio::sync::OnceCell;
 
-/// The server that all tests of this process use, and the name of the template on it.
+/// The server that all tests of this process use, and the name of its template database.
 struct Server {
     options: PgConnectOptions,
     template: String,
 }
 
 static SERVER: OnceCell<Server> = OnceCell::const_new();
-/// Statics are never dropped; the kernel stops the cluster when the process ends.
+/// Statics are never dropped. The kernel stops the cluster when this process ends.
 static CLUSTER: Mutex<Option<Cluster>> = Mutex::new(None);
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -62,7 +63,8 @@ async fn start_cluster() -> PgConnectOptions {
     options
 }
 
-/// A shell that waits until this process has ended, however it ended, and the server with it, and then clears away.
+/// Starts a shell that waits until this process and the server have ended, and then removes the
+/// folder.
 fn remove_when_we_are_gone(folder: &Path) {
     let script = r#"read -r _; n=0; while [ -e "$1/postgres/data/postmaster.pid" ] && [ $n -lt 300 ]; do sleep 0.1; n=$((n+1)); done; rm -rf "$1""#;
     let mut janitor = Command::new("sh");
@@ -74,7 +76,7 @@ fn remove_when_we_are_gone(folder: &Path) {
         .stderr(Stdio::null());
     std::os::unix::process::CommandExt::process_group(&mut janitor, 0);
     let child = janitor.spawn().expect("sh must be there");
-    // The pipe stays open as long as this process lives.
+    // The pipe stays open until this process ends.
     std::mem::forget(child);
 }
 
@@ -122,7 +124,7 @@ async fn run(connection: &mut sqlx::PgConnection, statement: &str) {
         .unwrap_or_else(|error| panic!("{statement}: {error}"));
 }
 
-/// A database with the migrations applied and nothing else in it; dropped when the test succeeds, kept when it fails.
+/// A database with the migrations applied. It is dropped if the test succeeds and kept if it fails.
 pub struct TestDatabase {
     pub name: String,
     server: PgConnectOptions,
@@ -149,7 +151,7 @@ impl TestDatabase {
         }
     }
 
-    /// A database without anything in it.
+    /// An empty database, without the migrations.
     pub async fn blank() -> Self {
         let Server { options, .. } = server().await;
         let name = format!(
@@ -166,12 +168,12 @@ impl TestDatabase {
         }
     }
 
-    /// How the service connects.
+    /// The connection options of the service.
     pub fn options(&self) -> PgConnectOptions {
         self.server.clone().database(&self.name)
     }
 
-    /// The same, for another process.
+    /// The URL of the database, for another process.
     pub fn url(&self) -> String {
         self.options().to_url_lossy().to_string()
     }
@@ -181,7 +183,7 @@ impl TestDatabase {
         self.server.get_socket().cloned()
     }
 
-    /// As superuser, whom no row level security holds back: for looking at what is really there.
+    /// A pool of a superuser's connections, to which row level security does not apply.
     pub async fn superuser(&self) -> PgPool {
         PgPoolOptions::new()
             .max_connections(2)
@@ -190,7 +192,7 @@ impl TestDatabase {
             .unwrap()
     }
 
-    /// A number from the database, seen as superuser.
+    /// The number that a query returns, as superuser.
     pub async fn number(&self, query: &'static str) -> i64 {
         let mut connection = self.options().connect().await.unwrap();
         let number = sqlx::query_scalar(query)

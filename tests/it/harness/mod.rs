@@ -1,9 +1,11 @@
-//! What the tests share.
+//! Shared parts of the tests.
 
 pub mod app;
 pub mod database;
 pub mod process;
 pub mod receiver;
+pub mod soap;
+pub mod transcript;
 pub mod v3;
 
 pub use app::{App, Client};

@@ -1,4 +1,4 @@
-//! The real program, as its own process.
+//! The real program, in its own process.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -12,10 +12,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-/// The longest that a test waits for the outside world. Nothing is decided by it but that the test has failed.
+/// How long a test waits for another process before it fails.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A folder that an unprivileged server can enter, and that goes away with the test.
+/// A temporary folder that an unprivileged PostgreSQL can enter.
 pub fn folder() -> tempfile::TempDir {
     let folder = tempfile::Builder::new()
         .prefix("steward-it-")
@@ -29,7 +29,7 @@ pub fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// The program with an environment of its own: nothing of the tester's configuration reaches it.
+/// The program with an empty configuration: the environment of the tests does not reach it.
 pub fn steward(data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_steward"));
     for (name, _) in std::env::vars_os() {
@@ -50,7 +50,7 @@ pub fn run<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(data_dir: &Path, argument
     steward(data_dir).args(arguments).output().unwrap()
 }
 
-/// Runs a command that must succeed; its standard output.
+/// Runs a command that must succeed, and answers its standard output.
 #[track_caller]
 pub fn succeed(data_dir: &Path, arguments: &[&str]) -> String {
     let output = run(data_dir, arguments);
@@ -125,13 +125,13 @@ impl Served {
         self.child.wait().unwrap()
     }
 
-    /// Stops it as an operator would.
+    /// Stops the service with SIGTERM.
     pub fn stop(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         self.wait()
     }
 
-    /// `kill -9`
+    /// Kills the service with SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -165,7 +165,7 @@ impl Drop for Served {
     }
 }
 
-/// Starts `steward demo`; answers the process and what it printed.
+/// Starts `steward demo`. Answers the process and its output.
 pub fn demo(data_dir: &Path) -> (Child, String) {
     let mut command = steward(data_dir);
     command
@@ -188,13 +188,13 @@ pub fn demo(data_dir: &Path) -> (Child, String) {
     (child, text)
 }
 
-/// The process id in the embedded server's own file.
+/// The process id in the embedded server's `postmaster.pid`.
 pub fn postmaster(data_dir: &Path) -> Option<Pid> {
     let text = std::fs::read_to_string(data_dir.join("postgres/data/postmaster.pid")).ok()?;
     text.lines().next()?.trim().parse().ok().map(Pid::from_raw)
 }
 
-/// Waits until something outside this process is so.
+/// Waits until `look` finds something. Fails after [`PATIENCE`].
 #[track_caller]
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
@@ -207,7 +207,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The same, for what is looked at without blocking.
+/// As [`eventually`], for an asynchronous look.
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let waiting = async {
         loop {
@@ -222,7 +222,7 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
         .unwrap_or_else(|_| panic!("{what} did not come about"))
 }
 
-/// One HTTP request over a connection of its own; the status and the body.
+/// Sends one HTTP request over a new connection. Answers the status and the body.
 pub fn request(
     to: SocketAddr,
     method: &str,
@@ -261,7 +261,7 @@ pub fn try_request(
         .ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
 }
 
-/// The lines that a process prints, as they come, and all of them in one place.
+/// The lines that a process prints: each as it comes, and all of them so far.
 pub fn lines(
     from: impl std::io::Read + Send + 'static,
     all: Arc<Mutex<String>>,
@@ -273,7 +273,7 @@ pub fn lines(
             all.push_str(&line);
             all.push('\n');
             drop(all);
-            // Nobody may be waiting for it.
+            // The receiving side may be gone already.
             let _ = send.send(line);
         }
     });

@@ -12,7 +12,7 @@ use axum::routing::post;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-/// What arrived.
+/// A request that arrived.
 #[derive(Debug, Clone)]
 pub struct Received {
     pub headers: HeaderMap,
@@ -33,7 +33,7 @@ impl Received {
 
 type Answer = Arc<Mutex<dyn FnMut(&Received) -> Response + Send>>;
 
-/// Answers as it is told, and hands on what arrived.
+/// A receiver whose answers the test decides. It hands on every request.
 pub struct Receiver {
     pub address: SocketAddr,
     pub arrived: mpsc::UnboundedReceiver<Received>,
@@ -65,7 +65,7 @@ impl Receiver {
         format!("http://{}/hook", self.address)
     }
 
-    /// From now on this is how it answers.
+    /// Sets how the receiver answers from now on.
     pub fn answer(&self, answer: impl FnMut(&Received) -> Response + Send + 'static) {
         *self.answer.lock().unwrap() = Arc::new(Mutex::new(answer));
     }
@@ -90,7 +90,7 @@ async fn receive(
     };
     let current = Arc::clone(&answer.lock().unwrap());
     let response = (current.lock().unwrap())(&received);
-    // Told when the answer is made up, so that a test may change it for what comes next.
+    // Sent after the answer is made, so that the test can set the next answer.
     let _ended = tell.send(received);
     response
 }

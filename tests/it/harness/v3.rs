@@ -22,6 +22,13 @@ impl V3 {
         }
     }
 
+    pub fn with_token(router: &axum::Router, token: &str) -> Self {
+        Self {
+            router: router.clone(),
+            token: token.to_owned(),
+        }
+    }
+
     pub async fn send(
         &self,
         method: &str,
@@ -55,7 +62,7 @@ impl V3 {
         self.send(method, path, &[], &body).await
     }
 
-    /// The status of what is no text.
+    /// The status of an answer whose body is not text.
     pub async fn get_bytes(&self, path: &str) -> u16 {
         let request = Request::get(path).body(Body::empty()).unwrap();
         self.router
@@ -73,7 +80,7 @@ impl V3 {
 }
 
 #[track_caller]
-pub fn refused(answer: &Answer, status: u16, code: &str, says: &str) {
+pub fn refused(answer: &Answer, status: u16, code: &str, expected: &str) {
     let body = answer.json();
     assert_eq!(
         (answer.status.as_u16(), body["code"].as_str()),
@@ -82,8 +89,8 @@ pub fn refused(answer: &Answer, status: u16, code: &str, says: &str) {
         answer.body
     );
     assert!(
-        body["message"].as_str().unwrap().contains(says),
-        "{says:?} is not in {}",
+        body["message"].as_str().unwrap().contains(expected),
+        "{expected:?} is not in {}",
         answer.body
     );
     assert_eq!(

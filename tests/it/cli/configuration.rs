@@ -1,0 +1,143 @@
+//! The configuration: which source has priority, and the errors for mistakes.
+
+use std::fs;
+use std::process::Output;
+
+use crate::harness::process::{folder, steward};
+
+fn config(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let folder = folder();
+    let mut command = steward(folder.path());
+    command
+        .arg("config")
+        .args(arguments)
+        .envs(environment.iter().copied());
+    command.output().unwrap()
+}
+
+fn shown(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let output = config(arguments, environment);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+fn refused(environment: &[(&str, &str)], expected: &str) {
+    let output = config(&["check"], environment);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr.contains(expected),
+        "{stderr:?} does not contain {expected:?}"
+    );
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+    let folder = folder();
+    let file = folder.path().join("steward.toml");
+    fs::write(
+        &file,
+        "[server]\nlisten = \"127.0.0.1:7000\"\nmanagement_listen = \"127.0.0.1:7001\"\n",
+    )
+    .unwrap();
+    let path = file.to_str().unwrap();
+    for (arguments, environment) in [
+        (vec!["show", "--config", path], vec![]),
+        (vec!["show"], vec![("STEWARD_CONFIG", path)]),
+    ] {
+        let mut environment = environment;
+        environment.push(("STEWARD_SERVER__LISTEN", "127.0.0.1:6000"));
+        let text = shown(&arguments, &environment);
+        assert!(
+            text.contains("listen = \"127.0.0.1:6000\"  # environment"),
+            "{text}"
+        );
+        assert!(
+            text.contains("management_listen = \"127.0.0.1:7001\"  # ")
+                && text.contains("steward.toml"),
+            "{text}"
+        );
+        assert!(text.contains("batch = 256  # default"), "{text}");
+    }
+}
+
+#[test]
+fn secrets_are_masked() {
+    for name in ["DATABASE_URL", "STEWARD_DATABASE__URL"] {
+        let text = shown(&["show"], &[(name, "postgres://u:hunter2@h/d")]);
+        assert!(
+            text.contains("url = \"********\"  # environment") && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+    let text = shown(&["show"], &[("DATABASE_URL", "")]);
+    assert!(
+        !text.contains("\nurl ="),
+        "an empty variable does not count: {text}"
+    );
+}
+
+#[test]
+fn every_configuration_mistake_is_named() {
+    refused(
+        &[("STEWARD_SERVER__LISTEM", "x")],
+        "unknown key server.listem (from environment); did you mean server.listen?",
+    );
+    refused(
+        &[("STEWARD_SERVR__LISTEN", "x")],
+        "unknown key servr (from environment); did you mean server?",
+    );
+    refused(&[("STEWARD_SERVER__LISTEN", "nowhere")], "server.listen");
+    refused(
+        &[("STEWARD_COMMIT__BATCH", "0")],
+        "commit.batch: must be at least 1",
+    );
+    refused(
+        &[("STEWARD_LOG__LEVEL", "warn,sqlx=debug,inof")],
+        "log.level: inof is no level; the levels are off, error,",
+    );
+    refused(&[("STEWARD_COMMIT__BATCH", "many")], "commit.batch");
+    refused(
+        &[("STEWARD_ENVIRONMENT", "production")],
+        "database.url: is required in production",
+    );
+    refused(
+        &[("STEWARD_SERVER__PUBLIC_URL", "example.com")],
+        "server.public_url",
+    );
+    refused(
+        &[("STEWARD_CONFIG", "/nowhere.toml")],
+        "/nowhere.toml: there is no such file",
+    );
+    assert!(
+        config(
+            &["check"],
+            &[
+                ("STEWARD_ENVIRONMENT", "production"),
+                ("DATABASE_URL", "postgres://h/d")
+            ]
+        )
+        .status
+        .success()
+    );
+}
+
+#[test]
+fn a_mistake_in_the_file_names_the_file() {
+    let folder = folder();
+    let file = folder.path().join("steward.toml");
+    fs::write(&file, "[admin]\nalways200 = true\n").unwrap();
+    let output = config(&["check", "--config", file.to_str().unwrap()], &[]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        stderr.contains("unknown key admin.always200 (from ")
+            && stderr.contains("steward.toml")
+            && stderr.contains("did you mean admin.always_200?"),
+        "{stderr}"
+    );
+}

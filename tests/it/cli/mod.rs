@@ -1,0 +1,4 @@
+//! The command line and the configuration.
+
+mod commands;
+mod configuration;

@@ -1,0 +1,200 @@
+//! `steward doctor` and `steward doctor isolation`: the tests break a database and expect
+//! findings.
+
+use std::process::Output;
+
+use crate::harness::TestDatabase;
+use crate::harness::process::{Served, folder, steward};
+
+/// Tables whose rows an API returns by id.
+const OPENED: [&str; 5] = ["account", "hold", "journal", "webhook_endpoint", "bulk_job"];
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+struct Checked {
+    database: TestDatabase,
+    served: Served,
+    operator: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Checked {
+    async fn start() -> Self {
+        let database = TestDatabase::new().await;
+        let folder = folder();
+        let url = database.url();
+        let served = Served::start_with(folder.path(), |command| {
+            command.env("DATABASE_URL", &url);
+        });
+        let made = steward(folder.path())
+            .args(["token", "create", "--operator"])
+            .env("DATABASE_URL", &url)
+            .output()
+            .unwrap();
+        let operator = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+        Self {
+            database,
+            served,
+            operator,
+            _folder: folder,
+        }
+    }
+
+    fn isolation(&self) -> Output {
+        let url = format!("http://{}", self.served.listen);
+        let mut command = steward(&self.served.data_dir);
+        command
+            .args(["doctor", "isolation", "--no-timing", "--against", &url])
+            .env("OPERATOR_TOKEN", &self.operator);
+        command.output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Output {
+        steward(&self.served.data_dir)
+            .args(arguments)
+            .env("DATABASE_URL", self.database.url())
+            .output()
+            .unwrap()
+    }
+
+    /// The findings, without the one that the tests' server is not durable.
+    fn doctor(&self) -> Vec<String> {
+        let output = self.command(&["doctor"]);
+        let found: Vec<String> = text(&output)
+            .lines()
+            .filter(|line| line.starts_with("FAIL"))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(
+            output.status.code(),
+            Some(i32::from(!found.is_empty())),
+            "{}",
+            text(&output)
+        );
+        found
+            .into_iter()
+            .filter(|line| !line.contains(" is off: a crash of "))
+            .collect()
+    }
+
+    async fn sql(&self, statement: String) {
+        let superuser = self.database.superuser().await;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+            .execute(&superuser)
+            .await
+            .unwrap();
+    }
+
+    /// The expression of a table's row level security policy.
+    async fn policy(&self, table: &str) -> String {
+        let superuser = self.database.superuser().await;
+        let statement = "select pg_get_expr(polqual, polrelid) from pg_policy where polrelid = $1::text::regclass and polname = 'of_resellers'";
+        sqlx::query_scalar(statement)
+            .bind(table)
+            .fetch_one(&superuser)
+            .await
+            .unwrap()
+    }
+}
+
+#[tokio::test]
+async fn the_doctor_finds_a_broken_isolation_policy() {
+    let checked = Checked::start().await;
+    let (sound, healthy) = (checked.isolation(), checked.doctor());
+    assert!(sound.status.success(), "{}", text(&sound));
+    assert!(text(&sound).contains(", 0 wrong"), "{}", text(&sound));
+    assert_eq!(healthy, Vec::<String>::new());
+
+    // Only the doctor sees a policy that admits every row. Requests still get their own rows,
+    // because every statement also names its reseller.
+    for table in OPENED {
+        let policy = checked.policy(table).await;
+        checked
+            .sql(format!("alter policy of_resellers on {table} using (true)"))
+            .await;
+        let found = checked.doctor();
+        assert!(
+            found.len() == 1 && found[0].contains(&format!("policies of table {table} are not")),
+            "{found:?}"
+        );
+        let outside = checked.isolation();
+        assert!(outside.status.success(), "{table}: {}", text(&outside));
+        checked
+            .sql(format!(
+                "alter policy of_resellers on {table} using ({policy})"
+            ))
+            .await;
+    }
+
+    // Without its policy a table shows no rows.
+    let policy = checked.policy("account").await;
+    checked
+        .sql("drop policy of_resellers on account".to_owned())
+        .await;
+    let (found, outside) = (checked.doctor(), checked.isolation());
+    assert_eq!(
+        (found.len(), outside.status.code()),
+        (1, Some(1)),
+        "{found:?}{}",
+        text(&outside)
+    );
+    checked
+        .sql(format!(
+            "create policy of_resellers on account using ({policy})"
+        ))
+        .await;
+    assert_eq!(checked.doctor(), Vec::<String>::new());
+    let sound = checked.isolation();
+    assert!(sound.status.success(), "{}", text(&sound));
+}
+
+#[tokio::test]
+async fn every_finding_of_the_doctor_names_a_remedy() {
+    let checked = Checked::start().await;
+    checked
+        .sql("alter table plan disable row level security".to_owned())
+        .await;
+    let found = text(&checked.command(&["doctor"]));
+    assert!(
+        found.contains("FAIL   schema         row level security is not forced on table plan"),
+        "{found}"
+    );
+    assert!(found.contains("fix: `alter table"), "{found}");
+    checked
+        .sql("alter table plan enable row level security".to_owned())
+        .await;
+
+    let reseller = checked.command(&["reseller", "create", "--name", "Acme"]);
+    assert!(reseller.status.success(), "{}", text(&reseller));
+    let endpoint = "insert into webhook_endpoint (reseller_id, id, url, events, signature_style, revision, position, created_at, updated_at)
+        select id, gen_random_uuid(), 'https://127.0.0.1:1/hook', '{}', 'standard', 1, 0, now(), now() from reseller where id > 0";
+    checked.sql(endpoint.to_owned()).await;
+    let found = checked.doctor();
+    assert!(
+        found.len() == 1 && found[0].contains("its address is not a public one"),
+        "{found:?}"
+    );
+    let found: serde_json::Value =
+        serde_json::from_slice(&checked.command(&["doctor", "--json"]).stdout).unwrap();
+    assert_eq!(
+        (&found["healthy"], &found["checks"][5]["name"]),
+        (&false.into(), &"webhooks".into())
+    );
+
+    let nowhere = steward(&checked.served.data_dir)
+        .arg("doctor")
+        .env("DATABASE_URL", "postgres://stranger@127.0.0.1:1/nothing")
+        .output()
+        .unwrap();
+    assert!(
+        nowhere.status.code() == Some(1) && text(&nowhere).contains("cannot connect"),
+        "{}",
+        text(&nowhere)
+    );
+}

@@ -1,0 +1,263 @@
+//! The database becomes unreachable and comes back.
+
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::{io, thread};
+
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::json;
+
+use crate::harness::app::{admin_settings, send};
+use crate::harness::{App, TestDatabase};
+
+/// A proxy before the database. When it is shut, it cuts all connections and closes new ones at
+/// once.
+struct Proxy {
+    folder: tempfile::TempDir,
+    is_shut: Arc<AtomicBool>,
+    open: Arc<Mutex<Vec<UnixStream>>>,
+}
+
+const SOCKET: &str = ".s.PGSQL.5432";
+
+impl Proxy {
+    fn to(server: &Path) -> Self {
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
+        let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
+        let (is_shut, open) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(Mutex::new(Vec::new())),
+        );
+        let target: PathBuf = server.join(SOCKET);
+        {
+            let (is_shut, open) = (Arc::clone(&is_shut), Arc::clone(&open));
+            thread::spawn(move || {
+                for client in listener.incoming().map_while(Result::ok) {
+                    if is_shut.load(Ordering::SeqCst) {
+                        continue;
+                    }
+                    let server = UnixStream::connect(&target).unwrap();
+                    let mut kept = open.lock().unwrap();
+                    kept.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+                    drop(kept);
+                    for (mut from, mut to) in [
+                        (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                        (server, client),
+                    ] {
+                        thread::spawn(move || {
+                            let _ = io::copy(&mut from, &mut to);
+                            let _ = to.shutdown(std::net::Shutdown::Both);
+                        });
+                    }
+                }
+            });
+        }
+        Self {
+            folder,
+            is_shut,
+            open,
+        }
+    }
+
+    fn shut(&self) {
+        self.is_shut.store(true, Ordering::SeqCst);
+        self.cut();
+    }
+
+    fn cut(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    fn open(&self) {
+        self.is_shut.store(false, Ordering::SeqCst);
+    }
+}
+
+async fn app_behind_a_door() -> (App, Proxy) {
+    let database = TestDatabase::new().await;
+    // The proxy needs a Unix socket; a server that listens only on TCP has none.
+    let socket = database
+        .socket()
+        .expect("TEST_DATABASE_URL must name a Unix socket");
+    let proxy = Proxy::to(&socket);
+    let options = database.options().socket(proxy.folder.path());
+    (App::on(database, options, admin_settings()), proxy)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_database_requests_get_503_and_retry_after() {
+    let (app, proxy) = app_behind_a_door().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    proxy.shut();
+    for call in ["freeze", "get", "list"] {
+        let answer = client.call(call, json!({"id": id})).await;
+        answer.is_error(503, "Service unavailable");
+        assert_eq!(answer.header("retry-after"), "2");
+        assert!(!answer.body.contains("socket") && !answer.body.contains("sql"));
+    }
+    assert!(app.service.ping().await.is_err());
+    let envelope = format!(
+        "<e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope'><e:Body><SuspendAccountUsingAccountID xmlns='Zoolz'><authToken>{}</authToken><accountID>{id}</accountID></SuspendAccountUsingAccountID></e:Body></e:Envelope>",
+        client.token
+    );
+    let request = Request::post("/Services/Reseller/Service.asmx")
+        .header("content-type", "application/soap+xml")
+        .body(envelope.into())
+        .unwrap();
+    let answer = send(&app.router, request).await;
+    let expected = "<Code>GeneralError</Code><Message>General Error. DB error</Message><Joson />";
+    assert!(
+        answer.status.as_u16() == 200 && answer.body.contains(expected),
+        "{}",
+        answer.body
+    );
+    proxy.open();
+    client.call("freeze", json!({"id": id})).await.ok();
+    assert_eq!(client.get(id).await["is_frozen"], json!(true));
+    assert!(app.service.ping().await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_database_connections_lose_no_acknowledged_change() {
+    let (app, proxy) = app_behind_a_door().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    let proxy = Arc::new(proxy);
+    let workers: Vec<_> = (0..8)
+        .map(|worker| {
+            let (client, proxy) = (client.clone(), Arc::clone(&proxy));
+            tokio::spawn(async move {
+                let mut acknowledged = Vec::new();
+                for number in 0..60 {
+                    let reason = format!("w{worker}n{number}");
+                    let answer = client
+                        .call("suspend", json!({"id": id, "reason": reason}))
+                        .await;
+                    match answer.status.as_u16() {
+                        200 => acknowledged.push(reason),
+                        503 => {}
+                        other => panic!("{other}: {}", answer.body),
+                    }
+                    if worker == 0 && number % 10 == 5 {
+                        proxy.cut();
+                    }
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    let mut acknowledged = Vec::new();
+    for worker in workers {
+        acknowledged.extend(worker.await.unwrap());
+    }
+    assert!(
+        acknowledged.len() > 240,
+        "most get through: {}",
+        acknowledged.len()
+    );
+    let superuser = app.database.superuser().await;
+    let kept: Vec<String> =
+        sqlx::query_scalar("select after->'suspend:reseller'->>'reason' from journal where action = 'suspend' and outcome = 'applied'")
+            .fetch_all(&superuser)
+            .await
+            .unwrap();
+    for reason in &acknowledged {
+        assert!(
+            kept.contains(reason),
+            "{reason} was acknowledged and is not there"
+        );
+    }
+    let version = app.database.number("select version from account").await;
+    assert_eq!(
+        usize::try_from(version).unwrap(),
+        kept.len() + 1,
+        "nothing is half applied"
+    );
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once() {
+    let (app, proxy) = app_behind_a_door().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    proxy.shut();
+    let settings = steward::service::Settings {
+        queue: 4,
+        batch: 1,
+        ..steward::service::Settings::default()
+    };
+    let store = steward::store::Store::new(
+        app.database.options().socket(proxy.folder.path()),
+        &crate::harness::app::pool_settings(),
+    );
+    let service = Arc::new(steward::service::Service::start(
+        store,
+        steward::service::Clock::System,
+        settings,
+    ));
+    let principal = steward::service::Principal {
+        reseller: Some(steward::domain::ResellerId(1)),
+        ..steward::service::Principal::command_line()
+    };
+    let context = steward::service::Context {
+        principal,
+        dialect: steward::domain::Dialect::Cli,
+        request_id: "test".to_owned(),
+    };
+    let account = steward::domain::AccountId::new(id).unwrap();
+    let attempts: Vec<_> = (0..40)
+        .map(|_| {
+            let (service, context) = (Arc::clone(&service), context.clone());
+            tokio::spawn(async move { service.delete(&context, account, None).await })
+        })
+        .collect();
+    let mut overloaded = 0;
+    for attempt in attempts {
+        overloaded += i32::from(matches!(
+            attempt.await.unwrap(),
+            Err(steward::domain::Error::Overloaded)
+        ));
+    }
+    assert!(overloaded >= 30, "{overloaded}");
+}
+
+#[tokio::test]
+async fn a_changed_column_type_costs_one_retry() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    let send_three = async || {
+        let bearer = format!("Bearer {}", client.token);
+        let read = Request::get(format!("/v3/accounts/{id}/history"))
+            .header("authorization", bearer)
+            .body(Body::empty())
+            .unwrap();
+        [
+            send(&app.router, read).await.status,
+            client.call("get", json!({"id": id})).await.status,
+            client.call("freeze", json!({"id": id})).await.status,
+        ]
+    };
+    assert_eq!(send_three().await, [200, 200, 200]);
+    let superuser = app.database.superuser().await;
+    sqlx::raw_sql("alter table account alter column name type varchar(400); alter table journal alter column actor type varchar(400)")
+        .execute(&superuser)
+        .await
+        .unwrap();
+    // Each connection fails once with each of its prepared statements.
+    for _ in 0..16 {
+        assert!(
+            send_three()
+                .await
+                .into_iter()
+                .all(|status| status == 200 || status == 503)
+        );
+    }
+    assert_eq!(send_three().await, [200, 200, 200]);
+}

@@ -1,0 +1,3 @@
+//! The documents: every key and every command in them is tried.
+
+mod documents;

@@ -1,0 +1,9 @@
+//! The server: start and stop, connections, traces, pages.
+
+mod api_docs;
+mod connections;
+mod cors;
+mod notice_page;
+mod rate_limits;
+mod serving;
+mod traces;

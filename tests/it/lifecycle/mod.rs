@@ -1,0 +1,24 @@
+//! The rules of an account's life: holds, expiry, exemption, retention, purge.
+
+mod equivalence;
+mod exemption;
+mod jobs_for_400_days;
+mod notices;
+mod predictions;
+mod purge;
+mod random_histories;
+mod sequences;
+mod simulation;
+
+use chrono::TimeDelta;
+use steward::jobs;
+
+use crate::harness::App;
+
+/// Lets days pass, with the jobs running twice a day.
+async fn pass_days(app: &App, days: u32) {
+    for _ in 0..days * 2 {
+        app.clock.advance(TimeDelta::hours(12));
+        jobs::announce_and_purge(&app.service, true).await.unwrap();
+    }
+}

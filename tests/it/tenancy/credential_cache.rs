@@ -1,0 +1,181 @@
+//! The cache of credentials: how long an entry lives, and how a revocation reaches every replica.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use steward::service::{Clock, Principal, Service, Settings, TokenRequest};
+use steward::store::Store;
+
+use crate::harness::app::{admin_settings, pool_settings, router, soap_settings};
+use crate::harness::process::until;
+use crate::harness::{App, Client};
+
+#[tokio::test]
+async fn a_revoked_credential_leaves_the_cache_of_every_replica() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    let reseller = app.service.find_reseller("Acme").await.unwrap();
+    let issued = app
+        .issue(TokenRequest {
+            reseller: Some(reseller),
+            ..TokenRequest::default()
+        })
+        .await;
+    let token = issued.token.expose_secret().to_owned();
+    let replica = Arc::new(Service::start(
+        Store::new(app.database.options(), &pool_settings()),
+        Clock::Manual(app.clock.clone()),
+        Settings::default(),
+    ));
+    let here = app.client(&token);
+    let there = Client {
+        router: router(&replica, admin_settings(), soap_settings()),
+        token: token.clone(),
+    };
+    app.service.remember_credentials();
+    replica.remember_credentials();
+    until("listening", async || {
+        (app.service.remembers_credentials() && replica.remembers_credentials()).then_some(())
+    })
+    .await;
+    here.get(id).await;
+    there.get(id).await;
+    // An update by hand sends no NOTIFY, so the cached credential stays valid for a minute.
+    let superuser = app.database.superuser().await;
+    sqlx::query("update api_token set revoked_at = created_at where id = $1")
+        .bind(issued.credential.id.0)
+        .execute(&superuser)
+        .await
+        .unwrap();
+    here.get(id).await;
+    there.get(id).await;
+    app.clock.advance(TimeDelta::seconds(61));
+    here.call("get", json!({"id": id}))
+        .await
+        .is_error(401, "API token is invalid");
+    sqlx::query("update api_token set revoked_at = null where id = $1")
+        .bind(issued.credential.id.0)
+        .execute(&superuser)
+        .await
+        .unwrap();
+    here.get(id).await;
+    there.get(id).await;
+    app.service
+        .revoke_token(&Principal::command_line(), issued.credential.id)
+        .await
+        .unwrap();
+    here.call("get", json!({"id": id}))
+        .await
+        .is_error(401, "API token is invalid");
+    until("the other replica's refusal", async || {
+        (there.call("get", json!({"id": id})).await.status == 401).then_some(())
+    })
+    .await;
+    // When the LISTEN connection is lost, the cache is off until it is back.
+    client.get(id).await;
+    sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query ilike 'listen%'")
+        .execute(&superuser)
+        .await
+        .unwrap();
+    until("the loss", async || {
+        (!app.service.remembers_credentials()).then_some(())
+    })
+    .await;
+    client.get(id).await;
+    replica.stop().await;
+    app.service.stop().await;
+    assert!(!app.service.remembers_credentials());
+    let used: i64 = app
+        .database
+        .number("select count(*) from api_token where last_used_at is not null")
+        .await;
+    assert_eq!(
+        used, 2,
+        "both tokens' use was written down when listening stopped"
+    );
+}
+
+#[tokio::test]
+async fn a_credential_in_use_is_refreshed_before_its_cache_entry_expires() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    let idle = client.clone();
+    let client = app.client(
+        &app.token(Some(app.service.find_reseller("Acme").await.unwrap()), None)
+            .await,
+    );
+    app.service.remember_credentials();
+    until("listening", async || {
+        app.service.remembers_credentials().then_some(())
+    })
+    .await;
+    // One client comes twice: first from the database, then from the cache.
+    for client in [&client, &idle, &client] {
+        client.get(id).await;
+    }
+    let superuser = app.database.superuser().await;
+    let revoke = async |is_revoked: bool| {
+        let to = if is_revoked { "created_at" } else { "null" };
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "update api_token set revoked_at = {to}"
+        )))
+        .execute(&superuser)
+        .await
+        .unwrap();
+    };
+    app.clock.advance(TimeDelta::seconds(45));
+    app.service.renew_credentials().await.unwrap();
+    // An update by hand sends no NOTIFY, so the cached credentials stay valid.
+    revoke(true).await;
+    app.clock.advance(TimeDelta::seconds(45));
+    client.get(id).await;
+    idle.call("get", json!({"id": id}))
+        .await
+        .is_error(401, "API token is invalid");
+    // The refresh finds the revocation before the entry's minute is over.
+    app.service.renew_credentials().await.unwrap();
+    client
+        .call("get", json!({"id": id}))
+        .await
+        .is_error(401, "API token is invalid");
+    revoke(false).await;
+    client.get(id).await;
+}
+
+#[tokio::test]
+async fn credentials_looked_up_in_one_batch_are_not_mixed_up() {
+    let app = App::new().await;
+    let mut clients = Vec::new();
+    for number in 0..20 {
+        let client = app.new_reseller(&format!("Reseller {number}")).await;
+        let id = client.account(&format!("a{number}")).await;
+        clients.push((client, id));
+    }
+    // A well-formed token of another service.
+    let stranger = app.client(&App::new().await.operator().await.token);
+    let (stranger, clients) = (&stranger, &clients);
+    // The cache is off, so each request looks its token up. All requests run at once, each client
+    // for every account.
+    let requests = clients.iter().enumerate().flat_map(|(who, (client, _))| {
+        clients
+            .iter()
+            .enumerate()
+            .map(move |(whose, (_, id))| async move {
+                let answer = client.call("get", json!({"id": id})).await;
+                assert_eq!(
+                    answer.status,
+                    if who == whose { 200 } else { 404 },
+                    "{who} asks for the account of {whose}"
+                );
+                stranger
+                    .call("get", json!({"id": id}))
+                    .await
+                    .is_error(401, "API token is invalid");
+            })
+    });
+    futures_util::future::join_all(requests).await;
+}

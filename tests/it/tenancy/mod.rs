@@ -1,0 +1,7 @@
+//! Which credential reaches which reseller's data.
+
+mod access_matrix;
+mod credential_cache;
+mod isolation;
+mod jwt;
+mod tokens;

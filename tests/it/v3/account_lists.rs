@@ -1,0 +1,139 @@
+//! Lists of accounts: pages, filters, orders, cursors.
+
+use serde_json::{Value, json};
+
+use crate::harness::App;
+use crate::harness::app::Answer;
+use crate::harness::v3::{V3, refused};
+
+#[tokio::test]
+async fn accounts_are_listed_with_pages_filters_order_and_cursors() {
+    let app = App::new().await;
+    let (client, other) = (
+        app.new_reseller("Acme").await,
+        app.new_reseller("Other").await,
+    );
+    let v3 = V3::of(&client);
+    for number in 0..25 {
+        let body = json!({"email": format!("n{number:02}@example.com"), "company": if number % 5 == 0 { json!("Five") } else { Value::Null }});
+        assert_eq!(
+            v3.call("POST", "/v3/accounts", &body).await.status.as_u16(),
+            201
+        );
+        app.clock.advance(chrono::TimeDelta::minutes(1));
+    }
+    other.account("hidden").await;
+    let emails = |answer: &Answer| {
+        answer
+            .ok()
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|account| account["email"].as_str().unwrap()[..3].to_owned())
+            .collect::<Vec<_>>()
+    };
+    let first = v3.get("/v3/accounts").await;
+    assert_eq!(
+        (emails(&first)[0].as_str(), emails(&first).len()),
+        ("n24", 10),
+        "newest first, ten of them"
+    );
+    assert_eq!(
+        (
+            first.header("pagination-count"),
+            first.header("pagination-page"),
+            first.header("pagination-limit")
+        ),
+        ("25", "1", "10")
+    );
+    let third = v3.get("/v3/accounts?page=3&limit=10&sort=createdAt").await;
+    assert_eq!(emails(&third), ["n20", "n21", "n22", "n23", "n24"]);
+    for (query, expected) in [
+        (
+            "company=Five&sort=email",
+            vec!["n00", "n05", "n10", "n15", "n20"],
+        ),
+        (
+            "company[ne]=Five&email[lt]=n03&sort=email",
+            vec!["n01", "n02"],
+        ),
+        (
+            "email[in]=n01@example.com,N02@EXAMPLE.COM,none&sort=-email",
+            vec!["n02", "n01"],
+        ),
+        (
+            "createdAt[gte]=2026-03-01T12:23:00Z&sort=createdAt",
+            vec!["n23", "n24"],
+        ),
+        (
+            "createdAt[gt]=2026-03-01T12:05:00Z&createdAt[lte]=2026-03-01T12:07:00Z&sort=createdAt",
+            vec!["n06", "n07"],
+        ),
+        ("expiresAt[lt]=2030-01-01", vec![]),
+        ("status=inactive", vec![]),
+    ] {
+        assert_eq!(
+            emails(&v3.get(&format!("/v3/accounts?{query}")).await),
+            expected,
+            "{query}"
+        );
+    }
+    let mut path = "/v3/accounts?after=&limit=7&status=active".to_owned();
+    let mut seen = Vec::new();
+    loop {
+        let page = v3.get(&path).await;
+        assert_eq!(
+            page.header("pagination-count"),
+            "",
+            "a cursor's page is not counted"
+        );
+        seen.extend(emails(&page));
+        let Some(next) = page
+            .header("link")
+            .strip_prefix('<')
+            .and_then(|rest| rest.split_once(">; rel=\"next\""))
+        else {
+            break;
+        };
+        path = next.0.to_owned();
+    }
+    assert_eq!(
+        seen,
+        (0..25)
+            .map(|number| format!("n{number:02}"))
+            .collect::<Vec<_>>()
+    );
+    for (query, expected) in [
+        ("page=0", "page: must be a number from 1 on"),
+        ("page=-1", "page: "),
+        ("page=99999999999999999999", "page: "),
+        ("page=900000&limit=100", "page: is too deep"),
+        ("page=1&page=2", "page: appears more than once"),
+        ("limit=101", "limit: must be between 1 and 100"),
+        ("limit=x", "limit: "),
+        ("sort=password", "sort: must be one of"),
+        ("password=x", "password: is no parameter and no field"),
+        ("email[like]=x", "email[like]: must be compared with"),
+        ("createdAt[gt]=soon", "createdAt[gt]: must be a date"),
+        ("after=%21%21", "after: must be a cursor"),
+        ("after=AAAA", "after: must be a cursor"),
+        ("after=&page=2", "after: cannot be combined"),
+        ("email=%00", "email: "),
+    ] {
+        refused(
+            &v3.get(&format!("/v3/accounts?{query}")).await,
+            400,
+            "INVALID_REQUEST",
+            expected,
+        );
+    }
+    let xml = v3
+        .send(
+            "GET",
+            "/v3/accounts?limit=2",
+            &[("accept", "application/xml")],
+            "",
+        )
+        .await;
+    assert_eq!(xml.body.matches("<item><id>").count(), 2, "{}", xml.body);
+}

@@ -1,0 +1,12 @@
+//! The `v3` dialect: REST, compatible with Cryptlex.
+
+mod account_lists;
+mod accounts;
+mod as_of;
+mod bulk;
+mod bulk_jobs;
+mod errors;
+mod plans;
+mod release_tickets;
+mod resellers;
+mod transcript;

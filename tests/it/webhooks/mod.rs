@@ -1,0 +1,10 @@
+//! Webhooks and events.
+
+mod chaos;
+mod endpoints;
+mod events;
+mod failures;
+mod live;
+mod network;
+mod redelivery;
+mod signing;
