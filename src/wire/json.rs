@@ -20,8 +20,8 @@ pub(super) fn decode<T: DeserializeOwned>(
         )));
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value: T =
-        deserialize(&mut deserializer, unknown).map_err(|(path, error)| json_error(&path, &error))?;
+    let value: T = deserialize(&mut deserializer, unknown)
+        .map_err(|(path, error)| json_error(&path, &error))?;
     deserializer.end().map_err(|error| json_error("", &error))?;
     Ok(value)
 }

@@ -108,7 +108,7 @@ async fn the_doctor_finds_a_broken_isolation_policy() {
     let checked = Checked::start().await;
     let (sound, healthy) = (checked.isolation(), checked.doctor());
     assert!(sound.status.success(), "{}", text(&sound));
-    assert!(text(&sound).contains(", 0 wrong"), "{}", text(&sound));
+    assert!(text(&sound).contains(", 0 failed"), "{}", text(&sound));
     assert_eq!(healthy, Vec::<String>::new());
 
     // Only the doctor sees a policy that admits every row. Requests still get their own rows,

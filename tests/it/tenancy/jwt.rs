@@ -427,3 +427,33 @@ async fn a_token_from_the_command_line_may_be_a_json_web_token() {
         .await
         .is_error(401, "API token is invalid");
 }
+
+#[tokio::test]
+async fn a_reseller_with_every_scope_is_still_no_operator() {
+    use steward::dialects::operation::Access;
+    use steward::dialects::v3;
+    let app = App::new().await;
+    let (acme, other) = (app.reseller("Acme").await, app.reseller("Other").await);
+    let settings = jwt::Settings {
+        secret: Some(SECRET.into()),
+        ..settings()
+    };
+    let router = trusting(&app, settings);
+    let scopes = "account:read account:write webhook:read webhook:write token:write reseller:write";
+    let caller = V3::with_token(&router, &hs256(&claims(acme, &json!({"scope": scopes}))));
+    caller.get("/v3/accounts").await.ok();
+    let before = app.operator().await;
+    let before = V3::of(&before).get("/v3/resellers").await.ok();
+    let operators = v3::OPERATIONS.iter();
+    for operation in operators.filter(|row| matches!(row.access, Access::Operator(_))) {
+        for reseller in [acme, other] {
+            let path = operation.path.replace("{id}", &reseller.to_string());
+            let answer = caller
+                .send(operation.method, &path, &[], operation.example)
+                .await;
+            refused(&answer, 403, "INSUFFICIENT_SCOPE", "reseller:write");
+        }
+    }
+    let after = app.operator().await;
+    assert_eq!(V3::of(&after).get("/v3/resellers").await.ok(), before);
+}

@@ -4,4 +4,5 @@ mod access_matrix;
 mod credential_cache;
 mod isolation;
 mod jwt;
+mod operation_rows;
 mod tokens;

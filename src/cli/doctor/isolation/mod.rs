@@ -1,0 +1,218 @@
+//! Whether one reseller can read or change anything of another, tested from outside.
+//!
+//! Two resellers are made. With the token of the first, every operation of every dialect is called with the ids of the second,
+//! wherever an id can stand. The answer must be byte for byte the answer to an id that nothing has. The caller's own ids must be
+//! found, or the comparison would show nothing.
+
+mod places;
+mod tenant;
+
+use clap::Args;
+use secrecy::{ExposeSecret as _, SecretString};
+use uuid::Uuid;
+
+use super::prober::{Answer, Prober};
+use crate::cli::{CommandError, output};
+use places::Place;
+use tenant::Tenant;
+
+/// How many pairs of requests are timed.
+const PAIRS: u32 = 200;
+
+#[derive(Debug, Args)]
+pub(super) struct Isolation {
+    /// The address of the running service.
+    #[arg(long, value_name = "URL")]
+    against: String,
+    /// An operator's token, with which the two resellers are made.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "OPERATOR_TOKEN",
+        hide_env_values = true
+    )]
+    operator_token: SecretString,
+    /// Print every comparison, not only the failed ones.
+    #[arg(long)]
+    verbose: bool,
+    /// Do not compare response times.
+    #[arg(long)]
+    no_timing: bool,
+}
+
+/// The results of the comparisons.
+#[derive(Default)]
+struct Tally {
+    same: usize,
+    documented: usize,
+    problems: Vec<String>,
+}
+
+impl Isolation {
+    pub(super) async fn run(self) -> Result<(), CommandError> {
+        let prober = Prober::new(&self.against)?;
+        let operator = self.operator_token.expose_secret();
+        let name = |which: &str| format!("doctor-isolation-{which}-{}", Uuid::new_v4().simple());
+        let mine = Tenant::make(&prober, operator, name("a")).await?;
+        let theirs = Tenant::make(&prober, operator, name("b")).await?;
+        let outcome = self.examine(&prober, &mine, &theirs).await;
+        for tenant in [&mine, &theirs] {
+            tenant.leave(&prober, operator).await?;
+        }
+        let tally = outcome?;
+        for problem in &tally.problems {
+            output::line(&format!("FAIL   {problem}"));
+        }
+        output::line(&format!(
+            "{} comparisons: {} the same byte for byte, {} different as the contract allows, {} failed",
+            tally.same + tally.documented + tally.problems.len(),
+            tally.same,
+            tally.documented,
+            tally.problems.len()
+        ));
+        output::note(&format!(
+            "The resellers {} and {} stay, suspended and empty.",
+            mine.name, theirs.name
+        ));
+        if tally.problems.is_empty() {
+            Ok(())
+        } else {
+            Err(CommandError::Other(
+                "resellers are not isolated from each other, or nothing could be shown".to_owned(),
+            ))
+        }
+    }
+
+    async fn examine(
+        &self,
+        prober: &Prober,
+        mine: &Tenant,
+        theirs: &Tenant,
+    ) -> Result<Tally, CommandError> {
+        let mut tally = Tally::default();
+        let before = theirs.everything(prober).await?;
+        if let Some(answer) = before.iter().find(|answer| answer.status != 200) {
+            tally.problems.push(format!(
+                "a reseller does not find what is its own: {} {}",
+                answer.status, answer.body
+            ));
+        }
+        let places = places::all(mine, theirs);
+        for place in &places {
+            self.compare(prober, mine, place, &mut tally).await?;
+        }
+        for ask in places::lists() {
+            let answer = prober.ask(Some(&mine.token), &ask).await?;
+            let seen: Vec<&str> = theirs
+                .marks()
+                .into_iter()
+                .filter(|mark| answer.body.contains(mark))
+                .collect();
+            self.record(
+                &mut tally,
+                answer.status == 200 && seen.is_empty(),
+                &format!("{} {}: nothing of the other's", ask.method, ask.path),
+                || format!("{} {seen:?}", answer.status),
+            );
+        }
+        let after = theirs.everything(prober).await?;
+        self.record(&mut tally, before == after, "the other's account, holds, history, plan, token, webhook, job and reseller are untouched", || {
+            let changed = before.iter().zip(&after).find(|(before, after)| before != after);
+            changed.map_or_else(String::new, |(before, after)| format!("{} is now {}", before.body, after.body))
+        });
+        for (name, ask) in places::own(mine) {
+            let answer = prober.ask(Some(&mine.token), &ask).await?;
+            self.record(
+                &mut tally,
+                answer.status == 200,
+                &format!("{name}: one's own is found"),
+                || format!("{} {}", answer.status, answer.body),
+            );
+        }
+        if !self.no_timing {
+            for place in places
+                .iter()
+                .filter(|place| TIMED.iter().any(|timed| place.name == *timed))
+            {
+                let [foreign, unknown] = &place.asks;
+                let differences = prober.race(&mine.token, foreign, unknown, PAIRS).await?;
+                let (is_noise, says) = judge(&differences);
+                self.record(
+                    &mut tally,
+                    is_noise,
+                    &format!("{}: takes as long", place.name),
+                    || says.clone(),
+                );
+            }
+        }
+        Ok(tally)
+    }
+
+    async fn compare(
+        &self,
+        prober: &Prober,
+        mine: &Tenant,
+        place: &Place,
+        tally: &mut Tally,
+    ) -> Result<(), CommandError> {
+        let ([foreign_id, unknown_id], [foreign, unknown]) = (&place.ids, &place.asks);
+        let mut foreign = prober.ask(Some(&mine.token), foreign).await?;
+        let mut unknown = prober.ask(Some(&mine.token), unknown).await?;
+        if foreign != unknown {
+            // An answer may repeat what it was asked for.
+            (foreign, unknown) = (foreign.without(foreign_id), unknown.without(unknown_id));
+        }
+        let code = |answer: &Answer| answer.body.split("</Code>").next().map(str::to_owned);
+        if foreign != unknown
+            && place.may_say_whose
+            && foreign.status == unknown.status
+            && code(&foreign) == code(&unknown)
+        {
+            tally.documented += 1;
+            return Ok(());
+        }
+        self.record(tally, foreign == unknown, &place.name, || {
+            format!(
+                "the other's: {} {}; nobody's: {} {}",
+                foreign.status, foreign.body, unknown.status, unknown.body
+            )
+        });
+        Ok(())
+    }
+
+    fn record(&self, tally: &mut Tally, is_fine: bool, what: &str, otherwise: impl Fn() -> String) {
+        if is_fine {
+            tally.same += 1;
+            if self.verbose {
+                output::line(&format!("ok     {what}"));
+            }
+        } else {
+            tally.problems.push(format!("{what}: {}", otherwise()));
+        }
+    }
+}
+
+/// Whose answers are timed: one of each kind of look-up.
+const TIMED: [&str; 5] = [
+    "get /v3/accounts/{id} by number",
+    "get /v3/accounts/{id} by UUID",
+    "get /v3/plans/{id}",
+    "admin get",
+    "admin freeze",
+];
+
+/// Whether what lies between pairs is noise. A sign test: were there no difference, the first would be slower in half of the
+/// pairs, and in more than half and four deviations once in 15,000 times. A difference that small that nobody could tell it
+/// through a network is none.
+fn judge(sorted: &[i64]) -> (bool, String) {
+    let pairs = i64::try_from(sorted.len()).unwrap_or_default();
+    let slower = i64::try_from(sorted.iter().filter(|difference| **difference > 0).count())
+        .unwrap_or_default();
+    let median = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+    // Four deviations of a fair coin's count are 2 times the root of the number of throws.
+    let is_one_sided = (2 * slower - pairs).pow(2) > 16 * pairs;
+    (
+        !is_one_sided || median.abs() < 100,
+        format!("the other's takes {median} us longer, in {slower} of {pairs} pairs"),
+    )
+}

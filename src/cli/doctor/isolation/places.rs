@@ -1,0 +1,350 @@
+//! The places where an id can stand in a request, read off the tables of operations.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::tenant::Tenant;
+use crate::cli::doctor::prober::{Ask, admin, soap, with};
+use crate::dialects::v3::Id;
+use crate::dialects::{admin as admin_dialect, soap as soap_dialect, v3};
+
+/// A number that no account, reseller or token is likely to have.
+const NOBODY: i64 = 2_147_483_646;
+
+/// One place of a request where an id can stand.
+pub(super) struct Place {
+    pub(super) name: String,
+    /// The id of the other reseller's data, and an id that nothing has.
+    pub(super) ids: [String; 2],
+    /// The same request with each of the two ids.
+    pub(super) asks: [Ask; 2],
+    /// Whether the two answers may differ in their message: the original's do, and the contract keeps that.
+    pub(super) may_say_whose: bool,
+}
+
+/// Every place of every dialect.
+pub(super) fn all(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
+    let dialects = [v3_ids, v3_members, admin_places, soap_places];
+    dialects
+        .into_iter()
+        .flat_map(|places| places(mine, theirs))
+        .collect()
+}
+
+/// The id in the path of every operation of `v3`.
+fn v3_ids(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
+    let nobody = || Uuid::new_v4().to_string();
+    let mut places = Vec::new();
+    for operation in v3::OPERATIONS {
+        let number = NOBODY.to_string();
+        let ids = match operation.id {
+            Id::None => continue,
+            Id::Account => vec![
+                (" by number", theirs.account.to_string(), number),
+                (" by UUID", theirs.uid.clone(), nobody()),
+            ],
+            Id::Plan => vec![("", theirs.plan.clone(), nobody())],
+            Id::Token => vec![("", theirs.credential.to_string(), number)],
+            Id::BulkJob => vec![("", theirs.job.clone(), nobody())],
+            Id::Reseller => vec![("", theirs.id.to_string(), number)],
+            // The log of attempts is empty here, so an endpoint's id stands for an attempt's.
+            Id::Webhook | Id::EventLog => vec![("", theirs.webhook.clone(), nobody())],
+        };
+        for (how, foreign, unknown) in ids {
+            let ask = |id: &str| {
+                let ask = Ask::new(operation.method, operation.path.replace("{id}", id));
+                if operation.example.is_empty() {
+                    ask
+                } else {
+                    ask.json(operation.example)
+                }
+            };
+            let name = format!("{} {}{how}", operation.method, operation.path);
+            places.push(Place::new(name.clone(), [&foreign, &unknown], ask));
+            places.push(Place::new(
+                format!("{name}, as XML"),
+                [&foreign, &unknown],
+                |id| ask(id).with("accept", "application/xml"),
+            ));
+            if operation.conditional {
+                let conditional = |id: &str| ask(id).with("if-match", "\"1\"");
+                let name = format!("{name}, only at a version");
+                places.push(Place::new(name, [&foreign, &unknown], conditional));
+            }
+            if operation.idempotent {
+                let key = |id: &str| match id {
+                    id if id == foreign => theirs.name.clone(),
+                    _ => format!("{}-unused", mine.name),
+                };
+                let keyed = |id: &str| ask(id).with("idempotency-key", key(id));
+                let name = format!("{name}, under the other's key");
+                places.push(Place::new(name, [&foreign, &unknown], keyed));
+            }
+        }
+    }
+    places
+}
+
+/// Ids in the bodies and queries of `v3`.
+fn v3_members(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
+    let nobody = Uuid::new_v4().to_string();
+    let own = format!("/v3/accounts/{}", mine.uid);
+    let mut places = Vec::new();
+    let mut body =
+        |method: &'static str, path: &str, member: &str, ids: [&Value; 2], base: Value| {
+            let name = format!("{method} {path}, {member}");
+            let text = |id: &Value| id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+            let ask = |id: &Value| Ask::new(method, path).json(with(&base, member, id).to_string());
+            let [foreign, unknown] = ids;
+            places.push(Place {
+                name,
+                ids: [text(foreign), text(unknown)],
+                asks: [ask(foreign), ask(unknown)],
+                may_say_whose: false,
+            });
+        };
+    let (plan, hold, no_one) = (json!(theirs.plan), json!(theirs.hold), json!(nobody));
+    body("patch", &own, "planId", [&plan, &no_one], json!({}));
+    body(
+        "put",
+        &format!("{own}/plan"),
+        "planId",
+        [&plan, &no_one],
+        json!({}),
+    );
+    for lift in ["unfreeze", "unsuspend", "release"] {
+        body(
+            "post",
+            &format!("{own}/{lift}"),
+            "holdId",
+            [&hold, &no_one],
+            json!({}),
+        );
+    }
+    let (reseller, no_reseller) = (json!(theirs.id), json!(NOBODY));
+    for (path, base) in [
+        ("/v3/accounts", json!({"company": "x"})),
+        ("/v3/plans", json!({"name": "x", "displayName": "x"})),
+        ("/v3/tokens", json!({})),
+        (
+            "/v3/webhooks",
+            json!({"url": "https://isolation.invalid/x", "enabled": false}),
+        ),
+        (
+            "/v3/bulk-jobs",
+            json!({"selector": {}, "operation": {"operation": "status", "status": "active"}}),
+        ),
+    ] {
+        body("post", path, "resellerId", [&reseller, &no_reseller], base);
+    }
+    for (query, ids) in [
+        (
+            "/v3/webhook-event-logs?webhookId=",
+            [theirs.webhook.clone(), nobody.clone()],
+        ),
+        (
+            "/v3/webhook-event-logs?before=",
+            [theirs.webhook.clone(), nobody],
+        ),
+        (
+            "/v3/webhook-event-logs?resellerId=",
+            [theirs.id.to_string(), NOBODY.to_string()],
+        ),
+        (
+            "/v3/webhooks?resellerId=",
+            [theirs.id.to_string(), NOBODY.to_string()],
+        ),
+        (
+            "/v3/events?resellerId=",
+            [theirs.id.to_string(), NOBODY.to_string()],
+        ),
+        (
+            "/v3/accounts?email[eq]=",
+            [theirs.email.clone(), "nobody@isolation.invalid".to_owned()],
+        ),
+        (
+            "/v3/accounts?id[eq]=",
+            [theirs.account.to_string(), NOBODY.to_string()],
+        ),
+    ] {
+        places.push(Place::new(
+            format!("get {query}"),
+            [&ids[0], &ids[1]],
+            |id| Ask::get(format!("{query}{id}")),
+        ));
+    }
+    let bulk = |id: &str| {
+        Ask::post(
+            "/v3/bulk",
+            &json!({"operations": [{"operation": "status", "status": "active", "account": id}]}),
+        )
+    };
+    places.push(Place::new(
+        "post /v3/bulk by number".to_owned(),
+        [&theirs.account.to_string(), &NOBODY.to_string()],
+        bulk,
+    ));
+    places.push(Place::new(
+        "post /v3/bulk by UUID".to_owned(),
+        [&theirs.uid, &Uuid::new_v4().to_string()],
+        bulk,
+    ));
+    places
+}
+
+/// The id in the body of every call of `admin`, in both formats.
+fn admin_places(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
+    let ids = [theirs.account.to_string(), NOBODY.to_string()];
+    let ids = [&ids[0], &ids[1]];
+    let number = |id: &str| json!(id.parse::<i64>().unwrap_or_default());
+    let mut places = Vec::new();
+    for operation in admin_dialect::OPERATIONS
+        .iter()
+        .filter(|operation| operation.name != "list")
+    {
+        let example: Value = serde_json::from_str(operation.example).unwrap_or_default();
+        let ask = |id: &str| admin(operation.name, &with(&example, "id", &number(id)));
+        places.push(Place::new(format!("admin {}", operation.name), ids, ask));
+        places.push(Place::new(
+            format!("admin {}, as XML", operation.name),
+            ids,
+            |id| ask(id).with("accept", "application/xml"),
+        ));
+        places.push(Place::new(format!("admin {}, in XML", operation.name), ids, |id| {
+            let ask = Ask::new("POST", format!("{}{}", admin_dialect::PREFIX, operation.name)).with("content-type", "application/xml");
+            ask.containing(format!("<xml><id>{id}</id><status>active</status><expiry_date>2030-01-01</expiry_date></xml>"))
+        }));
+    }
+    for call in ["unfreeze", "unsuspend", "release"] {
+        let nobody = Uuid::new_v4().to_string();
+        let ask = |id: &str| admin(call, &json!({"id": mine.account, "hold_id": id}));
+        places.push(Place::new(
+            format!("admin {call}, hold_id"),
+            [&theirs.hold, &nobody],
+            ask,
+        ));
+    }
+    let save = |id: &str| {
+        admin(
+            "save",
+            &json!({"name": "x", "title": "x", "tz": "UTC", "tariff": 1, "reports_day": 1, "reports_hour": 1, "email": "x@isolation.invalid", "reseller_id": number(id)}),
+        )
+    };
+    places.push(Place::new(
+        "admin save, reseller_id".to_owned(),
+        [&theirs.id.to_string(), &NOBODY.to_string()],
+        save,
+    ));
+    places
+}
+
+/// The account of every operation of `soap`, in both versions. Its messages may say that the account is another reseller's.
+fn soap_places(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
+    let mut places = Vec::new();
+    let by_id = [theirs.account.to_string(), NOBODY.to_string()];
+    let by_email = [theirs.email.clone(), "nobody@isolation.invalid".to_owned()];
+    for operation in soap_dialect::OPERATIONS
+        .iter()
+        .filter(|operation| operation.name != "CreateAccount")
+    {
+        for (version, version_12) in [("1.1", false), ("1.2", true)] {
+            let is_by_id = operation.is_by_id();
+            let [foreign, unknown] = if is_by_id { &by_id } else { &by_email };
+            let element = if is_by_id { "accountID" } else { "email" };
+            let ask = |id: &str| {
+                let children = format!(
+                    "<{element}>{id}</{element}><expiryDate>2030-01-01</expiryDate><status>active</status>"
+                );
+                soap(operation.name, version_12, &mine.token, &children)
+            };
+            let place = Place::new(
+                format!("soap {version} {}", operation.name),
+                [foreign, unknown],
+                ask,
+            );
+            places.push(Place {
+                may_say_whose: true,
+                ..place
+            });
+        }
+    }
+    places
+}
+
+impl Place {
+    fn new(name: String, [foreign, unknown]: [&String; 2], ask: impl Fn(&str) -> Ask) -> Self {
+        Self {
+            name,
+            asks: [ask(foreign), ask(unknown)],
+            ids: [foreign.clone(), unknown.clone()],
+            may_say_whose: false,
+        }
+    }
+}
+
+/// Every list.
+pub(super) fn lists() -> Vec<Ask> {
+    let v3 = v3::OPERATIONS
+        .iter()
+        .filter(|operation| operation.method == "GET" && !operation.path.contains("{id}"));
+    let mut lists: Vec<Ask> = v3.map(|operation| Ask::get(operation.path)).collect();
+    lists.push(Ask::get("/v3/accounts?after=&limit=100"));
+    lists.push(admin("list", &json!({"from_id": 1, "limit": 1000})));
+    lists.push(admin(
+        "list",
+        &json!({"from_id": 1, "limit": 1000, "state": "frozen"}),
+    ));
+    lists
+}
+
+/// Requests for the caller's own data, which must be found: else the comparisons show nothing.
+pub(super) fn own(mine: &Tenant) -> Vec<(&'static str, Ask)> {
+    vec![
+        (
+            "get /v3/accounts/{id} by number",
+            Ask::get(format!("/v3/accounts/{}", mine.account)),
+        ),
+        (
+            "get /v3/accounts/{id} by UUID",
+            Ask::get(format!("/v3/accounts/{}", mine.uid)),
+        ),
+        (
+            "get /v3/accounts/{id}/holds",
+            Ask::get(format!("/v3/accounts/{}/holds", mine.uid)),
+        ),
+        (
+            "get /v3/accounts/{id}/history",
+            Ask::get(format!("/v3/accounts/{}/history", mine.uid)),
+        ),
+        (
+            "get /v3/plans/{id}",
+            Ask::get(format!("/v3/plans/{}", mine.plan)),
+        ),
+        (
+            "get /v3/tokens/{id}",
+            Ask::get(format!("/v3/tokens/{}", mine.credential)),
+        ),
+        (
+            "get /v3/webhooks/{id}",
+            Ask::get(format!("/v3/webhooks/{}", mine.webhook)),
+        ),
+        (
+            "get /v3/bulk-jobs/{id}",
+            Ask::get(format!("/v3/bulk-jobs/{}", mine.job)),
+        ),
+        (
+            "get /v3/resellers/{id}",
+            Ask::get(format!("/v3/resellers/{}", mine.id)),
+        ),
+        ("admin get", admin("get", &json!({"id": mine.account}))),
+        (
+            "soap GetAccountInfo",
+            soap(
+                "GetAccountInfo",
+                true,
+                &mine.token,
+                &format!("<email>{}</email>", mine.email),
+            ),
+        ),
+    ]
+}
