@@ -1,4 +1,4 @@
-//! Looks up many keys with one statement.
+//! Look-ups of many keys with one statement.
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
@@ -11,26 +11,26 @@ use crate::domain::{Account, AccountKey, Error};
 use crate::service::transaction::panicked;
 use crate::store::Store;
 
-/// What looks up accounts.
+/// Looks up accounts. It runs on the lane `read`.
 #[derive(Clone)]
 pub(in crate::service) struct Reader {
     pub(in crate::service) store: Store,
+    /// The longest that one batch of look-ups may take.
     pub(in crate::service) limit: Duration,
 }
 
 impl Reader {
-    /// The accounts with these keys, deleted ones included, with one statement; each key is one that its caller may see.
+    /// The accounts with these keys, deleted ones included, with one statement. Each caller has been
+    /// checked already: it may see the account under its key.
     pub(in crate::service) async fn look_up(
         self,
         keys: Vec<AccountKey>,
     ) -> Vec<Result<Option<Account>, Error>> {
-        let wanted: BTreeSet<AccountKey> = keys.iter().copied().collect();
+        let distinct: BTreeSet<AccountKey> = keys.iter().copied().collect();
         let work = async move {
-            let resellers = wanted.iter().map(|(reseller, _)| *reseller).collect();
-            let (tx, found) = self
-                .store
-                .look_up(&resellers, &wanted.into_iter().collect::<Vec<_>>())
-                .await?;
+            let resellers = distinct.iter().map(|(reseller, _)| *reseller).collect();
+            let distinct: Vec<_> = distinct.into_iter().collect();
+            let (tx, found) = self.store.look_up(&resellers, &distinct).await?;
             tx.commit().await?;
             Ok(found
                 .into_iter()
@@ -41,7 +41,8 @@ impl Reader {
     }
 }
 
-/// What `work` finds, told to each who asked; in a task of its own, started at once, so that not even a panic ends a lane.
+/// Runs a look-up, and gives each key its part of the result, or the error. Keys may repeat. The look-up
+/// runs in a spawned task, so that a panic in it does not end the lane.
 pub(in crate::service) fn find_each<K, T, W>(
     keys: Vec<K>,
     limit: Duration,
