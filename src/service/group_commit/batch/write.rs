@@ -59,7 +59,7 @@ impl Batch {
                 .copied()
                 .unwrap_or_default()
         };
-        let changed: Vec<(&Account, i64)> = self
+        let accounts: Vec<(&Account, i64)> = self
             .select(&self.changed, |key| !self.created.contains(key))
             .into_iter()
             .map(|account| (account, version(account)))
@@ -77,7 +77,7 @@ impl Batch {
         };
         let changes = Changes {
             seen: &seen,
-            accounts: &changed,
+            accounts: &accounts,
             holds: &self.holds,
             journal: &self.journal,
         };
