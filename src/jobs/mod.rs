@@ -1,8 +1,8 @@
 //! Background jobs: work that no request triggers.
 //!
-//! No account's state waits for a job: expiry and the ends of holds are computed when an account is read.
-//! Jobs only announce, prepare and clean up. [`run`] calls them again and again; tests call the single
-//! functions.
+//! No account's state waits for a job: expiry and the ends of holds are computed when an account is
+//! read. Jobs only announce, prepare and clean up. [`run`] calls them again and again; tests call
+//! the single functions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::service::Service;
 const INTERVAL: Duration = Duration::from_mins(1);
 /// The hourly jobs run once in this many intervals.
 const HOUR: u32 = 60;
-/// For how many days the journal has a partition ahead of time, today included. That is many more than
-/// needed, so that the jobs may be down for days.
+/// For how many days the journal has a partition ahead of time, today included. That is many more
+/// than needed, so that the jobs may be down for days.
 pub const JOURNAL_DAYS: i32 = 8;
 
 /// The settings of the jobs.
@@ -31,8 +31,8 @@ pub struct Settings {
     pub keep_journal: Option<Duration>,
 }
 
-/// Runs the jobs at once and then periodically, until `stop` is cancelled. A job that fails is logged, and
-/// runs again at its next time.
+/// Runs the jobs at once and then periodically, until `stop` is cancelled. A job that fails is
+/// logged, and runs again at its next time.
 pub async fn run(service: Arc<Service>, settings: Settings, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -85,8 +85,8 @@ fn report(service: &Service, job: &'static str, result: Result<(), Error>, failu
     }
 }
 
-/// Announces what is due, and purges the accounts that are due by the plan. With `is_planning`, it first
-/// brings the plan of the purge up to date.
+/// Announces what is due, and purges the accounts that are due by the plan. With `is_planning`, it
+/// first brings the plan of the purge up to date.
 ///
 /// # Errors
 /// The error of the first step that failed. The steps after it did not run.
@@ -101,7 +101,8 @@ pub async fn announce_and_purge(service: &Service, is_planning: bool) -> Result<
     service.purge_due().await.map(drop)
 }
 
-/// Runs each hourly job once: partitions of the journal, and the deletion of what is not kept any longer.
+/// Runs each hourly job once: partitions of the journal, and the deletion of what is not kept any
+/// longer.
 ///
 /// # Errors
 /// The error of the first job that failed. The jobs after it did not run.

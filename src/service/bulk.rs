@@ -16,15 +16,15 @@ pub struct Item {
     pub account: AccountRef,
     /// The command.
     pub command: Command,
-    /// What makes a repeat of this command the same request. `None` means that it has no idempotency
-    /// key.
+    /// What makes a repeat of this command the same request. `None` means that it has no
+    /// idempotency key.
     pub once: Option<IdempotentRequest>,
 }
 
 impl Service {
     /// Carries out commands independently of each other: one that fails does not stop the others.
-    /// Commands for the same account are carried out in their order. The outcomes are in the order of
-    /// the items.
+    /// Commands for the same account are carried out in their order. The outcomes are in the order
+    /// of the items.
     ///
     /// # Errors
     /// If the accounts could not be looked up. Then no command was carried out.

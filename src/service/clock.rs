@@ -1,5 +1,5 @@
-//! The clock. Only this file reads the machine's time (a clippy lint bans it elsewhere), so that tests
-//! can set the time themselves.
+//! The clock. Only this file reads the machine's time (a clippy lint bans it elsewhere), so that
+//! tests can set the time themselves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -21,7 +21,8 @@ pub struct Principal {
     pub timezone: Tz,
     /// Whether the `soap` dialect answers the caller with numbers instead of words.
     pub soap_numbers: bool,
-    /// Set when the caller is not a person: the authority it acts under, and its name in the journal.
+    /// Set when the caller is not a person: the authority it acts under, and its name in the
+    /// journal.
     pub agent: Option<Actor>,
 }
 

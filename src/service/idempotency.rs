@@ -1,8 +1,8 @@
 //! Requests that are carried out once, however often they are sent.
 //!
 //! A request that carries an `Idempotency-Key` is stored with its answer, in the transaction of the
-//! change itself. A repeat of the request gets the stored bytes. Another request under the same key is
-//! refused; the SHA-256 of the body tells them apart.
+//! change itself. A repeat of the request gets the stored bytes. Another request under the same key
+//! is refused; the SHA-256 of the body tells them apart.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -96,10 +96,10 @@ impl StoredRequest {
 impl Service {
     /// The answer stored under an idempotency key, or `None` if the key is new or has expired.
     ///
-    /// The dialects ask for it before any other look-up, so that a retry gets its answer even when the
-    /// account in its path is gone by then. Requests that ask at the same time share one statement, by
-    /// a lane. A first request that is still under way has stored nothing yet; the change itself then
-    /// finds its answer.
+    /// The dialects ask for it before any other look-up, so that a retry gets its answer even when
+    /// the account in its path is gone by then. Requests that ask at the same time share one
+    /// statement, by a lane. A first request that is still under way has stored nothing yet; the
+    /// change itself then finds its answer.
     ///
     /// # Errors
     /// [`Error::IdempotencyKeyReused`] if the key was used with another body.

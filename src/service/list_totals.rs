@@ -1,7 +1,7 @@
 //! The totals of lists.
 //!
-//! Counting a million rows takes longer than reading a page of them, and clients read a list page by
-//! page. So large totals are cached for 30 seconds; small ones are counted every time.
+//! Counting a million rows takes longer than reading a page of them, and clients read a list page
+//! by page. So large totals are cached for 30 seconds; small ones are counted every time.
 
 use std::future::Future;
 

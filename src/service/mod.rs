@@ -1,32 +1,32 @@
 //! The use cases. One use case is one transaction.
 //!
-//! Every dialect, the command line and the background jobs call the methods of [`Service`]. Most take a
-//! [`Context`] or a [`Principal`], which names the caller. A method checks the caller's rights, decides
-//! in the domain, and reads or writes through the store.
+//! Every dialect, the command line and the background jobs call the methods of [`Service`]. Most
+//! take a [`Context`] or a [`Principal`], which names the caller. A method checks the caller's
+//! rights, decides in the domain, and reads or writes through the store.
 //!
 //! # Two ways to the database
 //!
-//! - **Lanes** ([`group_commit`]) carry out what is requested often: changes of accounts, and look-ups of
-//!   accounts, credentials and stored answers by their keys. A lane is a queue. Requests that wait in it
-//!   at the same time are carried out together, in one transaction.
-//! - **Transactions of their own** ([`transaction`]) carry out everything else: `read`, `write`, and
-//!   `write_once` for requests with an idempotency key.
+//! - **Lanes** ([`group_commit`]) carry out what is requested often: changes of accounts, and
+//!   look-ups of accounts, credentials and stored answers by their keys. A lane is a queue.
+//!   Requests that wait in it at the same time are carried out together, in one transaction.
+//! - **Transactions of their own** ([`transaction`]) carry out everything else: `read`, `write`,
+//!   and `write_once` for requests with an idempotency key.
 //!
 //! # Why no database work runs in the request's own future
 //!
-//! When a client hangs up, the HTTP server drops the request's future in the middle of whatever it awaits.
-//! If that is a statement, the driver returns the connection to the pool with the transaction still open,
-//! and the next user of the connection works inside it. Changes were acknowledged that way and never
-//! committed. So lanes are tasks, and the other transactions run in spawned tasks. A dropped request only
-//! stops waiting for the outcome.
+//! When a client hangs up, the HTTP server drops the request's future in the middle of whatever it
+//! awaits. If that is a statement, the driver returns the connection to the pool with the
+//! transaction still open, and the next user of the connection works inside it. Changes were
+//! acknowledged that way and never committed. So lanes are tasks, and the other transactions run in
+//! spawned tasks. A dropped request only stops waiting for the outcome.
 //!
 //! # How every method fails
 //!
-//! Any method that reaches the database may return these errors, which the methods' own documentation
-//! does not repeat:
+//! Any method that reaches the database may return these errors, which the methods' own
+//! documentation does not repeat:
 //!
-//! - [`Error::Unavailable`]: the database cannot be reached, or did not answer in time. A write may have
-//!   been committed nevertheless.
+//! - [`Error::Unavailable`]: the database cannot be reached, or did not answer in time. A write may
+//!   have been committed nevertheless.
 //! - [`Error::Overloaded`]: the queue of a lane is full. Nothing was done.
 //! - [`Error::Internal`]: a fault of ours. The log has the cause under the incident's id.
 //! - [`Error::InsufficientScope`]: the caller lacks the right that the method requires.
@@ -94,8 +94,8 @@ pub use webhooks::{AttemptFilter, Due, EndpointView, EventRead, NewEndpoint, Pen
 /// How many notifications of events a receiver may be behind before it misses some.
 const EVENT_BACKLOG: usize = 1_024;
 
-/// The names of the lanes for changes of accounts. A single lane cannot keep two cores of the database
-/// busy.
+/// The names of the lanes for changes of accounts. A single lane cannot keep two cores of the
+/// database busy.
 const WRITE_LANES: [&str; 2] = ["write-0", "write-1"];
 
 /// The account service.
@@ -192,14 +192,14 @@ impl Service {
         }
     }
 
-    /// Announces that the service stops soon. Whatever waits for something to happen, such as a stream of
-    /// events, ends now. Requests are still carried out.
+    /// Announces that the service stops soon. Whatever waits for something to happen, such as a
+    /// stream of events, ends now. Requests are still carried out.
     pub fn begin_stopping(&self) {
         self.stopping.cancel();
     }
 
-    /// Finishes everything that is queued or under way, then closes the connections. Later requests are
-    /// refused as unavailable.
+    /// Finishes everything that is queued or under way, then closes the connections. Later requests
+    /// are refused as unavailable.
     pub async fn stop(&self) {
         self.writes.close();
         self.reads.close();
@@ -234,7 +234,8 @@ impl Service {
         &self.metrics
     }
 
-    /// The metrics as OpenMetrics text, with the present depths of the queues and sizes of the pools.
+    /// The metrics as OpenMetrics text, with the present depths of the queues and sizes of the
+    /// pools.
     #[must_use]
     pub fn render_metrics(&self) -> String {
         self.writes.record_queue_depth();
@@ -253,8 +254,8 @@ impl Service {
             .await
     }
 
-    /// Receives, from now on, the resellers that have new events. An empty list means any reseller. A
-    /// receiver that falls behind has missed some, and must look at all resellers.
+    /// Receives, from now on, the resellers that have new events. An empty list means any reseller.
+    /// A receiver that falls behind has missed some, and must look at all resellers.
     #[must_use]
     pub fn news_of_events(&self) -> broadcast::Receiver<Vec<ResellerId>> {
         self.events.subscribe()

@@ -1,7 +1,7 @@
 //! Notifies those who wait for events: this process at once by a channel, the others by NOTIFY.
 //!
-//! The NOTIFY is sent after the commit, not in the transaction of the change, because there it would
-//! make every commit slower. A listener that misses a notification polls anyway.
+//! The NOTIFY is sent after the commit, not in the transaction of the change, because there it
+//! would make every commit slower. A listener that misses a notification polls anyway.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Plans: created, listed, changed. An account gets its plan by a revision, like every profile field.
+//! Plans: created, listed, changed. An account gets its plan by a revision, like every profile
+//! field.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

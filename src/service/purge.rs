@@ -37,8 +37,8 @@ pub struct Purged {
 }
 
 impl Service {
-    /// Announces the expiries and the purges that are due, by an event for each account; returns how
-    /// many. Each is announced once, even if several replicas call this or it is called late.
+    /// Announces the expiries and the purges that are due, by an event for each account; returns
+    /// how many. Each is announced once, even if several replicas call this or it is called late.
     pub async fn announce_due(&self) -> Result<usize, Error> {
         let mut announced = 0;
         loop {
@@ -92,8 +92,8 @@ impl Service {
         Ok(changed)
     }
 
-    /// Purges the accounts that are due by the plan. If a reseller has more accounts due than its limit,
-    /// none of them is purged until an operator approves.
+    /// Purges the accounts that are due by the plan. If a reseller has more accounts due than its
+    /// limit, none of them is purged until an operator approves.
     pub async fn purge_due(&self) -> Result<Purged, Error> {
         let mut purged = Purged::default();
         let before = self
@@ -161,8 +161,8 @@ impl Service {
         Ok(purged)
     }
 
-    /// The plan of the purge: accounts with a number above `after`, in the order of their numbers, and
-    /// when it was read. An operator who names no reseller gets the accounts of all.
+    /// The plan of the purge: accounts with a number above `after`, in the order of their numbers,
+    /// and when it was read. An operator who names no reseller gets the accounts of all.
     pub async fn purge_plan(
         &self,
         context: &Context,
@@ -232,8 +232,8 @@ impl Service {
         .await
     }
 
-    /// Carries out a command of the platform on accounts; returns how many it changed. An account that is
-    /// gone meanwhile, or that is not in the plan any more, is skipped.
+    /// Carries out a command of the platform on accounts; returns how many it changed. An account
+    /// that is gone meanwhile, or that is not in the plan any more, is skipped.
     async fn automate(
         &self,
         accounts: &[(ResellerId, AccountId)],

@@ -1,8 +1,8 @@
 //! Rate limits per credential and per client address, kept in this process.
 //!
-//! The algorithm is GCRA, a leaky bucket whose state is one number per caller: the instant until which
-//! the requests so far reach if they are spread evenly. A caller may use a whole minute's requests at
-//! once, and has them again after a minute without any.
+//! The algorithm is GCRA, a leaky bucket whose state is one number per caller: the instant until
+//! which the requests so far reach if they are spread evenly. A caller may use a whole minute's
+//! requests at once, and has them again after a minute without any.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use quick_cache::sync::Cache;
 use super::{Principal, Service};
 use crate::domain::{Error, ResellerId, Time, TokenId};
 
-/// How many callers are tracked. Beyond that the cache evicts some, which then have their whole limit
-/// again.
+/// How many callers are tracked. Beyond that the cache evicts some, which then have their whole
+/// limit again.
 const CAPACITY: usize = 100_000;
 /// The period of a limit, in microseconds.
 const MINUTE: i64 = 60_000_000;
@@ -73,7 +73,8 @@ impl Limiter {
         let now = now.timestamp_micros();
         let step = MINUTE / i64::from(limit.max(1));
         let burst = step * i64::from(limit.max(1));
-        // More than a minute ahead means that the clock was set back since: those requests are ignored.
+        // More than a minute ahead means that the clock was set back since: those requests are
+        // ignored.
         let spread_to = |until: i64| {
             if until > now + burst {
                 now

@@ -1,7 +1,7 @@
 //! Release tickets: a payment page can lift one freeze with a ticket, without a token.
 //!
-//! A ticket names a hold and is signed (HMAC) with a key of this database. It is not stored. It lifts
-//! the freeze as long as that very hold is open, and has no effect afterwards.
+//! A ticket names a hold and is signed (HMAC) with a key of this database. It is not stored. It
+//! lifts the freeze as long as that very hold is open, and has no effect afterwards.
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ use crate::domain::{
 
 /// The name of the signing key in the database.
 const KEY: &str = "release_tickets";
-/// The length of the signed part: 8 bytes for the reseller, 4 for the account, 1 for the authority, 16
-/// for the hold.
+/// The length of the signed part: 8 bytes for the reseller, 4 for the account, 1 for the authority,
+/// 16 for the hold.
 const SIGNED: usize = 29;
 
 /// Makes and reads tickets.
@@ -35,8 +35,8 @@ impl std::fmt::Debug for TicketMaker {
 }
 
 impl TicketMaker {
-    /// The ticket for the freeze that an authority has placed on an account. `None` if there is no such
-    /// freeze.
+    /// The ticket for the freeze that an authority has placed on an account. `None` if there is no
+    /// such freeze.
     #[must_use]
     pub fn ticket(&self, account: &Account, authority: Authority) -> Option<SecretString> {
         let hold = account

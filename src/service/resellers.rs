@@ -1,5 +1,5 @@
-//! Resellers: created, listed, changed, suspended as a whole. Only operators change them; a reseller
-//! may read itself.
+//! Resellers: created, listed, changed, suspended as a whole. Only operators change them; a
+//! reseller may read itself.
 
 use chrono_tz::Tz;
 
@@ -128,8 +128,8 @@ impl Service {
         .await
     }
 
-    /// Resellers with an id above `after`, in the order of their ids. An operator gets all, a reseller
-    /// itself only.
+    /// Resellers with an id above `after`, in the order of their ids. An operator gets all, a
+    /// reseller itself only.
     pub async fn resellers(
         &self,
         by: &Principal,
@@ -155,8 +155,8 @@ impl Service {
             .await
     }
 
-    /// The reseller that an operator named by its id or its name. Names never consist of digits only,
-    /// so the two cannot be confused.
+    /// The reseller that an operator named by its id or its name. Names never consist of digits
+    /// only, so the two cannot be confused.
     ///
     /// # Errors
     /// [`Error::ResellerNotFound`].

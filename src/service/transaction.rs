@@ -106,8 +106,8 @@ where
     }
 }
 
-/// Does the work and stores its answer, or finds the answer that is stored already. An advisory lock
-/// on the key makes a second request with it wait until the first one has committed.
+/// Does the work and stores its answer, or finds the answer that is stored already. An advisory
+/// lock on the key makes a second request with it wait until the first one has committed.
 async fn answer_once<T, F>(
     tx: &mut Tx,
     request: IdempotentRequest<T>,
@@ -138,7 +138,8 @@ where
     result.map(|result| Completion::Fresh(Box::new(result)))
 }
 
-/// The error that callers of a task get when the task panicked. The panic hook has logged the panic.
+/// The error that callers of a task get when the task panicked. The panic hook has logged the
+/// panic.
 pub(super) fn panicked(panic: &JoinError) -> Error {
     let incident = Uuid::new_v4();
     error!(%incident, %panic, "a task of the service panicked");

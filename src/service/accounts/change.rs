@@ -31,7 +31,8 @@ impl Service {
     /// `expected_version`, any version will do.
     ///
     /// # Errors
-    /// [`Error::PreconditionFailed`] if the account has another version, and as [`Service::execute`].
+    /// [`Error::PreconditionFailed`] if the account has another version, and as
+    /// [`Service::execute`].
     pub async fn execute_at(
         &self,
         context: &Context,
@@ -75,8 +76,8 @@ impl Service {
         self.execute(context, account, command, idempotency).await
     }
 
-    /// Deletes an account. It can be restored until it is purged, which happens after the configured
-    /// window.
+    /// Deletes an account. It can be restored until it is purged, which happens after the
+    /// configured window.
     ///
     /// # Errors
     /// As [`Service::execute`].

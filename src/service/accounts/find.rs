@@ -20,8 +20,8 @@ pub enum AccountRef {
 }
 
 impl Service {
-    /// The number of the caller's live account with this name. Unlike [`Service::resolve`], it tells
-    /// an account of another reseller from one that does not exist.
+    /// The number of the caller's live account with this name. Unlike [`Service::resolve`], it
+    /// tells an account of another reseller from one that does not exist.
     ///
     /// # Errors
     /// [`Error::AccountNotFound`], [`Error::AccountDeleted`] or [`Error::AccountOfAnother`];
@@ -71,8 +71,9 @@ impl Service {
         .await
     }
 
-    /// The keys of the caller's accounts with these names. For numbers and outside identities deleted
-    /// accounts are included. A name that no account of the caller has is [`Error::AccountNotFound`].
+    /// The keys of the caller's accounts with these names. For numbers and outside identities
+    /// deleted accounts are included. A name that no account of the caller has is
+    /// [`Error::AccountNotFound`].
     ///
     /// Numbers and outside identities take one statement together. So do a reseller's addresses; an
     /// operator's take one each, because several resellers may use the same address.
@@ -165,7 +166,8 @@ async fn find_own_email(
     Ok(found.pop())
 }
 
-/// As [`find_own_email`], for many addresses. An address that cannot be resolved carries its own error.
+/// As [`find_own_email`], for many addresses. An address that cannot be resolved carries its own
+/// error.
 async fn find_emails(
     tx: &mut Tx,
     caller: Option<ResellerId>,

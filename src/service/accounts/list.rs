@@ -47,8 +47,8 @@ impl Service {
         .await
     }
 
-    /// A page of the accounts that a search finds, and when it was read. With `count`, also how many
-    /// the search finds in all.
+    /// A page of the accounts that a search finds, and when it was read. With `count`, also how
+    /// many the search finds in all.
     pub async fn search(
         &self,
         context: &Context,

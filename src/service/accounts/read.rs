@@ -8,7 +8,8 @@ impl Service {
     /// One account, and when it was read.
     ///
     /// # Errors
-    /// [`Error::AccountNotFound`], or [`Error::AccountDeleted`] if it is deleted and not purged yet.
+    /// [`Error::AccountNotFound`], or [`Error::AccountDeleted`] if it is deleted and not purged
+    /// yet.
     pub async fn account(
         &self,
         context: &Context,
@@ -42,8 +43,8 @@ impl Service {
     /// One account as it was at an instant, rewound by the journal, deleted or not.
     ///
     /// # Errors
-    /// [`Error::AccountNotFound`], also if the account did not exist yet; [`Error::InvalidField`] if
-    /// the instant is in the future or the journal does not reach back to it.
+    /// [`Error::AccountNotFound`], also if the account did not exist yet; [`Error::InvalidField`]
+    /// if the instant is in the future or the journal does not reach back to it.
     pub async fn account_as_of(
         &self,
         context: &Context,

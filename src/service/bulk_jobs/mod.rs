@@ -1,8 +1,8 @@
 //! Bulk jobs: one command for every account that a filter matches.
 //!
-//! A job is planned first, then applied in the background, and it can be reverted. The journal records
-//! every change under the job's own request id. A worker that takes over from one that died finds there
-//! which accounts are done, and a revert finds there what to undo.
+//! A job is planned first, then applied in the background, and it can be reverted. The journal
+//! records every change under the job's own request id. A worker that takes over from one that died
+//! finds there which accounts are done, and a revert finds there what to undo.
 
 mod worker;
 
@@ -50,8 +50,8 @@ impl Service {
     /// not carried out before the job is applied.
     ///
     /// # Errors
-    /// [`Error::InvalidField`] if the filter matches no account or more than 100,000, or if the command
-    /// cannot be part of a job.
+    /// [`Error::InvalidField`] if the filter matches no account or more than 100,000, or if the
+    /// command cannot be part of a job.
     pub async fn plan_bulk_job(
         &self,
         context: &Context,
@@ -142,7 +142,8 @@ impl Service {
     /// was applied are left alone. A repeat changes nothing.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or [`Error::Conflict`] if the job was not applied to all its accounts yet.
+    /// [`Error::NotFound`], or [`Error::Conflict`] if the job was not applied to all its accounts
+    /// yet.
     pub async fn revert_bulk_job(
         self: &Arc<Self>,
         context: &Context,
@@ -152,8 +153,8 @@ impl Service {
         self.start_bulk_job(context, id, states).await
     }
 
-    /// Moves a job from the first of the states to the second, and works on it in a spawned task. A job
-    /// that is in the second or third state already needs no move.
+    /// Moves a job from the first of the states to the second, and works on it in a spawned task. A
+    /// job that is in the second or third state already needs no move.
     async fn start_bulk_job(
         self: &Arc<Self>,
         context: &Context,

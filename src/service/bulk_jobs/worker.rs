@@ -20,8 +20,8 @@ const LEASE: i64 = 30;
 /// Why an item is not reverted.
 const CHANGED_SINCE: &str = "it was changed since";
 
-/// The new states of items, each with the problem if there was one. An account that is missing stays in
-/// its state, and the next page contains it again.
+/// The new states of items, each with the problem if there was one. An account that is missing
+/// stays in its state, and the next page contains it again.
 type ItemStates = Vec<(AccountId, &'static str, Option<String>)>;
 
 /// What the worker reads before it works on a page.
@@ -149,8 +149,8 @@ impl Service {
         Ok(states)
     }
 
-    /// The command that reverts what the job did to an account, and the account version that it is for.
-    /// `None` if the account was changed since.
+    /// The command that reverts what the job did to an account, and the account version that it is
+    /// for. `None` if the account was changed since.
     fn reverting_command(&self, page: &Page, account: AccountId) -> Option<(Command, i64)> {
         let applied = page.applied.get(&account)?.as_ref()?;
         let account = page.accounts.get(&account)?;
@@ -206,8 +206,8 @@ impl Service {
     }
 }
 
-/// Takes or renews the lease of a job and reads its next page. `None` if another worker has the lease, or
-/// the job is neither being applied nor reverted.
+/// Takes or renews the lease of a job and reads its next page. `None` if another worker has the
+/// lease, or the job is neither being applied nor reverted.
 async fn claim_page(
     tx: &mut Tx,
     reseller: ResellerId,

@@ -1,8 +1,9 @@
 //! The cache of credentials, so that most requests need no look-up.
 //!
-//! Another replica's revocations arrive as notifications on a LISTEN connection. The cache is on only
-//! while that connection is open; when it is lost, the cache is emptied. Even while it is on, an entry is
-//! valid for a minute at most. Entries that are in use are renewed before that, in the background.
+//! Another replica's revocations arrive as notifications on a LISTEN connection. The cache is on
+//! only while that connection is open; when it is lost, the cache is emptied. Even while it is on,
+//! an entry is valid for a minute at most. Entries that are in use are renewed before that, in the
+//! background.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -71,8 +72,8 @@ impl CredentialCache {
         })
     }
 
-    /// The credentials that are in use and are to be renewed now. JSON Web Tokens of other issuers are
-    /// never renewed: the database does not know them.
+    /// The credentials that are in use and are to be renewed now. JSON Web Tokens of other issuers
+    /// are never renewed: the database does not know them.
     pub(super) fn to_renew(&self, now: Time) -> Vec<[u8; 32]> {
         let is_due = |entry: &Entry| {
             entry.principal.token.is_some()
@@ -148,7 +149,8 @@ impl CredentialCache {
     pub(super) fn record_use(&self, principal: &Principal, now: Time) {
         if let Some(token) = principal.token {
             let mut uses = lock(&self.last_uses);
-            // Bounds the batch that is written. A credential that does not fit is recorded at a later use.
+            // Bounds the batch that is written. A credential that does not fit is recorded at a
+            // later use.
             if uses.len() < CAPACITY || uses.contains_key(&token) {
                 uses.insert(token, (principal.storage_reseller(), now));
             }

@@ -1,8 +1,8 @@
 //! Credentials: from a bearer token to the [`Principal`] behind it.
 //!
-//! There are three kinds. Keys are random text, stored as a hash. Our own JSON Web Tokens are signed and
-//! stored as a hash too, so that they can be revoked. JSON Web Tokens of issuers that the configuration
-//! trusts are verified and not stored.
+//! There are three kinds. Keys are random text, stored as a hash. Our own JSON Web Tokens are
+//! signed and stored as a hash too, so that they can be revoked. JSON Web Tokens of issuers that
+//! the configuration trusts are verified and not stored.
 
 mod cache;
 mod renewal;
@@ -82,8 +82,8 @@ impl Service {
             .ok_or(Error::CredentialInvalid)
     }
 
-    /// A JSON Web Token. Ours is looked up after its signature is verified. For another issuer's, only
-    /// the preferences of its reseller are read.
+    /// A JSON Web Token. Ours is looked up after its signature is verified. For another issuer's,
+    /// only the preferences of its reseller are read.
     async fn authenticate_jwt(
         &self,
         text: &str,
@@ -124,8 +124,8 @@ impl Service {
         Ok((principal, Some(claims.expires_at)))
     }
 
-    /// The platform's signing key with a name that a token carries. A name that no key of ours has is
-    /// not worth a look-up.
+    /// The platform's signing key with a name that a token carries. A name that no key of ours has
+    /// is not worth a look-up.
     async fn signing_key(&self, name: &str) -> Result<Option<Arc<[u8]>>, Error> {
         if name == jwt::own_key_name(SIGNING_KEY) {
             self.platform_key(name).await
@@ -152,14 +152,15 @@ impl Service {
         Ok(found)
     }
 
-    /// Removes a reseller's credentials from this process's cache. Other replicas do the same when the
-    /// notification reaches them.
+    /// Removes a reseller's credentials from this process's cache. Other replicas do the same when
+    /// the notification reaches them.
     pub(super) fn forget_credentials(&self, reseller: ResellerId) {
         self.credential_cache.forget(reseller);
     }
 }
 
-/// Looks up credentials by their hashes, with one transaction for all. It runs on the lane `credential`.
+/// Looks up credentials by their hashes, with one transaction for all. It runs on the lane
+/// `credential`.
 pub(super) async fn find_credentials(
     store: Store,
     limit: Duration,

@@ -1,5 +1,5 @@
-//! The background task that keeps the credential cache valid, and writes down which credentials were
-//! used.
+//! The background task that keeps the credential cache valid, and writes down which credentials
+//! were used.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +23,8 @@ const RENEW: Duration = Duration::from_secs(10);
 
 impl Service {
     /// Starts the task that runs until the service stops. It listens for the revocations of other
-    /// replicas, renews cached credentials, and writes down their uses. Without it the cache stays off,
-    /// and every request looks its credential up.
+    /// replicas, renews cached credentials, and writes down their uses. Without it the cache stays
+    /// off, and every request looks its credential up.
     pub fn remember_credentials(self: &Arc<Self>) {
         self.tasks
             .spawn(Arc::clone(self).maintain_cache(self.stopping.clone()));
@@ -62,7 +62,8 @@ impl Service {
             return;
         };
         self.credential_cache.switch_on();
-        // Notifications sent while this process was disconnected are lost: any reseller may have events.
+        // Notifications sent while this process was disconnected are lost: any reseller may have
+        // events.
         self.publish_events(Vec::new());
         while let Ok(notification) = news.next().await {
             match notification {
@@ -88,8 +89,8 @@ impl Service {
         }
     }
 
-    /// Renews the cache entries that are in use and older than half a minute. So only the first request
-    /// of a credential, or one after a pause, waits for the database.
+    /// Renews the cache entries that are in use and older than half a minute. So only the first
+    /// request of a credential, or one after a pause, waits for the database.
     ///
     /// # Errors
     /// If the database cannot be reached. The entries then expire at their time.
@@ -116,7 +117,8 @@ impl Service {
         self.credential_cache.is_on()
     }
 
-    /// Writes down when credentials were last used, with one statement for all uses since the last time.
+    /// Writes down when credentials were last used, with one statement for all uses since the last
+    /// time.
     pub async fn write_down_use(&self) {
         let uses = self.credential_cache.take_last_uses();
         if uses.is_empty() {

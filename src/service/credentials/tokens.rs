@@ -103,8 +103,8 @@ impl Service {
             .ok_or_else(|| internal("the signing key was not found after it was created"))
     }
 
-    /// Credentials with an id above `after`, in the order of their ids, without the secrets. An operator
-    /// gets all, a reseller its own.
+    /// Credentials with an id above `after`, in the order of their ids, without the secrets. An
+    /// operator gets all, a reseller its own.
     pub async fn tokens(
         &self,
         by: &Principal,
@@ -148,12 +148,12 @@ impl Service {
         Ok(is_revoked)
     }
 
-    /// Creates a credential with the owner, kind, rights, name and validity of an old one. The old one
-    /// stays valid for the grace period.
+    /// Creates a credential with the owner, kind, rights, name and validity of an old one. The old
+    /// one stays valid for the grace period.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the old one is not valid any more; [`Error::InsufficientScope`] if it has
-    /// more rights than the caller.
+    /// [`Error::NotFound`] if the old one is not valid any more; [`Error::InsufficientScope`] if it
+    /// has more rights than the caller.
     pub async fn rotate_token(
         &self,
         by: &Principal,
@@ -208,8 +208,8 @@ async fn fetch(
     found.ok_or(Error::NotFound(Resource::Token))
 }
 
-/// Creates a credential and its secret. `allowed` are the caller's rights; `signing` is the platform's key
-/// for a JSON Web Token.
+/// Creates a credential and its secret. `allowed` are the caller's rights; `signing` is the
+/// platform's key for a JSON Web Token.
 async fn issue(
     tx: &mut Tx,
     request: TokenRequest,
@@ -269,8 +269,8 @@ async fn issue(
     })
 }
 
-/// The rights of a new credential: those requested, or else all that are both possible for its owner and
-/// allowed to the caller.
+/// The rights of a new credential: those requested, or else all that are both possible for its
+/// owner and allowed to the caller.
 fn choose_scopes(
     requested: Option<Scopes>,
     possible: &Scopes,
@@ -338,7 +338,8 @@ fn checksum(random: &[u8]) -> Vec<u8> {
     sha256(random).into_iter().take(CHECKSUM).collect()
 }
 
-/// Whether a text has the form of a key, checksum included. A mistyped or truncated key needs no look-up.
+/// Whether a text has the form of a key, checksum included. A mistyped or truncated key needs no
+/// look-up.
 pub(super) fn is_well_formed(token: &str) -> bool {
     let encoded = token
         .strip_prefix(PREFIX)

@@ -17,7 +17,8 @@ use crate::telemetry;
 /// A queued request, where its outcome is sent, and the span that it belongs to.
 type Queued<Q, A> = (Q, oneshot::Sender<Result<A, Error>>, Span);
 
-/// A queue whose requests are carried out together: all that are queued when the previous batch is done.
+/// A queue whose requests are carried out together: all that are queued when the previous batch is
+/// done.
 #[derive(Debug)]
 pub(in crate::service) struct Lane<Q, A> {
     name: &'static str,
@@ -27,8 +28,8 @@ pub(in crate::service) struct Lane<Q, A> {
 }
 
 impl<Q: Send + 'static, A: Send + 'static> Lane<Q, A> {
-    /// Starts the task that empties the queue. `carry_out` must return one outcome for each request, in
-    /// the order of the requests. `name` is the lane's label in the metrics.
+    /// Starts the task that empties the queue. `carry_out` must return one outcome for each
+    /// request, in the order of the requests. `name` is the lane's label in the metrics.
     pub(in crate::service) fn start<F, W>(
         name: &'static str,
         settings: &Settings,
@@ -62,8 +63,8 @@ impl<Q: Send + 'static, A: Send + 'static> Lane<Q, A> {
         }
     }
 
-    /// Queues a request and waits for its outcome. If the caller is dropped meanwhile, the request is
-    /// carried out all the same.
+    /// Queues a request and waits for its outcome. If the caller is dropped meanwhile, the request
+    /// is carried out all the same.
     ///
     /// # Errors
     /// [`Error::Overloaded`] if the queue is full, [`Error::Unavailable`] if the lane is closed.
@@ -116,7 +117,8 @@ async fn run<Q, A, F, W>(
         if count == 0 {
             return;
         }
-        // The batch belongs to many requests, so its span has no parent and follows from all of them.
+        // The batch belongs to many requests, so its span has no parent and follows from all of
+        // them.
         let batch = debug_span!(target: telemetry::SPANS, parent: None, "batch", requests = count);
         let (mut requests, mut replies) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for (request, reply, span) in taken.drain(..) {

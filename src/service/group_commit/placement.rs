@@ -1,12 +1,13 @@
 //! Several lanes for one kind of work, and the choice of the lane for each request.
 //!
-//! Starting a batch costs the database as much as dozens of rows, so one lane with large batches does
-//! more than two lanes with small ones. But while a single lane decides, the database is idle; with many
-//! requests that is the greater loss. So the next lane is used only when those before it are crowded.
+//! Starting a batch costs the database as much as dozens of rows, so one lane with large batches
+//! does more than two lanes with small ones. But while a single lane decides, the database is idle;
+//! with many requests that is the greater loss. So the next lane is used only when those before it
+//! are crowded.
 //!
-//! All requests of a reseller that are under way are on the same lane, so two lanes never wait for each
-//! other's rows. A lane may be blocked all the same, by rows that another replica has locked. A blocked
-//! lane gets no new resellers until it moves again.
+//! All requests of a reseller that are under way are on the same lane, so two lanes never wait for
+//! each other's rows. A lane may be blocked all the same, by rows that another replica has locked.
+//! A blocked lane gets no new resellers until it moves again.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -21,8 +22,8 @@ use crate::metrics::Metrics;
 use crate::service::settings::{CommitScope, Settings};
 
 /// The number of requests under way from which a lane is crowded. 48 was measured with 2 lanes on 2
-/// cores: with fewer requests, one lane does more than two. It is never more than the queue holds, so
-/// that a full queue refuses nobody while another lane has room. Where resellers do not share
+/// cores: with fewer requests, one lane does more than two. It is never more than the queue holds,
+/// so that a full queue refuses nobody while another lane has room. Where resellers do not share
 /// transactions, large batches gain nothing, and a lane is crowded by its first request.
 fn crowd(settings: &Settings) -> usize {
     match settings.scope {
@@ -31,8 +32,8 @@ fn crowd(settings: &Settings) -> usize {
     }
 }
 
-/// A lane that has requests under way and has finished none for this long is blocked. A batch normally
-/// takes a few milliseconds.
+/// A lane that has requests under way and has finished none for this long is blocked. A batch
+/// normally takes a few milliseconds.
 const BLOCKED_AFTER: Duration = Duration::from_millis(100);
 
 /// The lanes, in the order in which they are used.
@@ -43,8 +44,8 @@ pub(in crate::service) struct Lanes<Q, A> {
 }
 
 impl<Q: Send + 'static, A: Send + 'static> Lanes<Q, A> {
-    /// Starts a lane for each name. `carry_out` must return one outcome for each request, in the order
-    /// of the requests.
+    /// Starts a lane for each name. `carry_out` must return one outcome for each request, in the
+    /// order of the requests.
     pub(in crate::service) fn start<F, W>(
         names: &[&'static str],
         settings: &Settings,
@@ -153,8 +154,8 @@ impl Placements {
     }
 
     /// Chooses the lane for a request. If the reseller has requests under way, it is their lane.
-    /// Otherwise it is the first lane that is neither crowded nor blocked. If there is none, it is the
-    /// lane with the fewest requests among those that are not blocked, or among all.
+    /// Otherwise it is the first lane that is neither crowded nor blocked. If there is none, it is
+    /// the lane with the fewest requests among those that are not blocked, or among all.
     fn place(placements: &Arc<Self>, reseller: ResellerId, now: Instant) -> Placement {
         let mut loads = placements.lock();
         let Loads { resellers, lanes } = &mut *loads;
@@ -188,8 +189,8 @@ impl Placements {
     }
 }
 
-/// The place of a request on a lane. It is dropped when the request has been carried out, and is not
-/// under way any more.
+/// The place of a request on a lane. It is dropped when the request has been carried out, and is
+/// not under way any more.
 #[derive(Debug)]
 struct Placement {
     placements: Arc<Placements>,

@@ -20,8 +20,8 @@ pub(in crate::service) struct Reader {
 }
 
 impl Reader {
-    /// The accounts with these keys, deleted ones included, with one statement. Each caller has been
-    /// checked already: it may see the account under its key.
+    /// The accounts with these keys, deleted ones included, with one statement. Each caller has
+    /// been checked already: it may see the account under its key.
     pub(in crate::service) async fn look_up(
         self,
         keys: Vec<AccountKey>,
@@ -41,8 +41,8 @@ impl Reader {
     }
 }
 
-/// Runs a look-up, and gives each key its part of the result, or the error. Keys may repeat. The look-up
-/// runs in a spawned task, so that a panic in it does not end the lane.
+/// Runs a look-up, and gives each key its part of the result, or the error. Keys may repeat. The
+/// look-up runs in a spawned task, so that a panic in it does not end the lane.
 pub(in crate::service) fn find_each<K, T, W>(
     keys: Vec<K>,
     limit: Duration,

@@ -65,8 +65,8 @@ impl Request {
         is_simple && self.idempotency.is_none()
     }
 
-    /// Whether the reseller's terms (account limit, suspension, purge policy) are needed to decide the
-    /// request.
+    /// Whether the reseller's terms (account limit, suspension, purge policy) are needed to decide
+    /// the request.
     pub(in crate::service) fn needs_terms(&self) -> bool {
         matches!(
             self.kind,

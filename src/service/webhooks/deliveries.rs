@@ -1,5 +1,5 @@
-//! Deliveries as the owner of an endpoint sees them: the log of attempts, tests and redeliveries. The
-//! dispatcher makes the attempts (`dispatch.rs`).
+//! Deliveries as the owner of an endpoint sees them: the log of attempts, tests and redeliveries.
+//! The dispatcher makes the attempts (`dispatch.rs`).
 
 use std::time::Duration;
 
@@ -47,8 +47,8 @@ impl Service {
         .await
     }
 
-    /// Requests the delivery of a test event to an endpoint. The dispatcher delivers it soon; the log has
-    /// the result.
+    /// Requests the delivery of a test event to an endpoint. The dispatcher delivers it soon; the
+    /// log has the result.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -72,8 +72,8 @@ impl Service {
         .await
     }
 
-    /// Requests that all events since an instant are delivered to an endpoint again; returns how many
-    /// deliveries that are.
+    /// Requests that all events since an instant are delivered to an endpoint again; returns how
+    /// many deliveries that are.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -96,8 +96,8 @@ impl Service {
         .await
     }
 
-    /// Requests that the event of an earlier attempt is delivered again, whether that attempt succeeded
-    /// or failed.
+    /// Requests that the event of an earlier attempt is delivered again, whether that attempt
+    /// succeeded or failed.
     ///
     /// # Errors
     /// [`Error::NotFound`].

@@ -1,7 +1,9 @@
-//! What the webhook dispatcher reads and writes: endpoints to work on, leases, due deliveries, results.
+//! What the webhook dispatcher reads and writes: endpoints to work on, leases, due deliveries,
+//! results.
 //!
-//! A delivery that failed is *pending*, and is tried again when it is due. Until it succeeds or is given
-//! up, later events of the same account wait behind it, so that an endpoint gets them in order.
+//! A delivery that failed is *pending*, and is tried again when it is due. Until it succeeds or is
+//! given up, later events of the same account wait behind it, so that an endpoint gets them in
+//! order.
 
 use std::collections::HashMap;
 
@@ -33,7 +35,8 @@ pub struct Due {
 }
 
 impl Service {
-    /// How many endpoints each reseller has that are not suspended. Resellers without any are missing.
+    /// How many endpoints each reseller has that are not suspended. Resellers without any are
+    /// missing.
     pub async fn count_endpoints(&self) -> Result<HashMap<ResellerId, usize>, Error> {
         self.read(Tenancy::Platform, |tx| Box::pin(tx.count_endpoints()))
             .await
@@ -45,8 +48,8 @@ impl Service {
             .await
     }
 
-    /// Records in the metrics how many endpoints are healthy, failing and suspended, and how long the
-    /// longest failure lasts.
+    /// Records in the metrics how many endpoints are healthy, failing and suspended, and how long
+    /// the longest failure lasts.
     pub async fn observe_endpoints(&self) -> Result<(), Error> {
         let health = self
             .read(Tenancy::Platform, |tx| Box::pin(tx.fetch_endpoint_health()))
@@ -63,8 +66,8 @@ impl Service {
         Ok(())
     }
 
-    /// Endpoints that have something to be delivered, and that no dispatcher has leased. `None` means
-    /// those of all resellers.
+    /// Endpoints that have something to be delivered, and that no dispatcher has leased. `None`
+    /// means those of all resellers.
     pub async fn find_deliveries(
         &self,
         resellers: Option<Vec<ResellerId>>,
@@ -77,8 +80,8 @@ impl Service {
         .await
     }
 
-    /// Leases an endpoint until an instant. Returns the endpoint, its secrets, and the accounts that have
-    /// pending deliveries. `None` means that another dispatcher has leased it.
+    /// Leases an endpoint until an instant. Returns the endpoint, its secrets, and the accounts
+    /// that have pending deliveries. `None` means that another dispatcher has leased it.
     pub async fn lease_endpoint(
         &self,
         reseller: ResellerId,
@@ -116,9 +119,9 @@ impl Service {
         .await
     }
 
-    /// The due deliveries of an endpoint: of at most `max_accounts` accounts that are not `busy`, and of
-    /// each at most `depth`. It also finds out which of the accounts that are `done` have nothing pending
-    /// any more.
+    /// The due deliveries of an endpoint: of at most `max_accounts` accounts that are not `busy`,
+    /// and of each at most `depth`. It also finds out which of the accounts that are `done` have
+    /// nothing pending any more.
     pub async fn read_due(
         &self,
         reseller: ResellerId,
@@ -150,8 +153,8 @@ impl Service {
         .await
     }
 
-    /// Writes the results of deliveries. Returns the endpoint's revision and whether it is suspended.
-    /// `None` means that the lease was lost, and nothing was written.
+    /// Writes the results of deliveries. Returns the endpoint's revision and whether it is
+    /// suspended. `None` means that the lease was lost, and nothing was written.
     pub async fn record_deliveries(
         &self,
         reseller: ResellerId,

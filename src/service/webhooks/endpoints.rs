@@ -43,8 +43,8 @@ impl Service {
     /// Creates an endpoint. It gets the events from now on.
     ///
     /// # Errors
-    /// [`Error::InvalidField`], [`Error::ResellerNotFound`], or [`Error::Conflict`] if the reseller has
-    /// too many endpoints.
+    /// [`Error::InvalidField`], [`Error::ResellerNotFound`], or [`Error::Conflict`] if the reseller
+    /// has too many endpoints.
     pub async fn create_webhook(
         &self,
         context: &Context,
@@ -229,7 +229,8 @@ impl Service {
     }
 }
 
-/// Locks and reads an endpoint. `reseller` is the caller's; `None` means an operator, who reaches all.
+/// Locks and reads an endpoint. `reseller` is the caller's; `None` means an operator, who reaches
+/// all.
 pub(super) async fn lock_endpoint(
     tx: &mut Tx,
     reseller: Option<ResellerId>,
@@ -289,8 +290,8 @@ async fn check_present_secrets(
     Ok(())
 }
 
-/// A new secret that fits both signature styles: the prefix of Standard Webhooks, then 256 random bits in
-/// base64.
+/// A new secret that fits both signature styles: the prefix of Standard Webhooks, then 256 random
+/// bits in base64.
 fn fresh_secret() -> Result<String, Error> {
     random().map(|bytes| format!("whsec_{}", BASE64.encode(&bytes)))
 }

@@ -18,8 +18,8 @@ pub struct EventRead {
 }
 
 impl Service {
-    /// The events of a reseller after the journal entry `after`, in order, and the reseller. A client
-    /// that continues after the last event it got sees every event exactly once.
+    /// The events of a reseller after the journal entry `after`, in order, and the reseller. A
+    /// client that continues after the last event it got sees every event exactly once.
     ///
     /// # Errors
     /// [`Error::InvalidField`] for `reseller_id` if an operator names none.

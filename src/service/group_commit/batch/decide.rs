@@ -57,8 +57,8 @@ impl Batch {
         }
     }
 
-    /// The command with the facts that this transaction has read: an account's plan, or its reseller's
-    /// purge policy.
+    /// The command with the facts that this transaction has read: an account's plan, or its
+    /// reseller's purge policy.
     fn complete<'a>(
         &self,
         reseller: ResellerId,
@@ -83,8 +83,9 @@ impl Batch {
             .ok_or(Error::ResellerNotFound)
     }
 
-    /// A plan has an identity and a number, and a revision may name either. The account stores both, or
-    /// the number alone if no plan has it. This adds the one that the revision does not name.
+    /// A plan has an identity and a number, and a revision may name either. The account stores
+    /// both, or the number alone if no plan has it. This adds the one that the revision does not
+    /// name.
     fn with_plan(&self, reseller: ResellerId, revision: &Revision) -> Result<Revision, Error> {
         let mut revision = revision.clone();
         match (&revision.profile.plan_id, &revision.profile.tariff_id) {
@@ -190,8 +191,8 @@ impl Batch {
         }
     }
 
-    /// Applies a change to the batch, and records what is to be written. `before` is the account before
-    /// the change; `None` means that the change creates it.
+    /// Applies a change to the batch, and records what is to be written. `before` is the account
+    /// before the change; `None` means that the change creates it.
     fn apply(
         &mut self,
         request: &Request,

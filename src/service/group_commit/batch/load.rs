@@ -9,8 +9,8 @@ use crate::service::IdempotencyKey;
 use crate::store::{ResellerTerms, StoredRequest, Tx};
 
 impl Batch {
-    /// Reads the accounts with these keys, and what else the requests need. With `is_locking`, it first
-    /// locks the accounts, in the order of their keys.
+    /// Reads the accounts with these keys, and what else the requests need. With `is_locking`, it
+    /// first locks the accounts, in the order of their keys.
     pub(super) async fn load(
         tx: &mut Tx,
         requests: &[Request],
@@ -27,8 +27,8 @@ impl Batch {
             tx.fetch_accounts(keys).await?
         };
         let batch = Self::of(accounts, now);
-        // Read after the accounts. If another replica changed an account before we read it, its answer is
-        // stored by now.
+        // Read after the accounts. If another replica changed an account before we read it, its
+        // answer is stored by now.
         let answers = load_answers(tx, requests, now).await?;
         let (terms, live_accounts) = load_terms(tx, requests).await?;
         let fresh_ids = load_fresh_ids(tx, requests).await?;
@@ -88,8 +88,8 @@ async fn load_answers(
         .collect())
 }
 
-/// The terms of the resellers, and how many live accounts each one with a limit has. The resellers' rows
-/// are locked, so that two replicas cannot exceed a limit together.
+/// The terms of the resellers, and how many live accounts each one with a limit has. The resellers'
+/// rows are locked, so that two replicas cannot exceed a limit together.
 async fn load_terms(
     tx: &mut Tx,
     requests: &[Request],

@@ -1,7 +1,7 @@
 //! One transaction for many requests.
 //!
-//! A [`Batch`] is loaded with the accounts, decides each request in memory, and is then written. The
-//! essay in `group_commit/mod.rs` has the whole picture.
+//! A [`Batch`] is loaded with the accounts, decides each request in memory, and is then written.
+//! The essay in `group_commit/mod.rs` has the whole picture.
 
 mod decide;
 mod load;
@@ -19,8 +19,9 @@ use crate::store::{HoldWrites, NewJournalEntry, ResellerTerms, Store, StoredRequ
 /// Why a batch was not committed.
 pub(super) struct BatchError {
     pub(super) error: Error,
-    /// Whether the requests may succeed one by one. They cannot if the database is away. They must not be
-    /// tried again if the commit was not answered, because then they may have been committed.
+    /// Whether the requests may succeed one by one. They cannot if the database is away. They must
+    /// not be tried again if the commit was not answered, because then they may have been
+    /// committed.
     pub(super) is_worth_trying_alone: bool,
 }
 

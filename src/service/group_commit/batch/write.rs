@@ -17,8 +17,8 @@ impl Batch {
             return Err(CommitError::Stale);
         }
         self.write_changes(tx).await?;
-        // Addresses are given up before they are taken: an account in this batch may take the address
-        // that another one gives up.
+        // Addresses are given up before they are taken: an account in this batch may take the
+        // address that another one gives up.
         let is_created = |key: &AccountKey| self.created.contains(key);
         let reprofiled = self.select(&self.reprofiled, |key| !is_created(key));
         if !reprofiled.is_empty() {
@@ -37,8 +37,8 @@ impl Batch {
             return Err(CommitError::Stale);
         }
         if !self.new_answers.is_empty() {
-            // Every lane inserts in the order of the keys. An operator's keys may come through several
-            // lanes at once, which could otherwise deadlock.
+            // Every lane inserts in the order of the keys. An operator's keys may come through
+            // several lanes at once, which could otherwise deadlock.
             self.new_answers
                 .sort_unstable_by(|one, other| one.key.cmp(&other.key));
             tx.insert_answers(&self.new_answers, self.now, answers_until)
@@ -47,8 +47,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Writes lifecycle facts, holds and the journal, if the accounts still have the versions that were
-    /// read.
+    /// Writes lifecycle facts, holds and the journal, if the accounts still have the versions that
+    /// were read.
     async fn write_changes(&self, tx: &mut Tx) -> Result<(), CommitError> {
         if self.journal.is_empty() {
             return Ok(());
@@ -64,8 +64,9 @@ impl Batch {
             .into_iter()
             .map(|account| (account, version(account)))
             .collect();
-        // A decision about an account that stays as it is, such as a refusal, must be true at the commit
-        // as well. So such an account is locked, and then all are: locks are taken in the order of the keys.
+        // A decision about an account that stays as it is, such as a refusal, must be true at the
+        // commit as well. So such an account is locked, and then all are: locks are taken in the
+        // order of the keys.
         let is_only_read = |key: &AccountKey| !self.changed.contains(key);
         let seen: Vec<(AccountKey, i64)> = if self.versions.keys().any(is_only_read) {
             self.versions
