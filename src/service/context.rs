@@ -5,8 +5,8 @@ use chrono_tz::Tz;
 use crate::domain::{Actor, Authority, Dialect, Error, ResellerId, Scope, Scopes, TokenId};
 use crate::store::Tenancy;
 
-/// The caller that a credential belongs to. It alone decides whose accounts a request may reach: no
-/// part of the request itself can.
+/// The caller that a credential belongs to. Only the credential determines which accounts a request
+/// may reach. No part of the request itself can change that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     /// The reseller whose accounts the caller may reach. `None` means an operator, who reaches all.
@@ -116,7 +116,7 @@ impl Principal {
         }
     }
 
-    /// The tenancy of the caller's transactions: its own rows, or an operator's, all rows.
+    /// The rows that the caller's transactions may touch: its reseller's, or all for an operator.
     #[must_use]
     pub fn tenancy(&self) -> Tenancy {
         self.reseller.map_or(Tenancy::Platform, Tenancy::of)

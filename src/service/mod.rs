@@ -6,19 +6,20 @@
 //!
 //! # Two ways to the database
 //!
-//! - **Lanes** ([`group_commit`]) carry out what is requested often: changes of accounts, and
-//!   look-ups of accounts, credentials and stored answers by their keys. A lane is a queue.
-//!   Requests that wait in it at the same time are carried out together, in one transaction.
-//! - **Transactions of their own** ([`transaction`]) carry out everything else: `read`, `write`,
+//! - **Lanes** (`group_commit/`) carry out the frequent requests: changes of accounts, and look-ups
+//!   of accounts, credentials and stored answers by their keys. A lane is a queue. Requests that
+//!   wait in it at the same time are carried out together, in one transaction.
+//! - **Transactions of their own** (`transaction.rs`) carry out everything else: `read`, `write`,
 //!   and `write_once` for requests with an idempotency key.
 //!
 //! # Why no database work runs in the request's own future
 //!
 //! When a client hangs up, the HTTP server drops the request's future in the middle of whatever it
 //! awaits. If that is a statement, the driver returns the connection to the pool with the
-//! transaction still open, and the next user of the connection works inside it. Changes were
-//! acknowledged that way and never committed. So lanes are tasks, and the other transactions run in
-//! spawned tasks. A dropped request only stops waiting for the outcome.
+//! transaction still open, and the next user of the connection works inside it. In a prototype,
+//! changes were acknowledged that way and never committed. So lanes are tasks, and the other
+//! transactions run in spawned tasks. A dropped request only stops waiting for the outcome. As a
+//! second safeguard, the store closes the connection of a transaction that is dropped unfinished.
 //!
 //! # How every method fails
 //!
@@ -146,12 +147,9 @@ impl Service {
         });
 
         let limit = settings.transaction_timeout;
-        let account_reader = group_commit::Reader {
-            store: store.clone(),
-            limit,
-        };
+        let of_accounts = store.clone();
         let reads = Lane::start("read", &settings, &metrics, &tasks, move |keys| {
-            account_reader.clone().look_up(keys)
+            group_commit::find_accounts(of_accounts.clone(), limit, keys)
         });
         let of_credentials = store.clone();
         let credentials = Lane::start("credential", &settings, &metrics, &tasks, move |hashes| {

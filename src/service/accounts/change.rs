@@ -14,8 +14,9 @@ impl Service {
     /// Carries out a command on an account. With `idempotency`, a repeat gets the stored answer.
     ///
     /// # Errors
-    /// What the command's decision refuses. After [`Error::Unavailable`] the command may have been
-    /// committed or not; it is safe to send it again, because a repeat changes nothing.
+    /// [`Error::AccountNotFound`], [`Error::AccountDeleted`], and the conflicts of the command.
+    /// After [`Error::Unavailable`] the command may have been committed or not. It is safe to send
+    /// it again: a repeat changes nothing.
     pub async fn execute(
         &self,
         context: &Context,

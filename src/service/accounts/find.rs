@@ -1,4 +1,4 @@
-//! From the name that a caller uses for an account to the account's key.
+//! Finds the account that a caller names by its number, outside identity or e-mail address.
 
 use std::collections::HashMap;
 
@@ -20,8 +20,9 @@ pub enum AccountRef {
 }
 
 impl Service {
-    /// The number of the caller's live account with this name. Unlike [`Service::resolve`], it
-    /// tells an account of another reseller from one that does not exist.
+    /// Finds the caller's live account with this name, and returns its number. Unlike
+    /// [`Service::resolve`], it distinguishes an account of another reseller from one that does not
+    /// exist.
     ///
     /// # Errors
     /// [`Error::AccountNotFound`], [`Error::AccountDeleted`] or [`Error::AccountOfAnother`];
@@ -75,8 +76,9 @@ impl Service {
     /// deleted accounts are included. A name that no account of the caller has is
     /// [`Error::AccountNotFound`].
     ///
-    /// Numbers and outside identities take one statement together. So do a reseller's addresses; an
-    /// operator's take one each, because several resellers may use the same address.
+    /// Numbers and outside identities are found by one statement. A reseller's addresses are found
+    /// by one more. An operator's addresses take a statement each, because several resellers may
+    /// use the same address; such an address is [`Error::InvalidField`].
     pub(in crate::service) async fn resolve_all(
         &self,
         context: &Context,
@@ -127,8 +129,9 @@ impl Service {
         Ok((account.ok_or(Error::AccountNotFound)?, self.now()))
     }
 
-    /// The reseller that a request for an account is carried out for: the caller's own or, if an
-    /// operator calls, the account's. A caller's own reseller may turn out not to have the account.
+    /// The reseller under which a request looks for an account. For a reseller's request it is the
+    /// caller, without a look-up; the account may still turn out to be another's. For an operator's
+    /// request it is the account's owner.
     pub(in crate::service) async fn owner_of(
         &self,
         context: &Context,
@@ -145,7 +148,8 @@ impl Service {
     }
 }
 
-/// The live account with an address: of the caller's reseller or, if an operator calls, of any.
+/// The live account with an address. A reseller's own accounts are searched, or, for an operator,
+/// the accounts of all resellers.
 async fn find_own_email(
     tx: &mut Tx,
     caller: Option<ResellerId>,
@@ -166,8 +170,7 @@ async fn find_own_email(
     Ok(found.pop())
 }
 
-/// As [`find_own_email`], for many addresses. An address that cannot be resolved carries its own
-/// error.
+/// As [`find_own_email`], for many addresses. Each address has its own result.
 async fn find_emails(
     tx: &mut Tx,
     caller: Option<ResellerId>,

@@ -251,7 +251,7 @@ async fn claim_page(
     }))
 }
 
-/// Whether an error says nothing about the account, so that the page is to be tried again later.
+/// Whether an error may disappear by itself. Then the page is tried again later, unchanged.
 fn is_temporary(error: &Error) -> bool {
     matches!(
         error,

@@ -11,34 +11,25 @@ use crate::domain::{Account, AccountKey, Error};
 use crate::service::transaction::panicked;
 use crate::store::Store;
 
-/// Looks up accounts. It runs on the lane `read`.
-#[derive(Clone)]
-pub(in crate::service) struct Reader {
-    pub(in crate::service) store: Store,
-    /// The longest that one batch of look-ups may take.
-    pub(in crate::service) limit: Duration,
-}
-
-impl Reader {
-    /// The accounts with these keys, deleted ones included, with one statement. Each caller has
-    /// been checked already: it may see the account under its key.
-    pub(in crate::service) async fn look_up(
-        self,
-        keys: Vec<AccountKey>,
-    ) -> Vec<Result<Option<Account>, Error>> {
-        let distinct: BTreeSet<AccountKey> = keys.iter().copied().collect();
-        let work = async move {
-            let resellers = distinct.iter().map(|(reseller, _)| *reseller).collect();
-            let distinct: Vec<_> = distinct.into_iter().collect();
-            let (tx, found) = self.store.look_up(&resellers, &distinct).await?;
-            tx.commit().await?;
-            Ok(found
-                .into_iter()
-                .map(|account| ((account.reseller_id, account.id), account))
-                .collect())
-        };
-        find_each(keys, self.limit, work).await
-    }
+/// Looks up accounts by their keys, deleted ones included, with one statement for all. It runs on
+/// the lane `read`. The callers have checked already that each may see the account under its key.
+pub(in crate::service) async fn find_accounts(
+    store: Store,
+    limit: Duration,
+    keys: Vec<AccountKey>,
+) -> Vec<Result<Option<Account>, Error>> {
+    let distinct: BTreeSet<AccountKey> = keys.iter().copied().collect();
+    let work = async move {
+        let resellers = distinct.iter().map(|(reseller, _)| *reseller).collect();
+        let distinct: Vec<_> = distinct.into_iter().collect();
+        let (tx, found) = store.look_up(&resellers, &distinct).await?;
+        tx.commit().await?;
+        Ok(found
+            .into_iter()
+            .map(|account| ((account.reseller_id, account.id), account))
+            .collect())
+    };
+    find_each(keys, limit, work).await
 }
 
 /// Runs a look-up, and gives each key its part of the result, or the error. Keys may repeat. The

@@ -241,7 +241,8 @@ impl Batch {
         }
     }
 
-    /// Records what an applied change writes, and what it means for the requests that follow.
+    /// Records the rows that an applied change writes, and updates the facts that later requests
+    /// are decided by.
     fn record(&mut self, before: Option<&Account>, change: &Change, actor: &str) {
         let after = &change.after;
         let key = (after.reseller_id, after.id);
@@ -277,7 +278,7 @@ impl Batch {
         }
     }
 
-    /// The journal entry of a request, without what only an applied or refused one has.
+    /// The journal entry of a request. Events, fields and the refusal are added by the caller.
     fn entry(
         &self,
         request: &Request,

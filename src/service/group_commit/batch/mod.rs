@@ -101,7 +101,7 @@ pub(super) async fn commit(
             return Ok(committed);
         }
     }
-    // Not reached in practice: nobody else can change locked accounts.
+    // Cannot happen: no other transaction changes locked accounts.
     Err(BatchError::from(Error::Unavailable))
 }
 
@@ -155,7 +155,7 @@ struct Batch {
     terms: HashMap<ResellerId, ResellerTerms>,
     /// How many live accounts each reseller with an account limit has.
     live_accounts: HashMap<ResellerId, i64>,
-    /// Which live account has an address, for the addresses that the requests need.
+    /// The live account that has an e-mail address, for each address that the requests need.
     emails: HashMap<(ResellerId, String), AccountId>,
     plans: Vec<Arc<Plan>>,
     /// Unused account numbers, for new accounts.
@@ -163,7 +163,7 @@ struct Batch {
     /// The stored answers, including those of this batch.
     answers: HashMap<IdempotencyKey, StoredRequest>,
 
-    // From here on: what is to be written.
+    // The fields from here on record what is to be written.
     created: BTreeSet<AccountKey>,
     changed: BTreeSet<AccountKey>,
     /// Accounts whose profile changed, new ones included.

@@ -89,7 +89,7 @@ impl Batch {
         }
     }
 
-    /// The accounts of a set, in the order of their keys, restricted to those that `matches`.
+    /// The accounts of a set for which `matches` returns true, in the order of their keys.
     fn select(
         &self,
         keys: &BTreeSet<AccountKey>,
