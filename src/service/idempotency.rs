@@ -79,20 +79,6 @@ impl<T> Completion<T> {
     }
 }
 
-impl StoredRequest {
-    /// The stored answer, for a request with this fingerprint.
-    ///
-    /// # Errors
-    /// [`Error::IdempotencyKeyReused`] if the answer belongs to a request with another body.
-    pub(super) fn answer_to(self, fingerprint: &[u8; 32]) -> Result<StoredAnswer, Error> {
-        if self.fingerprint == *fingerprint {
-            Ok(self.answer)
-        } else {
-            Err(Error::IdempotencyKeyReused)
-        }
-    }
-}
-
 impl Service {
     /// The answer stored under an idempotency key, or `None` if the key is new or has expired.
     ///

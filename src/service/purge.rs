@@ -135,7 +135,7 @@ impl Service {
         Ok(purged)
     }
 
-    /// Purges the accounts of a reseller that are due by an instant, about `max` of them.
+    /// Purges the accounts of a reseller that are due by an instant, at most `max` of them.
     async fn purge_of(
         &self,
         reseller: &PurgingReseller,
@@ -211,8 +211,12 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn approve_purge(&self, by: &Principal, reseller: ResellerId) -> Result<bool, Error> {
-        by.require(Scope::ResellerWrite)?;
+    pub async fn approve_purge(
+        &self,
+        caller: &Principal,
+        reseller: ResellerId,
+    ) -> Result<bool, Error> {
+        caller.require(Scope::ResellerWrite)?;
         let now = self.now();
         let work = self.write(Tenancy::Platform, move |tx| {
             Box::pin(async move {

@@ -105,11 +105,11 @@ impl Service {
     /// [`Error::InvalidField`].
     pub async fn create_reseller(
         &self,
-        by: &Principal,
+        caller: &Principal,
         new: NewReseller,
         idempotency: Option<IdempotentRequest<Reseller>>,
     ) -> Result<Completion<Reseller>, Error> {
-        by.require(Scope::ResellerWrite)?;
+        caller.require(Scope::ResellerWrite)?;
         let patch = ResellerPatch {
             name: Some(new.name.clone()),
             ..new.patch
@@ -132,12 +132,12 @@ impl Service {
     /// reseller itself only.
     pub async fn resellers(
         &self,
-        by: &Principal,
+        caller: &Principal,
         after: i64,
         limit: i64,
     ) -> Result<Vec<Reseller>, Error> {
-        let own = by.reseller;
-        self.read(by.tenancy(), move |tx| {
+        let own = caller.reseller;
+        self.read(caller.tenancy(), move |tx| {
             Box::pin(tx.list_resellers(own, after, limit))
         })
         .await
@@ -147,11 +147,11 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`], also if a reseller asks for another one.
-    pub async fn reseller(&self, by: &Principal, id: ResellerId) -> Result<Reseller, Error> {
-        if by.reseller.is_some_and(|own| own != id) {
+    pub async fn reseller(&self, caller: &Principal, id: ResellerId) -> Result<Reseller, Error> {
+        if caller.reseller.is_some_and(|own| own != id) {
             return Err(Error::NotFound(Resource::Reseller));
         }
-        self.read(by.tenancy(), move |tx| Box::pin(fetch(tx, id)))
+        self.read(caller.tenancy(), move |tx| Box::pin(fetch(tx, id)))
             .await
     }
 
@@ -183,12 +183,12 @@ impl Service {
     /// [`Error::InvalidField`] or [`Error::NotFound`].
     pub async fn revise_reseller(
         &self,
-        by: &Principal,
+        caller: &Principal,
         id: ResellerId,
         patch: ResellerPatch,
         idempotency: Option<IdempotentRequest<Reseller>>,
     ) -> Result<Completion<Reseller>, Error> {
-        by.require(Scope::ResellerWrite)?;
+        caller.require(Scope::ResellerWrite)?;
         patch.check()?;
         let now = self.now();
         let completion = self
@@ -219,12 +219,12 @@ impl Service {
     /// [`Error::NotFound`].
     pub async fn suspend_reseller(
         &self,
-        by: &Principal,
+        caller: &Principal,
         id: ResellerId,
         suspend: bool,
         idempotency: Option<IdempotentRequest<Reseller>>,
     ) -> Result<Completion<Reseller>, Error> {
-        by.require(Scope::ResellerWrite)?;
+        caller.require(Scope::ResellerWrite)?;
         let now = self.now();
         self.write_once(Tenancy::Platform, idempotency, move |tx| {
             Box::pin(async move {

@@ -32,6 +32,20 @@ pub struct StoredRequest {
     pub answer: StoredAnswer,
 }
 
+impl StoredRequest {
+    /// The answer, for a request with this fingerprint.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyReused`] if the answer belongs to a request with another body.
+    pub fn answer_to(self, fingerprint: &[u8; 32]) -> Result<StoredAnswer, Error> {
+        if self.fingerprint == *fingerprint {
+            Ok(self.answer)
+        } else {
+            Err(Error::IdempotencyKeyReused)
+        }
+    }
+}
+
 /// An answer as it was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredAnswer {

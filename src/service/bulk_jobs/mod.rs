@@ -35,8 +35,8 @@ pub struct Preview {
 }
 
 impl Preview {
-    fn count(&mut self, account: &Account, command: &Command, by: &Actor, now: Time) {
-        let change = account.decide(command, by, now);
+    fn count(&mut self, account: &Account, command: &Command, actor: &Actor, now: Time) {
+        let change = account.decide(command, actor, now);
         *match change.map(|change| change.outcome()) {
             Ok(Outcome::Applied) => &mut self.changes,
             Ok(Outcome::Unchanged | Outcome::Refused) => &mut self.unchanged,
@@ -62,7 +62,7 @@ impl Service {
     ) -> Result<(BulkJob, Preview), Error> {
         context.principal.require(Scope::AccountWrite)?;
         let reseller = context.principal.resolve_reseller(reseller)?;
-        let (by, now) = (context.principal.actor(), self.now());
+        let (actor, now) = (context.principal.actor(), self.now());
         let job = BulkJob {
             reseller,
             id: Uuid::now_v7(),
@@ -70,15 +70,15 @@ impl Service {
             selector,
             state: JobState::Planned,
             created_at: now,
-            created_by: by.name.clone(),
-            authority: by.authority,
+            created_by: actor.name.clone(),
+            authority: actor.authority,
             updated_at: now,
             counts: Vec::new(),
         };
         self.write(Tenancy::of(reseller), move |tx| {
             Box::pin(async move {
                 tx.insert_bulk_job(&job).await?;
-                let preview = insert_items(tx, &job, &filter, &by, now).await?;
+                let preview = insert_items(tx, &job, &filter, &actor, now).await?;
                 Ok((tx.fetch_bulk_job(Some(reseller), job.id).await?, preview))
             })
         })
@@ -94,9 +94,9 @@ impl Service {
         self.find_bulk_job(&context.principal, id).await
     }
 
-    async fn find_bulk_job(&self, by: &Principal, id: Uuid) -> Result<BulkJob, Error> {
-        let reseller = by.reseller;
-        self.read(by.tenancy(), move |tx| {
+    async fn find_bulk_job(&self, caller: &Principal, id: Uuid) -> Result<BulkJob, Error> {
+        let reseller = caller.reseller;
+        self.read(caller.tenancy(), move |tx| {
             Box::pin(tx.fetch_bulk_job(reseller, id))
         })
         .await
@@ -198,7 +198,7 @@ async fn insert_items(
     tx: &mut Tx,
     job: &BulkJob,
     filter: &AccountFilter,
-    by: &Actor,
+    actor: &Actor,
     now: Time,
 ) -> Result<Preview, Error> {
     let (mut preview, mut count, mut from) = (Preview::default(), 0, Some(1));
@@ -214,7 +214,7 @@ async fn insert_items(
             return Err(Error::invalid("selector", problem));
         }
         for account in &page {
-            preview.count(account, &job.command, by, now);
+            preview.count(account, &job.command, actor, now);
         }
         let accounts: Vec<i32> = page.iter().map(|account| account.id.as_i32()).collect();
         let holds: Vec<Uuid> = page.iter().map(|_| Uuid::now_v7()).collect();

@@ -57,11 +57,11 @@ impl Service {
     /// [`Error::InvalidField`], [`Error::InsufficientScope`] or [`Error::ResellerNotFound`].
     pub async fn create_token(
         &self,
-        by: &Principal,
+        caller: &Principal,
         request: TokenRequest,
         idempotency: Option<IdempotentRequest<IssuedToken>>,
     ) -> Result<Completion<IssuedToken>, Error> {
-        let reseller = by.reseller.or(request.reseller);
+        let reseller = caller.reseller.or(request.reseller);
         if request.reseller.is_some() && request.reseller != reseller {
             return Err(Error::ResellerNotFound);
         }
@@ -69,9 +69,9 @@ impl Service {
             reseller,
             ..request
         };
-        let (now, allowed) = (self.now(), by.scopes.clone());
+        let (now, allowed) = (self.now(), caller.scopes.clone());
         let signing = self.signing_key_for(request.kind).await?;
-        self.write_once(by.tenancy(), idempotency, move |tx| {
+        self.write_once(caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move { issue(tx, request, &allowed, signing.as_deref(), now).await })
         })
         .await
@@ -107,12 +107,12 @@ impl Service {
     /// operator gets all, a reseller its own.
     pub async fn tokens(
         &self,
-        by: &Principal,
+        caller: &Principal,
         after: i64,
         limit: i64,
     ) -> Result<Vec<Credential>, Error> {
-        let reseller = by.reseller;
-        self.read(by.tenancy(), move |tx| {
+        let reseller = caller.reseller;
+        self.read(caller.tenancy(), move |tx| {
             Box::pin(tx.list_tokens(reseller, after, limit))
         })
         .await
@@ -122,20 +122,22 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn token(&self, by: &Principal, id: TokenId) -> Result<Credential, Error> {
-        let reseller = by.reseller;
-        self.read(by.tenancy(), move |tx| Box::pin(fetch(tx, reseller, id)))
-            .await
+    pub async fn token(&self, caller: &Principal, id: TokenId) -> Result<Credential, Error> {
+        let reseller = caller.reseller;
+        self.read(caller.tenancy(), move |tx| {
+            Box::pin(fetch(tx, reseller, id))
+        })
+        .await
     }
 
     /// Revokes a credential at once. Returns whether it was not revoked before.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn revoke_token(&self, by: &Principal, id: TokenId) -> Result<bool, Error> {
-        let (reseller, now) = (by.reseller, self.now());
+    pub async fn revoke_token(&self, caller: &Principal, id: TokenId) -> Result<bool, Error> {
+        let (reseller, now) = (caller.reseller, self.now());
         let (is_revoked, owner) = self
-            .write(by.tenancy(), move |tx| {
+            .write(caller.tenancy(), move |tx| {
                 Box::pin(async move {
                     let owner = fetch(tx, reseller, id).await?.reseller;
                     let is_revoked = tx.revoke_token(id, now).await?;
@@ -156,19 +158,19 @@ impl Service {
     /// has more rights than the caller.
     pub async fn rotate_token(
         &self,
-        by: &Principal,
+        caller: &Principal,
         id: TokenId,
         grace: Duration,
         idempotency: Option<IdempotentRequest<IssuedToken>>,
     ) -> Result<Completion<IssuedToken>, Error> {
-        let (now, caller) = (self.now(), by.clone());
+        let (now, own, allowed) = (self.now(), caller.reseller, caller.scopes.clone());
         let ends = after(now, grace, "grace")?;
-        let kind = self.token(by, id).await?.kind;
+        let kind = self.token(caller, id).await?.kind;
         let signing = self.signing_key_for(kind).await?;
         let completion = self
-            .write_once(by.tenancy(), idempotency, move |tx| {
+            .write_once(caller.tenancy(), idempotency, move |tx| {
                 Box::pin(async move {
-                    let old = fetch(tx, caller.reseller, id).await?;
+                    let old = fetch(tx, own, id).await?;
                     if !old.is_valid(now) {
                         return Err(Error::NotFound(Resource::Token));
                     }
@@ -184,7 +186,7 @@ impl Service {
                         name: old.name,
                         expires_in: validity,
                     };
-                    issue(tx, request, &caller.scopes, signing.as_deref(), now).await
+                    issue(tx, request, &allowed, signing.as_deref(), now).await
                 })
             })
             .await?;
