@@ -1,8 +1,9 @@
 //! Rate limits per credential and per client address, kept in this process.
 //!
-//! The algorithm is GCRA, a leaky bucket whose state is one number per caller: the instant until
-//! which the requests so far reach if they are spread evenly. A caller may use a whole minute's
-//! requests at once, and has them again after a minute without any.
+//! The algorithm is GCRA, a leaky bucket whose state is one instant per caller. Each request moves
+//! the instant forward by its share of a minute: with a limit of 60, by one second. A request that
+//! would move it more than a minute ahead of now is refused. So a caller may send a whole minute's
+//! requests at once, and gets them back one by one as time passes.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -39,43 +40,45 @@ pub struct Rate {
     pub reset_at: Time,
 }
 
-/// What requests are counted by.
+/// Requests with the same key share a limit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum RateKey {
+    /// A credential of ours.
     Token(TokenId),
+    /// The subject of another issuer's JSON Web Token, with its reseller.
     Subject(Option<ResellerId>, Arc<str>),
+    /// A client address; of IPv6, the /64.
     Address(IpAddr),
 }
 
 #[derive(Debug)]
 pub(super) struct Limiter {
     limits: Limits,
-    /// For each caller, the instant until which its requests reach if they are spread evenly, in
-    /// microseconds.
-    spread: Cache<RateKey, Arc<AtomicI64>>,
+    /// The instant that a caller's requests have moved forward, in microseconds since 1970.
+    used_until: Cache<RateKey, Arc<AtomicI64>>,
 }
 
 impl Limiter {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            spread: Cache::new(CAPACITY),
+            used_until: Cache::new(CAPACITY),
         }
     }
 
     /// Counts one request. If it is over the limit, also returns the seconds until the next one is
     /// accepted.
     fn take(&self, key: &RateKey, limit: u32, now: Time) -> (Rate, Option<u32>) {
-        let spread = self
-            .spread
+        let used_until = self
+            .used_until
             .get_or_insert_with::<_, std::convert::Infallible>(key, || Ok(Arc::default()));
-        let spread = spread.unwrap_or_default();
+        let used_until = used_until.unwrap_or_default();
         let now = now.timestamp_micros();
         let step = MINUTE / i64::from(limit.max(1));
         let burst = step * i64::from(limit.max(1));
         // More than a minute ahead means that the clock was set back since: those requests are
         // ignored.
-        let spread_to = |until: i64| {
+        let at_least_now = |until: i64| {
             if until > now + burst {
                 now
             } else {
@@ -83,12 +86,12 @@ impl Limiter {
             }
         };
         let mut retry_after = None;
-        let taken = spread.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |until| {
-            let until = spread_to(until);
+        let taken = used_until.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |until| {
+            let until = at_least_now(until);
             (until + step <= now + burst).then_some(until + step)
         });
         let until = match taken {
-            Ok(before) => spread_to(before) + step,
+            Ok(before) => at_least_now(before) + step,
             Err(full) => {
                 let wait = full + step - now - burst;
                 retry_after = Some(

@@ -9,7 +9,8 @@ use super::Limits;
 pub enum CommitScope {
     /// All that are queued.
     All,
-    /// Only those of the same reseller: its rows may be on another server than other resellers'.
+    /// Only those of the same reseller. A transaction then needs the rows of one reseller only, so
+    /// resellers may be spread over several servers.
     Reseller,
 }
 

@@ -37,11 +37,11 @@ pub struct Preview {
 impl Preview {
     fn count(&mut self, account: &Account, command: &Command, actor: &Actor, now: Time) {
         let change = account.decide(command, actor, now);
-        *match change.map(|change| change.outcome()) {
-            Ok(Outcome::Applied) => &mut self.changes,
-            Ok(Outcome::Unchanged | Outcome::Refused) => &mut self.unchanged,
-            Err(_) => &mut self.refused,
-        } += 1;
+        match change.map(|change| change.outcome()) {
+            Ok(Outcome::Applied) => self.changes += 1,
+            Ok(_) => self.unchanged += 1,
+            Err(_) => self.refused += 1,
+        }
     }
 }
 
