@@ -54,7 +54,7 @@ enum RateKey {
 #[derive(Debug)]
 pub(super) struct Limiter {
     limits: Limits,
-    /// The instant that a caller's requests have moved forward, in microseconds since 1970.
+    /// For each caller, the instant that its requests move forward, in microseconds since 1970.
     used_until: Cache<RateKey, Arc<AtomicI64>>,
 }
 

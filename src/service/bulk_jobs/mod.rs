@@ -1,8 +1,8 @@
 //! Bulk jobs: one command for every account that a filter matches.
 //!
 //! A job is planned first, then applied in the background, and it can be reverted. The journal
-//! records every change under the job's own request id. A worker that takes over from one that died
-//! finds there which accounts are done, and a revert finds there what to undo.
+//! records every change under the job's own request id. So a worker that takes over from a dead one
+//! reads there which accounts are done, and a revert reads there which changes it has to undo.
 
 mod worker;
 
