@@ -4,15 +4,12 @@
 //! change itself. A repeat of the request gets the stored bytes. Another request under the same key
 //! is refused; the SHA-256 of the body tells them apart.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::group_commit::find_each;
-use super::{Clock, Service};
+use super::Service;
 use crate::domain::{Account, Error, Outcome, Time};
-use crate::store::{IdempotencyKey, Store, StoredAnswer, StoredRequest, Tenancy};
+use crate::store::{IdempotencyKey, StoredAnswer, Tenancy};
 
 /// Encodes a result as the dialect answers it, so that a repeat gets the same bytes. An answer with
 /// status 500 or above is never stored.
@@ -108,23 +105,4 @@ impl Service {
         })
         .await
     }
-}
-
-/// Looks up stored answers by their keys, with one statement for all. It runs on the lane `answer`.
-pub(super) async fn find_answers(
-    store: Store,
-    clock: Clock,
-    limit: Duration,
-    keys: Vec<IdempotencyKey>,
-) -> Vec<Result<Option<StoredRequest>, Error>> {
-    let distinct: BTreeSet<_> = keys.iter().cloned().collect();
-    let work = async move {
-        let distinct: Vec<_> = distinct.into_iter().collect();
-        let stored = store.look_up_answers(&distinct, clock.now()).await?;
-        Ok(stored
-            .into_iter()
-            .map(|stored| (stored.key.clone(), stored))
-            .collect())
-    };
-    find_each(keys, limit, work).await
 }

@@ -158,7 +158,7 @@ impl Service {
         let of_answers = (store.clone(), clock.clone());
         let answers = Lane::start("answer", &settings, &metrics, &tasks, move |keys| {
             let (store, clock) = of_answers.clone();
-            idempotency::find_answers(store, clock, limit, keys)
+            group_commit::find_answers(store, clock, limit, keys)
         });
 
         Self {

@@ -50,6 +50,6 @@ mod writer;
 
 pub(super) use lane::Lane;
 pub(super) use placement::Lanes;
-pub(super) use reader::{find_accounts, find_each};
+pub(super) use reader::{find_accounts, find_answers, find_each};
 pub(super) use request::{ChangeKind, Request};
 pub(super) use writer::Writer;

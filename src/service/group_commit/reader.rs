@@ -8,8 +8,9 @@ use std::time::Duration;
 use tracing::{Instrument as _, Span};
 
 use crate::domain::{Account, AccountKey, Error};
+use crate::service::Clock;
 use crate::service::transaction::panicked;
-use crate::store::Store;
+use crate::store::{IdempotencyKey, Store, StoredRequest};
 
 /// Looks up accounts by their keys, deleted ones included, with one statement for all. It runs on
 /// the lane `read`. The callers have checked already that each may see the account under its key.
@@ -27,6 +28,26 @@ pub(in crate::service) async fn find_accounts(
         Ok(found
             .into_iter()
             .map(|account| ((account.reseller_id, account.id), account))
+            .collect())
+    };
+    find_each(keys, limit, work).await
+}
+
+/// Looks up the answers that are stored under idempotency keys, with one statement for all. It runs on
+/// the lane `answer`.
+pub(in crate::service) async fn find_answers(
+    store: Store,
+    clock: Clock,
+    limit: Duration,
+    keys: Vec<IdempotencyKey>,
+) -> Vec<Result<Option<StoredRequest>, Error>> {
+    let distinct: BTreeSet<_> = keys.iter().cloned().collect();
+    let work = async move {
+        let distinct: Vec<_> = distinct.into_iter().collect();
+        let stored = store.look_up_answers(&distinct, clock.now()).await?;
+        Ok(stored
+            .into_iter()
+            .map(|stored| (stored.key.clone(), stored))
             .collect())
     };
     find_each(keys, limit, work).await
