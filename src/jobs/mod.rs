@@ -1,7 +1,8 @@
-//! What time does: the work that no request asks for.
+//! Background jobs: work that no request triggers.
 //!
-//! No state waits for a job: expiry and the ends of holds are computed when an account is read. Jobs only announce, prepare
-//! and clean up. Each has a `run_once` that tests call; [`run`] calls it again and again.
+//! No account's state waits for a job: expiry and the ends of holds are computed when an account is
+//! read. Jobs only announce, prepare and clean up. [`run`] calls them again and again; tests call
+//! the single functions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,79 +14,84 @@ use tracing::{info, warn};
 use crate::domain::Error;
 use crate::service::Service;
 
-/// How often it is looked whether something is to be announced.
-const EVERY: Duration = Duration::from_mins(1);
-/// Every so many times the other jobs run too: once an hour.
-const ROUNDS: u32 = 60;
-/// How many days of the journal have their partition ahead of time, today included. Far more than the jobs need, so
-/// that they may be down for days.
+/// How often the frequent jobs run.
+const INTERVAL: Duration = Duration::from_mins(1);
+/// The hourly jobs run once in this many intervals.
+const HOUR: u32 = 60;
+/// For how many days the journal has a partition ahead of time, today included. That is many more
+/// than needed, so that the jobs may be down for days.
 pub const JOURNAL_DAYS: i32 = 8;
 
-/// How the jobs run.
+/// The settings of the jobs.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How long attempts to deliver are kept in the log.
+    /// How long attempts to deliver webhooks are kept in the log.
     pub keep_attempts: Duration,
-    /// How long the journal is kept; none: for ever.
+    /// How long the journal is kept. `None` means for ever.
     pub keep_journal: Option<Duration>,
 }
 
-/// Runs the jobs at once, and then again and again, until told to stop. A failure is logged and tried again next time.
+/// Runs the jobs at once and then periodically, until `stop` is cancelled. A job that fails is
+/// logged, and runs again at its next time.
 pub async fn run(service: Arc<Service>, settings: Settings, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(EVERY);
+    let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for round in (0..ROUNDS).cycle() {
+    for minute in (0..HOUR).cycle() {
         tokio::select! {
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
-        if round == 0 {
-            let done = run_once(&service, &settings).await;
-            tell(
+        let is_hourly = minute == 0;
+        if is_hourly {
+            let result = run_once(&service, &settings).await;
+            report(
                 &service,
                 "housekeeping",
-                done,
+                result,
                 "the hourly jobs failed; they run again in an hour",
             );
         }
-        let done = service.resume_bulk_jobs().await;
-        tell(
+        let result = service.resume_bulk_jobs().await;
+        report(
             &service,
             "bulk",
-            done,
-            "bulk jobs were interrupted; they go on in a minute",
+            result,
+            "could not finish the open bulk jobs; they are resumed in a minute",
         );
-        let done = announce_and_purge(&service, round == 0).await;
-        tell(
+        let result = announce_and_purge(&service, is_hourly).await;
+        report(
             &service,
             "announce_and_purge",
-            done,
-            "announcing and purging failed; it is tried again in a minute",
+            result,
+            "could not announce expiries or purge accounts; trying again in a minute",
         );
-        let done = service.observe_endpoints().await;
-        tell(
+        let result = service.observe_endpoints().await;
+        report(
             &service,
             "observe",
-            done,
-            "webhook endpoints were not looked at; it is tried again in a minute",
+            result,
+            "could not read the state of the webhook endpoints for the metrics; trying again in a minute",
         );
     }
 }
 
-/// Counts a run, and logs one that failed.
-fn tell(service: &Service, job: &'static str, done: Result<(), Error>, failed: &str) {
-    service.metrics().job(job, done.is_ok(), service.unix_now());
-    if let Err(error) = done {
-        warn!(%error, job, "{failed}");
+/// Counts a run of a job in the metrics, and logs it if it failed.
+fn report(service: &Service, job: &'static str, result: Result<(), Error>, failure: &str) {
+    service
+        .metrics()
+        .job(job, result.is_ok(), service.unix_now());
+    if let Err(error) = result {
+        warn!(%error, job, "{failure}");
     }
 }
 
-/// Announces what is due and purges what was planned for now; makes the plan beforehand, if asked.
+/// Announces what is due, and purges the accounts that are due by the plan. With `is_planning`, it
+/// first brings the plan of the purge up to date.
 ///
 /// # Errors
-/// The first one that failed.
-pub async fn announce_and_purge(service: &Service, plans: bool) -> Result<(), Error> {
-    if plans {
+/// The error of the first step that failed. The steps after it did not run.
+pub async fn announce_and_purge(service: &Service, is_planning: bool) -> Result<(), Error> {
+    if is_planning {
         service.plan_purges().await?;
     }
     let announced = service.announce_due().await?;
@@ -95,14 +101,15 @@ pub async fn announce_and_purge(service: &Service, plans: bool) -> Result<(), Er
     service.purge_due().await.map(drop)
 }
 
-/// Runs each job once.
+/// Runs each hourly job once: partitions of the journal, and the deletion of what is not kept any
+/// longer.
 ///
 /// # Errors
-/// The first one that failed.
+/// The error of the first job that failed. The jobs after it did not run.
 pub async fn run_once(service: &Service, settings: &Settings) -> Result<(), Error> {
-    let made = service.prepare_journal(JOURNAL_DAYS).await?;
-    if made > 0 {
-        info!(made, "made partitions of the journal");
+    let created = service.prepare_journal(JOURNAL_DAYS).await?;
+    if created > 0 {
+        info!(created, "created partitions of the journal");
     }
     if let Some(keep) = settings.keep_journal {
         let dropped = service.drop_journal(keep).await?;
@@ -111,20 +118,20 @@ pub async fn run_once(service: &Service, settings: &Settings) -> Result<(), Erro
         }
     }
     loop {
-        let forgotten = service.forget_expired_answers().await?;
-        if forgotten == 0 {
+        let deleted = service.forget_expired_answers().await?;
+        if deleted == 0 {
             break;
         }
         info!(
-            forgotten,
-            "forgot answers to requests with an idempotency key"
+            deleted,
+            "deleted expired answers to requests with an idempotency key"
         );
     }
     loop {
-        let trimmed = service.trim_attempts(settings.keep_attempts).await?;
-        if trimmed == 0 {
+        let deleted = service.trim_attempts(settings.keep_attempts).await?;
+        if deleted == 0 {
             return Ok(());
         }
-        info!(trimmed, "trimmed the log of webhook deliveries");
+        info!(deleted, "trimmed the log of webhook deliveries");
     }
 }

@@ -1,4 +1,5 @@
-//! The time. The wall clock is read here and nowhere else (clippy holds that), so tests can move it.
+//! The clock. Only this file reads the machine's time (a clippy lint bans it elsewhere), so that
+//! tests can set the time themselves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -7,23 +8,23 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 
 use crate::domain::Time;
 
-/// Where the time comes from.
+/// The source of the time.
 #[derive(Debug, Clone)]
 pub enum Clock {
     /// The machine's clock.
     System,
-    /// A clock that moves only when told.
+    /// A clock that stands still until a test moves it.
     Manual(ManualClock),
 }
 
 impl Clock {
-    /// Now, in whole microseconds, as the database keeps it.
+    /// The time now, in whole microseconds, which is what the database stores.
     #[must_use]
     pub fn now(&self) -> Time {
         match self {
             #[expect(
                 clippy::disallowed_methods,
-                reason = "the one place where the wall clock is read"
+                reason = "the only place where the machine's time is read"
             )]
             Self::System => Utc::now().trunc_subsecs(6),
             Self::Manual(clock) => clock.now(),
@@ -31,7 +32,7 @@ impl Clock {
     }
 }
 
-/// A clock for tests; its copies share one time.
+/// A clock for tests. All its clones share one time.
 #[derive(Debug, Clone)]
 pub struct ManualClock(Arc<AtomicI64>);
 
@@ -42,13 +43,13 @@ impl ManualClock {
         Self(Arc::new(AtomicI64::new(time.timestamp_micros())))
     }
 
-    /// The instant at which it stands.
+    /// The instant at which the clock stands.
     #[must_use]
     pub fn now(&self) -> Time {
         DateTime::from_timestamp_micros(self.0.load(Ordering::SeqCst)).unwrap_or_default()
     }
 
-    /// Moves it, forward or back.
+    /// Moves the clock forward, or back if `by` is negative.
     pub fn advance(&self, by: TimeDelta) {
         self.0
             .fetch_add(by.num_microseconds().unwrap_or_default(), Ordering::SeqCst);

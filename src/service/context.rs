@@ -1,31 +1,33 @@
-//! Who asks, and in which request.
+//! The caller of the service, and the request that the call belongs to.
 
 use chrono_tz::Tz;
 
 use crate::domain::{Actor, Authority, Dialect, Error, ResellerId, Scope, Scopes, TokenId};
 use crate::store::Tenancy;
 
-/// Whom a credential stands for. The reseller comes from here and from nowhere else.
+/// The caller that a credential belongs to. Only the credential determines which accounts a request
+/// may reach. No part of the request itself can change that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// The reseller whose accounts it may reach; none: an operator, who reaches all.
+    /// The reseller whose accounts the caller may reach. `None` means an operator, who reaches all.
     pub reseller: Option<ResellerId>,
-    /// The credential, if it is one of ours.
+    /// The caller's credential. `None` means a JSON Web Token of another issuer, or no credential.
     pub token: Option<TokenId>,
-    /// Who the JSON Web Token of another issuer says it is, if it is one.
+    /// The subject of a JSON Web Token of another issuer.
     pub subject: Option<String>,
-    /// Its rights.
+    /// The rights of the credential.
     pub scopes: Scopes,
-    /// The time zone of dates that name none.
+    /// The time zone of dates that the caller sends without one.
     pub timezone: Tz,
-    /// Whether the `soap` dialect answers it with numbers instead of words.
+    /// Whether the `soap` dialect answers the caller with numbers instead of words.
     pub soap_numbers: bool,
-    /// For what is no person: on whose authority it acts, and its name in the journal.
+    /// Set when the caller is not a person: the authority it acts under, and its name in the
+    /// journal.
     pub agent: Option<Actor>,
 }
 
 impl Principal {
-    /// The operator at the command line.
+    /// The operator who uses the command line.
     #[must_use]
     pub fn command_line() -> Self {
         Self {
@@ -39,7 +41,7 @@ impl Principal {
         }
     }
 
-    /// Automation of the platform, at the accounts of a reseller.
+    /// The platform's own background jobs, for the accounts of one reseller.
     #[must_use]
     pub fn automation(reseller: ResellerId) -> Self {
         let agent = Actor {
@@ -54,8 +56,10 @@ impl Principal {
         }
     }
 
+    /// Checks that the caller has a right.
+    ///
     /// # Errors
-    /// [`Error::InsufficientScope`] if the right is missing.
+    /// [`Error::InsufficientScope`].
     pub fn require(&self, scope: Scope) -> Result<(), Error> {
         if self.scopes.contains(scope) {
             Ok(())
@@ -64,10 +68,12 @@ impl Principal {
         }
     }
 
-    /// The reseller that a request is about: the caller's own, which it may name; an operator must.
+    /// The reseller that a request is for. A reseller's request is for itself, and may say so. An
+    /// operator's request must name one.
     ///
     /// # Errors
-    /// [`Error::InvalidField`] for `reseller_id`, or [`Error::ResellerNotFound`] for another's.
+    /// [`Error::ResellerNotFound`] if a reseller names another one; [`Error::InvalidField`] for
+    /// `reseller_id` if an operator names none.
     pub fn resolve_reseller(&self, named: Option<ResellerId>) -> Result<ResellerId, Error> {
         match (self.reseller, named) {
             (Some(own), Some(named)) if own != named => Err(Error::ResellerNotFound),
@@ -78,18 +84,18 @@ impl Principal {
         }
     }
 
-    /// On whose authority it acts.
+    /// The authority that the caller acts under.
     #[must_use]
     pub fn authority(&self) -> Authority {
-        let person = if self.reseller.is_some() {
+        let default = if self.reseller.is_some() {
             Authority::Reseller
         } else {
             Authority::Operator
         };
-        self.agent.as_ref().map_or(person, |agent| agent.authority)
+        self.agent.as_ref().map_or(default, |agent| agent.authority)
     }
 
-    /// How the journal names it.
+    /// The caller as the journal names it.
     #[must_use]
     pub fn actor(&self) -> Actor {
         if let Some(agent) = &self.agent {
@@ -110,26 +116,26 @@ impl Principal {
         }
     }
 
-    /// The rows it may read.
+    /// The rows that the caller's transactions may touch: its reseller's, or all for an operator.
     #[must_use]
     pub fn tenancy(&self) -> Tenancy {
         self.reseller.map_or(Tenancy::Platform, Tenancy::of)
     }
 
-    /// The reseller that its own rows (credentials, idempotency keys) are kept under.
+    /// The reseller that the caller's own rows (credentials, idempotency keys) are stored under.
     #[must_use]
     pub fn storage_reseller(&self) -> ResellerId {
         self.reseller.unwrap_or(ResellerId::PLATFORM)
     }
 }
 
-/// One request.
+/// What every call of the service carries: the caller and its request.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// Who asks.
+    /// The caller.
     pub principal: Principal,
-    /// Through which door.
+    /// The API that the request arrived through.
     pub dialect: Dialect,
-    /// The request's identity, for logs and the journal.
+    /// The id of the request, for logs and the journal.
     pub request_id: String,
 }

@@ -1,4 +1,8 @@
 //! Requests that are carried out once, however often they are sent.
+//!
+//! A request that carries an `Idempotency-Key` is stored with its answer, in the transaction of the
+//! change itself. A repeat of the request gets the stored bytes. Another request under the same key
+//! is refused; the SHA-256 of the body tells them apart.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,17 +11,17 @@ use super::Service;
 use crate::domain::{Account, Error, Outcome, Time};
 use crate::store::{IdempotencyKey, StoredAnswer, Tenancy};
 
-/// Writes an outcome as the dialect would, so that a repeat can be answered with the same bytes. An answer of 500 or
-/// more is not kept.
+/// Encodes a result as the dialect answers it, so that a repeat gets the same bytes. An answer with
+/// status 500 or above is never stored.
 type Encoder<T> = Arc<dyn Fn(&Result<T, Error>) -> StoredAnswer + Send + Sync>;
 
-/// Asks for a request to be carried out once, however often it is sent.
+/// The part of a request that makes it idempotent: its key, its fingerprint and its encoder.
 pub struct IdempotentRequest<T = CommandOutcome> {
-    /// What makes it the same request.
+    /// Two requests with the same key are the same request.
     pub key: IdempotencyKey,
-    /// SHA-256 of its body: another body under the same key is refused.
+    /// SHA-256 of the request's body. The same key with another body is refused.
     pub fingerprint: [u8; 32],
-    /// How its answer is written.
+    /// Encodes the answer that is stored.
     pub encode: Encoder<T>,
 }
 
@@ -39,61 +43,66 @@ impl<T> fmt::Debug for IdempotentRequest<T> {
     }
 }
 
-/// What a change came to.
+/// The result of a command on an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandOutcome {
-    /// The account after it.
+    /// The account after the command.
     pub account: Account,
-    /// Whether anything changed.
+    /// Whether the command changed anything.
     pub outcome: Outcome,
-    /// When it was decided.
+    /// When the command was decided.
     pub at: Time,
 }
 
-/// The answer to a change.
+/// The answer to a request that may be a repeat.
 #[derive(Debug, Clone)]
 pub enum Completion<T = CommandOutcome> {
-    /// It was carried out now.
+    /// The request was carried out now.
     Fresh(Box<T>),
-    /// It was answered before, with this.
+    /// The request is a repeat; this is the answer that the first one got.
     Replayed(StoredAnswer),
 }
 
 impl<T> Completion<T> {
-    /// What was done, for callers that sent no idempotency key.
+    /// The fresh result, for callers that sent no idempotency key.
     ///
     /// # Errors
-    /// [`Error::IdempotencyKeyReused`] if it was answered before.
+    /// [`Error::IdempotencyKeyReused`] if the answer is a replayed one.
     pub fn done(self) -> Result<T, Error> {
         match self {
-            Self::Fresh(done) => Ok(*done),
+            Self::Fresh(result) => Ok(*result),
             Self::Replayed(_) => Err(Error::IdempotencyKeyReused),
         }
     }
 }
 
 impl Service {
-    /// The answer that was stored under an idempotency key, if the key was used before with the same request. The
-    /// dialects ask for it before any other look-up, so that a retry gets its answer even when the account that
-    /// it names has gone since. A request that is still under way is found by the change itself.
+    /// The answer stored under an idempotency key, or `None` if the key is new or has expired.
+    ///
+    /// The dialects ask for it before any other look-up, so that a retry gets its answer even when
+    /// the account in its path is gone by then. Requests that ask at the same time share one
+    /// statement, by a lane. A first request that is still under way has stored nothing yet; the
+    /// change itself then finds its answer.
     ///
     /// # Errors
-    /// [`Error::IdempotencyKeyReused`] if the key was used with another request.
+    /// [`Error::IdempotencyKeyReused`] if the key was used with another body.
     pub async fn stored_answer(
         &self,
         key: IdempotencyKey,
         fingerprint: [u8; 32],
     ) -> Result<Option<StoredAnswer>, Error> {
+        let stored = self.answers.submit(key).await?;
+        stored
+            .map(|stored| stored.answer_to(&fingerprint))
+            .transpose()
+    }
+
+    /// Deletes answers that have expired, at most 10,000 of them; returns how many.
+    pub async fn forget_expired_answers(&self) -> Result<u64, Error> {
         let now = self.now();
-        let stored = self
-            .read(Tenancy::of(key.reseller), move |tx| {
-                Box::pin(async move { tx.fetch_answers(&[key], now).await })
-            })
-            .await?;
-        match stored.into_iter().next() {
-            None => Ok(None),
-            Some(stored) if stored.fingerprint == fingerprint => Ok(Some(stored.answer)),
-            Some(_) => Err(Error::IdempotencyKeyReused),
-        }
+        self.write(Tenancy::Platform, move |tx| {
+            Box::pin(tx.delete_expired_answers(now, 10_000))
+        })
+        .await
     }
 }

@@ -1,52 +1,54 @@
-//! How many a list has in all.
+//! The totals of lists.
 //!
-//! Counting a million rows takes longer than reading a page of them, and a list is read page by page. So what is many is
-//! counted once in a while; what is few, every time.
+//! Counting a million rows takes longer than reading a page of them, and clients read a list page
+//! by page. So large totals are cached for 30 seconds; small ones are counted every time.
 
 use std::future::Future;
 
+use chrono::TimeDelta;
 use quick_cache::sync::Cache;
 
 use crate::domain::{Error, ResellerId, Time};
 
-/// Up to here every total is exact.
-pub(super) const FEW: i64 = 1_000;
-/// For how long a larger one is remembered.
-const MAX_AGE: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
-/// How many are remembered.
+/// Totals up to this one are counted every time.
+pub(super) const EXACT: i64 = 1_000;
+/// How long a larger total is cached.
+const MAX_AGE: TimeDelta = TimeDelta::seconds(30);
+/// How many totals are cached.
 const CAPACITY: usize = 1_000;
 
-/// Whose list, and of what.
-type Key = (Option<ResellerId>, String);
+/// The reseller whose accounts are listed (`None` means all resellers), and the filter as text.
+type ListKey = (Option<ResellerId>, String);
 
+/// A cache of totals, each with the time when it was counted.
 #[derive(Debug)]
-pub(super) struct ListTotals(Cache<Key, (Time, i64)>);
+pub(super) struct ListTotals(Cache<ListKey, (Time, i64)>);
 
 impl ListTotals {
     pub(super) fn new() -> Self {
         Self(Cache::new(CAPACITY))
     }
 
-    /// The total of a list of which `few` were counted, up to one more than [`FEW`]; `all` counts them all, and is only asked
-    /// when nothing is remembered.
+    /// The total of a list. The caller has counted `few`, up to [`EXACT`] + 1. If that is more than
+    /// [`EXACT`] and no total is cached, `all` is awaited, which counts every row.
     pub(super) async fn get_or_count(
         &self,
-        key: Key,
+        list: ListKey,
         now: Time,
         few: i64,
         all: impl Future<Output = Result<i64, Error>>,
     ) -> Result<i64, Error> {
-        if few <= FEW {
+        if few <= EXACT {
             return Ok(few);
         }
-        if let Some((counted_at, total)) = self.0.get(&key) {
+        if let Some((counted_at, total)) = self.0.get(&list) {
             let age = now - counted_at;
-            if age >= chrono::TimeDelta::zero() && age < MAX_AGE {
+            if age >= TimeDelta::zero() && age < MAX_AGE {
                 return Ok(total);
             }
         }
         let total = all.await?;
-        self.0.insert(key, (now, total));
+        self.0.insert(list, (now, total));
         Ok(total)
     }
 }

@@ -1,9 +1,40 @@
-//! What happens: one use case is one transaction.
+//! The use cases. One use case is one transaction.
 //!
-//! Every dialect, and the command line, comes through here with a [`Context`] that says who asks. Changes of
-//! accounts go through one door, the write lane ([`lane`]), which commits what is waiting together; look-ups by key wait
-//! for a lane too; everything else runs in a task of its own. **No database work ever runs inside a request's own future**: a client that
-//! hangs up drops that future, and a driver dropped in the middle of a transaction leaves it open for the next user.
+//! Every dialect, the command line and the background jobs call the methods of [`Service`]. Most
+//! take a [`Context`] or a [`Principal`], which names the caller. A method checks the caller's
+//! rights, decides in the domain, and reads or writes through the store.
+//!
+//! # Two ways to the database
+//!
+//! - **Lanes** (`group_commit/`) carry out the frequent requests: changes of accounts, and look-ups
+//!   of accounts, credentials and stored answers by their keys. A lane is a queue. Requests that
+//!   wait in it at the same time are carried out together, in one transaction.
+//! - **Transactions of their own** (`transaction.rs`) carry out everything else: `read`, `write`,
+//!   and `write_once` for requests with an idempotency key.
+//!
+//! # Why no database work runs in the request's own future
+//!
+//! When a client hangs up, the HTTP server drops the request's future in the middle of whatever it
+//! awaits. If that is a statement, the driver returns the connection to the pool with the
+//! transaction still open, and the next user of the connection works inside it. In a prototype,
+//! changes were acknowledged that way and never committed. So lanes are tasks, and the other
+//! transactions run in spawned tasks. A dropped request only stops waiting for the outcome. As a
+//! second safeguard, the store closes the connection of a transaction that is dropped unfinished.
+//!
+//! # How every method fails
+//!
+//! Any method that reaches the database may return these errors, which the methods' own
+//! documentation does not repeat:
+//!
+//! - [`Error::Unavailable`]: the database cannot be reached, or did not answer in time. A write may
+//!   have been committed nevertheless.
+//! - [`Error::Overloaded`]: the queue of a lane is full. Nothing was done.
+//! - [`Error::Internal`]: a fault of ours. The log has the cause under the incident's id.
+//! - [`Error::InsufficientScope`]: the caller lacks the right that the method requires.
+#![expect(
+    clippy::missing_errors_doc,
+    reason = "the module's documentation lists the errors that every method has"
+)]
 
 mod accounts;
 mod bulk;
@@ -13,6 +44,7 @@ mod context;
 mod credentials;
 mod group_commit;
 mod idempotency;
+mod journal;
 mod list_totals;
 mod notifier;
 mod plans;
@@ -32,10 +64,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::domain::{Account, AccountKey, Error, ResellerId};
+use crate::domain::{Account, AccountKey, Error, ResellerId, Time};
 use crate::jwt::Verifier;
 use crate::metrics::Metrics;
-use crate::store::{Store, Tenancy};
+use crate::store::{Store, StoredRequest, Tenancy};
 use credentials::CredentialCache;
 use group_commit::{Lane, Lanes, Request};
 use list_totals::ListTotals;
@@ -62,11 +94,12 @@ pub use settings::{CommitScope, Settings};
 pub use shares::{Cost, Permit};
 pub use webhooks::{AttemptFilter, Due, EndpointView, EventRead, NewEndpoint, PendingRead};
 
-/// How many pieces of news a receiver may be behind.
-const NEWS: usize = 1_024;
+/// How many notifications of events a receiver may be behind before it misses some.
+const EVENT_BACKLOG: usize = 1_024;
 
-/// The lanes that carry out changes: one cannot keep two cores of the database busy.
-const LANES: [&str; 2] = ["write-0", "write-1"];
+/// The names of the lanes for changes of accounts. A single lane cannot keep two cores of the
+/// database busy.
+const WRITE_LANES: [&str; 2] = ["write-0", "write-1"];
 
 /// The account service.
 #[derive(Debug)]
@@ -74,63 +107,74 @@ pub struct Service {
     store: Store,
     clock: Clock,
     settings: Settings,
+    /// The lanes for changes of accounts.
     writes: Lanes<Request, Completion>,
+    /// The lane for look-ups of accounts.
     reads: Lane<AccountKey, Option<Account>>,
+    /// The lane for look-ups of credentials by their SHA-256.
     credentials: Lane<[u8; 32], Option<credentials::Found>>,
-    memory: CredentialCache,
+    /// The lane for look-ups of answers to idempotent requests.
+    answers: Lane<IdempotencyKey, Option<StoredRequest>>,
+    credential_cache: CredentialCache,
     limiter: Limiter,
     /// Permits for heavy requests.
     heavy: tokio::sync::Semaphore,
     totals: Arc<ListTotals>,
+    /// Verifies the JSON Web Tokens of other issuers. `None` means that none is trusted.
     verifier: Option<Verifier>,
     metrics: Arc<Metrics>,
-    /// Which resellers have new events: none named means any.
+    /// Sends the resellers that have new events. An empty list means any reseller.
     events: broadcast::Sender<Vec<ResellerId>>,
     stopping: CancellationToken,
     tasks: TaskTracker,
-    /// Which of the processes on this database this is.
+    /// Distinguishes this process from the others on the same database.
     process: Uuid,
 }
 
 impl Service {
-    /// Starts the service: its lane runs as a task until [`Service::stop`].
+    /// Starts the service. Its lanes run as tasks until [`Service::stop`].
     #[must_use]
     pub fn start(store: Store, clock: Clock, settings: Settings) -> Self {
         let tasks = TaskTracker::new();
-        let (process, events) = (Uuid::new_v4(), broadcast::channel(NEWS).0);
-        let notifier = Notifier::start(store.clone(), process, events.clone(), &tasks);
-        let writer = group_commit::Writer {
+        let (process, events) = (Uuid::new_v4(), broadcast::channel(EVENT_BACKLOG).0);
+        let metrics = Arc::new(Metrics::new());
+        metrics.set_started(unix_seconds(clock.now()));
+
+        let change_writer = group_commit::Writer {
             store: store.clone(),
             clock: clock.clone(),
             settings: settings.clone(),
-            notifier,
+            notifier: Notifier::start(store.clone(), process, events.clone(), &tasks),
         };
-        let metrics = Arc::new(Metrics::new());
-        metrics.set_started(unix_seconds(clock.now()));
-        let lanes = Lanes::start(&LANES, &settings, &metrics, &tasks, move |requests| {
-            writer.clone().carry_out(requests)
+        let writes = Lanes::start(&WRITE_LANES, &settings, &metrics, &tasks, move |requests| {
+            change_writer.clone().carry_out(requests)
         });
-        let reader = group_commit::Reader {
-            store: store.clone(),
-            limit: settings.transaction_timeout,
-        };
+
+        let limit = settings.transaction_timeout;
+        let of_accounts = store.clone();
         let reads = Lane::start("read", &settings, &metrics, &tasks, move |keys| {
-            reader.clone().look_up(keys)
+            group_commit::find_accounts(of_accounts.clone(), limit, keys)
         });
-        let (finding, limit) = (store.clone(), settings.transaction_timeout);
+        let of_credentials = store.clone();
         let credentials = Lane::start("credential", &settings, &metrics, &tasks, move |hashes| {
-            credentials::find(finding.clone(), limit, hashes)
+            credentials::find_credentials(of_credentials.clone(), limit, hashes)
         });
-        let limiter = Limiter::new(settings.limits);
+        let of_answers = (store.clone(), clock.clone());
+        let answers = Lane::start("answer", &settings, &metrics, &tasks, move |keys| {
+            let (store, clock) = of_answers.clone();
+            group_commit::find_answers(store, clock, limit, keys)
+        });
+
         Self {
+            limiter: Limiter::new(settings.limits),
             store,
             clock,
             settings,
-            writes: lanes,
+            writes,
             reads,
             credentials,
-            memory: CredentialCache::new(),
-            limiter,
+            answers,
+            credential_cache: CredentialCache::new(),
             heavy: shares::heavy(),
             totals: Arc::new(ListTotals::new()),
             verifier: None,
@@ -142,7 +186,7 @@ impl Service {
         }
     }
 
-    /// Trusts the JSON Web Tokens of others.
+    /// The same service, which also accepts the JSON Web Tokens that `verifier` accepts.
     #[must_use]
     pub fn trusting(self, verifier: Verifier) -> Self {
         Self {
@@ -151,67 +195,23 @@ impl Service {
         }
     }
 
-    /// Says that the service will stop soon: what waits for something to happen (streams of events) ends now, requests are
-    /// still answered.
+    /// Announces that the service stops soon. Whatever waits for something to happen, such as a
+    /// stream of events, ends now. Requests are still carried out.
     pub fn begin_stopping(&self) {
         self.stopping.cancel();
     }
 
-    /// Finishes what is queued and under way, then closes the pool. Later commands are refused as unavailable.
+    /// Finishes everything that is queued or under way, then closes the connections. Later requests
+    /// are refused as unavailable.
     pub async fn stop(&self) {
         self.writes.close();
         self.reads.close();
         self.credentials.close();
+        self.answers.close();
         self.stopping.cancel();
         self.tasks.close();
         self.tasks.wait().await;
         self.store.close().await;
-    }
-
-    /// The time in Unix seconds, as metrics have it.
-    #[must_use]
-    pub fn unix_now(&self) -> f64 {
-        unix_seconds(self.now())
-    }
-
-    /// What is counted here.
-    #[must_use]
-    pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
-    }
-
-    /// What was counted, and how everything is now, as OpenMetrics text.
-    #[must_use]
-    pub fn render_metrics(&self) -> String {
-        self.writes.record_queue_depth();
-        self.reads.record_queue_depth();
-        self.credentials.record_queue_depth();
-        for pool in self.store.pools() {
-            self.metrics.set_pool(pool.name, pool.idle, pool.used);
-        }
-        self.metrics.encode()
-    }
-
-    /// The time, as everything here sees it.
-    #[must_use]
-    pub fn now(&self) -> crate::domain::Time {
-        self.clock.now()
-    }
-
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn ping(&self) -> Result<(), Error> {
-        let store = self.store.clone();
-        self.detached(async move {
-            store
-                .begin_reading(&Tenancy::Platform)
-                .await?
-                .commit()
-                .await
-        })
-        .await
     }
 
     /// Resolves when the service begins to stop.
@@ -219,14 +219,52 @@ impl Service {
         self.stopping.cancelled().await;
     }
 
-    /// Tells from now on which resellers have new events, as far as this process hears of them; none named: any may. A
-    /// receiver that falls behind has missed some, and should look at all.
+    /// The time, by the service's clock.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// The time in seconds since 1970, as metrics have it.
+    #[must_use]
+    pub fn unix_now(&self) -> f64 {
+        unix_seconds(self.now())
+    }
+
+    /// The metrics of this process.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The metrics as OpenMetrics text, with the present depths of the queues and sizes of the
+    /// pools.
+    #[must_use]
+    pub fn render_metrics(&self) -> String {
+        self.writes.record_queue_depth();
+        self.reads.record_queue_depth();
+        self.credentials.record_queue_depth();
+        self.answers.record_queue_depth();
+        for pool in self.store.pools() {
+            self.metrics.set_pool(pool.name, pool.idle, pool.used);
+        }
+        self.metrics.encode()
+    }
+
+    /// Checks that the database answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.read(Tenancy::Platform, |_| Box::pin(async { Ok(()) }))
+            .await
+    }
+
+    /// Receives, from now on, the resellers that have new events. An empty list means any reseller.
+    /// A receiver that falls behind has missed some, and must look at all resellers.
     #[must_use]
     pub fn news_of_events(&self) -> broadcast::Receiver<Vec<ResellerId>> {
         self.events.subscribe()
     }
 }
 
-fn unix_seconds(at: crate::domain::Time) -> f64 {
-    (at - crate::domain::Time::UNIX_EPOCH).as_seconds_f64()
+fn unix_seconds(at: Time) -> f64 {
+    (at - Time::UNIX_EPOCH).as_seconds_f64()
 }

@@ -1,6 +1,7 @@
-//! Tells who waits for events that there are new ones: this process at once, the others a moment later and together.
+//! Notifies those who wait for events: this process at once by a channel, the others by NOTIFY.
 //!
-//! Not in the transaction of the change: a NOTIFY there costs every commit, and who hears nothing looks of itself.
+//! The NOTIFY is sent after the commit, not in the transaction of the change, because there it
+//! would make every commit slower. A listener that misses a notification polls anyway.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,10 +14,10 @@ use uuid::Uuid;
 use crate::domain::ResellerId;
 use crate::store::Store;
 
-/// How long what is told to other processes is collected.
+/// The pause after each NOTIFY. Everything that is queued meanwhile goes into the next one.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Where new events are announced. The announcer ends when all of these are gone.
+/// Sends notifications of new events. Its task ends when all clones of it are dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Notifier {
     here: broadcast::Sender<Vec<ResellerId>>,
@@ -24,35 +25,42 @@ pub(super) struct Notifier {
 }
 
 impl Notifier {
+    /// Starts the task that notifies other processes. `process` is sent along, so that this process
+    /// can ignore its own notifications.
     pub(super) fn start(
         store: Store,
         process: Uuid,
         here: broadcast::Sender<Vec<ResellerId>>,
         tasks: &TaskTracker,
     ) -> Self {
-        let (elsewhere, told) = mpsc::unbounded_channel();
-        tasks.spawn(run(store, process, told));
+        let (elsewhere, queue) = mpsc::unbounded_channel();
+        tasks.spawn(run(store, process, queue));
         Self { here, elsewhere }
     }
 
-    /// These resellers have new events.
+    /// Notifies everyone that these resellers have new events.
     pub(super) fn notify(&self, resellers: BTreeSet<ResellerId>) {
         if resellers.is_empty() {
             return;
         }
-        // Nobody may be there to be told.
-        let _unheard = self.here.send(resellers.iter().copied().collect());
-        let _stopping = self.elsewhere.send(resellers);
+        // Fails when nobody in this process waits for events.
+        let _no_receiver = self.here.send(resellers.iter().copied().collect());
+        // Fails when the task has ended, because the service stops.
+        let _stopped = self.elsewhere.send(resellers);
     }
 }
 
-async fn run(store: Store, process: Uuid, mut told: mpsc::UnboundedReceiver<BTreeSet<ResellerId>>) {
-    while let Some(mut resellers) = told.recv().await {
-        while let Ok(more) = told.try_recv() {
+async fn run(
+    store: Store,
+    process: Uuid,
+    mut queue: mpsc::UnboundedReceiver<BTreeSet<ResellerId>>,
+) {
+    while let Some(mut resellers) = queue.recv().await {
+        while let Ok(more) = queue.try_recv() {
             resellers.extend(more);
         }
         if let Err(error) = store.announce_events(process, &resellers).await {
-            debug!(%error, "other processes were not told of new events");
+            debug!(%error, "could not notify other processes of new events; they find them when they poll");
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -1,34 +1,37 @@
-//! Plans: made, listed, changed. An account is given one by its revision, like every descriptive field.
+//! Plans: created, listed, changed. An account gets its plan by a revision, like every profile
+//! field.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::resellers::lock_named_reseller;
 use super::{Completion, Context, IdempotentRequest, Service};
 use crate::domain::{Error, Plan, PlanTerms, ResellerId, Resource, Scope};
+use crate::store::Tx;
 
-/// A plan to be made.
+/// A plan to be created.
 #[derive(Debug, Clone)]
 pub struct NewPlan {
-    /// Of which reseller; with an operator's credential only.
+    /// The reseller that gets the plan. An operator must name one.
     pub reseller: Option<ResellerId>,
-    /// Its number among the reseller's plans, from 1 on; none: the next one.
+    /// The plan's number among the reseller's plans, from 1 on. `None` means the next free one.
     pub number: Option<i32>,
-    /// What it grants and limits.
+    /// What the plan grants and limits.
     pub terms: PlanTerms,
 }
 
 impl Service {
-    /// Makes a plan.
+    /// Creates a plan.
     ///
     /// # Errors
-    /// [`Error::InvalidField`], [`Error::ResellerNotFound`] or [`Error::InsufficientScope`].
+    /// [`Error::InvalidField`] or [`Error::ResellerNotFound`].
     pub async fn create_plan(
         &self,
         context: &Context,
         new: NewPlan,
-        once: Option<IdempotentRequest<Plan>>,
+        idempotency: Option<IdempotentRequest<Plan>>,
     ) -> Result<Completion<Plan>, Error> {
         context.principal.require(Scope::AccountWrite)?;
         let reseller = context.principal.resolve_reseller(new.reseller)?;
@@ -37,15 +40,9 @@ impl Service {
             return Err(Error::invalid("number", "must be at least 1"));
         }
         let now = self.now();
-        let work = self.write(context.principal.tenancy(), once, move |tx| {
+        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
-                tx.lock_reseller(reseller).await.map_err(|error| {
-                    if error == Error::NotFound(Resource::Reseller) {
-                        Error::ResellerNotFound
-                    } else {
-                        error
-                    }
-                })?;
+                lock_named_reseller(tx, reseller).await?;
                 let number = match new.number {
                     Some(number) => number,
                     None => i32::try_from(tx.next_plan_number(reseller).await?).map_err(|_| {
@@ -63,34 +60,29 @@ impl Service {
                 tx.insert_plan(&plan).await?;
                 Ok(plan)
             })
-        });
-        work.await
+        })
+        .await
     }
 
-    /// Changes the terms of a plan by a function of what they are.
+    /// Changes a plan: `revise` gets its present terms and edits them.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::InvalidField`] or [`Error::InsufficientScope`].
+    /// [`Error::NotFound`], [`Error::InvalidField`], and what `revise` returns.
     pub async fn revise_plan(
         &self,
         context: &Context,
         id: Uuid,
         revise: impl FnOnce(&mut PlanTerms) -> Result<(), Error> + Send + 'static,
-        once: Option<IdempotentRequest<Plan>>,
+        idempotency: Option<IdempotentRequest<Plan>>,
     ) -> Result<Completion<Plan>, Error> {
         context.principal.require(Scope::AccountWrite)?;
         let now = self.now();
         let reseller = self.find_plan(context, id).await?.reseller_id;
-        let work = self.write(context.principal.tenancy(), once, move |tx| {
+        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
-                // The reseller's row is the lock of its plans.
+                // Locking the reseller's row locks all its plans.
                 tx.lock_reseller(reseller).await?;
-                let found = tx
-                    .fetch_plans(&BTreeSet::from([(reseller, id)]))
-                    .await?
-                    .into_values()
-                    .next();
-                let mut plan = Plan::clone(&*found.ok_or(Error::NotFound(Resource::Plan))?);
+                let mut plan = fetch(tx, reseller, id).await?;
                 let before = plan.terms.clone();
                 revise(&mut plan.terms)?;
                 plan.terms.check()?;
@@ -100,8 +92,8 @@ impl Service {
                 }
                 Ok(plan)
             })
-        });
-        work.await
+        })
+        .await
     }
 
     /// One plan.
@@ -114,39 +106,38 @@ impl Service {
     }
 
     async fn find_plan(&self, context: &Context, id: Uuid) -> Result<Arc<Plan>, Error> {
-        let (store, principal) = (self.store.clone(), context.principal.clone());
-        self.detached(async move {
-            let mut tx = store.begin_reading(&principal.tenancy()).await?;
-            let found = tx.fetch_plan(principal.reseller, id).await?;
-            tx.commit().await?;
-            found.ok_or(Error::NotFound(Resource::Plan))
-        })
-        .await
+        let reseller = context.principal.reseller;
+        let found = self
+            .read(context.principal.tenancy(), move |tx| {
+                Box::pin(tx.fetch_plan(reseller, id))
+            })
+            .await?;
+        found.ok_or(Error::NotFound(Resource::Plan))
     }
 
-    /// The plans of a reseller by number, behind `after`.
+    /// The plans of a reseller with a number above `after`, in the order of their numbers.
     ///
     /// # Errors
-    /// [`Error::InvalidField`] for `reseller_id`, which an operator must name.
+    /// [`Error::InvalidField`] for `reseller_id` if an operator names none.
     pub async fn plans(
         &self,
         context: &Context,
-        of: Option<ResellerId>,
+        reseller: Option<ResellerId>,
         after: i64,
         limit: i64,
     ) -> Result<Vec<Arc<Plan>>, Error> {
         context.principal.require(Scope::AccountRead)?;
-        let (store, principal, reseller) = (
-            self.store.clone(),
-            context.principal.clone(),
-            context.principal.resolve_reseller(of)?,
-        );
-        self.detached(async move {
-            let mut tx = store.begin_reading(&principal.tenancy()).await?;
-            let plans = tx.list_plans(reseller, after, limit).await?;
-            tx.commit().await?;
-            Ok(plans)
+        let reseller = context.principal.resolve_reseller(reseller)?;
+        self.read(context.principal.tenancy(), move |tx| {
+            Box::pin(tx.list_plans(reseller, after, limit))
         })
         .await
     }
+}
+
+async fn fetch(tx: &mut Tx, reseller: ResellerId, id: Uuid) -> Result<Plan, Error> {
+    let found = tx.fetch_plans(&BTreeSet::from([(reseller, id)])).await?;
+    let plan = found.into_values().next();
+    plan.map(Arc::unwrap_or_clone)
+        .ok_or(Error::NotFound(Resource::Plan))
 }

@@ -1,4 +1,5 @@
-//! What time does to accounts: announcements, the plan of the purge, and the purge.
+//! Announcements of expiries, the plan of the purge, and the purge itself. The background jobs call
+//! these; the accounts are changed through the write lanes like every other change.
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -12,42 +13,39 @@ use crate::domain::{
 };
 use crate::store::{PurgingReseller, Tenancy};
 
-/// How many accounts are looked up, and changed together.
+/// How many accounts are read, and then changed, at a time.
 const PAGE: i64 = 256;
-/// How long lies between two runs of the purge for a reseller.
+/// The time between two runs of the purge for the same reseller.
 const PURGE_EVERY: TimeDelta = TimeDelta::hours(1);
 
 /// An account in the plan of the purge.
 #[derive(Debug, Clone)]
 pub struct PlannedPurge {
-    /// The account; [`Account::purge_due_at`] says when.
+    /// The account. It is purged at its [`Account::purge_due_at`], or somewhat later.
     pub account: Account,
-    /// What stops it now, if anything does besides that it is not due yet.
+    /// Why the account would not be purged if it were due now. `None` means it would be.
     pub stop: Option<PurgeStop>,
 }
 
-/// What a run of the purge came to.
+/// The result of one run of the purge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Purged {
     /// How many accounts were removed.
     pub accounts: usize,
-    /// How many resellers have more due than may be purged at once.
+    /// How many resellers have more accounts due than their limit, and wait for approval.
     pub held: usize,
 }
 
 impl Service {
-    /// Announces what is due of expiries and of purges, each once however many replicas ask and however late; says how many
-    /// announcements there were.
-    ///
-    /// # Errors
-    /// That the database cannot be asked.
+    /// Announces the expiries and the purges that are due, by an event for each account; returns
+    /// how many. Each is announced once, even if several replicas call this or it is called late.
     pub async fn announce_due(&self) -> Result<usize, Error> {
         let mut announced = 0;
         loop {
             let now = self.now();
             let due = self
                 .read(Tenancy::Platform, move |tx| {
-                    Box::pin(async move { tx.list_due_announcements(now, PAGE).await })
+                    Box::pin(tx.list_due_announcements(now, PAGE))
                 })
                 .await?;
             let done = self.automate(&due, &Command::Announce).await?;
@@ -58,17 +56,15 @@ impl Service {
         }
     }
 
-    /// Takes accounts into the plan of the purge, and those out of it that have been overtaken; says how many changed.
-    ///
-    /// # Errors
-    /// That the database cannot be asked.
+    /// Adds accounts to the plan of the purge, and removes those that must not be purged any more;
+    /// returns how many accounts changed.
     pub async fn plan_purges(&self) -> Result<usize, Error> {
         let plan = Command::PlanPurge(NO_PURGE);
         let mut changed = 0;
         loop {
             let overtaken = self
                 .read(Tenancy::Platform, |tx| {
-                    Box::pin(async move { tx.list_overtaken_plans(PAGE).await })
+                    Box::pin(tx.list_overtaken_plans(PAGE))
                 })
                 .await?;
             let done = self.automate(&overtaken, &plan).await?;
@@ -96,11 +92,8 @@ impl Service {
         Ok(changed)
     }
 
-    /// Removes the accounts whose time has come, as planned. Where more of a reseller are due than may be purged at once, none
-    /// of them is, until an operator approves.
-    ///
-    /// # Errors
-    /// That the database cannot be asked.
+    /// Purges the accounts that are due by the plan. If a reseller has more accounts due than its
+    /// limit, none of them is purged until an operator approves.
     pub async fn purge_due(&self) -> Result<Purged, Error> {
         let mut purged = Purged::default();
         let before = self
@@ -109,14 +102,14 @@ impl Service {
             .unwrap_or_default();
         for reseller in self.purging_resellers(before).await? {
             let now = self.now();
-            // Approved is what an operator could see in the plan.
-            let by = reseller.approved_at.unwrap_or(now);
-            let claimed = self.write(Tenancy::Platform, None, move |tx| {
+            // An approval covers the accounts that were due when the operator gave it.
+            let due_by = reseller.approved_at.unwrap_or(now);
+            let claimed = self.write(Tenancy::Platform, move |tx| {
                 Box::pin(async move {
                     if !tx.claim_purge(reseller.id, before, now).await? {
                         return Ok(None);
                     }
-                    let due = tx.count_due_purges(reseller.id, by).await?;
+                    let due = tx.count_due_purges(reseller.id, due_by).await?;
                     let is_held = due > reseller.limit && reseller.approved_at.is_none();
                     tx.hold_purge(
                         reseller.id,
@@ -126,14 +119,14 @@ impl Service {
                     Ok(Some((due, is_held)))
                 })
             });
-            match claimed.await?.done()? {
+            match claimed.await? {
                 None | Some((0, _)) => {}
                 Some((due, true)) => {
-                    warn!(reseller = %reseller.id, due, limit = reseller.limit, "more accounts are to be purged than may be at once; an operator has to approve");
+                    warn!(reseller = %reseller.id, due, limit = reseller.limit, "more accounts are due for the purge than the reseller's limit; an operator must run `steward purge approve`");
                     purged.held += 1;
                 }
                 Some((due, false)) => {
-                    let done = self.purge_of(&reseller, by, due).await?;
+                    let done = self.purge_of(&reseller, due_by, due).await?;
                     info!(reseller = %reseller.id, done, "purged accounts");
                     purged.accounts += done;
                 }
@@ -142,17 +135,18 @@ impl Service {
         Ok(purged)
     }
 
+    /// Purges the accounts of a reseller that are due by an instant, at most `max` of them.
     async fn purge_of(
         &self,
         reseller: &PurgingReseller,
-        by: Time,
-        most: i64,
+        due_by: Time,
+        max: i64,
     ) -> Result<usize, Error> {
-        let (id, mut purged, mut left) = (reseller.id, 0, most);
+        let (id, mut purged, mut left) = (reseller.id, 0, max);
         while left > 0 {
             let due = self
                 .read(Tenancy::of(id), move |tx| {
-                    Box::pin(async move { tx.list_due_purges(id, by, PAGE.min(left)).await })
+                    Box::pin(tx.list_due_purges(id, due_by, PAGE.min(left)))
                 })
                 .await?;
             if due.is_empty() {
@@ -161,28 +155,25 @@ impl Service {
             left -= PAGE;
             let keys: Vec<_> = due.into_iter().map(|account| (id, account)).collect();
             purged += self.automate(&keys, &Command::Purge(NO_PURGE)).await?;
-            // What could not be purged although it was due leaves the plan, or is planned anew.
+            // An account that was due but could not be purged leaves the plan, or gets a new date.
             self.automate(&keys, &Command::PlanPurge(NO_PURGE)).await?;
         }
         Ok(purged)
     }
 
-    /// The plan of the purge by identity behind `after`, of the caller's reseller or the one that an operator names; none
-    /// named: of all.
-    ///
-    /// # Errors
-    /// [`Error::InsufficientScope`] or that the database cannot be asked.
+    /// The plan of the purge: accounts with a number above `after`, in the order of their numbers,
+    /// and when it was read. An operator who names no reseller gets the accounts of all.
     pub async fn purge_plan(
         &self,
         context: &Context,
-        of: Option<ResellerId>,
+        reseller: Option<ResellerId>,
         after: i32,
         limit: i64,
     ) -> Result<(Vec<PlannedPurge>, Time), Error> {
         context.principal.require(Scope::AccountRead)?;
-        let reseller = match (context.principal.reseller, of) {
-            (Some(_), named) => Some(context.principal.resolve_reseller(named)?),
-            (None, named) => named,
+        let reseller = match context.principal.reseller {
+            Some(_) => Some(context.principal.resolve_reseller(reseller)?),
+            None => reseller,
         };
         let now = self.now();
         let read = self.read(context.principal.tenancy(), move |tx| {
@@ -215,15 +206,19 @@ impl Service {
         Ok((read.await?, now))
     }
 
-    /// Approves that everything of a reseller that is due now is purged in the next run, however much it is; says whether a run
-    /// was held back.
+    /// Approves the purge of all accounts of a reseller that are due now; the next run purges them.
+    /// Returns whether the purge was waiting for approval.
     ///
     /// # Errors
-    /// [`Error::InsufficientScope`] or [`Error::NotFound`].
-    pub async fn approve_purge(&self, by: &Principal, reseller: ResellerId) -> Result<bool, Error> {
-        by.require(Scope::ResellerWrite)?;
+    /// [`Error::NotFound`].
+    pub async fn approve_purge(
+        &self,
+        caller: &Principal,
+        reseller: ResellerId,
+    ) -> Result<bool, Error> {
+        caller.require(Scope::ResellerWrite)?;
         let now = self.now();
-        let work = self.write(Tenancy::Platform, None, move |tx| {
+        let work = self.write(Tenancy::Platform, move |tx| {
             Box::pin(async move {
                 tx.lock_reseller(reseller)
                     .await
@@ -231,18 +226,18 @@ impl Service {
                 tx.approve_purge(reseller, now).await
             })
         });
-        work.await?.done()
+        work.await
     }
 
     async fn purging_resellers(&self, before: Time) -> Result<Vec<PurgingReseller>, Error> {
         self.read(Tenancy::Platform, move |tx| {
-            Box::pin(async move { tx.list_purging_resellers(before).await })
+            Box::pin(tx.list_purging_resellers(before))
         })
         .await
     }
 
-    /// Carries out a command of automation on accounts; says at how many something changed. That one is gone meanwhile, or that
-    /// the facts forbid it, is no failure.
+    /// Carries out a command of the platform on accounts; returns how many it changed. An account
+    /// that is gone meanwhile, or that is not in the plan any more, is skipped.
     async fn automate(
         &self,
         accounts: &[(ResellerId, AccountId)],
@@ -255,12 +250,12 @@ impl Service {
                 request_id: "job".to_owned(),
             },
             reseller: *reseller,
-            what: ChangeKind::Command {
+            kind: ChangeKind::Command {
                 account: *account,
                 command: command.clone(),
-                only_at: None,
+                expected_version: None,
             },
-            once: None,
+            idempotency: None,
         };
         let outcomes = join_all(
             accounts
@@ -285,7 +280,7 @@ impl Service {
     }
 }
 
-/// Stands where the reseller's own settings are filled in when the command is decided.
+/// A placeholder. The write lane reads the reseller's own policy and puts it into the command.
 const NO_PURGE: PurgePolicy = PurgePolicy {
     is_on: false,
     grace: TimeDelta::days(30),

@@ -1,7 +1,7 @@
-//! Release tickets: whoever collects the payment can lift the freeze that asked for it, and nothing else, without a token.
+//! Release tickets: a payment page can lift one freeze with a ticket, without a token.
 //!
-//! A ticket names a hold and is sealed with a key of this database. It is kept nowhere: as long as its hold is the one that is
-//! open it lifts it, and afterwards it lifts nothing any more.
+//! A ticket names a hold and is signed (HMAC) with a key of this database. It is not stored. It
+//! lifts the freeze as long as that very hold is open, and has no effect afterwards.
 
 use std::sync::Arc;
 
@@ -18,12 +18,13 @@ use crate::domain::{
     TICKET_PREFIX,
 };
 
-/// The name of the key.
+/// The name of the signing key in the database.
 const KEY: &str = "release_tickets";
-/// Of whose hold it is 8 bytes, of which account 4, the authority 1, the hold 16.
-const NAMED: usize = 29;
+/// The length of the signed part: 8 bytes for the reseller, 4 for the account, 1 for the authority,
+/// 16 for the hold.
+const SIGNED: usize = 29;
 
-/// Makes tickets.
+/// Makes and reads tickets.
 #[derive(Clone)]
 pub struct TicketMaker(Arc<[u8]>);
 
@@ -34,28 +35,29 @@ impl std::fmt::Debug for TicketMaker {
 }
 
 impl TicketMaker {
-    /// The ticket of the freeze that an authority has open at an account.
+    /// The ticket for the freeze that an authority has placed on an account. `None` if there is no
+    /// such freeze.
     #[must_use]
     pub fn ticket(&self, account: &Account, authority: Authority) -> Option<SecretString> {
         let hold = account
             .holds
             .iter()
             .find(|hold| hold.kind == HoldKind::Freeze && hold.authority == authority)?;
-        let place = u8::try_from(Authority::ALL.iter().position(|it| *it == authority)?).ok()?;
-        let mut named = Vec::with_capacity(NAMED + 32);
-        named.extend(account.reseller_id.0.to_be_bytes());
-        named.extend(account.id.as_i32().to_be_bytes());
-        named.push(place);
-        named.extend(hold.id.0.as_bytes());
-        let seal = self.seal(&named)?.finalize().into_bytes();
-        named.extend(seal);
+        let index = u8::try_from(Authority::ALL.iter().position(|it| *it == authority)?).ok()?;
+        let mut bytes = Vec::with_capacity(SIGNED + 32);
+        bytes.extend(account.reseller_id.0.to_be_bytes());
+        bytes.extend(account.id.as_i32().to_be_bytes());
+        bytes.push(index);
+        bytes.extend(hold.id.0.as_bytes());
+        let signature = self.mac(&bytes)?.finalize().into_bytes();
+        bytes.extend(signature);
         Some(SecretString::from(format!(
             "{TICKET_PREFIX}{}",
-            BASE64URL_NOPAD.encode(&named)
+            BASE64URL_NOPAD.encode(&bytes)
         )))
     }
 
-    /// What a ticket names, if the seal is ours.
+    /// The freeze that a ticket names. `None` if the signature is not ours.
     fn read(&self, ticket: &SecretString) -> Option<(ResellerId, AccountId, Authority, HoldId)> {
         let bytes = BASE64URL_NOPAD
             .decode(
@@ -66,9 +68,9 @@ impl TicketMaker {
                     .as_bytes(),
             )
             .ok()?;
-        let (named, seal) = bytes.split_at_checked(NAMED)?;
-        self.seal(named)?.verify_slice(seal).ok()?;
-        let (reseller, rest) = named.split_first_chunk::<8>()?;
+        let (signed, signature) = bytes.split_at_checked(SIGNED)?;
+        self.mac(signed)?.verify_slice(signature).ok()?;
+        let (reseller, rest) = signed.split_first_chunk::<8>()?;
         let (account, rest) = rest.split_first_chunk::<4>()?;
         let (authority, hold) = rest.split_first()?;
         Some((
@@ -79,27 +81,24 @@ impl TicketMaker {
         ))
     }
 
-    fn seal(&self, named: &[u8]) -> Option<Hmac<Sha256>> {
+    fn mac(&self, signed: &[u8]) -> Option<Hmac<Sha256>> {
         Hmac::<Sha256>::new_from_slice(&self.0)
             .ok()
-            .map(|mac| mac.chain_update(named))
+            .map(|mac| mac.chain_update(signed))
     }
 }
 
 impl Service {
-    /// What makes the tickets of this database.
-    ///
-    /// # Errors
-    /// That the database cannot be asked.
+    /// The maker of this database's tickets.
     pub async fn ticket_maker(&self) -> Result<TicketMaker, Error> {
         self.named_key(KEY.to_owned()).await.map(TicketMaker)
     }
 
-    /// Lifts the freeze that a ticket names; a repeat changes nothing.
+    /// Lifts the freeze that a ticket names. A repeat changes nothing.
     ///
     /// # Errors
-    /// [`Error::CredentialInvalid`] for what is no ticket of ours, [`Error::AccountNotFound`], or a conflict when the account was
-    /// frozen anew.
+    /// [`Error::CredentialInvalid`] if the ticket is not ours, [`Error::AccountNotFound`], or
+    /// [`Error::Conflict`] if the account was frozen again after this ticket.
     pub async fn redeem(
         &self,
         ticket: &SecretString,
@@ -123,11 +122,6 @@ impl Service {
             kind: HoldKind::Freeze,
             only: Some(hold),
         };
-        let what = ChangeKind::Command {
-            account,
-            command,
-            only_at: None,
-        };
         self.change(Request {
             context: Context {
                 principal,
@@ -135,8 +129,12 @@ impl Service {
                 request_id,
             },
             reseller,
-            what,
-            once: None,
+            kind: ChangeKind::Command {
+                account,
+                command,
+                expected_version: None,
+            },
+            idempotency: None,
         })
         .await?
         .done()

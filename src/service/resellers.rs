@@ -1,4 +1,5 @@
-//! Resellers: made, listed, changed, suspended as a whole. Writing is an operator's; a reseller may look at itself.
+//! Resellers: created, listed, changed, suspended as a whole. Only operators change them; a
+//! reseller may read itself.
 
 use chrono_tz::Tz;
 
@@ -6,31 +7,31 @@ use super::{Completion, IdempotentRequest, Principal, Service};
 use crate::domain::{Error, MAX_TEXT, Patch, ResellerId, Resource, Scope};
 use crate::store::{Reseller, Tenancy, Tx};
 
-/// A reseller to be made.
+/// A reseller to be created.
 #[derive(Debug, Clone, Default)]
 pub struct NewReseller {
-    /// Its name, unique ignoring case.
+    /// The name, unique regardless of case.
     pub name: String,
-    /// The rest.
+    /// The other fields.
     pub patch: ResellerPatch,
 }
 
-/// A change of a reseller; what is not mentioned stays.
+/// A change of a reseller. A field that is `None` stays as it is.
 #[derive(Debug, Clone, Default)]
 pub struct ResellerPatch {
-    /// Its name: 1 ..= 255 characters, not only digits, unique ignoring case.
+    /// The name: 1 ..= 255 characters, not only digits, unique regardless of case.
     pub name: Option<String>,
-    /// The name of its time zone.
+    /// The time zone by its IANA name.
     pub timezone: Option<String>,
-    /// Whether the `soap` dialect answers with numbers.
+    /// Whether the `soap` dialect answers with numbers instead of words.
     pub soap_numbers: Option<bool>,
-    /// The most accounts it may have, from 0 on.
+    /// How many accounts the reseller may have at most, from 0 on.
     pub account_limit: Patch<i32>,
-    /// Whether its accounts are purged.
+    /// Whether the purge removes the reseller's accounts.
     pub purges: Option<bool>,
-    /// How many days an expired account is left alone: 1 ..= 3,650.
+    /// How many days after its expiry an account may be purged: 1 ..= 3,650.
     pub purge_grace_days: Option<i32>,
-    /// How many accounts one run of the purge may remove, from 1 on.
+    /// How many accounts one run of the purge may remove without approval, from 1 on.
     pub purge_limit: Option<i32>,
 }
 
@@ -80,7 +81,7 @@ impl ResellerPatch {
         Ok(())
     }
 
-    fn over(self, reseller: &mut Reseller) {
+    fn apply_to(self, reseller: &mut Reseller) {
         if let Some(name) = self.name {
             reseller.name = name;
         }
@@ -98,51 +99,46 @@ impl ResellerPatch {
 }
 
 impl Service {
-    /// Makes a reseller.
+    /// Creates a reseller.
     ///
     /// # Errors
-    /// [`Error::InvalidField`] or [`Error::InsufficientScope`].
+    /// [`Error::InvalidField`].
     pub async fn create_reseller(
         &self,
-        by: &Principal,
+        caller: &Principal,
         new: NewReseller,
-        once: Option<IdempotentRequest<Reseller>>,
+        idempotency: Option<IdempotentRequest<Reseller>>,
     ) -> Result<Completion<Reseller>, Error> {
-        by.require(Scope::ResellerWrite)?;
+        caller.require(Scope::ResellerWrite)?;
         let patch = ResellerPatch {
             name: Some(new.name.clone()),
             ..new.patch
         };
         patch.check()?;
         let now = self.now();
-        let work = self.write(Tenancy::Platform, once, move |tx| {
+        self.write_once(Tenancy::Platform, idempotency, move |tx| {
             Box::pin(async move {
                 let id = tx.insert_reseller(&new.name, now).await?;
-                let mut reseller = find(tx, id).await?;
-                patch.over(&mut reseller);
+                let mut reseller = fetch(tx, id).await?;
+                patch.apply_to(&mut reseller);
                 tx.update_reseller(&reseller).await?;
                 Ok(reseller)
             })
-        });
-        work.await
+        })
+        .await
     }
 
-    /// Resellers by identity, behind `after`: an operator's call lists all, a reseller's itself.
-    ///
-    /// # Errors
-    /// That the database cannot be asked.
+    /// Resellers with an id above `after`, in the order of their ids. An operator gets all, a
+    /// reseller itself only.
     pub async fn resellers(
         &self,
-        by: &Principal,
+        caller: &Principal,
         after: i64,
         limit: i64,
     ) -> Result<Vec<Reseller>, Error> {
-        let (store, by) = (self.store.clone(), by.clone());
-        self.detached(async move {
-            let mut tx = store.begin_reading(&by.tenancy()).await?;
-            let resellers = tx.list_resellers(by.reseller, after, limit).await?;
-            tx.commit().await?;
-            Ok(resellers)
+        let own = caller.reseller;
+        self.read(caller.tenancy(), move |tx| {
+            Box::pin(tx.list_resellers(own, after, limit))
         })
         .await
     }
@@ -150,22 +146,17 @@ impl Service {
     /// One reseller.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
-    pub async fn reseller(&self, by: &Principal, id: ResellerId) -> Result<Reseller, Error> {
-        if by.reseller.is_some_and(|own| own != id) {
+    /// [`Error::NotFound`], also if a reseller asks for another one.
+    pub async fn reseller(&self, caller: &Principal, id: ResellerId) -> Result<Reseller, Error> {
+        if caller.reseller.is_some_and(|own| own != id) {
             return Err(Error::NotFound(Resource::Reseller));
         }
-        let (store, by) = (self.store.clone(), by.clone());
-        self.detached(async move {
-            let mut tx = store.begin_reading(&by.tenancy()).await?;
-            let found = find(&mut tx, id).await;
-            tx.commit().await?;
-            found
-        })
-        .await
+        self.read(caller.tenancy(), move |tx| Box::pin(fetch(tx, id)))
+            .await
     }
 
-    /// The reseller that people mean by its number or its name.
+    /// The reseller that an operator named by its id or its name. Names never consist of digits
+    /// only, so the two cannot be confused.
     ///
     /// # Errors
     /// [`Error::ResellerNotFound`].
@@ -177,75 +168,84 @@ impl Service {
                 .map(|found| found.id)
                 .map_err(|_| Error::ResellerNotFound);
         }
-        let (store, name) = (self.store.clone(), id_or_name.to_owned());
-        self.detached(async move {
-            let mut tx = store.begin_reading(&Tenancy::Platform).await?;
-            let found = tx.fetch_reseller_named(&name).await?;
-            tx.commit().await?;
-            found.ok_or(Error::ResellerNotFound)
-        })
-        .await
+        let name = id_or_name.to_owned();
+        let found = self
+            .read(Tenancy::Platform, move |tx| {
+                Box::pin(async move { tx.fetch_reseller_named(&name).await })
+            })
+            .await?;
+        found.ok_or(Error::ResellerNotFound)
     }
 
     /// Changes a reseller.
     ///
     /// # Errors
-    /// [`Error::InvalidField`], [`Error::NotFound`] or [`Error::InsufficientScope`].
+    /// [`Error::InvalidField`] or [`Error::NotFound`].
     pub async fn revise_reseller(
         &self,
-        by: &Principal,
+        caller: &Principal,
         id: ResellerId,
         patch: ResellerPatch,
-        once: Option<IdempotentRequest<Reseller>>,
+        idempotency: Option<IdempotentRequest<Reseller>>,
     ) -> Result<Completion<Reseller>, Error> {
-        by.require(Scope::ResellerWrite)?;
+        caller.require(Scope::ResellerWrite)?;
         patch.check()?;
         let now = self.now();
-        let work = self.write(Tenancy::Platform, once, move |tx| {
-            Box::pin(async move {
-                tx.lock_reseller(id).await?;
-                let mut reseller = find(tx, id).await?;
-                let before = reseller.clone();
-                patch.over(&mut reseller);
-                if reseller != before {
-                    reseller.updated_at = now;
-                    tx.update_reseller(&reseller).await?;
-                    // What is remembered of a credential has its reseller's preferences.
-                    tx.announce_credentials(id).await?;
-                }
-                Ok(reseller)
+        let completion = self
+            .write_once(Tenancy::Platform, idempotency, move |tx| {
+                Box::pin(async move {
+                    tx.lock_reseller(id).await?;
+                    let mut reseller = fetch(tx, id).await?;
+                    let before = reseller.clone();
+                    patch.apply_to(&mut reseller);
+                    if reseller != before {
+                        reseller.updated_at = now;
+                        tx.update_reseller(&reseller).await?;
+                        // Credential caches hold the reseller's time zone and code style too.
+                        tx.announce_credentials(id).await?;
+                    }
+                    Ok(reseller)
+                })
             })
-        });
-        let answered = work.await?;
+            .await?;
         self.forget_credentials(id);
-        Ok(answered)
+        Ok(completion)
     }
 
-    /// Suspends a reseller as a whole, or lifts that; its accounts are covered without being touched. A repeat changes nothing.
+    /// Suspends a reseller as a whole, or lifts its suspension. Its accounts are blocked without a
+    /// change of any account. A repeat changes nothing.
     ///
     /// # Errors
-    /// [`Error::NotFound`] or [`Error::InsufficientScope`].
+    /// [`Error::NotFound`].
     pub async fn suspend_reseller(
         &self,
-        by: &Principal,
+        caller: &Principal,
         id: ResellerId,
         suspend: bool,
-        once: Option<IdempotentRequest<Reseller>>,
+        idempotency: Option<IdempotentRequest<Reseller>>,
     ) -> Result<Completion<Reseller>, Error> {
-        by.require(Scope::ResellerWrite)?;
+        caller.require(Scope::ResellerWrite)?;
         let now = self.now();
-        let work = self.write(Tenancy::Platform, once, move |tx| {
+        self.write_once(Tenancy::Platform, idempotency, move |tx| {
             Box::pin(async move {
                 tx.lock_reseller(id).await?;
                 tx.suspend_reseller(id, suspend, now).await?;
-                find(tx, id).await
+                fetch(tx, id).await
             })
-        });
-        work.await
+        })
+        .await
     }
 }
 
-async fn find(tx: &mut Tx, id: ResellerId) -> Result<Reseller, Error> {
+/// Locks the reseller that a request names as the owner of something new.
+pub(super) async fn lock_named_reseller(tx: &mut Tx, reseller: ResellerId) -> Result<(), Error> {
+    match tx.lock_reseller(reseller).await {
+        Err(Error::NotFound(Resource::Reseller)) => Err(Error::ResellerNotFound),
+        result => result,
+    }
+}
+
+async fn fetch(tx: &mut Tx, id: ResellerId) -> Result<Reseller, Error> {
     tx.list_resellers(Some(id), 0, 1)
         .await?
         .pop()

@@ -1,36 +1,37 @@
-//! How the service behaves.
+//! The settings of the service.
 
 use std::time::Duration;
 
 use super::Limits;
 
-/// Which commands may be committed together.
+/// Which commands may share a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitScope {
-    /// All that wait.
+    /// All that are queued.
     All,
-    /// Those of one reseller: a transaction then touches one reseller's rows, wherever those are.
+    /// Only those of the same reseller. A transaction then needs the rows of one reseller only, so
+    /// resellers may be spread over several servers.
     Reseller,
 }
 
-/// How the service behaves.
+/// The settings of the service.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How long after a deletion an account may be purged.
+    /// How long a deleted account is kept before it may be purged.
     pub purge_window: Duration,
-    /// How long answers to requests with an idempotency key are kept.
+    /// How long the answer to a request with an idempotency key is stored.
     pub idempotency_window: Duration,
-    /// How many commands may wait for the lane; one more is refused as overloaded.
+    /// How many requests a lane queues. A request beyond that is refused as overloaded.
     pub queue: usize,
-    /// The most commands that are committed together.
+    /// How many requests a lane carries out together, at most.
     pub batch: usize,
-    /// Which commands may be.
+    /// Which commands may share a transaction.
     pub scope: CommitScope,
-    /// The longest that one transaction may take, its wait for a connection included.
+    /// The longest that a transaction may take, the wait for a connection included.
     pub transaction_timeout: Duration,
-    /// How often one may ask.
+    /// The rate limits.
     pub limits: Limits,
-    /// Whether webhook endpoints may have http URLs.
+    /// Whether webhook endpoints may have `http:` URLs.
     pub webhooks_allow_http: bool,
 }
 

@@ -1,101 +1,73 @@
-//! Database work in a task of its own: it goes on when the caller is dropped.
+//! Transactions of their own, for everything that no lane carries out.
+//!
+//! [`Service::read`] and [`Service::write`] begin a transaction, call the work, and commit, or roll
+//! back if the work fails. [`Service::write_once`] also stores the answer under an idempotency key.
+//! All three run in a spawned task, so the transaction is finished even when the caller hangs up.
 
 use std::future::Future;
 
 use futures_util::future::BoxFuture;
+use tokio::task::JoinError;
 use tracing::{Instrument as _, Span, debug_span, error};
 use uuid::Uuid;
 
 use super::Service;
 use super::idempotency::{Completion, IdempotentRequest};
-use crate::domain::Error;
+use crate::domain::{Error, Time};
 use crate::store::{StoredRequest, Tenancy, Tx};
 use crate::telemetry;
 
 impl Service {
-    /// Carries out a change that is not of an account, in a transaction of its own. With `once`, a repeat is answered with
-    /// the stored answer; one that failed is tried anew.
-    pub(super) async fn write<T, F>(
-        &self,
-        tenancy: Tenancy,
-        once: Option<IdempotentRequest<T>>,
-        work: F,
-    ) -> Result<Completion<T>, Error>
-    where
-        T: Send + 'static,
-        F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
-    {
-        let (store, now, window) = (
-            self.store.clone(),
-            self.now(),
-            self.settings.idempotency_window,
-        );
-        self.detached(async move {
-            let mut tx = store.begin(&tenancy).await?;
-            if let Some(once) = &once {
-                tx.lock_answer(&once.key).await?;
-                if let Some(kept) = tx
-                    .fetch_answers(std::slice::from_ref(&once.key), now)
-                    .await?
-                    .pop()
-                {
-                    tx.rollback().await;
-                    return if kept.fingerprint == once.fingerprint {
-                        Ok(Completion::Replayed(kept.answer))
-                    } else {
-                        Err(Error::IdempotencyKeyReused)
-                    };
-                }
-            }
-            let done = match work(&mut tx).await {
-                Ok(done) => Ok(done),
-                Err(error) => {
-                    tx.abort(&error).await;
-                    return Err(error);
-                }
-            };
-            if let Some(once) = once {
-                let answer = (once.encode)(&done);
-                tx.insert_answers(
-                    &[StoredRequest {
-                        key: once.key,
-                        fingerprint: once.fingerprint,
-                        answer,
-                    }],
-                    now,
-                    now + window,
-                )
-                .await?;
-            }
-            tx.commit().await?;
-            done.map(|done| Completion::Fresh(Box::new(done)))
-        })
-        .await
-    }
-
-    /// Reads in a transaction of its own, all from one snapshot.
+    /// Reads in a transaction of its own. All its statements see the same snapshot.
     pub(super) async fn read<T, F>(&self, tenancy: Tenancy, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
     {
         let store = self.store.clone();
-        self.detached(async move {
-            let mut tx = store.begin_reading(&tenancy).await?;
-            match work(&mut tx).await {
-                Ok(found) => tx.commit().await.map(|()| found),
-                Err(error) => {
-                    tx.abort(&error).await;
-                    Err(error)
-                }
-            }
+        self.detached(async move { finish(store.begin_reading(&tenancy).await?, work).await })
+            .await
+    }
+
+    /// Writes in a transaction of its own.
+    pub(super) async fn write<T, F>(&self, tenancy: Tenancy, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
+    {
+        let store = self.store.clone();
+        self.detached(async move { finish(store.begin(&tenancy).await?, work).await })
+            .await
+    }
+
+    /// Writes in a transaction of its own and, with `idempotency`, stores the answer in the same
+    /// transaction. A repeat gets the stored answer. Work that failed stores no answer, so a repeat
+    /// tries it again.
+    pub(super) async fn write_once<T, F>(
+        &self,
+        tenancy: Tenancy,
+        idempotency: Option<IdempotentRequest<T>>,
+        work: F,
+    ) -> Result<Completion<T>, Error>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
+    {
+        let Some(request) = idempotency else {
+            let result = self.write(tenancy, work).await?;
+            return Ok(Completion::Fresh(Box::new(result)));
+        };
+        let (now, window) = (self.now(), self.settings.idempotency_window);
+        self.write(tenancy, move |tx| {
+            Box::pin(answer_once(tx, request, now, now + window, work))
         })
         .await
     }
 
-    /// Runs database work in a task of its own, which goes on when the caller is dropped, and within the time that
-    /// one transaction may take. The task is started at once: what the work needs, many kilobytes, is never part of the future
-    /// of the request that asks for it.
+    /// Runs database work in a spawned task, within the time that one transaction may take.
+    ///
+    /// The task is spawned when this is called, not when the returned future is first polled. The
+    /// work needs many kilobytes, and they are then never part of the request's own future.
     pub(super) fn detached<T, W>(
         &self,
         work: W,
@@ -105,11 +77,11 @@ impl Service {
         W: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let limited = tokio::time::timeout(self.settings.transaction_timeout, work);
-        // The request's own span too, so that what is logged here has its id.
-        let inside = limited
+        // The request's own span is entered too, so that what the work logs carries the request id.
+        let traced = limited
             .instrument(debug_span!(target: telemetry::SPANS, "detached"))
             .instrument(Span::current());
-        let task = self.tasks.spawn(inside);
+        let task = self.tasks.spawn(traced);
         async move {
             match task.await {
                 Ok(Ok(result)) => result,
@@ -120,8 +92,55 @@ impl Service {
     }
 }
 
-/// The error of a task that panicked; the panic itself is in the log already.
-pub(super) fn panicked(panic: &tokio::task::JoinError) -> Error {
+/// Does the work, then commits, or rolls back if it failed.
+async fn finish<T, F>(mut tx: Tx, work: F) -> Result<T, Error>
+where
+    F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>>,
+{
+    match work(&mut tx).await {
+        Ok(result) => tx.commit().await.map(|()| result),
+        Err(error) => {
+            tx.abort(&error).await;
+            Err(error)
+        }
+    }
+}
+
+/// Does the work and stores its answer, or finds the answer that is stored already. An advisory
+/// lock on the key makes a second request with it wait until the first one has committed.
+async fn answer_once<T, F>(
+    tx: &mut Tx,
+    request: IdempotentRequest<T>,
+    now: Time,
+    expires_at: Time,
+    work: F,
+) -> Result<Completion<T>, Error>
+where
+    F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>>,
+{
+    tx.lock_answer(&request.key).await?;
+    let stored = tx
+        .fetch_answers(std::slice::from_ref(&request.key), now)
+        .await?;
+    if let Some(stored) = stored.into_iter().next() {
+        return stored
+            .answer_to(&request.fingerprint)
+            .map(Completion::Replayed);
+    }
+    let result = Ok(work(tx).await?);
+    let answer = (request.encode)(&result);
+    let stored = StoredRequest {
+        key: request.key,
+        fingerprint: request.fingerprint,
+        answer,
+    };
+    tx.insert_answers(&[stored], now, expires_at).await?;
+    result.map(|result| Completion::Fresh(Box::new(result)))
+}
+
+/// The error that callers of a task get when the task panicked. The panic hook has logged the
+/// panic.
+pub(super) fn panicked(panic: &JoinError) -> Error {
     let incident = Uuid::new_v4();
     error!(%incident, %panic, "a task of the service panicked");
     Error::Internal { incident }

@@ -1,6 +1,10 @@
 //! Answers to requests that carried an idempotency key.
 
-use super::errors::{domain_error, internal};
+use sqlx::PgConnection;
+
+use super::Store;
+use super::errors::{domain_error, internal, is_connection_loss};
+use super::tenancy::list_of;
 use super::transaction::Tx;
 use crate::domain::{Error, ResellerId, Time};
 
@@ -26,6 +30,20 @@ pub struct StoredRequest {
     pub fingerprint: [u8; 32],
     /// The answer.
     pub answer: StoredAnswer,
+}
+
+impl StoredRequest {
+    /// The answer, for a request with this fingerprint.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyReused`] if the answer belongs to a request with another body.
+    pub fn answer_to(self, fingerprint: &[u8; 32]) -> Result<StoredAnswer, Error> {
+        if self.fingerprint == *fingerprint {
+            Ok(self.answer)
+        } else {
+            Err(Error::IdempotencyKeyReused)
+        }
+    }
 }
 
 /// An answer as it was sent.
@@ -56,7 +74,7 @@ impl Tx {
         .map_err(|error| domain_error(&error))
     }
 
-    /// The stored answers of these keys, as far as there are any that have not expired.
+    /// The stored answers of these keys; a key without an answer, or with an expired one, is left out.
     ///
     /// # Errors
     /// As every statement: [`Error::Unavailable`] or [`Error::Internal`].
@@ -65,45 +83,9 @@ impl Tx {
         keys: &[IdempotencyKey],
         now: Time,
     ) -> Result<Vec<StoredRequest>, Error> {
-        let (resellers, methods, paths, names) = columns(keys);
-        let rows = sqlx::query!(
-            "select i.reseller_id, i.method, i.path, i.key, i.fingerprint, i.status, i.content_type, i.body
-             from idempotency i
-             join unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) as wanted(reseller_id, method, path, key)
-               using (reseller_id, method, path, key)
-             where i.expires_at > $5",
-            &resellers,
-            &methods,
-            &paths,
-            &names,
-            now
-        )
-        .fetch_all(self.connection())
-        .await
-        .map_err(|error| domain_error(&error))?;
-        let read = |row: Vec<u8>| <[u8; 32]>::try_from(row).unwrap_or_default();
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let key = IdempotencyKey {
-                    reseller: ResellerId(row.reseller_id),
-                    method: row.method,
-                    path: row.path,
-                    key: row.key,
-                };
-                let status = u16::try_from(row.status).unwrap_or_default();
-                let answer = StoredAnswer {
-                    status,
-                    content_type: row.content_type,
-                    body: row.body,
-                };
-                StoredRequest {
-                    key,
-                    fingerprint: read(row.fingerprint),
-                    answer,
-                }
-            })
-            .collect())
+        fetch(self.connection(), None, keys, now)
+            .await
+            .map_err(|error| domain_error(&error))
     }
 
     /// Keeps answers until `expires_at`.
@@ -177,6 +159,75 @@ impl Tx {
         .map(|done| done.rows_affected())
         .map_err(|error| domain_error(&error))
     }
+}
+
+impl Store {
+    /// As [`Tx::fetch_answers`], in a single round trip on a connection for look-ups by key. The
+    /// statement itself admits the resellers of the keys.
+    ///
+    /// # Errors
+    /// As every statement: [`Error::Unavailable`] or [`Error::Internal`].
+    pub async fn look_up_answers(
+        &self,
+        keys: &[IdempotencyKey],
+        now: Time,
+    ) -> Result<Vec<StoredRequest>, Error> {
+        let admitted = list_of(&keys.iter().map(|key| key.reseller).collect());
+        let mut stale_left = self.keyed.options().get_max_connections();
+        loop {
+            let mut tx = Tx::standalone(&self.keyed).await?;
+            match fetch(tx.connection(), Some(&admitted), keys, now).await {
+                Ok(stored) => return tx.commit().await.map(|()| stored),
+                Err(error) if stale_left > 0 && is_connection_loss(&error) => stale_left -= 1,
+                Err(error) => return Err(domain_error(&error)),
+            }
+        }
+    }
+}
+
+/// Reads stored answers. With `admitted`, a list of resellers, the statement first sets the tenancy of
+/// the connection: the condition depends on no row, so PostgreSQL evaluates it before it reads any.
+async fn fetch(
+    connection: &mut PgConnection,
+    admitted: Option<&str>,
+    keys: &[IdempotencyKey],
+    now: Time,
+) -> Result<Vec<StoredRequest>, sqlx::Error> {
+    let (resellers, methods, paths, names) = columns(keys);
+    let rows = sqlx::query!(
+        "select i.reseller_id, i.method, i.path, i.key, i.fingerprint, i.status, i.content_type, i.body
+         from idempotency i
+         join unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) as wanted(reseller_id, method, path, key)
+           using (reseller_id, method, path, key)
+         where i.expires_at > $5
+           and (select case when $6::text is null then true else set_config('steward.resellers', $6, false) is not null end)",
+        &resellers,
+        &methods,
+        &paths,
+        &names,
+        now,
+        admitted
+    )
+    .fetch_all(connection)
+    .await?;
+    let fingerprint = |bytes: Vec<u8>| <[u8; 32]>::try_from(bytes).unwrap_or_default();
+    Ok(rows
+        .into_iter()
+        .map(|row| StoredRequest {
+            key: IdempotencyKey {
+                reseller: ResellerId(row.reseller_id),
+                method: row.method,
+                path: row.path,
+                key: row.key,
+            },
+            fingerprint: fingerprint(row.fingerprint),
+            answer: StoredAnswer {
+                status: u16::try_from(row.status).unwrap_or_default(),
+                content_type: row.content_type,
+                body: row.body,
+            },
+        })
+        .collect())
 }
 
 fn columns(keys: &[IdempotencyKey]) -> (Vec<i64>, Vec<String>, Vec<String>, Vec<String>) {

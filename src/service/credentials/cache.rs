@@ -1,12 +1,13 @@
-//! What is remembered of credentials, so that not every request asks the database.
+//! The cache of credentials, so that most requests need no look-up.
 //!
-//! A bounded memory that is used only while this replica hears of revocations; when the connection that brings them is
-//! lost, everything is forgotten and nothing is remembered until it is back. Even then an entry counts for a minute at most;
-//! one that is in use is asked about again before that, beside the requests.
+//! Another replica's revocations arrive as notifications on a LISTEN connection. The cache is on
+//! only while that connection is open; when it is lost, the cache is emptied. Even while it is on,
+//! an entry is valid for a minute at most. Entries that are in use are renewed before that, in the
+//! background.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::TimeDelta;
 use quick_cache::sync::Cache;
@@ -14,31 +15,33 @@ use quick_cache::sync::Cache;
 use crate::domain::{ResellerId, Time, TokenId};
 use crate::service::Principal;
 
-/// How many credentials are remembered; of more, those that are used least are forgotten.
+/// How many credentials are cached. Beyond that the least used ones are evicted.
 const CAPACITY: usize = 20_000;
-/// How long one is remembered at most.
+/// How long an entry is valid at most.
 const MAX_AGE: TimeDelta = TimeDelta::seconds(60);
-/// From which age on one that is in use is asked about again.
-const OLD: TimeDelta = TimeDelta::seconds(30);
+/// The age from which an entry that is in use is renewed.
+const RENEW_AGE: TimeDelta = TimeDelta::seconds(30);
 
 #[derive(Debug)]
 struct Entry {
     principal: Principal,
-    kept_at: Time,
+    cached_at: Time,
     valid_until: Option<Time>,
-    /// Whether it was recalled since it was kept.
+    /// Whether a request has used the entry since it was cached.
     was_used: AtomicBool,
 }
 
-type Used = HashMap<TokenId, (ResellerId, Time)>;
+type LastUses = HashMap<TokenId, (ResellerId, Time)>;
 
+/// Principals by the SHA-256 of their credential; also the platform's signing keys, and the uses of
+/// credentials that are not written to the database yet.
 #[derive(Debug)]
 pub(in crate::service) struct CredentialCache {
     entries: Cache<[u8; 32], Arc<Entry>>,
-    /// Counts what was forgotten: a look-up that began before is not kept after.
+    /// Grows with every invalidation. A look-up that began in an earlier generation is not cached.
     generation: AtomicU64,
     is_on: AtomicBool,
-    used: Mutex<Used>,
+    last_uses: Mutex<LastUses>,
     signing_keys: Mutex<HashMap<String, Arc<[u8]>>>,
 }
 
@@ -48,50 +51,54 @@ impl CredentialCache {
             entries: Cache::new(CAPACITY),
             generation: AtomicU64::new(0),
             is_on: AtomicBool::new(false),
-            used: Mutex::default(),
+            last_uses: Mutex::default(),
             signing_keys: Mutex::default(),
         }
     }
 
-    pub(super) fn recall(&self, hash: &[u8; 32], now: Time) -> Option<Principal> {
+    /// The principal of a credential, if there is a valid entry.
+    pub(super) fn get(&self, hash: &[u8; 32], now: Time) -> Option<Principal> {
         if !self.is_on() {
             return None;
         }
         let entry = self.entries.get(hash)?;
-        let age = now - entry.kept_at;
-        let is_fresh = age >= TimeDelta::zero()
+        let age = now - entry.cached_at;
+        let is_valid = age >= TimeDelta::zero()
             && age < MAX_AGE
             && entry.valid_until.is_none_or(|until| until > now);
-        is_fresh.then(|| {
+        is_valid.then(|| {
             entry.was_used.store(true, Ordering::Relaxed);
             entry.principal.clone()
         })
     }
 
-    /// The credentials of ours that are in use, and must be asked about again to be remembered for longer.
-    pub(super) fn old(&self, now: Time) -> Vec<[u8; 32]> {
-        let is_old = |entry: &Entry| {
+    /// The credentials that are in use and are to be renewed now. JSON Web Tokens of other issuers
+    /// are never renewed: the database does not know them.
+    pub(super) fn to_renew(&self, now: Time) -> Vec<[u8; 32]> {
+        let is_due = |entry: &Entry| {
             entry.principal.token.is_some()
                 && entry.was_used.load(Ordering::Relaxed)
-                && now - entry.kept_at >= OLD
+                && now - entry.cached_at >= RENEW_AGE
         };
         self.entries
             .iter()
-            .filter(|(_, entry)| is_old(entry))
+            .filter(|(_, entry)| is_due(entry))
             .map(|(hash, _)| hash)
             .collect()
     }
 
-    /// Forgets one that is not valid any more.
-    pub(super) fn drop_invalid(&self, hash: &[u8; 32]) {
+    /// Removes a credential that is not valid any more.
+    pub(super) fn remove(&self, hash: &[u8; 32]) {
         self.entries.remove(hash);
     }
 
+    /// The generation that a look-up begins in, to be passed to [`CredentialCache::insert`].
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
     }
 
-    pub(super) fn keep(
+    /// Caches the result of a look-up that began in `generation`.
+    pub(super) fn insert(
         &self,
         hash: [u8; 32],
         principal: &Principal,
@@ -102,22 +109,21 @@ impl CredentialCache {
         if !self.is_on() {
             return;
         }
-        let was_used = AtomicBool::new(false);
-        self.entries.insert(
-            hash,
-            Arc::new(Entry {
-                principal: principal.clone(),
-                kept_at: now,
-                valid_until,
-                was_used,
-            }),
-        );
-        // Looked at after, not before: what is forgotten in between must not stay.
+        let entry = Entry {
+            principal: principal.clone(),
+            cached_at: now,
+            valid_until,
+            was_used: AtomicBool::new(false),
+        };
+        self.entries.insert(hash, Arc::new(entry));
+        // Compared after the insert: an invalidation between the comparison and the insert would
+        // otherwise be lost.
         if self.generation() != generation {
             self.entries.remove(&hash);
         }
     }
 
+    /// Removes all credentials of a reseller.
     pub(super) fn forget(&self, reseller: ResellerId) {
         self.generation.fetch_add(1, Ordering::SeqCst);
         self.entries
@@ -132,44 +138,46 @@ impl CredentialCache {
         self.is_on.store(true, Ordering::SeqCst);
     }
 
+    /// Empties the cache, and caches nothing until it is switched on again.
     pub(super) fn switch_off(&self) {
         self.is_on.store(false, Ordering::SeqCst);
         self.generation.fetch_add(1, Ordering::SeqCst);
         self.entries.clear();
     }
 
-    pub(super) fn note_use(&self, principal: &Principal, now: Time) {
+    /// Records that a credential was used, until [`CredentialCache::take_last_uses`].
+    pub(super) fn record_use(&self, principal: &Principal, now: Time) {
         if let Some(token) = principal.token {
-            let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-            // Not more than one batch ever writes; the rest is noted at its next use.
-            if used.len() < CAPACITY || used.contains_key(&token) {
-                used.insert(token, (principal.storage_reseller(), now));
+            let mut uses = lock(&self.last_uses);
+            // Bounds the batch that is written. A credential that does not fit is recorded at a
+            // later use.
+            if uses.len() < CAPACITY || uses.contains_key(&token) {
+                uses.insert(token, (principal.storage_reseller(), now));
             }
         }
     }
 
-    pub(super) fn take_used(&self) -> Vec<(ResellerId, TokenId, Time)> {
-        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut used: Vec<_> = used
+    /// Takes the recorded uses, in the order in which the rows are locked when they are written.
+    pub(super) fn take_last_uses(&self) -> Vec<(ResellerId, TokenId, Time)> {
+        let uses = std::mem::take(&mut *lock(&self.last_uses));
+        let mut uses: Vec<_> = uses
             .into_iter()
             .map(|(token, (reseller, at))| (reseller, token, at))
             .collect();
-        used.sort_unstable();
-        used
+        uses.sort_unstable();
+        uses
     }
 
+    /// A signing key of the platform. Those never change, so they stay cached for good.
     pub(super) fn signing_key(&self, name: &str) -> Option<Arc<[u8]>> {
-        self.signing_keys
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
+        lock(&self.signing_keys).get(name).cloned()
     }
 
-    pub(super) fn keep_signing_key(&self, name: &str, secret: &Arc<[u8]>) {
-        self.signing_keys
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.to_owned(), Arc::clone(secret));
+    pub(super) fn insert_signing_key(&self, name: &str, secret: &Arc<[u8]>) {
+        lock(&self.signing_keys).insert(name.to_owned(), Arc::clone(secret));
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

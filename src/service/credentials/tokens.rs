@@ -1,4 +1,4 @@
-//! Credentials of ours: made, shown once, kept as a hash, listed, revoked, rotated.
+//! Our own credentials: created, shown once, stored as a hash, listed, revoked, rotated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,33 +14,34 @@ use crate::jwt;
 use crate::service::{Completion, IdempotentRequest, Principal, Service};
 use crate::store::{Credential, NewToken, Tenancy, TokenKind, Tx};
 
-/// What every key begins with, so that people and secret scanners know one when they see it.
+/// The prefix of every key, by which people and secret scanners recognise one.
 const PREFIX: &str = "stw_";
 /// How many random bytes a key has.
 const RANDOM: usize = 32;
 /// How many bytes of checksum follow them.
 const CHECKSUM: usize = 4;
-/// The longest validity that can be asked for: a hundred years.
+/// The longest validity that a request may ask for: a hundred years.
 const MAX_VALIDITY: Duration = Duration::from_hours(24 * 36_525);
-/// How long a JSON Web Token is valid that names no end: it must have one.
+/// The validity of a JSON Web Token whose request names none. Such a token must expire.
 const JWT_VALIDITY: Duration = Duration::from_hours(24 * 90);
 
-/// A credential to be made.
+/// A credential to be created.
 #[derive(Debug, Clone, Default)]
 pub struct TokenRequest {
-    /// Whose; none: the caller's own, which is an operator's if an operator asks.
+    /// The owner. `None` means the caller: its reseller, or the operator.
     pub reseller: Option<ResellerId>,
-    /// What it is to be.
+    /// The kind of the credential.
     pub kind: TokenKind,
-    /// Its rights; none: all that its owner and the caller may have.
+    /// Its rights. `None` means all that both its owner and the caller may have.
     pub scopes: Option<Scopes>,
     /// A name for people, 1 ..= 255 characters.
     pub name: Option<String>,
-    /// How long it is valid, up to a hundred years; none: until revoked, a JSON Web Token for 90 days.
+    /// How long the credential is valid, up to a hundred years. `None` means 90 days for a JSON Web
+    /// Token, and until it is revoked for a key.
     pub expires_in: Option<Duration>,
 }
 
-/// A credential just made, with its secret: the only time that it is seen.
+/// A credential that was just created, with its secret. The secret is shown this once.
 #[derive(Debug)]
 pub struct IssuedToken {
     /// The secret.
@@ -50,79 +51,69 @@ pub struct IssuedToken {
 }
 
 impl Service {
-    /// Makes a credential. Nobody can make one that may do more than the one used.
+    /// Creates a credential. It cannot have more rights than the caller.
     ///
     /// # Errors
     /// [`Error::InvalidField`], [`Error::InsufficientScope`] or [`Error::ResellerNotFound`].
     pub async fn create_token(
         &self,
-        by: &Principal,
+        caller: &Principal,
         request: TokenRequest,
-        once: Option<IdempotentRequest<IssuedToken>>,
+        idempotency: Option<IdempotentRequest<IssuedToken>>,
     ) -> Result<Completion<IssuedToken>, Error> {
-        if by.reseller.is_some()
-            && request
-                .reseller
-                .is_some_and(|wanted| Some(wanted) != by.reseller)
-        {
+        let reseller = caller.reseller.or(request.reseller);
+        if request.reseller.is_some() && request.reseller != reseller {
             return Err(Error::ResellerNotFound);
         }
-        let reseller = by.reseller.or(request.reseller);
-        let (now, allowed) = (self.now(), by.scopes.clone());
-        let signing = if request.kind == TokenKind::Jwt {
-            Some(self.own_signing_key().await?)
-        } else {
-            None
-        };
         let request = TokenRequest {
             reseller,
             ..request
         };
-        self.write(by.tenancy(), once, move |tx| {
+        let (now, allowed) = (self.now(), caller.scopes.clone());
+        let signing = self.signing_key_for(request.kind).await?;
+        self.write_once(caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move { issue(tx, request, &allowed, signing.as_deref(), now).await })
         })
         .await
     }
 
-    /// The platform's key for JSON Web Tokens; made when it is first asked for.
-    async fn own_signing_key(&self) -> Result<Arc<[u8]>, Error> {
-        self.named_key(jwt::own_key_name(SIGNING_KEY)).await
+    /// The key that signs a credential of this kind. `None` if the kind is not signed.
+    async fn signing_key_for(&self, kind: TokenKind) -> Result<Option<Arc<[u8]>>, Error> {
+        if kind == TokenKind::Jwt {
+            self.named_key(jwt::own_key_name(SIGNING_KEY))
+                .await
+                .map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
-    /// A key of the platform; made when it is first asked for.
+    /// The platform's signing key with this name; created when it is first needed.
     pub(in crate::service) async fn named_key(&self, name: String) -> Result<Arc<[u8]>, Error> {
-        let (fresh, store, now) = (random()?, self.store.clone(), self.now());
-        let wanted = name.clone();
-        if let Some(known) = self.platform_key(&name).await? {
-            return Ok(known);
+        if let Some(secret) = self.platform_key(&name).await? {
+            return Ok(secret);
         }
-        let made = self.detached(async move {
-            let mut tx = store.begin(&Tenancy::Platform).await?;
-            tx.ensure_signing_key(&wanted, fresh, now).await?;
-            tx.commit().await
-        });
-        made.await?;
+        let (id, fresh, now) = (name.clone(), random()?, self.now());
+        self.write(Tenancy::Platform, move |tx| {
+            Box::pin(async move { tx.ensure_signing_key(&id, fresh, now).await })
+        })
+        .await?;
         self.platform_key(&name)
             .await?
-            .ok_or_else(|| internal("the signing key is not there"))
+            .ok_or_else(|| internal("the signing key was not found after it was created"))
     }
 
-    /// Credentials by identity, without the secrets: an operator's call lists all, a reseller's its own.
-    ///
-    /// # Errors
-    /// That the database cannot be asked.
+    /// Credentials with an id above `after`, in the order of their ids, without the secrets. An
+    /// operator gets all, a reseller its own.
     pub async fn tokens(
         &self,
-        by: &Principal,
+        caller: &Principal,
         after: i64,
         limit: i64,
     ) -> Result<Vec<Credential>, Error> {
-        let (store, by) = (self.store.clone(), by.clone());
-        self.detached(async move {
-            let mut tx = store.begin_reading(&by.tenancy()).await?;
-            let tokens = tx.list_tokens(by.reseller, after, limit).await?;
-            tx.commit().await?;
-            Ok(tokens)
+        let reseller = caller.reseller;
+        self.read(caller.tenancy(), move |tx| {
+            Box::pin(tx.list_tokens(reseller, after, limit))
         })
         .await
     }
@@ -131,93 +122,96 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn token(&self, by: &Principal, id: TokenId) -> Result<Credential, Error> {
-        let (store, by) = (self.store.clone(), by.clone());
-        self.detached(async move {
-            let mut tx = store.begin_reading(&by.tenancy()).await?;
-            let found = find(&mut tx, &by, id).await?;
-            tx.commit().await?;
-            Ok(found)
+    pub async fn token(&self, caller: &Principal, id: TokenId) -> Result<Credential, Error> {
+        let reseller = caller.reseller;
+        self.read(caller.tenancy(), move |tx| {
+            Box::pin(fetch(tx, reseller, id))
         })
         .await
     }
 
-    /// Revokes a credential, at once; says whether it was not revoked before.
+    /// Revokes a credential at once. Returns whether it was not revoked before.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn revoke_token(&self, by: &Principal, id: TokenId) -> Result<bool, Error> {
-        let (store, by, now) = (self.store.clone(), by.clone(), self.now());
-        let revoked = self.detached(async move {
-            let mut tx = store.begin(&by.tenancy()).await?;
-            let owner = find(&mut tx, &by, id).await?.reseller;
-            let changed = tx.revoke_token(id, now).await?;
-            tx.announce_credentials(owner).await?;
-            tx.commit().await?;
-            Ok((changed, owner))
-        });
-        let (changed, owner) = revoked.await?;
+    pub async fn revoke_token(&self, caller: &Principal, id: TokenId) -> Result<bool, Error> {
+        let (reseller, now) = (caller.reseller, self.now());
+        let (is_revoked, owner) = self
+            .write(caller.tenancy(), move |tx| {
+                Box::pin(async move {
+                    let owner = fetch(tx, reseller, id).await?.reseller;
+                    let is_revoked = tx.revoke_token(id, now).await?;
+                    tx.announce_credentials(owner).await?;
+                    Ok((is_revoked, owner))
+                })
+            })
+            .await?;
         self.forget_credentials(owner);
-        Ok(changed)
+        Ok(is_revoked)
     }
 
-    /// Makes a credential with the same owner, kind, rights and name; the old one stays valid for the grace period.
+    /// Creates a credential with the owner, kind, rights, name and validity of an old one. The old
+    /// one stays valid for the grace period.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is none that is valid, [`Error::InsufficientScope`] if it may do more than the caller.
+    /// [`Error::NotFound`] if the old one is not valid any more; [`Error::InsufficientScope`] if it
+    /// has more rights than the caller.
     pub async fn rotate_token(
         &self,
-        by: &Principal,
+        caller: &Principal,
         id: TokenId,
         grace: Duration,
-        once: Option<IdempotentRequest<IssuedToken>>,
+        idempotency: Option<IdempotentRequest<IssuedToken>>,
     ) -> Result<Completion<IssuedToken>, Error> {
-        let (now, caller) = (self.now(), by.clone());
+        let (now, own, allowed) = (self.now(), caller.reseller, caller.scopes.clone());
         let ends = after(now, grace, "grace")?;
-        let signing = if self.token(by, id).await?.kind == TokenKind::Jwt {
-            Some(self.own_signing_key().await?)
-        } else {
-            None
-        };
-        let answered = self.write(by.tenancy(), once, move |tx| {
-            Box::pin(async move {
-                let old = find(tx, &caller, id).await?;
-                if !old.is_valid(now) {
-                    return Err(Error::NotFound(Resource::Token));
-                }
-                tx.expire_token(id, ends).await?;
-                tx.announce_credentials(old.reseller).await?;
-                let validity = old
-                    .expires_at
-                    .map(|at| (at - old.created_at).to_std().unwrap_or_default());
-                let request = TokenRequest {
-                    reseller: old.owner(),
-                    kind: old.kind,
-                    scopes: Some(old.scopes),
-                    name: old.name,
-                    expires_in: validity,
-                };
-                issue(tx, request, &caller.scopes, signing.as_deref(), now).await
+        let kind = self.token(caller, id).await?.kind;
+        let signing = self.signing_key_for(kind).await?;
+        let completion = self
+            .write_once(caller.tenancy(), idempotency, move |tx| {
+                Box::pin(async move {
+                    let old = fetch(tx, own, id).await?;
+                    if !old.is_valid(now) {
+                        return Err(Error::NotFound(Resource::Token));
+                    }
+                    tx.expire_token(id, ends).await?;
+                    tx.announce_credentials(old.reseller).await?;
+                    let validity = old
+                        .expires_at
+                        .map(|at| (at - old.created_at).to_std().unwrap_or_default());
+                    let request = TokenRequest {
+                        reseller: old.owner(),
+                        kind: old.kind,
+                        scopes: Some(old.scopes),
+                        name: old.name,
+                        expires_in: validity,
+                    };
+                    issue(tx, request, &allowed, signing.as_deref(), now).await
+                })
             })
-        });
-        let answered = answered.await?;
-        if let Completion::Fresh(issued) = &answered {
+            .await?;
+        if let Completion::Fresh(issued) = &completion {
             self.forget_credentials(issued.credential.reseller);
         }
-        Ok(answered)
+        Ok(completion)
     }
 }
 
-/// The credential in the caller's reach.
-async fn find(tx: &mut Tx, by: &Principal, id: TokenId) -> Result<Credential, Error> {
-    let found = tx.fetch_token(id).await?.filter(|found| {
-        by.reseller
-            .is_none_or(|reseller| reseller == found.reseller)
-    });
+/// A credential by its id. `reseller` is the caller's; `None` means an operator, who reaches all.
+async fn fetch(
+    tx: &mut Tx,
+    reseller: Option<ResellerId>,
+    id: TokenId,
+) -> Result<Credential, Error> {
+    let found = tx
+        .fetch_token(id)
+        .await?
+        .filter(|found| reseller.is_none_or(|reseller| reseller == found.reseller));
     found.ok_or(Error::NotFound(Resource::Token))
 }
 
-/// `allowed`: the rights of the credential that asks. `signing`: the platform's key, for a JSON Web Token.
+/// Creates a credential and its secret. `allowed` are the caller's rights; `signing` is the
+/// platform's key for a JSON Web Token.
 async fn issue(
     tx: &mut Tx,
     request: TokenRequest,
@@ -230,26 +224,7 @@ async fn issue(
     } else {
         Authority::Operator
     };
-    let possible = Scopes::all_for(authority);
-    let scopes = match request.scopes {
-        Some(scopes) => scopes,
-        None => possible
-            .iter()
-            .filter(|scope| allowed.contains(*scope))
-            .collect(),
-    };
-    if let Some(scope) = scopes.iter().find(|scope| !possible.contains(*scope)) {
-        return Err(Error::invalid(
-            "scope",
-            format!("{scope} is for an operator's token only"),
-        ));
-    }
-    if let Some(scope) = scopes.iter().find(|scope| !allowed.contains(*scope)) {
-        return Err(Error::InsufficientScope(scope));
-    }
-    if scopes.iter().next().is_none() {
-        return Err(Error::invalid("scope", "must name at least one right"));
-    }
+    let scopes = choose_scopes(request.scopes, &Scopes::all_for(authority), allowed)?;
     if request.name.as_ref().is_some_and(|name| {
         !(1..=MAX_TEXT).contains(&name.chars().count()) || name.chars().any(char::is_control)
     }) {
@@ -279,7 +254,7 @@ async fn issue(
             jwt::issue(&draft, &jwt::own_key_name(SIGNING_KEY), secret)
                 .map_err(|cause| internal(&cause))?
         }
-        _ => fresh()?,
+        _ => fresh_key()?,
     };
     let new = NewToken {
         id,
@@ -296,9 +271,38 @@ async fn issue(
     })
 }
 
+/// The rights of a new credential: those requested, or else all that are both possible for its
+/// owner and allowed to the caller.
+fn choose_scopes(
+    requested: Option<Scopes>,
+    possible: &Scopes,
+    allowed: &Scopes,
+) -> Result<Scopes, Error> {
+    let scopes = match requested {
+        Some(scopes) => scopes,
+        None => possible
+            .iter()
+            .filter(|scope| allowed.contains(*scope))
+            .collect(),
+    };
+    if let Some(scope) = scopes.iter().find(|scope| !possible.contains(*scope)) {
+        return Err(Error::invalid(
+            "scope",
+            format!("{scope} is for an operator's token only"),
+        ));
+    }
+    if let Some(scope) = scopes.iter().find(|scope| !allowed.contains(*scope)) {
+        return Err(Error::InsufficientScope(scope));
+    }
+    if scopes.iter().next().is_none() {
+        return Err(Error::invalid("scope", "must name at least one right"));
+    }
+    Ok(scopes)
+}
+
 fn internal(cause: &str) -> Error {
     let incident = Uuid::new_v4();
-    tracing::error!(%incident, cause, "a token could not be made");
+    tracing::error!(%incident, cause, "could not create a token");
     Error::Internal { incident }
 }
 
@@ -314,11 +318,15 @@ pub(in crate::service) fn random() -> Result<[u8; RANDOM], Error> {
     let mut bytes = [0_u8; RANDOM];
     getrandom::fill(&mut bytes)
         .map(|()| bytes)
-        .map_err(|error| internal(&format!("the system has no randomness: {error}")))
+        .map_err(|error| {
+            internal(&format!(
+                "the operating system gave no random bytes: {error}"
+            ))
+        })
 }
 
 /// A new key: the prefix, then 256 random bits and a checksum in base 32.
-fn fresh() -> Result<SecretString, Error> {
+fn fresh_key() -> Result<SecretString, Error> {
     let bytes = random()?;
     let mut all = bytes.to_vec();
     all.extend(checksum(&bytes));
@@ -332,7 +340,8 @@ fn checksum(random: &[u8]) -> Vec<u8> {
     sha256(random).into_iter().take(CHECKSUM).collect()
 }
 
-/// Whether a text has the form of a token, checksum included: what was mistyped or cut off is not worth a look-up.
+/// Whether a text has the form of a key, checksum included. A mistyped or truncated key needs no
+/// look-up.
 pub(super) fn is_well_formed(token: &str) -> bool {
     let encoded = token
         .strip_prefix(PREFIX)
@@ -355,8 +364,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_recognised_and_a_damaged_one_is_not() {
-        let token = fresh().unwrap();
+    fn a_key_is_recognised_and_a_damaged_one_is_not() {
+        let token = fresh_key().unwrap();
         let text = token.expose_secret();
         assert!(is_well_formed(text), "{}", text.len());
         assert_eq!(text.len(), PREFIX.len() + 58);
@@ -376,8 +385,8 @@ mod tests {
     }
 
     #[test]
-    fn a_token_does_not_show_in_debug_output() {
-        let token = fresh().unwrap();
+    fn a_key_is_redacted_in_debug_output() {
+        let token = fresh_key().unwrap();
         assert!(!format!("{token:?}").contains(&token.expose_secret()[4..]));
     }
 }

@@ -1,13 +1,4 @@
-//! The lanes: group commit, and look-ups together.
-//!
-//! One task takes every command that queued while the previous transaction was under way, and commits them
-//! together. There is no waiting window: an idle service commits at once, a busy one commits many at a time. The
-//! queue is bounded; when it is full the caller is told so.
-//!
-//! Look-ups of accounts by their key, and of credentials, go the same way, each on a lane of its own: many at a time.
-//!
-//! A batch that fails before its commit is tried again one by one, so that one caller's bad luck is its own; what
-//! another replica did meanwhile is seen then. A batch whose commit was not answered is not tried again: it may have been committed.
+//! A lane: a bounded queue whose requests are carried out together.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,20 +14,22 @@ use crate::metrics::Metrics;
 use crate::service::settings::Settings;
 use crate::telemetry;
 
-/// A request that waits, whom to tell, and what it is part of.
-type Waiting<Q, A> = (Q, oneshot::Sender<Result<A, Error>>, Span);
+/// A queued request, where its outcome is sent, and the span that it belongs to.
+type Queued<Q, A> = (Q, oneshot::Sender<Result<A, Error>>, Span);
 
-/// A queue whose requests are carried out together: whatever waits, as soon as what was under way is done.
+/// A queue whose requests are carried out together: all that are queued when the previous batch is
+/// done.
 #[derive(Debug)]
 pub(in crate::service) struct Lane<Q, A> {
     name: &'static str,
     metrics: Arc<Metrics>,
-    queue: mpsc::Sender<Waiting<Q, A>>,
+    queue: mpsc::Sender<Queued<Q, A>>,
     closing: CancellationToken,
 }
 
 impl<Q: Send + 'static, A: Send + 'static> Lane<Q, A> {
-    /// `carry_out` gives one outcome for each request, in their order.
+    /// Starts the task that empties the queue. `carry_out` must return one outcome for each
+    /// request, in the order of the requests. `name` is the lane's label in the metrics.
     pub(in crate::service) fn start<F, W>(
         name: &'static str,
         settings: &Settings,
@@ -48,7 +41,7 @@ impl<Q: Send + 'static, A: Send + 'static> Lane<Q, A> {
         F: Fn(Vec<Q>) -> W + Send + 'static,
         W: Future<Output = Vec<Result<A, Error>>> + Send + 'static,
     {
-        let (queue, waiting) = mpsc::channel(settings.queue);
+        let (queue, queued) = mpsc::channel(settings.queue);
         let closing = CancellationToken::new();
         let metrics = Arc::clone(metrics);
         let counted = Arc::clone(&metrics);
@@ -61,7 +54,7 @@ impl<Q: Send + 'static, A: Send + 'static> Lane<Q, A> {
                 outcomes
             }
         };
-        tasks.spawn(run(waiting, settings.batch, closing.clone(), carry_out));
+        tasks.spawn(run(queued, settings.batch, closing.clone(), carry_out));
         Self {
             name,
             metrics,
@@ -70,7 +63,11 @@ impl<Q: Send + 'static, A: Send + 'static> Lane<Q, A> {
         }
     }
 
-    /// Queues a request and waits for its outcome. If the caller is dropped meanwhile, the request goes on.
+    /// Queues a request and waits for its outcome. If the caller is dropped meanwhile, the request
+    /// is carried out all the same.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] if the queue is full, [`Error::Unavailable`] if the lane is closed.
     pub(in crate::service) async fn submit(&self, request: Q) -> Result<A, Error> {
         let (reply, outcome) = oneshot::channel();
         self.queue
@@ -85,42 +82,43 @@ impl<Q: Send + 'static, A: Send + 'static> Lane<Q, A> {
         outcome.await.unwrap_or(Err(Error::Unavailable))
     }
 
-    /// Says how many requests wait now.
+    /// Records in the metrics how many requests are queued now.
     pub(in crate::service) fn record_queue_depth(&self) {
         self.metrics
             .set_waiting(self.name, self.queue.max_capacity() - self.queue.capacity());
     }
 
-    /// Takes no more; what is queued is still carried out.
+    /// Accepts no more requests. Those that are queued are still carried out.
     pub(in crate::service) fn close(&self) {
         self.closing.cancel();
     }
 }
 
 async fn run<Q, A, F, W>(
-    mut waiting: mpsc::Receiver<Waiting<Q, A>>,
-    most: usize,
+    mut queued: mpsc::Receiver<Queued<Q, A>>,
+    max: usize,
     closing: CancellationToken,
     carry_out: F,
 ) where
     F: Fn(Vec<Q>) -> W,
     W: Future<Output = Vec<Result<A, Error>>>,
 {
-    let mut taken = Vec::with_capacity(most);
+    let mut taken = Vec::with_capacity(max);
     let mut is_open = true;
     loop {
         let count = tokio::select! {
-            count = waiting.recv_many(&mut taken, most) => count,
+            count = queued.recv_many(&mut taken, max) => count,
             () = closing.cancelled(), if is_open => {
                 is_open = false;
-                waiting.close();
+                queued.close();
                 continue;
             }
         };
         if count == 0 {
             return;
         }
-        // It belongs to no request alone, and comes after all of them.
+        // The batch belongs to many requests, so its span has no parent and follows from all of
+        // them.
         let batch = debug_span!(target: telemetry::SPANS, parent: None, "batch", requests = count);
         let (mut requests, mut replies) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for (request, reply, span) in taken.drain(..) {
@@ -130,8 +128,8 @@ async fn run<Q, A, F, W>(
         }
         let outcomes = carry_out(requests).instrument(batch).await;
         for (reply, outcome) in replies.into_iter().zip(outcomes) {
-            // A caller that hung up is not there to be told.
-            let _unheard = reply.send(outcome);
+            // Fails when the caller was dropped, because its client hung up.
+            let _hung_up = reply.send(outcome);
         }
     }
 }

@@ -1,4 +1,45 @@
-//! Group commit: what queued while the previous transaction was under way is committed together.
+//! Group commit: requests that wait at the same time share a transaction.
+//!
+//! # Lanes
+//!
+//! A [`Lane`] is a bounded queue with one task that empties it. The task takes all requests that
+//! are queued, up to the batch size, and carries them out together. Then it sends each caller its
+//! own outcome and takes the requests that were queued meanwhile. Nothing waits for a batch to
+//! fill: an idle lane carries out a single request at once. A busy lane carries out many together,
+//! which is where the speed comes from: a transaction for a hundred changes costs little more than
+//! one for a single change. When the queue is full, the lane refuses further requests as
+//! overloaded.
+//!
+//! Changes of accounts have two lanes, so that one can decide while the database works for the
+//! other (`placement.rs`). Look-ups of accounts, of credentials and of stored answers have a lane
+//! each, which needs one statement for all keys (`reader.rs`).
+//!
+//! # How a batch of changes is carried out
+//!
+//! 1. `batch/load.rs` reads the accounts, and what else the requests need to be decided.
+//! 2. `batch/decide.rs` decides the requests in memory, in the order of their arrival. Each sees
+//!    the effect of those before it.
+//! 3. `batch/write.rs` writes the results, with one statement for each kind of row.
+//! 4. The transaction commits, and each caller gets its outcome. A refused request does not disturb
+//!    the others: its refusal is an outcome, and is written to the journal.
+//!
+//! Accounts are read without a lock. Inside one process no two lanes ever work on the same
+//! reseller, so only another replica can change an account between step 1 and step 3. Step 3
+//! notices that by the accounts' versions; the batch is then rolled back and repeated with locks.
+//!
+//! # What happens to a batch that fails
+//!
+//! - **It fails before its commit**, by a constraint, an error of the database or a panic. It is
+//!   rolled back, and its requests are carried out again one by one (`writer.rs`). So only the
+//!   request that caused the failure gets the error.
+//! - **The database is away.** All requests get [`Error::Unavailable`]. Trying them one by one
+//!   would not help.
+//! - **The commit is not answered**, or the batch takes longer than the transaction timeout.
+//!   Whether it was committed is unknown, so it is never tried again here. All requests get
+//!   [`Error::Unavailable`]. A client may repeat its request: with an idempotency key it gets the
+//!   stored answer, and without one a command whose effect is there already changes nothing.
+//!
+//! [`Error::Unavailable`]: crate::domain::Error::Unavailable
 
 mod batch;
 mod lane;
@@ -9,6 +50,6 @@ mod writer;
 
 pub(super) use lane::Lane;
 pub(super) use placement::Lanes;
-pub(super) use reader::{Reader, find_each};
+pub(super) use reader::{find_accounts, find_answers, find_each};
 pub(super) use request::{ChangeKind, Request};
 pub(super) use writer::Writer;

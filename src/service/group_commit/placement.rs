@@ -1,9 +1,13 @@
-//! Several lanes for one kind of work, of which the next is used when those before it are crowded.
+//! Several lanes for one kind of work, and the choice of the lane for each request.
 //!
-//! To begin a batch costs the database as much as dozens of its rows, so one lane with large batches does more than two with
-//! small ones; but it leaves the database idle while it decides, and with many requests under way that is what is lost. All
-//! that is under way for one reseller is on one lane, so no two lanes ever want the same rows. A lane that is held up, by rows
-//! that somebody else has locked, is left to those who are on it.
+//! Starting a batch costs the database as much as dozens of rows, so one lane with large batches
+//! does more than two lanes with small ones. But while a single lane decides, the database is idle;
+//! with many requests that is the greater loss. So the next lane is used only when those before it
+//! are crowded.
+//!
+//! All requests of a reseller that are under way are on the same lane, so two lanes never wait for
+//! each other's rows. A lane may be blocked all the same, by rows that another replica has locked.
+//! A blocked lane gets no new resellers until it moves again.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,9 +21,10 @@ use crate::domain::{Error, ResellerId};
 use crate::metrics::Metrics;
 use crate::service::settings::{CommitScope, Settings};
 
-/// With so many requests under way a lane is crowded. Measured with 2 lanes and 2 cores: below, one lane does more. Nobody is
-/// refused by a full queue while another lane has room; and where nothing is committed together but what is one reseller's, there is
-/// nothing to gain.
+/// The number of requests under way from which a lane is crowded. 48 was measured with 2 lanes on 2
+/// cores: with fewer requests, one lane does more than two. It is never more than the queue holds,
+/// so that a full queue refuses nobody while another lane has room. Where resellers do not share
+/// transactions, large batches gain nothing, and a lane is crowded by its first request.
 fn crowd(settings: &Settings) -> usize {
     match settings.scope {
         CommitScope::All => settings.queue.min(48),
@@ -27,18 +32,20 @@ fn crowd(settings: &Settings) -> usize {
     }
 }
 
-/// A lane with requests under way that has finished none for so long is held up: batches take a few milliseconds.
-const HELD_UP: Duration = Duration::from_millis(100);
+/// A lane that has requests under way and has finished none for this long is blocked. A batch
+/// normally takes a few milliseconds.
+const BLOCKED_AFTER: Duration = Duration::from_millis(100);
 
 /// The lanes, in the order in which they are used.
 #[derive(Debug)]
 pub(in crate::service) struct Lanes<Q, A> {
     lanes: Vec<Lane<(Q, Placement), A>>,
-    seats: Arc<Seats>,
+    placements: Arc<Placements>,
 }
 
 impl<Q: Send + 'static, A: Send + 'static> Lanes<Q, A> {
-    /// `carry_out` gives one outcome for each request, in their order.
+    /// Starts a lane for each name. `carry_out` must return one outcome for each request, in the
+    /// order of the requests.
     pub(in crate::service) fn start<F, W>(
         names: &[&'static str],
         settings: &Settings,
@@ -57,12 +64,13 @@ impl<Q: Send + 'static, A: Send + 'static> Lanes<Q, A> {
                 settings,
                 metrics,
                 tasks,
-                move |seated: Vec<(Q, Placement)>| {
-                    let (requests, seats): (Vec<Q>, Vec<Placement>) = seated.into_iter().unzip();
+                move |placed: Vec<(Q, Placement)>| {
+                    let (requests, placements): (Vec<Q>, Vec<Placement>) =
+                        placed.into_iter().unzip();
                     let work = carry_out(requests);
                     async move {
                         let outcomes = work.await;
-                        drop(seats);
+                        drop(placements);
                         outcomes
                     }
                 },
@@ -70,92 +78,96 @@ impl<Q: Send + 'static, A: Send + 'static> Lanes<Q, A> {
         };
         Self {
             lanes: names.iter().map(start).collect(),
-            seats: Arc::new(Seats::new(names.len(), crowd(settings))),
+            placements: Arc::new(Placements::new(names.len(), crowd(settings))),
         }
     }
 
-    /// Queues a request of a reseller and waits for its outcome. If the caller is dropped meanwhile, the request goes on.
+    /// Queues a request of a reseller and waits for its outcome, as [`Lane::submit`] does.
     pub(in crate::service) async fn submit(
         &self,
         reseller: ResellerId,
         request: Q,
     ) -> Result<A, Error> {
-        let seat = Seats::take(&self.seats, reseller, Instant::now());
+        let placement = Placements::place(&self.placements, reseller, Instant::now());
         self.lanes
-            .get(seat.lane)
+            .get(placement.lane)
             .ok_or(Error::Unavailable)?
-            .submit((request, seat))
+            .submit((request, placement))
             .await
     }
 
-    /// Says how many requests wait now.
+    /// Records in the metrics how many requests are queued on each lane now.
     pub(in crate::service) fn record_queue_depth(&self) {
         self.lanes.iter().for_each(Lane::record_queue_depth);
     }
 
-    /// Takes no more; what is queued is still carried out.
+    /// Accepts no more requests. Those that are queued are still carried out.
     pub(in crate::service) fn close(&self) {
         self.lanes.iter().for_each(Lane::close);
     }
 }
 
-/// Who is under way where.
+/// The requests that are under way, that is, queued or being carried out.
 #[derive(Debug)]
-struct Seats {
+struct Placements {
     crowd: usize,
-    taken: Mutex<Taken>,
+    loads: Mutex<Loads>,
 }
 
 #[derive(Debug)]
-struct Taken {
-    /// The lane of each reseller that has anything under way, and how much.
+struct Loads {
+    /// The lane of each reseller that has requests under way, and how many.
     resellers: HashMap<ResellerId, (usize, usize)>,
-    lanes: Vec<Load>,
+    lanes: Vec<LaneLoad>,
 }
 
-/// What is under way in a lane.
+/// The requests that are under way on one lane.
 #[derive(Debug, Clone, Default)]
-struct Load {
+struct LaneLoad {
     count: usize,
-    /// When something was last finished, or the first came.
+    /// When a request was last finished, or when the first one came to the idle lane.
     moved_at: Option<Instant>,
 }
 
-impl Seats {
+impl LaneLoad {
+    fn is_blocked(&self, now: Instant) -> bool {
+        self.count > 0
+            && self
+                .moved_at
+                .is_some_and(|at| now.saturating_duration_since(at) >= BLOCKED_AFTER)
+    }
+}
+
+impl Placements {
     fn new(lanes: usize, crowd: usize) -> Self {
         Self {
             crowd,
-            taken: Mutex::new(Taken {
+            loads: Mutex::new(Loads {
                 resellers: HashMap::new(),
-                lanes: vec![Load::default(); lanes],
+                lanes: vec![LaneLoad::default(); lanes],
             }),
         }
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Loads> {
+        self.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the reseller is already, or else the first lane that is neither crowded nor held up, or else the one with the
-    /// least under way of those that are not held up, or of all.
-    fn take(seats: &Arc<Self>, reseller: ResellerId, now: Instant) -> Placement {
-        let mut taken = seats.taken();
-        let Taken { resellers, lanes } = &mut *taken;
+    /// Chooses the lane for a request. If the reseller has requests under way, it is their lane.
+    /// Otherwise it is the first lane that is neither crowded nor blocked. If there is none, it is
+    /// the lane with the fewest requests among those that are not blocked, or among all.
+    fn place(placements: &Arc<Self>, reseller: ResellerId, now: Instant) -> Placement {
+        let mut loads = placements.lock();
+        let Loads { resellers, lanes } = &mut *loads;
         let (lane, count) = resellers.entry(reseller).or_insert_with(|| {
-            let moves = |load: &Load| {
-                load.count == 0
-                    || load
-                        .moved_at
-                        .is_none_or(|at| now.saturating_duration_since(at) < HELD_UP)
-            };
             let free = lanes
                 .iter()
-                .position(|load| load.count < seats.crowd && moves(load));
+                .position(|load| load.count < placements.crowd && !load.is_blocked(now));
             let least = || {
                 lanes
                     .iter()
                     .enumerate()
-                    .min_by_key(|(_, load)| (!moves(load), load.count))
+                    .min_by_key(|(_, load)| (load.is_blocked(now), load.count))
                     .map(|(lane, _)| lane)
             };
             (free.or_else(least).unwrap_or_default(), 0)
@@ -168,34 +180,35 @@ impl Seats {
             }
             load.count += 1;
         }
-        drop(taken);
+        drop(loads);
         Placement {
-            seats: Arc::clone(seats),
+            placements: Arc::clone(placements),
             reseller,
             lane,
         }
     }
 }
 
-/// A request's place in a lane, from when it is queued until it is carried out.
+/// The place of a request on a lane. It is dropped when the request has been carried out, and is
+/// not under way any more.
 #[derive(Debug)]
 struct Placement {
-    seats: Arc<Seats>,
+    placements: Arc<Placements>,
     reseller: ResellerId,
     lane: usize,
 }
 
 impl Drop for Placement {
     fn drop(&mut self) {
-        let mut taken = self.seats.taken();
-        if let Some(load) = taken.lanes.get_mut(self.lane) {
+        let mut loads = self.placements.lock();
+        if let Some(load) = loads.lanes.get_mut(self.lane) {
             load.count -= 1;
             load.moved_at = Some(Instant::now());
         }
-        if let Some((_, count)) = taken.resellers.get_mut(&self.reseller) {
+        if let Some((_, count)) = loads.resellers.get_mut(&self.reseller) {
             *count -= 1;
             if *count == 0 {
-                taken.resellers.remove(&self.reseller);
+                loads.resellers.remove(&self.reseller);
             }
         }
     }
@@ -207,53 +220,61 @@ mod tests {
 
     const CROWD: usize = 4;
 
-    fn take(seats: &Arc<Seats>, resellers: std::ops::Range<i64>, now: Instant) -> Vec<Placement> {
+    fn place(
+        placements: &Arc<Placements>,
+        resellers: std::ops::Range<i64>,
+        now: Instant,
+    ) -> Vec<Placement> {
         resellers
-            .map(|reseller| Seats::take(seats, ResellerId(reseller), now))
+            .map(|reseller| Placements::place(placements, ResellerId(reseller), now))
             .collect()
     }
 
-    fn lanes(taken: &[Placement]) -> Vec<usize> {
-        taken.iter().map(|seat| seat.lane).collect()
+    fn lanes(placed: &[Placement]) -> Vec<usize> {
+        placed.iter().map(|placement| placement.lane).collect()
     }
 
     #[test]
-    fn a_lane_is_crowded_before_the_next_is_used() {
-        let seats = Arc::new(Seats::new(2, CROWD));
-        let taken = take(&seats, 0..12, Instant::now());
-        assert_eq!(lanes(&taken), [0, 0, 0, 0, 1, 1, 1, 1, 0, 1, 0, 1]);
+    fn the_next_lane_is_used_when_the_first_is_crowded() {
+        let placements = Arc::new(Placements::new(2, CROWD));
+        let placed = place(&placements, 0..12, Instant::now());
+        assert_eq!(lanes(&placed), [0, 0, 0, 0, 1, 1, 1, 1, 0, 1, 0, 1]);
     }
 
     #[test]
-    fn a_reseller_is_on_one_lane_until_nothing_of_it_is_under_way() {
-        let (seats, now) = (Arc::new(Seats::new(2, CROWD)), Instant::now());
-        let others = take(&seats, 0..4, now);
-        let first = Seats::take(&seats, ResellerId(7), now);
+    fn a_reseller_stays_on_its_lane_while_it_has_requests_under_way() {
+        let (placements, now) = (Arc::new(Placements::new(2, CROWD)), Instant::now());
+        let others = place(&placements, 0..4, now);
+        let first = Placements::place(&placements, ResellerId(7), now);
         assert_eq!(first.lane, 1);
         drop(others);
-        let second = Seats::take(&seats, ResellerId(7), now);
+        let second = Placements::place(&placements, ResellerId(7), now);
         assert_eq!(second.lane, 1, "although the first lane is empty");
         drop((first, second));
-        assert_eq!(Seats::take(&seats, ResellerId(7), now).lane, 0);
+        assert_eq!(
+            Placements::place(&placements, ResellerId(7), now).lane,
+            0,
+            "nothing of the reseller is under way any more"
+        );
     }
 
     #[test]
-    fn a_lane_that_is_held_up_is_left_to_those_who_are_on_it() {
-        let (seats, now) = (Arc::new(Seats::new(2, CROWD)), Instant::now());
-        let stuck = take(&seats, 1..2, now);
-        let later = take(&seats, 1..3, now + HELD_UP);
+    fn a_blocked_lane_gets_no_new_resellers_until_it_moves_again() {
+        let (placements, now) = (Arc::new(Placements::new(2, CROWD)), Instant::now());
+        let stuck = place(&placements, 1..2, now);
+        let later = place(&placements, 1..3, now + BLOCKED_AFTER);
         assert_eq!(
             lanes(&later),
             [0, 1],
-            "the one that is there stays, another goes elsewhere"
+            "the reseller on the blocked lane stays there, a new one does not join it"
         );
-        let crowd = take(&seats, 3..8, now + HELD_UP);
-        assert_eq!(lanes(&crowd), [1; 5], "even where it is crowded");
+        let crowd = place(&placements, 3..8, now + BLOCKED_AFTER);
+        assert_eq!(lanes(&crowd), [1; 5], "even when the other lane is crowded");
         drop((stuck, later, crowd));
         assert_eq!(
-            lanes(&take(&seats, 2..3, now + 3 * HELD_UP)),
+            lanes(&place(&placements, 2..3, now + 3 * BLOCKED_AFTER)),
             [0],
-            "it moves again"
+            "the lane moves again"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Looks up many keys with one statement.
+//! Look-ups of many keys with one statement.
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
@@ -8,40 +8,53 @@ use std::time::Duration;
 use tracing::{Instrument as _, Span};
 
 use crate::domain::{Account, AccountKey, Error};
+use crate::service::Clock;
 use crate::service::transaction::panicked;
-use crate::store::Store;
+use crate::store::{IdempotencyKey, Store, StoredRequest};
 
-/// What looks up accounts.
-#[derive(Clone)]
-pub(in crate::service) struct Reader {
-    pub(in crate::service) store: Store,
-    pub(in crate::service) limit: Duration,
+/// Looks up accounts by their keys, deleted ones included, with one statement for all. It runs on
+/// the lane `read`. The callers have checked already that each may see the account under its key.
+pub(in crate::service) async fn find_accounts(
+    store: Store,
+    limit: Duration,
+    keys: Vec<AccountKey>,
+) -> Vec<Result<Option<Account>, Error>> {
+    let distinct: BTreeSet<AccountKey> = keys.iter().copied().collect();
+    let work = async move {
+        let resellers = distinct.iter().map(|(reseller, _)| *reseller).collect();
+        let distinct: Vec<_> = distinct.into_iter().collect();
+        let (tx, found) = store.look_up(&resellers, &distinct).await?;
+        tx.commit().await?;
+        Ok(found
+            .into_iter()
+            .map(|account| ((account.reseller_id, account.id), account))
+            .collect())
+    };
+    find_each(keys, limit, work).await
 }
 
-impl Reader {
-    /// The accounts with these keys, deleted ones included, with one statement; each key is one that its caller may see.
-    pub(in crate::service) async fn look_up(
-        self,
-        keys: Vec<AccountKey>,
-    ) -> Vec<Result<Option<Account>, Error>> {
-        let wanted: BTreeSet<AccountKey> = keys.iter().copied().collect();
-        let work = async move {
-            let resellers = wanted.iter().map(|(reseller, _)| *reseller).collect();
-            let (tx, found) = self
-                .store
-                .look_up(&resellers, &wanted.into_iter().collect::<Vec<_>>())
-                .await?;
-            tx.commit().await?;
-            Ok(found
-                .into_iter()
-                .map(|account| ((account.reseller_id, account.id), account))
-                .collect())
-        };
-        find_each(keys, self.limit, work).await
-    }
+/// Looks up the answers that are stored under idempotency keys, with one statement for all. It runs on
+/// the lane `answer`.
+pub(in crate::service) async fn find_answers(
+    store: Store,
+    clock: Clock,
+    limit: Duration,
+    keys: Vec<IdempotencyKey>,
+) -> Vec<Result<Option<StoredRequest>, Error>> {
+    let distinct: BTreeSet<_> = keys.iter().cloned().collect();
+    let work = async move {
+        let distinct: Vec<_> = distinct.into_iter().collect();
+        let stored = store.look_up_answers(&distinct, clock.now()).await?;
+        Ok(stored
+            .into_iter()
+            .map(|stored| (stored.key.clone(), stored))
+            .collect())
+    };
+    find_each(keys, limit, work).await
 }
 
-/// What `work` finds, told to each who asked; in a task of its own, started at once, so that not even a panic ends a lane.
+/// Runs a look-up, and gives each key its part of the result, or the error. Keys may repeat. The
+/// look-up runs in a spawned task, so that a panic in it does not end the lane.
 pub(in crate::service) fn find_each<K, T, W>(
     keys: Vec<K>,
     limit: Duration,

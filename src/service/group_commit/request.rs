@@ -1,45 +1,56 @@
-//! One change that is asked for, on its way to a lane.
+//! The change that a caller asks for, as it is queued on a lane.
 
 use uuid::Uuid;
 
-use crate::domain::AccountKey;
-use crate::domain::{AccountId, Command, Email, ResellerId, Revision};
+use crate::domain::{AccountId, AccountKey, Command, Email, ResellerId, Revision};
 use crate::service::Context;
 use crate::service::idempotency::IdempotentRequest;
 
-/// One change that is asked for.
+/// A change of one account.
 #[derive(Debug, Clone)]
 pub(in crate::service) struct Request {
+    /// The caller.
     pub(in crate::service) context: Context,
+    /// The reseller that owns the account, or will.
     pub(in crate::service) reseller: ResellerId,
-    pub(in crate::service) what: ChangeKind,
-    pub(in crate::service) once: Option<IdempotentRequest>,
+    /// The change.
+    pub(in crate::service) kind: ChangeKind,
+    /// Set if the request carries an idempotency key.
+    pub(in crate::service) idempotency: Option<IdempotentRequest>,
 }
 
+/// The kinds of changes.
 #[derive(Debug, Clone)]
 pub(in crate::service) enum ChangeKind {
+    /// Creates an account.
     Create {
+        /// The outside identity of the new account.
         uid: Uuid,
+        /// Its profile.
         revision: Box<Revision>,
     },
+    /// Carries out a command on an existing account.
     Command {
         account: AccountId,
         command: Command,
-        only_at: Option<i64>,
+        /// The version that the account must have. `None` means any.
+        expected_version: Option<i64>,
     },
 }
 
 impl Request {
+    /// The key of the account. `None` if the request creates it.
     pub(in crate::service) fn key(&self) -> Option<AccountKey> {
-        match &self.what {
+        match &self.kind {
             ChangeKind::Create { .. } => None,
             ChangeKind::Command { account, .. } => Some((self.reseller, *account)),
         }
     }
 
-    /// Whether nothing but the account itself is needed to decide it, and one statement, in all likelihood, to write it.
-    pub(in crate::service) fn is_of_the_lifecycle(&self) -> bool {
-        let what = match &self.what {
+    /// Whether the account alone is enough to decide the request, and a single statement is usually
+    /// enough to write the result. Most requests are of this kind.
+    pub(in crate::service) fn is_simple(&self) -> bool {
+        let is_simple = match &self.kind {
             ChangeKind::Create { .. } => false,
             ChangeKind::Command { command, .. } => {
                 matches!(
@@ -51,23 +62,25 @@ impl Request {
                 )
             }
         };
-        what && self.once.is_none()
+        is_simple && self.idempotency.is_none()
     }
 
-    /// Whether what its reseller says of the purge is needed to decide it.
-    pub(in crate::service) fn is_of_the_purge(&self) -> bool {
+    /// Whether the reseller's terms (account limit, suspension, purge policy) are needed to decide
+    /// the request.
+    pub(in crate::service) fn needs_terms(&self) -> bool {
         matches!(
-            self.what,
-            ChangeKind::Command {
-                command: Command::PlanPurge(_) | Command::Purge(_),
-                ..
-            }
+            self.kind,
+            ChangeKind::Create { .. }
+                | ChangeKind::Command {
+                    command: Command::PlanPurge(_) | Command::Purge(_),
+                    ..
+                }
         )
     }
 
-    /// What this request says of the descriptive fields, if anything.
+    /// The changes of profile fields that the request contains.
     pub(in crate::service) fn revision(&self) -> Option<&Revision> {
-        match &self.what {
+        match &self.kind {
             ChangeKind::Create { revision, .. }
             | ChangeKind::Command {
                 command: Command::Revise(revision),
@@ -77,8 +90,20 @@ impl Request {
         }
     }
 
-    /// The address that this request may give to an account, as far as it can be known beforehand.
+    /// The e-mail address that the request gives to its account. A restored account takes its old
+    /// address again, which is not known before the account is read.
     pub(in crate::service) fn email(&self) -> Option<&Email> {
         self.revision()?.profile.email.value()
+    }
+
+    /// Whether the request restores a deleted account.
+    pub(in crate::service) fn is_restoration(&self) -> bool {
+        matches!(
+            self.kind,
+            ChangeKind::Command {
+                command: Command::Restore,
+                ..
+            }
+        )
     }
 }

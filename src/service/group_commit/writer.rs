@@ -1,8 +1,7 @@
-//! Carries out a batch of changes: together, or one by one where that fails.
+//! Carries out the changes that a lane has taken: together, or one by one if that fails.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tracing::{Instrument as _, Span, warn};
 
@@ -16,7 +15,7 @@ use crate::service::settings::{CommitScope, Settings};
 use crate::service::transaction::panicked;
 use crate::store::Store;
 
-/// What carries out changes.
+/// Carries out changes of accounts. It runs on the write lanes.
 #[derive(Clone)]
 pub(in crate::service) struct Writer {
     pub(in crate::service) store: Store,
@@ -26,6 +25,7 @@ pub(in crate::service) struct Writer {
 }
 
 impl Writer {
+    /// Carries out requests. The outcomes are in the order of the requests.
     pub(in crate::service) async fn carry_out(
         self,
         requests: Vec<Request>,
@@ -33,21 +33,19 @@ impl Writer {
         if self.settings.scope == CommitScope::All {
             return self.carry_out_together(requests).await;
         }
-        // Each reseller's in turn; the outcomes go back to their places.
+        // One transaction for each reseller, one after the other.
         let mut groups: BTreeMap<ResellerId, (Vec<usize>, Vec<Request>)> = BTreeMap::new();
         let mut outcomes: Vec<_> = requests.iter().map(|_| Err(Error::Unavailable)).collect();
-        for (place, request) in requests.into_iter().enumerate() {
-            let group = groups.entry(request.reseller).or_default();
-            group.0.push(place);
-            group.1.push(request);
+        for (index, request) in requests.into_iter().enumerate() {
+            let (indices, group) = groups.entry(request.reseller).or_default();
+            indices.push(index);
+            group.push(request);
         }
-        for (places, requests) in groups.into_values() {
-            for (place, outcome) in places
-                .into_iter()
-                .zip(self.carry_out_together(requests).await)
-            {
-                if let Some(kept) = outcomes.get_mut(place) {
-                    *kept = outcome;
+        for (indices, group) in groups.into_values() {
+            let group_outcomes = self.carry_out_together(group).await;
+            for (index, outcome) in indices.into_iter().zip(group_outcomes) {
+                if let Some(slot) = outcomes.get_mut(index) {
+                    *slot = outcome;
                 }
             }
         }
@@ -63,7 +61,7 @@ impl Writer {
         if !failed.is_worth_trying_alone {
             return requests.iter().map(|_| Err(failed.error.clone())).collect();
         }
-        warn!(cause = %failed.error, requests = requests.len(), "a batch failed; trying its requests one by one");
+        warn!(cause = %failed.error, requests = requests.len(), "a batch failed; carrying out its requests one by one");
         let mut outcomes = Vec::with_capacity(requests.len());
         for request in &*requests {
             let alone = self.commit(Arc::from(vec![request.clone()])).await;
@@ -76,18 +74,21 @@ impl Writer {
         outcomes
     }
 
-    /// Commits requests in one transaction, in a task of its own, so that not even a panic ends the lane.
+    /// Commits requests in one transaction and notifies those who wait for events. The transaction
+    /// runs in a spawned task, so that a panic in it does not end the lane.
     async fn commit(
         &self,
         requests: Arc<[Request]>,
     ) -> Result<Vec<Result<Completion, Error>>, BatchError> {
-        let (store, now, settings) = (self.store.clone(), self.clock.now(), self.settings.clone());
-        let limit: Duration = settings.transaction_timeout;
-        let work =
-            async move { batch::commit(&store, &requests, now, settings.idempotency_window).await };
+        let (store, now) = (self.store.clone(), self.clock.now());
+        let (window, limit) = (
+            self.settings.idempotency_window,
+            self.settings.transaction_timeout,
+        );
+        let work = async move { batch::commit(&store, &requests, now, window).await };
         match tokio::spawn(tokio::time::timeout(limit, work).instrument(Span::current())).await {
             Ok(Ok(result)) => result.map(|committed| {
-                self.notifier.notify(committed.told);
+                self.notifier.notify(committed.with_events);
                 committed.outcomes
             }),
             Ok(Err(_elapsed)) => Err(BatchError {

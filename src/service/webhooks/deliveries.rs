@@ -1,243 +1,129 @@
-//! What the dispatcher asks of the database: work, leases, events, what is pending, and where its results are kept.
+//! Deliveries as the owner of an endpoint sees them: the log of attempts, tests and redeliveries.
+//! The dispatcher makes the attempts (`dispatch.rs`).
 
-use std::collections::HashMap;
+use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::endpoints::with_accounts;
-use crate::domain::{Endpoint, Error, ResellerId, Time};
-use crate::service::{EventRead, Service};
-use crate::store::{Pending, Progress, Tenancy};
+use super::endpoints::lock_endpoint;
+use crate::domain::{Error, ResellerId, Resource, Scope, TEST, Time};
+use crate::service::{Context, Service};
+use crate::store::{Attempt, DeliveryKey, Tenancy};
 
-/// Something pending, with the event that it is about; none: a test, or an event that is kept no longer.
-#[derive(Debug, Clone)]
-pub struct PendingRead {
-    /// What is pending.
-    pub pending: Pending,
-    /// The event.
-    pub event: Option<EventRead>,
-}
-
-/// What an endpoint needs besides new events.
-#[derive(Debug, Clone, Default)]
-pub struct Due {
-    /// For each account that is due: what is pending of it, in order.
-    pub lanes: Vec<Vec<PendingRead>>,
-    /// When something else is due.
-    pub next: Option<Time>,
-    /// Of the accounts asked about, those of which nothing is pending any more.
-    pub clear: Vec<i32>,
+/// Restricts which attempts are listed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AttemptFilter {
+    /// Only attempts to this endpoint. `None` means all endpoints.
+    pub endpoint: Option<Uuid>,
+    /// Only attempts that succeeded, or only those that failed. `None` means both.
+    pub succeeded: Option<bool>,
+    /// Only attempts that are older than this one.
+    pub before: Option<Uuid>,
 }
 
 impl Service {
-    /// How many endpoints each of the resellers has that deliveries are made to; only those that have any.
+    /// The attempts to deliver events to a reseller's endpoints, newest first.
     ///
     /// # Errors
-    /// That the database cannot be asked.
-    pub async fn count_endpoints(&self) -> Result<HashMap<ResellerId, usize>, Error> {
-        self.read(Tenancy::Platform, |tx| {
-            Box::pin(async move { tx.count_endpoints().await })
-        })
-        .await
-    }
-
-    /// Where deliveries are made to: every endpoint that is not suspended, with its URL.
-    ///
-    /// # Errors
-    /// That the database cannot be asked.
-    pub async fn webhook_targets(&self) -> Result<Vec<(ResellerId, Uuid, String)>, Error> {
-        self.read(Tenancy::Platform, |tx| {
-            Box::pin(async move { tx.list_targets().await })
-        })
-        .await
-    }
-
-    /// Counts the endpoints, and how long one has failed, for the metrics.
-    ///
-    /// # Errors
-    /// That the database cannot be asked.
-    pub async fn observe_endpoints(&self) -> Result<(), Error> {
-        let health = self
-            .read(Tenancy::Platform, |tx| {
-                Box::pin(async move { tx.fetch_endpoint_health().await })
-            })
-            .await?;
-        let longest = health
-            .failing_since
-            .map(|since| (self.now() - since).to_std().unwrap_or_default());
-        self.metrics().set_endpoints(
-            health.healthy,
-            health.failing,
-            health.suspended,
-            longest.unwrap_or_default(),
-        );
-        Ok(())
-    }
-
-    /// Endpoints that nobody delivers to and that have something to be delivered; of these resellers, or of all.
-    ///
-    /// # Errors
-    /// That the database cannot be asked.
-    pub async fn find_deliveries(
+    /// [`Error::InvalidField`] for `reseller_id` if an operator names none.
+    pub async fn delivery_attempts(
         &self,
-        resellers: Option<Vec<ResellerId>>,
+        context: &Context,
+        reseller: Option<ResellerId>,
+        filter: AttemptFilter,
         limit: i64,
-    ) -> Result<Vec<(ResellerId, Uuid)>, Error> {
-        let now = self.now();
-        self.read(Tenancy::Platform, move |tx| {
-            Box::pin(async move { tx.find_work(resellers.as_deref(), now, limit).await })
+    ) -> Result<Vec<Attempt>, Error> {
+        context.principal.require(Scope::WebhookRead)?;
+        let reseller = context.principal.resolve_reseller(reseller)?;
+        self.read(context.principal.tenancy(), move |tx| {
+            Box::pin(tx.list_attempts(
+                reseller,
+                filter.endpoint,
+                filter.succeeded,
+                filter.before,
+                limit,
+            ))
         })
         .await
     }
 
-    /// Takes the lease of an endpoint; the endpoint with its secrets and the accounts of which something is pending, or
-    /// none if another has it.
+    /// Requests the delivery of a test event to an endpoint. The dispatcher delivers it soon; the
+    /// log has the result.
     ///
     /// # Errors
-    /// That the database cannot be asked.
-    pub async fn lease_endpoint(
-        &self,
-        reseller: ResellerId,
-        id: Uuid,
-        owner: Uuid,
-        until: Time,
-    ) -> Result<Option<(Endpoint, Vec<String>, Vec<i32>)>, Error> {
-        let now = self.now();
-        let work = self.write(Tenancy::of(reseller), None, move |tx| {
+    /// [`Error::NotFound`].
+    pub async fn test_webhook(&self, context: &Context, id: Uuid) -> Result<(), Error> {
+        context.principal.require(Scope::WebhookWrite)?;
+        let (now, reseller) = (self.now(), context.principal.reseller);
+        self.write(context.principal.tenancy(), move |tx| {
             Box::pin(async move {
-                if !tx.lease_endpoint(reseller, id, owner, now, until).await? {
-                    return Ok(None);
-                }
-                let Some(endpoint) = tx.fetch_endpoint(Some(reseller), id).await? else {
-                    return Ok(None);
+                let endpoint = lock_endpoint(tx, reseller, id).await?;
+                let key = DeliveryKey {
+                    account: 0,
+                    event_id: now.timestamp_micros(),
+                    event: TEST.to_owned(),
                 };
-                let secrets = tx.fetch_secrets(reseller, id, now).await?;
-                Ok(Some((
-                    endpoint,
-                    secrets,
-                    tx.list_blocked(reseller, id).await?,
-                )))
-            })
-        });
-        work.await?.done()
-    }
-
-    /// The endpoint and its secrets as they are now; none if it is gone.
-    ///
-    /// # Errors
-    /// That the database cannot be asked.
-    pub async fn endpoint_as_it_is(
-        &self,
-        reseller: ResellerId,
-        id: Uuid,
-    ) -> Result<Option<(Endpoint, Vec<String>)>, Error> {
-        let now = self.now();
-        let read = self.read(Tenancy::of(reseller), move |tx| {
-            Box::pin(async move {
-                let Some(endpoint) = tx.fetch_endpoint(Some(reseller), id).await? else {
-                    return Ok(None);
-                };
-                Ok(Some((endpoint, tx.fetch_secrets(reseller, id, now).await?)))
-            })
-        });
-        read.await
-    }
-
-    /// The events of a reseller behind an entry of the journal, in order, with their accounts.
-    ///
-    /// # Errors
-    /// That the database cannot be asked.
-    pub async fn read_events(
-        &self,
-        reseller: ResellerId,
-        after: i64,
-        limit: i64,
-    ) -> Result<Vec<EventRead>, Error> {
-        let read = self.read(Tenancy::of(reseller), move |tx| {
-            Box::pin(async move {
-                let entries = tx.list_events(reseller, after, limit).await?;
-                with_accounts(tx, reseller, entries).await
-            })
-        });
-        read.await
-    }
-
-    /// What is due of an endpoint: at most `lanes` accounts that are not `busy`, and of each at most `depth`; and which of the
-    /// accounts that are `done` have nothing more.
-    ///
-    /// # Errors
-    /// That the database cannot be asked.
-    pub async fn read_due(
-        &self,
-        reseller: ResellerId,
-        endpoint: Uuid,
-        busy: Vec<i32>,
-        done: Vec<i32>,
-        lanes: i64,
-        depth: i64,
-    ) -> Result<Due, Error> {
-        let now = self.now();
-        let read = self.read(Tenancy::of(reseller), move |tx| {
-            Box::pin(async move {
-                let mut due = Due {
-                    clear: tx.list_clear(reseller, endpoint, &done).await?,
-                    ..Due::default()
-                };
-                let mut taken = busy;
-                let accounts = tx.list_due(reseller, endpoint, &taken, now, lanes).await?;
-                let pending = tx
-                    .list_pending(reseller, endpoint, &accounts, depth)
+                tx.ask_for_delivery(endpoint.reseller_id, id, key, now, now)
                     .await?;
-                let owners: Vec<i32> = pending.iter().map(|one| one.key.account).collect();
-                let ids: Vec<i64> = pending.iter().map(|one| one.key.event_id).collect();
-                let times: Vec<Time> = pending.iter().map(|one| one.at).collect();
-                let entries = tx.fetch_events(reseller, &owners, &ids, &times).await?;
-                let events = with_accounts(tx, reseller, entries).await?;
-                let events: HashMap<i64, EventRead> = events
-                    .into_iter()
-                    .map(|event| (event.entry.id, event))
-                    .collect();
-                for pending in pending {
-                    let read = PendingRead {
-                        event: events.get(&pending.key.event_id).cloned(),
-                        pending,
-                    };
-                    match due.lanes.last_mut() {
-                        Some(lane)
-                            if lane.first().is_some_and(|first: &PendingRead| {
-                                first.pending.key.account == read.pending.key.account
-                            }) =>
-                        {
-                            lane.push(read);
-                        }
-                        _ => due.lanes.push(vec![read]),
-                    }
-                }
-                taken.extend(accounts);
-                due.next = tx.next_due(reseller, endpoint, &taken).await?;
-                Ok(due)
+                tx.announce_endpoints();
+                Ok(())
             })
-        });
-        read.await
+        })
+        .await
     }
 
-    /// Writes what became of deliveries; the endpoint's revision and whether it is suspended, or none if the lease is lost.
+    /// Requests that all events since an instant are delivered to an endpoint again; returns how
+    /// many deliveries that are.
     ///
     /// # Errors
-    /// That the database cannot be asked.
-    pub async fn record_deliveries(
+    /// [`Error::NotFound`].
+    pub async fn redeliver_since(
         &self,
-        reseller: ResellerId,
-        endpoint: Uuid,
-        owner: Uuid,
-        progress: Progress,
-    ) -> Result<Option<(i64, bool)>, Error> {
-        let work = self.write(Tenancy::of(reseller), None, move |tx| {
+        context: &Context,
+        id: Uuid,
+        since: Time,
+    ) -> Result<u64, Error> {
+        context.principal.require(Scope::WebhookWrite)?;
+        let (now, reseller) = (self.now(), context.principal.reseller);
+        self.write(context.principal.tenancy(), move |tx| {
             Box::pin(async move {
-                tx.record_progress(reseller, endpoint, owner, &progress)
-                    .await
+                let endpoint = lock_endpoint(tx, reseller, id).await?;
+                let count = tx.ask_for_all(endpoint.reseller_id, id, since, now).await?;
+                tx.announce_endpoints();
+                Ok(count)
             })
-        });
-        work.await?.done()
+        })
+        .await
+    }
+
+    /// Requests that the event of an earlier attempt is delivered again, whether that attempt
+    /// succeeded or failed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn redeliver_one(&self, context: &Context, attempt: Uuid) -> Result<(), Error> {
+        context.principal.require(Scope::WebhookWrite)?;
+        let (now, reseller) = (self.now(), context.principal.reseller);
+        self.write(context.principal.tenancy(), move |tx| {
+            Box::pin(async move {
+                let found = tx.fetch_attempt(reseller, attempt).await?;
+                let (owner, endpoint, key, at) =
+                    found.ok_or(Error::NotFound(Resource::EventLog))?;
+                lock_endpoint(tx, Some(owner), endpoint).await?;
+                tx.ask_for_delivery(owner, endpoint, key, at, now).await?;
+                tx.announce_endpoints();
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Deletes attempts that are older than `keep`, at most 10,000 of them; returns how many.
+    pub async fn trim_attempts(&self, keep: Duration) -> Result<u64, Error> {
+        let before = self.now() - keep;
+        self.write(Tenancy::Platform, move |tx| {
+            Box::pin(tx.delete_attempts(before, 10_000))
+        })
+        .await
     }
 }

@@ -1,7 +1,11 @@
-//! Webhook endpoints, and what is delivered to them.
+//! Webhooks: the endpoints of resellers, the events, and the deliveries of events to endpoints.
 
 mod deliveries;
+mod dispatch;
 mod endpoints;
+mod events;
 
-pub use deliveries::{Due, PendingRead};
-pub use endpoints::{AttemptFilter, EndpointView, EventRead, NewEndpoint};
+pub use deliveries::AttemptFilter;
+pub use dispatch::{Due, PendingRead};
+pub use endpoints::{EndpointView, NewEndpoint};
+pub use events::EventRead;

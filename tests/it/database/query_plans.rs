@@ -141,6 +141,13 @@ fn keyed() -> Vec<Case> {
             table: "account",
             indexes: BY_KEY,
         },
+        Case {
+            planning: KEYED,
+            with: &["from idempotency i\n         join unnest"],
+            arguments: "'{1}', '{POST}', '{/v3/accounts}', '{k}', now(), null".to_owned(),
+            table: "idempotency",
+            indexes: &["idempotency_pkey"],
+        },
     ]
 }
 

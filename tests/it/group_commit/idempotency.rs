@@ -1,7 +1,10 @@
 //! Retries with an `Idempotency-Key`.
 
 use chrono::TimeDelta;
+use futures_util::future::join_all;
 use serde_json::json;
+use steward::domain::{Error, ResellerId};
+use steward::service::IdempotencyKey;
 
 use crate::harness::App;
 
@@ -216,4 +219,50 @@ async fn a_repeated_deletion_gets_the_stored_answer_even_if_it_was_404() {
             "{key}"
         );
     }
+}
+
+#[tokio::test]
+async fn stored_answers_of_several_resellers_are_found_together() {
+    let app = App::new().await;
+    let clients = [
+        app.new_reseller("Acme").await,
+        app.new_reseller("Globex").await,
+    ];
+    for client in &clients {
+        client
+            .call_once("save", "k", save("a@example.com"))
+            .await
+            .ok();
+    }
+    let key = |reseller: i64, key: &str| IdempotencyKey {
+        reseller: ResellerId(reseller),
+        method: "POST".to_owned(),
+        path: "/api/v1.1/admin/accounts/save".to_owned(),
+        key: key.to_owned(),
+    };
+    let keys = [
+        key(1, "k"),
+        key(2, "k"),
+        key(1, "k"),
+        key(1, "other"),
+        key(3, "k"),
+    ];
+    // Whatever body they were sent with, another one is refused: the answers are there.
+    let look_ups = keys
+        .into_iter()
+        .map(|key| app.service.stored_answer(key, [0; 32]));
+    let found = join_all(look_ups).await;
+    let reused = Err(Error::IdempotencyKeyReused);
+    assert_eq!(
+        found,
+        [reused.clone(), reused.clone(), reused, Ok(None), Ok(None)]
+    );
+    let metrics = app.service.render_metrics();
+    let asked = |line: &str| line.starts_with("steward_lane_batch_size_sum{lane=\"answer\"} 5");
+    assert!(metrics.lines().any(asked), "{metrics}");
+    app.clock.advance(TimeDelta::days(2));
+    assert_eq!(
+        app.service.stored_answer(key(1, "k"), [0; 32]).await,
+        Ok(None)
+    );
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use steward::service::{Clock, Service, Settings};
+use steward::domain::{Command, Dialect, Email, Error, Status};
+use steward::service::{AccountRef, Clock, Completion, Context, Item, Service, Settings};
 use steward::store::Store;
 
 use crate::harness::app::pool_settings;
@@ -364,4 +365,56 @@ async fn invalid_jobs_are_refused() {
     );
     run(&operator, &job, "revert", "reverted").await;
     assert_eq!(client.get(1).await["effective_status"], "active");
+}
+
+#[tokio::test]
+async fn several_commands_may_name_their_accounts_by_address() {
+    let app = App::new().await;
+    let (acme, globex) = (
+        app.new_reseller("Acme").await,
+        app.new_reseller("Globex").await,
+    );
+    let operator = app.operator().await;
+    acme.account("shared").await;
+    globex.account("shared").await;
+    globex.account("single").await;
+    let outcomes = async |client: &Client| {
+        let context = Context {
+            principal: app
+                .service
+                .authenticate(&client.token.clone().into())
+                .await
+                .unwrap(),
+            dialect: Dialect::V3,
+            request_id: "test".to_owned(),
+        };
+        let items = [
+            "Shared@example.com",
+            "single@example.com",
+            "none@example.com",
+        ]
+        .map(|email| Item {
+            account: AccountRef::Email(Email::parse(email).unwrap()),
+            command: Command::SetStatus(Status::Inactive),
+            once: None,
+        });
+        let completions = app.service.bulk(&context, items.into()).await.unwrap();
+        completions
+            .into_iter()
+            .map(|completion| {
+                completion
+                    .and_then(Completion::done)
+                    .map(|done| done.account.id.as_i32())
+            })
+            .collect::<Vec<_>>()
+    };
+    let unknown = Err(Error::AccountNotFound);
+    assert_eq!(
+        outcomes(&acme).await,
+        [Ok(1), unknown.clone(), unknown.clone()],
+        "an address of another reseller is unknown"
+    );
+    assert_eq!(outcomes(&globex).await, [Ok(2), Ok(3), unknown.clone()]);
+    let ambiguous = Error::invalid("email", "is used by accounts of several resellers");
+    assert_eq!(outcomes(&operator).await, [Err(ambiguous), Ok(3), unknown]);
 }

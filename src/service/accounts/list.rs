@@ -1,0 +1,117 @@
+//! Pages of accounts: filtered, searched, and as they were in the past.
+
+use std::sync::Arc;
+
+use crate::domain::{Account, AccountFilter, AccountId, Error, Scope, Search, Time};
+use crate::service::list_totals::EXACT;
+use crate::service::{Context, Service};
+
+/// A page of a list.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The accounts, in the order of their numbers.
+    pub accounts: Vec<Account>,
+    /// How many accounts the filter matches in all. Above 1,000 the number may be 30 seconds old.
+    pub total: i64,
+    /// When the page was read.
+    pub at: Time,
+}
+
+impl Service {
+    /// The accounts that match a filter, from number `from` on, at most `limit`.
+    pub async fn list(
+        &self,
+        context: &Context,
+        filter: AccountFilter,
+        from: AccountId,
+        limit: i64,
+    ) -> Result<Page, Error> {
+        context.principal.require(Scope::AccountRead)?;
+        let (reseller, at) = (context.principal.reseller, self.now());
+        let totals = Arc::clone(&self.totals);
+        self.read(context.principal.tenancy(), move |tx| {
+            Box::pin(async move {
+                let accounts = tx
+                    .list_accounts(reseller, &filter, from.as_i32(), limit, at)
+                    .await?;
+                let few = tx.count_accounts(reseller, &filter, EXACT + 1, at).await?;
+                let list = (reseller, format!("{filter:?}"));
+                let all = tx.count_accounts(reseller, &filter, i64::MAX, at);
+                Ok(Page {
+                    accounts,
+                    total: totals.get_or_count(list, at, few, all).await?,
+                    at,
+                })
+            })
+        })
+        .await
+    }
+
+    /// A page of the accounts that a search finds, and when it was read. With `count`, also how
+    /// many the search finds in all.
+    pub async fn search(
+        &self,
+        context: &Context,
+        search: Search,
+        count: bool,
+    ) -> Result<(Vec<Account>, Option<i64>, Time), Error> {
+        context.principal.require(Scope::AccountRead)?;
+        let (reseller, at) = (context.principal.reseller, self.now());
+        let totals = Arc::clone(&self.totals);
+        self.read(context.principal.tenancy(), move |tx| {
+            Box::pin(async move {
+                let accounts = tx.search_accounts(reseller, &search).await?;
+                if !count {
+                    return Ok((accounts, None, at));
+                }
+                let few = tx.count_found(reseller, &search, EXACT + 1).await?;
+                let list = (reseller, format!("{:?}", search.conditions));
+                let all = tx.count_found(reseller, &search, i64::MAX);
+                let total = totals.get_or_count(list, at, few, all).await?;
+                Ok((accounts, Some(total), at))
+            })
+        })
+        .await
+    }
+
+    /// The accounts as they were at an instant, without those that were deleted then; from number
+    /// `from` on, at most `limit`. Accounts purged since then are missing.
+    ///
+    /// # Errors
+    /// As [`Service::account_as_of`].
+    pub async fn list_as_of(
+        &self,
+        context: &Context,
+        from: AccountId,
+        limit: usize,
+        at: Time,
+    ) -> Result<Vec<Account>, Error> {
+        context.principal.require(Scope::AccountRead)?;
+        self.check_past(at)?;
+        let (reseller, tenancy) = (context.principal.reseller, context.principal.tenancy());
+        let page = i64::try_from(limit).unwrap_or(i64::MAX);
+        let (mut found, mut from) = (Vec::new(), from.as_i32());
+        while found.len() < limit {
+            let read = self.read(tenancy.clone(), move |tx| {
+                Box::pin(async move {
+                    let keys = tx.list_with_deleted(reseller, from, page, at).await?;
+                    let mut accounts = tx.fetch_accounts(&keys).await?;
+                    accounts.sort_by_key(|account| account.id);
+                    let last = keys.last().map(|(_, id)| id.as_i32());
+                    Ok((last, tx.rewind(accounts, at).await?))
+                })
+            });
+            let (last, past) = read.await?;
+            found.extend(
+                past.into_iter()
+                    .filter(|account| account.deleted_at.is_none()),
+            );
+            let Some(next) = last.and_then(|last| last.checked_add(1)) else {
+                break;
+            };
+            from = next;
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+}

@@ -1,0 +1,307 @@
+//! Decides the requests of a batch in memory. Each sees the effect of those before it.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use super::{Batch, Request, live_email};
+use crate::domain::{
+    Account, AccountId, AccountKey, Change, Command, Conflict, Dialect, Error, Event, NewAccount,
+    Outcome, Patch, Plan, PurgePolicy, ResellerId, Revision,
+};
+use crate::service::group_commit::request::ChangeKind;
+use crate::service::{CommandOutcome, Completion};
+use crate::store::{NewJournalEntry, StoredRequest};
+
+impl Batch {
+    /// The outcome of a request, or the stored answer if it is a repeat.
+    pub(super) fn answer(&mut self, request: &Request) -> Result<Completion, Error> {
+        let Some(idempotency) = &request.idempotency else {
+            let outcome = self.decide(request)?;
+            return Ok(Completion::Fresh(Box::new(outcome)));
+        };
+        if let Some(stored) = self.answers.get(&idempotency.key) {
+            return stored
+                .clone()
+                .answer_to(&idempotency.fingerprint)
+                .map(Completion::Replayed);
+        }
+        let outcome = self.decide(request);
+        let stored = StoredRequest {
+            key: idempotency.key.clone(),
+            fingerprint: idempotency.fingerprint,
+            answer: (idempotency.encode)(&outcome),
+        };
+        if stored.answer.status < 500 {
+            self.answers.insert(stored.key.clone(), stored.clone());
+            self.new_answers.push(stored);
+        }
+        outcome.map(|outcome| Completion::Fresh(Box::new(outcome)))
+    }
+
+    fn decide(&mut self, request: &Request) -> Result<CommandOutcome, Error> {
+        match &request.kind {
+            ChangeKind::Create { uid, revision } => {
+                let revision = self.with_plan(request.reseller, revision)?;
+                self.create(request, *uid, &revision)
+            }
+            ChangeKind::Command {
+                account,
+                command,
+                expected_version,
+            } => {
+                let command = self.complete(request.reseller, command)?;
+                let key = (request.reseller, *account);
+                self.command(request, key, &command, *expected_version)
+            }
+        }
+    }
+
+    /// The command with the facts that this transaction has read: an account's plan, or its
+    /// reseller's purge policy.
+    fn complete<'a>(
+        &self,
+        reseller: ResellerId,
+        command: &'a Command,
+    ) -> Result<Cow<'a, Command>, Error> {
+        let completed = if let Command::Revise(revision) = command {
+            Command::Revise(Box::new(self.with_plan(reseller, revision)?))
+        } else if let Command::PlanPurge(_) = command {
+            Command::PlanPurge(self.purge_policy(reseller)?)
+        } else if let Command::Purge(_) = command {
+            Command::Purge(self.purge_policy(reseller)?)
+        } else {
+            return Ok(Cow::Borrowed(command));
+        };
+        Ok(Cow::Owned(completed))
+    }
+
+    fn purge_policy(&self, reseller: ResellerId) -> Result<PurgePolicy, Error> {
+        self.terms
+            .get(&reseller)
+            .map(|terms| terms.purge)
+            .ok_or(Error::ResellerNotFound)
+    }
+
+    /// A plan has an identity and a number, and a revision may name either. The account stores
+    /// both, or the number alone if no plan has it. This adds the one that the revision does not
+    /// name.
+    fn with_plan(&self, reseller: ResellerId, revision: &Revision) -> Result<Revision, Error> {
+        let mut revision = revision.clone();
+        match (&revision.profile.plan_id, &revision.profile.tariff_id) {
+            (Patch::Set(id), _) => {
+                let plan = self
+                    .find_plan(reseller, |plan| plan.id == *id)
+                    .ok_or_else(|| Error::invalid("plan_id", "no such plan"))?;
+                revision.profile.tariff_id = Patch::Set(plan.number);
+            }
+            (Patch::Clear, _) => revision.profile.tariff_id = Patch::Clear,
+            (Patch::Keep, Patch::Set(number)) => {
+                let plan = self.find_plan(reseller, |plan| plan.number == *number);
+                revision.profile.plan_id = plan.map_or(Patch::Clear, |plan| Patch::Set(plan.id));
+            }
+            (Patch::Keep, Patch::Clear) => revision.profile.plan_id = Patch::Clear,
+            (Patch::Keep, Patch::Keep) => {}
+        }
+        Ok(revision)
+    }
+
+    fn find_plan(
+        &self,
+        reseller: ResellerId,
+        matches: impl Fn(&Plan) -> bool,
+    ) -> Option<&std::sync::Arc<Plan>> {
+        self.plans
+            .iter()
+            .find(|plan| plan.reseller_id == reseller && matches(plan))
+    }
+
+    fn create(
+        &mut self,
+        request: &Request,
+        uid: Uuid,
+        revision: &Revision,
+    ) -> Result<CommandOutcome, Error> {
+        let reseller = request.reseller;
+        let terms = *self.terms.get(&reseller).ok_or(Error::ResellerNotFound)?;
+        let live = self
+            .live_accounts
+            .get(&reseller)
+            .copied()
+            .unwrap_or_default();
+        if terms
+            .account_limit
+            .is_some_and(|limit| live >= i64::from(limit))
+        {
+            return Err(Error::QuotaReached);
+        }
+        let id = self.fresh_ids.pop().ok_or(Error::Unavailable)?;
+        let new = NewAccount {
+            id,
+            uid,
+            reseller_id: reseller,
+            reseller_suspended_at: terms.suspended_at,
+        };
+        let change = Account::create(&new, revision, &request.context.principal.actor(), self.now)?;
+        self.check_email(&change.after)?;
+        self.live_accounts.insert(reseller, live + 1);
+        self.created.insert((reseller, id));
+        Ok(self.apply(request, "create", None, change))
+    }
+
+    fn command(
+        &mut self,
+        request: &Request,
+        key: AccountKey,
+        command: &Command,
+        expected_version: Option<i64>,
+    ) -> Result<CommandOutcome, Error> {
+        let account = self
+            .accounts
+            .get(&key)
+            .filter(|_| !self.purged.contains(&key))
+            .ok_or(Error::AccountNotFound)?
+            .clone();
+        let is_expected = expected_version.is_none_or(|version| version == account.version);
+        let decided = if is_expected {
+            account.decide(command, &request.context.principal.actor(), self.now)
+        } else {
+            Err(Error::PreconditionFailed)
+        };
+        let decided = decided.and_then(|change| self.check_email(&change.after).map(|()| change));
+        match decided {
+            Ok(change) => Ok(self.apply(request, command.action(), Some(&account), change)),
+            Err(error) => {
+                let entry = self.entry(request, key.1, command.action(), Outcome::Refused);
+                self.journal.push(NewJournalEntry {
+                    refusal: Some(error.to_string()),
+                    ..entry
+                });
+                Err(error)
+            }
+        }
+    }
+
+    fn check_email(&self, account: &Account) -> Result<(), Error> {
+        let owner = live_email(account).and_then(|email| self.emails.get(&email));
+        if owner.is_some_and(|owner| *owner != account.id) {
+            Err(Error::Conflict(Conflict::EmailInUse))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Applies a change to the batch, and records what is to be written. `before` is the account
+    /// before the change; `None` means that the change creates it.
+    fn apply(
+        &mut self,
+        request: &Request,
+        action: &'static str,
+        before: Option<&Account>,
+        mut change: Change,
+    ) -> CommandOutcome {
+        self.attach_plan(&mut change.after);
+        let outcome = change.outcome();
+        if outcome == Outcome::Applied {
+            let actor = request.context.principal.actor();
+            self.record(before, &change, &actor.name);
+        }
+        let result = CommandOutcome {
+            account: change.after.clone(),
+            outcome,
+            at: self.now,
+        };
+        if outcome == Outcome::Unchanged && request.context.dialect == Dialect::Job {
+            // A background job that changed nothing leaves no journal entry.
+            return result;
+        }
+        let account = &change.after;
+        let entry = self.entry(request, account.id, action, outcome);
+        self.journal.push(NewJournalEntry {
+            sequence: (outcome == Outcome::Applied).then_some(account.version),
+            events: change.events,
+            fields: change.fields,
+            ..entry
+        });
+        self.accounts
+            .insert((account.reseller_id, account.id), change.after);
+        result
+    }
+
+    /// Makes the account's plan the one that its profile names.
+    fn attach_plan(&self, account: &mut Account) {
+        let Some(id) = account.profile.plan_id else {
+            account.plan = None;
+            return;
+        };
+        if account.plan.as_ref().is_none_or(|plan| plan.id != id) {
+            account.plan = self
+                .find_plan(account.reseller_id, |plan| plan.id == id)
+                .cloned();
+        }
+    }
+
+    /// Records the rows that an applied change writes, and updates the facts that later requests
+    /// are decided by.
+    fn record(&mut self, before: Option<&Account>, change: &Change, actor: &str) {
+        let after = &change.after;
+        let key = (after.reseller_id, after.id);
+        if before.is_none_or(|before| before.profile != after.profile) {
+            self.reprofiled.insert(key);
+        }
+        let schedule = |account: &Account| {
+            (
+                account.exempt_until,
+                account.announce_at,
+                account.purge_due_at,
+                account.warn_at,
+            )
+        };
+        if before.map_or_else(Default::default, schedule) != schedule(after) {
+            self.rescheduled.insert(key);
+        }
+        if change.events.contains(&Event::Purged) {
+            self.purged.insert(key);
+        }
+        self.changed.insert(key);
+        self.holds.add(key.0, key.1, &change.holds, actor, self.now);
+        if let Some(freed) = before.and_then(live_email) {
+            self.emails.remove(&freed);
+        }
+        if let Some(taken) = live_email(after) {
+            self.emails.insert(taken, key.1);
+        }
+        if after.deleted_at.is_some()
+            && let Some(live) = self.live_accounts.get_mut(&key.0)
+        {
+            *live -= 1;
+        }
+    }
+
+    /// The journal entry of a request. Events, fields and the refusal are added by the caller.
+    fn entry(
+        &self,
+        request: &Request,
+        account: AccountId,
+        action: &'static str,
+        outcome: Outcome,
+    ) -> NewJournalEntry {
+        let principal = &request.context.principal;
+        NewJournalEntry {
+            reseller: request.reseller,
+            account,
+            at: self.now,
+            sequence: None,
+            action,
+            outcome,
+            refusal: None,
+            events: Vec::new(),
+            authority: principal.authority(),
+            actor: principal.actor().name,
+            token: principal.token,
+            dialect: request.context.dialect,
+            request_id: request.context.request_id.clone(),
+            fields: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Reads what the requests of a batch need to be decided, with one statement for each kind of row.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::{Batch, Request, email_of};
+use crate::domain::{AccountId, AccountKey, Error, Plan, ResellerId, Time};
+use crate::service::IdempotencyKey;
+use crate::store::{ResellerTerms, StoredRequest, Tx};
+
+impl Batch {
+    /// Reads the accounts with these keys, and what else the requests need. With `is_locking`, it
+    /// first locks the accounts, in the order of their keys.
+    pub(super) async fn load(
+        tx: &mut Tx,
+        requests: &[Request],
+        keys: &[AccountKey],
+        now: Time,
+        is_locking: bool,
+    ) -> Result<Self, Error> {
+        if is_locking {
+            tx.lock_accounts(keys).await?;
+        }
+        let accounts = if keys.is_empty() {
+            Vec::new()
+        } else {
+            tx.fetch_accounts(keys).await?
+        };
+        let batch = Self::of(accounts, now);
+        // Read after the accounts. If another replica changed an account before we read it, its
+        // answer is stored by now.
+        let answers = load_answers(tx, requests, now).await?;
+        let (terms, live_accounts) = load_terms(tx, requests).await?;
+        let fresh_ids = load_fresh_ids(tx, requests).await?;
+        let emails = batch.load_emails(tx, requests).await?;
+        let plans = load_plans(tx, requests).await?;
+        Ok(Self {
+            terms,
+            live_accounts,
+            emails,
+            plans,
+            fresh_ids,
+            answers,
+            ..batch
+        })
+    }
+
+    /// The owners of the addresses that requests give to accounts, or give back to restored ones.
+    async fn load_emails(
+        &self,
+        tx: &mut Tx,
+        requests: &[Request],
+    ) -> Result<HashMap<(ResellerId, String), AccountId>, Error> {
+        let given = requests
+            .iter()
+            .filter_map(|request| Some((request.reseller, request.email()?.key())));
+        let restored = requests
+            .iter()
+            .filter(|request| request.is_restoration())
+            .filter_map(|request| email_of(self.accounts.get(&request.key()?)?));
+        let emails: BTreeSet<_> = given.chain(restored).collect();
+        if emails.is_empty() {
+            return Ok(HashMap::new());
+        }
+        tx.fetch_emails(&emails.into_iter().collect::<Vec<_>>())
+            .await
+    }
+}
+
+async fn load_answers(
+    tx: &mut Tx,
+    requests: &[Request],
+    now: Time,
+) -> Result<HashMap<IdempotencyKey, StoredRequest>, Error> {
+    let keys: BTreeSet<_> = requests
+        .iter()
+        .filter_map(|request| Some(&request.idempotency.as_ref()?.key))
+        .cloned()
+        .collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let keys: Vec<_> = keys.into_iter().collect();
+    let stored = tx.fetch_answers(&keys, now).await?;
+    Ok(stored
+        .into_iter()
+        .map(|stored| (stored.key.clone(), stored))
+        .collect())
+}
+
+/// The terms of the resellers, and how many live accounts each one with a limit has. The resellers'
+/// rows are locked, so that two replicas cannot exceed a limit together.
+async fn load_terms(
+    tx: &mut Tx,
+    requests: &[Request],
+) -> Result<(HashMap<ResellerId, ResellerTerms>, HashMap<ResellerId, i64>), Error> {
+    let resellers: BTreeSet<_> = requests
+        .iter()
+        .filter(|request| request.needs_terms())
+        .map(|request| request.reseller.0)
+        .collect();
+    let (mut terms, mut live_accounts) = (HashMap::new(), HashMap::new());
+    if !resellers.is_empty() {
+        let resellers: Vec<_> = resellers.into_iter().collect();
+        for reseller in tx.fetch_reseller_terms(&resellers, true).await? {
+            if let Some(limit) = reseller.account_limit {
+                let count = tx.count_live_accounts(reseller.id, limit).await?;
+                live_accounts.insert(reseller.id, count);
+            }
+            terms.insert(reseller.id, reseller);
+        }
+    }
+    Ok((terms, live_accounts))
+}
+
+/// A number for each account to be created. They are popped from the end, so the lowest comes last.
+async fn load_fresh_ids(tx: &mut Tx, requests: &[Request]) -> Result<Vec<AccountId>, Error> {
+    let creations = requests
+        .iter()
+        .filter(|request| request.key().is_none())
+        .count();
+    if creations == 0 {
+        return Ok(Vec::new());
+    }
+    let creations = i32::try_from(creations).unwrap_or(i32::MAX);
+    let mut ids = tx.next_account_ids(creations).await?;
+    ids.reverse();
+    Ok(ids)
+}
+
+/// The plans that requests name by their identity or their number.
+async fn load_plans(tx: &mut Tx, requests: &[Request]) -> Result<Vec<Arc<Plan>>, Error> {
+    let (mut by_id, mut by_number) = (BTreeSet::new(), BTreeSet::new());
+    for request in requests {
+        if let Some(revision) = request.revision() {
+            let profile = &revision.profile;
+            by_id.extend(profile.plan_id.value().map(|id| (request.reseller, *id)));
+            by_number.extend(
+                profile
+                    .tariff_id
+                    .value()
+                    .map(|number| (request.reseller, *number)),
+            );
+        }
+    }
+    let mut plans: Vec<_> = tx.fetch_plans(&by_id).await?.into_values().collect();
+    plans.extend(tx.fetch_numbered_plans(&by_number).await?);
+    Ok(plans)
+}

@@ -1,0 +1,211 @@
+//! One transaction for many requests.
+//!
+//! A [`Batch`] is loaded with the accounts, decides each request in memory, and is then written.
+//! The essay in `group_commit/mod.rs` has the whole picture.
+
+mod decide;
+mod load;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::request::Request;
+use crate::domain::{Account, AccountId, AccountKey, Error, Plan, ResellerId, Time};
+use crate::service::{Completion, IdempotencyKey};
+use crate::store::{HoldWrites, NewJournalEntry, ResellerTerms, Store, StoredRequest, Tenancy, Tx};
+
+/// Why a batch was not committed.
+pub(super) struct BatchError {
+    pub(super) error: Error,
+    /// Whether the requests may succeed one by one. They cannot if the database is away. They must
+    /// not be tried again if the commit was not answered, because then they may have been
+    /// committed.
+    pub(super) is_worth_trying_alone: bool,
+}
+
+impl From<Error> for BatchError {
+    fn from(error: Error) -> Self {
+        Self {
+            is_worth_trying_alone: error != Error::Unavailable,
+            error,
+        }
+    }
+}
+
+/// Why a batch was not written.
+enum CommitError {
+    /// Another replica has changed an account since it was read. Also: the batch needs several
+    /// statements, but no transaction was begun.
+    Stale,
+    Error(Error),
+}
+
+impl From<Error> for CommitError {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// The result of a committed batch.
+pub(super) struct Committed {
+    /// The outcomes, in the order of the requests.
+    pub(super) outcomes: Vec<Result<Completion, Error>>,
+    /// The resellers that have new events.
+    pub(super) with_events: BTreeSet<ResellerId>,
+}
+
+/// Carries out requests in one transaction. Answers to idempotent requests are stored for `window`.
+///
+/// There are up to three attempts, each made because the one before it found an account stale: in a
+/// single statement without a transaction, if all requests are simple; in a transaction; and in a
+/// transaction that locks the accounts.
+pub(super) async fn commit(
+    store: &Store,
+    requests: &[Request],
+    now: Time,
+    window: Duration,
+) -> Result<Committed, BatchError> {
+    let answers_until = now + window;
+    // An operator's answers are stored under the platform's reseller, not the account's.
+    let storage_resellers = requests
+        .iter()
+        .filter(|request| request.idempotency.is_some())
+        .map(|request| request.context.principal.storage_reseller());
+    let resellers: BTreeSet<_> = requests
+        .iter()
+        .map(|request| request.reseller)
+        .chain(storage_resellers)
+        .collect();
+    let keys: BTreeSet<AccountKey> = requests.iter().filter_map(Request::key).collect();
+    let keys: Vec<AccountKey> = keys.into_iter().collect();
+    if requests.iter().all(Request::is_simple) {
+        let (tx, accounts) = store.look_up(&resellers, &keys).await?;
+        let batch = Batch::of(accounts, now);
+        if let Some(committed) = attempt(tx, batch, requests, answers_until).await? {
+            return Ok(committed);
+        }
+    }
+    let tenancy = Tenancy::Resellers(resellers);
+    for is_locking in [false, true] {
+        let mut tx = store.begin_keyed(&tenancy).await?;
+        let batch = match Batch::load(&mut tx, requests, &keys, now, is_locking).await {
+            Ok(batch) => batch,
+            Err(error) => {
+                tx.abort(&error).await;
+                return Err(error.into());
+            }
+        };
+        if let Some(committed) = attempt(tx, batch, requests, answers_until).await? {
+            return Ok(committed);
+        }
+    }
+    // Cannot happen: no other transaction changes locked accounts.
+    Err(BatchError::from(Error::Unavailable))
+}
+
+/// Decides, writes and commits. `None` means that an account was stale, and nothing was committed.
+async fn attempt(
+    mut tx: Tx,
+    mut batch: Batch,
+    requests: &[Request],
+    answers_until: Time,
+) -> Result<Option<Committed>, BatchError> {
+    let outcomes = requests
+        .iter()
+        .map(|request| batch.answer(request))
+        .collect();
+    let with_events = batch
+        .journal
+        .iter()
+        .filter(|entry| entry.sequence.is_some())
+        .map(|entry| entry.reseller)
+        .collect();
+    match batch.write(&mut tx, answers_until).await {
+        Ok(()) => {
+            tx.commit().await.map_err(|error| BatchError {
+                error,
+                is_worth_trying_alone: false,
+            })?;
+            Ok(Some(Committed {
+                outcomes,
+                with_events,
+            }))
+        }
+        Err(CommitError::Stale) => {
+            tx.rollback().await;
+            Ok(None)
+        }
+        Err(CommitError::Error(error)) => {
+            tx.abort(&error).await;
+            Err(BatchError::from(error))
+        }
+    }
+}
+
+/// What the requests of a batch need to be decided, and what they change.
+#[derive(Default)]
+struct Batch {
+    now: Time,
+    /// The accounts as they are after the requests decided so far.
+    accounts: BTreeMap<AccountKey, Account>,
+    /// The versions of the accounts as they were read.
+    versions: BTreeMap<AccountKey, i64>,
+    terms: HashMap<ResellerId, ResellerTerms>,
+    /// How many live accounts each reseller with an account limit has.
+    live_accounts: HashMap<ResellerId, i64>,
+    /// The live account that has an e-mail address, for each address that the requests need.
+    emails: HashMap<(ResellerId, String), AccountId>,
+    plans: Vec<Arc<Plan>>,
+    /// Unused account numbers, for new accounts.
+    fresh_ids: Vec<AccountId>,
+    /// The stored answers, including those of this batch.
+    answers: HashMap<IdempotencyKey, StoredRequest>,
+
+    // The fields from here on record what is to be written.
+    created: BTreeSet<AccountKey>,
+    changed: BTreeSet<AccountKey>,
+    /// Accounts whose profile changed, new ones included.
+    reprofiled: BTreeSet<AccountKey>,
+    /// Accounts whose dates of announcement or purge changed.
+    rescheduled: BTreeSet<AccountKey>,
+    purged: BTreeSet<AccountKey>,
+    holds: HoldWrites,
+    journal: Vec<NewJournalEntry>,
+    new_answers: Vec<StoredRequest>,
+}
+
+impl Batch {
+    /// A batch with accounts and nothing else, which is enough for simple requests.
+    fn of(accounts: Vec<Account>, now: Time) -> Self {
+        let accounts: BTreeMap<AccountKey, Account> = accounts
+            .into_iter()
+            .map(|account| ((account.reseller_id, account.id), account))
+            .collect();
+        Self {
+            now,
+            versions: accounts
+                .iter()
+                .map(|(key, account)| (*key, account.version))
+                .collect(),
+            accounts,
+            ..Self::default()
+        }
+    }
+}
+
+/// The e-mail address that a live account occupies among its reseller's.
+fn live_email(account: &Account) -> Option<(ResellerId, String)> {
+    account
+        .deleted_at
+        .is_none()
+        .then(|| email_of(account))
+        .flatten()
+}
+
+/// The e-mail address of an account, also of a deleted one, which occupies it again when restored.
+fn email_of(account: &Account) -> Option<(ResellerId, String)> {
+    let email = account.profile.email.as_ref()?;
+    Some((account.reseller_id, email.key()))
+}

@@ -1,0 +1,61 @@
+//! The journal: the history of one account, and the partitions that hold the journal's days.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::{Context, Service};
+use crate::domain::{AccountId, Authority, Error};
+use crate::store::{JournalEntry, Tenancy};
+
+impl Service {
+    /// The journal of an account, newest entry first, also of a deleted account. A reseller does
+    /// not get the internal reasons of holds that others placed.
+    ///
+    /// # Errors
+    /// [`Error::AccountNotFound`].
+    pub async fn history(
+        &self,
+        context: &Context,
+        id: AccountId,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<JournalEntry>, Error> {
+        let account = self.account_or_deleted(context, id).await?;
+        let mut entries = self
+            .read(context.principal.tenancy(), move |tx| {
+                Box::pin(tx.list_journal(account.reseller_id, id, before, limit))
+            })
+            .await?;
+        if context.principal.authority() == Authority::Reseller {
+            entries
+                .iter_mut()
+                .for_each(JournalEntry::hide_reasons_of_others);
+        }
+        Ok(entries)
+    }
+
+    /// Creates the missing partitions of the journal for today and the next `days - 1` days;
+    /// returns how many it created.
+    pub async fn prepare_journal(&self, days: i32) -> Result<i32, Error> {
+        let today = self.now().date_naive();
+        self.write(Tenancy::Platform, move |tx| {
+            Box::pin(tx.prepare_journal(today, days))
+        })
+        .await
+    }
+
+    /// Drops the days of the journal that are older than `keep`; returns how many. A day with an
+    /// event that some endpoint has not got yet is kept.
+    pub async fn drop_journal(&self, keep: Duration) -> Result<i32, Error> {
+        let before = TimeDelta::from_std(keep)
+            .ok()
+            .and_then(|keep| self.now().checked_sub_signed(keep))
+            .unwrap_or_default()
+            .date_naive();
+        self.write(Tenancy::Platform, move |tx| {
+            Box::pin(tx.drop_journal(before))
+        })
+        .await
+    }
+}
