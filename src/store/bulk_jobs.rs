@@ -8,7 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::accounts::details_of;
-use super::errors::{domain_error, internal};
+use super::errors::{OrDomain as _, internal};
 use super::transaction::Tx;
 use crate::domain::{
     AccountId, Authority, Command, Error, HoldId, HoldKind, HoldPatch, Patch, PaymentUrl,
@@ -313,13 +313,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Adds accounts to a job, each with the identity of the hold that may be opened at it.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn insert_bulk_items(
         &mut self,
         reseller: ResellerId,
@@ -338,7 +335,7 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// A job within the transaction's tenancy, of this reseller if one is named.
@@ -358,7 +355,7 @@ impl Tx {
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?
+        .or_domain()?
         .ok_or(Error::NotFound(Resource::BulkJob))?;
         let counts = sqlx::query!(
             r#"select state, count(*) as "count!" from bulk_item where reseller_id = $1 and job_id = $2 group by state order by state"#,
@@ -367,7 +364,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(BulkJob {
             reseller: ResellerId(row.reseller_id),
             id,
@@ -388,9 +385,6 @@ impl Tx {
     }
 
     /// The accounts of a job by number behind `after`; those in one state, if one is named.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_bulk_items(
         &mut self,
         job: &BulkJob,
@@ -409,7 +403,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let item = |id: i32| AccountId::new(i64::from(id));
         rows.into_iter()
             .map(|row| {
@@ -424,9 +418,6 @@ impl Tx {
     }
 
     /// Moves a job on from one of some states; says whether it was in one.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn move_bulk_job(
         &mut self,
         reseller: ResellerId,
@@ -447,13 +438,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(|done| done.rows_affected() > 0)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Takes a job to work on it for a while: of several that ask, one gets it. Asked again by the one that has it, for longer.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn claim_bulk_job(
         &mut self,
         reseller: ResellerId,
@@ -475,13 +463,10 @@ impl Tx {
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Jobs that are under way, and nobody's.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_open_bulk_jobs(
         &mut self,
         now: Time,
@@ -492,7 +477,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(rows
             .into_iter()
             .map(|row| (ResellerId(row.reseller_id), row.id))
@@ -500,9 +485,6 @@ impl Tx {
     }
 
     /// What became of accounts of a job.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn record_bulk_items(
         &mut self,
         job: &BulkJob,
@@ -533,13 +515,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// What requests of this name did at accounts, as the journal has it: none where it changed nothing.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn find_deeds(
         &mut self,
         reseller: ResellerId,
@@ -556,7 +535,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.into_iter()
             .map(|row| {
                 Ok((

@@ -5,8 +5,20 @@ use uuid::Uuid;
 
 use crate::domain::{Conflict, Error};
 
-/// The domain's error for a driver's error. The cause goes to the log, without values.
-pub(super) fn domain_error(error: &sqlx::Error) -> Error {
+/// The outcome of a statement, with the driver's error as the domain's.
+pub(super) trait OrDomain<T> {
+    /// Turns the driver's error into the domain's, and logs the cause.
+    fn or_domain(self) -> Result<T, Error>;
+}
+
+impl<T> OrDomain<T> for Result<T, sqlx::Error> {
+    fn or_domain(self) -> Result<T, Error> {
+        self.map_err(|error| domain_error(&error))
+    }
+}
+
+/// Logs the cause without the values that the statement carried.
+fn domain_error(error: &sqlx::Error) -> Error {
     if let Some(constraint) = error
         .as_database_error()
         .and_then(|database| database.constraint())

@@ -1,6 +1,6 @@
 //! Answers to requests that carried an idempotency key.
 
-use super::errors::{domain_error, internal};
+use super::errors::{OrDomain as _, internal};
 use super::transaction::Tx;
 use crate::domain::{Error, ResellerId, Time};
 
@@ -41,9 +41,6 @@ pub struct StoredAnswer {
 
 impl Tx {
     /// Waits until no other transaction works on a request with this key, and keeps others out until this one ends.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn lock_answer(&mut self, key: &IdempotencyKey) -> Result<(), Error> {
         let name = format!("{} {} {} {}", key.reseller, key.method, key.path, key.key);
         sqlx::query!(
@@ -53,13 +50,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// The stored answers of these keys, as far as there are any that have not expired.
-    ///
-    /// # Errors
-    /// As every statement: [`Error::Unavailable`] or [`Error::Internal`].
     pub async fn fetch_answers(
         &mut self,
         keys: &[IdempotencyKey],
@@ -80,7 +74,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let read = |row: Vec<u8>| <[u8; 32]>::try_from(row).unwrap_or_default();
         Ok(rows
             .into_iter()
@@ -154,7 +148,7 @@ impl Tx {
         )
         .execute(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         if stored.rows_affected() == u64::try_from(answers.len()).unwrap_or_default() {
             Ok(())
         } else {
@@ -163,9 +157,6 @@ impl Tx {
     }
 
     /// Forgets answers that have expired, at most `limit` of them; says how many.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn delete_expired_answers(&mut self, now: Time, limit: i64) -> Result<u64, Error> {
         sqlx::query!(
             "delete from idempotency where ctid = any (array(select ctid from idempotency where expires_at <= $1 order by expires_at limit $2))",
@@ -175,7 +166,7 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(|done| done.rows_affected())
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 }
 

@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use serde_json::{Map, Value};
 
-use super::errors::domain_error;
+use super::errors::OrDomain as _;
 use super::transaction::Tx;
 use crate::domain::{
     AccountId, Authority, Dialect, Error, Event, Fact, FieldChange, Outcome, ResellerId, Time,
@@ -113,9 +113,6 @@ macro_rules! event_of {
 
 impl Tx {
     /// The entries of an account, newest first, older than `before` where it is given.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_journal(
         &mut self,
         reseller: ResellerId,
@@ -134,13 +131,10 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// The events of a reseller behind an entry, in order.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_events(
         &mut self,
         reseller: ResellerId,
@@ -156,14 +150,11 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.into_iter().map(|row| event_of!(row)).collect()
     }
 
     /// The events of a reseller with these ids and times, in order.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_events(
         &mut self,
         reseller: ResellerId,
@@ -183,19 +174,16 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.into_iter().map(|row| event_of!(row)).collect()
     }
 
     /// The id of the latest event of a reseller; 0 if there is none.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn latest_event(&mut self, reseller: ResellerId) -> Result<i64, Error> {
         sqlx::query_scalar!(r#"select coalesce(max(id), 0) as "id!" from journal where reseller_id = $1 and outcome = 'applied'"#, reseller.0)
             .fetch_one(self.connection())
             .await
-            .map_err(|error| domain_error(&error))
+            .or_domain()
     }
 
     /// Drops the days of the journal before one, as far as everything in them was delivered; says how many.
@@ -206,18 +194,15 @@ impl Tx {
         sqlx::query_scalar!(r#"select drop_journal($1) as "dropped!""#, before)
             .fetch_one(self.connection())
             .await
-            .map_err(|error| domain_error(&error))
+            .or_domain()
     }
 
     /// Makes the partitions of `days` days from `first` on, where they are missing; says how many were made.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn prepare_journal(&mut self, first: NaiveDate, days: i32) -> Result<i32, Error> {
         sqlx::query_scalar!(r#"select prepare_journal($1, $2) as "made!""#, first, days)
             .fetch_one(self.connection())
             .await
-            .map_err(|error| domain_error(&error))
+            .or_domain()
     }
 }
 

@@ -6,7 +6,7 @@ use sqlx::postgres::PgListener;
 use uuid::Uuid;
 
 use super::Store;
-use super::errors::domain_error;
+use super::errors::OrDomain as _;
 use super::tenancy::list_of;
 use crate::domain::{Error, ResellerId};
 
@@ -35,24 +35,16 @@ pub struct News {
 
 impl Store {
     /// Listens from now on.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
     pub async fn listen(&self, own: Uuid) -> Result<News, Error> {
-        let mut listener = PgListener::connect_with(&self.pool)
-            .await
-            .map_err(|error| domain_error(&error))?;
+        let mut listener = PgListener::connect_with(&self.pool).await.or_domain()?;
         listener
             .listen_all([CREDENTIALS, EVENTS])
             .await
-            .map_err(|error| domain_error(&error))?;
+            .or_domain()?;
         Ok(News { listener, own })
     }
 
     /// Tells every other process that these resellers have new events; one that hears nothing looks every few seconds.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
     pub async fn announce_events(
         &self,
         own: Uuid,
@@ -65,7 +57,7 @@ impl Store {
         let told = sqlx::query!("select pg_notify($1, $2)", EVENTS, payload)
             .execute(&self.pool)
             .await;
-        told.map(drop).map_err(|error| domain_error(&error))
+        told.map(drop).or_domain()
     }
 }
 
@@ -81,7 +73,7 @@ impl News {
                     .ok_or(Error::Unavailable)
             }
             Ok(None) => Err(Error::Unavailable),
-            Err(error) => Err(domain_error(&error)),
+            Err(error) => Err(error).or_domain(),
         }
     }
 }

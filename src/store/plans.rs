@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::errors::{domain_error, internal};
+use super::errors::{OrDomain as _, internal};
 use super::transaction::Tx;
 use crate::domain::{Error, Plan, PlanTerms, ResellerId, Time, plan_members};
 
@@ -58,9 +58,6 @@ fn written(plan: &Plan) -> Result<serde_json::Value, Error> {
 
 impl Tx {
     /// The plans with these identities, as far as there are any.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_plans(
         &mut self,
         wanted: &BTreeSet<(ResellerId, Uuid)>,
@@ -79,16 +76,13 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.iter()
             .map(|json| read(json).map(|plan| ((plan.reseller_id, plan.id), plan)))
             .collect()
     }
 
     /// A plan of a reseller, or of any within the transaction's tenancy.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_plan(
         &mut self,
         reseller: Option<ResellerId>,
@@ -101,14 +95,11 @@ impl Tx {
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         row.map(|json| read(&json)).transpose()
     }
 
     /// The plans with these numbers, as far as there are any.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_numbered_plans(
         &mut self,
         wanted: &BTreeSet<(ResellerId, i32)>,
@@ -127,14 +118,11 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.iter().map(|json| read(json)).collect()
     }
 
     /// The plans of a reseller by number, behind `after`.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_plans(
         &mut self,
         reseller: ResellerId,
@@ -150,19 +138,16 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.iter().map(|json| read(json)).collect()
     }
 
     /// A number that no plan of the reseller has, which must be locked.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn next_plan_number(&mut self, reseller: ResellerId) -> Result<i64, Error> {
         sqlx::query_scalar!(r#"select coalesce(max(number), 0)::bigint + 1 as "number!" from plan where reseller_id = $1"#, reseller.0)
             .fetch_one(self.connection())
             .await
-            .map_err(|error| domain_error(&error))
+            .or_domain()
     }
 
     /// Keeps a new plan.
@@ -177,13 +162,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Writes the terms of a plan that exists.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn replace_plan(&mut self, plan: &Plan) -> Result<(), Error> {
         // One row of the table's own type on the right: the columns cannot get out of step with the row.
         sqlx::query!(
@@ -210,6 +192,6 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::errors::domain_error;
+use super::errors::OrDomain as _;
 use super::transaction::Tx;
 use crate::domain::{Error, PurgePolicy, ResellerId, Resource, Time};
 
@@ -121,13 +121,10 @@ impl Tx {
         .fetch_one(self.connection())
         .await
         .map(ResellerId)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Resellers of this transaction's tenancy by identity, behind `after`; those in `only` if it is not none.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_resellers(
         &mut self,
         only: Option<ResellerId>,
@@ -146,14 +143,11 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(rows.into_iter().map(Reseller::from).collect())
     }
 
     /// The reseller with this name, ignoring case.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_reseller_named(&mut self, name: &str) -> Result<Option<ResellerId>, Error> {
         let id = sqlx::query_scalar!(
             "select id from reseller where name_key = $1 and id > 0",
@@ -161,7 +155,7 @@ impl Tx {
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(id.map(ResellerId))
     }
 
@@ -176,15 +170,12 @@ impl Tx {
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?
+        .or_domain()?
         .map(drop)
         .ok_or(Error::NotFound(Resource::Reseller))
     }
 
     /// Suspends a reseller as a whole, or lifts that; nothing where it is so already.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn suspend_reseller(
         &mut self,
         reseller: ResellerId,
@@ -202,7 +193,7 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Writes the name, the preferences and the limit of a reseller that exists.
@@ -229,14 +220,11 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// What a batch needs to know of these resellers. Those with a limit are locked where accounts will be made,
     /// so that two replicas cannot both take the last place.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_reseller_terms(
         &mut self,
         resellers: &[i64],
@@ -246,7 +234,7 @@ impl Tx {
             sqlx::query!("select id from reseller where id = any($1) and account_limit is not null order by id for no key update", resellers)
                 .fetch_all(self.connection())
                 .await
-                .map_err(|error| domain_error(&error))?;
+                .or_domain()?;
         }
         let rows = sqlx::query!(
             "select id, suspended_at, suspension_lifted_at, account_limit, purges, purge_grace_days from reseller where id = any($1)",
@@ -254,7 +242,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(rows
             .into_iter()
             .map(|row| ResellerTerms {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::errors::{domain_error, internal};
+use super::errors::{OrDomain as _, internal};
 use super::resellers::Preferences;
 use super::transaction::Tx;
 use crate::domain::{Error, ResellerId, Scope, Scopes, Time, TokenId};
@@ -123,14 +123,11 @@ impl TryFrom<Row> for Credential {
 
 impl Tx {
     /// An identity for a new credential.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn next_token_id(&mut self) -> Result<TokenId, Error> {
         let id = sqlx::query_scalar!(r#"select nextval('api_token_id_seq') as "id!""#)
             .fetch_one(self.connection())
             .await;
-        id.map(TokenId).map_err(|error| domain_error(&error))
+        id.map(TokenId).or_domain()
     }
 
     /// Keeps a credential.
@@ -156,7 +153,7 @@ impl Tx {
         )
         .execute(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let NewToken {
             id,
             reseller,
@@ -180,9 +177,6 @@ impl Tx {
     }
 
     /// The credentials with these hashes, valid or not, by their hashes, and what their resellers prefer.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_credentials(
         &mut self,
         hashes: &[[u8; 32]],
@@ -194,7 +188,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let mut found = Vec::with_capacity(rows.len());
         for row in rows {
             let hash: [u8; 32] = row
@@ -233,9 +227,6 @@ impl Tx {
     }
 
     /// The credential with this identity.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_token(&mut self, id: TokenId) -> Result<Option<Credential>, Error> {
         let row = sqlx::query_as!(
             Row,
@@ -244,14 +235,11 @@ impl Tx {
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         row.map(Credential::try_from).transpose()
     }
 
     /// The credentials of a reseller, or of all within the transaction's tenancy, by identity, behind `after`.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_tokens(
         &mut self,
         reseller: Option<ResellerId>,
@@ -268,14 +256,11 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.into_iter().map(Credential::try_from).collect()
     }
 
     /// Writes down when credentials were last used.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn record_token_use(
         &mut self,
         used: &[(ResellerId, TokenId, Time)],
@@ -294,13 +279,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// The platform's signing key; `fresh` is kept where there is none yet.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn ensure_signing_key(
         &mut self,
         id: &str,
@@ -316,13 +298,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// The platform's signing key with this identity.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_signing_key(&mut self, id: &str) -> Result<Option<Vec<u8>>, Error> {
         sqlx::query_scalar!(
             "select secret from signing_key where reseller_id = 0 and id = $1",
@@ -330,13 +309,10 @@ impl Tx {
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// What resellers prefer.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_preferences(
         &mut self,
         resellers: &BTreeSet<ResellerId>,
@@ -348,7 +324,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let preferences = |timezone, soap_numbers| Preferences {
             timezone,
             soap_numbers,
@@ -366,9 +342,6 @@ impl Tx {
 
     /// Tells every replica, when this transaction commits, that what it remembers of a reseller's credentials is out
     /// of date.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn announce_credentials(&mut self, reseller: ResellerId) -> Result<(), Error> {
         sqlx::query!(
             "select pg_notify($1, $2)",
@@ -378,13 +351,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Revokes a credential; says whether it was valid until then.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn revoke_token(&mut self, id: TokenId, now: Time) -> Result<bool, Error> {
         sqlx::query!(
             "update api_token set revoked_at = $2 where id = $1 and revoked_at is null",
@@ -394,13 +364,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(|done| done.rows_affected() > 0)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Lets a credential end at an instant, unless it ends earlier anyway.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn expire_token(&mut self, id: TokenId, at: Time) -> Result<(), Error> {
         sqlx::query!(
             "update api_token set expires_at = least(expires_at, $2) where id = $1",
@@ -410,6 +377,6 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 }

@@ -6,7 +6,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use tracing::{Span, debug_span};
 
-use super::errors;
+use super::errors::{OrDomain as _, is_connection_loss};
 use super::notifications::EVENTS;
 use super::tenancy::Tenancy;
 use crate::domain::{Error, ResellerId};
@@ -36,10 +36,7 @@ impl Tx {
         let statement = format!("{begin}; {}", tenancy.statement());
         let mut stale_left = pool.options().get_max_connections();
         loop {
-            let connection = pool
-                .acquire()
-                .await
-                .map_err(|error| errors::domain_error(&error))?;
+            let connection = pool.acquire().await.or_domain()?;
             let mut tx = Self {
                 connection,
                 announces: false,
@@ -52,10 +49,10 @@ impl Tx {
                 .await
             {
                 Ok(_) => return Ok(tx),
-                Err(error) if stale_left > 0 && errors::is_connection_loss(&error) => {
+                Err(error) if stale_left > 0 && is_connection_loss(&error) => {
                     stale_left -= 1;
                 }
-                Err(error) => return Err(errors::domain_error(&error)),
+                Err(error) => return Err(error).or_domain(),
             }
         }
     }
@@ -63,10 +60,7 @@ impl Tx {
     /// A connection on which nothing is begun; may be stale. Whose rows its statements may touch is said by the first of them
     /// and stays said on the connection: whatever is begun on it later says it anew.
     pub(super) async fn standalone(pool: &PgPool) -> Result<Self, Error> {
-        let connection = pool
-            .acquire()
-            .await
-            .map_err(|error| errors::domain_error(&error))?;
+        let connection = pool.acquire().await.or_domain()?;
         Ok(Self {
             connection,
             announces: false,
@@ -82,7 +76,7 @@ impl Tx {
         let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
             .execute(&mut *self.connection)
             .await;
-        done.map(drop).map_err(|error| errors::domain_error(&error))
+        done.map(drop).or_domain()
     }
 
     /// Whether each statement is a transaction of its own, so that only one can be asked for what belongs together.
@@ -120,7 +114,7 @@ impl Tx {
             .execute(&mut *self.connection)
             .await;
         self.finished = done.is_ok();
-        done.map(drop).map_err(|error| errors::domain_error(&error))
+        done.map(drop).or_domain()
     }
 
     /// Rolls back after an error; after one that may be the connection's own doing, closes the connection instead.

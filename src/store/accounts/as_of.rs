@@ -12,7 +12,7 @@ use crate::domain::{
     ResellerId, Status, Time,
 };
 use crate::store::columns::Columns;
-use crate::store::errors::{domain_error, internal};
+use crate::store::errors::{OrDomain as _, internal};
 use crate::store::transaction::Tx;
 
 /// What the journal says of an account since an instant.
@@ -84,9 +84,6 @@ impl Tx {
     }
 
     /// A page of the accounts by identity, deleted ones included.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_with_deleted(
         &mut self,
         reseller: Option<ResellerId>,
@@ -103,7 +100,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.into_iter()
             .map(|row| {
                 Ok((
@@ -131,7 +128,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let mut entries: HashMap<AccountKey, Vec<Entry>> = HashMap::new();
         for row in rows {
             let key = (
@@ -161,7 +158,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(rows
             .into_iter()
             .map(|row| (row.id, (row.opened_at, row.opened_by, row.revision)))
@@ -187,7 +184,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.into_iter()
             .map(|row| {
                 let key = (

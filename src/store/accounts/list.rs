@@ -2,7 +2,7 @@
 
 use super::row::{AccountRow, select_accounts};
 use crate::domain::{Account, AccountFilter, Error, ResellerId, StateFilter, Time};
-use crate::store::errors::domain_error;
+use crate::store::errors::OrDomain as _;
 use crate::store::transaction::Tx;
 
 /// `query_scalar!` of the number of accounts.
@@ -111,9 +111,6 @@ fn is_by_hold(filter: &AccountFilter) -> bool {
 impl Tx {
     /// A page of the accounts that a filter admits, by identity from `from` on; of one reseller, or of all within the
     /// transaction's tenancy.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_accounts(
         &mut self,
         reseller: Option<ResellerId>,
@@ -132,14 +129,10 @@ impl Tx {
             from,
             limit
         );
-        self.with_plans(rows.map_err(|error| domain_error(&error))?)
-            .await
+        self.with_plans(rows.or_domain()?).await
     }
 
     /// How many accounts a filter admits, counted up to `most`.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn count_accounts(
         &mut self,
         reseller: Option<ResellerId>,
@@ -156,6 +149,6 @@ impl Tx {
             filter,
             most
         )
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 }

@@ -27,7 +27,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Store;
-use super::errors::{domain_error, is_connection_loss};
+use super::errors::{OrDomain as _, is_connection_loss};
 use super::tenancy::list_of;
 use super::transaction::Tx;
 use crate::domain::{Account, AccountId, AccountKey, Error, ResellerId};
@@ -40,9 +40,6 @@ pub use record_batch::Changes;
 
 impl Tx {
     /// Locks accounts in the order of their keys.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn lock_accounts(&mut self, keys: &[AccountKey]) -> Result<(), Error> {
         let (resellers, accounts): (Vec<i64>, Vec<i32>) = keys
             .iter()
@@ -58,24 +55,18 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// The accounts with these keys, deleted ones included, as one snapshot has them.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_accounts(&mut self, keys: &[AccountKey]) -> Result<Vec<Account>, Error> {
         let rows = fetch_keyed(self.connection(), None, keys)
             .await
-            .map_err(|error| domain_error(&error))?;
+            .or_domain()?;
         rows.into_iter().map(Account::try_from).collect()
     }
 
     /// One account, deleted ones included.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_account(
         &mut self,
         reseller: ResellerId,
@@ -85,9 +76,6 @@ impl Tx {
     }
 
     /// Whose account this is, within the transaction's tenancy.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn locate_account(
         &mut self,
         account: AccountId,
@@ -98,26 +86,20 @@ impl Tx {
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(reseller.map(ResellerId))
     }
 
     /// The number of the account with this outside identity, within the transaction's tenancy.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn locate_uid(&mut self, uid: Uuid) -> Result<Option<AccountId>, Error> {
         let id = sqlx::query_scalar!("select id from account where uid = $1", uid)
             .fetch_optional(self.connection())
             .await
-            .map_err(|error| domain_error(&error))?;
+            .or_domain()?;
         id.map(|id| AccountId::new(i64::from(id))).transpose()
     }
 
     /// The accounts with these numbers or outside identities, within the transaction's tenancy: whose, and both names.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn locate_accounts(
         &mut self,
         of: Option<ResellerId>,
@@ -133,7 +115,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.into_iter()
             .map(|row| {
                 Ok((
@@ -146,9 +128,6 @@ impl Tx {
     }
 
     /// Whose live accounts have this address, within the transaction's tenancy, by identity; at most `limit`.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn locate_email(
         &mut self,
         key: &str,
@@ -157,7 +136,7 @@ impl Tx {
         let rows = sqlx::query!("select reseller_id, id from account where email_key = $1 and deleted_at is null order by id limit $2", key, limit)
             .fetch_all(self.connection())
             .await
-            .map_err(|error| domain_error(&error))?;
+            .or_domain()?;
         rows.into_iter()
             .map(|row| {
                 Ok((
@@ -169,9 +148,6 @@ impl Tx {
     }
 
     /// The live account of a reseller that has this address.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_account_id(
         &mut self,
         reseller: ResellerId,
@@ -182,9 +158,6 @@ impl Tx {
     }
 
     /// How many accounts a reseller has that are not deleted, counted up to `limit`.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn count_live_accounts(
         &mut self,
         reseller: ResellerId,
@@ -197,13 +170,10 @@ impl Tx {
         )
         .fetch_one(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Which live accounts have these addresses.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_emails(
         &mut self,
         emails: &[(ResellerId, String)],
@@ -219,7 +189,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.into_iter()
             .map(|row| {
                 Ok((
@@ -241,7 +211,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         ids.into_iter()
             .map(|id| AccountId::new(i64::from(id)))
             .collect()
@@ -277,9 +247,6 @@ impl Tx {
 impl Store {
     /// The accounts with these keys, deleted ones included, and the connection that they were read on: what is written on it
     /// next is a transaction of its own, for these resellers.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn look_up(
         &self,
         resellers: &BTreeSet<ResellerId>,
@@ -299,7 +266,7 @@ impl Store {
                     ));
                 }
                 Err(error) if stale_left > 0 && is_connection_loss(&error) => stale_left -= 1,
-                Err(error) => return Err(domain_error(&error)),
+                Err(error) => return Err(error).or_domain(),
             }
         }
     }

@@ -4,7 +4,7 @@ use super::row::{AccountRow, select_accounts};
 use crate::domain::AccountKey;
 use crate::domain::{Account, AccountId, Error, PURGE_NOTICE, ResellerId, Time};
 use crate::store::columns::Columns;
-use crate::store::errors::{domain_error, is_stale};
+use crate::store::errors::{OrDomain as _, is_stale};
 use crate::store::transaction::Tx;
 
 /// A reseller whose accounts are purged.
@@ -22,9 +22,6 @@ pub struct PurgingReseller {
 
 impl Tx {
     /// Writes what is planned for accounts.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn update_schedules(&mut self, accounts: &[&Account]) -> Result<(), Error> {
         let column = Columns(accounts);
         sqlx::query!(
@@ -42,13 +39,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Accounts of which something is to be announced by now, the most overdue first.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_due_announcements(
         &mut self,
         now: Time,
@@ -66,7 +60,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.into_iter()
             .map(|row| {
                 Ok((
@@ -78,9 +72,6 @@ impl Tx {
     }
 
     /// The resellers whose accounts are purged, and whose last run was before `before`.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_purging_resellers(
         &mut self,
         before: Time,
@@ -92,7 +83,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(rows
             .into_iter()
             .map(|row| PurgingReseller {
@@ -105,9 +96,6 @@ impl Tx {
     }
 
     /// Takes a run of the purge for a reseller: of several replicas that ask, one gets it.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn claim_purge(
         &mut self,
         reseller: ResellerId,
@@ -118,13 +106,10 @@ impl Tx {
             .execute(self.connection())
             .await
             .map(|done| done.rows_affected() > 0)
-            .map_err(|error| domain_error(&error))
+            .or_domain()
     }
 
     /// Notes that more accounts are due than may be purged at once, or that this is settled.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn hold_purge(
         &mut self,
         reseller: ResellerId,
@@ -141,25 +126,19 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Lets the next run purge what is due by now, however many there are; says whether one was held back.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn approve_purge(&mut self, reseller: ResellerId, now: Time) -> Result<bool, Error> {
         sqlx::query!("update reseller set purge_approved_at = $2, purge_ran_at = null where id = $1 and purge_held_at is not null", reseller.0, now)
             .execute(self.connection())
             .await
             .map(|done| done.rows_affected() > 0)
-            .map_err(|error| domain_error(&error))
+            .or_domain()
     }
 
     /// Accounts that may have to be taken into the plan, by identity behind `after`. The domain decides.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_purge_candidates(
         &mut self,
         reseller: &PurgingReseller,
@@ -192,16 +171,13 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         ids.into_iter()
             .map(|id| AccountId::new(i64::from(id)))
             .collect()
     }
 
     /// Planned accounts whose reseller has changed its mind, or cannot have them purged now.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_overtaken_plans(&mut self, limit: i64) -> Result<Vec<AccountKey>, Error> {
         let rows = sqlx::query!(
             "select a.reseller_id, a.id from reseller r join account a on a.reseller_id = r.id
@@ -213,7 +189,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.into_iter()
             .map(|row| {
                 Ok((
@@ -225,20 +201,14 @@ impl Tx {
     }
 
     /// How many accounts of a reseller are to be purged by an instant.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn count_due_purges(&mut self, reseller: ResellerId, by: Time) -> Result<i64, Error> {
         sqlx::query_scalar!(r#"select count(*) as "count!" from account where reseller_id = $1 and purge_due_at <= $2"#, reseller.0, by)
             .fetch_one(self.connection())
             .await
-            .map_err(|error| domain_error(&error))
+            .or_domain()
     }
 
     /// Accounts of a reseller that are to be purged by an instant, the most overdue first.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_due_purges(
         &mut self,
         reseller: ResellerId,
@@ -253,7 +223,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         ids.into_iter()
             .map(|id| AccountId::new(i64::from(id)))
             .collect()
@@ -261,9 +231,6 @@ impl Tx {
 
     /// The plan: the accounts that are going to be purged, by identity behind `after`, of one reseller or of all within the
     /// transaction's tenancy.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_purge_plan(
         &mut self,
         reseller: Option<ResellerId>,
@@ -277,18 +244,12 @@ impl Tx {
             after,
             limit
         );
-        let rows = rows
-            .fetch_all(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
+        let rows = rows.fetch_all(self.connection()).await.or_domain()?;
         rows.into_iter().map(Account::try_from).collect()
     }
 
     /// Removes accounts for good, each at the version given and as its plan says, with their holds; a tombstone stays. Says
     /// whether all of them could be: if not, the transaction must be rolled back.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn purge_accounts(
         &mut self,
         accounts: &[&Account],
@@ -325,7 +286,7 @@ impl Tx {
         match purged {
             Ok(_) => Ok(true),
             Err(error) if is_stale(&error) => Ok(false),
-            Err(error) => Err(domain_error(&error)),
+            Err(error) => Err(error).or_domain(),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::holds::{HoldWrites, Touched};
 use crate::domain::{Account, AccountId, Error, HoldDetails, PaymentUrl, ResellerId, Time};
 use crate::store::columns::Columns;
-use crate::store::errors::{domain_error, is_stale};
+use crate::store::errors::{OrDomain as _, is_stale};
 use crate::store::journal::{NewJournalEntry, json_of};
 use crate::store::transaction::Tx;
 
@@ -36,9 +36,6 @@ impl Tx {
     /// visible in the order of their ids, and whoever reads them by id skips none. (Ids alone do not give that: one
     /// transaction may draw an id before another and commit after it.) The locks are taken before the first id is drawn,
     /// and after those of the accounts.
-    ///
-    /// # Errors
-    /// As every statement.
     #[expect(
         clippy::too_many_lines,
         reason = "one statement, a line for each of its columns"
@@ -196,7 +193,7 @@ impl Tx {
         match written {
             Ok(_) => Ok(true),
             Err(error) if is_stale(&error) => Ok(false),
-            Err(error) => Err(domain_error(&error)),
+            Err(error) => Err(error).or_domain(),
         }
     }
 }

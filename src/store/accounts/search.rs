@@ -9,15 +9,12 @@ use crate::domain::{
     Account, AccountId, Comparison, Condition, Error, ResellerId, Search, SearchField,
     SearchValues, Start,
 };
-use crate::store::errors::{domain_error, internal};
+use crate::store::errors::{OrDomain as _, internal};
 use crate::store::transaction::Tx;
 
 impl Tx {
     /// A page of the accounts that a search finds, in its order; of one reseller, or of all within the transaction's
     /// tenancy.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn search_accounts(
         &mut self,
         reseller: Option<ResellerId>,
@@ -51,14 +48,11 @@ impl Tx {
             .build_query_as()
             .fetch_all(self.connection())
             .await
-            .map_err(|error| domain_error(&error))?;
+            .or_domain()?;
         self.fetch_in_order(&keys).await
     }
 
     /// How many accounts a search finds, whatever its page, counted up to `most`.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn count_found(
         &mut self,
         reseller: Option<ResellerId>,
@@ -72,7 +66,7 @@ impl Tx {
             .build_query_scalar()
             .fetch_one(self.connection())
             .await
-            .map_err(|error| domain_error(&error))
+            .or_domain()
     }
 
     async fn fetch_in_order(&mut self, keys: &[(i64, i32)]) -> Result<Vec<Account>, Error> {

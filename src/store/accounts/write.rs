@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::domain::{Account, Email, Error, Profile, Time};
 use crate::store::columns::Columns;
-use crate::store::errors::domain_error;
+use crate::store::errors::OrDomain as _;
 use crate::store::transaction::Tx;
 
 /// `query!` whose last arguments are the descriptive fields of accounts, a column each, in the order of the table.
@@ -101,7 +101,7 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Writes the descriptive fields of accounts.
@@ -135,6 +135,6 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 }

@@ -5,7 +5,7 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use super::Finding;
 use crate::domain::{Error, Time};
 use crate::store::Store;
-use crate::store::errors::domain_error;
+use crate::store::errors::OrDomain as _;
 
 /// The oldest PostgreSQL that is supported, as `server_version_num` has it.
 const OLDEST: i32 = 150_000;
@@ -37,21 +37,15 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] if the connection is lost on the way.
     pub async fn examine(&self, now: impl Fn() -> Time) -> Result<ServerReport, Error> {
-        let failed = |error| domain_error(&error);
-        let mut connection = self
-            .pool
-            .connect_options()
-            .connect()
-            .await
-            .map_err(failed)?;
+        let mut connection = self.pool.connect_options().connect().await.or_domain()?;
         let (server, mut server_findings) = settings(&mut connection, self.connections())
             .await
-            .map_err(failed)?;
+            .or_domain()?;
         let asked = now();
         let theirs = sqlx::query_scalar!(r#"select clock_timestamp() as "at!""#)
             .fetch_one(&mut connection)
             .await
-            .map_err(failed)?;
+            .or_domain()?;
         // The answer was written somewhere between asking and hearing it.
         let ours = asked + (now() - asked) / 2;
         let clock_ahead = (theirs - ours).as_seconds_f64();
@@ -63,8 +57,8 @@ impl Store {
                         .to_owned(),
             });
         }
-        let policy_findings = policies(&mut connection).await.map_err(failed)?;
-        connection.close().await.map_err(failed)?;
+        let policy_findings = policies(&mut connection).await.or_domain()?;
+        connection.close().await.or_domain()?;
         Ok(ServerReport {
             server,
             clock_ahead,

@@ -6,7 +6,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::{Finding, cannot_connect, pooler};
 use crate::domain::Error;
-use crate::store::errors::domain_error;
+use crate::store::errors::OrDomain as _;
 use crate::store::{SERVICE_ROLE, Store};
 
 /// The migrations of this build.
@@ -72,11 +72,7 @@ impl Store {
             r#"select exists (select from pg_roles where rolname = $1) as "exists!""#,
             SERVICE_ROLE
         );
-        if !role_exists
-            .fetch_one(&mut connection)
-            .await
-            .map_err(|error| domain_error(&error))?
-        {
+        if !role_exists.fetch_one(&mut connection).await.or_domain()? {
             find(
                 format!("there is no role {SERVICE_ROLE}"),
                 "run `steward migrate`",
@@ -121,7 +117,7 @@ impl Store {
         )
         .fetch_one(&mut connection)
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         if role.superuser || role.bypass {
             find(
                 format!("the role {} is exempt from row level security", role.name),
@@ -136,7 +132,7 @@ impl Store {
         )
         .fetch_all(&mut connection)
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         for table in tables {
             if !table.forced {
                 find(
@@ -151,10 +147,7 @@ impl Store {
                 );
             }
         }
-        connection
-            .close()
-            .await
-            .map_err(|error| domain_error(&error))?;
+        connection.close().await.or_domain()?;
         Ok(findings)
     }
 }

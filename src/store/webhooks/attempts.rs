@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::DeliveryKey;
 use crate::domain::{Error, ResellerId, Time};
 use crate::store::columns::Columns;
-use crate::store::errors::domain_error;
+use crate::store::errors::OrDomain as _;
 use crate::store::transaction::Tx;
 
 /// One attempt to deliver.
@@ -68,13 +68,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Attempts, newest first, older than `before`; to one endpoint, or to all of the reseller.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_attempts(
         &mut self,
         reseller: ResellerId,
@@ -95,7 +92,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let attempts = rows.into_iter().map(|row| Attempt {
             id: row.id,
             endpoint_id: row.endpoint_id,
@@ -117,9 +114,6 @@ impl Tx {
     }
 
     /// One attempt.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_attempt(
         &mut self,
         reseller: Option<ResellerId>,
@@ -133,7 +127,7 @@ impl Tx {
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(row.map(|row| {
             let key = DeliveryKey {
                 account: row.account_id,
@@ -150,9 +144,6 @@ impl Tx {
     }
 
     /// Forgets attempts made before an instant, at most `limit` of them; says how many.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn delete_attempts(&mut self, before: Time, limit: i64) -> Result<u64, Error> {
         sqlx::query!(
             "delete from webhook_attempt where ctid = any (array(select ctid from webhook_attempt where at < $1 order by at limit $2))",
@@ -162,6 +153,6 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(|done| done.rows_affected())
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 }

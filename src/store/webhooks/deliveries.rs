@@ -7,19 +7,16 @@ use uuid::Uuid;
 use super::{DeliveryKey, Pending, Progress};
 use crate::domain::{Error, ResellerId, SuspendedBy, Time};
 use crate::store::columns::Columns;
-use crate::store::errors::domain_error;
+use crate::store::errors::OrDomain as _;
 use crate::store::transaction::Tx;
 
 impl Tx {
     /// How many endpoints each of the resellers has that are not suspended; only those that have any.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn count_endpoints(&mut self) -> Result<HashMap<ResellerId, usize>, Error> {
         let rows = sqlx::query!(r#"select reseller_id, count(*) as "count!" from webhook_endpoint where suspended_by is null group by reseller_id"#)
             .fetch_all(self.connection())
             .await
-            .map_err(|error| domain_error(&error))?;
+            .or_domain()?;
         Ok(rows
             .into_iter()
             .map(|row| {
@@ -32,9 +29,6 @@ impl Tx {
     }
 
     /// Endpoints that nobody delivers to and that have something to be delivered; of these resellers, or of all.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn find_work(
         &mut self,
         resellers: Option<&[ResellerId]>,
@@ -55,7 +49,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(rows
             .into_iter()
             .map(|row| (ResellerId(row.reseller_id), row.id))
@@ -63,9 +57,6 @@ impl Tx {
     }
 
     /// Takes the lease of an endpoint, if nobody has it; says whether.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn lease_endpoint(
         &mut self,
         reseller: ResellerId,
@@ -86,14 +77,11 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(|done| done.rows_affected() > 0)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Writes progress, if the lease is still the owner's; the endpoint's revision and whether it is suspended, or none if
     /// the lease is lost.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn record_progress(
         &mut self,
         reseller: ResellerId,
@@ -116,7 +104,7 @@ impl Tx {
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let Some(row) = row else { return Ok(None) };
         self.settle(reseller, id, &progress.settled).await?;
         self.park(reseller, id, &progress.parked).await?;
@@ -161,7 +149,7 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Keeps what is pending. What waits behind the first of its account has no time of its own.
@@ -191,7 +179,7 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Where nothing of an account has a time, what is first of it gets one: or nobody would ever try it.
@@ -220,7 +208,7 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// What is first of these accounts is to be tried now, whatever it waited for.
@@ -239,14 +227,11 @@ impl Tx {
         )
         .execute(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         self.call_heads(reseller, endpoint, accounts, now).await
     }
 
     /// Which accounts of an endpoint have something pending.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_blocked(
         &mut self,
         reseller: ResellerId,
@@ -255,13 +240,10 @@ impl Tx {
         sqlx::query_scalar!("select distinct account_id from webhook_pending where reseller_id = $1 and endpoint_id = $2", reseller.0, endpoint)
             .fetch_all(self.connection())
             .await
-            .map_err(|error| domain_error(&error))
+            .or_domain()
     }
 
     /// Which accounts of an endpoint are due to be tried, the longest due first, those excepted that are `busy`.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_due(
         &mut self,
         reseller: ResellerId,
@@ -281,13 +263,10 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// When the next thing of an endpoint is due.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn next_due(
         &mut self,
         reseller: ResellerId,
@@ -303,13 +282,10 @@ impl Tx {
         )
         .fetch_one(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// What is pending of these accounts, each in order, at most `depth` of each.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_pending(
         &mut self,
         reseller: ResellerId,
@@ -329,7 +305,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let pending = rows.into_iter().map(|row| Pending {
             key: DeliveryKey {
                 account: row.account_id,
@@ -344,9 +320,6 @@ impl Tx {
     }
 
     /// How much is pending of an endpoint, counted up to 10,000.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn count_pending(
         &mut self,
         reseller: ResellerId,
@@ -359,13 +332,10 @@ impl Tx {
         )
         .fetch_one(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Makes one thing pending, to be tried at `now`: a test, or something to be delivered once more.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn ask_for_delivery(
         &mut self,
         reseller: ResellerId,
@@ -390,9 +360,6 @@ impl Tx {
     }
 
     /// Makes everything pending again that happened since an instant, up to the endpoint's position; says how much.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn ask_for_all(
         &mut self,
         reseller: ResellerId,
@@ -413,7 +380,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let count = u64::try_from(accounts.len()).unwrap_or(u64::MAX);
         let accounts: BTreeSet<i32> = accounts.into_iter().collect();
         self.call_now(
@@ -427,9 +394,6 @@ impl Tx {
     }
 
     /// Of these accounts, those of which nothing is pending.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_clear(
         &mut self,
         reseller: ResellerId,
@@ -443,9 +407,6 @@ impl Tx {
             endpoint,
             accounts
         );
-        clear
-            .fetch_all(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))
+        clear.fetch_all(self.connection()).await.or_domain()
     }
 }

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::domain::{Endpoint, Error, ResellerId, SignatureStyle, SuspendedBy, Time};
-use crate::store::errors::{domain_error, internal};
+use crate::store::errors::{OrDomain as _, internal};
 use crate::store::transaction::Tx;
 
 pub(in crate::store) struct Row {
@@ -76,14 +76,11 @@ macro_rules! select_endpoints {
 
 impl Tx {
     /// Where deliveries are made to: every endpoint that is not suspended, with its URL.
-    ///
-    /// # Errors
-    /// [`Error`]
     pub async fn list_targets(&mut self) -> Result<Vec<(ResellerId, Uuid, String)>, Error> {
         let rows = sqlx::query!("select reseller_id, id, url from webhook_endpoint where suspended_by is null order by reseller_id, id")
             .fetch_all(self.connection())
             .await
-            .map_err(|error| domain_error(&error))?;
+            .or_domain()?;
         Ok(rows
             .into_iter()
             .map(|row| (ResellerId(row.reseller_id), row.id, row.url))
@@ -91,9 +88,6 @@ impl Tx {
     }
 
     /// How all endpoints are.
-    ///
-    /// # Errors
-    /// [`Error`]
     pub async fn fetch_endpoint_health(&mut self) -> Result<EndpointHealth, Error> {
         sqlx::query_as!(
             EndpointHealth,
@@ -105,26 +99,20 @@ impl Tx {
         )
         .fetch_one(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// The endpoints of a reseller, oldest first.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_endpoints(&mut self, reseller: ResellerId) -> Result<Vec<Endpoint>, Error> {
         let rows =
             select_endpoints!(["where reseller_id = $1 order by created_at, id"]; reseller.0)
                 .fetch_all(self.connection())
                 .await
-                .map_err(|error| domain_error(&error))?;
+                .or_domain()?;
         rows.into_iter().map(Endpoint::try_from).collect()
     }
 
     /// An endpoint of a reseller, or of any within the transaction's tenancy.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_endpoint(
         &mut self,
         reseller: Option<ResellerId>,
@@ -133,14 +121,11 @@ impl Tx {
         let row = select_endpoints!(["where ($1::bigint is null or reseller_id = $1) and id = $2"]; reseller.map(|it| it.0), id)
             .fetch_optional(self.connection())
             .await
-            .map_err(|error| domain_error(&error))?;
+            .or_domain()?;
         row.map(Endpoint::try_from).transpose()
     }
 
     /// The same, locked until the transaction ends.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn lock_endpoint(
         &mut self,
         reseller: Option<ResellerId>,
@@ -149,14 +134,11 @@ impl Tx {
         let row = select_endpoints!(["where ($1::bigint is null or reseller_id = $1) and id = $2 for no key update"]; reseller.map(|it| it.0), id)
             .fetch_optional(self.connection())
             .await
-            .map_err(|error| domain_error(&error))?;
+            .or_domain()?;
         row.map(Endpoint::try_from).transpose()
     }
 
     /// Keeps a new endpoint.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn insert_endpoint(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
         sqlx::query!(
             "insert into webhook_endpoint (reseller_id, id, url, description, events, signature_style, suspended_by, revision, position, created_at,
@@ -176,13 +158,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Writes what the owner of an endpoint decides.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn update_endpoint(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
         sqlx::query!(
             "update webhook_endpoint set url = $3, description = $4, events = $5, signature_style = $6, suspended_by = $7, revision = $8,
@@ -201,13 +180,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Removes an endpoint with its secrets and what is pending; its attempts stay until they are trimmed.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn delete_endpoint(&mut self, reseller: ResellerId, id: Uuid) -> Result<(), Error> {
         sqlx::query!(
             "delete from webhook_endpoint where reseller_id = $1 and id = $2",
@@ -217,13 +193,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Keeps a secret.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn insert_secret(
         &mut self,
         reseller: ResellerId,
@@ -242,13 +215,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// Lets the secrets of an endpoint end at an instant, those that end earlier excepted; forgets those that have ended.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn expire_secrets(
         &mut self,
         reseller: ResellerId,
@@ -259,7 +229,7 @@ impl Tx {
         sqlx::query!("delete from webhook_secret where reseller_id = $1 and endpoint_id = $2 and expires_at <= $3", reseller.0, endpoint, now)
             .execute(self.connection())
             .await
-            .map_err(|error| domain_error(&error))?;
+            .or_domain()?;
         sqlx::query!(
             "update webhook_secret set expires_at = least(expires_at, $3) where reseller_id = $1 and endpoint_id = $2",
             reseller.0,
@@ -269,13 +239,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// The secrets of an endpoint that are valid now, newest first.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_secrets(
         &mut self,
         reseller: ResellerId,
@@ -291,6 +258,6 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 }
