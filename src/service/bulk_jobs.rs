@@ -274,9 +274,9 @@ impl Service {
                         requested(id, JobState::Applying),
                         requested(id, JobState::Reverting),
                     );
-                    let done = tx.find_deeds(reseller, &accounts, &apply).await?;
+                    let done = tx.fetch_revertible(reseller, &accounts, &apply).await?;
                     let undone = if job.state == JobState::Reverting {
-                        tx.find_deeds(reseller, &accounts, &revert).await?
+                        tx.fetch_revertible(reseller, &accounts, &revert).await?
                     } else {
                         Vec::new()
                     };

@@ -42,12 +42,12 @@ mod tokens;
 mod transaction;
 mod webhooks;
 
-pub use accounts::{Changes, HoldWrites, PurgingReseller};
+pub use accounts::{Changes, HoldWrites, PurgingReseller, list_statement};
 pub use bulk_jobs::{BulkItem, BulkJob, JobState};
 pub use checks::{Finding, MIGRATOR, ServerReport};
 pub use idempotency::{IdempotencyKey, StoredAnswer, StoredRequest};
 pub use journal::{JournalEntry, NewJournalEntry};
-pub use notifications::{News, Notification};
+pub use notifications::{Listener, Notification};
 pub use pool::{KEYED, PoolSettings, PoolState, SEARCHING, Store};
 pub use resellers::{Preferences, PurgeSettings, Reseller, ResellerTerms};
 pub use tenancy::Tenancy;

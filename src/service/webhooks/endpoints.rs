@@ -289,7 +289,7 @@ impl Service {
                     event_id: now.timestamp_micros(),
                     event: TEST.to_owned(),
                 };
-                tx.ask_for_delivery(endpoint.reseller_id, id, key, now, now)
+                tx.enqueue_delivery(endpoint.reseller_id, id, key, now, now)
                     .await?;
                 tx.announce_endpoints();
                 Ok(())
@@ -313,7 +313,9 @@ impl Service {
         let work = self.write(context.principal.tenancy(), None, move |tx| {
             Box::pin(async move {
                 let endpoint = find(tx, reseller, id).await?;
-                let count = tx.ask_for_all(endpoint.reseller_id, id, since, now).await?;
+                let count = tx
+                    .redeliver_since(endpoint.reseller_id, id, since, now)
+                    .await?;
                 tx.announce_endpoints();
                 Ok(count)
             })
@@ -334,7 +336,7 @@ impl Service {
                 let (owner, endpoint, key, at) =
                     found.ok_or(Error::NotFound(Resource::EventLog))?;
                 find(tx, Some(owner), endpoint).await?;
-                tx.ask_for_delivery(owner, endpoint, key, at, now).await?;
+                tx.enqueue_delivery(owner, endpoint, key, at, now).await?;
                 tx.announce_endpoints();
                 Ok(())
             })

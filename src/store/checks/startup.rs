@@ -1,4 +1,4 @@
-//! The migrations, and what must be true of the database before the service works on it.
+//! The migrations, and the checks that must pass before the service starts.
 
 use sqlx::migrate::{Migrate as _, MigrateError, Migrator};
 use sqlx::postgres::PgConnectOptions;
@@ -13,11 +13,11 @@ use crate::store::{SERVICE_ROLE, Store};
 pub static MIGRATOR: Migrator = sqlx::migrate!();
 
 impl Store {
-    /// Applies the migrations that are missing, as the owner of the schema. Safe from several replicas at once:
-    /// an advisory lock lets one go first.
+    /// Applies the missing migrations, as the owner of the schema. Returns how many. Several replicas may call it at once:
+    /// they take an advisory lock.
     ///
     /// # Errors
-    /// A text for the operator.
+    /// A message for the operator.
     pub async fn migrate(owner: &PgConnectOptions) -> Result<usize, String> {
         let mut connection = owner
             .clone()
@@ -31,7 +31,7 @@ impl Store {
             .map_or(0, |applied| applied.len());
         MIGRATOR.run(&mut connection).await.map_err(|error| {
             if let MigrateError::VersionMissing(version) = error {
-                format!("the database has migration {version}, which this build does not know: it was made by a newer Steward")
+                format!("the database has migration {version}, which this build does not know: a newer Steward has migrated it")
             } else {
                 error.to_string()
             }
@@ -43,14 +43,14 @@ impl Store {
         Ok(MIGRATOR.iter().count().saturating_sub(before))
     }
 
-    /// Checks that the database can be used at all, that the schema is this build's, and that row level security
-    /// holds for the role the service works as.
+    /// Checks that the service can connect, that the schema is the one of this build, and that row level security applies
+    /// to the service's role.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the connection is lost on the way.
+    /// [`Error::Unavailable`] if the connection is lost meanwhile.
     pub async fn check(&self) -> Result<Vec<Finding>, Error> {
         let mut findings = Vec::new();
-        // A connection of its own: the pool would try again and again, and keep the reason to itself.
+        // Not from the pool: it would try again and again, and would not return the reason.
         let mut connection = match self.pool.connect_options().connect().await {
             Ok(connection) => connection,
             Err(error) => return Ok(vec![cannot_connect(&error)]),
@@ -85,7 +85,7 @@ impl Store {
         {
             find(
                 format!("cannot work as {SERVICE_ROLE}: {error}"),
-                "`grant steward_service to` the login of the database URL",
+                "run `grant steward_service to` the login of the database URL",
             );
             return Ok(findings);
         }
@@ -104,7 +104,7 @@ impl Store {
             };
             find(
                 format!(
-                    "the schema is at migration {}, this build wants {}",
+                    "the schema is at migration {}, this build needs {}",
                     name(version),
                     name(wanted)
                 ),
@@ -113,7 +113,8 @@ impl Store {
             return Ok(findings);
         }
         let role = sqlx::query!(
-            r#"select current_user::text as "name!", rolsuper as "superuser!", rolbypassrls as "bypass!" from pg_roles where rolname = current_user"#
+            r#"select current_user::text as "name!", rolsuper as "superuser!",
+                 rolbypassrls as "bypass!" from pg_roles where rolname = current_user"#
         )
         .fetch_one(&mut connection)
         .await
@@ -121,13 +122,15 @@ impl Store {
         if role.superuser || role.bypass {
             find(
                 format!("the role {} is exempt from row level security", role.name),
-                "let the database URL name a login that may `set role steward_service`",
+                "use a login in the database URL that may `set role steward_service`",
             );
         }
         let tables = sqlx::query!(
-            r#"select c.relname::text as "name!", c.relrowsecurity and c.relforcerowsecurity as "forced!",
+            r#"select c.relname::text as "name!", c.relrowsecurity
+                 and c.relforcerowsecurity as "forced!",
                  pg_has_role(current_user, c.relowner, 'usage') as "owned!"
-               from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+               from pg_class c where c.relnamespace = 'public'::regnamespace
+                 and c.relkind in ('r', 'p')
                  and not c.relispartition and c.relname <> '_sqlx_migrations' order by 1"#
         )
         .fetch_all(&mut connection)
@@ -143,7 +146,7 @@ impl Store {
             if table.owned {
                 find(
                     format!("the role {SERVICE_ROLE} owns table {}", table.name),
-                    "give the tables to the role that migrates",
+                    "make the role that runs the migrations the owner of the tables",
                 );
             }
         }
