@@ -93,9 +93,10 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
     {
         return true;
     }
-    // 08: connection lost. 53: too many connections, disk or memory full. 58: system error. 57014: cancelled by a
-    // timeout. 40001, 40P01: serialization failure, deadlock. 55P03: lock not available. 0A000: a column's type has
-    // changed since the statement was prepared; only a new connection helps.
+    // 08: connection lost. 53: too many connections, disk or memory full. 58: system error. 57014:
+    // cancelled by a timeout. 40001, 40P01: serialization failure, deadlock. 55P03: lock not
+    // available. 0A000: a column's type has changed since the statement was prepared; only a new
+    // connection helps.
     error
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code)

@@ -4,7 +4,8 @@ use super::errors::{OrDomain as _, internal};
 use super::transaction::Tx;
 use crate::domain::{Error, ResellerId, Time};
 
-/// Identifies a request. Two requests with the same reseller, method, path and key are the same request.
+/// Identifies a request. Two requests with the same reseller, method, path and key are the same
+/// request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IdempotencyKey {
     /// The reseller of the credential; [`ResellerId::PLATFORM`] for an operator's credential.
@@ -53,7 +54,8 @@ impl Tx {
         .or_domain()
     }
 
-    /// The stored answers of these keys. Keys without an answer, or with an expired one, are left out.
+    /// The stored answers of these keys. Keys without an answer, or with an expired one, are left
+    /// out.
     pub async fn fetch_answers(
         &mut self,
         keys: &[IdempotencyKey],
@@ -105,7 +107,8 @@ impl Tx {
     /// Stores answers that expire at `expires_at`.
     ///
     /// # Errors
-    /// [`Error::Internal`] also if another transaction has stored an answer for one of the keys meanwhile.
+    /// [`Error::Internal`] also if another transaction has stored an answer for one of the keys
+    /// meanwhile.
     pub async fn insert_answers(
         &mut self,
         answers: &[StoredRequest],

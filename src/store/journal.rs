@@ -132,7 +132,8 @@ impl TryFrom<EventRow> for (AccountId, JournalEntry) {
 }
 
 impl Tx {
-    /// The entries of an account, newest first, with ids below `before`; `None` begins with the newest.
+    /// The entries of an account, newest first, with ids below `before`; `None` begins with the
+    /// newest.
     pub async fn list_journal(
         &mut self,
         reseller: ResellerId,
@@ -218,8 +219,8 @@ impl Tx {
         .or_domain()
     }
 
-    /// Drops the partitions of the days before `before`, oldest first, and stops at the first one with events that are
-    /// not delivered. Returns how many it dropped.
+    /// Drops the partitions of the days before `before`, oldest first, and stops at the first one
+    /// with events that are not delivered. Returns how many it dropped.
     ///
     /// # Errors
     /// [`Error::Unavailable`] also if other transactions keep the partition locked for too long.
@@ -239,8 +240,8 @@ impl Tx {
     }
 }
 
-/// One side of the changed fields as a JSON object. A field occurs twice if a hold had lapsed and a new one took its
-/// place; null then does not overwrite the hold.
+/// One side of the changed fields as a JSON object. A field occurs twice if a hold had lapsed and a
+/// new one took its place; null then does not overwrite the hold.
 pub(super) fn json_of(fields: &[FieldChange], side: fn(&FieldChange) -> &Fact) -> Value {
     let mut members = Map::new();
     for change in fields {

@@ -1,20 +1,21 @@
 //! PostgreSQL: every statement of the product, and the embedded server.
 //!
-//! Statements run in a [`Tx`]. A transaction begins with a [`Tenancy`], the resellers that it may touch, which is
-//! written into a setting of the transaction. Row level security reads the setting, so no statement reaches a row of
-//! another reseller. The service's role owns no table; [`Store::check`] finds a role that does, and the service then
-//! refuses to start.
+//! Statements run in a [`Tx`]. A transaction begins with a [`Tenancy`], the resellers that it may
+//! touch, which is written into a setting of the transaction. Row level security reads the setting,
+//! so no statement reaches a row of another reseller. The service's role owns no table;
+//! [`Store::check`] finds a role that does, and the service then refuses to start.
 //!
 //! # How statements fail
 //!
 //! Every method that runs a statement returns the same two errors, so only others are documented:
 //!
-//! - [`Error::Unavailable`](crate::domain::Error::Unavailable) if the database cannot be reached or gives up; a later
-//!   attempt may succeed.
-//! - [`Error::Internal`](crate::domain::Error::Internal) for everything else. The log has the cause under the
-//!   incident's id.
+//! - [`Error::Unavailable`](crate::domain::Error::Unavailable) if the database cannot be reached or
+//!   gives up; a later attempt may succeed.
+//! - [`Error::Internal`](crate::domain::Error::Internal) for everything else. The log has the cause
+//!   under the incident's id.
 //!
-//! `errors.rs` translates the driver's errors by SQLSTATE and by the name of the violated constraint.
+//! `errors.rs` translates the driver's errors by SQLSTATE and by the name of the violated
+//! constraint.
 
 #![expect(
     clippy::missing_errors_doc,

@@ -12,8 +12,8 @@ use crate::domain::{Error, ResellerId};
 
 /// The channel for changed credentials. The payload is the reseller's id.
 pub(super) const CREDENTIALS: &str = "steward_credentials";
-/// The channel for new events. The payload is the id of the sending process and a list of resellers, or empty if any
-/// reseller may have new events.
+/// The channel for new events. The payload is the id of the sending process and a list of
+/// resellers, or empty if any reseller may have new events.
 pub(super) const EVENTS: &str = "steward_events";
 
 /// A notification that arrived.
@@ -45,8 +45,8 @@ impl Store {
         Ok(Listener { listener, own })
     }
 
-    /// Notifies every process that these resellers have new events. A process that misses the notification finds them at
-    /// its next poll.
+    /// Notifies every process that these resellers have new events. A process that misses the
+    /// notification finds them at its next poll.
     pub async fn announce_events(
         &self,
         own: Uuid,
@@ -68,7 +68,8 @@ impl Listener {
     /// Waits for the next notification.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the connection was lost. Notifications sent meanwhile are lost too.
+    /// [`Error::Unavailable`] if the connection was lost. Notifications sent meanwhile are lost
+    /// too.
     pub async fn next(&mut self) -> Result<Notification, Error> {
         match self.listener.try_recv().await {
             Ok(Some(notification)) => {

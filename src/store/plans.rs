@@ -149,7 +149,8 @@ impl Tx {
         rows.iter().map(|json| plan_from_json(json)).collect()
     }
 
-    /// The number after the greatest one of the reseller's plans. The caller must have locked the reseller.
+    /// The number after the greatest one of the reseller's plans. The caller must have locked the
+    /// reseller.
     pub async fn next_plan_number(&mut self, reseller: ResellerId) -> Result<i64, Error> {
         sqlx::query_scalar!(
             r#"select coalesce(max(number), 0)::bigint + 1 as "number!" from plan

@@ -14,7 +14,8 @@ use crate::domain::Error;
 /// Limits of the pools.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
-    /// The most connections of both pools together, at least 3. Best are 2 to 4 for each core of the database.
+    /// The most connections of both pools together, at least 3. Best are 2 to 4 for each core of
+    /// the database.
     pub max_connections: u32,
     /// How long a transaction waits for a connection before it fails as unavailable.
     pub acquire_timeout: Duration,
@@ -24,24 +25,25 @@ pub struct PoolSettings {
 
 /// Settings of the general pool: PostgreSQL plans each statement anew, for the values bound to it.
 pub const SEARCHING: &str = "set plan_cache_mode = force_custom_plan";
-/// Settings of the keyed pool: PostgreSQL plans each statement once. Every statement there finds its rows by key, and the
-/// right plan is always the same: from each key through the index to the row. Planning anew took longer than executing.
-/// With costs that count only rows the planner chooses this plan even while the tables are empty and have no
-/// statistics.
+/// Settings of the keyed pool: PostgreSQL plans each statement once. Every statement there finds
+/// its rows by key, and the right plan is always the same: from each key through the index to the
+/// row. Planning anew took longer than executing. With costs that count only rows the planner
+/// chooses this plan even while the tables are empty and have no statistics.
 pub const KEYED: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; \
   set enable_mergejoin = off; set seq_page_cost = 0; set random_page_cost = 0; set cpu_tuple_cost = 1; set cpu_index_tuple_cost = 1; set jit = off";
 
-/// The most connections of the keyed pool: one for each of the two lanes of changes, and one for the short look-ups of
-/// accounts and credentials. More connections would only wait for each other, and each has caches of its own on the
-/// server, which push one another out of the processor's caches.
+/// The most connections of the keyed pool: one for each of the two lanes of changes, and one for
+/// the short look-ups of accounts and credentials. More connections would only wait for each other,
+/// and each has caches of its own on the server, which push one another out of the processor's
+/// caches.
 const MAX_KEYED: u32 = 3;
 
-/// How long a connection of the keyed pool keeps its plans before it is replaced. A table that was nearly empty when a
-/// statement was planned may have a million rows now.
+/// How long a connection of the keyed pool keeps its plans before it is replaced. A table that was
+/// nearly empty when a statement was planned may have a million rows now.
 const PLAN_LIFETIME: Duration = Duration::from_mins(2);
 
-/// The connections to one database, in two pools: the keyed pool for look-ups and batches of changes by key, the general
-/// pool for everything else.
+/// The connections to one database, in two pools: the keyed pool for look-ups and batches of
+/// changes by key, the general pool for everything else.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) pool: PgPool,
@@ -75,7 +77,8 @@ impl Store {
         Tx::begin(&self.pool, "begin", tenancy).await
     }
 
-    /// Begins a transaction that only reads, on the general pool. All its statements see the same snapshot.
+    /// Begins a transaction that only reads, on the general pool. All its statements see the same
+    /// snapshot.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the database cannot be reached in time.
@@ -88,7 +91,8 @@ impl Store {
         .await
     }
 
-    /// Begins a transaction that writes, on the keyed pool. Its statements must find every row by key.
+    /// Begins a transaction that writes, on the keyed pool. Its statements must find every row by
+    /// key.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the database cannot be reached in time.
@@ -143,7 +147,8 @@ fn pool(
         .max_connections(connections)
         .acquire_timeout(settings.acquire_timeout)
         .max_lifetime(lifetime)
-        // A ping before every use takes up to a tenth of the throughput; Tx::begin tries another connection instead.
+        // A ping before every use takes up to a tenth of the throughput; Tx::begin tries another
+        // connection instead.
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             let prepare = Arc::clone(&prepare);

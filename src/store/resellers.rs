@@ -78,9 +78,11 @@ pub struct PurgeSettings {
     pub is_on: bool,
     /// How many days after its expiry an account is due: 1 ..= 3,650.
     pub grace_days: i32,
-    /// The most accounts that one run purges, at least 1. If more are due, the run waits until an operator approves it.
+    /// The most accounts that one run purges, at least 1. If more are due, the run waits until an
+    /// operator approves it.
     pub limit: i32,
-    /// Since when a run waits for an approval, and how many accounts are due; `None` if no run waits.
+    /// Since when a run waits for an approval, and how many accounts are due; `None` if no run
+    /// waits.
     pub held: Option<(Time, i32)>,
 }
 
@@ -228,8 +230,8 @@ impl Tx {
         .or_domain()
     }
 
-    /// The terms of these resellers. `lock` is for batches that insert accounts: it locks the resellers that have a limit,
-    /// so that two replicas cannot both use the last place.
+    /// The terms of these resellers. `lock` is for batches that insert accounts: it locks the
+    /// resellers that have a limit, so that two replicas cannot both use the last place.
     pub async fn fetch_reseller_terms(
         &mut self,
         resellers: &[i64],

@@ -35,7 +35,8 @@ impl Tenancy {
                     .iter()
                     .map(|hash| data_encoding::HEXLOWER.encode(hash))
                     .collect();
-                // A look-up may have used the connection before; it leaves its resellers in the setting.
+                // A look-up may have used the connection before; it leaves its resellers in the
+                // setting.
                 format!(
                     "select set_config('steward.resellers', '', true),
                        set_config('steward.token_hash', '{}', true)",

@@ -178,7 +178,8 @@ impl Tx {
         })
     }
 
-    /// The credentials with these hashes, valid or not, and the preferences of their resellers, by hash.
+    /// The credentials with these hashes, valid or not, and the preferences of their resellers, by
+    /// hash.
     pub async fn fetch_credentials(
         &mut self,
         hashes: &[[u8; 32]],
@@ -243,7 +244,8 @@ impl Tx {
         row.map(Credential::try_from).transpose()
     }
 
-    /// Credentials by id after `after`. Without a reseller it lists those of all resellers of the transaction.
+    /// Credentials by id after `after`. Without a reseller it lists those of all resellers of the
+    /// transaction.
     pub async fn list_tokens(
         &mut self,
         reseller: Option<ResellerId>,
@@ -343,7 +345,8 @@ impl Tx {
             .collect())
     }
 
-    /// Notifies every replica at the commit that its cache of a reseller's credentials is out of date.
+    /// Notifies every replica at the commit that its cache of a reseller's credentials is out of
+    /// date.
     pub async fn announce_credentials(&mut self, reseller: ResellerId) -> Result<(), Error> {
         sqlx::query!(
             "select pg_notify($1, $2)",
@@ -356,7 +359,8 @@ impl Tx {
         .or_domain()
     }
 
-    /// Revokes a credential. Returns `false` if there is none with this id, or it is revoked already.
+    /// Revokes a credential. Returns `false` if there is none with this id, or it is revoked
+    /// already.
     pub async fn revoke_token(&mut self, id: TokenId, now: Time) -> Result<bool, Error> {
         sqlx::query!(
             "update api_token set revoked_at = $2 where id = $1 and revoked_at is null",

@@ -12,8 +12,9 @@ use super::tenancy::Tenancy;
 use crate::domain::{Error, ResellerId};
 use crate::telemetry;
 
-/// An open transaction. If it is dropped without [`Tx::commit`] or [`Tx::rollback`] it closes its connection. A dropped
-/// future may have left the protocol in any state, so the connection must not go back to the pool.
+/// An open transaction. If it is dropped without [`Tx::commit`] or [`Tx::rollback`] it closes its
+/// connection. A dropped future may have left the protocol in any state, so the connection must not
+/// go back to the pool.
 pub struct Tx {
     connection: PoolConnection<Postgres>,
     /// Whether the commit sends a notification that any endpoint may have due deliveries.
@@ -26,8 +27,9 @@ pub struct Tx {
 }
 
 impl Tx {
-    /// Begins a transaction and sets its tenancy, in one round trip. This fails on a pooled connection whose server has
-    /// gone. Nothing has run on it yet, so the next connection is tried, at most once for each connection of the pool.
+    /// Begins a transaction and sets its tenancy, in one round trip. This fails on a pooled
+    /// connection whose server has gone. Nothing has run on it yet, so the next connection is
+    /// tried, at most once for each connection of the pool.
     pub(super) async fn begin(
         pool: &PgPool,
         begin: &str,
@@ -57,8 +59,9 @@ impl Tx {
         }
     }
 
-    /// A connection without a transaction; its server may have gone. The first statement sets the resellers that the
-    /// connection may touch. The setting stays until another transaction on the connection sets its own.
+    /// A connection without a transaction; its server may have gone. The first statement sets the
+    /// resellers that the connection may touch. The setting stays until another transaction on the
+    /// connection sets its own.
     pub(super) async fn standalone(pool: &PgPool) -> Result<Self, Error> {
         let connection = pool.acquire().await.or_domain()?;
         Ok(Self {
@@ -80,7 +83,8 @@ impl Tx {
             .or_domain()
     }
 
-    /// Whether each statement commits by itself. Changes that belong together must then be one statement.
+    /// Whether each statement commits by itself. Changes that belong together must then be one
+    /// statement.
     #[must_use]
     pub fn is_standalone(&self) -> bool {
         self.is_standalone
@@ -99,7 +103,8 @@ impl Tx {
     /// Commits, and sends the notification in the same round trip.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the answer did not arrive. It is then unknown whether the transaction has committed.
+    /// [`Error::Unavailable`] if the answer did not arrive. It is then unknown whether the
+    /// transaction has committed.
     pub async fn commit(mut self) -> Result<(), Error> {
         if self.is_standalone {
             self.finished = true;
@@ -117,7 +122,8 @@ impl Tx {
         done.map(drop).or_domain()
     }
 
-    /// Rolls back after an error. After [`Error::Unavailable`] it closes the connection, which may be broken.
+    /// Rolls back after an error. After [`Error::Unavailable`] it closes the connection, which may
+    /// be broken.
     pub async fn abort(self, error: &Error) {
         if *error == Error::Unavailable {
             drop(self);

@@ -27,8 +27,8 @@ type Opening = (Time, String, i32);
 impl Tx {
     /// Accounts as they were at an instant, without those that were created later.
     ///
-    /// Suspensions of resellers have no history: an account counts as suspended with its reseller if the reseller is
-    /// suspended now, and already was at the instant.
+    /// Suspensions of resellers have no history: an account counts as suspended with its reseller
+    /// if the reseller is suspended now, and already was at the instant.
     ///
     /// # Errors
     /// [`Error::InvalidField`] for `as_of` if the journal does not reach back that far.
@@ -83,8 +83,8 @@ impl Tx {
         Ok(past)
     }
 
-    /// A page of the keys of accounts created by an instant, deleted ones included, by id from `from` on. Without a
-    /// reseller it looks at all resellers of the transaction.
+    /// A page of the keys of accounts created by an instant, deleted ones included, by id from
+    /// `from` on. Without a reseller it looks at all resellers of the transaction.
     pub async fn list_with_deleted(
         &mut self,
         reseller: Option<ResellerId>,
@@ -275,7 +275,8 @@ fn undo(
     }
     account.version = entry.sequence - 1;
     account.updated_at = entry.at;
-    // The journal has only the plan's id. The account keeps the loaded plan if it is the same one, else shows none.
+    // The journal has only the plan's id. The account keeps the loaded plan if it is the same one,
+    // else shows none.
     if account
         .plan
         .as_ref()

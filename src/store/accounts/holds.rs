@@ -1,4 +1,5 @@
-//! Holds: open ones are read together with their account, changes are written together with their batch.
+//! Holds: open ones are read together with their account, changes are written together with their
+//! batch.
 
 use std::collections::BTreeMap;
 
@@ -53,8 +54,8 @@ impl TryFrom<OpenHold> for Hold {
     }
 }
 
-/// The open holds in the JSON array of an account's row, by kind and authority. They are few, and sorting them on the
-/// server would take longer than finding them.
+/// The open holds in the JSON array of an account's row, by kind and authority. They are few, and
+/// sorting them on the server would take longer than finding them.
 pub(super) fn open_holds(json: &str) -> Result<Vec<Hold>, Error> {
     let mut open: Vec<OpenHold> =
         serde_json::from_str(json).map_err(|_| internal("account has unreadable holds"))?;
@@ -62,8 +63,8 @@ pub(super) fn open_holds(json: &str) -> Result<Vec<Hold>, Error> {
     open.into_iter().map(TryFrom::try_from).collect()
 }
 
-/// The changes of one transaction to holds, with one write for each hold: a hold that is opened, revised and closed in
-/// the same batch is inserted once, already closed.
+/// The changes of one transaction to holds, with one write for each hold: a hold that is opened,
+/// revised and closed in the same batch is inserted once, already closed.
 #[derive(Debug, Default)]
 pub struct HoldWrites {
     pub(super) touched: BTreeMap<HoldId, Touched>,
@@ -99,7 +100,8 @@ pub(super) struct Replaced {
 }
 
 impl HoldWrites {
-    /// Adds the changes of one command to the holds of one account. Call it in the order of the commands.
+    /// Adds the changes of one command to the holds of one account. Call it in the order of the
+    /// commands.
     pub fn add(
         &mut self,
         reseller: ResellerId,

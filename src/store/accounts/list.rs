@@ -1,7 +1,8 @@
 //! Lists and searches of accounts: the only statements that are put together at run time.
 //!
-//! A page takes two statements. The first finds the keys in their order, the second reads the accounts by key. The
-//! text of a statement comes from closed sets in this file; every value is bound.
+//! A page takes two statements. The first finds the keys in their order, the second reads the
+//! accounts by key. The text of a statement comes from closed sets in this file; every value is
+//! bound.
 
 use sqlx::{Postgres, QueryBuilder};
 
@@ -27,8 +28,8 @@ const RESELLER_SUSPENDED: &str =
 const BLOCKING: &str = "h.kind <> 'retention'";
 
 impl Tx {
-    /// A page of the accounts that a filter admits, by account id from `from` on. `None` lists the accounts of every
-    /// reseller that the transaction may see.
+    /// A page of the accounts that a filter admits, by account id from `from` on. `None` lists the
+    /// accounts of every reseller that the transaction may see.
     pub async fn list_accounts(
         &mut self,
         reseller: Option<ResellerId>,
@@ -54,8 +55,8 @@ impl Tx {
         self.count(statement, max).await
     }
 
-    /// A page of the accounts that a search finds, in its order. `None` searches the accounts of every reseller that
-    /// the transaction may see.
+    /// A page of the accounts that a search finds, in its order. `None` searches the accounts of
+    /// every reseller that the transaction may see.
     pub async fn search_accounts(
         &mut self,
         reseller: Option<ResellerId>,
@@ -124,7 +125,8 @@ impl Tx {
     }
 }
 
-/// The statement that finds the keys of a page of [`Tx::list_accounts`]. Public so that a test can read its plan.
+/// The statement that finds the keys of a page of [`Tx::list_accounts`]. Public so that a test can
+/// read its plan.
 #[must_use]
 pub fn list_statement(
     reseller: Option<ResellerId>,
@@ -139,11 +141,11 @@ pub fn list_statement(
     statement
 }
 
-/// The accounts that a filter admits, from account id `from` on: the rules of [`StateFilter::admits`] in SQL. A
-/// property test compares the two.
+/// The accounts that a filter admits, from account id `from` on: the rules of
+/// [`StateFilter::admits`] in SQL. A property test compares the two.
 ///
-/// A list by holds begins with the open holds: there are far fewer of them than accounts, and their index has them in
-/// the order of the account ids.
+/// A list by holds begins with the open holds: there are far fewer of them than accounts, and their
+/// index has them in the order of the account ids.
 fn push_filter(
     statement: &mut Statement,
     reseller: Option<ResellerId>,
@@ -186,8 +188,8 @@ fn push_filter(
     push_optional(statement, " and a.id >= ", from);
 }
 
-/// The kinds and the authority of the holds that a list begins with. `None` if the list begins with the accounts,
-/// because an account without a hold may belong to it.
+/// The kinds and the authority of the holds that a list begins with. `None` if the list begins with
+/// the accounts, because an account without a hold may belong to it.
 fn required_hold(filter: &AccountFilter) -> Option<(&'static str, Option<Authority>)> {
     match filter.state {
         None => filter.held_by.map(|authority| (BLOCKING, Some(authority))),
@@ -208,7 +210,8 @@ fn required_hold(filter: &AccountFilter) -> Option<(&'static str, Option<Authori
     }
 }
 
-/// The condition that an account is in a state; nothing for the states that the beginning of the statement selects.
+/// The condition that an account is in a state; nothing for the states that the beginning of the
+/// statement selects.
 fn push_state(statement: &mut Statement, state: StateFilter, now: Time) {
     match state {
         StateFilter::Active => {
@@ -284,7 +287,8 @@ where
     }
 }
 
-/// The accounts that are not deleted and meet every condition of a search. A field without a value equals nothing.
+/// The accounts that are not deleted and meet every condition of a search. A field without a value
+/// equals nothing.
 fn push_conditions(
     statement: &mut Statement,
     reseller: Option<ResellerId>,

@@ -47,7 +47,8 @@ pub use record_batch::Changes;
 pub(super) use row::account_id;
 
 impl Tx {
-    /// Locks accounts, in the order of `keys`. Callers sort them, so two transactions never wait for each other.
+    /// Locks accounts, in the order of `keys`. Callers sort them, so two transactions never wait
+    /// for each other.
     pub async fn lock_accounts(&mut self, keys: &[AccountKey]) -> Result<(), Error> {
         let (resellers, accounts): (Vec<i64>, Vec<i32>) = keys
             .iter()
@@ -108,8 +109,8 @@ impl Tx {
         id.map(account_id).transpose()
     }
 
-    /// The keys and UUIDs of the accounts that have one of these ids or UUIDs. Without a reseller it looks at all
-    /// resellers of the transaction.
+    /// The keys and UUIDs of the accounts that have one of these ids or UUIDs. Without a reseller
+    /// it looks at all resellers of the transaction.
     pub async fn locate_accounts(
         &mut self,
         reseller: Option<ResellerId>,
@@ -136,7 +137,8 @@ impl Tx {
             .collect()
     }
 
-    /// The live accounts with this e-mail key, of all resellers of the transaction, by id; at most `limit`.
+    /// The live accounts with this e-mail key, of all resellers of the transaction, by id; at most
+    /// `limit`.
     pub async fn locate_email(
         &mut self,
         key: &str,
@@ -156,7 +158,8 @@ impl Tx {
             .collect()
     }
 
-    /// The live account of a reseller that has this e-mail key. An account is live until it is deleted.
+    /// The live account of a reseller that has this e-mail key. An account is live until it is
+    /// deleted.
     pub async fn fetch_account_id(
         &mut self,
         reseller: ResellerId,
@@ -226,7 +229,8 @@ impl Tx {
         ids.into_iter().map(account_id).collect()
     }
 
-    /// The accounts with these keys, in the order of the keys. One that was purged meanwhile is left out.
+    /// The accounts with these keys, in the order of the keys. One that was purged meanwhile is
+    /// left out.
     async fn fetch_in_order(&mut self, keys: &[AccountKey]) -> Result<Vec<Account>, Error> {
         let mut found: HashMap<AccountId, Account> = self
             .fetch_accounts(keys)
@@ -242,8 +246,9 @@ impl Tx {
 }
 
 impl Store {
-    /// The accounts with these keys, deleted ones included, and the connection that read them. The connection has no
-    /// open transaction and may touch the rows of `resellers`, so the caller can write on it in one statement.
+    /// The accounts with these keys, deleted ones included, and the connection that read them. The
+    /// connection has no open transaction and may touch the rows of `resellers`, so the caller can
+    /// write on it in one statement.
     pub async fn look_up(
         &self,
         resellers: &BTreeSet<ResellerId>,
@@ -269,8 +274,8 @@ impl Store {
     }
 }
 
-/// The accounts with these keys. `tenancy` lists the resellers whose rows the connection may touch from now on; `None`
-/// leaves the connection as it is.
+/// The accounts with these keys. `tenancy` lists the resellers whose rows the connection may touch
+/// from now on; `None` leaves the connection as it is.
 async fn fetch_keyed(
     connection: &mut PgConnection,
     tenancy: Option<&str>,

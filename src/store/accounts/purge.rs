@@ -69,7 +69,8 @@ impl Tx {
             .collect()
     }
 
-    /// The resellers that have the purge switched on, and whose last run was at `before` or earlier.
+    /// The resellers that have the purge switched on, and whose last run was at `before` or
+    /// earlier.
     pub async fn list_purging_resellers(
         &mut self,
         before: Time,
@@ -114,7 +115,8 @@ impl Tx {
         .or_domain()
     }
 
-    /// Records since when a run waits for an approval, and how many accounts are due; `None` clears both.
+    /// Records since when a run waits for an approval, and how many accounts are due; `None` clears
+    /// both.
     pub async fn hold_purge(
         &mut self,
         reseller: ResellerId,
@@ -172,8 +174,8 @@ impl Tx {
         ids.into_iter().map(account_id).collect()
     }
 
-    /// Planned accounts that must leave the plan or move in it: their reseller has switched the purge off, is suspended,
-    /// was suspended meanwhile, or has lengthened the grace period.
+    /// Planned accounts that must leave the plan or move in it: their reseller has switched the
+    /// purge off, is suspended, was suspended meanwhile, or has lengthened the grace period.
     pub async fn list_overtaken_plans(&mut self, limit: i64) -> Result<Vec<AccountKey>, Error> {
         let rows = sqlx::query!(
             "select a.reseller_id, a.id from reseller r join account a on a.reseller_id = r.id
@@ -224,8 +226,8 @@ impl Tx {
         ids.into_iter().map(account_id).collect()
     }
 
-    /// The accounts that are planned for the purge, by id after `after`. Without a reseller it looks at all resellers of
-    /// the transaction.
+    /// The accounts that are planned for the purge, by id after `after`. Without a reseller it
+    /// looks at all resellers of the transaction.
     pub async fn list_purge_plan(
         &mut self,
         reseller: Option<ResellerId>,
@@ -250,8 +252,9 @@ impl Tx {
         self.fetch_in_order(&keys).await
     }
 
-    /// Deletes accounts and their holds for good, and writes a tombstone for each. Returns `false` if an account has
-    /// another version, is not due, or must be kept: then the transaction must be rolled back.
+    /// Deletes accounts and their holds for good, and writes a tombstone for each. Returns `false`
+    /// if an account has another version, is not due, or must be kept: then the transaction must be
+    /// rolled back.
     pub async fn purge_accounts(
         &mut self,
         accounts: &[&Account],

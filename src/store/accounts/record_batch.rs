@@ -1,14 +1,14 @@
-//! What one group commit changes of accounts that exist: their lifecycle, their holds and the journal, in one
-//! statement, because a round trip costs as much as writing several rows.
+//! What one group commit changes of accounts that exist: their lifecycle, their holds and the
+//! journal, in one statement, because a round trip costs as much as writing several rows.
 //!
 //! The parts of the statement run in this order, because each reads a count of the one before it:
 //!
 //! 1. Accounts. Their row locks keep other transactions out until the commit.
-//! 2. Holds. Existing ones are upserted like new ones, because `on conflict` always uses the primary key. A join may
-//!    scan the table if the table was small when the statement was planned.
-//! 3. The journal. One advisory lock per reseller is taken before the first journal id is drawn, and is kept until
-//!    the commit. So the entries of a reseller become visible in the order of their ids, and a reader that continues
-//!    from the last id it read skips none.
+//! 2. Holds. Existing ones are upserted like new ones, because `on conflict` always uses the
+//!    primary key. A join may scan the table if the table was small when the statement was planned.
+//! 3. The journal. One advisory lock per reseller is taken before the first journal id is drawn,
+//!    and is kept until the commit. So the entries of a reseller become visible in the order of
+//!    their ids, and a reader that continues from the last id it read skips none.
 
 use std::collections::BTreeSet;
 
@@ -22,10 +22,12 @@ use crate::store::transaction::Tx;
 /// The changes of one batch.
 #[derive(Debug)]
 pub struct Changes<'a> {
-    /// Accounts that were read for a decision but are not written, in the order of their keys, each with the version
-    /// that was read. They are locked first, so the decision still holds at the commit.
+    /// Accounts that were read for a decision but are not written, in the order of their keys, each
+    /// with the version that was read. They are locked first, so the decision still holds at the
+    /// commit.
     pub seen: &'a [(AccountKey, i64)],
-    /// Accounts whose lifecycle changed, in the order of their keys, each with the version that the change is based on.
+    /// Accounts whose lifecycle changed, in the order of their keys, each with the version that the
+    /// change is based on.
     pub accounts: &'a [(&'a Account, i64)],
     /// New, changed and closed holds.
     pub holds: &'a HoldWrites,
@@ -34,8 +36,8 @@ pub struct Changes<'a> {
 }
 
 impl Tx {
-    /// Writes a batch. Returns `false` if an account no longer had its version: then the statement has failed, nothing
-    /// is written, and an open transaction must be rolled back.
+    /// Writes a batch. Returns `false` if an account no longer had its version: then the statement
+    /// has failed, nothing is written, and an open transaction must be rolled back.
     #[expect(
         clippy::too_many_lines,
         reason = "one statement, a line for each of its columns"
@@ -57,7 +59,8 @@ impl Tx {
             .map(|entry| entry.reseller.0)
             .collect();
         let resellers: Vec<i64> = resellers.into_iter().collect();
-        // PostgreSQL has no arrays of arrays of different lengths, so the events of an entry travel as one text.
+        // PostgreSQL has no arrays of arrays of different lengths, so the events of an entry travel
+        // as one text.
         let events = journal.of(|it| {
             it.events
                 .iter()
@@ -122,8 +125,8 @@ impl Tx {
                 .await
             };
         }
-        // Few batches only read accounts or replace details of holds. Even an empty part of a statement costs as much
-        // as a row, so the usual batch goes without these two parts.
+        // Few batches only read accounts or replace details of holds. Even an empty part of a
+        // statement costs as much as a row, so the usual batch goes without these two parts.
         let written = if changes.seen.is_empty() && changes.holds.replaced.is_empty() {
             record!("src/store/accounts/sql/record_batch.sql",)
         } else {

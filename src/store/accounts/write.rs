@@ -7,8 +7,8 @@ use crate::store::columns::Columns;
 use crate::store::errors::OrDomain as _;
 use crate::store::transaction::Tx;
 
-/// `query_file!` with the arguments given, followed by the fields of the accounts' profiles: one array for each column,
-/// in the order of the table.
+/// `query_file!` with the arguments given, followed by the fields of the accounts' profiles: one
+/// array for each column, in the order of the table.
 macro_rules! query_profiles {
     ($accounts:expr, $file:literal, $($first:expr),* $(,)?) => {{
         let column = Columns($accounts);
@@ -56,7 +56,8 @@ impl Tx {
     /// Writes new accounts, without their holds.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if another transaction has given an e-mail address to an account meanwhile.
+    /// [`Error::Conflict`] if another transaction has given an e-mail address to an account
+    /// meanwhile.
     pub async fn insert_accounts(&mut self, accounts: &[&Account]) -> Result<(), Error> {
         let column = Columns(accounts);
         query_profiles!(
@@ -85,7 +86,8 @@ impl Tx {
     /// Writes the profiles of existing accounts.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if another transaction has given an e-mail address to an account meanwhile.
+    /// [`Error::Conflict`] if another transaction has given an e-mail address to an account
+    /// meanwhile.
     pub async fn update_profiles(&mut self, accounts: &[&Account]) -> Result<(), Error> {
         let column = Columns(accounts);
         query_profiles!(

@@ -1,7 +1,7 @@
 //! Bulk jobs: one command for many accounts, and the outcome at each.
 //!
-//! The stored form of the command is in `command.rs`. What a job did to an account, and so what a revert has to undo, is read
-//! from the journal in `revertible.rs`.
+//! The stored form of the command is in `command.rs`. What a job did to an account, and so what a
+//! revert has to undo, is read from the journal in `revertible.rs`.
 
 mod command;
 mod revertible;
@@ -220,7 +220,8 @@ impl Tx {
             .collect()
     }
 
-    /// Moves a job from one of the states in `from` to `to`. Returns `false` if it was in none of them.
+    /// Moves a job from one of the states in `from` to `to`. Returns `false` if it was in none of
+    /// them.
     pub async fn move_bulk_job(
         &mut self,
         reseller: ResellerId,
@@ -245,8 +246,9 @@ impl Tx {
         .or_domain()
     }
 
-    /// Claims a job that is under way, until `now + lease`. Returns the end of the claim, or `None` if another worker has
-    /// it. A worker that passes the end of its own claim as `held` extends it.
+    /// Claims a job that is under way, until `now + lease`. Returns the end of the claim, or `None`
+    /// if another worker has it. A worker that passes the end of its own claim as `held` extends
+    /// it.
     pub async fn claim_bulk_job(
         &mut self,
         reseller: ResellerId,

@@ -1,6 +1,7 @@
 //! Checks of the database: at each start of the service, and by `steward doctor`.
 //!
-//! `startup.rs` finds what the service cannot run with. `server.rs` finds what an operator should know besides.
+//! `startup.rs` finds what the service cannot run with. `server.rs` finds what an operator should
+//! know besides.
 
 mod pooler;
 mod server;

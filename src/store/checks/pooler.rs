@@ -1,8 +1,9 @@
 //! Detects a connection pooler in transaction mode between this process and the database.
 //!
-//! Such a pooler runs each transaction on any free server connection. The settings of a session (the role that row level
-//! security applies to, time limits, prepared statements) then apply to transactions of other clients. PgBouncer before
-//! 1.21 has even answered a statement with the rows of another one.
+//! Such a pooler runs each transaction on any free server connection. The settings of a session
+//! (the role that row level security applies to, time limits, prepared statements) then apply to
+//! transactions of other clients. PgBouncer before 1.21 has even answered a statement with the rows
+//! of another one.
 
 use std::time::Duration;
 
@@ -11,15 +12,16 @@ use sqlx::{ConnectOptions as _, Connection as _, Error, Row as _};
 
 use super::Finding;
 
-/// The order in which the connections begin and end their transactions. It changes from round to round. So in the second
-/// round a pooler gives at least one connection another server connection, whether it takes the one that became free
-/// first or last.
+/// The order in which the connections begin and end their transactions. It changes from round to
+/// round. So in the second round a pooler gives at least one connection another server connection,
+/// whether it takes the one that became free first or last.
 const ROUNDS: [[usize; 3]; 3] = [[0, 1, 2], [1, 2, 0], [2, 0, 1]];
-/// How long the check may take. A pooler with fewer than three server connections keeps the last one waiting.
+/// How long the check may take. A pooler with fewer than three server connections keeps the last
+/// one waiting.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs three transactions at a time on three connections, in several rounds, and compares which server processes they
-/// reach.
+/// Runs three transactions at a time on three connections, in several rounds, and compares which
+/// server processes they reach.
 ///
 /// # Errors
 /// The errors of the driver.
@@ -69,8 +71,8 @@ async fn is_mixed(options: &PgConnectOptions) -> Result<bool, Error> {
     Ok(is_mixed)
 }
 
-/// Begins a transaction and returns the id of the server process that runs it. Uses no prepared statement, because a
-/// pooler may send it to the wrong server connection.
+/// Begins a transaction and returns the id of the server process that runs it. Uses no prepared
+/// statement, because a pooler may send it to the wrong server connection.
 async fn begin(connection: &mut PgConnection) -> Result<String, Error> {
     sqlx::raw_sql("begin").execute(&mut *connection).await?;
     sqlx::raw_sql("select pg_backend_pid()::text")

@@ -32,7 +32,8 @@ pub struct ServerReport {
 }
 
 impl Store {
-    /// Checks the server's version, settings and clock, and every policy. `now` reads this machine's clock.
+    /// Checks the server's version, settings and clock, and every policy. `now` reads this
+    /// machine's clock.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the connection is lost meanwhile.
@@ -146,7 +147,8 @@ async fn settings(
     Ok((server.version, findings))
 }
 
-/// Checks that each table has exactly its policies, and that each policy depends on the tenancy of the transaction.
+/// Checks that each table has exactly its policies, and that each policy depends on the tenancy of
+/// the transaction.
 async fn policies(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
     let tables = sqlx::query!(
         r#"select c.relname::text as "name!",

@@ -13,8 +13,8 @@ use crate::store::{SERVICE_ROLE, Store};
 pub static MIGRATOR: Migrator = sqlx::migrate!();
 
 impl Store {
-    /// Applies the missing migrations, as the owner of the schema. Returns how many. Several replicas may call it at once:
-    /// they take an advisory lock.
+    /// Applies the missing migrations, as the owner of the schema. Returns how many. Several
+    /// replicas may call it at once: they take an advisory lock.
     ///
     /// # Errors
     /// A message for the operator.
@@ -43,8 +43,8 @@ impl Store {
         Ok(MIGRATOR.iter().count().saturating_sub(before))
     }
 
-    /// Checks that the service can connect, that the schema is the one of this build, and that row level security applies
-    /// to the service's role.
+    /// Checks that the service can connect, that the schema is the one of this build, and that row
+    /// level security applies to the service's role.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the connection is lost meanwhile.

@@ -74,7 +74,8 @@ impl Tx {
         .or_domain()
     }
 
-    /// The attempts of a reseller, newest first, with ids below `before`; to one endpoint, or to all.
+    /// The attempts of a reseller, newest first, with ids below `before`; to one endpoint, or to
+    /// all.
     pub async fn list_attempts(
         &mut self,
         reseller: ResellerId,
@@ -118,8 +119,8 @@ impl Tx {
         Ok(attempts.collect())
     }
 
-    /// The reseller, endpoint, delivery and event time of an attempt. Without a reseller it looks at all resellers of the
-    /// transaction.
+    /// The reseller, endpoint, delivery and event time of an attempt. Without a reseller it looks
+    /// at all resellers of the transaction.
     pub async fn fetch_attempt(
         &mut self,
         reseller: Option<ResellerId>,

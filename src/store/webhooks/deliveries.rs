@@ -1,7 +1,7 @@
 //! The state of deliveries: leases, positions, and pending deliveries.
 //!
-//! The deliveries of one account are made in order, so only the first pending one of an account has a time for its next
-//! attempt. [`Tx::schedule_heads`] restores that rule after each change.
+//! The deliveries of one account are made in order, so only the first pending one of an account has
+//! a time for its next attempt. [`Tx::schedule_heads`] restores that rule after each change.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,7 +14,8 @@ use crate::store::errors::OrDomain as _;
 use crate::store::transaction::Tx;
 
 impl Tx {
-    /// How many endpoints that are not suspended each reseller has. Resellers without one are left out.
+    /// How many endpoints that are not suspended each reseller has. Resellers without one are left
+    /// out.
     pub async fn count_endpoints(&mut self) -> Result<HashMap<ResellerId, usize>, Error> {
         let rows = sqlx::query!(
             r#"select reseller_id, count(*) as "count!" from webhook_endpoint
@@ -65,7 +66,8 @@ impl Tx {
             .collect())
     }
 
-    /// Takes the lease of an endpoint. Returns `false` if another process holds it, or the endpoint is suspended.
+    /// Takes the lease of an endpoint. Returns `false` if another process holds it, or the endpoint
+    /// is suspended.
     pub async fn lease_endpoint(
         &mut self,
         reseller: ResellerId,
@@ -90,8 +92,8 @@ impl Tx {
         .or_domain()
     }
 
-    /// Writes progress if `owner` still holds the lease. Returns the endpoint's revision and whether it is suspended; `None`
-    /// if the lease is lost.
+    /// Writes progress if `owner` still holds the lease. Returns the endpoint's revision and
+    /// whether it is suspended; `None` if the lease is lost.
     pub async fn record_progress(
         &mut self,
         reseller: ResellerId,
@@ -200,7 +202,8 @@ impl Tx {
         .or_domain()
     }
 
-    /// Sets the time of the first pending delivery of each account that has no delivery with a time.
+    /// Sets the time of the first pending delivery of each account that has no delivery with a
+    /// time.
     async fn schedule_heads(
         &mut self,
         reseller: ResellerId,
@@ -270,7 +273,8 @@ impl Tx {
         .or_domain()
     }
 
-    /// The accounts with a due delivery to an endpoint, the longest due first, without those in `busy`.
+    /// The accounts with a due delivery to an endpoint, the longest due first, without those in
+    /// `busy`.
     pub async fn list_due(
         &mut self,
         reseller: ResellerId,
@@ -295,7 +299,8 @@ impl Tx {
         .or_domain()
     }
 
-    /// When the next delivery to an endpoint is due, without the accounts in `busy`. `None` if nothing is pending.
+    /// When the next delivery to an endpoint is due, without the accounts in `busy`. `None` if
+    /// nothing is pending.
     pub async fn next_due(
         &mut self,
         reseller: ResellerId,
@@ -392,7 +397,8 @@ impl Tx {
         self.schedule_now(reseller, endpoint, &[account], now).await
     }
 
-    /// Makes all deliveries of events since an instant pending again, up to the endpoint's position. Returns how many.
+    /// Makes all deliveries of events since an instant pending again, up to the endpoint's
+    /// position. Returns how many.
     pub async fn redeliver_since(
         &mut self,
         reseller: ResellerId,

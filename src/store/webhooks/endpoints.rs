@@ -132,7 +132,8 @@ impl Tx {
         row.map(Endpoint::try_from).transpose()
     }
 
-    /// An endpoint, locked until the transaction ends. Without a reseller it looks at all resellers of the transaction.
+    /// An endpoint, locked until the transaction ends. Without a reseller it looks at all resellers
+    /// of the transaction.
     pub async fn lock_endpoint(
         &mut self,
         reseller: Option<ResellerId>,
@@ -201,8 +202,8 @@ impl Tx {
         .or_domain()
     }
 
-    /// Deletes an endpoint with its secrets and pending deliveries. Its attempts stay until they are old enough to be
-    /// deleted.
+    /// Deletes an endpoint with its secrets and pending deliveries. Its attempts stay until they
+    /// are old enough to be deleted.
     pub async fn delete_endpoint(&mut self, reseller: ResellerId, id: Uuid) -> Result<(), Error> {
         sqlx::query!(
             "delete from webhook_endpoint where reseller_id = $1 and id = $2",
@@ -238,7 +239,8 @@ impl Tx {
         .or_domain()
     }
 
-    /// Lets the secrets of an endpoint expire at `at`, unless they expire earlier, and deletes those that have expired.
+    /// Lets the secrets of an endpoint expire at `at`, unless they expire earlier, and deletes
+    /// those that have expired.
     pub async fn expire_secrets(
         &mut self,
         reseller: ResellerId,

@@ -1,7 +1,8 @@
 //! Webhooks: endpoints and their secrets, pending deliveries, and the log of attempts.
 //!
-//! An endpoint has a position: all events up to it in the journal are delivered, or have a row in `webhook_pending`. One
-//! process at a time delivers to an endpoint; it holds a lease that it must renew.
+//! An endpoint has a position: all events up to it in the journal are delivered, or have a row in
+//! `webhook_pending`. One process at a time delivers to an endpoint; it holds a lease that it must
+//! renew.
 
 #[expect(
     clippy::as_conversions,
