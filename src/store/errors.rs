@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use crate::domain::{Conflict, Error};
 
-/// The outcome of a statement, with the driver's error as the domain's.
+/// Gives the result of a statement the error type of the domain.
 pub(super) trait OrDomain<T> {
-    /// Turns the driver's error into the domain's, and logs the cause.
+    /// Translates the driver's error and logs its cause.
     fn or_domain(self) -> Result<T, Error>;
 }
 
@@ -17,7 +17,7 @@ impl<T> OrDomain<T> for Result<T, sqlx::Error> {
     }
 }
 
-/// Logs the cause without the values that the statement carried.
+/// The domain's error for a driver's error. Logs the cause, without values from the statement.
 fn domain_error(error: &sqlx::Error) -> Error {
     if let Some(constraint) = error
         .as_database_error()
@@ -42,7 +42,7 @@ fn domain_error(error: &sqlx::Error) -> Error {
 /// An [`Error::Internal`]. Logs the cause under the incident's id.
 pub(super) fn internal(cause: &str) -> Error {
     let incident = Uuid::new_v4();
-    error!(%incident, %cause, "a statement or a stored row failed; the client got this incident id");
+    error!(%incident, %cause, "the store failed; the client was given this incident id");
     Error::Internal { incident }
 }
 

@@ -166,7 +166,7 @@ impl Tx {
         }
     }
 
-    /// Deletes expired answers, at most `limit`. Returns how many.
+    /// Deletes expired answers, at most `limit`. Returns how many it deleted.
     pub async fn delete_expired_answers(&mut self, now: Time, limit: i64) -> Result<u64, Error> {
         sqlx::query!(
             "delete from idempotency where ctid = any (array(select ctid from idempotency

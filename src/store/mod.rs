@@ -23,10 +23,6 @@
 )]
 
 mod accounts;
-#[expect(
-    clippy::as_conversions,
-    reason = "in `query!` it names the type of a nullable array and converts nothing"
-)]
 mod bulk_jobs;
 mod checks;
 mod columns;
@@ -56,5 +52,5 @@ pub use tokens::{Credential, NewToken, TokenKind};
 pub use transaction::Tx;
 pub use webhooks::{Attempt, DeliveryKey, Pending, Progress};
 
-/// The role that the service works as; made by the migrations.
+/// The database role of the service. The migrations create it.
 pub const SERVICE_ROLE: &str = "steward_service";

@@ -1,4 +1,4 @@
-//! NOTIFY and LISTEN: how replicas hear of changes to credentials and of new events.
+//! NOTIFY and LISTEN: replicas notify each other of changed credentials and of new events.
 
 use std::collections::BTreeSet;
 
@@ -82,7 +82,7 @@ impl Listener {
     }
 }
 
-/// `None` if the payload is not one of ours.
+/// The notification in a payload; `None` if the text is malformed.
 fn parse(channel: &str, payload: &str, own: Uuid) -> Option<Notification> {
     if channel != EVENTS {
         return payload

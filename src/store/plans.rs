@@ -25,7 +25,14 @@ macro_rules! plan_row {
         impl From<PlanRow> for Plan {
             fn from(row: PlanRow) -> Self {
                 let terms = PlanTerms { $($field: row.$field,)* };
-                Self { id: row.id, reseller_id: ResellerId(row.reseller_id), number: row.number, terms, created_at: row.created_at, updated_at: row.updated_at }
+                Self {
+                    id: row.id,
+                    reseller_id: ResellerId(row.reseller_id),
+                    number: row.number,
+                    terms,
+                    created_at: row.created_at,
+                    updated_at: row.updated_at,
+                }
             }
         }
 

@@ -29,8 +29,11 @@ pub const SEARCHING: &str = "set plan_cache_mode = force_custom_plan";
 /// its rows by key, and the right plan is always the same: from each key through the index to the
 /// row. Planning anew took longer than executing. With costs that count only rows the planner
 /// chooses this plan even while the tables are empty and have no statistics.
-pub const KEYED: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; \
-  set enable_mergejoin = off; set seq_page_cost = 0; set random_page_cost = 0; set cpu_tuple_cost = 1; set cpu_index_tuple_cost = 1; set jit = off";
+pub const KEYED: &str = "set plan_cache_mode = force_generic_plan; set jit = off; \
+  set enable_seqscan = off; set enable_bitmapscan = off; \
+  set enable_hashjoin = off; set enable_mergejoin = off; \
+  set seq_page_cost = 0; set random_page_cost = 0; \
+  set cpu_tuple_cost = 1; set cpu_index_tuple_cost = 1";
 
 /// The most connections of the keyed pool: one for each of the two lanes of changes, and one for
 /// the short look-ups of accounts and credentials. More connections would only wait for each other,
@@ -139,7 +142,8 @@ fn pool(
     lifetime: Duration,
 ) -> PgPool {
     let prepare: Arc<str> = format!(
-        "set role {SERVICE_ROLE}; set statement_timeout = {}; set idle_in_transaction_session_timeout = '10s'; set timezone = 'UTC'; {planning}",
+        "set role {SERVICE_ROLE}; set statement_timeout = {}; \
+         set idle_in_transaction_session_timeout = '10s'; set timezone = 'UTC'; {planning}",
         settings.statement_timeout.as_millis()
     )
     .into();

@@ -127,7 +127,7 @@ impl Tx {
         .or_domain()
     }
 
-    /// The resellers of the transaction by id after `after`; only this one if `only` names one.
+    /// The resellers of the transaction by id after `after`. With `only`, this one reseller.
     pub async fn list_resellers(
         &mut self,
         only: Option<ResellerId>,
@@ -179,7 +179,7 @@ impl Tx {
         .ok_or(Error::NotFound(Resource::Reseller))
     }
 
-    /// Suspends a reseller, or lifts its suspension. Writes nothing if it already is as wanted.
+    /// Suspends a reseller, or lifts its suspension. Repeating it changes nothing.
     pub async fn suspend_reseller(
         &mut self,
         reseller: ResellerId,

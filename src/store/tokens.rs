@@ -1,4 +1,4 @@
-//! Credentials and the platform's signing key. Only SHA-256 hashes of secrets are stored.
+//! Credentials, stored as SHA-256 hashes of their secrets, and the platform's signing key.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -12,9 +12,9 @@ use super::tenancy::Tenancy;
 use crate::domain::{Error, ResellerId};
 use crate::telemetry;
 
-/// An open transaction. If it is dropped without [`Tx::commit`] or [`Tx::rollback`] it closes its
-/// connection. A dropped future may have left the protocol in any state, so the connection must not
-/// go back to the pool.
+/// An open transaction. When it is dropped without [`Tx::commit`] or [`Tx::rollback`], it closes
+/// its connection: a dropped future may have left the protocol in any state, so the connection must
+/// not go back to the pool.
 pub struct Tx {
     connection: PoolConnection<Postgres>,
     /// Whether the commit sends a notification that any endpoint may have due deliveries.

@@ -21,7 +21,7 @@ struct LaterEntry {
     before: Value,
 }
 
-/// When a hold was opened, by whom, and its revision. The journal does not have these.
+/// When a hold was opened, by whom, and its revision. The journal's copies of a hold lack these.
 type Opening = (Time, String, i32);
 
 impl Tx {
@@ -275,8 +275,8 @@ fn undo(
     }
     account.version = entry.sequence - 1;
     account.updated_at = entry.at;
-    // The journal has only the plan's id. The account keeps the loaded plan if it is the same one,
-    // else shows none.
+    // The journal has only the id of an earlier plan. So the account shows its plan as it is now,
+    // or no plan if it had another one.
     if account
         .plan
         .as_ref()

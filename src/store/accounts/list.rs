@@ -17,9 +17,9 @@ use crate::store::transaction::Tx;
 /// A statement that is being put together.
 type Statement = QueryBuilder<Postgres>;
 
-/// How a statement begins that finds the keys of a page.
+/// The beginning of a statement that finds the keys of a page.
 const KEYS: &str = "select a.reseller_id, a.id from ";
-/// How a statement begins that counts; [`Tx::count`] ends it.
+/// The beginning of a statement that counts accounts; [`Tx::count`] appends its end.
 const COUNT: &str = "select count(*) from (select from ";
 /// Whether the whole reseller of an account is suspended.
 const RESELLER_SUSPENDED: &str =
@@ -210,8 +210,8 @@ fn required_hold(filter: &AccountFilter) -> Option<(&'static str, Option<Authori
     }
 }
 
-/// The condition that an account is in a state; nothing for the states that the beginning of the
-/// statement selects.
+/// The condition that an account is in a state. Pushes nothing for states that the beginning of the
+/// statement has selected already.
 fn push_state(statement: &mut Statement, state: StateFilter, now: Time) {
     match state {
         StateFilter::Active => {
@@ -277,7 +277,7 @@ fn push_hold(statement: &mut Statement, kinds: &str, authority: Option<Authority
         .push(")");
 }
 
-/// A condition on a value; nothing where there is no value.
+/// A condition on a value. Pushes nothing if there is no value.
 fn push_optional<T>(statement: &mut Statement, condition: &str, value: Option<T>)
 where
     T: for<'q> sqlx::Encode<'q, Postgres> + sqlx::Type<Postgres>,

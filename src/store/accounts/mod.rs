@@ -10,21 +10,9 @@
 mod as_of;
 mod holds;
 mod list;
-#[expect(
-    clippy::as_conversions,
-    reason = "in `query!` it names the type of a nullable array and converts nothing"
-)]
 mod purge;
-#[expect(
-    clippy::as_conversions,
-    reason = "in `query!` it names the type of an array and converts nothing"
-)]
 mod record_batch;
 mod row;
-#[expect(
-    clippy::as_conversions,
-    reason = "in `query!` it names the type of a nullable array and converts nothing"
-)]
 mod write;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -47,8 +35,8 @@ pub use record_batch::Changes;
 pub(super) use row::account_id;
 
 impl Tx {
-    /// Locks accounts, in the order of `keys`. Callers sort them, so two transactions never wait
-    /// for each other.
+    /// Locks accounts in the order of `keys`. Callers sort the keys, so that two transactions
+    /// cannot deadlock.
     pub async fn lock_accounts(&mut self, keys: &[AccountKey]) -> Result<(), Error> {
         let (resellers, accounts): (Vec<i64>, Vec<i32>) = keys
             .iter()
@@ -229,8 +217,8 @@ impl Tx {
         ids.into_iter().map(account_id).collect()
     }
 
-    /// The accounts with these keys, in the order of the keys. One that was purged meanwhile is
-    /// left out.
+    /// The accounts with these keys, in the order of the keys. An account that was purged meanwhile
+    /// is left out.
     async fn fetch_in_order(&mut self, keys: &[AccountKey]) -> Result<Vec<Account>, Error> {
         let mut found: HashMap<AccountId, Account> = self
             .fetch_accounts(keys)
@@ -290,7 +278,7 @@ async fn fetch_keyed(
     )
     .fetch_all(connection)
     .await?;
-    // The statement looks for the account ids alone; the file has the reason.
+    // The statement compares the account ids only; a comment in its file explains why.
     let wanted: HashSet<(i64, i32)> = keys
         .iter()
         .map(|(reseller, account)| (reseller.0, account.as_i32()))

@@ -1,5 +1,10 @@
 //! Scheduled work on accounts: announcements that are due, the plan of the purge, and the purge.
 
+#![expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of an array and converts nothing"
+)]
+
 use super::row::{account_id, account_key};
 use crate::domain::{Account, AccountId, AccountKey, Error, PURGE_NOTICE, ResellerId, Time};
 use crate::store::columns::Columns;
@@ -95,7 +100,7 @@ impl Tx {
             .collect())
     }
 
-    /// Claims the next run of the purge for a reseller. Returns `true` for one replica only.
+    /// Claims the next run of the purge for a reseller. If several replicas try, one gets `true`.
     pub async fn claim_purge(
         &mut self,
         reseller: ResellerId,
@@ -174,8 +179,8 @@ impl Tx {
         ids.into_iter().map(account_id).collect()
     }
 
-    /// Planned accounts that must leave the plan or move in it: their reseller has switched the
-    /// purge off, is suspended, was suspended meanwhile, or has lengthened the grace period.
+    /// Planned accounts whose plan no longer applies: the reseller has switched the purge off, is
+    /// suspended, or has a grace period that ends after the planned instant.
     pub async fn list_overtaken_plans(&mut self, limit: i64) -> Result<Vec<AccountKey>, Error> {
         let rows = sqlx::query!(
             "select a.reseller_id, a.id from reseller r join account a on a.reseller_id = r.id

@@ -1,7 +1,7 @@
-//! What one group commit changes of accounts that exist: their lifecycle, their holds and the
-//! journal, in one statement, because a round trip costs as much as writing several rows.
+//! Writes a group commit: the lifecycle of existing accounts, their holds and the journal. One
+//! statement does it, because a round trip costs as much as writing several rows.
 //!
-//! The parts of the statement run in this order, because each reads a count of the one before it:
+//! The accounts come first, because the other two parts read how many accounts were written:
 //!
 //! 1. Accounts. Their row locks keep other transactions out until the commit.
 //! 2. Holds. Existing ones are upserted like new ones, because `on conflict` always uses the
@@ -9,6 +9,11 @@
 //! 3. The journal. One advisory lock per reseller is taken before the first journal id is drawn,
 //!    and is kept until the commit. So the entries of a reseller become visible in the order of
 //!    their ids, and a reader that continues from the last id it read skips none.
+
+#![expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of an array and converts nothing"
+)]
 
 use std::collections::BTreeSet;
 
@@ -68,7 +73,7 @@ impl Tx {
                 .collect::<Vec<_>>()
                 .join(" ")
         });
-        // Runs a file with these arguments and a few more.
+        // Runs the statement in a file, with these arguments and those given.
         macro_rules! record {
             ($file:literal, $($argument:expr),* $(,)?) => {
                 sqlx::query_file_scalar!(
@@ -125,8 +130,8 @@ impl Tx {
                 .await
             };
         }
-        // Few batches only read accounts or replace details of holds. Even an empty part of a
-        // statement costs as much as a row, so the usual batch goes without these two parts.
+        // Most batches neither depend on accounts that they only read nor replace details of holds.
+        // They use the shorter statement, because even an empty part costs as much as a row.
         let written = if changes.seen.is_empty() && changes.holds.replaced.is_empty() {
             record!("src/store/accounts/sql/record_batch.sql",)
         } else {

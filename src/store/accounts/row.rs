@@ -140,7 +140,7 @@ pub(super) fn account_key(reseller: i64, account: i32) -> Result<AccountKey, Err
     Ok((ResellerId(reseller), account_id(account)?))
 }
 
-/// The number of an account, from its column.
+/// The id of an account, from its column.
 pub(in crate::store) fn account_id(account: i32) -> Result<AccountId, Error> {
     AccountId::new(i64::from(account))
 }

@@ -1,5 +1,10 @@
 //! Writes new accounts, and the profiles of existing ones.
 
+#![expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of an array and converts nothing"
+)]
+
 use uuid::Uuid;
 
 use crate::domain::{Account, Email, Error, Profile, Time};
@@ -7,8 +12,8 @@ use crate::store::columns::Columns;
 use crate::store::errors::OrDomain as _;
 use crate::store::transaction::Tx;
 
-/// `query_file!` with the arguments given, followed by the fields of the accounts' profiles: one
-/// array for each column, in the order of the table.
+/// `query_file!` that binds the arguments given, then the profiles of the accounts: one array for
+/// each column, in the order of the table.
 macro_rules! query_profiles {
     ($accounts:expr, $file:literal, $($first:expr),* $(,)?) => {{
         let column = Columns($accounts);
@@ -56,7 +61,7 @@ impl Tx {
     /// Writes new accounts, without their holds.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if another transaction has given an e-mail address to an account
+    /// [`Error::Conflict`] if another account of the reseller has taken an e-mail address
     /// meanwhile.
     pub async fn insert_accounts(&mut self, accounts: &[&Account]) -> Result<(), Error> {
         let column = Columns(accounts);
@@ -86,7 +91,7 @@ impl Tx {
     /// Writes the profiles of existing accounts.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if another transaction has given an e-mail address to an account
+    /// [`Error::Conflict`] if another account of the reseller has taken an e-mail address
     /// meanwhile.
     pub async fn update_profiles(&mut self, accounts: &[&Account]) -> Result<(), Error> {
         let column = Columns(accounts);

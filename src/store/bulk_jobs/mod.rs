@@ -3,6 +3,11 @@
 //! The stored form of the command is in `command.rs`. What a job did to an account, and so what a
 //! revert has to undo, is read from the journal in `revertible.rs`.
 
+#![expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of an array and converts nothing"
+)]
+
 mod command;
 mod revertible;
 
@@ -85,7 +90,7 @@ pub struct BulkItem {
     pub hold: HoldId,
     /// `pending`, `changed`, `unchanged`, `failed`, `reverted` or `kept`.
     pub state: String,
-    /// Why the command failed, or the revert kept the change.
+    /// Why the command failed, or why the revert left the account alone.
     pub problem: Option<String>,
 }
 

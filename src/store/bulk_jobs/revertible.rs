@@ -9,8 +9,8 @@ use crate::store::errors::OrDomain as _;
 use crate::store::transaction::Tx;
 
 impl Tx {
-    /// The changes that the requests with this id made to accounts, from the journal, in order.
-    /// `None` stands for a change that cannot be reverted.
+    /// The changes that a request made to accounts, read from the journal, in order. `None` stands
+    /// for a change that cannot be reverted.
     pub async fn fetch_revertible(
         &mut self,
         reseller: ResellerId,
@@ -40,8 +40,8 @@ impl Tx {
     }
 }
 
-/// The change that a journal entry describes. `None` for changes that no bulk job makes. Of holds,
-/// only those of `authority` count.
+/// The change that a journal entry describes; `None` if no bulk job makes such a change. Holds of
+/// other authorities than `authority` are ignored.
 fn revertible_of(before: &Value, after: &Value, authority: &str) -> Option<Revertible> {
     let names = before.as_object()?.keys().chain(after.as_object()?.keys());
     let is_hold = |name: &&String| name.split_once(':').is_some_and(|(_, by)| by == authority);

@@ -19,10 +19,18 @@ pub struct Finding {
     pub remedy: String,
 }
 
-fn cannot_connect(error: &sqlx::Error) -> Finding {
-    Finding {
-        problem: format!("cannot connect: {error}"),
-        remedy: "check the database URL, and that the server is running and accepts this login"
-            .to_owned(),
+impl Finding {
+    fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
     }
+}
+
+fn cannot_connect(error: &sqlx::Error) -> Finding {
+    Finding::new(
+        format!("cannot connect: {error}"),
+        "check the database URL, and that the server is running and accepts this login",
+    )
 }

@@ -25,20 +25,19 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The errors of the driver.
-pub(in crate::store) async fn check(options: &PgConnectOptions) -> Result<Option<Finding>, Error> {
-    let remedy = "connect to PostgreSQL directly, or set the pooler to session mode (PgBouncer: pool_mode = session)";
+pub(super) async fn check(options: &PgConnectOptions) -> Result<Option<Finding>, Error> {
+    let remedy = "connect to PostgreSQL directly, or set the pooler to session mode \
+        (PgBouncer: pool_mode = session)";
     let problem = match tokio::time::timeout(TIMEOUT, is_mixed(options)).await {
         Ok(Ok(false)) => return Ok(None),
         Ok(Ok(true)) => {
-            "a pooler in front of the database runs the transactions of one connection on several server connections"
+            "a pooler in front of the database runs the transactions of one connection on several \
+             server connections"
         }
         Ok(Err(error)) => return Err(error),
         Err(_elapsed) => "three connections cannot have a transaction open at the same time",
     };
-    Ok(Some(Finding {
-        problem: problem.to_owned(),
-        remedy: remedy.to_owned(),
-    }))
+    Ok(Some(Finding::new(problem, remedy)))
 }
 
 /// Whether a connection reached two server processes.

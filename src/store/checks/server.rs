@@ -39,7 +39,7 @@ impl Store {
     /// [`Error::Unavailable`] if the connection is lost meanwhile.
     pub async fn examine(&self, now: impl Fn() -> Time) -> Result<ServerReport, Error> {
         let mut connection = self.pool.connect_options().connect().await.or_domain()?;
-        let (server, mut server_findings) = settings(&mut connection, self.connections())
+        let (server, mut server_findings) = check_settings(&mut connection, self.connections())
             .await
             .or_domain()?;
         let before = now();
@@ -51,15 +51,12 @@ impl Store {
         let ours = before + (now() - before) / 2;
         let clock_ahead = (theirs - ours).as_seconds_f64();
         if clock_ahead.abs() > MAX_CLOCK_DIFFERENCE {
-            server_findings.push(Finding {
-                problem: format!(
-                    "the database's clock differs from this machine's by {clock_ahead:+.1} s"
-                ),
-                remedy: "synchronize both clocks with NTP: expiry and retries depend on them"
-                    .to_owned(),
-            });
+            server_findings.push(Finding::new(
+                format!("the database's clock differs from this machine's by {clock_ahead:+.1} s"),
+                "synchronize both clocks with NTP: expiry and retries depend on them",
+            ));
         }
-        let policy_findings = policies(&mut connection).await.or_domain()?;
+        let policy_findings = check_policies(&mut connection).await.or_domain()?;
         connection.close().await.or_domain()?;
         Ok(ServerReport {
             server,
@@ -76,38 +73,36 @@ impl Store {
     }
 }
 
-async fn settings(
+/// The server's version, and problems with its version and settings. `connections` is the most that
+/// one process of the service opens.
+async fn check_settings(
     connection: &mut PgConnection,
-    wanted: i64,
+    connections: i64,
 ) -> Result<(String, Vec<Finding>), sqlx::Error> {
     let mut findings = Vec::new();
-    let mut find = |problem: String, remedy: &str| {
-        findings.push(Finding {
-            problem,
-            remedy: remedy.to_owned(),
-        });
-    };
+    let mut find = |problem: &str, remedy: &str| findings.push(Finding::new(problem, remedy));
     let server = sqlx::query!(
         r#"select current_setting('server_version') as "version!",
              current_setting('server_version_num')::int as "number!",
-             current_setting('fsync') as "fsync!", current_setting('full_page_writes') as "pages!",
-               current_setting('synchronous_commit') as "commits!",
-             current_setting('max_connections')::bigint as "most!",
-               pg_is_in_recovery() as "standby!",
-             (select count(*) from pg_stat_activity where backend_type = 'client backend'
-               and application_name <> 'steward') as "others!""#
+             current_setting('fsync') as "fsync!",
+             current_setting('full_page_writes') as "full_page_writes!",
+             current_setting('synchronous_commit') as "synchronous_commit!",
+             current_setting('max_connections')::bigint as "max_connections!",
+             pg_is_in_recovery() as "is_standby!",
+             (select count(*) from pg_stat_activity
+              where backend_type = 'client backend' and application_name <> 'steward') as "others!""#
     )
     .fetch_one(&mut *connection)
     .await?;
     if server.number < MIN_VERSION {
         find(
-            format!("PostgreSQL is version {}", server.version),
+            &format!("PostgreSQL is version {}", server.version),
             "upgrade to PostgreSQL 15 or newer",
         );
     }
-    if server.standby {
+    if server.is_standby {
         find(
-            "the server is a standby, which accepts no writes".to_owned(),
+            "the server is a standby, which accepts no writes",
             "set the database URL to the primary",
         );
     }
@@ -119,29 +114,31 @@ async fn settings(
         ),
         (
             "full_page_writes",
-            &server.pages,
+            &server.full_page_writes,
             "a crash of the machine can destroy pages",
         ),
         (
             "synchronous_commit",
-            &server.commits,
+            &server.synchronous_commit,
             "a crash of the server loses changes that were acknowledged",
         ),
     ] {
         if value == "off" {
             find(
-                format!("{name} is off: {consequence}"),
+                &format!("{name} is off: {consequence}"),
                 &format!("`alter system set {name} = on; select pg_reload_conf()`"),
             );
         }
     }
-    if server.others + wanted + SPARE_CONNECTIONS > server.most {
+    if server.others + connections + SPARE_CONNECTIONS > server.max_connections {
         find(
-            format!(
-                "max_connections is {}, other clients use {}, and one process of this service uses up to {wanted}",
-                server.most, server.others
+            &format!(
+                "max_connections is {}, other clients use {}, and one process of this service \
+                 uses up to {connections}",
+                server.max_connections, server.others
             ),
-            "raise max_connections on the server, or lower database.max_connections in the configuration",
+            "raise max_connections on the server, or lower database.max_connections in the \
+             configuration",
         );
     }
     Ok((server.version, findings))
@@ -149,7 +146,7 @@ async fn settings(
 
 /// Checks that each table has exactly its policies, and that each policy depends on the tenancy of
 /// the transaction.
-async fn policies(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
+async fn check_policies(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
     let tables = sqlx::query!(
         r#"select c.relname::text as "name!",
              coalesce(string_agg(p.polname::text, ',' order by p.polname), '') as "policies!",
@@ -165,21 +162,20 @@ async fn policies(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::E
     .await?;
     let mut findings = Vec::new();
     for table in tables {
-        let wanted = if table.name == "api_token" {
+        let expected = if table.name == "api_token" {
             POLICIES_OF_TOKENS
         } else {
             POLICIES
         };
-        if table.policies != wanted || !table.bound {
-            findings.push(Finding {
-                problem: format!(
-                    "the row level security policies of table {} are not those of the migrations: somebody has changed them",
+        if table.policies != expected || !table.bound {
+            findings.push(Finding::new(
+                format!(
+                    "the row level security policies of table {} are not those of the migrations: \
+                     somebody has changed them",
                     table.name
                 ),
-                remedy: format!(
-                    "create {wanted} again as the migrations do, and drop all others"
-                ),
-            });
+                format!("create {expected} as the migrations do, and drop all other policies"),
+            ));
         }
     }
     Ok(findings)

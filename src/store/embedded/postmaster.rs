@@ -419,11 +419,11 @@ fn end_with_service(command: &mut Command, signal: Signal) {
         if nix::unistd::getppid() == parent {
             Ok(())
         } else {
-            Err(io::Error::other("the service has ended"))
+            Err(nix::errno::Errno::ESRCH.into())
         }
     };
-    // SAFETY: prctl and getppid are async-signal-safe, and the closure allocates nothing and takes
-    // no lock unless the parent has died.
+    // SAFETY: the closure allocates nothing and takes no lock; prctl and getppid are plain system
+    // calls.
     unsafe { command.pre_exec(bind) };
 }
 

@@ -1,5 +1,10 @@
 //! The log of delivery attempts.
 
+#![expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of an array and converts nothing"
+)]
+
 use uuid::Uuid;
 
 use super::DeliveryKey;
@@ -36,7 +41,7 @@ pub struct Attempt {
 }
 
 impl Tx {
-    pub(in crate::store) async fn insert_attempts(
+    pub(super) async fn insert_attempts(
         &mut self,
         reseller: ResellerId,
         attempts: &[Attempt],
@@ -151,7 +156,7 @@ impl Tx {
         }))
     }
 
-    /// Deletes attempts made before an instant, at most `limit`. Returns how many.
+    /// Deletes attempts made before an instant, at most `limit`. Returns how many it deleted.
     pub async fn delete_attempts(&mut self, before: Time, limit: i64) -> Result<u64, Error> {
         sqlx::query!(
             "delete from webhook_attempt where ctid = any (array(select ctid from webhook_attempt

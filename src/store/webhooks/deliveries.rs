@@ -3,6 +3,11 @@
 //! The deliveries of one account are made in order, so only the first pending one of an account has
 //! a time for its next attempt. [`Tx::schedule_heads`] restores that rule after each change.
 
+#![expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of an array and converts nothing"
+)]
+
 use std::collections::{BTreeSet, HashMap};
 
 use uuid::Uuid;
@@ -202,8 +207,8 @@ impl Tx {
         .or_domain()
     }
 
-    /// Sets the time of the first pending delivery of each account that has no delivery with a
-    /// time.
+    /// Makes the first pending delivery of an account due now, unless a delivery of the account has
+    /// a time already.
     async fn schedule_heads(
         &mut self,
         reseller: ResellerId,
@@ -234,7 +239,7 @@ impl Tx {
         .or_domain()
     }
 
-    /// Makes the first pending delivery of each account due now.
+    /// Makes the first pending delivery of each account due now, whatever time it had.
     async fn schedule_now(
         &mut self,
         reseller: ResellerId,
@@ -398,7 +403,7 @@ impl Tx {
     }
 
     /// Makes all deliveries of events since an instant pending again, up to the endpoint's
-    /// position. Returns how many.
+    /// position. Returns how many are now pending.
     pub async fn redeliver_since(
         &mut self,
         reseller: ResellerId,

@@ -4,15 +4,7 @@
 //! `webhook_pending`. One process at a time delivers to an endpoint; it holds a lease that it must
 //! renew.
 
-#[expect(
-    clippy::as_conversions,
-    reason = "in `query!` it names the type of a nullable array and converts nothing"
-)]
 mod attempts;
-#[expect(
-    clippy::as_conversions,
-    reason = "in `query!` it names the type of a nullable array and converts nothing"
-)]
 mod deliveries;
 mod endpoints;
 
@@ -20,7 +12,7 @@ use crate::domain::{SuspendedBy, Time};
 
 pub use attempts::Attempt;
 
-/// The key of a delivery: one event under one name, to one endpoint.
+/// Identifies a delivery among those to one endpoint: an event under one of its names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeliveryKey {
     /// The account. Its events are delivered in order.
