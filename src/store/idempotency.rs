@@ -139,9 +139,10 @@ impl Tx {
              select n.*, $9, $10
              from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[],
                $6::smallint[], $7::text[], $8::bytea[]) as n
-             on conflict on constraint idempotency_pkey do update set fingerprint = excluded.fingerprint, status = excluded.status,
+             on conflict on constraint idempotency_pkey do update set
+               fingerprint = excluded.fingerprint, status = excluded.status,
                content_type = excluded.content_type, body = excluded.body,
-                 created_at = excluded.created_at, expires_at = excluded.expires_at
+               created_at = excluded.created_at, expires_at = excluded.expires_at
              where i.expires_at <= $9",
             &resellers,
             &methods,

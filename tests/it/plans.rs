@@ -173,7 +173,7 @@ fn keyed() -> Vec<Question> {
     let look_up = |table, indexes| Question {
         planning: KEYED,
         with: &["where a.id = any($1) and"],
-        arguments: "'{7}', null".to_owned(),
+        arguments: "'{7}', null, true".to_owned(),
         table,
         indexes,
     };

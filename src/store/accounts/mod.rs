@@ -58,7 +58,7 @@ impl Tx {
 
     /// The accounts with these keys, deleted ones included, in no particular order.
     pub async fn fetch_accounts(&mut self, keys: &[AccountKey]) -> Result<Vec<Account>, Error> {
-        let rows = fetch_keyed(self.connection(), None, keys)
+        let rows = fetch_keyed(self.connection(), None, keys, true)
             .await
             .or_domain()?;
         rows.into_iter().map(Account::try_from).collect()
@@ -220,16 +220,29 @@ impl Tx {
     /// The accounts with these keys, in the order of the keys. An account that was purged meanwhile
     /// is left out.
     async fn fetch_in_order(&mut self, keys: &[AccountKey]) -> Result<Vec<Account>, Error> {
-        let mut found: HashMap<AccountId, Account> = self
-            .fetch_accounts(keys)
-            .await?
-            .into_iter()
-            .map(|account| (account.id, account))
-            .collect();
-        Ok(keys
+        let rows = fetch_keyed(self.connection(), None, keys, false)
+            .await
+            .or_domain()?;
+        let mut found: HashMap<i32, AccountRow> =
+            rows.into_iter().map(|row| (row.id, row)).collect();
+        let mut accounts: Vec<Account> = keys
             .iter()
-            .filter_map(|(_, account)| found.remove(account))
-            .collect())
+            .filter_map(|(_, account)| found.remove(&account.as_i32()))
+            .map(Account::try_from)
+            .collect::<Result<_, _>>()?;
+        // The accounts of a page share few plans, so each plan is read once.
+        let plans: BTreeSet<_> = accounts
+            .iter()
+            .filter_map(|account| Some((account.reseller_id, account.profile.plan_id?)))
+            .collect();
+        let plans = self.fetch_plans(&plans).await?;
+        for account in &mut accounts {
+            account.plan = account
+                .profile
+                .plan_id
+                .and_then(|plan| plans.get(&(account.reseller_id, plan)).cloned());
+        }
+        Ok(accounts)
     }
 }
 
@@ -246,7 +259,7 @@ impl Store {
         let mut stale_left = self.keyed.options().get_max_connections();
         loop {
             let mut tx = Tx::standalone(&self.keyed).await?;
-            match fetch_keyed(tx.connection(), Some(&resellers), keys).await {
+            match fetch_keyed(tx.connection(), Some(&resellers), keys, true).await {
                 Ok(rows) => {
                     return Ok((
                         tx,
@@ -263,18 +276,21 @@ impl Store {
 }
 
 /// The accounts with these keys. `tenancy` lists the resellers whose rows the connection may touch
-/// from now on; `None` leaves the connection as it is.
+/// from now on; `None` leaves the connection as it is. `with_plans` reads the plan of each account
+/// too.
 async fn fetch_keyed(
     connection: &mut PgConnection,
     tenancy: Option<&str>,
     keys: &[AccountKey],
+    with_plans: bool,
 ) -> Result<Vec<AccountRow>, sqlx::Error> {
     let accounts: Vec<i32> = keys.iter().map(|(_, account)| account.as_i32()).collect();
     let found = sqlx::query_file_as!(
         AccountRow,
         "src/store/accounts/sql/fetch_accounts.sql",
         &accounts,
-        tenancy
+        tenancy,
+        with_plans
     )
     .fetch_all(connection)
     .await?;

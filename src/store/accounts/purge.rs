@@ -60,8 +60,9 @@ impl Tx {
                   where announce_at is not null and deleted_at is null and announce_at <= $1
                   order by announce_at limit $2)
                  union all
-                 (select reseller_id, id, warn_at as at from account where warn_at is not null
-                   and warn_at <= $1 order by warn_at limit $2)) as due
+                 (select reseller_id, id, warn_at as at from account
+                  where warn_at is not null and warn_at <= $1
+                  order by warn_at limit $2)) as due
                group by reseller_id, id order by min(at), reseller_id, id limit $2"#,
             now,
             limit
@@ -128,8 +129,10 @@ impl Tx {
         held: Option<(Time, i32)>,
     ) -> Result<(), Error> {
         sqlx::query!(
-            "update reseller set purge_held_at = case when $2::timestamptz is null then null else coalesce(purge_held_at, $2) end, purge_held_count = $3,
-               purge_approved_at = null
+            "update reseller set
+               purge_held_at =
+                 case when $2::timestamptz is null then null else coalesce(purge_held_at, $2) end,
+               purge_held_count = $3, purge_approved_at = null
              where id = $1",
             reseller.0,
             held.map(|(at, _)| at),
@@ -185,8 +188,11 @@ impl Tx {
         let rows = sqlx::query!(
             "select a.reseller_id, a.id from reseller r join account a on a.reseller_id = r.id
              where a.purge_due_at is not null and (not r.purges or r.suspended_at is not null
-               or a.deleted_at is null and r.suspension_lifted_at + make_interval(days => r.purge_grace_days) > a.purge_due_at
-               or a.deleted_at is null and a.expires_at + make_interval(days => r.purge_grace_days) > a.purge_due_at)
+               or a.deleted_at is null
+                 and r.suspension_lifted_at + make_interval(days => r.purge_grace_days)
+                   > a.purge_due_at
+               or a.deleted_at is null
+                 and a.expires_at + make_interval(days => r.purge_grace_days) > a.purge_due_at)
              order by a.reseller_id, a.id limit $1",
             limit
         )

@@ -63,7 +63,7 @@ pub(super) struct AccountRow {
     pub(super) total_trial_extensions: Option<i32>,
     /// The open holds as a JSON array; `None` if the account has none.
     pub(super) holds: Option<String>,
-    /// The plan as a JSON object; `None` if the account has none.
+    /// The plan as a JSON object; `None` if the account has none, or plans are not read.
     pub(super) plan: Option<String>,
 }
 

@@ -90,7 +90,8 @@ async fn check_settings(
              current_setting('max_connections')::bigint as "max_connections!",
              pg_is_in_recovery() as "is_standby!",
              (select count(*) from pg_stat_activity
-              where backend_type = 'client backend' and application_name <> 'steward') as "others!""#
+              where backend_type = 'client backend'
+                and application_name <> 'steward') as "others!""#
     )
     .fetch_one(&mut *connection)
     .await?;

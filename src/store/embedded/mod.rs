@@ -79,7 +79,8 @@ pub enum Failure {
     },
     /// The data belongs to another major version than the programs.
     #[error(
-        "the data in {data} was made by PostgreSQL {made_by}; found only {found:?}: install PostgreSQL {made_by}, or upgrade the data with pg_upgrade"
+        "the data in {data} was made by PostgreSQL {made_by}; found only {found:?}: \
+         install PostgreSQL {made_by}, or upgrade the data with pg_upgrade"
     )]
     OtherMajor {
         /// The data directory.
@@ -91,7 +92,8 @@ pub enum Failure {
     },
     /// The server's user cannot enter a folder that it needs.
     #[error(
-        "user {user} (uid {uid}) cannot enter {path} (mode {mode:o}); choose another folder with STEWARD_DATABASE__DATA_DIR, such as /var/lib/steward"
+        "user {user} (uid {uid}) cannot enter {path} (mode {mode:o}); choose another folder with \
+         STEWARD_DATABASE__DATA_DIR, such as /var/lib/steward"
     )]
     NotEnterable {
         /// The folder.
@@ -105,7 +107,8 @@ pub enum Failure {
     },
     /// The configured folder has no programs.
     #[error(
-        "database.pg_bin_dir: {path} has no postgres and initdb of PostgreSQL {OLDEST_MAJOR} or newer"
+        "database.pg_bin_dir: {path} has no postgres and initdb of PostgreSQL {OLDEST_MAJOR} \
+         or newer"
     )]
     NotABinDir {
         /// The folder.
@@ -313,7 +316,11 @@ impl Cluster {
         lock.lock().map_err(at(&lock_path))?;
 
         if let Some(running) = PidFile::read(&layout.data).filter(PidFile::accepts_connections) {
-            info!(data = %layout.data.display(), pid = running.pid, "joined the embedded PostgreSQL that another process runs");
+            info!(
+                data = %layout.data.display(),
+                pid = running.pid,
+                "joined the embedded PostgreSQL that another process runs"
+            );
             return Ok(Self {
                 sockets: running.sockets,
                 postmaster: None,
@@ -328,7 +335,11 @@ impl Cluster {
             postmaster::init(&programs, &layout, &user, settings.durable)?;
         }
         let postmaster = Postmaster::start(&programs, &layout, &user, settings)?;
-        info!(data = %layout.data.display(), version = programs.major, "started the embedded PostgreSQL");
+        info!(
+            data = %layout.data.display(),
+            version = programs.major,
+            "started the embedded PostgreSQL"
+        );
         Ok(Self {
             sockets: layout.sockets,
             postmaster: Some(postmaster),

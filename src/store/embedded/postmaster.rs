@@ -217,7 +217,8 @@ impl Drop for Postmaster {
         }
         if !watcher.is_finished() {
             warn!(
-                "the embedded PostgreSQL does not stop: shutting it down at once; its next start takes longer, because it recovers first"
+                "the embedded PostgreSQL does not stop: shutting it down at once; its next start \
+                 recovers the data first and takes longer"
             );
             self.signal(Signal::SIGQUIT);
         }

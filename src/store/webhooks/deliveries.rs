@@ -109,10 +109,10 @@ impl Tx {
         let row = sqlx::query!(
             r#"update webhook_endpoint set position = greatest(position, $4), failing_since = $5,
                  last_success_at = coalesce($6, last_success_at),
-               suspended_by = coalesce(suspended_by, $7), lease_until = $8,
+                 suspended_by = coalesce(suspended_by, $7), lease_until = $8,
                  lease_owner = case when $8::timestamptz is null then null else lease_owner end
-             where reseller_id = $1 and id = $2 and lease_owner = $3
-             returning revision, suspended_by is not null as "is_suspended!""#,
+               where reseller_id = $1 and id = $2 and lease_owner = $3
+               returning revision, suspended_by is not null as "is_suspended!""#,
             reseller.0,
             id,
             owner,
@@ -158,11 +158,12 @@ impl Tx {
         let column = Columns(keys);
         sqlx::query!(
             "delete from webhook_pending where ctid = any (array(
-               select p.ctid from unnest($3::integer[], $4::bigint[], $5::text[]) as d(account_id,
-                 event_id, event)
-               cross join lateral (select ctid from webhook_pending where reseller_id = $1
-                 and endpoint_id = $2 and account_id = d.account_id
-                 and event_id = d.event_id and event = d.event) as p))",
+               select p.ctid
+               from unnest($3::integer[], $4::bigint[], $5::text[]) as d(account_id, event_id, event)
+               cross join lateral (
+                 select ctid from webhook_pending
+                 where reseller_id = $1 and endpoint_id = $2 and account_id = d.account_id
+                   and event_id = d.event_id and event = d.event) as p))",
             reseller.0,
             endpoint,
             &column.of(|it| it.account),
@@ -191,7 +192,8 @@ impl Tx {
                attempts, next_attempt_at)
              select $1, $2, n.* from unnest($3::integer[], $4::bigint[], $5::text[],
                $6::timestamptz[], $7::integer[], $8::timestamptz[]) as n
-             on conflict on constraint webhook_pending_pkey do update set attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at",
+             on conflict on constraint webhook_pending_pkey do update set
+               attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at",
             reseller.0,
             endpoint,
             &column.of(|it| it.key.account),
@@ -335,7 +337,8 @@ impl Tx {
     ) -> Result<Vec<Pending>, Error> {
         let rows = sqlx::query!(
             r#"select a.id as "account_id!", p.event_id, p.event, p.at, p.attempts,
-                 p.next_attempt_at from unnest($3::integer[]) with ordinality as a(id, place)
+                 p.next_attempt_at
+               from unnest($3::integer[]) with ordinality as a(id, place)
                cross join lateral (select * from webhook_pending where reseller_id = $1
                  and endpoint_id = $2 and account_id = a.id
                  order by event_id, event limit $4) as p
@@ -368,8 +371,8 @@ impl Tx {
         endpoint: Uuid,
     ) -> Result<i64, Error> {
         sqlx::query_scalar!(
-            r#"select count(*) as "count!" from (select from webhook_pending where reseller_id = $1
-                 and endpoint_id = $2 limit 10000) as few"#,
+            r#"select count(*) as "count!" from (select from webhook_pending
+                 where reseller_id = $1 and endpoint_id = $2 limit 10000) as few"#,
             reseller.0,
             endpoint
         )

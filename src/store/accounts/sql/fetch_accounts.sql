@@ -16,13 +16,13 @@ select a.reseller_id, a.id, a.uid,
      where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null) as open
   )::text as holds,
   -- Most accounts have no plan; the table of plans is then not read.
-  case when a.plan_id is not null then (
+  case when $3 and a.plan_id is not null then (
     select to_json(p)::text from plan p
     where p.reseller_id = a.reseller_id and p.id = a.plan_id) end as plan
 from account a
--- The setting depends on no row, so PostgreSQL writes it before it reads any. The resellers are
--- compared by the caller: two accounts never have the same number, and while the table is empty
--- the planner would take any index that begins with a reseller.
+-- The setting depends on no row, so PostgreSQL writes it before it reads a row. The caller compares
+-- the resellers: an account id is unique over all resellers, and with a condition on the reseller
+-- the planner would choose any index that begins with it while the table is empty.
 where a.id = any($1)
   and (select case when $2::text is null then true
     else set_config('steward.resellers', $2, false) is not null end)

@@ -1,3 +1,5 @@
+-- As record_batch.sql. It also locks the accounts that were only read (seen), and stores the details
+-- of holds that a revision replaced (replaced).
 with seen as (
   select from unnest($47::bigint[], $48::integer[], $49::bigint[]) as n(reseller_id, id, was)
   cross join lateral (
