@@ -1,6 +1,8 @@
-//! Turns rows into columns, because `unnest` takes one array for each column.
+//! Turns rows into columns for `unnest`, and columns into keys of accounts.
 
-/// Rows that are sent to `unnest`.
+use crate::domain::{AccountId, AccountKey, Error, ResellerId};
+
+/// Rows for `unnest`, which takes one array for each column.
 pub(super) struct Columns<'a, T>(pub(super) &'a [T]);
 
 impl<'a, T> Columns<'a, T> {
@@ -8,4 +10,14 @@ impl<'a, T> Columns<'a, T> {
     pub(super) fn of<C>(&self, column: impl Fn(&'a T) -> C) -> Vec<C> {
         self.0.iter().map(column).collect()
     }
+}
+
+/// The key of an account, from its two columns.
+pub(super) fn account_key(reseller: i64, account: i32) -> Result<AccountKey, Error> {
+    Ok((ResellerId(reseller), account_id(account)?))
+}
+
+/// The id of an account, from its column.
+pub(super) fn account_id(account: i32) -> Result<AccountId, Error> {
+    AccountId::new(i64::from(account))
 }

@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use serde_json::{Map, Value};
 
-use super::accounts::account_id;
+use super::columns::account_id;
 use super::errors::OrDomain as _;
 use super::transaction::Tx;
 use crate::domain::{

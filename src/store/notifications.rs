@@ -8,14 +8,11 @@ use uuid::Uuid;
 use super::Store;
 use super::errors::OrDomain as _;
 use super::tenancy::list_of;
+use super::transaction::EVENTS;
 use crate::domain::{Error, ResellerId};
 
-/// The channel for changed credentials. The payload is the reseller's id.
+/// The NOTIFY channel for changed credentials. The payload is the reseller's id.
 pub(super) const CREDENTIALS: &str = "steward_credentials";
-/// The channel for new events. The payload is the id of the sending process and a list of
-/// resellers, or empty if any reseller may have new events.
-pub(super) const EVENTS: &str = "steward_events";
-
 /// A notification that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notification {

@@ -7,10 +7,13 @@ use sqlx::{PgConnection, PgPool, Postgres};
 use tracing::{Span, debug_span};
 
 use super::errors::{OrDomain as _, is_connection_loss};
-use super::notifications::EVENTS;
 use super::tenancy::Tenancy;
 use crate::domain::{Error, ResellerId};
 use crate::telemetry;
+
+/// The NOTIFY channel for new events. The payload is the id of the sending process and a list of
+/// resellers, or empty if any reseller may have new events.
+pub(super) const EVENTS: &str = "steward_events";
 
 /// An open transaction. When it is dropped without [`Tx::commit`] or [`Tx::rollback`], it closes
 /// its connection: a dropped future may have left the protocol in any state, so the connection must

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::row::{account_key, extra_of};
+use super::row::extra_of;
 use crate::domain::{
     Account, AccountKey, Authority, Error, Fact, Hold, HoldDetails, HoldId, HoldKind, PaymentUrl,
     ResellerId, Status, Time,
 };
-use crate::store::columns::Columns;
+use crate::store::columns::{Columns, account_key};
 use crate::store::errors::{OrDomain as _, internal};
 use crate::store::transaction::Tx;
 

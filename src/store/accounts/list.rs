@@ -6,11 +6,11 @@
 
 use sqlx::{Postgres, QueryBuilder};
 
-use super::row::account_key;
 use crate::domain::{
     Account, AccountFilter, Authority, Block, Comparison, Condition, Error, ResellerId, Search,
     SearchField, SearchValues, Start, StateFilter, Time,
 };
+use crate::store::columns::account_key;
 use crate::store::errors::OrDomain as _;
 use crate::store::transaction::Tx;
 

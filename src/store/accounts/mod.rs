@@ -21,18 +21,18 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Store;
+use super::columns::{account_id, account_key};
 use super::errors::{OrDomain as _, is_connection_loss};
 use super::tenancy::list_of;
 use super::transaction::Tx;
 use crate::domain::{Account, AccountId, AccountKey, Error, ResellerId};
-use row::{AccountRow, account_key};
+use row::AccountRow;
 
 pub(super) use as_of::details_of;
 pub use holds::HoldWrites;
 pub use list::list_statement;
 pub use purge::PurgingReseller;
 pub use record_batch::Changes;
-pub(super) use row::account_id;
 
 impl Tx {
     /// Locks accounts in the order of `keys`. Callers sort the keys, so that two transactions

@@ -5,9 +5,8 @@
     reason = "in `query!` it names the type of an array and converts nothing"
 )]
 
-use super::row::{account_id, account_key};
 use crate::domain::{Account, AccountId, AccountKey, Error, PURGE_NOTICE, ResellerId, Time};
-use crate::store::columns::Columns;
+use crate::store::columns::{Columns, account_id, account_key};
 use crate::store::errors::{OrDomain as _, is_stale};
 use crate::store::transaction::Tx;
 

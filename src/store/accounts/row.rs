@@ -7,9 +7,8 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::holds::open_holds;
-use crate::domain::{
-    Account, AccountId, AccountKey, Email, Error, Extra, Profile, ResellerId, Status, Time,
-};
+use crate::domain::{Account, Email, Error, Extra, Profile, ResellerId, Status, Time};
+use crate::store::columns::account_id;
 use crate::store::errors::internal;
 use crate::store::plans::plan_from_json;
 
@@ -133,16 +132,6 @@ impl TryFrom<AccountRow> for Account {
             updated_at: row.updated_at,
         })
     }
-}
-
-/// The key of an account, from its two columns.
-pub(super) fn account_key(reseller: i64, account: i32) -> Result<AccountKey, Error> {
-    Ok((ResellerId(reseller), account_id(account)?))
-}
-
-/// The id of an account, from its column.
-pub(in crate::store) fn account_id(account: i32) -> Result<AccountId, Error> {
-    AccountId::new(i64::from(account))
 }
 
 /// The members of a profile that this product does not know and stores as they came.

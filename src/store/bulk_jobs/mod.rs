@@ -14,7 +14,7 @@ mod revertible;
 use chrono::TimeDelta;
 use uuid::Uuid;
 
-use super::accounts::account_id;
+use super::columns::account_id;
 use super::errors::{OrDomain as _, internal};
 use super::transaction::Tx;
 use crate::domain::{AccountId, Authority, Command, Error, HoldId, ResellerId, Resource, Time};

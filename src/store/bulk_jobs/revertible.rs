@@ -4,7 +4,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::domain::{AccountId, Error, HoldId, HoldKind, ResellerId, Revertible, Status};
-use crate::store::accounts::{account_id, details_of};
+use crate::store::accounts::details_of;
+use crate::store::columns::account_id;
 use crate::store::errors::OrDomain as _;
 use crate::store::transaction::Tx;
 
