@@ -68,7 +68,7 @@ impl Service {
         loop {
             let overtaken = self
                 .read(Tenancy::Platform, |tx| {
-                    Box::pin(async move { tx.list_overtaken_plans(PAGE).await })
+                    Box::pin(async move { tx.list_outdated_purge_plans(PAGE).await })
                 })
                 .await?;
             let done = self.automate(&overtaken, &plan).await?;

@@ -19,7 +19,7 @@ pub struct PoolSettings {
     pub max_connections: u32,
     /// How long a transaction waits for a connection before it fails as unavailable.
     pub acquire_timeout: Duration,
-    /// How long one statement may run on the server.
+    /// How long the server lets one statement run.
     pub statement_timeout: Duration,
 }
 
@@ -54,7 +54,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes the pools. They connect when a connection is needed.
+    /// Creates the pools. They open connections when they are needed.
     #[must_use]
     pub fn new(options: PgConnectOptions, settings: &PoolSettings) -> Self {
         let options = options.application_name("steward");

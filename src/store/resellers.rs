@@ -23,7 +23,7 @@ pub struct Reseller {
     pub suspended_at: Option<Time>,
     /// When its suspension was last lifted; `None` if it never was.
     pub suspension_lifted_at: Option<Time>,
-    /// Its settings of the purge.
+    /// Its purge settings.
     pub purge: PurgeSettings,
     /// When it was created.
     pub created_at: Time,

@@ -1,8 +1,7 @@
 //! Lists and searches of accounts: the only statements that are put together at run time.
 //!
 //! A page takes two statements. The first finds the keys in their order, the second reads the
-//! accounts by key. The text of a statement comes from closed sets in this file; every value is
-//! bound.
+//! accounts by key. The texts are constants of this file; every value is bound.
 
 use sqlx::{Postgres, QueryBuilder};
 

@@ -183,7 +183,10 @@ impl Tx {
 
     /// Planned accounts whose plan no longer applies: the reseller has switched the purge off, is
     /// suspended, or has a grace period that ends after the planned instant.
-    pub async fn list_overtaken_plans(&mut self, limit: i64) -> Result<Vec<AccountKey>, Error> {
+    pub async fn list_outdated_purge_plans(
+        &mut self,
+        limit: i64,
+    ) -> Result<Vec<AccountKey>, Error> {
         let rows = sqlx::query!(
             "select a.reseller_id, a.id from reseller r join account a on a.reseller_id = r.id
              where a.purge_due_at is not null and (not r.purges or r.suspended_at is not null
@@ -203,7 +206,7 @@ impl Tx {
             .collect()
     }
 
-    /// How many accounts of a reseller are due at an instant.
+    /// How many accounts of a reseller are due to be purged at an instant.
     pub async fn count_due_purges(&mut self, reseller: ResellerId, by: Time) -> Result<i64, Error> {
         sqlx::query_scalar!(
             r#"select count(*) as "count!" from account
@@ -216,7 +219,8 @@ impl Tx {
         .or_domain()
     }
 
-    /// The accounts of a reseller that are due at an instant, the longest overdue first.
+    /// The accounts of a reseller that are due to be purged at an instant, the longest overdue
+    /// first.
     pub async fn list_due_purges(
         &mut self,
         reseller: ResellerId,

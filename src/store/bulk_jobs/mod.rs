@@ -1,7 +1,7 @@
 //! Bulk jobs: one command for many accounts, and the outcome at each.
 //!
-//! The stored form of the command is in `command.rs`. What a job did to an account, and so what a
-//! revert has to undo, is read from the journal in `revertible.rs`.
+//! `command.rs` has the stored form of the command. `revertible.rs` reads from the journal what a
+//! job did to an account, and so what a revert has to undo.
 
 #![expect(
     clippy::as_conversions,

@@ -41,8 +41,8 @@ impl Tx {
     }
 }
 
-/// The change that a journal entry describes; `None` if no bulk job makes such a change. Holds of
-/// other authorities than `authority` are ignored.
+/// The change that a journal entry describes; `None` if no bulk job makes such a change. Ignores
+/// holds of any authority other than `authority`.
 fn revertible_of(before: &Value, after: &Value, authority: &str) -> Option<Revertible> {
     let names = before.as_object()?.keys().chain(after.as_object()?.keys());
     let is_hold = |name: &&String| name.split_once(':').is_some_and(|(_, by)| by == authority);

@@ -346,7 +346,7 @@ impl Cluster {
         })
     }
 
-    /// Whether this process started the server, and stops it at its end.
+    /// Whether this process started the server. Then it also stops the server when it ends.
     #[must_use]
     pub fn is_owner(&self) -> bool {
         self.postmaster.is_some()

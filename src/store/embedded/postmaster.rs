@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(5);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a server that died is started again before the service gives up.
 const MAX_RESTARTS: u32 = 6;
-/// After this time a server counts as healthy, and the count of restarts begins anew.
+/// A server that ran this long counts as healthy: the count of restarts begins again at 1.
 const HEALTHY_AFTER: Duration = Duration::from_mins(1);
 
 /// The contents of `postmaster.pid`.
