@@ -64,7 +64,7 @@ impl Service {
         loop {
             let overtaken = self
                 .read(Tenancy::Platform, |tx| {
-                    Box::pin(tx.list_overtaken_plans(PAGE))
+                    Box::pin(tx.list_outdated_purge_plans(PAGE))
                 })
                 .await?;
             let done = self.automate(&overtaken, &plan).await?;

@@ -1,10 +1,23 @@
-//! Rows as columns: what `unnest` takes.
+//! Turns rows into columns for `unnest`, and columns into keys of accounts.
 
-/// Rows, to be read column by column for `unnest`.
+use crate::domain::{AccountId, AccountKey, Error, ResellerId};
+
+/// Rows for `unnest`, which takes one array for each column.
 pub(super) struct Columns<'a, T>(pub(super) &'a [T]);
 
 impl<'a, T> Columns<'a, T> {
+    /// One column of all rows.
     pub(super) fn of<C>(&self, column: impl Fn(&'a T) -> C) -> Vec<C> {
         self.0.iter().map(column).collect()
     }
+}
+
+/// The key of an account, from its two columns.
+pub(super) fn account_key(reseller: i64, account: i32) -> Result<AccountKey, Error> {
+    Ok((ResellerId(reseller), account_id(account)?))
+}
+
+/// The id of an account, from its column.
+pub(super) fn account_id(account: i32) -> Result<AccountId, Error> {
+    AccountId::new(i64::from(account))
 }

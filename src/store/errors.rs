@@ -1,12 +1,24 @@
-//! What an error of the driver means, by SQLSTATE and constraint name.
+//! Translates errors of the driver into errors of the domain, by SQLSTATE and constraint name.
 
 use tracing::{error, warn};
 use uuid::Uuid;
 
 use crate::domain::{Conflict, Error};
 
-/// The domain's error for a driver's error. The cause goes to the log, without values.
-pub(super) fn domain_error(error: &sqlx::Error) -> Error {
+/// Gives the result of a statement the error type of the domain.
+pub(super) trait OrDomain<T> {
+    /// Translates the driver's error and logs its cause.
+    fn or_domain(self) -> Result<T, Error>;
+}
+
+impl<T> OrDomain<T> for Result<T, sqlx::Error> {
+    fn or_domain(self) -> Result<T, Error> {
+        self.map_err(|error| domain_error(&error))
+    }
+}
+
+/// The domain's error for a driver's error. Logs the cause, without values from the statement.
+fn domain_error(error: &sqlx::Error) -> Error {
     if let Some(constraint) = error
         .as_database_error()
         .and_then(|database| database.constraint())
@@ -21,20 +33,20 @@ pub(super) fn domain_error(error: &sqlx::Error) -> Error {
         }
     }
     if is_unavailable(error) {
-        warn!(cause = %describe(error), "database unavailable");
+        warn!(cause = %describe(error), "the database is unavailable");
         return Error::Unavailable;
     }
     internal(&describe(error))
 }
 
-/// An [`Error::Internal`] whose cause is in the log.
+/// An [`Error::Internal`]. Logs the cause under the incident's id.
 pub(super) fn internal(cause: &str) -> Error {
     let incident = Uuid::new_v4();
-    error!(%incident, %cause, "store failed");
+    error!(%incident, %cause, "the store failed; the client was given this incident id");
     Error::Internal { incident }
 }
 
-/// The error without the values that PostgreSQL quotes in its detail.
+/// The message of an error, without its detail: PostgreSQL quotes values there.
 fn describe(error: &sqlx::Error) -> String {
     match error.as_database_error() {
         Some(database) => format!(
@@ -46,7 +58,7 @@ fn describe(error: &sqlx::Error) -> String {
     }
 }
 
-/// Whether `require_rows` has said no.
+/// Whether the database function `require_rows` has counted too few rows.
 pub(super) fn is_stale(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
@@ -54,7 +66,7 @@ pub(super) fn is_stale(error: &sqlx::Error) -> bool {
         .is_some_and(|code| code == "SW001")
 }
 
-/// Whether the connection itself is gone, or leads to a server that cannot take writes.
+/// Whether the connection is lost, or its server no longer takes writes.
 pub(super) fn is_connection_loss(error: &sqlx::Error) -> bool {
     match error
         .as_database_error()
@@ -74,15 +86,17 @@ pub(super) fn is_connection_loss(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether asking again after a while may help.
+/// Whether the same statement may succeed later.
 fn is_unavailable(error: &sqlx::Error) -> bool {
     if is_connection_loss(error)
         || matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
     {
         return true;
     }
-    // Too many connections, out of disk or memory, cancelled by a timeout, serialization failure, deadlock; a statement that was
-    // prepared before somebody changed a column's type (0A000), which fails on this connection for ever.
+    // 08: connection lost. 53: too many connections, disk or memory full. 58: system error. 57014:
+    // cancelled by a timeout. 40001, 40P01: serialization failure, deadlock. 55P03: lock not
+    // available. 0A000: a column's type has changed since the statement was prepared; only a new
+    // connection helps.
     error
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code)

@@ -1,17 +1,18 @@
-//! Answers to requests that carried an idempotency key.
+//! Stored answers to requests with an idempotency key.
 
 use sqlx::PgConnection;
 
 use super::Store;
-use super::errors::{domain_error, internal, is_connection_loss};
+use super::errors::{OrDomain as _, internal, is_connection_loss};
 use super::tenancy::list_of;
 use super::transaction::Tx;
 use crate::domain::{Error, ResellerId, Time};
 
-/// What makes two requests "the same": the credential's reseller, the method, the path and the key.
+/// Identifies a request. Two requests with the same reseller, method, path and key are the same
+/// request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IdempotencyKey {
-    /// The credential's reseller; [`ResellerId::PLATFORM`] for an operator's.
+    /// The reseller of the credential; [`ResellerId::PLATFORM`] for an operator's credential.
     pub reseller: ResellerId,
     /// The HTTP method.
     pub method: String,
@@ -21,12 +22,12 @@ pub struct IdempotencyKey {
     pub key: String,
 }
 
-/// An answer with the request that it belongs to.
+/// A request and its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRequest {
-    /// Which request.
+    /// Identifies the request.
     pub key: IdempotencyKey,
-    /// SHA-256 of that request's body.
+    /// The SHA-256 hash of the request's body.
     pub fingerprint: [u8; 32],
     /// The answer.
     pub answer: StoredAnswer,
@@ -46,7 +47,7 @@ impl StoredRequest {
     }
 }
 
-/// An answer as it was sent.
+/// An answer, exactly as it was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredAnswer {
     /// The HTTP status.
@@ -58,10 +59,7 @@ pub struct StoredAnswer {
 }
 
 impl Tx {
-    /// Waits until no other transaction works on a request with this key, and keeps others out until this one ends.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Locks a key until the transaction ends. Waits while another transaction has locked it.
     pub async fn lock_answer(&mut self, key: &IdempotencyKey) -> Result<(), Error> {
         let name = format!("{} {} {} {}", key.reseller, key.method, key.path, key.key);
         sqlx::query!(
@@ -71,57 +69,58 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// The stored answers of these keys; a key without an answer, or with an expired one, is left out.
-    ///
-    /// # Errors
-    /// As every statement: [`Error::Unavailable`] or [`Error::Internal`].
+    /// The stored answers of these keys. Keys without an answer, or with an expired one, are left
+    /// out.
     pub async fn fetch_answers(
         &mut self,
         keys: &[IdempotencyKey],
         now: Time,
     ) -> Result<Vec<StoredRequest>, Error> {
-        fetch(self.connection(), None, keys, now)
-            .await
-            .map_err(|error| domain_error(&error))
+        fetch(self.connection(), None, keys, now).await.or_domain()
     }
 
-    /// Keeps answers until `expires_at`.
+    /// Stores answers that expire at `expires_at`.
     ///
     /// # Errors
-    /// [`Error::Internal`] also when another transaction has stored an answer for one of the keys meanwhile.
+    /// [`Error::Internal`] also if another transaction has stored an answer for one of the keys
+    /// meanwhile.
     pub async fn insert_answers(
         &mut self,
         answers: &[StoredRequest],
         now: Time,
         expires_at: Time,
     ) -> Result<(), Error> {
-        let keys: Vec<_> = answers.iter().map(|kept| kept.key.clone()).collect();
+        let keys: Vec<_> = answers.iter().map(|stored| stored.key.clone()).collect();
         let (resellers, methods, paths, names) = columns(&keys);
         let fingerprints: Vec<_> = answers
             .iter()
-            .map(|kept| kept.fingerprint.to_vec())
+            .map(|stored| stored.fingerprint.to_vec())
             .collect();
         let statuses: Vec<_> = answers
             .iter()
-            .map(|kept| i16::try_from(kept.answer.status).unwrap_or_default())
+            .map(|stored| i16::try_from(stored.answer.status).unwrap_or_default())
             .collect();
         let types: Vec<_> = answers
             .iter()
-            .map(|kept| kept.answer.content_type.clone())
+            .map(|stored| stored.answer.content_type.clone())
             .collect();
         let bodies: Vec<_> = answers
             .iter()
-            .map(|kept| kept.answer.body.clone())
+            .map(|stored| stored.answer.body.clone())
             .collect();
         let stored = sqlx::query!(
-            "insert into idempotency as i (reseller_id, method, path, key, fingerprint, status, content_type, body, created_at, expires_at)
+            "insert into idempotency as i (reseller_id, method, path, key, fingerprint, status,
+               content_type, body, created_at, expires_at)
              select n.*, $9, $10
-             from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::smallint[], $7::text[], $8::bytea[]) as n
-             on conflict on constraint idempotency_pkey do update set fingerprint = excluded.fingerprint, status = excluded.status,
-               content_type = excluded.content_type, body = excluded.body, created_at = excluded.created_at, expires_at = excluded.expires_at
+             from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[],
+               $6::smallint[], $7::text[], $8::bytea[]) as n
+             on conflict on constraint idempotency_pkey do update set
+               fingerprint = excluded.fingerprint, status = excluded.status,
+               content_type = excluded.content_type, body = excluded.body,
+               created_at = excluded.created_at, expires_at = excluded.expires_at
              where i.expires_at <= $9",
             &resellers,
             &methods,
@@ -136,37 +135,34 @@ impl Tx {
         )
         .execute(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         if stored.rows_affected() == u64::try_from(answers.len()).unwrap_or_default() {
             Ok(())
         } else {
-            Err(internal("an idempotency key was taken meanwhile"))
+            Err(internal(
+                "another transaction has stored an answer for an idempotency key",
+            ))
         }
     }
 
-    /// Forgets answers that have expired, at most `limit` of them; says how many.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Deletes expired answers, at most `limit`. Returns how many it deleted.
     pub async fn delete_expired_answers(&mut self, now: Time, limit: i64) -> Result<u64, Error> {
         sqlx::query!(
-            "delete from idempotency where ctid = any (array(select ctid from idempotency where expires_at <= $1 order by expires_at limit $2))",
+            "delete from idempotency where ctid = any (array(select ctid from idempotency
+             where expires_at <= $1 order by expires_at limit $2))",
             now,
             limit
         )
         .execute(self.connection())
         .await
         .map(|done| done.rows_affected())
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 }
 
 impl Store {
     /// As [`Tx::fetch_answers`], in a single round trip on a connection for look-ups by key. The
     /// statement itself admits the resellers of the keys.
-    ///
-    /// # Errors
-    /// As every statement: [`Error::Unavailable`] or [`Error::Internal`].
     pub async fn look_up_answers(
         &self,
         keys: &[IdempotencyKey],
@@ -179,7 +175,7 @@ impl Store {
             match fetch(tx.connection(), Some(&admitted), keys, now).await {
                 Ok(stored) => return tx.commit().await.map(|()| stored),
                 Err(error) if stale_left > 0 && is_connection_loss(&error) => stale_left -= 1,
-                Err(error) => return Err(domain_error(&error)),
+                Err(error) => return Err(error).or_domain(),
             }
         }
     }
@@ -197,10 +193,11 @@ async fn fetch(
     let rows = sqlx::query!(
         "select i.reseller_id, i.method, i.path, i.key, i.fingerprint, i.status, i.content_type, i.body
          from idempotency i
-         join unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) as wanted(reseller_id, method, path, key)
-           using (reseller_id, method, path, key)
+         join unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
+           as wanted(reseller_id, method, path, key) using (reseller_id, method, path, key)
          where i.expires_at > $5
-           and (select case when $6::text is null then true else set_config('steward.resellers', $6, false) is not null end)",
+           and (select case when $6::text is null then true
+                else set_config('steward.resellers', $6, false) is not null end)",
         &resellers,
         &methods,
         &paths,
@@ -232,7 +229,7 @@ async fn fetch(
 
 fn columns(keys: &[IdempotencyKey]) -> (Vec<i64>, Vec<String>, Vec<String>, Vec<String>) {
     let texts =
-        |of: fn(&IdempotencyKey) -> &String| keys.iter().map(|key| of(key).clone()).collect();
+        |field: fn(&IdempotencyKey) -> &String| keys.iter().map(|key| field(key).clone()).collect();
     (
         keys.iter().map(|key| key.reseller.0).collect(),
         texts(|key| &key.method),

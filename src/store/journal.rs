@@ -1,81 +1,82 @@
-//! The journal: what was asked of an account, by whom, and what became of it.
+//! The journal: every command on an account, who gave it, and its outcome.
 
 use chrono::NaiveDate;
 use serde_json::{Map, Value};
 
-use super::errors::domain_error;
+use super::columns::account_id;
+use super::errors::OrDomain as _;
 use super::transaction::Tx;
 use crate::domain::{
     AccountId, Authority, Dialect, Error, Event, Fact, FieldChange, Outcome, ResellerId, Time,
     TokenId,
 };
 
-/// An entry to be written.
+/// A journal entry to write.
 #[derive(Debug, Clone)]
 pub struct NewJournalEntry {
-    /// Whose account.
+    /// The reseller of the account.
     pub reseller: ResellerId,
-    /// Which account.
+    /// The account.
     pub account: AccountId,
-    /// When.
+    /// When the command was decided.
     pub at: Time,
-    /// The account's version after it, where anything changed.
+    /// The account's new version; `None` if nothing changed.
     pub sequence: Option<i64>,
-    /// The verb.
+    /// The command, as a verb.
     pub action: &'static str,
-    /// What became of it.
+    /// Whether the command was applied, changed nothing, or was refused.
     pub outcome: Outcome,
-    /// Why it was refused, for people.
+    /// Why the command was refused, as a text for people; `None` if it was not.
     pub refusal: Option<String>,
-    /// What happened, for subscribers.
+    /// The events that webhooks deliver.
     pub events: Vec<Event>,
-    /// On whose authority.
+    /// The authority that the actor used.
     pub authority: Authority,
-    /// Who, for people.
+    /// The name of the actor, for people.
     pub actor: String,
-    /// By which credential.
+    /// The credential of the request; `None` if the command came without one.
     pub token: Option<TokenId>,
-    /// Through which door.
+    /// The API that the command came through.
     pub dialect: Dialect,
-    /// In which request.
+    /// The id of the request.
     pub request_id: String,
-    /// The facts that differ.
+    /// The changed fields, before and after.
     pub fields: Vec<FieldChange>,
 }
 
-/// An entry as it is read.
+/// A journal entry that was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JournalEntry {
-    /// Its place in the journal; grows with time.
+    /// Its position in the journal. Later entries of a reseller have greater ids.
     pub id: i64,
-    /// When.
+    /// When the command was decided.
     pub at: Time,
-    /// The account's version after it, where anything changed.
+    /// The account's new version; `None` if nothing changed.
     pub sequence: Option<i64>,
-    /// The verb.
+    /// The command, as a verb.
     pub action: String,
     /// `applied`, `unchanged` or `refused`.
     pub outcome: String,
-    /// Why it was refused.
+    /// Why the command was refused, as a text for people; `None` if it was not.
     pub refusal: Option<String>,
-    /// The finer events.
+    /// The events that webhooks deliver.
     pub events: Vec<String>,
-    /// On whose authority.
+    /// The authority that the actor used.
     pub authority: String,
-    /// Who.
+    /// The name of the actor, for people.
     pub actor: String,
-    /// Through which door.
+    /// The API that the command came through.
     pub dialect: String,
-    /// In which request.
+    /// The id of the request.
     pub request_id: String,
-    /// The facts that differ, before ...
+    /// An object with the old values of the changed fields.
     pub before: Value,
-    /// ... and after.
+    /// An object with the new values of the same fields.
     pub after: Value,
 }
 
 impl JournalEntry {
-    /// Takes the internal reasons out of holds that are not the reseller's own.
+    /// Removes the internal reasons of holds that somebody other than the reseller placed.
     pub fn hide_reasons_of_others(&mut self) {
         for side in [&mut self.before, &mut self.after] {
             let members = side.as_object_mut().into_iter().flatten();
@@ -89,33 +90,50 @@ impl JournalEntry {
     }
 }
 
-/// An event with its account, of a row that has all columns.
-macro_rules! event_of {
-    ($row:ident) => {{
+/// A journal entry with its account.
+struct EventRow {
+    account_id: i32,
+    id: i64,
+    at: Time,
+    sequence: Option<i64>,
+    action: String,
+    outcome: String,
+    refusal: Option<String>,
+    events: Vec<String>,
+    authority: String,
+    actor: String,
+    dialect: String,
+    request_id: String,
+    before: Value,
+    after: Value,
+}
+
+impl TryFrom<EventRow> for (AccountId, JournalEntry) {
+    type Error = Error;
+
+    fn try_from(row: EventRow) -> Result<Self, Error> {
         let entry = JournalEntry {
-            id: $row.id,
-            at: $row.at,
-            sequence: $row.sequence,
-            action: $row.action,
-            outcome: $row.outcome,
-            refusal: $row.refusal,
-            events: $row.events,
-            authority: $row.authority,
-            actor: $row.actor,
-            dialect: $row.dialect,
-            request_id: $row.request_id,
-            before: $row.before,
-            after: $row.after,
+            id: row.id,
+            at: row.at,
+            sequence: row.sequence,
+            action: row.action,
+            outcome: row.outcome,
+            refusal: row.refusal,
+            events: row.events,
+            authority: row.authority,
+            actor: row.actor,
+            dialect: row.dialect,
+            request_id: row.request_id,
+            before: row.before,
+            after: row.after,
         };
-        AccountId::new(i64::from($row.account_id)).map(|account| (account, entry))
-    }};
+        Ok((account_id(row.account_id)?, entry))
+    }
 }
 
 impl Tx {
-    /// The entries of an account, newest first, older than `before` where it is given.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// The entries of an account, newest first, with ids below `before`; `None` begins with the
+    /// newest.
     pub async fn list_journal(
         &mut self,
         reseller: ResellerId,
@@ -125,8 +143,10 @@ impl Tx {
     ) -> Result<Vec<JournalEntry>, Error> {
         sqlx::query_as!(
             JournalEntry,
-            "select id, at, sequence, action, outcome, refusal, events, authority, actor, dialect, request_id, before, after
-             from journal where reseller_id = $1 and account_id = $2 and id < $3 order by id desc limit $4",
+            "select id, at, sequence, action, outcome, refusal, events, authority, actor, dialect,
+               request_id, before, after
+             from journal where reseller_id = $1 and account_id = $2 and id < $3 order by id desc
+             limit $4",
             reseller.0,
             account.as_i32(),
             before.unwrap_or(i64::MAX),
@@ -134,36 +154,33 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// The events of a reseller behind an entry, in order.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// The applied entries of a reseller after an entry, in order.
     pub async fn list_events(
         &mut self,
         reseller: ResellerId,
         after: i64,
         limit: i64,
     ) -> Result<Vec<(AccountId, JournalEntry)>, Error> {
-        let rows = sqlx::query!(
-            "select account_id, id, at, sequence, action, outcome, refusal, events, authority, actor, dialect, request_id, before, after
-             from journal where reseller_id = $1 and id > $2 and outcome = 'applied' order by id limit $3",
+        let rows = sqlx::query_as!(
+            EventRow,
+            "select account_id, id, at, sequence, action, outcome, refusal, events, authority,
+               actor, dialect, request_id, before, after
+             from journal where reseller_id = $1 and id > $2 and outcome = 'applied' order by id
+             limit $3",
             reseller.0,
             after,
             limit
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
-        rows.into_iter().map(|row| event_of!(row)).collect()
+        .or_domain()?;
+        rows.into_iter().map(TryFrom::try_from).collect()
     }
 
-    /// The events of a reseller with these ids and times, in order.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// The entries of a reseller with these accounts, ids and times, in order.
     pub async fn fetch_events(
         &mut self,
         reseller: ResellerId,
@@ -171,10 +188,13 @@ impl Tx {
         ids: &[i64],
         times: &[Time],
     ) -> Result<Vec<(AccountId, JournalEntry)>, Error> {
-        let rows = sqlx::query!(
-            "select j.account_id, j.id, j.at, j.sequence, j.action, j.outcome, j.refusal, j.events, j.authority, j.actor, j.dialect, j.request_id, j.before, j.after
+        let rows = sqlx::query_as!(
+            EventRow,
+            "select j.account_id, j.id, j.at, j.sequence, j.action, j.outcome, j.refusal, j.events,
+               j.authority, j.actor, j.dialect, j.request_id, j.before, j.after
              from unnest($2::integer[], $3::bigint[], $4::timestamptz[]) as w(account_id, id, at)
-             cross join lateral (select * from journal where reseller_id = $1 and account_id = w.account_id and id = w.id and at = w.at) as j
+             cross join lateral (select * from journal where reseller_id = $1
+               and account_id = w.account_id and id = w.id and at = w.at) as j
              order by j.id",
             reseller.0,
             accounts,
@@ -183,55 +203,54 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
-        rows.into_iter().map(|row| event_of!(row)).collect()
+        .or_domain()?;
+        rows.into_iter().map(TryFrom::try_from).collect()
     }
 
-    /// The id of the latest event of a reseller; 0 if there is none.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// The id of the latest applied entry of a reseller; 0 if there is none.
     pub async fn latest_event(&mut self, reseller: ResellerId) -> Result<i64, Error> {
-        sqlx::query_scalar!(r#"select coalesce(max(id), 0) as "id!" from journal where reseller_id = $1 and outcome = 'applied'"#, reseller.0)
-            .fetch_one(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))
+        sqlx::query_scalar!(
+            r#"select coalesce(max(id), 0) as "id!" from journal
+               where reseller_id = $1 and outcome = 'applied'"#,
+            reseller.0
+        )
+        .fetch_one(self.connection())
+        .await
+        .or_domain()
     }
 
-    /// Drops the days of the journal before one, as far as everything in them was delivered; says how many.
+    /// Drops the partitions of the days before `before`, oldest first, and stops at the first one
+    /// with events that are not delivered. Returns how many it dropped.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] also when the journal was in use for too long.
+    /// [`Error::Unavailable`] also if other transactions keep the partition locked for too long.
     pub async fn drop_journal(&mut self, before: NaiveDate) -> Result<i32, Error> {
         sqlx::query_scalar!(r#"select drop_journal($1) as "dropped!""#, before)
             .fetch_one(self.connection())
             .await
-            .map_err(|error| domain_error(&error))
+            .or_domain()
     }
 
-    /// Makes the partitions of `days` days from `first` on, where they are missing; says how many were made.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Creates the missing partitions for `days` days from `first` on. Returns how many it created.
     pub async fn prepare_journal(&mut self, first: NaiveDate, days: i32) -> Result<i32, Error> {
         sqlx::query_scalar!(r#"select prepare_journal($1, $2) as "made!""#, first, days)
             .fetch_one(self.connection())
             .await
-            .map_err(|error| domain_error(&error))
+            .or_domain()
     }
 }
 
-/// The facts of one side. Where a field stands twice (a lapsed hold that was replaced), the earlier "before" and the
-/// later "after" are kept.
+/// One side of the changed fields as a JSON object. A field occurs twice if a hold had lapsed and a
+/// new one took its place; null then does not overwrite the hold.
 pub(super) fn json_of(fields: &[FieldChange], side: fn(&FieldChange) -> &Fact) -> Value {
     let mut members = Map::new();
     for change in fields {
         let value = value_of(side(change));
-        let keep = members
+        let erases = members
             .get(change.field)
             .is_some_and(|known: &Value| !known.is_null())
             && value.is_null();
-        if !keep {
+        if !erases {
             members.insert(change.field.to_owned(), value);
         }
     }

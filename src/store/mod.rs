@@ -1,17 +1,28 @@
-//! What is kept: the only SQL of the product.
+//! PostgreSQL: every statement of the product, and the embedded server.
 //!
-//! Everything goes through a [`Tx`], a transaction that was begun *for somebody*: its [`Tenancy`] is written into
-//! the transaction, row level security reads it there, and no statement of this folder can reach a row outside
-//! it. The service's role owns nothing; [`Store::check`] refuses to start where it does.
+//! Statements run in a [`Tx`]. A transaction begins with a [`Tenancy`], the resellers that it may
+//! touch, which is written into a setting of the transaction. Row level security reads the setting,
+//! so no statement reaches a row of another reseller. The service's role owns no table;
+//! [`Store::check`] finds a role that does, and the service then refuses to start.
 //!
-//! Errors of the driver become [`domain::Error`](crate::domain::Error) here, by SQLSTATE and constraint name
-//! (`errors.rs`); causes go to the log, never further up.
+//! # How statements fail
+//!
+//! Every method that runs a statement returns the same two errors, so only others are documented:
+//!
+//! - [`Error::Unavailable`](crate::domain::Error::Unavailable) if the database cannot be reached or
+//!   gives up; a later attempt may succeed.
+//! - [`Error::Internal`](crate::domain::Error::Internal) for everything else. The log has the cause
+//!   under the incident's id.
+//!
+//! `errors.rs` translates the driver's errors by SQLSTATE and by the name of the violated
+//! constraint.
+
+#![expect(
+    clippy::missing_errors_doc,
+    reason = "said once above: how statements fail"
+)]
 
 mod accounts;
-#[expect(
-    clippy::as_conversions,
-    reason = "in `query!` it names the type of a nullable array and converts nothing"
-)]
 mod bulk_jobs;
 mod checks;
 mod columns;
@@ -28,12 +39,12 @@ mod tokens;
 mod transaction;
 mod webhooks;
 
-pub use accounts::{Changes, HoldWrites, PurgingReseller};
+pub use accounts::{Changes, HoldWrites, PurgingReseller, list_statement};
 pub use bulk_jobs::{BulkItem, BulkJob, JobState};
 pub use checks::{Finding, MIGRATOR, ServerReport};
 pub use idempotency::{IdempotencyKey, StoredAnswer, StoredRequest};
 pub use journal::{JournalEntry, NewJournalEntry};
-pub use notifications::{News, Notification};
+pub use notifications::{Listener, Notification};
 pub use pool::{KEYED, PoolSettings, PoolState, SEARCHING, Store};
 pub use resellers::{Preferences, PurgeSettings, Reseller, ResellerTerms};
 pub use tenancy::Tenancy;
@@ -41,5 +52,5 @@ pub use tokens::{Credential, NewToken, TokenKind};
 pub use transaction::Tx;
 pub use webhooks::{Attempt, DeliveryKey, Pending, Progress};
 
-/// The role that the service works as; made by the migrations.
+/// The database role of the service. The migrations create it.
 pub const SERVICE_ROLE: &str = "steward_service";

@@ -1,4 +1,4 @@
-//! What other replicas did, as far as this one must forget or do something because of it.
+//! NOTIFY and LISTEN: replicas notify each other of changed credentials and of new events.
 
 use std::collections::BTreeSet;
 
@@ -6,97 +6,91 @@ use sqlx::postgres::PgListener;
 use uuid::Uuid;
 
 use super::Store;
-use super::errors::domain_error;
+use super::errors::OrDomain as _;
 use super::tenancy::list_of;
+use super::transaction::EVENTS;
 use crate::domain::{Error, ResellerId};
 
-/// The channel on which changes of credentials are announced; the payload is the reseller.
+/// The NOTIFY channel for changed credentials. The payload is the reseller's id.
 pub(super) const CREDENTIALS: &str = "steward_credentials";
-/// The channel on which new events are announced; the payload is who says so and the resellers, or nothing: any may have some.
-pub(super) const EVENTS: &str = "steward_events";
-
-/// One piece of news.
+/// A notification that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notification {
-    /// Credentials of this reseller changed.
+    /// The credentials of this reseller have changed.
     Credentials(ResellerId),
-    /// These resellers have new events, or deliveries to be made; none named: any may.
+    /// These resellers have new events or due deliveries. An empty list means any reseller.
     Events(Vec<ResellerId>),
-    /// What this process has said itself.
+    /// A notification that this process sent.
     Own,
 }
 
-/// An open ear. It holds one connection of the pool.
+/// A LISTEN connection. It keeps one connection of the pool.
 #[derive(Debug)]
-pub struct News {
+pub struct Listener {
     listener: PgListener,
     own: Uuid,
 }
 
 impl Store {
-    /// Listens from now on.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn listen(&self, own: Uuid) -> Result<News, Error> {
-        let mut listener = PgListener::connect_with(&self.pool)
-            .await
-            .map_err(|error| domain_error(&error))?;
+    /// Listens from now on. `own` is the id of this process.
+    pub async fn listen(&self, own: Uuid) -> Result<Listener, Error> {
+        let mut listener = PgListener::connect_with(&self.pool).await.or_domain()?;
         listener
             .listen_all([CREDENTIALS, EVENTS])
             .await
-            .map_err(|error| domain_error(&error))?;
-        Ok(News { listener, own })
+            .or_domain()?;
+        Ok(Listener { listener, own })
     }
 
-    /// Tells every other process that these resellers have new events; one that hears nothing looks every few seconds.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
+    /// Notifies every process that these resellers have new events. A process that misses the
+    /// notification finds them at its next poll.
     pub async fn announce_events(
         &self,
         own: Uuid,
         resellers: &BTreeSet<ResellerId>,
     ) -> Result<(), Error> {
-        // A payload has at most 8,000 bytes; without one every reseller's are looked at.
+        // PostgreSQL refuses payloads of 8,000 bytes and more. An empty one covers every reseller.
         let payload = Some(format!("{own} {}", list_of(resellers)))
             .filter(|payload| payload.len() < 7_900)
             .unwrap_or_default();
-        let told = sqlx::query!("select pg_notify($1, $2)", EVENTS, payload)
+        sqlx::query!("select pg_notify($1, $2)", EVENTS, payload)
             .execute(&self.pool)
-            .await;
-        told.map(drop).map_err(|error| domain_error(&error))
+            .await
+            .map(drop)
+            .or_domain()
     }
 }
 
-impl News {
-    /// What is told next; waits until something is.
+impl Listener {
+    /// Waits for the next notification.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the connection was lost: something may have been missed.
+    /// [`Error::Unavailable`] if the connection was lost. Notifications sent meanwhile are lost
+    /// too.
     pub async fn next(&mut self) -> Result<Notification, Error> {
         match self.listener.try_recv().await {
             Ok(Some(notification)) => {
-                read(notification.channel(), notification.payload(), self.own)
+                parse(notification.channel(), notification.payload(), self.own)
                     .ok_or(Error::Unavailable)
             }
             Ok(None) => Err(Error::Unavailable),
-            Err(error) => Err(domain_error(&error)),
+            Err(error) => Err(error).or_domain(),
         }
     }
 }
 
-fn read(channel: &str, payload: &str, own: Uuid) -> Option<Notification> {
+/// The notification in a payload; `None` if the text is malformed.
+fn parse(channel: &str, payload: &str, own: Uuid) -> Option<Notification> {
     if channel != EVENTS {
         return payload
             .parse()
             .ok()
             .map(|reseller| Notification::Credentials(ResellerId(reseller)));
     }
-    let Some((by, resellers)) = payload.split_once(' ') else {
+    let Some((sender, resellers)) = payload.split_once(' ') else {
         return Some(Notification::Events(Vec::new()));
     };
-    if by.parse() == Ok(own) {
+    if sender.parse() == Ok(own) {
         return Some(Notification::Own);
     }
     resellers

@@ -1,4 +1,4 @@
-//! The pools of connections to one database.
+//! The two connection pools.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,36 +11,42 @@ use super::tenancy::Tenancy;
 use super::transaction::Tx;
 use crate::domain::Error;
 
-/// How the pool behaves.
+/// Limits of the pools.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
-    /// The most connections, at least 3; 2 to 4 per core of the database is best.
+    /// The most connections of both pools together, at least 3. Best are 2 to 4 for each core of
+    /// the database.
     pub max_connections: u32,
     /// How long a transaction waits for a connection before it fails as unavailable.
     pub acquire_timeout: Duration,
-    /// The longest that one statement may run on the server.
+    /// How long the server lets one statement run.
     pub statement_timeout: Duration,
 }
 
-/// How the connections plan that search and list: anew each time, for the tables as they are and the values that are
-/// asked for.
+/// Settings of the general pool: PostgreSQL plans each statement anew, for the values bound to it.
 pub const SEARCHING: &str = "set plan_cache_mode = force_custom_plan";
-/// How the connections plan on which everything is looked up by its key: once, whatever the tables' sizes, because there is
-/// one right way: from the keys, row by row, through the index. Planning anew cost more than executing. A cost that counts
-/// rows alone says so to the planner even while the tables are empty and nothing is known of them.
-pub const KEYED: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; \
-  set enable_mergejoin = off; set seq_page_cost = 0; set random_page_cost = 0; set cpu_tuple_cost = 1; set cpu_index_tuple_cost = 1; set jit = off";
+/// Settings of the keyed pool: PostgreSQL plans each statement once. Every statement there finds
+/// its rows by key, and the right plan is always the same: from each key through the index to the
+/// row. Planning anew took longer than executing. With costs that count only rows the planner
+/// chooses this plan even while the tables are empty and have no statistics.
+pub const KEYED: &str = "set plan_cache_mode = force_generic_plan; set jit = off; \
+  set enable_seqscan = off; set enable_bitmapscan = off; \
+  set enable_hashjoin = off; set enable_mergejoin = off; \
+  set seq_page_cost = 0; set random_page_cost = 0; \
+  set cpu_tuple_cost = 1; set cpu_index_tuple_cost = 1";
 
-/// How many there are at most: one for each that works on many keys at a time (two lanes of changes; look-ups of accounts and of
-/// credentials, which are short, share one). More would take turns, each with caches of its own on the server that the others'
-/// work drives out of the processor's.
-const MOST_KEYED: u32 = 3;
+/// The most connections of the keyed pool: one for each of the two lanes of changes, and one for
+/// the short look-ups of accounts and credentials. More connections would only wait for each other,
+/// and each has caches of its own on the server, which push one another out of the processor's
+/// caches.
+const MAX_KEYED: u32 = 3;
 
-/// For how long: a table that was nearly empty when a statement was planned may have a million rows now.
-const KEEP_PLANS: Duration = Duration::from_mins(2);
+/// How long a connection of the keyed pool keeps its plans before it is replaced. A table that was
+/// nearly empty when a statement was planned may have a million rows now.
+const PLAN_LIFETIME: Duration = Duration::from_mins(2);
 
-/// The connections to one database: a few for look-ups and changes by key, which are made many at a time, and the others for
-/// everything else.
+/// The connections to one database, in two pools: the keyed pool for look-ups and batches of
+/// changes by key, the general pool for everything else.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) pool: PgPool,
@@ -48,11 +54,11 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes the pool; connects to nothing yet.
+    /// Creates the pools. They open connections when they are needed.
     #[must_use]
     pub fn new(options: PgConnectOptions, settings: &PoolSettings) -> Self {
         let options = options.application_name("steward");
-        let keyed = (settings.max_connections / 2).clamp(1, MOST_KEYED);
+        let keyed = (settings.max_connections / 2).clamp(1, MAX_KEYED);
         let others = settings.max_connections.saturating_sub(keyed).max(2);
         Self {
             pool: pool(
@@ -62,11 +68,11 @@ impl Store {
                 SEARCHING,
                 Duration::from_mins(10),
             ),
-            keyed: pool(options, settings, keyed, KEYED, KEEP_PLANS),
+            keyed: pool(options, settings, keyed, KEYED, PLAN_LIFETIME),
         }
     }
 
-    /// Begins a transaction that writes.
+    /// Begins a transaction that writes, on the general pool.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the database cannot be reached in time.
@@ -74,7 +80,8 @@ impl Store {
         Tx::begin(&self.pool, "begin", tenancy).await
     }
 
-    /// Begins a transaction that reads, all its statements from one snapshot.
+    /// Begins a transaction that only reads, on the general pool. All its statements see the same
+    /// snapshot.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the database cannot be reached in time.
@@ -87,7 +94,8 @@ impl Store {
         .await
     }
 
-    /// Begins a transaction that writes, every row of it looked up by its key.
+    /// Begins a transaction that writes, on the keyed pool. Its statements must find every row by
+    /// key.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the database cannot be reached in time.
@@ -95,7 +103,7 @@ impl Store {
         Tx::begin(&self.keyed, "begin", tenancy).await
     }
 
-    /// How the pools are now.
+    /// The state of both pools.
     #[must_use]
     pub fn pools(&self) -> [PoolState; 2] {
         [("general", &self.pool), ("keyed", &self.keyed)].map(|(name, pool)| {
@@ -108,21 +116,21 @@ impl Store {
         })
     }
 
-    /// Closes every connection, waiting for those in use.
+    /// Closes every connection, after waiting for those in use.
     pub async fn close(&self) {
         self.pool.close().await;
         self.keyed.close().await;
     }
 }
 
-/// How many connections a pool has.
+/// The connections of one pool.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolState {
     /// `general` or `keyed`.
     pub name: &'static str,
-    /// Those that do nothing.
+    /// Connections that wait in the pool.
     pub idle: u32,
-    /// Those at work.
+    /// Connections in use.
     pub used: u32,
 }
 
@@ -134,7 +142,8 @@ fn pool(
     lifetime: Duration,
 ) -> PgPool {
     let prepare: Arc<str> = format!(
-        "set role {SERVICE_ROLE}; set statement_timeout = {}; set idle_in_transaction_session_timeout = '10s'; set timezone = 'UTC'; {planning}",
+        "set role {SERVICE_ROLE}; set statement_timeout = {}; \
+         set idle_in_transaction_session_timeout = '10s'; set timezone = 'UTC'; {planning}",
         settings.statement_timeout.as_millis()
     )
     .into();
@@ -142,7 +151,8 @@ fn pool(
         .max_connections(connections)
         .acquire_timeout(settings.acquire_timeout)
         .max_lifetime(lifetime)
-        // A ping before every use costs up to a tenth of the throughput; Tx::begin tries another connection instead.
+        // A ping before every use takes up to a tenth of the throughput; Tx::begin tries another
+        // connection instead.
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             let prepare = Arc::clone(&prepare);

@@ -1,37 +1,37 @@
-//! Resellers.
+//! Resellers, which are the tenants.
 
 use chrono::TimeDelta;
 
-use super::errors::domain_error;
+use super::errors::OrDomain as _;
 use super::transaction::Tx;
 use crate::domain::{Error, PurgePolicy, ResellerId, Resource, Time};
 
 /// A reseller, which is the tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reseller {
-    /// Its identity.
+    /// Its id.
     pub id: ResellerId,
     /// Its name, unique ignoring case.
     pub name: String,
-    /// The name of its time zone: dates without one are read in it.
+    /// The name of its time zone. Dates without a time zone are in this one.
     pub timezone: String,
     /// Whether the `soap` dialect answers with numbers instead of words.
     pub soap_numbers: bool,
-    /// The most accounts it may have; none: no limit.
+    /// The most accounts it may have; `None` means no limit.
     pub account_limit: Option<i32>,
-    /// Since when it is suspended as a whole, if it is.
+    /// When it was suspended; `None` if it is not.
     pub suspended_at: Option<Time>,
-    /// When a suspension was last lifted, if ever.
+    /// When its suspension was last lifted; `None` if it never was.
     pub suspension_lifted_at: Option<Time>,
-    /// What it says of the purge.
+    /// Its purge settings.
     pub purge: PurgeSettings,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Time,
     /// When it last changed.
     pub updated_at: Time,
 }
 
-struct Row {
+struct ResellerRow {
     id: i64,
     name: String,
     timezone: String,
@@ -48,8 +48,8 @@ struct Row {
     updated_at: Time,
 }
 
-impl From<Row> for Reseller {
-    fn from(row: Row) -> Self {
+impl From<ResellerRow> for Reseller {
+    fn from(row: ResellerRow) -> Self {
         let purge = PurgeSettings {
             is_on: row.purges,
             grace_days: row.purge_grace_days,
@@ -71,49 +71,52 @@ impl From<Row> for Reseller {
     }
 }
 
-/// What a reseller says of the purge of its accounts.
+/// How the accounts of a reseller are purged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PurgeSettings {
-    /// Whether any are purged.
+    /// Whether the purge is on.
     pub is_on: bool,
-    /// How long an expired account is left alone, in days: 1 ..= 3,650.
+    /// How many days after its expiry an account is due: 1 ..= 3,650.
     pub grace_days: i32,
-    /// How many may be purged in one run, from 1 on; more wait until an operator approves.
+    /// The most accounts that one run purges, at least 1. If more are due, the run waits until an
+    /// operator approves it.
     pub limit: i32,
-    /// Since when a run is held back because so many accounts are due, if one is.
+    /// Since when a run waits for an approval, and how many accounts are due; `None` if no run
+    /// waits.
     pub held: Option<(Time, i32)>,
 }
 
-/// How a reseller wants to be spoken to.
+/// Display preferences of a reseller: time zone and SOAP code style.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preferences {
-    /// The name of its time zone: dates without one are read in it.
+    /// The name of its time zone. Dates without a time zone are in this one.
     pub timezone: String,
     /// Whether the `soap` dialect answers with numbers instead of words.
     pub soap_numbers: bool,
 }
 
-/// What a batch of commands needs to know of a reseller.
+/// The facts of a reseller that decisions about its accounts depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResellerTerms {
-    /// Which.
+    /// The reseller.
     pub id: ResellerId,
-    /// Since when it is suspended, if it is.
+    /// When it was suspended; `None` if it is not.
     pub suspended_at: Option<Time>,
-    /// The most accounts it may have; none: no limit.
+    /// The most accounts it may have; `None` means no limit.
     pub account_limit: Option<i32>,
     /// When its accounts may be purged.
     pub purge: PurgePolicy,
 }
 
 impl Tx {
-    /// Makes a reseller.
+    /// Inserts a reseller.
     ///
     /// # Errors
-    /// [`Error::InvalidField`] for `name` if another has it.
+    /// [`Error::InvalidField`] for `name` if another reseller has it.
     pub async fn insert_reseller(&mut self, name: &str, now: Time) -> Result<ResellerId, Error> {
         sqlx::query_scalar!(
-            "insert into reseller (name, name_key, created_at, updated_at) values ($1, $2, $3, $3) returning id",
+            "insert into reseller (name, name_key, created_at, updated_at) values ($1, $2, $3, $3)
+             returning id",
             name,
             name.to_lowercase(),
             now
@@ -121,13 +124,10 @@ impl Tx {
         .fetch_one(self.connection())
         .await
         .map(ResellerId)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// Resellers of this transaction's tenancy by identity, behind `after`; those in `only` if it is not none.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// The resellers of the transaction by id after `after`. With `only`, this one reseller.
     pub async fn list_resellers(
         &mut self,
         only: Option<ResellerId>,
@@ -135,8 +135,9 @@ impl Tx {
         limit: i64,
     ) -> Result<Vec<Reseller>, Error> {
         let rows = sqlx::query_as!(
-            Row,
-            "select id, name, timezone, soap_numbers, account_limit, suspended_at, suspension_lifted_at, purges, purge_grace_days, purge_limit,
+            ResellerRow,
+            "select id, name, timezone, soap_numbers, account_limit, suspended_at,
+               suspension_lifted_at, purges, purge_grace_days, purge_limit,
                purge_held_at, purge_held_count, created_at, updated_at
              from reseller
              where id > 0 and ($1::bigint is null or id = $1) and id > $2 order by id limit $3",
@@ -146,14 +147,11 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(rows.into_iter().map(Reseller::from).collect())
     }
 
     /// The reseller with this name, ignoring case.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_reseller_named(&mut self, name: &str) -> Result<Option<ResellerId>, Error> {
         let id = sqlx::query_scalar!(
             "select id from reseller where name_key = $1 and id > 0",
@@ -161,7 +159,7 @@ impl Tx {
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(id.map(ResellerId))
     }
 
@@ -176,15 +174,12 @@ impl Tx {
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?
+        .or_domain()?
         .map(drop)
         .ok_or(Error::NotFound(Resource::Reseller))
     }
 
-    /// Suspends a reseller as a whole, or lifts that; nothing where it is so already.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Suspends a reseller, or lifts its suspension. Repeating it changes nothing.
     pub async fn suspend_reseller(
         &mut self,
         reseller: ResellerId,
@@ -193,7 +188,8 @@ impl Tx {
     ) -> Result<(), Error> {
         sqlx::query!(
             "update reseller set suspended_at = case when $2 then $3::timestamptz end,
-               suspension_lifted_at = case when $2 then suspension_lifted_at else $3 end, updated_at = $3
+               suspension_lifted_at = case when $2 then suspension_lifted_at else $3 end,
+                 updated_at = $3
              where id = $1 and (suspended_at is not null) <> $2",
             reseller.0,
             suspend,
@@ -202,17 +198,19 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// Writes the name, the preferences and the limit of a reseller that exists.
+    /// Writes the name, the preferences, the limit and the purge settings of an existing reseller.
     ///
     /// # Errors
-    /// [`Error::InvalidField`] for `name` if another has it.
+    /// [`Error::InvalidField`] for `name` if another reseller has it.
     pub async fn update_reseller(&mut self, reseller: &Reseller) -> Result<(), Error> {
         sqlx::query!(
-            "update reseller set name = $2, name_key = $3, timezone = $4, soap_numbers = $5, account_limit = $6, purges = $7, purge_grace_days = $8,
-               purge_limit = $9, purge_held_at = case when $7 then purge_held_at end, purge_held_count = case when $7 then purge_held_count end,
+            "update reseller set name = $2, name_key = $3, timezone = $4, soap_numbers = $5,
+               account_limit = $6, purges = $7, purge_grace_days = $8,
+               purge_limit = $9, purge_held_at = case when $7 then purge_held_at end,
+                 purge_held_count = case when $7 then purge_held_count end,
                updated_at = $10
              where id = $1 and id > 0",
             reseller.id.0,
@@ -229,32 +227,34 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// What a batch needs to know of these resellers. Those with a limit are locked where accounts will be made,
-    /// so that two replicas cannot both take the last place.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// The terms of these resellers. `lock` is for batches that insert accounts: it locks the
+    /// resellers that have a limit, so that two replicas cannot both use the last place.
     pub async fn fetch_reseller_terms(
         &mut self,
         resellers: &[i64],
         lock: bool,
     ) -> Result<Vec<ResellerTerms>, Error> {
         if lock {
-            sqlx::query!("select id from reseller where id = any($1) and account_limit is not null order by id for no key update", resellers)
-                .fetch_all(self.connection())
-                .await
-                .map_err(|error| domain_error(&error))?;
+            sqlx::query!(
+                "select id from reseller where id = any($1) and account_limit is not null
+                 order by id for no key update",
+                resellers
+            )
+            .fetch_all(self.connection())
+            .await
+            .or_domain()?;
         }
         let rows = sqlx::query!(
-            "select id, suspended_at, suspension_lifted_at, account_limit, purges, purge_grace_days from reseller where id = any($1)",
+            "select id, suspended_at, suspension_lifted_at, account_limit, purges, purge_grace_days
+             from reseller where id = any($1)",
             resellers
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(rows
             .into_iter()
             .map(|row| ResellerTerms {

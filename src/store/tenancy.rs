@@ -1,28 +1,28 @@
-//! Whose rows a transaction may touch.
+//! The rows that a transaction may touch.
 
 use std::collections::BTreeSet;
 
 use crate::domain::ResellerId;
 
-/// Whose rows a transaction may touch.
+/// The rows that a transaction may touch. The policies of row level security read it from settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tenancy {
-    /// Those of these resellers.
+    /// The rows of these resellers.
     Resellers(BTreeSet<ResellerId>),
-    /// Those of every reseller: the operator's reads, and the platform's own jobs.
+    /// The rows of every reseller, for reads by the operator and for background jobs.
     Platform,
-    /// None but the credentials with these SHA-256.
+    /// Only the credentials with these SHA-256 hashes, to find out who makes a request.
     Credentials(Vec<[u8; 32]>),
 }
 
 impl Tenancy {
-    /// Of one reseller.
+    /// The rows of one reseller.
     #[must_use]
     pub fn of(reseller: ResellerId) -> Self {
         Self::Resellers(BTreeSet::from([reseller]))
     }
 
-    /// The statement that writes it into the transaction. It is built of digits and constants only.
+    /// The statement that writes the settings. Its text consists of digits and constants only.
     pub(super) fn statement(&self) -> String {
         match self {
             Self::Resellers(ids) => format!(
@@ -35,9 +35,11 @@ impl Tenancy {
                     .iter()
                     .map(|hash| data_encoding::HEXLOWER.encode(hash))
                     .collect();
-                // The connection may have been one of look-ups, which leave their resellers behind.
+                // A look-up may have used the connection before; it leaves its resellers in the
+                // setting.
                 format!(
-                    "select set_config('steward.resellers', '', true), set_config('steward.token_hash', '{}', true)",
+                    "select set_config('steward.resellers', '', true),
+                       set_config('steward.token_hash', '{}', true)",
                     hashes.join(",")
                 )
             }
@@ -45,7 +47,7 @@ impl Tenancy {
     }
 }
 
-/// Resellers as the policies read them.
+/// The resellers in the form that the policies read.
 pub(super) fn list_of(resellers: &BTreeSet<ResellerId>) -> String {
     let ids: Vec<_> = resellers.iter().map(ToString::to_string).collect();
     ids.join(",")

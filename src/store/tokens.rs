@@ -1,8 +1,8 @@
-//! Credentials: their hashes and rights.
+//! Credentials, stored as SHA-256 hashes of their secrets, and the platform's signing key.
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::errors::{domain_error, internal};
+use super::errors::{OrDomain as _, internal};
 use super::resellers::Preferences;
 use super::transaction::Tx;
 use crate::domain::{Error, ResellerId, Scope, Scopes, Time, TokenId};
@@ -10,33 +10,33 @@ use crate::domain::{Error, ResellerId, Scope, Scopes, Time, TokenId};
 /// A credential, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
-    /// Its identity.
+    /// Its id.
     pub id: TokenId,
-    /// Whose it is; [`ResellerId::PLATFORM`] for an operator's.
+    /// The reseller it belongs to; [`ResellerId::PLATFORM`] for an operator's credential.
     pub reseller: ResellerId,
-    /// What it is.
+    /// A secret key or a JSON Web Token.
     pub kind: TokenKind,
-    /// A name for people.
+    /// Its name, for people.
     pub name: Option<String>,
     /// Its rights.
     pub scopes: Scopes,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Time,
-    /// From when on it is no longer valid; none: it does not expire.
+    /// When it expires; `None` means never.
     pub expires_at: Option<Time>,
-    /// When it was revoked, if it was.
+    /// When it was revoked; `None` if it was not.
     pub revoked_at: Option<Time>,
-    /// When it was last used, as far as that is written down: a minute late, or two.
+    /// When it was last used, one to two minutes late; `None` if it was never used.
     pub last_used_at: Option<Time>,
 }
 
-/// What a credential is.
+/// The kinds of credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TokenKind {
-    /// A secret that is looked up.
+    /// A secret key, which the database looks up by its hash.
     #[default]
     Key,
-    /// A JSON Web Token that we signed; it is looked up besides, so it can be revoked.
+    /// A JSON Web Token that we signed. It is looked up by its hash as well, so it can be revoked.
     Jwt,
 }
 
@@ -52,39 +52,39 @@ impl TokenKind {
 }
 
 impl Credential {
-    /// Whose it is; none: an operator's.
+    /// The reseller it belongs to; `None` if it is an operator's.
     #[must_use]
     pub fn owner(&self) -> Option<ResellerId> {
         Some(self.reseller).filter(|reseller| *reseller != ResellerId::PLATFORM)
     }
 
-    /// Whether it opens anything now.
+    /// Whether it is neither expired nor revoked.
     #[must_use]
     pub fn is_valid(&self, now: Time) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|at| at > now)
     }
 }
 
-/// A credential to be kept.
+/// A credential to insert.
 #[derive(Debug, Clone)]
 pub struct NewToken {
-    /// Its identity, from [`Tx::next_token_id`].
+    /// Its id, from [`Tx::next_token_id`].
     pub id: TokenId,
-    /// Whose it is.
+    /// The reseller it belongs to; [`ResellerId::PLATFORM`] for an operator's credential.
     pub reseller: ResellerId,
-    /// What it is.
+    /// A secret key or a JSON Web Token.
     pub kind: TokenKind,
-    /// SHA-256 of the secret.
+    /// The SHA-256 hash of the secret.
     pub hash: [u8; 32],
-    /// A name for people.
+    /// Its name, for people.
     pub name: Option<String>,
     /// Its rights.
     pub scopes: Scopes,
-    /// From when on it is no longer valid.
+    /// When it expires; `None` means never.
     pub expires_at: Option<Time>,
 }
 
-struct Row {
+struct TokenRow {
     reseller_id: i64,
     id: i64,
     kind: String,
@@ -96,10 +96,10 @@ struct Row {
     last_used_at: Option<Time>,
 }
 
-impl TryFrom<Row> for Credential {
+impl TryFrom<TokenRow> for Credential {
     type Error = Error;
 
-    fn try_from(row: Row) -> Result<Self, Error> {
+    fn try_from(row: TokenRow) -> Result<Self, Error> {
         let scopes = row.scopes.iter().map(|word| {
             Scope::parse(word).ok_or_else(|| internal("api_token has an unknown scope"))
         });
@@ -122,18 +122,16 @@ impl TryFrom<Row> for Credential {
 }
 
 impl Tx {
-    /// An identity for a new credential.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// An id for a new credential.
     pub async fn next_token_id(&mut self) -> Result<TokenId, Error> {
         let id = sqlx::query_scalar!(r#"select nextval('api_token_id_seq') as "id!""#)
             .fetch_one(self.connection())
-            .await;
-        id.map(TokenId).map_err(|error| domain_error(&error))
+            .await
+            .or_domain()?;
+        Ok(TokenId(id))
     }
 
-    /// Keeps a credential.
+    /// Inserts a credential.
     ///
     /// # Errors
     /// [`Error::ResellerNotFound`].
@@ -144,7 +142,8 @@ impl Tx {
             .map(|scope| scope.as_str().to_owned())
             .collect();
         sqlx::query!(
-            "insert into api_token (reseller_id, id, kind, hash, name, scopes, created_at, expires_at) values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "insert into api_token (reseller_id, id, kind, hash, name, scopes, created_at,
+               expires_at) values ($1, $2, $3, $4, $5, $6, $7, $8)",
             token.reseller.0,
             token.id.0,
             token.kind.as_str(),
@@ -156,7 +155,7 @@ impl Tx {
         )
         .execute(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let NewToken {
             id,
             reseller,
@@ -179,29 +178,28 @@ impl Tx {
         })
     }
 
-    /// The credentials with these hashes, valid or not, by their hashes, and what their resellers prefer.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// The credentials with these hashes, valid or not, and the preferences of their resellers, by
+    /// hash.
     pub async fn fetch_credentials(
         &mut self,
         hashes: &[[u8; 32]],
     ) -> Result<HashMap<[u8; 32], (Credential, Preferences)>, Error> {
         let hashes: Vec<Vec<u8>> = hashes.iter().map(|hash| hash.to_vec()).collect();
         let rows = sqlx::query!(
-            "select hash, reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at, last_used_at from api_token where hash = any($1)",
+            "select hash, reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at,
+               last_used_at from api_token where hash = any($1)",
             &hashes
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let mut found = Vec::with_capacity(rows.len());
         for row in rows {
             let hash: [u8; 32] = row
                 .hash
                 .try_into()
                 .map_err(|_| internal("api_token has an unusable hash"))?;
-            let row = Row {
+            let row = TokenRow {
                 reseller_id: row.reseller_id,
                 id: row.id,
                 kind: row.kind,
@@ -226,32 +224,28 @@ impl Tx {
         let with_preferences = |(hash, credential): ([u8; 32], Credential)| {
             let preferences = preferences
                 .get(&credential.reseller)
-                .ok_or_else(|| internal("a credential without a reseller"))?;
+                .ok_or_else(|| internal("api_token has a row without a reseller"))?;
             Ok((hash, (credential, preferences.clone())))
         };
         found.into_iter().map(with_preferences).collect()
     }
 
-    /// The credential with this identity.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// The credential with this id.
     pub async fn fetch_token(&mut self, id: TokenId) -> Result<Option<Credential>, Error> {
         let row = sqlx::query_as!(
-            Row,
-            "select reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at, last_used_at from api_token where id = $1",
+            TokenRow,
+            "select reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at,
+               last_used_at from api_token where id = $1",
             id.0
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         row.map(Credential::try_from).transpose()
     }
 
-    /// The credentials of a reseller, or of all within the transaction's tenancy, by identity, behind `after`.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Credentials by id after `after`. Without a reseller it lists those of all resellers of the
+    /// transaction.
     pub async fn list_tokens(
         &mut self,
         reseller: Option<ResellerId>,
@@ -259,8 +253,9 @@ impl Tx {
         limit: i64,
     ) -> Result<Vec<Credential>, Error> {
         let rows = sqlx::query_as!(
-            Row,
-            "select reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at, last_used_at from api_token
+            TokenRow,
+            "select reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at,
+               last_used_at from api_token
              where ($1::bigint is null or reseller_id = $1) and id > $2 order by id limit $3",
             reseller.map(|it| it.0),
             after,
@@ -268,14 +263,11 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.into_iter().map(Credential::try_from).collect()
     }
 
-    /// Writes down when credentials were last used.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Writes when credentials were last used. An earlier time than the stored one is ignored.
     pub async fn record_token_use(
         &mut self,
         used: &[(ResellerId, TokenId, Time)],
@@ -294,13 +286,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// The platform's signing key; `fresh` is kept where there is none yet.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Inserts `fresh` as the platform's signing key with this id, unless there is one.
     pub async fn ensure_signing_key(
         &mut self,
         id: &str,
@@ -308,7 +297,8 @@ impl Tx {
         now: Time,
     ) -> Result<(), Error> {
         sqlx::query!(
-            "insert into signing_key (reseller_id, id, secret, created_at) values (0, $1, $2, $3) on conflict on constraint signing_key_pkey do nothing",
+            "insert into signing_key (reseller_id, id, secret, created_at) values (0, $1, $2, $3)
+             on conflict on constraint signing_key_pkey do nothing",
             id,
             fresh.as_slice(),
             now
@@ -316,13 +306,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// The platform's signing key with this identity.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// The secret of the platform's signing key with this id.
     pub async fn fetch_signing_key(&mut self, id: &str) -> Result<Option<Vec<u8>>, Error> {
         sqlx::query_scalar!(
             "select secret from signing_key where reseller_id = 0 and id = $1",
@@ -330,13 +317,10 @@ impl Tx {
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// What resellers prefer.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// The display preferences of resellers.
     pub async fn fetch_preferences(
         &mut self,
         resellers: &BTreeSet<ResellerId>,
@@ -348,27 +332,21 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
-        let preferences = |timezone, soap_numbers| Preferences {
-            timezone,
-            soap_numbers,
-        };
+        .or_domain()?;
         Ok(rows
             .into_iter()
             .map(|row| {
-                (
-                    ResellerId(row.id),
-                    preferences(row.timezone, row.soap_numbers),
-                )
+                let preferences = Preferences {
+                    timezone: row.timezone,
+                    soap_numbers: row.soap_numbers,
+                };
+                (ResellerId(row.id), preferences)
             })
             .collect())
     }
 
-    /// Tells every replica, when this transaction commits, that what it remembers of a reseller's credentials is out
-    /// of date.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Notifies every replica at the commit that its cache of a reseller's credentials is out of
+    /// date.
     pub async fn announce_credentials(&mut self, reseller: ResellerId) -> Result<(), Error> {
         sqlx::query!(
             "select pg_notify($1, $2)",
@@ -378,13 +356,11 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// Revokes a credential; says whether it was valid until then.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Revokes a credential. Returns `false` if there is none with this id, or it is revoked
+    /// already.
     pub async fn revoke_token(&mut self, id: TokenId, now: Time) -> Result<bool, Error> {
         sqlx::query!(
             "update api_token set revoked_at = $2 where id = $1 and revoked_at is null",
@@ -394,13 +370,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(|done| done.rows_affected() > 0)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// Lets a credential end at an instant, unless it ends earlier anyway.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Lets a credential expire at an instant, unless it expires earlier.
     pub async fn expire_token(&mut self, id: TokenId, at: Time) -> Result<(), Error> {
         sqlx::query!(
             "update api_token set expires_at = least(expires_at, $2) where id = $1",
@@ -410,6 +383,6 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 }

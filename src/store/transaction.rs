@@ -1,4 +1,4 @@
-//! A transaction that is for somebody, and that nobody can leave open by accident.
+//! A transaction scoped to tenants, which is never left open.
 
 use std::collections::BTreeSet;
 
@@ -6,28 +6,33 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use tracing::{Span, debug_span};
 
-use super::errors;
-use super::notifications::EVENTS;
+use super::errors::{OrDomain as _, is_connection_loss};
 use super::tenancy::Tenancy;
 use crate::domain::{Error, ResellerId};
 use crate::telemetry;
 
-/// An open transaction. Dropped without [`Tx::commit`] or [`Tx::rollback`] it closes its connection: whatever
-/// state the protocol was in when a future was dropped, no other caller ever meets it.
+/// The NOTIFY channel for new events. The payload is the id of the sending process and a list of
+/// resellers, or empty if any reseller may have new events.
+pub(super) const EVENTS: &str = "steward_events";
+
+/// An open transaction. When it is dropped without [`Tx::commit`] or [`Tx::rollback`], it closes
+/// its connection: a dropped future may have left the protocol in any state, so the connection must
+/// not go back to the pool.
 pub struct Tx {
     connection: PoolConnection<Postgres>,
-    /// Whether it is told with the commit that any endpoint may have something to be delivered.
-    announces: bool,
-    /// Nothing was begun: each statement is a transaction of its own.
+    /// Whether the commit sends a notification that any endpoint may have due deliveries.
+    notifies: bool,
+    /// Whether no transaction was begun, so that each statement commits by itself.
     is_standalone: bool,
     finished: bool,
-    /// As long as the transaction.
+    /// The trace span; it ends with the transaction.
     _span: Span,
 }
 
 impl Tx {
-    /// Begins, and says for whom, in one round trip. A pooled connection whose server has gone fails here, before
-    /// anything was asked of it, so another one is tried; there are never more stale ones than the pool is large.
+    /// Begins a transaction and sets its tenancy, in one round trip. This fails on a pooled
+    /// connection whose server has gone. Nothing has run on it yet, so the next connection is
+    /// tried, at most once for each connection of the pool.
     pub(super) async fn begin(
         pool: &PgPool,
         begin: &str,
@@ -36,13 +41,10 @@ impl Tx {
         let statement = format!("{begin}; {}", tenancy.statement());
         let mut stale_left = pool.options().get_max_connections();
         loop {
-            let connection = pool
-                .acquire()
-                .await
-                .map_err(|error| errors::domain_error(&error))?;
+            let connection = pool.acquire().await.or_domain()?;
             let mut tx = Self {
                 connection,
-                announces: false,
+                notifies: false,
                 is_standalone: false,
                 finished: false,
                 _span: debug_span!(target: telemetry::SPANS, "transaction"),
@@ -52,66 +54,66 @@ impl Tx {
                 .await
             {
                 Ok(_) => return Ok(tx),
-                Err(error) if stale_left > 0 && errors::is_connection_loss(&error) => {
+                Err(error) if stale_left > 0 && is_connection_loss(&error) => {
                     stale_left -= 1;
                 }
-                Err(error) => return Err(errors::domain_error(&error)),
+                Err(error) => return Err(error).or_domain(),
             }
         }
     }
 
-    /// A connection on which nothing is begun; may be stale. Whose rows its statements may touch is said by the first of them
-    /// and stays said on the connection: whatever is begun on it later says it anew.
+    /// A connection without a transaction; its server may have gone. The first statement sets the
+    /// resellers that the connection may touch. The setting stays until another transaction on the
+    /// connection sets its own.
     pub(super) async fn standalone(pool: &PgPool) -> Result<Self, Error> {
-        let connection = pool
-            .acquire()
-            .await
-            .map_err(|error| errors::domain_error(&error))?;
+        let connection = pool.acquire().await.or_domain()?;
         Ok(Self {
             connection,
-            announces: false,
+            notifies: false,
             is_standalone: true,
             finished: false,
             _span: debug_span!(target: telemetry::SPANS, "transaction"),
         })
     }
 
-    /// Lets this transaction touch the rows of resellers too: those of credentials that it has just proved.
+    /// Lets this transaction touch the rows of resellers too, after it has found their credentials.
     pub(super) async fn admit(&mut self, resellers: BTreeSet<ResellerId>) -> Result<(), Error> {
         let statement = Tenancy::Resellers(resellers).statement();
-        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
             .execute(&mut *self.connection)
-            .await;
-        done.map(drop).map_err(|error| errors::domain_error(&error))
+            .await
+            .map(drop)
+            .or_domain()
     }
 
-    /// Whether each statement is a transaction of its own, so that only one can be asked for what belongs together.
+    /// Whether each statement commits by itself. Changes that belong together must then be one
+    /// statement.
     #[must_use]
     pub fn is_standalone(&self) -> bool {
         self.is_standalone
     }
 
-    /// Where the statements of this folder run.
+    /// The connection that the statements of this room run on.
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
     }
 
-    /// Tells every replica, when this transaction commits, that an endpoint changed, or that something is to be delivered
-    /// once more.
+    /// Notifies every replica at the commit that endpoints have changed or have due deliveries.
     pub fn announce_endpoints(&mut self) {
-        self.announces = true;
+        self.notifies = true;
     }
 
-    /// Commits; what is announced goes along in the same round trip.
+    /// Commits, and sends the notification in the same round trip.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the answer did not arrive: whether it was committed is then unknown.
+    /// [`Error::Unavailable`] if the answer did not arrive. It is then unknown whether the
+    /// transaction has committed.
     pub async fn commit(mut self) -> Result<(), Error> {
         if self.is_standalone {
             self.finished = true;
             return Ok(());
         }
-        let statement = if self.announces {
+        let statement = if self.notifies {
             format!("select pg_notify('{EVENTS}', ''); commit")
         } else {
             "commit".to_owned()
@@ -120,10 +122,11 @@ impl Tx {
             .execute(&mut *self.connection)
             .await;
         self.finished = done.is_ok();
-        done.map(drop).map_err(|error| errors::domain_error(&error))
+        done.map(drop).or_domain()
     }
 
-    /// Rolls back after an error; after one that may be the connection's own doing, closes the connection instead.
+    /// Rolls back after an error. After [`Error::Unavailable`] it closes the connection, which may
+    /// be broken.
     pub async fn abort(self, error: &Error) {
         if *error == Error::Unavailable {
             drop(self);

@@ -228,12 +228,12 @@ async fn claim_page(
     let items = tx.list_bulk_items(&job, Some(unfinished), 0, PAGE).await?;
     let ids: Vec<i32> = items.iter().map(|item| item.account.as_i32()).collect();
     let applied = tx
-        .find_deeds(reseller, &ids, &request_id(id, JobState::Applying))
+        .fetch_revertible(reseller, &ids, &request_id(id, JobState::Applying))
         .await?;
     let (mut reverted, mut accounts) = (Vec::new(), Vec::new());
     if is_reverting {
         reverted = tx
-            .find_deeds(reseller, &ids, &request_id(id, JobState::Reverting))
+            .fetch_revertible(reseller, &ids, &request_id(id, JobState::Reverting))
             .await?;
         let keys: Vec<_> = items.iter().map(|item| (reseller, item.account)).collect();
         accounts = tx.fetch_accounts(&keys).await?;

@@ -63,7 +63,7 @@ impl Service {
                     event_id: now.timestamp_micros(),
                     event: TEST.to_owned(),
                 };
-                tx.ask_for_delivery(endpoint.reseller_id, id, key, now, now)
+                tx.enqueue_delivery(endpoint.reseller_id, id, key, now, now)
                     .await?;
                 tx.announce_endpoints();
                 Ok(())
@@ -88,7 +88,9 @@ impl Service {
         self.write(context.principal.tenancy(), move |tx| {
             Box::pin(async move {
                 let endpoint = lock_endpoint(tx, reseller, id).await?;
-                let count = tx.ask_for_all(endpoint.reseller_id, id, since, now).await?;
+                let count = tx
+                    .redeliver_since(endpoint.reseller_id, id, since, now)
+                    .await?;
                 tx.announce_endpoints();
                 Ok(count)
             })
@@ -110,7 +112,7 @@ impl Service {
                 let (owner, endpoint, key, at) =
                     found.ok_or(Error::NotFound(Resource::EventLog))?;
                 lock_endpoint(tx, Some(owner), endpoint).await?;
-                tx.ask_for_delivery(owner, endpoint, key, at, now).await?;
+                tx.enqueue_delivery(owner, endpoint, key, at, now).await?;
                 tx.announce_endpoints();
                 Ok(())
             })

@@ -1,4 +1,4 @@
-//! Accounts as they were: what the journal says has happened since is taken back, the newest first.
+//! Accounts as they were at an earlier instant: undoes the later journal entries, newest first.
 
 use std::collections::HashMap;
 
@@ -6,87 +6,85 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::row::extra_of;
-use crate::domain::AccountKey;
 use crate::domain::{
-    Account, AccountId, Authority, Error, Fact, Hold, HoldDetails, HoldId, HoldKind, PaymentUrl,
+    Account, AccountKey, Authority, Error, Fact, Hold, HoldDetails, HoldId, HoldKind, PaymentUrl,
     ResellerId, Status, Time,
 };
-use crate::store::columns::Columns;
-use crate::store::errors::{domain_error, internal};
+use crate::store::columns::{Columns, account_key};
+use crate::store::errors::{OrDomain as _, internal};
 use crate::store::transaction::Tx;
 
-/// What the journal says of an account since an instant.
-struct Entry {
+/// A journal entry after the instant.
+struct LaterEntry {
     at: Time,
     sequence: i64,
     before: Value,
 }
 
-/// When a hold was opened, and by whom.
+/// When a hold was opened, by whom, and its revision. The journal's copies of a hold lack these.
 type Opening = (Time, String, i32);
 
 impl Tx {
-    /// Accounts as they were at an instant; those that were not there yet are left out.
+    /// Accounts as they were at an instant, without those that were created later.
     ///
-    /// Whether its reseller was suspended then is known of the suspension that stands now only.
+    /// Suspensions of resellers have no history: an account counts as suspended with its reseller
+    /// if the reseller is suspended now, and already was at the instant.
     ///
     /// # Errors
-    /// [`Error::InvalidField`] for `as_of` where the journal does not reach back that far, and as every statement.
+    /// [`Error::InvalidField`] for `as_of` if the journal does not reach back that far.
     pub async fn rewind(
         &mut self,
         accounts: Vec<Account>,
         to: Time,
     ) -> Result<Vec<Account>, Error> {
-        let known: Vec<Account> = accounts
+        let existing: Vec<Account> = accounts
             .into_iter()
             .filter(|account| account.created_at <= to)
             .collect();
-        let column = Columns(&known);
+        let column = Columns(&existing);
         let (resellers, ids) = (
             column.of(|it| it.reseller_id.0),
             column.of(|it| it.id.as_i32()),
         );
-        let mut since = self.entries_since(&resellers, &ids, to).await?;
-        let openings = if since.is_empty() {
+        let mut later = self.entries_after(&resellers, &ids, to).await?;
+        let openings = if later.is_empty() {
             HashMap::new()
         } else {
             self.openings(&resellers, &ids).await?
         };
-        let marks = self.marks(&resellers, &ids, to).await?;
-        let mut past = Vec::with_capacity(known.len());
-        for mut account in known {
+        let last_changes = self.last_changes(&resellers, &ids, to).await?;
+        let mut past = Vec::with_capacity(existing.len());
+        for mut account in existing {
             let key = (account.reseller_id, account.id);
-            for entry in since.remove(&key).unwrap_or_default() {
-                take_back(&mut account, &entry, &openings)?;
+            for entry in later.remove(&key).unwrap_or_default() {
+                undo(&mut account, &entry, &openings)?;
             }
-            let Some(mark) = marks
+            let Some(last) = last_changes
                 .get(&key)
-                .filter(|mark| mark.version == account.version)
+                .filter(|last| last.version == account.version)
             else {
                 return Err(Error::invalid(
                     "as_of",
                     "is earlier than the journal of this account reaches back",
                 ));
             };
-            // In the order in which holds are read.
+            // The order in which the statements return holds.
             account
                 .holds
                 .sort_by_key(|hold| (hold.kind.as_str(), hold.authority.as_str()));
-            account.updated_at = mark.updated_at;
-            account.status_set_at = mark.status_set_at.unwrap_or(account.created_at);
+            account.updated_at = last.updated_at;
+            account.status_set_at = last.status_set_at.unwrap_or(account.created_at);
             account.expiry_set_at = account
                 .expires_at
-                .and(mark.expiry_set_at.or(Some(account.created_at)));
+                .and(last.expiry_set_at.or(Some(account.created_at)));
             account.reseller_suspended_at = account.reseller_suspended_at.filter(|at| *at <= to);
             past.push(account);
         }
         Ok(past)
     }
 
-    /// A page of the accounts by identity, deleted ones included.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// A page of the keys of accounts created by an instant, deleted ones included, by id from
+    /// `from` on. Without a reseller it looks at all resellers of the transaction.
     pub async fn list_with_deleted(
         &mut self,
         reseller: Option<ResellerId>,
@@ -95,7 +93,9 @@ impl Tx {
         created_by: Time,
     ) -> Result<Vec<AccountKey>, Error> {
         let rows = sqlx::query!(
-            "select reseller_id, id from account where ($1::bigint is null or reseller_id = $1) and id >= $2 and created_at <= $3 order by id limit $4",
+            "select reseller_id, id from account
+             where ($1::bigint is null or reseller_id = $1) and id >= $2 and created_at <= $3
+             order by id limit $4",
             reseller.map(|it| it.0),
             from,
             created_by,
@@ -103,23 +103,19 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.into_iter()
-            .map(|row| {
-                Ok((
-                    ResellerId(row.reseller_id),
-                    AccountId::new(i64::from(row.id))?,
-                ))
-            })
+            .map(|row| account_key(row.reseller_id, row.id))
             .collect()
     }
 
-    async fn entries_since(
+    /// The applied journal entries after an instant, newest first.
+    async fn entries_after(
         &mut self,
         resellers: &[i64],
         ids: &[i32],
         to: Time,
-    ) -> Result<HashMap<AccountKey, Vec<Entry>>, Error> {
+    ) -> Result<HashMap<AccountKey, Vec<LaterEntry>>, Error> {
         let rows = sqlx::query!(
             r#"select j.reseller_id, j.account_id, j.at, j.sequence as "sequence!", j.before
                from unnest($1::bigint[], $2::integer[]) as w(reseller_id, id)
@@ -131,14 +127,11 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
-        let mut entries: HashMap<AccountKey, Vec<Entry>> = HashMap::new();
+        .or_domain()?;
+        let mut entries: HashMap<AccountKey, Vec<LaterEntry>> = HashMap::new();
         for row in rows {
-            let key = (
-                ResellerId(row.reseller_id),
-                AccountId::new(i64::from(row.account_id))?,
-            );
-            entries.entry(key).or_default().push(Entry {
+            let key = account_key(row.reseller_id, row.account_id)?;
+            entries.entry(key).or_default().push(LaterEntry {
                 at: row.at,
                 sequence: row.sequence,
                 before: row.before,
@@ -147,6 +140,7 @@ impl Tx {
         Ok(entries)
     }
 
+    /// The openings of all holds of these accounts, closed ones included, by hold id.
     async fn openings(
         &mut self,
         resellers: &[i64],
@@ -161,23 +155,25 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(rows
             .into_iter()
             .map(|row| (row.id, (row.opened_at, row.opened_by, row.revision)))
             .collect())
     }
 
-    /// What the last entries up to an instant say.
-    async fn marks(
+    /// The last changes of these accounts up to an instant.
+    async fn last_changes(
         &mut self,
         resellers: &[i64],
         ids: &[i32],
         to: Time,
-    ) -> Result<HashMap<AccountKey, Mark>, Error> {
+    ) -> Result<HashMap<AccountKey, LastChanges>, Error> {
         let rows = sqlx::query!(
-            r#"select j.reseller_id, j.account_id, max(j.sequence) as "version!", max(j.at) as "updated_at!",
-                 max(j.at) filter (where j.after ? 'status') as status_set_at, max(j.at) filter (where j.after ? 'expires_at') as expiry_set_at
+            r#"select j.reseller_id, j.account_id, max(j.sequence) as "version!",
+                 max(j.at) as "updated_at!",
+                 max(j.at) filter (where j.after ? 'status') as status_set_at,
+                   max(j.at) filter (where j.after ? 'expires_at') as expiry_set_at
                from unnest($1::bigint[], $2::integer[]) as w(reseller_id, id)
                join journal j on j.reseller_id = w.reseller_id and j.account_id = w.id
                where j.at <= $3 and j.outcome = 'applied' group by j.reseller_id, j.account_id"#,
@@ -187,37 +183,36 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         rows.into_iter()
             .map(|row| {
-                let key = (
-                    ResellerId(row.reseller_id),
-                    AccountId::new(i64::from(row.account_id))?,
-                );
-                let mark = Mark {
+                let key = account_key(row.reseller_id, row.account_id)?;
+                let last = LastChanges {
                     version: row.version,
                     updated_at: row.updated_at,
                     status_set_at: row.status_set_at,
                     expiry_set_at: row.expiry_set_at,
                 };
-                Ok((key, mark))
+                Ok((key, last))
             })
             .collect()
     }
 }
 
-/// What the journal says of an account up to an instant.
+/// The last changes of an account up to an instant.
 #[derive(Debug, Clone, Copy)]
-struct Mark {
+struct LastChanges {
+    /// The account's version at the instant.
     version: i64,
     updated_at: Time,
     status_set_at: Option<Time>,
     expiry_set_at: Option<Time>,
 }
 
-fn take_back(
+/// Undoes one journal entry.
+fn undo(
     account: &mut Account,
-    entry: &Entry,
+    entry: &LaterEntry,
     openings: &HashMap<Uuid, Opening>,
 ) -> Result<(), Error> {
     let unreadable = || internal("the journal has an unreadable fact");
@@ -247,10 +242,10 @@ fn take_back(
                 std::sync::Arc::make_mut(&mut account.profile).extra =
                     value.as_str().map(extra_of).transpose()?;
             }
-            // What is told and is no fact.
+            // Members of events that are not fields of the account.
             "created_at" | "purged_at" | "id" | "uid" | "days_to_expiry" | "days_to_purge" => {}
-            held if held.contains(':') => {
-                let (kind, authority) = held.split_once(':').ok_or_else(unreadable)?;
+            hold if hold.contains(':') => {
+                let (kind, authority) = hold.split_once(':').ok_or_else(unreadable)?;
                 let (kind, authority) = (
                     HoldKind::parse(kind).ok_or_else(unreadable)?,
                     Authority::parse(authority).ok_or_else(unreadable)?,
@@ -280,7 +275,8 @@ fn take_back(
     }
     account.version = entry.sequence - 1;
     account.updated_at = entry.at;
-    // The plan it was sold is shown as it is now, or not at all.
+    // The journal has only the id of an earlier plan. So the account shows its plan as it is now,
+    // or no plan if it had another one.
     if account
         .plan
         .as_ref()
@@ -291,6 +287,7 @@ fn take_back(
     Ok(())
 }
 
+/// A hold from the object that the journal has of it.
 fn hold_of(
     kind: HoldKind,
     authority: Authority,
@@ -315,7 +312,7 @@ fn hold_of(
     })
 }
 
-/// The details of a hold, as the journal kept them.
+/// The details of a hold from the object that the journal has of it.
 pub(in crate::store) fn details_of(value: &Value) -> Result<HoldDetails, Error> {
     let unreadable = || internal("the journal has an unreadable hold");
     let text = |name: &str| value.get(name).and_then(Value::as_str);

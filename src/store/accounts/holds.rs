@@ -1,4 +1,5 @@
-//! Holds: the open ones are read with their accounts, the changes of a batch are written together.
+//! Holds: open ones are read together with their account, changes are written together with their
+//! batch.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +11,9 @@ use crate::domain::{
 };
 use crate::store::errors::internal;
 
-/// An open hold as the database writes it into JSON.
+/// An open hold in the JSON array of an account's row.
 #[derive(Deserialize)]
-struct Open {
+struct OpenHold {
     id: uuid::Uuid,
     kind: String,
     authority: String,
@@ -27,10 +28,10 @@ struct Open {
     opened_by: String,
 }
 
-impl TryFrom<Open> for Hold {
+impl TryFrom<OpenHold> for Hold {
     type Error = Error;
 
-    fn try_from(open: Open) -> Result<Self, Error> {
+    fn try_from(open: OpenHold) -> Result<Self, Error> {
         let details = HoldDetails {
             reason_code: open.reason_code,
             reason: open.reason,
@@ -53,53 +54,54 @@ impl TryFrom<Open> for Hold {
     }
 }
 
-/// The open holds of an account, from the JSON that its row brings along, in the order of their kinds and authorities: to sort
-/// a few here costs nothing, and on the server more than to find them.
-pub(in crate::store) fn open_holds(json: &str) -> Result<Vec<Hold>, Error> {
-    let mut open: Vec<Open> =
+/// The open holds in the JSON array of an account's row, by kind and authority. They are few, and
+/// sorting them on the server would take longer than finding them.
+pub(super) fn open_holds(json: &str) -> Result<Vec<Hold>, Error> {
+    let mut open: Vec<OpenHold> =
         serde_json::from_str(json).map_err(|_| internal("account has unreadable holds"))?;
-    open.sort_by(|one, other| (&one.kind, &one.authority).cmp(&(&other.kind, &other.authority)));
+    open.sort_by(|a, b| (&a.kind, &a.authority).cmp(&(&b.kind, &b.authority)));
     open.into_iter().map(TryFrom::try_from).collect()
 }
 
-/// What the commands of one transaction did to holds, folded to one write per hold: a hold that is opened, revised
-/// and closed in the same batch is inserted once, closed.
+/// The changes of one transaction to holds, with one write for each hold: a hold that is opened,
+/// revised and closed in the same batch is inserted once, already closed.
 #[derive(Debug, Default)]
 pub struct HoldWrites {
-    pub(in crate::store) touched: BTreeMap<HoldId, Touched>,
-    pub(in crate::store) replaced: Vec<Replaced>,
+    pub(super) touched: BTreeMap<HoldId, Touched>,
+    pub(super) replaced: Vec<Replaced>,
 }
 
-/// A hold as it is to be written.
+/// A hold to write.
 #[derive(Debug)]
-pub(in crate::store) struct Touched {
-    pub(in crate::store) key: AccountKey,
-    pub(in crate::store) hold: Hold,
-    pub(in crate::store) is_new: bool,
-    pub(in crate::store) closed: Option<Closing>,
+pub(super) struct Touched {
+    pub(super) key: AccountKey,
+    pub(super) hold: Hold,
+    pub(super) is_new: bool,
+    pub(super) closed: Option<Closing>,
 }
 
-/// How a hold ended.
+/// When a hold was closed, by whom and why.
 #[derive(Debug)]
-pub(in crate::store) struct Closing {
-    pub(in crate::store) at: Time,
-    pub(in crate::store) by: String,
-    pub(in crate::store) reason: &'static str,
+pub(super) struct Closing {
+    pub(super) at: Time,
+    pub(super) by: String,
+    pub(super) reason: &'static str,
 }
 
-/// Details that a revision replaced.
+/// The details that a revision of a hold replaced.
 #[derive(Debug)]
-pub(in crate::store) struct Replaced {
-    pub(in crate::store) key: AccountKey,
-    pub(in crate::store) hold: HoldId,
-    pub(in crate::store) revision: i32,
-    pub(in crate::store) at: Time,
-    pub(in crate::store) by: String,
-    pub(in crate::store) details: HoldDetails,
+pub(super) struct Replaced {
+    pub(super) key: AccountKey,
+    pub(super) hold: HoldId,
+    pub(super) revision: i32,
+    pub(super) at: Time,
+    pub(super) by: String,
+    pub(super) details: HoldDetails,
 }
 
 impl HoldWrites {
-    /// Adds what one command did to the holds of one account, in the order of the commands.
+    /// Adds the changes of one command to the holds of one account. Call it in the order of the
+    /// commands.
     pub fn add(
         &mut self,
         reseller: ResellerId,

@@ -1,119 +1,34 @@
-//! Lists of accounts, and how many there are, by what a filter admits.
+//! Lists and searches of accounts: the only statements that are put together at run time.
+//!
+//! A page takes two statements. The first finds the keys in their order, the second reads the
+//! accounts by key. The texts are constants of this file; every value is bound.
 
-use super::row::{AccountRow, select_accounts};
-use crate::domain::{Account, AccountFilter, Error, ResellerId, StateFilter, Time};
-use crate::store::errors::domain_error;
+use sqlx::{Postgres, QueryBuilder};
+
+use crate::domain::{
+    Account, AccountFilter, Authority, Block, Comparison, Condition, Error, ResellerId, Search,
+    SearchField, SearchValues, Start, StateFilter, Time,
+};
+use crate::store::columns::account_key;
+use crate::store::errors::OrDomain as _;
 use crate::store::transaction::Tx;
 
-/// `query_scalar!` of the number of accounts.
-macro_rules! count_accounts {
-    ($_plan:tt, [$($part:tt)+]; $($argument:expr),* $(,)?) => {
-        sqlx::query_scalar!("select count(*) as \"count!\" from (select from " + $($part)+ + ") as found", $($argument),*)
-    };
-}
+/// A statement that is being put together.
+type Statement = QueryBuilder<Postgres>;
 
-/// A statement over the accounts that a filter admits: the rules of `domain::State` once more, in SQL. A property
-/// test holds the two together. Parameters: $1 the reseller (none: whoever the transaction is for), $2 now, $3 the
-/// state's word, $4 the authority, $5 and $6 the window of the expiry, $7 the text in lower case.
-macro_rules! filtered {
-    ($statement:ident, [$($from:tt)+], $tail:tt, $reseller:expr, $now:expr, $filter:expr $(, $more:expr)*) => {
-        $statement!(
-            "null::text",
-            [$($from)+ + "
-               and ($4::text is null or exists (select from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null
-                 and h.kind <> 'retention' and h.authority = $4 and (h.starts_at is null or h.starts_at <= $2) and (h.ends_at is null or h.ends_at > $2)))
-               and ($5::timestamptz is null or a.expires_at < $5)
-               and ($6::timestamptz is null or a.expires_at >= $6)
-               and ($7::text is null or strpos(lower(concat_ws(' ', a.name, a.title, a.email, a.company)), $7) > 0) " + $tail];
-            $reseller,
-            $now,
-            $filter.state.map(|state| state.as_str()),
-            $filter.held_by.map(|authority| authority.as_str()),
-            $filter.expires_before,
-            $filter.expires_after,
-            $filter.text.as_ref().map(|text| text.to_lowercase())
-            $(, $more)*
-        )
-    };
-}
-
-/// Looks among all accounts, by their state.
-macro_rules! by_state {
-    ($statement:ident, $owner:tt, $tail:tt $(, $argument:expr)*) => {
-        filtered!(
-            $statement,
-            ["account a where " + $owner + "
-               and (a.deleted_at is not null) = ($3::text is not distinct from 'deleted')
-               and ($3::text is null or $3 = 'deleted'
-                 or $3 = 'inactive' and a.status = 'inactive'
-                 or $3 = 'expired' and a.expires_at <= $2 and (a.exempt_until is null or a.exempt_until <= $2)
-                 or $3 in ('suspended', 'suspended:reseller_account')
-                   and exists (select from reseller r where r.id = a.reseller_id and r.suspended_at is not null)
-                 or $3 = 'suspended'
-                   and exists (select from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null
-                     and h.kind = 'suspend' and (h.starts_at is null or h.starts_at <= $2) and (h.ends_at is null or h.ends_at > $2))
-                 or $3 = 'active' and a.status = 'active' and (a.expires_at is null or a.expires_at > $2 or a.exempt_until > $2)
-                   and not exists (select from reseller r where r.id = a.reseller_id and r.suspended_at is not null)
-                   and not exists (select from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null
-                     and h.kind <> 'retention' and (h.starts_at is null or h.starts_at <= $2) and (h.ends_at is null or h.ends_at > $2)))"],
-            $tail
-            $(, $argument)*
-        )
-    };
-}
-
-/// Looks among the accounts with a hold in force that the filter asks for. Those are few, and their index has them in the
-/// order of the accounts.
-macro_rules! by_hold {
-    ($statement:ident, $owner:tt, $from:tt, $tail:tt $(, $argument:expr)*) => {
-        filtered!(
-            $statement,
-            ["(select distinct h.reseller_id, h.account_id from hold h
-               where " + $owner + $from + " and h.closed_at is null and (h.starts_at is null or h.starts_at <= $2) and (h.ends_at is null or h.ends_at > $2)
-                 and case when $3::text is null then h.kind <> 'retention' and h.authority = $4
-                   when $3 = 'frozen' then h.kind = 'freeze'
-                   when $3 = 'suspended:reseller' then h.kind = 'suspend' and h.authority = 'reseller'
-                   else h.kind = 'suspend' and h.authority <> 'reseller' end) as held
-             join account a on a.reseller_id = held.reseller_id and a.id = held.account_id where a.deleted_at is null"],
-            $tail
-            $(, $argument)*
-        )
-    };
-}
-
-/// Runs a statement in the way that suits the filter.
-macro_rules! run {
-    ($statement:ident . $run:ident ($connection:expr), $reseller:expr, $from:tt, $tail:tt, $now:expr, $filter:expr $(, $more:expr)*) => {
-        match ($reseller, is_by_hold($filter)) {
-            (Some(owner), false) => {
-                by_state!($statement, "a.reseller_id = $1", $tail, owner.0, $now, $filter $(, $more)*).$run($connection).await
-            }
-            (None, false) => by_state!($statement, "$1::bigint is null", $tail, None::<i64>, $now, $filter $(, $more)*).$run($connection).await,
-            (Some(owner), true) => {
-                by_hold!($statement, "h.reseller_id = $1", $from, $tail, owner.0, $now, $filter $(, $more)*).$run($connection).await
-            }
-            (None, true) => by_hold!($statement, "$1::bigint is null", $from, $tail, None::<i64>, $now, $filter $(, $more)*).$run($connection).await,
-        }
-    };
-}
-
-/// Whether only accounts with a hold of their own can be meant.
-fn is_by_hold(filter: &AccountFilter) -> bool {
-    match filter.state.map(StateFilter::as_str) {
-        None => filter.held_by.is_some(),
-        Some(state) => matches!(
-            state,
-            "frozen" | "suspended:operator" | "suspended:reseller"
-        ),
-    }
-}
+/// The beginning of a statement that finds the keys of a page.
+const KEYS: &str = "select a.reseller_id, a.id from ";
+/// The beginning of a statement that counts accounts; [`Tx::count`] appends its end.
+const COUNT: &str = "select count(*) from (select from ";
+/// Whether the whole reseller of an account is suspended.
+const RESELLER_SUSPENDED: &str =
+    "exists (select from reseller r where r.id = a.reseller_id and r.suspended_at is not null)";
+/// The holds that block the use of an account. A retention hold only keeps it from being deleted.
+const BLOCKING: &str = "h.kind <> 'retention'";
 
 impl Tx {
-    /// A page of the accounts that a filter admits, by identity from `from` on; of one reseller, or of all within the
-    /// transaction's tenancy.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// A page of the accounts that a filter admits, by account id from `from` on. `None` lists the
+    /// accounts of every reseller that the transaction may see.
     pub async fn list_accounts(
         &mut self,
         reseller: Option<ResellerId>,
@@ -122,40 +37,298 @@ impl Tx {
         limit: i64,
         now: Time,
     ) -> Result<Vec<Account>, Error> {
-        let rows = run!(
-            select_accounts.fetch_all(self.connection()),
-            reseller,
-            " and h.account_id >= $8",
-            "and a.id >= $8 order by a.id limit $9",
-            now,
-            filter,
-            from,
-            limit
-        );
-        self.with_plans(rows.map_err(|error| domain_error(&error))?)
+        self.fetch_page(list_statement(reseller, filter, from, limit, now))
             .await
     }
 
-    /// How many accounts a filter admits, counted up to `most`.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// How many accounts a filter admits. Counting stops at `max`.
     pub async fn count_accounts(
         &mut self,
         reseller: Option<ResellerId>,
         filter: &AccountFilter,
-        most: i64,
+        max: i64,
         now: Time,
     ) -> Result<i64, Error> {
-        run!(
-            count_accounts.fetch_one(self.connection()),
-            reseller,
-            "",
-            "limit $8",
-            now,
-            filter,
-            most
-        )
-        .map_err(|error| domain_error(&error))
+        let mut statement = Statement::new(COUNT);
+        push_filter(&mut statement, reseller, filter, None, now);
+        self.count(statement, max).await
+    }
+
+    /// A page of the accounts that a search finds, in its order. `None` searches the accounts of
+    /// every reseller that the transaction may see.
+    pub async fn search_accounts(
+        &mut self,
+        reseller: Option<ResellerId>,
+        search: &Search,
+    ) -> Result<Vec<Account>, Error> {
+        let mut statement = Statement::new(KEYS);
+        push_conditions(&mut statement, reseller, &search.conditions);
+        match search.start {
+            Start::After(after) => {
+                if let Some(after) = after {
+                    statement.push(" and a.id > ").push_bind(after.as_i32());
+                }
+                statement.push(" order by a.id");
+            }
+            Start::Offset {
+                skip,
+                by,
+                descending,
+            } => {
+                let direction = if descending { "desc" } else { "asc" };
+                statement
+                    .push(format!(
+                        " order by {} {direction} nulls last, a.id {direction} offset ",
+                        column(by)
+                    ))
+                    .push_bind(skip);
+            }
+        }
+        statement.push(" limit ").push_bind(search.limit);
+        self.fetch_page(statement).await
+    }
+
+    /// How many accounts a search finds on all its pages together. Counting stops at `max`.
+    pub async fn count_found(
+        &mut self,
+        reseller: Option<ResellerId>,
+        search: &Search,
+        max: i64,
+    ) -> Result<i64, Error> {
+        let mut statement = Statement::new(COUNT);
+        push_conditions(&mut statement, reseller, &search.conditions);
+        self.count(statement, max).await
+    }
+
+    /// The accounts whose keys a statement finds, in its order.
+    async fn fetch_page(&mut self, mut statement: Statement) -> Result<Vec<Account>, Error> {
+        let keys: Vec<(i64, i32)> = statement
+            .build_query_as()
+            .fetch_all(self.connection())
+            .await
+            .or_domain()?;
+        let keys: Vec<_> = keys
+            .into_iter()
+            .map(|(reseller, account)| account_key(reseller, account))
+            .collect::<Result<_, _>>()?;
+        self.fetch_in_order(&keys).await
+    }
+
+    async fn count(&mut self, mut statement: Statement, max: i64) -> Result<i64, Error> {
+        statement.push(" limit ").push_bind(max).push(") as found");
+        statement
+            .build_query_scalar()
+            .fetch_one(self.connection())
+            .await
+            .or_domain()
+    }
+}
+
+/// The statement that finds the keys of a page of [`Tx::list_accounts`]. Public so that a test can
+/// read its plan.
+#[must_use]
+pub fn list_statement(
+    reseller: Option<ResellerId>,
+    filter: &AccountFilter,
+    from: i32,
+    limit: i64,
+    now: Time,
+) -> QueryBuilder<Postgres> {
+    let mut statement = Statement::new(KEYS);
+    push_filter(&mut statement, reseller, filter, Some(from), now);
+    statement.push(" order by a.id limit ").push_bind(limit);
+    statement
+}
+
+/// The accounts that a filter admits, from account id `from` on: the rules of
+/// [`StateFilter::admits`] in SQL. A property test compares the two.
+///
+/// A list by holds begins with the open holds: there are far fewer of them than accounts, and their
+/// index has them in the order of the account ids.
+fn push_filter(
+    statement: &mut Statement,
+    reseller: Option<ResellerId>,
+    filter: &AccountFilter,
+    from: Option<i32>,
+    now: Time,
+) {
+    if let Some((kinds, authority)) = required_hold(filter) {
+        statement.push(
+            "(select distinct h.reseller_id, h.account_id from hold h where h.closed_at is null",
+        );
+        push_optional(statement, " and h.reseller_id = ", reseller.map(|it| it.0));
+        push_optional(statement, " and h.account_id >= ", from);
+        push_hold(statement, kinds, authority, now);
+        statement.push(
+            ") as held join account a on a.reseller_id = held.reseller_id and a.id = held.account_id
+             where a.deleted_at is null",
+        );
+    } else {
+        let is_deleted = filter.state == Some(StateFilter::BlockedBy(Block::Deleted));
+        statement.push("account a where a.deleted_at is ");
+        statement.push(if is_deleted { "not null" } else { "null" });
+        push_optional(statement, " and a.reseller_id = ", reseller.map(|it| it.0));
+    }
+    if let Some(state) = filter.state {
+        push_state(statement, state, now);
+        if filter.held_by.is_some() {
+            statement.push(" and ");
+            push_has_hold(statement, BLOCKING, filter.held_by, now);
+        }
+    }
+    push_optional(statement, " and a.expires_at < ", filter.expires_before);
+    push_optional(statement, " and a.expires_at >= ", filter.expires_after);
+    if let Some(text) = &filter.text {
+        statement
+            .push(" and strpos(lower(concat_ws(' ', a.name, a.title, a.email, a.company)), ")
+            .push_bind(text.to_lowercase())
+            .push(") > 0");
+    }
+    push_optional(statement, " and a.id >= ", from);
+}
+
+/// The kinds and the authority of the holds that a list begins with. `None` if the list begins with
+/// the accounts, because an account without a hold may belong to it.
+fn required_hold(filter: &AccountFilter) -> Option<(&'static str, Option<Authority>)> {
+    match filter.state {
+        None => filter.held_by.map(|authority| (BLOCKING, Some(authority))),
+        Some(StateFilter::BlockedBy(Block::Frozen)) => Some(("h.kind = 'freeze'", None)),
+        Some(StateFilter::BlockedBy(Block::SuspendedByReseller)) => {
+            Some(("h.kind = 'suspend'", Some(Authority::Reseller)))
+        }
+        Some(StateFilter::BlockedBy(Block::SuspendedByOperator)) => {
+            Some(("h.kind = 'suspend' and h.authority <> 'reseller'", None))
+        }
+        Some(
+            StateFilter::Active
+            | StateFilter::Suspended
+            | StateFilter::BlockedBy(
+                Block::Deleted | Block::ResellerSuspended | Block::Inactive | Block::Expired,
+            ),
+        ) => None,
+    }
+}
+
+/// The condition that an account is in a state. Pushes nothing for states that the beginning of the
+/// statement has selected already.
+fn push_state(statement: &mut Statement, state: StateFilter, now: Time) {
+    match state {
+        StateFilter::Active => {
+            statement
+                .push(" and a.status = 'active' and (a.expires_at is null or a.expires_at > ")
+                .push_bind(now)
+                .push(" or a.exempt_until > ")
+                .push_bind(now)
+                .push(format!(") and not {RESELLER_SUSPENDED} and not "));
+            push_has_hold(statement, BLOCKING, None, now);
+        }
+        StateFilter::Suspended => {
+            statement.push(format!(" and ({RESELLER_SUSPENDED} or "));
+            push_has_hold(statement, "h.kind = 'suspend'", None, now);
+            statement.push(")");
+        }
+        StateFilter::BlockedBy(Block::ResellerSuspended) => {
+            statement.push(format!(" and {RESELLER_SUSPENDED}"));
+        }
+        StateFilter::BlockedBy(Block::Inactive) => {
+            statement.push(" and a.status = 'inactive'");
+        }
+        StateFilter::BlockedBy(Block::Expired) => {
+            statement
+                .push(" and a.expires_at <= ")
+                .push_bind(now)
+                .push(" and (a.exempt_until is null or a.exempt_until <= ")
+                .push_bind(now)
+                .push(")");
+        }
+        StateFilter::BlockedBy(
+            Block::Deleted
+            | Block::Frozen
+            | Block::SuspendedByOperator
+            | Block::SuspendedByReseller,
+        ) => {}
+    }
+}
+
+/// Whether the account has an open hold of these kinds and this authority that is in force.
+fn push_has_hold(statement: &mut Statement, kinds: &str, authority: Option<Authority>, now: Time) {
+    statement.push(
+        "exists (select from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id
+           and h.closed_at is null",
+    );
+    push_hold(statement, kinds, authority, now);
+    statement.push(")");
+}
+
+/// The conditions on one open hold: its kind, its authority, and that it is in force.
+fn push_hold(statement: &mut Statement, kinds: &str, authority: Option<Authority>, now: Time) {
+    statement.push(format!(" and {kinds}"));
+    push_optional(
+        statement,
+        " and h.authority = ",
+        authority.map(Authority::as_str),
+    );
+    statement
+        .push(" and (h.starts_at is null or h.starts_at <= ")
+        .push_bind(now)
+        .push(") and (h.ends_at is null or h.ends_at > ")
+        .push_bind(now)
+        .push(")");
+}
+
+/// A condition on a value. Pushes nothing if there is no value.
+fn push_optional<T>(statement: &mut Statement, condition: &str, value: Option<T>)
+where
+    T: for<'q> sqlx::Encode<'q, Postgres> + sqlx::Type<Postgres>,
+{
+    if let Some(value) = value {
+        statement.push(condition).push_bind(value);
+    }
+}
+
+/// The accounts that are not deleted and meet every condition of a search. A field without a value
+/// equals nothing.
+fn push_conditions(
+    statement: &mut Statement,
+    reseller: Option<ResellerId>,
+    conditions: &[Condition],
+) {
+    statement.push("account a where a.deleted_at is null");
+    push_optional(statement, " and a.reseller_id = ", reseller.map(|it| it.0));
+    for condition in conditions {
+        let operator = match condition.comparison {
+            Comparison::Equal | Comparison::In => "= any",
+            Comparison::NotEqual => "<> all",
+            Comparison::Greater => "> all",
+            Comparison::GreaterOrEqual => ">= all",
+            Comparison::Less => "< all",
+            Comparison::LessOrEqual => "<= all",
+        };
+        let column = column(condition.field);
+        let or_absent = if condition.comparison == Comparison::NotEqual {
+            format!("{column} is null or ")
+        } else {
+            String::new()
+        };
+        statement.push(format!(" and ({or_absent}{column} {operator} ("));
+        match &condition.values {
+            SearchValues::Times(times) => statement.push_bind(times.clone()),
+            SearchValues::Texts(texts) if condition.field == SearchField::Email => {
+                statement.push_bind(texts.iter().map(|it| it.to_lowercase()).collect::<Vec<_>>())
+            }
+            SearchValues::Texts(texts) => statement.push_bind(texts.clone()),
+        };
+        statement.push("))");
+    }
+}
+
+fn column(field: SearchField) -> &'static str {
+    match field {
+        SearchField::CreatedAt => "a.created_at",
+        SearchField::UpdatedAt => "a.updated_at",
+        SearchField::ExpiresAt => "a.expires_at",
+        SearchField::Email => "a.email_key",
+        SearchField::Company => "a.company",
+        SearchField::Status => "a.status",
     }
 }

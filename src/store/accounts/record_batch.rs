@@ -1,57 +1,61 @@
-//! What a batch changes of accounts that are there: their lifecycle, their holds and the journal, in one statement.
+//! Writes a group commit: the lifecycle of existing accounts, their holds and the journal. One
+//! statement does it, because a round trip costs as much as writing several rows.
 //!
-//! One statement because every trip to the server costs as much as several rows do. Its parts run in an order that it
-//! enforces: accounts first, whose rows lock out whoever wants the same, then holds, then the journal. Holds that were there
-//! are written as if they were new, which finds them by their key whatever the planner believes: a join may begin with the
-//! table when that was small once.
+//! The accounts come first, because the other two parts read how many accounts were written:
+//!
+//! 1. Accounts. Their row locks keep other transactions out until the commit.
+//! 2. Holds. Existing ones are upserted like new ones, because `on conflict` always uses the
+//!    primary key. A join may scan the table if the table was small when the statement was planned.
+//! 3. The journal. One advisory lock per reseller is taken before the first journal id is drawn,
+//!    and is kept until the commit. So the entries of a reseller become visible in the order of
+//!    their ids, and a reader that continues from the last id it read skips none.
+
+#![expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of an array and converts nothing"
+)]
 
 use std::collections::BTreeSet;
 
 use super::holds::{HoldWrites, Touched};
-use crate::domain::{Account, AccountId, Error, HoldDetails, PaymentUrl, ResellerId, Time};
+use crate::domain::{Account, AccountKey, Error, HoldDetails, PaymentUrl, Time};
 use crate::store::columns::Columns;
-use crate::store::errors::{domain_error, is_stale};
+use crate::store::errors::{OrDomain as _, is_stale};
 use crate::store::journal::{NewJournalEntry, json_of};
 use crate::store::transaction::Tx;
 
-/// What is to be written.
+/// The changes of one batch.
 #[derive(Debug)]
 pub struct Changes<'a> {
-    /// Accounts to be locked before anything is written, in the order of their keys, each with the version that it must still
-    /// have. Needed where something was decided about an account that is not written: it must be true when it is committed.
-    pub seen: &'a [((ResellerId, AccountId), i64)],
-    /// Accounts whose lifecycle changed, in the order of their keys, each with the version that it must still have.
+    /// Accounts that were read for a decision but are not written, in the order of their keys, each
+    /// with the version that was read. They are locked first, so the decision still holds at the
+    /// commit.
+    pub seen: &'a [(AccountKey, i64)],
+    /// Accounts whose lifecycle changed, in the order of their keys, each with the version that the
+    /// change is based on.
     pub accounts: &'a [(&'a Account, i64)],
-    /// What happened to holds.
+    /// New, changed and closed holds.
     pub holds: &'a HoldWrites,
-    /// Entries of the journal, in order.
+    /// Journal entries, in order.
     pub journal: &'a [NewJournalEntry],
 }
 
 impl Tx {
-    /// Writes changes; says whether every account still had its version. If not, nothing was written, and the transaction, if
-    /// this is one, must be rolled back.
-    ///
-    /// Until this transaction ends, no other writes entries of these resellers: so the entries of one reseller become
-    /// visible in the order of their ids, and whoever reads them by id skips none. (Ids alone do not give that: one
-    /// transaction may draw an id before another and commit after it.) The locks are taken before the first id is drawn,
-    /// and after those of the accounts.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Writes a batch. Returns `false` if an account no longer had its version: then the statement
+    /// has failed, nothing is written, and an open transaction must be rolled back.
     #[expect(
         clippy::too_many_lines,
         reason = "one statement, a line for each of its columns"
     )]
     pub async fn record_changes(&mut self, changes: &Changes<'_>) -> Result<bool, Error> {
         let (seen, accounts) = (Columns(changes.seen), Columns(changes.accounts));
-        // Those that were there come first: one that is closed makes room for one that is opened.
-        let (opened, known): (Vec<&Touched>, Vec<&Touched>) = changes
+        // Existing holds come first: one that closes frees its place for one that opens.
+        let (opened, existing): (Vec<&Touched>, Vec<&Touched>) = changes
             .holds
             .touched
             .values()
             .partition(|touched| touched.is_new);
-        let holds: Vec<&Touched> = known.into_iter().chain(opened).collect();
+        let holds: Vec<&Touched> = existing.into_iter().chain(opened).collect();
         let (holds, replaced) = (Columns(&holds), Columns(&changes.holds.replaced));
         let journal = Columns(changes.journal);
         let resellers: BTreeSet<i64> = changes
@@ -60,7 +64,8 @@ impl Tx {
             .map(|entry| entry.reseller.0)
             .collect();
         let resellers: Vec<i64> = resellers.into_iter().collect();
-        // Arrays of arrays must be rectangular in PostgreSQL, so the events travel as one text each.
+        // PostgreSQL has no arrays of arrays of different lengths, so the events of an entry travel
+        // as one text.
         let events = journal.of(|it| {
             it.events
                 .iter()
@@ -68,45 +73,11 @@ impl Tx {
                 .collect::<Vec<_>>()
                 .join(" ")
         });
-        // Hardly a batch has accounts that are only read, or replaces details: what is not there is not asked for, because to
-        // begin with it costs as much as a row does.
+        // Runs the statement in a file, with these arguments and those given.
         macro_rules! record {
-            ($seen:tt, $behind_seen:tt, $replaced:tt, $and_seen:tt; $($argument:expr),* $(,)?) => {
-                sqlx::query_scalar!(
-                    "with " + $seen + "written as (
-               update account a set status = n.status, status_set_at = n.status_set_at, expires_at = n.expires_at, expiry_set_at = n.expiry_set_at,
-                 deleted_at = n.deleted_at, purge_at = n.purge_at, operator_released_at = n.operator_released_at, version = n.version,
-                 updated_at = n.updated_at
-               from unnest($1::bigint[], $2::integer[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
-                 $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::timestamptz[], $12::bigint[])
-                 as n(reseller_id, id, status, status_set_at, expires_at, expiry_set_at, deleted_at, purge_at, operator_released_at, version, updated_at,
-                   was)
-               where a.id = n.id and a.reseller_id is not distinct from n.reseller_id and a.version = n.was" + $behind_seen + "
-               returning 1
-             ), placed as (
-               insert into hold as h (reseller_id, account_id, id, kind, authority, reason_code, reason, public_message, payment_url, starts_at, ends_at,
-                 revision, opened_at, opened_by, closed_at, closed_by, close_reason)
-               select n.* from unnest($13::bigint[], $14::integer[], $15::uuid[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::timestamptz[], $23::timestamptz[], $24::integer[], $25::timestamptz[], $26::text[], $27::timestamptz[], $28::text[], $29::text[]) as n
-               where (select count(*) from written) >= 0
-               on conflict on constraint hold_pkey do update set reason_code = excluded.reason_code, reason = excluded.reason,
-                 public_message = excluded.public_message, payment_url = excluded.payment_url, starts_at = excluded.starts_at,
-                 ends_at = excluded.ends_at, revision = excluded.revision, closed_at = excluded.closed_at, closed_by = excluded.closed_by,
-                 close_reason = excluded.close_reason
-             ), " + $replaced + "entered as (
-               insert into journal (reseller_id, account_id, at, sequence, action, outcome, refusal, events, authority, actor, token_id, dialect,
-                 request_id, before, after)
-               select n.reseller_id, n.account_id, n.at, n.sequence, n.action, n.outcome, n.refusal, string_to_array(n.events, ' '), n.authority,
-                 n.actor, n.token_id, n.dialect, n.request_id, n.before, n.after
-               from unnest($30::bigint[], $31::integer[], $32::timestamptz[], $33::bigint[], $34::text[], $35::text[], $36::text[], $37::text[],
-                 $38::text[], $39::text[], $40::bigint[], $41::text[], $42::text[], $43::jsonb[], $44::jsonb[])
-                 with ordinality as n(reseller_id, account_id, at, sequence, action, outcome, refusal, events, authority, actor, token_id, dialect,
-                   request_id, before, after, place)
-               cross join (
-                 select count(pg_advisory_xact_lock(id)) from (
-                   select id from unnest($45::bigint[]) as r(id) where (select count(*) from written) >= 0 order by id) as r) as locked
-               order by n.place
-             )
-             select require_rows(" + $and_seen + "(select count(*) from written), $46) as \"done!\"",
+            ($file:literal, $($argument:expr),* $(,)?) => {
+                sqlx::query_file_scalar!(
+                    $file,
                     &accounts.of(|(it, _)| it.reseller_id.0),
                     &accounts.of(|(it, _)| it.id.as_i32()),
                     &accounts.of(|(it, _)| it.status.as_str()) as &[&str],
@@ -159,23 +130,13 @@ impl Tx {
                 .await
             };
         }
+        // Most batches neither depend on accounts that they only read nor replace details of holds.
+        // They use the shorter statement, because even an empty part costs as much as a row.
         let written = if changes.seen.is_empty() && changes.holds.replaced.is_empty() {
-            record!("", "", "", "";)
+            record!("src/store/accounts/sql/record_batch.sql",)
         } else {
             record!(
-                "seen as (
-               select from unnest($47::bigint[], $48::integer[], $49::bigint[]) as n(reseller_id, id, was)
-               cross join lateral (
-                 select from account a where a.id = n.id and a.reseller_id is not distinct from n.reseller_id and a.version = n.was for no key update) as locked
-             ), ",
-                " and (select count(*) from seen) >= 0",
-                "replaced as (
-               insert into hold_revision (reseller_id, account_id, hold_id, revision, replaced_at, replaced_by, reason_code, reason, public_message,
-                 payment_url, starts_at, ends_at)
-               select n.* from unnest($50::bigint[], $51::integer[], $52::uuid[], $53::integer[], $54::timestamptz[], $55::text[], $56::text[],
-                 $57::text[], $58::text[], $59::text[], $60::timestamptz[], $61::timestamptz[]) as n
-             ), ",
-                "(select count(*) from seen) + ";
+                "src/store/accounts/sql/record_batch_full.sql",
                 &seen.of(|(key, _)| key.0.0),
                 &seen.of(|(key, _)| key.1.as_i32()),
                 &seen.of(|(_, was)| *was),
@@ -196,7 +157,7 @@ impl Tx {
         match written {
             Ok(_) => Ok(true),
             Err(error) if is_stale(&error) => Ok(false),
-            Err(error) => Err(domain_error(&error)),
+            Err(error) => Err(error).or_domain(),
         }
     }
 }

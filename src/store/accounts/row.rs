@@ -1,4 +1,4 @@
-//! An account as the database returns it.
+//! The row of an account, and how it becomes an [`Account`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,62 +7,63 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::holds::open_holds;
-use crate::domain::{Account, AccountId, Email, Error, Extra, Profile, ResellerId, Status, Time};
+use crate::domain::{Account, Email, Error, Extra, Profile, ResellerId, Status, Time};
+use crate::store::columns::account_id;
 use crate::store::errors::internal;
-use crate::store::plans;
+use crate::store::plans::plan_from_json;
 
-pub(in crate::store) struct AccountRow {
-    pub(in crate::store) reseller_id: i64,
-    pub(in crate::store) id: i32,
-    pub(in crate::store) uid: Uuid,
-    pub(in crate::store) reseller_suspended_at: Option<Time>,
-    pub(in crate::store) status: String,
-    pub(in crate::store) status_set_at: Time,
-    pub(in crate::store) expires_at: Option<Time>,
-    pub(in crate::store) expiry_set_at: Option<Time>,
-    pub(in crate::store) exempt_until: Option<Time>,
-    pub(in crate::store) announce_at: Option<Time>,
-    pub(in crate::store) deleted_at: Option<Time>,
-    pub(in crate::store) purge_at: Option<Time>,
-    pub(in crate::store) purge_due_at: Option<Time>,
-    pub(in crate::store) warn_at: Option<Time>,
-    pub(in crate::store) operator_released_at: Option<Time>,
-    pub(in crate::store) version: i64,
-    pub(in crate::store) created_at: Time,
-    pub(in crate::store) updated_at: Time,
-    pub(in crate::store) name: Option<String>,
-    pub(in crate::store) title: Option<String>,
-    pub(in crate::store) email: Option<String>,
-    pub(in crate::store) company: Option<String>,
-    pub(in crate::store) timezone: Option<String>,
-    pub(in crate::store) tariff_id: Option<i32>,
-    pub(in crate::store) reports_day: Option<i32>,
-    pub(in crate::store) reports_hour: Option<i32>,
-    pub(in crate::store) is_smart: Option<bool>,
-    pub(in crate::store) is_subscribers_suspend_all: Option<bool>,
-    pub(in crate::store) is_tariff_exceed: Option<bool>,
-    pub(in crate::store) pixels_enabled: Option<bool>,
-    pub(in crate::store) pushes_enabled: Option<bool>,
-    pub(in crate::store) extra: Option<String>,
-    pub(in crate::store) admin_portal_domain: Option<String>,
-    pub(in crate::store) customer_portal_domain: Option<String>,
-    pub(in crate::store) reseller_portal_domain: Option<String>,
-    pub(in crate::store) website: Option<String>,
-    pub(in crate::store) logo_url: Option<String>,
-    pub(in crate::store) favicon_url: Option<String>,
-    pub(in crate::store) google_client_id: Option<String>,
-    pub(in crate::store) trial_expires_at: Option<Time>,
-    pub(in crate::store) plan_id: Option<Uuid>,
-    pub(in crate::store) company_id: Option<String>,
-    pub(in crate::store) account_alias: Option<String>,
-    pub(in crate::store) region: Option<String>,
-    pub(in crate::store) payment_method: Option<String>,
-    pub(in crate::store) psp: Option<String>,
-    pub(in crate::store) total_trial_extensions: Option<i32>,
-    /// The open holds as JSON, none where there are none.
-    pub(in crate::store) holds: Option<String>,
-    /// The plan as JSON, where it is read along.
-    pub(in crate::store) plan: Option<String>,
+pub(super) struct AccountRow {
+    pub(super) reseller_id: i64,
+    pub(super) id: i32,
+    pub(super) uid: Uuid,
+    pub(super) reseller_suspended_at: Option<Time>,
+    pub(super) status: String,
+    pub(super) status_set_at: Time,
+    pub(super) expires_at: Option<Time>,
+    pub(super) expiry_set_at: Option<Time>,
+    pub(super) exempt_until: Option<Time>,
+    pub(super) announce_at: Option<Time>,
+    pub(super) deleted_at: Option<Time>,
+    pub(super) purge_at: Option<Time>,
+    pub(super) purge_due_at: Option<Time>,
+    pub(super) warn_at: Option<Time>,
+    pub(super) operator_released_at: Option<Time>,
+    pub(super) version: i64,
+    pub(super) created_at: Time,
+    pub(super) updated_at: Time,
+    pub(super) name: Option<String>,
+    pub(super) title: Option<String>,
+    pub(super) email: Option<String>,
+    pub(super) company: Option<String>,
+    pub(super) timezone: Option<String>,
+    pub(super) tariff_id: Option<i32>,
+    pub(super) reports_day: Option<i32>,
+    pub(super) reports_hour: Option<i32>,
+    pub(super) is_smart: Option<bool>,
+    pub(super) is_subscribers_suspend_all: Option<bool>,
+    pub(super) is_tariff_exceed: Option<bool>,
+    pub(super) pixels_enabled: Option<bool>,
+    pub(super) pushes_enabled: Option<bool>,
+    pub(super) extra: Option<String>,
+    pub(super) admin_portal_domain: Option<String>,
+    pub(super) customer_portal_domain: Option<String>,
+    pub(super) reseller_portal_domain: Option<String>,
+    pub(super) website: Option<String>,
+    pub(super) logo_url: Option<String>,
+    pub(super) favicon_url: Option<String>,
+    pub(super) google_client_id: Option<String>,
+    pub(super) trial_expires_at: Option<Time>,
+    pub(super) plan_id: Option<Uuid>,
+    pub(super) company_id: Option<String>,
+    pub(super) account_alias: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) payment_method: Option<String>,
+    pub(super) psp: Option<String>,
+    pub(super) total_trial_extensions: Option<i32>,
+    /// The open holds as a JSON array; `None` if the account has none.
+    pub(super) holds: Option<String>,
+    /// The plan as a JSON object; `None` if the account has none, or plans are not read.
+    pub(super) plan: Option<String>,
 }
 
 impl TryFrom<AccountRow> for Account {
@@ -105,12 +106,12 @@ impl TryFrom<AccountRow> for Account {
             total_trial_extensions: row.total_trial_extensions,
         };
         Ok(Self {
-            id: AccountId::new(i64::from(row.id))?,
+            id: account_id(row.id)?,
             uid: row.uid,
             reseller_id: ResellerId(row.reseller_id),
             reseller_suspended_at: row.reseller_suspended_at,
             profile: Arc::new(profile),
-            plan: row.plan.map(|json| plans::read(&json)).transpose()?,
+            plan: row.plan.map(|json| plan_from_json(&json)).transpose()?,
             status: Status::parse(&row.status)
                 .ok_or_else(|| internal("account has an unknown status"))?,
             status_set_at: row.status_set_at,
@@ -133,7 +134,8 @@ impl TryFrom<AccountRow> for Account {
     }
 }
 
-pub(in crate::store) fn extra_of(text: &str) -> Result<Extra, Error> {
+/// The members of a profile that this product does not know and stores as they came.
+pub(super) fn extra_of(text: &str) -> Result<Extra, Error> {
     let members: BTreeMap<String, Box<RawValue>> =
         serde_json::from_str(text).map_err(|_| internal("account has unusable extra members"))?;
     Ok(Extra(
@@ -143,29 +145,3 @@ pub(in crate::store) fn extra_of(text: &str) -> Result<Extra, Error> {
             .collect(),
     ))
 }
-
-/// `query_as!` of accounts: the columns, written once, what brings the plan along if anything, and what follows `from`.
-macro_rules! select_accounts {
-    ($plan:tt, [$($part:tt)+]; $($argument:expr),* $(,)?) => {
-        sqlx::query_as!(
-            AccountRow,
-            "select a.reseller_id, a.id, a.uid,
-               (select r.suspended_at from reseller r where r.id = a.reseller_id and r.suspended_at is not null) as reseller_suspended_at,
-               a.status, a.status_set_at, a.expires_at, a.expiry_set_at, a.exempt_until, a.announce_at, a.deleted_at, a.purge_at,
-               a.purge_due_at, a.warn_at, a.operator_released_at, a.version,
-               a.created_at, a.updated_at, a.name, a.title, a.email, a.company, a.timezone, a.tariff_id, a.reports_day, a.reports_hour, a.is_smart,
-               a.is_subscribers_suspend_all, a.is_tariff_exceed, a.pixels_enabled, a.pushes_enabled, a.extra::text as extra, a.admin_portal_domain,
-               a.customer_portal_domain, a.reseller_portal_domain, a.website, a.logo_url, a.favicon_url, a.google_client_id, a.trial_expires_at,
-               a.plan_id, a.company_id, a.account_alias, a.region, a.payment_method, a.psp, a.total_trial_extensions,
-               (select json_agg(open) from (
-                 select h.id, h.kind, h.authority, h.reason_code, h.reason, h.public_message, h.payment_url, h.starts_at, h.ends_at, h.revision,
-                   h.opened_at, h.opened_by
-                 from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null) as open)::text as holds,
-               " + $plan + " as plan
-             from " + $($part)+,
-            $($argument),*
-        )
-    };
-}
-
-pub(in crate::store) use select_accounts;

@@ -1,4 +1,7 @@
-//! What must be true of the database, checked at the start and by `steward doctor`.
+//! Checks of the database: at each start of the service, and by `steward doctor`.
+//!
+//! `startup.rs` finds what the service cannot run with. `server.rs` finds what an operator should
+//! know besides.
 
 mod pooler;
 mod server;
@@ -7,19 +10,27 @@ mod startup;
 pub use server::ServerReport;
 pub use startup::MIGRATOR;
 
-/// Something that must be mended before the service can run.
+/// A problem, and how the operator solves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What is wrong.
+    /// The problem.
     pub problem: String,
-    /// What mends it.
+    /// How to solve it.
     pub remedy: String,
 }
 
-fn cannot_connect(error: &sqlx::Error) -> Finding {
-    Finding {
-        problem: format!("cannot connect: {error}"),
-        remedy: "check the database URL, and that the server runs and lets this login in"
-            .to_owned(),
+impl Finding {
+    fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
     }
+}
+
+fn cannot_connect(error: &sqlx::Error) -> Finding {
+    Finding::new(
+        format!("cannot connect: {error}"),
+        "check the database URL, and that the server is running and accepts this login",
+    )
 }

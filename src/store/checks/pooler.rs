@@ -1,8 +1,9 @@
-//! Whether something between us and the database mixes sessions up.
+//! Detects a connection pooler in transaction mode between this process and the database.
 //!
-//! A pooler in transaction mode gives each transaction whichever server connection is free. What was said on a connection
-//! (the role that row level security holds for, time limits, prepared statements) then holds for somebody else: PgBouncer
-//! before 1.21 was seen to answer one statement with another one's rows.
+//! Such a pooler runs each transaction on any free server connection. The settings of a session
+//! (the role that row level security applies to, time limits, prepared statements) then apply to
+//! transactions of other clients. PgBouncer before 1.21 has even answered a statement with the rows
+//! of another one.
 
 use std::time::Duration;
 
@@ -11,32 +12,35 @@ use sqlx::{ConnectOptions as _, Connection as _, Error, Row as _};
 
 use super::Finding;
 
-/// In which order the connections begin their transactions, and end them: whether a pooler takes the server connection
-/// that became free first or last, in the second round somebody gets another one's.
+/// The order in which the connections begin and end their transactions. It changes from round to
+/// round. So in the second round a pooler gives at least one connection another server connection,
+/// whether it takes the one that became free first or last.
 const ROUNDS: [[usize; 3]; 3] = [[0, 1, 2], [1, 2, 0], [2, 0, 1]];
-/// How long all of it may take: a pooler with fewer server connections than that has the last one wait.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the check may take. A pooler with fewer than three server connections keeps the last
+/// one waiting.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks three connections again and again who their server is, each in a transaction while the others have theirs.
+/// Runs three transactions at a time on three connections, in several rounds, and compares which
+/// server processes they reach.
 ///
 /// # Errors
-/// Those of the driver.
-pub(in crate::store) async fn check(options: &PgConnectOptions) -> Result<Option<Finding>, Error> {
-    let remedy = "connect to PostgreSQL itself, or let the pooler work in session mode (PgBouncer: pool_mode = session)";
-    let problem = match tokio::time::timeout(PATIENCE, is_mixed(options)).await {
+/// The errors of the driver.
+pub(super) async fn check(options: &PgConnectOptions) -> Result<Option<Finding>, Error> {
+    let remedy = "connect to PostgreSQL directly, or set the pooler to session mode \
+        (PgBouncer: pool_mode = session)";
+    let problem = match tokio::time::timeout(TIMEOUT, is_mixed(options)).await {
         Ok(Ok(false)) => return Ok(None),
         Ok(Ok(true)) => {
-            "a pooler in front of the database gives the transactions of one connection to several server connections"
+            "a pooler in front of the database runs the transactions of one connection on several \
+             server connections"
         }
         Ok(Err(error)) => return Err(error),
-        Err(_elapsed) => "three connections cannot have a transaction each at the same time",
+        Err(_elapsed) => "three connections cannot have a transaction open at the same time",
     };
-    Ok(Some(Finding {
-        problem: problem.to_owned(),
-        remedy: remedy.to_owned(),
-    }))
+    Ok(Some(Finding::new(problem, remedy)))
 }
 
+/// Whether a connection reached two server processes.
 async fn is_mixed(options: &PgConnectOptions) -> Result<bool, Error> {
     let mut connections = [
         options.connect().await?,
@@ -66,7 +70,8 @@ async fn is_mixed(options: &PgConnectOptions) -> Result<bool, Error> {
     Ok(is_mixed)
 }
 
-/// The process that serves the transaction now begun. Nothing is prepared: that is what such a pooler mixes up first.
+/// Begins a transaction and returns the id of the server process that runs it. Uses no prepared
+/// statement, because a pooler may send it to the wrong server connection.
 async fn begin(connection: &mut PgConnection) -> Result<String, Error> {
     sqlx::raw_sql("begin").execute(&mut *connection).await?;
     sqlx::raw_sql("select pg_backend_pid()::text")

@@ -1,70 +1,63 @@
-//! What an operator should know of the database beyond whether the service can start on it.
+//! Checks of the server's version, settings and clock, and of every row level security policy.
 
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
 use super::Finding;
 use crate::domain::{Error, Time};
 use crate::store::Store;
-use crate::store::errors::domain_error;
+use crate::store::errors::OrDomain as _;
 
-/// The oldest PostgreSQL that is supported, as `server_version_num` has it.
-const OLDEST: i32 = 150_000;
+/// The oldest supported PostgreSQL, as a `server_version_num`.
+const MIN_VERSION: i32 = 150_000;
 /// How far apart the two clocks may be, in seconds.
-const CLOCKS: f64 = 2.0;
-/// How many connections are to be left for others.
-const SPARE: i64 = 3;
-/// The policies of every table, in the order of their names; a reseller's rows are seen by those for whom they are.
+const MAX_CLOCK_DIFFERENCE: f64 = 2.0;
+/// How many connections must remain free.
+const SPARE_CONNECTIONS: i64 = 3;
+/// The policies of every table but `api_token`, by name.
 const POLICIES: &str = "of_platform,of_resellers";
-/// A token is looked for before it is known whose it is.
+/// The policies of `api_token`, by name. A credential is looked up before its reseller is known.
 const POLICIES_OF_TOKENS: &str = "of_credential,of_platform,of_resellers";
 
-/// What was found.
+/// The findings about a server.
 #[derive(Debug)]
 pub struct ServerReport {
-    /// The server's version, and where it is.
+    /// The server's version.
     pub server: String,
-    /// How far its clock is ahead of ours, in seconds.
+    /// How far its clock is ahead of this machine's, in seconds.
     pub clock_ahead: f64,
-    /// What is wrong with its version, its settings and its clock.
+    /// Problems with its version, settings and clock.
     pub server_findings: Vec<Finding>,
-    /// What is wrong with row level security.
+    /// Problems with the policies of row level security.
     pub policy_findings: Vec<Finding>,
 }
 
 impl Store {
-    /// Looks at the server's version, settings and clock, and at every policy.
+    /// Checks the server's version, settings and clock, and every policy. `now` reads this
+    /// machine's clock.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the connection is lost on the way.
+    /// [`Error::Unavailable`] if the connection is lost meanwhile.
     pub async fn examine(&self, now: impl Fn() -> Time) -> Result<ServerReport, Error> {
-        let failed = |error| domain_error(&error);
-        let mut connection = self
-            .pool
-            .connect_options()
-            .connect()
+        let mut connection = self.pool.connect_options().connect().await.or_domain()?;
+        let (server, mut server_findings) = check_settings(&mut connection, self.connections())
             .await
-            .map_err(failed)?;
-        let (server, mut server_findings) = settings(&mut connection, self.connections())
-            .await
-            .map_err(failed)?;
-        let asked = now();
+            .or_domain()?;
+        let before = now();
         let theirs = sqlx::query_scalar!(r#"select clock_timestamp() as "at!""#)
             .fetch_one(&mut connection)
             .await
-            .map_err(failed)?;
-        // The answer was written somewhere between asking and hearing it.
-        let ours = asked + (now() - asked) / 2;
+            .or_domain()?;
+        // The server read its clock about halfway between the two.
+        let ours = before + (now() - before) / 2;
         let clock_ahead = (theirs - ours).as_seconds_f64();
-        if clock_ahead.abs() > CLOCKS {
-            server_findings.push(Finding {
-                problem: format!("the database's clock is {clock_ahead:+.1} s from ours"),
-                remedy:
-                    "keep both machines' clocks with NTP: expiry and retries are computed from them"
-                        .to_owned(),
-            });
+        if clock_ahead.abs() > MAX_CLOCK_DIFFERENCE {
+            server_findings.push(Finding::new(
+                format!("the database's clock differs from this machine's by {clock_ahead:+.1} s"),
+                "synchronize both clocks with NTP: expiry and retries depend on them",
+            ));
         }
-        let policy_findings = policies(&mut connection).await.map_err(failed)?;
-        connection.close().await.map_err(failed)?;
+        let policy_findings = check_policies(&mut connection).await.or_domain()?;
+        connection.close().await.or_domain()?;
         Ok(ServerReport {
             server,
             clock_ahead,
@@ -80,38 +73,41 @@ impl Store {
     }
 }
 
-async fn settings(
+/// The server's version, and problems with its version and settings. `connections` is the most that
+/// one process of the service opens.
+async fn check_settings(
     connection: &mut PgConnection,
-    wanted: i64,
+    connections: i64,
 ) -> Result<(String, Vec<Finding>), sqlx::Error> {
     let mut findings = Vec::new();
-    let mut find = |problem: String, remedy: &str| {
-        findings.push(Finding {
-            problem,
-            remedy: remedy.to_owned(),
-        });
-    };
+    let mut find = |problem: &str, remedy: &str| findings.push(Finding::new(problem, remedy));
     let server = sqlx::query!(
-        r#"select current_setting('server_version') as "version!", current_setting('server_version_num')::int as "number!",
-             current_setting('fsync') as "fsync!", current_setting('full_page_writes') as "pages!", current_setting('synchronous_commit') as "commits!",
-             current_setting('max_connections')::bigint as "most!", pg_is_in_recovery() as "standby!",
-             (select count(*) from pg_stat_activity where backend_type = 'client backend' and application_name <> 'steward') as "others!""#
+        r#"select current_setting('server_version') as "version!",
+             current_setting('server_version_num')::int as "number!",
+             current_setting('fsync') as "fsync!",
+             current_setting('full_page_writes') as "full_page_writes!",
+             current_setting('synchronous_commit') as "synchronous_commit!",
+             current_setting('max_connections')::bigint as "max_connections!",
+             pg_is_in_recovery() as "is_standby!",
+             (select count(*) from pg_stat_activity
+              where backend_type = 'client backend'
+                and application_name <> 'steward') as "others!""#
     )
     .fetch_one(&mut *connection)
     .await?;
-    if server.number < OLDEST {
+    if server.number < MIN_VERSION {
         find(
-            format!("PostgreSQL is version {}", server.version),
+            &format!("PostgreSQL is version {}", server.version),
             "upgrade to PostgreSQL 15 or newer",
         );
     }
-    if server.standby {
+    if server.is_standby {
         find(
-            "the server is a standby: nothing can be written".to_owned(),
-            "let the database URL lead to the primary",
+            "the server is a standby, which accepts no writes",
+            "set the database URL to the primary",
         );
     }
-    for (name, value, means) in [
+    for (name, value, consequence) in [
         (
             "fsync",
             &server.fsync,
@@ -119,63 +115,68 @@ async fn settings(
         ),
         (
             "full_page_writes",
-            &server.pages,
+            &server.full_page_writes,
             "a crash of the machine can destroy pages",
         ),
         (
             "synchronous_commit",
-            &server.commits,
+            &server.synchronous_commit,
             "a crash of the server loses changes that were acknowledged",
         ),
     ] {
         if value == "off" {
             find(
-                format!("{name} is off: {means}"),
+                &format!("{name} is off: {consequence}"),
                 &format!("`alter system set {name} = on; select pg_reload_conf()`"),
             );
         }
     }
-    if server.others + wanted + SPARE > server.most {
+    if server.others + connections + SPARE_CONNECTIONS > server.max_connections {
         find(
-            format!(
-                "max_connections is {}, {} are taken by others, and one process of ours takes up to {wanted}",
-                server.most, server.others
+            &format!(
+                "max_connections is {}, other clients use {}, and one process of this service \
+                 uses up to {connections}",
+                server.max_connections, server.others
             ),
-            "raise max_connections of the server, or lower database.max_connections here",
+            "raise max_connections on the server, or lower database.max_connections in the \
+             configuration",
         );
     }
     Ok((server.version, findings))
 }
 
-/// Each table has its policies and no other, and each of them depends on what a transaction said of whom it is for.
-async fn policies(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
+/// Checks that each table has exactly its policies, and that each policy depends on the tenancy of
+/// the transaction.
+async fn check_policies(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
     let tables = sqlx::query!(
-        r#"select c.relname::text as "name!", coalesce(string_agg(p.polname::text, ',' order by p.polname), '') as "policies!",
-             coalesce(bool_and(p.polpermissive and pg_get_expr(p.polqual, p.polrelid) like '%current_setting(''steward.%'
+        r#"select c.relname::text as "name!",
+             coalesce(string_agg(p.polname::text, ',' order by p.polname), '') as "policies!",
+             coalesce(bool_and(p.polpermissive
+               and pg_get_expr(p.polqual, p.polrelid) like '%current_setting(''steward.%'
                and pg_get_expr(p.polqual, p.polrelid) !~* '\mor\M'), false) as "bound!"
            from pg_class c left join pg_policy p on p.polrelid = c.oid
-           where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition and c.relname <> '_sqlx_migrations'
+           where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+             and not c.relispartition and c.relname <> '_sqlx_migrations'
            group by c.relname order by 1"#
     )
     .fetch_all(connection)
     .await?;
     let mut findings = Vec::new();
     for table in tables {
-        let wanted = if table.name == "api_token" {
+        let expected = if table.name == "api_token" {
             POLICIES_OF_TOKENS
         } else {
             POLICIES
         };
-        if table.policies != wanted || !table.bound {
-            findings.push(Finding {
-                problem: format!(
-                    "the row level security policies of table {} are not those of the migrations",
+        if table.policies != expected || !table.bound {
+            findings.push(Finding::new(
+                format!(
+                    "the row level security policies of table {} are not those of the migrations: \
+                     somebody has changed them",
                     table.name
                 ),
-                remedy: format!(
-                    "create them anew as the migrations do: {wanted}; somebody has changed them"
-                ),
-            });
+                format!("create {expected} as the migrations do, and drop all other policies"),
+            ));
         }
     }
     Ok(findings)

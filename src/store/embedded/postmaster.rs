@@ -1,4 +1,4 @@
-//! The server's process: made by initdb, started, watched, stopped.
+//! Runs initdb, and starts, watches and stops the server.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,18 +17,19 @@ use tokio::sync::watch;
 use tracing::{error, warn};
 
 use super::programs::Programs;
-use super::{Account, Failure, Layout, PATIENCE, PORT, SUPERUSER, Settings, at};
+use super::{Failure, Layout, PORT, START_TIMEOUT, SUPERUSER, ServerUser, Settings, at};
 
-/// How often the server's status line is looked at while it starts.
+/// How often `postmaster.pid` is read while the server starts, and how often a stop looks whether
+/// it has ended.
 const POLL: Duration = Duration::from_millis(5);
 /// How long a fast shutdown may take before an immediate one follows.
-const STOP_PATIENCE: Duration = Duration::from_secs(30);
-/// A server that died is started again at most this often; later starts wait longer.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a server that died is started again before the service gives up.
 const MAX_RESTARTS: u32 = 6;
-/// After this long a server counts as healthy again.
+/// A server that ran this long counts as healthy: the count of restarts begins again at 1.
 const HEALTHY_AFTER: Duration = Duration::from_mins(1);
 
-/// What `postmaster.pid` says.
+/// The contents of `postmaster.pid`.
 #[derive(Debug)]
 pub(super) struct PidFile {
     pub(super) pid: i32,
@@ -48,14 +49,15 @@ impl PidFile {
         })
     }
 
-    /// Whether there really is a server behind it.
+    /// Whether a server accepts connections on its socket.
     pub(super) fn accepts_connections(&self) -> bool {
         self.is_ready && UnixStream::connect(self.sockets.join(format!(".s.PGSQL.{PORT}"))).is_ok()
     }
 }
 
-/// A command that runs as the server's user, free of our environment's settings for PostgreSQL.
-fn command(program: &Path, account: &Account, home: &Path) -> Command {
+/// A command that runs as the server's user, without the PG variables of this process's
+/// environment.
+fn command(program: &Path, user: &ServerUser, home: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .current_dir(home)
@@ -67,22 +69,22 @@ fn command(program: &Path, account: &Account, home: &Path) -> Command {
             command.env_remove(name);
         }
     }
-    if account.is_other {
-        command.uid(account.uid.as_raw()).gid(account.gid.as_raw());
+    if user.is_other {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
     }
     command
 }
 
-/// Makes a new cluster, all or nothing.
+/// Creates a cluster. If it fails midway, no data directory is left.
 pub(super) fn init(
     programs: &Programs,
     layout: &Layout,
-    account: &Account,
+    user: &ServerUser,
     durable: bool,
 ) -> Result<(), Failure> {
     let unfinished = layout.home.join("data.new");
-    clear_away(&unfinished)?;
-    let mut initdb = command(&programs.bin.join("initdb"), account, &layout.home);
+    remove_unfinished(&unfinished)?;
+    let mut initdb = command(&programs.bin.join("initdb"), user, &layout.home);
     initdb.arg("-D").arg(&unfinished).args([
         "-U",
         SUPERUSER,
@@ -94,7 +96,7 @@ pub(super) fn init(
     if !durable {
         initdb.arg("--no-sync");
     }
-    die_with_us(&mut initdb, Signal::SIGKILL);
+    end_with_service(&mut initdb, Signal::SIGKILL);
     let output = initdb.output().map_err(at(&programs.bin.join("initdb")))?;
     if !output.status.success() {
         return Err(Failure::Program {
@@ -108,9 +110,10 @@ pub(super) fn init(
         .map_err(at(&layout.home))
 }
 
-/// Removes what an initdb left that was killed; a process of it may still be writing its last file.
-fn clear_away(unfinished: &Path) -> Result<(), Failure> {
-    let deadline = Instant::now() + PATIENCE;
+/// Removes the folder of an initdb that was killed. One of its processes may still be writing, so
+/// this is retried.
+fn remove_unfinished(unfinished: &Path) -> Result<(), Failure> {
+    let deadline = Instant::now() + START_TIMEOUT;
     loop {
         match fs::remove_dir_all(unfinished) {
             Ok(()) => {}
@@ -121,13 +124,13 @@ fn clear_away(unfinished: &Path) -> Result<(), Failure> {
     }
 }
 
-/// A server that this process started.
+/// A server that this process started, with the thread that watches it.
 #[derive(Debug)]
 pub(super) struct Postmaster {
     pid: Arc<AtomicU32>,
     is_stopping: Arc<AtomicBool>,
     is_dead: watch::Receiver<bool>,
-    keeper: Option<JoinHandle<()>>,
+    watcher: Option<JoinHandle<()>>,
 }
 
 impl Postmaster {
@@ -135,37 +138,38 @@ impl Postmaster {
     pub(super) fn start(
         programs: &Programs,
         layout: &Layout,
-        account: &Account,
+        user: &ServerUser,
         settings: &Settings,
     ) -> Result<Self, Failure> {
         let launch = Launch {
             program: programs.bin.join("postgres"),
             layout: layout.clone(),
-            account: account.clone(),
+            user: user.clone(),
             settings: settings.clone(),
         };
         let (dead, is_dead) = watch::channel(false);
         let pid = Arc::new(AtomicU32::new(0));
         let is_stopping = Arc::new(AtomicBool::new(false));
         let (first, started) = std::sync::mpsc::channel();
-        let keeper = {
+        let watcher = {
             let (pid, is_stopping) = (Arc::clone(&pid), Arc::clone(&is_stopping));
-            // The kernel signals the server when the thread that started it ends, so one thread lives as long as it.
-            let keep = move || {
-                launch.keep(&pid, &is_stopping, &first);
-                // Nobody may be listening any more.
-                let _unheard = dead.send(true);
+            // The kernel signals the server when the thread that started it ends. So the thread
+            // lives as long as the server.
+            let watch = move || {
+                launch.watch(&pid, &is_stopping, &first);
+                // It fails if the service has stopped waiting for it.
+                let _ignored = dead.send(true);
             };
             thread::Builder::new()
                 .name("postmaster".to_owned())
-                .spawn(keep)
+                .spawn(watch)
                 .map_err(at(&layout.home))?
         };
         let postmaster = Self {
             pid,
             is_stopping,
             is_dead,
-            keeper: Some(keeper),
+            watcher: Some(watcher),
         };
         started.recv().unwrap_or_else(|_| {
             Err(Failure::NotReady {
@@ -176,14 +180,16 @@ impl Postmaster {
         Ok(postmaster)
     }
 
+    /// The process id of the server; 0 while it is down.
     pub(super) fn pid(&self) -> u32 {
         self.pid.load(Ordering::SeqCst)
     }
 
+    /// Resolves when the server has died and is not started again.
     pub(super) async fn died(&self) {
         let mut is_dead = self.is_dead.clone();
-        // An error means that the keeper is gone, and so is the server.
-        let _gone = is_dead.wait_for(|dead| *dead).await;
+        // An error means that the watching thread has ended, and so has the server.
+        let _ignored = is_dead.wait_for(|dead| *dead).await;
     }
 
     fn signal(&self, signal: Signal) {
@@ -191,7 +197,7 @@ impl Postmaster {
             && pid > 0
             && let Err(error) = signal::kill(Pid::from_raw(pid), signal)
         {
-            warn!(%error, pid, "cannot signal the embedded PostgreSQL");
+            warn!(%error, pid, "cannot send a signal to the embedded PostgreSQL");
         }
     }
 }
@@ -199,39 +205,41 @@ impl Postmaster {
 impl Drop for Postmaster {
     fn drop(&mut self) {
         self.is_stopping.store(true, Ordering::SeqCst);
-        let Some(keeper) = self.keeper.take() else {
+        let Some(watcher) = self.watcher.take() else {
             return;
         };
-        if !keeper.is_finished() {
+        if !watcher.is_finished() {
             self.signal(Signal::SIGINT);
         }
-        let deadline = Instant::now() + STOP_PATIENCE;
-        while !keeper.is_finished() && Instant::now() < deadline {
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while !watcher.is_finished() && Instant::now() < deadline {
             thread::sleep(POLL);
         }
-        if !keeper.is_finished() {
+        if !watcher.is_finished() {
             warn!(
-                "the embedded PostgreSQL does not stop: an immediate shutdown follows, and recovery at the next start"
+                "the embedded PostgreSQL does not stop: shutting it down at once; its next start \
+                 recovers the data first and takes longer"
             );
             self.signal(Signal::SIGQUIT);
         }
-        if keeper.join().is_err() {
-            error!("the thread that keeps the embedded PostgreSQL panicked");
+        if watcher.join().is_err() {
+            error!("the thread that watches the embedded PostgreSQL panicked");
         }
     }
 }
 
-/// Everything it takes to start the server, once more if need be.
+/// Everything that a start of the server needs.
 struct Launch {
     program: PathBuf,
     layout: Layout,
-    account: Account,
+    user: ServerUser,
     settings: Settings,
 }
 
 impl Launch {
-    /// Starts the server, tells `first` when it is ready, and starts it again when it dies, until told to stop.
-    fn keep(
+    /// Starts the server and starts it again when it dies, until `is_stopping` is set. Sends the
+    /// outcome of the first start to `first`.
+    fn watch(
         &self,
         pid: &AtomicU32,
         is_stopping: &AtomicBool,
@@ -244,19 +252,19 @@ impl Launch {
             let mut child = match self.spawn_until_ready() {
                 Ok(child) => child,
                 Err(failure) => {
-                    error!(%failure, "the embedded PostgreSQL does not start");
-                    // Nobody listens after the first time.
-                    let _unheard = first.send(Err(failure));
+                    error!(%failure, "the embedded PostgreSQL does not start; the service gives up");
+                    // It fails after the first start, when nobody receives any more.
+                    let _ignored = first.send(Err(failure));
                     return;
                 }
             };
             pid.store(child.id(), Ordering::SeqCst);
             if std::mem::take(&mut is_first) {
-                let _heard = first.send(Ok(()));
+                let _ignored = first.send(Ok(()));
             }
             if is_stopping.load(Ordering::SeqCst) {
-                // The stop came while there was no server to signal.
-                let _gone = child.kill();
+                // The stop came before this server could get the signal.
+                let _ignored = child.kill();
             }
             let status = child.wait();
             pid.store(0, Ordering::SeqCst);
@@ -271,7 +279,7 @@ impl Launch {
             if restarts > MAX_RESTARTS {
                 error!(
                     ?status,
-                    "the embedded PostgreSQL died again and again; giving up"
+                    "the embedded PostgreSQL died again and again; the service gives up"
                 );
                 return;
             }
@@ -282,10 +290,11 @@ impl Launch {
         }
     }
 
-    /// Starts the server. Right after a crash the remains of the last one may still stand in the way (a process
-    /// that nobody has reaped, shared memory of a backend on its way out), so a refusal is retried for a while.
+    /// Starts the server and waits until it is ready. Right after a crash a start can fail, because
+    /// a process of the old server has not been reaped or a backend still uses the shared memory.
+    /// So a failed start is retried for a while.
     fn spawn_until_ready(&self) -> Result<std::process::Child, Failure> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let mut child = self.spawn()?;
             loop {
@@ -313,7 +322,7 @@ impl Launch {
     fn spawn(&self) -> Result<std::process::Child, Failure> {
         let startup = self.layout.log.join("startup.log");
         let log = File::create(&startup).map_err(at(&startup))?;
-        let mut postgres = command(&self.program, &self.account, &self.layout.home);
+        let mut postgres = command(&self.program, &self.user, &self.layout.home);
         postgres
             .arg("-D")
             .arg(&self.layout.data)
@@ -337,7 +346,7 @@ impl Launch {
             );
         }
         if self.settings.durable {
-            // Seven files, one for each day of the week.
+            // Seven log files, one for each day of the week.
             set("logging_collector", "on");
             set("log_directory", "../log");
             set("log_filename", "postgresql-%a.log");
@@ -358,20 +367,21 @@ impl Launch {
             .stdout(log.try_clone().map_err(at(&startup))?)
             .stderr(log)
             .process_group(0);
-        // SIGINT is a fast and clean shutdown.
-        die_with_us(&mut postgres, Signal::SIGINT);
+        // On SIGINT PostgreSQL does a fast and clean shutdown.
+        end_with_service(&mut postgres, Signal::SIGINT);
         postgres.spawn().map_err(at(&self.program))
     }
 }
 
-/// What the server caches itself, in MiB: an eighth of the memory, between PostgreSQL's own default and a gigabyte. The index
-/// pages that every change touches are worth most there; the rest of the memory caches files as well.
+/// The server's own cache (`shared_buffers`), in MiB: an eighth of the memory, but at least
+/// PostgreSQL's default and at most a gigabyte. It holds the index pages that every change touches;
+/// the operating system caches files in the rest.
 fn shared_buffers(memory: u64) -> u64 {
     (memory / 8).clamp(128, 1_024)
 }
 
-/// The memory that this process may use, in MiB: the machine's, or less where its control group is limited. None where the system
-/// does not say.
+/// The memory that this process may use, in MiB: that of the machine, or less if its control group
+/// has a limit. `None` on systems without `/proc/meminfo`.
 fn memory_megabytes() -> Option<u64> {
     let read = |path: &str| fs::read_to_string(path).ok();
     let machine = read("/proc/meminfo")?.lines().find_map(|line| {
@@ -395,32 +405,33 @@ fn memory_megabytes() -> Option<u64> {
     )
 }
 
-/// Lets the kernel send a signal to the process when the thread that started it ends. macOS has no such thing: there
-/// an orphaned server is joined at the next start.
+/// Makes the kernel send a signal to the process when the thread that started it ends. macOS cannot
+/// do this: there the server goes on running, and the next start joins it.
 #[cfg(target_os = "linux")]
 #[expect(
     unsafe_code,
-    reason = "the only way to run code between fork and exec; what runs is one async-signal-safe system call"
+    reason = "no safe way to run code between fork and exec; the code makes two system calls only"
 )]
-fn die_with_us(command: &mut Command, signal: Signal) {
+fn end_with_service(command: &mut Command, signal: Signal) {
     let parent = nix::unistd::getpid();
-    let tie = move || {
+    let bind = move || {
         nix::sys::prctl::set_pdeathsig(signal)?;
-        // The parent may have died before the tie was made.
+        // The parent may have died before the call.
         if nix::unistd::getppid() == parent {
             Ok(())
         } else {
-            Err(io::Error::other("the service is gone"))
+            Err(nix::errno::Errno::ESRCH.into())
         }
     };
-    // SAFETY: the closure allocates nothing and takes no lock; prctl and getppid are plain system calls.
-    unsafe { command.pre_exec(tie) };
+    // SAFETY: the closure allocates nothing and takes no lock; prctl and getppid are plain system
+    // calls.
+    unsafe { command.pre_exec(bind) };
 }
 
 #[cfg(not(target_os = "linux"))]
-fn die_with_us(_command: &mut Command, _signal: Signal) {}
+fn end_with_service(_command: &mut Command, _signal: Signal) {}
 
-/// The last lines of what the server said while it started, and of its log of the day.
+/// The last lines of the server's startup log and its log of the day.
 fn log_tail(folder: &Path) -> String {
     let mut files: Vec<_> = fs::read_dir(folder)
         .into_iter()

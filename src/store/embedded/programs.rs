@@ -1,21 +1,21 @@
-//! The server's programs of one version.
+//! The programs of one version of PostgreSQL.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The server's programs of one version.
+/// The programs of one version of PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Programs {
-    /// The folder that has them.
+    /// The folder of the programs.
     pub(super) bin: PathBuf,
     /// The major version.
     pub(super) major: u32,
 }
 
 impl Programs {
-    /// The programs of a folder, if they are there and run. Links are followed: PostgreSQL finds its other files
-    /// from where its program really is.
+    /// The programs in a folder; `None` if there are none, or they do not run. Follows symbolic
+    /// links, because PostgreSQL finds its other files relative to the real place of a program.
     pub(super) fn in_folder(folder: &Path) -> Option<Self> {
         let bin = fs::canonicalize(folder.join("initdb"))
             .ok()?
@@ -25,8 +25,8 @@ impl Programs {
             .arg("--version")
             .output()
             .ok()?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let version = said
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let version = text
             .split_whitespace()
             .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
         let major = version

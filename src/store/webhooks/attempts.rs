@@ -1,42 +1,47 @@
-//! The log of attempts to deliver.
+//! The log of delivery attempts.
+
+#![expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of an array and converts nothing"
+)]
 
 use uuid::Uuid;
 
 use super::DeliveryKey;
 use crate::domain::{Error, ResellerId, Time};
 use crate::store::columns::Columns;
-use crate::store::errors::domain_error;
+use crate::store::errors::OrDomain as _;
 use crate::store::transaction::Tx;
 
-/// One attempt to deliver.
+/// One delivery attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// Its identity; grows with time.
+    /// Its id, a UUID that grows with time.
     pub id: Uuid,
-    /// To which endpoint.
+    /// The endpoint.
     pub endpoint_id: Uuid,
-    /// What.
+    /// The delivery.
     pub key: DeliveryKey,
-    /// When that happened.
+    /// When the event happened.
     pub event_at: Time,
-    /// 1 is the first.
+    /// Which attempt of this delivery, from 1 on.
     pub number: i32,
-    /// When it began.
+    /// When the attempt began.
     pub at: Time,
-    /// Whether the endpoint took it.
+    /// Whether the endpoint accepted the delivery.
     pub succeeded: bool,
-    /// The HTTP status; none: no answer arrived.
+    /// The HTTP status; `None` if no answer arrived.
     pub status: Option<i16>,
-    /// What went wrong, for people.
+    /// Why the attempt failed, as a text for people.
     pub problem: Option<String>,
-    /// How the answer begins.
+    /// The beginning of the answer's body.
     pub answer: Option<String>,
-    /// How long it took, in milliseconds.
+    /// The duration of the attempt, in milliseconds.
     pub duration_ms: i32,
 }
 
 impl Tx {
-    pub(in crate::store) async fn insert_attempts(
+    pub(super) async fn insert_attempts(
         &mut self,
         reseller: ResellerId,
         attempts: &[Attempt],
@@ -46,10 +51,13 @@ impl Tx {
         }
         let column = Columns(attempts);
         sqlx::query!(
-            "insert into webhook_attempt (reseller_id, endpoint_id, id, event_id, event, account_id, event_at, number, at, succeeded, status, problem, answer,
+            "insert into webhook_attempt (reseller_id, endpoint_id, id, event_id, event, account_id,
+               event_at, number, at, succeeded, status, problem, answer,
                duration_ms)
-             select $1, n.* from unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::integer[], $7::timestamptz[], $8::integer[],
-               $9::timestamptz[], $10::boolean[], $11::smallint[], $12::text[], $13::text[], $14::integer[]) as n",
+             select $1, n.* from unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::text[],
+               $6::integer[], $7::timestamptz[], $8::integer[],
+               $9::timestamptz[], $10::boolean[], $11::smallint[], $12::text[], $13::text[],
+                 $14::integer[]) as n",
             reseller.0,
             &column.of(|it| it.endpoint_id),
             &column.of(|it| it.id),
@@ -68,13 +76,11 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// Attempts, newest first, older than `before`; to one endpoint, or to all of the reseller.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// The attempts of a reseller, newest first, with ids below `before`; to one endpoint, or to
+    /// all.
     pub async fn list_attempts(
         &mut self,
         reseller: ResellerId,
@@ -84,8 +90,10 @@ impl Tx {
         limit: i64,
     ) -> Result<Vec<Attempt>, Error> {
         let rows = sqlx::query!(
-            "select endpoint_id, id, event_id, event, account_id, event_at, number, at, succeeded, status, problem, answer, duration_ms from webhook_attempt
-             where reseller_id = $1 and ($2::uuid is null or endpoint_id = $2) and ($3::boolean is null or succeeded = $3) and ($4::uuid is null or id < $4)
+            "select endpoint_id, id, event_id, event, account_id, event_at, number, at, succeeded,
+               status, problem, answer, duration_ms from webhook_attempt
+             where reseller_id = $1 and ($2::uuid is null or endpoint_id = $2)
+               and ($3::boolean is null or succeeded = $3) and ($4::uuid is null or id < $4)
              order by id desc limit $5",
             reseller.0,
             endpoint,
@@ -95,7 +103,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let attempts = rows.into_iter().map(|row| Attempt {
             id: row.id,
             endpoint_id: row.endpoint_id,
@@ -116,24 +124,23 @@ impl Tx {
         Ok(attempts.collect())
     }
 
-    /// One attempt.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// The reseller, endpoint, delivery and event time of an attempt. Without a reseller it looks
+    /// at all resellers of the transaction.
     pub async fn fetch_attempt(
         &mut self,
         reseller: Option<ResellerId>,
         id: Uuid,
     ) -> Result<Option<(ResellerId, Uuid, DeliveryKey, Time)>, Error> {
         let row = sqlx::query!(
-            "select reseller_id, endpoint_id, event_id, event, account_id, event_at from webhook_attempt
+            "select reseller_id, endpoint_id, event_id, event, account_id, event_at
+             from webhook_attempt
              where ($1::bigint is null or reseller_id = $1) and id = $2",
             reseller.map(|it| it.0),
             id
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(row.map(|row| {
             let key = DeliveryKey {
                 account: row.account_id,
@@ -149,19 +156,17 @@ impl Tx {
         }))
     }
 
-    /// Forgets attempts made before an instant, at most `limit` of them; says how many.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Deletes attempts made before an instant, at most `limit`. Returns how many it deleted.
     pub async fn delete_attempts(&mut self, before: Time, limit: i64) -> Result<u64, Error> {
         sqlx::query!(
-            "delete from webhook_attempt where ctid = any (array(select ctid from webhook_attempt where at < $1 order by at limit $2))",
+            "delete from webhook_attempt where ctid = any (array(select ctid from webhook_attempt
+             where at < $1 order by at limit $2))",
             before,
             limit
         )
         .execute(self.connection())
         .await
         .map(|done| done.rows_affected())
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 }

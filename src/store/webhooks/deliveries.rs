@@ -1,4 +1,12 @@
-//! What delivering writes: leases, positions, what is pending, attempts.
+//! The state of deliveries: leases, positions, and pending deliveries.
+//!
+//! The deliveries of one account are made in order, so only the first pending one of an account has
+//! a time for its next attempt. [`Tx::schedule_heads`] restores that rule after each change.
+
+#![expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of an array and converts nothing"
+)]
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,19 +15,20 @@ use uuid::Uuid;
 use super::{DeliveryKey, Pending, Progress};
 use crate::domain::{Error, ResellerId, SuspendedBy, Time};
 use crate::store::columns::Columns;
-use crate::store::errors::domain_error;
+use crate::store::errors::OrDomain as _;
 use crate::store::transaction::Tx;
 
 impl Tx {
-    /// How many endpoints each of the resellers has that are not suspended; only those that have any.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// How many endpoints that are not suspended each reseller has. Resellers without one are left
+    /// out.
     pub async fn count_endpoints(&mut self) -> Result<HashMap<ResellerId, usize>, Error> {
-        let rows = sqlx::query!(r#"select reseller_id, count(*) as "count!" from webhook_endpoint where suspended_by is null group by reseller_id"#)
-            .fetch_all(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
+        let rows = sqlx::query!(
+            r#"select reseller_id, count(*) as "count!" from webhook_endpoint
+               where suspended_by is null group by reseller_id"#
+        )
+        .fetch_all(self.connection())
+        .await
+        .or_domain()?;
         Ok(rows
             .into_iter()
             .map(|row| {
@@ -31,10 +40,7 @@ impl Tx {
             .collect())
     }
 
-    /// Endpoints that nobody delivers to and that have something to be delivered; of these resellers, or of all.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Endpoints with events to deliver and without a lease; of these resellers, or of all.
     pub async fn find_work(
         &mut self,
         resellers: Option<&[ResellerId]>,
@@ -42,12 +48,15 @@ impl Tx {
         limit: i64,
     ) -> Result<Vec<(ResellerId, Uuid)>, Error> {
         let resellers: Option<Vec<i64>> =
-            resellers.map(|some| some.iter().map(|reseller| reseller.0).collect());
+            resellers.map(|them| them.iter().map(|reseller| reseller.0).collect());
         let rows = sqlx::query!(
             "select e.reseller_id, e.id from webhook_endpoint e
-             where e.suspended_by is null and (e.lease_until is null or e.lease_until <= $2) and ($1::bigint[] is null or e.reseller_id = any ($1))
-               and (exists (select from journal j where j.reseller_id = e.reseller_id and j.id > e.position and j.outcome = 'applied')
-                 or exists (select from webhook_pending p where p.reseller_id = e.reseller_id and p.endpoint_id = e.id and p.next_attempt_at <= $2))
+             where e.suspended_by is null and (e.lease_until is null or e.lease_until <= $2)
+               and ($1::bigint[] is null or e.reseller_id = any ($1))
+               and (exists (select from journal j where j.reseller_id = e.reseller_id
+                 and j.id > e.position and j.outcome = 'applied')
+                 or exists (select from webhook_pending p where p.reseller_id = e.reseller_id
+                   and p.endpoint_id = e.id and p.next_attempt_at <= $2))
              limit $3",
             resellers.as_deref(),
             now,
@@ -55,17 +64,15 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         Ok(rows
             .into_iter()
             .map(|row| (ResellerId(row.reseller_id), row.id))
             .collect())
     }
 
-    /// Takes the lease of an endpoint, if nobody has it; says whether.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Takes the lease of an endpoint. Returns `false` if another process holds it, or the endpoint
+    /// is suspended.
     pub async fn lease_endpoint(
         &mut self,
         reseller: ResellerId,
@@ -76,7 +83,8 @@ impl Tx {
     ) -> Result<bool, Error> {
         sqlx::query!(
             "update webhook_endpoint set lease_owner = $3, lease_until = $5
-             where reseller_id = $1 and id = $2 and suspended_by is null and (lease_until is null or lease_until <= $4)",
+             where reseller_id = $1 and id = $2 and suspended_by is null
+               and (lease_until is null or lease_until <= $4)",
             reseller.0,
             id,
             owner,
@@ -86,14 +94,11 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(|done| done.rows_affected() > 0)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// Writes progress, if the lease is still the owner's; the endpoint's revision and whether it is suspended, or none if
-    /// the lease is lost.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Writes progress if `owner` still holds the lease. Returns the endpoint's revision and
+    /// whether it is suspended; `None` if the lease is lost.
     pub async fn record_progress(
         &mut self,
         reseller: ResellerId,
@@ -102,9 +107,12 @@ impl Tx {
         progress: &Progress,
     ) -> Result<Option<(i64, bool)>, Error> {
         let row = sqlx::query!(
-            r#"update webhook_endpoint set position = greatest(position, $4), failing_since = $5, last_success_at = coalesce($6, last_success_at),
-               suspended_by = coalesce(suspended_by, $7), lease_until = $8, lease_owner = case when $8::timestamptz is null then null else lease_owner end
-             where reseller_id = $1 and id = $2 and lease_owner = $3 returning revision, suspended_by is not null as "is_suspended!""#,
+            r#"update webhook_endpoint set position = greatest(position, $4), failing_since = $5,
+                 last_success_at = coalesce($6, last_success_at),
+                 suspended_by = coalesce(suspended_by, $7), lease_until = $8,
+                 lease_owner = case when $8::timestamptz is null then null else lease_owner end
+               where reseller_id = $1 and id = $2 and lease_owner = $3
+               returning revision, suspended_by is not null as "is_suspended!""#,
             reseller.0,
             id,
             owner,
@@ -116,17 +124,17 @@ impl Tx {
         )
         .fetch_optional(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let Some(row) = row else { return Ok(None) };
-        self.settle(reseller, id, &progress.settled).await?;
-        self.park(reseller, id, &progress.parked).await?;
+        self.delete_pending(reseller, id, &progress.settled).await?;
+        self.upsert_pending(reseller, id, &progress.parked).await?;
         let touched: BTreeSet<i32> = progress
             .settled
             .iter()
-            .chain(progress.parked.iter().map(|one| &one.key))
+            .chain(progress.parked.iter().map(|pending| &pending.key))
             .map(|key| key.account)
             .collect();
-        self.call_heads(
+        self.schedule_heads(
             reseller,
             id,
             &touched.into_iter().collect::<Vec<_>>(),
@@ -137,7 +145,8 @@ impl Tx {
         Ok(Some((row.revision, row.is_suspended)))
     }
 
-    async fn settle(
+    /// Deletes pending deliveries.
+    async fn delete_pending(
         &mut self,
         reseller: ResellerId,
         endpoint: Uuid,
@@ -149,9 +158,12 @@ impl Tx {
         let column = Columns(keys);
         sqlx::query!(
             "delete from webhook_pending where ctid = any (array(
-               select p.ctid from unnest($3::integer[], $4::bigint[], $5::text[]) as d(account_id, event_id, event)
-               cross join lateral (select ctid from webhook_pending where reseller_id = $1 and endpoint_id = $2 and account_id = d.account_id
-                 and event_id = d.event_id and event = d.event) as p))",
+               select p.ctid
+               from unnest($3::integer[], $4::bigint[], $5::text[]) as d(account_id, event_id, event)
+               cross join lateral (
+                 select ctid from webhook_pending
+                 where reseller_id = $1 and endpoint_id = $2 and account_id = d.account_id
+                   and event_id = d.event_id and event = d.event) as p))",
             reseller.0,
             endpoint,
             &column.of(|it| it.account),
@@ -161,11 +173,11 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// Keeps what is pending. What waits behind the first of its account has no time of its own.
-    async fn park(
+    /// Inserts pending deliveries, or updates their attempts and times.
+    async fn upsert_pending(
         &mut self,
         reseller: ResellerId,
         endpoint: Uuid,
@@ -176,9 +188,12 @@ impl Tx {
         }
         let column = Columns(pending);
         sqlx::query!(
-            "insert into webhook_pending (reseller_id, endpoint_id, account_id, event_id, event, at, attempts, next_attempt_at)
-             select $1, $2, n.* from unnest($3::integer[], $4::bigint[], $5::text[], $6::timestamptz[], $7::integer[], $8::timestamptz[]) as n
-             on conflict on constraint webhook_pending_pkey do update set attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at",
+            "insert into webhook_pending (reseller_id, endpoint_id, account_id, event_id, event, at,
+               attempts, next_attempt_at)
+             select $1, $2, n.* from unnest($3::integer[], $4::bigint[], $5::text[],
+               $6::timestamptz[], $7::integer[], $8::timestamptz[]) as n
+             on conflict on constraint webhook_pending_pkey do update set
+               attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at",
             reseller.0,
             endpoint,
             &column.of(|it| it.key.account),
@@ -191,11 +206,12 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// Where nothing of an account has a time, what is first of it gets one: or nobody would ever try it.
-    async fn call_heads(
+    /// Makes the first pending delivery of an account due now, unless a delivery of the account has
+    /// a time already.
+    async fn schedule_heads(
         &mut self,
         reseller: ResellerId,
         endpoint: Uuid,
@@ -208,9 +224,11 @@ impl Tx {
         sqlx::query!(
             "update webhook_pending set next_attempt_at = $4 where ctid = any (array(
                select h.ctid from unnest($3::integer[]) as a(id)
-               cross join lateral (select ctid from webhook_pending where reseller_id = $1 and endpoint_id = $2 and account_id = a.id
+               cross join lateral (select ctid from webhook_pending where reseller_id = $1
+                 and endpoint_id = $2 and account_id = a.id
                  order by event_id, event limit 1) as h
-               where (select next_attempt_at from webhook_pending where reseller_id = $1 and endpoint_id = $2 and account_id = a.id
+               where (select next_attempt_at from webhook_pending where reseller_id = $1
+                 and endpoint_id = $2 and account_id = a.id
                  and next_attempt_at is not null order by event_id, event limit 1) is null))",
             reseller.0,
             endpoint,
@@ -220,11 +238,11 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// What is first of these accounts is to be tried now, whatever it waited for.
-    async fn call_now(
+    /// Makes the first pending delivery of each account due now, whatever time it had.
+    async fn schedule_now(
         &mut self,
         reseller: ResellerId,
         endpoint: Uuid,
@@ -232,36 +250,38 @@ impl Tx {
         now: Time,
     ) -> Result<(), Error> {
         sqlx::query!(
-            "update webhook_pending set next_attempt_at = null where reseller_id = $1 and endpoint_id = $2 and account_id = any($3) and next_attempt_at is not null",
+            "update webhook_pending set next_attempt_at = null
+             where reseller_id = $1 and endpoint_id = $2 and account_id = any($3)
+               and next_attempt_at is not null",
             reseller.0,
             endpoint,
             accounts
         )
         .execute(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
-        self.call_heads(reseller, endpoint, accounts, now).await
+        .or_domain()?;
+        self.schedule_heads(reseller, endpoint, accounts, now).await
     }
 
-    /// Which accounts of an endpoint have something pending.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// The accounts with a pending delivery to an endpoint.
     pub async fn list_blocked(
         &mut self,
         reseller: ResellerId,
         endpoint: Uuid,
     ) -> Result<Vec<i32>, Error> {
-        sqlx::query_scalar!("select distinct account_id from webhook_pending where reseller_id = $1 and endpoint_id = $2", reseller.0, endpoint)
-            .fetch_all(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))
+        sqlx::query_scalar!(
+            "select distinct account_id from webhook_pending
+             where reseller_id = $1 and endpoint_id = $2",
+            reseller.0,
+            endpoint
+        )
+        .fetch_all(self.connection())
+        .await
+        .or_domain()
     }
 
-    /// Which accounts of an endpoint are due to be tried, the longest due first, those excepted that are `busy`.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// The accounts with a due delivery to an endpoint, the longest due first, without those in
+    /// `busy`.
     pub async fn list_due(
         &mut self,
         reseller: ResellerId,
@@ -271,7 +291,9 @@ impl Tx {
         limit: i64,
     ) -> Result<Vec<i32>, Error> {
         sqlx::query_scalar!(
-            "select account_id from webhook_pending where reseller_id = $1 and endpoint_id = $2 and next_attempt_at <= $3 and account_id <> all($4)
+            "select account_id from webhook_pending
+             where reseller_id = $1 and endpoint_id = $2 and next_attempt_at <= $3
+               and account_id <> all($4)
              group by account_id order by min(next_attempt_at) limit $5",
             reseller.0,
             endpoint,
@@ -281,13 +303,11 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// When the next thing of an endpoint is due.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// When the next delivery to an endpoint is due, without the accounts in `busy`. `None` if
+    /// nothing is pending.
     pub async fn next_due(
         &mut self,
         reseller: ResellerId,
@@ -295,7 +315,8 @@ impl Tx {
         busy: &[i32],
     ) -> Result<Option<Time>, Error> {
         sqlx::query_scalar!(
-            "select min(next_attempt_at) from webhook_pending where reseller_id = $1 and endpoint_id = $2 and next_attempt_at is not null
+            "select min(next_attempt_at) from webhook_pending
+             where reseller_id = $1 and endpoint_id = $2 and next_attempt_at is not null
                and account_id <> all($3)",
             reseller.0,
             endpoint,
@@ -303,13 +324,10 @@ impl Tx {
         )
         .fetch_one(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// What is pending of these accounts, each in order, at most `depth` of each.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// The pending deliveries of these accounts in their order, at most `depth` of each account.
     pub async fn list_pending(
         &mut self,
         reseller: ResellerId,
@@ -318,8 +336,11 @@ impl Tx {
         depth: i64,
     ) -> Result<Vec<Pending>, Error> {
         let rows = sqlx::query!(
-            r#"select a.id as "account_id!", p.event_id, p.event, p.at, p.attempts, p.next_attempt_at from unnest($3::integer[]) with ordinality as a(id, place)
-               cross join lateral (select * from webhook_pending where reseller_id = $1 and endpoint_id = $2 and account_id = a.id
+            r#"select a.id as "account_id!", p.event_id, p.event, p.at, p.attempts,
+                 p.next_attempt_at
+               from unnest($3::integer[]) with ordinality as a(id, place)
+               cross join lateral (select * from webhook_pending where reseller_id = $1
+                 and endpoint_id = $2 and account_id = a.id
                  order by event_id, event limit $4) as p
                order by a.place, p.event_id, p.event"#,
             reseller.0,
@@ -329,7 +350,7 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let pending = rows.into_iter().map(|row| Pending {
             key: DeliveryKey {
                 account: row.account_id,
@@ -343,30 +364,25 @@ impl Tx {
         Ok(pending.collect())
     }
 
-    /// How much is pending of an endpoint, counted up to 10,000.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// How many deliveries to an endpoint are pending. Counting stops at 10,000.
     pub async fn count_pending(
         &mut self,
         reseller: ResellerId,
         endpoint: Uuid,
     ) -> Result<i64, Error> {
         sqlx::query_scalar!(
-            r#"select count(*) as "count!" from (select from webhook_pending where reseller_id = $1 and endpoint_id = $2 limit 10000) as few"#,
+            r#"select count(*) as "count!" from (select from webhook_pending
+                 where reseller_id = $1 and endpoint_id = $2 limit 10000) as few"#,
             reseller.0,
             endpoint
         )
         .fetch_one(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// Makes one thing pending, to be tried at `now`: a test, or something to be delivered once more.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn ask_for_delivery(
+    /// Makes one delivery pending and due at `now`: a test event, or a redelivery.
+    pub async fn enqueue_delivery(
         &mut self,
         reseller: ResellerId,
         endpoint: Uuid,
@@ -375,7 +391,7 @@ impl Tx {
         now: Time,
     ) -> Result<(), Error> {
         let account = key.account;
-        self.park(
+        self.upsert_pending(
             reseller,
             endpoint,
             &[Pending {
@@ -386,14 +402,12 @@ impl Tx {
             }],
         )
         .await?;
-        self.call_now(reseller, endpoint, &[account], now).await
+        self.schedule_now(reseller, endpoint, &[account], now).await
     }
 
-    /// Makes everything pending again that happened since an instant, up to the endpoint's position; says how much.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn ask_for_all(
+    /// Makes all deliveries of events since an instant pending again, up to the endpoint's
+    /// position. Returns how many are now pending.
+    pub async fn redeliver_since(
         &mut self,
         reseller: ResellerId,
         endpoint: Uuid,
@@ -401,11 +415,14 @@ impl Tx {
         now: Time,
     ) -> Result<u64, Error> {
         let accounts = sqlx::query_scalar!(
-            "insert into webhook_pending (reseller_id, endpoint_id, account_id, event_id, event, at, attempts, next_attempt_at)
+            "insert into webhook_pending (reseller_id, endpoint_id, account_id, event_id, event, at,
+               attempts, next_attempt_at)
              select j.reseller_id, e.id, j.account_id, j.id, name, j.at, 0, null
-             from webhook_endpoint e join journal j on j.reseller_id = e.reseller_id and j.id <= e.position and j.outcome = 'applied' and j.at >= $3
+             from webhook_endpoint e join journal j on j.reseller_id = e.reseller_id
+               and j.id <= e.position and j.outcome = 'applied' and j.at >= $3
                cross join unnest(e.events) as name
-             where e.reseller_id = $1 and e.id = $2 and (name = 'account.updated' or name = any(j.events))
+             where e.reseller_id = $1 and e.id = $2
+               and (name = 'account.updated' or name = any(j.events))
              on conflict on constraint webhook_pending_pkey do nothing returning account_id",
             reseller.0,
             endpoint,
@@ -413,10 +430,10 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))?;
+        .or_domain()?;
         let count = u64::try_from(accounts.len()).unwrap_or(u64::MAX);
         let accounts: BTreeSet<i32> = accounts.into_iter().collect();
-        self.call_now(
+        self.schedule_now(
             reseller,
             endpoint,
             &accounts.into_iter().collect::<Vec<_>>(),
@@ -426,26 +443,23 @@ impl Tx {
         Ok(count)
     }
 
-    /// Of these accounts, those of which nothing is pending.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Those of these accounts that have no pending delivery to the endpoint.
     pub async fn list_clear(
         &mut self,
         reseller: ResellerId,
         endpoint: Uuid,
         accounts: &[i32],
     ) -> Result<Vec<i32>, Error> {
-        let clear = sqlx::query_scalar!(
+        sqlx::query_scalar!(
             r#"select a.id as "id!" from unnest($3::integer[]) as a(id)
-               where not exists (select from webhook_pending p where p.reseller_id = $1 and p.endpoint_id = $2 and p.account_id = a.id)"#,
+               where not exists (select from webhook_pending p where p.reseller_id = $1
+                 and p.endpoint_id = $2 and p.account_id = a.id)"#,
             reseller.0,
             endpoint,
             accounts
-        );
-        clear
-            .fetch_all(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))
+        )
+        .fetch_all(self.connection())
+        .await
+        .or_domain()
     }
 }

@@ -3,32 +3,32 @@
 use uuid::Uuid;
 
 use crate::domain::{Endpoint, Error, ResellerId, SignatureStyle, SuspendedBy, Time};
-use crate::store::errors::{domain_error, internal};
+use crate::store::errors::{OrDomain as _, internal};
 use crate::store::transaction::Tx;
 
-pub(in crate::store) struct Row {
-    pub(in crate::store) reseller_id: i64,
-    pub(in crate::store) id: Uuid,
-    pub(in crate::store) url: String,
-    pub(in crate::store) description: Option<String>,
-    pub(in crate::store) events: Vec<String>,
-    pub(in crate::store) signature_style: String,
-    pub(in crate::store) suspended_by: Option<String>,
-    pub(in crate::store) revision: i64,
-    pub(in crate::store) position: i64,
-    pub(in crate::store) failing_since: Option<Time>,
-    pub(in crate::store) last_success_at: Option<Time>,
-    pub(in crate::store) created_at: Time,
-    pub(in crate::store) updated_at: Time,
+struct EndpointRow {
+    reseller_id: i64,
+    id: Uuid,
+    url: String,
+    description: Option<String>,
+    events: Vec<String>,
+    signature_style: String,
+    suspended_by: Option<String>,
+    revision: i64,
+    position: i64,
+    failing_since: Option<Time>,
+    last_success_at: Option<Time>,
+    created_at: Time,
+    updated_at: Time,
 }
 
-impl TryFrom<Row> for Endpoint {
+impl TryFrom<EndpointRow> for Endpoint {
     type Error = Error;
 
-    fn try_from(row: Row) -> Result<Self, Error> {
+    fn try_from(row: EndpointRow) -> Result<Self, Error> {
         let suspended_by = row.suspended_by.map(|word| {
             SuspendedBy::parse(&word)
-                .ok_or_else(|| internal("an endpoint has an unknown suspension"))
+                .ok_or_else(|| internal("webhook_endpoint has an unknown suspended_by"))
         });
         Ok(Self {
             id: row.id,
@@ -37,7 +37,7 @@ impl TryFrom<Row> for Endpoint {
             description: row.description,
             events: row.events,
             style: SignatureStyle::parse(&row.signature_style)
-                .ok_or_else(|| internal("an endpoint has an unknown style"))?,
+                .ok_or_else(|| internal("webhook_endpoint has an unknown signature_style"))?,
             suspended_by: suspended_by.transpose()?,
             revision: row.revision,
             position: row.position,
@@ -49,117 +49,117 @@ impl TryFrom<Row> for Endpoint {
     }
 }
 
-/// How all endpoints are.
+/// How many endpoints work, over all resellers of the transaction.
 #[derive(Debug)]
 pub struct EndpointHealth {
-    /// Those whose latest attempt succeeded, or that had none.
+    /// Endpoints whose latest attempt succeeded, or that had no attempt yet.
     pub healthy: i64,
-    /// Those whose latest attempt failed.
+    /// Endpoints whose latest attempt failed.
     pub failing: i64,
-    /// Those that nothing is delivered to.
+    /// Endpoints that get no deliveries.
     pub suspended: i64,
-    /// Since when the one that has failed longest has.
+    /// When the longest failure began; `None` if no endpoint fails.
     pub failing_since: Option<Time>,
 }
 
-/// `query_as!` of endpoints.
-macro_rules! select_endpoints {
-    ([$($part:tt)+]; $($argument:expr),* $(,)?) => {
-        sqlx::query_as!(
-            Row,
-            "select reseller_id, id, url, description, events, signature_style, suspended_by, revision, position, failing_since, last_success_at,
-               created_at, updated_at from webhook_endpoint " + $($part)+,
-            $($argument),*
-        )
-    };
-}
-
 impl Tx {
-    /// Where deliveries are made to: every endpoint that is not suspended, with its URL.
-    ///
-    /// # Errors
-    /// [`Error`]
+    /// Every endpoint that is not suspended, with its URL.
     pub async fn list_targets(&mut self) -> Result<Vec<(ResellerId, Uuid, String)>, Error> {
-        let rows = sqlx::query!("select reseller_id, id, url from webhook_endpoint where suspended_by is null order by reseller_id, id")
-            .fetch_all(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
+        let rows = sqlx::query!(
+            "select reseller_id, id, url from webhook_endpoint where suspended_by is null
+             order by reseller_id, id"
+        )
+        .fetch_all(self.connection())
+        .await
+        .or_domain()?;
         Ok(rows
             .into_iter()
             .map(|row| (ResellerId(row.reseller_id), row.id, row.url))
             .collect())
     }
 
-    /// How all endpoints are.
-    ///
-    /// # Errors
-    /// [`Error`]
+    /// How many endpoints work, over all resellers of the transaction.
     pub async fn fetch_endpoint_health(&mut self) -> Result<EndpointHealth, Error> {
         sqlx::query_as!(
             EndpointHealth,
-            r#"select count(*) filter (where suspended_by is null and failing_since is null) as "healthy!",
-                 count(*) filter (where suspended_by is null and failing_since is not null) as "failing!",
+            r#"select count(*) filter (where suspended_by is null
+                 and failing_since is null) as "healthy!",
+                 count(*) filter (where suspended_by is null
+                   and failing_since is not null) as "failing!",
                  count(*) filter (where suspended_by is not null) as "suspended!",
                  min(failing_since) filter (where suspended_by is null) as failing_since
                from webhook_endpoint"#
         )
         .fetch_one(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// The endpoints of a reseller, oldest first.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn list_endpoints(&mut self, reseller: ResellerId) -> Result<Vec<Endpoint>, Error> {
-        let rows =
-            select_endpoints!(["where reseller_id = $1 order by created_at, id"]; reseller.0)
-                .fetch_all(self.connection())
-                .await
-                .map_err(|error| domain_error(&error))?;
+        let rows = sqlx::query_as!(
+            EndpointRow,
+            "select reseller_id, id, url, description, events, signature_style, suspended_by,
+               revision,
+               position, failing_since, last_success_at, created_at, updated_at
+             from webhook_endpoint where reseller_id = $1 order by created_at, id",
+            reseller.0
+        )
+        .fetch_all(self.connection())
+        .await
+        .or_domain()?;
         rows.into_iter().map(Endpoint::try_from).collect()
     }
 
-    /// An endpoint of a reseller, or of any within the transaction's tenancy.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// An endpoint. Without a reseller it looks at all resellers of the transaction.
     pub async fn fetch_endpoint(
         &mut self,
         reseller: Option<ResellerId>,
         id: Uuid,
     ) -> Result<Option<Endpoint>, Error> {
-        let row = select_endpoints!(["where ($1::bigint is null or reseller_id = $1) and id = $2"]; reseller.map(|it| it.0), id)
-            .fetch_optional(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
+        let row = sqlx::query_as!(
+            EndpointRow,
+            "select reseller_id, id, url, description, events, signature_style, suspended_by,
+               revision,
+               position, failing_since, last_success_at, created_at, updated_at
+             from webhook_endpoint where ($1::bigint is null or reseller_id = $1) and id = $2",
+            reseller.map(|it| it.0),
+            id
+        )
+        .fetch_optional(self.connection())
+        .await
+        .or_domain()?;
         row.map(Endpoint::try_from).transpose()
     }
 
-    /// The same, locked until the transaction ends.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// An endpoint, locked until the transaction ends. Without a reseller it looks at all resellers
+    /// of the transaction.
     pub async fn lock_endpoint(
         &mut self,
         reseller: Option<ResellerId>,
         id: Uuid,
     ) -> Result<Option<Endpoint>, Error> {
-        let row = select_endpoints!(["where ($1::bigint is null or reseller_id = $1) and id = $2 for no key update"]; reseller.map(|it| it.0), id)
-            .fetch_optional(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
+        let row = sqlx::query_as!(
+            EndpointRow,
+            "select reseller_id, id, url, description, events, signature_style, suspended_by,
+               revision,
+               position, failing_since, last_success_at, created_at, updated_at
+             from webhook_endpoint where ($1::bigint is null or reseller_id = $1) and id = $2
+             for no key update",
+            reseller.map(|it| it.0),
+            id
+        )
+        .fetch_optional(self.connection())
+        .await
+        .or_domain()?;
         row.map(Endpoint::try_from).transpose()
     }
 
-    /// Keeps a new endpoint.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Inserts an endpoint.
     pub async fn insert_endpoint(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
         sqlx::query!(
-            "insert into webhook_endpoint (reseller_id, id, url, description, events, signature_style, suspended_by, revision, position, created_at,
+            "insert into webhook_endpoint (reseller_id, id, url, description, events,
+               signature_style, suspended_by, revision, position, created_at,
                updated_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             endpoint.reseller_id.0,
             endpoint.id,
@@ -176,16 +176,14 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// Writes what the owner of an endpoint decides.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Writes the fields that the owner of an endpoint may change.
     pub async fn update_endpoint(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
         sqlx::query!(
-            "update webhook_endpoint set url = $3, description = $4, events = $5, signature_style = $6, suspended_by = $7, revision = $8,
+            "update webhook_endpoint set url = $3, description = $4, events = $5,
+               signature_style = $6, suspended_by = $7, revision = $8,
                failing_since = $9, updated_at = $10 where reseller_id = $1 and id = $2",
             endpoint.reseller_id.0,
             endpoint.id,
@@ -201,13 +199,11 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// Removes an endpoint with its secrets and what is pending; its attempts stay until they are trimmed.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Deletes an endpoint with its secrets and pending deliveries. Its attempts stay until they
+    /// are old enough to be deleted.
     pub async fn delete_endpoint(&mut self, reseller: ResellerId, id: Uuid) -> Result<(), Error> {
         sqlx::query!(
             "delete from webhook_endpoint where reseller_id = $1 and id = $2",
@@ -217,13 +213,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// Keeps a secret.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Inserts a secret.
     pub async fn insert_secret(
         &mut self,
         reseller: ResellerId,
@@ -232,7 +225,8 @@ impl Tx {
         now: Time,
     ) -> Result<(), Error> {
         sqlx::query!(
-            "insert into webhook_secret (reseller_id, endpoint_id, id, secret, created_at) values ($1, $2, $3, $4, $5)",
+            "insert into webhook_secret (reseller_id, endpoint_id, id, secret, created_at)
+             values ($1, $2, $3, $4, $5)",
             reseller.0,
             endpoint,
             Uuid::now_v7(),
@@ -242,13 +236,11 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
-    /// Lets the secrets of an endpoint end at an instant, those that end earlier excepted; forgets those that have ended.
-    ///
-    /// # Errors
-    /// As every statement.
+    /// Lets the secrets of an endpoint expire at `at`, unless they expire earlier, and deletes
+    /// those that have expired.
     pub async fn expire_secrets(
         &mut self,
         reseller: ResellerId,
@@ -256,12 +248,19 @@ impl Tx {
         at: Time,
         now: Time,
     ) -> Result<(), Error> {
-        sqlx::query!("delete from webhook_secret where reseller_id = $1 and endpoint_id = $2 and expires_at <= $3", reseller.0, endpoint, now)
-            .execute(self.connection())
-            .await
-            .map_err(|error| domain_error(&error))?;
         sqlx::query!(
-            "update webhook_secret set expires_at = least(expires_at, $3) where reseller_id = $1 and endpoint_id = $2",
+            "delete from webhook_secret where reseller_id = $1 and endpoint_id = $2
+               and expires_at <= $3",
+            reseller.0,
+            endpoint,
+            now
+        )
+        .execute(self.connection())
+        .await
+        .or_domain()?;
+        sqlx::query!(
+            "update webhook_secret set expires_at = least(expires_at, $3)
+             where reseller_id = $1 and endpoint_id = $2",
             reseller.0,
             endpoint,
             at
@@ -269,13 +268,10 @@ impl Tx {
         .execute(self.connection())
         .await
         .map(drop)
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 
     /// The secrets of an endpoint that are valid now, newest first.
-    ///
-    /// # Errors
-    /// As every statement.
     pub async fn fetch_secrets(
         &mut self,
         reseller: ResellerId,
@@ -283,7 +279,9 @@ impl Tx {
         now: Time,
     ) -> Result<Vec<String>, Error> {
         sqlx::query_scalar!(
-            "select secret from webhook_secret where reseller_id = $1 and endpoint_id = $2 and (expires_at is null or expires_at > $3)
+            "select secret from webhook_secret
+             where reseller_id = $1 and endpoint_id = $2
+               and (expires_at is null or expires_at > $3)
              order by created_at desc, id desc",
             reseller.0,
             endpoint,
@@ -291,6 +289,6 @@ impl Tx {
         )
         .fetch_all(self.connection())
         .await
-        .map_err(|error| domain_error(&error))
+        .or_domain()
     }
 }

@@ -1,14 +1,10 @@
-//! Webhooks: endpoints with their secrets, what is to be delivered to them, and the log of attempts.
+//! Webhooks: endpoints and their secrets, pending deliveries, and the log of attempts.
+//!
+//! An endpoint has a position: all events up to it in the journal are delivered, or have a row in
+//! `webhook_pending`. One process at a time delivers to an endpoint; it holds a lease that it must
+//! renew.
 
-#[expect(
-    clippy::as_conversions,
-    reason = "in `query!` it names the type of a nullable array and converts nothing"
-)]
 mod attempts;
-#[expect(
-    clippy::as_conversions,
-    reason = "in `query!` it names the type of a nullable array and converts nothing"
-)]
 mod deliveries;
 mod endpoints;
 
@@ -16,49 +12,49 @@ use crate::domain::{SuspendedBy, Time};
 
 pub use attempts::Attempt;
 
-/// One thing to be delivered to one endpoint.
+/// Identifies a delivery among those to one endpoint: an event under one of its names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeliveryKey {
-    /// Whose events these are, in order.
+    /// The account. Its events are delivered in order.
     pub account: i32,
-    /// The entry of the journal.
+    /// The id of the journal entry.
     pub event_id: i64,
-    /// The name that it is told by.
+    /// The event name that the endpoint subscribes to, such as `account.updated`.
     pub event: String,
 }
 
-/// Something that is not delivered although the endpoint's position has passed it.
+/// A delivery that is not made yet although the endpoint's position has passed its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
-    /// What.
+    /// The delivery.
     pub key: DeliveryKey,
-    /// When it happened.
+    /// When the event happened.
     pub at: Time,
-    /// How often it was tried.
+    /// How many attempts were made.
     pub attempts: i32,
-    /// When it is to be tried; none: behind the first of its account.
+    /// When the next attempt is due; `None` if an earlier delivery of the same account comes first.
     pub next_attempt_at: Option<Time>,
 }
 
-/// What became of an endpoint's deliveries since this was last written.
+/// The progress of an endpoint's deliveries since the last one that was written.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
-    /// When it is written.
+    /// The instant at which it is written.
     pub at: Time,
-    /// Up to where the journal is delivered or pending.
+    /// The id of the last journal entry that is delivered or pending.
     pub position: i64,
-    /// Since when nothing has succeeded.
+    /// Since when every attempt has failed; `None` if the last one succeeded.
     pub failing_since: Option<Time>,
-    /// When something last did.
+    /// When an attempt last succeeded; `None` leaves the stored instant.
     pub last_success_at: Option<Time>,
-    /// Whether it gets nothing more.
+    /// Who suspends the endpoint now; `None` leaves the stored suspension.
     pub suspended_by: Option<SuspendedBy>,
-    /// What was tried.
+    /// The attempts.
     pub attempts: Vec<Attempt>,
-    /// What is no longer pending.
+    /// Deliveries that are no longer pending.
     pub settled: Vec<DeliveryKey>,
-    /// What is pending now, or anew.
+    /// Deliveries that are pending now, or have a new time.
     pub parked: Vec<Pending>,
-    /// Until when the lease is kept; none: given back.
+    /// Until when the lease lasts; `None` gives it back.
     pub lease_until: Option<Time>,
 }

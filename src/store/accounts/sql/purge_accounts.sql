@@ -1,0 +1,25 @@
+with gone as (
+  delete from account a
+  using unnest($1::bigint[], $2::integer[], $3::bigint[]) as n(reseller_id, id, version), reseller r
+  where a.reseller_id = n.reseller_id and a.id = n.id and a.version = n.version
+    and a.purge_due_at <= $4
+    and r.id = a.reseller_id and r.purges and r.suspended_at is null
+    and (a.deleted_at is not null
+      or greatest(a.expires_at, a.exempt_until) + make_interval(days => r.purge_grace_days) <= $4)
+    and not exists (
+      select from hold h
+      where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null
+        and h.kind = 'retention' and (h.ends_at is null or h.ends_at > $4))
+  returning a.reseller_id, a.id, a.uid, a.created_at, a.expires_at, a.deleted_at, a.purge_due_at
+), without_holds as (
+  delete from hold h using gone g where h.reseller_id = g.reseller_id and h.account_id = g.id
+), without_revisions as (
+  delete from hold_revision h
+  using gone g where h.reseller_id = g.reseller_id and h.account_id = g.id
+), buried as (
+  insert into tombstone (reseller_id, account_id, uid, created_at, expired_at, deleted_at,
+    purge_due_at, purged_at)
+  select g.reseller_id, g.id, g.uid, g.created_at, g.expires_at, g.deleted_at, g.purge_due_at, $4
+  from gone g
+)
+select require_rows((select count(*) from gone), $5) as "done!"
