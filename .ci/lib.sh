@@ -45,5 +45,5 @@ need_php() { php -r 'exit(extension_loaded("soap") ? 0 : 1);' 2>/dev/null || apt
 
 need_shellcheck() { has shellcheck || apt_install shellcheck; }
 
-# A cargo subcommand, built from its crate unless it is there.
+# A cargo subcommand, installed from its crate if it is missing.
 need_cargo() { has "$1" || { step "install $1" && cargo install --quiet --locked "$1"; }; }

@@ -20,7 +20,7 @@ use crate::harness::app::{pool_settings, start_of_time};
 
 const ACCOUNTS: u64 = 10_000;
 const DAYS: i64 = 400;
-/// Changes by people on each day.
+/// The number of manual changes on each day.
 const CHANGES: u64 = 60;
 
 /// A small pseudorandom generator with the same numbers in every run.

@@ -28,7 +28,7 @@ async fn invalid_endpoints_are_refused() {
             json!({"url": format!("https://example.com/{}", "x".repeat(2_048))}),
             "url: must be at most",
         ),
-        // Short as it is written, too long as it is kept.
+        // Short enough as written, too long in the percent-encoded form that is stored.
         (
             json!({"url": format!("https://example.com/{}", "\u{e9}".repeat(1_000))}),
             "url: must be at most",

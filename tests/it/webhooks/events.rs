@@ -105,7 +105,7 @@ async fn events_can_be_pulled_by_cursor_and_followed_as_a_stream() {
         .await;
     assert_eq!(xml.body.matches("<item>").count(), 3, "{}", xml.body);
 
-    // The stream goes on where a reader left off, and tells what happens from then on.
+    // The stream starts behind the reader's cursor and continues with new events.
     let left_off = events[1]["cursor"].as_str().unwrap().to_owned();
     let request = Request::get("/v3/events")
         .header("authorization", format!("Bearer {}", live.v3.token))
@@ -150,7 +150,7 @@ async fn events_can_be_pulled_by_cursor_and_followed_as_a_stream() {
     }
     assert_eq!(text.matches("event: account.updated").count(), 2);
 
-    // A token that is revoked ends what was begun with it.
+    // When a token is revoked, its streams end.
     let tokens = operator.get("/v3/tokens").await.ok();
     let own = tokens
         .as_array()
@@ -185,7 +185,7 @@ async fn events_can_be_pulled_by_cursor_and_followed_as_a_stream() {
 #[tokio::test]
 async fn a_reader_of_cursors_misses_no_event_when_transactions_commit_out_of_order() {
     let live = Live::new().await;
-    // Several replicas write at once; a reader follows all the while.
+    // Several replicas write at once while a reader follows the cursors.
     let replicas: Vec<Client> = (0..4).map(|_| live.app.replica(&live.client)).collect();
     let (accounts, rounds) = (12, 25);
     let mut ids = Vec::new();

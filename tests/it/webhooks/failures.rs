@@ -1,4 +1,4 @@
-//! Receivers that fail: what waits, what goes on, and when an endpoint is suspended.
+//! Receivers that fail: delayed accounts, continued endpoints, and suspension after days of failures.
 
 use std::collections::BTreeSet;
 

@@ -110,7 +110,7 @@ pub fn sequence(delivery: &Received) -> (String, i64) {
 }
 
 impl Live {
-    /// Waits until the endpoint is as it should be.
+    /// Waits until the endpoint satisfies `is_so`, and answers its document.
     pub async fn finish_when(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         until("the endpoint's state", async || {
             Some(self.v3.get(path).await.ok()).filter(&is_so)

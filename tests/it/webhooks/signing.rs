@@ -49,7 +49,7 @@ async fn a_change_through_any_dialect_is_delivered_signed_in_cryptlexs_form() {
             .unwrap()
             .starts_with("reseller 1, token")
     );
-    // The data is the account as GET returns it, and the members of the seed come first.
+    // `data` is the account as GET returns it. Cryptlex's members come first.
     assert_eq!(
         body["data"],
         live.v3.get(&format!("/v3/accounts/{id}")).await.ok()
@@ -64,7 +64,7 @@ async fn a_change_through_any_dialect_is_delivered_signed_in_cryptlexs_form() {
     assert!(body["triggeredAt"].as_str().unwrap().ends_with('Z'));
     assert_ne!(updated.header("webhook-id"), frozen.header("webhook-id"));
     assert_eq!(updated.header("webhook-id"), body["id"].as_str().unwrap());
-    // The signature, computed by hand.
+    // The test computes the signature itself.
     let secret = endpoint["secret"].as_str().unwrap();
     let key = BASE64
         .decode(secret.strip_prefix("whsec_").unwrap().as_bytes())
@@ -139,7 +139,7 @@ async fn the_plain_style_signs_the_body_and_both_secrets_sign_during_a_rotation(
     );
     live.v3.call("DELETE", &path, &Value::Null).await;
 
-    // Who delivers to the one that is gone may not know that yet.
+    // A dispatcher may not have noticed yet that the endpoint was deleted.
     let mut receiver = Receiver::start().await;
     let standard = live.endpoint(&receiver, json!({})).await;
     let path = format!("/v3/webhooks/{}", standard["id"].as_str().unwrap());
@@ -179,7 +179,7 @@ async fn the_plain_style_signs_the_body_and_both_secrets_sign_during_a_rotation(
         format!("{} {}", by(&rotated["secret"]), by(&standard["secret"])),
         "both are valid"
     );
-    // Without a grace period the old one ends at once, also for a dispatcher that has it in hand.
+    // Without a grace period the old secret ends at once, even if a dispatcher has read it before.
     let last = live
         .v3
         .call(
