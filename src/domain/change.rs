@@ -1,8 +1,6 @@
 //! A decision's result: the facts afterwards, the changed holds, the journal fields and the events.
 
-use uuid::Uuid;
-
-use super::{Account, Email, Extra, Hold, HoldDetails, Time};
+use super::{Account, Fact, Hold, HoldDetails, Time};
 
 /// The decision on one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,65 +83,6 @@ pub struct FieldChange {
     pub before: Fact,
     /// The value after.
     pub after: Fact,
-}
-
-/// The value of a fact, in a form that the journal can store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fact {
-    /// No value.
-    Null,
-    /// A switch.
-    Bool(bool),
-    /// A number.
-    Number(i64),
-    /// A text.
-    Text(String),
-    /// An instant.
-    Time(Time),
-    /// Several named facts.
-    Object(Vec<(&'static str, Fact)>),
-}
-
-impl From<&String> for Fact {
-    fn from(text: &String) -> Self {
-        Self::Text(text.clone())
-    }
-}
-
-impl From<&Email> for Fact {
-    fn from(email: &Email) -> Self {
-        Self::Text(email.as_str().to_owned())
-    }
-}
-
-impl From<&Extra> for Fact {
-    fn from(extra: &Extra) -> Self {
-        Self::Text(extra.to_string())
-    }
-}
-
-impl From<&Uuid> for Fact {
-    fn from(id: &Uuid) -> Self {
-        Self::Text(id.to_string())
-    }
-}
-
-impl From<&i32> for Fact {
-    fn from(number: &i32) -> Self {
-        Self::Number(i64::from(*number))
-    }
-}
-
-impl From<&bool> for Fact {
-    fn from(on: &bool) -> Self {
-        Self::Bool(*on)
-    }
-}
-
-impl From<&Time> for Fact {
-    fn from(time: &Time) -> Self {
-        Self::Time(*time)
-    }
 }
 
 /// A specific event. Each comes besides `account.updated`.

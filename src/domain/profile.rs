@@ -265,3 +265,15 @@ impl fmt::Debug for Email {
         f.write_str(&self.0)
     }
 }
+
+impl From<&Email> for Fact {
+    fn from(email: &Email) -> Self {
+        Self::Text(email.as_str().to_owned())
+    }
+}
+
+impl From<&Extra> for Fact {
+    fn from(extra: &Extra) -> Self {
+        Self::Text(extra.to_string())
+    }
+}
