@@ -1,4 +1,4 @@
-//! What every dialect does with a body, and with the header that makes a retry safe.
+//! Reading bodies and idempotency keys, in the same way for every dialect.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -10,10 +10,11 @@ use super::failure::Failure;
 use crate::service::StoredAnswer;
 use crate::wire;
 
-/// The header that makes a retry of any write safe.
+/// The header whose key makes a repeated write safe.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// The whole body, unless it is larger than `max` bytes. A length that the headers name is judged before a byte is read.
+/// Reads the whole body, unless it is larger than `max` bytes. If `Content-Length` is larger, the
+/// body is refused unread.
 pub(super) async fn read(
     headers: &HeaderMap,
     body: Body,
@@ -33,7 +34,7 @@ pub(super) async fn read(
     }
 }
 
-/// The idempotency key of a request, if it has one.
+/// The idempotency key of a request. `None` if there is no such header.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let refuse = |problem| Failure::parameter("Idempotency-Key", problem);
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
@@ -50,7 +51,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fai
     Ok(Some(key.to_owned()))
 }
 
-/// The stored answer to a repeat.
+/// The response that replays a stored answer.
 pub(super) fn replay(stored: StoredAnswer) -> Response {
     let mut response = Response::new(Body::from(stored.body));
     *response.status_mut() =

@@ -1,10 +1,11 @@
-//! The OpenAPI document of `admin` and `v3`: each dialect reads its part off its table of operations and its wire types.
+//! The OpenAPI document of `admin` and `v3`. Each dialect generates its part from its table of
+//! operations and its wire types.
 
 use serde_json::{Value, json};
 
 use super::{admin, v3};
 
-/// The document, for a service at an address.
+/// The document for a service at the base URL `base`.
 #[must_use]
 pub fn openapi(base: &str) -> Value {
     let (mut all, v3) = (admin::openapi(), v3::openapi());

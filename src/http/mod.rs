@@ -1,4 +1,4 @@
-//! How it arrives: the router, what frames every request, and the management listener.
+//! The HTTP layer: the router, the middleware around every request, and the listeners.
 
 mod client_address;
 mod listener;
@@ -23,7 +23,7 @@ use pages::notice;
 pub use listener::{Limits, raise_file_limit, serve};
 pub use management::{Readiness, management};
 
-/// The dialects that are served.
+/// The APIs that the router serves.
 #[derive(Debug, Clone)]
 pub struct Apis {
     /// `POST /api/v1.1/admin/...`
@@ -34,18 +34,18 @@ pub struct Apis {
     pub v3: v3::Api,
 }
 
-/// How requests arrive.
+/// The settings of the HTTP layer.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// The longest that one request may take.
+    /// The longest time that one request may take.
     pub request_timeout: Duration,
-    /// The origins of web pages that may call the API.
+    /// The origins of web pages that may call the API. If empty, CORS is off.
     pub cors_origins: Vec<String>,
-    /// The networks of proxies whose `X-Forwarded-For` is believed.
+    /// The networks of proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// The router of the API.
+/// Builds the router of the API.
 pub fn router(apis: Apis, settings: &Settings) -> Router {
     let frame = middleware::Frame {
         admin: Arc::clone(&apis.admin.settings),
@@ -57,7 +57,7 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
     let notice = notice::routes(Arc::clone(&apis.v3.service));
     let cors = cors(&settings.cors_origins);
     let (admin, soap) = (Arc::clone(&apis.admin.settings), apis.soap);
-    // The soap dialect's path is compared ignoring case, which routes cannot do.
+    // Paths of the `soap` dialect are compared ignoring case, which axum's routes cannot do.
     let otherwise = async move |request: Request| {
         if Dialect::of(request.uri().path()) == Some(Dialect::Soap) {
             soap::handle(soap, request).await
@@ -71,14 +71,15 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
         .merge(notice)
         .fallback(otherwise);
     let routes = framed(routes, frame);
-    // Outermost, so that the scripts of a browser see the errors too.
+    // CORS is the outermost layer, so that a browser's scripts can also read errors.
     match cors {
         Some(cors) => routes.layer(cors),
         None => routes,
     }
 }
 
-/// What lets the scripts of some web pages call the API. Tokens travel in a header, so no cookies are allowed.
+/// The CORS layer that lets scripts of the given origins call the API. Tokens are sent in a header,
+/// so cookies are not allowed.
 fn cors(origins: &[String]) -> Option<CorsLayer> {
     let origins: Vec<HeaderValue> = origins
         .iter()
@@ -121,7 +122,8 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     (!origins.is_empty()).then(|| cors.allow_origin(origins))
 }
 
-/// Routes with what frames them: one layer, because each costs every request.
+/// Wraps routes in the middleware. It is a single layer, because every layer costs time on every
+/// request.
 fn framed(routes: Router, frame: middleware::Frame) -> Router {
     routes.layer(from_fn_with_state(frame, middleware::frame))
 }

@@ -1,4 +1,5 @@
-//! Why an account is as it is, what happened to it, and what will: the answers of `explain` and `timeline`.
+//! The answers of `explain` and `timeline`: why an account is blocked, and its past and future
+//! changes.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -11,29 +12,29 @@ use crate::domain::{Account, AccountId, BlockDetail, Coming, Explanation, HoldKi
 use crate::service::JournalEntry;
 use crate::wire::Codec;
 
-/// What happened to an account, and what will.
+/// Past and future changes of an account.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminTimeline)]
 pub(super) struct TimelineItem {
-    /// The newest hundred entries of the journal, newest first.
+    /// The newest 100 entries of the journal, newest first.
     #[schema(value_type = Vec<EntryItem>)]
     past: Vec<Value>,
-    /// What will happen by itself, in order.
+    /// Scheduled changes that happen without a request, earliest first.
     upcoming: Vec<UpcomingItem>,
 }
 
-/// Something that will happen by itself.
+/// A scheduled change that happens without a request.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminUpcoming)]
 struct UpcomingItem {
     at: String,
     authority: Option<&'static str>,
     hold_id: Option<String>,
-    /// The kind of the hold, if it is about one.
+    /// The kind of the hold. Absent if the change does not concern a hold.
     kind: Option<&'static str>,
-    /// The state from then on, if nobody does anything.
+    /// The state after this change, if nothing else changes the account before.
     state_after: &'static str,
-    /// `hold_starts`, `hold_ends`, `expires` or `purge`.
+    /// The change: `hold_starts`, `hold_ends`, `expires` or `purge`.
     what: &'static str,
 }
 
@@ -76,45 +77,46 @@ pub(super) struct ExplanationItem {
     blocked_by: Vec<&'static str>,
     blocks: Vec<BlockItem>,
     effective_status: &'static str,
-    /// `pay` where paying helps.
+    /// `pay` if paying unblocks the account, else null.
     remedy: Option<&'static str>,
 }
 
-/// One block, and what lifts it.
+/// One block, and the call that lifts it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminBlock)]
 struct BlockItem {
     block: &'static str,
-    /// The call that lifts it.
+    /// The call that lifts the block. Null if no call of this dialect can.
     call: Option<CallItem>,
     hold_id: Option<String>,
-    /// Who may lift it.
+    /// The authorities that may lift the block.
     lifted_by: Vec<&'static str>,
     payment_url: Option<String>,
-    /// Who placed it.
+    /// The actor that placed the hold.
     placed_by: Option<String>,
     public_message: Option<String>,
     reason: Option<String>,
     reason_code: Option<String>,
     since: String,
-    /// The state after that call and nothing else.
+    /// The state after that call, if nothing else changes.
     state_after: &'static str,
     until: Option<String>,
 }
 
-/// A call, ready to be sent.
+/// A complete call, ready to send.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminCall)]
 struct CallItem {
     /// The JSON body, without the token.
     body: String,
-    /// A command line; `$TOKEN` stands for the token.
+    /// A curl command line. Replace `$TOKEN` by the token.
     curl: String,
     method: &'static str,
     path: String,
 }
 
-/// An explanation as `explain` shows it; `base` is the service's own address, for the command lines.
+/// Writes an explanation as `explain` answers it. `base` is the service's base URL, used in the
+/// command lines.
 pub(super) fn explanation(
     account: AccountId,
     explanation: &Explanation,
@@ -165,7 +167,8 @@ fn block_item(account: AccountId, detail: &BlockDetail, base: &str, viewer: View
     }
 }
 
-/// The call of this dialect that lifts a block; none where only the command line can.
+/// The call of this dialect that lifts a block. `None` if only the command line or another dialect
+/// can lift it.
 fn call_that_lifts(
     account: AccountId,
     detail: &BlockDetail,

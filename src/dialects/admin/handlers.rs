@@ -1,4 +1,4 @@
-//! The calls: members into commands, outcomes into replies.
+//! The handlers of the calls: members become commands, and outcomes become replies.
 
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use crate::service::{CommandOutcome, Context};
 
 type Answered = Result<Answer, Failure>;
 
-/// How many entries of the journal `timeline` answers.
+/// The number of journal entries in the answer to `timeline`.
 const TIMELINE: i64 = 100;
 
 fn place(kind: HoldKind, details: HoldPatch) -> Command {
@@ -33,7 +33,7 @@ fn lift(kind: HoldKind) -> Command {
     Command::Lift { kind, only: None }
 }
 
-/// The answer has a release ticket where the request asked for one.
+/// Freezes an account. The answer has a release ticket if the request asked for one.
 pub(super) async fn freeze(
     api: &Api,
     context: &Context,
@@ -79,7 +79,7 @@ pub(super) async fn unsuspend(api: &Api, context: &Context, request: Request<Tar
     simple(api, context, request, lift(HoldKind::Suspend), Reply::done).await
 }
 
-/// A retention hold: it blocks deletion and purge, and no use.
+/// Places a retention hold, which blocks deletion and purge but not the use of the account.
 pub(super) async fn retain(api: &Api, context: &Context, request: Request<Suspend>) -> Answered {
     place_simple(api, context, HoldKind::Retention, request).await
 }
@@ -230,7 +230,8 @@ pub(super) async fn history(
     Ok(Reply::list(items, None).into())
 }
 
-/// Each call is decided on what the calls before it would leave; a call that is refused changes nothing.
+/// Simulates a sequence of calls. Each call sees the result of the calls before it; a refused call
+/// changes nothing.
 pub(super) async fn simulate(
     api: &Api,
     context: &Context,
@@ -278,7 +279,7 @@ pub(super) async fn explain(
     Ok(Reply::data(item).into())
 }
 
-/// A call that names an account and nothing else.
+/// Executes a command for a call that takes nothing but the account.
 async fn simple(
     api: &Api,
     context: &Context,

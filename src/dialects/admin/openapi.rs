@@ -1,4 +1,5 @@
-//! The part of this dialect in the OpenAPI document, read off the table of operations and the wire types.
+//! This dialect's part of the OpenAPI document, generated from the table of operations and the wire
+//! types.
 
 use serde_json::{Value, json};
 
@@ -46,7 +47,7 @@ fn path(operation: &Operation, data: Option<&Value>, parts: &Parts) -> Value {
             json!({ "allOf": [envelope, { "type": "object", "properties": { "data": data } }] })
         }
     };
-    // XML repeats the element where JSON has an array.
+    // In XML a list is a repeated element, so only the envelope is described there.
     let done = json!({ media_type(Codec::Json): { "schema": done }, media_type(Codec::Xml): { "schema": envelope } });
     let parameters = operation.idempotent.then(idempotency_key);
     json!({ "post": {

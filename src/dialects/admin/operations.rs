@@ -1,4 +1,4 @@
-//! The table of calls, and the routes that are read off it.
+//! The table of calls, and the routes generated from it.
 
 use axum::Router;
 use axum::extract::Request;
@@ -21,24 +21,25 @@ use crate::dialects::schemas::{Describe, describe};
 use crate::domain::Scope::{AccountRead, AccountWrite};
 use crate::service::Context;
 
-/// One call: everything that is said of it, once.
+/// A row of the table: everything that defines one call.
 #[derive(Clone, Copy)]
 pub struct Operation {
-    /// The last part of its path, which is also its name in metrics and logs. Every path works with and without a slash at its end.
+    /// The last part of the path, which is also the name in metrics and logs. Every path also works
+    /// with a slash at its end.
     pub name: &'static str,
-    /// What it does, in a line.
+    /// What the call does, in one line.
     pub summary: &'static str,
     /// Who may call it.
     pub access: Access,
     /// Whether a repeat with the same `Idempotency-Key` is answered with the stored answer.
     pub idempotent: bool,
-    /// What becomes of members of the body that the request does not know.
+    /// How the dispatcher treats members of the body that the request type does not know.
     pub unknown_members: UnknownMembers,
-    /// The largest body that it accepts.
+    /// The largest body that the call accepts.
     pub body_limit: BodyLimit,
-    /// How much work it is.
+    /// The class of permits that the dispatcher takes: heavy calls share fewer permits.
     pub cost: Cost,
-    /// A body that it accepts, in JSON.
+    /// An example of the body, in JSON.
     pub example: &'static str,
     pub(super) request: Describe,
     pub(super) data: Data,
@@ -47,7 +48,7 @@ pub struct Operation {
     pub(super) read: crate::dialects::fuzzing::Reader,
 }
 
-/// What stands in `data` of the answer.
+/// The content of the answer's `data` member.
 #[derive(Clone, Copy)]
 pub(super) enum Data {
     Nothing,
@@ -55,7 +56,7 @@ pub(super) enum Data {
     Many(Describe),
 }
 
-/// The function that carries a call out.
+/// The function that executes a call.
 pub(super) type Handler =
     for<'a> fn(&'a Api, &'a Context, Call) -> BoxFuture<'a, Result<Answer, Failure>>;
 
@@ -94,7 +95,7 @@ impl Operation {
     }
 }
 
-/// What a row takes from its handler's types, so that the row cannot say anything else.
+/// The parts of a row that follow from its handler's types, so that they cannot contradict them.
 struct Run {
     request: Describe,
     handler: Handler,
@@ -123,7 +124,7 @@ const READ: Access = Access::Scope(AccountRead);
 const WRITE: Access = Access::Scope(AccountWrite);
 const BY_ID: &str = r#"{"id":7}"#;
 
-/// Every call.
+/// All calls.
 pub const OPERATIONS: &[Operation] = &[
     Operation::new("freeze", WRITE, "Freeze an account: payment is due", run!(freeze, Freeze))
         .example(r#"{"id":7,"frozen_details":{"payment_url":"https://example.com"}}"#),

@@ -1,7 +1,9 @@
-//! The dispatcher: every SOAP request goes through [`dispatch`], which enforces the row of its operation.
+//! The dispatcher: every SOAP request goes through [`dispatch`], which enforces its row of the
+//! table.
 //!
-//! In this order, which the contract fixes: judge the media type and the length; read the envelope; find the operation; read its values;
-//! authenticate by the token among them; check the scope; wait for a permit; look up the idempotency key; run the handler; write the result.
+//! The order of the steps: check the media type and the length; read the envelope; find the
+//! operation; read its values; authenticate by the token among the values; check the scope; wait
+//! for a permit; look up the idempotency key; run the handler; write the result.
 
 use std::sync::Arc;
 
@@ -33,16 +35,16 @@ pub(super) struct Call {
     version: SoapVersion,
     hide_foreign: bool,
     as_number: bool,
-    /// The caller's idempotency key; `None` without one, or for an operation that takes none.
+    /// `None` if the caller sent no idempotency key, or if the operation does not take one.
     key: Option<IdempotencyKey>,
     body: Vec<u8>,
 }
 
-/// A business result, before it is written.
+/// The business result of a request, before it is written.
 struct CallResult {
     code: Code,
     message: String,
-    /// What stands in `Joson`; empty in most operations.
+    /// The content of the `Joson` element. Empty in most operations.
     joson: String,
     outcome: RequestOutcome,
 }
@@ -117,7 +119,7 @@ async fn carry_out(
     (call.operation.handler)(api, &context, call).await
 }
 
-/// Why a request did not become a call.
+/// Why a request could not be read as a call.
 enum Rejection {
     TooLarge,
     Fault(Fault),
@@ -137,7 +139,8 @@ impl Call {
         parts: &Parts,
         stream: Body,
     ) -> Result<Self, Rejection> {
-        // The operation is known only once the body is read: the limit is the largest that any of them has.
+        // The operation is unknown until the body is read, so the limit is the largest of all
+        // operations.
         let limits = super::OPERATIONS
             .iter()
             .map(|operation| operation.body_limit);
@@ -161,7 +164,7 @@ impl Call {
             .map_err(|_| Fault::Request(refused.to_owned()))?
             .filter(|_| operation.idempotent);
         let key = key.map(|key| IdempotencyKey {
-            // Replaced as soon as the caller is known.
+            // `carry_out` replaces this value once the caller is known.
             reseller: crate::domain::ResellerId::PLATFORM,
             method: "POST".to_owned(),
             path: format!("{PATH}/{}", operation.name),
@@ -178,8 +181,8 @@ impl Call {
         })
     }
 
-    /// What lets the service recognise a repeat of this request, and answer it as the first one was answered; `None` where the
-    /// caller sent no key.
+    /// The idempotency key, the body's fingerprint, and the function that encodes the answer for
+    /// storage. `None` if the caller sent no key.
     pub(super) fn idempotency(&self) -> Option<IdempotentRequest> {
         let key = self.key.clone()?;
         let (operation, version) = (self.operation, self.version);
@@ -189,7 +192,8 @@ impl Call {
                 Ok(_) => success(operation, String::new()),
                 Err(error) => failure(&error.clone().into(), operation, hide_foreign),
             };
-            // A retry may do better after these, so they are not kept: a stored status of 500 or more never is.
+            // A retry may succeed after these errors. The service does not store answers with a
+            // status of 500 or more, so they get status 503.
             let is_lasting = !matches!(
                 done,
                 Err(Error::Unavailable | Error::Overloaded | Error::Internal { .. })
@@ -221,7 +225,8 @@ impl Call {
     }
 }
 
-/// The account's information stands both in `Message` and in `Joson`; other operations have a fixed message.
+/// A success. If there is account information, it is both the message and the `Joson` element;
+/// other operations have a fixed message.
 fn success(operation: &Operation, info: String) -> CallResult {
     let message = if info.is_empty() {
         operation.success.to_owned()
@@ -252,7 +257,8 @@ fn failure(failure: &Failure, operation: &Operation, hide_foreign: bool) -> Call
     }
 }
 
-/// The version that the content type says, and the action: a parameter in 1.2, a header in 1.1.
+/// The SOAP version, from the content type, and the action: a parameter of the content type in SOAP
+/// 1.2, a header in SOAP 1.1. `None` if the content type is not SOAP.
 pub(super) fn version_and_action(
     content_type: Option<&str>,
     headers: &HeaderMap,
@@ -274,8 +280,9 @@ pub(super) fn version_and_action(
         .then(|| (SoapVersion::V11, header.trim().trim_matches('"').to_owned()))
 }
 
-/// Which operation is meant. In 1.2 the action counts if it names one, in 1.1 if it is there at all; else the Body's
-/// element does. Two that differ run nothing.
+/// Finds the operation of a request. The action decides: in SOAP 1.2 if it names an operation, in
+/// SOAP 1.1 if it is present. Otherwise the element in the Body decides. If both name an operation
+/// and they differ, the request is refused.
 pub(super) fn find(
     version: SoapVersion,
     action: &str,
@@ -337,7 +344,8 @@ fn write_result(
     write_envelope(version, &body)
 }
 
-/// A fault, and how it counts: its status does not say whose fault it was.
+/// Writes a fault, with its outcome for the metrics. The outcome cannot be derived from the HTTP
+/// status, because faults of the caller also have status 500.
 pub(super) fn fault(found: &Fault, version: SoapVersion) -> (Response, RequestOutcome) {
     let (status, code, reason) = found.written(version);
     let reason = escaped(&reason);

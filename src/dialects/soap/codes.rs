@@ -1,11 +1,12 @@
-//! The code tables: every outcome with its word, its number and its message, and every protocol error with its fault.
+//! The tables of codes: a word, a number and a message for each business outcome, and a fault for
+//! each protocol error.
 
 use super::operations::Operation;
 use crate::dialects::failure::Failure;
 use crate::domain::{Conflict, Error};
 use crate::wire::{SoapProblem, SoapVersion};
 
-/// The words of the original's enumeration, in its order; the number is 1000 more than the place.
+/// The words of Zoolz's enumeration, in its order. A word's number is 1000 plus its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Code {
     Success,
@@ -26,7 +27,7 @@ pub(super) enum Code {
 }
 
 impl Code {
-    /// Every word with its number.
+    /// All codes, each with its word and number.
     pub(super) const ALL: [(Self, &'static str, u16); 15] = [
         (Self::Success, "Success", 1000),
         (Self::MissingParameters, "MissingParameters", 1001),
@@ -49,7 +50,7 @@ impl Code {
         ),
     ];
 
-    /// As this caller wants it: the word, or the number.
+    /// The code as the caller's reseller prefers it: the number, or the word.
     pub(super) fn written(self, as_number: bool) -> String {
         let found = Self::ALL.iter().find(|(code, ..)| *code == self);
         found.map_or_else(String::new, |(_, word, number)| {
@@ -62,7 +63,8 @@ impl Code {
     }
 }
 
-/// The table of business outcomes. `hide_foreign`: another reseller's account looks as if it did not exist.
+/// The code and message of a failure. `hide_foreign` answers another reseller's account as if it
+/// did not exist.
 pub(super) fn result(
     failure: &Failure,
     operation: &Operation,
@@ -74,7 +76,7 @@ pub(super) fn result(
             Code::MissingParameters,
             format!("Missing Main Parameters ({name})"),
         ),
-        // These are answered as faults, or belong to other dialects.
+        // The dispatcher answers these as faults, or only other dialects produce them.
         Failure::Wire(_)
         | Failure::Parameter { .. }
         | Failure::TokensDiffer
@@ -131,7 +133,7 @@ fn service_result(error: &Error, operation: &Operation, hide_foreign: bool) -> (
             field: "tariff_id",
             problem,
         } => (Code::PlanError, format!("Plan Error: {problem}")),
-        // The original names no reason for a date.
+        // Zoolz's message names no reason for an invalid date.
         Error::InvalidField {
             field: "expires_at",
             ..
@@ -169,24 +171,24 @@ fn service_result(error: &Error, operation: &Operation, hide_foreign: bool) -> (
 pub(super) enum Fault {
     /// The envelope cannot be read.
     Envelope(SoapProblem),
-    /// A value is not of its type, or the request contradicts itself: why.
+    /// A value does not fit its type, or the request contradicts itself; the text explains it.
     Request(String),
     /// Neither the action nor the Body names an operation.
     NoOperation,
-    /// What they name is no operation.
+    /// The action or the Body names an unknown operation; its name.
     UnknownOperation(String),
-    /// A header block that must be understood is not.
+    /// A header block has `mustUnderstand`, and this service does not understand it.
     MustUnderstand,
-    /// The caller asks too often.
+    /// The caller sends too many requests.
     RateLimited {
-        /// Seconds after which one more request is taken.
+        /// Seconds until the next request is accepted.
         retry_after: u32,
     },
-    /// Our code failed.
+    /// The service failed.
     Crash,
 }
 
-/// Who is to blame, as a fault's code says it.
+/// The cause of a fault, written as the fault's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Blame {
     Sender,
@@ -196,7 +198,7 @@ enum Blame {
 }
 
 impl Fault {
-    /// The table: HTTP status, fault code, reason.
+    /// The HTTP status, the fault code and the reason.
     pub(super) fn written(&self, version: SoapVersion) -> (u16, &'static str, String) {
         const UNREADABLE: &str = "Server was unable to read request.";
         let (status, blame, reason) = match self {

@@ -1,4 +1,4 @@
-//! The operations: values into commands, outcomes into results.
+//! The handlers of the operations: values become commands, and outcomes become results.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -14,13 +14,13 @@ use crate::domain::{
 };
 use crate::service::{AccountRef, Completion, Context, StoredAnswer};
 
-/// What an operation came to.
+/// The result of a handler.
 pub(super) enum Reached {
-    /// It was carried out; the message is the row's.
+    /// The change succeeded. The row of the operation has the message.
     Done,
     /// The account's information.
     Info(String),
-    /// It was carried out before, under the same idempotency key.
+    /// The stored answer to an earlier request with the same idempotency key.
     Stored(StoredAnswer),
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn suspend(api: &Api, context: &Context, call: &Call) -> Outcom
     execute(api, context, call, account, command).await
 }
 
-/// Lifts the caller's suspension, and nothing else.
+/// Lifts the caller's suspension. Other blocks stay.
 pub(super) async fn activate(api: &Api, context: &Context, call: &Call) -> Outcome {
     let account = account(api, context, call).await?;
     execute(api, context, call, account, lift(HoldKind::Suspend)).await
@@ -101,7 +101,8 @@ pub(super) async fn info(api: &Api, context: &Context, call: &Call) -> Outcome {
     Ok(Reached::Info(document(&found, now)))
 }
 
-/// Nobody signs in here, so a password is required as the original requires it, and stored nowhere.
+/// Creates an account. Zoolz requires a password, so this operation does too; it is not stored,
+/// because accounts cannot sign in here.
 pub(super) async fn create(api: &Api, context: &Context, call: &Call) -> Outcome {
     let name = call.values.text(NAME).trim();
     if name.is_empty() {
@@ -128,7 +129,7 @@ pub(super) async fn create(api: &Api, context: &Context, call: &Call) -> Outcome
         .into())
 }
 
-/// The account that the request names, by number or by e-mail address.
+/// Finds the account that the request names, by number or by e-mail address.
 async fn account(api: &Api, context: &Context, call: &Call) -> Result<AccountId, Error> {
     let account = if call.operation.is_by_id() {
         AccountRef::Id(AccountId::new(i64::from(call.values.account_id))?)
@@ -164,7 +165,7 @@ fn lift(kind: HoldKind) -> Command {
     Command::Lift { kind, only: None }
 }
 
-/// The account as JSON, as it stands in `Message` and `Joson`.
+/// The account as JSON, for `Message` and `Joson`.
 fn document(account: &Account, now: Time) -> String {
     let state = account.state(now);
     let profile = &account.profile;

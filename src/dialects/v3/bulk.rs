@@ -1,4 +1,4 @@
-//! Several operations in one request: tried out on one account, or carried out on many.
+//! Several operations in one request: `simulate` on one account, and `bulk` on many.
 
 use chrono_tz::Tz;
 use serde::Serialize;
@@ -17,27 +17,28 @@ use crate::domain::{AccountId, Command, Error, Outcome, Simulated, State};
 use crate::service::{CommandOutcome, Completion, Context, Item};
 use crate::wire::{self, Codec};
 
-/// An operation of a request with its command, or what is wrong with it.
+/// An operation with its command, or the reason why it is invalid.
 type Step = (OperationRequest, Result<Command, Error>);
 
-/// What became of one operation, or would.
+/// The result of one operation, executed or simulated.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = OperationResult)]
 pub(super) struct ResultDocument {
     operation: String,
-    /// The account, as the request named it; in `bulk` only.
+    /// The account as the request named it. Only in `bulk`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     account: Option<String>,
-    /// The status that the operation has by itself.
+    /// The HTTP status that the operation has as a request of its own.
     status: u16,
-    /// Null for a success.
+    /// The code of the error; null for a success.
     code: Option<&'static str>,
     message: Option<String>,
-    /// Whether anything changed; null where it failed, and where it was answered before under the same `Idempotency-Key`.
+    /// Whether the account changed. Null if the operation failed, or if it is a repeat under the
+    /// same `Idempotency-Key`.
     changed: Option<bool>,
-    /// The finer events; in `simulate` only.
+    /// The events that the operation would cause. Only in `simulate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     events: Option<Vec<&'static str>>,
@@ -45,27 +46,27 @@ pub(super) struct ResultDocument {
     blocked_by: Option<Vec<&'static str>>,
 }
 
-/// What operations would do.
+/// The result of a simulation.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Simulation)]
 pub(super) struct SimulationDocument {
-    /// One for each operation, in order.
+    /// One result per operation, in order.
     results: Vec<ResultDocument>,
-    /// The account as it would be.
+    /// The account as it would be after all operations.
     account: AccountDocument,
 }
 
-/// What became of operations.
+/// The result of a bulk request.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = BulkResult)]
 pub(super) struct BulkDocument {
-    /// How many succeeded.
+    /// The number of operations that succeeded.
     succeeded: usize,
-    /// How many did not.
+    /// The number of operations that failed.
     failed: usize,
-    /// One for each operation, in order.
+    /// One result per operation, in order.
     results: Vec<ResultDocument>,
 }
 
@@ -99,7 +100,7 @@ fn failed(operation: String, code: Code) -> ResultDocument {
     }
 }
 
-/// A step's result in a simulation: what the step would do, or why it would be refused.
+/// The result of one simulated operation. `steps` are the simulated steps of the valid operations.
 fn simulated(
     operation: String,
     command: Result<Command, Error>,
@@ -196,7 +197,7 @@ pub(super) async fn run(
     }))
 }
 
-/// One operation of the request as an item for the service, with the status of its success.
+/// An operation as an item for the service, with its HTTP status on success.
 fn item(
     context: &Context,
     call: &Call,
@@ -258,7 +259,7 @@ fn carried_out(
             effective_status: None,
             blocked_by: None,
         },
-        // A repeat is answered as the deletion was.
+        // A repeated deletion is answered like the first one.
         Err(Error::AccountDeleted) if status == 204 => ResultDocument {
             account,
             status,
@@ -274,11 +275,11 @@ fn carried_out(
     }
 }
 
-/// An operation as it stands in a request to `POST /v3/bulk`, in JSON; what it is called, too. `deletion` is the command that
-/// deletes.
+/// Reads one operation of a request to `POST /v3/bulk` from its JSON. Returns it with its name.
+/// `deletion` is the command that `delete` stands for.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// A message for people that says what is wrong with the operation.
 pub fn bulk_operation(json: &str, deletion: Command) -> Result<(String, Item), String> {
     let request: OperationRequest =
         wire::decode(Codec::Json, json.as_bytes()).map_err(|error| error.to_string())?;
@@ -306,7 +307,7 @@ pub fn bulk_operation(json: &str, deletion: Command) -> Result<(String, Item), S
     read().map(|item| (name, item)).map_err(said)
 }
 
-/// The operations of the body, each with its command or what is wrong with it.
+/// The operations of the body, each with its command or the reason why it is invalid.
 fn steps(
     api: &Api,
     context: &Context,

@@ -1,4 +1,4 @@
-//! Bulk jobs: planned, looked at, applied, reverted.
+//! Bulk jobs: planned, inspected, applied and reverted.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,40 +13,42 @@ use crate::dialects::failure::Failure;
 use crate::domain::{AccountFilter, Authority, Error, ResellerId, StateFilter};
 use crate::service::{BulkItem, BulkJob, Context, Preview};
 
-/// A job to be planned.
+/// A bulk job to plan.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = BulkJobRequest)]
 pub(super) struct BulkJobRequest {
-    /// Whose accounts; required with an operator's token.
+    /// The reseller that owns the accounts. Required with an operator's token.
     reseller_id: Option<i64>,
     selector: Selector,
-    /// What is done at each of them.
+    /// The operation to execute on each account.
     operation: OperationRequest,
 }
 
-/// Which accounts: every part that is there must hold; none is there: all.
+/// Selects accounts. An account must match all given conditions; without conditions, every account
+/// matches.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Selector {
-    /// `active`, `suspended`, or one of the words of `blockedBy`: the accounts that this blocks.
+    /// Only accounts in this state: `active`, `suspended`, or one of the values of `blockedBy`,
+    /// which selects the accounts that it blocks.
     #[schema(
         pattern = "^(active|suspended|deleted|suspended:operator|suspended:reseller_account|suspended:reseller|inactive|frozen|expired)$"
     )]
     state: Option<String>,
-    /// `operator`, `reseller` or `system`: the accounts that a hold of this authority blocks.
+    /// Only accounts that a hold of this authority blocks: `operator`, `reseller` or `system`.
     #[schema(pattern = "^(operator|reseller|system)$")]
     held_by: Option<String>,
     #[schema(format = DateTime, min_length = 1)]
     expires_before: Option<String>,
     #[schema(format = DateTime, min_length = 1)]
     expires_after: Option<String>,
-    /// The accounts with this text in name, title, e-mail or company, ignoring case.
+    /// Only accounts with this text in name, title, e-mail or company, ignoring case.
     q: Option<String>,
 }
 
 impl Selector {
-    /// The filter, and how it is written for people.
+    /// The filter, and its text for people, such as `state=active`.
     fn filter(self, zone: chrono_tz::Tz) -> Result<(AccountFilter, String), Error> {
         let date = |field, text: &String| {
             dates::parse(text, zone).map_err(|problem| Error::invalid(field, problem))
@@ -95,7 +97,7 @@ impl Selector {
     }
 }
 
-/// A job, and how far it is.
+/// A bulk job and its progress.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = BulkJob)]
@@ -104,25 +106,25 @@ pub(super) struct BulkJobDocument {
     reseller_id: i64,
     /// `planned`, `applying`, `applied`, `reverting` or `reverted`.
     state: &'static str,
-    /// The verb of what is done, as the journal has it.
+    /// The name of the operation in the journal.
     action: &'static str,
-    /// How the accounts were chosen.
+    /// The selector as text, such as `state=active`; `all` without conditions.
     selector: String,
-    /// How many accounts there are ...
+    /// The number of accounts in the job.
     total: i64,
-    /// ... how many of them wait ...
+    /// The number of accounts not yet processed.
     pending: i64,
-    /// ... were changed ...
+    /// The number of accounts that the job changed.
     changed: i64,
-    /// ... were so already ...
+    /// The number of accounts that needed no change.
     unchanged: i64,
-    /// ... could not be changed ...
+    /// The number of accounts that could not be changed.
     failed: i64,
-    /// ... were changed back ...
+    /// The number of accounts whose change was reverted.
     reverted: i64,
-    /// ... and were left as they are when the job was reverted, because they had been changed since.
+    /// The number of accounts that were changed after the job, and therefore not reverted.
     kept: i64,
-    /// What it would do; in the answer to its creation only.
+    /// The expected result. Only in the answer that creates the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     preview: Option<PreviewDocument>,
@@ -133,7 +135,7 @@ pub(super) struct BulkJobDocument {
     updated_at: String,
 }
 
-/// What a job would do, if it were applied when it was planned.
+/// The result that the job would have had when it was planned.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = BulkPreview)]
 struct PreviewDocument {
@@ -174,7 +176,7 @@ fn document(job: &BulkJob, preview: Option<Preview>) -> BulkJobDocument {
     }
 }
 
-/// One account of a job.
+/// One account of a bulk job.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = BulkItem)]
@@ -182,7 +184,7 @@ pub(super) struct BulkItemDocument {
     account_id: i32,
     /// `pending`, `changed`, `unchanged`, `failed`, `reverted` or `kept`.
     state: String,
-    /// Why it failed or was kept.
+    /// Why the account failed or was not reverted.
     problem: Option<String>,
 }
 

@@ -1,4 +1,5 @@
-//! Cursors: places in lists, with a few bytes that tell ours from made-up ones and one reseller's from another's.
+//! Cursors: positions in lists. A cursor ends with a short checksum over its list, position and
+//! reseller, so that invented cursors and those of other resellers are refused.
 
 use data_encoding::BASE64URL_NOPAD;
 
@@ -6,11 +7,11 @@ use crate::dialects::failure::Failure;
 use crate::domain::{AccountId, ResellerId};
 use crate::hash::sha256;
 
-/// What a cursor is a place in.
+/// The lists that cursors point into.
 const ACCOUNTS: u8 = 1;
 const EVENTS: u8 = 2;
 
-/// A place in a list.
+/// A position in a list of one reseller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cursor {
     kind: u8,

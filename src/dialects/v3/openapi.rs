@@ -1,4 +1,5 @@
-//! The part of this dialect in the OpenAPI document, read off the table of operations and the wire types.
+//! This dialect's part of the OpenAPI document, generated from the table of operations and the wire
+//! types.
 
 use serde_json::{Map, Value, json};
 
@@ -208,7 +209,7 @@ fn paging(paging: Paging) -> Vec<Value> {
     }
 }
 
-/// The fields by which the list of accounts is sorted and filtered.
+/// The fields by which accounts can be sorted and filtered.
 const FIELDS: [&str; 6] = [
     "createdAt",
     "updatedAt",
@@ -241,7 +242,7 @@ fn search() -> Vec<Value> {
     ]
 }
 
-/// A filter for each field and comparison.
+/// A query parameter for each field and comparison.
 fn filters() -> Vec<Value> {
     let comparisons = [
         ("eq", "equal to"),

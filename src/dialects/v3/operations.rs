@@ -1,4 +1,4 @@
-//! The table of operations, and the routes that are read off it.
+//! The table of operations, and the routes generated from it.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -45,7 +45,7 @@ use crate::domain::Scope::{
 };
 use crate::domain::{AccountId, ResellerId, TokenId};
 
-/// Every operation.
+/// All operations.
 #[rustfmt::skip]
 pub const OPERATIONS: &[Operation] = &[
     Operation::get("/v3/accounts", "accounts_list")
@@ -300,7 +300,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(purge::approve, (ResellerId) -> 200 One<ApprovalDocument>)),
 ];
 
-/// The operation behind a method and a route.
+/// Finds the operation at a method and a route.
 pub(super) fn find(method: &Method, route: &str) -> Option<&'static Operation> {
     static BY_ROUTE: LazyLock<HashMap<(&'static str, &'static str), &'static Operation>> =
         LazyLock::new(|| {
@@ -310,7 +310,7 @@ pub(super) fn find(method: &Method, route: &str) -> Option<&'static Operation> {
                 .map(|operation| (key(operation), operation))
                 .collect()
         });
-    // A HEAD request is answered by the operation that answers GET.
+    // The operation for GET also answers HEAD.
     let method = if *method == Method::HEAD {
         "GET"
     } else {
@@ -331,7 +331,7 @@ pub fn routes(api: Api) -> Router {
     router.with_state(api)
 }
 
-/// The methods of one path; `OPTIONS` lists them, and any other method is refused with the same list.
+/// The methods of one path. `OPTIONS` lists them; other methods are refused with the same list.
 fn methods(path: &str) -> MethodRouter<Api> {
     let operations = OPERATIONS.iter().filter(|operation| operation.path == path);
     let (mut routes, mut allowed) = (MethodRouter::new(), Vec::new());

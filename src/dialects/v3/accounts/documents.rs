@@ -1,4 +1,4 @@
-//! The documents of this dialect: the original's members in the original's order, ours after them.
+//! The documents of accounts, in answers: Cryptlex's members in their order, then ours.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::domain::{Account, Coming, Explanation, Hold, HoldKind, PaymentUrl, Re
 use crate::service::JournalEntry;
 use crate::wire::Codec;
 
-/// An account: the 21 members of the original, in its order, then ours. What is not known is null.
+/// An account: the 21 members of Cryptlex in their order, then ours. Unknown values are null.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Account)]
@@ -47,19 +47,21 @@ pub(in crate::dialects::v3) struct AccountDocument {
     effective_status: &'static str,
     blocked_by: Vec<&'static str>,
     version: i64,
-    /// Until when automation leaves it alone: until then it does not expire.
+    /// Until this instant the account does not expire, is not purged, and gets no holds from the
+    /// system. Null if it is not exempt.
     #[schema(format = DateTime)]
     exempt_until: Option<String>,
-    /// When it will be purged, if that is planned.
+    /// When the account will be purged. Null if no purge is planned.
     #[schema(format = DateTime)]
     purge_due_at: Option<String>,
-    /// What lifts the freeze without a token, once: in the answer to a freeze that asked for it, and nowhere else.
+    /// A ticket that lifts the freeze once, without a token. Only in the answer to a freeze that
+    /// asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     pub(in crate::dialects::v3) release_ticket: Option<String>,
 }
 
-/// A hold.
+/// A hold: a block with its own authority, reason and period.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Hold)]
@@ -75,7 +77,7 @@ pub(in crate::dialects::v3) struct HoldDocument {
     #[schema(format = DateTime)]
     ends_at: Option<String>,
     reason_code: Option<String>,
-    /// The internal reason: of the caller's own holds only.
+    /// The internal reason. Null unless the caller's authority placed the hold.
     reason: Option<String>,
     public_message: Option<String>,
     payment_url: Option<String>,
@@ -124,7 +126,7 @@ pub(in crate::dialects::v3) fn account(account: &Account, viewer: Viewer) -> Acc
     }
 }
 
-/// The holds that are open and have not ended.
+/// The open holds, without those that have ended.
 pub(in crate::dialects::v3) fn holds(account: &Account, viewer: Viewer) -> Vec<HoldDocument> {
     account
         .holds
@@ -207,15 +209,15 @@ pub(in crate::dialects::v3) struct EntryDocument {
     actor: String,
     dialect: String,
     request_id: String,
-    /// The facts that differ, before ...
+    /// The values before the change, of the facts that changed.
     #[schema(value_type = Object)]
     before: Value,
-    /// ... and after.
+    /// The values after the change.
     #[schema(value_type = Object)]
     after: Value,
 }
 
-/// An entry of the journal.
+/// An entry of the journal in an answer.
 pub(in crate::dialects::v3) fn entry(entry: JournalEntry, format: Codec) -> EntryDocument {
     EntryDocument {
         id: entry.id,
@@ -234,13 +236,13 @@ pub(in crate::dialects::v3) fn entry(entry: JournalEntry, format: Codec) -> Entr
     }
 }
 
-/// What happened to an account, and what will.
+/// Past and future changes of an account.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Timeline)]
 pub(in crate::dialects::v3) struct TimelineDocument {
-    /// The newest hundred entries of the journal, newest first.
+    /// The newest 100 entries of the journal, newest first.
     past: Vec<EntryDocument>,
-    /// What will happen by itself, in order.
+    /// Scheduled changes that happen without a request, earliest first.
     upcoming: Vec<UpcomingDocument>,
 }
 
@@ -250,13 +252,13 @@ pub(in crate::dialects::v3) struct TimelineDocument {
 struct UpcomingDocument {
     #[schema(format = DateTime)]
     at: String,
-    /// `hold_starts`, `hold_ends`, `expires` or `purge`.
+    /// The change: `hold_starts`, `hold_ends`, `expires` or `purge`.
     what: &'static str,
-    /// The kind of the hold, if it is about one.
+    /// The kind of the hold. Null if the change does not concern a hold.
     kind: Option<&'static str>,
     authority: Option<&'static str>,
     hold_id: Option<String>,
-    /// The state from then on, if nobody does anything.
+    /// The state after this change, if nothing else changes the account before.
     state_after: &'static str,
 }
 
@@ -310,9 +312,9 @@ struct BlockDocument {
     until: Option<String>,
     hold: Option<HoldDocument>,
     lifted_by: Vec<&'static str>,
-    /// The call that lifts it.
+    /// The call that lifts the block. Null if no call of this dialect can.
     call: Option<CallDocument>,
-    /// The state after that call and nothing else.
+    /// The state after that call, if nothing else changes.
     state_after: &'static str,
 }
 
@@ -357,7 +359,7 @@ pub(in crate::dialects::v3) fn explanation(
     }
 }
 
-/// The call of this dialect that lifts a block; none where only the command line can.
+/// The call of this dialect that lifts a block. `None` if only the command line can lift it.
 fn call_that_lifts(
     account: &Account,
     detail: &crate::domain::BlockDetail,

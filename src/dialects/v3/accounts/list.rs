@@ -1,4 +1,5 @@
-//! `GET /v3/accounts`: pages, filters, an order, and the cursor that stays fast at any depth.
+//! The query of `GET /v3/accounts`: filters, and either numbered pages with a sort order or a
+//! cursor, which stays fast at any depth.
 
 use axum::http::Uri;
 use chrono_tz::Tz;
@@ -13,23 +14,25 @@ use crate::domain::{
 
 const DEFAULT_LIMIT: i64 = 10;
 const MAX_LIMIT: i64 = 100;
-/// Deeper than this only the cursor leads: skipping accounts costs as much as reading them.
+/// The largest number of accounts that a page may skip, because the database reads all skipped
+/// accounts. Beyond it, callers must use cursors.
 const MAX_SKIP: i64 = 100_000;
 
-/// A list as it is asked for.
+/// The query of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ListRequest {
     pub(super) search: Search,
-    /// The page's number; none where the caller follows cursors.
+    /// The number of the page, from 1. `None` if the caller uses cursors.
     pub(super) page: Option<i64>,
-    /// The instant as of which it lists; then by cursor, and without conditions.
+    /// The instant in the past as of which accounts are listed. Requires a cursor, and excludes
+    /// filters.
     pub(super) as_of: Option<Time>,
-    /// The other parameters, for the link to the next page.
+    /// The other parameters, repeated in the link to the next page.
     kept: Vec<(String, String)>,
 }
 
 impl ListRequest {
-    /// `reseller`: whose list it is; a cursor leads through no other.
+    /// Reads the query. `reseller` is the owner of the list; another reseller's cursor is refused.
     pub(super) fn read(uri: &Uri, zone: Tz, reseller: ResellerId) -> Result<Self, Failure> {
         let (mut page, mut limit, mut sort, mut after, mut as_of) = (None, None, None, None, None);
         let (mut conditions, mut kept) = (Vec::new(), Vec::new());
@@ -113,7 +116,7 @@ impl ListRequest {
         })
     }
 
-    /// The link to the page behind this account.
+    /// The link to the page after this account.
     pub(super) fn next(&self, last: AccountId, reseller: ResellerId) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query
@@ -171,7 +174,7 @@ fn order(sort: &str) -> Result<(SearchField, bool), Failure> {
     Ok((field, descending))
 }
 
-/// `field[op]=value`, or `field=value` for equality.
+/// Reads a filter: `field[op]=value`, or `field=value` for equality.
 fn condition(name: &str, value: &str, zone: Tz) -> Result<Condition, Failure> {
     let (of, operator) = name.split_once('[').map_or((name, "eq"), |(of, rest)| {
         (of, rest.strip_suffix(']').unwrap_or_default())

@@ -1,4 +1,4 @@
-//! Accounts: reading, changing and blocking them.
+//! Accounts: the handlers that read, change and block them.
 
 pub(super) mod documents;
 mod list;
@@ -24,7 +24,7 @@ use documents::{
 use list::ListRequest;
 use requests::{AccountRequest, AssignPlan, Lift, Place, SetExemption, SetExpiry, SetStatus};
 
-/// How many entries of the journal `history` and `timeline` answer.
+/// The number of journal entries in the answers of `history` and `timeline`.
 const HISTORY: i64 = 100;
 
 type Changed = Result<Reply<One<AccountDocument>>, Failure>;
@@ -83,7 +83,7 @@ pub(super) async fn suspend(
     change(api, context, &call, id, command).await
 }
 
-/// A retention hold: it blocks deletion and purge, and no use.
+/// Places a retention hold, which blocks deletion and purge but not the use of the account.
 pub(super) async fn retain(
     api: &Api,
     context: &Context,
@@ -125,7 +125,7 @@ pub(super) async fn restore(
     change(api, context, &call, id, Command::Restore).await
 }
 
-/// The answer has a release ticket where the request asked for one.
+/// Freezes an account. The answer has a release ticket if the request asked for one.
 pub(super) async fn freeze(
     api: &Api,
     context: &Context,
@@ -153,7 +153,7 @@ pub(super) async fn freeze(
     execute(api, context, &call, id, command, document).await
 }
 
-/// Deleting what is deleted is answered like the first deletion.
+/// Deletes an account. Deleting a deleted account is answered like the first deletion.
 pub(super) async fn delete(
     api: &Api,
     context: &Context,
@@ -255,7 +255,7 @@ async fn list_as_of(
         Start::After(Some(last)) => i64::from(last.as_i32()) + 1,
         Start::After(None) | Start::Offset { .. } => 1,
     };
-    // There is no account behind the largest number.
+    // No account has a larger number, so the page is empty.
     let Ok(from) = AccountId::new(from) else {
         return Ok(Vec::new());
     };
@@ -333,7 +333,7 @@ pub(super) async fn history(
     ))
 }
 
-/// The account as it is, or as it was at the instant that the query names.
+/// Reads the account as it is now, or as it was at the query's `asOf`.
 async fn find(
     api: &Api,
     context: &Context,
@@ -374,7 +374,7 @@ async fn lift(
     change(api, context, &call, id, Command::Lift { kind, only }).await
 }
 
-/// Carries a command out, and answers with the account.
+/// Executes a command, and answers with the changed account.
 async fn change(
     api: &Api,
     context: &Context,
@@ -402,7 +402,7 @@ async fn execute(
     Ok(changed(completion, document))
 }
 
-/// The account after a change, as its caller sees it.
+/// Returns a function that writes the changed account for this caller.
 pub(super) fn document(
     context: &Context,
 ) -> impl Fn(&CommandOutcome) -> AccountDocument + Copy + Send + Sync + 'static {
@@ -428,7 +428,7 @@ fn changed(
     }
 }
 
-/// Adds the version of an account as `ETag`.
+/// Adds the account's version as `ETag`.
 fn with_version(
     reply: Reply<One<AccountDocument>>,
     account: &Account,

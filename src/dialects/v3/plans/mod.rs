@@ -1,4 +1,4 @@
-//! Plans.
+//! Plans: the handlers that list, read, create and change them.
 
 mod document;
 
@@ -16,16 +16,17 @@ pub(super) use document::{NewPlan, PlanDocument, PlanPatch};
 
 type Answered = Result<Reply<One<NumberedPlan>>, Failure>;
 
-/// A plan of the list and of its own address: the original's members, then ours.
+/// A plan as the plan operations answer it: Cryptlex's members, then ours.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = NumberedPlan)]
 pub(super) struct NumberedPlan {
     #[serde(flatten)]
     plan: PlanDocument,
-    /// Its number among its reseller's plans: the `admin` dialect's tariff, the `soap` dialect's planID.
+    /// The number among the reseller's plans. It is the tariff in the `admin` dialect, and the
+    /// planID in `soap`.
     number: i32,
-    /// Whose it is.
+    /// The reseller that owns the plan.
     reseller_id: i64,
 }
 
