@@ -4,11 +4,13 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
 
 use super::exchange::header_text;
 use super::failure::Failure;
+use super::operation::UnknownMembers;
 use crate::service::StoredAnswer;
-use crate::wire;
+use crate::wire::{self, Codec};
 
 /// The header whose key makes a repeated write safe.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -31,6 +33,25 @@ pub(super) async fn read(
             field: String::new(),
             problem: "the body ended early".to_owned(),
         }),
+    }
+}
+
+/// Decodes the members of a body. Unknown members are ignored or refused, as the operation's row
+/// says.
+pub(super) fn decode<M: DeserializeOwned>(
+    unknown_members: UnknownMembers,
+    codec: Codec,
+    body: &[u8],
+) -> Result<M, Failure> {
+    match unknown_members {
+        UnknownMembers::Ignore => Ok(wire::decode(codec, body)?),
+        UnknownMembers::Refuse => {
+            let (members, unknown) = wire::decode_listing_unknown(codec, body)?;
+            match unknown.into_iter().next() {
+                None => Ok(members),
+                Some(name) => Err(Failure::parameter(name, "is no member of this request")),
+            }
+        }
     }
 }
 
@@ -61,5 +82,22 @@ pub(super) fn replay(stored: StoredAnswer) -> Response {
         headers.insert(header::CONTENT_TYPE, content_type);
     }
     headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
+    response
+}
+
+/// A response with a body. `None` as the content type is for an empty body.
+pub(super) fn response(
+    status: StatusCode,
+    content_type: Option<&'static str>,
+    body: impl Into<Body>,
+) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    if let Some(content_type) = content_type {
+        let content_type = HeaderValue::from_static(content_type);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, content_type);
+    }
     response
 }

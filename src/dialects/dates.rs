@@ -29,7 +29,7 @@ pub(crate) fn parse(text: &str, zone: Tz) -> Result<Time, String> {
         return Err(refuse());
     }
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
-        return plain(instant.to_utc()).ok_or_else(refuse);
+        return to_micros(instant.to_utc()).ok_or_else(refuse);
     }
     let local = match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         Ok(date) => date.and_time(NaiveTime::from_hms_opt(23, 59, 59).unwrap_or_default()),
@@ -51,13 +51,13 @@ pub(crate) fn parse(text: &str, zone: Tz) -> Result<Time, String> {
     };
     instant
         .or_else(missing_hour)
-        .and_then(plain)
+        .and_then(to_micros)
         .ok_or_else(refuse)
 }
 
 /// Cuts to microseconds, and moves a leap second to the start of the next minute, because no other
 /// part of the program represents leap seconds.
-fn plain(instant: Time) -> Option<Time> {
+fn to_micros(instant: Time) -> Option<Time> {
     Time::from_timestamp_micros(instant.timestamp_micros())
 }
 

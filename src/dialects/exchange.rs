@@ -7,11 +7,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use secrecy::SecretString;
-use serde_json::Value;
 
-use crate::domain::{Authority, Error, Time};
-use crate::service::{Context, Principal, Rate, Service};
-use crate::wire::Codec;
+use crate::domain::Error;
+use crate::service::{Principal, Rate, Service};
 
 /// The id of a request, written to the log, the journal and the response. The HTTP layer takes it
 /// from the caller, or generates it.
@@ -148,40 +146,4 @@ pub(crate) fn host(headers: &HeaderMap) -> &str {
     header_text(headers, header::HOST)
         .filter(is_plain)
         .unwrap_or("localhost")
-}
-
-/// The reader of a document, and the instant for which it is computed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Viewer {
-    /// The reader's authority. A hold's internal reason is shown only to the authority that placed
-    /// it.
-    pub(super) authority: Authority,
-    /// The instant for which states are computed.
-    pub(super) now: Time,
-}
-
-impl Viewer {
-    /// The caller of a request as the reader.
-    pub(super) fn of(context: &Context, now: Time) -> Self {
-        Self {
-            authority: context.principal.authority(),
-            now,
-        }
-    }
-}
-
-/// The facts of a journal entry, with names that fit the format. In XML the colon in the names of
-/// holds (`freeze:reseller`) becomes a full stop, because a colon would separate a namespace.
-pub(super) fn facts_in(format: Codec, facts: Value) -> Value {
-    match (format, facts) {
-        (Codec::Xml, Value::Object(members)) => {
-            let renamed = members.into_iter();
-            Value::Object(
-                renamed
-                    .map(|(name, value)| (name.replace(':', "."), value))
-                    .collect(),
-            )
-        }
-        (_, facts) => facts,
-    }
 }

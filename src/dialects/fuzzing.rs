@@ -40,7 +40,7 @@ pub fn date(text: &str) {
             assert_eq!(
                 dates::parse(&dates::write(time), zone),
                 Ok(time),
-                "what is written is read as it was"
+                "a written date must read as the same instant"
             );
         }
     }

@@ -11,6 +11,7 @@ mod body;
 pub(crate) mod dates;
 pub(crate) mod exchange;
 pub mod failure;
+mod filter;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod openapi;
@@ -19,6 +20,7 @@ mod patches;
 mod schemas;
 pub mod soap;
 pub mod v3;
+mod views;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, Method, Uri};

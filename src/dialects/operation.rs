@@ -47,9 +47,9 @@ impl Access {
     /// A sentence for the OpenAPI document.
     pub(super) fn describe(self) -> String {
         match self {
-            Self::Scope(scope) => format!("Takes the right `{scope}`."),
-            Self::Operator(scope) => format!("Takes an operator's token with the right `{scope}`."),
-            Self::Public => "Takes no token.".to_owned(),
+            Self::Scope(scope) => format!("Needs a token with the scope `{scope}`."),
+            Self::Operator(scope) => format!("Needs an operator's token with the scope `{scope}`."),
+            Self::Public => "Needs no token.".to_owned(),
         }
     }
 }

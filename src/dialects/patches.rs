@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use uuid::Uuid;
 
 use super::dates;
-use crate::domain::{Error, HoldId, Patch, Time};
+use crate::domain::{Command, Error, HoldId, HoldKind, HoldPatch, Patch, Time};
 use crate::wire::{Codec, Field};
 
 /// The settings for reading members.
@@ -56,7 +56,7 @@ pub(super) fn time(
 }
 
 /// A required date that may be null. `null` completes the error text with the meaning of null.
-pub(super) fn mentioned_time(
+pub(super) fn required_time(
     name: &'static str,
     field: Field<String>,
     read: Reading,
@@ -78,4 +78,13 @@ pub(super) fn only_hold(field: Field<String>, read: Reading) -> Result<Option<Ho
         Uuid::parse_str(&id).map_err(|_| Error::invalid("hold_id", "must be a UUID"))
     })?;
     Ok(id.value().copied().map(HoldId))
+}
+
+/// The command that places a hold, or changes the caller's open one.
+pub(super) fn place_hold(kind: HoldKind, details: HoldPatch) -> Command {
+    Command::Place {
+        kind,
+        fresh: HoldId(Uuid::now_v7()),
+        details,
+    }
 }

@@ -126,7 +126,7 @@ fn merge(all: &mut Value, part: Value) {
 pub(super) fn idempotency_key() -> Value {
     json!({
         "name": "Idempotency-Key", "in": "header", "required": false,
-        "description": "A repeat with the same key and body is answered with the stored answer, for 24 hours.",
+        "description": "For 24 hours, a repeated request with this key and the same body gets the stored answer.",
         "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
     })
 }

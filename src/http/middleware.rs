@@ -31,7 +31,7 @@ const MAX_REQUEST_ID: usize = 128;
 
 /// The settings and services that the middleware needs.
 #[derive(Debug, Clone)]
-pub(super) struct Frame {
+pub(super) struct Shared {
     pub(super) admin: Arc<admin::Settings>,
     /// Counts requests and their metrics. `None` on routes without the service.
     pub(super) service: Option<Arc<Service>>,
@@ -41,34 +41,38 @@ pub(super) struct Frame {
 
 /// Logs the message of a handler's panic. The caller does not get it.
 fn log_panic(panic: &(dyn Any + Send)) {
-    let said = panic
+    let message = panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("something");
-    error!(said, "a handler panicked");
+        .unwrap_or("unknown");
+    error!(panic = message, "a handler panicked");
 }
 
-pub(super) async fn frame(
-    State(frame): State<Frame>,
+pub(super) async fn handle(
+    State(shared): State<Shared>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let id = request_id(request.headers());
     request.extensions_mut().insert(id.clone());
     let responder = Responder::of(&request);
-    let respond = |failure| responder.respond(&failure, &frame.admin);
-    let address = client_address::address(&request, &frame.trusted_proxies);
-    let (of_address, admitted) = match (&frame.service, address) {
+    let respond = |failure| responder.respond(&failure, &shared.admin);
+    let address = client_address::address(&request, &shared.trusted_proxies);
+    let (address_rate, admitted) = match (&shared.service, address) {
         (Some(service), Some(address)) => service.count_address(address),
         _ => (None, Ok(())),
     };
     let labels = labels(&request);
-    let metrics = frame.service.as_ref().map(|service| service.metrics());
+    let metrics = shared.service.as_ref().map(|service| service.metrics());
     let in_flight = metrics.map(|metrics| InFlight::begin(metrics, labels));
-    let span = || info_span!(target: telemetry::SPANS, "request", request_id = %id, method = %request.method(), path = request.uri().path());
+    let span = || {
+        info_span!(target: telemetry::SPANS, "request", request_id = %id,
+            method = %request.method(), path = request.uri().path())
+    };
     let span = telemetry::in_callers_trace(request.headers(), &id.0, span);
-    let call = debug_span!(target: telemetry::SPANS, parent: &span, "call", dialect = labels.dialect, operation = labels.operation);
+    let call = debug_span!(target: telemetry::SPANS, parent: &span, "call",
+        dialect = labels.dialect, operation = labels.operation);
 
     let started = Instant::now();
     let answer = async {
@@ -76,7 +80,7 @@ pub(super) async fn frame(
             return Ok(Ok(respond(Failure::RateLimited { retry_after })));
         }
         let handling = AssertUnwindSafe(next.run(request).instrument(call)).catch_unwind();
-        tokio::time::timeout(frame.request_timeout, handling).await
+        tokio::time::timeout(shared.request_timeout, handling).await
     };
     let mut response = match answer.instrument(span.clone()).await {
         Ok(Ok(response)) => response,
@@ -103,7 +107,7 @@ pub(super) async fn frame(
         HeaderValue::from_static("nosniff"),
     );
     // The credential's rate limit if there is one, else the address's.
-    if let Some(rate) = handled.and_then(|handled| handled.rate).or(of_address) {
+    if let Some(rate) = handled.and_then(|handled| handled.rate).or(address_rate) {
         write_rate_headers(headers, rate);
     }
     response

@@ -25,7 +25,6 @@ use super::{Api, Settings};
 use crate::dialects::body;
 use crate::dialects::exchange::{Exchange, RequestOutcome, base_url, header_text};
 use crate::dialects::failure::Failure;
-use crate::dialects::operation::UnknownMembers;
 use crate::dialects::patches::Reading;
 use crate::domain::{AccountId, Command, Dialect, Error};
 use crate::hash::sha256;
@@ -59,7 +58,11 @@ pub(super) async fn dispatch(
     let answer = carry_out(&api, operation, &mut exchange, &mut format, parts, body).await;
     let (response, outcome) = match answer {
         Ok(Answer::Reply(reply)) => (
-            write(StatusCode::OK, format, reply.encode(format)),
+            body::response(
+                StatusCode::OK,
+                Some(format.content_type()),
+                reply.encode(format),
+            ),
             RequestOutcome::Ok,
         ),
         Ok(Answer::Stored(stored)) => {
@@ -99,8 +102,8 @@ async fn carry_out(
     let preferred = std::mem::replace(format, codec);
     let common: Common = wire::decode(codec, &body)?;
     *format = preferred;
-    if let Some(asked) = common.format(codec)? {
-        *format = asked;
+    if let Some(requested) = common.format(codec)? {
+        *format = requested;
     }
     let in_body = common
         .token
@@ -185,16 +188,7 @@ pub(super) struct Request<M> {
 
 impl Call {
     pub(super) fn with_members<M: DeserializeOwned>(self) -> Result<Request<M>, Failure> {
-        let members = match self.operation.unknown_members {
-            UnknownMembers::Ignore => wire::decode(self.codec, &self.body)?,
-            UnknownMembers::Refuse => {
-                let (members, unknown) = wire::decode_listing_unknown(self.codec, &self.body)?;
-                if let Some(name) = unknown.into_iter().next() {
-                    return Err(Failure::parameter(name, "is no member of this request"));
-                }
-                members
-            }
-        };
+        let members = body::decode(self.operation.unknown_members, self.codec, &self.body)?;
         Ok(Request {
             members,
             call: self,
@@ -319,7 +313,11 @@ pub(super) fn respond_with_failure(failure: &Failure, codec: Codec, always_200: 
     } else {
         StatusCode::from_u16(code.error).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     };
-    let mut response = write(status, codec, Reply::failure(&code).encode(codec));
+    let mut response = body::response(
+        status,
+        Some(codec.content_type()),
+        Reply::failure(&code).encode(codec),
+    );
     let headers = response.headers_mut();
     if let Some(seconds) = code.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -330,16 +328,6 @@ pub(super) fn respond_with_failure(failure: &Failure, codec: Codec, always_200: 
     if code.error == 401 {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    response
-}
-
-fn write(status: StatusCode, codec: Codec, body: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let content_type = HeaderValue::from_static(codec.content_type());
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, content_type);
     response
 }
 

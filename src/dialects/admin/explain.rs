@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 
 use super::replies::{EntryItem, entry_item, object};
 use crate::dialects::dates;
-use crate::dialects::exchange::Viewer;
-use crate::domain::{Account, AccountId, BlockDetail, Coming, Explanation, HoldKind, Lift, Time};
+use crate::dialects::views::{Viewer, blocked_by, upcoming};
+use crate::domain::{Account, AccountId, BlockDetail, Explanation, HoldKind, Lift, Time};
 use crate::service::JournalEntry;
 use crate::wire::Codec;
 
@@ -44,19 +44,14 @@ pub(super) fn timeline(
     now: Time,
     codec: Codec,
 ) -> Value {
-    let upcoming = account.upcoming(now).into_iter().map(|coming| {
-        let (what, hold) = match coming.what {
-            Coming::HoldStarts(kind, authority, id) => ("hold_starts", Some((kind, authority, id))),
-            Coming::HoldEnds(kind, authority, id) => ("hold_ends", Some((kind, authority, id))),
-            Coming::Expires => ("expires", None),
-            Coming::Purge => ("purge", None),
-        };
+    let changes = account.upcoming(now).into_iter().map(|change| {
+        let (what, hold) = upcoming(change.what);
         UpcomingItem {
-            at: dates::write(coming.at),
+            at: dates::write(change.at),
             authority: hold.map(|(_, authority, _)| authority.as_str()),
             hold_id: hold.map(|(.., id)| id.to_string()),
             kind: hold.map(|(kind, ..)| kind.as_str()),
-            state_after: coming.state.effective_status(),
+            state_after: change.state.effective_status(),
             what,
         }
     });
@@ -66,7 +61,7 @@ pub(super) fn timeline(
         .collect();
     Value::Object(object(&TimelineItem {
         past,
-        upcoming: upcoming.collect(),
+        upcoming: changes.collect(),
     }))
 }
 
@@ -125,11 +120,7 @@ pub(super) fn explanation(
 ) -> Value {
     let state = &explanation.state;
     Value::Object(object(&ExplanationItem {
-        blocked_by: state
-            .blocked_by()
-            .iter()
-            .map(|block| block.as_str())
-            .collect(),
+        blocked_by: blocked_by(state),
         blocks: explanation
             .blocks
             .iter()

@@ -47,6 +47,7 @@ pub struct Settings {
 /// The state that the handlers share.
 #[derive(Debug, Clone)]
 pub struct Api {
+    /// The service that executes commands and reads.
     pub service: Arc<Service>,
     /// The settings of the dialect.
     pub settings: Arc<Settings>,

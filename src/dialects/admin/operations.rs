@@ -37,7 +37,7 @@ pub struct Operation {
     pub unknown_members: UnknownMembers,
     /// The largest body that the call accepts.
     pub body_limit: BodyLimit,
-    /// The class of permits that the dispatcher takes: heavy calls share fewer permits.
+    /// How much work the call is. The dispatcher limits how many heavy calls run at once.
     pub cost: Cost,
     /// An example of the body, in JSON.
     pub example: &'static str,
@@ -126,7 +126,7 @@ const BY_ID: &str = r#"{"id":7}"#;
 
 /// All calls.
 pub const OPERATIONS: &[Operation] = &[
-    Operation::new("freeze", WRITE, "Freeze an account: payment is due", run!(freeze, Freeze))
+    Operation::new("freeze", WRITE, "Freeze an account because a payment is due", run!(freeze, Freeze))
         .example(r#"{"id":7,"frozen_details":{"payment_url":"https://example.com"}}"#),
     Operation::new("unfreeze", WRITE, "Lift the caller's freeze", run!(unfreeze, Unfreeze))
         .example(BY_ID),
@@ -139,7 +139,7 @@ pub const OPERATIONS: &[Operation] = &[
         .example(BY_ID),
     Operation::new("status", WRITE, "Activate or deactivate an account", run!(status, SetStatus))
         .example(r#"{"id":7,"status":"inactive"}"#),
-    Operation::new("expiry_date", WRITE, "Move the expiry date", run!(expiry_date, SetExpiry))
+    Operation::new("expiry_date", WRITE, "Change the expiry date", run!(expiry_date, SetExpiry))
         .example(r#"{"id":7,"expiry_date":"2027-12-31T23:59:59Z"}"#),
     Operation::new("list", READ, "List accounts by number", run!(list, List))
         .data(Data::Many(describe::<Item>))
@@ -148,7 +148,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::new("get", READ, "Read one account with its holds", run!(get, Get))
         .data(Data::One(describe::<Item>))
         .example(BY_ID),
-    Operation::new("save", WRITE, "Create an account, or change one", run!(save, Save))
+    Operation::new("save", WRITE, "Create or change an account", run!(save, Save))
         .data(Data::One(describe::<SavedItem>))
         .example(
             r#"{"name":"acme","title":"Acme","tz":"Europe/Berlin","tariff":1,"reports_day":1,"reports_hour":9,"email":"admin@acme.example"}"#,
@@ -160,7 +160,7 @@ pub const OPERATIONS: &[Operation] = &[
         run!(delete, Target),
     )
     .example(BY_ID),
-    Operation::new("restore", WRITE, "Take a deletion back", run!(restore, Target)).example(BY_ID),
+    Operation::new("restore", WRITE, "Restore a deleted account", run!(restore, Target)).example(BY_ID),
     Operation::new(
         "retain",
         WRITE,
@@ -173,14 +173,14 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::new(
         "exempt",
         WRITE,
-        "Keep automation away from an account until then; null for no longer",
+        "Exempt an account from automation until an instant; null ends the exemption",
         run!(exempt, SetExemption),
     )
     .example(r#"{"id":7,"exempt_until":null}"#),
     Operation::new(
         "simulate",
         READ,
-        "Compute what calls would do to an account; nothing is written",
+        "Compute what calls would do to an account, without executing them",
         run!(simulate, Simulate),
     )
     .data(Data::Many(describe::<SimulatedItem>))
@@ -191,7 +191,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::new(
         "timeline",
         READ,
-        "Read what happened to an account, and what will happen by itself",
+        "Read the past and scheduled changes of an account",
         run!(timeline, Target),
     )
     .data(Data::One(describe::<TimelineItem>))

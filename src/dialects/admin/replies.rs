@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::codes::Code;
 use crate::dialects::dates;
-use crate::dialects::exchange::{Viewer, facts_in};
+use crate::dialects::views::{Viewer, blocked_by, facts_in};
 use crate::domain::{Account, Block, Hold, Outcome, Status};
 use crate::service::{CommandOutcome, JournalEntry};
 use crate::wire::{self, Codec};
@@ -73,13 +73,7 @@ impl Reply {
         let mut reply = Self::success();
         if verbose {
             let state = done.account.state(done.at);
-            reply.envelope.blocked_by = Some(
-                state
-                    .blocked_by()
-                    .iter()
-                    .map(|block| block.as_str())
-                    .collect(),
-            );
+            reply.envelope.blocked_by = Some(blocked_by(&state));
             reply.envelope.changed = Some(done.outcome == Outcome::Applied);
             reply.envelope.effective_status = Some(state.effective_status());
         }
@@ -255,11 +249,7 @@ pub(super) fn item(account: &Account, viewer: Viewer) -> Value {
         Block::SuspendedByReseller,
     ];
     let item = Item {
-        blocked_by: state
-            .blocked_by()
-            .iter()
-            .map(|block| block.as_str())
-            .collect(),
+        blocked_by: blocked_by(&state),
         company: profile.company.clone(),
         effective_status: state.effective_status(),
         email: profile

@@ -6,11 +6,10 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::dialects::dates;
-use crate::dialects::patches::{Reading, mentioned_time, only_hold, parsed, text, time};
+use crate::dialects::filter::FilterMembers;
+use crate::dialects::patches::{Reading, only_hold, parsed, required_time, text, time};
 use crate::domain::{
-    AccountFilter, AccountId, Authority, Error, HoldId, HoldPatch, Patch, PaymentUrl, StateFilter,
-    Status, Time,
+    AccountFilter, AccountId, Error, HoldId, HoldPatch, Patch, PaymentUrl, Status, Time,
 };
 use crate::wire::{self, Codec, Field, object};
 
@@ -255,7 +254,7 @@ pub(super) struct SetExpiry {
 
 impl SetExpiry {
     pub(super) fn expires_at(self, read: Reading) -> Result<Option<Time>, Error> {
-        mentioned_time("expires_at", self.expiry_date, read, "never")
+        required_time("expires_at", self.expiry_date, read, "never")
     }
 }
 
@@ -274,7 +273,7 @@ pub(super) struct SetExemption {
 
 impl SetExemption {
     pub(super) fn exempt_until(self, read: Reading) -> Result<Option<Time>, Error> {
-        mentioned_time("exempt_until", self.exempt_until, read, "no longer")
+        required_time("exempt_until", self.exempt_until, read, "no longer")
     }
 }
 
@@ -338,40 +337,18 @@ impl List {
         Ok(at)
     }
 
-    pub(super) fn filter(self, read: Reading) -> Result<AccountFilter, Error> {
-        let zone = read.zone;
+    pub(super) fn filter(&self, read: Reading) -> Result<AccountFilter, Error> {
         // In XML an empty element means absent. In JSON an empty text is an error.
-        let given = |text: Option<String>| {
-            text.filter(|text| read.codec == Codec::Json || !text.is_empty())
+        let is_given = |text: &&str| read.codec == Codec::Json || !text.is_empty();
+        let given = |text| Option::filter(text, is_given);
+        let members = FilterMembers {
+            state: given(self.state.as_deref()),
+            held_by: given(self.held_by.as_deref()),
+            expires_before: given(self.expires_before.as_deref()),
+            expires_after: given(self.expires_after.as_deref()),
+            text: given(self.q.as_deref()),
         };
-        let authority = |word: String| {
-            Authority::parse(&word)
-                .ok_or_else(|| Error::invalid("held_by", "must be operator, reseller or system"))
-        };
-        let date = |field, text: String| {
-            dates::parse(&text, zone).map_err(|problem| Error::invalid(field, problem))
-        };
-        Ok(AccountFilter {
-            state: given(self.state)
-                .map(|word| StateFilter::parse(&word))
-                .transpose()?,
-            held_by: given(self.held_by).map(authority).transpose()?,
-            expires_before: given(self.expires_before)
-                .map(|text| date("expires_before", text))
-                .transpose()?,
-            expires_after: given(self.expires_after)
-                .map(|text| date("expires_after", text))
-                .transpose()?,
-            text: given(self.q)
-                .map(|text| {
-                    if text.contains('\0') {
-                        Err(Error::invalid("q", "must not contain control characters"))
-                    } else {
-                        Ok(text)
-                    }
-                })
-                .transpose()?,
-        })
+        members.filter(read.zone)
     }
 }
 
@@ -394,8 +371,8 @@ impl History {
     }
 }
 
-fn limit(asked: Option<i64>, default: i64, max: i64) -> Result<i64, Error> {
-    let limit = asked.unwrap_or(default);
+fn limit(requested: Option<i64>, default: i64, max: i64) -> Result<i64, Error> {
+    let limit = requested.unwrap_or(default);
     if (1..=max).contains(&limit) {
         Ok(limit)
     } else {

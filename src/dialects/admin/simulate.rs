@@ -4,15 +4,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::codes;
 use super::replies;
 use super::requests::FrozenDetails;
-use crate::dialects::patches::{Reading, mentioned_time, only_hold, parsed, text, time};
+use crate::dialects::patches::{Reading, only_hold, parsed, place_hold, required_time, text, time};
+use crate::dialects::views::blocked_by;
 use crate::domain::{
-    AccountId, Command, Error, HoldId, HoldKind, HoldPatch, Outcome, PaymentUrl, Simulated, State,
-    Status,
+    AccountId, Command, Error, HoldKind, HoldPatch, Outcome, PaymentUrl, Simulated, State, Status,
 };
 use crate::wire::{Field, object};
 
@@ -107,9 +106,10 @@ impl SimulatedCall {
                     .map(Command::SetStatus)
                     .ok_or_else(|| Error::invalid("status", "must be active or inactive"))
             }
-            "expiry_date" => mentioned_time("expires_at", self.expiry_date, read, "never")
-                .map(Command::SetExpiry),
-            "exempt" => mentioned_time("exempt_until", self.exempt_until, read, "no longer")
+            "expiry_date" => {
+                required_time("expires_at", self.expiry_date, read, "never").map(Command::SetExpiry)
+            }
+            "exempt" => required_time("exempt_until", self.exempt_until, read, "no longer")
                 .map(Command::SetExemption),
             "delete" => Ok(deletion.clone()),
             "restore" => Ok(Command::Restore),
@@ -127,11 +127,7 @@ impl SimulatedCall {
             starts_at: time("starts_at", self.starts_at, read)?,
             ends_at: time("ends_at", self.ends_at, read)?,
         };
-        Ok(Command::Place {
-            kind,
-            fresh: HoldId(Uuid::now_v7()),
-            details,
-        })
+        Ok(place_hold(kind, details))
     }
 }
 
@@ -170,11 +166,7 @@ pub(super) fn results(steps: Vec<Step>, before: State, simulated: Vec<Simulated>
             .err()
             .map(|error| codes::code(&error.clone().into()));
         let item = SimulatedItem {
-            blocked_by: state
-                .blocked_by()
-                .iter()
-                .map(|block| block.as_str())
-                .collect(),
+            blocked_by: blocked_by(&state),
             call,
             changed: decision
                 .as_ref()

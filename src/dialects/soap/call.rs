@@ -15,7 +15,7 @@ use axum::response::Response;
 use secrecy::SecretString;
 
 use super::codes::{self, Code, Fault};
-use super::handlers::Reached;
+use super::handlers::Answer;
 use super::operations::{NAMESPACE, Operation, TOKEN};
 use super::values::Values;
 use super::{Api, PATH};
@@ -54,28 +54,28 @@ pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
     let (parts, stream) = request.into_parts();
     let content_type = header_text(&parts.headers, header::CONTENT_TYPE);
     let Some((version, action)) = version_and_action(content_type, &parts.headers) else {
-        return respond(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, String::new());
+        return body::response(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, String::new());
     };
     let mut exchange = Exchange::begin(&parts);
     let read = Call::read(api, version, &action, &parts, stream).await;
     let mut call = match read {
         Ok(call) => call,
         Err(Rejection::TooLarge) => {
-            return respond(StatusCode::PAYLOAD_TOO_LARGE, None, String::new());
+            return body::response(StatusCode::PAYLOAD_TOO_LARGE, None, String::new());
         }
-        Err(Rejection::Fault(found)) => {
-            let (response, outcome) = fault(&found, version);
+        Err(Rejection::Fault(reason)) => {
+            let (response, outcome) = fault(&reason, version);
             return exchange.finish(response, UNKNOWN, outcome);
         }
     };
     let name = call.operation.name;
     let result = match carry_out(api, &mut exchange, &mut call).await {
-        Ok(Reached::Stored(stored)) => {
+        Ok(Answer::Stored(stored)) => {
             let outcome = RequestOutcome::of_status(stored.status);
             return exchange.finish(body::replay(stored), name, outcome);
         }
-        Ok(Reached::Done) => call.success(String::new()),
-        Ok(Reached::Info(info)) => call.success(info),
+        Ok(Answer::Success) => call.success(String::new()),
+        Ok(Answer::Info(info)) => call.success(info),
         Err(Failure::Service(Error::RateLimited { retry_after })) => {
             let (response, outcome) = fault(&Fault::RateLimited { retry_after }, version);
             return exchange.finish(response, name, outcome);
@@ -83,15 +83,11 @@ pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
         Err(failure) => call.failure(&failure),
     };
     let content_type = Some(version.content_type());
-    let response = respond(StatusCode::OK, content_type, call.write(&result));
+    let response = body::response(StatusCode::OK, content_type, call.write(&result));
     exchange.finish(response, name, result.outcome)
 }
 
-async fn carry_out(
-    api: &Api,
-    exchange: &mut Exchange,
-    call: &mut Call,
-) -> Result<Reached, Failure> {
+async fn carry_out(api: &Api, exchange: &mut Exchange, call: &mut Call) -> Result<Answer, Failure> {
     let token = call.values.text(TOKEN).trim();
     if token.is_empty() {
         return Err(Error::CredentialMissing.into());
@@ -113,7 +109,7 @@ async fn carry_out(
             .stored_answer(key.clone(), sha256(&call.body))
             .await?;
         if let Some(stored) = stored {
-            return Ok(Reached::Stored(stored));
+            return Ok(Answer::Stored(stored));
         }
     }
     (call.operation.handler)(api, &context, call).await
@@ -187,15 +183,15 @@ impl Call {
         let key = self.key.clone()?;
         let (operation, version) = (self.operation, self.version);
         let (hide_foreign, as_number) = (self.hide_foreign, self.as_number);
-        let encode = move |done: &Result<CommandOutcome, Error>| {
-            let result = match done {
+        let encode = move |outcome: &Result<CommandOutcome, Error>| {
+            let result = match outcome {
                 Ok(_) => success(operation, String::new()),
                 Err(error) => failure(&error.clone().into(), operation, hide_foreign),
             };
             // A retry may succeed after these errors. The service does not store answers with a
             // status of 500 or more, so they get status 503.
             let is_lasting = !matches!(
-                done,
+                outcome,
                 Err(Error::Unavailable | Error::Overloaded | Error::Internal { .. })
             );
             StoredAnswer {
@@ -216,8 +212,8 @@ impl Call {
         success(self.operation, info)
     }
 
-    fn failure(&self, found: &Failure) -> CallResult {
-        failure(found, self.operation, self.hide_foreign)
+    fn failure(&self, reason: &Failure) -> CallResult {
+        failure(reason, self.operation, self.hide_foreign)
     }
 
     fn write(&self, result: &CallResult) -> String {
@@ -289,11 +285,11 @@ pub(super) fn find(
     envelope: &SoapRequest,
 ) -> Result<&'static Operation, Fault> {
     let prefix = format!("{NAMESPACE}/");
-    let by_action = action.strip_prefix(&prefix).and_then(Operation::named);
+    let by_action = action.strip_prefix(&prefix).and_then(Operation::by_name);
     let element = envelope.element.as_ref();
     let by_element = element
         .filter(|(namespace, _)| namespace == NAMESPACE)
-        .and_then(|(_, name)| Operation::named(name));
+        .and_then(|(_, name)| Operation::by_name(name));
     match (by_action, by_element) {
         (Some(one), Some(other)) if one.name != other.name => Err(Fault::Request(format!(
             "the action names {}, the Body {}",
@@ -332,7 +328,7 @@ fn write_result(
             format!("<{name}>{}</{name}>", escaped(text))
         }
     };
-    let code = result.code.written(as_number);
+    let code = result.code.text(as_number);
     let message = text("Message", &result.message);
     let joson = if operation.is_by_id() {
         text("Joson", &result.joson)
@@ -346,8 +342,8 @@ fn write_result(
 
 /// Writes a fault, with its outcome for the metrics. The outcome cannot be derived from the HTTP
 /// status, because faults of the caller also have status 500.
-pub(super) fn fault(found: &Fault, version: SoapVersion) -> (Response, RequestOutcome) {
-    let (status, code, reason) = found.written(version);
+pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOutcome) {
+    let (status, code, reason) = fault.describe(version);
     let reason = escaped(&reason);
     let content = match version {
         SoapVersion::V12 => format!(
@@ -358,12 +354,12 @@ pub(super) fn fault(found: &Fault, version: SoapVersion) -> (Response, RequestOu
         ),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = respond(
+    let mut response = body::response(
         status,
         Some(version.content_type()),
         write_envelope(version, &content),
     );
-    let outcome = match found {
+    let outcome = match fault {
         Fault::Crash => RequestOutcome::Error,
         Fault::RateLimited { .. } => RequestOutcome::RateLimited,
         Fault::Envelope(_)
@@ -372,25 +368,10 @@ pub(super) fn fault(found: &Fault, version: SoapVersion) -> (Response, RequestOu
         | Fault::Request(_)
         | Fault::MustUnderstand => RequestOutcome::Refused,
     };
-    if let Fault::RateLimited { retry_after } = found {
+    if let Fault::RateLimited { retry_after } = fault {
         response
             .headers_mut()
             .insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));
     }
     (response, outcome)
-}
-
-pub(super) fn respond(
-    status: StatusCode,
-    content_type: Option<&'static str>,
-    text: String,
-) -> Response {
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = status;
-    if let Some(content_type) = content_type {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    }
-    response
 }

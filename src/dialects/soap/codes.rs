@@ -51,7 +51,7 @@ impl Code {
     ];
 
     /// The code as the caller's reseller prefers it: the number, or the word.
-    pub(super) fn written(self, as_number: bool) -> String {
+    pub(super) fn text(self, as_number: bool) -> String {
         let found = Self::ALL.iter().find(|(code, ..)| *code == self);
         found.map_or_else(String::new, |(_, word, number)| {
             if as_number {
@@ -199,7 +199,7 @@ enum Blame {
 
 impl Fault {
     /// The HTTP status, the fault code and the reason.
-    pub(super) fn written(&self, version: SoapVersion) -> (u16, &'static str, String) {
+    pub(super) fn describe(&self, version: SoapVersion) -> (u16, &'static str, String) {
         const UNREADABLE: &str = "Server was unable to read request.";
         let (status, blame, reason) = match self {
             Self::Envelope(SoapProblem::NotWellFormed) => {
@@ -306,7 +306,7 @@ mod tests {
             "ActivateAccount",
             "CreateAccount",
         ] {
-            let operation = Operation::named(name).unwrap();
+            let operation = Operation::by_name(name).unwrap();
             table.push(format!("{name}:"));
             for failure in &failures {
                 let (code, message) = result(failure, operation, false);
@@ -336,7 +336,7 @@ mod tests {
             Fault::Crash,
         ];
         let lines = faults.iter().flat_map(|fault| {
-            [SoapVersion::V12, SoapVersion::V11].map(|version| fault.written(version))
+            [SoapVersion::V12, SoapVersion::V11].map(|version| fault.describe(version))
         });
         let table: Vec<_> = lines
             .map(|(status, code, reason)| format!("{status} {code} {reason}"))

@@ -20,11 +20,11 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 
+use super::body::response;
 use super::exchange::{base_url, header_text};
 use super::failure::Failure;
 use crate::service::Service;
 use crate::wire::SoapVersion;
-use call::respond;
 use codes::Fault;
 
 pub use operations::{OPERATIONS, Operation};
@@ -47,6 +47,7 @@ pub struct Settings {
 /// The state that the handlers share.
 #[derive(Debug, Clone)]
 pub struct Api {
+    /// The service that executes commands and reads.
     pub service: Arc<Service>,
     /// The settings of the dialect.
     pub settings: Arc<Settings>,
@@ -58,10 +59,10 @@ pub async fn handle(api: Api, request: Request) -> Response {
         Method::POST => call::dispatch(&api, request).await,
         Method::GET => page(&api, request.uri(), request.headers()),
         _ => {
-            let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, None, String::new());
+            let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, None, String::new());
             let allowed = HeaderValue::from_static("GET, POST");
-            response.headers_mut().insert(header::ALLOW, allowed);
-            response
+            refusal.headers_mut().insert(header::ALLOW, allowed);
+            refusal
         }
     }
 }
@@ -71,7 +72,7 @@ pub(super) fn respond_to(failure: &Failure, headers: &HeaderMap) -> Response {
     let content_type = header_text(headers, header::CONTENT_TYPE);
     let version = call::version_and_action(content_type, headers);
     let version = version.map_or(SoapVersion::V12, |(version, _)| version);
-    let found = match failure {
+    let fault = match failure {
         Failure::RateLimited { retry_after } => Fault::RateLimited {
             retry_after: *retry_after,
         },
@@ -84,7 +85,7 @@ pub(super) fn respond_to(failure: &Failure, headers: &HeaderMap) -> Response {
         | Failure::Missing(_)
         | Failure::TokensDiffer => Fault::Crash,
     };
-    call::fault(&found, version).0
+    call::fault(&fault, version).0
 }
 
 /// The WSDL (`?wsdl`), the page of an operation (`?op=`), or the list of operations.
@@ -98,7 +99,7 @@ fn page(api: &Api, uri: &Uri, headers: &HeaderMap) -> Response {
         .any(|(name, _)| name.eq_ignore_ascii_case("wsdl"))
     {
         let base = base_url(api.settings.public_url.as_deref(), headers);
-        return respond(
+        return response(
             StatusCode::OK,
             Some("text/xml; charset=utf-8"),
             wsdl(&format!("{base}{PATH}")),
@@ -109,10 +110,10 @@ fn page(api: &Api, uri: &Uri, headers: &HeaderMap) -> Response {
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case("op"))
     {
-        None => respond(StatusCode::OK, html, help::index()),
-        Some((_, name)) => match Operation::named(name) {
-            Some(operation) => respond(StatusCode::OK, html, help::operation(operation, PATH)),
-            None => respond(StatusCode::NOT_FOUND, html, help::index()),
+        None => response(StatusCode::OK, html, help::index()),
+        Some((_, name)) => match Operation::by_name(name) {
+            Some(operation) => response(StatusCode::OK, html, help::operation(operation, PATH)),
+            None => response(StatusCode::NOT_FOUND, html, help::index()),
         },
     }
 }

@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 
 use super::Api;
 use super::call::Call;
-use super::handlers::{self, Reached};
+use super::handlers::{self, Answer};
 use crate::dialects::failure::Failure;
 use crate::dialects::operation::{Access, BodyLimit, Cost};
 use crate::domain::Scope;
@@ -27,7 +27,7 @@ pub struct Operation {
     pub idempotent: bool,
     /// The largest body that the operation accepts.
     pub body_limit: BodyLimit,
-    /// The class of permits that the dispatcher takes: heavy operations share fewer permits.
+    /// How much work the operation is. The dispatcher limits how many heavy operations run at once.
     pub cost: Cost,
     /// The message of a success.
     pub(super) success: &'static str,
@@ -40,7 +40,7 @@ pub struct Operation {
 
 /// The function that executes an operation.
 pub(super) type Handler =
-    for<'a> fn(&'a Api, &'a Context, &'a Call) -> BoxFuture<'a, Result<Reached, Failure>>;
+    for<'a> fn(&'a Api, &'a Context, &'a Call) -> BoxFuture<'a, Result<Answer, Failure>>;
 
 /// The type of a child element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl Operation {
     }
 
     /// Finds an operation by its name; case matters.
-    pub(super) fn named(name: &str) -> Option<&'static Self> {
+    pub(super) fn by_name(name: &str) -> Option<&'static Self> {
         OPERATIONS.iter().find(|operation| operation.name == name)
     }
 

@@ -50,7 +50,7 @@ impl Values {
             } else {
                 text.trim()
             };
-            let wrong = |what: &str| {
+            let refuse = |what: &str| {
                 Fault::Request(format!(
                     "{name} must be {what}, not '{}'",
                     text.chars().take(40).collect::<String>()
@@ -58,16 +58,16 @@ impl Values {
             };
             match (*name, kind) {
                 (ACCOUNT_ID, Kind::Int) => {
-                    values.account_id = text.parse().map_err(|_| wrong("an int"))?;
+                    values.account_id = text.parse().map_err(|_| refuse("an int"))?;
                 }
                 (PLAN_ID, Kind::Int) => {
-                    values.plan_id = text.parse().map_err(|_| wrong("an int"))?;
+                    values.plan_id = text.parse().map_err(|_| refuse("an int"))?;
                 }
                 (SEND_EMAIL, Kind::Boolean) if !matches!(text, "true" | "false" | "1" | "0") => {
-                    return Err(wrong("a boolean"));
+                    return Err(refuse("a boolean"));
                 }
                 (EXPIRY_DATE, Kind::DateTime) => {
-                    values.expiry = expiry(text).ok_or_else(|| wrong("a dateTime"))?;
+                    values.expiry = expiry(text).ok_or_else(|| refuse("a dateTime"))?;
                 }
                 (_, Kind::Text) => values.texts.push((name, text.to_owned())),
                 (_, Kind::Int | Kind::Boolean | Kind::DateTime) => {}

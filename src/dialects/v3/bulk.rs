@@ -10,10 +10,10 @@ use super::codes::{self, Code};
 use super::operation_request::{AccountName, OperationRequest, Operations};
 use super::respond::{One, Reply};
 use super::{Api, accounts};
-use crate::dialects::exchange::Viewer;
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::Reading;
-use crate::domain::{AccountId, Command, Error, Outcome, Simulated, State};
+use crate::dialects::views::{Viewer, blocked_by};
+use crate::domain::{AccountId, Command, Error, Outcome, Simulated};
 use crate::service::{CommandOutcome, Completion, Context, Item};
 use crate::wire::{self, Codec};
 
@@ -78,14 +78,6 @@ fn success(command: Option<&Command>) -> u16 {
     }
 }
 
-fn words(state: &State) -> Vec<&'static str> {
-    state
-        .blocked_by()
-        .iter()
-        .map(|block| block.as_str())
-        .collect()
-}
-
 fn failed(operation: String, code: Code) -> ResultDocument {
     ResultDocument {
         operation,
@@ -101,7 +93,7 @@ fn failed(operation: String, code: Code) -> ResultDocument {
 }
 
 /// The result of one simulated operation. `steps` are the simulated steps of the valid operations.
-fn simulated(
+fn simulated_result(
     operation: String,
     command: Result<Command, Error>,
     steps: &mut impl Iterator<Item = Simulated>,
@@ -123,7 +115,7 @@ fn simulated(
             changed: Some(change.outcome() == Outcome::Applied),
             events: Some(change.events.iter().map(|event| event.as_str()).collect()),
             effective_status: Some(state.effective_status()),
-            blocked_by: Some(words(&state)),
+            blocked_by: Some(blocked_by(&state)),
         },
         Err(error) => failed(operation, codes::code(&error.into())),
     }
@@ -149,7 +141,7 @@ pub(super) async fn simulate(
     let mut results = results.into_iter();
     let results = steps
         .into_iter()
-        .map(|(request, command)| simulated(request.operation, command, &mut results))
+        .map(|(request, command)| simulated_result(request.operation, command, &mut results))
         .collect();
     Ok(Reply::one(SimulationDocument { results, account }))
 }
@@ -160,14 +152,14 @@ pub(super) async fn run(
     Request { members, call, .. }: Request<(), Operations>,
 ) -> Result<Reply<One<BulkDocument>>, Failure> {
     let mut results: Vec<Option<ResultDocument>> = Vec::new();
-    let (mut named, mut items) = (Vec::new(), Vec::new());
+    let (mut accepted, mut items) = (Vec::new(), Vec::new());
     for (number, (request, command)) in steps(api, context, &call, members)?.into_iter().enumerate()
     {
-        let account = request.account.as_ref().map(AccountName::written);
+        let account = request.account.as_ref().map(AccountName::text);
         match item(context, &call, number, &request, command) {
             Ok((status, item)) => {
                 results.push(None);
-                named.push((request.operation, account, status));
+                accepted.push((request.operation, account, status));
                 items.push(item);
             }
             Err(error) => results.push(Some(ResultDocument {
@@ -177,16 +169,16 @@ pub(super) async fn run(
         }
     }
     let outcomes = api.service.bulk(context, items).await?;
-    let mut done =
-        named
+    let mut executed =
+        accepted
             .into_iter()
             .zip(outcomes)
             .map(|((operation, account, status), outcome)| {
-                carried_out(operation, account, status, outcome)
+                bulk_result(operation, account, status, outcome)
             });
     let results: Vec<ResultDocument> = results
         .into_iter()
-        .filter_map(|known| known.or_else(|| done.next()))
+        .filter_map(|known| known.or_else(|| executed.next()))
         .collect();
     let succeeded = results.iter().filter(|result| result.status < 400).count();
     let failed = results.len() - succeeded;
@@ -208,21 +200,21 @@ fn item(
     let account = request.account.as_ref();
     let account = account
         .ok_or_else(|| Error::invalid("account", "is required"))?
-        .named()?;
+        .account_ref()?;
     let command = command?;
     let status = success(Some(&command));
-    let once = call.idempotency_of_part(number, status, accounts::document(context));
+    let idempotency = call.idempotency_of_part(number, status, accounts::document(context));
     Ok((
         status,
         Item {
             account,
             command,
-            once,
+            once: idempotency,
         },
     ))
 }
 
-fn carried_out(
+fn bulk_result(
     operation: String,
     account: Option<String>,
     status: u16,
@@ -245,7 +237,7 @@ fn carried_out(
                 changed: Some(outcome == Outcome::Applied),
                 events: None,
                 effective_status: Some(state.effective_status()),
-                blocked_by: Some(words(&state)),
+                blocked_by: Some(blocked_by(&state)),
             }
         }
         Ok(Completion::Replayed(stored)) => ResultDocument {
@@ -289,7 +281,7 @@ pub fn bulk_operation(json: &str, deletion: Command) -> Result<(String, Item), S
             .account
             .as_ref()
             .ok_or_else(|| Error::invalid("account", "is required"))?
-            .named()?;
+            .account_ref()?;
         let command = request.clone().command(
             Reading {
                 codec: Codec::Json,
@@ -303,8 +295,8 @@ pub fn bulk_operation(json: &str, deletion: Command) -> Result<(String, Item), S
             once: None,
         })
     };
-    let said = |error: Error| codes::code(&error.into()).message;
-    read().map(|item| (name, item)).map_err(said)
+    let message = |error: Error| codes::code(&error.into()).message;
+    read().map(|item| (name, item)).map_err(message)
 }
 
 /// The operations of the body, each with its command or the reason why it is invalid.

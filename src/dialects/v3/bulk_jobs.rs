@@ -1,5 +1,6 @@
 //! Bulk jobs: planned, inspected, applied and reverted.
 
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -10,7 +11,8 @@ use super::path_id::JobId;
 use super::respond::{Many, One, Reply};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
-use crate::domain::{AccountFilter, Authority, Error, ResellerId, StateFilter};
+use crate::dialects::filter::FilterMembers;
+use crate::domain::{AccountFilter, Error, ResellerId};
 use crate::service::{BulkItem, BulkJob, Context, Preview};
 
 /// A bulk job to plan.
@@ -49,32 +51,15 @@ struct Selector {
 
 impl Selector {
     /// The filter, and its text for people, such as `state=active`.
-    fn filter(self, zone: chrono_tz::Tz) -> Result<(AccountFilter, String), Error> {
-        let date = |field, text: &String| {
-            dates::parse(text, zone).map_err(|problem| Error::invalid(field, problem))
+    fn filter(self, zone: Tz) -> Result<(AccountFilter, String), Error> {
+        let members = FilterMembers {
+            state: self.state.as_deref(),
+            held_by: self.held_by.as_deref(),
+            expires_before: self.expires_before.as_deref(),
+            expires_after: self.expires_after.as_deref(),
+            text: self.q.as_deref(),
         };
-        let authority = |word: &String| {
-            Authority::parse(word)
-                .ok_or_else(|| Error::invalid("held_by", "must be operator, reseller or system"))
-        };
-        let filter = AccountFilter {
-            state: self.state.as_deref().map(StateFilter::parse).transpose()?,
-            held_by: self.held_by.as_ref().map(authority).transpose()?,
-            expires_before: self
-                .expires_before
-                .as_ref()
-                .map(|text| date("expires_before", text))
-                .transpose()?,
-            expires_after: self
-                .expires_after
-                .as_ref()
-                .map(|text| date("expires_after", text))
-                .transpose()?,
-            text: self.q.clone(),
-        };
-        if self.q.as_ref().is_some_and(|text| text.contains('\0')) {
-            return Err(Error::invalid("q", "must not contain control characters"));
-        }
+        let filter = members.filter(zone)?;
         let parts = [
             ("state", self.state),
             ("heldBy", self.held_by),
@@ -82,18 +67,16 @@ impl Selector {
             ("expiresAfter", self.expires_after),
             ("q", self.q),
         ];
-        let said: Vec<String> = parts
+        let conditions: Vec<String> = parts
             .into_iter()
             .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
             .collect();
-        Ok((
-            filter,
-            if said.is_empty() {
-                "all".to_owned()
-            } else {
-                said.join(" ")
-            },
-        ))
+        let text = if conditions.is_empty() {
+            "all".to_owned()
+        } else {
+            conditions.join(" ")
+        };
+        Ok((filter, text))
     }
 }
 
@@ -196,13 +179,13 @@ fn item(item: BulkItem) -> BulkItemDocument {
     }
 }
 
-type Job = Result<Reply<One<BulkJobDocument>>, Failure>;
+type JobReply = Result<Reply<One<BulkJobDocument>>, Failure>;
 
 pub(super) async fn create(
     api: &Api,
     context: &Context,
     Request { members, call, .. }: Request<(), BulkJobRequest>,
-) -> Job {
+) -> JobReply {
     let reseller = members.reseller_id.map(ResellerId);
     let command = members
         .operation
@@ -220,7 +203,7 @@ pub(super) async fn get(
     api: &Api,
     context: &Context,
     Request { id: JobId(id), .. }: Request<JobId>,
-) -> Job {
+) -> JobReply {
     Ok(Reply::one(document(
         &api.service.bulk_job(context, id).await?,
         None,
@@ -266,7 +249,7 @@ pub(super) async fn apply(
     api: &Api,
     context: &Context,
     Request { id: JobId(id), .. }: Request<JobId>,
-) -> Job {
+) -> JobReply {
     Ok(Reply::one(document(
         &api.service.apply_bulk_job(context, id).await?,
         None,
@@ -277,7 +260,7 @@ pub(super) async fn revert(
     api: &Api,
     context: &Context,
     Request { id: JobId(id), .. }: Request<JobId>,
-) -> Job {
+) -> JobReply {
     Ok(Reply::one(document(
         &api.service.revert_bulk_job(context, id).await?,
         None,

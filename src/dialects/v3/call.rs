@@ -25,7 +25,6 @@ use super::respond::{self, FailureDocument, encode};
 use crate::dialects::body;
 use crate::dialects::exchange::{Exchange, RequestId, RequestOutcome, base_url, header_text};
 use crate::dialects::failure::Failure;
-use crate::dialects::operation::UnknownMembers;
 use crate::dialects::patches::Reading;
 use crate::domain::{Dialect, Error};
 use crate::hash::sha256;
@@ -183,16 +182,7 @@ impl Call {
 
     /// Decodes the members of the body.
     pub(super) fn members<M: DeserializeOwned>(&self) -> Result<M, Failure> {
-        match self.operation.unknown_members {
-            UnknownMembers::Ignore => Ok(wire::decode(self.codec, &self.body)?),
-            UnknownMembers::Refuse => {
-                let (members, unknown) = wire::decode_listing_unknown(self.codec, &self.body)?;
-                match unknown.into_iter().next() {
-                    None => Ok(members),
-                    Some(name) => Err(Failure::parameter(name, "is no member of this request")),
-                }
-            }
-        }
+        body::decode(self.operation.unknown_members, self.codec, &self.body)
     }
 
     /// Looks up the id of the path.

@@ -21,8 +21,8 @@ use super::call::{Call, Request};
 use super::cursor::Cursor;
 use super::respond::{Many, Reply};
 use crate::dialects::dates;
-use crate::dialects::exchange::{Viewer, facts_in};
 use crate::dialects::failure::Failure;
+use crate::dialects::views::{Viewer, facts_in};
 use crate::domain::{Authority, Error, ResellerId, TEST, Time, UPDATED, message_id};
 use crate::service::{Context, EventRead, JournalEntry};
 use crate::wire::Codec;
@@ -122,21 +122,26 @@ fn reason(entry: &JournalEntry) -> Option<String> {
         .filter_map(Value::as_object)
         .flatten()
         .filter(|(name, _)| name.contains(':'));
-    let said = |hold: &Value| {
+    let reason_of = |hold: &Value| {
         ["reason", "reason_code"]
             .into_iter()
             .find_map(|name| hold.get(name)?.as_str().map(str::to_owned))
     };
-    holds.find_map(|(_, hold)| said(hold))
+    holds.find_map(|(_, hold)| reason_of(hold))
 }
 
 /// An event in an answer or a stream.
-fn pulled(read: &EventRead, reseller: ResellerId, viewer: Viewer, format: Codec) -> EventDocument {
+fn answer_document(
+    read: &EventRead,
+    reseller: ResellerId,
+    viewer: Viewer,
+    format: Codec,
+) -> EventDocument {
     let document = document(read, UPDATED, viewer);
     EventDocument {
         changes: facts_in(format, document.changes),
         events: Some(read.entry.events.clone()),
-        cursor: Some(Cursor::event(read.entry.id, reseller).written()),
+        cursor: Some(Cursor::event(read.entry.id, reseller).encode()),
         ..document
     }
 }
@@ -159,7 +164,7 @@ impl Selection {
             .filter(|text| !text.is_empty());
         Ok(Self {
             reseller: call.query.reseller()?,
-            after: after.map(Cursor::read).transpose()?,
+            after: after.map(Cursor::decode).transpose()?,
         })
     }
 
@@ -202,14 +207,14 @@ pub(super) async fn list(
     let (viewer, format) = (Viewer::of(context, api.service.now()), call.format());
     // The last page also has a link, so that the client knows where to continue later.
     let last = events.last().map_or(after, |event| event.entry.id);
-    let cursor = Cursor::event(last, reseller).written();
+    let cursor = Cursor::event(last, reseller).encode();
     let next = format!(
         "<{}?after={cursor}&limit={limit}>; rel=\"next\"",
         call.uri.path()
     );
     let documents = events
         .iter()
-        .map(|event| pulled(event, reseller, viewer, format));
+        .map(|event| answer_document(event, reseller, viewer, format));
     Ok(Reply::page(documents, Some(next)))
 }
 
@@ -224,7 +229,7 @@ async fn stream(
 ) -> Result<Response, Failure> {
     // The first page is read before the response begins, so that an error still gets its HTTP
     // status.
-    let news = api.service.news_of_events();
+    let notifications = api.service.news_of_events();
     let (reseller, events) = selection.events(&api, &context, after, STREAM_PAGE).await?;
     let follower = Follower {
         api,
@@ -235,7 +240,7 @@ async fn stream(
         waiting: events.into(),
         after,
         is_page_full: true,
-        news,
+        notifications,
     };
     let events = futures_util::stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
@@ -265,7 +270,7 @@ struct Follower {
     after: i64,
     /// Whether the last page was full. More events may then exist already.
     is_page_full: bool,
-    news: broadcast::Receiver<Vec<ResellerId>>,
+    notifications: broadcast::Receiver<Vec<ResellerId>>,
 }
 
 impl Follower {
@@ -276,7 +281,7 @@ impl Follower {
             if let Some(read) = self.waiting.pop_front() {
                 self.after = read.entry.id;
                 let viewer = Viewer::of(&self.context, self.api.service.now());
-                let document = pulled(&read, self.reseller, viewer, Codec::Json);
+                let document = answer_document(&read, self.reseller, viewer, Codec::Json);
                 let id = document.cursor.clone().unwrap_or_default();
                 return Event::default()
                     .id(id)
@@ -302,7 +307,7 @@ impl Follower {
     async fn wait(&mut self) -> Option<()> {
         loop {
             tokio::select! {
-                received = self.news.recv() => match received {
+                received = self.notifications.recv() => match received {
                     Ok(resellers) if !resellers.is_empty() && !resellers.contains(&self.reseller) => {}
                     Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return Some(()),
                     Err(broadcast::error::RecvError::Closed) => return None,

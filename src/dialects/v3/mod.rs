@@ -59,6 +59,7 @@ pub struct Settings {
 /// The state that the handlers share.
 #[derive(Debug, Clone)]
 pub struct Api {
+    /// The service that executes commands and reads.
     pub service: Arc<Service>,
     /// The settings of the dialect.
     pub settings: Arc<Settings>,
@@ -86,14 +87,14 @@ pub(super) fn readers() -> Vec<super::fuzzing::Reader> {
 /// Reads a cursor, for the fuzzers.
 #[cfg(fuzzing)]
 pub(super) fn read_cursor(text: &str) {
-    if let Ok(cursor) = cursor::Cursor::read(text) {
+    if let Ok(cursor) = cursor::Cursor::decode(text) {
         let reseller = crate::domain::ResellerId(1);
         let _refused = (
             cursor.account_of(reseller).is_ok(),
             cursor.event_of(reseller).is_ok(),
         );
         assert!(
-            cursor::Cursor::read(&cursor.written()).is_ok(),
+            cursor::Cursor::decode(&cursor.encode()).is_ok(),
             "a written cursor can be read"
         );
     }

@@ -42,7 +42,7 @@ pub struct Operation {
     pub unknown_members: UnknownMembers,
     /// The largest body that the operation accepts.
     pub body_limit: BodyLimit,
-    /// The class of permits that the dispatcher takes: heavy operations share fewer permits.
+    /// How much work the operation is. The dispatcher limits how many heavy operations run at once.
     pub cost: Cost,
     /// An example of the body, in JSON. Empty if the operation takes no body.
     pub example: &'static str,

@@ -2,12 +2,11 @@
 
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::accounts::requests::{Lift, Place, SetExemption, SetExpiry, SetStatus};
 use super::path_id::account_ref;
-use crate::dialects::patches::Reading;
-use crate::domain::{Command, Error, HoldId, HoldKind};
+use crate::dialects::patches::{Reading, place_hold};
+use crate::domain::{Command, Error, HoldKind};
 use crate::service::{AccountRef, MAX_OPERATIONS};
 use crate::wire::{Field, number_or_text};
 
@@ -69,12 +68,12 @@ impl AccountName {
     ///
     /// # Errors
     /// [`Error::AccountNotFound`] if the text is neither.
-    pub(super) fn named(&self) -> Result<AccountRef, Error> {
+    pub(super) fn account_ref(&self) -> Result<AccountRef, Error> {
         account_ref(&self.0)
     }
 
     /// The text as the caller wrote it.
-    pub(super) fn written(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.0.clone()
     }
 }
@@ -97,11 +96,7 @@ impl OperationRequest {
             release_ticket: false,
         };
         match self.operation.as_str() {
-            "freeze" | "suspend" | "retain" => Ok(Command::Place {
-                kind,
-                fresh: HoldId(Uuid::now_v7()),
-                details: place.details(read)?,
-            }),
+            "freeze" | "suspend" | "retain" => Ok(place_hold(kind, place.details(read)?)),
             "unfreeze" | "unsuspend" | "release" => Ok(Command::Lift {
                 kind,
                 only: Lift {

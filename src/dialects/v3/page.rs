@@ -26,27 +26,27 @@ const INSTANT: &str = r#"{"type":"string","format":"date-time"}"#;
 
 pub(super) const RESELLER: QueryParameter = QueryParameter {
     name: "resellerId",
-    description: "The reseller; required with an operator's token.",
+    description: "The reseller's number. Required with an operator's token.",
     schema: RESELLER_NUMBER,
 };
 pub(super) const PURGE_RESELLER: QueryParameter = QueryParameter {
     name: "resellerId",
-    description: "The reseller, with an operator's token; all if absent.",
+    description: "Only accounts of this reseller. Only with an operator's token; if absent, all resellers.",
     schema: RESELLER_NUMBER,
 };
 pub(super) const AS_OF: QueryParameter = QueryParameter {
     name: "asOf",
-    description: "As it was then; as it is now if absent.",
+    description: "Read the account as it was at this instant in the past. If absent, as it is now.",
     schema: INSTANT,
 };
 pub(super) const AS_OF_LIST: QueryParameter = QueryParameter {
     name: "asOf",
-    description: "As they were then; by cursor, and without `page`, `sort` and conditions.",
+    description: "List the accounts as they were at this instant in the past. Only by cursor, and not with `page`, `sort` or filters.",
     schema: INSTANT,
 };
 pub(super) const ITEM_STATE: QueryParameter = QueryParameter {
     name: "state",
-    description: "Only those in this state.",
+    description: "Only accounts in this state.",
     schema: r#"{"type":"string","enum":["pending","changed","unchanged","failed","reverted","kept"]}"#,
 };
 pub(super) const WEBHOOK: QueryParameter = QueryParameter {
@@ -56,7 +56,7 @@ pub(super) const WEBHOOK: QueryParameter = QueryParameter {
 };
 pub(super) const SUCCEEDED: QueryParameter = QueryParameter {
     name: "succeeded",
-    description: "Only attempts that succeeded, or that did not.",
+    description: "Only attempts that succeeded (true) or failed (false).",
     schema: r#"{"type":"boolean"}"#,
 };
 

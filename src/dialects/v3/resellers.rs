@@ -116,7 +116,7 @@ impl ResellerRequest {
     }
 }
 
-type Answered = Result<Reply<One<ResellerDocument>>, Failure>;
+type ResellerReply = Result<Reply<One<ResellerDocument>>, Failure>;
 
 pub(super) async fn list(
     api: &Api,
@@ -136,7 +136,7 @@ pub(super) async fn get(
     api: &Api,
     context: &Context,
     Request { id, .. }: Request<ResellerId>,
-) -> Answered {
+) -> ResellerReply {
     Ok(Reply::one(document(
         &api.service.reseller(&context.principal, id).await?,
     )))
@@ -146,7 +146,7 @@ pub(super) async fn create(
     api: &Api,
     context: &Context,
     Request { members, call, .. }: Request<(), ResellerRequest>,
-) -> Answered {
+) -> ResellerReply {
     let patch = members.patch()?;
     let name = patch
         .name
@@ -164,7 +164,7 @@ pub(super) async fn patch(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<ResellerId, ResellerRequest>,
-) -> Answered {
+) -> ResellerReply {
     let (patch, idempotency) = (members.patch()?, call.idempotency(document));
     let completion = api
         .service
@@ -177,7 +177,7 @@ pub(super) async fn suspend(
     api: &Api,
     context: &Context,
     Request { id, call, .. }: Request<ResellerId>,
-) -> Answered {
+) -> ResellerReply {
     set_suspension(api, context, &call, id, true).await
 }
 
@@ -185,7 +185,7 @@ pub(super) async fn unsuspend(
     api: &Api,
     context: &Context,
     Request { id, call, .. }: Request<ResellerId>,
-) -> Answered {
+) -> ResellerReply {
     set_suspension(api, context, &call, id, false).await
 }
 
@@ -195,7 +195,7 @@ async fn set_suspension(
     call: &Call,
     id: ResellerId,
     suspend: bool,
-) -> Answered {
+) -> ResellerReply {
     let (principal, idempotency) = (&context.principal, call.idempotency(document));
     let completion = api
         .service

@@ -2,7 +2,6 @@
 
 use std::marker::PhantomData;
 
-use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
@@ -129,12 +128,9 @@ impl<A: Answer + 'static> Reply<A> {
         let mut response = match self.content {
             Content::Answer(encode) => {
                 let status = StatusCode::from_u16(success).unwrap_or_default();
-                let body = encode(format);
-                write(
-                    status,
-                    body.is_some().then_some(format),
-                    body.unwrap_or_default(),
-                )
+                let bytes = encode(format);
+                let content_type = bytes.is_some().then(|| format.content_type());
+                body::response(status, content_type, bytes.unwrap_or_default())
             }
             Content::Stored(stored) => body::replay(stored),
             Content::Response(response) => response,
@@ -219,7 +215,7 @@ pub(super) fn failure(failure: &Failure, format: Codec, request_id: &RequestId) 
     let code = codes::code(failure);
     let status = StatusCode::from_u16(code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = encode(format, &FailureDocument::new(&code, request_id));
-    let mut response = write(status, Some(format), body);
+    let mut response = body::response(status, Some(format.content_type()), body);
     if let Some(seconds) = code.retry_after {
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -229,19 +225,6 @@ pub(super) fn failure(failure: &Failure, format: Codec, request_id: &RequestId) 
         response
             .headers_mut()
             .insert(header::WWW_AUTHENTICATE, challenge);
-    }
-    response
-}
-
-/// Writes a response. `format` sets the content type; `None` if there is no body.
-pub(super) fn write(status: StatusCode, format: Option<Codec>, body: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    if let Some(format) = format {
-        let content_type = HeaderValue::from_static(format.content_type());
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, content_type);
     }
     response
 }

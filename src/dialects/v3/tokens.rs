@@ -99,7 +99,10 @@ fn scope_words() -> Array {
         .enum_values(Some(Scope::ALL.map(Scope::as_str)));
     ArrayBuilder::new()
         .items(words)
-        .description(Some("Its rights, none that the caller lacks; all that the caller and the owner may have if absent."))
+        .description(Some(
+            "Its scopes, all of which the caller must have. If absent, all scopes that both the \
+             caller and the owner may have.",
+        ))
         .build()
 }
 
@@ -127,16 +130,16 @@ impl NewToken {
     }
 }
 
-/// How to replace a credential's secret.
+/// Replaces a credential by a new one.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RotateToken {
-    /// Seconds for which the old secret stays valid beside the new one.
+    /// Seconds for which the old credential stays valid beside the new one.
     #[schema(maximum = 3_155_760_000_u64)]
     grace_seconds: u64,
 }
 
-type Issued = Result<Reply<One<TokenDocument>>, Failure>;
+type TokenReply = Result<Reply<One<TokenDocument>>, Failure>;
 
 pub(super) async fn list(
     api: &Api,
@@ -156,7 +159,7 @@ pub(super) async fn get(
     api: &Api,
     context: &Context,
     Request { id, .. }: Request<TokenId>,
-) -> Issued {
+) -> TokenReply {
     Ok(Reply::one(document(
         &api.service.token(&context.principal, id).await?,
     )))
@@ -166,7 +169,7 @@ pub(super) async fn create(
     api: &Api,
     context: &Context,
     Request { members, call, .. }: Request<(), NewToken>,
-) -> Issued {
+) -> TokenReply {
     let idempotency = call.idempotency(without_secret);
     let request = members.request()?;
     let completion = api
@@ -180,7 +183,7 @@ pub(super) async fn rotate(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<TokenId, RotateToken>,
-) -> Issued {
+) -> TokenReply {
     let grace = Duration::from_secs(members.grace_seconds);
     let idempotency = call.idempotency(without_secret);
     let completion = api

@@ -116,11 +116,12 @@ fn event_names() -> Array {
     let names = Object::builder()
         .schema_type(Type::String)
         .enum_values(Some(EVENTS));
-    let says = "What it wants to be told; `account.updated`, which every change is, if absent on creation.";
+    let description = "The events to deliver. If absent when the endpoint is created, `account.updated`, \
+                       which every change causes.";
     ArrayBuilder::new()
         .items(names)
         .min_items(Some(1))
-        .description(Some(says))
+        .description(Some(description))
         .build()
 }
 
@@ -201,7 +202,7 @@ pub(super) struct RotateSecret {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Redeliver {
-    /// Repeat the deliveries of events that happened at this instant or later.
+    /// Repeat the deliveries of events since this instant.
     #[schema(format = DateTime, min_length = 1)]
     since: String,
 }
@@ -255,8 +256,8 @@ fn log_document(attempt: &Attempt) -> LogDocument {
     }
 }
 
-type Endpoint = Result<Reply<One<WebhookDocument>>, Failure>;
-type Queueing = Result<Reply<One<Queued>>, Failure>;
+type EndpointReply = Result<Reply<One<WebhookDocument>>, Failure>;
+type QueuedReply = Result<Reply<One<Queued>>, Failure>;
 
 pub(super) async fn list(
     api: &Api,
@@ -276,7 +277,7 @@ pub(super) async fn get(
     Request {
         id: WebhookId(id), ..
     }: Request<WebhookId>,
-) -> Endpoint {
+) -> EndpointReply {
     Ok(Reply::one(document(
         &api.service.webhook(context, id).await?,
     )))
@@ -286,7 +287,7 @@ pub(super) async fn create(
     api: &Api,
     context: &Context,
     Request { members, call, .. }: Request<(), NewWebhook>,
-) -> Endpoint {
+) -> EndpointReply {
     let (new, idempotency) = (
         members.endpoint(call.reading(context))?,
         call.idempotency(document),
@@ -306,7 +307,7 @@ pub(super) async fn patch(
         members,
         call,
     }: Request<WebhookId, WebhookRequest>,
-) -> Endpoint {
+) -> EndpointReply {
     let (patch, idempotency) = (
         members.patch(call.reading(context))?,
         call.idempotency(document),
@@ -337,7 +338,7 @@ pub(super) async fn rotate_secret(
         members,
         call,
     }: Request<WebhookId, RotateSecret>,
-) -> Endpoint {
+) -> EndpointReply {
     let grace = Duration::from_secs(members.grace_seconds.unwrap_or(GRACE));
     let (secret, idempotency) = (members.secret, call.idempotency(document));
     let completion = api
@@ -353,7 +354,7 @@ pub(super) async fn test(
     Request {
         id: WebhookId(id), ..
     }: Request<WebhookId>,
-) -> Queueing {
+) -> QueuedReply {
     api.service.test_webhook(context, id).await?;
     Ok(Reply::one(Queued { queued: 1 }))
 }
@@ -366,7 +367,7 @@ pub(super) async fn redeliver(
         members,
         ..
     }: Request<WebhookId, Redeliver>,
-) -> Queueing {
+) -> QueuedReply {
     let since = dates::parse(&members.since, context.principal.timezone);
     let since = since.map_err(|problem| Error::invalid("since", problem))?;
     let queued = api.service.redeliver_since(context, id, since).await?;
@@ -379,7 +380,7 @@ pub(super) async fn redeliver_one(
     Request {
         id: EventLogId(id), ..
     }: Request<EventLogId>,
-) -> Queueing {
+) -> QueuedReply {
     api.service.redeliver_one(context, id).await?;
     Ok(Reply::one(Queued { queued: 1 }))
 }

@@ -5,10 +5,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::dialects::dates;
-use crate::dialects::exchange::{Viewer, facts_in};
 use crate::dialects::v3::ACCOUNTS;
 use crate::dialects::v3::plans::PlanDocument;
-use crate::domain::{Account, Coming, Explanation, Hold, HoldKind, PaymentUrl, Remedy, Time};
+use crate::dialects::views::{Viewer, blocked_by, facts_in, upcoming};
+use crate::domain::{Account, Explanation, Hold, HoldKind, PaymentUrl, Remedy, Time};
 use crate::service::JournalEntry;
 use crate::wire::Codec;
 
@@ -114,11 +114,7 @@ pub(in crate::dialects::v3) fn account(account: &Account, viewer: Viewer) -> Acc
         expires_at: account.expires_at.map(dates::write),
         holds: holds(account, viewer),
         effective_status: state.effective_status(),
-        blocked_by: state
-            .blocked_by()
-            .iter()
-            .map(|block| block.as_str())
-            .collect(),
+        blocked_by: blocked_by(&state),
         version: account.version,
         exempt_until: account.exempt_until.map(dates::write),
         purge_due_at: account.purge_due_at.map(dates::write),
@@ -178,11 +174,7 @@ pub(in crate::dialects::v3) fn access(account: &Account, now: Time) -> AccessDoc
     AccessDocument {
         allowed: state.blocked_by().is_empty(),
         effective_status: state.effective_status(),
-        blocked_by: state
-            .blocked_by()
-            .iter()
-            .map(|block| block.as_str())
-            .collect(),
+        blocked_by: blocked_by(&state),
         remedy: state.remedy().map(Remedy::as_str),
         payment_url: account
             .payment_url(now)
@@ -268,25 +260,20 @@ pub(in crate::dialects::v3) fn timeline(
     now: Time,
     format: Codec,
 ) -> TimelineDocument {
-    let upcoming = account.upcoming(now).into_iter().map(|coming| {
-        let (what, hold) = match coming.what {
-            Coming::HoldStarts(kind, authority, id) => ("hold_starts", Some((kind, authority, id))),
-            Coming::HoldEnds(kind, authority, id) => ("hold_ends", Some((kind, authority, id))),
-            Coming::Expires => ("expires", None),
-            Coming::Purge => ("purge", None),
-        };
+    let changes = account.upcoming(now).into_iter().map(|change| {
+        let (what, hold) = upcoming(change.what);
         UpcomingDocument {
-            at: dates::write(coming.at),
+            at: dates::write(change.at),
             what,
             kind: hold.map(|(kind, ..)| kind.as_str()),
             authority: hold.map(|(_, authority, _)| authority.as_str()),
             hold_id: hold.map(|(.., id)| id.to_string()),
-            state_after: coming.state.effective_status(),
+            state_after: change.state.effective_status(),
         }
     });
     TimelineDocument {
         past: entries.into_iter().map(|one| entry(one, format)).collect(),
-        upcoming: upcoming.collect(),
+        upcoming: changes.collect(),
     }
 }
 
@@ -349,11 +336,7 @@ pub(in crate::dialects::v3) fn explanation(
     });
     ExplanationDocument {
         effective_status: state.effective_status(),
-        blocked_by: state
-            .blocked_by()
-            .iter()
-            .map(|block| block.as_str())
-            .collect(),
+        blocked_by: blocked_by(state),
         remedy: explanation.remedy().map(Remedy::as_str),
         blocks: blocks.collect(),
     }

@@ -79,7 +79,7 @@ impl ListRequest {
             let start = Start::After(if after.is_empty() {
                 None
             } else {
-                Some(Cursor::read(&after)?.account_of(reseller)?)
+                Some(Cursor::decode(&after)?.account_of(reseller)?)
             });
             return Ok(Self {
                 search: Search {
@@ -120,7 +120,7 @@ impl ListRequest {
     pub(super) fn next(&self, last: AccountId, reseller: ResellerId) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query
-            .append_pair("after", &Cursor::account(last, reseller).written())
+            .append_pair("after", &Cursor::account(last, reseller).encode())
             .append_pair("limit", &self.search.limit.to_string());
         query.extend_pairs(&self.kept);
         format!(
@@ -176,10 +176,12 @@ fn order(sort: &str) -> Result<(SearchField, bool), Failure> {
 
 /// Reads a filter: `field[op]=value`, or `field=value` for equality.
 fn condition(name: &str, value: &str, zone: Tz) -> Result<Condition, Failure> {
-    let (of, operator) = name.split_once('[').map_or((name, "eq"), |(of, rest)| {
-        (of, rest.strip_suffix(']').unwrap_or_default())
-    });
-    let field = field(of).ok_or_else(|| {
+    let (field_name, operator) = name
+        .split_once('[')
+        .map_or((name, "eq"), |(field_name, rest)| {
+            (field_name, rest.strip_suffix(']').unwrap_or_default())
+        });
+    let field = field(field_name).ok_or_else(|| {
         Failure::parameter(
             name,
             format!("is no parameter and no field; the fields are {FIELDS}"),

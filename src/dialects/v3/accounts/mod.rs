@@ -6,15 +6,15 @@ pub(super) mod requests;
 
 use axum::http::header::{self, HeaderName};
 use secrecy::ExposeSecret as _;
-use uuid::Uuid;
 
 use super::Api;
 use super::call::{Call, Request};
 use super::respond::{Many, Nothing, One, Reply};
-use crate::dialects::exchange::Viewer;
 use crate::dialects::failure::Failure;
+use crate::dialects::patches::place_hold;
+use crate::dialects::views::Viewer;
 use crate::domain::{
-    Account, AccountId, Command, Error, HoldId, HoldKind, ResellerId, Revision, Start, Time,
+    Account, AccountId, Command, Error, HoldKind, ResellerId, Revision, Start, Time,
 };
 use crate::service::{CommandOutcome, Completion, Context};
 use documents::{
@@ -27,13 +27,13 @@ use requests::{AccountRequest, AssignPlan, Lift, Place, SetExemption, SetExpiry,
 /// The number of journal entries in the answers of `history` and `timeline`.
 const HISTORY: i64 = 100;
 
-type Changed = Result<Reply<One<AccountDocument>>, Failure>;
+type AccountReply = Result<Reply<One<AccountDocument>>, Failure>;
 
 pub(super) async fn status(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, SetStatus>,
-) -> Changed {
+) -> AccountReply {
     let command = Command::SetStatus(members.status()?);
     change(api, context, &call, id, command).await
 }
@@ -42,7 +42,7 @@ pub(super) async fn expires_at(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, SetExpiry>,
-) -> Changed {
+) -> AccountReply {
     let command = Command::SetExpiry(members.expires_at(call.reading(context))?);
     change(api, context, &call, id, command).await
 }
@@ -51,7 +51,7 @@ pub(super) async fn exempt_until(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, SetExemption>,
-) -> Changed {
+) -> AccountReply {
     let command = Command::SetExemption(members.exempt_until(call.reading(context))?);
     change(api, context, &call, id, command).await
 }
@@ -60,7 +60,7 @@ pub(super) async fn plan(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, AssignPlan>,
-) -> Changed {
+) -> AccountReply {
     let revision = members.revision(call.reading(context))?;
     change(api, context, &call, id, revise(revision)).await
 }
@@ -69,7 +69,7 @@ pub(super) async fn patch(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, AccountRequest>,
-) -> Changed {
+) -> AccountReply {
     let revision = members.revision(call.reading(context))?;
     change(api, context, &call, id, revise(revision)).await
 }
@@ -78,7 +78,7 @@ pub(super) async fn suspend(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, Place>,
-) -> Changed {
+) -> AccountReply {
     let command = place(HoldKind::Suspend, members, &call, context)?;
     change(api, context, &call, id, command).await
 }
@@ -88,7 +88,7 @@ pub(super) async fn retain(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, Place>,
-) -> Changed {
+) -> AccountReply {
     let command = place(HoldKind::Retention, members, &call, context)?;
     change(api, context, &call, id, command).await
 }
@@ -97,7 +97,7 @@ pub(super) async fn unfreeze(
     api: &Api,
     context: &Context,
     request: Request<AccountId, Lift>,
-) -> Changed {
+) -> AccountReply {
     lift(api, context, HoldKind::Freeze, request).await
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn unsuspend(
     api: &Api,
     context: &Context,
     request: Request<AccountId, Lift>,
-) -> Changed {
+) -> AccountReply {
     lift(api, context, HoldKind::Suspend, request).await
 }
 
@@ -113,7 +113,7 @@ pub(super) async fn release(
     api: &Api,
     context: &Context,
     request: Request<AccountId, Lift>,
-) -> Changed {
+) -> AccountReply {
     lift(api, context, HoldKind::Retention, request).await
 }
 
@@ -121,7 +121,7 @@ pub(super) async fn restore(
     api: &Api,
     context: &Context,
     Request { id, call, .. }: Request<AccountId>,
-) -> Changed {
+) -> AccountReply {
     change(api, context, &call, id, Command::Restore).await
 }
 
@@ -130,7 +130,7 @@ pub(super) async fn freeze(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, Place>,
-) -> Changed {
+) -> AccountReply {
     let maker = if members.release_ticket {
         Some(api.service.ticket_maker().await?)
     } else {
@@ -176,7 +176,7 @@ pub(super) async fn create(
     api: &Api,
     context: &Context,
     Request { members, call, .. }: Request<(), AccountRequest>,
-) -> Changed {
+) -> AccountReply {
     let reseller = members.reseller_id.map(ResellerId);
     let revision = members.revision(call.reading(context))?;
     let document = document(context);
@@ -192,7 +192,7 @@ pub(super) async fn get(
     api: &Api,
     context: &Context,
     Request { id, call, .. }: Request<AccountId>,
-) -> Changed {
+) -> AccountReply {
     let (account, now) = find(api, context, &call, id).await?;
     let document = documents::account(&account, Viewer::of(context, now));
     Ok(with_version(Reply::one(document), &account))
@@ -357,11 +357,7 @@ fn place(
     context: &Context,
 ) -> Result<Command, Failure> {
     let details = members.details(call.reading(context))?;
-    Ok(Command::Place {
-        kind,
-        fresh: HoldId(Uuid::now_v7()),
-        details,
-    })
+    Ok(place_hold(kind, details))
 }
 
 async fn lift(
@@ -369,7 +365,7 @@ async fn lift(
     context: &Context,
     kind: HoldKind,
     Request { id, members, call }: Request<AccountId, Lift>,
-) -> Changed {
+) -> AccountReply {
     let only = members.only(call.reading(context))?;
     change(api, context, &call, id, Command::Lift { kind, only }).await
 }
@@ -381,7 +377,7 @@ async fn change(
     call: &Call,
     id: AccountId,
     command: Command,
-) -> Changed {
+) -> AccountReply {
     execute(api, context, call, id, command, document(context)).await
 }
 
@@ -392,7 +388,7 @@ async fn execute(
     id: AccountId,
     command: Command,
     document: impl Fn(&CommandOutcome) -> AccountDocument + Clone + Send + Sync + 'static,
-) -> Changed {
+) -> AccountReply {
     let idempotency = call.idempotency(document.clone());
     let expected = call.expected_version;
     let completion = api

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::dialects::patches::{Reading, mentioned_time, only_hold, parsed, plain, text, time};
+use crate::dialects::patches::{Reading, only_hold, parsed, plain, required_time, text, time};
 use crate::domain::{
     Email, Error, HoldId, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Status, Time,
 };
@@ -38,7 +38,7 @@ pub(in crate::dialects::v3) struct SetExpiry {
 
 impl SetExpiry {
     pub(in crate::dialects::v3) fn expires_at(self, read: Reading) -> Result<Option<Time>, Error> {
-        mentioned_time("expires_at", self.expires_at, read, "never")
+        required_time("expires_at", self.expires_at, read, "never")
     }
 }
 
@@ -116,7 +116,7 @@ impl SetExemption {
         self,
         read: Reading,
     ) -> Result<Option<Time>, Error> {
-        mentioned_time("exempt_until", self.exempt_until, read, "no longer")
+        required_time("exempt_until", self.exempt_until, read, "no longer")
     }
 }
 

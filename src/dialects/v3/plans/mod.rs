@@ -14,7 +14,7 @@ use crate::domain::{Plan, PlanTerms, ResellerId};
 use crate::service::{self, Context};
 pub(super) use document::{NewPlan, PlanDocument, PlanPatch};
 
-type Answered = Result<Reply<One<NumberedPlan>>, Failure>;
+type PlanReply = Result<Reply<One<NumberedPlan>>, Failure>;
 
 /// A plan as the plan operations answer it: Cryptlex's members, then ours.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -65,7 +65,7 @@ pub(super) async fn get(
     api: &Api,
     context: &Context,
     Request { id: PlanId(id), .. }: Request<PlanId>,
-) -> Answered {
+) -> PlanReply {
     Ok(Reply::one(NumberedPlan::of(
         &*api.service.plan(context, id).await?,
     )))
@@ -75,7 +75,7 @@ pub(super) async fn create(
     api: &Api,
     context: &Context,
     Request { members, call, .. }: Request<(), NewPlan>,
-) -> Answered {
+) -> PlanReply {
     let new = service::NewPlan {
         reseller: members.reseller_id.map(ResellerId),
         number: members.number,
@@ -94,7 +94,7 @@ pub(super) async fn patch(
         members,
         call,
     }: Request<PlanId, PlanPatch>,
-) -> Answered {
+) -> PlanReply {
     let read = call.reading(context);
     let revise = move |terms: &mut PlanTerms| {
         members.apply(terms, read);
