@@ -26,11 +26,10 @@ impl Access {
     /// [`Error::InsufficientScope`] if it may not.
     pub(crate) fn check(self, principal: &Principal) -> Result<(), Error> {
         match self {
-            Self::Scope(scope) => principal.require(scope),
             Self::Operator(scope) if principal.reseller.is_some() => {
                 Err(Error::InsufficientScope(scope))
             }
-            Self::Operator(scope) => principal.require(scope),
+            Self::Scope(scope) | Self::Operator(scope) => principal.require(scope),
             Self::Public => Ok(()),
         }
     }

@@ -198,20 +198,15 @@ pub(super) async fn list(
     Request { members, call }: Request<List>,
 ) -> HandlerResult {
     let (from, limit) = members.page()?;
-    let (accounts, total, now) = match members.as_of(call.reading(context))? {
-        Some(at) => {
-            let limit = usize::try_from(limit).unwrap_or_default();
-            (
-                api.service.list_as_of(context, from, limit, at).await?,
-                None,
-                at,
-            )
-        }
-        None => {
-            let filter = members.filter(call.reading(context))?;
-            let page = api.service.list(context, filter, from, limit).await?;
-            (page.accounts, Some(page.total), page.at)
-        }
+    let reading = call.reading(context);
+    let (accounts, total, now) = if let Some(at) = members.as_of(reading)? {
+        let limit = usize::try_from(limit).unwrap_or_default();
+        let accounts = api.service.list_as_of(context, from, limit, at).await?;
+        (accounts, None, at)
+    } else {
+        let filter = members.filter(reading)?;
+        let page = api.service.list(context, filter, from, limit).await?;
+        (page.accounts, Some(page.total), page.at)
     };
     let viewer = Viewer::of(context, now);
     let items = accounts

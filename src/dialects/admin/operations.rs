@@ -96,6 +96,7 @@ impl Operation {
 }
 
 /// The parts of a row that follow from its handler's types, so that they cannot contradict them.
+#[derive(Clone, Copy)]
 struct Run {
     request: Describe,
     handler: Handler,

@@ -240,10 +240,12 @@ fn success(operation: &Operation, info: String) -> CallResult {
 
 fn failure(failure: &Failure, operation: &Operation, hide_foreign: bool) -> CallResult {
     let (code, message) = codes::result(failure, operation, hide_foreign);
-    let outcome = match failure {
-        Failure::Service(Error::Unavailable | Error::Overloaded) => RequestOutcome::Unavailable,
-        Failure::Service(Error::Internal { .. }) => RequestOutcome::Error,
-        _ => RequestOutcome::Refused,
+    let outcome = if let Failure::Service(Error::Unavailable | Error::Overloaded) = failure {
+        RequestOutcome::Unavailable
+    } else if let Failure::Service(Error::Internal { .. }) = failure {
+        RequestOutcome::Error
+    } else {
+        RequestOutcome::Refused
     };
     CallResult {
         code,

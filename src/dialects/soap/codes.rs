@@ -133,17 +133,13 @@ fn service_result(error: &Error, operation: &Operation, hide_foreign: bool) -> (
             field: "tariff_id",
             problem,
         } => (Code::PlanError, format!("Plan Error: {problem}")),
+        Error::Conflict(Conflict::EmailInUse) => say(Code::UsedEmail, "Email is already used"),
         // Zoolz's message names no reason for an invalid date.
         Error::InvalidField {
             field: "expires_at",
             ..
-        } => say(Code::GeneralError, operation.failure),
-        Error::InvalidField { field, problem } => (
-            Code::GeneralError,
-            format!("{}: {field} {problem}", operation.failure),
-        ),
-        Error::Conflict(Conflict::EmailInUse) => say(Code::UsedEmail, "Email is already used"),
-        Error::Conflict(
+        }
+        | Error::Conflict(
             Conflict::StaleHold
             | Conflict::RetentionHold
             | Conflict::SuspendedByOperator
@@ -154,6 +150,10 @@ fn service_result(error: &Error, operation: &Operation, hide_foreign: bool) -> (
             | Conflict::TooManyWebhooks,
         )
         | Error::PreconditionFailed => say(Code::GeneralError, operation.failure),
+        Error::InvalidField { field, problem } => (
+            Code::GeneralError,
+            format!("{}: {field} {problem}", operation.failure),
+        ),
         Error::QuotaReached => say(Code::NoCredit, "The account limit is reached"),
         Error::Overloaded | Error::Unavailable => {
             say(Code::GeneralError, "General Error. DB error")

@@ -95,10 +95,10 @@ fn failed(operation: String, code: Code) -> ResultDocument {
 /// The result of one simulated operation. `steps` are the simulated steps of the valid operations.
 fn simulated_result(
     operation: String,
-    command: Result<Command, Error>,
+    command: &Result<Command, Error>,
     steps: &mut impl Iterator<Item = Simulated>,
 ) -> ResultDocument {
-    let step = match &command {
+    let step = match command {
         Ok(_) => steps.next(),
         Err(error) => return failed(operation, codes::code(&error.clone().into())),
     };
@@ -141,7 +141,7 @@ pub(super) async fn simulate(
     let mut results = results.into_iter();
     let results = steps
         .into_iter()
-        .map(|(request, command)| simulated_result(request.operation, command, &mut results))
+        .map(|(request, command)| simulated_result(request.operation, &command, &mut results))
         .collect();
     Ok(Reply::one(SimulationDocument { results, account }))
 }

@@ -216,6 +216,7 @@ impl Operation {
 }
 
 /// The parts of a row that follow from its handler's types, so that they cannot contradict them.
+#[derive(Clone, Copy)]
 pub(super) struct Run {
     pub(super) id: Id,
     pub(super) request: Option<Describe>,

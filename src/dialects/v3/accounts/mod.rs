@@ -205,14 +205,13 @@ pub(super) async fn list(
 ) -> Result<Reply<Many<AccountDocument>>, Failure> {
     let owner = context.principal.storage_reseller();
     let request = ListRequest::read(&call.uri, context.principal.timezone, owner)?;
-    let (accounts, total, now) = match request.as_of {
-        Some(at) => (list_as_of(api, context, &request, at).await?, None, at),
-        None => {
-            let has_total = request.page.is_some();
-            api.service
-                .search(context, request.search.clone(), has_total)
-                .await?
-        }
+    let (accounts, total, now) = if let Some(at) = request.as_of {
+        (list_as_of(api, context, &request, at).await?, None, at)
+    } else {
+        let has_total = request.page.is_some();
+        api.service
+            .search(context, request.search.clone(), has_total)
+            .await?
     };
     let viewer = Viewer::of(context, now);
     let reply = Reply::many(

@@ -156,7 +156,6 @@ fn plan_id(written: Field<String>, read: Reading) -> Result<Patch<Uuid>, Error> 
 /// Computed members are ignored, so a caller may send back an account as it was read.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "the original's names")]
 #[schema(as = AccountRequest)]
 pub(in crate::dialects::v3) struct AccountRequest {
     /// The reseller that will own the account. Only with an operator's token.
