@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_dialects_do_not_describe_two_things_by_one_name() {
+    fn schemas_with_the_same_name_are_equal_in_all_dialects() {
         let (admin, v3) = (admin::openapi(), v3::openapi());
         for (name, schema) in &admin.schemas {
             assert!(

@@ -19,7 +19,7 @@ const VARYING: [&str; 5] = [
     "keep-alive",
 ];
 /// The timeout of one request.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request, without the credential that sends it.
 #[derive(Debug, Clone)]
@@ -122,7 +122,7 @@ pub(super) struct Prober {
 impl Prober {
     pub(super) fn new(base: &str) -> Result<Self, CommandError> {
         let client = Client::builder()
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .redirect(redirect::Policy::none())
             .http1_only()
             .build();

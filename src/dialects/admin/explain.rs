@@ -144,14 +144,14 @@ fn block_item(account: AccountId, detail: &BlockDetail, base: &str, viewer: View
             .map(|authority| authority.as_str())
             .collect(),
         payment_url: details
-            .and_then(|it| it.payment_url.as_ref())
+            .and_then(|details| details.payment_url.as_ref())
             .map(|url| url.as_str().to_owned()),
         placed_by: hold.map(|hold| hold.opened_by.clone()),
-        public_message: details.and_then(|it| it.public_message.clone()),
+        public_message: details.and_then(|details| details.public_message.clone()),
         reason: hold
             .and_then(|hold| hold.reason_seen_by(viewer.authority))
             .cloned(),
-        reason_code: details.and_then(|it| it.reason_code.clone()),
+        reason_code: details.and_then(|details| details.reason_code.clone()),
         since: dates::write(detail.since),
         state_after: detail.state_after.effective_status(),
         until: detail.until.map(dates::write),

@@ -145,7 +145,7 @@ impl Reply {
             }
         }
         wire::encode(codec, &self.envelope).unwrap_or_else(|problem| {
-            tracing::error!(%problem, "an answer could not be written");
+            tracing::error!(%problem, "cannot encode an answer; sending an internal error instead");
             match codec {
                 Codec::Json => br#"{"error":500,"error_text":"Internal error"}"#.to_vec(),
                 Codec::Xml => {
@@ -167,7 +167,7 @@ pub(super) struct SavedItem {
 /// An account as `list` and `get` answer it: Altcraft's members and ours.
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "the original's members are what they are"
+    reason = "these are the members of Altcraft's API"
 )]
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminAccount)]

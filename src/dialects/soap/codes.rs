@@ -52,8 +52,8 @@ impl Code {
 
     /// The code as the caller's reseller prefers it: the number, or the word.
     pub(super) fn text(self, as_number: bool) -> String {
-        let found = Self::ALL.iter().find(|(code, ..)| *code == self);
-        found.map_or_else(String::new, |(_, word, number)| {
+        let row = Self::ALL.iter().find(|(code, ..)| *code == self);
+        row.map_or_else(String::new, |(_, word, number)| {
             if as_number {
                 number.to_string()
             } else {
@@ -312,8 +312,8 @@ mod tests {
                 let (code, message) = result(failure, operation, false);
                 table.push(format!(
                     "  {} {} {message}",
-                    code.written(true),
-                    code.written(false)
+                    code.text(true),
+                    code.text(false)
                 ));
             }
         }

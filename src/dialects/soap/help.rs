@@ -49,14 +49,14 @@ pub(super) fn operation(operation: &Operation, path: &str) -> String {
         operation.name
     );
     let sample = |version: SoapVersion, title: &str, action: &str| {
-        let sent = indented(&write_envelope(version, &request));
-        let answered = indented(&write_envelope(version, &response));
+        let request = indented(&write_envelope(version, &request));
+        let response = indented(&write_envelope(version, &response));
         format!(
             "<h2>{title}</h2><pre>POST {path} HTTP/1.1\nContent-Type: {}{action}\n\n{}</pre><pre>HTTP/1.1 200 OK\nContent-Type: {}\n\n{}</pre>",
             version.content_type(),
-            escaped(&sent),
+            escaped(&request),
             version.content_type(),
-            escaped(&answered)
+            escaped(&response)
         )
     };
     let action = format!("\nSOAPAction: \"{NAMESPACE}/{}\"", operation.name);

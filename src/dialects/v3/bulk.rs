@@ -135,7 +135,7 @@ pub(super) async fn simulate(
     let last = results
         .iter()
         .rev()
-        .find_map(|one| one.decision.as_ref().ok());
+        .find_map(|result| result.decision.as_ref().ok());
     let last = last.map_or(&before, |change| &change.after);
     let account = accounts::documents::account(last, Viewer::of(context, now));
     let mut results = results.into_iter();

@@ -148,10 +148,10 @@ fn document(job: &BulkJob, preview: Option<Preview>) -> BulkJobDocument {
         failed: count("failed"),
         reverted: count("reverted"),
         kept: count("kept"),
-        preview: preview.map(|it| PreviewDocument {
-            changes: it.changes,
-            unchanged: it.unchanged,
-            refused: it.refused,
+        preview: preview.map(|preview| PreviewDocument {
+            changes: preview.changes,
+            unchanged: preview.unchanged,
+            refused: preview.refused,
         }),
         created_by: job.created_by.clone(),
         created_at: dates::write(job.created_at),
@@ -236,13 +236,15 @@ pub(super) async fn items(
         return Err(Failure::parameter("state", problem));
     }
     let after = i32::try_from(call.query.after).unwrap_or(i32::MAX);
-    let found = api
+    let found_items = api
         .service
         .bulk_items(context, id, state, after, call.query.limit)
         .await?;
-    let last = found.last().map(|last| i64::from(last.account.as_i32()));
-    let next = call.query.next(last, found.len(), &call.uri);
-    Ok(Reply::page(found.into_iter().map(item), next))
+    let last = found_items
+        .last()
+        .map(|last| i64::from(last.account.as_i32()));
+    let next = call.query.next(last, found_items.len(), &call.uri);
+    Ok(Reply::page(found_items.into_iter().map(item), next))
 }
 
 pub(super) async fn apply(

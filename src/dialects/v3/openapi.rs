@@ -277,6 +277,10 @@ fn filters() -> Vec<Value> {
             &schema,
         )
     };
-    let of_field = |field| comparisons.into_iter().map(move |one| filter(field, one));
+    let of_field = |field| {
+        comparisons
+            .into_iter()
+            .map(move |comparison| filter(field, comparison))
+    };
     FIELDS.into_iter().flat_map(of_field).collect()
 }

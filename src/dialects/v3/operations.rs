@@ -381,7 +381,10 @@ mod tests {
     #[test]
     fn every_row_is_complete_and_unique() {
         let names: BTreeSet<_> = OPERATIONS.iter().map(|operation| operation.name).collect();
-        let routes: BTreeSet<_> = OPERATIONS.iter().map(|it| (it.method, it.path)).collect();
+        let routes: BTreeSet<_> = OPERATIONS
+            .iter()
+            .map(|row| (row.method, row.path))
+            .collect();
         assert_eq!(
             (names.len(), routes.len()),
             (OPERATIONS.len(), OPERATIONS.len())
@@ -410,19 +413,19 @@ mod tests {
                 matches!(operation.answer, Described::Many(_)),
                 operation.paging != Paging::None
                     || ["accounts_holds", "accounts_history"].contains(&name),
-                "{name}: an answer of many is paged, save two that are bounded"
+                "{name}: a list must be paged, except the two bounded ones"
             );
         }
     }
 
     #[test]
-    fn a_scope_to_read_does_not_write() {
+    fn read_scopes_do_not_allow_writes() {
         for operation in OPERATIONS {
             let only_reads = matches!(operation.access.scope(), Some(AccountRead | WebhookRead));
             let is_safe = operation.method == "GET" || operation.name == "accounts_simulate";
             assert!(
                 !only_reads || is_safe,
-                "{} writes with a scope to read",
+                "{} writes with a read scope",
                 operation.name
             );
             assert!(

@@ -85,7 +85,7 @@ pub(super) async fn plan(
         .map(|last| i64::from(last.account.id.as_i32()));
     let next = query.next(last, planned.len(), &call.uri);
     Ok(Reply::page(
-        planned.iter().map(|one| document(one, now)),
+        planned.iter().map(|planned| document(planned, now)),
         next,
     ))
 }

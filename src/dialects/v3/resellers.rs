@@ -124,12 +124,16 @@ pub(super) async fn list(
     Request { call, .. }: Request<()>,
 ) -> Result<Reply<Many<ResellerDocument>>, Failure> {
     let query = &call.query;
-    let found = api
+    let resellers = api
         .service
         .resellers(&context.principal, query.after, query.limit)
         .await?;
-    let next = query.next(found.last().map(|last| last.id.0), found.len(), &call.uri);
-    Ok(Reply::page(found.iter().map(document), next))
+    let next = query.next(
+        resellers.last().map(|last| last.id.0),
+        resellers.len(),
+        &call.uri,
+    );
+    Ok(Reply::page(resellers.iter().map(document), next))
 }
 
 pub(super) async fn get(

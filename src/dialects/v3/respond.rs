@@ -205,7 +205,7 @@ pub(super) fn accepted(headers: &HeaderMap) -> Codec {
 /// Encodes a document.
 pub(super) fn encode(format: Codec, document: &impl Serialize) -> Vec<u8> {
     wire::encode(format, document).unwrap_or_else(|problem| {
-        tracing::error!(%problem, "a document could not be encoded");
+        tracing::error!(%problem, "cannot encode an answer; sending an internal error instead");
         br#"{"code":"INTERNAL_ERROR","message":"Internal error","error":500,"error_text":"Internal error"}"#.to_vec()
     })
 }

@@ -147,12 +147,12 @@ pub(super) async fn list(
     Request { call, .. }: Request<()>,
 ) -> Result<Reply<Many<TokenDocument>>, Failure> {
     let query = &call.query;
-    let found = api
+    let tokens = api
         .service
         .tokens(&context.principal, query.after, query.limit)
         .await?;
-    let next = query.next(found.last().map(|last| last.id.0), found.len(), &call.uri);
-    Ok(Reply::page(found.iter().map(document), next))
+    let next = query.next(tokens.last().map(|last| last.id.0), tokens.len(), &call.uri);
+    Ok(Reply::page(tokens.iter().map(document), next))
 }
 
 pub(super) async fn get(

@@ -264,11 +264,11 @@ pub(super) async fn list(
     context: &Context,
     Request { call, .. }: Request<()>,
 ) -> Result<Reply<Many<WebhookDocument>>, Failure> {
-    let found = api
+    let endpoints = api
         .service
         .webhooks(context, call.query.reseller()?)
         .await?;
-    Ok(Reply::many(found.iter().map(document)))
+    Ok(Reply::many(endpoints.iter().map(document)))
 }
 
 pub(super) async fn get(
@@ -403,13 +403,13 @@ pub(super) async fn logs(
         before: query.before()?,
     };
     let reseller = query.reseller()?;
-    let found = api
+    let attempts = api
         .service
         .delivery_attempts(context, reseller, filter, query.limit)
         .await?;
-    let last = found
+    let last = attempts
         .last()
-        .filter(|_| i64::try_from(found.len()) == Ok(query.limit));
+        .filter(|_| i64::try_from(attempts.len()) == Ok(query.limit));
     let next = last.map(|last| query.link("before", &last.id.to_string(), &call.uri));
-    Ok(Reply::page(found.iter().map(log_document), next))
+    Ok(Reply::page(attempts.iter().map(log_document), next))
 }

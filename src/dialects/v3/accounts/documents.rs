@@ -128,7 +128,7 @@ pub(in crate::dialects::v3) fn holds(account: &Account, viewer: Viewer) -> Vec<H
         .holds
         .iter()
         .filter(|hold| !hold.has_lapsed(viewer.now))
-        .map(|one| hold(one, viewer))
+        .map(|open| hold(open, viewer))
         .collect()
 }
 
@@ -272,7 +272,10 @@ pub(in crate::dialects::v3) fn timeline(
         }
     });
     TimelineDocument {
-        past: entries.into_iter().map(|one| entry(one, format)).collect(),
+        past: entries
+            .into_iter()
+            .map(|past| entry(past, format))
+            .collect(),
         upcoming: changes.collect(),
     }
 }
@@ -325,7 +328,7 @@ pub(in crate::dialects::v3) fn explanation(
         block: detail.block.as_str(),
         since: dates::write(detail.since),
         until: detail.until.map(dates::write),
-        hold: detail.hold.as_ref().map(|one| hold(one, viewer)),
+        hold: detail.hold.as_ref().map(|open| hold(open, viewer)),
         lifted_by: detail
             .lifted_by
             .iter()

@@ -24,18 +24,18 @@ pub(super) struct ListRequest {
     pub(super) search: Search,
     /// The number of the page, from 1. `None` if the caller uses cursors.
     pub(super) page: Option<i64>,
-    /// The instant in the past as of which accounts are listed. Requires a cursor, and excludes
-    /// filters.
+    /// The instant in the past as of which accounts are listed. The list is then read by cursor,
+    /// and filters are refused.
     pub(super) as_of: Option<Time>,
     /// The other parameters, repeated in the link to the next page.
-    kept: Vec<(String, String)>,
+    repeated: Vec<(String, String)>,
 }
 
 impl ListRequest {
     /// Reads the query. `reseller` is the owner of the list; another reseller's cursor is refused.
     pub(super) fn read(uri: &Uri, zone: Tz, reseller: ResellerId) -> Result<Self, Failure> {
         let (mut page, mut limit, mut sort, mut after, mut as_of) = (None, None, None, None, None);
-        let (mut conditions, mut kept) = (Vec::new(), Vec::new());
+        let (mut conditions, mut repeated) = (Vec::new(), Vec::new());
         for (name, value) in pairs(uri) {
             let slot = match name.as_str() {
                 "page" => &mut page,
@@ -45,7 +45,7 @@ impl ListRequest {
                 "asOf" => &mut as_of,
                 _ => {
                     conditions.push(condition(&name, &value, zone)?);
-                    kept.push((name, value));
+                    repeated.push((name, value));
                     continue;
                 }
             };
@@ -61,7 +61,7 @@ impl ListRequest {
                     "can be combined with after and limit only",
                 ));
             }
-            kept.push(("asOf".to_owned(), text.clone()));
+            repeated.push(("asOf".to_owned(), text.clone()));
             after = after.or(Some(String::new()));
         }
         let as_of = as_of
@@ -89,7 +89,7 @@ impl ListRequest {
                 },
                 page: None,
                 as_of,
-                kept,
+                repeated,
             });
         }
         let page = number("page", page.as_deref(), 1, i64::MAX)?;
@@ -112,7 +112,7 @@ impl ListRequest {
             },
             page: Some(page),
             as_of,
-            kept,
+            repeated,
         })
     }
 
@@ -122,7 +122,7 @@ impl ListRequest {
         query
             .append_pair("after", &Cursor::account(last, reseller).encode())
             .append_pair("limit", &self.search.limit.to_string());
-        query.extend_pairs(&self.kept);
+        query.extend_pairs(&self.repeated);
         format!(
             "<{}?{}>; rel=\"next\"",
             crate::dialects::v3::ACCOUNTS,

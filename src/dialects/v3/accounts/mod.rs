@@ -193,7 +193,7 @@ pub(super) async fn get(
     context: &Context,
     Request { id, call, .. }: Request<AccountId>,
 ) -> AccountReply {
-    let (account, now) = find(api, context, &call, id).await?;
+    let (account, now) = read_account(api, context, &call, id).await?;
     let document = documents::account(&account, Viewer::of(context, now));
     Ok(with_version(Reply::one(document), &account))
 }
@@ -267,7 +267,7 @@ pub(super) async fn holds(
     context: &Context,
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<Many<HoldDocument>>, Failure> {
-    let (account, now) = find(api, context, &call, id).await?;
+    let (account, now) = read_account(api, context, &call, id).await?;
     Ok(Reply::many(documents::holds(
         &account,
         Viewer::of(context, now),
@@ -279,7 +279,7 @@ pub(super) async fn access(
     context: &Context,
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<One<AccessDocument>>, Failure> {
-    let (account, now) = find(api, context, &call, id).await?;
+    let (account, now) = read_account(api, context, &call, id).await?;
     Ok(Reply::one(documents::access(&account, now)))
 }
 
@@ -333,7 +333,7 @@ pub(super) async fn history(
 }
 
 /// Reads the account as it is now, or as it was at the query's `asOf`.
-async fn find(
+async fn read_account(
     api: &Api,
     context: &Context,
     call: &Call,
