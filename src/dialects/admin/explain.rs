@@ -27,8 +27,11 @@ pub(super) struct TimelineItem {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminUpcoming)]
 struct UpcomingItem {
+    /// When the change happens.
     at: String,
+    /// The authority of the hold. Absent if the change does not concern a hold.
     authority: Option<&'static str>,
+    /// The UUID of the hold. Absent if the change does not concern a hold.
     hold_id: Option<String>,
     /// The kind of the hold. Absent if the change does not concern a hold.
     kind: Option<&'static str>,
@@ -69,8 +72,10 @@ pub(super) fn timeline(
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminExplanation)]
 pub(super) struct ExplanationItem {
+    /// What blocks the account now. Empty if it may be used.
     blocked_by: Vec<&'static str>,
     blocks: Vec<BlockItem>,
+    /// The computed state of the account.
     effective_status: &'static str,
     /// `pay` if paying unblocks the account, else null.
     remedy: Option<&'static str>,
@@ -80,21 +85,27 @@ pub(super) struct ExplanationItem {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminBlock)]
 struct BlockItem {
+    /// The block, one of the values of `blocked_by`.
     block: &'static str,
     /// The call that lifts the block. Null if no call of this dialect can.
     call: Option<CallItem>,
+    /// The UUID of the hold that causes the block. Null if no hold does.
     hold_id: Option<String>,
     /// The authorities that may lift the block.
     lifted_by: Vec<&'static str>,
+    /// Where the user pays. Null unless the block is a freeze that has a URL.
     payment_url: Option<String>,
     /// The actor that placed the hold.
     placed_by: Option<String>,
     public_message: Option<String>,
+    /// The internal reason. Null unless the caller's authority placed the hold.
     reason: Option<String>,
     reason_code: Option<String>,
+    /// When the block began.
     since: String,
     /// The state after that call, if nothing else changes.
     state_after: &'static str,
+    /// When the block ends automatically. Null if it stays until it is lifted.
     until: Option<String>,
 }
 

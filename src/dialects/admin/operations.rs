@@ -31,7 +31,7 @@ pub struct Operation {
     pub summary: &'static str,
     /// Who may call it.
     pub access: Access,
-    /// Whether a repeat with the same `Idempotency-Key` is answered with the stored answer.
+    /// Whether a repeat with the same `Idempotency-Key` gets the stored answer.
     pub idempotent: bool,
     /// How the dispatcher treats members of the body that the request type does not know.
     pub unknown_members: UnknownMembers,

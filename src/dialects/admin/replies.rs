@@ -172,8 +172,10 @@ pub(super) struct SavedItem {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminAccount)]
 pub(super) struct Item {
+    /// What blocks the account now. Empty if it may be used.
     blocked_by: Vec<&'static str>,
     company: Option<String>,
+    /// The computed state of the account.
     effective_status: &'static str,
     email: Option<String>,
     /// Until this instant the account does not expire, is not purged, and gets no holds from the
@@ -181,6 +183,7 @@ pub(super) struct Item {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     exempt_until: Option<String>,
+    /// When the account expires. Null if it never does.
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     frozen_details: Option<FrozenDetailsItem>,
@@ -204,10 +207,13 @@ pub(super) struct Item {
     pushes_enabled: bool,
     reports_day: Option<i32>,
     reports_hour: Option<i32>,
+    /// The number of the account's plan. Null if it has none.
     tariff_id: Option<i32>,
     timezone: Option<String>,
     title: Option<String>,
+    /// The account's UUID.
     uid: String,
+    /// A number that each change of the account increases by 1.
     version: i64,
 }
 
@@ -223,18 +229,23 @@ struct FrozenDetailsItem {
 #[schema(as = AdminHold)]
 struct HoldItem {
     authority: &'static str,
+    /// When the hold ends automatically. Null if it stays until it is lifted.
     ends_at: Option<String>,
     hold_id: String,
+    /// Whether the hold has started and not ended.
     in_force: bool,
     kind: &'static str,
     opened_at: String,
+    /// The actor that placed the hold.
     opened_by: String,
     payment_url: Option<String>,
     public_message: Option<String>,
     /// The internal reason, shown only to the authority that placed the hold.
     reason: Option<String>,
     reason_code: Option<String>,
+    /// When the hold took effect, or will.
     since: String,
+    /// When the hold starts. Null if it started at once.
     starts_at: Option<String>,
 }
 
@@ -335,12 +346,16 @@ fn hold_item(hold: &Hold, viewer: Viewer) -> HoldItem {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminJournalEntry)]
 pub(super) struct EntryItem {
+    /// The operation, such as `freeze`.
     action: String,
+    /// Who made the change.
     actor: String,
+    /// The values after the change, of the facts that changed.
     #[schema(value_type = Object)]
     after: Value,
     at: String,
     authority: String,
+    /// The values before the change, of the facts that changed.
     #[schema(value_type = Object)]
     before: Value,
     dialect: String,
@@ -348,6 +363,7 @@ pub(super) struct EntryItem {
     id: i64,
     /// The outcome: `applied`, `unchanged` or `refused`.
     outcome: String,
+    /// Why the operation was refused. Null if it was not.
     refusal: Option<String>,
     request_id: String,
     /// The account's version after the entry. Absent if nothing changed.

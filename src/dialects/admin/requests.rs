@@ -99,7 +99,7 @@ pub(super) struct Freeze {
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 2048)]
     public_message: Field<String>,
-    /// When the freeze ends by itself. If absent, it stays until it is lifted.
+    /// When the freeze ends automatically. If absent, it stays until it is lifted.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
@@ -202,7 +202,7 @@ pub(super) struct Suspend {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     starts_at: Field<String>,
-    /// When the hold ends by itself. If absent, it stays until it is lifted.
+    /// When the hold ends automatically. If absent, it stays until it is lifted.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,

@@ -23,7 +23,7 @@ pub struct Operation {
     pub(super) children: &'static [(&'static str, Kind)],
     /// Who may call it.
     pub access: Access,
-    /// Whether a repeat with the same `Idempotency-Key` is answered with the stored answer.
+    /// Whether a repeat with the same `Idempotency-Key` gets the stored answer.
     pub idempotent: bool,
     /// The largest body that the operation accepts.
     pub body_limit: BodyLimit,

@@ -122,8 +122,11 @@ pub(super) struct BulkJobDocument {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = BulkPreview)]
 struct PreviewDocument {
+    /// The number of accounts that would change.
     changes: i64,
+    /// The number of accounts that need no change.
     unchanged: i64,
+    /// The number of accounts for which the operation would be refused.
     refused: i64,
 }
 

@@ -30,7 +30,7 @@ pub struct Operation {
     pub access: Access,
     /// The kind of resource that `{id}` names, from the type of the handler's id.
     pub id: Id,
-    /// Whether a repeat with the same `Idempotency-Key` is answered with the stored answer.
+    /// Whether a repeat with the same `Idempotency-Key` gets the stored answer.
     pub idempotent: bool,
     /// Whether the operation checks `If-Match`.
     pub conditional: bool,

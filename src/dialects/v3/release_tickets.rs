@@ -26,6 +26,7 @@ pub(super) struct Redeem {
 pub(super) struct ReleaseDocument {
     /// Whether this request lifted the freeze. False if it had been lifted before.
     changed: bool,
+    /// The computed state of the account.
     effective_status: &'static str,
 }
 

@@ -28,7 +28,7 @@ pub(super) struct ResellerDocument {
     account_limit: Option<i32>,
     /// Whether deleted and expired accounts are purged.
     purges: bool,
-    /// How many days after its expiry an account may be purged.
+    /// The number of days after its expiry for which an account is not purged, 1 to 3650.
     purge_grace_days: i32,
     /// The largest number of accounts that one purge run may remove.
     purge_limit: i32,
@@ -87,7 +87,7 @@ pub(super) struct ResellerRequest {
     account_limit: Field<i32>,
     /// Whether deleted and expired accounts are purged.
     purges: Option<bool>,
-    /// How many days after its expiry an account may be purged.
+    /// The number of days after its expiry for which an account is not purged, 1 to 3650.
     #[schema(minimum = 1, maximum = 3650)]
     purge_grace_days: Option<i32>,
     /// The largest number of accounts that one purge run may remove. A larger run waits until an

@@ -33,6 +33,7 @@ pub(super) struct TokenDocument {
     /// When it stops being valid. Null if it never does.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
+    /// When it was revoked. Null if it was not.
     #[schema(format = DateTime)]
     revoked_at: Option<String>,
     /// When it was last used, accurate to two minutes. Null if never.

@@ -211,6 +211,7 @@ pub(super) struct Redeliver {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Queued {
+    /// The number of deliveries that were queued.
     queued: u64,
 }
 
@@ -226,14 +227,18 @@ pub(super) struct LogDocument {
     event: String,
     /// The id of the message. All attempts to deliver the message have the same id.
     event_id: String,
+    /// The account's number. Null for a test message.
     account_id: Option<i32>,
     /// The number of the attempt, from 1.
     attempt: i32,
     succeeded: bool,
+    /// The HTTP status of the receiver's answer. Null if there was no answer.
     status_code: Option<i16>,
+    /// Why the attempt failed. Null if it succeeded.
     problem: Option<String>,
     /// The beginning of the receiver's answer.
     response: Option<String>,
+    /// The duration of the attempt, in milliseconds.
     duration_ms: i32,
     #[schema(format = DateTime)]
     created_at: String,

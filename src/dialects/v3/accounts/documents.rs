@@ -41,11 +41,16 @@ pub(in crate::dialects::v3) struct AccountDocument {
     payment_method: Option<String>,
     psp: Option<String>,
     total_trial_extensions: Option<i32>,
+    /// When the account expires. Null if it never does.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
+    /// The open holds.
     holds: Vec<HoldDocument>,
+    /// The computed state of the account.
     effective_status: &'static str,
+    /// What blocks the account now. Empty if it may be used.
     blocked_by: Vec<&'static str>,
+    /// A number that each change of the account increases by 1; also its `ETag`.
     version: i64,
     /// Until this instant the account does not expire, is not purged, and gets no holds from the
     /// system. Null if it is not exempt.
@@ -69,11 +74,15 @@ pub(in crate::dialects::v3) struct HoldDocument {
     id: String,
     kind: &'static str,
     authority: &'static str,
+    /// Whether the hold has started and not ended.
     in_force: bool,
+    /// When the hold took effect, or will.
     #[schema(format = DateTime)]
     since: String,
+    /// When the hold starts. Null if it started at once.
     #[schema(format = DateTime)]
     starts_at: Option<String>,
+    /// When the hold ends automatically. Null if it stays until it is lifted.
     #[schema(format = DateTime)]
     ends_at: Option<String>,
     reason_code: Option<String>,
@@ -83,6 +92,7 @@ pub(in crate::dialects::v3) struct HoldDocument {
     payment_url: Option<String>,
     #[schema(format = DateTime)]
     opened_at: String,
+    /// The actor that placed the hold.
     opened_by: String,
 }
 
@@ -156,11 +166,15 @@ fn hold(hold: &Hold, viewer: Viewer) -> HoldDocument {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Access)]
 pub(in crate::dialects::v3) struct AccessDocument {
+    /// Whether the account may be used.
     allowed: bool,
     effective_status: &'static str,
     blocked_by: Vec<&'static str>,
+    /// `pay` if paying unblocks the account, else null.
     remedy: Option<&'static str>,
+    /// Where the user pays. Null if no freeze has a URL.
     payment_url: Option<String>,
+    /// The message for the user, from a suspension or else a freeze. Null if there is none.
     public_message: Option<String>,
 }
 
@@ -192,9 +206,12 @@ pub(in crate::dialects::v3) struct EntryDocument {
     id: i64,
     #[schema(format = DateTime)]
     at: String,
+    /// The account's version after the entry. Null if nothing changed.
     sequence: Option<i64>,
     action: String,
+    /// `applied`, `unchanged` or `refused`.
     outcome: String,
+    /// Why the operation was refused. Null if it was not.
     refusal: Option<String>,
     events: Vec<String>,
     authority: String,
@@ -287,6 +304,7 @@ pub(in crate::dialects::v3) fn timeline(
 pub(in crate::dialects::v3) struct ExplanationDocument {
     effective_status: &'static str,
     blocked_by: Vec<&'static str>,
+    /// `pay` if paying unblocks the account, else null.
     remedy: Option<&'static str>,
     blocks: Vec<BlockDocument>,
 }
@@ -295,12 +313,16 @@ pub(in crate::dialects::v3) struct ExplanationDocument {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Block)]
 struct BlockDocument {
+    /// The block, one of the values of `blockedBy`.
     block: &'static str,
     #[schema(format = DateTime)]
     since: String,
+    /// When the block ends automatically. Null if it stays until it is lifted.
     #[schema(format = DateTime)]
     until: Option<String>,
+    /// The hold that causes the block. Null if no hold does.
     hold: Option<HoldDocument>,
+    /// The authorities that may lift the block.
     lifted_by: Vec<&'static str>,
     /// The call that lifts the block. Null if no call of this dialect can.
     call: Option<CallDocument>,
@@ -313,7 +335,9 @@ struct BlockDocument {
 struct CallDocument {
     method: &'static str,
     path: String,
+    /// The JSON body.
     body: String,
+    /// A curl command line. Replace `$TOKEN` by the token.
     curl: String,
 }
 
