@@ -1,19 +1,22 @@
-//! What every dialect does with a body, and with the header that makes a retry safe.
+//! Reading bodies and idempotency keys, in the same way for every dialect.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
 
 use super::exchange::header_text;
 use super::failure::Failure;
+use super::operation::UnknownMembers;
 use crate::service::StoredAnswer;
-use crate::wire;
+use crate::wire::{self, Codec};
 
-/// The header that makes a retry of any write safe.
+/// The header whose key makes a repeated write safe.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// The whole body, unless it is larger than `max` bytes. A length that the headers name is judged before a byte is read.
+/// Reads the whole body, unless it is larger than `max` bytes. If `Content-Length` is larger, the
+/// body is refused unread.
 pub(super) async fn read(
     headers: &HeaderMap,
     body: Body,
@@ -33,7 +36,26 @@ pub(super) async fn read(
     }
 }
 
-/// The idempotency key of a request, if it has one.
+/// Decodes the members of a body. Unknown members are ignored or refused, as the operation's row
+/// says.
+pub(super) fn decode<M: DeserializeOwned>(
+    unknown_members: UnknownMembers,
+    codec: Codec,
+    body: &[u8],
+) -> Result<M, Failure> {
+    match unknown_members {
+        UnknownMembers::Ignore => Ok(wire::decode(codec, body)?),
+        UnknownMembers::Refuse => {
+            let (members, unknown) = wire::decode_listing_unknown(codec, body)?;
+            match unknown.into_iter().next() {
+                None => Ok(members),
+                Some(name) => Err(Failure::parameter(name, "is no member of this request")),
+            }
+        }
+    }
+}
+
+/// The idempotency key of a request. `None` if there is no such header.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let refuse = |problem| Failure::parameter("Idempotency-Key", problem);
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
@@ -50,7 +72,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fai
     Ok(Some(key.to_owned()))
 }
 
-/// The stored answer to a repeat.
+/// The response that replays a stored answer.
 pub(super) fn replay(stored: StoredAnswer) -> Response {
     let mut response = Response::new(Body::from(stored.body));
     *response.status_mut() =
@@ -60,5 +82,22 @@ pub(super) fn replay(stored: StoredAnswer) -> Response {
         headers.insert(header::CONTENT_TYPE, content_type);
     }
     headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
+    response
+}
+
+/// A response with a body. `None` as the content type is for an empty body.
+pub(super) fn response(
+    status: StatusCode,
+    content_type: Option<&'static str>,
+    body: impl Into<Body>,
+) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    if let Some(content_type) = content_type {
+        let content_type = HeaderValue::from_static(content_type);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, content_type);
+    }
     response
 }

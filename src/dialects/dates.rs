@@ -1,20 +1,22 @@
-//! Dates as people and programs write them.
+//! Reading and writing dates.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeZone as _};
 use chrono_tz::Tz;
 
 use crate::domain::Time;
 
-/// Reads a date, or a date and time with `Z`, an offset, or no zone, and an optional fraction (kept to the
-/// microsecond). No zone means `zone`; a date alone means its last second there.
+/// Reads a date, or a date and time with `Z`, an offset or no zone. A fraction of a second is cut
+/// to microseconds. A time without a zone is in `zone`; a date alone means the last second of that
+/// day in `zone`.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// A message for the caller that names the accepted forms.
 pub(crate) fn parse(text: &str, zone: Tz) -> Result<Time, String> {
     let text = text.trim();
     let refuse =
         || "must be a date (2026-12-31) or a date and time (2026-12-31T23:59:59Z)".to_owned();
-    // Years of four digits, as the longest part that all forms share: chrono alone would take +12026-1-1.
+    // All forms begin with a date of ten characters. This is checked because chrono also accepts
+    // years of more digits, such as +12026-1-1.
     let has_date = text.len() >= 10
         && text.char_indices().take(10).all(|(at, c)| {
             if at == 4 || at == 7 {
@@ -27,7 +29,7 @@ pub(crate) fn parse(text: &str, zone: Tz) -> Result<Time, String> {
         return Err(refuse());
     }
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
-        return plain(instant.to_utc()).ok_or_else(refuse);
+        return to_micros(instant.to_utc()).ok_or_else(refuse);
     }
     let local = match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         Ok(date) => date.and_time(NaiveTime::from_hms_opt(23, 59, 59).unwrap_or_default()),
@@ -35,8 +37,9 @@ pub(crate) fn parse(text: &str, zone: Tz) -> Result<Time, String> {
             NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map_err(|_| refuse())?
         }
     };
-    // Where clocks are put back an hour occurs twice: the later one is meant. Where they are put forward an hour is
-    // missing: what is written then is read with the offset before.
+    // When clocks are set back, one hour occurs twice, and a time in it means the later occurrence.
+    // When clocks are set forward, one hour is missing, and a time in it is read with the earlier
+    // offset.
     let instant = zone
         .from_local_datetime(&local)
         .latest()
@@ -48,16 +51,17 @@ pub(crate) fn parse(text: &str, zone: Tz) -> Result<Time, String> {
     };
     instant
         .or_else(missing_hour)
-        .and_then(plain)
+        .and_then(to_micros)
         .ok_or_else(refuse)
 }
 
-/// To the microsecond, and without leap seconds, which nothing else here knows: the first instant of the next minute.
-fn plain(instant: Time) -> Option<Time> {
+/// Cuts to microseconds, and moves a leap second to the start of the next minute, because no other
+/// part of the program represents leap seconds.
+fn to_micros(instant: Time) -> Option<Time> {
     Time::from_timestamp_micros(instant.timestamp_micros())
 }
 
-/// Writes an instant in UTC with `Z`, with a fraction only where there is one.
+/// Writes an instant in UTC with `Z`. It has a fraction only if the instant has one.
 pub(crate) fn write(time: Time) -> String {
     time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
 }

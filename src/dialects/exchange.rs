@@ -1,4 +1,5 @@
-//! One request and its answer, as every dialect sees them: the request's id, the caller, and the record of what was handled.
+//! Types shared by all dispatchers: a request's id, its authentication, and the record of its
+//! outcome.
 
 use std::fmt;
 
@@ -6,13 +7,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use secrecy::SecretString;
-use serde_json::Value;
 
-use crate::domain::{Authority, Error, Time};
-use crate::service::{Context, Principal, Rate, Service};
-use crate::wire::Codec;
+use crate::domain::Error;
+use crate::service::{Principal, Rate, Service};
 
-/// The id of a request, for logs, the journal and the caller. The HTTP layer accepts the caller's or makes one.
+/// The id of a request, written to the log, the journal and the response. The HTTP layer takes it
+/// from the caller, or generates it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RequestId(pub String);
 
@@ -22,23 +22,23 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// How a request ended, as the metrics count it.
+/// The outcome of a request, as the metrics count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestOutcome {
-    /// The request did what it asked for.
+    /// The request succeeded.
     Ok,
-    /// The request was refused: its own fault.
+    /// The request was refused because of an error of the caller.
     Refused,
     /// The caller sends too many requests.
     RateLimited,
     /// The database does not answer, or a queue is full.
     Unavailable,
-    /// Our fault.
+    /// The service failed.
     Error,
 }
 
 impl RequestOutcome {
-    /// The outcome that an HTTP status stands for.
+    /// The outcome that belongs to an HTTP status.
     pub(crate) fn of_status(status: u16) -> Self {
         match status {
             ..400 => Self::Ok,
@@ -49,7 +49,7 @@ impl RequestOutcome {
         }
     }
 
-    /// The value of the metrics' label.
+    /// The value of the metrics' `outcome` label.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -61,28 +61,27 @@ impl RequestOutcome {
     }
 }
 
-/// What a dispatcher handled. It stands in the extensions of the response, where the HTTP layer reads it: for the metrics, and
-/// for the rate headers.
+/// The record of a handled request. The dispatcher puts it into the response's extensions, and the
+/// HTTP layer reads it for the metrics and the rate headers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Handled {
     /// The name of the operation in its table.
     pub(crate) operation: &'static str,
-    /// How it ended.
+    /// How the request ended.
     pub(crate) outcome: RequestOutcome,
-    /// The rate limit of the credential, where one applies.
+    /// The credential's rate limit. `None` if no limit applies.
     pub(crate) rate: Option<Rate>,
 }
 
-/// One request on its way through a dispatcher.
+/// One request while a dispatcher handles it.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    /// The request's id.
     pub(crate) request_id: RequestId,
     rate: Option<Rate>,
 }
 
 impl Exchange {
-    /// Begins with what the HTTP layer knows of the request.
+    /// Starts from the request's head, in which the HTTP layer stored the request's id.
     pub(crate) fn begin(parts: &Parts) -> Self {
         Self {
             request_id: parts
@@ -94,10 +93,10 @@ impl Exchange {
         }
     }
 
-    /// The principal of a token. Counts the request against the credential's rate limit.
+    /// Authenticates a token, and counts the request against the credential's rate limit.
     ///
     /// # Errors
-    /// As [`Service::authenticate`], and [`Error::RateLimited`].
+    /// Those of [`Service::authenticate`], and [`Error::RateLimited`].
     pub(crate) async fn authenticate(
         &mut self,
         service: &Service,
@@ -109,7 +108,7 @@ impl Exchange {
         admitted.map(|()| principal)
     }
 
-    /// Records in the response what was handled.
+    /// Adds the record of the handled request to the response.
     pub(crate) fn finish(
         self,
         mut response: Response,
@@ -125,17 +124,18 @@ impl Exchange {
     }
 }
 
-/// The text of a header, if it is there and is text.
+/// The text of a header. `None` if the header is absent or not text.
 pub(super) fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// The address of the service as its callers see it: the configured one, else what the `Host` header of the request names.
+/// The service's base URL as callers see it: the configured one, else one made from the request's
+/// `Host` header.
 pub(super) fn base_url(configured: Option<&str>, headers: &HeaderMap) -> String {
     configured.map_or_else(|| format!("http://{}", host(headers)), str::to_owned)
 }
 
-/// The host that a request names, if it can stand in a URL without quoting; else `localhost`.
+/// The host from the request's `Host` header if it can stand in a URL unquoted, else `localhost`.
 pub(crate) fn host(headers: &HeaderMap) -> &str {
     let is_plain = |host: &&str| {
         !host.is_empty()
@@ -146,39 +146,4 @@ pub(crate) fn host(headers: &HeaderMap) -> &str {
     header_text(headers, header::HOST)
         .filter(is_plain)
         .unwrap_or("localhost")
-}
-
-/// Who reads a document, and for which instant it is computed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Viewer {
-    /// The viewer's authority: the internal reason of a hold is shown only to the authority that placed it.
-    pub(super) authority: Authority,
-    /// The instant for which states are computed.
-    pub(super) now: Time,
-}
-
-impl Viewer {
-    /// The caller of a request, at an instant.
-    pub(super) fn of(context: &Context, now: Time) -> Self {
-        Self {
-            authority: context.principal.authority(),
-            now,
-        }
-    }
-}
-
-/// The facts of a journal entry in a format. In XML the names of holds (`freeze:reseller`) are written with a full stop, because
-/// a colon would make a namespace of them.
-pub(super) fn facts_in(format: Codec, facts: Value) -> Value {
-    match (format, facts) {
-        (Codec::Xml, Value::Object(members)) => {
-            let renamed = members.into_iter();
-            Value::Object(
-                renamed
-                    .map(|(name, value)| (name.replace(':', "."), value))
-                    .collect(),
-            )
-        }
-        (_, facts) => facts,
-    }
 }

@@ -1,25 +1,26 @@
-//! Why a request failed: one type for all dialects. Each dialect has a table (`codes.rs`) from here to its own codes.
+//! [`Failure`]: the reasons for which a request can fail, shared by all dialects. Each dialect's
+//! `codes.rs` maps them to its own codes.
 
 use crate::domain::Error;
 use crate::wire;
 
-/// Why a request failed, from its first byte to its last.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// The service refused the request, or failed.
     Service(Error),
     /// The body could not be read.
     Wire(wire::Error),
-    /// A header or a query parameter is not acceptable.
+    /// A header or a query parameter is invalid.
     Parameter {
         /// The name of the header or parameter, as the caller wrote it.
         name: String,
         /// What is wrong with its value.
         problem: String,
     },
-    /// A value that the operation requires is missing or empty: the name of the element. `soap` only.
+    /// A required value is missing or empty; the name of its XML element. Only in `soap`.
     Missing(&'static str),
-    /// The token in the body differs from the one in the `Authorization` header. `admin` only.
+    /// The tokens in the body and in the `Authorization` header differ. Only in `admin`.
     TokensDiffer,
     /// The dialect has no such path.
     NoSuchRoute,
@@ -27,7 +28,7 @@ pub enum Failure {
     MethodNotAllowed,
     /// The request took longer than the configured limit.
     TimedOut,
-    /// Our code panicked; the log has the cause.
+    /// The handler panicked. The log has the cause.
     Crashed,
     /// The client's address sends too many requests.
     RateLimited {
@@ -37,7 +38,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// A header or a query parameter that is not acceptable.
+    /// A [`Failure::Parameter`].
     pub(crate) fn parameter(name: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Parameter {
             name: name.into(),

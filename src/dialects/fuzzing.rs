@@ -1,14 +1,16 @@
-//! Doors for the fuzzers of `fuzz/`: what reads callers' bytes, without the service behind it. Built for them only.
+//! Entry points for the fuzzers in `fuzz/`: the functions that read callers' bytes, without the
+//! service. Compiled only for fuzzing.
 
 use chrono::Datelike as _;
 
 use super::{admin, dates, soap, v3};
 use crate::wire::{self, Codec};
 
-/// Reads a body as one kind of request.
+/// Decodes a body as one type of request.
 pub type Reader = fn(Codec, &[u8]);
 
-/// What reads the bodies of every call of `admin` and every operation of `v3`, and bodies of which every member counts.
+/// The decoders of every call of `admin` and every operation of `v3`, and the one that reads a
+/// body's members without a type.
 #[must_use]
 pub fn readers() -> Vec<Reader> {
     let members: Reader = |codec, body| match codec {
@@ -18,13 +20,13 @@ pub fn readers() -> Vec<Reader> {
     [admin::readers(), v3::readers(), vec![members]].concat()
 }
 
-/// An envelope, as the `soap` dialect would read it.
+/// Reads a SOAP envelope as the `soap` dialect does.
 pub fn envelope(content_type: &str, body: &[u8]) {
     soap::read_envelope_of(content_type, body);
 }
 
-/// A date: what is read can be written, and what is written is read as the same instant; years of other than four digits,
-/// which an offset can lead to, are refused later.
+/// Reads a date. A date that was read is written, and must read as the same instant. Years that do
+/// not have four digits are skipped: offsets can lead to them, and the service refuses them later.
 pub fn date(text: &str) {
     for zone in [
         chrono_tz::Tz::UTC,
@@ -38,18 +40,18 @@ pub fn date(text: &str) {
             assert_eq!(
                 dates::parse(&dates::write(time), zone),
                 Ok(time),
-                "what is written is read as it was"
+                "a written date must read as the same instant"
             );
         }
     }
 }
 
-/// A cursor of a list.
+/// Reads a cursor.
 pub fn cursor(text: &str) {
     v3::read_cursor(text);
 }
 
-/// A content type, and what is accepted.
+/// Reads a content type, and the same text as an `Accept` header.
 pub fn media_type(text: &str) {
     let _read = (
         wire::codec_of(Some(text)).is_ok(),

@@ -1,14 +1,17 @@
-//! The dialects: how each API speaks. Requests become commands, outcomes become replies.
+//! The dialects: the three APIs through which callers reach the service.
 //!
-//! A dialect knows no rule of the lifecycle and no SQL. It has its own words, its own envelopes, one table of operations
-//! (`operations.rs`), one dispatcher that enforces the table (`call.rs`), and one table (`codes.rs`) from [`failure::Failure`] to its codes.
-//! All dialects call the same service, so the same operation has the same effect whichever dialect it came through.
+//! A dialect turns requests into commands and outcomes into replies. It contains no lifecycle rules
+//! and no SQL. Each has its own names and envelopes, one table of operations (`operations.rs`), one
+//! dispatcher that enforces the table (`call.rs`), and one table (`codes.rs`) that maps
+//! [`failure::Failure`] to its codes. All dialects call the same service, so an operation has the
+//! same effect in each of them.
 
 pub mod admin;
 mod body;
 pub(crate) mod dates;
 pub(crate) mod exchange;
 pub mod failure;
+mod filter;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod openapi;
@@ -17,6 +20,7 @@ mod patches;
 mod schemas;
 pub mod soap;
 pub mod v3;
+mod views;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, Method, Uri};
@@ -28,7 +32,7 @@ use failure::Failure;
 pub use exchange::RequestId;
 pub use openapi::openapi;
 
-/// The operation's name in metrics and logs where no table has the operation.
+/// The operation's label in metrics and logs if the request matches no operation.
 pub(crate) const UNKNOWN: &str = "unknown";
 
 /// The API that a path belongs to.
@@ -36,14 +40,14 @@ pub(crate) const UNKNOWN: &str = "unknown";
 pub enum Dialect {
     /// `/api/v1.1/admin/...`
     Admin,
-    /// `/Services/Reseller/Service.asmx`, in any case.
+    /// `/Services/Reseller/Service.asmx`, ignoring case.
     Soap,
     /// `/v3/...`
     V3,
 }
 
 impl Dialect {
-    /// The dialect of a path; `None` for what is no dialect's, such as a page.
+    /// The dialect of a path. `None` if the path belongs to no dialect, such as a page.
     #[must_use]
     pub fn of(path: &str) -> Option<Self> {
         let is_v3 = |path: &str| {
@@ -58,7 +62,7 @@ impl Dialect {
         }
     }
 
-    /// Its name in metrics and logs.
+    /// The dialect's label in metrics and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -69,8 +73,8 @@ impl Dialect {
     }
 }
 
-/// The labels of a request in metrics and logs, before it is handled. The operation of a SOAP request stands in its body, so its
-/// dispatcher names it later.
+/// The labels of a request in metrics and logs before it is handled. The body of a SOAP request
+/// names its operation, so the SOAP dispatcher sets that label later.
 pub(crate) fn labels(request: &Request) -> Call {
     let dialect = Dialect::of(request.uri().path());
     let route = request
@@ -90,8 +94,9 @@ pub(crate) fn labels(request: &Request) -> Call {
     }
 }
 
-/// What is needed to answer a request in its own dialect although no dispatcher answered it: it reached no operation, took too long,
-/// crashed, or was refused before. A path of no dialect is answered as `admin` answers.
+/// The parts of a request that are needed to answer a failure in the request's dialect when no
+/// dispatcher did: an unknown path, a timeout, a panic, or a rate limit. Paths of no dialect are
+/// answered in the `admin` dialect.
 #[derive(Debug, Clone)]
 pub struct Responder {
     dialect: Option<Dialect>,
@@ -101,7 +106,7 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Keeps what is needed of a request.
+    /// Copies the needed parts of a request.
     #[must_use]
     pub fn of(request: &Request) -> Self {
         Self {
@@ -116,7 +121,7 @@ impl Responder {
         }
     }
 
-    /// The response to a failure.
+    /// The response to a failure, in the request's dialect.
     #[must_use]
     pub fn respond(&self, failure: &Failure, admin: &admin::Settings) -> Response {
         match self.dialect {

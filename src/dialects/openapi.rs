@@ -1,10 +1,11 @@
-//! The OpenAPI document of `admin` and `v3`: each dialect reads its part off its table of operations and its wire types.
+//! The OpenAPI document of `admin` and `v3`. Each dialect generates its part from its table of
+//! operations and its wire types.
 
 use serde_json::{Value, json};
 
 use super::{admin, v3};
 
-/// The document, for a service at an address.
+/// The document for a service at the base URL `base`.
 #[must_use]
 pub fn openapi(base: &str) -> Value {
     let (mut all, v3) = (admin::openapi(), v3::openapi());
@@ -15,17 +16,17 @@ pub fn openapi(base: &str) -> Value {
         "info": {
             "title": "Steward",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Account lifecycles: freeze, suspend, status, expiry, deletion. Blocks are independent facts; the state is computed.",
+            "description": "Account lifecycles: freeze, suspend, status, expiry, deletion. Each block is stored independently; the state is computed.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "servers": [{ "url": base }],
         "tags": [
-            { "name": "accounts", "description": "Accounts: their switch, their holds, their expiry, and why they are blocked." },
-            { "name": "plans", "description": "Plans: what accounts were sold." },
+            { "name": "accounts", "description": "Accounts: their status, holds and expiry, and why they are blocked." },
+            { "name": "plans", "description": "Plans, which accounts are sold." },
             { "name": "tokens", "description": "Credentials: API keys and JSON Web Tokens." },
-            { "name": "webhooks", "description": "Webhook endpoints, what they were sent, and the events themselves." },
+            { "name": "webhooks", "description": "Webhook endpoints, their delivery log, and the events." },
             { "name": "resellers", "description": "Resellers, which own accounts." },
-            { "name": "admin", "description": "The same accounts in the calls of the `admin` dialect." },
+            { "name": "admin", "description": "The calls of the `admin` dialect, on the same accounts." },
         ],
         "security": [{ "token": [] }],
         "paths": all.paths,
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_dialects_do_not_describe_two_things_by_one_name() {
+    fn schemas_with_the_same_name_are_equal_in_all_dialects() {
         let (admin, v3) = (admin::openapi(), v3::openapi());
         for (name, schema) in &admin.schemas {
             assert!(

@@ -1,5 +1,6 @@
-//! What a row of a dialect's table of operations says. The dispatchers enforce every attribute; the OpenAPI document, the access
-//! matrix of the tests, the isolation doctor and the metrics read the same rows.
+//! The attributes of an operation that all dialects' tables share. The dispatchers enforce them.
+//! The OpenAPI document, the access matrix of the tests, the isolation doctor and the metrics read
+//! the same rows.
 
 use crate::domain::{Error, Scope};
 use crate::service::Principal;
@@ -9,31 +10,31 @@ pub use crate::service::Cost;
 /// Who may call an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// A credential with this scope.
+    /// Credentials with this scope.
     Scope(Scope),
-    /// An operator's credential with this scope. A reseller's is refused whatever scopes it carries.
+    /// Operators' credentials with this scope. A reseller's credential is refused, whatever its
+    /// scopes.
     Operator(Scope),
-    /// Everybody: the operation takes no token.
+    /// Everybody: the operation needs no token.
     Public,
 }
 
 impl Access {
-    /// Refuses a principal that may not call the operation.
+    /// Checks that a principal may call the operation.
     ///
     /// # Errors
-    /// [`Error::InsufficientScope`].
+    /// [`Error::InsufficientScope`] if it may not.
     pub(crate) fn check(self, principal: &Principal) -> Result<(), Error> {
         match self {
-            Self::Scope(scope) => principal.require(scope),
             Self::Operator(scope) if principal.reseller.is_some() => {
                 Err(Error::InsufficientScope(scope))
             }
-            Self::Operator(scope) => principal.require(scope),
+            Self::Scope(scope) | Self::Operator(scope) => principal.require(scope),
             Self::Public => Ok(()),
         }
     }
 
-    /// The scope that a credential needs, if one is needed.
+    /// The scope that a credential needs. `None` for a public operation.
     #[must_use]
     pub fn scope(self) -> Option<Scope> {
         match self {
@@ -42,22 +43,22 @@ impl Access {
         }
     }
 
-    /// One sentence for the OpenAPI document.
+    /// A sentence for the OpenAPI document.
     pub(super) fn describe(self) -> String {
         match self {
-            Self::Scope(scope) => format!("Takes the right `{scope}`."),
-            Self::Operator(scope) => format!("Takes an operator's token with the right `{scope}`."),
-            Self::Public => "Takes no token.".to_owned(),
+            Self::Scope(scope) => format!("Needs a token with the scope `{scope}`."),
+            Self::Operator(scope) => format!("Needs an operator's token with the scope `{scope}`."),
+            Self::Public => "Needs no token.".to_owned(),
         }
     }
 }
 
-/// What becomes of members of the body that the request does not know.
+/// How the dispatcher treats members of the body that the request type does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownMembers {
-    /// They are ignored.
+    /// It ignores them.
     Ignore,
-    /// The request is refused, with the path of the first one.
+    /// It refuses the request, naming the first unknown member.
     Refuse,
 }
 
@@ -66,12 +67,12 @@ pub enum UnknownMembers {
 pub enum BodyLimit {
     /// The configured limit, `server.max_body_bytes`.
     Configured,
-    /// So many times the configured limit: for requests that carry many operations.
+    /// A multiple of the configured limit, for requests that carry many operations.
     Times(usize),
 }
 
 impl BodyLimit {
-    /// The limit in bytes, where `configured` is the configured one.
+    /// The limit in bytes. `configured` is the configured limit.
     pub(super) fn bytes(self, configured: usize) -> usize {
         match self {
             Self::Configured => configured,

@@ -1,22 +1,23 @@
-//! Optional members of requests, read as patches: the same in every dialect that has JSON and XML bodies.
+//! Converts optional members of requests to patches, in the same way for all dialects with JSON and
+//! XML bodies.
 
 use chrono_tz::Tz;
 use uuid::Uuid;
 
 use super::dates;
-use crate::domain::{Error, HoldId, Patch, Time};
+use crate::domain::{Command, Error, HoldId, HoldKind, HoldPatch, Patch, Time};
 use crate::wire::{Codec, Field};
 
-/// How a request is to be read.
+/// The settings for reading members.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading {
-    /// What it is written in.
+    /// The format of the body.
     pub(super) codec: Codec,
-    /// The time zone of dates that name none.
+    /// The time zone for dates that name none.
     pub(super) zone: Tz,
 }
 
-/// A member that is what it is.
+/// A member whose value needs no conversion.
 pub(super) fn plain<T>(field: Field<T>) -> Patch<T> {
     match field {
         Field::Absent => Patch::Keep,
@@ -25,12 +26,12 @@ pub(super) fn plain<T>(field: Field<T>) -> Patch<T> {
     }
 }
 
-/// A text.
+/// A text. In XML an empty element means null.
 pub(super) fn text(field: Field<String>, read: Reading) -> Patch<String> {
     plain(field.in_codec(read.codec))
 }
 
-/// A text that stands for something.
+/// A text that `parse` converts to another type.
 pub(super) fn parsed<T>(
     field: Field<String>,
     read: Reading,
@@ -54,8 +55,8 @@ pub(super) fn time(
     })
 }
 
-/// A date that must be mentioned, were it to say that there is none; `null` says what that means.
-pub(super) fn mentioned_time(
+/// A required date that may be null. `null` completes the error text with the meaning of null.
+pub(super) fn required_time(
     name: &'static str,
     field: Field<String>,
     read: Reading,
@@ -71,10 +72,19 @@ pub(super) fn mentioned_time(
     }
 }
 
-/// The hold that is meant and no other, if one is named.
+/// The id of the hold that a request is restricted to. `None` means any hold.
 pub(super) fn only_hold(field: Field<String>, read: Reading) -> Result<Option<HoldId>, Error> {
     let id = parsed(field, read, |id| {
         Uuid::parse_str(&id).map_err(|_| Error::invalid("hold_id", "must be a UUID"))
     })?;
     Ok(id.value().copied().map(HoldId))
+}
+
+/// The command that places a hold, or changes the caller's open one.
+pub(super) fn place_hold(kind: HoldKind, details: HoldPatch) -> Command {
+    Command::Place {
+        kind,
+        fresh: HoldId(Uuid::now_v7()),
+        details,
+    }
 }

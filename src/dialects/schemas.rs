@@ -1,4 +1,4 @@
-//! What a dialect adds to the OpenAPI document: its paths, and the schemas of its wire types.
+//! A dialect's part of the OpenAPI document: its paths, and the schemas of its wire types.
 
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -6,7 +6,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 type Schemas = Vec<(String, RefOr<Schema>)>;
 
-/// The name of a type, with the schemas that it is made of.
+/// Returns the name of a type, and its schema with those of the types it contains.
 pub(super) type Describe = fn() -> (String, Schemas);
 
 pub(super) fn describe<T: ToSchema>() -> (String, Schemas) {
@@ -15,7 +15,7 @@ pub(super) fn describe<T: ToSchema>() -> (String, Schemas) {
     (T::name().into_owned(), schemas)
 }
 
-/// A dialect's part of the document.
+/// The paths and schemas of one dialect.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     pub(super) paths: Map<String, Value>,
@@ -23,7 +23,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Adds a type, and answers how it is referred to.
+    /// Adds the schemas of a type. Returns a reference to the type's own schema.
     pub(super) fn schema(&mut self, describe: Describe) -> Value {
         let (name, schemas) = describe();
         self.schemas.extend(
@@ -34,7 +34,8 @@ impl Parts {
         json!({ "$ref": format!("#/components/schemas/{name}") })
     }
 
-    /// A request's body, which is required at least where a member of it is: in JSON, and in XML with what XML can say.
+    /// The description of a request's body in JSON and XML. The body is required if `is_required`,
+    /// or if one of its members is.
     pub(super) fn body(&self, schema: &Value, example: &Value, is_required: bool) -> Value {
         let mut in_xml = self.in_xml(schema);
         if let Value::Object(members) = &mut in_xml {
@@ -51,7 +52,8 @@ impl Parts {
         }})
     }
 
-    /// A schema with what it refers to in its place, and without null: XML has none, an empty element stands for it.
+    /// Rewrites a schema for XML: references are replaced by the schemas they name, and null is
+    /// removed, because XML uses an empty element instead.
     fn in_xml(&self, schema: &Value) -> Value {
         if let Some(name) = schema
             .get("$ref")
@@ -120,11 +122,11 @@ fn merge(all: &mut Value, part: Value) {
     }
 }
 
-/// The header that makes a retry safe, as a parameter of the document.
+/// The parameter that describes the `Idempotency-Key` header.
 pub(super) fn idempotency_key() -> Value {
     json!({
         "name": "Idempotency-Key", "in": "header", "required": false,
-        "description": "A repeat with the same key and body is answered with the stored answer, for 24 hours.",
+        "description": "For 24 hours, a repeated request with this key and the same body gets the stored answer.",
         "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
     })
 }

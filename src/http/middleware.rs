@@ -1,5 +1,6 @@
-//! What frames every request: its identity, its line in the log, its time limit, and an answer in the right
-//! envelope when it runs out of time or into a panic. Bodies, tokens and queries never reach the log.
+//! The middleware around every request: it assigns the request's id, writes the log line, enforces
+//! the time limit and the rate limit per address, and answers timeouts and panics in the right
+//! dialect. It never logs bodies, tokens or queries.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -25,49 +26,53 @@ use crate::service::{Rate, Service};
 use crate::telemetry;
 
 const REQUEST_ID: &str = "x-request-id";
-/// The longest request id that is accepted from a caller.
+/// The longest request id that is accepted from a caller, in bytes.
 const MAX_REQUEST_ID: usize = 128;
 
-/// What the frame needs to know.
+/// The settings and services that the middleware needs.
 #[derive(Debug, Clone)]
-pub(super) struct Frame {
+pub(super) struct Shared {
     pub(super) admin: Arc<admin::Settings>,
-    /// Counts requests.
+    /// Counts requests and their metrics. `None` on routes without the service.
     pub(super) service: Option<Arc<Service>>,
     pub(super) trusted_proxies: Arc<[IpNet]>,
     pub(super) request_timeout: Duration,
 }
 
-/// Logs what a handler said in its panic; the caller is not told.
+/// Logs the message of a handler's panic. The caller does not get it.
 fn log_panic(panic: &(dyn Any + Send)) {
-    let said = panic
+    let message = panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("something");
-    error!(said, "a handler panicked");
+        .unwrap_or("unknown");
+    error!(panic = message, "a handler panicked");
 }
 
-pub(super) async fn frame(
-    State(frame): State<Frame>,
+pub(super) async fn handle(
+    State(shared): State<Shared>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let id = request_id(request.headers());
     request.extensions_mut().insert(id.clone());
     let responder = Responder::of(&request);
-    let respond = |failure| responder.respond(&failure, &frame.admin);
-    let address = client_address::address(&request, &frame.trusted_proxies);
-    let (of_address, admitted) = match (&frame.service, address) {
+    let respond = |failure| responder.respond(&failure, &shared.admin);
+    let address = client_address::address(&request, &shared.trusted_proxies);
+    let (address_rate, admitted) = match (&shared.service, address) {
         (Some(service), Some(address)) => service.count_address(address),
         _ => (None, Ok(())),
     };
     let labels = labels(&request);
-    let metrics = frame.service.as_ref().map(|service| service.metrics());
+    let metrics = shared.service.as_ref().map(|service| service.metrics());
     let in_flight = metrics.map(|metrics| InFlight::begin(metrics, labels));
-    let span = || info_span!(target: telemetry::SPANS, "request", request_id = %id, method = %request.method(), path = request.uri().path());
+    let span = || {
+        info_span!(target: telemetry::SPANS, "request", request_id = %id,
+            method = %request.method(), path = request.uri().path())
+    };
     let span = telemetry::in_callers_trace(request.headers(), &id.0, span);
-    let call = debug_span!(target: telemetry::SPANS, parent: &span, "call", dialect = labels.dialect, operation = labels.operation);
+    let call = debug_span!(target: telemetry::SPANS, parent: &span, "call",
+        dialect = labels.dialect, operation = labels.operation);
 
     let started = Instant::now();
     let answer = async {
@@ -75,7 +80,7 @@ pub(super) async fn frame(
             return Ok(Ok(respond(Failure::RateLimited { retry_after })));
         }
         let handling = AssertUnwindSafe(next.run(request).instrument(call)).catch_unwind();
-        tokio::time::timeout(frame.request_timeout, handling).await
+        tokio::time::timeout(shared.request_timeout, handling).await
     };
     let mut response = match answer.instrument(span.clone()).await {
         Ok(Ok(response)) => response,
@@ -101,14 +106,15 @@ pub(super) async fn frame(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    // The rate limit of the credential where one applies, else that of the address.
-    if let Some(rate) = handled.and_then(|handled| handled.rate).or(of_address) {
+    // The credential's rate limit if there is one, else the address's.
+    if let Some(rate) = handled.and_then(|handled| handled.rate).or(address_rate) {
         write_rate_headers(headers, rate);
     }
     response
 }
 
-/// A request that is being answered. Dropped before its end, it counts as abandoned by its caller.
+/// Counts a request that is being answered. If it is dropped early, the request counts as abandoned
+/// by its caller.
 struct InFlight {
     metrics: Arc<Metrics>,
     labels: Call,
@@ -125,7 +131,8 @@ impl InFlight {
         }
     }
 
-    /// Counts the request: as its dispatcher recorded it, else by its status.
+    /// Counts the end of the request, by the dispatcher's record if there is one, else by the HTTP
+    /// status.
     fn end(mut self, handled: Option<Handled>, status: StatusCode, took: Duration) {
         self.is_over = true;
         let operation = handled.map_or(self.labels.operation, |handled| handled.operation);
@@ -148,14 +155,14 @@ impl Drop for InFlight {
 }
 
 fn write_rate_headers(headers: &mut HeaderMap, rate: Rate) {
-    // Whole seconds, rounded up.
+    // The reset time in whole seconds, rounded up.
     let seconds = rate.reset_at.timestamp() + i64::from(rate.reset_at.timestamp_subsec_nanos() > 0);
     headers.insert("x-rate-limit-limit", HeaderValue::from(rate.limit));
     headers.insert("x-rate-limit-remaining", HeaderValue::from(rate.remaining));
     headers.insert("x-rate-limit-reset", HeaderValue::from(seconds));
 }
 
-/// The caller's own id if it is fit for logs and headers, else a new one.
+/// The caller's own request id if it is short and printable, else a new one.
 fn request_id(headers: &HeaderMap) -> RequestId {
     let is_fit = |id: &&str| {
         (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())

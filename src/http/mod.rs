@@ -1,4 +1,4 @@
-//! How it arrives: the router, what frames every request, and the management listener.
+//! The HTTP layer: the router, the middleware around every request, and the listeners.
 
 mod client_address;
 mod listener;
@@ -23,7 +23,7 @@ use pages::notice;
 pub use listener::{Limits, raise_file_limit, serve};
 pub use management::{Readiness, management};
 
-/// The dialects that are served.
+/// The APIs that the router serves.
 #[derive(Debug, Clone)]
 pub struct Apis {
     /// `POST /api/v1.1/admin/...`
@@ -34,20 +34,20 @@ pub struct Apis {
     pub v3: v3::Api,
 }
 
-/// How requests arrive.
+/// The settings of the HTTP layer.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// The longest that one request may take.
+    /// The longest time that one request may take.
     pub request_timeout: Duration,
-    /// The origins of web pages that may call the API.
+    /// The origins of web pages that may call the API. If empty, CORS is off.
     pub cors_origins: Vec<String>,
-    /// The networks of proxies whose `X-Forwarded-For` is believed.
+    /// The networks of proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// The router of the API.
+/// Builds the router of the API.
 pub fn router(apis: Apis, settings: &Settings) -> Router {
-    let frame = middleware::Frame {
+    let shared = middleware::Shared {
         admin: Arc::clone(&apis.admin.settings),
         service: Some(Arc::clone(&apis.v3.service)),
         request_timeout: settings.request_timeout,
@@ -57,8 +57,8 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
     let notice = notice::routes(Arc::clone(&apis.v3.service));
     let cors = cors(&settings.cors_origins);
     let (admin, soap) = (Arc::clone(&apis.admin.settings), apis.soap);
-    // The soap dialect's path is compared ignoring case, which routes cannot do.
-    let otherwise = async move |request: Request| {
+    // Paths of the `soap` dialect are compared ignoring case, which axum's routes cannot do.
+    let fallback = async move |request: Request| {
         if Dialect::of(request.uri().path()) == Some(Dialect::Soap) {
             soap::handle(soap, request).await
         } else {
@@ -69,23 +69,24 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
         .merge(v3::routes(apis.v3))
         .merge(docs)
         .merge(notice)
-        .fallback(otherwise);
-    let routes = framed(routes, frame);
-    // Outermost, so that the scripts of a browser see the errors too.
+        .fallback(fallback);
+    let routes = with_middleware(routes, shared);
+    // CORS is the outermost layer, so that a browser's scripts can also read errors.
     match cors {
         Some(cors) => routes.layer(cors),
         None => routes,
     }
 }
 
-/// What lets the scripts of some web pages call the API. Tokens travel in a header, so no cookies are allowed.
+/// The CORS layer that lets scripts of the given origins call the API. Tokens are sent in a header,
+/// so cookies are not allowed.
 fn cors(origins: &[String]) -> Option<CorsLayer> {
     let origins: Vec<HeaderValue> = origins
         .iter()
         .filter_map(|origin| HeaderValue::from_str(origin).ok())
         .collect();
     let name = HeaderName::from_static;
-    let sent = [
+    let request_headers = [
         header::AUTHORIZATION,
         header::CONTENT_TYPE,
         header::ACCEPT,
@@ -93,7 +94,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         name("idempotency-key"),
         name("x-request-id"),
     ];
-    let seen = [
+    let exposed_headers = [
         header::ETAG,
         header::LINK,
         header::RETRY_AFTER,
@@ -114,16 +115,17 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         Method::DELETE,
     ];
     let cors = CorsLayer::new()
-        .allow_headers(sent)
-        .expose_headers(seen)
+        .allow_headers(request_headers)
+        .expose_headers(exposed_headers)
         .allow_methods(methods)
         .max_age(Duration::from_hours(1));
     (!origins.is_empty()).then(|| cors.allow_origin(origins))
 }
 
-/// Routes with what frames them: one layer, because each costs every request.
-fn framed(routes: Router, frame: middleware::Frame) -> Router {
-    routes.layer(from_fn_with_state(frame, middleware::frame))
+/// Wraps routes in the middleware. It is a single layer, because every layer costs time on every
+/// request.
+fn with_middleware(routes: Router, shared: middleware::Shared) -> Router {
+    routes.layer(from_fn_with_state(shared, middleware::handle))
 }
 
 #[cfg(test)]
@@ -136,14 +138,14 @@ mod tests {
 
     use super::*;
 
-    async fn ask(path: &str) -> (u16, String, bool) {
+    async fn answer(path: &str) -> (u16, String, bool) {
         let settings = Arc::new(admin::Settings {
             always_200: false,
             token_in_query: false,
             max_body: 1,
             public_url: None,
         });
-        let frame = middleware::Frame {
+        let shared = middleware::Shared {
             admin: settings,
             service: None,
             request_timeout: Duration::from_millis(20),
@@ -163,7 +165,10 @@ mod tests {
             .header("content-type", "text/xml")
             .body(Body::empty())
             .unwrap();
-        let response = framed(routes, frame).oneshot(request).await.unwrap();
+        let response = with_middleware(routes, shared)
+            .oneshot(request)
+            .await
+            .unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         (
@@ -176,7 +181,7 @@ mod tests {
     #[tokio::test]
     async fn panics_and_timeouts_are_answered_in_the_envelope() {
         assert_eq!(
-            ask("/panics").await,
+            answer("/panics").await,
             (
                 500,
                 "<xml><error>500</error><error_text>Internal error</error_text></xml>".to_owned(),
@@ -184,8 +189,8 @@ mod tests {
             )
         );
         let slow = "<xml><error>503</error><error_text>Service unavailable: the request took too long</error_text></xml>";
-        assert_eq!(ask("/hangs").await, (503, slow.to_owned(), true));
-        let (status, body, _) = ask("/Services/Reseller/service.ASMX").await;
+        assert_eq!(answer("/hangs").await, (503, slow.to_owned(), true));
+        let (status, body, _) = answer("/Services/Reseller/service.ASMX").await;
         assert!(
             status == 500
                 && body

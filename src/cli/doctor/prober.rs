@@ -1,4 +1,5 @@
-//! A client that compares answers: byte for byte, and by the time they take.
+//! An HTTP client for the isolation check. It compares answers byte by byte, and measures how long
+//! they take.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::cli::CommandError;
 
-/// The same for every request, so that answers which repeat it can be compared.
+/// Every request sends the same id, because answers repeat it and are compared.
 const REQUEST_ID: &str = "doctor-isolation";
-/// Headers that differ from one answer to the next whatever was asked.
+/// Headers whose values differ between two answers to the same request.
 const VARYING: [&str; 5] = [
     "date",
     "x-rate-limit-limit",
@@ -17,10 +18,10 @@ const VARYING: [&str; 5] = [
     "x-rate-limit-reset",
     "keep-alive",
 ];
-/// The longest that an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout of one request.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A request, whoever makes it.
+/// A request, without the credential that sends it.
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
     pub(super) method: Method,
@@ -64,7 +65,7 @@ impl Ask {
     }
 }
 
-/// What came back, as far as it can be compared.
+/// The parts of an answer that are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -77,7 +78,8 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 
-    /// With the identity that was asked for written as `{id}` where it is repeated, as a whole word.
+    /// Replaces `id` by `{id}` in headers and body, where it stands as a whole word. Answers to
+    /// requests for two different ids can then be compared.
     pub(super) fn without(&self, id: &str) -> Self {
         let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '-');
         let plain = |text: &str| {
@@ -110,7 +112,7 @@ impl Answer {
     }
 }
 
-/// The client.
+/// An HTTP client for one server.
 #[derive(Debug, Clone)]
 pub(super) struct Prober {
     client: Client,
@@ -120,7 +122,7 @@ pub(super) struct Prober {
 impl Prober {
     pub(super) fn new(base: &str) -> Result<Self, CommandError> {
         let client = Client::builder()
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .redirect(redirect::Policy::none())
             .http1_only()
             .build();
@@ -131,7 +133,7 @@ impl Prober {
         })
     }
 
-    /// Asks, with a token if there is one.
+    /// Sends a request, with a bearer token if one is given.
     pub(super) async fn ask(&self, token: Option<&str>, ask: &Ask) -> Result<Answer, CommandError> {
         let failed = |error: reqwest::Error| {
             CommandError::Other(format!("{} {}: {error}", ask.method, ask.path))
@@ -170,7 +172,7 @@ impl Prober {
         })
     }
 
-    /// Asks for what must be there; its JSON.
+    /// Sends a request that must succeed, and returns the answer's JSON.
     pub(super) async fn made(&self, token: &str, ask: &Ask) -> Result<Value, CommandError> {
         let answer = self.ask(Some(token), ask).await?;
         if answer.status < 300 {
@@ -182,7 +184,8 @@ impl Prober {
         )))
     }
 
-    /// Asks two things in turn, many times; for each pair, by how many microseconds the first took longer.
+    /// Sends two requests alternately, `pairs` times. Returns, sorted, by how many microseconds the
+    /// first took longer than the second in each pair.
     pub(super) async fn race(
         &self,
         token: &str,
@@ -192,7 +195,7 @@ impl Prober {
     ) -> Result<Vec<i64>, CommandError> {
         let mut differences = Vec::new();
         for pair in 0..pairs {
-            // Whoever comes second may find something warm.
+            // The second request of a pair may find warm caches, so the order alternates.
             let (first, second) = if pair % 2 == 0 {
                 (one, other)
             } else {
@@ -216,7 +219,7 @@ impl Prober {
     }
 }
 
-/// A SOAP request.
+/// A SOAP request, in version 1.2 or 1.1.
 pub(super) fn soap(operation: &str, version_12: bool, token: &str, children: &str) -> Ask {
     let (namespace, content_type) = if version_12 {
         (
@@ -240,12 +243,12 @@ pub(super) fn soap(operation: &str, version_12: bool, token: &str, children: &st
     ))
 }
 
-/// An `admin` call.
+/// A call of the `admin` dialect.
 pub(super) fn admin(call: &str, members: &Value) -> Ask {
     Ask::post(format!("{}{call}", crate::dialects::admin::PREFIX), members)
 }
 
-/// An object with one member more, or another one.
+/// A copy of the object with this member added or replaced.
 pub(super) fn with(object: &Value, name: &str, value: &Value) -> Value {
     let mut object = if object.is_object() {
         object.clone()

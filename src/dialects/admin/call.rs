@@ -1,7 +1,10 @@
-//! The dispatcher: every call of this dialect goes through [`dispatch`], which enforces the row of its operation.
+//! The dispatcher: every call of this dialect goes through [`dispatch`], which enforces its row of
+//! the table.
 //!
-//! In this order: judge the media type; authenticate, from the header if it has a token; check the scope; wait for a permit; read the
-//! body, and from it the token if the header had none; look up the idempotency key; decode the members; run the handler; write the answer.
+//! The order of the steps: check the media type; authenticate, if the header or the query has a
+//! token; check the scope; wait for a permit; read the body; authenticate by the token in the body,
+//! if there was none before; look up the idempotency key; decode the members; run the handler;
+//! write the answer.
 
 use std::sync::Arc;
 
@@ -22,7 +25,6 @@ use super::{Api, Settings};
 use crate::dialects::body;
 use crate::dialects::exchange::{Exchange, RequestOutcome, base_url, header_text};
 use crate::dialects::failure::Failure;
-use crate::dialects::operation::UnknownMembers;
 use crate::dialects::patches::Reading;
 use crate::domain::{AccountId, Command, Dialect, Error};
 use crate::hash::sha256;
@@ -31,7 +33,7 @@ use crate::service::{
 };
 use crate::wire::{self, Codec};
 
-/// What a handler answers: an envelope, or the stored answer to a repeat.
+/// The result of a handler: a new reply, or the stored answer to a repeated request.
 pub(super) enum Answer {
     Reply(Reply),
     Stored(StoredAnswer),
@@ -43,7 +45,7 @@ impl From<Reply> for Answer {
     }
 }
 
-/// Answers a request to a call.
+/// Answers one request.
 pub(super) async fn dispatch(
     State(api): State<Api>,
     operation: &'static Operation,
@@ -51,12 +53,16 @@ pub(super) async fn dispatch(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let mut exchange = Exchange::begin(&parts);
-    // The body may still ask for another format.
+    // This is the format unless the body names another.
     let mut format = preferred_format(&parts.headers, &parts.uri);
     let answer = carry_out(&api, operation, &mut exchange, &mut format, parts, body).await;
     let (response, outcome) = match answer {
         Ok(Answer::Reply(reply)) => (
-            write(StatusCode::OK, format, reply.encode(format)),
+            body::response(
+                StatusCode::OK,
+                Some(format.content_type()),
+                reply.encode(format),
+            ),
             RequestOutcome::Ok,
         ),
         Ok(Answer::Stored(stored)) => {
@@ -92,12 +98,12 @@ async fn carry_out(
     let permit = api.service.permit(operation.cost).await?;
     let limit = operation.body_limit.bytes(api.settings.max_body);
     let body = body::read(headers, stream, limit).await?;
-    // A body that cannot be decoded is answered in its own format.
+    // If the body cannot be decoded, the error is written in the body's own format.
     let preferred = std::mem::replace(format, codec);
     let common: Common = wire::decode(codec, &body)?;
     *format = preferred;
-    if let Some(asked) = common.format(codec)? {
-        *format = asked;
+    if let Some(requested) = common.format(codec)? {
+        *format = requested;
     }
     let in_body = common
         .token
@@ -161,20 +167,20 @@ async fn authenticate(
     Ok(principal)
 }
 
-/// A request whose body has been read.
+/// A request whose body has been read and whose caller is known.
 pub(super) struct Call {
     operation: &'static Operation,
     codec: Codec,
     format: Codec,
     verbose: bool,
     always_200: bool,
-    /// `None` without an idempotency key, or for a call that takes none.
+    /// `None` if the caller sent no idempotency key, or if the call does not take one.
     key: Option<IdempotencyKey>,
     base: String,
     body: Vec<u8>,
 }
 
-/// What a handler gets: the members of the body, and the rest of the call.
+/// The input of a handler: the decoded members of the body, and the rest of the call.
 pub(super) struct Request<M> {
     pub(super) members: M,
     pub(super) call: Call,
@@ -182,23 +188,15 @@ pub(super) struct Request<M> {
 
 impl Call {
     pub(super) fn with_members<M: DeserializeOwned>(self) -> Result<Request<M>, Failure> {
-        let members = match self.operation.unknown_members {
-            UnknownMembers::Ignore => wire::decode(self.codec, &self.body)?,
-            UnknownMembers::Refuse => {
-                let (members, unknown) = wire::decode_listing_unknown(self.codec, &self.body)?;
-                if let Some(name) = unknown.into_iter().next() {
-                    return Err(Failure::parameter(name, "is no member of this request"));
-                }
-                members
-            }
-        };
+        let members = body::decode(self.operation.unknown_members, self.codec, &self.body)?;
         Ok(Request {
             members,
             call: self,
         })
     }
 
-    /// How members of the body are read: in its format, dates without a zone in the time zone of the caller.
+    /// The settings for reading members: the body's format, and the caller's time zone for dates
+    /// without a zone.
     pub(super) fn reading(&self, context: &Context) -> Reading {
         Reading {
             codec: self.codec,
@@ -211,7 +209,7 @@ impl Call {
         self.format
     }
 
-    /// All members of the body.
+    /// All members of the body, including those that the request type does not know.
     pub(super) fn all_members(&self) -> Result<Map<String, Value>, Failure> {
         Ok(match self.codec {
             Codec::Json => wire::json_members(&self.body)?,
@@ -219,12 +217,12 @@ impl Call {
         })
     }
 
-    /// The service's address as this caller sees it.
+    /// The service's base URL as this caller sees it.
     pub(super) fn base(&self) -> &str {
         &self.base
     }
 
-    /// The stored answer to an earlier request with the same idempotency key, before anything else is looked up.
+    /// Looks up the stored answer to an earlier request with the same idempotency key.
     async fn look_up_answer(&self, api: &Api) -> Result<Option<StoredAnswer>, Failure> {
         let Some(key) = self.key.clone() else {
             return Ok(None);
@@ -232,8 +230,8 @@ impl Call {
         Ok(api.service.stored_answer(key, sha256(&self.body)).await?)
     }
 
-    /// What lets the service recognise a repeat of this request, and answer it as the first one was answered; `None` where the
-    /// caller sent no key.
+    /// The idempotency key, the body's fingerprint, and the function that encodes the answer for
+    /// storage. `None` if the caller sent no key.
     pub(super) fn idempotency(
         &self,
         reply: impl Fn(&CommandOutcome, bool) -> Reply + Send + Sync + 'static,
@@ -265,7 +263,7 @@ impl Call {
         })
     }
 
-    /// Carries a command out on an account, and answers with what `reply` makes of the outcome.
+    /// Executes a command on an account. `reply` turns the outcome into the reply.
     pub(super) async fn execute(
         &self,
         api: &Api,
@@ -282,7 +280,7 @@ impl Call {
         Ok(self.completed(completion, reply))
     }
 
-    /// The answer to a change.
+    /// The answer to a completed command: a new reply, or the stored answer.
     pub(super) fn completed(
         &self,
         completion: Completion,
@@ -295,8 +293,8 @@ impl Call {
     }
 }
 
-/// The format of the answer, where the body does not ask for another: the query's, else that of an `Accept` which names exactly one,
-/// else the body's own, else JSON.
+/// The format of the answer, unless the body names another. The first of these that exists: the
+/// query's `format`, an `Accept` header that names exactly one format, the body's own format, JSON.
 pub(super) fn preferred_format(headers: &HeaderMap, uri: &Uri) -> Codec {
     let queried = query_value(uri, "format").and_then(|word| Codec::parse(&word));
     let accepted = || header_text(headers, header::ACCEPT).and_then(wire::accepted);
@@ -307,7 +305,7 @@ pub(super) fn preferred_format(headers: &HeaderMap, uri: &Uri) -> Codec {
         .unwrap_or(Codec::Json)
 }
 
-/// A failure in this dialect's envelope.
+/// Writes a failure in this dialect's envelope.
 pub(super) fn respond_with_failure(failure: &Failure, codec: Codec, always_200: bool) -> Response {
     let code = codes::code(failure);
     let status = if always_200 {
@@ -315,7 +313,11 @@ pub(super) fn respond_with_failure(failure: &Failure, codec: Codec, always_200: 
     } else {
         StatusCode::from_u16(code.error).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     };
-    let mut response = write(status, codec, Reply::failure(&code).encode(codec));
+    let mut response = body::response(
+        status,
+        Some(codec.content_type()),
+        Reply::failure(&code).encode(codec),
+    );
     let headers = response.headers_mut();
     if let Some(seconds) = code.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -329,17 +331,8 @@ pub(super) fn respond_with_failure(failure: &Failure, codec: Codec, always_200: 
     response
 }
 
-fn write(status: StatusCode, codec: Codec, body: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let content_type = HeaderValue::from_static(codec.content_type());
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, content_type);
-    response
-}
-
-/// The token that is known before the body is read: from the header, or from the query where that is allowed.
+/// The token from the header, or from the query if the settings allow it: the places that can be
+/// read before the body.
 fn early_credential(parts: &Parts, settings: &Settings) -> Result<Option<SecretString>, Failure> {
     let in_header = header_text(&parts.headers, header::AUTHORIZATION).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;

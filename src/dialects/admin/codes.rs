@@ -1,21 +1,21 @@
-//! The code table: every way a call can fail, and what the client is told. `error` equals the HTTP status.
+//! The table of codes: the answer to each kind of failure. `error` equals the HTTP status.
 
 use crate::dialects::failure::Failure;
 use crate::domain::{Conflict, Error};
 use crate::wire;
 
-/// What this dialect answers to a failure.
+/// The answer to a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Code {
     /// The HTTP status and the `error` member.
     pub(super) error: u16,
     /// The `error_text` member.
     pub(super) error_text: String,
-    /// Seconds after which asking again may help.
+    /// Seconds after which the caller may retry, if a retry can help.
     pub(super) retry_after: Option<u32>,
 }
 
-/// The table.
+/// The answer to a failure.
 pub(super) fn code(failure: &Failure) -> Code {
     let say = |error, error_text: &str| Code {
         error,
@@ -68,7 +68,7 @@ pub(super) fn code(failure: &Failure) -> Code {
         Failure::TokensDiffer => {
             incorrect("token: differs from the one in the Authorization header")
         }
-        // Only `soap` has this.
+        // Only the `soap` dialect produces this failure.
         Failure::Missing(name) => incorrect(&format!("{name}: is required")),
         Failure::NoSuchRoute => say(404, "Call not found"),
         Failure::MethodNotAllowed => say(405, "Method not allowed"),
@@ -96,7 +96,7 @@ fn conflict_text(conflict: Conflict) -> &'static str {
     }
 }
 
-/// This dialect's name of a field of the domain.
+/// The name that this dialect uses for a field of the domain.
 fn member(field: &str) -> &str {
     match field {
         "payment_url" => "frozen_details.payment_url",

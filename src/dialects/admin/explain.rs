@@ -1,4 +1,5 @@
-//! Why an account is as it is, what happened to it, and what will: the answers of `explain` and `timeline`.
+//! The answers of `explain` and `timeline`: why an account is blocked, and its past and future
+//! changes.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -6,34 +7,37 @@ use utoipa::ToSchema;
 
 use super::replies::{EntryItem, entry_item, object};
 use crate::dialects::dates;
-use crate::dialects::exchange::Viewer;
-use crate::domain::{Account, AccountId, BlockDetail, Coming, Explanation, HoldKind, Lift, Time};
+use crate::dialects::views::{Viewer, blocked_by, upcoming};
+use crate::domain::{Account, AccountId, BlockDetail, Explanation, HoldKind, Lift, Time};
 use crate::service::JournalEntry;
 use crate::wire::Codec;
 
-/// What happened to an account, and what will.
+/// Past and future changes of an account.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminTimeline)]
 pub(super) struct TimelineItem {
-    /// The newest hundred entries of the journal, newest first.
+    /// The newest 100 entries of the journal, newest first.
     #[schema(value_type = Vec<EntryItem>)]
     past: Vec<Value>,
-    /// What will happen by itself, in order.
+    /// Scheduled changes that happen without a request, earliest first.
     upcoming: Vec<UpcomingItem>,
 }
 
-/// Something that will happen by itself.
+/// A scheduled change that happens without a request.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminUpcoming)]
 struct UpcomingItem {
+    /// When the change happens.
     at: String,
+    /// The authority of the hold. Absent if the change does not concern a hold.
     authority: Option<&'static str>,
+    /// The UUID of the hold. Absent if the change does not concern a hold.
     hold_id: Option<String>,
-    /// The kind of the hold, if it is about one.
+    /// The kind of the hold. Absent if the change does not concern a hold.
     kind: Option<&'static str>,
-    /// The state from then on, if nobody does anything.
+    /// The state after this change, if nothing else changes the account before.
     state_after: &'static str,
-    /// `hold_starts`, `hold_ends`, `expires` or `purge`.
+    /// The change: `hold_starts`, `hold_ends`, `expires` or `purge`.
     what: &'static str,
 }
 
@@ -43,19 +47,14 @@ pub(super) fn timeline(
     now: Time,
     codec: Codec,
 ) -> Value {
-    let upcoming = account.upcoming(now).into_iter().map(|coming| {
-        let (what, hold) = match coming.what {
-            Coming::HoldStarts(kind, authority, id) => ("hold_starts", Some((kind, authority, id))),
-            Coming::HoldEnds(kind, authority, id) => ("hold_ends", Some((kind, authority, id))),
-            Coming::Expires => ("expires", None),
-            Coming::Purge => ("purge", None),
-        };
+    let changes = account.upcoming(now).into_iter().map(|change| {
+        let (what, hold) = upcoming(change.what);
         UpcomingItem {
-            at: dates::write(coming.at),
+            at: dates::write(change.at),
             authority: hold.map(|(_, authority, _)| authority.as_str()),
             hold_id: hold.map(|(.., id)| id.to_string()),
             kind: hold.map(|(kind, ..)| kind.as_str()),
-            state_after: coming.state.effective_status(),
+            state_after: change.state.effective_status(),
             what,
         }
     });
@@ -65,7 +64,7 @@ pub(super) fn timeline(
         .collect();
     Value::Object(object(&TimelineItem {
         past,
-        upcoming: upcoming.collect(),
+        upcoming: changes.collect(),
     }))
 }
 
@@ -73,48 +72,57 @@ pub(super) fn timeline(
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminExplanation)]
 pub(super) struct ExplanationItem {
+    /// What blocks the account now. Empty if it may be used.
     blocked_by: Vec<&'static str>,
     blocks: Vec<BlockItem>,
+    /// The computed state of the account.
     effective_status: &'static str,
-    /// `pay` where paying helps.
+    /// `pay` if paying unblocks the account, else null.
     remedy: Option<&'static str>,
 }
 
-/// One block, and what lifts it.
+/// One block, and the call that lifts it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminBlock)]
 struct BlockItem {
+    /// The block, one of the values of `blocked_by`.
     block: &'static str,
-    /// The call that lifts it.
+    /// The call that lifts the block. Null if no call of this dialect can.
     call: Option<CallItem>,
+    /// The UUID of the hold that causes the block. Null if no hold does.
     hold_id: Option<String>,
-    /// Who may lift it.
+    /// The authorities that may lift the block.
     lifted_by: Vec<&'static str>,
+    /// Where the user pays. Null unless the block is a freeze that has a URL.
     payment_url: Option<String>,
-    /// Who placed it.
+    /// The actor that placed the hold.
     placed_by: Option<String>,
     public_message: Option<String>,
+    /// The internal reason. Null unless the caller's authority placed the hold.
     reason: Option<String>,
     reason_code: Option<String>,
+    /// When the block began.
     since: String,
-    /// The state after that call and nothing else.
+    /// The state after that call, if nothing else changes.
     state_after: &'static str,
+    /// When the block ends automatically. Null if it stays until it is lifted.
     until: Option<String>,
 }
 
-/// A call, ready to be sent.
+/// A complete call, ready to send.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminCall)]
 struct CallItem {
     /// The JSON body, without the token.
     body: String,
-    /// A command line; `$TOKEN` stands for the token.
+    /// A curl command line. Replace `$TOKEN` by the token.
     curl: String,
     method: &'static str,
     path: String,
 }
 
-/// An explanation as `explain` shows it; `base` is the service's own address, for the command lines.
+/// Writes an explanation as `explain` answers it. `base` is the service's base URL, used in the
+/// command lines.
 pub(super) fn explanation(
     account: AccountId,
     explanation: &Explanation,
@@ -123,11 +131,7 @@ pub(super) fn explanation(
 ) -> Value {
     let state = &explanation.state;
     Value::Object(object(&ExplanationItem {
-        blocked_by: state
-            .blocked_by()
-            .iter()
-            .map(|block| block.as_str())
-            .collect(),
+        blocked_by: blocked_by(state),
         blocks: explanation
             .blocks
             .iter()
@@ -151,21 +155,22 @@ fn block_item(account: AccountId, detail: &BlockDetail, base: &str, viewer: View
             .map(|authority| authority.as_str())
             .collect(),
         payment_url: details
-            .and_then(|it| it.payment_url.as_ref())
+            .and_then(|details| details.payment_url.as_ref())
             .map(|url| url.as_str().to_owned()),
         placed_by: hold.map(|hold| hold.opened_by.clone()),
-        public_message: details.and_then(|it| it.public_message.clone()),
+        public_message: details.and_then(|details| details.public_message.clone()),
         reason: hold
             .and_then(|hold| hold.reason_seen_by(viewer.authority))
             .cloned(),
-        reason_code: details.and_then(|it| it.reason_code.clone()),
+        reason_code: details.and_then(|details| details.reason_code.clone()),
         since: dates::write(detail.since),
         state_after: detail.state_after.effective_status(),
         until: detail.until.map(dates::write),
     }
 }
 
-/// The call of this dialect that lifts a block; none where only the command line can.
+/// The call of this dialect that lifts a block. `None` if only the command line or another dialect
+/// can lift it.
 fn call_that_lifts(
     account: AccountId,
     detail: &BlockDetail,

@@ -1,6 +1,4 @@
-//! The calls: members into commands, outcomes into replies.
-
-use uuid::Uuid;
+//! The handlers of the calls: members become commands, and outcomes become replies.
 
 use super::Api;
 use super::call::{Answer, Request};
@@ -11,34 +9,27 @@ use super::requests::{
 };
 use super::save::Save;
 use super::simulate::{self, Simulate};
-use crate::dialects::exchange::Viewer;
 use crate::dialects::failure::Failure;
-use crate::domain::{AccountId, Command, HoldId, HoldKind, HoldPatch, Status};
+use crate::dialects::patches::place_hold;
+use crate::dialects::views::Viewer;
+use crate::domain::{AccountId, Command, HoldKind, Status};
 use crate::service::{CommandOutcome, Context};
 
-type Answered = Result<Answer, Failure>;
+type HandlerResult = Result<Answer, Failure>;
 
-/// How many entries of the journal `timeline` answers.
+/// The number of journal entries in the answer to `timeline`.
 const TIMELINE: i64 = 100;
-
-fn place(kind: HoldKind, details: HoldPatch) -> Command {
-    Command::Place {
-        kind,
-        fresh: HoldId(Uuid::now_v7()),
-        details,
-    }
-}
 
 fn lift(kind: HoldKind) -> Command {
     Command::Lift { kind, only: None }
 }
 
-/// The answer has a release ticket where the request asked for one.
+/// Freezes an account. The answer has a release ticket if the request asked for one.
 pub(super) async fn freeze(
     api: &Api,
     context: &Context,
     Request { members, call }: Request<Freeze>,
-) -> Answered {
+) -> HandlerResult {
     let account = AccountId::new(members.id)?;
     let maker = if members.release_ticket {
         Some(api.service.ticket_maker().await?)
@@ -52,7 +43,7 @@ pub(super) async fn freeze(
             .and_then(|maker| maker.ticket(&done.account, authority));
         Reply::frozen(done, verbose, ticket.as_ref())
     };
-    let command = place(HoldKind::Freeze, members.details(call.reading(context))?);
+    let command = place_hold(HoldKind::Freeze, members.details(call.reading(context))?);
     call.execute(api, context, account, command, reply).await
 }
 
@@ -60,7 +51,7 @@ pub(super) async fn unfreeze(
     api: &Api,
     context: &Context,
     Request { members, call }: Request<Unfreeze>,
-) -> Answered {
+) -> HandlerResult {
     let account = AccountId::new(members.id)?;
     let only = members.only(call.reading(context))?;
     let command = Command::Lift {
@@ -71,20 +62,36 @@ pub(super) async fn unfreeze(
         .await
 }
 
-pub(super) async fn suspend(api: &Api, context: &Context, request: Request<Suspend>) -> Answered {
+pub(super) async fn suspend(
+    api: &Api,
+    context: &Context,
+    request: Request<Suspend>,
+) -> HandlerResult {
     place_simple(api, context, HoldKind::Suspend, request).await
 }
 
-pub(super) async fn unsuspend(api: &Api, context: &Context, request: Request<Target>) -> Answered {
+pub(super) async fn unsuspend(
+    api: &Api,
+    context: &Context,
+    request: Request<Target>,
+) -> HandlerResult {
     simple(api, context, request, lift(HoldKind::Suspend), Reply::done).await
 }
 
-/// A retention hold: it blocks deletion and purge, and no use.
-pub(super) async fn retain(api: &Api, context: &Context, request: Request<Suspend>) -> Answered {
+/// Places a retention hold, which blocks deletion and purge but not the use of the account.
+pub(super) async fn retain(
+    api: &Api,
+    context: &Context,
+    request: Request<Suspend>,
+) -> HandlerResult {
     place_simple(api, context, HoldKind::Retention, request).await
 }
 
-pub(super) async fn release(api: &Api, context: &Context, request: Request<Target>) -> Answered {
+pub(super) async fn release(
+    api: &Api,
+    context: &Context,
+    request: Request<Target>,
+) -> HandlerResult {
     simple(
         api,
         context,
@@ -95,21 +102,37 @@ pub(super) async fn release(api: &Api, context: &Context, request: Request<Targe
     .await
 }
 
-pub(super) async fn activate(api: &Api, context: &Context, request: Request<Target>) -> Answered {
+pub(super) async fn activate(
+    api: &Api,
+    context: &Context,
+    request: Request<Target>,
+) -> HandlerResult {
     let command = Command::SetStatus(Status::Active);
     simple(api, context, request, command, Reply::done_bare).await
 }
 
-pub(super) async fn deactivate(api: &Api, context: &Context, request: Request<Target>) -> Answered {
+pub(super) async fn deactivate(
+    api: &Api,
+    context: &Context,
+    request: Request<Target>,
+) -> HandlerResult {
     let command = Command::SetStatus(Status::Inactive);
     simple(api, context, request, command, Reply::done_bare).await
 }
 
-pub(super) async fn delete(api: &Api, context: &Context, request: Request<Target>) -> Answered {
+pub(super) async fn delete(
+    api: &Api,
+    context: &Context,
+    request: Request<Target>,
+) -> HandlerResult {
     simple(api, context, request, api.service.deletion(), Reply::done).await
 }
 
-pub(super) async fn restore(api: &Api, context: &Context, request: Request<Target>) -> Answered {
+pub(super) async fn restore(
+    api: &Api,
+    context: &Context,
+    request: Request<Target>,
+) -> HandlerResult {
     simple(api, context, request, Command::Restore, Reply::done).await
 }
 
@@ -117,7 +140,7 @@ pub(super) async fn exempt(
     api: &Api,
     context: &Context,
     Request { members, call }: Request<SetExemption>,
-) -> Answered {
+) -> HandlerResult {
     let account = AccountId::new(members.id)?;
     let command = Command::SetExemption(members.exempt_until(call.reading(context))?);
     call.execute(api, context, account, command, Reply::done)
@@ -128,7 +151,7 @@ pub(super) async fn status(
     api: &Api,
     context: &Context,
     Request { members, call }: Request<SetStatus>,
-) -> Answered {
+) -> HandlerResult {
     let (account, command) = (
         AccountId::new(members.id)?,
         Command::SetStatus(members.status()?),
@@ -141,7 +164,7 @@ pub(super) async fn expiry_date(
     api: &Api,
     context: &Context,
     Request { members, call }: Request<SetExpiry>,
-) -> Answered {
+) -> HandlerResult {
     let account = AccountId::new(members.id)?;
     let command = Command::SetExpiry(members.expires_at(call.reading(context))?);
     call.execute(api, context, account, command, Reply::done)
@@ -152,7 +175,7 @@ pub(super) async fn save(
     api: &Api,
     context: &Context,
     Request { members, call }: Request<Save>,
-) -> Answered {
+) -> HandlerResult {
     let (account, reseller) = (members.account()?, members.reseller());
     let revision = members.revision(call.all_members()?, call.reading(context))?;
     if let Some(account) = account {
@@ -173,22 +196,17 @@ pub(super) async fn list(
     api: &Api,
     context: &Context,
     Request { members, call }: Request<List>,
-) -> Answered {
+) -> HandlerResult {
     let (from, limit) = members.page()?;
-    let (accounts, total, now) = match members.as_of(call.reading(context))? {
-        Some(at) => {
-            let limit = usize::try_from(limit).unwrap_or_default();
-            (
-                api.service.list_as_of(context, from, limit, at).await?,
-                None,
-                at,
-            )
-        }
-        None => {
-            let filter = members.filter(call.reading(context))?;
-            let page = api.service.list(context, filter, from, limit).await?;
-            (page.accounts, Some(page.total), page.at)
-        }
+    let reading = call.reading(context);
+    let (accounts, total, now) = if let Some(at) = members.as_of(reading)? {
+        let limit = usize::try_from(limit).unwrap_or_default();
+        let accounts = api.service.list_as_of(context, from, limit, at).await?;
+        (accounts, None, at)
+    } else {
+        let filter = members.filter(reading)?;
+        let page = api.service.list(context, filter, from, limit).await?;
+        (page.accounts, Some(page.total), page.at)
     };
     let viewer = Viewer::of(context, now);
     let items = accounts
@@ -202,7 +220,7 @@ pub(super) async fn get(
     api: &Api,
     context: &Context,
     Request { members, call }: Request<Get>,
-) -> Answered {
+) -> HandlerResult {
     let id = AccountId::new(members.id)?;
     let (account, now) = match members.as_of(call.reading(context))? {
         Some(at) => (api.service.account_as_of(context, id, at).await?, at),
@@ -216,7 +234,7 @@ pub(super) async fn history(
     api: &Api,
     context: &Context,
     Request { members, call }: Request<History>,
-) -> Answered {
+) -> HandlerResult {
     let (id, limit) = (AccountId::new(members.id)?, members.limit()?);
     let entries = api
         .service
@@ -230,12 +248,13 @@ pub(super) async fn history(
     Ok(Reply::list(items, None).into())
 }
 
-/// Each call is decided on what the calls before it would leave; a call that is refused changes nothing.
+/// Simulates a sequence of calls. Each call sees the result of the calls before it; a refused call
+/// changes nothing.
 pub(super) async fn simulate(
     api: &Api,
     context: &Context,
     Request { members, call }: Request<Simulate>,
-) -> Answered {
+) -> HandlerResult {
     let account = members.account()?;
     let steps = members.steps(call.reading(context), &api.service.deletion())?;
     let commands: Vec<Command> = steps
@@ -250,7 +269,7 @@ pub(super) async fn timeline(
     api: &Api,
     context: &Context,
     Request { members, call }: Request<Target>,
-) -> Answered {
+) -> HandlerResult {
     let account = api
         .service
         .account_or_deleted(context, members.account()?)
@@ -267,7 +286,7 @@ pub(super) async fn explain(
     api: &Api,
     context: &Context,
     Request { members, call }: Request<Target>,
-) -> Answered {
+) -> HandlerResult {
     let account = api
         .service
         .account_or_deleted(context, members.account()?)
@@ -278,14 +297,14 @@ pub(super) async fn explain(
     Ok(Reply::data(item).into())
 }
 
-/// A call that names an account and nothing else.
+/// Executes a command for a call that takes nothing but the account.
 async fn simple(
     api: &Api,
     context: &Context,
     Request { members, call }: Request<Target>,
     command: Command,
     reply: fn(&CommandOutcome, bool) -> Reply,
-) -> Answered {
+) -> HandlerResult {
     call.execute(api, context, members.account()?, command, reply)
         .await
 }
@@ -295,9 +314,9 @@ async fn place_simple(
     context: &Context,
     kind: HoldKind,
     Request { members, call }: Request<Suspend>,
-) -> Answered {
+) -> HandlerResult {
     let account = AccountId::new(members.id)?;
-    let command = place(kind, members.details(call.reading(context))?);
+    let command = place_hold(kind, members.details(call.reading(context))?);
     call.execute(api, context, account, command, Reply::done)
         .await
 }

@@ -1,8 +1,10 @@
-//! The `admin` dialect, modelled on Altcraft's API: `POST /api/v1.1/admin/accounts/...`, JSON or XML by content type, answers with
-//! `error` and `error_text`. The original's answers are kept byte for byte; what we add stands beside them, or is asked for.
+//! The `admin` dialect, modelled on Altcraft's API: `POST /api/v1.1/admin/accounts/...`, JSON or
+//! XML by content type, answers with `error` and `error_text`. Altcraft's answers are reproduced
+//! byte for byte. Our additions are extra members, or appear only if the request asks for them.
 //!
-//! The table [`OPERATIONS`] describes every call once. `call.rs` is the dispatcher that enforces its rows; the OpenAPI document, the
-//! access matrix of the tests, the isolation doctor and the metrics' labels are read off the same rows.
+//! The table [`OPERATIONS`] describes every call once. The dispatcher in `call.rs` enforces its
+//! rows. The OpenAPI document, the access matrix of the tests, the isolation doctor and the
+//! metrics' labels are generated from the same rows.
 
 mod call;
 mod codes;
@@ -26,32 +28,32 @@ use crate::service::Service;
 pub(super) use openapi::openapi;
 pub use operations::{OPERATIONS, Operation, routes};
 
-/// The path of the calls: the name of a call follows.
+/// The path of every call, up to its name.
 pub const PREFIX: &str = "/api/v1.1/admin/accounts/";
 
-/// How the dialect behaves.
+/// The settings of the dialect.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Answer errors with HTTP 200, for clients that read `error` only.
+    /// Whether errors are answered with HTTP 200, for clients that read only the `error` member.
     pub always_200: bool,
-    /// Accept `?token=`.
+    /// Whether the token may stand in the query, as `?token=`.
     pub token_in_query: bool,
-    /// The largest body, in bytes.
+    /// The largest accepted body, in bytes.
     pub max_body: usize,
-    /// The service's address as callers see it; the request's `Host` if absent.
+    /// The service's base URL as callers see it. `None` means the request's `Host` header decides.
     pub public_url: Option<String>,
 }
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Debug, Clone)]
 pub struct Api {
-    /// The service.
+    /// The service that executes commands and reads.
     pub service: Arc<Service>,
-    /// The settings.
+    /// The settings of the dialect.
     pub settings: Arc<Settings>,
 }
 
-/// The name of the call behind a route.
+/// The name of the call at a route.
 pub(super) fn operation_name(route: &str) -> Option<&'static str> {
     let name = route.strip_prefix(PREFIX)?.trim_end_matches('/');
     OPERATIONS
@@ -60,7 +62,7 @@ pub(super) fn operation_name(route: &str) -> Option<&'static str> {
         .find(|known| *known == name)
 }
 
-/// A response of this dialect to a request that reached none of its calls, or whose call did not end.
+/// Answers a failure that occurred outside the dispatcher: an unknown path, a timeout or a panic.
 pub(super) fn respond_to(
     failure: &Failure,
     headers: &HeaderMap,
@@ -71,7 +73,7 @@ pub(super) fn respond_to(
     call::respond_with_failure(failure, format, settings.always_200)
 }
 
-/// What reads the bodies of all calls.
+/// The decoders of all calls' bodies, for the fuzzers.
 #[cfg(fuzzing)]
 pub(super) fn readers() -> Vec<super::fuzzing::Reader> {
     let common: super::fuzzing::Reader =

@@ -1,4 +1,5 @@
-//! The part of this dialect in the OpenAPI document, read off the table of operations and the wire types.
+//! This dialect's part of the OpenAPI document, generated from the table of operations and the wire
+//! types.
 
 use serde_json::{Value, json};
 
@@ -46,7 +47,7 @@ fn path(operation: &Operation, data: Option<&Value>, parts: &Parts) -> Value {
             json!({ "allOf": [envelope, { "type": "object", "properties": { "data": data } }] })
         }
     };
-    // XML repeats the element where JSON has an array.
+    // In XML a list is a repeated element, so only the envelope is described there.
     let done = json!({ media_type(Codec::Json): { "schema": done }, media_type(Codec::Xml): { "schema": envelope } });
     let parameters = operation.idempotent.then(idempotency_key);
     json!({ "post": {
@@ -58,9 +59,9 @@ fn path(operation: &Operation, data: Option<&Value>, parts: &Parts) -> Value {
         "parameters": Vec::from_iter(parameters),
         "requestBody": parts.body(&schema, &example, true),
         "responses": {
-            "200": { "description": "Success, also where nothing had to be changed", "content": done },
-            "400": answer("Incorrect request: the member and what is wrong with it"),
-            "401": answer("API token required, or is invalid"),
+            "200": { "description": "Success, even if nothing had to change", "content": done },
+            "400": answer("Incorrect request; `error_text` names the member and the problem"),
+            "401": answer("API token missing or invalid"),
             "402": answer("Tariff limit reached"),
             "403": answer("No access rights"),
             "404": answer("Account not found"),
@@ -68,10 +69,10 @@ fn path(operation: &Operation, data: Option<&Value>, parts: &Parts) -> Value {
             "409": answer("Conflict"),
             "413": answer("Request too large"),
             "415": answer("Unsupported media type"),
-            "422": answer("Idempotency-Key was used before with another request"),
-            "429": answer("Too many requests; `Retry-After` says when"),
+            "422": answer("The Idempotency-Key was used before with another request"),
+            "429": answer("Too many requests; retry after `Retry-After` seconds"),
             "500": answer("Internal error"),
-            "503": answer("Service unavailable; retrying after `Retry-After` seconds is safe"),
+            "503": answer("Service unavailable; a retry after `Retry-After` seconds is safe"),
         },
     }})
 }

@@ -1,4 +1,4 @@
-//! The table of calls, and the routes that are read off it.
+//! The table of calls, and the routes generated from it.
 
 use axum::Router;
 use axum::extract::Request;
@@ -21,24 +21,25 @@ use crate::dialects::schemas::{Describe, describe};
 use crate::domain::Scope::{AccountRead, AccountWrite};
 use crate::service::Context;
 
-/// One call: everything that is said of it, once.
+/// A row of the table: everything that defines one call.
 #[derive(Clone, Copy)]
 pub struct Operation {
-    /// The last part of its path, which is also its name in metrics and logs. Every path works with and without a slash at its end.
+    /// The last part of the path, which is also the name in metrics and logs. Every path also works
+    /// with a slash at its end.
     pub name: &'static str,
-    /// What it does, in a line.
+    /// What the call does, in one line.
     pub summary: &'static str,
     /// Who may call it.
     pub access: Access,
-    /// Whether a repeat with the same `Idempotency-Key` is answered with the stored answer.
+    /// Whether a repeat with the same `Idempotency-Key` gets the stored answer.
     pub idempotent: bool,
-    /// What becomes of members of the body that the request does not know.
+    /// How the dispatcher treats members of the body that the request type does not know.
     pub unknown_members: UnknownMembers,
-    /// The largest body that it accepts.
+    /// The largest body that the call accepts.
     pub body_limit: BodyLimit,
-    /// How much work it is.
+    /// How much work the call is. The dispatcher limits how many heavy calls run at once.
     pub cost: Cost,
-    /// A body that it accepts, in JSON.
+    /// An example of the body, in JSON.
     pub example: &'static str,
     pub(super) request: Describe,
     pub(super) data: Data,
@@ -47,7 +48,7 @@ pub struct Operation {
     pub(super) read: crate::dialects::fuzzing::Reader,
 }
 
-/// What stands in `data` of the answer.
+/// The content of the answer's `data` member.
 #[derive(Clone, Copy)]
 pub(super) enum Data {
     Nothing,
@@ -55,7 +56,7 @@ pub(super) enum Data {
     Many(Describe),
 }
 
-/// The function that carries a call out.
+/// The function that executes a call.
 pub(super) type Handler =
     for<'a> fn(&'a Api, &'a Context, Call) -> BoxFuture<'a, Result<Answer, Failure>>;
 
@@ -94,7 +95,8 @@ impl Operation {
     }
 }
 
-/// What a row takes from its handler's types, so that the row cannot say anything else.
+/// The parts of a row that follow from its handler's types, so that they cannot contradict them.
+#[derive(Clone, Copy)]
 struct Run {
     request: Describe,
     handler: Handler,
@@ -123,9 +125,9 @@ const READ: Access = Access::Scope(AccountRead);
 const WRITE: Access = Access::Scope(AccountWrite);
 const BY_ID: &str = r#"{"id":7}"#;
 
-/// Every call.
+/// All calls.
 pub const OPERATIONS: &[Operation] = &[
-    Operation::new("freeze", WRITE, "Freeze an account: payment is due", run!(freeze, Freeze))
+    Operation::new("freeze", WRITE, "Freeze an account because a payment is due", run!(freeze, Freeze))
         .example(r#"{"id":7,"frozen_details":{"payment_url":"https://example.com"}}"#),
     Operation::new("unfreeze", WRITE, "Lift the caller's freeze", run!(unfreeze, Unfreeze))
         .example(BY_ID),
@@ -138,7 +140,7 @@ pub const OPERATIONS: &[Operation] = &[
         .example(BY_ID),
     Operation::new("status", WRITE, "Activate or deactivate an account", run!(status, SetStatus))
         .example(r#"{"id":7,"status":"inactive"}"#),
-    Operation::new("expiry_date", WRITE, "Move the expiry date", run!(expiry_date, SetExpiry))
+    Operation::new("expiry_date", WRITE, "Change the expiry date", run!(expiry_date, SetExpiry))
         .example(r#"{"id":7,"expiry_date":"2027-12-31T23:59:59Z"}"#),
     Operation::new("list", READ, "List accounts by number", run!(list, List))
         .data(Data::Many(describe::<Item>))
@@ -147,7 +149,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::new("get", READ, "Read one account with its holds", run!(get, Get))
         .data(Data::One(describe::<Item>))
         .example(BY_ID),
-    Operation::new("save", WRITE, "Create an account, or change one", run!(save, Save))
+    Operation::new("save", WRITE, "Create or change an account", run!(save, Save))
         .data(Data::One(describe::<SavedItem>))
         .example(
             r#"{"name":"acme","title":"Acme","tz":"Europe/Berlin","tariff":1,"reports_day":1,"reports_hour":9,"email":"admin@acme.example"}"#,
@@ -159,7 +161,7 @@ pub const OPERATIONS: &[Operation] = &[
         run!(delete, Target),
     )
     .example(BY_ID),
-    Operation::new("restore", WRITE, "Take a deletion back", run!(restore, Target)).example(BY_ID),
+    Operation::new("restore", WRITE, "Restore a deleted account", run!(restore, Target)).example(BY_ID),
     Operation::new(
         "retain",
         WRITE,
@@ -172,14 +174,14 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::new(
         "exempt",
         WRITE,
-        "Keep automation away from an account until then; null for no longer",
+        "Exempt an account from automation until an instant; null ends the exemption",
         run!(exempt, SetExemption),
     )
     .example(r#"{"id":7,"exempt_until":null}"#),
     Operation::new(
         "simulate",
         READ,
-        "Compute what calls would do to an account; nothing is written",
+        "Compute what calls would do to an account, without executing them",
         run!(simulate, Simulate),
     )
     .data(Data::Many(describe::<SimulatedItem>))
@@ -190,7 +192,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::new(
         "timeline",
         READ,
-        "Read what happened to an account, and what will happen by itself",
+        "Read the past and scheduled changes of an account",
         run!(timeline, Target),
     )
     .data(Data::One(describe::<TimelineItem>))

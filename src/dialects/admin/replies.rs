@@ -1,4 +1,4 @@
-//! The answers of this dialect: envelopes with their members in alphabetical order, in JSON and in XML.
+//! The answers of this dialect: envelopes in JSON or XML, with their members in alphabetical order.
 
 use std::collections::BTreeMap;
 
@@ -10,43 +10,44 @@ use utoipa::ToSchema;
 
 use super::codes::Code;
 use crate::dialects::dates;
-use crate::dialects::exchange::{Viewer, facts_in};
+use crate::dialects::views::{Viewer, blocked_by, facts_in};
 use crate::domain::{Account, Block, Hold, Outcome, Status};
 use crate::service::{CommandOutcome, JournalEntry};
 use crate::wire::{self, Codec};
 
-/// The text of every success.
+/// The `error_text` of every success.
 pub(super) const SUCCESS: &str = "Successful operation";
 
-/// The envelope. Its members stand in alphabetical order; what is none is left out.
+/// The envelope of every answer. Members without a value are left out.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Envelope {
-    /// What blocks the account now, when asked with `verbose`.
+    /// What blocks the account now. Only with `verbose`.
     #[serde(skip_serializing_if = "Option::is_none")]
     blocked_by: Option<Vec<&'static str>>,
-    /// Whether the call changed anything, when asked with `verbose`.
+    /// Whether the call changed the account. Only with `verbose`.
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<bool>,
-    /// The result, if there is one. In XML one element per item.
+    /// The result, if the call has one. In XML, a list is one element per item.
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Value>,
-    /// The computed state, when asked with `verbose`.
+    /// The computed state of the account. Only with `verbose`.
     #[serde(skip_serializing_if = "Option::is_none")]
     effective_status: Option<&'static str>,
-    /// 0, or the HTTP status of an error.
+    /// 0 for a success, else the HTTP status of the error.
     error: u16,
-    /// `Successful operation`, or what is wrong.
+    /// `Successful operation`, or the reason for the error.
     error_text: String,
-    /// How many accounts there are in all; in lists only.
+    /// The number of all accounts that match. Only in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     total_count: Option<i64>,
 }
 
-/// An answer, before it is written.
+/// An answer before it is encoded.
 #[derive(Debug)]
 pub(super) struct Reply {
     envelope: Envelope,
-    /// In XML an empty `<data/>` stands where there is no result; the original leaves it out for some calls.
+    /// Whether XML has an empty `<data/>` if there is no result. Altcraft leaves it out for some
+    /// calls.
     has_data_element: bool,
 }
 
@@ -72,20 +73,14 @@ impl Reply {
         let mut reply = Self::success();
         if verbose {
             let state = done.account.state(done.at);
-            reply.envelope.blocked_by = Some(
-                state
-                    .blocked_by()
-                    .iter()
-                    .map(|block| block.as_str())
-                    .collect(),
-            );
+            reply.envelope.blocked_by = Some(blocked_by(&state));
             reply.envelope.changed = Some(done.outcome == Outcome::Applied);
             reply.envelope.effective_status = Some(state.effective_status());
         }
         reply
     }
 
-    /// The answer to `freeze`, with the release ticket where one was asked for.
+    /// The answer to `freeze`, with the release ticket if the request asked for one.
     pub(super) fn frozen(
         done: &CommandOutcome,
         verbose: bool,
@@ -97,7 +92,8 @@ impl Reply {
         reply
     }
 
-    /// The same without a `<data/>` in XML, as the original answers activate and deactivate.
+    /// The answer to a change without a `<data/>` in XML, as Altcraft answers `activate` and
+    /// `deactivate`.
     pub(super) fn done_bare(done: &CommandOutcome, verbose: bool) -> Self {
         Self {
             has_data_element: false,
@@ -114,21 +110,22 @@ impl Reply {
         reply
     }
 
-    /// One result.
+    /// An answer with one result.
     pub(super) fn data(data: Value) -> Self {
         let mut reply = Self::success();
         reply.envelope.data = Some(data);
         reply
     }
 
-    /// Several results, with how many there are in all where that is known.
+    /// An answer with a list. `total` is the number of all matching accounts; `None` leaves
+    /// `total_count` out.
     pub(super) fn list(items: Vec<Value>, total: Option<i64>) -> Self {
         let mut reply = Self::data(Value::Array(items));
         reply.envelope.total_count = total;
         reply
     }
 
-    /// An error.
+    /// The answer to a failure.
     pub(super) fn failure(code: &Code) -> Self {
         let mut reply = Self::success();
         reply.has_data_element = false;
@@ -137,7 +134,7 @@ impl Reply {
         reply
     }
 
-    /// The bytes.
+    /// The encoded answer.
     pub(super) fn encode(mut self, codec: Codec) -> Vec<u8> {
         if codec == Codec::Xml {
             let is_empty = |data: &Value| data.as_array().is_some_and(Vec::is_empty);
@@ -148,7 +145,7 @@ impl Reply {
             }
         }
         wire::encode(codec, &self.envelope).unwrap_or_else(|problem| {
-            tracing::error!(%problem, "an answer could not be written");
+            tracing::error!(%problem, "cannot encode an answer; sending an internal error instead");
             match codec {
                 Codec::Json => br#"{"error":500,"error_text":"Internal error"}"#.to_vec(),
                 Codec::Xml => {
@@ -159,38 +156,42 @@ impl Reply {
     }
 }
 
-/// What `save` answers.
+/// The result of `save`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminSaved)]
 pub(super) struct SavedItem {
-    /// The account's number.
+    /// The number of the created or changed account.
     saved_id: i32,
 }
 
-/// An account as `list` and `get` show it: the original's members, and ours beside them.
+/// An account as `list` and `get` answer it: Altcraft's members and ours.
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "the original's members are what they are"
+    reason = "these are the members of Altcraft's API"
 )]
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminAccount)]
 pub(super) struct Item {
+    /// What blocks the account now. Empty if it may be used.
     blocked_by: Vec<&'static str>,
     company: Option<String>,
+    /// The computed state of the account.
     effective_status: &'static str,
     email: Option<String>,
-    /// Until when automation leaves it alone: until then it does not expire. Absent where it does not.
+    /// Until this instant the account does not expire, is not purged, and gets no holds from the
+    /// system. Absent if the account is not exempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     exempt_until: Option<String>,
+    /// When the account expires. Null if it never does.
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     frozen_details: Option<FrozenDetailsItem>,
-    /// The open holds; in `get` only.
+    /// The open holds. Only in `get`.
     #[serde(skip_serializing_if = "Option::is_none")]
     holds: Option<Vec<HoldItem>>,
     id: i32,
-    /// The switch, as it was set.
+    /// Whether the account is switched on (`status` is `active`). Holds and expiry are separate.
     is_active: bool,
     is_frozen: bool,
     is_smart: bool,
@@ -199,17 +200,20 @@ pub(super) struct Item {
     is_tariff_exceed: bool,
     name: Option<String>,
     pixels_enabled: bool,
-    /// When it will be purged, if that is planned.
+    /// When the account will be purged. Absent if no purge is planned.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     purge_due_at: Option<String>,
     pushes_enabled: bool,
     reports_day: Option<i32>,
     reports_hour: Option<i32>,
+    /// The number of the account's plan. Null if it has none.
     tariff_id: Option<i32>,
     timezone: Option<String>,
     title: Option<String>,
+    /// The account's UUID.
     uid: String,
+    /// A number that each change of the account increases by 1.
     version: i64,
 }
 
@@ -225,22 +229,27 @@ struct FrozenDetailsItem {
 #[schema(as = AdminHold)]
 struct HoldItem {
     authority: &'static str,
+    /// When the hold ends automatically. Null if it stays until it is lifted.
     ends_at: Option<String>,
     hold_id: String,
+    /// Whether the hold has started and not ended.
     in_force: bool,
     kind: &'static str,
     opened_at: String,
+    /// The actor that placed the hold.
     opened_by: String,
     payment_url: Option<String>,
     public_message: Option<String>,
-    /// The internal reason: of the caller's own holds only.
+    /// The internal reason, shown only to the authority that placed the hold.
     reason: Option<String>,
     reason_code: Option<String>,
+    /// When the hold took effect, or will.
     since: String,
+    /// When the hold starts. Null if it started at once.
     starts_at: Option<String>,
 }
 
-/// An account as `list` shows it.
+/// An account as `list` answers it.
 pub(super) fn item(account: &Account, viewer: Viewer) -> Value {
     let state = account.state(viewer.now);
     let profile = &account.profile;
@@ -251,11 +260,7 @@ pub(super) fn item(account: &Account, viewer: Viewer) -> Value {
         Block::SuspendedByReseller,
     ];
     let item = Item {
-        blocked_by: state
-            .blocked_by()
-            .iter()
-            .map(|block| block.as_str())
-            .collect(),
+        blocked_by: blocked_by(&state),
         company: profile.company.clone(),
         effective_status: state.effective_status(),
         email: profile
@@ -289,7 +294,8 @@ pub(super) fn item(account: &Account, viewer: Viewer) -> Value {
         uid: account.uid.to_string(),
         version: account.version,
     };
-    // The members that `save` did not know are given back under their own names, in alphabetical order with ours.
+    // Members that an earlier `save` stored as extra are returned under their own names, in
+    // alphabetical order with ours.
     let mut members = object(&item);
     for (name, value) in profile.extra.iter().flat_map(|extra| &extra.0) {
         members
@@ -299,7 +305,7 @@ pub(super) fn item(account: &Account, viewer: Viewer) -> Value {
     Value::Object(members)
 }
 
-/// An account as `get` shows it.
+/// An account as `get` answers it: with its open holds.
 pub(super) fn item_with_holds(account: &Account, viewer: Viewer) -> Value {
     let mut item = item(account, viewer);
     let holds = account
@@ -340,26 +346,31 @@ fn hold_item(hold: &Hold, viewer: Viewer) -> HoldItem {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminJournalEntry)]
 pub(super) struct EntryItem {
+    /// The operation, such as `freeze`.
     action: String,
+    /// Who made the change.
     actor: String,
+    /// The values after the change, of the facts that changed.
     #[schema(value_type = Object)]
     after: Value,
     at: String,
     authority: String,
+    /// The values before the change, of the facts that changed.
     #[schema(value_type = Object)]
     before: Value,
     dialect: String,
     events: Vec<String>,
     id: i64,
-    /// `applied`, `unchanged` or `refused`.
+    /// The outcome: `applied`, `unchanged` or `refused`.
     outcome: String,
+    /// Why the operation was refused. Null if it was not.
     refusal: Option<String>,
     request_id: String,
-    /// The account's version after it, where anything changed.
+    /// The account's version after the entry. Absent if nothing changed.
     sequence: Option<i64>,
 }
 
-/// An entry of the journal as `history` shows it.
+/// An entry of the journal as `history` answers it.
 pub(super) fn entry_item(entry: JournalEntry, codec: Codec) -> Value {
     Value::Object(object(&EntryItem {
         action: entry.action,
@@ -378,7 +389,7 @@ pub(super) fn entry_item(entry: JournalEntry, codec: Codec) -> Value {
     }))
 }
 
-/// The members of a struct, in alphabetical order.
+/// The members of a serialized struct, in alphabetical order.
 pub(super) fn object(item: &impl Serialize) -> Map<String, Value> {
     match serde_json::to_value(item) {
         Ok(Value::Object(members)) => members,

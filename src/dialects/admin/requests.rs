@@ -1,37 +1,37 @@
-//! The requests of this dialect, as they come over the wire, and what they ask of the service.
+//! The request types of this dialect, and their conversion to the service's types.
 //!
-//! `token`, `format` and `verbose`, which every call has, are read apart ([`Common`]): a call without a token is
-//! told so whatever else is wrong with it.
+//! The dispatcher decodes `token`, `format` and `verbose` ([`Common`]) before the other members, so
+//! that a missing token is reported first.
 
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::dialects::dates;
-use crate::dialects::patches::{Reading, mentioned_time, only_hold, parsed, text, time};
+use crate::dialects::filter::FilterMembers;
+use crate::dialects::patches::{Reading, only_hold, parsed, required_time, text, time};
 use crate::domain::{
-    AccountFilter, AccountId, Authority, Error, HoldId, HoldPatch, Patch, PaymentUrl, StateFilter,
-    Status, Time,
+    AccountFilter, AccountId, Error, HoldId, HoldPatch, Patch, PaymentUrl, Status, Time,
 };
 use crate::wire::{self, Codec, Field, object};
 
-/// What every call may carry.
+/// The members that every call accepts.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(as = Common)]
 pub(super) struct Common {
-    /// The API token, unless it stands in the `Authorization` header: described as the one way to authenticate.
+    /// The API token, unless the `Authorization` header has it. The OpenAPI document leaves it out
+    /// and describes the header instead.
     #[schema(ignore)]
     pub(super) token: Option<secrecy::SecretString>,
-    /// How the answer is written: `json` or `xml`; the request's own format if absent.
+    /// The format of the answer: `json` or `xml`. If absent, the request's own format.
     #[schema(pattern = "^(json|xml)$")]
     pub(super) format: Option<String>,
-    /// Whether the answer to a change says `changed`, `effective_status` and `blocked_by`.
+    /// Whether the answer to a change includes `changed`, `effective_status` and `blocked_by`.
     #[serde(default)]
     #[schema(required = false)]
     pub(super) verbose: bool,
 }
 
 impl Common {
-    /// The format that the body asks for; an empty element in XML asks for none.
+    /// The format that the body names. `None` if it names none, or in XML if the element is empty.
     pub(super) fn format(&self, codec: Codec) -> Result<Option<Codec>, wire::Error> {
         let word = self.format.as_deref();
         let Some(word) = word.filter(|word| codec == Codec::Json || !word.is_empty()) else {
@@ -48,10 +48,10 @@ impl Common {
 /// Reads one account.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Get {
-    /// The account.
+    /// The account's number, 1 to 2147483647.
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     pub(super) id: i64,
-    /// As it was then: a date and time in the past; as it is now if absent.
+    /// Read the account as it was at this date and time in the past. If absent, as it is now.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     as_of: Field<String>,
@@ -63,10 +63,10 @@ impl Get {
     }
 }
 
-/// A call about one account.
+/// Names one account.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Target {
-    /// The account, 1 to 2147483647.
+    /// The account's number, 1 to 2147483647.
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     id: i64,
 }
@@ -77,32 +77,34 @@ impl Target {
     }
 }
 
-/// Freezes an account: payment is due.
+/// Freezes an account because a payment is due.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Freeze {
-    /// The account.
+    /// The account's number, 1 to 2147483647.
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     pub(super) id: i64,
-    /// What the blocked user is shown.
+    /// The details of the freeze. The payment URL stands only here; the others may also stand
+    /// beside it.
     #[serde(default, deserialize_with = "object")]
     frozen_details: Option<FrozenDetails>,
-    /// For programs, at most 255 characters.
+    /// A code for programs, at most 255 characters.
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 255)]
     reason_code: Field<String>,
-    /// For the staff, at most 2048 characters.
+    /// The internal reason, for the staff; at most 2048 characters.
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 2048)]
     reason: Field<String>,
-    /// For the user, at most 2048 characters.
+    /// The message that the blocked user sees, at most 2048 characters.
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 2048)]
     public_message: Field<String>,
-    /// When the freeze ends by itself.
+    /// When the freeze ends automatically. If absent, it stays until it is lifted.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
-    /// Whether the answer has a ticket with which whoever collects the payment lifts the freeze.
+    /// Whether the answer includes a release ticket, with which a payment service can lift the
+    /// freeze without a token.
     #[serde(default)]
     #[schema(required = false)]
     pub(super) release_ticket: bool,
@@ -111,7 +113,7 @@ pub(super) struct Freeze {
 /// The details of a freeze.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub(super) struct FrozenDetails {
-    /// Where the user pays: an absolute https or http URL of at most 2048 characters.
+    /// Where the user pays: an absolute http or https URL of at most 2048 characters.
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 2048, pattern = "^https?://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$")]
     pub(super) payment_url: Field<String>,
@@ -127,7 +129,7 @@ pub(super) struct FrozenDetails {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
-    /// Text where XML should have elements.
+    /// Text in the XML element, where only child elements are allowed.
     #[serde(default, rename = "$text")]
     #[schema(ignore)]
     stray_text: Option<String>,
@@ -163,10 +165,10 @@ impl Freeze {
 /// Lifts the caller's freeze.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Unfreeze {
-    /// The account.
+    /// The account's number, 1 to 2147483647.
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     pub(super) id: i64,
-    /// Only if this freeze is the one that is open.
+    /// Lift only the freeze with this id. If absent, the open freeze is lifted.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Uuid)]
     hold_id: Field<String>,
@@ -178,29 +180,29 @@ impl Unfreeze {
     }
 }
 
-/// Suspends an account.
+/// Suspends an account, or places a retention hold.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Suspend {
-    /// The account.
+    /// The account's number, 1 to 2147483647.
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     pub(super) id: i64,
-    /// For programs, at most 255 characters.
+    /// A code for programs, at most 255 characters.
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 255)]
     reason_code: Field<String>,
-    /// For the staff, at most 2048 characters.
+    /// The internal reason, for the staff; at most 2048 characters.
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 2048)]
     reason: Field<String>,
-    /// For the user, at most 2048 characters.
+    /// The message that the blocked user sees, at most 2048 characters.
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 2048)]
     public_message: Field<String>,
-    /// When it begins; at once if absent.
+    /// When the hold starts. If absent, at once.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     starts_at: Field<String>,
-    /// When it ends by itself.
+    /// When the hold ends automatically. If absent, it stays until it is lifted.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
@@ -219,10 +221,10 @@ impl Suspend {
     }
 }
 
-/// Sets the switch.
+/// Activates or deactivates an account.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct SetStatus {
-    /// The account.
+    /// The account's number, 1 to 2147483647.
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     pub(super) id: i64,
     /// `active` or `inactive`.
@@ -237,13 +239,14 @@ impl SetStatus {
     }
 }
 
-/// Moves the expiry date.
+/// Changes the expiry date.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct SetExpiry {
-    /// The account.
+    /// The account's number, 1 to 2147483647.
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     pub(super) id: i64,
-    /// A date (the end of that day in the reseller's time zone), a date and time, or null (in XML an empty element) for never.
+    /// A date (the end of that day in the reseller's time zone) or a date and time. Null, in XML an
+    /// empty element, means the account never expires.
     #[serde(default)]
     #[schema(value_type = Option<String>, required = true, format = DateTime, min_length = 1)]
     expiry_date: Field<String>,
@@ -251,17 +254,18 @@ pub(super) struct SetExpiry {
 
 impl SetExpiry {
     pub(super) fn expires_at(self, read: Reading) -> Result<Option<Time>, Error> {
-        mentioned_time("expires_at", self.expiry_date, read, "never")
+        required_time("expires_at", self.expiry_date, read, "never")
     }
 }
 
-/// Has automation leave an account alone.
+/// Exempts an account from automation.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct SetExemption {
-    /// The account.
+    /// The account's number, 1 to 2147483647.
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     pub(super) id: i64,
-    /// A date (the end of that day in the reseller's time zone), a date and time, or null (in XML an empty element) for no longer.
+    /// A date (the end of that day in the reseller's time zone) or a date and time. Null, in XML an
+    /// empty element, ends the exemption.
     #[serde(default)]
     #[schema(value_type = Option<String>, required = true, format = DateTime, min_length = 1)]
     exempt_until: Field<String>,
@@ -269,36 +273,38 @@ pub(super) struct SetExemption {
 
 impl SetExemption {
     pub(super) fn exempt_until(self, read: Reading) -> Result<Option<Time>, Error> {
-        mentioned_time("exempt_until", self.exempt_until, read, "no longer")
+        required_time("exempt_until", self.exempt_until, read, "no longer")
     }
 }
 
-/// Lists accounts by identity.
+/// Lists accounts by number.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct List {
-    /// The first identity; 1 if absent.
+    /// The lowest account number to list. If absent, 1.
     #[schema(minimum = 0, maximum = 2_147_483_647_u32)]
     from_id: Option<i64>,
-    /// How many, 1 to 1000; 1000 if absent.
+    /// The length of the page, 1 to 1000. If absent, 1000.
     #[schema(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
-    /// `active`, `suspended`, or one of the words of `blocked_by`: the accounts that this blocks.
+    /// Only accounts in this state: `active`, `suspended`, or one of the values of `blocked_by`,
+    /// which selects the accounts that it blocks.
     #[schema(
         pattern = "^(active|suspended|deleted|suspended:operator|suspended:reseller_account|suspended:reseller|inactive|frozen|expired)$"
     )]
     state: Option<String>,
-    /// `operator`, `reseller` or `system`: the accounts that a hold of this authority blocks.
+    /// Only accounts that a hold of this authority blocks: `operator`, `reseller` or `system`.
     #[schema(pattern = "^(operator|reseller|system)$")]
     held_by: Option<String>,
-    /// The accounts that expire before this.
+    /// Only accounts that expire before this instant.
     #[schema(format = DateTime, min_length = 1)]
     expires_before: Option<String>,
-    /// The accounts that expire at this or later.
+    /// Only accounts that expire at this instant or later.
     #[schema(format = DateTime, min_length = 1)]
     expires_after: Option<String>,
-    /// The accounts with this text in name, title, e-mail or company, ignoring case.
+    /// Only accounts with this text in name, title, e-mail or company, ignoring case.
     q: Option<String>,
-    /// As they were then: a date and time in the past; not together with a filter, and without `total_count`.
+    /// List the accounts as they were at this date and time in the past. Cannot be combined with a
+    /// filter; the answer then has no `total_count`.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     as_of: Field<String>,
@@ -315,7 +321,7 @@ impl List {
         Ok((from, limit(self.limit, 1_000, 1_000)?))
     }
 
-    /// The instant as of which it lists, if one is named.
+    /// The instant in the past as of which accounts are listed. `None` means now.
     pub(super) fn as_of(&self, read: Reading) -> Result<Option<Time>, Error> {
         let at = time("as_of", self.as_of.clone(), read)?.value().copied();
         let filters = [
@@ -331,52 +337,30 @@ impl List {
         Ok(at)
     }
 
-    pub(super) fn filter(self, read: Reading) -> Result<AccountFilter, Error> {
-        let zone = read.zone;
-        // An empty element says nothing; an empty text in JSON is a mistake.
-        let given = |text: Option<String>| {
-            text.filter(|text| read.codec == Codec::Json || !text.is_empty())
+    pub(super) fn filter(&self, read: Reading) -> Result<AccountFilter, Error> {
+        // In XML an empty element means absent. In JSON an empty text is an error.
+        let is_given = |text: &&str| read.codec == Codec::Json || !text.is_empty();
+        let given = |text| Option::filter(text, is_given);
+        let members = FilterMembers {
+            state: given(self.state.as_deref()),
+            held_by: given(self.held_by.as_deref()),
+            expires_before: given(self.expires_before.as_deref()),
+            expires_after: given(self.expires_after.as_deref()),
+            text: given(self.q.as_deref()),
         };
-        let authority = |word: String| {
-            Authority::parse(&word)
-                .ok_or_else(|| Error::invalid("held_by", "must be operator, reseller or system"))
-        };
-        let date = |field, text: String| {
-            dates::parse(&text, zone).map_err(|problem| Error::invalid(field, problem))
-        };
-        Ok(AccountFilter {
-            state: given(self.state)
-                .map(|word| StateFilter::parse(&word))
-                .transpose()?,
-            held_by: given(self.held_by).map(authority).transpose()?,
-            expires_before: given(self.expires_before)
-                .map(|text| date("expires_before", text))
-                .transpose()?,
-            expires_after: given(self.expires_after)
-                .map(|text| date("expires_after", text))
-                .transpose()?,
-            text: given(self.q)
-                .map(|text| {
-                    if text.contains('\0') {
-                        Err(Error::invalid("q", "must not contain control characters"))
-                    } else {
-                        Ok(text)
-                    }
-                })
-                .transpose()?,
-        })
+        members.filter(read.zone)
     }
 }
 
-/// The history of an account.
+/// Reads the journal of an account.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct History {
-    /// The account.
+    /// The account's number, 1 to 2147483647.
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     pub(super) id: i64,
-    /// Only entries older than this one.
+    /// Only entries with a lower number than this.
     pub(super) before: Option<i64>,
-    /// How many, 1 to 1000; 100 if absent.
+    /// The number of entries, 1 to 1000. If absent, 100.
     #[schema(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
 }
@@ -387,8 +371,8 @@ impl History {
     }
 }
 
-fn limit(asked: Option<i64>, default: i64, max: i64) -> Result<i64, Error> {
-    let limit = asked.unwrap_or(default);
+fn limit(requested: Option<i64>, default: i64, max: i64) -> Result<i64, Error> {
+    let limit = requested.unwrap_or(default);
     if (1..=max).contains(&limit) {
         Ok(limit)
     } else {
@@ -399,7 +383,7 @@ fn limit(asked: Option<i64>, default: i64, max: i64) -> Result<i64, Error> {
     }
 }
 
-/// A member that may stand in either of two places, but not in both.
+/// The value of a member that may stand in one of two places, but not in both.
 fn either(
     name: &'static str,
     outer: Field<String>,

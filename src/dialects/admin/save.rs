@@ -1,4 +1,5 @@
-//! The request of `save`: creates an account, or changes one. What the original knew and we do not is kept as it came.
+//! The request of `save`, which creates or changes an account. Members of Altcraft's API that this
+//! service does not use are stored as they came.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +13,12 @@ use crate::domain::{
 };
 use crate::wire::Field;
 
-/// Creates an account, or with `id` changes one.
+/// Creates an account, or changes the one that `id` names.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Save {
-    /// The account to change; without it one is created.
+    /// The number of the account to change. If absent, an account is created.
     pub(super) id: Option<i64>,
-    /// Of which reseller; with an operator's token only.
+    /// The reseller that will own the account. Only with an operator's token.
     pub(super) reseller_id: Option<i64>,
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
@@ -25,23 +26,23 @@ pub(super) struct Save {
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     title: Field<String>,
-    /// The name of a time zone, such as `Europe/Berlin`.
+    /// The name of an IANA time zone, such as `Europe/Berlin`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     tz: Field<String>,
-    /// The number of a tariff.
+    /// The number of the account's plan (its tariff).
     #[serde(default)]
     #[schema(value_type = Option<i32>, minimum = 0)]
     tariff: Field<i32>,
-    /// 0 to 31.
+    /// The day of the month for reports, 0 to 31.
     #[serde(default)]
     #[schema(value_type = Option<i32>, minimum = 0, maximum = 31)]
     reports_day: Field<i32>,
-    /// 0 to 23.
+    /// The hour of the day for reports, 0 to 23.
     #[serde(default)]
     #[schema(value_type = Option<i32>, minimum = 0, maximum = 23)]
     reports_hour: Field<i32>,
-    /// Unique per reseller, ignoring case.
+    /// The e-mail address, unique per reseller ignoring case.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Email, max_length = 254)]
     email: Field<String>,
@@ -64,14 +65,14 @@ pub(super) struct Save {
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
     pushes_enabled: Field<bool>,
-    /// As in `expiry_date` of the call of that name.
+    /// The expiry date, in the same form as in the call `expiry_date`.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     expiry_date: Field<String>,
 }
 
-/// The members of a `save` that are read, and those of an account that are computed: everything else that a `save`
-/// names is kept as it is and returned.
+/// The members that `save` reads, and the computed members of an account. All other members are
+/// stored as they came and returned.
 const KNOWN: [&str; 37] = [
     "token",
     "format",
@@ -111,7 +112,7 @@ const KNOWN: [&str; 37] = [
     "changed",
     "saved_id",
 ];
-/// The most other members that a `save` may name.
+/// The largest number of extra members that `save` stores.
 const MAX_EXTRA: usize = 64;
 
 impl Save {
@@ -123,7 +124,8 @@ impl Save {
         self.reseller_id.map(ResellerId)
     }
 
-    /// What is to be changed; `members` are all members of the body. On creation six members are required.
+    /// The change that the request describes. `members` are all members of the body. Six members
+    /// are required to create an account.
     pub(super) fn revision(
         self,
         members: Map<String, Value>,
@@ -187,7 +189,7 @@ impl Save {
     }
 }
 
-/// The members that are not ours. They must be such as XML can say too.
+/// The extra members, checked so that they can also be written in XML.
 fn extra(members: Map<String, Value>) -> Result<Patch<Extra>, Error> {
     let others: BTreeMap<String, Value> = members
         .into_iter()

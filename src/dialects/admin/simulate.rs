@@ -1,37 +1,37 @@
-//! What calls would do: the request and the answer of `simulate`.
+//! The request and the answer of `simulate`, which computes the effect of calls without executing
+//! them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::codes;
 use super::replies;
 use super::requests::FrozenDetails;
-use crate::dialects::patches::{Reading, mentioned_time, only_hold, parsed, text, time};
+use crate::dialects::patches::{Reading, only_hold, parsed, place_hold, required_time, text, time};
+use crate::dialects::views::blocked_by;
 use crate::domain::{
-    AccountId, Command, Error, HoldId, HoldKind, HoldPatch, Outcome, PaymentUrl, Simulated, State,
-    Status,
+    AccountId, Command, Error, HoldKind, HoldPatch, Outcome, PaymentUrl, Simulated, State, Status,
 };
 use crate::wire::{Field, object};
 
-/// The most calls that are tried at once.
+/// The largest number of calls in one request.
 const MAX_CALLS: usize = 1_000;
-/// Their names.
+/// The names of the calls that can be simulated.
 const CALLS: &str = "freeze, unfreeze, suspend, unsuspend, retain, release, activate, deactivate, status, expiry_date, exempt, delete, restore";
 
-/// Says what calls would do to an account.
+/// Simulates calls on an account.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Simulate {
-    /// The account.
+    /// The account's number, 1 to 2147483647.
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     id: i64,
-    /// The calls, in order; 1 to 1000.
+    /// The calls in order, 1 to 1000.
     #[schema(min_items = 1, max_items = 1000)]
     operations: Vec<SimulatedCall>,
 }
 
-/// One call: which, and what it takes besides `id`; what the call does not take is ignored.
+/// One call, with its members other than `id`. Members that the call does not take are ignored.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct SimulatedCall {
     /// The name of the call.
@@ -68,7 +68,7 @@ pub(super) struct SimulatedCall {
     exempt_until: Field<String>,
 }
 
-/// A call with its command, or what is wrong with it.
+/// The name of a call, with its command or the reason why the call is invalid.
 pub(super) type Step = (String, Result<Command, Error>);
 
 impl Simulate {
@@ -106,9 +106,10 @@ impl SimulatedCall {
                     .map(Command::SetStatus)
                     .ok_or_else(|| Error::invalid("status", "must be active or inactive"))
             }
-            "expiry_date" => mentioned_time("expires_at", self.expiry_date, read, "never")
-                .map(Command::SetExpiry),
-            "exempt" => mentioned_time("exempt_until", self.exempt_until, read, "no longer")
+            "expiry_date" => {
+                required_time("expires_at", self.expiry_date, read, "never").map(Command::SetExpiry)
+            }
+            "exempt" => required_time("exempt_until", self.exempt_until, read, "no longer")
                 .map(Command::SetExemption),
             "delete" => Ok(deletion.clone()),
             "restore" => Ok(Command::Restore),
@@ -126,32 +127,28 @@ impl SimulatedCall {
             starts_at: time("starts_at", self.starts_at, read)?,
             ends_at: time("ends_at", self.ends_at, read)?,
         };
-        Ok(Command::Place {
-            kind,
-            fresh: HoldId(Uuid::now_v7()),
-            details,
-        })
+        Ok(place_hold(kind, details))
     }
 }
 
-/// What one call would do.
+/// The simulated effect of one call.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminSimulated)]
 pub(super) struct SimulatedItem {
-    /// What would block the account after it.
+    /// What would block the account after the call.
     blocked_by: Vec<&'static str>,
     call: String,
-    /// Whether it would change anything.
+    /// Whether the call would change the account.
     changed: bool,
-    /// The computed state after it.
+    /// The computed state after the call.
     effective_status: &'static str,
-    /// What it would answer.
+    /// The `error` that the call would answer: 0, or an HTTP status.
     error: u16,
     error_text: String,
     events: Vec<&'static str>,
 }
 
-/// One result for each step; those that could not be read were not simulated, and leave the state as it is.
+/// One result per step. Invalid steps were not simulated; they leave the state as it is.
 pub(super) fn results(steps: Vec<Step>, before: State, simulated: Vec<Simulated>) -> Vec<Value> {
     let mut simulated = simulated.into_iter();
     let mut state = before;
@@ -169,11 +166,7 @@ pub(super) fn results(steps: Vec<Step>, before: State, simulated: Vec<Simulated>
             .err()
             .map(|error| codes::code(&error.clone().into()));
         let item = SimulatedItem {
-            blocked_by: state
-                .blocked_by()
-                .iter()
-                .map(|block| block.as_str())
-                .collect(),
+            blocked_by: blocked_by(&state),
             call,
             changed: decision
                 .as_ref()

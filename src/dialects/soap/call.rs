@@ -1,7 +1,9 @@
-//! The dispatcher: every SOAP request goes through [`dispatch`], which enforces the row of its operation.
+//! The dispatcher: every SOAP request goes through [`dispatch`], which enforces its row of the
+//! table.
 //!
-//! In this order, which the contract fixes: judge the media type and the length; read the envelope; find the operation; read its values;
-//! authenticate by the token among them; check the scope; wait for a permit; look up the idempotency key; run the handler; write the result.
+//! The order of the steps: check the media type and the length; read the envelope; find the
+//! operation; read its values; authenticate by the token among the values; check the scope; wait
+//! for a permit; look up the idempotency key; run the handler; write the result.
 
 use std::sync::Arc;
 
@@ -13,7 +15,7 @@ use axum::response::Response;
 use secrecy::SecretString;
 
 use super::codes::{self, Code, Fault};
-use super::handlers::Reached;
+use super::handlers::Answer;
 use super::operations::{NAMESPACE, Operation, TOKEN};
 use super::values::Values;
 use super::{Api, PATH};
@@ -33,16 +35,16 @@ pub(super) struct Call {
     version: SoapVersion,
     hide_foreign: bool,
     as_number: bool,
-    /// The caller's idempotency key; `None` without one, or for an operation that takes none.
+    /// `None` if the caller sent no idempotency key, or if the operation does not take one.
     key: Option<IdempotencyKey>,
     body: Vec<u8>,
 }
 
-/// A business result, before it is written.
+/// The business result of a request, before it is written.
 struct CallResult {
     code: Code,
     message: String,
-    /// What stands in `Joson`; empty in most operations.
+    /// The content of the `Joson` element. Empty in most operations.
     joson: String,
     outcome: RequestOutcome,
 }
@@ -52,28 +54,28 @@ pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
     let (parts, stream) = request.into_parts();
     let content_type = header_text(&parts.headers, header::CONTENT_TYPE);
     let Some((version, action)) = version_and_action(content_type, &parts.headers) else {
-        return respond(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, String::new());
+        return body::response(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, String::new());
     };
     let mut exchange = Exchange::begin(&parts);
     let read = Call::read(api, version, &action, &parts, stream).await;
     let mut call = match read {
         Ok(call) => call,
         Err(Rejection::TooLarge) => {
-            return respond(StatusCode::PAYLOAD_TOO_LARGE, None, String::new());
+            return body::response(StatusCode::PAYLOAD_TOO_LARGE, None, String::new());
         }
-        Err(Rejection::Fault(found)) => {
-            let (response, outcome) = fault(&found, version);
+        Err(Rejection::Fault(reason)) => {
+            let (response, outcome) = fault(&reason, version);
             return exchange.finish(response, UNKNOWN, outcome);
         }
     };
     let name = call.operation.name;
     let result = match carry_out(api, &mut exchange, &mut call).await {
-        Ok(Reached::Stored(stored)) => {
+        Ok(Answer::Stored(stored)) => {
             let outcome = RequestOutcome::of_status(stored.status);
             return exchange.finish(body::replay(stored), name, outcome);
         }
-        Ok(Reached::Done) => call.success(String::new()),
-        Ok(Reached::Info(info)) => call.success(info),
+        Ok(Answer::Success) => call.success(String::new()),
+        Ok(Answer::Info(info)) => call.success(info),
         Err(Failure::Service(Error::RateLimited { retry_after })) => {
             let (response, outcome) = fault(&Fault::RateLimited { retry_after }, version);
             return exchange.finish(response, name, outcome);
@@ -81,15 +83,11 @@ pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
         Err(failure) => call.failure(&failure),
     };
     let content_type = Some(version.content_type());
-    let response = respond(StatusCode::OK, content_type, call.write(&result));
+    let response = body::response(StatusCode::OK, content_type, call.write(&result));
     exchange.finish(response, name, result.outcome)
 }
 
-async fn carry_out(
-    api: &Api,
-    exchange: &mut Exchange,
-    call: &mut Call,
-) -> Result<Reached, Failure> {
+async fn carry_out(api: &Api, exchange: &mut Exchange, call: &mut Call) -> Result<Answer, Failure> {
     let token = call.values.text(TOKEN).trim();
     if token.is_empty() {
         return Err(Error::CredentialMissing.into());
@@ -111,13 +109,13 @@ async fn carry_out(
             .stored_answer(key.clone(), sha256(&call.body))
             .await?;
         if let Some(stored) = stored {
-            return Ok(Reached::Stored(stored));
+            return Ok(Answer::Stored(stored));
         }
     }
     (call.operation.handler)(api, &context, call).await
 }
 
-/// Why a request did not become a call.
+/// Why a request could not be read as a call.
 enum Rejection {
     TooLarge,
     Fault(Fault),
@@ -137,7 +135,8 @@ impl Call {
         parts: &Parts,
         stream: Body,
     ) -> Result<Self, Rejection> {
-        // The operation is known only once the body is read: the limit is the largest that any of them has.
+        // The operation is unknown until the body is read, so the limit is the largest of all
+        // operations.
         let limits = super::OPERATIONS
             .iter()
             .map(|operation| operation.body_limit);
@@ -161,7 +160,7 @@ impl Call {
             .map_err(|_| Fault::Request(refused.to_owned()))?
             .filter(|_| operation.idempotent);
         let key = key.map(|key| IdempotencyKey {
-            // Replaced as soon as the caller is known.
+            // `carry_out` replaces this value once the caller is known.
             reseller: crate::domain::ResellerId::PLATFORM,
             method: "POST".to_owned(),
             path: format!("{PATH}/{}", operation.name),
@@ -178,20 +177,21 @@ impl Call {
         })
     }
 
-    /// What lets the service recognise a repeat of this request, and answer it as the first one was answered; `None` where the
-    /// caller sent no key.
+    /// The idempotency key, the body's fingerprint, and the function that encodes the answer for
+    /// storage. `None` if the caller sent no key.
     pub(super) fn idempotency(&self) -> Option<IdempotentRequest> {
         let key = self.key.clone()?;
         let (operation, version) = (self.operation, self.version);
         let (hide_foreign, as_number) = (self.hide_foreign, self.as_number);
-        let encode = move |done: &Result<CommandOutcome, Error>| {
-            let result = match done {
+        let encode = move |outcome: &Result<CommandOutcome, Error>| {
+            let result = match outcome {
                 Ok(_) => success(operation, String::new()),
                 Err(error) => failure(&error.clone().into(), operation, hide_foreign),
             };
-            // A retry may do better after these, so they are not kept: a stored status of 500 or more never is.
+            // A retry may succeed after these errors. The service does not store answers with a
+            // status of 500 or more, so they get status 503.
             let is_lasting = !matches!(
-                done,
+                outcome,
                 Err(Error::Unavailable | Error::Overloaded | Error::Internal { .. })
             );
             StoredAnswer {
@@ -212,8 +212,8 @@ impl Call {
         success(self.operation, info)
     }
 
-    fn failure(&self, found: &Failure) -> CallResult {
-        failure(found, self.operation, self.hide_foreign)
+    fn failure(&self, reason: &Failure) -> CallResult {
+        failure(reason, self.operation, self.hide_foreign)
     }
 
     fn write(&self, result: &CallResult) -> String {
@@ -221,7 +221,8 @@ impl Call {
     }
 }
 
-/// The account's information stands both in `Message` and in `Joson`; other operations have a fixed message.
+/// A success. If there is account information, it is both the message and the `Joson` element;
+/// other operations have a fixed message.
 fn success(operation: &Operation, info: String) -> CallResult {
     let message = if info.is_empty() {
         operation.success.to_owned()
@@ -239,10 +240,12 @@ fn success(operation: &Operation, info: String) -> CallResult {
 
 fn failure(failure: &Failure, operation: &Operation, hide_foreign: bool) -> CallResult {
     let (code, message) = codes::result(failure, operation, hide_foreign);
-    let outcome = match failure {
-        Failure::Service(Error::Unavailable | Error::Overloaded) => RequestOutcome::Unavailable,
-        Failure::Service(Error::Internal { .. }) => RequestOutcome::Error,
-        _ => RequestOutcome::Refused,
+    let outcome = if let Failure::Service(Error::Unavailable | Error::Overloaded) = failure {
+        RequestOutcome::Unavailable
+    } else if let Failure::Service(Error::Internal { .. }) = failure {
+        RequestOutcome::Error
+    } else {
+        RequestOutcome::Refused
     };
     CallResult {
         code,
@@ -252,7 +255,8 @@ fn failure(failure: &Failure, operation: &Operation, hide_foreign: bool) -> Call
     }
 }
 
-/// The version that the content type says, and the action: a parameter in 1.2, a header in 1.1.
+/// The SOAP version, from the content type, and the action: a parameter of the content type in SOAP
+/// 1.2, a header in SOAP 1.1. `None` if the content type is not SOAP.
 pub(super) fn version_and_action(
     content_type: Option<&str>,
     headers: &HeaderMap,
@@ -274,19 +278,20 @@ pub(super) fn version_and_action(
         .then(|| (SoapVersion::V11, header.trim().trim_matches('"').to_owned()))
 }
 
-/// Which operation is meant. In 1.2 the action counts if it names one, in 1.1 if it is there at all; else the Body's
-/// element does. Two that differ run nothing.
+/// Finds the operation of a request. The action decides: in SOAP 1.2 if it names an operation, in
+/// SOAP 1.1 if it is present. Otherwise the element in the Body decides. If both name an operation
+/// and they differ, the request is refused.
 pub(super) fn find(
     version: SoapVersion,
     action: &str,
     envelope: &SoapRequest,
 ) -> Result<&'static Operation, Fault> {
     let prefix = format!("{NAMESPACE}/");
-    let by_action = action.strip_prefix(&prefix).and_then(Operation::named);
+    let by_action = action.strip_prefix(&prefix).and_then(Operation::by_name);
     let element = envelope.element.as_ref();
     let by_element = element
         .filter(|(namespace, _)| namespace == NAMESPACE)
-        .and_then(|(_, name)| Operation::named(name));
+        .and_then(|(_, name)| Operation::by_name(name));
     match (by_action, by_element) {
         (Some(one), Some(other)) if one.name != other.name => Err(Fault::Request(format!(
             "the action names {}, the Body {}",
@@ -325,7 +330,7 @@ fn write_result(
             format!("<{name}>{}</{name}>", escaped(text))
         }
     };
-    let code = result.code.written(as_number);
+    let code = result.code.text(as_number);
     let message = text("Message", &result.message);
     let joson = if operation.is_by_id() {
         text("Joson", &result.joson)
@@ -337,9 +342,10 @@ fn write_result(
     write_envelope(version, &body)
 }
 
-/// A fault, and how it counts: its status does not say whose fault it was.
-pub(super) fn fault(found: &Fault, version: SoapVersion) -> (Response, RequestOutcome) {
-    let (status, code, reason) = found.written(version);
+/// Writes a fault, with its outcome for the metrics. The outcome cannot be derived from the HTTP
+/// status, because faults of the caller also have status 500.
+pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOutcome) {
+    let (status, code, reason) = fault.describe(version);
     let reason = escaped(&reason);
     let content = match version {
         SoapVersion::V12 => format!(
@@ -350,12 +356,12 @@ pub(super) fn fault(found: &Fault, version: SoapVersion) -> (Response, RequestOu
         ),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = respond(
+    let mut response = body::response(
         status,
         Some(version.content_type()),
         write_envelope(version, &content),
     );
-    let outcome = match found {
+    let outcome = match fault {
         Fault::Crash => RequestOutcome::Error,
         Fault::RateLimited { .. } => RequestOutcome::RateLimited,
         Fault::Envelope(_)
@@ -364,25 +370,10 @@ pub(super) fn fault(found: &Fault, version: SoapVersion) -> (Response, RequestOu
         | Fault::Request(_)
         | Fault::MustUnderstand => RequestOutcome::Refused,
     };
-    if let Fault::RateLimited { retry_after } = found {
+    if let Fault::RateLimited { retry_after } = fault {
         response
             .headers_mut()
             .insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));
     }
     (response, outcome)
-}
-
-pub(super) fn respond(
-    status: StatusCode,
-    content_type: Option<&'static str>,
-    text: String,
-) -> Response {
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = status;
-    if let Some(content_type) = content_type {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    }
-    response
 }

@@ -1,11 +1,12 @@
-//! The code tables: every outcome with its word, its number and its message, and every protocol error with its fault.
+//! The tables of codes: a word, a number and a message for each business outcome, and a fault for
+//! each protocol error.
 
 use super::operations::Operation;
 use crate::dialects::failure::Failure;
 use crate::domain::{Conflict, Error};
 use crate::wire::{SoapProblem, SoapVersion};
 
-/// The words of the original's enumeration, in its order; the number is 1000 more than the place.
+/// The words of Zoolz's enumeration, in its order. A word's number is 1000 plus its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Code {
     Success,
@@ -26,7 +27,7 @@ pub(super) enum Code {
 }
 
 impl Code {
-    /// Every word with its number.
+    /// All codes, each with its word and number.
     pub(super) const ALL: [(Self, &'static str, u16); 15] = [
         (Self::Success, "Success", 1000),
         (Self::MissingParameters, "MissingParameters", 1001),
@@ -49,10 +50,10 @@ impl Code {
         ),
     ];
 
-    /// As this caller wants it: the word, or the number.
-    pub(super) fn written(self, as_number: bool) -> String {
-        let found = Self::ALL.iter().find(|(code, ..)| *code == self);
-        found.map_or_else(String::new, |(_, word, number)| {
+    /// The code as the caller's reseller prefers it: the number, or the word.
+    pub(super) fn text(self, as_number: bool) -> String {
+        let row = Self::ALL.iter().find(|(code, ..)| *code == self);
+        row.map_or_else(String::new, |(_, word, number)| {
             if as_number {
                 number.to_string()
             } else {
@@ -62,7 +63,8 @@ impl Code {
     }
 }
 
-/// The table of business outcomes. `hide_foreign`: another reseller's account looks as if it did not exist.
+/// The code and message of a failure. `hide_foreign` answers another reseller's account as if it
+/// did not exist.
 pub(super) fn result(
     failure: &Failure,
     operation: &Operation,
@@ -74,7 +76,7 @@ pub(super) fn result(
             Code::MissingParameters,
             format!("Missing Main Parameters ({name})"),
         ),
-        // These are answered as faults, or belong to other dialects.
+        // The dispatcher answers these as faults, or only other dialects produce them.
         Failure::Wire(_)
         | Failure::Parameter { .. }
         | Failure::TokensDiffer
@@ -131,17 +133,13 @@ fn service_result(error: &Error, operation: &Operation, hide_foreign: bool) -> (
             field: "tariff_id",
             problem,
         } => (Code::PlanError, format!("Plan Error: {problem}")),
-        // The original names no reason for a date.
+        Error::Conflict(Conflict::EmailInUse) => say(Code::UsedEmail, "Email is already used"),
+        // Zoolz's message names no reason for an invalid date.
         Error::InvalidField {
             field: "expires_at",
             ..
-        } => say(Code::GeneralError, operation.failure),
-        Error::InvalidField { field, problem } => (
-            Code::GeneralError,
-            format!("{}: {field} {problem}", operation.failure),
-        ),
-        Error::Conflict(Conflict::EmailInUse) => say(Code::UsedEmail, "Email is already used"),
-        Error::Conflict(
+        }
+        | Error::Conflict(
             Conflict::StaleHold
             | Conflict::RetentionHold
             | Conflict::SuspendedByOperator
@@ -152,6 +150,10 @@ fn service_result(error: &Error, operation: &Operation, hide_foreign: bool) -> (
             | Conflict::TooManyWebhooks,
         )
         | Error::PreconditionFailed => say(Code::GeneralError, operation.failure),
+        Error::InvalidField { field, problem } => (
+            Code::GeneralError,
+            format!("{}: {field} {problem}", operation.failure),
+        ),
         Error::QuotaReached => say(Code::NoCredit, "The account limit is reached"),
         Error::Overloaded | Error::Unavailable => {
             say(Code::GeneralError, "General Error. DB error")
@@ -169,24 +171,24 @@ fn service_result(error: &Error, operation: &Operation, hide_foreign: bool) -> (
 pub(super) enum Fault {
     /// The envelope cannot be read.
     Envelope(SoapProblem),
-    /// A value is not of its type, or the request contradicts itself: why.
+    /// A value does not fit its type, or the request contradicts itself; the text explains it.
     Request(String),
     /// Neither the action nor the Body names an operation.
     NoOperation,
-    /// What they name is no operation.
+    /// The action or the Body names an unknown operation; its name.
     UnknownOperation(String),
-    /// A header block that must be understood is not.
+    /// A header block has `mustUnderstand`, and this service does not understand it.
     MustUnderstand,
-    /// The caller asks too often.
+    /// The caller sends too many requests.
     RateLimited {
-        /// Seconds after which one more request is taken.
+        /// Seconds until the next request is accepted.
         retry_after: u32,
     },
-    /// Our code failed.
+    /// The service failed.
     Crash,
 }
 
-/// Who is to blame, as a fault's code says it.
+/// The cause of a fault, written as the fault's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Blame {
     Sender,
@@ -196,8 +198,8 @@ enum Blame {
 }
 
 impl Fault {
-    /// The table: HTTP status, fault code, reason.
-    pub(super) fn written(&self, version: SoapVersion) -> (u16, &'static str, String) {
+    /// The HTTP status, the fault code and the reason.
+    pub(super) fn describe(&self, version: SoapVersion) -> (u16, &'static str, String) {
         const UNREADABLE: &str = "Server was unable to read request.";
         let (status, blame, reason) = match self {
             Self::Envelope(SoapProblem::NotWellFormed) => {
@@ -304,14 +306,14 @@ mod tests {
             "ActivateAccount",
             "CreateAccount",
         ] {
-            let operation = Operation::named(name).unwrap();
+            let operation = Operation::by_name(name).unwrap();
             table.push(format!("{name}:"));
             for failure in &failures {
                 let (code, message) = result(failure, operation, false);
                 table.push(format!(
                     "  {} {} {message}",
-                    code.written(true),
-                    code.written(false)
+                    code.text(true),
+                    code.text(false)
                 ));
             }
         }
@@ -334,7 +336,7 @@ mod tests {
             Fault::Crash,
         ];
         let lines = faults.iter().flat_map(|fault| {
-            [SoapVersion::V12, SoapVersion::V11].map(|version| fault.written(version))
+            [SoapVersion::V12, SoapVersion::V11].map(|version| fault.describe(version))
         });
         let table: Vec<_> = lines
             .map(|(status, code, reason)| format!("{status} {code} {reason}"))

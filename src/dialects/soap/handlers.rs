@@ -1,53 +1,54 @@
-//! The operations: values into commands, outcomes into results.
+//! The handlers of the operations: values become commands, and outcomes become results.
 
 use serde_json::json;
-use uuid::Uuid;
 
 use super::Api;
 use super::call::Call;
 use super::operations::{EMAIL, EXPIRY_DATE, NAME, PASSWORD, PAYMENT_URL, STATUS};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
+use crate::dialects::patches::place_hold;
+use crate::dialects::views::blocked_by;
 use crate::domain::{
-    Account, AccountId, Command, Email, Error, HoldId, HoldKind, HoldPatch, Patch, PaymentUrl,
+    Account, AccountId, Command, Email, Error, HoldKind, HoldPatch, Patch, PaymentUrl,
     ProfilePatch, Revision, Status, Time,
 };
 use crate::service::{AccountRef, Completion, Context, StoredAnswer};
 
-/// What an operation came to.
-pub(super) enum Reached {
-    /// It was carried out; the message is the row's.
-    Done,
+/// The result of a handler.
+pub(super) enum Answer {
+    /// The change succeeded. The row of the operation has the message.
+    Success,
     /// The account's information.
     Info(String),
-    /// It was carried out before, under the same idempotency key.
+    /// The stored answer to an earlier request with the same idempotency key.
     Stored(StoredAnswer),
 }
 
-impl From<Completion> for Reached {
+impl From<Completion> for Answer {
     fn from(completion: Completion) -> Self {
         match completion {
-            Completion::Fresh(_) => Self::Done,
+            Completion::Fresh(_) => Self::Success,
             Completion::Replayed(stored) => Self::Stored(stored),
         }
     }
 }
 
-type Outcome = Result<Reached, Failure>;
+type HandlerResult = Result<Answer, Failure>;
 
-pub(super) async fn suspend(api: &Api, context: &Context, call: &Call) -> Outcome {
+pub(super) async fn suspend(api: &Api, context: &Context, call: &Call) -> HandlerResult {
     let account = account(api, context, call).await?;
-    let command = place(HoldKind::Suspend, HoldPatch::default());
+    let command = place_hold(HoldKind::Suspend, HoldPatch::default());
     execute(api, context, call, account, command).await
 }
 
-/// Lifts the caller's suspension, and nothing else.
-pub(super) async fn activate(api: &Api, context: &Context, call: &Call) -> Outcome {
+/// Lifts the caller's suspension. Other blocks stay.
+pub(super) async fn activate(api: &Api, context: &Context, call: &Call) -> HandlerResult {
     let account = account(api, context, call).await?;
     execute(api, context, call, account, lift(HoldKind::Suspend)).await
 }
 
-pub(super) async fn freeze(api: &Api, context: &Context, call: &Call) -> Outcome {
+pub(super) async fn freeze(api: &Api, context: &Context, call: &Call) -> HandlerResult {
     let account = account(api, context, call).await?;
     let payment_url = match call.values.text(PAYMENT_URL).trim() {
         "" => Patch::Keep,
@@ -62,17 +63,17 @@ pub(super) async fn freeze(api: &Api, context: &Context, call: &Call) -> Outcome
         context,
         call,
         account,
-        place(HoldKind::Freeze, details),
+        place_hold(HoldKind::Freeze, details),
     )
     .await
 }
 
-pub(super) async fn unfreeze(api: &Api, context: &Context, call: &Call) -> Outcome {
+pub(super) async fn unfreeze(api: &Api, context: &Context, call: &Call) -> HandlerResult {
     let account = account(api, context, call).await?;
     execute(api, context, call, account, lift(HoldKind::Freeze)).await
 }
 
-pub(super) async fn change_expiry(api: &Api, context: &Context, call: &Call) -> Outcome {
+pub(super) async fn change_expiry(api: &Api, context: &Context, call: &Call) -> HandlerResult {
     let account = account(api, context, call).await?;
     let at = call.values.expiry(context.principal.timezone);
     let at = at.map_err(|()| Error::invalid("expires_at", "is out of range"))?;
@@ -80,7 +81,7 @@ pub(super) async fn change_expiry(api: &Api, context: &Context, call: &Call) -> 
     execute(api, context, call, account, command).await
 }
 
-pub(super) async fn update_status(api: &Api, context: &Context, call: &Call) -> Outcome {
+pub(super) async fn update_status(api: &Api, context: &Context, call: &Call) -> HandlerResult {
     let account = account(api, context, call).await?;
     let status = match call.values.text(STATUS).trim() {
         "" => return Err(Failure::Missing(STATUS)),
@@ -90,19 +91,20 @@ pub(super) async fn update_status(api: &Api, context: &Context, call: &Call) -> 
     execute(api, context, call, account, Command::SetStatus(status)).await
 }
 
-pub(super) async fn delete(api: &Api, context: &Context, call: &Call) -> Outcome {
+pub(super) async fn delete(api: &Api, context: &Context, call: &Call) -> HandlerResult {
     let account = account(api, context, call).await?;
     execute(api, context, call, account, api.service.deletion()).await
 }
 
-pub(super) async fn info(api: &Api, context: &Context, call: &Call) -> Outcome {
+pub(super) async fn info(api: &Api, context: &Context, call: &Call) -> HandlerResult {
     let account = account(api, context, call).await?;
     let (found, now) = api.service.account(context, account).await?;
-    Ok(Reached::Info(document(&found, now)))
+    Ok(Answer::Info(document(&found, now)))
 }
 
-/// Nobody signs in here, so a password is required as the original requires it, and stored nowhere.
-pub(super) async fn create(api: &Api, context: &Context, call: &Call) -> Outcome {
+/// Creates an account. Zoolz requires a password, so this operation does too; it is not stored,
+/// because accounts cannot sign in here.
+pub(super) async fn create(api: &Api, context: &Context, call: &Call) -> HandlerResult {
     let name = call.values.text(NAME).trim();
     if name.is_empty() {
         return Err(Failure::Missing(NAME));
@@ -128,7 +130,7 @@ pub(super) async fn create(api: &Api, context: &Context, call: &Call) -> Outcome
         .into())
 }
 
-/// The account that the request names, by number or by e-mail address.
+/// Finds the account that the request names, by number or by e-mail address.
 async fn account(api: &Api, context: &Context, call: &Call) -> Result<AccountId, Error> {
     let account = if call.operation.is_by_id() {
         AccountRef::Id(AccountId::new(i64::from(call.values.account_id))?)
@@ -144,7 +146,7 @@ async fn execute(
     call: &Call,
     account: AccountId,
     command: Command,
-) -> Outcome {
+) -> HandlerResult {
     Ok(api
         .service
         .execute(context, account, command, call.idempotency())
@@ -152,25 +154,17 @@ async fn execute(
         .into())
 }
 
-fn place(kind: HoldKind, details: HoldPatch) -> Command {
-    Command::Place {
-        kind,
-        fresh: HoldId(Uuid::now_v7()),
-        details,
-    }
-}
-
 fn lift(kind: HoldKind) -> Command {
     Command::Lift { kind, only: None }
 }
 
-/// The account as JSON, as it stands in `Message` and `Joson`.
+/// The account as JSON, for `Message` and `Joson`.
 fn document(account: &Account, now: Time) -> String {
     let state = account.state(now);
     let profile = &account.profile;
     json!({
         "AccountID": account.id.as_i32(),
-        "BlockedBy": state.blocked_by().iter().map(|block| block.as_str()).collect::<Vec<_>>(),
+        "BlockedBy": blocked_by(&state),
         "Company": profile.company,
         "CreationDate": dates::write(account.created_at),
         "EffectiveStatus": state.effective_status(),

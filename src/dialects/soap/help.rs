@@ -1,4 +1,4 @@
-//! The help page: the operations, and for each one samples for both versions of SOAP.
+//! The help page: a list of the operations, and samples for both SOAP versions of each.
 
 use super::operations::{NAMESPACE, OPERATIONS, Operation};
 use crate::wire::{SoapVersion, escaped, write_envelope};
@@ -14,7 +14,7 @@ fn page(title: &str, content: &str) -> String {
     )
 }
 
-/// The list of the operations.
+/// The page that lists the operations.
 pub(super) fn index() -> String {
     let items = OPERATIONS.iter().fold(String::new(), |text, operation| {
         text + &format!("<li><a href=\"?op={0}\">{0}</a></li>", operation.name)
@@ -27,7 +27,7 @@ pub(super) fn index() -> String {
     )
 }
 
-/// One operation with samples.
+/// The page of one operation, with samples.
 pub(super) fn operation(operation: &Operation, path: &str) -> String {
     let children = operation
         .children
@@ -49,14 +49,14 @@ pub(super) fn operation(operation: &Operation, path: &str) -> String {
         operation.name
     );
     let sample = |version: SoapVersion, title: &str, action: &str| {
-        let sent = indented(&write_envelope(version, &request));
-        let answered = indented(&write_envelope(version, &response));
+        let request = indented(&write_envelope(version, &request));
+        let response = indented(&write_envelope(version, &response));
         format!(
             "<h2>{title}</h2><pre>POST {path} HTTP/1.1\nContent-Type: {}{action}\n\n{}</pre><pre>HTTP/1.1 200 OK\nContent-Type: {}\n\n{}</pre>",
             version.content_type(),
-            escaped(&sent),
+            escaped(&request),
             version.content_type(),
-            escaped(&answered)
+            escaped(&response)
         )
     };
     let action = format!("\nSOAPAction: \"{NAMESPACE}/{}\"", operation.name);
@@ -68,7 +68,7 @@ pub(super) fn operation(operation: &Operation, path: &str) -> String {
     )
 }
 
-/// Each element on a line of its own, indented by its depth.
+/// Writes each element on its own line, indented by its depth.
 fn indented(xml: &str) -> String {
     let mut text = String::new();
     let mut depth = 0_usize;

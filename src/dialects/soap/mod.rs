@@ -1,8 +1,10 @@
-//! The `soap` dialect, modelled on Zoolz's API: SOAP 1.2 and 1.1 at one address, a WSDL, a help page.
+//! The `soap` dialect, modelled on Zoolz's API: SOAP 1.2 and 1.1 at one address, a WSDL and a help
+//! page.
 //!
-//! The table [`OPERATIONS`] describes every operation once. `call.rs` is the dispatcher that enforces its rows; the WSDL, the help page,
-//! the access matrix of the tests, the isolation doctor and the metrics' labels are read off the same rows. Business outcomes are
-//! HTTP 200 with a word in `Code`; protocol errors are faults (`codes.rs` has both tables).
+//! The table [`OPERATIONS`] describes every operation once. The dispatcher in `call.rs` enforces
+//! its rows. The WSDL, the help page, the access matrix of the tests, the isolation doctor and the
+//! metrics' labels are generated from the same rows. Business outcomes are answered with HTTP 200
+//! and a word in `Code`; protocol errors are answered as faults (`codes.rs` has both tables).
 
 mod call;
 mod codes;
@@ -18,59 +20,59 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 
+use super::body::response;
 use super::exchange::{base_url, header_text};
 use super::failure::Failure;
 use crate::service::Service;
 use crate::wire::SoapVersion;
-use call::respond;
 use codes::Fault;
 
 pub use operations::{OPERATIONS, Operation};
 pub use wsdl::wsdl;
 
-/// The path of the service; compared ignoring case.
+/// The path of the service. Requests may write it in any case.
 pub const PATH: &str = "/Services/Reseller/Service.asmx";
 
-/// How the dialect behaves.
+/// The settings of the dialect.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Answer "does not exist" where an account is another reseller's.
+    /// Whether another reseller's account is answered as if it did not exist.
     pub hide_foreign_accounts: bool,
-    /// The largest body, in bytes.
+    /// The largest accepted body, in bytes.
     pub max_body: usize,
-    /// The service's address as callers see it; the request's `Host` if absent.
+    /// The service's base URL as callers see it. `None` means the request's `Host` header decides.
     pub public_url: Option<String>,
 }
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Debug, Clone)]
 pub struct Api {
-    /// The service.
+    /// The service that executes commands and reads.
     pub service: Arc<Service>,
-    /// The settings.
+    /// The settings of the dialect.
     pub settings: Arc<Settings>,
 }
 
-/// Answers any request to [`PATH`].
+/// Answers a request to [`PATH`].
 pub async fn handle(api: Api, request: Request) -> Response {
     match *request.method() {
         Method::POST => call::dispatch(&api, request).await,
         Method::GET => page(&api, request.uri(), request.headers()),
         _ => {
-            let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, None, String::new());
+            let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, None, String::new());
             let allowed = HeaderValue::from_static("GET, POST");
-            response.headers_mut().insert(header::ALLOW, allowed);
-            response
+            refusal.headers_mut().insert(header::ALLOW, allowed);
+            refusal
         }
     }
 }
 
-/// A response of this dialect to a request that reached none of its operations, or whose operation did not end.
+/// Answers a failure that occurred outside the dispatcher: a timeout, a panic or a rate limit.
 pub(super) fn respond_to(failure: &Failure, headers: &HeaderMap) -> Response {
     let content_type = header_text(headers, header::CONTENT_TYPE);
     let version = call::version_and_action(content_type, headers);
     let version = version.map_or(SoapVersion::V12, |(version, _)| version);
-    let found = match failure {
+    let fault = match failure {
         Failure::RateLimited { retry_after } => Fault::RateLimited {
             retry_after: *retry_after,
         },
@@ -83,10 +85,10 @@ pub(super) fn respond_to(failure: &Failure, headers: &HeaderMap) -> Response {
         | Failure::Missing(_)
         | Failure::TokensDiffer => Fault::Crash,
     };
-    call::fault(&found, version).0
+    call::fault(&fault, version).0
 }
 
-/// `?wsdl`, `?op=`, or the list of the operations.
+/// The WSDL (`?wsdl`), the page of an operation (`?op=`), or the list of operations.
 fn page(api: &Api, uri: &Uri, headers: &HeaderMap) -> Response {
     let query = uri.query().unwrap_or_default();
     let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
@@ -97,7 +99,7 @@ fn page(api: &Api, uri: &Uri, headers: &HeaderMap) -> Response {
         .any(|(name, _)| name.eq_ignore_ascii_case("wsdl"))
     {
         let base = base_url(api.settings.public_url.as_deref(), headers);
-        return respond(
+        return response(
             StatusCode::OK,
             Some("text/xml; charset=utf-8"),
             wsdl(&format!("{base}{PATH}")),
@@ -108,15 +110,15 @@ fn page(api: &Api, uri: &Uri, headers: &HeaderMap) -> Response {
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case("op"))
     {
-        None => respond(StatusCode::OK, html, help::index()),
-        Some((_, name)) => match Operation::named(name) {
-            Some(operation) => respond(StatusCode::OK, html, help::operation(operation, PATH)),
-            None => respond(StatusCode::NOT_FOUND, html, help::index()),
+        None => response(StatusCode::OK, html, help::index()),
+        Some((_, name)) => match Operation::by_name(name) {
+            Some(operation) => response(StatusCode::OK, html, help::operation(operation, PATH)),
+            None => response(StatusCode::NOT_FOUND, html, help::index()),
         },
     }
 }
 
-/// Reads an envelope as a request would be, up to where the service comes in.
+/// Reads an envelope as the dispatcher does, without calling the service. For the fuzzers.
 #[cfg(fuzzing)]
 pub(super) fn read_envelope_of(content_type: &str, body: &[u8]) {
     use operations::NAMESPACE;

@@ -1,47 +1,48 @@
-//! The table of operations: the dispatcher, the WSDL and the help page are read off it.
+//! The table of operations. The dispatcher, the WSDL and the help page are generated from it.
 
 use futures_util::future::BoxFuture;
 
 use super::Api;
 use super::call::Call;
-use super::handlers::{self, Reached};
+use super::handlers::{self, Answer};
 use crate::dialects::failure::Failure;
 use crate::dialects::operation::{Access, BodyLimit, Cost};
 use crate::domain::Scope;
 use crate::service::Context;
 
-/// The namespace of every operation: this bare string.
+/// The XML namespace of every operation. Zoolz uses this bare word.
 pub(super) const NAMESPACE: &str = "Zoolz";
 
-/// One operation: everything that is said of it, once.
+/// A row of the table: everything that defines one operation.
 #[derive(Clone, Copy)]
 pub struct Operation {
-    /// The name of the request's element, and of the SOAP action behind `Zoolz/`; also its name in metrics and logs.
+    /// The name of the request's element, and of the SOAP action after `Zoolz/`. Also the name in
+    /// metrics and logs.
     pub name: &'static str,
-    /// The children of the request's element, in wire order.
+    /// The children of the request's element, in the order of the WSDL.
     pub(super) children: &'static [(&'static str, Kind)],
     /// Who may call it.
     pub access: Access,
-    /// Whether a repeat with the same `Idempotency-Key` is answered with the stored answer.
+    /// Whether a repeat with the same `Idempotency-Key` gets the stored answer.
     pub idempotent: bool,
-    /// The largest body that it accepts.
+    /// The largest body that the operation accepts.
     pub body_limit: BodyLimit,
-    /// How much work it is.
+    /// How much work the operation is. The dispatcher limits how many heavy operations run at once.
     pub cost: Cost,
     /// The message of a success.
     pub(super) success: &'static str,
-    /// The message where the change did not take effect.
+    /// The message of a failed change.
     pub(super) failure: &'static str,
-    /// The message where the account is another reseller's, and the caller is told so.
+    /// The message for another reseller's account, unless such accounts are hidden.
     pub(super) foreign: &'static str,
     pub(super) handler: Handler,
 }
 
-/// The function that carries an operation out.
+/// The function that executes an operation.
 pub(super) type Handler =
-    for<'a> fn(&'a Api, &'a Context, &'a Call) -> BoxFuture<'a, Result<Reached, Failure>>;
+    for<'a> fn(&'a Api, &'a Context, &'a Call) -> BoxFuture<'a, Result<Answer, Failure>>;
 
-/// The type of a child.
+/// The type of a child element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -51,7 +52,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The name in XML Schema, and how often the element occurs at least.
+    /// The type's name in XML Schema, and the element's `minOccurs`.
     pub(super) fn schema(self) -> (&'static str, u8) {
         match self {
             Self::Text => ("string", 0),
@@ -81,17 +82,17 @@ const EXPIRY_CHILD: (&str, Kind) = (EXPIRY_DATE, Kind::DateTime);
 const BY_ID: &[(&str, Kind)] = &[TOKEN_CHILD, ID_CHILD];
 const BY_EMAIL: &[(&str, Kind)] = &[TOKEN_CHILD, EMAIL_CHILD];
 
-/// The comma is the original's.
+/// The comma stands in Zoolz's message too.
 const EXPIRY_FAILURE: &str = "General Error, failed to change account expiry date";
 const FOREIGN_ID: &str = "Invalid Account ID, Account ID does not belong to you";
-/// The original's page prints it so.
+/// Zoolz's documentation has this wording, although the request names an account ID.
 const FOREIGN_ID_OF_EXPIRY: &str = "Invalid Account ID, Email does not belong to you";
 const FOREIGN_EMAIL: &str = "Invalid Email, Email does not belong to you";
 
 const READ: Access = Access::Scope(Scope::AccountRead);
 const WRITE: Access = Access::Scope(Scope::AccountWrite);
 
-/// `run!(handler)`: a handler as a function pointer.
+/// `run!(handler)` makes a function pointer of a handler.
 macro_rules! run {
     ($handler:ident) => {
         |api, context, call| Box::pin(handlers::$handler(api, context, call))
@@ -128,19 +129,19 @@ impl Operation {
         Self { foreign, ..self }
     }
 
-    /// The operation with a name; case matters.
-    pub(super) fn named(name: &str) -> Option<&'static Self> {
+    /// Finds an operation by its name; case matters.
+    pub(super) fn by_name(name: &str) -> Option<&'static Self> {
         OPERATIONS.iter().find(|operation| operation.name == name)
     }
 
-    /// Whether it names the account by number; the result then has a `Joson` member.
+    /// Whether the request names the account by number. The result then has a `Joson` element.
     #[must_use]
     pub const fn is_by_id(&self) -> bool {
         has_account_id(self.children)
     }
 }
 
-/// The account's number, where an operation takes one, is the second child.
+/// Operations that take an account's number have it as their second child.
 const fn has_account_id(children: &[(&'static str, Kind)]) -> bool {
     matches!(children, [_, (_, Kind::Int), ..])
 }
@@ -176,7 +177,7 @@ const UPDATE_STATUS: [&str; 2] = [
     "General Error. Failed to update account status",
 ];
 
-/// Every operation: the original's, then ours in the same style.
+/// All operations: Zoolz's, then ours in the same style.
 pub const OPERATIONS: &[Operation] = &[
     Operation::new(
         "SuspendAccountUsingAccountID",

@@ -1,5 +1,5 @@
-//! The children of a request's element, read by their types. What is missing is not a fault; what cannot be of its
-//! type is.
+//! The children of a request's element, read by their types. A missing child is accepted; a value
+//! that does not fit its type is a fault.
 
 use chrono_tz::Tz;
 
@@ -12,24 +12,25 @@ use crate::domain::Time;
 #[derive(Debug)]
 pub(super) struct Values {
     texts: Vec<(&'static str, String)>,
-    /// 0 where it is missing.
+    /// 0 if missing.
     pub(super) account_id: i32,
-    /// 0 where it is missing.
+    /// 0 if missing.
     pub(super) plan_id: i32,
     expiry: Expiry,
 }
 
-/// An expiry date as far as it can be read without knowing whose time zone counts.
+/// An expiry date, before the caller's time zone is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Expiry {
     Missing,
-    /// A year that xsd:dateTime can say and we do not keep.
+    /// A valid xsd:dateTime whose year cannot be stored.
     OutOfRange,
     Written(String),
 }
 
 impl Values {
-    /// Reads the children that an operation knows; of repeated ones the first counts, others are ignored.
+    /// Reads the children that an operation knows. Of repeated children the first counts. Unknown
+    /// ones are ignored.
     pub(super) fn read(
         operation: &Operation,
         children: &[(String, String)],
@@ -49,7 +50,7 @@ impl Values {
             } else {
                 text.trim()
             };
-            let wrong = |what: &str| {
+            let refuse = |what: &str| {
                 Fault::Request(format!(
                     "{name} must be {what}, not '{}'",
                     text.chars().take(40).collect::<String>()
@@ -57,16 +58,16 @@ impl Values {
             };
             match (*name, kind) {
                 (ACCOUNT_ID, Kind::Int) => {
-                    values.account_id = text.parse().map_err(|_| wrong("an int"))?;
+                    values.account_id = text.parse().map_err(|_| refuse("an int"))?;
                 }
                 (PLAN_ID, Kind::Int) => {
-                    values.plan_id = text.parse().map_err(|_| wrong("an int"))?;
+                    values.plan_id = text.parse().map_err(|_| refuse("an int"))?;
                 }
                 (SEND_EMAIL, Kind::Boolean) if !matches!(text, "true" | "false" | "1" | "0") => {
-                    return Err(wrong("a boolean"));
+                    return Err(refuse("a boolean"));
                 }
                 (EXPIRY_DATE, Kind::DateTime) => {
-                    values.expiry = expiry(text).ok_or_else(|| wrong("a dateTime"))?;
+                    values.expiry = expiry(text).ok_or_else(|| refuse("a dateTime"))?;
                 }
                 (_, Kind::Text) => values.texts.push((name, text.to_owned())),
                 (_, Kind::Int | Kind::Boolean | Kind::DateTime) => {}
@@ -75,7 +76,7 @@ impl Values {
         Ok(values)
     }
 
-    /// A text; empty where it is missing.
+    /// A text. Empty if missing.
     pub(super) fn text(&self, name: &str) -> &str {
         self.texts
             .iter()
@@ -83,8 +84,10 @@ impl Values {
             .map_or("", |(_, text)| text)
     }
 
-    /// The expiry date, with dates that name no zone read in `zone`: none where it is missing, an error where its year
-    /// is not kept.
+    /// The expiry date; a date without a zone is in `zone`. `None` if it is missing.
+    ///
+    /// # Errors
+    /// `()` if the year cannot be stored.
     pub(super) fn expiry(&self, zone: Tz) -> Result<Option<Time>, ()> {
         match &self.expiry {
             Expiry::Missing => Ok(None),
@@ -94,7 +97,7 @@ impl Values {
     }
 }
 
-/// None where it is no xsd:dateTime and no date.
+/// `None` if the text is neither an xsd:dateTime nor a date.
 fn expiry(text: &str) -> Option<Expiry> {
     if text.is_empty() {
         return Some(Expiry::Missing);

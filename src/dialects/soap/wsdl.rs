@@ -1,4 +1,4 @@
-//! The WSDL 1.1, written from the table of operations.
+//! The WSDL 1.1 document, generated from the table of operations.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::codes::Code;
 use super::operations::{NAMESPACE, OPERATIONS, Operation};
 use crate::wire::escaped;
 
-/// The document, with the service at `address`.
+/// The WSDL of a service at `address`.
 #[must_use]
 pub fn wsdl(address: &str) -> String {
     let mut elements = String::new();
@@ -16,7 +16,7 @@ pub fn wsdl(address: &str) -> String {
     for operation in OPERATIONS {
         let name = operation.name;
         describe_elements(&mut elements, operation);
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _written = write!(
             messages,
             "<wsdl:message name=\"{name}SoapIn\"><wsdl:part name=\"parameters\" element=\"tns:{name}\"/></wsdl:message>\
@@ -59,7 +59,7 @@ pub fn wsdl(address: &str) -> String {
     )
 }
 
-/// What every result begins with.
+/// The elements with which every result begins.
 const RESULT: &str = "<s:element minOccurs=\"1\" maxOccurs=\"1\" name=\"Code\" type=\"tns:ReturnCode\"/>\
                       <s:element minOccurs=\"0\" maxOccurs=\"1\" name=\"Message\" type=\"s:string\"/>";
 

@@ -1,4 +1,4 @@
-//! Several operations in one request: tried out on one account, or carried out on many.
+//! Several operations in one request: `simulate` on one account, and `bulk` on many.
 
 use chrono_tz::Tz;
 use serde::Serialize;
@@ -10,34 +10,35 @@ use super::codes::{self, Code};
 use super::operation_request::{AccountName, OperationRequest, Operations};
 use super::respond::{One, Reply};
 use super::{Api, accounts};
-use crate::dialects::exchange::Viewer;
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::Reading;
-use crate::domain::{AccountId, Command, Error, Outcome, Simulated, State};
+use crate::dialects::views::{Viewer, blocked_by};
+use crate::domain::{AccountId, Command, Error, Outcome, Simulated};
 use crate::service::{CommandOutcome, Completion, Context, Item};
 use crate::wire::{self, Codec};
 
-/// An operation of a request with its command, or what is wrong with it.
+/// An operation with its command, or the reason why it is invalid.
 type Step = (OperationRequest, Result<Command, Error>);
 
-/// What became of one operation, or would.
+/// The result of one operation, executed or simulated.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = OperationResult)]
 pub(super) struct ResultDocument {
     operation: String,
-    /// The account, as the request named it; in `bulk` only.
+    /// The account as the request named it. Only in `bulk`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     account: Option<String>,
-    /// The status that the operation has by itself.
+    /// The HTTP status that the operation has as a request of its own.
     status: u16,
-    /// Null for a success.
+    /// The code of the error; null for a success.
     code: Option<&'static str>,
     message: Option<String>,
-    /// Whether anything changed; null where it failed, and where it was answered before under the same `Idempotency-Key`.
+    /// Whether the account changed. Null if the operation failed, or if it is a repeat under the
+    /// same `Idempotency-Key`.
     changed: Option<bool>,
-    /// The finer events; in `simulate` only.
+    /// The events that the operation would cause. Only in `simulate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     events: Option<Vec<&'static str>>,
@@ -45,27 +46,27 @@ pub(super) struct ResultDocument {
     blocked_by: Option<Vec<&'static str>>,
 }
 
-/// What operations would do.
+/// The result of a simulation.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Simulation)]
 pub(super) struct SimulationDocument {
-    /// One for each operation, in order.
+    /// One result per operation, in order.
     results: Vec<ResultDocument>,
-    /// The account as it would be.
+    /// The account as it would be after all operations.
     account: AccountDocument,
 }
 
-/// What became of operations.
+/// The result of a bulk request.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = BulkResult)]
 pub(super) struct BulkDocument {
-    /// How many succeeded.
+    /// The number of operations that succeeded.
     succeeded: usize,
-    /// How many did not.
+    /// The number of operations that failed.
     failed: usize,
-    /// One for each operation, in order.
+    /// One result per operation, in order.
     results: Vec<ResultDocument>,
 }
 
@@ -75,14 +76,6 @@ fn success(command: Option<&Command>) -> u16 {
     } else {
         200
     }
-}
-
-fn words(state: &State) -> Vec<&'static str> {
-    state
-        .blocked_by()
-        .iter()
-        .map(|block| block.as_str())
-        .collect()
 }
 
 fn failed(operation: String, code: Code) -> ResultDocument {
@@ -99,13 +92,13 @@ fn failed(operation: String, code: Code) -> ResultDocument {
     }
 }
 
-/// A step's result in a simulation: what the step would do, or why it would be refused.
-fn simulated(
+/// The result of one simulated operation. `steps` are the simulated steps of the valid operations.
+fn simulated_result(
     operation: String,
-    command: Result<Command, Error>,
+    command: &Result<Command, Error>,
     steps: &mut impl Iterator<Item = Simulated>,
 ) -> ResultDocument {
-    let step = match &command {
+    let step = match command {
         Ok(_) => steps.next(),
         Err(error) => return failed(operation, codes::code(&error.clone().into())),
     };
@@ -122,7 +115,7 @@ fn simulated(
             changed: Some(change.outcome() == Outcome::Applied),
             events: Some(change.events.iter().map(|event| event.as_str()).collect()),
             effective_status: Some(state.effective_status()),
-            blocked_by: Some(words(&state)),
+            blocked_by: Some(blocked_by(&state)),
         },
         Err(error) => failed(operation, codes::code(&error.into())),
     }
@@ -142,13 +135,13 @@ pub(super) async fn simulate(
     let last = results
         .iter()
         .rev()
-        .find_map(|one| one.decision.as_ref().ok());
+        .find_map(|result| result.decision.as_ref().ok());
     let last = last.map_or(&before, |change| &change.after);
     let account = accounts::documents::account(last, Viewer::of(context, now));
     let mut results = results.into_iter();
     let results = steps
         .into_iter()
-        .map(|(request, command)| simulated(request.operation, command, &mut results))
+        .map(|(request, command)| simulated_result(request.operation, &command, &mut results))
         .collect();
     Ok(Reply::one(SimulationDocument { results, account }))
 }
@@ -159,14 +152,14 @@ pub(super) async fn run(
     Request { members, call, .. }: Request<(), Operations>,
 ) -> Result<Reply<One<BulkDocument>>, Failure> {
     let mut results: Vec<Option<ResultDocument>> = Vec::new();
-    let (mut named, mut items) = (Vec::new(), Vec::new());
+    let (mut accepted, mut items) = (Vec::new(), Vec::new());
     for (number, (request, command)) in steps(api, context, &call, members)?.into_iter().enumerate()
     {
-        let account = request.account.as_ref().map(AccountName::written);
+        let account = request.account.as_ref().map(AccountName::text);
         match item(context, &call, number, &request, command) {
             Ok((status, item)) => {
                 results.push(None);
-                named.push((request.operation, account, status));
+                accepted.push((request.operation, account, status));
                 items.push(item);
             }
             Err(error) => results.push(Some(ResultDocument {
@@ -176,16 +169,16 @@ pub(super) async fn run(
         }
     }
     let outcomes = api.service.bulk(context, items).await?;
-    let mut done =
-        named
+    let mut executed =
+        accepted
             .into_iter()
             .zip(outcomes)
             .map(|((operation, account, status), outcome)| {
-                carried_out(operation, account, status, outcome)
+                bulk_result(operation, account, status, outcome)
             });
     let results: Vec<ResultDocument> = results
         .into_iter()
-        .filter_map(|known| known.or_else(|| done.next()))
+        .filter_map(|known| known.or_else(|| executed.next()))
         .collect();
     let succeeded = results.iter().filter(|result| result.status < 400).count();
     let failed = results.len() - succeeded;
@@ -196,7 +189,7 @@ pub(super) async fn run(
     }))
 }
 
-/// One operation of the request as an item for the service, with the status of its success.
+/// An operation as an item for the service, with its HTTP status on success.
 fn item(
     context: &Context,
     call: &Call,
@@ -207,21 +200,21 @@ fn item(
     let account = request.account.as_ref();
     let account = account
         .ok_or_else(|| Error::invalid("account", "is required"))?
-        .named()?;
+        .account_ref()?;
     let command = command?;
     let status = success(Some(&command));
-    let once = call.idempotency_of_part(number, status, accounts::document(context));
+    let idempotency = call.idempotency_of_part(number, status, accounts::document(context));
     Ok((
         status,
         Item {
             account,
             command,
-            once,
+            once: idempotency,
         },
     ))
 }
 
-fn carried_out(
+fn bulk_result(
     operation: String,
     account: Option<String>,
     status: u16,
@@ -244,7 +237,7 @@ fn carried_out(
                 changed: Some(outcome == Outcome::Applied),
                 events: None,
                 effective_status: Some(state.effective_status()),
-                blocked_by: Some(words(&state)),
+                blocked_by: Some(blocked_by(&state)),
             }
         }
         Ok(Completion::Replayed(stored)) => ResultDocument {
@@ -258,7 +251,7 @@ fn carried_out(
             effective_status: None,
             blocked_by: None,
         },
-        // A repeat is answered as the deletion was.
+        // A repeated deletion is answered like the first one.
         Err(Error::AccountDeleted) if status == 204 => ResultDocument {
             account,
             status,
@@ -274,11 +267,11 @@ fn carried_out(
     }
 }
 
-/// An operation as it stands in a request to `POST /v3/bulk`, in JSON; what it is called, too. `deletion` is the command that
-/// deletes.
+/// Reads one operation of a request to `POST /v3/bulk` from its JSON. Returns it with its name.
+/// `deletion` is the command that `delete` stands for.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// A message for people that says what is wrong with the operation.
 pub fn bulk_operation(json: &str, deletion: Command) -> Result<(String, Item), String> {
     let request: OperationRequest =
         wire::decode(Codec::Json, json.as_bytes()).map_err(|error| error.to_string())?;
@@ -288,7 +281,7 @@ pub fn bulk_operation(json: &str, deletion: Command) -> Result<(String, Item), S
             .account
             .as_ref()
             .ok_or_else(|| Error::invalid("account", "is required"))?
-            .named()?;
+            .account_ref()?;
         let command = request.clone().command(
             Reading {
                 codec: Codec::Json,
@@ -302,11 +295,11 @@ pub fn bulk_operation(json: &str, deletion: Command) -> Result<(String, Item), S
             once: None,
         })
     };
-    let said = |error: Error| codes::code(&error.into()).message;
-    read().map(|item| (name, item)).map_err(said)
+    let message = |error: Error| codes::code(&error.into()).message;
+    read().map(|item| (name, item)).map_err(message)
 }
 
-/// The operations of the body, each with its command or what is wrong with it.
+/// The operations of the body, each with its command or the reason why it is invalid.
 fn steps(
     api: &Api,
     context: &Context,

@@ -1,5 +1,6 @@
-//! Bulk jobs: planned, looked at, applied, reverted.
+//! Bulk jobs: planned, inspected, applied and reverted.
 
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -10,69 +11,55 @@ use super::path_id::JobId;
 use super::respond::{Many, One, Reply};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
-use crate::domain::{AccountFilter, Authority, Error, ResellerId, StateFilter};
+use crate::dialects::filter::FilterMembers;
+use crate::domain::{AccountFilter, Error, ResellerId};
 use crate::service::{BulkItem, BulkJob, Context, Preview};
 
-/// A job to be planned.
+/// A bulk job to plan.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = BulkJobRequest)]
 pub(super) struct BulkJobRequest {
-    /// Whose accounts; required with an operator's token.
+    /// The reseller that owns the accounts. Required with an operator's token.
     reseller_id: Option<i64>,
     selector: Selector,
-    /// What is done at each of them.
+    /// The operation to execute on each account.
     operation: OperationRequest,
 }
 
-/// Which accounts: every part that is there must hold; none is there: all.
+/// Selects accounts. An account must match all given conditions; without conditions, every account
+/// matches.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Selector {
-    /// `active`, `suspended`, or one of the words of `blockedBy`: the accounts that this blocks.
+    /// Only accounts in this state: `active`, `suspended`, or one of the values of `blockedBy`,
+    /// which selects the accounts that it blocks.
     #[schema(
         pattern = "^(active|suspended|deleted|suspended:operator|suspended:reseller_account|suspended:reseller|inactive|frozen|expired)$"
     )]
     state: Option<String>,
-    /// `operator`, `reseller` or `system`: the accounts that a hold of this authority blocks.
+    /// Only accounts that a hold of this authority blocks: `operator`, `reseller` or `system`.
     #[schema(pattern = "^(operator|reseller|system)$")]
     held_by: Option<String>,
     #[schema(format = DateTime, min_length = 1)]
     expires_before: Option<String>,
     #[schema(format = DateTime, min_length = 1)]
     expires_after: Option<String>,
-    /// The accounts with this text in name, title, e-mail or company, ignoring case.
+    /// Only accounts with this text in name, title, e-mail or company, ignoring case.
     q: Option<String>,
 }
 
 impl Selector {
-    /// The filter, and how it is written for people.
-    fn filter(self, zone: chrono_tz::Tz) -> Result<(AccountFilter, String), Error> {
-        let date = |field, text: &String| {
-            dates::parse(text, zone).map_err(|problem| Error::invalid(field, problem))
+    /// The filter, and its text for people, such as `state=active`.
+    fn filter(self, zone: Tz) -> Result<(AccountFilter, String), Error> {
+        let members = FilterMembers {
+            state: self.state.as_deref(),
+            held_by: self.held_by.as_deref(),
+            expires_before: self.expires_before.as_deref(),
+            expires_after: self.expires_after.as_deref(),
+            text: self.q.as_deref(),
         };
-        let authority = |word: &String| {
-            Authority::parse(word)
-                .ok_or_else(|| Error::invalid("held_by", "must be operator, reseller or system"))
-        };
-        let filter = AccountFilter {
-            state: self.state.as_deref().map(StateFilter::parse).transpose()?,
-            held_by: self.held_by.as_ref().map(authority).transpose()?,
-            expires_before: self
-                .expires_before
-                .as_ref()
-                .map(|text| date("expires_before", text))
-                .transpose()?,
-            expires_after: self
-                .expires_after
-                .as_ref()
-                .map(|text| date("expires_after", text))
-                .transpose()?,
-            text: self.q.clone(),
-        };
-        if self.q.as_ref().is_some_and(|text| text.contains('\0')) {
-            return Err(Error::invalid("q", "must not contain control characters"));
-        }
+        let filter = members.filter(zone)?;
         let parts = [
             ("state", self.state),
             ("heldBy", self.held_by),
@@ -80,22 +67,20 @@ impl Selector {
             ("expiresAfter", self.expires_after),
             ("q", self.q),
         ];
-        let said: Vec<String> = parts
+        let conditions: Vec<String> = parts
             .into_iter()
             .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
             .collect();
-        Ok((
-            filter,
-            if said.is_empty() {
-                "all".to_owned()
-            } else {
-                said.join(" ")
-            },
-        ))
+        let text = if conditions.is_empty() {
+            "all".to_owned()
+        } else {
+            conditions.join(" ")
+        };
+        Ok((filter, text))
     }
 }
 
-/// A job, and how far it is.
+/// A bulk job and its progress.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = BulkJob)]
@@ -104,25 +89,25 @@ pub(super) struct BulkJobDocument {
     reseller_id: i64,
     /// `planned`, `applying`, `applied`, `reverting` or `reverted`.
     state: &'static str,
-    /// The verb of what is done, as the journal has it.
+    /// The name of the operation in the journal.
     action: &'static str,
-    /// How the accounts were chosen.
+    /// The selector as text, such as `state=active`; `all` without conditions.
     selector: String,
-    /// How many accounts there are ...
+    /// The number of accounts in the job.
     total: i64,
-    /// ... how many of them wait ...
+    /// The number of accounts not yet processed.
     pending: i64,
-    /// ... were changed ...
+    /// The number of accounts that the job changed.
     changed: i64,
-    /// ... were so already ...
+    /// The number of accounts that needed no change.
     unchanged: i64,
-    /// ... could not be changed ...
+    /// The number of accounts that could not be changed.
     failed: i64,
-    /// ... were changed back ...
+    /// The number of accounts whose change was reverted.
     reverted: i64,
-    /// ... and were left as they are when the job was reverted, because they had been changed since.
+    /// The number of accounts that were changed after the job, and therefore not reverted.
     kept: i64,
-    /// What it would do; in the answer to its creation only.
+    /// The expected result. Only in the answer that creates the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     preview: Option<PreviewDocument>,
@@ -133,12 +118,15 @@ pub(super) struct BulkJobDocument {
     updated_at: String,
 }
 
-/// What a job would do, if it were applied when it was planned.
+/// The result that the job would have had when it was planned.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = BulkPreview)]
 struct PreviewDocument {
+    /// The number of accounts that would change.
     changes: i64,
+    /// The number of accounts that need no change.
     unchanged: i64,
+    /// The number of accounts for which the operation would be refused.
     refused: i64,
 }
 
@@ -163,10 +151,10 @@ fn document(job: &BulkJob, preview: Option<Preview>) -> BulkJobDocument {
         failed: count("failed"),
         reverted: count("reverted"),
         kept: count("kept"),
-        preview: preview.map(|it| PreviewDocument {
-            changes: it.changes,
-            unchanged: it.unchanged,
-            refused: it.refused,
+        preview: preview.map(|preview| PreviewDocument {
+            changes: preview.changes,
+            unchanged: preview.unchanged,
+            refused: preview.refused,
         }),
         created_by: job.created_by.clone(),
         created_at: dates::write(job.created_at),
@@ -174,7 +162,7 @@ fn document(job: &BulkJob, preview: Option<Preview>) -> BulkJobDocument {
     }
 }
 
-/// One account of a job.
+/// One account of a bulk job.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = BulkItem)]
@@ -182,7 +170,7 @@ pub(super) struct BulkItemDocument {
     account_id: i32,
     /// `pending`, `changed`, `unchanged`, `failed`, `reverted` or `kept`.
     state: String,
-    /// Why it failed or was kept.
+    /// Why the account failed or was not reverted.
     problem: Option<String>,
 }
 
@@ -194,13 +182,13 @@ fn item(item: BulkItem) -> BulkItemDocument {
     }
 }
 
-type Job = Result<Reply<One<BulkJobDocument>>, Failure>;
+type JobReply = Result<Reply<One<BulkJobDocument>>, Failure>;
 
 pub(super) async fn create(
     api: &Api,
     context: &Context,
     Request { members, call, .. }: Request<(), BulkJobRequest>,
-) -> Job {
+) -> JobReply {
     let reseller = members.reseller_id.map(ResellerId);
     let command = members
         .operation
@@ -218,7 +206,7 @@ pub(super) async fn get(
     api: &Api,
     context: &Context,
     Request { id: JobId(id), .. }: Request<JobId>,
-) -> Job {
+) -> JobReply {
     Ok(Reply::one(document(
         &api.service.bulk_job(context, id).await?,
         None,
@@ -251,20 +239,22 @@ pub(super) async fn items(
         return Err(Failure::parameter("state", problem));
     }
     let after = i32::try_from(call.query.after).unwrap_or(i32::MAX);
-    let found = api
+    let found_items = api
         .service
         .bulk_items(context, id, state, after, call.query.limit)
         .await?;
-    let last = found.last().map(|last| i64::from(last.account.as_i32()));
-    let next = call.query.next(last, found.len(), &call.uri);
-    Ok(Reply::page(found.into_iter().map(item), next))
+    let last = found_items
+        .last()
+        .map(|last| i64::from(last.account.as_i32()));
+    let next = call.query.next(last, found_items.len(), &call.uri);
+    Ok(Reply::page(found_items.into_iter().map(item), next))
 }
 
 pub(super) async fn apply(
     api: &Api,
     context: &Context,
     Request { id: JobId(id), .. }: Request<JobId>,
-) -> Job {
+) -> JobReply {
     Ok(Reply::one(document(
         &api.service.apply_bulk_job(context, id).await?,
         None,
@@ -275,7 +265,7 @@ pub(super) async fn revert(
     api: &Api,
     context: &Context,
     Request { id: JobId(id), .. }: Request<JobId>,
-) -> Job {
+) -> JobReply {
     Ok(Reply::one(document(
         &api.service.revert_bulk_job(context, id).await?,
         None,

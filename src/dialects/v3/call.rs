@@ -1,7 +1,9 @@
-//! The dispatcher: every request of this dialect goes through [`dispatch`], which enforces the row of its operation.
+//! The dispatcher: every request of this dialect goes through [`dispatch`], which enforces its row
+//! of the table.
 //!
-//! In this order: authenticate from the header; check authority and scope; wait for a permit; read the query, then the body; look
-//! up the idempotency key; decode the members; look up what the path names; run the handler; write the answer.
+//! The order of the steps: authenticate from the header; check access; wait for a permit; read the
+//! query, then the body; look up the idempotency key; decode the members; look up the id of the
+//! path; run the handler; write the answer.
 
 use std::sync::Arc;
 
@@ -23,14 +25,13 @@ use super::respond::{self, FailureDocument, encode};
 use crate::dialects::body;
 use crate::dialects::exchange::{Exchange, RequestId, RequestOutcome, base_url, header_text};
 use crate::dialects::failure::Failure;
-use crate::dialects::operation::UnknownMembers;
 use crate::dialects::patches::Reading;
 use crate::domain::{Dialect, Error};
 use crate::hash::sha256;
 use crate::service::{Context, IdempotencyKey, IdempotentRequest, StoredAnswer};
 use crate::wire::{self, Codec};
 
-/// Answers a request to an operation.
+/// Answers one request.
 pub(super) async fn dispatch(
     State(api): State<Api>,
     operation: &'static Operation,
@@ -89,17 +90,19 @@ pub(super) struct Call {
     /// The `{id}` of the path.
     id: String,
     body: Vec<u8>,
-    /// The version that `If-Match` names; `None` if any version will do.
+    /// The version that `If-Match` requires. `None` accepts any version.
     pub(super) expected_version: Option<i64>,
-    /// The caller's idempotency key; `None` without one, or for an operation that takes none.
+    /// The idempotency key as the caller sent it. `None` if there is none, or if the operation does
+    /// not take one.
     key: Option<String>,
-    /// The same, as it is stored: once the caller is known.
+    /// The idempotency key as it is stored. Set once the caller is known.
     idempotency: Option<IdempotencyKey>,
     pub(super) request_id: RequestId,
     base: String,
 }
 
-/// What a handler gets: the id of the path, the members of the body, and the rest of the call.
+/// The input of a handler: the id of the path, the decoded members of the body, and the rest of the
+/// call.
 pub(super) struct Request<I, M = ()> {
     pub(super) id: I,
     pub(super) members: M,
@@ -158,7 +161,7 @@ impl Call {
         })
     }
 
-    /// The stored answer to an earlier request with the same idempotency key, before anything else is looked up.
+    /// Looks up the stored answer to an earlier request with the same idempotency key.
     async fn look_up_answer(
         &mut self,
         api: &Api,
@@ -177,21 +180,12 @@ impl Call {
         Ok(api.service.stored_answer(key, sha256(&self.body)).await?)
     }
 
-    /// The members of the body.
+    /// Decodes the members of the body.
     pub(super) fn members<M: DeserializeOwned>(&self) -> Result<M, Failure> {
-        match self.operation.unknown_members {
-            UnknownMembers::Ignore => Ok(wire::decode(self.codec, &self.body)?),
-            UnknownMembers::Refuse => {
-                let (members, unknown) = wire::decode_listing_unknown(self.codec, &self.body)?;
-                match unknown.into_iter().next() {
-                    None => Ok(members),
-                    Some(name) => Err(Failure::parameter(name, "is no member of this request")),
-                }
-            }
-        }
+        body::decode(self.operation.unknown_members, self.codec, &self.body)
     }
 
-    /// With what the path names looked up.
+    /// Looks up the id of the path.
     pub(super) async fn with_id<I: PathId>(
         self,
         api: &Api,
@@ -205,17 +199,18 @@ impl Call {
         })
     }
 
-    /// The text of a header, if it is there and is text.
+    /// The text of a header. `None` if the header is absent or not text.
     pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
         header_text(&self.headers, name)
     }
 
-    /// The token of the request.
+    /// The bearer token of the request.
     pub(super) fn credential(&self) -> Result<SecretString, Failure> {
         credential(&self.headers)
     }
 
-    /// How members of the body are read: in its format, dates without a zone in the time zone of the caller.
+    /// The settings for reading members: the body's format, and the caller's time zone for dates
+    /// without a zone.
     pub(super) fn reading(&self, context: &Context) -> Reading {
         Reading {
             codec: self.codec,
@@ -223,7 +218,7 @@ impl Call {
         }
     }
 
-    /// The service's address as this caller sees it.
+    /// The service's base URL as this caller sees it.
     pub(super) fn base(&self) -> &str {
         &self.base
     }
@@ -233,8 +228,8 @@ impl Call {
         self.format
     }
 
-    /// What lets the service recognise a repeat of this request, and answer it as the first one was answered; `None` where the
-    /// caller sent no key.
+    /// The idempotency key, the body's fingerprint, and the function that encodes the answer for
+    /// storage. `None` if the caller sent no key.
     pub(super) fn idempotency<T, D: Serialize>(
         &self,
         document: impl Fn(&T) -> D + Send + Sync + 'static,
@@ -243,8 +238,8 @@ impl Call {
         Some(self.idempotency_of(key, self.operation.success, document))
     }
 
-    /// The same for one of several operations in one request, which shares its key: `number` is its place, `success` the status
-    /// that the operation has by itself.
+    /// The same as [`Call::idempotency`] for one of several operations in a request. `number` is
+    /// its position, and `success` the status that it has as a request of its own.
     pub(super) fn idempotency_of_part<T, D: Serialize>(
         &self,
         number: usize,
@@ -269,7 +264,8 @@ impl Call {
         let has_body = success != StatusCode::NO_CONTENT.as_u16();
         let encode = move |outcome: &Result<T, Error>| {
             let (status, body) = match outcome {
-                // Deleting what is deleted is answered like the first deletion, and so is its repeat.
+                // Deleting a deleted account is answered like the first deletion, so the same
+                // answer is stored.
                 Ok(_) | Err(Error::AccountDeleted) if !has_body => (success, Vec::new()),
                 Ok(done) => (success, encode(format, &document(done))),
                 Err(error) => {
@@ -292,7 +288,8 @@ impl Call {
     }
 }
 
-/// The codec and the bytes of a body. The media type and the length that the headers name are judged before a byte is read.
+/// Reads the body and finds its codec. The media type and `Content-Length` are checked before any
+/// byte of the body is read.
 async fn read_body(
     api: &Api,
     operation: &Operation,
@@ -314,7 +311,7 @@ async fn read_body(
     let limit = operation.body_limit.bytes(api.settings.max_body);
     let body = body::read(headers, stream, limit).await?;
     match (codec, body.is_empty()) {
-        // A request without a body stands for one without members.
+        // An empty body is read as one without members.
         (_, true) => Ok((Codec::Json, b"{}".to_vec())),
         (Some(codec), false) => Ok((codec, body)),
         (None, false) => Err(wire::Error::UnsupportedMediaType.into()),
@@ -340,7 +337,7 @@ fn credential(headers: &HeaderMap) -> Result<SecretString, Failure> {
     Ok(SecretString::from(token.ok_or(Error::CredentialMissing)?))
 }
 
-/// The version that `If-Match` names; `None` where there is no such header, or where it accepts any version.
+/// The version that `If-Match` requires. `None` if the header is absent or `*`.
 fn expected_version(headers: &HeaderMap) -> Result<Option<i64>, Failure> {
     let refuse = || Failure::parameter("If-Match", "must be one ETag of this account");
     let mut values = headers.get_all(header::IF_MATCH).iter();

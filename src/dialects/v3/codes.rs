@@ -1,20 +1,20 @@
-//! The code table of this dialect: HTTP status, `code`, and a text.
+//! The table of codes: the HTTP status, `code` and message for each kind of failure.
 
 use crate::dialects::failure::Failure;
 use crate::domain::{Conflict, Error, Resource};
 use crate::wire;
 
-/// What this dialect answers to a failure.
+/// The answer to a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Code {
     pub(super) status: u16,
     pub(super) word: &'static str,
     pub(super) message: String,
-    /// Seconds after which asking again may help.
+    /// Seconds after which the caller may retry, if a retry can help.
     pub(super) retry_after: Option<u32>,
 }
 
-/// The table.
+/// The answer to a failure.
 pub(super) fn code(failure: &Failure) -> Code {
     let say = |status, word, message: &str| Code {
         status,
@@ -96,7 +96,7 @@ pub(super) fn code(failure: &Failure) -> Code {
             wire::Error::Malformed { .. } => invalid(&error.to_string()),
         },
         Failure::Parameter { name, problem } => invalid(&format!("{name}: {problem}")),
-        // Only other dialects have these.
+        // Only other dialects produce these failures.
         Failure::Missing(name) => invalid(&format!("{name}: is required")),
         Failure::TokensDiffer => invalid("the tokens differ"),
         Failure::NoSuchRoute => say(404, "NOT_FOUND", "There is no such resource"),
@@ -125,7 +125,7 @@ fn conflict_text(conflict: Conflict) -> &'static str {
     }
 }
 
-/// This dialect's name of a field of the domain: the same words in camel case.
+/// The name that this dialect uses for a field of the domain: the same words in camel case.
 fn member(field: &str) -> String {
     let mut words = field.split('_');
     let first = words.next().unwrap_or_default().to_owned();

@@ -1,4 +1,5 @@
-//! Cursors: places in lists, with a few bytes that tell ours from made-up ones and one reseller's from another's.
+//! Cursors: positions in lists. A cursor ends with a short checksum over its list, position and
+//! reseller, so that invented cursors and those of other resellers are refused.
 
 use data_encoding::BASE64URL_NOPAD;
 
@@ -6,16 +7,16 @@ use crate::dialects::failure::Failure;
 use crate::domain::{AccountId, ResellerId};
 use crate::hash::sha256;
 
-/// What a cursor is a place in.
+/// The lists that cursors point into.
 const ACCOUNTS: u8 = 1;
 const EVENTS: u8 = 2;
 
-/// A place in a list.
+/// A position in a list of one reseller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cursor {
     kind: u8,
     place: i64,
-    mark: [u8; 4],
+    checksum: [u8; 4],
 }
 
 impl Cursor {
@@ -32,28 +33,28 @@ impl Cursor {
         Self {
             kind,
             place,
-            mark: [a, b, c, d],
+            checksum: [a, b, c, d],
         }
     }
 
-    pub(super) fn written(self) -> String {
+    pub(super) fn encode(self) -> String {
         let mut bytes = vec![self.kind];
         bytes.extend(self.place.to_be_bytes());
-        bytes.extend(self.mark);
+        bytes.extend(self.checksum);
         BASE64URL_NOPAD.encode(&bytes)
     }
 
-    pub(super) fn read(text: &str) -> Result<Self, Failure> {
+    pub(super) fn decode(text: &str) -> Result<Self, Failure> {
         let bytes = BASE64URL_NOPAD
             .decode(text.as_bytes())
             .map_err(|_| refuse())?;
         let (kind, rest) = bytes.split_first().ok_or_else(refuse)?;
         let (place, rest) = rest.split_first_chunk::<8>().ok_or_else(refuse)?;
-        let mark = <[u8; 4]>::try_from(rest).map_err(|_| refuse())?;
+        let checksum = <[u8; 4]>::try_from(rest).map_err(|_| refuse())?;
         Ok(Self {
             kind: *kind,
             place: i64::from_be_bytes(*place),
-            mark,
+            checksum,
         })
     }
 

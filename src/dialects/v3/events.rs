@@ -1,4 +1,4 @@
-//! Events: what a webhook is sent, what `GET /v3/events` answers, and its stream.
+//! Events: the content of webhooks, the list `GET /v3/events`, and its stream.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -21,42 +21,42 @@ use super::call::{Call, Request};
 use super::cursor::Cursor;
 use super::respond::{Many, Reply};
 use crate::dialects::dates;
-use crate::dialects::exchange::{Viewer, facts_in};
 use crate::dialects::failure::Failure;
+use crate::dialects::views::{Viewer, facts_in};
 use crate::domain::{Authority, Error, ResellerId, TEST, Time, UPDATED, message_id};
 use crate::service::{Context, EventRead, JournalEntry};
 use crate::wire::Codec;
 
-/// How often a stream polls for events, in case a notification was lost.
+/// The interval at which a stream polls for events, in case a notification was lost.
 const POLL_EVERY: Duration = Duration::from_secs(5);
-/// How often a stream without events sends a comment, so that proxies keep the connection open.
+/// The interval at which an idle stream sends a comment, so that proxies keep the connection open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How many events a stream reads at once.
+/// The largest number of events that a stream reads at once.
 const STREAM_PAGE: i64 = 100;
 
-/// An event: the original's three members, then ours.
+/// An event: Cryptlex's three members, then ours.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Event)]
 pub(super) struct EventDocument {
     event: String,
-    /// The account as it is now; null if it was purged.
+    /// The account as it is now. Null if it has been purged.
     data: Option<AccountDocument>,
     #[schema(format = DateTime)]
     triggered_at: String,
     id: String,
-    /// One more with every change of the account, without gaps.
+    /// The account's version after the change. Each change adds 1, without gaps.
     sequence: Option<i64>,
     actor: Option<String>,
     reason: Option<String>,
-    /// Field by field, the old value and the new one.
+    /// The changed fields, each with its `old` and `new` value.
     #[schema(value_type = Object)]
     changes: Value,
-    /// The finer names of what happened. In answers, not in webhooks.
+    /// The specific events of the change, such as `account.frozen`. Not in webhooks.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     events: Option<Vec<String>>,
-    /// Where to go on from. In answers, not in webhooks.
+    /// The cursor of this event; the next page begins after it. Not in webhooks.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     cursor: Option<String>,
@@ -80,7 +80,7 @@ fn document(read: &EventRead, event: &str, viewer: Viewer) -> EventDocument {
     }
 }
 
-/// What a webhook is sent of an event.
+/// The content of a webhook for an event, in JSON.
 #[must_use]
 pub fn message(read: &EventRead, event: &str, now: Time) -> String {
     let document = document(
@@ -94,13 +94,13 @@ pub fn message(read: &EventRead, event: &str, now: Time) -> String {
     serde_json::to_string(&document).unwrap_or_default()
 }
 
-/// What a webhook is sent as a test.
+/// The content of a test webhook, in JSON.
 #[must_use]
 pub fn test_message(id: &str, at: Time) -> String {
     json!({ "event": TEST, "data": {}, "triggeredAt": dates::write(at), "id": id }).to_string()
 }
 
-/// Field by field, the old value and the new one.
+/// The changed fields, each with its old and new value.
 fn changes(entry: &JournalEntry) -> Value {
     let side = |value: &Value| value.as_object().cloned().unwrap_or_default();
     let (before, after) = (side(&entry.before), side(&entry.after));
@@ -115,40 +115,46 @@ fn changes(entry: &JournalEntry) -> Value {
     )
 }
 
-/// Why, as far as a hold that changed says so.
+/// The reason, or else the reason code, of a hold in the entry. `None` if no hold has one.
 fn reason(entry: &JournalEntry) -> Option<String> {
     let mut holds = [&entry.after, &entry.before]
         .into_iter()
         .filter_map(Value::as_object)
         .flatten()
         .filter(|(name, _)| name.contains(':'));
-    let said = |hold: &Value| {
+    let reason_of = |hold: &Value| {
         ["reason", "reason_code"]
             .into_iter()
             .find_map(|name| hold.get(name)?.as_str().map(str::to_owned))
     };
-    holds.find_map(|(_, hold)| said(hold))
+    holds.find_map(|(_, hold)| reason_of(hold))
 }
 
-/// An event as it is pulled.
-fn pulled(read: &EventRead, reseller: ResellerId, viewer: Viewer, format: Codec) -> EventDocument {
+/// An event in an answer or a stream.
+fn answer_document(
+    read: &EventRead,
+    reseller: ResellerId,
+    viewer: Viewer,
+    format: Codec,
+) -> EventDocument {
     let document = document(read, UPDATED, viewer);
     EventDocument {
         changes: facts_in(format, document.changes),
         events: Some(read.entry.events.clone()),
-        cursor: Some(Cursor::event(read.entry.id, reseller).written()),
+        cursor: Some(Cursor::event(read.entry.id, reseller).encode()),
         ..document
     }
 }
 
-/// What a request asks for: whose events, behind which cursor.
+/// The events that a request selects: one reseller's, after a cursor.
 struct Selection {
     reseller: Option<ResellerId>,
     after: Option<Cursor>,
 }
 
 impl Selection {
-    /// A client that comes back to a stream names its last event in `Last-Event-ID`, which wins over `after`.
+    /// Reads the selection. `Last-Event-ID`, which a client sends when it reconnects to a stream,
+    /// takes precedence over `after`.
     fn read(call: &Call) -> Result<Self, Failure> {
         let last = call
             .header(HeaderName::from_static("last-event-id"))
@@ -158,7 +164,7 @@ impl Selection {
             .filter(|text| !text.is_empty());
         Ok(Self {
             reseller: call.query.reseller()?,
-            after: after.map(Cursor::read).transpose()?,
+            after: after.map(Cursor::decode).transpose()?,
         })
     }
 
@@ -199,21 +205,21 @@ pub(super) async fn list(
     let limit = call.query.limit;
     let (reseller, events) = selection.events(api, context, after, limit).await?;
     let (viewer, format) = (Viewer::of(context, api.service.now()), call.format());
-    // The last page has a link too: it is where to ask next time.
+    // The last page also has a link, so that the client knows where to continue later.
     let last = events.last().map_or(after, |event| event.entry.id);
-    let cursor = Cursor::event(last, reseller).written();
+    let cursor = Cursor::event(last, reseller).encode();
     let next = format!(
         "<{}?after={cursor}&limit={limit}>; rel=\"next\"",
         call.uri.path()
     );
     let documents = events
         .iter()
-        .map(|event| pulled(event, reseller, viewer, format));
+        .map(|event| answer_document(event, reseller, viewer, format));
     Ok(Reply::page(documents, Some(next)))
 }
 
-/// Follows the events from a cursor on. Every event has its cursor as its id, so that a client which comes back with
-/// `Last-Event-ID` misses none.
+/// Streams the events after a position. The id of each event is its cursor, so a client that
+/// reconnects with `Last-Event-ID` misses no event.
 async fn stream(
     api: Api,
     token: SecretString,
@@ -221,8 +227,9 @@ async fn stream(
     selection: Selection,
     after: i64,
 ) -> Result<Response, Failure> {
-    // The first page is read before the response begins, so that a failure is answered with its status.
-    let news = api.service.news_of_events();
+    // The first page is read before the response begins, so that an error still gets its HTTP
+    // status.
+    let notifications = api.service.news_of_events();
     let (reseller, events) = selection.events(&api, &context, after, STREAM_PAGE).await?;
     let follower = Follower {
         api,
@@ -233,7 +240,7 @@ async fn stream(
         waiting: events.into(),
         after,
         is_page_full: true,
-        news,
+        notifications,
     };
     let events = futures_util::stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
@@ -244,37 +251,37 @@ async fn stream(
         .keep_alive(keep_alive)
         .into_response();
     let headers = response.headers_mut();
-    // Proxies that buffer responses would hold the events back.
+    // This header tells proxies not to buffer the stream.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
-/// One stream of events.
+/// The state of one event stream.
 struct Follower {
     api: Api,
     context: Context,
     token: SecretString,
     selection: Selection,
     reseller: ResellerId,
-    /// Events that were read and not yet sent.
+    /// Events that were read but not sent yet.
     waiting: VecDeque<EventRead>,
-    /// The journal entry behind which the next page begins.
+    /// The number of the journal entry after which the next page begins.
     after: i64,
-    /// Whether the last page was full, so that more may be there already.
+    /// Whether the last page was full. More events may then exist already.
     is_page_full: bool,
-    news: broadcast::Receiver<Vec<ResellerId>>,
+    notifications: broadcast::Receiver<Vec<ResellerId>>,
 }
 
 impl Follower {
-    /// The next event. `None` ends the stream, and the client comes back: when the service stops, when the token is no longer
-    /// valid, or when the events cannot be read.
+    /// Waits for the next event. `None` ends the stream: when the service stops, when the token is
+    /// no longer valid, or when the events cannot be read. The client then reconnects.
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(read) = self.waiting.pop_front() {
                 self.after = read.entry.id;
                 let viewer = Viewer::of(&self.context, self.api.service.now());
-                let document = pulled(&read, self.reseller, viewer, Codec::Json);
+                let document = answer_document(&read, self.reseller, viewer, Codec::Json);
                 let id = document.cursor.clone().unwrap_or_default();
                 return Event::default()
                     .id(id)
@@ -295,11 +302,12 @@ impl Follower {
         }
     }
 
-    /// Waits for a notification that names this reseller, and for no longer than the poll interval.
+    /// Waits for a notification that names this reseller, at most for the poll interval. `None`
+    /// means the service is stopping.
     async fn wait(&mut self) -> Option<()> {
         loop {
             tokio::select! {
-                received = self.news.recv() => match received {
+                received = self.notifications.recv() => match received {
                     Ok(resellers) if !resellers.is_empty() && !resellers.contains(&self.reseller) => {}
                     Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return Some(()),
                     Err(broadcast::error::RecvError::Closed) => return None,

@@ -1,7 +1,9 @@
-//! The `v3` dialect, modelled on Cryptlex's API: REST under `/v3`, JSON and XML, a bearer token, `ETag` and `If-Match`.
+//! The `v3` dialect, modelled on Cryptlex's API: REST under `/v3`, JSON and XML, bearer tokens,
+//! `ETag` and `If-Match`.
 //!
-//! The table [`OPERATIONS`] describes every operation once. `call.rs` is the dispatcher that enforces its rows; the OpenAPI
-//! document, the access matrix of the tests, the isolation doctor and the metrics' labels are read off the same rows.
+//! The table [`OPERATIONS`] describes every operation once. The dispatcher in `call.rs` enforces
+//! its rows. The OpenAPI document, the access matrix of the tests, the isolation doctor and the
+//! metrics' labels are generated from the same rows.
 
 mod accounts;
 mod bulk;
@@ -42,38 +44,38 @@ pub use path_id::Id;
 
 /// The path of the accounts.
 pub const ACCOUNTS: &str = "/v3/accounts";
-/// Every path below this one belongs to this dialect.
+/// The path below which every path belongs to this dialect.
 pub(super) const ROOT: &str = "/v3";
 
-/// How the dialect behaves.
+/// The settings of the dialect.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The largest body, in bytes.
+    /// The largest accepted body, in bytes.
     pub max_body: usize,
-    /// The service's address as callers see it; the request's `Host` if absent.
+    /// The service's base URL as callers see it. `None` means the request's `Host` header decides.
     pub public_url: Option<String>,
 }
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Debug, Clone)]
 pub struct Api {
-    /// The service.
+    /// The service that executes commands and reads.
     pub service: Arc<Service>,
-    /// The settings.
+    /// The settings of the dialect.
     pub settings: Arc<Settings>,
 }
 
-/// The name of the operation behind a method and a route, as the router has it.
+/// The name of the operation at a method and a route.
 pub(super) fn operation_name(method: &Method, route: &str) -> Option<&'static str> {
     operations::find(method, route).map(|operation| operation.name)
 }
 
-/// A response of this dialect to a request that reached none of its operations, or whose operation did not end.
+/// Answers a failure that occurred outside the dispatcher: an unknown path, a timeout or a panic.
 pub(super) fn respond_to(failure: &Failure, headers: &HeaderMap, id: &RequestId) -> Response {
     respond::failure(failure, respond::accepted(headers), id)
 }
 
-/// What reads the bodies of all operations.
+/// The decoders of all operations' bodies, for the fuzzers.
 #[cfg(fuzzing)]
 pub(super) fn readers() -> Vec<super::fuzzing::Reader> {
     OPERATIONS
@@ -82,17 +84,17 @@ pub(super) fn readers() -> Vec<super::fuzzing::Reader> {
         .collect()
 }
 
-/// Reads a cursor.
+/// Reads a cursor, for the fuzzers.
 #[cfg(fuzzing)]
 pub(super) fn read_cursor(text: &str) {
-    if let Ok(cursor) = cursor::Cursor::read(text) {
+    if let Ok(cursor) = cursor::Cursor::decode(text) {
         let reseller = crate::domain::ResellerId(1);
         let _refused = (
             cursor.account_of(reseller).is_ok(),
             cursor.event_of(reseller).is_ok(),
         );
         assert!(
-            cursor::Cursor::read(&cursor.written()).is_ok(),
+            cursor::Cursor::decode(&cursor.encode()).is_ok(),
             "a written cursor can be read"
         );
     }

@@ -1,4 +1,5 @@
-//! The part of this dialect in the OpenAPI document, read off the table of operations and the wire types.
+//! This dialect's part of the OpenAPI document, generated from the table of operations and the wire
+//! types.
 
 use serde_json::{Map, Value, json};
 
@@ -45,24 +46,28 @@ pub(in crate::dialects) fn openapi() -> Parts {
 
 fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema }, "application/xml": { "schema": schema } });
-    let header = |what: &str| json!({ "description": what, "schema": { "type": "string" } });
+    let header =
+        |description: &str| json!({ "description": description, "schema": { "type": "string" } });
     let mut headers = Map::new();
-    for (name, what) in [
+    for (name, description) in [
         (
             "X-Request-Id",
-            "The id of the request, as it stands in logs and in the journal",
+            "The id of the request, as in the log and the journal",
         ),
         (
             "X-Rate-Limit-Limit",
-            "Requests a minute that the caller may make",
+            "The number of requests that the caller may make per minute",
         ),
-        ("X-Rate-Limit-Remaining", "How many of them are left"),
+        (
+            "X-Rate-Limit-Remaining",
+            "The number of requests that are left",
+        ),
         (
             "X-Rate-Limit-Reset",
-            "When all of them are available again, in seconds since 1970",
+            "When all requests are available again, in seconds since 1970",
         ),
     ] {
-        headers.insert(name.to_owned(), header(what));
+        headers.insert(name.to_owned(), header(description));
     }
     let mut success = Map::new();
     match operation.answer {
@@ -74,33 +79,37 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
             let items = parts.schema(describe);
             let list = json!({ "type": "array", "items": items });
             success.insert("content".to_owned(), content(list));
-            headers.insert("Link".to_owned(), header("The next page, by cursor"));
+            headers.insert("Link".to_owned(), header("A link to the next page"));
         }
     }
     success.insert(
         "description".to_owned(),
-        json!("Success, also where nothing had to be changed"),
+        json!("Success, even if nothing had to change"),
     );
     success.insert("headers".to_owned(), Value::Object(headers));
     let mut responses = Map::from_iter([(operation.success.to_string(), Value::Object(success))]);
-    for (status, what, applies) in [
+    for (status, description, applies) in [
         (
             "400",
-            "The request is not acceptable; `message` names the member",
+            "The request is invalid; `message` names the member",
             true,
         ),
-        ("401", "No token, or one that is not valid", true),
+        ("401", "The token is missing or invalid", true),
         (
             "403",
-            "The token lacks the right",
+            "The token lacks the scope",
             operation.access != Access::Public,
         ),
-        ("404", "Not found; another reseller's looks the same", true),
+        ("404", "Not found, or owned by another reseller", true),
         ("405", "Method not allowed", true),
-        ("409", "The facts forbid it", true),
+        (
+            "409",
+            "The state of the resource forbids the operation",
+            true,
+        ),
         (
             "412",
-            "The account is not at the version that If-Match names",
+            "The account does not have the version that If-Match names",
             operation.conditional,
         ),
         ("413", "The request is too large", true),
@@ -110,16 +119,20 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
             "The Idempotency-Key was used before with another request",
             operation.idempotent,
         ),
-        ("429", "Too many requests; `Retry-After` says when", true),
-        ("500", "Our fault", true),
+        (
+            "429",
+            "Too many requests; retry after `Retry-After` seconds",
+            true,
+        ),
+        ("500", "Internal error", true),
         (
             "503",
-            "The service is unavailable; retrying after `Retry-After` seconds is safe",
+            "The service is unavailable; a retry after `Retry-After` seconds is safe",
             true,
         ),
     ] {
         if applies {
-            let failure = json!({ "description": what, "content": content(error.clone()) });
+            let failure = json!({ "description": description, "content": content(error.clone()) });
             responses.insert(status.to_owned(), failure);
         }
     }
@@ -134,7 +147,7 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     if operation.conditional {
         parameters.push(json!({
             "name": "If-Match", "in": "header", "required": false,
-            "description": "Only if the account is at the version of this ETag.",
+            "description": "Execute the operation only if the account has the version of this ETag.",
             "schema": { "type": "string", "minLength": 1, "pattern": "^\"[0-9]{1,18}\"$" },
         }));
     }
@@ -146,7 +159,7 @@ fn parameters(operation: &Operation) -> Vec<Value> {
 fn path_id(id: Id) -> Option<Value> {
     let uuid = json!({ "type": "string", "format": "uuid", "examples": [UUID] });
     let number = json!({ "type": "integer", "format": "int64", "minimum": 1, "examples": [1] });
-    let (what, schema) = match id {
+    let (description, schema) = match id {
         Id::None => return None,
         Id::Account => (
             "The account's UUID, or its number",
@@ -160,12 +173,12 @@ fn path_id(id: Id) -> Option<Value> {
         Id::Reseller => ("The reseller's number", number),
     };
     Some(
-        json!({ "name": "id", "in": "path", "required": true, "description": what, "schema": schema }),
+        json!({ "name": "id", "in": "path", "required": true, "description": description, "schema": schema }),
     )
 }
 
-fn query(name: &str, what: &str, schema: &Value) -> Value {
-    json!({ "name": name, "in": "query", "required": false, "description": what, "schema": schema })
+fn query(name: &str, description: &str, schema: &Value) -> Value {
+    json!({ "name": name, "in": "query", "required": false, "description": description, "schema": schema })
 }
 
 fn query_parameter(parameter: &QueryParameter) -> Value {
@@ -176,14 +189,14 @@ fn query_parameter(parameter: &QueryParameter) -> Value {
 fn paging(paging: Paging) -> Vec<Value> {
     let limit = |default: i64| {
         let schema = json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": default });
-        query("limit", "The most items of a page.", &schema)
+        query("limit", "The largest number of items on the page.", &schema)
     };
     match paging {
         Paging::None | Paging::Whole => Vec::new(),
         Paging::AfterNumber => vec![
             query(
                 "after",
-                "The number behind which the page begins; the `Link` header of a page has the next one.",
+                "The number after which the page begins. The `Link` header links to the next page.",
                 &json!({ "type": "integer", "format": "int64", "minimum": 0 }),
             ),
             limit(100),
@@ -191,7 +204,7 @@ fn paging(paging: Paging) -> Vec<Value> {
         Paging::AfterCursor => vec![
             query(
                 "after",
-                "The cursor behind which the page begins, from an event or the `Link` header; the first event if absent.",
+                "The cursor after which the page begins, from an event or the `Link` header. If absent, the page begins with the first event.",
                 &json!({ "type": "string" }),
             ),
             limit(100),
@@ -199,7 +212,7 @@ fn paging(paging: Paging) -> Vec<Value> {
         Paging::BeforeId => vec![
             query(
                 "before",
-                "The id before which the page begins; the `Link` header of a page has the next one.",
+                "The id before which the page begins. The `Link` header links to the next page.",
                 &json!({ "type": "string", "format": "uuid" }),
             ),
             limit(100),
@@ -208,7 +221,7 @@ fn paging(paging: Paging) -> Vec<Value> {
     }
 }
 
-/// The fields by which the list of accounts is sorted and filtered.
+/// The fields by which accounts can be sorted and filtered.
 const FIELDS: [&str; 6] = [
     "createdAt",
     "updatedAt",
@@ -225,23 +238,23 @@ fn search() -> Vec<Value> {
     vec![
         query(
             "page",
-            "The page, from 1 on, at most 100,000 accounts deep.",
+            "The number of the page, from 1. A page may skip at most 100,000 accounts.",
             &json!({ "type": "integer", "minimum": 1, "default": 1 }),
         ),
         query(
             "sort",
-            "The order, with - in front for descending.",
+            "The field to sort by. A leading - sorts in descending order.",
             &json!({ "type": "string", "enum": sorts, "default": "-createdAt" }),
         ),
         query(
             "after",
-            "Instead of `page` and `sort`: the cursor behind which the page begins, from the `Link` header of a page; empty for the start.",
+            "The cursor after which the page begins, from a `Link` header; empty for the first page. Cannot be combined with `page` or `sort`.",
             &json!({ "type": "string" }),
         ),
     ]
 }
 
-/// A filter for each field and comparison.
+/// A query parameter for each field and comparison.
 fn filters() -> Vec<Value> {
     let comparisons = [
         ("eq", "equal to"),
@@ -252,7 +265,7 @@ fn filters() -> Vec<Value> {
         ("lte", "at most"),
         ("in", "one of, separated by commas"),
     ];
-    let filter = |field: &str, (comparison, what): (&str, &str)| {
+    let filter = |field: &str, (comparison, description): (&str, &str)| {
         let schema = if field.ends_with("At") {
             json!({ "type": "string", "format": "date-time" })
         } else {
@@ -260,10 +273,14 @@ fn filters() -> Vec<Value> {
         };
         query(
             &format!("{field}[{comparison}]"),
-            &format!("`{field}` is {what}"),
+            &format!("`{field}` is {description}"),
             &schema,
         )
     };
-    let of_field = |field| comparisons.into_iter().map(move |one| filter(field, one));
+    let of_field = |field| {
+        comparisons
+            .into_iter()
+            .map(move |comparison| filter(field, comparison))
+    };
     FIELDS.into_iter().flat_map(of_field).collect()
 }

@@ -1,4 +1,4 @@
-//! The row of the table of operations, and what ties it to its handler.
+//! The row of the table of operations, and the macro that links it to its handler.
 
 use futures_util::future::BoxFuture;
 
@@ -13,40 +13,40 @@ use crate::dialects::schemas::Describe;
 use crate::domain::Scope;
 use crate::service::Context;
 
-/// One operation: everything that is said of it, once.
+/// A row of the table: everything that defines one operation.
 #[derive(Clone, Copy)]
 pub struct Operation {
-    /// `GET`, `POST` and so on.
+    /// The HTTP method, such as `GET`.
     pub method: &'static str,
-    /// Its path; `{id}` stands for what [`Operation::id`] says.
+    /// The path. It may contain `{id}`.
     pub path: &'static str,
-    /// Its name in metrics, logs and the OpenAPI document; unique, and never changed.
+    /// The name in metrics, logs and the OpenAPI document. Unique, and never changed.
     pub name: &'static str,
-    /// The group in which the OpenAPI document lists it.
+    /// The group in the OpenAPI document.
     pub tag: &'static str,
-    /// What it does, in a line.
+    /// What the operation does, in one line.
     pub summary: &'static str,
     /// Who may call it.
     pub access: Access,
-    /// What `{id}` in its path names. Follows from the type that the handler takes.
+    /// The kind of resource that `{id}` names, from the type of the handler's id.
     pub id: Id,
-    /// Whether a repeat with the same `Idempotency-Key` is answered with the stored answer.
+    /// Whether a repeat with the same `Idempotency-Key` gets the stored answer.
     pub idempotent: bool,
-    /// Whether `If-Match` is honoured.
+    /// Whether the operation checks `If-Match`.
     pub conditional: bool,
     /// How its answer is paged.
     pub paging: Paging,
-    /// The other parameters of its query.
+    /// The other query parameters.
     pub(super) query: &'static [QueryParameter],
-    /// What becomes of members of the body that the request does not know.
+    /// How the dispatcher treats members of the body that the request type does not know.
     pub unknown_members: UnknownMembers,
-    /// The largest body that it accepts.
+    /// The largest body that the operation accepts.
     pub body_limit: BodyLimit,
-    /// How much work it is.
+    /// How much work the operation is. The dispatcher limits how many heavy operations run at once.
     pub cost: Cost,
-    /// A body that it accepts, in JSON; empty where it takes none.
+    /// An example of the body, in JSON. Empty if the operation takes no body.
     pub example: &'static str,
-    /// The status of a success.
+    /// The HTTP status of a success.
     pub success: u16,
     pub(super) request: Option<Describe>,
     pub(super) answer: Described,
@@ -55,24 +55,25 @@ pub struct Operation {
     pub(super) read: Option<crate::dialects::fuzzing::Reader>,
 }
 
-/// How an answer is paged. The dispatcher reads the parameters of the paging; except for [`Paging::None`] it refuses others.
+/// How an answer is paged. The dispatcher reads the parameters named here. Unless the paging is
+/// [`Paging::None`], it refuses unknown parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paging {
-    /// It is no list.
+    /// The answer is not a list.
     None,
     /// The whole list is one page.
     Whole,
-    /// `after` a number, and `limit`.
+    /// By number: `after` a number, and `limit`.
     AfterNumber,
-    /// `after` a cursor, and `limit`.
+    /// By cursor: `after` a cursor, and `limit`.
     AfterCursor,
-    /// `before` an id, newest first, and `limit`.
+    /// By id, newest first: `before` an id, and `limit`.
     BeforeId,
-    /// `page`, `sort`, `after`, `limit` and filters: the list of accounts.
+    /// The list of accounts: `page`, `sort`, `after`, `limit` and filters.
     Search,
 }
 
-/// The function that carries an operation out, with its answer already written.
+/// The function that executes an operation and writes its answer.
 #[derive(Clone, Copy)]
 pub(super) enum Handler {
     Private(for<'a> fn(&'a Api, &'a Context, Call) -> Handling<'a>),
@@ -102,7 +103,8 @@ impl Operation {
         Self::new("DELETE", path, name)
     }
 
-    /// A row that is open to operators only and leads nowhere, until it says otherwise.
+    /// A row with defaults: only operators may call it, and it answers that the route does not
+    /// exist. The other methods replace the defaults.
     const fn new(method: &'static str, path: &'static str, name: &'static str) -> Self {
         Self {
             method,
@@ -129,7 +131,7 @@ impl Operation {
         }
     }
 
-    /// The group in the OpenAPI document, and what the operation does, in a line.
+    /// The group in the OpenAPI document, and a one-line summary.
     pub(super) const fn about(self, tag: &'static str, summary: &'static str) -> Self {
         Self {
             tag,
@@ -138,7 +140,7 @@ impl Operation {
         }
     }
 
-    /// Open to credentials with this scope.
+    /// Credentials with this scope may call it.
     pub(super) const fn scope(self, scope: Scope) -> Self {
         Self {
             access: Access::Scope(scope),
@@ -146,7 +148,7 @@ impl Operation {
         }
     }
 
-    /// Open to operators with this scope.
+    /// Operators' credentials with this scope may call it.
     pub(super) const fn operator(self, scope: Scope) -> Self {
         Self {
             access: Access::Operator(scope),
@@ -154,7 +156,7 @@ impl Operation {
         }
     }
 
-    /// Takes an `Idempotency-Key`.
+    /// The operation takes an `Idempotency-Key`.
     pub(super) const fn idempotent(self) -> Self {
         Self {
             idempotent: true,
@@ -162,7 +164,8 @@ impl Operation {
         }
     }
 
-    /// Changes one account: takes the scope for that, an `Idempotency-Key` and `If-Match`.
+    /// The operation changes one account: it needs the scope `account:write`, and takes an
+    /// `Idempotency-Key` and `If-Match`.
     pub(super) const fn changes_account(self) -> Self {
         Self {
             conditional: true,
@@ -193,7 +196,7 @@ impl Operation {
         Self { body_limit, ..self }
     }
 
-    /// The handler, and what follows from its types.
+    /// The handler, and the attributes that follow from its types.
     pub(super) const fn run(self, run: Run) -> Self {
         Self {
             access: match run.handler {
@@ -212,7 +215,8 @@ impl Operation {
     }
 }
 
-/// What a row takes from its handler's types, so that the row cannot say anything else.
+/// The parts of a row that follow from its handler's types, so that they cannot contradict them.
+#[derive(Clone, Copy)]
 pub(super) struct Run {
     pub(super) id: Id,
     pub(super) request: Option<Describe>,
@@ -223,8 +227,9 @@ pub(super) struct Run {
     pub(super) read: Option<crate::dialects::fuzzing::Reader>,
 }
 
-/// `run!(handler(IdOfThePath, Members) -> status Answer)`: the members are left out where there is no body, the id is `()` where the
-/// path has none. `public` in front: a handler without a caller.
+/// `run!(handler, (Id, Members) -> status Answer)` makes a [`Run`]. Leave `Members` out if there is
+/// no body, and write `()` as the id if the path has none. `public` in front means that the handler
+/// gets no caller.
 macro_rules! run {
     ($handler:path, ($id:ty) -> $success:literal $answer:ty) => {
         Run {

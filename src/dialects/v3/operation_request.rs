@@ -1,27 +1,26 @@
-//! One operation of several in one request: in `bulk`, in bulk jobs and in `simulate`.
+//! One of several operations in a request: in `bulk`, bulk jobs and `simulate`.
 
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::accounts::requests::{Lift, Place, SetExemption, SetExpiry, SetStatus};
 use super::path_id::account_ref;
-use crate::dialects::patches::Reading;
-use crate::domain::{Command, Error, HoldId, HoldKind};
+use crate::dialects::patches::{Reading, place_hold};
+use crate::domain::{Command, Error, HoldKind};
 use crate::service::{AccountRef, MAX_OPERATIONS};
 use crate::wire::{Field, number_or_text};
 
-/// One operation of several: which, and what it takes; what the operation does not take is ignored.
+/// One operation with its members. Members that the operation does not take are ignored.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = OperationRequest)]
 pub(super) struct OperationRequest {
-    /// As the last part of the operation's own path; `delete` to delete.
+    /// The last part of the operation's own path, or `delete`.
     #[schema(
         pattern = "^(freeze|unfreeze|suspend|unsuspend|retain|release|status|expires-at|exempt-until|delete|restore)$"
     )]
     pub(super) operation: String,
-    /// At which account, by number or UUID; in `bulk` only, where it is required.
+    /// The account, by number or UUID. Required in `bulk`, ignored elsewhere.
     #[schema(value_type = Option<String>)]
     pub(super) account: Option<AccountName>,
     status: Option<String>,
@@ -54,7 +53,7 @@ pub(super) struct OperationRequest {
     hold_id: Field<String>,
 }
 
-/// An account by its number or its UUID, as it was written.
+/// An account as the caller wrote it: a number or a UUID.
 #[derive(Debug, Clone)]
 pub(super) struct AccountName(String);
 
@@ -65,20 +64,22 @@ impl<'de> Deserialize<'de> for AccountName {
 }
 
 impl AccountName {
+    /// Reads the number or UUID.
+    ///
     /// # Errors
-    /// [`Error::AccountNotFound`] for what is neither a number nor a UUID.
-    pub(super) fn named(&self) -> Result<AccountRef, Error> {
+    /// [`Error::AccountNotFound`] if the text is neither.
+    pub(super) fn account_ref(&self) -> Result<AccountRef, Error> {
         account_ref(&self.0)
     }
 
-    /// As it was written.
-    pub(super) fn written(&self) -> String {
+    /// The text as the caller wrote it.
+    pub(super) fn text(&self) -> String {
         self.0.clone()
     }
 }
 
 impl OperationRequest {
-    /// `deletion` is the command that deletes.
+    /// The command of the operation. `deletion` is the command that `delete` stands for.
     pub(super) fn command(self, read: Reading, deletion: Command) -> Result<Command, Error> {
         let kind = match self.operation.as_str() {
             "freeze" | "unfreeze" => HoldKind::Freeze,
@@ -95,11 +96,7 @@ impl OperationRequest {
             release_ticket: false,
         };
         match self.operation.as_str() {
-            "freeze" | "suspend" | "retain" => Ok(Command::Place {
-                kind,
-                fresh: HoldId(Uuid::now_v7()),
-                details: place.details(read)?,
-            }),
+            "freeze" | "suspend" | "retain" => Ok(place_hold(kind, place.details(read)?)),
             "unfreeze" | "unsuspend" | "release" => Ok(Command::Lift {
                 kind,
                 only: Lift {
@@ -135,14 +132,14 @@ impl OperationRequest {
     }
 }
 
-/// The words of [`OperationRequest::operation`].
+/// The values of [`OperationRequest::operation`].
 const OPERATIONS: &str = "freeze, unfreeze, suspend, unsuspend, retain, release, status, expires-at, exempt-until, delete, restore";
 
-/// `POST .../simulate` and `POST /v3/bulk`
+/// The body of `POST .../simulate` and `POST /v3/bulk`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = OperationsRequest)]
 pub(super) struct Operations {
-    /// In order; 1 to 1,000.
+    /// The operations in order, 1 to 1,000.
     #[schema(min_items = 1, max_items = 1000)]
     operations: Vec<OperationRequest>,
 }

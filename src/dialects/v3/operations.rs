@@ -1,4 +1,4 @@
-//! The table of operations, and the routes that are read off it.
+//! The table of operations, and the routes generated from it.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -33,9 +33,10 @@ use super::webhooks::{
     LogDocument, NewWebhook, Queued, Redeliver, RotateSecret, WebhookDocument, WebhookRequest,
 };
 use super::{
-    Api, accounts, bulk, bulk_jobs, events, plans, purge, release_tickets, resellers, respond,
-    tokens, webhooks,
+    Api, accounts, bulk, bulk_jobs, events, plans, purge, release_tickets, resellers, tokens,
+    webhooks,
 };
+use crate::dialects::body;
 use crate::dialects::exchange::RequestId;
 use crate::dialects::failure::Failure;
 use crate::dialects::operation::BodyLimit;
@@ -45,7 +46,7 @@ use crate::domain::Scope::{
 };
 use crate::domain::{AccountId, ResellerId, TokenId};
 
-/// Every operation.
+/// All operations.
 #[rustfmt::skip]
 pub const OPERATIONS: &[Operation] = &[
     Operation::get("/v3/accounts", "accounts_list")
@@ -62,7 +63,7 @@ pub const OPERATIONS: &[Operation] = &[
         .scope(AccountRead).query(&[AS_OF])
         .run(run!(accounts::get, (AccountId) -> 200 One<AccountDocument>)),
     Operation::patch("/v3/accounts/{id}", "accounts_patch")
-        .about("accounts", "Change an account; what is absent stays")
+        .about("accounts", "Change an account; absent members keep their values")
         .changes_account()
         .example(r#"{"company":"Acme"}"#)
         .run(run!(accounts::patch, (AccountId, AccountRequest) -> 200 One<AccountDocument>)),
@@ -72,17 +73,17 @@ pub const OPERATIONS: &[Operation] = &[
         .example(r#"{"status":"active"}"#)
         .run(run!(accounts::status, (AccountId, SetStatus) -> 200 One<AccountDocument>)),
     Operation::put("/v3/accounts/{id}/expires-at", "accounts_expires_at")
-        .about("accounts", "Move the expiry date; null for never")
+        .about("accounts", "Change the expiry date; null means never")
         .changes_account()
         .example(r#"{"expiresAt":"2027-12-31T23:59:59Z"}"#)
         .run(run!(accounts::expires_at, (AccountId, SetExpiry) -> 200 One<AccountDocument>)),
     Operation::put("/v3/accounts/{id}/plan", "accounts_plan")
-        .about("accounts", "Assign a plan; null for none")
+        .about("accounts", "Assign a plan; null removes it")
         .changes_account()
         .example(r#"{"planId":null}"#)
         .run(run!(accounts::plan, (AccountId, AssignPlan) -> 200 One<AccountDocument>)),
     Operation::post("/v3/accounts/{id}/freeze", "accounts_freeze")
-        .about("accounts", "Freeze an account: payment is due")
+        .about("accounts", "Freeze an account because a payment is due")
         .changes_account()
         .example(r#"{"paymentUrl":"https://example.com"}"#)
         .run(run!(accounts::freeze, (AccountId, Place) -> 200 One<AccountDocument>)),
@@ -109,7 +110,7 @@ pub const OPERATIONS: &[Operation] = &[
         .changes_account()
         .run(run!(accounts::release, (AccountId, Lift) -> 200 One<AccountDocument>)),
     Operation::put("/v3/accounts/{id}/exempt-until", "accounts_exempt_until")
-        .about("accounts", "Keep automation away from an account until then; null for no longer")
+        .about("accounts", "Exempt an account from automation until an instant; null ends the exemption")
         .changes_account()
         .example(r#"{"exemptUntil":null}"#)
         .run(run!(accounts::exempt_until, (AccountId, SetExemption) -> 200 One<AccountDocument>)),
@@ -118,19 +119,19 @@ pub const OPERATIONS: &[Operation] = &[
         .changes_account()
         .run(run!(accounts::delete, (AccountId) -> 204 Nothing)),
     Operation::post("/v3/accounts/{id}/restore", "accounts_restore")
-        .about("accounts", "Take a deletion back")
+        .about("accounts", "Restore a deleted account")
         .changes_account()
         .run(run!(accounts::restore, (AccountId) -> 200 One<AccountDocument>)),
     Operation::get("/v3/accounts/{id}/holds", "accounts_holds")
-        .about("accounts", "List the holds that are open")
+        .about("accounts", "List the open holds of an account")
         .scope(AccountRead).query(&[AS_OF])
         .run(run!(accounts::holds, (AccountId) -> 200 Many<HoldDocument>)),
     Operation::get("/v3/accounts/{id}/history", "accounts_history")
-        .about("accounts", "Read the newest hundred entries of the journal")
+        .about("accounts", "Read the newest 100 entries of an account's journal")
         .scope(AccountRead)
         .run(run!(accounts::history, (AccountId) -> 200 Many<EntryDocument>)),
     Operation::get("/v3/accounts/{id}/timeline", "accounts_timeline")
-        .about("accounts", "Read what happened to an account, and what will happen by itself")
+        .about("accounts", "Read the past and scheduled changes of an account")
         .scope(AccountRead)
         .run(run!(accounts::timeline, (AccountId) -> 200 One<TimelineDocument>)),
     Operation::get("/v3/accounts/{id}/explain", "accounts_explain")
@@ -138,11 +139,11 @@ pub const OPERATIONS: &[Operation] = &[
         .scope(AccountRead)
         .run(run!(accounts::explain, (AccountId) -> 200 One<ExplanationDocument>)),
     Operation::get("/v3/accounts/{id}/access", "accounts_access")
-        .about("accounts", "Answer whether an account may be used now, and whether paying helps")
+        .about("accounts", "Check whether an account may be used now, and whether paying would unblock it")
         .scope(AccountRead).query(&[AS_OF])
         .run(run!(accounts::access, (AccountId) -> 200 One<AccessDocument>)),
     Operation::post("/v3/accounts/{id}/simulate", "accounts_simulate")
-        .about("accounts", "Compute what operations would do to an account; nothing is written")
+        .about("accounts", "Compute what operations would do to an account, without executing them")
         .scope(AccountRead).heavy()
         .example(r#"{"operations":[{"operation":"freeze","paymentUrl":"https://example.com"},{"operation":"status","status":"inactive"}]}"#)
         .run(run!(bulk::simulate, (AccountId, Operations) -> 200 One<SimulationDocument>)),
@@ -151,12 +152,12 @@ pub const OPERATIONS: &[Operation] = &[
         .example(r#"{"ticket":"steward_release_AAAA"}"#)
         .run(run!(public release_tickets::redeem, (Redeem) -> 200 One<ReleaseDocument>)),
     Operation::post("/v3/bulk", "bulk_run")
-        .about("accounts", "Carry out up to 1,000 operations, each on its own")
+        .about("accounts", "Execute up to 1,000 operations, each on its own")
         .scope(AccountWrite).idempotent().body_limit(BodyLimit::Times(16)).heavy()
         .example(r#"{"operations":[{"operation":"status","status":"active","account":"7"}]}"#)
         .run(run!(bulk::run, ((), Operations) -> 200 One<BulkDocument>)),
     Operation::post("/v3/bulk-jobs", "bulk_jobs_create")
-        .about("accounts", "Plan one operation for every account that a selector finds; nothing is changed yet")
+        .about("accounts", "Plan one operation for all accounts that a selector finds, without changing them yet")
         .scope(AccountWrite).heavy()
         .example(r#"{"selector":{"state":"active"},"operation":{"operation":"status","status":"active"}}"#)
         .run(run!(bulk_jobs::create, ((), BulkJobRequest) -> 201 One<BulkJobDocument>)),
@@ -165,15 +166,15 @@ pub const OPERATIONS: &[Operation] = &[
         .scope(AccountRead)
         .run(run!(bulk_jobs::get, (JobId) -> 200 One<BulkJobDocument>)),
     Operation::get("/v3/bulk-jobs/{id}/items", "bulk_jobs_items")
-        .about("accounts", "List the accounts of a bulk job, and what became of each")
+        .about("accounts", "List the accounts of a bulk job, each with its result")
         .scope(AccountRead).paged(Paging::AfterNumber).query(&[ITEM_STATE])
         .run(run!(bulk_jobs::items, (JobId) -> 200 Many<BulkItemDocument>)),
     Operation::post("/v3/bulk-jobs/{id}/apply", "bulk_jobs_apply")
-        .about("accounts", "Apply a bulk job, in the background")
+        .about("accounts", "Apply a bulk job in the background")
         .scope(AccountWrite)
         .run(run!(bulk_jobs::apply, (JobId) -> 202 One<BulkJobDocument>)),
     Operation::post("/v3/bulk-jobs/{id}/revert", "bulk_jobs_revert")
-        .about("accounts", "Revert a bulk job, except where somebody changed the same since")
+        .about("accounts", "Revert a bulk job, except for accounts changed since")
         .scope(AccountWrite)
         .run(run!(bulk_jobs::revert, (JobId) -> 202 One<BulkJobDocument>)),
     Operation::get("/v3/plans", "plans_list")
@@ -190,7 +191,7 @@ pub const OPERATIONS: &[Operation] = &[
         .scope(AccountRead)
         .run(run!(plans::get, (PlanId) -> 200 One<NumberedPlan>)),
     Operation::patch("/v3/plans/{id}", "plans_patch")
-        .about("plans", "Change a plan; what is absent stays")
+        .about("plans", "Change a plan; absent members keep their values")
         .scope(AccountWrite).idempotent()
         .example(r#"{"deprecated":true}"#)
         .run(run!(plans::patch, (PlanId, PlanPatch) -> 200 One<NumberedPlan>)),
@@ -199,21 +200,21 @@ pub const OPERATIONS: &[Operation] = &[
         .scope(TokenWrite).paged(Paging::AfterNumber)
         .run(run!(tokens::list, (()) -> 200 Many<TokenDocument>)),
     Operation::post("/v3/tokens", "tokens_create")
-        .about("tokens", "Create a token; only this answer has the secret")
+        .about("tokens", "Create a token; only this answer contains its secret")
         .scope(TokenWrite).idempotent()
         .example(r#"{"name":"reporting","scopes":["token:write"],"expiresIn":7776000}"#)
         .run(run!(tokens::create, ((), NewToken) -> 201 One<TokenDocument>)),
     Operation::get("/v3/tokens/{id}", "tokens_get")
-        .about("tokens", "Read about a token")
+        .about("tokens", "Read a token, without its secret")
         .scope(TokenWrite)
         .run(run!(tokens::get, (TokenId) -> 200 One<TokenDocument>)),
     Operation::post("/v3/tokens/{id}/rotate", "tokens_rotate")
-        .about("tokens", "Create a token in place of another, which stays valid for a while")
+        .about("tokens", "Replace a token by a new one; the old one stays valid for a grace period")
         .scope(TokenWrite).idempotent()
         .example(r#"{"graceSeconds":604800}"#)
         .run(run!(tokens::rotate, (TokenId, RotateToken) -> 201 One<TokenDocument>)),
     Operation::delete("/v3/tokens/{id}", "tokens_delete")
-        .about("tokens", "Revoke a token, at once")
+        .about("tokens", "Revoke a token immediately")
         .scope(TokenWrite)
         .run(run!(tokens::delete, (TokenId) -> 204 Nothing)),
     Operation::get("/v3/webhooks", "webhooks_list")
@@ -221,7 +222,7 @@ pub const OPERATIONS: &[Operation] = &[
         .scope(WebhookRead).paged(Paging::Whole).query(&[RESELLER])
         .run(run!(webhooks::list, (()) -> 200 Many<WebhookDocument>)),
     Operation::post("/v3/webhooks", "webhooks_create")
-        .about("webhooks", "Create a webhook endpoint; only this answer has the secret")
+        .about("webhooks", "Create a webhook endpoint; only this answer contains its secret")
         .scope(WebhookWrite).idempotent()
         .example(r#"{"url":"https://example.com/hooks","events":["account.updated"]}"#)
         .run(run!(webhooks::create, ((), NewWebhook) -> 201 One<WebhookDocument>)),
@@ -230,21 +231,21 @@ pub const OPERATIONS: &[Operation] = &[
         .scope(WebhookRead)
         .run(run!(webhooks::get, (WebhookId) -> 200 One<WebhookDocument>)),
     Operation::patch("/v3/webhooks/{id}", "webhooks_patch")
-        .about("webhooks", "Change a webhook endpoint; what is absent stays")
+        .about("webhooks", "Change a webhook endpoint; absent members keep their values")
         .scope(WebhookWrite).idempotent()
         .example(r#"{"enabled":true}"#)
         .run(run!(webhooks::patch, (WebhookId, WebhookRequest) -> 200 One<WebhookDocument>)),
     Operation::post("/v3/webhooks/{id}/test", "webhooks_test")
-        .about("webhooks", "Deliver a test; the log shows what became of it")
+        .about("webhooks", "Deliver a test message; the log shows the result")
         .scope(WebhookWrite)
         .run(run!(webhooks::test, (WebhookId) -> 202 One<Queued>)),
     Operation::post("/v3/webhooks/{id}/rotate-secret", "webhooks_rotate_secret")
-        .about("webhooks", "Make a new secret; the old one signs too for a while")
+        .about("webhooks", "Generate a new secret; the old one also signs for a grace period")
         .scope(WebhookWrite).idempotent()
         .example(r#"{"graceSeconds":86400}"#)
         .run(run!(webhooks::rotate_secret, (WebhookId, RotateSecret) -> 200 One<WebhookDocument>)),
     Operation::post("/v3/webhooks/{id}/redeliver", "webhooks_redeliver")
-        .about("webhooks", "Deliver everything since a time once more")
+        .about("webhooks", "Repeat all deliveries since an instant")
         .scope(WebhookWrite)
         .example(r#"{"since":"2026-01-01T00:00:00Z"}"#)
         .run(run!(webhooks::redeliver, (WebhookId, Redeliver) -> 202 One<Queued>)),
@@ -253,19 +254,19 @@ pub const OPERATIONS: &[Operation] = &[
         .scope(WebhookRead).paged(Paging::BeforeId).query(&[WEBHOOK, SUCCEEDED, RESELLER])
         .run(run!(webhooks::logs, (()) -> 200 Many<LogDocument>)),
     Operation::post("/v3/webhook-event-logs/{id}/redeliver", "webhooks_redeliver_one")
-        .about("webhooks", "Deliver one message once more")
+        .about("webhooks", "Repeat the delivery of one message")
         .scope(WebhookWrite)
         .run(run!(webhooks::redeliver_one, (EventLogId) -> 202 One<Queued>)),
     Operation::delete("/v3/webhooks/{id}", "webhooks_delete")
-        .about("webhooks", "Remove a webhook endpoint")
+        .about("webhooks", "Delete a webhook endpoint")
         .scope(WebhookWrite)
         .run(run!(webhooks::delete, (WebhookId) -> 204 Nothing)),
     Operation::get("/v3/events", "events_list")
-        .about("webhooks", "Read events behind a cursor; with `Accept: text/event-stream`, follow them")
+        .about("webhooks", "Read the events after a cursor; with `Accept: text/event-stream`, stream them")
         .scope(WebhookRead).paged(Paging::AfterCursor).query(&[RESELLER])
         .run(run!(events::list, (()) -> 200 Many<EventDocument>)),
     Operation::get("/v3/resellers", "resellers_list")
-        .about("resellers", "List resellers: an operator's token sees all, a reseller's itself")
+        .about("resellers", "List resellers; a reseller's token sees only itself")
         .scope(AccountRead).paged(Paging::AfterNumber)
         .run(run!(resellers::list, (()) -> 200 Many<ResellerDocument>)),
     Operation::post("/v3/resellers", "resellers_create")
@@ -278,29 +279,29 @@ pub const OPERATIONS: &[Operation] = &[
         .scope(AccountRead)
         .run(run!(resellers::get, (ResellerId) -> 200 One<ResellerDocument>)),
     Operation::patch("/v3/resellers/{id}", "resellers_patch")
-        .about("resellers", "Change a reseller; what is absent stays")
+        .about("resellers", "Change a reseller; absent members keep their values")
         .operator(ResellerWrite).idempotent()
         .example(r#"{"accountLimit":1000}"#)
         .run(run!(resellers::patch, (ResellerId, ResellerRequest) -> 200 One<ResellerDocument>)),
     Operation::post("/v3/resellers/{id}/suspend", "resellers_suspend")
-        .about("resellers", "Suspend a reseller as a whole, without touching its accounts")
+        .about("resellers", "Suspend a reseller, without changing its accounts")
         .operator(ResellerWrite).idempotent()
         .run(run!(resellers::suspend, (ResellerId) -> 200 One<ResellerDocument>)),
     Operation::post("/v3/resellers/{id}/unsuspend", "resellers_unsuspend")
-        .about("resellers", "Lift that suspension: every account is exactly as before")
+        .about("resellers", "Lift the suspension of a reseller; its accounts are as they were before")
         .operator(ResellerWrite).idempotent()
         .run(run!(resellers::unsuspend, (ResellerId) -> 200 One<ResellerDocument>)),
     Operation::get("/v3/purge-plan", "purge_plan")
-        .about("resellers", "List the accounts that are going to be purged, and what stops it")
+        .about("resellers", "List the accounts due to be purged, and what stops their purge")
         .scope(AccountRead).paged(Paging::AfterNumber).query(&[PURGE_RESELLER])
         .run(run!(purge::plan, (()) -> 200 Many<PlannedDocument>)),
     Operation::post("/v3/resellers/{id}/approve-purge", "purge_approve")
-        .about("resellers", "Approve the purge of everything that is due now, although it is more than the limit")
+        .about("resellers", "Approve the purge of all accounts due now, beyond the limit")
         .operator(ResellerWrite)
         .run(run!(purge::approve, (ResellerId) -> 200 One<ApprovalDocument>)),
 ];
 
-/// The operation behind a method and a route.
+/// Finds the operation at a method and a route.
 pub(super) fn find(method: &Method, route: &str) -> Option<&'static Operation> {
     static BY_ROUTE: LazyLock<HashMap<(&'static str, &'static str), &'static Operation>> =
         LazyLock::new(|| {
@@ -310,7 +311,7 @@ pub(super) fn find(method: &Method, route: &str) -> Option<&'static Operation> {
                 .map(|operation| (key(operation), operation))
                 .collect()
         });
-    // A HEAD request is answered by the operation that answers GET.
+    // The operation for GET also answers HEAD.
     let method = if *method == Method::HEAD {
         "GET"
     } else {
@@ -331,7 +332,7 @@ pub fn routes(api: Api) -> Router {
     router.with_state(api)
 }
 
-/// The methods of one path; `OPTIONS` lists them, and any other method is refused with the same list.
+/// The methods of one path. `OPTIONS` lists them; other methods are refused with the same list.
 fn methods(path: &str) -> MethodRouter<Api> {
     let operations = OPERATIONS.iter().filter(|operation| operation.path == path);
     let (mut routes, mut allowed) = (MethodRouter::new(), Vec::new());
@@ -353,7 +354,7 @@ fn methods(path: &str) -> MethodRouter<Api> {
     routes.fallback(
         async move |method: Method, headers: HeaderMap, id: Option<axum::Extension<RequestId>>| {
             let mut response = if method == Method::OPTIONS {
-                respond::write(StatusCode::NO_CONTENT, None, Vec::new())
+                body::response(StatusCode::NO_CONTENT, None, Vec::new())
             } else {
                 super::respond_to(
                     &Failure::MethodNotAllowed,
@@ -380,7 +381,10 @@ mod tests {
     #[test]
     fn every_row_is_complete_and_unique() {
         let names: BTreeSet<_> = OPERATIONS.iter().map(|operation| operation.name).collect();
-        let routes: BTreeSet<_> = OPERATIONS.iter().map(|it| (it.method, it.path)).collect();
+        let routes: BTreeSet<_> = OPERATIONS
+            .iter()
+            .map(|row| (row.method, row.path))
+            .collect();
         assert_eq!(
             (names.len(), routes.len()),
             (OPERATIONS.len(), OPERATIONS.len())
@@ -409,19 +413,19 @@ mod tests {
                 matches!(operation.answer, Described::Many(_)),
                 operation.paging != Paging::None
                     || ["accounts_holds", "accounts_history"].contains(&name),
-                "{name}: an answer of many is paged, save two that are bounded"
+                "{name}: a list must be paged, except the two bounded ones"
             );
         }
     }
 
     #[test]
-    fn a_scope_to_read_does_not_write() {
+    fn read_scopes_do_not_allow_writes() {
         for operation in OPERATIONS {
             let only_reads = matches!(operation.access.scope(), Some(AccountRead | WebhookRead));
             let is_safe = operation.method == "GET" || operation.name == "accounts_simulate";
             assert!(
                 !only_reads || is_safe,
-                "{} writes with a scope to read",
+                "{} writes with a read scope",
                 operation.name
             );
             assert!(

@@ -1,4 +1,4 @@
-//! The query of a request, read as the row of its operation says: which part of a list, and the other parameters.
+//! The query of a request, read according to its row of the table: paging and other parameters.
 
 use axum::http::Uri;
 use chrono_tz::Tz;
@@ -9,15 +9,15 @@ use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::domain::{ResellerId, Time};
 
-/// The length of a page, unless the caller asks for another, and at most.
+/// The largest number of items on a page, and the default.
 const MAX_LIMIT: i64 = 100;
 
-/// A parameter of the query, as the row names it and the OpenAPI document describes it.
+/// A query parameter. The table of operations and the OpenAPI document use it.
 #[derive(Debug)]
 pub(super) struct QueryParameter {
     pub(super) name: &'static str,
     pub(super) description: &'static str,
-    /// Its JSON Schema.
+    /// The JSON Schema of its value.
     pub(super) schema: &'static str,
 }
 
@@ -26,27 +26,27 @@ const INSTANT: &str = r#"{"type":"string","format":"date-time"}"#;
 
 pub(super) const RESELLER: QueryParameter = QueryParameter {
     name: "resellerId",
-    description: "The reseller; required with an operator's token.",
+    description: "The reseller's number. Required with an operator's token.",
     schema: RESELLER_NUMBER,
 };
 pub(super) const PURGE_RESELLER: QueryParameter = QueryParameter {
     name: "resellerId",
-    description: "The reseller, with an operator's token; all if absent.",
+    description: "Only accounts of this reseller. Only with an operator's token; if absent, all resellers.",
     schema: RESELLER_NUMBER,
 };
 pub(super) const AS_OF: QueryParameter = QueryParameter {
     name: "asOf",
-    description: "As it was then; as it is now if absent.",
+    description: "Read the account as it was at this instant in the past. If absent, as it is now.",
     schema: INSTANT,
 };
 pub(super) const AS_OF_LIST: QueryParameter = QueryParameter {
     name: "asOf",
-    description: "As they were then; by cursor, and without `page`, `sort` and conditions.",
+    description: "List the accounts as they were at this instant in the past. Only by cursor, and not with `page`, `sort` or filters.",
     schema: INSTANT,
 };
 pub(super) const ITEM_STATE: QueryParameter = QueryParameter {
     name: "state",
-    description: "Only those in this state.",
+    description: "Only accounts in this state.",
     schema: r#"{"type":"string","enum":["pending","changed","unchanged","failed","reverted","kept"]}"#,
 };
 pub(super) const WEBHOOK: QueryParameter = QueryParameter {
@@ -56,27 +56,27 @@ pub(super) const WEBHOOK: QueryParameter = QueryParameter {
 };
 pub(super) const SUCCEEDED: QueryParameter = QueryParameter {
     name: "succeeded",
-    description: "Only attempts that succeeded, or that did not.",
+    description: "Only attempts that succeeded (true) or failed (false).",
     schema: r#"{"type":"boolean"}"#,
 };
 
 /// The query of a request.
 #[derive(Debug)]
 pub(super) struct Query {
-    /// The number behind which a list by number begins; 0 for its start.
+    /// For a list by number: the number after which the page begins. 0 means the start.
     pub(super) after: i64,
-    /// The most items of a page, 1 to 100.
+    /// The largest number of items on the page, 1 to 100.
     pub(super) limit: i64,
-    /// The cursor behind which a list by cursor begins.
+    /// For a list by cursor: the cursor after which the page begins. `None` means the start.
     pub(super) cursor: Option<String>,
-    /// The id before which a list by id begins.
+    /// For a list by id: the id before which the page begins. `None` means the newest item.
     before: Option<String>,
     parameters: Vec<(&'static str, String)>,
 }
 
 impl Query {
-    /// Reads the parameters that the row of the operation names. One that appears twice is refused; an unknown one is refused
-    /// in lists, and ignored elsewhere.
+    /// Reads the parameters that the row names. A repeated parameter is refused. An unknown one is
+    /// refused in lists, and ignored elsewhere.
     pub(super) fn read(uri: &Uri, operation: &Operation) -> Result<Self, Failure> {
         let mut query = Self {
             after: 0,
@@ -86,7 +86,7 @@ impl Query {
             parameters: Vec::new(),
         };
         if operation.paging == Paging::Search {
-            // The list of accounts has a query of its own, with a filter for each field.
+            // The list of accounts reads its own query, because it has a filter for each field.
             return Ok(query);
         }
         let mut seen = Vec::new();
@@ -120,7 +120,7 @@ impl Query {
         Ok(query)
     }
 
-    /// The value of a parameter.
+    /// The value of a parameter. `None` if the query does not have it.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.parameters
             .iter()
@@ -128,7 +128,7 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The reseller that the query names.
+    /// The value of `resellerId`.
     pub(super) fn reseller(&self) -> Result<Option<ResellerId>, Failure> {
         let refuse = || Failure::parameter(RESELLER.name, "must be a number from 1 on");
         let read = |text: &str| {
@@ -144,7 +144,7 @@ impl Query {
             .map(ResellerId))
     }
 
-    /// The instant as of which the query asks. A date without a zone is read in `zone`.
+    /// The value of `asOf`. A date without a zone is in `zone`.
     pub(super) fn as_of(&self, zone: Tz) -> Result<Option<Time>, Failure> {
         let read = |text: &str| {
             dates::parse(text, zone).map_err(|problem| Failure::parameter(AS_OF.name, problem))
@@ -152,7 +152,7 @@ impl Query {
         self.text(AS_OF.name).map(read).transpose()
     }
 
-    /// The value of a parameter that is a UUID.
+    /// The value of a parameter that must be a UUID.
     pub(super) fn uuid(&self, name: &'static str) -> Result<Option<Uuid>, Failure> {
         uuid(name, self.text(name))
     }
@@ -162,13 +162,13 @@ impl Query {
         uuid("before", self.before.as_deref())
     }
 
-    /// The link to the next page of a list by number, if this one is full.
+    /// The link to the next page of a list by number. `None` if this page is not full.
     pub(super) fn next(&self, last: Option<i64>, found: usize, uri: &Uri) -> Option<String> {
         let last = last.filter(|_| i64::try_from(found) == Ok(self.limit))?;
         Some(self.link("after", &last.to_string(), uri))
     }
 
-    /// The link to the page that begins at a place.
+    /// The link to the page that begins at this position.
     pub(super) fn link(&self, name: &str, place: &str, uri: &Uri) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query
@@ -179,7 +179,7 @@ impl Query {
     }
 }
 
-/// The names and values of a query.
+/// The names and values of the query's parameters.
 pub(super) fn pairs(uri: &Uri) -> impl Iterator<Item = (String, String)> {
     url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned()
 }

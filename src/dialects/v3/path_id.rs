@@ -1,4 +1,5 @@
-//! What `{id}` in a path names. The handler's type decides it, and the row of the table takes it from there.
+//! The `{id}` in paths. The type that a handler takes decides which kind of resource it names; the
+//! row of the table is derived from that type.
 
 use uuid::Uuid;
 
@@ -7,7 +8,7 @@ use crate::dialects::failure::Failure;
 use crate::domain::{AccountId, Error, ResellerId, Resource, TokenId};
 use crate::service::{AccountRef, Context};
 
-/// What `{id}` in the path of an operation names.
+/// The kind of resource that `{id}` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Id {
     /// The path has no id.
@@ -28,13 +29,13 @@ pub enum Id {
     Reseller,
 }
 
-/// The type that a handler takes for the id of its path.
+/// A type that a handler takes as the id of its path.
 pub(super) trait PathId: Sized + Send {
-    /// What it names.
+    /// The kind of resource.
     const KIND: Id;
 
-    /// Reads the id, and looks up what has to be looked up to know it. An id that is malformed looks the same as one that does
-    /// not exist.
+    /// Reads the id, and looks up the account if it is named by UUID. A malformed id is answered as
+    /// if the resource did not exist.
     fn resolve(
         api: &Api,
         context: &Context,
@@ -62,10 +63,10 @@ impl PathId for AccountId {
     }
 }
 
-/// An account by its number or its UUID.
+/// Reads an account's number or UUID.
 ///
 /// # Errors
-/// [`Error::AccountNotFound`] for what is neither.
+/// [`Error::AccountNotFound`] if the text is neither.
 pub(super) fn account_ref(text: &str) -> Result<AccountRef, Error> {
     let unknown = Error::AccountNotFound;
     match text.parse() {
@@ -78,7 +79,7 @@ pub(super) fn account_ref(text: &str) -> Result<AccountRef, Error> {
     }
 }
 
-/// A number from 1 on.
+/// Reads a number, from 1 on.
 fn number(text: &str, resource: Resource) -> Result<i64, Failure> {
     let number = text.parse().ok().filter(|number| *number > 0);
     Ok(number.ok_or(Error::NotFound(resource))?)
@@ -101,7 +102,8 @@ pub(super) struct EventLogId(pub(super) Uuid);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct JobId(pub(super) Uuid);
 
-/// Ids that need no look-up: their type, what they name, how they are read, and what is not found where they are malformed.
+/// Ids that need no look-up. Each line has the type, its kind, the function that reads it, and the
+/// resource that is reported as not found if it is malformed.
 macro_rules! path_ids {
     ($($name:ident $kind:ident $read:ident $resource:ident;)*) => {$(
         impl PathId for $name {

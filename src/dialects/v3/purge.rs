@@ -1,4 +1,4 @@
-//! The plan of the purge, and its approval.
+//! The purge: its plan, and the approval of runs above the limit.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -11,26 +11,27 @@ use crate::dialects::failure::Failure;
 use crate::domain::{PurgeRule, PurgeStop, ResellerId, Time};
 use crate::service::{Context, PlannedPurge};
 
-/// An account that is going to be purged.
+/// An account that is due to be purged.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = PlannedPurge)]
 pub(super) struct PlannedDocument {
-    /// The account, by UUID ...
+    /// The account's UUID.
     account: String,
-    /// ... and by number.
+    /// The account's number.
     account_id: i32,
     reseller_id: i64,
-    /// When it is purged, if nothing stops it.
+    /// When the account is purged, unless something stops it.
     #[schema(format = DateTime)]
     due_at: String,
-    /// `deleted` or `expired`.
+    /// The rule by which it is purged: `deleted` or `expired`.
     rule: Option<&'static str>,
     #[schema(format = DateTime)]
     deleted_at: Option<String>,
     #[schema(format = DateTime)]
     expires_at: Option<String>,
-    /// What stops it: `off`, `in_use`, `retention`, `exempt`, `operator` or `too_early`; null if nothing does.
+    /// What stops the purge: `off`, `in_use`, `retention`, `exempt`, `operator` or `too_early`.
+    /// Null if nothing does.
     stopped_by: Option<&'static str>,
 }
 
@@ -57,12 +58,12 @@ fn document(planned: &PlannedPurge, now: Time) -> PlannedDocument {
     }
 }
 
-/// An approval.
+/// The result of an approval.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = PurgeApproval)]
 pub(super) struct ApprovalDocument {
-    /// Whether a run was held back, so that there was something to approve.
+    /// Whether there was a held run to approve.
     approved: bool,
 }
 
@@ -84,7 +85,7 @@ pub(super) async fn plan(
         .map(|last| i64::from(last.account.id.as_i32()));
     let next = query.next(last, planned.len(), &call.uri);
     Ok(Reply::page(
-        planned.iter().map(|one| document(one, now)),
+        planned.iter().map(|planned| document(planned, now)),
         next,
     ))
 }

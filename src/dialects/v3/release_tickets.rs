@@ -1,4 +1,4 @@
-//! Release tickets: whoever collects the payment lifts the freeze that asked for the ticket.
+//! Release tickets, with which a payment service lifts a freeze without a token.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,22 +10,23 @@ use crate::dialects::failure::Failure;
 use crate::domain::{Dialect, Outcome};
 use crate::service::CommandOutcome;
 
-/// `POST /v3/release-tickets/redeem`
+/// The body of `POST /v3/release-tickets/redeem`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = RedeemRequest)]
 pub(super) struct Redeem {
-    /// As it was answered to the freeze.
+    /// The ticket from the answer to the freeze.
     #[schema(value_type = String, max_length = 255)]
     ticket: secrecy::SecretString,
 }
 
-/// What a release ticket did.
+/// The result of redeeming a release ticket.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Release)]
 pub(super) struct ReleaseDocument {
-    /// Whether it lifted the freeze now; if not, that was lifted before.
+    /// Whether this request lifted the freeze. False if it had been lifted before.
     changed: bool,
+    /// The computed state of the account.
     effective_status: &'static str,
 }
 
@@ -36,7 +37,7 @@ fn document(done: &CommandOutcome) -> ReleaseDocument {
     }
 }
 
-/// The ticket is all the right that this takes.
+/// Lifts the freeze that the ticket names. The ticket itself authorizes the request.
 pub(super) async fn redeem(
     api: &Api,
     call: Call,

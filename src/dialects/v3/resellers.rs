@@ -1,4 +1,4 @@
-//! Resellers: written by operators, read by themselves too.
+//! Resellers. Operators create and change them; a reseller can read itself.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -20,24 +20,25 @@ use crate::wire::Field;
 pub(super) struct ResellerDocument {
     id: i64,
     name: String,
-    /// The time zone of dates that name none.
+    /// The time zone for dates that name none.
     timezone: String,
-    /// What stands in the `Code` of SOAP results: `word` or `number`.
+    /// How SOAP results write their `Code`: as `word` or `number`.
     soap_codes: &'static str,
-    /// The most accounts it may have; null: no limit.
+    /// The largest number of accounts. Null means no limit.
     account_limit: Option<i32>,
-    /// Whether accounts that are deleted or expired are purged in the end.
+    /// Whether deleted and expired accounts are purged.
     purges: bool,
-    /// How many days an expired account is left alone before it may be purged.
+    /// The number of days after its expiry for which an account is not purged, 1 to 3650.
     purge_grace_days: i32,
-    /// How many accounts one run of the purge may remove.
+    /// The largest number of accounts that one purge run may remove.
     purge_limit: i32,
-    /// Since when a run is held back because more than that are due.
+    /// Since when a purge run is held back, because more accounts than the limit were due. Null if
+    /// none is held.
     #[schema(format = DateTime)]
     purge_held_at: Option<String>,
-    /// How many are due then.
+    /// The number of accounts that were due when the run was held.
     purge_held_count: Option<i32>,
-    /// Since when it is suspended as a whole.
+    /// Since when the reseller is suspended. Null if it is not.
     #[schema(format = DateTime)]
     suspended_at: Option<String>,
     #[schema(format = DateTime)]
@@ -68,27 +69,29 @@ fn document(reseller: &Reseller) -> ResellerDocument {
     }
 }
 
-/// A reseller to be made, or changed: what is absent stays.
+/// A reseller to create or change. Absent members keep their values.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = ResellerRequest)]
 pub(super) struct ResellerRequest {
-    /// 1 to 255 characters, not only digits; unique ignoring case. Required on creation.
+    /// The name: 1 to 255 characters, not only digits, unique ignoring case. Required to create a
+    /// reseller.
     name: Option<String>,
-    /// The name of a time zone such as Europe/Berlin.
+    /// The name of an IANA time zone, such as `Europe/Berlin`.
     timezone: Option<String>,
-    /// `word` or `number`.
+    /// How SOAP results write their `Code`: as `word` or `number`.
     soap_codes: Option<String>,
-    /// The most accounts it may have; null: no limit.
+    /// The largest number of accounts. Null means no limit.
     #[serde(default)]
     #[schema(value_type = Option<i32>, minimum = 0)]
     account_limit: Field<i32>,
-    /// Whether accounts that are deleted or expired are purged in the end.
+    /// Whether deleted and expired accounts are purged.
     purges: Option<bool>,
-    /// How many days an expired account is left alone before it may be purged.
+    /// The number of days after its expiry for which an account is not purged, 1 to 3650.
     #[schema(minimum = 1, maximum = 3650)]
     purge_grace_days: Option<i32>,
-    /// How many accounts one run of the purge may remove; more wait until an operator approves.
+    /// The largest number of accounts that one purge run may remove. A larger run waits until an
+    /// operator approves it.
     #[schema(minimum = 1)]
     purge_limit: Option<i32>,
 }
@@ -113,7 +116,7 @@ impl ResellerRequest {
     }
 }
 
-type Answered = Result<Reply<One<ResellerDocument>>, Failure>;
+type ResellerReply = Result<Reply<One<ResellerDocument>>, Failure>;
 
 pub(super) async fn list(
     api: &Api,
@@ -121,19 +124,23 @@ pub(super) async fn list(
     Request { call, .. }: Request<()>,
 ) -> Result<Reply<Many<ResellerDocument>>, Failure> {
     let query = &call.query;
-    let found = api
+    let resellers = api
         .service
         .resellers(&context.principal, query.after, query.limit)
         .await?;
-    let next = query.next(found.last().map(|last| last.id.0), found.len(), &call.uri);
-    Ok(Reply::page(found.iter().map(document), next))
+    let next = query.next(
+        resellers.last().map(|last| last.id.0),
+        resellers.len(),
+        &call.uri,
+    );
+    Ok(Reply::page(resellers.iter().map(document), next))
 }
 
 pub(super) async fn get(
     api: &Api,
     context: &Context,
     Request { id, .. }: Request<ResellerId>,
-) -> Answered {
+) -> ResellerReply {
     Ok(Reply::one(document(
         &api.service.reseller(&context.principal, id).await?,
     )))
@@ -143,7 +150,7 @@ pub(super) async fn create(
     api: &Api,
     context: &Context,
     Request { members, call, .. }: Request<(), ResellerRequest>,
-) -> Answered {
+) -> ResellerReply {
     let patch = members.patch()?;
     let name = patch
         .name
@@ -161,7 +168,7 @@ pub(super) async fn patch(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<ResellerId, ResellerRequest>,
-) -> Answered {
+) -> ResellerReply {
     let (patch, idempotency) = (members.patch()?, call.idempotency(document));
     let completion = api
         .service
@@ -174,7 +181,7 @@ pub(super) async fn suspend(
     api: &Api,
     context: &Context,
     Request { id, call, .. }: Request<ResellerId>,
-) -> Answered {
+) -> ResellerReply {
     set_suspension(api, context, &call, id, true).await
 }
 
@@ -182,7 +189,7 @@ pub(super) async fn unsuspend(
     api: &Api,
     context: &Context,
     Request { id, call, .. }: Request<ResellerId>,
-) -> Answered {
+) -> ResellerReply {
     set_suspension(api, context, &call, id, false).await
 }
 
@@ -192,7 +199,7 @@ async fn set_suspension(
     call: &Call,
     id: ResellerId,
     suspend: bool,
-) -> Answered {
+) -> ResellerReply {
     let (principal, idempotency) = (&context.principal, call.idempotency(document));
     let completion = api
         .service

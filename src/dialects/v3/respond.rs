@@ -1,8 +1,7 @@
-//! What a handler answers, and how it is written.
+//! The replies of handlers, and how they are written.
 
 use std::marker::PhantomData;
 
-use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
@@ -16,31 +15,32 @@ use crate::dialects::schemas::{Describe, describe};
 use crate::service::{Completion, StoredAnswer};
 use crate::wire::{self, Codec};
 
-/// What the OpenAPI document says of an answer.
+/// An answer's body, for the OpenAPI document.
 #[derive(Clone, Copy)]
 pub(super) enum Described {
-    /// It has no body.
+    /// The answer has no body.
     Nothing,
-    /// It is one document.
+    /// The body is one document.
     One(Describe),
-    /// It is a list of documents.
+    /// The body is a list of documents.
     Many(Describe),
 }
 
-/// The body of an answer. Its type stands in the row of the operation, so that the document cannot promise another one.
+/// The body of an answer. Rows of the table name its type, so the OpenAPI document describes what
+/// the handler really answers.
 pub(super) trait Answer: Send {
-    /// What the OpenAPI document says of it.
+    /// Its description for the OpenAPI document.
     const DESCRIBED: Described;
 
-    /// The bytes, if there are any.
+    /// The encoded body. `None` if there is none.
     fn write(&self, format: Codec) -> Option<Vec<u8>>;
 }
 
-/// No body.
+/// An answer without a body.
 pub(super) struct Nothing;
-/// One document.
+/// An answer with one document.
 pub(super) struct One<D>(pub(super) D);
-/// A list: a bare array in JSON, `item` elements in XML.
+/// An answer with a list: a bare array in JSON, `item` elements in XML.
 pub(super) struct Many<D>(pub(super) Vec<D>);
 
 impl Answer for Nothing {
@@ -74,7 +74,7 @@ impl<D: Serialize + ToSchema + Send> Answer for Many<D> {
     }
 }
 
-/// What a handler answers.
+/// The reply of a handler.
 pub(super) struct Reply<A> {
     content: Content,
     headers: HeaderMap,
@@ -82,11 +82,11 @@ pub(super) struct Reply<A> {
 }
 
 enum Content {
-    /// Written when the format is known.
+    /// Encodes the body once the format is known.
     Answer(Box<dyn FnOnce(Codec) -> Option<Vec<u8>> + Send>),
-    /// The stored answer to a repeat.
+    /// The stored answer to a repeated request.
     Stored(StoredAnswer),
-    /// A response that a handler made itself, such as a stream of events.
+    /// A response that the handler wrote itself, such as a stream of events.
     Response(Response),
 }
 
@@ -97,12 +97,12 @@ impl<A: Answer + 'static> Reply<A> {
         })))
     }
 
-    /// The stored answer to a repeat.
+    /// The stored answer to a repeated request.
     pub(super) fn stored(stored: StoredAnswer) -> Self {
         Self::of(Content::Stored(stored))
     }
 
-    /// A response that the handler made itself.
+    /// A response that the handler wrote itself.
     pub(super) fn response(response: Response) -> Self {
         Self::of(Content::Response(response))
     }
@@ -115,7 +115,7 @@ impl<A: Answer + 'static> Reply<A> {
         }
     }
 
-    /// Adds a header; a value that cannot stand in one is left out.
+    /// Adds a header. A value that is not valid in a header is dropped.
     pub(super) fn with_header(mut self, name: header::HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.insert(name, value);
@@ -123,17 +123,14 @@ impl<A: Answer + 'static> Reply<A> {
         self
     }
 
-    /// The response: a success has the status of the operation's row.
+    /// Writes the response. `success` is the status in the operation's row.
     pub(super) fn into_response(self, format: Codec, success: u16) -> Response {
         let mut response = match self.content {
             Content::Answer(encode) => {
                 let status = StatusCode::from_u16(success).unwrap_or_default();
-                let body = encode(format);
-                write(
-                    status,
-                    body.is_some().then_some(format),
-                    body.unwrap_or_default(),
-                )
+                let bytes = encode(format);
+                let content_type = bytes.is_some().then(|| format.content_type());
+                body::response(status, content_type, bytes.unwrap_or_default())
             }
             Content::Stored(stored) => body::replay(stored),
             Content::Response(response) => response,
@@ -144,12 +141,12 @@ impl<A: Answer + 'static> Reply<A> {
 }
 
 impl<D: Serialize + ToSchema + Send + 'static> Reply<One<D>> {
-    /// One document.
+    /// A reply with one document.
     pub(super) fn one(document: D) -> Self {
         Self::new(One(document))
     }
 
-    /// The document of what a write did, or the stored answer to its repeat.
+    /// The reply to a completed write: its document, or the stored answer to a repeat.
     pub(super) fn completed<T>(completion: Completion<T>, document: impl Fn(&T) -> D) -> Self {
         match completion {
             Completion::Fresh(outcome) => Self::one(document(&outcome)),
@@ -159,12 +156,12 @@ impl<D: Serialize + ToSchema + Send + 'static> Reply<One<D>> {
 }
 
 impl<D: Serialize + ToSchema + Send + 'static> Reply<Many<D>> {
-    /// A list.
+    /// A reply with a whole list.
     pub(super) fn many(documents: impl IntoIterator<Item = D>) -> Self {
         Self::new(Many(documents.into_iter().collect()))
     }
 
-    /// A page of a list, with the link to the next page if there may be one.
+    /// A reply with one page of a list. `next` is the link to the next page, if there may be one.
     pub(super) fn page(documents: impl IntoIterator<Item = D>, next: Option<String>) -> Self {
         let reply = Self::many(documents);
         match next {
@@ -198,27 +195,27 @@ impl FailureDocument {
     }
 }
 
-/// The format of the answer: JSON, unless `Accept` asks for XML alone.
+/// The format of the answer: JSON, unless `Accept` names only XML.
 pub(super) fn accepted(headers: &HeaderMap) -> Codec {
     header_text(headers, header::ACCEPT)
         .and_then(wire::accepted)
         .unwrap_or(Codec::Json)
 }
 
-/// The bytes of a document.
+/// Encodes a document.
 pub(super) fn encode(format: Codec, document: &impl Serialize) -> Vec<u8> {
     wire::encode(format, document).unwrap_or_else(|problem| {
-        tracing::error!(%problem, "a document could not be encoded");
+        tracing::error!(%problem, "cannot encode an answer; sending an internal error instead");
         br#"{"code":"INTERNAL_ERROR","message":"Internal error","error":500,"error_text":"Internal error"}"#.to_vec()
     })
 }
 
-/// A failure as this dialect answers it.
+/// Writes a failure in this dialect.
 pub(super) fn failure(failure: &Failure, format: Codec, request_id: &RequestId) -> Response {
     let code = codes::code(failure);
     let status = StatusCode::from_u16(code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = encode(format, &FailureDocument::new(&code, request_id));
-    let mut response = write(status, Some(format), body);
+    let mut response = body::response(status, Some(format.content_type()), body);
     if let Some(seconds) = code.retry_after {
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -228,19 +225,6 @@ pub(super) fn failure(failure: &Failure, format: Codec, request_id: &RequestId) 
         response
             .headers_mut()
             .insert(header::WWW_AUTHENTICATE, challenge);
-    }
-    response
-}
-
-/// A response with a body in a format, or without one.
-pub(super) fn write(status: StatusCode, format: Option<Codec>, body: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    if let Some(format) = format {
-        let content_type = HeaderValue::from_static(format.content_type());
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, content_type);
     }
     response
 }

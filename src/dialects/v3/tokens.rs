@@ -1,4 +1,5 @@
-//! Credentials: a reseller manages its own, an operator everybody's. No answer but the first ever has the secret.
+//! Credentials. A reseller manages its own, an operator all. Only the answer that creates a
+//! credential contains its secret.
 
 use std::time::Duration;
 
@@ -15,13 +16,13 @@ use crate::dialects::failure::Failure;
 use crate::domain::{Error, ResellerId, Scope, Scopes, TokenId};
 use crate::service::{Context, Credential, IssuedToken, TokenKind, TokenRequest};
 
-/// A credential.
+/// A credential: an API key or a JSON Web Token.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Token)]
 pub(super) struct TokenDocument {
     id: i64,
-    /// Whose it is; null: an operator's.
+    /// The reseller that owns it. Null for an operator's credential.
     reseller_id: Option<i64>,
     /// `key`, or `jwt` for a JSON Web Token.
     kind: &'static str,
@@ -29,15 +30,16 @@ pub(super) struct TokenDocument {
     scopes: Vec<&'static str>,
     #[schema(format = DateTime)]
     created_at: String,
-    /// From when on it is no longer valid.
+    /// When it stops being valid. Null if it never does.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
+    /// When it was revoked. Null if it was not.
     #[schema(format = DateTime)]
     revoked_at: Option<String>,
-    /// When it was last used, give or take two minutes.
+    /// When it was last used, accurate to two minutes. Null if never.
     #[schema(format = DateTime)]
     last_used_at: Option<String>,
-    /// The secret: in the answer that made it, and never again.
+    /// The secret. Only in the answer that creates the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     token: Option<String>,
@@ -58,7 +60,7 @@ fn document(credential: &Credential) -> TokenDocument {
     }
 }
 
-/// What is kept for a repeat: without the secret, which is kept nowhere.
+/// The document that is stored for a repeated request. It lacks the secret, which is never stored.
 fn without_secret(issued: &IssuedToken) -> TokenDocument {
     document(&issued.credential)
 }
@@ -70,22 +72,24 @@ fn with_secret(issued: &IssuedToken) -> TokenDocument {
     }
 }
 
-/// A credential to be made.
+/// A credential to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewToken {
-    /// Whose; with an operator's token only. If absent, the caller's own.
+    /// The reseller that will own it. Only with an operator's token. If absent, the caller's own.
     reseller_id: Option<i64>,
-    /// `key` if absent, or `jwt`.
+    /// `key` or `jwt`. If absent, `key`.
     #[schema(pattern = "^(key|jwt)$")]
     kind: Option<String>,
     /// A name for people.
     #[schema(min_length = 1, max_length = 255)]
     name: Option<String>,
-    /// Its rights, none that the caller lacks; all that the caller and the owner may have if absent.
+    /// Its scopes, all of which the caller must have. If absent, all scopes that both the caller
+    /// and the owner may have.
     #[schema(schema_with = scope_words)]
     scopes: Option<Vec<String>>,
-    /// Seconds from now on until it is no longer valid; until revoked if absent, a JSON Web Token for 90 days.
+    /// Seconds until it stops being valid. If absent, a key is valid until it is revoked, and a
+    /// JSON Web Token for 90 days.
     #[schema(minimum = 1)]
     expires_in: Option<u64>,
 }
@@ -96,7 +100,10 @@ fn scope_words() -> Array {
         .enum_values(Some(Scope::ALL.map(Scope::as_str)));
     ArrayBuilder::new()
         .items(words)
-        .description(Some("Its rights, none that the caller lacks; all that the caller and the owner may have if absent."))
+        .description(Some(
+            "Its scopes, all of which the caller must have. If absent, all scopes that both the \
+             caller and the owner may have.",
+        ))
         .build()
 }
 
@@ -124,16 +131,16 @@ impl NewToken {
     }
 }
 
-/// How a credential is replaced.
+/// Replaces a credential by a new one.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RotateToken {
-    /// Seconds for which the old one stays valid beside the new one.
+    /// Seconds for which the old credential stays valid beside the new one.
     #[schema(maximum = 3_155_760_000_u64)]
     grace_seconds: u64,
 }
 
-type Issued = Result<Reply<One<TokenDocument>>, Failure>;
+type TokenReply = Result<Reply<One<TokenDocument>>, Failure>;
 
 pub(super) async fn list(
     api: &Api,
@@ -141,19 +148,19 @@ pub(super) async fn list(
     Request { call, .. }: Request<()>,
 ) -> Result<Reply<Many<TokenDocument>>, Failure> {
     let query = &call.query;
-    let found = api
+    let tokens = api
         .service
         .tokens(&context.principal, query.after, query.limit)
         .await?;
-    let next = query.next(found.last().map(|last| last.id.0), found.len(), &call.uri);
-    Ok(Reply::page(found.iter().map(document), next))
+    let next = query.next(tokens.last().map(|last| last.id.0), tokens.len(), &call.uri);
+    Ok(Reply::page(tokens.iter().map(document), next))
 }
 
 pub(super) async fn get(
     api: &Api,
     context: &Context,
     Request { id, .. }: Request<TokenId>,
-) -> Issued {
+) -> TokenReply {
     Ok(Reply::one(document(
         &api.service.token(&context.principal, id).await?,
     )))
@@ -163,7 +170,7 @@ pub(super) async fn create(
     api: &Api,
     context: &Context,
     Request { members, call, .. }: Request<(), NewToken>,
-) -> Issued {
+) -> TokenReply {
     let idempotency = call.idempotency(without_secret);
     let request = members.request()?;
     let completion = api
@@ -177,7 +184,7 @@ pub(super) async fn rotate(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<TokenId, RotateToken>,
-) -> Issued {
+) -> TokenReply {
     let grace = Duration::from_secs(members.grace_seconds);
     let idempotency = call.idempotency(without_secret);
     let completion = api
@@ -187,7 +194,7 @@ pub(super) async fn rotate(
     Ok(Reply::completed(completion, with_secret))
 }
 
-/// Revoking a revoked token changes nothing.
+/// Revokes a credential. Revoking a revoked one changes nothing.
 pub(super) async fn delete(
     api: &Api,
     context: &Context,

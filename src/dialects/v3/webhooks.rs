@@ -1,4 +1,4 @@
-//! Webhook endpoints, and the log of what they were sent.
+//! Webhook endpoints, and the log of delivery attempts.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ use crate::domain::{EVENTS, EndpointPatch, Error, ResellerId, SignatureStyle, Su
 use crate::service::{Attempt, AttemptFilter, Context, EndpointView, NewEndpoint};
 use crate::wire::Field;
 
-/// How long an old secret signs beside a new one, unless asked otherwise: a day.
+/// The default grace period, in seconds: for a day after a rotation, the old secret signs beside
+/// the new one.
 const GRACE: u64 = 86_400;
 
 /// A webhook endpoint.
@@ -31,26 +32,27 @@ pub(super) struct WebhookDocument {
     url: String,
     description: Option<String>,
     events: Vec<String>,
-    /// `standard` (the headers of Standard Webhooks) or `plain` (`Webhook-Signature` over the body).
+    /// How deliveries are signed: `standard` (the headers of Standard Webhooks) or `plain`
+    /// (`Webhook-Signature` over the body).
     signature_style: &'static str,
-    /// Whether it is sent anything.
+    /// Whether events are delivered to the endpoint.
     enabled: bool,
-    /// `Healthy`, `Unhealthy` while the latest attempt failed, or `Suspended`.
+    /// `Healthy`, `Unhealthy` if the latest attempt failed, or `Suspended`.
     health: &'static str,
-    /// `owner`, `failures` or `gone`, if it is suspended.
+    /// Why it is suspended: `owner`, `failures` or `gone`. Null if it is not.
     suspended_by: Option<&'static str>,
-    /// Since when nothing has succeeded, if the latest attempt failed.
+    /// Since when every attempt has failed. Null if the latest one succeeded.
     #[schema(format = DateTime)]
     failing_since: Option<String>,
     #[schema(format = DateTime)]
     last_success_at: Option<String>,
-    /// How many deliveries wait to be tried again, counted up to 10,000.
+    /// The number of deliveries waiting to be retried, counted up to 10,000.
     pending: i64,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
     updated_at: String,
-    /// In the answer that made it, and never again.
+    /// The signing secret. Only in the answer that creates it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     secret: Option<String>,
@@ -77,7 +79,7 @@ fn with_secret(view: &EndpointView) -> WebhookDocument {
     }
 }
 
-/// What is kept for a repeat: without the secret.
+/// The document that is stored for a repeated request: without the secret.
 fn document(view: &EndpointView) -> WebhookDocument {
     WebhookDocument {
         secret: None,
@@ -85,27 +87,28 @@ fn document(view: &EndpointView) -> WebhookDocument {
     }
 }
 
-/// An endpoint to be changed: what is absent stays.
+/// An endpoint to change. Absent members keep their values.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WebhookRequest)]
 pub(super) struct WebhookRequest {
-    /// An absolute https URL.
+    /// The URL that receives events: absolute, with https.
     #[schema(
         max_length = 2048,
         pattern = "^https://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$"
     )]
     url: Option<String>,
-    /// For people.
+    /// A description for people.
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     description: Field<String>,
     #[schema(schema_with = event_names)]
     events: Option<Vec<String>>,
-    /// `standard` or `plain`.
+    /// How deliveries are signed: `standard` or `plain`.
     #[schema(pattern = "^(standard|plain)$")]
     signature_style: Option<String>,
-    /// Whether it is sent anything. True takes up again where it was left, also after 410 or days of failures.
+    /// Whether events are delivered. True resumes deliveries where they stopped, even after answer
+    /// 410 or days of failures.
     enabled: Option<bool>,
 }
 
@@ -113,11 +116,12 @@ fn event_names() -> Array {
     let names = Object::builder()
         .schema_type(Type::String)
         .enum_values(Some(EVENTS));
-    let says = "What it wants to be told; `account.updated`, which every change is, if absent on creation.";
+    let description = "The events to deliver. If absent when the endpoint is created, `account.updated`, \
+                       which every change causes.";
     ArrayBuilder::new()
         .items(names)
         .min_items(Some(1))
-        .description(Some(says))
+        .description(Some(description))
         .build()
 }
 
@@ -137,31 +141,31 @@ impl WebhookRequest {
     }
 }
 
-/// An endpoint to be made: as [`WebhookRequest`], and what only a creation may say.
+/// An endpoint to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewWebhook {
-    /// An absolute https URL.
+    /// The URL that receives events: absolute, with https.
     #[schema(
         max_length = 2048,
         pattern = "^https://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$"
     )]
     url: Option<String>,
-    /// For people.
+    /// A description for people.
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     description: Field<String>,
     #[schema(schema_with = event_names)]
     events: Option<Vec<String>>,
-    /// `standard` or `plain`.
+    /// How deliveries are signed: `standard` or `plain`.
     #[schema(pattern = "^(standard|plain)$")]
     signature_style: Option<String>,
-    /// Whether it is sent anything; true if absent.
+    /// Whether events are delivered. If absent, true.
     enabled: Option<bool>,
-    /// The reseller that owns it; with an operator's token only.
+    /// The reseller that will own the endpoint. Only with an operator's token.
     reseller_id: Option<i64>,
-    /// The secret that the receiver knows already: for `standard` `whsec_` and the base64 of 24 to 64 bytes, for `plain` 16 to
-    /// 255 visible characters. A new one if absent.
+    /// A secret that the receiver already has. For `standard`: `whsec_` and the base64 of 24 to 64
+    /// bytes. For `plain`: 16 to 255 visible characters. If absent, a new secret is generated.
     secret: Option<String>,
 }
 
@@ -182,34 +186,36 @@ impl NewWebhook {
     }
 }
 
-/// How a secret is replaced.
+/// How to replace a secret.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RotateSecret {
-    /// Seconds for which deliveries are signed with the old one too; a day if absent, 30 days at most.
+    /// Seconds for which deliveries are also signed with the old secret, at most 30 days. If
+    /// absent, one day.
     #[schema(maximum = 2_592_000)]
     grace_seconds: Option<u64>,
-    /// The new one; made if absent.
+    /// The new secret. If absent, one is generated.
     secret: Option<String>,
 }
 
-/// Which deliveries are made once more.
+/// Which deliveries to repeat.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Redeliver {
-    /// What has happened since then.
+    /// Repeat the deliveries of events since this instant.
     #[schema(format = DateTime, min_length = 1)]
     since: String,
 }
 
-/// How many deliveries were asked for.
+/// The result of a request to repeat deliveries.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Queued {
+    /// The number of deliveries that were queued.
     queued: u64,
 }
 
-/// An attempt to deliver.
+/// One attempt to deliver an event.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WebhookEventLog)]
@@ -219,16 +225,20 @@ pub(super) struct LogDocument {
     #[schema(format = Uuid)]
     webhook_id: String,
     event: String,
-    /// The message's identity, the same for every attempt at it.
+    /// The id of the message. All attempts to deliver the message have the same id.
     event_id: String,
+    /// The account's number. Null for a test message.
     account_id: Option<i32>,
-    /// 1 is the first.
+    /// The number of the attempt, from 1.
     attempt: i32,
     succeeded: bool,
+    /// The HTTP status of the receiver's answer. Null if there was no answer.
     status_code: Option<i16>,
+    /// Why the attempt failed. Null if it succeeded.
     problem: Option<String>,
-    /// How the answer begins.
+    /// The beginning of the receiver's answer.
     response: Option<String>,
+    /// The duration of the attempt, in milliseconds.
     duration_ms: i32,
     #[schema(format = DateTime)]
     created_at: String,
@@ -251,19 +261,19 @@ fn log_document(attempt: &Attempt) -> LogDocument {
     }
 }
 
-type Endpoint = Result<Reply<One<WebhookDocument>>, Failure>;
-type Queueing = Result<Reply<One<Queued>>, Failure>;
+type EndpointReply = Result<Reply<One<WebhookDocument>>, Failure>;
+type QueuedReply = Result<Reply<One<Queued>>, Failure>;
 
 pub(super) async fn list(
     api: &Api,
     context: &Context,
     Request { call, .. }: Request<()>,
 ) -> Result<Reply<Many<WebhookDocument>>, Failure> {
-    let found = api
+    let endpoints = api
         .service
         .webhooks(context, call.query.reseller()?)
         .await?;
-    Ok(Reply::many(found.iter().map(document)))
+    Ok(Reply::many(endpoints.iter().map(document)))
 }
 
 pub(super) async fn get(
@@ -272,7 +282,7 @@ pub(super) async fn get(
     Request {
         id: WebhookId(id), ..
     }: Request<WebhookId>,
-) -> Endpoint {
+) -> EndpointReply {
     Ok(Reply::one(document(
         &api.service.webhook(context, id).await?,
     )))
@@ -282,7 +292,7 @@ pub(super) async fn create(
     api: &Api,
     context: &Context,
     Request { members, call, .. }: Request<(), NewWebhook>,
-) -> Endpoint {
+) -> EndpointReply {
     let (new, idempotency) = (
         members.endpoint(call.reading(context))?,
         call.idempotency(document),
@@ -302,7 +312,7 @@ pub(super) async fn patch(
         members,
         call,
     }: Request<WebhookId, WebhookRequest>,
-) -> Endpoint {
+) -> EndpointReply {
     let (patch, idempotency) = (
         members.patch(call.reading(context))?,
         call.idempotency(document),
@@ -333,7 +343,7 @@ pub(super) async fn rotate_secret(
         members,
         call,
     }: Request<WebhookId, RotateSecret>,
-) -> Endpoint {
+) -> EndpointReply {
     let grace = Duration::from_secs(members.grace_seconds.unwrap_or(GRACE));
     let (secret, idempotency) = (members.secret, call.idempotency(document));
     let completion = api
@@ -349,7 +359,7 @@ pub(super) async fn test(
     Request {
         id: WebhookId(id), ..
     }: Request<WebhookId>,
-) -> Queueing {
+) -> QueuedReply {
     api.service.test_webhook(context, id).await?;
     Ok(Reply::one(Queued { queued: 1 }))
 }
@@ -362,7 +372,7 @@ pub(super) async fn redeliver(
         members,
         ..
     }: Request<WebhookId, Redeliver>,
-) -> Queueing {
+) -> QueuedReply {
     let since = dates::parse(&members.since, context.principal.timezone);
     let since = since.map_err(|problem| Error::invalid("since", problem))?;
     let queued = api.service.redeliver_since(context, id, since).await?;
@@ -375,7 +385,7 @@ pub(super) async fn redeliver_one(
     Request {
         id: EventLogId(id), ..
     }: Request<EventLogId>,
-) -> Queueing {
+) -> QueuedReply {
     api.service.redeliver_one(context, id).await?;
     Ok(Reply::one(Queued { queued: 1 }))
 }
@@ -398,13 +408,13 @@ pub(super) async fn logs(
         before: query.before()?,
     };
     let reseller = query.reseller()?;
-    let found = api
+    let attempts = api
         .service
         .delivery_attempts(context, reseller, filter, query.limit)
         .await?;
-    let last = found
+    let last = attempts
         .last()
-        .filter(|_| i64::try_from(found.len()) == Ok(query.limit));
+        .filter(|_| i64::try_from(attempts.len()) == Ok(query.limit));
     let next = last.map(|last| query.link("before", &last.id.to_string(), &call.uri));
-    Ok(Reply::page(found.iter().map(log_document), next))
+    Ok(Reply::page(attempts.iter().map(log_document), next))
 }

@@ -1,5 +1,6 @@
-//! The description of the API at `/openapi.json`, and a page to try it at `/docs`. Every asset is in the program; the page
-//! asks nobody else for anything, and its policy forbids it to.
+//! The OpenAPI document at `/openapi.json`, and the Swagger UI page at `/docs`. All assets are part
+//! of the program. The page loads nothing from other hosts, and its content security policy forbids
+//! it.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use utoipa_swagger_ui::Config;
 
 use crate::dialects;
 
-/// The page styles itself by attributes; its scripts are files.
+/// The page uses style attributes, which need `unsafe-inline`. Its scripts are files.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \
                       font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 

@@ -1,4 +1,4 @@
-//! The pages for people: the notice that a blocked user sees, and the documentation of the API.
+//! The web pages: the notice for blocked users, and the API documentation.
 
 pub(super) mod api_docs;
 pub mod notice;

@@ -1,18 +1,18 @@
-//! The documents of this dialect: the original's members in the original's order, ours after them.
+//! The documents of accounts, in answers: Cryptlex's members in their order, then ours.
 
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::dialects::dates;
-use crate::dialects::exchange::{Viewer, facts_in};
 use crate::dialects::v3::ACCOUNTS;
 use crate::dialects::v3::plans::PlanDocument;
-use crate::domain::{Account, Coming, Explanation, Hold, HoldKind, PaymentUrl, Remedy, Time};
+use crate::dialects::views::{Viewer, blocked_by, facts_in, upcoming};
+use crate::domain::{Account, Explanation, Hold, HoldKind, PaymentUrl, Remedy, Time};
 use crate::service::JournalEntry;
 use crate::wire::Codec;
 
-/// An account: the 21 members of the original, in its order, then ours. What is not known is null.
+/// An account: the 21 members of Cryptlex in their order, then ours. Unknown values are null.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Account)]
@@ -41,25 +41,32 @@ pub(in crate::dialects::v3) struct AccountDocument {
     payment_method: Option<String>,
     psp: Option<String>,
     total_trial_extensions: Option<i32>,
+    /// When the account expires. Null if it never does.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
+    /// The open holds.
     holds: Vec<HoldDocument>,
+    /// The computed state of the account.
     effective_status: &'static str,
+    /// What blocks the account now. Empty if it may be used.
     blocked_by: Vec<&'static str>,
+    /// A number that each change of the account increases by 1; also its `ETag`.
     version: i64,
-    /// Until when automation leaves it alone: until then it does not expire.
+    /// Until this instant the account does not expire, is not purged, and gets no holds from the
+    /// system. Null if it is not exempt.
     #[schema(format = DateTime)]
     exempt_until: Option<String>,
-    /// When it will be purged, if that is planned.
+    /// When the account will be purged. Null if no purge is planned.
     #[schema(format = DateTime)]
     purge_due_at: Option<String>,
-    /// What lifts the freeze without a token, once: in the answer to a freeze that asked for it, and nowhere else.
+    /// A ticket that lifts the freeze once, without a token. Only in the answer to a freeze that
+    /// asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     pub(in crate::dialects::v3) release_ticket: Option<String>,
 }
 
-/// A hold.
+/// A hold: a block with its own authority, reason and period.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Hold)]
@@ -67,20 +74,25 @@ pub(in crate::dialects::v3) struct HoldDocument {
     id: String,
     kind: &'static str,
     authority: &'static str,
+    /// Whether the hold has started and not ended.
     in_force: bool,
+    /// When the hold took effect, or will.
     #[schema(format = DateTime)]
     since: String,
+    /// When the hold starts. Null if it started at once.
     #[schema(format = DateTime)]
     starts_at: Option<String>,
+    /// When the hold ends automatically. Null if it stays until it is lifted.
     #[schema(format = DateTime)]
     ends_at: Option<String>,
     reason_code: Option<String>,
-    /// The internal reason: of the caller's own holds only.
+    /// The internal reason. Null unless the caller's authority placed the hold.
     reason: Option<String>,
     public_message: Option<String>,
     payment_url: Option<String>,
     #[schema(format = DateTime)]
     opened_at: String,
+    /// The actor that placed the hold.
     opened_by: String,
 }
 
@@ -112,11 +124,7 @@ pub(in crate::dialects::v3) fn account(account: &Account, viewer: Viewer) -> Acc
         expires_at: account.expires_at.map(dates::write),
         holds: holds(account, viewer),
         effective_status: state.effective_status(),
-        blocked_by: state
-            .blocked_by()
-            .iter()
-            .map(|block| block.as_str())
-            .collect(),
+        blocked_by: blocked_by(&state),
         version: account.version,
         exempt_until: account.exempt_until.map(dates::write),
         purge_due_at: account.purge_due_at.map(dates::write),
@@ -124,13 +132,13 @@ pub(in crate::dialects::v3) fn account(account: &Account, viewer: Viewer) -> Acc
     }
 }
 
-/// The holds that are open and have not ended.
+/// The open holds, without those that have ended.
 pub(in crate::dialects::v3) fn holds(account: &Account, viewer: Viewer) -> Vec<HoldDocument> {
     account
         .holds
         .iter()
         .filter(|hold| !hold.has_lapsed(viewer.now))
-        .map(|one| hold(one, viewer))
+        .map(|open| hold(open, viewer))
         .collect()
 }
 
@@ -158,11 +166,15 @@ fn hold(hold: &Hold, viewer: Viewer) -> HoldDocument {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Access)]
 pub(in crate::dialects::v3) struct AccessDocument {
+    /// Whether the account may be used.
     allowed: bool,
     effective_status: &'static str,
     blocked_by: Vec<&'static str>,
+    /// `pay` if paying unblocks the account, else null.
     remedy: Option<&'static str>,
+    /// Where the user pays. Null if no freeze has a URL.
     payment_url: Option<String>,
+    /// The message for the user, from a suspension or else a freeze. Null if there is none.
     public_message: Option<String>,
 }
 
@@ -176,11 +188,7 @@ pub(in crate::dialects::v3) fn access(account: &Account, now: Time) -> AccessDoc
     AccessDocument {
         allowed: state.blocked_by().is_empty(),
         effective_status: state.effective_status(),
-        blocked_by: state
-            .blocked_by()
-            .iter()
-            .map(|block| block.as_str())
-            .collect(),
+        blocked_by: blocked_by(&state),
         remedy: state.remedy().map(Remedy::as_str),
         payment_url: account
             .payment_url(now)
@@ -198,24 +206,27 @@ pub(in crate::dialects::v3) struct EntryDocument {
     id: i64,
     #[schema(format = DateTime)]
     at: String,
+    /// The account's version after the entry. Null if nothing changed.
     sequence: Option<i64>,
     action: String,
+    /// `applied`, `unchanged` or `refused`.
     outcome: String,
+    /// Why the operation was refused. Null if it was not.
     refusal: Option<String>,
     events: Vec<String>,
     authority: String,
     actor: String,
     dialect: String,
     request_id: String,
-    /// The facts that differ, before ...
+    /// The values before the change, of the facts that changed.
     #[schema(value_type = Object)]
     before: Value,
-    /// ... and after.
+    /// The values after the change.
     #[schema(value_type = Object)]
     after: Value,
 }
 
-/// An entry of the journal.
+/// An entry of the journal in an answer.
 pub(in crate::dialects::v3) fn entry(entry: JournalEntry, format: Codec) -> EntryDocument {
     EntryDocument {
         id: entry.id,
@@ -234,13 +245,13 @@ pub(in crate::dialects::v3) fn entry(entry: JournalEntry, format: Codec) -> Entr
     }
 }
 
-/// What happened to an account, and what will.
+/// Past and future changes of an account.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Timeline)]
 pub(in crate::dialects::v3) struct TimelineDocument {
-    /// The newest hundred entries of the journal, newest first.
+    /// The newest 100 entries of the journal, newest first.
     past: Vec<EntryDocument>,
-    /// What will happen by itself, in order.
+    /// Scheduled changes that happen without a request, earliest first.
     upcoming: Vec<UpcomingDocument>,
 }
 
@@ -250,13 +261,13 @@ pub(in crate::dialects::v3) struct TimelineDocument {
 struct UpcomingDocument {
     #[schema(format = DateTime)]
     at: String,
-    /// `hold_starts`, `hold_ends`, `expires` or `purge`.
+    /// The change: `hold_starts`, `hold_ends`, `expires` or `purge`.
     what: &'static str,
-    /// The kind of the hold, if it is about one.
+    /// The kind of the hold. Null if the change does not concern a hold.
     kind: Option<&'static str>,
     authority: Option<&'static str>,
     hold_id: Option<String>,
-    /// The state from then on, if nobody does anything.
+    /// The state after this change, if nothing else changes the account before.
     state_after: &'static str,
 }
 
@@ -266,25 +277,23 @@ pub(in crate::dialects::v3) fn timeline(
     now: Time,
     format: Codec,
 ) -> TimelineDocument {
-    let upcoming = account.upcoming(now).into_iter().map(|coming| {
-        let (what, hold) = match coming.what {
-            Coming::HoldStarts(kind, authority, id) => ("hold_starts", Some((kind, authority, id))),
-            Coming::HoldEnds(kind, authority, id) => ("hold_ends", Some((kind, authority, id))),
-            Coming::Expires => ("expires", None),
-            Coming::Purge => ("purge", None),
-        };
+    let changes = account.upcoming(now).into_iter().map(|change| {
+        let (what, hold) = upcoming(change.what);
         UpcomingDocument {
-            at: dates::write(coming.at),
+            at: dates::write(change.at),
             what,
             kind: hold.map(|(kind, ..)| kind.as_str()),
             authority: hold.map(|(_, authority, _)| authority.as_str()),
             hold_id: hold.map(|(.., id)| id.to_string()),
-            state_after: coming.state.effective_status(),
+            state_after: change.state.effective_status(),
         }
     });
     TimelineDocument {
-        past: entries.into_iter().map(|one| entry(one, format)).collect(),
-        upcoming: upcoming.collect(),
+        past: entries
+            .into_iter()
+            .map(|past| entry(past, format))
+            .collect(),
+        upcoming: changes.collect(),
     }
 }
 
@@ -295,6 +304,7 @@ pub(in crate::dialects::v3) fn timeline(
 pub(in crate::dialects::v3) struct ExplanationDocument {
     effective_status: &'static str,
     blocked_by: Vec<&'static str>,
+    /// `pay` if paying unblocks the account, else null.
     remedy: Option<&'static str>,
     blocks: Vec<BlockDocument>,
 }
@@ -303,16 +313,20 @@ pub(in crate::dialects::v3) struct ExplanationDocument {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Block)]
 struct BlockDocument {
+    /// The block, one of the values of `blockedBy`.
     block: &'static str,
     #[schema(format = DateTime)]
     since: String,
+    /// When the block ends automatically. Null if it stays until it is lifted.
     #[schema(format = DateTime)]
     until: Option<String>,
+    /// The hold that causes the block. Null if no hold does.
     hold: Option<HoldDocument>,
+    /// The authorities that may lift the block.
     lifted_by: Vec<&'static str>,
-    /// The call that lifts it.
+    /// The call that lifts the block. Null if no call of this dialect can.
     call: Option<CallDocument>,
-    /// The state after that call and nothing else.
+    /// The state after that call, if nothing else changes.
     state_after: &'static str,
 }
 
@@ -321,7 +335,9 @@ struct BlockDocument {
 struct CallDocument {
     method: &'static str,
     path: String,
+    /// The JSON body.
     body: String,
+    /// A curl command line. Replace `$TOKEN` by the token.
     curl: String,
 }
 
@@ -336,7 +352,7 @@ pub(in crate::dialects::v3) fn explanation(
         block: detail.block.as_str(),
         since: dates::write(detail.since),
         until: detail.until.map(dates::write),
-        hold: detail.hold.as_ref().map(|one| hold(one, viewer)),
+        hold: detail.hold.as_ref().map(|open| hold(open, viewer)),
         lifted_by: detail
             .lifted_by
             .iter()
@@ -347,17 +363,13 @@ pub(in crate::dialects::v3) fn explanation(
     });
     ExplanationDocument {
         effective_status: state.effective_status(),
-        blocked_by: state
-            .blocked_by()
-            .iter()
-            .map(|block| block.as_str())
-            .collect(),
+        blocked_by: blocked_by(state),
         remedy: explanation.remedy().map(Remedy::as_str),
         blocks: blocks.collect(),
     }
 }
 
-/// The call of this dialect that lifts a block; none where only the command line can.
+/// The call of this dialect that lifts a block. `None` if only the command line can lift it.
 fn call_that_lifts(
     account: &Account,
     detail: &crate::domain::BlockDetail,

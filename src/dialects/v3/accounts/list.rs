@@ -1,4 +1,5 @@
-//! `GET /v3/accounts`: pages, filters, an order, and the cursor that stays fast at any depth.
+//! The query of `GET /v3/accounts`: filters, and either numbered pages with a sort order or a
+//! cursor, which stays fast at any depth.
 
 use axum::http::Uri;
 use chrono_tz::Tz;
@@ -13,26 +14,28 @@ use crate::domain::{
 
 const DEFAULT_LIMIT: i64 = 10;
 const MAX_LIMIT: i64 = 100;
-/// Deeper than this only the cursor leads: skipping accounts costs as much as reading them.
+/// The largest number of accounts that a page may skip, because the database reads all skipped
+/// accounts. Beyond it, callers must use cursors.
 const MAX_SKIP: i64 = 100_000;
 
-/// A list as it is asked for.
+/// The query of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ListRequest {
     pub(super) search: Search,
-    /// The page's number; none where the caller follows cursors.
+    /// The number of the page, from 1. `None` if the caller uses cursors.
     pub(super) page: Option<i64>,
-    /// The instant as of which it lists; then by cursor, and without conditions.
+    /// The instant in the past as of which accounts are listed. The list is then read by cursor,
+    /// and filters are refused.
     pub(super) as_of: Option<Time>,
-    /// The other parameters, for the link to the next page.
-    kept: Vec<(String, String)>,
+    /// The other parameters, repeated in the link to the next page.
+    repeated: Vec<(String, String)>,
 }
 
 impl ListRequest {
-    /// `reseller`: whose list it is; a cursor leads through no other.
+    /// Reads the query. `reseller` is the owner of the list; another reseller's cursor is refused.
     pub(super) fn read(uri: &Uri, zone: Tz, reseller: ResellerId) -> Result<Self, Failure> {
         let (mut page, mut limit, mut sort, mut after, mut as_of) = (None, None, None, None, None);
-        let (mut conditions, mut kept) = (Vec::new(), Vec::new());
+        let (mut conditions, mut repeated) = (Vec::new(), Vec::new());
         for (name, value) in pairs(uri) {
             let slot = match name.as_str() {
                 "page" => &mut page,
@@ -42,7 +45,7 @@ impl ListRequest {
                 "asOf" => &mut as_of,
                 _ => {
                     conditions.push(condition(&name, &value, zone)?);
-                    kept.push((name, value));
+                    repeated.push((name, value));
                     continue;
                 }
             };
@@ -58,7 +61,7 @@ impl ListRequest {
                     "can be combined with after and limit only",
                 ));
             }
-            kept.push(("asOf".to_owned(), text.clone()));
+            repeated.push(("asOf".to_owned(), text.clone()));
             after = after.or(Some(String::new()));
         }
         let as_of = as_of
@@ -76,7 +79,7 @@ impl ListRequest {
             let start = Start::After(if after.is_empty() {
                 None
             } else {
-                Some(Cursor::read(&after)?.account_of(reseller)?)
+                Some(Cursor::decode(&after)?.account_of(reseller)?)
             });
             return Ok(Self {
                 search: Search {
@@ -86,7 +89,7 @@ impl ListRequest {
                 },
                 page: None,
                 as_of,
-                kept,
+                repeated,
             });
         }
         let page = number("page", page.as_deref(), 1, i64::MAX)?;
@@ -109,17 +112,17 @@ impl ListRequest {
             },
             page: Some(page),
             as_of,
-            kept,
+            repeated,
         })
     }
 
-    /// The link to the page behind this account.
+    /// The link to the page after this account.
     pub(super) fn next(&self, last: AccountId, reseller: ResellerId) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query
-            .append_pair("after", &Cursor::account(last, reseller).written())
+            .append_pair("after", &Cursor::account(last, reseller).encode())
             .append_pair("limit", &self.search.limit.to_string());
-        query.extend_pairs(&self.kept);
+        query.extend_pairs(&self.repeated);
         format!(
             "<{}?{}>; rel=\"next\"",
             crate::dialects::v3::ACCOUNTS,
@@ -171,12 +174,14 @@ fn order(sort: &str) -> Result<(SearchField, bool), Failure> {
     Ok((field, descending))
 }
 
-/// `field[op]=value`, or `field=value` for equality.
+/// Reads a filter: `field[op]=value`, or `field=value` for equality.
 fn condition(name: &str, value: &str, zone: Tz) -> Result<Condition, Failure> {
-    let (of, operator) = name.split_once('[').map_or((name, "eq"), |(of, rest)| {
-        (of, rest.strip_suffix(']').unwrap_or_default())
-    });
-    let field = field(of).ok_or_else(|| {
+    let (field_name, operator) = name
+        .split_once('[')
+        .map_or((name, "eq"), |(field_name, rest)| {
+            (field_name, rest.strip_suffix(']').unwrap_or_default())
+        });
+    let field = field(field_name).ok_or_else(|| {
         Failure::parameter(
             name,
             format!("is no parameter and no field; the fields are {FIELDS}"),

@@ -1,4 +1,4 @@
-//! Accounts: reading, changing and blocking them.
+//! Accounts: the handlers that read, change and block them.
 
 pub(super) mod documents;
 mod list;
@@ -6,15 +6,15 @@ pub(super) mod requests;
 
 use axum::http::header::{self, HeaderName};
 use secrecy::ExposeSecret as _;
-use uuid::Uuid;
 
 use super::Api;
 use super::call::{Call, Request};
 use super::respond::{Many, Nothing, One, Reply};
-use crate::dialects::exchange::Viewer;
 use crate::dialects::failure::Failure;
+use crate::dialects::patches::place_hold;
+use crate::dialects::views::Viewer;
 use crate::domain::{
-    Account, AccountId, Command, Error, HoldId, HoldKind, ResellerId, Revision, Start, Time,
+    Account, AccountId, Command, Error, HoldKind, ResellerId, Revision, Start, Time,
 };
 use crate::service::{CommandOutcome, Completion, Context};
 use documents::{
@@ -24,16 +24,16 @@ use documents::{
 use list::ListRequest;
 use requests::{AccountRequest, AssignPlan, Lift, Place, SetExemption, SetExpiry, SetStatus};
 
-/// How many entries of the journal `history` and `timeline` answer.
+/// The number of journal entries in the answers of `history` and `timeline`.
 const HISTORY: i64 = 100;
 
-type Changed = Result<Reply<One<AccountDocument>>, Failure>;
+type AccountReply = Result<Reply<One<AccountDocument>>, Failure>;
 
 pub(super) async fn status(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, SetStatus>,
-) -> Changed {
+) -> AccountReply {
     let command = Command::SetStatus(members.status()?);
     change(api, context, &call, id, command).await
 }
@@ -42,7 +42,7 @@ pub(super) async fn expires_at(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, SetExpiry>,
-) -> Changed {
+) -> AccountReply {
     let command = Command::SetExpiry(members.expires_at(call.reading(context))?);
     change(api, context, &call, id, command).await
 }
@@ -51,7 +51,7 @@ pub(super) async fn exempt_until(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, SetExemption>,
-) -> Changed {
+) -> AccountReply {
     let command = Command::SetExemption(members.exempt_until(call.reading(context))?);
     change(api, context, &call, id, command).await
 }
@@ -60,7 +60,7 @@ pub(super) async fn plan(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, AssignPlan>,
-) -> Changed {
+) -> AccountReply {
     let revision = members.revision(call.reading(context))?;
     change(api, context, &call, id, revise(revision)).await
 }
@@ -69,7 +69,7 @@ pub(super) async fn patch(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, AccountRequest>,
-) -> Changed {
+) -> AccountReply {
     let revision = members.revision(call.reading(context))?;
     change(api, context, &call, id, revise(revision)).await
 }
@@ -78,17 +78,17 @@ pub(super) async fn suspend(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, Place>,
-) -> Changed {
+) -> AccountReply {
     let command = place(HoldKind::Suspend, members, &call, context)?;
     change(api, context, &call, id, command).await
 }
 
-/// A retention hold: it blocks deletion and purge, and no use.
+/// Places a retention hold, which blocks deletion and purge but not the use of the account.
 pub(super) async fn retain(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, Place>,
-) -> Changed {
+) -> AccountReply {
     let command = place(HoldKind::Retention, members, &call, context)?;
     change(api, context, &call, id, command).await
 }
@@ -97,7 +97,7 @@ pub(super) async fn unfreeze(
     api: &Api,
     context: &Context,
     request: Request<AccountId, Lift>,
-) -> Changed {
+) -> AccountReply {
     lift(api, context, HoldKind::Freeze, request).await
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn unsuspend(
     api: &Api,
     context: &Context,
     request: Request<AccountId, Lift>,
-) -> Changed {
+) -> AccountReply {
     lift(api, context, HoldKind::Suspend, request).await
 }
 
@@ -113,7 +113,7 @@ pub(super) async fn release(
     api: &Api,
     context: &Context,
     request: Request<AccountId, Lift>,
-) -> Changed {
+) -> AccountReply {
     lift(api, context, HoldKind::Retention, request).await
 }
 
@@ -121,16 +121,16 @@ pub(super) async fn restore(
     api: &Api,
     context: &Context,
     Request { id, call, .. }: Request<AccountId>,
-) -> Changed {
+) -> AccountReply {
     change(api, context, &call, id, Command::Restore).await
 }
 
-/// The answer has a release ticket where the request asked for one.
+/// Freezes an account. The answer has a release ticket if the request asked for one.
 pub(super) async fn freeze(
     api: &Api,
     context: &Context,
     Request { id, members, call }: Request<AccountId, Place>,
-) -> Changed {
+) -> AccountReply {
     let maker = if members.release_ticket {
         Some(api.service.ticket_maker().await?)
     } else {
@@ -153,7 +153,7 @@ pub(super) async fn freeze(
     execute(api, context, &call, id, command, document).await
 }
 
-/// Deleting what is deleted is answered like the first deletion.
+/// Deletes an account. Deleting a deleted account is answered like the first deletion.
 pub(super) async fn delete(
     api: &Api,
     context: &Context,
@@ -176,7 +176,7 @@ pub(super) async fn create(
     api: &Api,
     context: &Context,
     Request { members, call, .. }: Request<(), AccountRequest>,
-) -> Changed {
+) -> AccountReply {
     let reseller = members.reseller_id.map(ResellerId);
     let revision = members.revision(call.reading(context))?;
     let document = document(context);
@@ -192,8 +192,8 @@ pub(super) async fn get(
     api: &Api,
     context: &Context,
     Request { id, call, .. }: Request<AccountId>,
-) -> Changed {
-    let (account, now) = find(api, context, &call, id).await?;
+) -> AccountReply {
+    let (account, now) = read_account(api, context, &call, id).await?;
     let document = documents::account(&account, Viewer::of(context, now));
     Ok(with_version(Reply::one(document), &account))
 }
@@ -205,14 +205,13 @@ pub(super) async fn list(
 ) -> Result<Reply<Many<AccountDocument>>, Failure> {
     let owner = context.principal.storage_reseller();
     let request = ListRequest::read(&call.uri, context.principal.timezone, owner)?;
-    let (accounts, total, now) = match request.as_of {
-        Some(at) => (list_as_of(api, context, &request, at).await?, None, at),
-        None => {
-            let has_total = request.page.is_some();
-            api.service
-                .search(context, request.search.clone(), has_total)
-                .await?
-        }
+    let (accounts, total, now) = if let Some(at) = request.as_of {
+        (list_as_of(api, context, &request, at).await?, None, at)
+    } else {
+        let has_total = request.page.is_some();
+        api.service
+            .search(context, request.search.clone(), has_total)
+            .await?
     };
     let viewer = Viewer::of(context, now);
     let reply = Reply::many(
@@ -255,7 +254,7 @@ async fn list_as_of(
         Start::After(Some(last)) => i64::from(last.as_i32()) + 1,
         Start::After(None) | Start::Offset { .. } => 1,
     };
-    // There is no account behind the largest number.
+    // No account has a larger number, so the page is empty.
     let Ok(from) = AccountId::new(from) else {
         return Ok(Vec::new());
     };
@@ -268,7 +267,7 @@ pub(super) async fn holds(
     context: &Context,
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<Many<HoldDocument>>, Failure> {
-    let (account, now) = find(api, context, &call, id).await?;
+    let (account, now) = read_account(api, context, &call, id).await?;
     Ok(Reply::many(documents::holds(
         &account,
         Viewer::of(context, now),
@@ -280,7 +279,7 @@ pub(super) async fn access(
     context: &Context,
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<One<AccessDocument>>, Failure> {
-    let (account, now) = find(api, context, &call, id).await?;
+    let (account, now) = read_account(api, context, &call, id).await?;
     Ok(Reply::one(documents::access(&account, now)))
 }
 
@@ -333,8 +332,8 @@ pub(super) async fn history(
     ))
 }
 
-/// The account as it is, or as it was at the instant that the query names.
-async fn find(
+/// Reads the account as it is now, or as it was at the query's `asOf`.
+async fn read_account(
     api: &Api,
     context: &Context,
     call: &Call,
@@ -357,11 +356,7 @@ fn place(
     context: &Context,
 ) -> Result<Command, Failure> {
     let details = members.details(call.reading(context))?;
-    Ok(Command::Place {
-        kind,
-        fresh: HoldId(Uuid::now_v7()),
-        details,
-    })
+    Ok(place_hold(kind, details))
 }
 
 async fn lift(
@@ -369,19 +364,19 @@ async fn lift(
     context: &Context,
     kind: HoldKind,
     Request { id, members, call }: Request<AccountId, Lift>,
-) -> Changed {
+) -> AccountReply {
     let only = members.only(call.reading(context))?;
     change(api, context, &call, id, Command::Lift { kind, only }).await
 }
 
-/// Carries a command out, and answers with the account.
+/// Executes a command, and answers with the changed account.
 async fn change(
     api: &Api,
     context: &Context,
     call: &Call,
     id: AccountId,
     command: Command,
-) -> Changed {
+) -> AccountReply {
     execute(api, context, call, id, command, document(context)).await
 }
 
@@ -392,7 +387,7 @@ async fn execute(
     id: AccountId,
     command: Command,
     document: impl Fn(&CommandOutcome) -> AccountDocument + Clone + Send + Sync + 'static,
-) -> Changed {
+) -> AccountReply {
     let idempotency = call.idempotency(document.clone());
     let expected = call.expected_version;
     let completion = api
@@ -402,7 +397,7 @@ async fn execute(
     Ok(changed(completion, document))
 }
 
-/// The account after a change, as its caller sees it.
+/// Returns a function that writes the changed account for this caller.
 pub(super) fn document(
     context: &Context,
 ) -> impl Fn(&CommandOutcome) -> AccountDocument + Copy + Send + Sync + 'static {
@@ -428,7 +423,7 @@ fn changed(
     }
 }
 
-/// Adds the version of an account as `ETag`.
+/// Adds the account's version as `ETag`.
 fn with_version(
     reply: Reply<One<AccountDocument>>,
     account: &Account,

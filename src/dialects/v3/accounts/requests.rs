@@ -1,16 +1,16 @@
-//! The bodies of this dialect's requests, and what they ask of the service.
+//! The request bodies for accounts, and their conversion to the service's types.
 
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::dialects::patches::{Reading, mentioned_time, only_hold, parsed, plain, text, time};
+use crate::dialects::patches::{Reading, only_hold, parsed, plain, required_time, text, time};
 use crate::domain::{
     Email, Error, HoldId, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Status, Time,
 };
 use crate::wire::Field;
 
-/// `PUT .../status`
+/// The body of `PUT .../status`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = StatusRequest)]
 pub(in crate::dialects::v3) struct SetStatus {
@@ -26,7 +26,7 @@ impl SetStatus {
     }
 }
 
-/// `PUT .../expires-at`
+/// The body of `PUT .../expires-at`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = ExpiryRequest)]
@@ -38,11 +38,11 @@ pub(in crate::dialects::v3) struct SetExpiry {
 
 impl SetExpiry {
     pub(in crate::dialects::v3) fn expires_at(self, read: Reading) -> Result<Option<Time>, Error> {
-        mentioned_time("expires_at", self.expires_at, read, "never")
+        required_time("expires_at", self.expires_at, read, "never")
     }
 }
 
-/// `POST .../freeze` and `.../suspend`
+/// The body of `POST .../freeze`, `.../suspend` and `.../retain`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = HoldRequest)]
@@ -65,7 +65,8 @@ pub(in crate::dialects::v3) struct Place {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     pub(in crate::dialects::v3) ends_at: Field<String>,
-    /// Of a freeze: whether the answer has a ticket with which whoever collects the payment lifts it.
+    /// For a freeze: whether the answer includes a release ticket, with which a payment service can
+    /// lift the freeze without a token.
     #[serde(default)]
     #[schema(required = false)]
     pub(in crate::dialects::v3) release_ticket: bool,
@@ -84,7 +85,7 @@ impl Place {
     }
 }
 
-/// `POST .../unfreeze` and `.../unsuspend`
+/// The body of `POST .../unfreeze`, `.../unsuspend` and `.../release`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = LiftRequest)]
@@ -100,7 +101,7 @@ impl Lift {
     }
 }
 
-/// `PUT .../exempt-until`
+/// The body of `PUT .../exempt-until`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = ExemptionRequest)]
@@ -115,11 +116,11 @@ impl SetExemption {
         self,
         read: Reading,
     ) -> Result<Option<Time>, Error> {
-        mentioned_time("exempt_until", self.exempt_until, read, "no longer")
+        required_time("exempt_until", self.exempt_until, read, "no longer")
     }
 }
 
-/// `PUT .../plan`
+/// The body of `PUT .../plan`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = AssignPlanRequest)]
@@ -151,14 +152,13 @@ fn plan_id(written: Field<String>, read: Reading) -> Result<Patch<Uuid>, Error> 
     })
 }
 
-/// `POST /v3/accounts` and `PATCH /v3/accounts/{id}`: what is absent stays; what is computed is ignored, so that an
-/// account may be written back as it was read.
+/// The body of `POST /v3/accounts` and `PATCH /v3/accounts/{id}`. Absent members keep their values.
+/// Computed members are ignored, so a caller may send back an account as it was read.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "the original's names")]
 #[schema(as = AccountRequest)]
 pub(in crate::dialects::v3) struct AccountRequest {
-    /// Of which reseller; with an operator's token only.
+    /// The reseller that will own the account. Only with an operator's token.
     pub(in crate::dialects::v3) reseller_id: Option<i64>,
     /// `active` or `inactive`.
     #[schema(pattern = "^(active|inactive)$")]

@@ -1,4 +1,4 @@
-//! The documents and requests of plans.
+//! The documents and requests of plans, generated from the list of a plan's terms.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::dialects::patches::{Reading, plain, text};
 use crate::domain::{Patch, Plan, PlanTerms, plan_members};
 use crate::wire::Field;
 
-/// The type of a member in a request, where every one may be left out.
+/// The type of each kind of member in a request. Every member may be absent.
 macro_rules! request_type {
     (required) => { Option<String> };
     (text) => { Field<String> };
@@ -20,10 +20,10 @@ macro_rules! request_type {
     (flag) => { Option<bool> };
 }
 
-/// The document, the requests and their schemas: one field for each member of the terms.
+/// The document, the requests and their schemas, with one field for each term of a plan.
 macro_rules! members {
     ($($kind:ident $field:ident: $type:ty,)*) => {
-        /// A plan: the 40 members of the original, in its order, then ours.
+        /// A plan: the 40 members of Cryptlex in their order, then ours.
         #[derive(Debug, Clone, Serialize, ToSchema)]
         #[serde(rename_all = "camelCase")]
         #[schema(as = Plan)]
@@ -48,7 +48,8 @@ macro_rules! members {
             }
         }
 
-        /// Changes to what a plan grants and limits: an absent member stays, a limit that is null is no limit.
+        /// A change of a plan's terms. Absent members keep their values. A limit of null means no
+        /// limit.
         #[derive(Debug, Deserialize)]
         #[serde(rename_all = "camelCase")]
         pub(in crate::dialects::v3) struct PlanPatch {
@@ -61,7 +62,7 @@ macro_rules! members {
             }
         }
 
-        /// A plan to be made: its place, and what it grants and limits.
+        /// A new plan with its terms.
         #[derive(Debug, Deserialize)]
         #[serde(rename_all = "camelCase")]
         pub(in crate::dialects::v3) struct NewPlan {
@@ -78,7 +79,8 @@ macro_rules! members {
             }
         }
 
-        /// The schema of [`PlanPatch`], whose own types tell absent from null, which a schema cannot.
+        /// The schema of [`PlanPatch`]. It has plain types, because the request's own types
+        /// distinguish absent from null, which a schema cannot express.
         #[derive(ToSchema)]
         #[expect(dead_code, reason = "only its schema is used")]
         #[schema(as = PlanTerms, rename_all = "camelCase")]
@@ -90,7 +92,7 @@ macro_rules! members {
 
 plan_members!(members);
 
-/// How a member of each kind takes over what a request says.
+/// Applies a request's member of each kind to the plan's term.
 mod take {
     use super::{Field, Patch, Reading, plain, text as text_of};
 
@@ -126,14 +128,14 @@ struct NewPlanSchema {
     #[schema(inline)]
     #[serde(flatten)]
     terms: TermsSchema,
-    /// The reseller that owns it; with an operator's token only.
+    /// The reseller that will own the plan. Only with an operator's token.
     reseller_id: Option<i64>,
-    /// Its number among the reseller's plans, from 1 on; the next one if absent.
+    /// The number among the reseller's plans, from 1. If absent, the next free number.
     #[schema(minimum = 1)]
     number: Option<i32>,
 }
 
-/// A request is described by the schema beside it.
+/// Uses the schema of one type for another.
 macro_rules! described_by {
     ($request:ty, $schema:ty) => {
         impl utoipa::PartialSchema for $request {

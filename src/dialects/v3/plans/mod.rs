@@ -1,4 +1,4 @@
-//! Plans.
+//! Plans: the handlers that list, read, create and change them.
 
 mod document;
 
@@ -14,18 +14,19 @@ use crate::domain::{Plan, PlanTerms, ResellerId};
 use crate::service::{self, Context};
 pub(super) use document::{NewPlan, PlanDocument, PlanPatch};
 
-type Answered = Result<Reply<One<NumberedPlan>>, Failure>;
+type PlanReply = Result<Reply<One<NumberedPlan>>, Failure>;
 
-/// A plan of the list and of its own address: the original's members, then ours.
+/// A plan as the plan operations answer it: Cryptlex's members, then ours.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = NumberedPlan)]
 pub(super) struct NumberedPlan {
     #[serde(flatten)]
     plan: PlanDocument,
-    /// Its number among its reseller's plans: the `admin` dialect's tariff, the `soap` dialect's planID.
+    /// The number among the reseller's plans. It is the tariff in the `admin` dialect, and the
+    /// planID in `soap`.
     number: i32,
-    /// Whose it is.
+    /// The reseller that owns the plan.
     reseller_id: i64,
 }
 
@@ -64,7 +65,7 @@ pub(super) async fn get(
     api: &Api,
     context: &Context,
     Request { id: PlanId(id), .. }: Request<PlanId>,
-) -> Answered {
+) -> PlanReply {
     Ok(Reply::one(NumberedPlan::of(
         &*api.service.plan(context, id).await?,
     )))
@@ -74,7 +75,7 @@ pub(super) async fn create(
     api: &Api,
     context: &Context,
     Request { members, call, .. }: Request<(), NewPlan>,
-) -> Answered {
+) -> PlanReply {
     let new = service::NewPlan {
         reseller: members.reseller_id.map(ResellerId),
         number: members.number,
@@ -93,7 +94,7 @@ pub(super) async fn patch(
         members,
         call,
     }: Request<PlanId, PlanPatch>,
-) -> Answered {
+) -> PlanReply {
     let read = call.reading(context);
     let revise = move |terms: &mut PlanTerms| {
         members.apply(terms, read);

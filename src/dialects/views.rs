@@ -1,0 +1,63 @@
+//! Parts of answers that several dialects share: who reads them, and how they show domain values.
+
+use serde_json::Value;
+
+use crate::domain::{Authority, Coming, HoldId, HoldKind, State, Time};
+use crate::service::Context;
+use crate::wire::Codec;
+
+/// The reader of a document, and the instant for which it is computed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Viewer {
+    /// The reader's authority. A hold's internal reason is shown only to the authority that placed
+    /// it.
+    pub(super) authority: Authority,
+    /// The instant for which states are computed.
+    pub(super) now: Time,
+}
+
+impl Viewer {
+    /// The caller of a request as the reader.
+    pub(super) fn of(context: &Context, now: Time) -> Self {
+        Self {
+            authority: context.principal.authority(),
+            now,
+        }
+    }
+}
+
+/// The words for what blocks an account, the most severe first. Empty if nothing does.
+pub(super) fn blocked_by(state: &State) -> Vec<&'static str> {
+    let blocks = state.blocked_by();
+    blocks.iter().map(|block| block.as_str()).collect()
+}
+
+/// A hold that a scheduled change concerns.
+pub(super) type UpcomingHold = (HoldKind, Authority, HoldId);
+
+/// The word for a scheduled change, and the hold that it concerns. `None` if it concerns the
+/// account itself.
+pub(super) fn upcoming(change: Coming) -> (&'static str, Option<UpcomingHold>) {
+    match change {
+        Coming::HoldStarts(kind, authority, id) => ("hold_starts", Some((kind, authority, id))),
+        Coming::HoldEnds(kind, authority, id) => ("hold_ends", Some((kind, authority, id))),
+        Coming::Expires => ("expires", None),
+        Coming::Purge => ("purge", None),
+    }
+}
+
+/// The facts of a journal entry, with names that fit the format. In XML the colon in the names of
+/// holds (`freeze:reseller`) becomes a full stop, because a colon would separate a namespace.
+pub(super) fn facts_in(format: Codec, facts: Value) -> Value {
+    match (format, facts) {
+        (Codec::Xml, Value::Object(members)) => {
+            let renamed = members.into_iter();
+            Value::Object(
+                renamed
+                    .map(|(name, value)| (name.replace(':', "."), value))
+                    .collect(),
+            )
+        }
+        (_, facts) => facts,
+    }
+}
