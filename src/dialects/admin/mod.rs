@@ -8,9 +8,11 @@
 
 mod call;
 mod codes;
+mod dispatch;
 mod explain;
 mod handlers;
 mod openapi;
+mod operation;
 mod operations;
 mod replies;
 mod requests;
@@ -26,7 +28,8 @@ use super::failure::Failure;
 use crate::service::Service;
 
 pub(super) use openapi::openapi;
-pub use operations::{OPERATIONS, Operation, routes};
+pub use operation::Operation;
+pub use operations::{OPERATIONS, routes};
 
 /// The path of every call, up to its name.
 pub const PREFIX: &str = "/api/v1.1/admin/accounts/";

@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use super::PREFIX;
-use super::operations::{Data, OPERATIONS, Operation};
+use super::operation::{Data, Operation};
+use super::operations::OPERATIONS;
 use super::replies::Envelope;
 use super::requests::Common;
 use crate::dialects::schemas::{Parts, describe, idempotency_key};

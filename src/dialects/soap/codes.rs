@@ -1,7 +1,6 @@
 //! The tables of codes: a word, a number and a message for each business outcome, and a fault for
 //! each protocol error.
 
-use super::operations::Operation;
 use crate::dialects::failure::Failure;
 use crate::domain::{Conflict, Error};
 use crate::wire::{SoapProblem, SoapVersion};
@@ -63,15 +62,26 @@ impl Code {
     }
 }
 
+/// The texts of an operation's results.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wording {
+    /// The name of the operation.
+    pub(super) operation: &'static str,
+    /// The message of a success.
+    pub(super) success: &'static str,
+    /// The message of a failed change.
+    pub(super) failure: &'static str,
+    /// The message for another reseller's account, unless such accounts are hidden.
+    pub(super) foreign: &'static str,
+    /// Whether the request names the account by number. The result then has a `Joson` element.
+    pub(super) is_by_id: bool,
+}
+
 /// The code and message of a failure. `hide_foreign` answers another reseller's account as if it
 /// did not exist.
-pub(super) fn result(
-    failure: &Failure,
-    operation: &Operation,
-    hide_foreign: bool,
-) -> (Code, String) {
+pub(super) fn result(failure: &Failure, wording: &Wording, hide_foreign: bool) -> (Code, String) {
     match failure {
-        Failure::Service(error) => service_result(error, operation, hide_foreign),
+        Failure::Service(error) => service_result(error, wording, hide_foreign),
         Failure::Missing(name) => (
             Code::MissingParameters,
             format!("Missing Main Parameters ({name})"),
@@ -88,10 +98,10 @@ pub(super) fn result(
     }
 }
 
-fn service_result(error: &Error, operation: &Operation, hide_foreign: bool) -> (Code, String) {
+fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code, String) {
     let say = |code, message: &str| (code, message.to_owned());
     let unknown_email = || say(Code::InvalidEmail, "Invalid Email or Email does not exist");
-    let by_id = operation.is_by_id();
+    let by_id = wording.is_by_id;
     match error {
         Error::CredentialMissing | Error::CredentialInvalid | Error::InsufficientScope(_) => {
             say(Code::InvalidAuth, "Invalid Authentication Token")
@@ -102,7 +112,7 @@ fn service_result(error: &Error, operation: &Operation, hide_foreign: bool) -> (
             } else {
                 Code::InvalidEmail
             };
-            say(code, operation.foreign)
+            say(code, wording.foreign)
         }
         Error::AccountNotFound
         | Error::AccountDeleted
@@ -149,10 +159,10 @@ fn service_result(error: &Error, operation: &Operation, hide_foreign: bool) -> (
             | Conflict::BulkJob
             | Conflict::TooManyWebhooks,
         )
-        | Error::PreconditionFailed => say(Code::GeneralError, operation.failure),
+        | Error::PreconditionFailed => say(Code::GeneralError, wording.failure),
         Error::InvalidField { field, problem } => (
             Code::GeneralError,
-            format!("{}: {field} {problem}", operation.failure),
+            format!("{}: {field} {problem}", wording.failure),
         ),
         Error::QuotaReached => say(Code::NoCredit, "The account limit is reached"),
         Error::Overloaded | Error::Unavailable => {
@@ -266,6 +276,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::dialects::soap::operations::by_name;
     use crate::domain::Scope;
 
     #[test]
@@ -306,10 +317,10 @@ mod tests {
             "ActivateAccount",
             "CreateAccount",
         ] {
-            let operation = Operation::by_name(name).unwrap();
+            let wording = &by_name(name).unwrap().wording;
             table.push(format!("{name}:"));
             for failure in &failures {
-                let (code, message) = result(failure, operation, false);
+                let (code, message) = result(failure, wording, false);
                 table.push(format!(
                     "  {} {} {message}",
                     code.text(true),

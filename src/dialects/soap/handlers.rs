@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::Api;
-use super::call::Call;
-use super::operations::{EMAIL, EXPIRY_DATE, NAME, PASSWORD, PAYMENT_URL, STATUS};
+use super::call::{Answer, Call};
+use super::values::{EMAIL, EXPIRY_DATE, NAME, PASSWORD, PAYMENT_URL, STATUS};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::place_hold;
@@ -13,26 +13,7 @@ use crate::domain::{
     Account, AccountId, Command, Email, Error, HoldKind, HoldPatch, Patch, PaymentUrl,
     ProfilePatch, Revision, Status, Time,
 };
-use crate::service::{AccountRef, Completion, Context, StoredAnswer};
-
-/// The result of a handler.
-pub(super) enum Answer {
-    /// The change succeeded. The row of the operation has the message.
-    Success,
-    /// The account's information.
-    Info(String),
-    /// The stored answer to an earlier request with the same idempotency key.
-    Stored(StoredAnswer),
-}
-
-impl From<Completion> for Answer {
-    fn from(completion: Completion) -> Self {
-        match completion {
-            Completion::Fresh(_) => Self::Success,
-            Completion::Replayed(stored) => Self::Stored(stored),
-        }
-    }
-}
+use crate::service::{AccountRef, Context};
 
 type HandlerResult = Result<Answer, Failure>;
 
@@ -132,7 +113,7 @@ pub(super) async fn create(api: &Api, context: &Context, call: &Call) -> Handler
 
 /// Finds the account that the request names, by number or by e-mail address.
 async fn account(api: &Api, context: &Context, call: &Call) -> Result<AccountId, Error> {
-    let account = if call.operation.is_by_id() {
+    let account = if call.wording.is_by_id {
         AccountRef::Id(AccountId::new(i64::from(call.values.account_id))?)
     } else {
         AccountRef::Email(Email::parse(call.values.text(EMAIL).trim())?)

@@ -1,6 +1,8 @@
 //! The help page: a list of the operations, and samples for both SOAP versions of each.
 
-use super::operations::{NAMESPACE, OPERATIONS, Operation};
+use super::NAMESPACE;
+use super::operation::Operation;
+use super::operations::OPERATIONS;
 use crate::wire::{SoapVersion, escaped, write_envelope};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}\

@@ -8,8 +8,10 @@
 
 mod call;
 mod codes;
+mod dispatch;
 mod handlers;
 mod help;
+mod operation;
 mod operations;
 mod values;
 mod wsdl;
@@ -27,8 +29,12 @@ use crate::service::Service;
 use crate::wire::SoapVersion;
 use codes::Fault;
 
-pub use operations::{OPERATIONS, Operation};
+pub use operation::Operation;
+pub use operations::OPERATIONS;
 pub use wsdl::wsdl;
+
+/// The XML namespace of every operation. Zoolz uses this bare word.
+pub(super) const NAMESPACE: &str = "Zoolz";
 
 /// The path of the service. Requests may write it in any case.
 pub const PATH: &str = "/Services/Reseller/Service.asmx";
@@ -56,7 +62,7 @@ pub struct Api {
 /// Answers a request to [`PATH`].
 pub async fn handle(api: Api, request: Request) -> Response {
     match *request.method() {
-        Method::POST => call::dispatch(&api, request).await,
+        Method::POST => dispatch::dispatch(&api, request).await,
         Method::GET => page(&api, request.uri(), request.headers()),
         _ => {
             let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, None, String::new());
@@ -70,7 +76,7 @@ pub async fn handle(api: Api, request: Request) -> Response {
 /// Answers a failure that occurred outside the dispatcher: a timeout, a panic or a rate limit.
 pub(super) fn respond_to(failure: &Failure, headers: &HeaderMap) -> Response {
     let content_type = header_text(headers, header::CONTENT_TYPE);
-    let version = call::version_and_action(content_type, headers);
+    let version = dispatch::version_and_action(content_type, headers);
     let version = version.map_or(SoapVersion::V12, |(version, _)| version);
     let fault = match failure {
         Failure::RateLimited { retry_after } => Fault::RateLimited {
@@ -111,7 +117,7 @@ fn page(api: &Api, uri: &Uri, headers: &HeaderMap) -> Response {
         .find(|(name, _)| name.eq_ignore_ascii_case("op"))
     {
         None => response(StatusCode::OK, html, help::index()),
-        Some((_, name)) => match Operation::by_name(name) {
+        Some((_, name)) => match operations::by_name(name) {
             Some(operation) => response(StatusCode::OK, html, help::operation(operation, PATH)),
             None => response(StatusCode::NOT_FOUND, html, help::index()),
         },
@@ -121,19 +127,18 @@ fn page(api: &Api, uri: &Uri, headers: &HeaderMap) -> Response {
 /// Reads an envelope as the dispatcher does, without calling the service. For the fuzzers.
 #[cfg(fuzzing)]
 pub(super) fn read_envelope_of(content_type: &str, body: &[u8]) {
-    use operations::NAMESPACE;
     use values::Values;
-    let version = call::version_and_action(Some(content_type), &HeaderMap::new());
+    let version = dispatch::version_and_action(Some(content_type), &HeaderMap::new());
     let Some((version, action)) = version else {
         return;
     };
     let Ok(envelope) = crate::wire::read_envelope(body, version, NAMESPACE) else {
         return;
     };
-    let _refused = call::find(version, &action, &envelope)
-        .and_then(|operation| Values::read(operation, &envelope.children));
+    let _refused = dispatch::find(version, &action, &envelope)
+        .and_then(|operation| Values::read(operation.children, &envelope.children));
     for operation in OPERATIONS {
-        if let Ok(values) = Values::read(operation, &envelope.children) {
+        if let Ok(values) = Values::read(operation.children, &envelope.children) {
             let _read = values.expiry(chrono_tz::Tz::Europe__Berlin);
         }
     }

@@ -4,9 +4,40 @@
 use chrono_tz::Tz;
 
 use super::codes::Fault;
-use super::operations::{ACCOUNT_ID, EXPIRY_DATE, Kind, Operation, PLAN_ID, SEND_EMAIL};
 use crate::dialects::dates;
 use crate::domain::Time;
+
+pub(super) const TOKEN: &str = "authToken";
+pub(super) const ACCOUNT_ID: &str = "accountID";
+pub(super) const EMAIL: &str = "email";
+pub(super) const EXPIRY_DATE: &str = "expiryDate";
+pub(super) const NAME: &str = "name";
+pub(super) const PASSWORD: &str = "password";
+pub(super) const PLAN_ID: &str = "planID";
+pub(super) const SEND_EMAIL: &str = "sendEmail";
+pub(super) const PAYMENT_URL: &str = "paymentUrl";
+pub(super) const STATUS: &str = "status";
+
+/// The type of a child element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Int,
+    Boolean,
+    DateTime,
+}
+
+impl Kind {
+    /// The type's name in XML Schema, and the element's `minOccurs`.
+    pub(super) fn schema(self) -> (&'static str, u8) {
+        match self {
+            Self::Text => ("string", 0),
+            Self::Int => ("int", 1),
+            Self::Boolean => ("boolean", 1),
+            Self::DateTime => ("dateTime", 1),
+        }
+    }
+}
 
 /// The values of one request.
 #[derive(Debug)]
@@ -32,7 +63,7 @@ impl Values {
     /// Reads the children that an operation knows. Of repeated children the first counts. Unknown
     /// ones are ignored.
     pub(super) fn read(
-        operation: &Operation,
+        known: &'static [(&'static str, Kind)],
         children: &[(String, String)],
     ) -> Result<Self, Fault> {
         let mut values = Self {
@@ -41,7 +72,7 @@ impl Values {
             plan_id: 0,
             expiry: Expiry::Missing,
         };
-        for (name, kind) in operation.children {
+        for (name, kind) in known {
             let Some((_, text)) = children.iter().find(|(child, _)| child == name) else {
                 continue;
             };

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::NAMESPACE;
 use super::codes::Code;
-use super::operations::{NAMESPACE, OPERATIONS, Operation};
+use super::operation::Operation;
+use super::operations::OPERATIONS;
 use crate::wire::escaped;
 
 /// The WSDL of a service at `address`.

@@ -11,6 +11,7 @@ mod bulk_jobs;
 mod call;
 mod codes;
 mod cursor;
+mod dispatch;
 mod events;
 mod openapi;
 mod operation;
@@ -38,8 +39,9 @@ use crate::service::Service;
 pub use bulk::bulk_operation;
 pub use events::{message, test_message};
 pub(super) use openapi::openapi;
-pub use operation::{Operation, Paging};
+pub use operation::Operation;
 pub use operations::{OPERATIONS, routes};
+pub use page::Paging;
 pub use path_id::Id;
 
 /// The path of the accounts.

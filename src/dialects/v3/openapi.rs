@@ -3,8 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::operation::{Operation, Paging};
+use super::operation::Operation;
 use super::operations::OPERATIONS;
+use super::page::Paging;
 use super::page::QueryParameter;
 use super::path_id::Id;
 use super::respond::{Described, FailureDocument};

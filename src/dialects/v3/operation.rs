@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 
 use super::Api;
 use super::call::Call;
-use super::page::QueryParameter;
+use super::page::{Paging, QueryParameter};
 use super::path_id::Id;
 use super::respond::Described;
 use crate::dialects::failure::Failure;
@@ -55,24 +55,6 @@ pub struct Operation {
     pub(super) read: Option<crate::dialects::fuzzing::Reader>,
 }
 
-/// How an answer is paged. The dispatcher reads the parameters named here. Unless the paging is
-/// [`Paging::None`], it refuses unknown parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Paging {
-    /// The answer is not a list.
-    None,
-    /// The whole list is one page.
-    Whole,
-    /// By number: `after` a number, and `limit`.
-    AfterNumber,
-    /// By cursor: `after` a cursor, and `limit`.
-    AfterCursor,
-    /// By id, newest first: `before` an id, and `limit`.
-    BeforeId,
-    /// The list of accounts: `page`, `sort`, `after`, `limit` and filters.
-    Search,
-}
-
 /// The function that executes an operation and writes its answer.
 #[derive(Clone, Copy)]
 pub(super) enum Handler {
@@ -83,6 +65,19 @@ pub(super) enum Handler {
 type Handling<'a> = BoxFuture<'a, Result<axum::response::Response, Failure>>;
 
 impl Operation {
+    /// The names of the parameters that its query may have, except the filters of the list of
+    /// accounts.
+    pub fn query_parameters(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let paging: &[&str] = match self.paging {
+            Paging::None | Paging::Whole => &[],
+            Paging::AfterNumber | Paging::AfterCursor => &["after", "limit"],
+            Paging::BeforeId => &["before", "limit"],
+            Paging::Search => &["page", "sort", "after", "limit"],
+        };
+        let others = self.query.iter().map(|parameter| parameter.name);
+        paging.iter().copied().chain(others)
+    }
+
     pub(super) const fn get(path: &'static str, name: &'static str) -> Self {
         Self::new("GET", path, name)
     }

@@ -17,10 +17,11 @@ use super::accounts::requests::{
 };
 use super::bulk::{BulkDocument, SimulationDocument};
 use super::bulk_jobs::{BulkItemDocument, BulkJobDocument, BulkJobRequest};
-use super::call::dispatch;
+use super::dispatch::dispatch;
 use super::events::EventDocument;
-use super::operation::{Handler, Operation, Paging, Run, run};
+use super::operation::{Handler, Operation, Run, run};
 use super::operation_request::Operations;
+use super::page::Paging;
 use super::page::{AS_OF, AS_OF_LIST, ITEM_STATE, PURGE_RESELLER, RESELLER, SUCCEEDED, WEBHOOK};
 use super::path_id::{EventLogId, JobId, PathId, PlanId, WebhookId};
 use super::plans::{NewPlan, NumberedPlan, PlanPatch};

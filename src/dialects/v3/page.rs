@@ -4,7 +4,6 @@ use axum::http::Uri;
 use chrono_tz::Tz;
 use uuid::Uuid;
 
-use super::operation::{Operation, Paging};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::domain::{ResellerId, Time};
@@ -13,6 +12,24 @@ use crate::domain::{ResellerId, Time};
 const MAX_LIMIT: i64 = 100;
 
 /// A query parameter. The table of operations and the OpenAPI document use it.
+/// How an answer is paged. The dispatcher reads the parameters named here. Unless the paging is
+/// [`Paging::None`], it refuses unknown parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paging {
+    /// The answer is not a list.
+    None,
+    /// The whole list is one page.
+    Whole,
+    /// By number: `after` a number, and `limit`.
+    AfterNumber,
+    /// By cursor: `after` a cursor, and `limit`.
+    AfterCursor,
+    /// By id, newest first: `before` an id, and `limit`.
+    BeforeId,
+    /// The list of accounts: `page`, `sort`, `after`, `limit` and filters.
+    Search,
+}
+
 #[derive(Debug)]
 pub(super) struct QueryParameter {
     pub(super) name: &'static str,
@@ -77,7 +94,11 @@ pub(super) struct Query {
 impl Query {
     /// Reads the parameters that the row names. A repeated parameter is refused. An unknown one is
     /// refused in lists, and ignored elsewhere.
-    pub(super) fn read(uri: &Uri, operation: &Operation) -> Result<Self, Failure> {
+    pub(super) fn read(
+        uri: &Uri,
+        paging: Paging,
+        parameters: &'static [QueryParameter],
+    ) -> Result<Self, Failure> {
         let mut query = Self {
             after: 0,
             limit: MAX_LIMIT,
@@ -85,14 +106,14 @@ impl Query {
             before: None,
             parameters: Vec::new(),
         };
-        if operation.paging == Paging::Search {
+        if paging == Paging::Search {
             // The list of accounts reads its own query, because it has a filter for each field.
             return Ok(query);
         }
         let mut seen = Vec::new();
         for (name, value) in pairs(uri) {
-            let parameter = operation.query.iter().find(|known| known.name == name);
-            let is_paging = match (operation.paging, name.as_str()) {
+            let parameter = parameters.iter().find(|known| known.name == name);
+            let is_paging = match (paging, name.as_str()) {
                 (Paging::None | Paging::Whole | Paging::Search, _) => false,
                 (Paging::AfterNumber | Paging::AfterCursor, word) => {
                     matches!(word, "after" | "limit")
@@ -100,7 +121,7 @@ impl Query {
                 (Paging::BeforeId, word) => matches!(word, "before" | "limit"),
             };
             if !is_paging && parameter.is_none() {
-                if operation.paging == Paging::None {
+                if paging == Paging::None {
                     continue;
                 }
                 return Err(Failure::parameter(name, "is no parameter of this call"));
@@ -112,7 +133,7 @@ impl Query {
                 (Some(parameter), _) => query.parameters.push((parameter.name, value)),
                 (None, "limit") => query.limit = limit(&value)?,
                 (None, "before") => query.before = Some(value),
-                (None, _) if operation.paging == Paging::AfterCursor => query.cursor = Some(value),
+                (None, _) if paging == Paging::AfterCursor => query.cursor = Some(value),
                 (None, _) => query.after = after(&value)?,
             }
             seen.push(name);

@@ -24,7 +24,7 @@ pub(super) struct Place {
 
 /// Every place of every dialect.
 pub(super) fn all(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
-    let dialects = [v3_ids, v3_members, admin_places, soap_places];
+    let dialects = [v3_ids, v3_members, v3_queries, admin_places, soap_places];
     dialects
         .into_iter()
         .flat_map(|places| places(mine, theirs))
@@ -85,7 +85,7 @@ fn v3_ids(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
     places
 }
 
-/// Ids in the bodies and queries of `v3`.
+/// Ids in the bodies of `v3`.
 fn v3_members(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
     let nobody = Uuid::new_v4().to_string();
     let own = format!("/v3/accounts/{}", mine.uid);
@@ -137,42 +137,6 @@ fn v3_members(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
     ] {
         body("post", path, "resellerId", [&reseller, &no_reseller], base);
     }
-    for (query, ids) in [
-        (
-            "/v3/webhook-event-logs?webhookId=",
-            [theirs.webhook.clone(), nobody.clone()],
-        ),
-        (
-            "/v3/webhook-event-logs?before=",
-            [theirs.webhook.clone(), nobody],
-        ),
-        (
-            "/v3/webhook-event-logs?resellerId=",
-            [theirs.id.to_string(), NOBODY.to_string()],
-        ),
-        (
-            "/v3/webhooks?resellerId=",
-            [theirs.id.to_string(), NOBODY.to_string()],
-        ),
-        (
-            "/v3/events?resellerId=",
-            [theirs.id.to_string(), NOBODY.to_string()],
-        ),
-        (
-            "/v3/accounts?email[eq]=",
-            [theirs.email.clone(), "nobody@isolation.invalid".to_owned()],
-        ),
-        (
-            "/v3/accounts?id[eq]=",
-            [theirs.account.to_string(), NOBODY.to_string()],
-        ),
-    ] {
-        places.push(Place::new(
-            format!("get {query}"),
-            [&ids[0], &ids[1]],
-            |id| Ask::get(format!("{query}{id}")),
-        ));
-    }
     let bulk = |id: &str| {
         Ask::post(
             "/v3/bulk",
@@ -189,6 +153,29 @@ fn v3_members(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
         [&theirs.uid, &Uuid::new_v4().to_string()],
         bulk,
     ));
+    places
+}
+
+/// Ids in the queries of `v3`.
+fn v3_queries(_: &Tenant, theirs: &Tenant) -> Vec<Place> {
+    let reseller = [theirs.id.to_string(), NOBODY.to_string()];
+    let webhook = [theirs.webhook.clone(), Uuid::new_v4().to_string()];
+    let email = [theirs.email.clone(), "nobody@isolation.invalid".to_owned()];
+    let place = |query: String, [foreign, unknown]: &[String; 2]| {
+        let ask = |id: &str| Ask::get(format!("{query}{id}"));
+        Place::new(format!("get {query}"), [foreign, unknown], ask)
+    };
+    let mut places = vec![place("/v3/accounts?email[eq]=".to_owned(), &email)];
+    for operation in v3::OPERATIONS.iter().filter(|row| row.id == Id::None) {
+        for name in operation.query_parameters() {
+            let query = format!("{}?{name}=", operation.path);
+            match name {
+                "resellerId" => places.push(place(query, &reseller)),
+                "webhookId" | "before" => places.push(place(query, &webhook)),
+                _ => {}
+            }
+        }
+    }
     places
 }
 

@@ -1,0 +1,167 @@
+//! The dispatcher: every call of this dialect goes through [`dispatch`], which enforces its row of
+//! the table.
+//!
+//! The order of the steps: check the media type; authenticate, if the header or the query has a
+//! token; check the scope; wait for a permit; read the body; authenticate by the token in the body,
+//! if there was none before; look up the idempotency key; decode the members; run the handler;
+//! write the answer.
+
+use axum::body::Body;
+use axum::extract::{self, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::Response;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::call::{Answer, Call, preferred_format, query_value, respond_with_failure};
+use super::codes;
+use super::operation::Operation;
+use super::requests::Common;
+use super::{Api, Settings};
+use crate::dialects::body;
+use crate::dialects::exchange::{Exchange, RequestOutcome, base_url, header_text};
+use crate::dialects::failure::Failure;
+use crate::domain::{Dialect, Error};
+use crate::service::{Context, IdempotencyKey, Principal};
+use crate::wire::{self, Codec};
+
+/// Answers one request.
+pub(super) async fn dispatch(
+    State(api): State<Api>,
+    operation: &'static Operation,
+    request: extract::Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut exchange = Exchange::begin(&parts);
+    // This is the format unless the body names another.
+    let mut format = preferred_format(&parts.headers, &parts.uri);
+    let answer = carry_out(&api, operation, &mut exchange, &mut format, parts, body).await;
+    let (response, outcome) = match answer {
+        Ok(Answer::Reply(reply)) => (
+            body::response(
+                StatusCode::OK,
+                Some(format.content_type()),
+                reply.encode(format),
+            ),
+            RequestOutcome::Ok,
+        ),
+        Ok(Answer::Stored(stored)) => {
+            let outcome = RequestOutcome::of_status(stored.status);
+            (body::replay(stored), outcome)
+        }
+        Err(failure) => {
+            let outcome = RequestOutcome::of_status(codes::code(&failure).error);
+            (
+                respond_with_failure(&failure, format, api.settings.always_200),
+                outcome,
+            )
+        }
+    };
+    exchange.finish(response, operation.name, outcome)
+}
+
+async fn carry_out(
+    api: &Api,
+    operation: &'static Operation,
+    exchange: &mut Exchange,
+    format: &mut Codec,
+    parts: Parts,
+    stream: Body,
+) -> Result<Answer, Failure> {
+    let headers = &parts.headers;
+    let codec = wire::codec_of(header_text(headers, header::CONTENT_TYPE))?;
+    let early = early_credential(&parts, &api.settings)?;
+    let early = match &early {
+        Some(token) => Some((authenticate(api, operation, exchange, token).await?, token)),
+        None => None,
+    };
+    let permit = api.service.permit(operation.cost).await?;
+    let limit = operation.body_limit.bytes(api.settings.max_body);
+    let body = body::read(headers, stream, limit).await?;
+    // If the body cannot be decoded, the error is written in the body's own format.
+    let preferred = std::mem::replace(format, codec);
+    let common: Common = wire::decode(codec, &body)?;
+    *format = preferred;
+    if let Some(requested) = common.format(codec)? {
+        *format = requested;
+    }
+    let in_body = common
+        .token
+        .as_ref()
+        .map(|token| token.expose_secret().trim().to_owned());
+    let in_body = in_body
+        .filter(|token| !token.is_empty())
+        .map(SecretString::from);
+    let principal = match (early, in_body) {
+        (Some((_, early)), Some(late)) if early.expose_secret() != late.expose_secret() => {
+            return Err(Failure::TokensDiffer);
+        }
+        (Some((principal, _)), _) => principal,
+        (None, Some(token)) => authenticate(api, operation, exchange, &token).await?,
+        (None, None) => return Err(Error::CredentialMissing.into()),
+    };
+    let context = Context {
+        principal,
+        dialect: Dialect::Admin,
+        request_id: exchange.request_id.to_string(),
+    };
+    let key = if operation.idempotent {
+        body::idempotency_key(headers)?
+    } else {
+        None
+    };
+    let path = parts.uri.path().trim_end_matches('/').to_owned();
+    let reseller = context.principal.storage_reseller();
+    let method = "POST".to_owned();
+    let call = Call {
+        unknown_members: operation.unknown_members,
+        codec,
+        format: *format,
+        verbose: common.verbose,
+        always_200: api.settings.always_200,
+        key: key.map(|key| IdempotencyKey {
+            reseller,
+            method,
+            path,
+            key,
+        }),
+        base: base_url(api.settings.public_url.as_deref(), headers),
+        body,
+    };
+    if let Some(stored) = call.look_up_answer(api).await? {
+        return Ok(Answer::Stored(stored));
+    }
+    let answer = (operation.handler)(api, &context, call).await;
+    drop(permit);
+    answer
+}
+
+async fn authenticate(
+    api: &Api,
+    operation: &Operation,
+    exchange: &mut Exchange,
+    token: &SecretString,
+) -> Result<Principal, Failure> {
+    let principal = exchange.authenticate(&api.service, token).await?;
+    operation.access.check(&principal)?;
+    Ok(principal)
+}
+
+/// read before the body.
+fn early_credential(parts: &Parts, settings: &Settings) -> Result<Option<SecretString>, Failure> {
+    let in_header = header_text(&parts.headers, header::AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then(|| token.trim().to_owned())
+    });
+    let in_query = settings
+        .token_in_query
+        .then(|| query_value(&parts.uri, "token"))
+        .flatten();
+    let is_given = |token: &String| !token.is_empty();
+    match (in_header.filter(is_given), in_query.filter(is_given)) {
+        (Some(one), Some(other)) if one != other => Err(Failure::TokensDiffer),
+        (one, other) => Ok(one.or(other).map(SecretString::from)),
+    }
+}

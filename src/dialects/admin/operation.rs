@@ -1,0 +1,118 @@
+//! The row of the table of calls, and what ties it to its handler.
+
+use futures_util::future::BoxFuture;
+
+use super::Api;
+use super::call::{Answer, Call};
+use crate::dialects::failure::Failure;
+use crate::dialects::operation::{Access, BodyLimit, Cost, UnknownMembers};
+use crate::dialects::schemas::Describe;
+use crate::domain::Scope::AccountWrite;
+use crate::service::Context;
+
+/// A row of the table: everything that defines one call.
+#[derive(Clone, Copy)]
+pub struct Operation {
+    /// The last part of the path, which is also the name in metrics and logs. Every path also works
+    /// with a slash at its end.
+    pub name: &'static str,
+    /// What the call does, in one line.
+    pub summary: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// Whether a repeat with the same `Idempotency-Key` gets the stored answer.
+    pub idempotent: bool,
+    /// How the dispatcher treats members of the body that the request type does not know.
+    pub unknown_members: UnknownMembers,
+    /// The largest body that the call accepts.
+    pub body_limit: BodyLimit,
+    /// How much work the call is. The dispatcher limits how many heavy calls run at once.
+    pub cost: Cost,
+    /// An example of the body, in JSON.
+    pub example: &'static str,
+    pub(super) request: Describe,
+    pub(super) data: Data,
+    pub(super) handler: Handler,
+    #[cfg(fuzzing)]
+    pub(super) read: crate::dialects::fuzzing::Reader,
+}
+
+/// The content of the answer's `data` member.
+#[derive(Clone, Copy)]
+pub(super) enum Data {
+    Nothing,
+    One(Describe),
+    Many(Describe),
+}
+
+/// The function that executes a call.
+pub(super) type Handler =
+    for<'a> fn(&'a Api, &'a Context, Call) -> BoxFuture<'a, Result<Answer, Failure>>;
+
+impl Operation {
+    pub(super) const fn new(
+        name: &'static str,
+        access: Access,
+        summary: &'static str,
+        run: Run,
+    ) -> Self {
+        Self {
+            name,
+            summary,
+            access,
+            idempotent: matches!(access, Access::Scope(AccountWrite)),
+            unknown_members: UnknownMembers::Ignore,
+            body_limit: BodyLimit::Configured,
+            cost: Cost::Light,
+            example: "",
+            request: run.request,
+            data: Data::Nothing,
+            handler: run.handler,
+            #[cfg(fuzzing)]
+            read: run.read,
+        }
+    }
+
+    pub(super) const fn data(self, data: Data) -> Self {
+        Self { data, ..self }
+    }
+
+    pub(super) const fn heavy(self) -> Self {
+        Self {
+            cost: Cost::Heavy,
+            ..self
+        }
+    }
+
+    pub(super) const fn example(self, example: &'static str) -> Self {
+        Self { example, ..self }
+    }
+}
+
+/// The parts of a row that follow from its handler's types, so that they cannot contradict them.
+#[derive(Clone, Copy)]
+pub(super) struct Run {
+    pub(super) request: Describe,
+    pub(super) handler: Handler,
+    #[cfg(fuzzing)]
+    pub(super) read: crate::dialects::fuzzing::Reader,
+}
+
+/// `run!(handler, Members)`
+macro_rules! run {
+    ($handler:ident, $members:ty) => {
+        Run {
+            request: describe::<$members>,
+            handler: |api, context, call| {
+                Box::pin(async move {
+                    let request = call.with_members::<$members>()?;
+                    handlers::$handler(api, context, request).await
+                })
+            },
+            #[cfg(fuzzing)]
+            read: |codec, body| drop(crate::wire::decode::<$members>(codec, body)),
+        }
+    };
+}
+
+pub(super) use run;

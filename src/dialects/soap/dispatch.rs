@@ -1,0 +1,221 @@
+//! The dispatcher: every SOAP request goes through [`dispatch`], which enforces its row of the
+//! table.
+//!
+//! The order of the steps: check the media type and the length; read the envelope; find the
+//! operation; read its values; authenticate by the token among the values; check the scope; wait
+//! for a permit; look up the idempotency key; run the handler; write the result.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use secrecy::SecretString;
+
+use super::call::{Answer, Call, fault};
+use super::codes::Fault;
+use super::operation::Operation;
+use super::operations::{OPERATIONS, by_name};
+use super::values::{TOKEN, Values};
+use super::{Api, NAMESPACE, PATH};
+use crate::dialects::UNKNOWN;
+use crate::dialects::body;
+use crate::dialects::exchange::{Exchange, RequestOutcome, header_text};
+use crate::dialects::failure::Failure;
+use crate::domain::{Dialect, Error, ResellerId};
+use crate::hash::sha256;
+use crate::service::{Context, IdempotencyKey};
+use crate::wire::{self, SoapRequest, SoapVersion};
+
+/// Answers a POST request.
+pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
+    let (parts, stream) = request.into_parts();
+    let content_type = header_text(&parts.headers, header::CONTENT_TYPE);
+    let Some((version, action)) = version_and_action(content_type, &parts.headers) else {
+        return body::response(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, String::new());
+    };
+    let mut exchange = Exchange::begin(&parts);
+    let read = read(api, version, &action, &parts, stream).await;
+    let (operation, mut call) = match read {
+        Ok(read) => read,
+        Err(Rejection::TooLarge) => {
+            return body::response(StatusCode::PAYLOAD_TOO_LARGE, None, String::new());
+        }
+        Err(Rejection::Fault(reason)) => {
+            let (response, outcome) = fault(&reason, version);
+            return exchange.finish(response, UNKNOWN, outcome);
+        }
+    };
+    let name = operation.name;
+    let result = match carry_out(api, operation, &mut exchange, &mut call).await {
+        Ok(Answer::Stored(stored)) => {
+            let outcome = RequestOutcome::of_status(stored.status);
+            return exchange.finish(body::replay(stored), name, outcome);
+        }
+        Ok(Answer::Success) => call.success(String::new()),
+        Ok(Answer::Info(info)) => call.success(info),
+        Err(Failure::Service(Error::RateLimited { retry_after })) => {
+            let (response, outcome) = fault(&Fault::RateLimited { retry_after }, version);
+            return exchange.finish(response, name, outcome);
+        }
+        Err(failure) => call.failure(&failure),
+    };
+    let content_type = Some(version.content_type());
+    let response = body::response(StatusCode::OK, content_type, call.write(&result));
+    exchange.finish(response, name, result.outcome)
+}
+
+async fn carry_out(
+    api: &Api,
+    operation: &Operation,
+    exchange: &mut Exchange,
+    call: &mut Call,
+) -> Result<Answer, Failure> {
+    let token = call.values.text(TOKEN).trim();
+    if token.is_empty() {
+        return Err(Error::CredentialMissing.into());
+    }
+    let token = SecretString::from(token);
+    let principal = exchange.authenticate(&api.service, &token).await?;
+    call.as_number = principal.soap_numbers;
+    operation.access.check(&principal)?;
+    let context = Context {
+        principal,
+        dialect: Dialect::Soap,
+        request_id: exchange.request_id.to_string(),
+    };
+    let _permit = api.service.permit(operation.cost).await?;
+    if let Some(key) = &mut call.key {
+        key.reseller = context.principal.storage_reseller();
+        let stored = api
+            .service
+            .stored_answer(key.clone(), sha256(&call.body))
+            .await?;
+        if let Some(stored) = stored {
+            return Ok(Answer::Stored(stored));
+        }
+    }
+    (operation.handler)(api, &context, call).await
+}
+
+/// Why a request could not be read as a call.
+enum Rejection {
+    TooLarge,
+    Fault(Fault),
+}
+
+impl From<Fault> for Rejection {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Reads a request, within the limits of its row.
+async fn read(
+    api: &Api,
+    version: SoapVersion,
+    action: &str,
+    parts: &Parts,
+    stream: Body,
+) -> Result<(&'static Operation, Call), Rejection> {
+    // The operation is unknown until the body is read, so the limit is the largest of all
+    // operations.
+    let limits = OPERATIONS.iter().map(|operation| operation.body_limit);
+    let limit = limits.map(|limit| limit.bytes(api.settings.max_body)).max();
+    let body = match body::read(&parts.headers, stream, limit.unwrap_or_default()).await {
+        Ok(body) => body,
+        Err(wire::Error::TooLarge) => return Err(Rejection::TooLarge),
+        Err(_) => return Err(Fault::Envelope(wire::SoapProblem::NotWellFormed).into()),
+    };
+    let envelope = wire::read_envelope(&body, version, NAMESPACE).map_err(Fault::Envelope)?;
+    let operation = find(version, action, &envelope)?;
+    if body.len() > operation.body_limit.bytes(api.settings.max_body) {
+        return Err(Rejection::TooLarge);
+    }
+    if envelope.must_understand {
+        return Err(Fault::MustUnderstand.into());
+    }
+    let values = Values::read(operation.children, &envelope.children)?;
+    let refused = "the Idempotency-Key must be 1 to 255 visible characters";
+    let key = body::idempotency_key(&parts.headers)
+        .map_err(|_| Fault::Request(refused.to_owned()))?
+        .filter(|_| operation.idempotent);
+    let key = key.map(|key| IdempotencyKey {
+        // `carry_out` replaces this value once the caller is known.
+        reseller: ResellerId::PLATFORM,
+        method: "POST".to_owned(),
+        path: format!("{PATH}/{}", operation.name),
+        key,
+    });
+    let call = Call {
+        wording: &operation.wording,
+        values,
+        version,
+        hide_foreign: api.settings.hide_foreign_accounts,
+        as_number: false,
+        key,
+        body,
+    };
+    Ok((operation, call))
+}
+
+/// The SOAP version, from the content type, and the action: a parameter of the content type in SOAP
+/// 1.2, a header in SOAP 1.1. `None` if the content type is not SOAP.
+pub(super) fn version_and_action(
+    content_type: Option<&str>,
+    headers: &HeaderMap,
+) -> Option<(SoapVersion, String)> {
+    let (media_type, parameters) = wire::media_type(content_type).ok()?;
+    if media_type.eq_ignore_ascii_case("application/soap+xml") {
+        let action = parameters
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("action"))
+            .map_or("", |(_, value)| value);
+        return Some((SoapVersion::V12, action.to_owned()));
+    }
+    let header = headers
+        .get("soapaction")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    media_type
+        .eq_ignore_ascii_case("text/xml")
+        .then(|| (SoapVersion::V11, header.trim().trim_matches('"').to_owned()))
+}
+
+/// Finds the operation of a request. The action decides: in SOAP 1.2 if it names an operation, in
+/// SOAP 1.1 if it is present. Otherwise the element in the Body decides. If both name an operation
+/// and they differ, the request is refused.
+pub(super) fn find(
+    version: SoapVersion,
+    action: &str,
+    envelope: &SoapRequest,
+) -> Result<&'static Operation, Fault> {
+    let prefix = format!("{NAMESPACE}/");
+    let by_action = action.strip_prefix(&prefix).and_then(by_name);
+    let element = envelope.element.as_ref();
+    let by_element = element
+        .filter(|(namespace, _)| namespace == NAMESPACE)
+        .and_then(|(_, name)| by_name(name));
+    match (by_action, by_element) {
+        (Some(one), Some(other)) if one.name != other.name => Err(Fault::Request(format!(
+            "the action names {}, the Body {}",
+            one.name, other.name
+        ))),
+        (Some(operation), None) => match element {
+            None => Ok(operation),
+            Some((_, name)) => Err(Fault::Request(format!(
+                "the action names {}, the Body {name}",
+                operation.name
+            ))),
+        },
+        (None, _) if version == SoapVersion::V11 && !action.is_empty() => {
+            Err(Fault::UnknownOperation(action.to_owned()))
+        }
+        (_, Some(operation)) => Ok(operation),
+        (None, None) => match element {
+            Some((_, name)) if action.is_empty() => Err(Fault::UnknownOperation(name.clone())),
+            _ if action.is_empty() => Err(Fault::NoOperation),
+            _ => Err(Fault::UnknownOperation(action.to_owned())),
+        },
+    }
+}

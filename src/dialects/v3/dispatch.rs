@@ -1,0 +1,167 @@
+//! The dispatcher: every request of this dialect goes through [`dispatch`], which enforces its row
+//! of the table.
+//!
+//! The order of the steps: authenticate from the header; check access; wait for a permit; read the
+//! query, then the body; look up the idempotency key; decode the members; look up the id of the
+//! path; run the handler; write the answer.
+
+use axum::body::Body;
+use axum::extract::{self, FromRequestParts as _, RawPathParams, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+
+use super::Api;
+use super::call::{Call, credential};
+use super::operation::{Handler, Operation};
+use super::page::Query;
+use super::respond;
+use crate::dialects::body;
+use crate::dialects::exchange::{Exchange, RequestOutcome, base_url, header_text};
+use crate::dialects::failure::Failure;
+use crate::domain::Dialect;
+use crate::service::Context;
+use crate::wire::{self, Codec};
+
+/// Answers one request.
+pub(super) async fn dispatch(
+    State(api): State<Api>,
+    operation: &'static Operation,
+    request: extract::Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut exchange = Exchange::begin(&parts);
+    let format = respond::accepted(&parts.headers);
+    let response = carry_out(&api, operation, &mut exchange, parts, body).await;
+    let response =
+        response.unwrap_or_else(|failure| respond::failure(&failure, format, &exchange.request_id));
+    let outcome = RequestOutcome::of_status(response.status().as_u16());
+    exchange.finish(response, operation.name, outcome)
+}
+
+async fn carry_out(
+    api: &Api,
+    operation: &'static Operation,
+    exchange: &mut Exchange,
+    parts: Parts,
+    body: Body,
+) -> Result<Response, Failure> {
+    let handler = match operation.handler {
+        Handler::Private(handler) => handler,
+        Handler::Public(handler) => {
+            let _permit = api.service.permit(operation.cost).await?;
+            let call = read(api, operation, exchange, parts, body).await?;
+            return handler(api, call).await;
+        }
+    };
+    let principal = exchange
+        .authenticate(&api.service, &credential(&parts.headers)?)
+        .await?;
+    operation.access.check(&principal)?;
+    let context = Context {
+        principal,
+        dialect: Dialect::V3,
+        request_id: exchange.request_id.to_string(),
+    };
+    let _permit = api.service.permit(operation.cost).await?;
+    let mut call = read(api, operation, exchange, parts, body).await?;
+    if let Some(stored) = call.look_up_answer(api, &context).await? {
+        return Ok(body::replay(stored));
+    }
+    handler(api, &context, call).await
+}
+
+/// Reads a request, within the limits of its row.
+async fn read(
+    api: &Api,
+    operation: &'static Operation,
+    exchange: &Exchange,
+    mut parts: Parts,
+    body: Body,
+) -> Result<Call, Failure> {
+    let query = Query::read(&parts.uri, operation.paging, operation.query)?;
+    let headers = &parts.headers;
+    let expected_version = if operation.conditional {
+        expected_version(headers)?
+    } else {
+        None
+    };
+    let key = if operation.idempotent {
+        body::idempotency_key(headers)?
+    } else {
+        None
+    };
+    let (codec, body) = read_body(api, operation, headers, body).await?;
+    let id = RawPathParams::from_request_parts(&mut parts, &())
+        .await
+        .ok();
+    let id = id.and_then(|params| params.iter().next().map(|(_, id)| id.to_owned()));
+    Ok(Call {
+        method: operation.method,
+        success: operation.success,
+        unknown_members: operation.unknown_members,
+        codec,
+        format: respond::accepted(&parts.headers),
+        base: base_url(api.settings.public_url.as_deref(), &parts.headers),
+        headers: parts.headers,
+        uri: parts.uri,
+        query,
+        id: id.unwrap_or_default(),
+        body,
+        expected_version,
+        key,
+        idempotency: None,
+        request_id: exchange.request_id.clone(),
+    })
+}
+
+/// Reads the body and finds its codec. The media type and `Content-Length` are checked before any
+/// byte of the body is read.
+async fn read_body(
+    api: &Api,
+    operation: &Operation,
+    headers: &HeaderMap,
+    stream: Body,
+) -> Result<(Codec, Vec<u8>), Failure> {
+    if headers
+        .get_all(header::CONTENT_TYPE)
+        .iter()
+        .nth(1)
+        .is_some()
+    {
+        return Err(Failure::parameter("Content-Type", "appears more than once"));
+    }
+    let content_type = header_text(headers, header::CONTENT_TYPE);
+    let codec = content_type
+        .map(|text| wire::codec_of(Some(text)))
+        .transpose()?;
+    let limit = operation.body_limit.bytes(api.settings.max_body);
+    let body = body::read(headers, stream, limit).await?;
+    match (codec, body.is_empty()) {
+        // An empty body is read as one without members.
+        (_, true) => Ok((Codec::Json, b"{}".to_vec())),
+        (Some(codec), false) => Ok((codec, body)),
+        (None, false) => Err(wire::Error::UnsupportedMediaType.into()),
+    }
+}
+
+/// The version that `If-Match` requires. `None` if the header is absent or `*`.
+fn expected_version(headers: &HeaderMap) -> Result<Option<i64>, Failure> {
+    let refuse = || Failure::parameter("If-Match", "must be one ETag of this account");
+    let mut values = headers.get_all(header::IF_MATCH).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let tag = value.to_str().map_err(|_| refuse())?.trim();
+    if values.next().is_some() {
+        return Err(refuse());
+    }
+    if tag == "*" {
+        return Ok(None);
+    }
+    let version = tag
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .and_then(|version| version.parse().ok());
+    version.map(Some).ok_or_else(refuse)
+}
