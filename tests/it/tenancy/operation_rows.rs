@@ -93,40 +93,6 @@ impl Things {
     }
 }
 
-#[test]
-fn the_tables() {
-    let v3 = v3::OPERATIONS.iter().map(|row| {
-        let (idempotent, conditional) = (row.idempotent, row.conditional);
-        format!(
-            "{:<6} {:<38} {:<23} {:?} id {:?} idempotent {idempotent} conditional {conditional} paging {:?} {:?} {:?} {:?} {}",
-            row.method,
-            row.path,
-            row.name,
-            row.access,
-            row.id,
-            row.paging,
-            row.unknown_members,
-            row.body_limit,
-            row.cost,
-            row.success
-        )
-    });
-    let admin = admin::OPERATIONS.iter().map(|row| {
-        format!(
-            "admin {:<12} {:?} idempotent {} {:?} {:?} {:?}",
-            row.name, row.access, row.idempotent, row.unknown_members, row.body_limit, row.cost
-        )
-    });
-    let soap = soap::OPERATIONS.iter().map(|row| {
-        format!(
-            "soap {:<38} {:?} idempotent {} {:?} {:?}",
-            row.name, row.access, row.idempotent, row.body_limit, row.cost
-        )
-    });
-    let rows: Vec<String> = v3.chain(admin).chain(soap).collect();
-    insta::assert_snapshot!(rows.join("\n"));
-}
-
 #[tokio::test]
 async fn no_body_is_read_before_its_credential_and_its_length_are_judged() {
     let app = App::new().await;
