@@ -104,7 +104,7 @@ struct Run {
     read: crate::dialects::fuzzing::Reader,
 }
 
-/// `run!(handler, Members)`
+/// `run!(handler, Members)` makes a [`Run`].
 macro_rules! run {
     ($handler:ident, $members:ty) => {
         Run {
