@@ -1,4 +1,4 @@
-//! Reading bodies and idempotency keys, in the same way for every dialect.
+//! Reads bodies and idempotency keys, and writes responses, in the same way for every dialect.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -36,8 +36,7 @@ pub(super) async fn read(
     }
 }
 
-/// Decodes the members of a body. Unknown members are ignored or refused, as the operation's row
-/// says.
+/// Decodes the members of a body. `unknown_members` decides whether unknown ones are ignored.
 pub(super) fn decode<M: DeserializeOwned>(
     unknown_members: UnknownMembers,
     codec: Codec,

@@ -29,11 +29,11 @@ pub(super) struct TimelineItem {
 struct UpcomingItem {
     /// When the change happens.
     at: String,
-    /// The authority of the hold. Absent if the change does not concern a hold.
+    /// The authority of the hold. Null if the change does not concern a hold.
     authority: Option<&'static str>,
-    /// The UUID of the hold. Absent if the change does not concern a hold.
+    /// The UUID of the hold. Null if the change does not concern a hold.
     hold_id: Option<String>,
-    /// The kind of the hold. Absent if the change does not concern a hold.
+    /// The kind of the hold. Null if the change does not concern a hold.
     kind: Option<&'static str>,
     /// The state after this change, if nothing else changes the account before.
     state_after: &'static str,

@@ -366,7 +366,7 @@ pub(super) struct EntryItem {
     /// Why the operation was refused. Null if it was not.
     refusal: Option<String>,
     request_id: String,
-    /// The account's version after the entry. Absent if nothing changed.
+    /// The account's version after the entry. Null if nothing changed.
     sequence: Option<i64>,
 }
 

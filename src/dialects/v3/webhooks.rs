@@ -116,8 +116,8 @@ fn event_names() -> Array {
     let names = Object::builder()
         .schema_type(Type::String)
         .enum_values(Some(EVENTS));
-    let description = "The events to deliver. If absent when the endpoint is created, `account.updated`, \
-                       which every change causes.";
+    let description = "The events to deliver. If absent when the endpoint is created, \
+                       `account.updated`, which every change causes.";
     ArrayBuilder::new()
         .items(names)
         .min_items(Some(1))
