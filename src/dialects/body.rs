@@ -100,3 +100,44 @@ pub(super) fn response(
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Inner {
+        state: Option<String>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Outer {
+        selector: Option<Inner>,
+    }
+
+    #[test]
+    fn unknown_members_are_ignored_or_refused_at_any_depth_in_both_formats() {
+        let known = Outer {
+            selector: Some(Inner { state: None }),
+        };
+        for (codec, body, path) in [
+            (Codec::Json, r#"{"selector":{"stat":"x"}}"#, "selector.stat"),
+            (
+                Codec::Xml,
+                "<xml><selector><stat>x</stat></selector></xml>",
+                "selector.stat",
+            ),
+            (Codec::Json, r#"{"selector":{},"all":true}"#, "all"),
+            (Codec::Xml, "<xml><selector/><all>true</all></xml>", "all"),
+        ] {
+            let read = |unknown| decode::<Outer>(unknown, codec, body.as_bytes());
+            assert_eq!(read(UnknownMembers::Ignore).as_ref(), Ok(&known), "{body}");
+            let refused = Failure::parameter(path, "is no member of this request");
+            assert_eq!(read(UnknownMembers::Refuse), Err(refused), "{body}");
+        }
+        let body = br#"{"selector":{"state":"frozen"}}"#;
+        assert!(decode::<Outer>(UnknownMembers::Refuse, Codec::Json, body).is_ok());
+    }
+}

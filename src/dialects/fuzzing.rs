@@ -3,11 +3,9 @@
 
 use chrono::Datelike as _;
 
+pub use super::schemas::Reader;
 use super::{admin, dates, soap, v3};
 use crate::wire::{self, Codec};
-
-/// Decodes a body as one type of request.
-pub type Reader = fn(Codec, &[u8]);
 
 /// The decoders of every call of `admin` and every operation of `v3`, and the one that reads a
 /// body's members without a type.

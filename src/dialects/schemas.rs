@@ -9,6 +9,10 @@ type Schemas = Vec<(String, RefOr<Schema>)>;
 /// Returns the name of a type, and its schema with those of the types it contains.
 pub(super) type Describe = fn() -> (String, Schemas);
 
+/// Decodes a body as one type of request: what the fuzzers call.
+#[cfg(fuzzing)]
+pub type Reader = fn(crate::wire::Codec, &[u8]);
+
 pub(super) fn describe<T: ToSchema>() -> (String, Schemas) {
     let mut schemas = vec![(T::name().into_owned(), T::schema())];
     T::schemas(&mut schemas);

@@ -78,8 +78,8 @@ pub(super) fn respond_to(
 
 /// The decoders of all calls' bodies, for the fuzzers.
 #[cfg(fuzzing)]
-pub(super) fn readers() -> Vec<super::fuzzing::Reader> {
-    let common: super::fuzzing::Reader =
+pub(super) fn readers() -> Vec<super::schemas::Reader> {
+    let common: super::schemas::Reader =
         |codec, body| drop(crate::wire::decode::<requests::Common>(codec, body));
     OPERATIONS
         .iter()

@@ -34,7 +34,7 @@ pub struct Operation {
     pub(super) data: Data,
     pub(super) handler: Handler,
     #[cfg(fuzzing)]
-    pub(super) read: crate::dialects::fuzzing::Reader,
+    pub(super) read: crate::dialects::schemas::Reader,
 }
 
 /// The content of the answer's `data` member.
@@ -95,7 +95,7 @@ pub(super) struct Run {
     pub(super) request: Describe,
     pub(super) handler: Handler,
     #[cfg(fuzzing)]
-    pub(super) read: crate::dialects::fuzzing::Reader,
+    pub(super) read: crate::dialects::schemas::Reader,
 }
 
 /// `run!(handler, Members)`

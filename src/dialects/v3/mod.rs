@@ -79,7 +79,7 @@ pub(super) fn respond_to(failure: &Failure, headers: &HeaderMap, id: &RequestId)
 
 /// The decoders of all operations' bodies, for the fuzzers.
 #[cfg(fuzzing)]
-pub(super) fn readers() -> Vec<super::fuzzing::Reader> {
+pub(super) fn readers() -> Vec<super::schemas::Reader> {
     OPERATIONS
         .iter()
         .filter_map(|operation| operation.read)

@@ -52,7 +52,7 @@ pub struct Operation {
     pub(super) answer: Described,
     pub(super) handler: Handler,
     #[cfg(fuzzing)]
-    pub(super) read: Option<crate::dialects::fuzzing::Reader>,
+    pub(super) read: Option<crate::dialects::schemas::Reader>,
 }
 
 /// The function that executes an operation and writes its answer.
@@ -219,7 +219,7 @@ pub(super) struct Run {
     pub(super) success: u16,
     pub(super) handler: Handler,
     #[cfg(fuzzing)]
-    pub(super) read: Option<crate::dialects::fuzzing::Reader>,
+    pub(super) read: Option<crate::dialects::schemas::Reader>,
 }
 
 /// `run!(handler, (Id, Members) -> status Answer)` makes a [`Run`]. Leave `Members` out if there is

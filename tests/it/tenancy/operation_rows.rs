@@ -248,3 +248,24 @@ async fn lists_refuse_parameters_that_their_row_does_not_have() {
         }
     }
 }
+
+#[tokio::test]
+async fn heavy_requests_wait_for_a_permit_and_light_ones_do_not() {
+    use futures_util::poll;
+    use std::pin::pin;
+    use steward::dialects::operation::Cost;
+    let app = App::new().await;
+    let mut permits = Vec::new();
+    let one_more = loop {
+        let mut permit = Box::pin(app.service.permit(Cost::Heavy));
+        match poll!(&mut permit) {
+            Poll::Ready(permit) => permits.push(permit.unwrap()),
+            Poll::Pending => break permit,
+        }
+        assert!(permits.len() < 10_000, "the number of permits is bounded");
+    };
+    let light = pin!(app.service.permit(Cost::Light));
+    assert!(poll!(light).is_ready());
+    permits.pop();
+    one_more.await.unwrap();
+}
