@@ -61,12 +61,13 @@ impl RequestOutcome {
     }
 }
 
-/// The record of a handled request. The dispatcher puts it into the response's extensions, and the
-/// HTTP layer reads it for the metrics and the rate headers.
+/// The record of a handled request. Whoever answers it (the dispatcher, or the dialect's answer to a
+/// failure outside the dispatcher) puts it into the response's extensions. The HTTP layer reads it
+/// for the metrics and the rate headers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Handled {
-    /// The name of the operation in its table.
-    pub(crate) operation: &'static str,
+    /// The name of the operation in its table. `None` if no dispatcher answered.
+    pub(crate) operation: Option<&'static str>,
     /// How the request ended.
     pub(crate) outcome: RequestOutcome,
     /// The credential's rate limit. `None` if no limit applies.
@@ -116,7 +117,7 @@ impl Exchange {
         outcome: RequestOutcome,
     ) -> Response {
         response.extensions_mut().insert(Handled {
-            operation,
+            operation: Some(operation),
             outcome,
             rate: self.rate,
         });

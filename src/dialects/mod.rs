@@ -2,7 +2,7 @@
 //!
 //! A dialect turns requests into commands and outcomes into replies. It contains no lifecycle rules
 //! and no SQL. Each has its own names and envelopes, one table of operations (`operations.rs`), one
-//! dispatcher that enforces the table (`call.rs`), and one table (`codes.rs`) that maps
+//! dispatcher that enforces the table (`dispatch.rs`), and one table (`codes.rs`) that maps
 //! [`failure::Failure`] to its codes. All dialects call the same service, so an operation has the
 //! same effect in each of them.
 
@@ -23,10 +23,11 @@ pub mod v3;
 mod views;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::Method;
 use axum::response::Response;
 
 use crate::metrics::Call;
+use crate::wire::{Codec, SoapVersion};
 use failure::Failure;
 
 pub use exchange::RequestId;
@@ -94,42 +95,41 @@ pub(crate) fn labels(request: &Request) -> Call {
     }
 }
 
-/// The parts of a request that are needed to answer a failure in the request's dialect when no
-/// dispatcher did: an unknown path, a timeout, a panic, or a rate limit. Paths of no dialect are
-/// answered in the `admin` dialect.
+/// How to answer a failure in the request's dialect and format when no dispatcher did: an unknown
+/// path, a timeout, a panic, or a rate limit. Paths of no dialect are answered in the `admin`
+/// dialect.
 #[derive(Debug, Clone)]
-pub struct Responder {
-    dialect: Option<Dialect>,
-    uri: Uri,
-    headers: HeaderMap,
-    request_id: RequestId,
+pub enum Responder {
+    /// In the `admin` dialect's envelope.
+    Admin(Codec),
+    /// With a SOAP fault.
+    Soap(SoapVersion),
+    /// In the `v3` dialect's envelope, which contains the request's id.
+    V3(Codec, RequestId),
 }
 
 impl Responder {
-    /// Copies the needed parts of a request.
+    /// Reads the dialect and the format from a request's head.
     #[must_use]
     pub fn of(request: &Request) -> Self {
-        Self {
-            dialect: Dialect::of(request.uri().path()),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
-            request_id: request
-                .extensions()
-                .get::<RequestId>()
-                .cloned()
-                .unwrap_or_default(),
+        let (uri, headers) = (request.uri(), request.headers());
+        match Dialect::of(uri.path()) {
+            Some(Dialect::Soap) => Self::Soap(soap::version(headers)),
+            Some(Dialect::V3) => {
+                let id = request.extensions().get::<RequestId>();
+                Self::V3(v3::accepted(headers), id.cloned().unwrap_or_default())
+            }
+            Some(Dialect::Admin) | None => Self::Admin(admin::preferred_format(headers, uri)),
         }
     }
 
-    /// The response to a failure, in the request's dialect.
+    /// The response to a failure.
     #[must_use]
     pub fn respond(&self, failure: &Failure, admin: &admin::Settings) -> Response {
-        match self.dialect {
-            Some(Dialect::Soap) => soap::respond_to(failure, &self.headers),
-            Some(Dialect::V3) => v3::respond_to(failure, &self.headers, &self.request_id),
-            Some(Dialect::Admin) | None => {
-                admin::respond_to(failure, &self.headers, &self.uri, admin)
-            }
+        match self {
+            Self::Admin(format) => admin::respond_to(failure, *format, admin),
+            Self::Soap(version) => soap::respond_to(failure, *version),
+            Self::V3(format, request_id) => v3::respond_to(failure, *format, request_id),
         }
     }
 }

@@ -135,7 +135,8 @@ impl InFlight {
     /// status.
     fn end(mut self, handled: Option<Handled>, status: StatusCode, took: Duration) {
         self.is_over = true;
-        let operation = handled.map_or(self.labels.operation, |handled| handled.operation);
+        let named = handled.and_then(|handled| handled.operation);
+        let operation = named.unwrap_or(self.labels.operation);
         let by_status = || RequestOutcome::of_status(status.as_u16());
         let outcome = handled.map_or_else(by_status, |handled| handled.outcome);
         let labels = Call {

@@ -163,7 +163,7 @@ impl Call {
 
 /// The format of the answer, unless the body names another. The first of these that exists: the
 /// query's `format`, an `Accept` header that names exactly one format, the body's own format, JSON.
-pub(super) fn preferred_format(headers: &HeaderMap, uri: &Uri) -> Codec {
+pub(in crate::dialects) fn preferred_format(headers: &HeaderMap, uri: &Uri) -> Codec {
     let queried = query_value(uri, "format").and_then(|word| Codec::parse(&word));
     let accepted = || header_text(headers, header::ACCEPT).and_then(wire::accepted);
     let own = || wire::codec_of(header_text(headers, header::CONTENT_TYPE)).ok();
@@ -199,7 +199,7 @@ pub(super) fn respond_with_failure(failure: &Failure, codec: Codec, always_200: 
     response
 }
 
-/// The token from the header, or from the query if the settings allow it: the places that can be
+/// The first value of a query parameter.
 pub(super) fn query_value(uri: &Uri, name: &str) -> Option<String> {
     let mut pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     pairs

@@ -1,10 +1,10 @@
 //! The dispatcher: every call of this dialect goes through [`dispatch`], which enforces its row of
 //! the table.
 //!
-//! The order of the steps: check the media type; authenticate, if the header or the query has a
-//! token; check the scope; wait for a permit; read the body; authenticate by the token in the body,
-//! if there was none before; look up the idempotency key; decode the members; run the handler;
-//! write the answer.
+//! The order of the steps: check the media type; authenticate and check the scope by the token in
+//! the header or the query, if there is one; read the body; otherwise authenticate and check the
+//! scope by the token in the body; look up the idempotency key; wait for a permit; decode the
+//! members; run the handler; write the answer.
 
 use axum::body::Body;
 use axum::extract::{self, State};
@@ -75,7 +75,6 @@ async fn carry_out(
         Some(token) => Some((authenticate(api, operation, exchange, token).await?, token)),
         None => None,
     };
-    let permit = api.service.permit(operation.cost).await?;
     let limit = operation.body_limit.bytes(api.settings.max_body);
     let body = body::read(headers, stream, limit).await?;
     // If the body cannot be decoded, the error is written in the body's own format.
@@ -131,9 +130,9 @@ async fn carry_out(
     if let Some(stored) = call.look_up_answer(api).await? {
         return Ok(Answer::Stored(stored));
     }
-    let answer = (operation.handler)(api, &context, call).await;
-    drop(permit);
-    answer
+    // Last, so that neither a slow body nor a missing token holds a permit.
+    let _permit = api.service.permit(operation.cost).await?;
+    (operation.handler)(api, &context, call).await
 }
 
 async fn authenticate(
@@ -147,6 +146,7 @@ async fn authenticate(
     Ok(principal)
 }
 
+/// The token from the header, or from the query if the settings allow it: the places that can be
 /// read before the body.
 fn early_credential(parts: &Parts, settings: &Settings) -> Result<Option<SecretString>, Failure> {
     let in_header = header_text(&parts.headers, header::AUTHORIZATION).and_then(|value| {

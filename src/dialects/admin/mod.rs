@@ -2,7 +2,7 @@
 //! XML by content type, answers with `error` and `error_text`. Altcraft's answers are reproduced
 //! byte for byte. Our additions are extra members, or appear only if the request asks for them.
 //!
-//! The table [`OPERATIONS`] describes every call once. The dispatcher in `call.rs` enforces its
+//! The table [`OPERATIONS`] describes every call once. The dispatcher in `dispatch.rs` enforces its
 //! rows. The OpenAPI document, the access matrix of the tests, the isolation doctor and the
 //! metrics' labels are generated from the same rows.
 
@@ -21,12 +21,14 @@ mod simulate;
 
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
+use super::exchange::{Handled, RequestOutcome};
 use super::failure::Failure;
 use crate::service::Service;
+use crate::wire::Codec;
 
+pub(super) use call::preferred_format;
 pub(super) use openapi::openapi;
 pub use operation::Operation;
 pub use operations::{OPERATIONS, routes};
@@ -66,14 +68,15 @@ pub(super) fn operation_name(route: &str) -> Option<&'static str> {
 }
 
 /// Answers a failure that occurred outside the dispatcher: an unknown path, a timeout or a panic.
-pub(super) fn respond_to(
-    failure: &Failure,
-    headers: &HeaderMap,
-    uri: &Uri,
-    settings: &Settings,
-) -> Response {
-    let format = call::preferred_format(headers, uri);
-    call::respond_with_failure(failure, format, settings.always_200)
+/// The outcome goes along, because with `always_200` the status does not show it.
+pub(super) fn respond_to(failure: &Failure, format: Codec, settings: &Settings) -> Response {
+    let mut response = call::respond_with_failure(failure, format, settings.always_200);
+    response.extensions_mut().insert(Handled {
+        operation: None,
+        outcome: RequestOutcome::of_status(codes::code(failure).error),
+        rate: None,
+    });
+    response
 }
 
 /// The decoders of all calls' bodies, for the fuzzers.

@@ -14,7 +14,7 @@ use super::requests::{
 };
 use super::save::Save;
 use super::simulate::{Simulate, SimulatedItem};
-use super::{Api, PREFIX, handlers, respond_to};
+use super::{Api, PREFIX, handlers, preferred_format, respond_to};
 use crate::dialects::failure::Failure;
 use crate::dialects::operation::Access;
 use crate::dialects::schemas::describe;
@@ -126,7 +126,8 @@ pub fn routes(api: Api) -> Router {
     }
     let settings = api.settings.clone();
     let refuse = async move |headers: HeaderMap, uri: Uri| {
-        respond_to(&Failure::MethodNotAllowed, &headers, &uri, &settings)
+        let format = preferred_format(&headers, &uri);
+        respond_to(&Failure::MethodNotAllowed, format, &settings)
     };
     router.method_not_allowed_fallback(refuse).with_state(api)
 }

@@ -2,8 +2,8 @@
 //! table.
 //!
 //! The order of the steps: check the media type and the length; read the envelope; find the
-//! operation; read its values; authenticate by the token among the values; check the scope; wait
-//! for a permit; look up the idempotency key; run the handler; write the result.
+//! operation; read its values; authenticate by the token among the values; check the scope; look up
+//! the idempotency key; wait for a permit; run the handler; write the result.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -77,14 +77,13 @@ async fn carry_out(
     }
     let token = SecretString::from(token);
     let principal = exchange.authenticate(&api.service, &token).await?;
-    call.as_number = principal.soap_numbers;
     operation.access.check(&principal)?;
+    call.as_number = principal.soap_numbers;
     let context = Context {
         principal,
         dialect: Dialect::Soap,
         request_id: exchange.request_id.to_string(),
     };
-    let _permit = api.service.permit(operation.cost).await?;
     if let Some(key) = &mut call.key {
         key.reseller = context.principal.storage_reseller();
         let stored = api
@@ -95,6 +94,7 @@ async fn carry_out(
             return Ok(Answer::Stored(stored));
         }
     }
+    let _permit = api.service.permit(operation.cost).await?;
     (operation.handler)(api, &context, call).await
 }
 

@@ -1,7 +1,7 @@
 //! The `soap` dialect, modelled on Zoolz's API: SOAP 1.2 and 1.1 at one address, a WSDL and a help
 //! page.
 //!
-//! The table [`OPERATIONS`] describes every operation once. The dispatcher in `call.rs` enforces
+//! The table [`OPERATIONS`] describes every operation once. The dispatcher in `dispatch.rs` enforces
 //! its rows. The WSDL, the help page, the access matrix of the tests, the isolation doctor and the
 //! metrics' labels are generated from the same rows. Business outcomes are answered with HTTP 200
 //! and a word in `Code`; protocol errors are answered as faults (`codes.rs` has both tables).
@@ -73,11 +73,15 @@ pub async fn handle(api: Api, request: Request) -> Response {
     }
 }
 
-/// Answers a failure that occurred outside the dispatcher: a timeout, a panic or a rate limit.
-pub(super) fn respond_to(failure: &Failure, headers: &HeaderMap) -> Response {
+/// The SOAP version of a request, from its content type. 1.2 if that is not SOAP.
+pub(super) fn version(headers: &HeaderMap) -> SoapVersion {
     let content_type = header_text(headers, header::CONTENT_TYPE);
     let version = dispatch::version_and_action(content_type, headers);
-    let version = version.map_or(SoapVersion::V12, |(version, _)| version);
+    version.map_or(SoapVersion::V12, |(version, _)| version)
+}
+
+/// Answers a failure that occurred outside the dispatcher: a timeout, a panic or a rate limit.
+pub(super) fn respond_to(failure: &Failure, version: SoapVersion) -> Response {
     let fault = match failure {
         Failure::RateLimited { retry_after } => Fault::RateLimited {
             retry_after: *retry_after,

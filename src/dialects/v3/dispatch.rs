@@ -1,8 +1,8 @@
 //! The dispatcher: every request of this dialect goes through [`dispatch`], which enforces its row
 //! of the table.
 //!
-//! The order of the steps: authenticate from the header; check access; wait for a permit; read the
-//! query, then the body; look up the idempotency key; decode the members; look up the id of the
+//! The order of the steps: authenticate from the header; check access; read the query, then the
+//! body; look up the idempotency key; wait for a permit; decode the members; look up the id of the
 //! path; run the handler; write the answer.
 
 use axum::body::Body;
@@ -49,8 +49,8 @@ async fn carry_out(
     let handler = match operation.handler {
         Handler::Private(handler) => handler,
         Handler::Public(handler) => {
-            let _permit = api.service.permit(operation.cost).await?;
             let call = read(api, operation, exchange, parts, body).await?;
+            let _permit = api.service.permit(operation.cost).await?;
             return handler(api, call).await;
         }
     };
@@ -63,11 +63,12 @@ async fn carry_out(
         dialect: Dialect::V3,
         request_id: exchange.request_id.to_string(),
     };
-    let _permit = api.service.permit(operation.cost).await?;
     let mut call = read(api, operation, exchange, parts, body).await?;
     if let Some(stored) = call.look_up_answer(api, &context).await? {
         return Ok(body::replay(stored));
     }
+    // Last, so that a slow body never holds a permit.
+    let _permit = api.service.permit(operation.cost).await?;
     handler(api, &context, call).await
 }
 

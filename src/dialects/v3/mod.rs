@@ -1,7 +1,7 @@
 //! The `v3` dialect, modelled on Cryptlex's API: REST under `/v3`, JSON and XML, bearer tokens,
 //! `ETag` and `If-Match`.
 //!
-//! The table [`OPERATIONS`] describes every operation once. The dispatcher in `call.rs` enforces
+//! The table [`OPERATIONS`] describes every operation once. The dispatcher in `dispatch.rs` enforces
 //! its rows. The OpenAPI document, the access matrix of the tests, the isolation doctor and the
 //! metrics' labels are generated from the same rows.
 
@@ -29,12 +29,13 @@ mod webhooks;
 
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, Method};
+use axum::http::Method;
 use axum::response::Response;
 
 use super::exchange::RequestId;
 use super::failure::Failure;
 use crate::service::Service;
+use crate::wire::Codec;
 
 pub use bulk::bulk_operation;
 pub use events::{message, test_message};
@@ -43,6 +44,7 @@ pub use operation::Operation;
 pub use operations::{OPERATIONS, routes};
 pub use page::Paging;
 pub use path_id::Id;
+pub(super) use respond::accepted;
 
 /// The path of the accounts.
 pub const ACCOUNTS: &str = "/v3/accounts";
@@ -73,8 +75,8 @@ pub(super) fn operation_name(method: &Method, route: &str) -> Option<&'static st
 }
 
 /// Answers a failure that occurred outside the dispatcher: an unknown path, a timeout or a panic.
-pub(super) fn respond_to(failure: &Failure, headers: &HeaderMap, id: &RequestId) -> Response {
-    respond::failure(failure, respond::accepted(headers), id)
+pub(super) fn respond_to(failure: &Failure, format: Codec, id: &RequestId) -> Response {
+    respond::failure(failure, format, id)
 }
 
 /// The decoders of all operations' bodies, for the fuzzers.

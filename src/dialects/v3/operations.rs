@@ -359,7 +359,7 @@ fn methods(path: &str) -> MethodRouter<Api> {
             } else {
                 super::respond_to(
                     &Failure::MethodNotAllowed,
-                    &headers,
+                    super::accepted(&headers),
                     &id.unwrap_or_default().0,
                 )
             };

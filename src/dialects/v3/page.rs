@@ -11,7 +11,6 @@ use crate::domain::{ResellerId, Time};
 /// The largest number of items on a page, and the default.
 const MAX_LIMIT: i64 = 100;
 
-/// A query parameter. The table of operations and the OpenAPI document use it.
 /// How an answer is paged. The dispatcher reads the parameters named here. Unless the paging is
 /// [`Paging::None`], it refuses unknown parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +29,7 @@ pub enum Paging {
     Search,
 }
 
+/// A query parameter. The table of operations and the OpenAPI document use it.
 #[derive(Debug)]
 pub(super) struct QueryParameter {
     pub(super) name: &'static str,
@@ -114,8 +114,9 @@ impl Query {
         for (name, value) in pairs(uri) {
             let parameter = parameters.iter().find(|known| known.name == name);
             let is_paging = match (paging, name.as_str()) {
-                (Paging::None | Paging::Whole | Paging::Search, _) => false,
-                (Paging::AfterNumber | Paging::AfterCursor, word) => {
+                (Paging::None | Paging::Search, _) => false,
+                // A client that pages every list alike may page a list that is one page, too.
+                (Paging::Whole | Paging::AfterNumber | Paging::AfterCursor, word) => {
                     matches!(word, "after" | "limit")
                 }
                 (Paging::BeforeId, word) => matches!(word, "before" | "limit"),

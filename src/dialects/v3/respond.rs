@@ -196,7 +196,7 @@ impl FailureDocument {
 }
 
 /// The format of the answer: JSON, unless `Accept` names only XML.
-pub(super) fn accepted(headers: &HeaderMap) -> Codec {
+pub(in crate::dialects) fn accepted(headers: &HeaderMap) -> Codec {
     header_text(headers, header::ACCEPT)
         .and_then(wire::accepted)
         .unwrap_or(Codec::Json)

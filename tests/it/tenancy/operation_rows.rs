@@ -1,47 +1,69 @@
 //! Every attribute of a row in the tables of operations is enforced by the dispatcher of its dialect.
 //! The rows are read off the tables, so a new operation is tested by itself.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use axum::body::{Body, Bytes};
 use axum::http::Request;
-use futures_util::Stream;
+use futures_util::{Stream, poll};
 use serde_json::{Value, json};
-use steward::dialects::operation::Access;
+use steward::dialects::operation::{Access, BodyLimit, Cost};
 use steward::dialects::v3::{self, Id, Paging};
 use steward::dialects::{admin, soap};
+use steward::service::Permit;
+use tokio::sync::Notify;
 
-use crate::harness::app::send;
+use crate::harness::app::{admin_settings, send};
 use crate::harness::v3::V3;
 use crate::harness::{App, Client};
 
-/// A body that never ends, and remembers whether anybody wanted to read it.
-struct Endless(Arc<AtomicBool>);
+/// A body that never ends. It tells when somebody begins to read it.
+struct Endless(Arc<Notify>);
 
 impl Stream for Endless {
     type Item = Result<Bytes, std::io::Error>;
 
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.notify_one();
         Poll::Pending
     }
 }
 
-/// Sends a request whose body must not be read; its status.
-async fn refused_unread(app: &App, method: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
-    let was_read = Arc::new(AtomicBool::new(false));
+/// Sends a request with an endless body. Returns the status, or `None` once the body is read.
+async fn send_endless(
+    app: &App,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Option<u16> {
+    let is_read = Arc::new(Notify::new());
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let body = Body::from_stream(Endless(Arc::clone(&was_read)));
-    let answer = send(&app.router, request.body(body).unwrap()).await;
-    let was_read = was_read.load(Ordering::SeqCst);
-    assert!(!was_read, "{method} {path}: the body was read");
-    answer.status.as_u16()
+    let body = Body::from_stream(Endless(Arc::clone(&is_read)));
+    tokio::select! {
+        answer = send(&app.router, request.body(body).unwrap()) => Some(answer.status.as_u16()),
+        () = is_read.notified() => None,
+    }
+}
+
+/// Sends a request whose body must not be read. Returns the status.
+async fn refused_unread(app: &App, method: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
+    let status = send_endless(app, method, path, headers).await;
+    status.unwrap_or_else(|| panic!("{method} {path}: the body was read"))
+}
+
+/// The longest body that an operation accepts, in bytes.
+fn longest(limit: BodyLimit) -> usize {
+    let configured = admin_settings().max_body;
+    match limit {
+        BodyLimit::Configured => configured,
+        BodyLimit::Times(factor) => factor * configured,
+    }
 }
 
 /// One of everything that an id in a path can name.
@@ -111,9 +133,14 @@ async fn no_body_is_read_before_its_credential_and_its_length_are_judged() {
         assert_eq!(status, 401, "{} with a wrong token", operation.name);
         let token = format!("Bearer {}", things.caller(operation).token);
         let right = ("authorization", token.as_str());
-        let long = ("content-length", "100000000");
-        let status = refused_unread(&app, method, &path, &[json, right, long]).await;
+        let limit = longest(operation.body_limit);
+        let (fits, exceeds) = (limit.to_string(), (limit + 1).to_string());
+        let headers = [json, right, ("content-length", &exceeds)];
+        let status = refused_unread(&app, method, &path, &headers).await;
         assert_eq!(status, 413, "{} with too long a body", operation.name);
+        let headers = [json, right, ("content-length", &fits)];
+        let status = send_endless(&app, method, &path, &headers).await;
+        assert_ne!(status, Some(413), "{}: the longest body", operation.name);
         let text = ("content-type", "text/plain");
         let status = refused_unread(&app, method, &path, &[text, right]).await;
         assert_eq!(status, 415, "{} with another media type", operation.name);
@@ -123,16 +150,29 @@ async fn no_body_is_read_before_its_credential_and_its_length_are_judged() {
         let garbage = ("authorization", "Bearer garbage");
         let status = refused_unread(&app, "POST", &path, &[json, garbage]).await;
         assert_eq!(status, 401, "{}", operation.name);
-        let long = ("content-length", "100000000");
-        let status = refused_unread(&app, "POST", &path, &[json, long]).await;
-        assert_eq!(status, 413, "{}", operation.name);
+        let limit = longest(operation.body_limit);
+        let (fits, exceeds) = (limit.to_string(), (limit + 1).to_string());
+        let headers = [json, ("content-length", exceeds.as_str())];
+        assert_eq!(
+            refused_unread(&app, "POST", &path, &headers).await,
+            413,
+            "{}",
+            operation.name
+        );
+        let headers = [json, ("content-length", fits.as_str())];
+        let status = send_endless(&app, "POST", &path, &headers).await;
+        assert_eq!(status, None, "{}: the longest body", operation.name);
         let text = ("content-type", "text/plain");
         let status = refused_unread(&app, "POST", &path, &[text]).await;
         assert_eq!(status, 415, "{}", operation.name);
     }
+    let limits = soap::OPERATIONS
+        .iter()
+        .map(|operation| operation.body_limit);
+    let exceeds = (limits.map(longest).max().unwrap() + 1).to_string();
     let soap = [
         ("content-type", "application/soap+xml"),
-        ("content-length", "100000000"),
+        ("content-length", exceeds.as_str()),
     ];
     assert_eq!(refused_unread(&app, "POST", soap::PATH, &soap).await, 413);
 }
@@ -249,23 +289,80 @@ async fn lists_refuse_parameters_that_their_row_does_not_have() {
     }
 }
 
-#[tokio::test]
-async fn heavy_requests_wait_for_a_permit_and_light_ones_do_not() {
-    use futures_util::poll;
-    use std::pin::pin;
-    use steward::dialects::operation::Cost;
-    let app = App::new().await;
+/// Takes all permits for heavy requests.
+async fn all_permits(app: &App) -> Vec<Permit<'_>> {
     let mut permits = Vec::new();
-    let one_more = loop {
-        let mut permit = Box::pin(app.service.permit(Cost::Heavy));
-        match poll!(&mut permit) {
+    loop {
+        match poll!(pin!(app.service.permit(Cost::Heavy))) {
             Poll::Ready(permit) => permits.push(permit.unwrap()),
-            Poll::Pending => break permit,
+            Poll::Pending => return permits,
         }
         assert!(permits.len() < 10_000, "the number of permits is bounded");
-    };
-    let light = pin!(app.service.permit(Cost::Light));
-    assert!(poll!(light).is_ready());
+    }
+}
+
+/// Awaits a request while all permits but one are taken. Returns whether the request held that one.
+async fn held_a_permit<T>(app: &App, request: impl Future<Output = T>) -> bool {
+    let mut permits = all_permits(app).await;
     permits.pop();
-    one_more.await.unwrap();
+    let mut request = pin!(request);
+    let mut is_held = false;
+    poll_fn(|context| {
+        let answer = request.as_mut().poll(context);
+        let mut another = pin!(app.service.permit(Cost::Heavy));
+        let mut nobody = Context::from_waker(Waker::noop());
+        is_held |= another.as_mut().poll(&mut nobody).is_pending();
+        answer.map(drop)
+    })
+    .await;
+    is_held
+}
+
+#[tokio::test]
+async fn exactly_the_heavy_requests_hold_a_permit() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let things = Things::of(&app, &client).await;
+    for operation in v3::OPERATIONS {
+        let path = things.path(operation).await;
+        let caller = things.caller(operation);
+        let request = caller.send(operation.method, &path, &[], operation.example);
+        let is_heavy = operation.cost == Cost::Heavy;
+        assert_eq!(
+            held_a_permit(&app, request).await,
+            is_heavy,
+            "{}",
+            operation.name
+        );
+    }
+    for operation in admin::OPERATIONS {
+        let mut members: Value = serde_json::from_str(operation.example).unwrap();
+        if members["id"] == json!(7) {
+            members["id"] = json!(client.account(operation.name).await);
+        }
+        let request = client.call_once(operation.name, operation.name, members);
+        let is_heavy = operation.cost == Cost::Heavy;
+        assert_eq!(
+            held_a_permit(&app, request).await,
+            is_heavy,
+            "{}",
+            operation.name
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_slow_body_holds_no_permit() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let things = Things::of(&app, &client).await;
+    let _permits = all_permits(&app).await;
+    let json = ("content-type", "application/json");
+    for operation in v3::OPERATIONS.iter().filter(|row| row.cost == Cost::Heavy) {
+        let path = operation.path.replace("{id}", "7");
+        let token = format!("Bearer {}", things.caller(operation).token);
+        let headers = [json, ("authorization", token.as_str())];
+        let status = send_endless(&app, operation.method, &path, &headers).await;
+        assert_eq!(status, None, "{}: the body was not read", operation.name);
+    }
 }
