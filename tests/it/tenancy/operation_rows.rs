@@ -15,6 +15,7 @@ use steward::dialects::v3::{self, Id, Paging};
 use steward::dialects::{admin, soap};
 use steward::service::Permit;
 use tokio::sync::Notify;
+use tokio::task::coop::unconstrained;
 
 use crate::harness::app::{admin_settings, send};
 use crate::harness::v3::V3;
@@ -293,7 +294,7 @@ async fn lists_refuse_parameters_that_their_row_does_not_have() {
 async fn all_permits(app: &App) -> Vec<Permit<'_>> {
     let mut permits = Vec::new();
     loop {
-        match poll!(pin!(app.service.permit(Cost::Heavy))) {
+        match poll!(pin!(unconstrained(app.service.permit(Cost::Heavy)))) {
             Poll::Ready(permit) => permits.push(permit.unwrap()),
             Poll::Pending => return permits,
         }
@@ -309,7 +310,7 @@ async fn held_a_permit<T>(app: &App, request: impl Future<Output = T>) -> bool {
     let mut is_held = false;
     poll_fn(|context| {
         let answer = request.as_mut().poll(context);
-        let mut another = pin!(app.service.permit(Cost::Heavy));
+        let mut another = pin!(unconstrained(app.service.permit(Cost::Heavy)));
         let mut nobody = Context::from_waker(Waker::noop());
         is_held |= another.as_mut().poll(&mut nobody).is_pending();
         answer.map(drop)
