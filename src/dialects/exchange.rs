@@ -74,6 +74,19 @@ pub(crate) struct Handled {
     pub(crate) rate: Option<Rate>,
 }
 
+impl Handled {
+    /// Adds the record of a failure that was answered outside the dispatcher. Without it the metrics
+    /// go by the HTTP status, which does not show the outcome in every dialect.
+    pub(super) fn outside(mut response: Response, outcome: RequestOutcome) -> Response {
+        response.extensions_mut().insert(Self {
+            operation: None,
+            outcome,
+            rate: None,
+        });
+        response
+    }
+}
+
 /// One request while a dispatcher handles it.
 #[derive(Debug)]
 pub(crate) struct Exchange {

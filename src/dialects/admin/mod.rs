@@ -68,15 +68,12 @@ pub(super) fn operation_name(route: &str) -> Option<&'static str> {
 }
 
 /// Answers a failure that occurred outside the dispatcher: an unknown path, a timeout or a panic.
-/// The outcome goes along, because with `always_200` the status does not show it.
 pub(super) fn respond_to(failure: &Failure, format: Codec, settings: &Settings) -> Response {
-    let mut response = call::respond_with_failure(failure, format, settings.always_200);
-    response.extensions_mut().insert(Handled {
-        operation: None,
-        outcome: RequestOutcome::of_status(codes::code(failure).error),
-        rate: None,
-    });
-    response
+    let response = call::respond_with_failure(failure, format, settings.always_200);
+    Handled::outside(
+        response,
+        RequestOutcome::of_status(codes::code(failure).error),
+    )
 }
 
 /// The decoders of all calls' bodies, for the fuzzers.

@@ -23,7 +23,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 
 use super::body::response;
-use super::exchange::{base_url, header_text};
+use super::exchange::{Handled, base_url, header_text};
 use super::failure::Failure;
 use crate::service::Service;
 use crate::wire::SoapVersion;
@@ -95,7 +95,8 @@ pub(super) fn respond_to(failure: &Failure, version: SoapVersion) -> Response {
         | Failure::Missing(_)
         | Failure::TokensDiffer => Fault::Crash,
     };
-    call::fault(&fault, version).0
+    let (response, outcome) = call::fault(&fault, version);
+    Handled::outside(response, outcome)
 }
 
 /// The WSDL (`?wsdl`), the page of an operation (`?op=`), or the list of operations.

@@ -158,4 +158,13 @@ async fn always_200_leaves_the_error_in_the_body() {
         (answer.status.as_u16(), answer.body.as_str()),
         (200, r#"{"error":404,"error_text":"Account not found"}"#)
     );
+    let unknown = client.call("no_such_call", json!({})).await;
+    assert_eq!(unknown.status.as_u16(), 200, "{}", unknown.body);
+    let metrics = app.service.render_metrics();
+    for operation in ["get", "unknown"] {
+        let refused = format!(
+            "steward_http_requests_total{{dialect=\"admin\",operation=\"{operation}\",outcome=\"refused\"}} 1"
+        );
+        assert!(metrics.contains(&refused), "{operation}: {metrics}");
+    }
 }
