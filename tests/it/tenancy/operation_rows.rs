@@ -235,6 +235,13 @@ async fn a_repeat_is_answered_although_what_it_names_has_gone() {
     let freeze = format!("{path}/freeze");
     let first = v3.send("POST", &freeze, &key, "{}").await;
     assert_eq!(first.status.as_u16(), 200);
+    let part = json!({"operation": "suspend", "account": account["id"]});
+    let parts = json!({"operations": [part]}).to_string();
+    let bulk = async || v3.send("POST", "/v3/bulk", &key, &parts).await.json();
+    let (both, status) = (bulk().await, |both: &Value| {
+        both["results"][0]["status"].clone()
+    });
+    assert_eq!(status(&both), json!(200), "{both}");
     let superuser = app.database.superuser().await;
     for table in ["hold_revision", "hold", "account"] {
         let delete = format!("delete from {table}");
@@ -247,6 +254,8 @@ async fn a_repeat_is_answered_although_what_it_names_has_gone() {
     assert_eq!(gone.status.as_u16(), 404);
     let second = v3.send("POST", &freeze, &key, "{}").await;
     assert_eq!((second.status, second.body), (first.status, first.body));
+    let again = bulk().await;
+    assert_eq!(status(&again), json!(200), "{again}");
 }
 
 #[tokio::test]
@@ -261,6 +270,10 @@ async fn if_match_is_honoured_exactly_where_the_row_says_so() {
         let (method, body) = (operation.method, operation.example);
         let answer = caller.send(method, &path, &other_version, body).await;
         let is_refused = answer.status.as_u16() == 412;
+        assert_eq!(is_refused, operation.conditional, "{name}: {}", answer.body);
+        let no_version = [("if-match", "nonsense")];
+        let answer = caller.send(method, &path, &no_version, body).await;
+        let is_refused = answer.status.as_u16() == 400 && answer.body.contains("If-Match");
         assert_eq!(is_refused, operation.conditional, "{name}: {}", answer.body);
     }
 }
