@@ -79,7 +79,7 @@ impl Account {
         }
     }
 
-    /// When it may be purged at the earliest, apart from what stops it.
+    /// The earliest time of the purge, ignoring whatever stops it.
     ///
     /// For a deleted account this is the end of the restore window. For any other account it is one
     /// grace period after the latest of these: the effective expiry, the setting of the expiry date,

@@ -45,8 +45,8 @@ impl Service {
         .await
     }
 
-    /// Drops the days of the journal that are older than `keep`; returns how many. A day with an
-    /// event that some endpoint has not got yet is kept.
+    /// Drops the days of the journal that are older than `keep`. Returns the number of deleted
+    /// days. A day with an event that some endpoint has not got yet is kept.
     pub async fn drop_journal(&self, keep: Duration) -> Result<i32, Error> {
         let before = TimeDelta::from_std(keep)
             .ok()

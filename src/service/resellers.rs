@@ -129,7 +129,7 @@ impl Service {
     }
 
     /// Resellers with an id above `after`, in the order of their ids. An operator gets all, a
-    /// reseller itself only.
+    /// reseller gets only itself.
     pub async fn resellers(
         &self,
         caller: &Principal,
