@@ -7,7 +7,7 @@ pub use super::schemas::Reader;
 use super::{admin, dates, soap, v3};
 use crate::wire::{self, Codec};
 
-/// The decoders of every call of `admin` and every operation of `v3`, and the one that reads a
+/// The decoders of every call of `admin` and every operation of `v3`, and the decoder that reads a
 /// body's members without a type.
 #[must_use]
 pub fn readers() -> Vec<Reader> {

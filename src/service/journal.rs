@@ -35,8 +35,8 @@ impl Service {
         Ok(entries)
     }
 
-    /// Creates the missing partitions of the journal for today and the next `days - 1` days;
-    /// returns how many it created.
+    /// Creates the missing partitions of the journal for today and the next `days - 1` days.
+    /// Returns the number of created partitions.
     pub async fn prepare_journal(&self, days: i32) -> Result<i32, Error> {
         let today = self.now().date_naive();
         self.write(Tenancy::Platform, move |tx| {

@@ -146,7 +146,7 @@ impl Service {
     /// One reseller.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also if a reseller asks for another one.
+    /// [`Error::NotFound`], also if a reseller names another one.
     pub async fn reseller(&self, caller: &Principal, id: ResellerId) -> Result<Reseller, Error> {
         if caller.reseller.is_some_and(|own| own != id) {
             return Err(Error::NotFound(Resource::Reseller));
