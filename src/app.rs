@@ -130,7 +130,7 @@ impl Database {
         &self.options
     }
 
-    /// Applies the missing migrations, and returns how many there were.
+    /// Applies the missing migrations. Returns the number of applied migrations.
     ///
     /// # Errors
     /// [`Failure::Migration`].

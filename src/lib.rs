@@ -12,7 +12,7 @@
 //! hash                 SHA-256
 //!
 //! domain/              Rules: facts, commands, decisions, the computed state; pure, no I/O
-//! service/             Use cases: each runs in one transaction
+//! service/             Use cases; most run in one transaction
 //!   group_commit/      queues changes, decides them in memory, commits them together
 //!   credentials/       tokens, and the cache of checked credentials
 //!   webhooks/          endpoints and the delivery log
@@ -53,9 +53,9 @@
 //! - **Decisions are pure.** [`domain::Account::decide`] returns the new facts, the events and
 //!   whether anything changed. It compares old and new facts, so repeating a command changes
 //!   nothing.
-//! - **One entry for writes.** Every API changes accounts through [`service::Service::execute`]. It
-//!   queues the change in a lane, and the lane commits all queued changes in one transaction (group
-//!   commit).
+//! - **One entry for writes.** Every change of an account goes through `Service::change` in
+//!   `service/accounts/change.rs`. It queues the change in a lane, and the lane commits all queued
+//!   changes in one transaction (group commit).
 //! - **No database work inside a request's future.** When a client disconnects, that future is
 //!   dropped. A transaction inside it would stay open on the pooled connection, and the next
 //!   request would continue it. So database work runs in a lane or in a task of its own.

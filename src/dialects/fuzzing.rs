@@ -7,7 +7,7 @@ pub use super::schemas::Reader;
 use super::{admin, dates, soap, v3};
 use crate::wire::{self, Codec};
 
-/// The decoders of every call of `admin` and every operation of `v3`, and the one that reads a
+/// The decoders of every call of `admin` and every operation of `v3`, and the decoder that reads a
 /// body's members without a type.
 #[must_use]
 pub fn readers() -> Vec<Reader> {
@@ -23,8 +23,9 @@ pub fn envelope(content_type: &str, body: &[u8]) {
     soap::read_envelope_of(content_type, body);
 }
 
-/// Reads a date. A date that was read is written, and must read as the same instant. Years that do
-/// not have four digits are skipped: offsets can lead to them, and the service refuses them later.
+/// Reads a date, writes it, and checks that the written form reads as the same instant. Years that
+/// do not have four digits are skipped: offsets can lead to them, and the service refuses them
+/// later.
 pub fn date(text: &str) {
     for zone in [
         chrono_tz::Tz::UTC,

@@ -65,7 +65,7 @@ pub enum UnknownMembers {
 /// The largest body that an operation accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyLimit {
-    /// The configured limit, `server.max_body_bytes`.
+    /// The configured limit, the dialect's `max_body_bytes`.
     Configured,
     /// A multiple of the configured limit, for requests that carry many operations.
     Times(usize),

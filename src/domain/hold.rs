@@ -1,7 +1,7 @@
 //! Holds: standing reasons that block the use of an account, or only its deletion.
 //!
-//! A hold is opened and closed, never overwritten. Opening a hold that is open already revises its
-//! details.
+//! A hold is opened, revised and closed. Each revision is kept. Opening a hold that is open already
+//! revises its details.
 
 use std::fmt;
 

@@ -79,13 +79,13 @@ impl Account {
         }
     }
 
-    /// When it may be purged at the earliest, apart from what stops it.
+    /// The earliest time of the purge, ignoring whatever stops it.
     ///
     /// For a deleted account this is the end of the restore window. For any other account it is one
-    /// grace period after the latest of these: the effective expiry, the setting of the expiry date,
-    /// and the operator's last release of a block of the account or of its reseller. A back-dated
-    /// expiry therefore purges nothing at once. `None` if the account is not deleted and never
-    /// expires.
+    /// grace period after the latest of these: the effective expiry, the setting of the expiry
+    /// date, and the operator's last release of a block of the account or of its reseller. A
+    /// back-dated expiry therefore purges nothing at once. `None` if the account is not deleted and
+    /// never expires.
     #[must_use]
     pub fn purge_eligible_at(&self, policy: &PurgePolicy) -> Option<Time> {
         if self.deleted_at.is_some() {

@@ -28,8 +28,8 @@ pub enum Revertible {
 }
 
 impl Account {
-    /// The command that reverts a change made by this authority. `None` if the account no longer is
-    /// as the change left it. `new_id` is the identity for a hold, if reverting opens one.
+    /// The command that reverts a change made by this authority. `None` if a later command changed
+    /// the same fact. `new_id` is the identity of the new hold, if reverting opens one.
     #[must_use]
     pub fn revert(
         &self,

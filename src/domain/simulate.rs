@@ -1,8 +1,8 @@
-//! Looking ahead: what commands would do, and what will happen without any command.
+//! Simulations: the results of commands that are not executed, and coming changes of the state.
 
 use super::{Account, Actor, Authority, Change, Command, Error, HoldId, HoldKind, State, Time};
 
-/// What one of several commands would do, after those before it.
+/// The simulated result of one command, after the earlier ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Simulated {
     /// The decision, or why it would be refused.

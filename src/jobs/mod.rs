@@ -18,8 +18,8 @@ use crate::service::Service;
 const INTERVAL: Duration = Duration::from_mins(1);
 /// The hourly jobs run once in this many intervals.
 const HOUR: u32 = 60;
-/// For how many days the journal has a partition ahead of time, today included. That is many more
-/// than needed, so that the jobs may be down for days.
+/// The number of days, today included, for which journal partitions exist in advance. It is larger
+/// than necessary, so that the jobs may be down for days.
 pub const JOURNAL_DAYS: i32 = 8;
 
 /// The settings of the jobs.
@@ -85,7 +85,7 @@ fn report(service: &Service, job: &'static str, result: Result<(), Error>, failu
     }
 }
 
-/// Announces what is due, and purges the accounts that are due by the plan. With `is_planning`, it
+/// Announces due expiries and purges, and purges the accounts that are due. With `is_planning`, it
 /// first brings the plan of the purge up to date.
 ///
 /// # Errors
@@ -101,8 +101,7 @@ pub async fn announce_and_purge(service: &Service, is_planning: bool) -> Result<
     service.purge_due().await.map(drop)
 }
 
-/// Runs each hourly job once: partitions of the journal, and the deletion of what is not kept any
-/// longer.
+/// Runs each hourly job once. Creates journal partitions and deletes expired data.
 ///
 /// # Errors
 /// The error of the first job that failed. The jobs after it did not run.

@@ -16,8 +16,7 @@ pub struct Item {
     pub account: AccountRef,
     /// The command.
     pub command: Command,
-    /// What makes a repeat of this command the same request. `None` means that it has no
-    /// idempotency key.
+    /// The idempotency key of this command. `None` if it has none.
     pub once: Option<IdempotentRequest>,
 }
 

@@ -1,5 +1,6 @@
-//! The clock. Only this file reads the machine's time (a clippy lint bans it elsewhere), so that
-//! tests can set the time themselves.
+//! The clock. Only this file reads the time that is stored or compared (a clippy lint bans the
+//! machine's clock elsewhere), so that tests can set the time. UUIDs of version 7 contain the
+//! machine's time as well.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -18,7 +19,7 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// The time now, in whole microseconds, which is what the database stores.
+    /// The time now, in whole microseconds, as the database stores it.
     #[must_use]
     pub fn now(&self) -> Time {
         match self {

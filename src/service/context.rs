@@ -68,8 +68,8 @@ impl Principal {
         }
     }
 
-    /// The reseller that a request is for. A reseller's request is for itself, and may say so. An
-    /// operator's request must name one.
+    /// The reseller that a request is for. A reseller may name only itself; an operator must name a
+    /// reseller.
     ///
     /// # Errors
     /// [`Error::ResellerNotFound`] if a reseller names another one; [`Error::InvalidField`] for

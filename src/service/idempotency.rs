@@ -79,10 +79,10 @@ impl<T> Completion<T> {
 impl Service {
     /// The answer stored under an idempotency key, or `None` if the key is new or has expired.
     ///
-    /// The dialects ask for it before any other look-up, so that a retry gets its answer even when
-    /// the account in its path is gone by then. Requests that ask at the same time share one
-    /// statement, by a lane. A first request that is still under way has stored nothing yet; the
-    /// change itself then finds its answer.
+    /// The dialects call this before any other look-up, so that a retry gets its answer even when
+    /// the account in its path is gone by then. Look-ups at the same time share one statement, by a
+    /// lane. A first request that is still under way has stored nothing yet; the change itself then
+    /// finds its answer.
     ///
     /// # Errors
     /// [`Error::IdempotencyKeyReused`] if the key was used with another body.
@@ -97,7 +97,8 @@ impl Service {
             .transpose()
     }
 
-    /// Deletes answers that have expired, at most 10,000 of them; returns how many.
+    /// Deletes answers that have expired, at most 10,000 of them. Returns the number of deleted
+    /// answers.
     pub async fn forget_expired_answers(&self) -> Result<u64, Error> {
         let now = self.now();
         self.write(Tenancy::Platform, move |tx| {

@@ -35,8 +35,8 @@ impl Service {
         Ok(entries)
     }
 
-    /// Creates the missing partitions of the journal for today and the next `days - 1` days;
-    /// returns how many it created.
+    /// Creates the missing partitions of the journal for today and the next `days - 1` days.
+    /// Returns the number of created partitions.
     pub async fn prepare_journal(&self, days: i32) -> Result<i32, Error> {
         let today = self.now().date_naive();
         self.write(Tenancy::Platform, move |tx| {
@@ -45,8 +45,8 @@ impl Service {
         .await
     }
 
-    /// Drops the days of the journal that are older than `keep`; returns how many. A day with an
-    /// event that some endpoint has not got yet is kept.
+    /// Drops the days of the journal that are older than `keep`. Returns the number of deleted
+    /// days. A day with an event that some endpoint has not got yet is kept.
     pub async fn drop_journal(&self, keep: Duration) -> Result<i32, Error> {
         let before = TimeDelta::from_std(keep)
             .ok()

@@ -1,4 +1,4 @@
-//! The use cases. One use case is one transaction.
+//! The use cases. Most run in one transaction.
 //!
 //! Every dialect, the command line and the background jobs call the methods of [`Service`]. Most
 //! take a [`Context`] or a [`Principal`], which names the caller. A method checks the caller's

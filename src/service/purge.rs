@@ -23,7 +23,8 @@ const PURGE_EVERY: TimeDelta = TimeDelta::hours(1);
 pub struct PlannedPurge {
     /// The account. It is purged at its [`Account::purge_due_at`], or somewhat later.
     pub account: Account,
-    /// Why the account would not be purged if it were due now. `None` means it would be.
+    /// Why the account would not be purged if it were due now. `None` means that nothing stops the
+    /// purge.
     pub stop: Option<PurgeStop>,
 }
 
@@ -37,8 +38,9 @@ pub struct Purged {
 }
 
 impl Service {
-    /// Announces the expiries and the purges that are due, by an event for each account; returns
-    /// how many. Each is announced once, even if several replicas call this or it is called late.
+    /// Announces the expiries and the purges that are due, by an event for each account. Returns
+    /// the number of announcements. Each is announced once, even if several replicas call this or
+    /// it is called late.
     pub async fn announce_due(&self) -> Result<usize, Error> {
         let mut announced = 0;
         loop {
@@ -56,8 +58,8 @@ impl Service {
         }
     }
 
-    /// Adds accounts to the plan of the purge, and removes those that must not be purged any more;
-    /// returns how many accounts changed.
+    /// Adds accounts to the plan of the purge, and removes those that must not be purged any more.
+    /// Returns the number of changed accounts.
     pub async fn plan_purges(&self) -> Result<usize, Error> {
         let plan = Command::PlanPurge(NO_PURGE);
         let mut changed = 0;
@@ -161,8 +163,9 @@ impl Service {
         Ok(purged)
     }
 
-    /// The plan of the purge: accounts with a number above `after`, in the order of their numbers,
-    /// and when it was read. An operator who names no reseller gets the accounts of all.
+    /// The plan of the purge: accounts with a number above `after`. Returns the accounts in the
+    /// order of their numbers, and the time of reading. An operator who names no reseller gets the
+    /// accounts of all resellers.
     pub async fn purge_plan(
         &self,
         context: &Context,
@@ -236,8 +239,8 @@ impl Service {
         .await
     }
 
-    /// Carries out a command of the platform on accounts; returns how many it changed. An account
-    /// that is gone meanwhile, or that is not in the plan any more, is skipped.
+    /// Carries out a command of the platform on accounts. Returns the number of changed accounts.
+    /// An account that is gone meanwhile, or that is not in the plan any more, is skipped.
     async fn automate(
         &self,
         accounts: &[(ResellerId, AccountId)],

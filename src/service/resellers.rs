@@ -129,7 +129,7 @@ impl Service {
     }
 
     /// Resellers with an id above `after`, in the order of their ids. An operator gets all, a
-    /// reseller itself only.
+    /// reseller gets only itself.
     pub async fn resellers(
         &self,
         caller: &Principal,
@@ -146,7 +146,7 @@ impl Service {
     /// One reseller.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also if a reseller asks for another one.
+    /// [`Error::NotFound`], also if a reseller names another one.
     pub async fn reseller(&self, caller: &Principal, id: ResellerId) -> Result<Reseller, Error> {
         if caller.reseller.is_some_and(|own| own != id) {
             return Err(Error::NotFound(Resource::Reseller));

@@ -1,11 +1,11 @@
-//! Shares of what is scarce: how many requests of a kind may be under way in this process.
+//! Permits: how many heavy requests may run at a time in this process.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Service;
 use crate::domain::Error;
 
-/// How many heavy requests may be under way at a time, in this process.
+/// The number of permits.
 pub(super) const HEAVY: usize = 256;
 
 /// How much work a request is.
@@ -13,11 +13,12 @@ pub(super) const HEAVY: usize = 256;
 pub enum Cost {
     /// A look-up or a change by key, or a page of a list.
     Light,
-    /// Work that grows with the request or with the reseller: searches, simulations, bulk operations.
+    /// Work that grows with the request or with the reseller: lists of accounts, simulations, bulk
+    /// operations.
     Heavy,
 }
 
-/// Permission to carry out one request; dropping it lets the next one in.
+/// Permission to carry out one request. The next request gets it when it is dropped.
 #[derive(Debug)]
 pub struct Permit<'a>(
     #[expect(dead_code, reason = "held until dropped")] Option<SemaphorePermit<'a>>,
@@ -27,7 +28,7 @@ impl Service {
     /// Waits until a request of this cost may be carried out. Light requests never wait.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the service is stopping.
+    /// [`Error::Unavailable`] if the semaphore is closed, which never happens.
     pub async fn permit(&self, cost: Cost) -> Result<Permit<'_>, Error> {
         match cost {
             Cost::Light => Ok(Permit(None)),

@@ -181,8 +181,9 @@ impl Store {
     }
 }
 
-/// Reads stored answers. With `admitted`, a list of resellers, the statement first sets the tenancy of
-/// the connection: the condition depends on no row, so PostgreSQL evaluates it before it reads any.
+/// Reads stored answers. With `admitted`, a list of resellers, the statement first sets the tenancy
+/// of the connection: the condition depends on no row, so PostgreSQL evaluates it before it reads
+/// any.
 async fn fetch(
     connection: &mut PgConnection,
     admitted: Option<&str>,

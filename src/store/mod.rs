@@ -19,7 +19,7 @@
 
 #![expect(
     clippy::missing_errors_doc,
-    reason = "said once above: how statements fail"
+    reason = "the module's documentation has the errors of every statement"
 )]
 
 mod accounts;

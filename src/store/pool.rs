@@ -36,9 +36,9 @@ pub const KEYED: &str = "set plan_cache_mode = force_generic_plan; set jit = off
   set cpu_tuple_cost = 1; set cpu_index_tuple_cost = 1";
 
 /// The most connections of the keyed pool: one for each of the two lanes of changes, and one for
-/// the short look-ups of accounts and credentials. More connections would only wait for each other,
-/// and each has caches of its own on the server, which push one another out of the processor's
-/// caches.
+/// the short look-ups of accounts, credentials and stored answers. More connections would only wait
+/// for each other, and each has caches of its own on the server, which push one another out of the
+/// processor's caches.
 const MAX_KEYED: u32 = 3;
 
 /// How long a connection of the keyed pool keeps its plans before it is replaced. A table that was

@@ -215,9 +215,9 @@ impl Dispatcher {
     /// Wakes the runners of the hinted resellers, and starts a runner for each of their endpoints
     /// that has work and no lease.
     ///
-    /// `endpoint_counts` is the number of endpoints of each reseller, as of the latest poll. With
-    /// it, the database is not asked about resellers that have no endpoints, nor about those whose
-    /// endpoints all have runners here.
+    /// `endpoint_counts` is the number of endpoints of each reseller, as of the latest poll. The
+    /// search leaves out resellers without endpoints, and those whose endpoints all have runners
+    /// here.
     async fn wake_and_start(
         &self,
         hint: WorkHint,

@@ -113,8 +113,8 @@ impl Runner {
             warn!(
                 %error,
                 endpoint = %self.context.endpoint.id,
-                "delivering to a webhook endpoint failed; it goes on from the last stored position \
-                 when the lease has run out"
+                "delivering to a webhook endpoint failed; delivery continues from the stored \
+                 position after the lease expires"
             );
         }
         under_way.shutdown().await;
@@ -265,7 +265,7 @@ impl Runner {
         due.clear
             .into_iter()
             .for_each(|account| self.queues.mark_unparked(account));
-        for pending in due.lanes {
+        for pending in due.accounts {
             let deliveries: Vec<Delivery> = pending
                 .into_iter()
                 .map(|read| {

@@ -47,7 +47,7 @@ impl Field<String> {
 /// Used with `#[serde(default, deserialize_with = "object")]`.
 ///
 /// # Errors
-/// Those of the deserializer.
+/// The errors of the deserializer.
 pub fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -86,7 +86,7 @@ pub fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 /// Reads a whole number or a text as a text. XML does not distinguish the two.
 ///
 /// # Errors
-/// Those of the deserializer.
+/// The errors of the deserializer.
 pub fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct Either;
 

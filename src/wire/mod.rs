@@ -1,5 +1,5 @@
-//! Formats: media types, the JSON, XML and SOAP codecs, and their limits. Nothing here knows what
-//! the documents are about.
+//! Formats: media types, the JSON, XML and SOAP codecs, and their limits. This module does not
+//! interpret the documents.
 //!
 //! The JSON and XML codecs decode into the same serde structs. Serde would accept some documents
 //! that must be refused, so a scan refuses them first: nesting that is too deep and, in XML, too

@@ -1,4 +1,4 @@
-//! The row of the table of calls, and what ties it to its handler.
+//! The row of the table of calls, and the macro that links it to its handler.
 
 use futures_util::future::BoxFuture;
 

@@ -1,10 +1,11 @@
 //! The `soap` dialect, modelled on Zoolz's API: SOAP 1.2 and 1.1 at one address, a WSDL and a help
 //! page.
 //!
-//! The table [`OPERATIONS`] describes every operation once. The dispatcher in `dispatch.rs` enforces
-//! its rows. The WSDL, the help page, the access matrix of the tests, the isolation doctor and the
-//! metrics' labels are generated from the same rows. Business outcomes are answered with HTTP 200
-//! and a word in `Code`; protocol errors are answered as faults (`codes.rs` has both tables).
+//! The table [`OPERATIONS`] describes every operation once. The dispatcher in `dispatch.rs`
+//! enforces its rows. The WSDL, the help page, the access matrix of the tests, the isolation doctor
+//! and the metrics' labels are generated from the same rows. Business outcomes are answered with
+//! HTTP 200 and a word in `Code`; protocol errors are answered as faults (`codes.rs` has both
+//! tables).
 
 mod call;
 mod codes;

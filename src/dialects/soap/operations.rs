@@ -17,7 +17,7 @@ const EXPIRY_CHILD: (&str, Kind) = (EXPIRY_DATE, Kind::DateTime);
 const BY_ID: &[(&str, Kind)] = &[TOKEN_CHILD, ID_CHILD];
 const BY_EMAIL: &[(&str, Kind)] = &[TOKEN_CHILD, EMAIL_CHILD];
 
-/// The comma stands in Zoolz's message too.
+/// Zoolz's message has this comma too.
 const EXPIRY_FAILURE: &str = "General Error, failed to change account expiry date";
 /// Zoolz's documentation has this wording, although the request names an account ID.
 const FOREIGN_ID_OF_EXPIRY: &str = "Invalid Account ID, Email does not belong to you";

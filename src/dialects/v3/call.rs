@@ -28,7 +28,7 @@ pub(super) struct Call {
     pub(super) method: &'static str,
     /// The status of a success.
     pub(super) success: u16,
-    /// What becomes of unknown members.
+    /// How unknown members are treated.
     pub(super) unknown_members: UnknownMembers,
     pub(super) codec: Codec,
     pub(super) format: Codec,

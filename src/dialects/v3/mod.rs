@@ -1,9 +1,9 @@
 //! The `v3` dialect, modelled on Cryptlex's API: REST under `/v3`, JSON and XML, bearer tokens,
 //! `ETag` and `If-Match`.
 //!
-//! The table [`OPERATIONS`] describes every operation once. The dispatcher in `dispatch.rs` enforces
-//! its rows. The OpenAPI document, the access matrix of the tests, the isolation doctor and the
-//! metrics' labels are generated from the same rows.
+//! The table [`OPERATIONS`] describes every operation once. The dispatcher in `dispatch.rs`
+//! enforces its rows. The OpenAPI document, the access matrix of the tests, the isolation doctor
+//! and the metrics' labels are generated from the same rows.
 
 mod accounts;
 mod bulk;

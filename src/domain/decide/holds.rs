@@ -18,12 +18,11 @@ impl Draft<'_> {
     }
 
     /// Freeze, suspend, retain:
-    /// - not yet so: opens a hold of the caller's authority;
-    /// - already so, with the same details: no change;
-    /// - already so, with new details: revises the hold. `opened_at` stays, and so do omitted
-    ///   fields.
+    /// - no open hold: opens a hold of the caller's authority;
+    /// - open, with the same details: no change;
+    /// - open, with other details: revises the hold. `opened_at` stays, and so do omitted fields.
     ///
-    /// A lapsed hold counts as not there: it is closed and a new one is opened.
+    /// A lapsed hold is treated as closed: it is closed and a new one is opened.
     pub(super) fn place(
         &mut self,
         kind: HoldKind,
@@ -89,8 +88,8 @@ impl Draft<'_> {
     }
 
     /// Unfreeze, unsuspend, release:
-    /// - not yet so: no change;
-    /// - already so: closes the caller's own hold. Other authorities' holds stay.
+    /// - no open hold: no change;
+    /// - open: closes the caller's own hold. Other authorities' holds stay.
     ///
     /// If `expected` names another hold than the open one, the answer is the conflict `stale_hold`:
     /// a late request must not lift a newer hold. A lapsed hold blocks nothing, so lifting it

@@ -28,7 +28,8 @@ struct Draft<'a> {
     after: Account,
     /// The holds opened, revised or closed so far.
     holds: Vec<HoldChange>,
-    /// Fields for the journal entry that are no difference between the account and the draft.
+    /// Additional fields for the journal entry, which comparing the account and the draft does not
+    /// find.
     extra_fields: Vec<FieldChange>,
     events: Vec<Event>,
     by: &'a Actor,

@@ -154,7 +154,7 @@ impl Service {
     }
 
     /// Moves a job from the first of the states to the second, and works on it in a spawned task. A
-    /// job that is in the second or third state already needs no move.
+    /// job that has reached the second or third state is not moved.
     async fn start_bulk_job(
         self: &Arc<Self>,
         context: &Context,

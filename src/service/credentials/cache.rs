@@ -168,7 +168,8 @@ impl CredentialCache {
         uses
     }
 
-    /// A signing key of the platform. Those never change, so they stay cached for good.
+    /// A signing key of the platform. Signing keys never change, so they stay cached until the
+    /// process ends.
     pub(super) fn signing_key(&self, name: &str) -> Option<Arc<[u8]>> {
         lock(&self.signing_keys).get(name).cloned()
     }

@@ -124,8 +124,8 @@ impl Service {
         Ok((principal, Some(claims.expires_at)))
     }
 
-    /// The platform's signing key with a name that a token carries. A name that no key of ours has
-    /// is not worth a look-up.
+    /// The platform's signing key with a name that a token carries. Only names that our keys can
+    /// have are looked up.
     async fn signing_key(&self, name: &str) -> Result<Option<Arc<[u8]>>, Error> {
         if name == jwt::own_key_name(SIGNING_KEY) {
             self.platform_key(name).await

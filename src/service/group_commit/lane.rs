@@ -17,8 +17,8 @@ use crate::telemetry;
 /// A queued request, where its outcome is sent, and the span that it belongs to.
 type Queued<Q, A> = (Q, oneshot::Sender<Result<A, Error>>, Span);
 
-/// A queue whose requests are carried out together: all that are queued when the previous batch is
-/// done.
+/// A queue whose requests are carried out together. The requests that are queued when a batch ends
+/// form the next batch.
 #[derive(Debug)]
 pub(in crate::service) struct Lane<Q, A> {
     name: &'static str,

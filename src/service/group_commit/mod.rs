@@ -16,7 +16,7 @@
 //!
 //! # How a batch of changes is carried out
 //!
-//! 1. `batch/load.rs` reads the accounts, and what else the requests need to be decided.
+//! 1. `batch/load.rs` reads the accounts and the other data that the decisions need.
 //! 2. `batch/decide.rs` decides the requests in memory, in the order of their arrival. Each sees
 //!    the effect of those before it.
 //! 3. `batch/write.rs` writes the results, with one statement for each kind of row.
@@ -25,15 +25,16 @@
 //!
 //! Accounts are read without a lock. Inside one process no two lanes ever work on the same
 //! reseller, so only another replica can change an account between step 1 and step 3. Step 3
-//! notices that by the accounts' versions; the batch is then rolled back and repeated with locks.
+//! notices that by the accounts' versions, and the batch is rolled back. Then it is repeated in a
+//! transaction, and if that fails too, with the accounts locked: there are up to three attempts.
 //!
 //! # What happens to a batch that fails
 //!
 //! - **It fails before its commit**, by a constraint, an error of the database or a panic. It is
 //!   rolled back, and its requests are carried out again one by one (`writer.rs`). So only the
 //!   request that caused the failure gets the error.
-//! - **The database is away.** All requests get [`Error::Unavailable`]. Trying them one by one
-//!   would not help.
+//! - **The database is unavailable.** All requests get [`Error::Unavailable`]. Trying them one by
+//!   one would not help.
 //! - **The commit is not answered**, or the batch takes longer than the transaction timeout.
 //!   Whether it was committed is unknown, so it is never tried again here. All requests get
 //!   [`Error::Unavailable`]. A client may repeat its request: with an idempotency key it gets the

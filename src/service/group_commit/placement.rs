@@ -21,9 +21,9 @@ use crate::domain::{Error, ResellerId};
 use crate::metrics::Metrics;
 use crate::service::settings::{CommitScope, Settings};
 
-/// The number of requests under way from which a lane is crowded. 48 was measured with 2 lanes on 2
-/// cores: with fewer requests, one lane does more than two. It is never more than the queue holds,
-/// so that a full queue refuses nobody while another lane has room. Where resellers do not share
+/// A lane with this many requests under way is crowded. 48 was measured with 2 lanes on 2 cores:
+/// with fewer requests, one lane does more than two. It is never more than the queue holds, so that
+/// a full queue refuses no request while another lane has room. Where resellers do not share
 /// transactions, large batches gain nothing, and a lane is crowded by its first request.
 fn crowd(settings: &Settings) -> usize {
     match settings.scope {
@@ -153,9 +153,9 @@ impl Placements {
         self.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Chooses the lane for a request. If the reseller has requests under way, it is their lane.
-    /// Otherwise it is the first lane that is neither crowded nor blocked. If there is none, it is
-    /// the lane with the fewest requests among those that are not blocked, or among all.
+    /// Chooses the lane for a request. Uses the lane on which the reseller has requests under way;
+    /// otherwise the first lane that is neither crowded nor blocked; otherwise the lane with the
+    /// fewest requests among those that are not blocked, or among all.
     fn place(placements: &Arc<Self>, reseller: ResellerId, now: Instant) -> Placement {
         let mut loads = placements.lock();
         let Loads { resellers, lanes } = &mut *loads;

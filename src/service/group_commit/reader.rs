@@ -12,8 +12,8 @@ use crate::service::Clock;
 use crate::service::transaction::panicked;
 use crate::store::{IdempotencyKey, Store, StoredRequest};
 
-/// Looks up accounts by their keys, deleted ones included, with one statement for all. It runs on
-/// the lane `read`. The callers have checked already that each may see the account under its key.
+/// Looks up accounts by their keys, deleted ones included, with one statement for all. Runs on the
+/// lane `read`. The callers have checked already that each may see the account under its key.
 pub(in crate::service) async fn find_accounts(
     store: Store,
     limit: Duration,
@@ -33,7 +33,7 @@ pub(in crate::service) async fn find_accounts(
     find_each(keys, limit, work).await
 }
 
-/// Looks up the answers that are stored under idempotency keys, with one statement for all. It runs on
+/// Looks up the answers that are stored under idempotency keys, with one statement for all. Runs on
 /// the lane `answer`.
 pub(in crate::service) async fn find_answers(
     store: Store,

@@ -1,4 +1,4 @@
-//! The change that a caller asks for, as it is queued on a lane.
+//! The request for a change, as it is queued on a lane.
 
 use uuid::Uuid;
 

@@ -74,8 +74,8 @@ impl Writer {
         outcomes
     }
 
-    /// Commits requests in one transaction and notifies those who wait for events. The transaction
-    /// runs in a spawned task, so that a panic in it does not end the lane.
+    /// Commits requests in one transaction and calls the notifier if there are new events. The
+    /// transaction runs in a spawned task, so that a panic in it does not end the lane.
     async fn commit(
         &self,
         requests: Arc<[Request]>,

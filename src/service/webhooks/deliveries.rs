@@ -72,8 +72,8 @@ impl Service {
         .await
     }
 
-    /// Requests that all events since an instant are delivered to an endpoint again; returns how
-    /// many deliveries that are.
+    /// Requests that all events since an instant are delivered to an endpoint again. Returns the
+    /// number of deliveries.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -120,7 +120,8 @@ impl Service {
         .await
     }
 
-    /// Deletes attempts that are older than `keep`, at most 10,000 of them; returns how many.
+    /// Deletes attempts that are older than `keep`, at most 10,000 of them. Returns the number of
+    /// deleted attempts.
     pub async fn trim_attempts(&self, keep: Duration) -> Result<u64, Error> {
         let before = self.now() - keep;
         self.write(Tenancy::Platform, move |tx| {

@@ -27,10 +27,10 @@ pub struct PendingRead {
 #[derive(Debug, Clone, Default)]
 pub struct Due {
     /// For each account with a due delivery: its pending deliveries, in order.
-    pub lanes: Vec<Vec<PendingRead>>,
+    pub accounts: Vec<Vec<PendingRead>>,
     /// When the next delivery of another account is due.
     pub next: Option<Time>,
-    /// Those of the accounts in question that have no pending delivery any more.
+    /// The accounts of `done` that have no pending delivery left.
     pub clear: Vec<i32>,
 }
 
@@ -144,7 +144,7 @@ impl Service {
                 let mut taken = busy;
                 taken.extend(accounts);
                 Ok(Due {
-                    lanes: by_account(with_events(tx, reseller, pending).await?),
+                    accounts: by_account(with_events(tx, reseller, pending).await?),
                     next: tx.next_due(reseller, endpoint, &taken).await?,
                     clear,
                 })

@@ -41,8 +41,8 @@ pub struct Changes<'a> {
 }
 
 impl Tx {
-    /// Writes a batch. Returns `false` if an account no longer had its version: then the statement
-    /// has failed, nothing is written, and an open transaction must be rolled back.
+    /// Writes a batch. Returns `false` if an account has another version. The statement has then
+    /// failed and wrote nothing, and an open transaction must be rolled back.
     #[expect(
         clippy::too_many_lines,
         reason = "one statement, a line for each of its columns"
@@ -130,8 +130,8 @@ impl Tx {
                 .await
             };
         }
-        // Most batches neither depend on accounts that they only read nor replace details of holds.
-        // They use the shorter statement, because even an empty part costs as much as a row.
+        // Most batches write every account that they read, and replace no details of holds. They
+        // use the shorter statement, because even an empty part costs as much as a row.
         let written = if changes.seen.is_empty() && changes.holds.replaced.is_empty() {
             record!("src/store/accounts/sql/record_batch.sql",)
         } else {

@@ -253,7 +253,7 @@ impl Launch {
                 Ok(child) => child,
                 Err(failure) => {
                     error!(%failure, "the embedded PostgreSQL does not start; the service gives up");
-                    // It fails after the first start, when nobody receives any more.
+                    // Fails after the first start, when the receiver is gone.
                     let _ignored = first.send(Err(failure));
                     return;
                 }

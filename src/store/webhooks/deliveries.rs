@@ -443,7 +443,7 @@ impl Tx {
         Ok(count)
     }
 
-    /// Those of these accounts that have no pending delivery to the endpoint.
+    /// Of these accounts, the ones without a pending delivery to the endpoint.
     pub async fn list_clear(
         &mut self,
         reseller: ResellerId,

@@ -14,11 +14,11 @@ const NOBODY: i64 = 2_147_483_646;
 /// One place of a request where an id can stand.
 pub(super) struct Place {
     pub(super) name: String,
-    /// The id of the other reseller's data, and an id that nothing has.
+    /// The id of the other reseller's data, and an id that does not exist.
     pub(super) ids: [String; 2],
     /// The same request with each of the two ids.
     pub(super) asks: [Ask; 2],
-    /// Whether the two answers may differ in their message: the original's do, and the contract keeps that.
+    /// Whether the messages of the two answers may differ, as Zoolz's do.
     pub(super) may_say_whose: bool,
 }
 
@@ -225,7 +225,8 @@ fn admin_places(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
     places
 }
 
-/// The account of every operation of `soap`, in both versions. Its messages may say that the account is another reseller's.
+/// The account of every operation of `soap`, in both versions. The messages may name the owner:
+/// they differ if the account is another reseller's.
 fn soap_places(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
     let mut places = Vec::new();
     let by_id = [theirs.account.to_string(), NOBODY.to_string()];
@@ -284,7 +285,8 @@ pub(super) fn lists() -> Vec<Ask> {
     lists
 }
 
-/// Requests for the caller's own data, which must be found: else the comparisons show nothing.
+/// Requests for the caller's own data, which must be found. Otherwise the comparisons would prove
+/// nothing.
 pub(super) fn own(mine: &Tenant) -> Vec<(&'static str, Ask)> {
     vec![
         (

@@ -148,7 +148,7 @@ impl Tenant {
         Ok(all)
     }
 
-    /// Deletes what can be deleted, and suspends the reseller, which cannot.
+    /// Deletes the data, and suspends the reseller, because resellers cannot be deleted.
     pub(super) async fn leave(&self, prober: &Prober, operator: &str) -> Result<(), CommandError> {
         for (method, path) in [
             (Method::DELETE, format!("/v3/webhooks/{}", self.webhook)),
@@ -160,7 +160,7 @@ impl Tenant {
                 .await?;
         }
         let tokens = prober.made(&self.token, &Ask::get("/v3/tokens")).await?;
-        // The token that asks is deleted last: an operator's token does the deleting.
+        // The operator's token deletes them; the list is read before its own token is gone.
         for token in tokens
             .as_array()
             .into_iter()

@@ -84,8 +84,7 @@ impl Batch {
     }
 
     /// A plan has an identity and a number, and a revision may name either. The account stores
-    /// both, or the number alone if no plan has it. This adds the one that the revision does not
-    /// name.
+    /// both, or the number alone if no plan has it. Adds the missing one to the revision.
     fn with_plan(&self, reseller: ResellerId, revision: &Revision) -> Result<Revision, Error> {
         let mut revision = revision.clone();
         match (&revision.profile.plan_id, &revision.profile.tariff_id) {
@@ -228,7 +227,7 @@ impl Batch {
         result
     }
 
-    /// Makes the account's plan the one that its profile names.
+    /// Sets the account's plan to the plan that its profile names.
     fn attach_plan(&self, account: &mut Account) {
         let Some(id) = account.profile.plan_id else {
             account.plan = None;
@@ -241,8 +240,8 @@ impl Batch {
         }
     }
 
-    /// Records the rows that an applied change writes, and updates the facts that later requests
-    /// are decided by.
+    /// Records the rows that an applied change writes, and updates the data that the decisions on
+    /// later requests use.
     fn record(&mut self, before: Option<&Account>, change: &Change, actor: &str) {
         let after = &change.after;
         let key = (after.reseller_id, after.id);

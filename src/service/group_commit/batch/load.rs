@@ -1,4 +1,5 @@
-//! Reads what the requests of a batch need to be decided, with one statement for each kind of row.
+//! Reads the accounts and the other data that the decisions need, with one statement for each kind
+//! of row.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use crate::service::IdempotencyKey;
 use crate::store::{ResellerTerms, StoredRequest, Tx};
 
 impl Batch {
-    /// Reads the accounts with these keys, and what else the requests need. With `is_locking`, it
-    /// first locks the accounts, in the order of their keys.
+    /// Reads the accounts with these keys, and the other data that the decisions need. With
+    /// `is_locking`, it first locks the accounts, in the order of their keys.
     pub(super) async fn load(
         tx: &mut Tx,
         requests: &[Request],

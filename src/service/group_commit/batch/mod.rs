@@ -1,7 +1,7 @@
 //! One transaction for many requests.
 //!
 //! A [`Batch`] is loaded with the accounts, decides each request in memory, and is then written.
-//! The essay in `group_commit/mod.rs` has the whole picture.
+//! `group_commit/mod.rs` explains group commit.
 
 mod decide;
 mod load;
@@ -19,8 +19,8 @@ use crate::store::{HoldWrites, NewJournalEntry, ResellerTerms, Store, StoredRequ
 /// Why a batch was not committed.
 pub(super) struct BatchError {
     pub(super) error: Error,
-    /// Whether the requests may succeed one by one. They cannot if the database is away. They must
-    /// not be tried again if the commit was not answered, because then they may have been
+    /// Whether the requests may succeed one by one. They cannot if the database is unavailable.
+    /// They must not be tried again if the commit was not answered, because then they may have been
     /// committed.
     pub(super) is_worth_trying_alone: bool,
 }
@@ -36,8 +36,8 @@ impl From<Error> for BatchError {
 
 /// Why a batch was not written.
 enum CommitError {
-    /// Another replica has changed an account since it was read. Also: the batch needs several
-    /// statements, but no transaction was begun.
+    /// Another replica has changed an account since it was read. Or the batch needs several
+    /// statements and has no transaction.
     Stale,
     Error(Error),
 }
@@ -58,9 +58,9 @@ pub(super) struct Committed {
 
 /// Carries out requests in one transaction. Answers to idempotent requests are stored for `window`.
 ///
-/// There are up to three attempts, each made because the one before it found an account stale: in a
-/// single statement without a transaction, if all requests are simple; in a transaction; and in a
-/// transaction that locks the accounts.
+/// There are up to three attempts: in a single statement without a transaction, if all requests are
+/// simple; in a transaction; and in a transaction that locks the accounts. If an attempt finds a
+/// stale account, the next one follows.
 pub(super) async fn commit(
     store: &Store,
     requests: &[Request],
@@ -144,7 +144,7 @@ async fn attempt(
     }
 }
 
-/// What the requests of a batch need to be decided, and what they change.
+/// The accounts and the other data that the decisions need, and the changes that they make.
 #[derive(Default)]
 struct Batch {
     now: Time,
@@ -195,7 +195,7 @@ impl Batch {
     }
 }
 
-/// The e-mail address that a live account occupies among its reseller's.
+/// The e-mail address of a live account, which no other live account of the reseller may have.
 fn live_email(account: &Account) -> Option<(ResellerId, String)> {
     account
         .deleted_at
@@ -204,7 +204,7 @@ fn live_email(account: &Account) -> Option<(ResellerId, String)> {
         .flatten()
 }
 
-/// The e-mail address of an account, also of a deleted one, which occupies it again when restored.
+/// The e-mail address of an account, also of a deleted one, which takes it again when restored.
 fn email_of(account: &Account) -> Option<(ResellerId, String)> {
     let email = account.profile.email.as_ref()?;
     Some((account.reseller_id, email.key()))
