@@ -61,9 +61,8 @@ impl RequestOutcome {
     }
 }
 
-/// The record of a handled request. Whoever answers it (the dispatcher, or the dialect's answer to a
-/// failure outside the dispatcher) puts it into the response's extensions. The HTTP layer reads it
-/// for the metrics and the rate headers.
+/// The record of a handled request. The dispatcher, or whatever answers instead of it, puts it into
+/// the response's extensions. The HTTP layer reads it for the metrics and the rate headers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Handled {
     /// The name of the operation in its table. `None` if no dispatcher answered.
@@ -75,8 +74,8 @@ pub(crate) struct Handled {
 }
 
 impl Handled {
-    /// Adds the record of a failure that was answered outside the dispatcher. Without it the metrics
-    /// go by the HTTP status, which does not show the outcome in every dialect.
+    /// Adds the record of a failure that was answered outside the dispatcher. Without it the
+    /// metrics go by the HTTP status, which does not show the outcome in every dialect.
     pub(super) fn outside(mut response: Response, outcome: RequestOutcome) -> Response {
         response.extensions_mut().insert(Self {
             operation: None,
@@ -110,7 +109,7 @@ impl Exchange {
     /// Authenticates a token, and counts the request against the credential's rate limit.
     ///
     /// # Errors
-    /// Those of [`Service::authenticate`], and [`Error::RateLimited`].
+    /// The errors of [`Service::authenticate`], and [`Error::RateLimited`].
     pub(crate) async fn authenticate(
         &mut self,
         service: &Service,

@@ -23,14 +23,14 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request, without the credential that sends it.
 #[derive(Debug, Clone)]
-pub(super) struct Ask {
+pub(super) struct ProbeRequest {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Option<String>,
 }
 
-impl Ask {
+impl ProbeRequest {
     pub(super) fn new(method: &str, path: impl Into<String>) -> Self {
         let method = method.to_uppercase().parse().unwrap_or_default();
         Self {
@@ -67,13 +67,13 @@ impl Ask {
 
 /// The parts of an answer that are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct ProbeResponse {
     pub(super) status: u16,
     headers: Vec<(String, String)>,
     pub(super) body: String,
 }
 
-impl Answer {
+impl ProbeResponse {
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
@@ -134,24 +134,31 @@ impl Prober {
     }
 
     /// Sends a request, with a bearer token if one is given.
-    pub(super) async fn ask(&self, token: Option<&str>, ask: &Ask) -> Result<Answer, CommandError> {
+    pub(super) async fn send(
+        &self,
+        token: Option<&str>,
+        request: &ProbeRequest,
+    ) -> Result<ProbeResponse, CommandError> {
         let failed = |error: reqwest::Error| {
-            CommandError::Other(format!("{} {}: {error}", ask.method, ask.path))
+            CommandError::Other(format!("{} {}: {error}", request.method, request.path))
         };
-        let mut request = self
+        let mut builder = self
             .client
-            .request(ask.method.clone(), format!("{}{}", self.base, ask.path))
+            .request(
+                request.method.clone(),
+                format!("{}{}", self.base, request.path),
+            )
             .header("x-request-id", REQUEST_ID);
-        for (name, value) in &ask.headers {
-            request = request.header(*name, value);
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
         }
         if let Some(token) = token {
-            request = request.bearer_auth(token);
+            builder = builder.bearer_auth(token);
         }
-        if let Some(body) = &ask.body {
-            request = request.body(body.clone());
+        if let Some(body) = &request.body {
+            builder = builder.body(body.clone());
         }
-        let response = request.send().await.map_err(failed)?;
+        let response = builder.send().await.map_err(failed)?;
         let status = response.status().as_u16();
         let mut headers: Vec<(String, String)> = response
             .headers()
@@ -165,7 +172,7 @@ impl Prober {
             })
             .collect();
         headers.sort();
-        Ok(Answer {
+        Ok(ProbeResponse {
             status,
             headers,
             body: response.text().await.map_err(failed)?,
@@ -173,14 +180,18 @@ impl Prober {
     }
 
     /// Sends a request that must succeed, and returns the answer's JSON.
-    pub(super) async fn made(&self, token: &str, ask: &Ask) -> Result<Value, CommandError> {
-        let answer = self.ask(Some(token), ask).await?;
+    pub(super) async fn made(
+        &self,
+        token: &str,
+        request: &ProbeRequest,
+    ) -> Result<Value, CommandError> {
+        let answer = self.send(Some(token), request).await?;
         if answer.status < 300 {
             return Ok(answer.json());
         }
         Err(CommandError::Other(format!(
             "{} {} answered {}: {}",
-            ask.method, ask.path, answer.status, answer.body
+            request.method, request.path, answer.status, answer.body
         )))
     }
 
@@ -189,8 +200,8 @@ impl Prober {
     pub(super) async fn race(
         &self,
         token: &str,
-        one: &Ask,
-        other: &Ask,
+        one: &ProbeRequest,
+        other: &ProbeRequest,
         pairs: u32,
     ) -> Result<Vec<i64>, CommandError> {
         let mut differences = Vec::new();
@@ -202,9 +213,9 @@ impl Prober {
                 (other, one)
             };
             let mut took = [0, 0];
-            for (place, ask) in took.iter_mut().zip([first, second]) {
+            for (place, request) in took.iter_mut().zip([first, second]) {
                 let started = Instant::now();
-                self.ask(Some(token), ask).await?;
+                self.send(Some(token), request).await?;
                 *place = i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX);
             }
             let [first, second] = took;
@@ -220,7 +231,7 @@ impl Prober {
 }
 
 /// A SOAP request, in version 1.2 or 1.1.
-pub(super) fn soap(operation: &str, version_12: bool, token: &str, children: &str) -> Ask {
+pub(super) fn soap(operation: &str, version_12: bool, token: &str, children: &str) -> ProbeRequest {
     let (namespace, content_type) = if version_12 {
         (
             "http://www.w3.org/2003/05/soap-envelope",
@@ -232,20 +243,21 @@ pub(super) fn soap(operation: &str, version_12: bool, token: &str, children: &st
     let body = format!(
         "<{operation} xmlns=\"Zoolz\"><authToken>{token}</authToken>{children}</{operation}>"
     );
-    let ask = Ask::new("POST", crate::dialects::soap::PATH).with("content-type", content_type);
-    let ask = if version_12 {
-        ask
+    let request =
+        ProbeRequest::new("POST", crate::dialects::soap::PATH).with("content-type", content_type);
+    let request = if version_12 {
+        request
     } else {
-        ask.with("soapaction", format!("\"Zoolz/{operation}\""))
+        request.with("soapaction", format!("\"Zoolz/{operation}\""))
     };
-    ask.containing(format!(
+    request.containing(format!(
         "<e:Envelope xmlns:e=\"{namespace}\"><e:Body>{body}</e:Body></e:Envelope>"
     ))
 }
 
 /// A call of the `admin` dialect.
-pub(super) fn admin(call: &str, members: &Value) -> Ask {
-    Ask::post(format!("{}{call}", crate::dialects::admin::PREFIX), members)
+pub(super) fn admin(call: &str, members: &Value) -> ProbeRequest {
+    ProbeRequest::post(format!("{}{call}", crate::dialects::admin::PREFIX), members)
 }
 
 /// A copy of the object with this member added or replaced.

@@ -36,7 +36,7 @@ impl From<Reply> for Answer {
 
 /// A request whose body has been read and whose caller is known.
 pub(super) struct Call {
-    /// What becomes of unknown members.
+    /// How unknown members are treated.
     pub(super) unknown_members: UnknownMembers,
     pub(super) codec: Codec,
     pub(super) format: Codec,

@@ -146,8 +146,8 @@ async fn authenticate(
     Ok(principal)
 }
 
-/// The token from the header, or from the query if the settings allow it: the places that can be
-/// read before the body.
+/// The token of the header, or of the query if the settings allow it. Both are read before the
+/// body.
 fn early_credential(parts: &Parts, settings: &Settings) -> Result<Option<SecretString>, Failure> {
     let in_header = header_text(&parts.headers, header::AUTHORIZATION).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;

@@ -271,7 +271,7 @@ fn bulk_result(
 /// `deletion` is the command that `delete` stands for.
 ///
 /// # Errors
-/// A message for people that says what is wrong with the operation.
+/// A message for people that explains the error of the operation.
 pub fn bulk_operation(json: &str, deletion: Command) -> Result<(String, Item), String> {
     let request: OperationRequest =
         wire::decode(Codec::Json, json.as_bytes()).map_err(|error| error.to_string())?;

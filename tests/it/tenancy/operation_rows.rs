@@ -196,6 +196,11 @@ async fn a_key_replays_the_answer_exactly_where_the_row_says_so() {
             let (method, body) = (operation.method, operation.example);
             answers.push(caller.send(method, &path, &key, body).await);
         }
+        let (method, body) = (operation.method, operation.example);
+        let no_key = [("idempotency-key", "")];
+        let answer = caller.send(method, &path, &no_key, body).await;
+        let is_refused = answer.status.as_u16() == 400 && answer.body.contains("Idempotency-Key");
+        assert_eq!(is_refused, operation.idempotent, "{name}: {}", answer.body);
         let replayed = answers[1].headers.contains_key("idempotent-replayed");
         assert_eq!(
             replayed, operation.idempotent,

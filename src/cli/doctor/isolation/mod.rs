@@ -1,8 +1,9 @@
 //! Whether one reseller can read or change anything of another, tested from outside.
 //!
-//! Two resellers are made. The token of the first calls every operation with ids of the second, in
-//! every place that takes an id. The answer must be byte for byte the answer to an id that does not
-//! exist. The caller's own ids must be found, or the comparison would show nothing.
+//! The check makes two resellers. The token of the first calls every operation with ids of the
+//! second, in every place that takes an id. The answer must be byte for byte the answer to an id
+//! that does not exist. The caller's own ids must be found. Otherwise the comparisons would prove
+//! nothing.
 
 mod places;
 mod tenant;
@@ -11,7 +12,7 @@ use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
-use super::prober::{Answer, Prober};
+use super::prober::{ProbeResponse, Prober};
 use crate::cli::{CommandError, output};
 use places::Place;
 use tenant::Tenant;
@@ -64,7 +65,8 @@ impl Isolation {
             output::line(&format!("FAIL   {problem}"));
         }
         output::line(&format!(
-            "{} comparisons: {} the same byte for byte, {} different as the contract allows, {} failed",
+            "{} comparisons: {} the same byte for byte, {} different as the contract allows, \
+             {} failed",
             tally.same + tally.documented + tally.problems.len(),
             tally.same,
             tally.documented,
@@ -101,8 +103,8 @@ impl Isolation {
         for place in &places {
             self.compare(prober, mine, place, &mut tally).await?;
         }
-        for ask in places::lists() {
-            let answer = prober.ask(Some(&mine.token), &ask).await?;
+        for request in places::lists() {
+            let answer = prober.send(Some(&mine.token), &request).await?;
             let seen: Vec<&str> = theirs
                 .marks()
                 .into_iter()
@@ -111,17 +113,30 @@ impl Isolation {
             self.record(
                 &mut tally,
                 answer.status == 200 && seen.is_empty(),
-                &format!("{} {}: nothing of the other's", ask.method, ask.path),
+                &format!(
+                    "{} {}: nothing of the other's",
+                    request.method, request.path
+                ),
                 || format!("{} {seen:?}", answer.status),
             );
         }
         let after = theirs.everything(prober).await?;
-        self.record(&mut tally, before == after, "the other's account, holds, history, plan, token, webhook, job and reseller are untouched", || {
-            let changed = before.iter().zip(&after).find(|(before, after)| before != after);
-            changed.map_or_else(String::new, |(before, after)| format!("{} is now {}", before.body, after.body))
-        });
-        for (name, ask) in places::own(mine) {
-            let answer = prober.ask(Some(&mine.token), &ask).await?;
+        let change = || {
+            let mut pairs = before.iter().zip(&after);
+            let changed = pairs.find(|(before, after)| before != after);
+            changed.map_or_else(String::new, |(before, after)| {
+                format!("{} is now {}", before.body, after.body)
+            })
+        };
+        self.record(
+            &mut tally,
+            before == after,
+            "the other's account, holds, history, plan, token, webhook, job and reseller are \
+             untouched",
+            change,
+        );
+        for (name, request) in places::own(mine) {
+            let answer = prober.send(Some(&mine.token), &request).await?;
             self.record(
                 &mut tally,
                 answer.status == 200,
@@ -137,11 +152,11 @@ impl Isolation {
                         .push(format!("{name}: there is nothing to time"));
                     continue;
                 };
-                let [foreign, unknown] = &place.asks;
+                let [foreign, unknown] = &place.requests;
                 let differences = prober.race(&mine.token, foreign, unknown, PAIRS).await?;
-                let (is_noise, says) = judge(&differences);
+                let (is_noise, text) = judge(&differences);
                 let what = format!("{name}: takes as long");
-                self.record(&mut tally, is_noise, &what, || says.clone());
+                self.record(&mut tally, is_noise, &what, || text.clone());
             }
         }
         Ok(tally)
@@ -154,16 +169,16 @@ impl Isolation {
         place: &Place,
         tally: &mut Tally,
     ) -> Result<(), CommandError> {
-        let ([foreign_id, unknown_id], [foreign, unknown]) = (&place.ids, &place.asks);
-        let mut foreign = prober.ask(Some(&mine.token), foreign).await?;
-        let mut unknown = prober.ask(Some(&mine.token), unknown).await?;
+        let ([foreign_id, unknown_id], [foreign, unknown]) = (&place.ids, &place.requests);
+        let mut foreign = prober.send(Some(&mine.token), foreign).await?;
+        let mut unknown = prober.send(Some(&mine.token), unknown).await?;
         if foreign != unknown {
             // An answer may contain the id from the request.
             (foreign, unknown) = (foreign.without(foreign_id), unknown.without(unknown_id));
         }
-        let code = |answer: &Answer| answer.body.split("</Code>").next().map(str::to_owned);
+        let code = |answer: &ProbeResponse| answer.body.split("</Code>").next().map(str::to_owned);
         if foreign != unknown
-            && place.may_say_whose
+            && place.may_name_owner
             && foreign.status == unknown.status
             && code(&foreign) == code(&unknown)
         {
@@ -201,9 +216,9 @@ const TIMED: [&str; 5] = [
 ];
 
 /// Whether the measured difference is noise, by a sign test. Without a real difference each request
-/// is the slower one in half of the pairs; a deviation of more than four standard deviations happens
-/// once in 15,000 runs. A median below 100 us is ignored, because nobody can measure it through a
-/// network.
+/// is the slower one in half of the pairs; a deviation of more than four standard deviations
+/// happens once in 15,000 runs. A median below 100 us is ignored, because nobody can measure it
+/// through a network.
 fn judge(sorted: &[i64]) -> (bool, String) {
     let pairs = i64::try_from(sorted.len()).unwrap_or_default();
     let slower = i64::try_from(sorted.iter().filter(|difference| **difference > 0).count())

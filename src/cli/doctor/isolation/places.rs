@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::tenant::Tenant;
-use crate::cli::doctor::prober::{Ask, admin, soap, with};
+use crate::cli::doctor::prober::{ProbeRequest, admin, soap, with};
 use crate::dialects::v3::Id;
 use crate::dialects::{admin as admin_dialect, soap as soap_dialect, v3};
 
@@ -17,9 +17,9 @@ pub(super) struct Place {
     /// The id of the other reseller's data, and an id that does not exist.
     pub(super) ids: [String; 2],
     /// The same request with each of the two ids.
-    pub(super) asks: [Ask; 2],
+    pub(super) requests: [ProbeRequest; 2],
     /// Whether the messages of the two answers may differ, as Zoolz's do.
-    pub(super) may_say_whose: bool,
+    pub(super) may_name_owner: bool,
 }
 
 /// Every place of every dialect.
@@ -51,23 +51,24 @@ fn v3_ids(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
             Id::Webhook | Id::EventLog => vec![("", theirs.webhook.clone(), nobody())],
         };
         for (how, foreign, unknown) in ids {
-            let ask = |id: &str| {
-                let ask = Ask::new(operation.method, operation.path.replace("{id}", id));
+            let request = |id: &str| {
+                let request =
+                    ProbeRequest::new(operation.method, operation.path.replace("{id}", id));
                 if operation.example.is_empty() {
-                    ask
+                    request
                 } else {
-                    ask.json(operation.example)
+                    request.json(operation.example)
                 }
             };
             let name = format!("{} {}{how}", operation.method, operation.path);
-            places.push(Place::new(name.clone(), [&foreign, &unknown], ask));
+            places.push(Place::new(name.clone(), [&foreign, &unknown], request));
             places.push(Place::new(
                 format!("{name}, as XML"),
                 [&foreign, &unknown],
-                |id| ask(id).with("accept", "application/xml"),
+                |id| request(id).with("accept", "application/xml"),
             ));
             if operation.conditional {
-                let conditional = |id: &str| ask(id).with("if-match", "\"1\"");
+                let conditional = |id: &str| request(id).with("if-match", "\"1\"");
                 let name = format!("{name}, only at a version");
                 places.push(Place::new(name, [&foreign, &unknown], conditional));
             }
@@ -76,7 +77,7 @@ fn v3_ids(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
                     id if id == foreign => theirs.name.clone(),
                     _ => format!("{}-unused", mine.name),
                 };
-                let keyed = |id: &str| ask(id).with("idempotency-key", key(id));
+                let keyed = |id: &str| request(id).with("idempotency-key", key(id));
                 let name = format!("{name}, under the other's key");
                 places.push(Place::new(name, [&foreign, &unknown], keyed));
             }
@@ -94,13 +95,15 @@ fn v3_members(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
         |method: &'static str, path: &str, member: &str, ids: [&Value; 2], base: Value| {
             let name = format!("{method} {path}, {member}");
             let text = |id: &Value| id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-            let ask = |id: &Value| Ask::new(method, path).json(with(&base, member, id).to_string());
+            let request = |id: &Value| {
+                ProbeRequest::new(method, path).json(with(&base, member, id).to_string())
+            };
             let [foreign, unknown] = ids;
             places.push(Place {
                 name,
                 ids: [text(foreign), text(unknown)],
-                asks: [ask(foreign), ask(unknown)],
-                may_say_whose: false,
+                requests: [request(foreign), request(unknown)],
+                may_name_owner: false,
             });
         };
     let (plan, hold, no_one) = (json!(theirs.plan), json!(theirs.hold), json!(nobody));
@@ -138,7 +141,7 @@ fn v3_members(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
         body("post", path, "resellerId", [&reseller, &no_reseller], base);
     }
     let bulk = |id: &str| {
-        Ask::post(
+        ProbeRequest::post(
             "/v3/bulk",
             &json!({"operations": [{"operation": "status", "status": "active", "account": id}]}),
         )
@@ -162,8 +165,8 @@ fn v3_queries(_: &Tenant, theirs: &Tenant) -> Vec<Place> {
     let webhook = [theirs.webhook.clone(), Uuid::new_v4().to_string()];
     let email = [theirs.email.clone(), "nobody@isolation.invalid".to_owned()];
     let place = |query: String, [foreign, unknown]: &[String; 2]| {
-        let ask = |id: &str| Ask::get(format!("{query}{id}"));
-        Place::new(format!("get {query}"), [foreign, unknown], ask)
+        let request = |id: &str| ProbeRequest::get(format!("{query}{id}"));
+        Place::new(format!("get {query}"), [foreign, unknown], request)
     };
     let mut places = vec![place("/v3/accounts?email[eq]=".to_owned(), &email)];
     for operation in v3::OPERATIONS.iter().filter(|row| row.id == Id::None) {
@@ -190,31 +193,47 @@ fn admin_places(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
         .filter(|operation| operation.name != "list")
     {
         let example: Value = serde_json::from_str(operation.example).unwrap_or_default();
-        let ask = |id: &str| admin(operation.name, &with(&example, "id", &number(id)));
-        places.push(Place::new(format!("admin {}", operation.name), ids, ask));
+        let request = |id: &str| admin(operation.name, &with(&example, "id", &number(id)));
+        places.push(Place::new(
+            format!("admin {}", operation.name),
+            ids,
+            request,
+        ));
         places.push(Place::new(
             format!("admin {}, as XML", operation.name),
             ids,
-            |id| ask(id).with("accept", "application/xml"),
+            |id| request(id).with("accept", "application/xml"),
         ));
-        places.push(Place::new(format!("admin {}, in XML", operation.name), ids, |id| {
-            let ask = Ask::new("POST", format!("{}{}", admin_dialect::PREFIX, operation.name)).with("content-type", "application/xml");
-            ask.containing(format!("<xml><id>{id}</id><status>active</status><expiry_date>2030-01-01</expiry_date></xml>"))
-        }));
+        places.push(Place::new(
+            format!("admin {}, in XML", operation.name),
+            ids,
+            |id| {
+                let path = format!("{}{}", admin_dialect::PREFIX, operation.name);
+                let request =
+                    ProbeRequest::new("POST", path).with("content-type", "application/xml");
+                request.containing(format!(
+                    "<xml><id>{id}</id><status>active</status>\
+                 <expiry_date>2030-01-01</expiry_date></xml>"
+                ))
+            },
+        ));
     }
     for call in ["unfreeze", "unsuspend", "release"] {
         let nobody = Uuid::new_v4().to_string();
-        let ask = |id: &str| admin(call, &json!({"id": mine.account, "hold_id": id}));
+        let request = |id: &str| admin(call, &json!({"id": mine.account, "hold_id": id}));
         places.push(Place::new(
             format!("admin {call}, hold_id"),
             [&theirs.hold, &nobody],
-            ask,
+            request,
         ));
     }
     let save = |id: &str| {
         admin(
             "save",
-            &json!({"name": "x", "title": "x", "tz": "UTC", "tariff": 1, "reports_day": 1, "reports_hour": 1, "email": "x@isolation.invalid", "reseller_id": number(id)}),
+            &json!({
+                "name": "x", "title": "x", "tz": "UTC", "tariff": 1, "reports_day": 1,
+                "reports_hour": 1, "email": "x@isolation.invalid", "reseller_id": number(id)
+            }),
         )
     };
     places.push(Place::new(
@@ -239,19 +258,20 @@ fn soap_places(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
             let is_by_id = operation.is_by_id();
             let [foreign, unknown] = if is_by_id { &by_id } else { &by_email };
             let element = if is_by_id { "accountID" } else { "email" };
-            let ask = |id: &str| {
+            let request = |id: &str| {
                 let children = format!(
-                    "<{element}>{id}</{element}><expiryDate>2030-01-01</expiryDate><status>active</status>"
+                    "<{element}>{id}</{element}><expiryDate>2030-01-01</expiryDate>\
+                     <status>active</status>"
                 );
                 soap(operation.name, version_12, &mine.token, &children)
             };
             let place = Place::new(
                 format!("soap {version} {}", operation.name),
                 [foreign, unknown],
-                ask,
+                request,
             );
             places.push(Place {
-                may_say_whose: true,
+                may_name_owner: true,
                 ..place
             });
         }
@@ -260,23 +280,29 @@ fn soap_places(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
 }
 
 impl Place {
-    fn new(name: String, [foreign, unknown]: [&String; 2], ask: impl Fn(&str) -> Ask) -> Self {
+    fn new(
+        name: String,
+        [foreign, unknown]: [&String; 2],
+        request: impl Fn(&str) -> ProbeRequest,
+    ) -> Self {
         Self {
             name,
-            asks: [ask(foreign), ask(unknown)],
+            requests: [request(foreign), request(unknown)],
             ids: [foreign.clone(), unknown.clone()],
-            may_say_whose: false,
+            may_name_owner: false,
         }
     }
 }
 
 /// Every list.
-pub(super) fn lists() -> Vec<Ask> {
+pub(super) fn lists() -> Vec<ProbeRequest> {
     let v3 = v3::OPERATIONS
         .iter()
         .filter(|operation| operation.method == "GET" && !operation.path.contains("{id}"));
-    let mut lists: Vec<Ask> = v3.map(|operation| Ask::get(operation.path)).collect();
-    lists.push(Ask::get("/v3/accounts?after=&limit=100"));
+    let mut lists: Vec<ProbeRequest> = v3
+        .map(|operation| ProbeRequest::get(operation.path))
+        .collect();
+    lists.push(ProbeRequest::get("/v3/accounts?after=&limit=100"));
     lists.push(admin("list", &json!({"from_id": 1, "limit": 1000})));
     lists.push(admin(
         "list",
@@ -287,43 +313,43 @@ pub(super) fn lists() -> Vec<Ask> {
 
 /// Requests for the caller's own data, which must be found. Otherwise the comparisons would prove
 /// nothing.
-pub(super) fn own(mine: &Tenant) -> Vec<(&'static str, Ask)> {
+pub(super) fn own(mine: &Tenant) -> Vec<(&'static str, ProbeRequest)> {
     vec![
         (
             "get /v3/accounts/{id} by number",
-            Ask::get(format!("/v3/accounts/{}", mine.account)),
+            ProbeRequest::get(format!("/v3/accounts/{}", mine.account)),
         ),
         (
             "get /v3/accounts/{id} by UUID",
-            Ask::get(format!("/v3/accounts/{}", mine.uid)),
+            ProbeRequest::get(format!("/v3/accounts/{}", mine.uid)),
         ),
         (
             "get /v3/accounts/{id}/holds",
-            Ask::get(format!("/v3/accounts/{}/holds", mine.uid)),
+            ProbeRequest::get(format!("/v3/accounts/{}/holds", mine.uid)),
         ),
         (
             "get /v3/accounts/{id}/history",
-            Ask::get(format!("/v3/accounts/{}/history", mine.uid)),
+            ProbeRequest::get(format!("/v3/accounts/{}/history", mine.uid)),
         ),
         (
             "get /v3/plans/{id}",
-            Ask::get(format!("/v3/plans/{}", mine.plan)),
+            ProbeRequest::get(format!("/v3/plans/{}", mine.plan)),
         ),
         (
             "get /v3/tokens/{id}",
-            Ask::get(format!("/v3/tokens/{}", mine.credential)),
+            ProbeRequest::get(format!("/v3/tokens/{}", mine.credential)),
         ),
         (
             "get /v3/webhooks/{id}",
-            Ask::get(format!("/v3/webhooks/{}", mine.webhook)),
+            ProbeRequest::get(format!("/v3/webhooks/{}", mine.webhook)),
         ),
         (
             "get /v3/bulk-jobs/{id}",
-            Ask::get(format!("/v3/bulk-jobs/{}", mine.job)),
+            ProbeRequest::get(format!("/v3/bulk-jobs/{}", mine.job)),
         ),
         (
             "get /v3/resellers/{id}",
-            Ask::get(format!("/v3/resellers/{}", mine.id)),
+            ProbeRequest::get(format!("/v3/resellers/{}", mine.id)),
         ),
         ("admin get", admin("get", &json!({"id": mine.account}))),
         (

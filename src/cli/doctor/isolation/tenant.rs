@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::cli::CommandError;
-use crate::cli::doctor::prober::{Answer, Ask, Prober, admin};
+use crate::cli::doctor::prober::{ProbeRequest, ProbeResponse, Prober, admin};
 
 /// A reseller that has one of everything.
 pub(super) struct Tenant {
@@ -31,14 +31,14 @@ impl Tenant {
         let reseller = prober
             .made(
                 operator,
-                &Ask::post("/v3/resellers", &json!({ "name": name })),
+                &ProbeRequest::post("/v3/resellers", &json!({ "name": name })),
             )
             .await?;
         let id = number(&reseller, "id")?;
         let issued = prober
             .made(
                 operator,
-                &Ask::post(
+                &ProbeRequest::post(
                     "/v3/tokens",
                     &json!({"resellerId": id, "name": "doctor isolation"}),
                 ),
@@ -49,7 +49,7 @@ impl Tenant {
         let account = prober
             .made(
                 &token,
-                &Ask::post(
+                &ProbeRequest::post(
                     "/v3/accounts",
                     &json!({"email": email, "company": "isolation"}),
                 ),
@@ -60,17 +60,20 @@ impl Tenant {
         prober
             .made(
                 &token,
-                &Ask::post(format!("/v3/accounts/{uid}/freeze"), &freeze)
+                &ProbeRequest::post(format!("/v3/accounts/{uid}/freeze"), &freeze)
                     .with("idempotency-key", &name),
             )
             .await?;
         let holds = prober
-            .made(&token, &Ask::get(format!("/v3/accounts/{uid}/holds")))
+            .made(
+                &token,
+                &ProbeRequest::get(format!("/v3/accounts/{uid}/holds")),
+            )
             .await?;
         let plan = prober
             .made(
                 &token,
-                &Ask::post(
+                &ProbeRequest::post(
                     "/v3/plans",
                     &json!({"name": name, "displayName": "Isolation"}),
                 ),
@@ -79,19 +82,25 @@ impl Tenant {
         let other = prober
             .made(
                 &token,
-                &Ask::post(
+                &ProbeRequest::post(
                     "/v3/tokens",
                     &json!({"name": "isolation", "scopes": ["account:read"]}),
                 ),
             )
             .await?;
-        let hook = json!({"url": "https://isolation.invalid/hook", "events": ["account.updated"], "enabled": false});
+        let hook = json!({
+            "url": "https://isolation.invalid/hook", "events": ["account.updated"],
+            "enabled": false
+        });
         let webhook = prober
-            .made(&token, &Ask::post("/v3/webhooks", &hook))
+            .made(&token, &ProbeRequest::post("/v3/webhooks", &hook))
             .await?;
-        let job = json!({"selector": {"state": "frozen"}, "operation": {"operation": "status", "status": "active"}});
+        let job = json!({
+            "selector": {"state": "frozen"},
+            "operation": {"operation": "status", "status": "active"}
+        });
         let job = prober
-            .made(&token, &Ask::post("/v3/bulk-jobs", &job))
+            .made(&token, &ProbeRequest::post("/v3/bulk-jobs", &job))
             .await?;
         let found = prober
             .made(&token, &admin("list", &json!({"from_id": 1, "limit": 1})))
@@ -129,7 +138,10 @@ impl Tenant {
     }
 
     /// Everything that it has, read with its own token.
-    pub(super) async fn everything(&self, prober: &Prober) -> Result<Vec<Answer>, CommandError> {
+    pub(super) async fn everything(
+        &self,
+        prober: &Prober,
+    ) -> Result<Vec<ProbeResponse>, CommandError> {
         let account = format!("/v3/accounts/{}", self.uid);
         let mut all = Vec::new();
         for path in [
@@ -143,7 +155,11 @@ impl Tenant {
             format!("/v3/resellers/{}", self.id),
             "/v3/accounts".to_owned(),
         ] {
-            all.push(prober.ask(Some(&self.token), &Ask::get(path)).await?);
+            all.push(
+                prober
+                    .send(Some(&self.token), &ProbeRequest::get(path))
+                    .await?,
+            );
         }
         Ok(all)
     }
@@ -156,10 +172,12 @@ impl Tenant {
             (Method::POST, format!("/v3/resellers/{}/suspend", self.id)),
         ] {
             prober
-                .ask(Some(operator), &Ask::new(method.as_str(), path))
+                .send(Some(operator), &ProbeRequest::new(method.as_str(), path))
                 .await?;
         }
-        let tokens = prober.made(&self.token, &Ask::get("/v3/tokens")).await?;
+        let tokens = prober
+            .made(&self.token, &ProbeRequest::get("/v3/tokens"))
+            .await?;
         // The operator's token deletes them; the list is read before its own token is gone.
         for token in tokens
             .as_array()
@@ -168,9 +186,9 @@ impl Tenant {
             .filter_map(|token| token.get("id")?.as_i64())
         {
             prober
-                .ask(
+                .send(
                     Some(operator),
-                    &Ask::new("DELETE", format!("/v3/tokens/{token}")),
+                    &ProbeRequest::new("DELETE", format!("/v3/tokens/{token}")),
                 )
                 .await?;
         }
