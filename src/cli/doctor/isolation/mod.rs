@@ -140,7 +140,7 @@ impl Isolation {
             self.record(
                 &mut tally,
                 answer.status == 200,
-                &format!("{name}: one's own is found"),
+                &format!("{name}: the caller's own is found"),
                 || format!("{} {}", answer.status, answer.body),
             );
         }
@@ -187,7 +187,7 @@ impl Isolation {
         }
         self.record(tally, foreign == unknown, &place.name, || {
             format!(
-                "the other's: {} {}; nobody's: {} {}",
+                "the other's id: {} {}; an unknown id: {} {}",
                 foreign.status, foreign.body, unknown.status, unknown.body
             )
         });
