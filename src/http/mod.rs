@@ -158,6 +158,10 @@ mod tests {
             )
             .route("/hangs", post(std::future::pending::<&str>))
             .route(
+                "/services/reseller/service.asmx",
+                post(std::future::pending::<&str>),
+            )
+            .route(
                 "/Services/Reseller/service.ASMX",
                 post(|| async { if true { panic!("a secret") } else { "" } }),
             );
@@ -195,6 +199,11 @@ mod tests {
             status == 500
                 && body
                     .contains("<faultstring>Server was unable to process request.</faultstring>"),
+            "{status} {body}"
+        );
+        let (status, body, _) = answer("/services/reseller/service.asmx").await;
+        assert!(
+            status == 500 && body.contains("The request took too long."),
             "{status} {body}"
         );
     }

@@ -47,10 +47,11 @@ impl StoredRequest {
     }
 }
 
-/// An answer, exactly as it was sent.
+/// An answer, as it was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredAnswer {
-    /// The HTTP status.
+    /// The HTTP status that the outcome has. Where a dialect answers failures with HTTP 200, it
+    /// writes 200 instead.
     pub status: u16,
     /// The content type.
     pub content_type: String,

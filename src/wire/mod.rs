@@ -119,7 +119,7 @@ pub fn encode<T: Serialize>(codec: Codec, value: &T) -> Result<Vec<u8>, String> 
     match codec {
         Codec::Json => serde_json::to_vec(value).map_err(|error| error.to_string()),
         Codec::Xml => quick_xml::se::to_string_with_root("xml", value)
-            .map(String::into_bytes)
+            .map(|document| xml::legal(document).into_bytes())
             .map_err(|error| error.to_string()),
     }
 }

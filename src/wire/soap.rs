@@ -6,7 +6,7 @@ use quick_xml::escape::{escape, resolve_predefined_entity};
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::{Namespace, ResolveResult};
 
-use super::xml::check_reference;
+use super::xml::{check_reference, legal};
 use super::{MAX_DEPTH, text_of};
 
 /// The maximum number of attributes of an element, namespace declarations included.
@@ -277,10 +277,11 @@ pub fn write_envelope(version: SoapVersion, body: &str) -> String {
     )
 }
 
-/// Escapes a text for use in an element or attribute.
+/// Escapes a text for use in an element or attribute. Characters that no XML document can contain
+/// become U+FFFD.
 #[must_use]
 pub fn escaped(text: &str) -> String {
-    escape(text).into_owned()
+    legal(escape(text).into_owned())
 }
 
 #[cfg(test)]

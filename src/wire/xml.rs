@@ -161,6 +161,20 @@ fn plain(value: Value) -> Value {
     }
 }
 
+/// Replaces the characters that no XML 1.0 document can contain by U+FFFD: control characters,
+/// U+FFFE and U+FFFF. An answer may repeat a text of the request, which may contain any character.
+pub(super) fn legal(document: String) -> String {
+    let is_illegal = |c: char| {
+        matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}')
+            || matches!(c, '\u{fffe}' | '\u{ffff}')
+    };
+    if document.contains(is_illegal) {
+        document.replace(is_illegal, "\u{fffd}")
+    } else {
+        document
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
@@ -178,6 +192,21 @@ mod tests {
 
     fn read(text: &str) -> Result<Document, String> {
         decode(Codec::Xml, text.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_text_with_any_character_leaves_the_document_well_formed() {
+        #[derive(serde::Serialize)]
+        struct Answer {
+            message: String,
+        }
+        let message = (0..=0xffff).filter_map(char::from_u32).collect::<String>();
+        let kept = |text: &str| text.chars().filter(|c| *c == '\u{fffd}').count();
+        // 29 control characters, U+FFFE, U+FFFF, and U+FFFD itself.
+        assert_eq!(kept(&crate::wire::escaped(&message)), 32);
+        let document = crate::wire::encode(Codec::Xml, &Answer { message }).unwrap();
+        assert_eq!(kept(std::str::from_utf8(&document).unwrap()), 32);
+        assert_eq!(legal("a\tb\r\n\u{e000}".to_owned()), "a\tb\r\n\u{e000}");
     }
 
     #[test]

@@ -41,7 +41,6 @@ pub(super) struct Call {
     pub(super) codec: Codec,
     pub(super) format: Codec,
     pub(super) verbose: bool,
-    pub(super) always_200: bool,
     /// `None` if the caller sent no idempotency key, or if the call does not take one.
     pub(super) key: Option<IdempotencyKey>,
     pub(super) base: String,
@@ -105,15 +104,13 @@ impl Call {
         reply: impl Fn(&CommandOutcome, bool) -> Reply + Send + Sync + 'static,
     ) -> Option<IdempotentRequest> {
         let key = self.key.clone()?;
-        let (format, verbose, always_200) = (self.format, self.verbose, self.always_200);
+        let (format, verbose) = (self.format, self.verbose);
         let encode = move |outcome: &Result<CommandOutcome, Error>| {
             let (status, body) = match outcome {
                 Ok(done) => (200, reply(done, verbose).encode(format)),
                 Err(error) => {
                     let code = codes::code(&Failure::from(error.clone()));
-                    let is_hidden = always_200 && code.error < 500;
-                    let status = if is_hidden { 200 } else { code.error };
-                    (status, Reply::failure(&code).encode(format))
+                    (code.error, Reply::failure(&code).encode(format))
                 }
             };
             let content_type = format.content_type().to_owned();

@@ -47,7 +47,11 @@ pub(super) async fn dispatch(
         ),
         Ok(Answer::Stored(stored)) => {
             let outcome = RequestOutcome::of_status(stored.status);
-            (body::replay(stored), outcome)
+            let mut response = body::replay(stored);
+            if api.settings.always_200 {
+                *response.status_mut() = StatusCode::OK;
+            }
+            (response, outcome)
         }
         Err(failure) => {
             let outcome = RequestOutcome::of_status(codes::code(&failure).error);
@@ -117,7 +121,6 @@ async fn carry_out(
         codec,
         format: *format,
         verbose: common.verbose,
-        always_200: api.settings.always_200,
         key: key.map(|key| IdempotencyKey {
             reseller,
             method,

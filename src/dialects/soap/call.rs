@@ -69,14 +69,16 @@ impl Call {
                 Ok(_) => success(wording, String::new()),
                 Err(error) => failure(&error.clone().into(), wording, hide_foreign),
             };
-            // A retry may succeed after these errors. The service does not store answers with a
-            // status of 500 or more, so they get status 503.
-            let is_lasting = !matches!(
-                outcome,
-                Err(Error::Unavailable | Error::Overloaded | Error::Internal { .. })
-            );
+            // The HTTP status of every result is 200. The stored status tells the outcome: for the
+            // metrics, and because the service stores no answer with a status of 500 or more.
+            let status = match result.outcome {
+                RequestOutcome::Ok => 200,
+                RequestOutcome::Refused => 400,
+                RequestOutcome::RateLimited => 429,
+                RequestOutcome::Unavailable | RequestOutcome::Error => 503,
+            };
             StoredAnswer {
-                status: if is_lasting { 200 } else { 503 },
+                status,
                 content_type: version.content_type().to_owned(),
                 body: write_result(version, wording, &result, as_number).into_bytes(),
             }
@@ -183,6 +185,7 @@ pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOu
     );
     let outcome = match fault {
         Fault::Crash => RequestOutcome::Error,
+        Fault::TimedOut => RequestOutcome::Unavailable,
         Fault::RateLimited { .. } => RequestOutcome::RateLimited,
         Fault::Envelope(_)
         | Fault::NoOperation

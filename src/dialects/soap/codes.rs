@@ -196,6 +196,8 @@ pub(super) enum Fault {
     },
     /// The service failed.
     Crash,
+    /// The request took too long.
+    TimedOut,
 }
 
 /// The cause of a fault, written as the fault's code.
@@ -257,6 +259,11 @@ impl Fault {
                 500,
                 Blame::Receiver,
                 "Server was unable to process request.".to_owned(),
+            ),
+            Self::TimedOut => (
+                500,
+                Blame::Receiver,
+                "Server was unable to process request. ---> The request took too long.".to_owned(),
             ),
         };
         let code = match (blame, version) {

@@ -50,7 +50,9 @@ pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
     let result = match carry_out(api, operation, &mut exchange, &mut call).await {
         Ok(Answer::Stored(stored)) => {
             let outcome = RequestOutcome::of_status(stored.status);
-            return exchange.finish(body::replay(stored), name, outcome);
+            let mut response = body::replay(stored);
+            *response.status_mut() = StatusCode::OK;
+            return exchange.finish(response, name, outcome);
         }
         Ok(Answer::Success) => call.success(String::new()),
         Ok(Answer::Info(info)) => call.success(info),

@@ -88,8 +88,8 @@ pub(super) fn respond_to(failure: &Failure, version: SoapVersion) -> Response {
             retry_after: *retry_after,
         },
         Failure::NoSuchRoute | Failure::MethodNotAllowed => Fault::NoOperation,
-        Failure::TimedOut
-        | Failure::Crashed
+        Failure::TimedOut => Fault::TimedOut,
+        Failure::Crashed
         | Failure::Service(_)
         | Failure::Wire(_)
         | Failure::Parameter { .. }

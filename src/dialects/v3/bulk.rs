@@ -1,7 +1,10 @@
 //! Several operations in one request: `simulate` on one account, and `bulk` on many.
 
+use std::borrow::Cow;
+
 use chrono_tz::Tz;
-use serde::Serialize;
+use futures_util::future::try_join_all;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::accounts::documents::AccountDocument;
@@ -14,7 +17,7 @@ use crate::dialects::failure::Failure;
 use crate::dialects::patches::Reading;
 use crate::dialects::views::{Viewer, blocked_by};
 use crate::domain::{AccountId, Command, Error, Outcome, Simulated};
-use crate::service::{CommandOutcome, Completion, Context, Item};
+use crate::service::{CommandOutcome, Completion, Context, Item, StoredAnswer};
 use crate::wire::{self, Codec};
 
 /// An operation with its command, or the reason why it is invalid.
@@ -33,7 +36,8 @@ pub(super) struct ResultDocument {
     /// The HTTP status that the operation has as a request of its own.
     status: u16,
     /// The code of the error; null for a success.
-    code: Option<&'static str>,
+    #[schema(value_type = Option<String>)]
+    code: Option<Cow<'static, str>>,
     message: Option<String>,
     /// Whether the account changed. Null if the operation failed, or if it is a repeat under the
     /// same `Idempotency-Key`.
@@ -83,7 +87,7 @@ fn failed(operation: String, code: Code) -> ResultDocument {
         operation,
         account: None,
         status: code.status,
-        code: Some(code.word),
+        code: Some(code.word.into()),
         message: Some(code.message),
         changed: None,
         events: None,
@@ -151,10 +155,11 @@ pub(super) async fn run(
     context: &Context,
     Request { members, call, .. }: Request<(), Operations>,
 ) -> Result<Reply<One<BulkDocument>>, Failure> {
+    let steps = steps(api, context, &call, members)?;
+    refuse_another_body(api, &call, steps.len()).await?;
     let mut results: Vec<Option<ResultDocument>> = Vec::new();
     let (mut accepted, mut items) = (Vec::new(), Vec::new());
-    for (number, (request, command)) in steps(api, context, &call, members)?.into_iter().enumerate()
-    {
+    for (number, (request, command)) in steps.into_iter().enumerate() {
         let account = request.account.as_ref().map(AccountName::text);
         match item(context, &call, number, &request, command) {
             Ok((status, item)) => {
@@ -189,6 +194,14 @@ pub(super) async fn run(
     }))
 }
 
+/// Refuses the whole request if its idempotency key was used with another body. Each operation
+/// stores its own answer, so a stored answer to any of them tells it.
+async fn refuse_another_body(api: &Api, call: &Call, count: usize) -> Result<(), Failure> {
+    let look_up = |number| call.stored_answer_of_part(api, number);
+    try_join_all((0..count).map(look_up)).await?;
+    Ok(())
+}
+
 /// An operation as an item for the service, with its HTTP status on success.
 fn item(
     context: &Context,
@@ -212,6 +225,23 @@ fn item(
             once: idempotency,
         },
     ))
+}
+
+/// The members of a stored failure. All are absent if the stored answer is a success.
+#[derive(Default, Deserialize)]
+struct StoredFailure {
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl StoredFailure {
+    fn of(stored: &StoredAnswer) -> Self {
+        if stored.status < 400 {
+            return Self::default();
+        }
+        let codec = wire::codec_of(Some(&stored.content_type)).unwrap_or(Codec::Json);
+        wire::decode(codec, &stored.body).unwrap_or_default()
+    }
 }
 
 fn bulk_result(
@@ -240,17 +270,22 @@ fn bulk_result(
                 blocked_by: Some(blocked_by(&state)),
             }
         }
-        Ok(Completion::Replayed(stored)) => ResultDocument {
-            operation,
-            account,
-            status: stored.status,
-            code: None,
-            message: Some("answered before, under the same Idempotency-Key".to_owned()),
-            changed: None,
-            events: None,
-            effective_status: None,
-            blocked_by: None,
-        },
+        Ok(Completion::Replayed(stored)) => {
+            let failure = StoredFailure::of(&stored);
+            ResultDocument {
+                operation,
+                account,
+                status: stored.status,
+                code: failure.code.map(Cow::Owned),
+                message: failure
+                    .message
+                    .or_else(|| Some("answered before, under the same Idempotency-Key".to_owned())),
+                changed: None,
+                events: None,
+                effective_status: None,
+                blocked_by: None,
+            }
+        }
         // A repeated deletion is answered like the first one.
         Err(Error::AccountDeleted) if status == 204 => ResultDocument {
             account,

@@ -153,12 +153,28 @@ impl Call {
         success: u16,
         document: impl Fn(&T) -> D + Send + Sync + 'static,
     ) -> Option<IdempotentRequest<T>> {
+        let key = self.key_of_part(number)?;
+        Some(self.idempotency_of(key, success, document))
+    }
+
+    /// The stored answer to the operation at position `number`. `None` also without a key.
+    pub(super) async fn stored_answer_of_part(
+        &self,
+        api: &Api,
+        number: usize,
+    ) -> Result<Option<StoredAnswer>, Failure> {
+        let Some(key) = self.key_of_part(number) else {
+            return Ok(None);
+        };
+        Ok(api.service.stored_answer(key, sha256(&self.body)).await?)
+    }
+
+    fn key_of_part(&self, number: usize) -> Option<IdempotencyKey> {
         let key = self.idempotency.clone()?;
-        let key = IdempotencyKey {
+        Some(IdempotencyKey {
             path: format!("{}/{number}", key.path),
             ..key
-        };
-        Some(self.idempotency_of(key, success, document))
+        })
     }
 
     fn idempotency_of<T, D: Serialize>(

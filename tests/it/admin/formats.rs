@@ -160,10 +160,17 @@ async fn always_200_leaves_the_error_in_the_body() {
     );
     let unknown = client.call("no_such_call", json!({})).await;
     assert_eq!(unknown.status.as_u16(), 200, "{}", unknown.body);
+    // The metrics count the outcome, also that of a repeat.
+    let (first, second) = (
+        client.call_once("suspend", "k", json!({"id": 5})).await,
+        client.call_once("suspend", "k", json!({"id": 5})).await,
+    );
+    assert!(second.headers.contains_key("idempotent-replayed"));
+    assert_eq!((second.status, second.body), (first.status, first.body));
     let metrics = app.service.render_metrics();
-    for operation in ["get", "unknown"] {
+    for (operation, count) in [("get", 1), ("suspend", 2), ("unknown", 1)] {
         let refused = format!(
-            "steward_http_requests_total{{dialect=\"admin\",operation=\"{operation}\",outcome=\"refused\"}} 1"
+            "steward_http_requests_total{{dialect=\"admin\",operation=\"{operation}\",outcome=\"refused\"}} {count}"
         );
         assert!(metrics.contains(&refused), "{operation}: {metrics}");
     }

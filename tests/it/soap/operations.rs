@@ -452,6 +452,18 @@ async fn a_repeat_with_a_key_is_answered_with_the_stored_answer() {
         ("", "true")
     );
     assert_eq!(client.call("list", json!({})).await.ok()["total_count"], 2);
+
+    // A refusal is repeated with HTTP 200 too, and is counted as a refusal.
+    let taken = create.replace("<name>n", "<name>m");
+    let headers = [headers[0], ("idempotency-key", "k2")];
+    let first = post(&app.router, &headers, envelope(NS12, &taken)).await;
+    let second = post(&app.router, &headers, envelope(NS12, &taken)).await;
+    assert!(first.body.contains("<Code>UsedEmail</Code>") && first.body == second.body);
+    assert_eq!(second.header("idempotent-replayed"), "true");
+    assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 200));
+    let metrics = app.service.render_metrics();
+    let refused = "steward_http_requests_total{dialect=\"soap\",operation=\"CreateAccount\",outcome=\"refused\"} 2";
+    assert!(metrics.contains(refused), "{metrics}");
 }
 
 #[tokio::test]

@@ -13,11 +13,13 @@ use serde_json::{Value, json};
 use steward::dialects::operation::{Access, BodyLimit, Cost};
 use steward::dialects::v3::{self, Id, Paging};
 use steward::dialects::{admin, soap};
+use steward::domain::Scope;
 use steward::service::Permit;
 use tokio::sync::Notify;
 use tokio::task::coop::unconstrained;
 
 use crate::harness::app::{admin_settings, send};
+use crate::harness::soap::Soap;
 use crate::harness::v3::V3;
 use crate::harness::{App, Client};
 
@@ -176,6 +178,44 @@ async fn no_body_is_read_before_its_credential_and_its_length_are_judged() {
         ("content-length", exceeds.as_str()),
     ];
     assert_eq!(refused_unread(&app, "POST", soap::PATH, &soap).await, 413);
+}
+
+#[tokio::test]
+async fn access_is_judged_before_the_members() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let reseller = app.service.find_reseller("Acme").await.unwrap();
+    let token_without = async |scope: Option<Scope>| {
+        let scopes = [Scope::AccountRead, Scope::AccountWrite].into_iter();
+        let others: Vec<_> = scopes.filter(|other| Some(*other) != scope).collect();
+        app.token(Some(reseller), Some(&others)).await
+    };
+    for operation in admin::OPERATIONS {
+        let token = token_without(operation.access.scope()).await;
+        let members = json!({"token": token, "id": "nonsense", "operations": "nonsense"});
+        let answer = client
+            .raw(operation.name, "application/json", members.to_string())
+            .await;
+        assert_eq!(
+            answer.status.as_u16(),
+            403,
+            "{}: {}",
+            operation.name,
+            answer.body
+        );
+    }
+    for operation in soap::OPERATIONS {
+        let token = token_without(operation.access.scope()).await;
+        let with = |token: String| Soap {
+            token,
+            ..Soap::of(&client)
+        };
+        let members = "<accountID>99</accountID><email/><name/><status>nonsense</status>";
+        let refused = with(token).call(operation.name, members).await;
+        let unknown = with("garbage".to_owned());
+        let unknown = unknown.call(operation.name, members).await;
+        assert_eq!(refused, unknown, "{}", operation.name);
+    }
 }
 
 #[tokio::test]
