@@ -11,7 +11,7 @@ pub(super) const HEAVY: usize = 256;
 /// How much work a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cost {
-    /// A look-up or a change by key, or a page of a list.
+    /// A look-up or a change by key, or a page of another list.
     Light,
     /// Work that grows with the request or with the reseller: lists of accounts, simulations, bulk
     /// operations.
