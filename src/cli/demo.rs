@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{CommandError, Fetching, output};
 use crate::app::{self, Bound, Migrations, Running, ServeOptions};
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::domain::{
     AccountId, Dialect, Email, Error, HoldKind, HoldPatch, Patch, PaymentUrl, ProfilePatch,
     ResellerId, Revision, Status, Time,
@@ -75,6 +75,12 @@ impl Demo {
         let path = config.data_dir()?.join("demo.json");
         if self.print_env {
             return print_env(&path);
+        }
+        if config.environment == Environment::Production {
+            let problem = "a demo is not for production: it would create resellers, accounts and \
+                           an operator's token in the database; unset STEWARD_ENVIRONMENT and \
+                           DATABASE_URL, and it runs on an embedded PostgreSQL";
+            return Err(CommandError::Other(problem.to_owned()));
         }
         self.fetching.apply(&mut config);
         let mut stop = std::pin::pin!(app::signal());

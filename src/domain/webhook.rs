@@ -174,7 +174,9 @@ impl EndpointPatch {
         endpoint.description = self.description.over(endpoint.description.as_ref());
         if let Some(events) = &self.events {
             if let Some(unknown) = events.iter().find(|name| !EVENTS.contains(&name.as_str())) {
-                return Err(Error::invalid("events", format!("{unknown:?} is no event")));
+                let events = EVENTS.join(", ");
+                let problem = format!("{unknown:?} is not an event; the events are {events}");
+                return Err(Error::invalid("events", problem));
             }
             endpoint.events = EVENTS
                 .iter()

@@ -114,7 +114,11 @@ impl NewToken {
             Some("jwt") => TokenKind::Jwt,
             Some(_) => return Err(Error::invalid("kind", "must be key or jwt")),
         };
-        let unknown = |word: &str| Error::invalid("scopes", format!("{word:?} is no scope"));
+        let unknown = |word: &str| {
+            let scopes = Scope::ALL.map(Scope::as_str).join(", ");
+            let problem = format!("{word:?} is not a scope; the scopes are {scopes}");
+            Error::invalid("scopes", problem)
+        };
         let read = |words: Vec<String>| {
             words
                 .iter()

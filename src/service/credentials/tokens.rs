@@ -287,7 +287,7 @@ fn choose_scopes(
     };
     if let Some(scope) = scopes.iter().find(|scope| !possible.contains(*scope)) {
         return Err(Error::invalid(
-            "scope",
+            "scopes",
             format!("{scope} is for an operator's token only"),
         ));
     }
@@ -295,7 +295,7 @@ fn choose_scopes(
         return Err(Error::InsufficientScope(scope));
     }
     if scopes.iter().next().is_none() {
-        return Err(Error::invalid("scope", "must name at least one right"));
+        return Err(Error::invalid("scopes", "must name at least one scope"));
     }
     Ok(scopes)
 }

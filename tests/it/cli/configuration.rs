@@ -141,3 +141,18 @@ fn a_mistake_in_the_file_names_the_file() {
         "{stderr}"
     );
 }
+
+#[test]
+fn a_demo_is_refused_in_production() {
+    let folder = folder();
+    let url = "postgres://nobody@192.0.2.1/production";
+    let output = steward(folder.path())
+        .arg("demo")
+        .env("STEWARD_ENVIRONMENT", "production")
+        .env("DATABASE_URL", url)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.contains("a demo is not for production"), "{stderr}");
+}

@@ -154,7 +154,7 @@ A file wins over the defaults, an environment variable over the file, a flag ove
   `OTEL_EXPORTER_OTLP_ENDPOINT` sets `traces.endpoint`.
 
 `steward config show` prints the configuration in force and where each value came from, with secrets
-masked. `steward config check` names mistakes. An unknown key is an error that names the nearest key.
+masked. `steward config check` names the first mistake. An unknown key is an error that names the nearest key.
 ";
 
 /// `docs/configuration.md`, as it must be for the present `config/default.toml`.

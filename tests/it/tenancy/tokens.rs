@@ -159,10 +159,13 @@ async fn a_token_cannot_create_a_token_with_more_scopes_than_its_own() {
     for (body, expected) in [
         (
             json!({"scopes": ["reseller:write"]}),
-            "scope: reseller:write is for an operator",
+            "scopes: reseller:write is for an operator",
         ),
-        (json!({"scopes": ["x"]}), "scopes: \"x\" is no scope"),
-        (json!({"scopes": []}), "scope: must name at least one"),
+        (
+            json!({"scopes": ["x"]}),
+            "scopes: \"x\" is not a scope; the scopes are account:read",
+        ),
+        (json!({"scopes": []}), "scopes: must name at least one"),
         (json!({"kind": "cookie"}), "kind: must be key or jwt"),
         (json!({"name": ""}), "name: must be 1 to 255"),
         (json!({"expiresIn": -1}), "expiresIn"),

@@ -43,7 +43,7 @@ async fn invalid_endpoints_are_refused() {
         ),
         (
             json!({"url": "https://example.com", "events": ["account.eaten"]}),
-            "events: \"account.eaten\" is no event",
+            "events: \"account.eaten\" is not an event; the events are account.",
         ),
         (
             json!({"url": "https://example.com", "signatureStyle": "md5"}),
