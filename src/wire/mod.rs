@@ -10,6 +10,7 @@ mod field;
 mod json;
 mod media;
 mod soap;
+mod type_errors;
 mod xml;
 
 use serde::Serialize;
@@ -152,7 +153,7 @@ fn malformed(path: &str, message: &str) -> Error {
     let (child, problem) = match (quoted("missing field `"), quoted("duplicate field `")) {
         (Some(child), _) => (Some(child), "is required".to_owned()),
         (_, Some(child)) => (Some(child), "appears more than once".to_owned()),
-        _ => (None, message.to_owned()),
+        _ => (None, type_errors::in_plain_words(message)),
     };
     let field = match child {
         Some(child) if path.is_empty() || path.ends_with(child) => child.to_owned(),
