@@ -43,8 +43,9 @@ pub(super) struct Call {
     /// The idempotency key as the caller sent it. `None` if there is none, or if the operation does
     /// not take one.
     pub(super) key: Option<String>,
-    /// The idempotency key as it is stored. Set once the caller is known.
-    pub(super) idempotency: Option<IdempotencyKey>,
+    /// The idempotency key as it is stored, and the SHA-256 of the body. Set once the caller is
+    /// known.
+    pub(super) idempotency: Option<(IdempotencyKey, [u8; 32])>,
     pub(super) request_id: RequestId,
     pub(super) base: String,
 }
@@ -83,8 +84,9 @@ impl Call {
             path: self.uri.path().trim_end_matches('/').to_owned(),
             key,
         };
-        self.idempotency = Some(key.clone());
-        Ok(api.service.stored_answer(key, sha256(&self.body)).await?)
+        let fingerprint = sha256(&self.body);
+        self.idempotency = Some((key.clone(), fingerprint));
+        Ok(api.service.stored_answer(key, fingerprint).await?)
     }
 
     /// Decodes the members of the body.
@@ -141,8 +143,8 @@ impl Call {
         &self,
         document: impl Fn(&T) -> D + Send + Sync + 'static,
     ) -> Option<IdempotentRequest<T>> {
-        let key = self.idempotency.clone()?;
-        Some(self.idempotency_of(key, self.success, document))
+        let once = self.idempotency.clone()?;
+        Some(self.idempotency_of(once, self.success, document))
     }
 
     /// The same as [`Call::idempotency`] for one of several operations in a request. `number` is
@@ -153,8 +155,8 @@ impl Call {
         success: u16,
         document: impl Fn(&T) -> D + Send + Sync + 'static,
     ) -> Option<IdempotentRequest<T>> {
-        let key = self.key_of_part(number)?;
-        Some(self.idempotency_of(key, success, document))
+        let once = self.key_of_part(number)?;
+        Some(self.idempotency_of(once, success, document))
     }
 
     /// The stored answer to the operation at position `number`. `None` also without a key.
@@ -163,23 +165,21 @@ impl Call {
         api: &Api,
         number: usize,
     ) -> Result<Option<StoredAnswer>, Failure> {
-        let Some(key) = self.key_of_part(number) else {
+        let Some((key, fingerprint)) = self.key_of_part(number) else {
             return Ok(None);
         };
-        Ok(api.service.stored_answer(key, sha256(&self.body)).await?)
+        Ok(api.service.stored_answer(key, fingerprint).await?)
     }
 
-    fn key_of_part(&self, number: usize) -> Option<IdempotencyKey> {
-        let key = self.idempotency.clone()?;
-        Some(IdempotencyKey {
-            path: format!("{}/{number}", key.path),
-            ..key
-        })
+    fn key_of_part(&self, number: usize) -> Option<(IdempotencyKey, [u8; 32])> {
+        let (key, fingerprint) = self.idempotency.clone()?;
+        let path = format!("{}/{number}", key.path);
+        Some((IdempotencyKey { path, ..key }, fingerprint))
     }
 
     fn idempotency_of<T, D: Serialize>(
         &self,
-        key: IdempotencyKey,
+        (key, fingerprint): (IdempotencyKey, [u8; 32]),
         success: u16,
         document: impl Fn(&T) -> D + Send + Sync + 'static,
     ) -> IdempotentRequest<T> {
@@ -205,7 +205,7 @@ impl Call {
         };
         IdempotentRequest {
             key,
-            fingerprint: sha256(&self.body),
+            fingerprint,
             encode: Arc::new(encode),
         }
     }
