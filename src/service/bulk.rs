@@ -38,18 +38,7 @@ impl Service {
         let submit = |item: Item| {
             let key = keys.get(&item.account).cloned();
             async move {
-                let (reseller, account) =
-                    match (key.unwrap_or(Err(Error::AccountNotFound)), &item.once) {
-                        (Ok(key), _) => key,
-                        // A repeat gets its stored answer even when its account is gone.
-                        (Err(error), Some(once)) => {
-                            let stored = self
-                                .stored_answer(once.key.clone(), once.fingerprint)
-                                .await?;
-                            return stored.map(Completion::Replayed).ok_or(error);
-                        }
-                        (Err(error), None) => return Err(error),
-                    };
+                let (reseller, account) = key.unwrap_or(Err(Error::AccountNotFound))?;
                 self.change(Request {
                     context: context.clone(),
                     reseller,

@@ -156,11 +156,15 @@ pub(super) async fn run(
     Request { members, call, .. }: Request<(), Operations>,
 ) -> Result<Reply<One<BulkDocument>>, Failure> {
     let steps = steps(api, context, &call, members)?;
-    refuse_another_body(api, &call, steps.len()).await?;
+    let stored = stored_answers(api, &call, steps.len()).await?;
     let mut results: Vec<Option<ResultDocument>> = Vec::new();
     let (mut accepted, mut items) = (Vec::new(), Vec::new());
-    for (number, (request, command)) in steps.into_iter().enumerate() {
+    for (number, ((request, command), stored)) in steps.into_iter().zip(stored).enumerate() {
         let account = request.account.as_ref().map(AccountName::text);
+        if let Some(stored) = stored {
+            results.push(Some(replayed(request.operation, account, &stored)));
+            continue;
+        }
         match item(context, &call, number, &request, command) {
             Ok((status, item)) => {
                 results.push(None);
@@ -194,12 +198,19 @@ pub(super) async fn run(
     }))
 }
 
-/// Refuses the whole request if its idempotency key was used with another body. Each operation
-/// stores its own answer, so a stored answer to any of them tells it.
-async fn refuse_another_body(api: &Api, call: &Call, count: usize) -> Result<(), Failure> {
+/// The stored answer to each operation. They are looked up before the accounts, so that a repeat is
+/// answered even when its account is gone.
+///
+/// # Errors
+/// [`Error::IdempotencyKeyReused`] if the key was used with another body. Each operation stores its
+/// own answer, so any of them tells it, and then none is executed.
+async fn stored_answers(
+    api: &Api,
+    call: &Call,
+    count: usize,
+) -> Result<Vec<Option<StoredAnswer>>, Failure> {
     let look_up = |number| call.stored_answer_of_part(api, number);
-    try_join_all((0..count).map(look_up)).await?;
-    Ok(())
+    try_join_all((0..count).map(look_up)).await
 }
 
 /// An operation as an item for the service, with its HTTP status on success.
@@ -244,6 +255,23 @@ impl StoredFailure {
     }
 }
 
+/// The result of an operation that was answered before, under the same idempotency key.
+fn replayed(operation: String, account: Option<String>, stored: &StoredAnswer) -> ResultDocument {
+    let failure = StoredFailure::of(stored);
+    let repeated = || "answered before, under the same Idempotency-Key".to_owned();
+    ResultDocument {
+        operation,
+        account,
+        status: stored.status,
+        code: failure.code.map(Cow::Owned),
+        message: Some(failure.message.unwrap_or_else(repeated)),
+        changed: None,
+        events: None,
+        effective_status: None,
+        blocked_by: None,
+    }
+}
+
 fn bulk_result(
     operation: String,
     account: Option<String>,
@@ -270,22 +298,7 @@ fn bulk_result(
                 blocked_by: Some(blocked_by(&state)),
             }
         }
-        Ok(Completion::Replayed(stored)) => {
-            let failure = StoredFailure::of(&stored);
-            ResultDocument {
-                operation,
-                account,
-                status: stored.status,
-                code: failure.code.map(Cow::Owned),
-                message: failure
-                    .message
-                    .or_else(|| Some("answered before, under the same Idempotency-Key".to_owned())),
-                changed: None,
-                events: None,
-                effective_status: None,
-                blocked_by: None,
-            }
-        }
+        Ok(Completion::Replayed(stored)) => replayed(operation, account, &stored),
         // A repeated deletion is answered like the first one.
         Err(Error::AccountDeleted) if status == 204 => ResultDocument {
             account,
