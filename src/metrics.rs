@@ -3,7 +3,8 @@
 //! Each service has its own registry, so the services of several tests in one process do not add
 //! up. Names, labels and units are a contract with dashboards and alerts; `docs/operator.md` lists
 //! them. Label values come from fixed lists in this program, never from a request, so their number
-//! is bounded.
+//! is bounded. The one exception is `share_waiting`, which lists at most
+//! [`MAX_WAITING_HOLDERS`] holders of each share.
 
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
@@ -19,6 +20,9 @@ use prometheus_client::registry::{Registry, Unit};
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How many of the holders that wait for a share are listed.
+const MAX_WAITING_HOLDERS: usize = 20;
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 /// A gauge in seconds.
@@ -66,6 +70,23 @@ struct JobLabels {
     job: &'static str,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShareLabels {
+    share: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HolderLabels {
+    share: &'static str,
+    holder: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    share: &'static str,
+    cause: &'static str,
+}
+
 /// The metrics of one service. Updates are atomic and cheap, so any thread may make them.
 #[derive(Debug)]
 pub struct Metrics {
@@ -79,6 +100,9 @@ pub struct Metrics {
     batch_seconds: Histograms<LaneLabels>,
     waiting: Family<LaneLabels, Gauge>,
     refused: Family<LaneLabels, Counter>,
+    share_used: Family<ShareLabels, Gauge>,
+    share_waiting: Family<HolderLabels, Gauge>,
+    share_refused: Family<RefusalLabels, Counter>,
     pool: Family<PoolLabels, Gauge>,
     attempts: Family<AttemptLabels, Counter>,
     lag: Histogram,
@@ -125,6 +149,9 @@ impl Metrics {
             batch_seconds: Family::new_with_constructor(latencies),
             waiting: Family::default(),
             refused: Family::default(),
+            share_used: Family::default(),
+            share_waiting: Family::default(),
+            share_refused: Family::default(),
             pool: Family::default(),
             attempts: Family::default(),
             lag: lags(),
@@ -188,6 +215,21 @@ impl Metrics {
             "lane_refused",
             "Requests refused because the lane's queue was full",
             self.refused.clone(),
+        );
+        ours.register(
+            "share_used",
+            "Permits in use of each share",
+            self.share_used.clone(),
+        );
+        ours.register(
+            "share_waiting",
+            "Requests that wait for a permit, of the holders with the most of them",
+            self.share_waiting.clone(),
+        );
+        ours.register(
+            "share_refused",
+            "Requests that got no permit, by share and cause",
+            self.share_refused.clone(),
         );
         ours.register(
             "database_connections",
@@ -302,6 +344,37 @@ impl Metrics {
         self.waiting
             .get_or_create(&LaneLabels { lane })
             .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
+    /// Removes the holders that waited for shares at the last [`Metrics::set_share`].
+    pub fn begin_shares(&self) {
+        self.share_waiting.clear();
+    }
+
+    /// Sets how many permits of a share are in use, and how many requests of which holder wait.
+    /// Only the first holders are kept, so that the number of label values stays bounded.
+    pub fn set_share(
+        &self,
+        share: &'static str,
+        used: usize,
+        waiting: impl Iterator<Item = (String, usize)>,
+    ) {
+        let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.share_used
+            .get_or_create(&ShareLabels { share })
+            .set(gauge(used));
+        for (holder, count) in waiting.take(MAX_WAITING_HOLDERS) {
+            self.share_waiting
+                .get_or_create(&HolderLabels { share, holder })
+                .set(gauge(count));
+        }
+    }
+
+    /// Counts a request that got no permit of a share.
+    pub fn share_refused(&self, share: &'static str, cause: &'static str) {
+        self.share_refused
+            .get_or_create(&RefusalLabels { share, cause })
+            .inc();
     }
 
     /// Sets how many connections of a pool are idle and how many are in use.
