@@ -100,9 +100,7 @@ pub struct Metrics {
     batch_seconds: Histograms<LaneLabels>,
     waiting: Family<LaneLabels, Gauge>,
     refused: Family<LaneLabels, Counter>,
-    share_used: Family<ShareLabels, Gauge>,
-    share_waiting: Family<HolderLabels, Gauge>,
-    share_refused: Family<RefusalLabels, Counter>,
+    shares: Shares,
     pool: Family<PoolLabels, Gauge>,
     attempts: Family<AttemptLabels, Counter>,
     lag: Histogram,
@@ -149,9 +147,7 @@ impl Metrics {
             batch_seconds: Family::new_with_constructor(latencies),
             waiting: Family::default(),
             refused: Family::default(),
-            share_used: Family::default(),
-            share_waiting: Family::default(),
-            share_refused: Family::default(),
+            shares: Shares::default(),
             pool: Family::default(),
             attempts: Family::default(),
             lag: lags(),
@@ -216,21 +212,7 @@ impl Metrics {
             "Requests refused because the lane's queue was full",
             self.refused.clone(),
         );
-        ours.register(
-            "share_used",
-            "Permits in use of each share",
-            self.share_used.clone(),
-        );
-        ours.register(
-            "share_waiting",
-            "Requests that wait for a permit, of the holders with the most of them",
-            self.share_waiting.clone(),
-        );
-        ours.register(
-            "share_refused",
-            "Requests that got no permit, by share and cause",
-            self.share_refused.clone(),
-        );
+        self.shares.register(ours);
         ours.register(
             "database_connections",
             "Database connections, by pool and state",
@@ -348,7 +330,7 @@ impl Metrics {
 
     /// Removes the holders that waited for shares at the last [`Metrics::set_share`].
     pub fn begin_shares(&self) {
-        self.share_waiting.clear();
+        self.shares.waiting.clear();
     }
 
     /// Sets how many permits of a share are in use, and how many requests of which holder wait.
@@ -360,11 +342,13 @@ impl Metrics {
         waiting: impl Iterator<Item = (String, usize)>,
     ) {
         let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
-        self.share_used
+        self.shares
+            .used
             .get_or_create(&ShareLabels { share })
             .set(gauge(used));
         for (holder, count) in waiting.take(MAX_WAITING_HOLDERS) {
-            self.share_waiting
+            self.shares
+                .waiting
                 .get_or_create(&HolderLabels { share, holder })
                 .set(gauge(count));
         }
@@ -372,7 +356,8 @@ impl Metrics {
 
     /// Counts a request that got no permit of a share.
     pub fn share_refused(&self, share: &'static str, cause: &'static str) {
-        self.share_refused
+        self.shares
+            .refused
             .get_or_create(&RefusalLabels { share, cause })
             .inc();
     }
@@ -451,6 +436,34 @@ impl Metrics {
             let _cannot_fail = write!(text, "# {error}\n# EOF\n");
         }
         text
+    }
+}
+
+/// The use of the shares (`shares.rs`), and who waits for them.
+#[derive(Debug, Default)]
+struct Shares {
+    used: Family<ShareLabels, Gauge>,
+    waiting: Family<HolderLabels, Gauge>,
+    refused: Family<RefusalLabels, Counter>,
+}
+
+impl Shares {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "share_used",
+            "Permits in use of each share",
+            self.used.clone(),
+        );
+        registry.register(
+            "share_waiting",
+            "Requests that wait for a permit, of the holders with the most of them",
+            self.waiting.clone(),
+        );
+        registry.register(
+            "share_refused",
+            "Requests that got no permit, by share and cause",
+            self.refused.clone(),
+        );
     }
 }
 

@@ -192,7 +192,7 @@ impl Shares {
             };
             let standing = state.holders.entry(holder).or_default();
             if standing.waiting.len() >= self.inner.limits.queue {
-                self.forget_if_idle(&mut state, holder);
+                state.forget_if_idle(holder);
                 self.count(refused);
                 return Err(refused);
             }
@@ -307,7 +307,7 @@ impl Shares {
         if let Some(standing) = state.holders.get_mut(&holder) {
             standing.used -= amount;
         }
-        self.forget_if_idle(&mut state, holder);
+        state.forget_if_idle(holder);
         let unclaimed = self.serve(&mut state);
         drop(state);
         // Dropped without the lock, because dropping a permit takes it.
@@ -359,16 +359,6 @@ impl Shares {
         }
         unclaimed
     }
-
-    fn forget_if_idle(&self, state: &mut State, holder: Holder) {
-        if state
-            .holders
-            .get(&holder)
-            .is_some_and(|standing| standing.used == 0 && standing.waiting.is_empty())
-        {
-            state.holders.remove(&holder);
-        }
-    }
 }
 
 impl State {
@@ -385,6 +375,16 @@ impl State {
                 .front()
                 .is_some_and(|waiter| standing.used + waiter.amount <= each)
         })
+    }
+
+    fn forget_if_idle(&mut self, holder: Holder) {
+        if self
+            .holders
+            .get(&holder)
+            .is_some_and(|standing| standing.used == 0 && standing.waiting.is_empty())
+        {
+            self.holders.remove(&holder);
+        }
     }
 
     fn enqueue(&mut self, holder: Holder, amount: usize) -> (u64, oneshot::Receiver<Permit>) {
@@ -422,7 +422,7 @@ impl Drop for Waiting<'_> {
         if standing.waiting.is_empty() {
             let holder = self.holder;
             state.turns.retain(|waiting| *waiting != holder);
-            self.shares.forget_if_idle(&mut state, holder);
+            state.forget_if_idle(holder);
         }
         // The request may have been the one that the others had to wait for.
         let unclaimed = self.shares.serve(&mut state);
