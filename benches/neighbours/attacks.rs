@@ -290,7 +290,7 @@ impl Attacker {
             "GET /v3/events HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\nauthorization: Bearer {}\r\n\r\n",
             first.token
         );
-        if let Ok(mut stream) = connect(first.source, self.target).await
+        if let Ok(mut stream) = connect(first.source, 0, self.target).await
             && stream.write_all(head.as_bytes()).await.is_ok()
         {
             std::future::pending::<()>().await;
@@ -327,7 +327,7 @@ impl Attacker {
     }
 
     async fn connect(&self) -> Result<TcpStream, String> {
-        let stream = connect(self.parties.first.source, self.target).await;
+        let stream = connect(self.parties.first.source, next_port(), self.target).await;
         self.opened.fetch_add(1, Ordering::Relaxed);
         stream.map_err(|error| format!("connect: {}", error.kind()))
     }
@@ -347,6 +347,14 @@ impl Attacker {
         let mut stream = self.connect().await?;
         Ok(status_of(&mut stream).await)
     }
+}
+
+/// The next port of the bad neighbour's address. Searching for a free one takes the kernel long when
+/// thousands are in use.
+fn next_port() -> u16 {
+    static PORTS: AtomicU64 = AtomicU64::new(0);
+    let next = PORTS.fetch_add(1, Ordering::Relaxed) % 60_000;
+    u16::try_from(next + 4_000).unwrap_or_default()
 }
 
 /// The status of the first answer, or "closed" if the service closes the connection without one.

@@ -40,11 +40,11 @@ impl Tally {
     }
 }
 
-/// Connects from an address of this machine.
-pub async fn connect(source: Ipv4Addr, target: SocketAddr) -> io::Result<TcpStream> {
+/// Connects from an address of this machine. Port 0 takes a free port.
+pub async fn connect(source: Ipv4Addr, port: u16, target: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
-    socket.bind(SocketAddr::from((source, 0)))?;
+    socket.bind(SocketAddr::from((source, port)))?;
     let stream = socket.connect(target).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
@@ -138,7 +138,7 @@ impl Caller {
     }
 
     async fn open(&self) -> Result<Connection, String> {
-        let stream = connect(self.source, self.target)
+        let stream = connect(self.source, 0, self.target)
             .await
             .map_err(|error| format!("connect: {}", error.kind()))?;
         let (sender, connection) = handshake(TokioIo::new(stream))

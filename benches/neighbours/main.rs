@@ -115,7 +115,12 @@ fn main() -> Result<ExitCode, Failure> {
         seconds: Duration::from_secs(options.seconds),
         rate: options.rate,
     };
-    let measured = main.block_on(lab.measure_all(&options));
+    let measured = main.block_on(async {
+        tokio::select! {
+            measured = lab.measure_all(&options) => measured,
+            () = steward::app::signal() => Err("interrupted".into()),
+        }
+    });
     main.block_on(lab.world.stop());
     lab.probing.shutdown_background();
     lab.attacking.shutdown_background();

@@ -368,7 +368,9 @@ fn change_key(body: &[u8]) -> Option<String> {
     ))
 }
 
-/// Polls `/readyz` until it is stopped. Returns how often it was asked and what went wrong.
+/// Polls `/readyz` five times a second until it is stopped. Returns how often it was asked and what
+/// went wrong. An answer that takes longer than a second, which is how long Kubernetes waits, is
+/// wrong too.
 pub async fn watch_readiness(
     target: std::net::SocketAddr,
     stop: CancellationToken,
@@ -377,11 +379,13 @@ pub async fn watch_readiness(
     let caller = Caller::without_keep_alive(target, source, "");
     let (mut polls, mut errors) = (0, BTreeMap::<String, u64>::new());
     while !stop.is_cancelled() {
-        let due = Instant::now() + Duration::from_millis(200);
+        let asked = Instant::now();
+        let due = asked + Duration::from_millis(200);
         polls += 1;
         let problem = match caller.call(&Call::get("/readyz".to_owned())).await {
-            Ok(answer) if answer.status == 200 => None,
-            Ok(answer) => Some(answer.status.to_string()),
+            Ok(answer) if answer.status != 200 => Some(answer.status.to_string()),
+            Ok(_) if asked.elapsed() > Duration::from_secs(1) => Some("late".to_owned()),
+            Ok(_) => None,
             Err(problem) => Some(problem),
         };
         if let Some(problem) = problem {
