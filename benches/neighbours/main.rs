@@ -94,7 +94,8 @@ fn main() -> Result<ExitCode, Failure> {
         .clone()
         .unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_steward")));
     let started = Instant::now();
-    let world = main.block_on(World::make(&binary, options.folder.as_deref()))?;
+    let making = World::make(&binary, options.folder.as_deref());
+    let world = main.block_on(unless_interrupted(making))?;
     let thread = || {
         Builder::new_multi_thread()
             .worker_threads(1)
@@ -115,12 +116,7 @@ fn main() -> Result<ExitCode, Failure> {
         seconds: Duration::from_secs(options.seconds),
         rate: options.rate,
     };
-    let measured = main.block_on(async {
-        tokio::select! {
-            measured = lab.measure_all(&options) => measured,
-            () = steward::app::signal() => Err("interrupted".into()),
-        }
-    });
+    let measured = main.block_on(unless_interrupted(lab.measure_all(&options)));
     main.block_on(lab.world.stop());
     lab.probing.shutdown_background();
     lab.attacking.shutdown_background();
@@ -139,6 +135,16 @@ fn main() -> Result<ExitCode, Failure> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Does some work, or gives it up on SIGTERM or Ctrl-C, so that PostgreSQL and the service end too.
+async fn unless_interrupted<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        done = work => done,
+        () = steward::app::signal() => Err("interrupted".into()),
+    }
 }
 
 impl Lab {
