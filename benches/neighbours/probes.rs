@@ -77,6 +77,12 @@ impl Samples {
         *self.errors.entry(what).or_default() += 1;
     }
 
+    /// Whether no event came at all.
+    pub fn is_starved(&self) -> bool {
+        let missing = self.errors.get("missing").copied().unwrap_or_default();
+        missing > 0 && usize::try_from(missing) == Ok(self.latencies.len())
+    }
+
     /// A percentile in milliseconds: the smallest latency that this share of the samples does not
     /// exceed. `None` without samples.
     pub fn percentile(&self, percent: usize) -> Option<f64> {
