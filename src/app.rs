@@ -20,8 +20,8 @@ use crate::config::{Config, Problem};
 use crate::dialects::{admin, soap, v3};
 use crate::domain::Error;
 use crate::service::{Clock, Service};
-use crate::store::Store;
 use crate::store::embedded::{self, Cluster};
+use crate::store::{Finding, Store};
 use crate::webhooks::Dispatcher;
 use crate::{http, jobs};
 
@@ -154,6 +154,8 @@ pub struct Running {
     /// The service.
     pub service: Arc<Service>,
     database: Database,
+    /// What is wrong with the login of the database URL, although the service can run.
+    login_finding: Option<Finding>,
 }
 
 impl Running {
@@ -164,9 +166,10 @@ impl Running {
     pub async fn start(config: &Config, migrations: Migrations) -> Result<Self, Failure> {
         let database = Database::open(config).await?;
         match Self::start_service(config, migrations, &database).await {
-            Ok(service) => Ok(Self {
+            Ok((service, login_finding)) => Ok(Self {
                 service: Arc::new(service),
                 database,
+                login_finding,
             }),
             Err(failure) => {
                 database.close().await;
@@ -179,7 +182,7 @@ impl Running {
         config: &Config,
         migrations: Migrations,
         database: &Database,
-    ) -> Result<Service, Failure> {
+    ) -> Result<(Service, Option<Finding>), Failure> {
         let apply = match migrations {
             Migrations::Apply => true,
             Migrations::ApplyIfEmbedded => database.cluster.is_some(),
@@ -192,7 +195,8 @@ impl Running {
             }
         }
         let store = Store::new(database.options.clone(), &config.pool());
-        let findings = store.check().await?;
+        let report = store.check_schema().await?;
+        let findings = [report.schema_findings, report.access_findings].concat();
         if !findings.is_empty() {
             let lines: Vec<_> = findings
                 .iter()
@@ -210,7 +214,7 @@ impl Running {
             // entries cannot leave the default partition.
             service.prepare_journal(jobs::JOURNAL_DAYS).await?;
         }
-        Ok(service)
+        Ok((service, report.login_finding))
     }
 
     /// Finishes the work in progress, then stops the embedded database if this process started it.
@@ -262,6 +266,9 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
     ready: impl FnOnce(Bound),
 ) -> Result<(), Failure> {
+    if let Some(finding) = &running.login_finding {
+        warn!(problem = %finding.problem, remedy = %finding.remedy, "the database login has too many rights");
+    }
     let readiness = http::Readiness::default();
     let stopping = CancellationToken::new();
     // The management listener stops last, so that /readyz and /metrics answer during the shutdown.
