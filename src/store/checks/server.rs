@@ -57,9 +57,12 @@ impl Store {
         })
     }
 
+    /// The most connections that one process opens: those of the pools, and the LISTEN connection.
     fn connections(&self) -> i64 {
         i64::from(
-            self.pool.options().get_max_connections() + self.keyed.options().get_max_connections(),
+            self.pool.options().get_max_connections()
+                + self.keyed.options().get_max_connections()
+                + 1,
         )
     }
 }
