@@ -1,7 +1,6 @@
 //! The composition root: opens the database, starts the service, the listeners and the workers, and
 //! stops them in order.
 
-use std::fs;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,7 +22,7 @@ use crate::service::{Clock, Service};
 use crate::store::embedded::{self, Cluster};
 use crate::store::{Finding, Store};
 use crate::webhooks::Dispatcher;
-use crate::{http, jobs};
+use crate::{files, http, jobs};
 
 /// The name of the database in the embedded cluster.
 pub const EMBEDDED_DATABASE: &str = "steward";
@@ -422,17 +421,13 @@ fn limits(config: &Config) -> http::Limits {
     }
 }
 
-/// Writes a new file and renames it, so that no reader sees half of it.
 fn write_ready_file(path: &Path, bound: Bound) -> Result<(), Failure> {
     let content =
         serde_json::json!({ "listen": bound.listen, "management": bound.management }).to_string();
-    let draft = path.with_extension("new");
-    let failure = |source| Failure::File {
+    files::replace(path, 0o666, content.as_bytes()).map_err(|source| Failure::File {
         path: path.to_owned(),
         source,
-    };
-    fs::write(&draft, content).map_err(failure)?;
-    fs::rename(&draft, path).map_err(failure)
+    })
 }
 
 /// Resolves on SIGTERM or Ctrl-C.
