@@ -123,6 +123,22 @@ impl Database {
         })
     }
 
+    /// The configured database, or the embedded cluster if another process runs it now. Starts and
+    /// creates nothing.
+    ///
+    /// # Errors
+    /// [`Failure::Url`] or [`Failure::Configuration`].
+    pub async fn find(config: &Config) -> Result<Option<Self>, Failure> {
+        if config.database_url().is_some() {
+            return Self::open(config).await.map(Some);
+        }
+        let cluster = Cluster::running(&config.data_dir()?);
+        Ok(cluster.map(|cluster| Self {
+            options: cluster.options(EMBEDDED_DATABASE),
+            cluster: Some(cluster),
+        }))
+    }
+
     /// How to connect to it.
     #[must_use]
     pub fn options(&self) -> &PgConnectOptions {

@@ -393,6 +393,17 @@ impl Cluster {
         })
     }
 
+    /// The cluster of the data directory if another process runs its server now. Starts and creates
+    /// nothing.
+    #[must_use]
+    pub fn running(data_dir: &Path) -> Option<Self> {
+        let running = PidFile::read(&Layout::of(data_dir).data)?;
+        running.accepts_connections().then_some(Self {
+            sockets: running.sockets,
+            postmaster: None,
+        })
+    }
+
     /// Whether this process started the server. Then it also stops the server when it ends.
     #[must_use]
     pub fn is_owner(&self) -> bool {
