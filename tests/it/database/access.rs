@@ -56,6 +56,25 @@ async fn the_newest_postgresql_describes_the_access_in_the_same_words() {
     assert_eq!(store.describe_access().await.unwrap(), recorded());
     assert_eq!(store.check().await.unwrap(), []);
     store.close().await;
+
+    // Since PostgreSQL 16, a login that creates a role cannot take it without a grant.
+    let superuser = sqlx::PgPool::connect_with(cluster.superuser_options("postgres"))
+        .await
+        .unwrap();
+    for statement in [
+        "drop database steward with (force)",
+        "drop role steward_service",
+        "create role creator login createrole",
+        "create database created owner creator",
+    ] {
+        sqlx::raw_sql(statement).execute(&superuser).await.unwrap();
+    }
+    superuser.close().await;
+    let options = cluster.options("created").username("creator");
+    Store::migrate(&options).await.unwrap();
+    let store = Store::new(options, &pool_settings());
+    assert_eq!(store.check().await.unwrap(), []);
+    store.close().await;
     cluster.stop().await;
 }
 

@@ -43,32 +43,8 @@ fn options(data_dir: &Path, login: &str, database: &str) -> PgConnectOptions {
 /// Makes a cluster as an earlier build did, with the migrations up to 9 and one reseller.
 async fn make(data_dir: &Path) {
     let home = data_dir.join("postgres");
-    let owner = User::from_name("postgres").unwrap();
-    for folder in ["", "log", "run"] {
-        let path = home.join(folder);
-        fs::create_dir_all(&path).unwrap();
-        if Uid::effective().is_root() {
-            let owner = owner.as_ref().unwrap();
-            chown(&path, Some(owner.uid.as_raw()), Some(owner.gid.as_raw())).unwrap();
-        }
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-    }
-    fs::write(home.join("start.lock"), "").unwrap();
-    fs::write(home.join("log/startup.log"), "").unwrap();
-    let made = as_server("initdb", &home)
-        .args([
-            "-D",
-            "data",
-            "-U",
-            "steward",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--no-sync",
-        ])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
+    folders(data_dir);
+    initdb(&home, "steward");
     server(&home, "start");
     let mut connection = options(data_dir, "steward", "postgres")
         .connect()
@@ -93,6 +69,40 @@ async fn make(data_dir: &Path) {
     .unwrap();
     connection.close().await.unwrap();
     server(&home, "stop");
+}
+
+/// The folders that an earlier build made: they belong to the server's user.
+fn folders(data_dir: &Path) {
+    let home = data_dir.join("postgres");
+    let owner = User::from_name("postgres").unwrap();
+    for folder in ["", "log", "run"] {
+        let path = home.join(folder);
+        fs::create_dir_all(&path).unwrap();
+        if Uid::effective().is_root() {
+            let owner = owner.as_ref().unwrap();
+            chown(&path, Some(owner.uid.as_raw()), Some(owner.gid.as_raw())).unwrap();
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    fs::write(home.join("start.lock"), "").unwrap();
+    fs::write(home.join("log/startup.log"), "").unwrap();
+}
+
+fn initdb(home: &Path, superuser: &str) {
+    let made = as_server("initdb", home)
+        .args([
+            "-D",
+            "data",
+            "-U",
+            superuser,
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        ])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
 }
 
 fn server(home: &Path, what: &str) {
@@ -206,4 +216,36 @@ async fn a_conversion_that_was_interrupted_is_completed() {
         connection.close().await.unwrap();
         cluster.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_script_of_compose_makes_a_login_that_can_migrate_and_is_no_superuser() {
+    let folder = folder();
+    let home = folder.path().join("postgres");
+    folders(folder.path());
+    initdb(&home, "postgres");
+    server(&home, "start");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/postgres-init");
+    let output = Command::new(script)
+        .env("PGHOST", home.join("run"))
+        .env("PGPORT", "5432")
+        .env("STEWARD_PASSWORD", "it's secret")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let login = options(folder.path(), "steward", "steward");
+    let migrated = Store::migrate(&login).await;
+    assert_eq!(migrated, Ok(MIGRATOR.iter().count()));
+    let store = Store::new(login, &crate::harness::app::pool_settings());
+    let report = store.check_schema().await.unwrap();
+    assert_eq!(
+        (
+            report.schema_findings,
+            report.access_findings,
+            report.login_finding
+        ),
+        (vec![], vec![], None)
+    );
+    store.close().await;
+    server(&home, "stop");
 }
