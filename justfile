@@ -31,6 +31,10 @@ interop:
 faults:
   .ci/faults
 
+# Run this build and the one before it on the same database
+upgrade:
+  .ci/upgrade
+
 # Break a Patroni cluster under load
 ha:
   .ci/ha

@@ -1,8 +1,12 @@
 //! PostgreSQL: the embedded cluster, outages, query plans, the doctor.
 
+mod access;
 mod crashes;
 mod doctor;
 mod embedded;
+mod first_edition;
+mod links;
 mod outage;
 mod query_plans;
 mod retention;
+mod versions;
