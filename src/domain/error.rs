@@ -62,6 +62,10 @@ pub enum Error {
     /// The reseller already has as many accounts as its quota allows.
     #[error("account quota reached")]
     QuotaReached,
+    /// Every account number has been given away. Numbers are 32 bits wide and are never given
+    /// twice, so no account can be created any more, for any reseller.
+    #[error("account numbers exhausted: no account number up to 2147483647 is left")]
+    AccountNumbersExhausted,
     /// The idempotency key was used before for a different request.
     #[error("idempotency key reused with another request")]
     IdempotencyKeyReused,

@@ -36,6 +36,7 @@
     reason = "the module's documentation lists the errors that every method has"
 )]
 
+mod account_numbers;
 mod accounts;
 mod bulk;
 mod bulk_jobs;

@@ -39,7 +39,9 @@ mod tokens;
 mod transaction;
 mod webhooks;
 
-pub use accounts::{Changes, HoldWrites, PurgingReseller, list_statement};
+pub use accounts::{
+    ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Changes, HoldWrites, PurgingReseller, list_statement,
+};
 pub use bulk_jobs::{BulkItem, BulkJob, JobState};
 pub use checks::{Finding, MIGRATOR, ServerReport};
 pub use idempotency::{IdempotencyKey, StoredAnswer, StoredRequest};

@@ -48,6 +48,10 @@ pub(super) fn code(failure: &Failure) -> Code {
             }
             Error::PreconditionFailed => say(412, "Precondition failed"),
             Error::QuotaReached => say(402, "Tariff limit reached"),
+            Error::AccountNumbersExhausted => say(
+                507,
+                "No account number is left: this service can create no more accounts",
+            ),
             Error::IdempotencyKeyReused => {
                 say(422, "Idempotency-Key was used before with another request")
             }
@@ -142,6 +146,7 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::BulkJob)),
             Failure::Service(Error::PreconditionFailed),
             Failure::Service(Error::QuotaReached),
+            Failure::Service(Error::AccountNumbersExhausted),
             Failure::Service(Error::IdempotencyKeyReused),
             Failure::Service(Error::Overloaded),
             Failure::Service(Error::Unavailable),

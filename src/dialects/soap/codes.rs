@@ -165,6 +165,10 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
             format!("{}: {field} {problem}", wording.failure),
         ),
         Error::QuotaReached => say(Code::NoCredit, "The account limit is reached"),
+        Error::AccountNumbersExhausted => say(
+            Code::GeneralError,
+            "No account number is left: this service can create no more accounts",
+        ),
         Error::Overloaded | Error::Unavailable => {
             say(Code::GeneralError, "General Error. DB error")
         }
@@ -310,6 +314,7 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::EmailInUse)),
             Failure::Service(Error::Conflict(Conflict::RetentionHold)),
             Failure::Service(Error::QuotaReached),
+            Failure::Service(Error::AccountNumbersExhausted),
             Failure::Service(Error::Overloaded),
             Failure::Service(Error::Unavailable),
             Failure::Service(Error::IdempotencyKeyReused),

@@ -70,6 +70,12 @@ pub(super) fn code(failure: &Failure) -> Code {
                 "CONFLICT",
                 "quota_reached: the reseller has as many accounts as it may have",
             ),
+            Error::AccountNumbersExhausted => say(
+                507,
+                "ACCOUNT_NUMBERS_EXHAUSTED",
+                "No account number is left, so this service can create no more accounts; its \
+                 operator has to set up another one",
+            ),
             Error::PreconditionFailed => say(
                 412,
                 "PRECONDITION_FAILED",
@@ -184,6 +190,7 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::NotPlanned)),
             Failure::Service(Error::Conflict(Conflict::BulkJob)),
             Failure::Service(Error::QuotaReached),
+            Failure::Service(Error::AccountNumbersExhausted),
             Failure::Service(Error::PreconditionFailed),
             Failure::Service(Error::IdempotencyKeyReused),
             Failure::Service(Error::Overloaded),

@@ -1,5 +1,6 @@
 //! Commands that are committed together, retried and repeated.
 
+mod account_numbers;
 mod concurrency;
 mod idempotency;
 mod replay;

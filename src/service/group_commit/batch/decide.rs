@@ -134,7 +134,10 @@ impl Batch {
         {
             return Err(Error::QuotaReached);
         }
-        let id = self.fresh_ids.pop().ok_or(Error::Unavailable)?;
+        let id = *self
+            .fresh_ids
+            .last()
+            .ok_or(Error::AccountNumbersExhausted)?;
         let new = NewAccount {
             id,
             uid,
@@ -143,6 +146,8 @@ impl Batch {
         };
         let change = Account::create(&new, revision, &request.context.principal.actor(), self.now)?;
         self.check_email(&change.after)?;
+        // The number is used up only now that nothing can refuse the account any more.
+        self.fresh_ids.pop();
         self.live_accounts.insert(reseller, live + 1);
         self.created.insert((reseller, id));
         Ok(self.apply(request, "create", None, change))
