@@ -4,7 +4,8 @@
 -- when it is applied. A job that an earlier version planned has no array, and its items exist already.
 alter table bulk_job
   add column accounts  integer[],
-  add column filled    integer not null default 0,   -- how many accounts of the array have become items
+  add column total      integer,                      -- how many accounts the array has
+  add column filled     integer not null default 0,   -- how many of them have become items
   add column filter    json,                         -- the selector, to check each account again when the job is applied
   add column preview   json,                         -- what the job would have done when it was planned
   add column counts    json,                         -- of a finished job: its state, and how many accounts are in each state

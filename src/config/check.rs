@@ -128,6 +128,12 @@ impl Lifecycle {
             "lifecycle.keep_journal_days",
             self.keep_journal_days,
             MAX_PERIOD,
+        )?;
+        positive("lifecycle.keep_bulk_items_days", self.keep_bulk_items_days)?;
+        at_most(
+            "lifecycle.keep_bulk_items_days",
+            self.keep_bulk_items_days,
+            MAX_PERIOD,
         )
     }
 }

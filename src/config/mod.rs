@@ -193,6 +193,8 @@ section! {
         purge_window_days: u64,
         /// How many days the journal is kept. 0 = forever.
         keep_journal_days: u64,
+        /// How many days the list of accounts of a finished bulk job is kept.
+        keep_bulk_items_days: u64,
     }
 }
 section! {

@@ -33,6 +33,8 @@ pub struct Settings {
     pub keep_attempts: Duration,
     /// How long the journal is kept. `None` means for ever.
     pub keep_journal: Option<Duration>,
+    /// How long the lists of accounts of finished bulk jobs are kept.
+    pub keep_bulk_items: Duration,
 }
 
 /// A job. Its name is its label in the metrics.
@@ -64,6 +66,11 @@ const JOBS: &[Job] = &[
         name: "webhook_log",
         every: HOUR,
         run: |service, settings| Box::pin(trim_attempts(service, settings)),
+    },
+    Job {
+        name: "bulk_cleanup",
+        every: HOUR,
+        run: |service, settings| Box::pin(clean_up_bulk_jobs(service, settings)),
     },
     Job {
         name: "account_numbers",
@@ -203,6 +210,19 @@ async fn trim_attempts(service: &Service, settings: &Settings) -> Result<(), Err
             break;
         }
         info!(deleted, "trimmed the log of webhook deliveries");
+    }
+    Ok(())
+}
+
+async fn clean_up_bulk_jobs(service: &Service, settings: &Settings) -> Result<(), Error> {
+    let deleted = service.delete_stale_bulk_jobs().await;
+    let trimmed = service.trim_bulk_jobs(settings.keep_bulk_items).await;
+    let (deleted, trimmed) = (deleted?, trimmed?);
+    if deleted + trimmed > 0 {
+        info!(
+            deleted,
+            trimmed, "deleted planned bulk jobs, and trimmed finished ones"
+        );
     }
     Ok(())
 }

@@ -46,6 +46,7 @@ impl Service {
                         account,
                         command: item.command,
                         expected_version: None,
+                        filter: None,
                     },
                     idempotency: item.once,
                 })

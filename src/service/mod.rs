@@ -77,11 +77,10 @@ use rate_limit::Limiter;
 
 pub use crate::store::{
     Attempt, BulkItem, BulkJob, Credential, DeliveryKey, IdempotencyKey, JobState, JournalEntry,
-    Pending, Progress, PurgeSettings, Reseller, StoredAnswer, TokenKind,
+    Pending, Preview, Progress, PurgeSettings, Reseller, StoredAnswer, TokenKind,
 };
 pub use accounts::{AccountRef, Page};
 pub use bulk::{Item, MAX_OPERATIONS};
-pub use bulk_jobs::Preview;
 pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 pub use credentials::{IssuedToken, TokenRequest};

@@ -323,6 +323,7 @@ impl Service {
                 account: *account,
                 command: command.clone(),
                 expected_version: None,
+                filter: None,
             },
             idempotency: None,
         };

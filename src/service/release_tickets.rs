@@ -133,6 +133,7 @@ impl Service {
                 account,
                 command,
                 expected_version: None,
+                filter: None,
             },
             idempotency: None,
         })

@@ -157,6 +157,9 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
             | Conflict::Exempt
             | Conflict::NotPlanned
             | Conflict::BulkJob
+            | Conflict::BulkJobTrimmed
+            | Conflict::TooManyBulkJobs
+            | Conflict::NotSelected
             | Conflict::TooManyWebhooks,
         )
         | Error::PreconditionFailed => say(Code::GeneralError, wording.failure),

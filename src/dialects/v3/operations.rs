@@ -157,8 +157,12 @@ pub const OPERATIONS: &[Operation] = &[
         .scope(AccountWrite).idempotent().body_limit(BodyLimit::Times(16)).heavy()
         .example(r#"{"operations":[{"operation":"status","status":"active","account":"7"}]}"#)
         .run(run!(bulk::run, ((), Operations) -> 200 One<BulkDocument>)),
+    Operation::get("/v3/bulk-jobs", "bulk_jobs_list")
+        .about("accounts", "List bulk jobs, newest first")
+        .scope(AccountRead).paged(Paging::BeforeId).query(&[RESELLER])
+        .run(run!(bulk_jobs::list, (()) -> 200 Many<BulkJobDocument>)),
     Operation::post("/v3/bulk-jobs", "bulk_jobs_create")
-        .about("accounts", "Plan one operation for all accounts that a selector finds, without changing them yet")
+        .about("accounts", "Plan one operation for all accounts that a selector finds, without changing them yet; it must be applied within 24 hours")
         .scope(AccountWrite).heavy()
         .example(r#"{"selector":{"state":"active"},"operation":{"operation":"status","status":"active"}}"#)
         .run(run!(bulk_jobs::create, ((), BulkJobRequest) -> 201 One<BulkJobDocument>)),
@@ -178,6 +182,10 @@ pub const OPERATIONS: &[Operation] = &[
         .about("accounts", "Revert a bulk job, except for accounts changed since")
         .scope(AccountWrite)
         .run(run!(bulk_jobs::revert, (JobId) -> 202 One<BulkJobDocument>)),
+    Operation::delete("/v3/bulk-jobs/{id}", "bulk_jobs_delete")
+        .about("accounts", "Delete a planned or finished bulk job; the changes that it made stay")
+        .scope(AccountWrite)
+        .run(run!(bulk_jobs::delete, (JobId) -> 204 Nothing)),
     Operation::get("/v3/plans", "plans_list")
         .about("plans", "List plans by number")
         .scope(AccountRead).paged(Paging::AfterNumber).query(&[RESELLER])

@@ -13,6 +13,7 @@ fn settings() -> jobs::Settings {
     jobs::Settings {
         keep_attempts: Duration::from_hours(24),
         keep_journal: Some(Duration::from_hours(24)),
+        keep_bulk_items: Duration::from_hours(24 * 30),
     }
 }
 

@@ -49,9 +49,17 @@ impl Batch {
                 account,
                 command,
                 expected_version,
+                filter,
             } => {
-                let command = self.complete(request.reseller, command)?;
                 let key = (request.reseller, *account);
+                // A job does not call an account that it no longer selects, so nothing is written.
+                if let Some(filter) = filter
+                    && let Some(account) = self.accounts.get(&key)
+                    && !filter.admits(account, self.now)
+                {
+                    return Err(Error::Conflict(Conflict::NotSelected));
+                }
+                let command = self.complete(request.reseller, command)?;
                 self.command(request, key, &command, *expected_version)
             }
         }
