@@ -79,6 +79,7 @@ pub mod http;
 pub mod jobs;
 pub mod jwt;
 pub mod metrics;
+pub mod secret_url;
 pub mod service;
 pub mod store;
 pub mod telemetry;

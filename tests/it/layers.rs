@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, the rooms that it may use, and the crates that it must not mention.
-const ROOMS: [(&str, &[&str], &[&str]); 14] = [
+const ROOMS: [(&str, &[&str], &[&str]); 15] = [
     (
         "domain",
         &[],
@@ -23,6 +23,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 14] = [
         ],
     ),
     ("hash", &[], &["axum", "sqlx", "serde", "tokio"]),
+    ("secret_url", &[], &["axum", "sqlx", "tokio", "tracing"]),
     ("metrics", &[], &["axum", "sqlx", "tokio", "tracing"]),
     ("wire", &[], &["axum", "sqlx", "tokio", "utoipa"]),
     (
@@ -32,7 +33,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 14] = [
     ),
     (
         "jwt",
-        &["domain"],
+        &["domain", "secret_url"],
         &["axum", "sqlx", "utoipa", "clap", "figment"],
     ),
     (
@@ -91,6 +92,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 14] = [
             "http",
             "jobs",
             "jwt",
+            "secret_url",
             "service",
             "store",
             "telemetry",
@@ -98,7 +100,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 14] = [
         ],
         &["axum", "sqlx", "clap"],
     ),
-    ("telemetry", &[], &["sqlx", "clap", "figment"]),
+    ("telemetry", &["secret_url"], &["sqlx", "clap", "figment"]),
     (
         "app",
         &[

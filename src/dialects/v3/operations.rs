@@ -87,6 +87,7 @@ pub const OPERATIONS: &[Operation] = &[
         .about("accounts", "Freeze an account because a payment is due")
         .changes_account()
         .example(r#"{"paymentUrl":"https://example.com"}"#)
+        .secret()
         .run(run!(accounts::freeze, (AccountId, Place) -> 200 One<AccountDocument>)),
     Operation::post("/v3/accounts/{id}/unfreeze", "accounts_unfreeze")
         .about("accounts", "Lift the caller's freeze")
@@ -212,6 +213,7 @@ pub const OPERATIONS: &[Operation] = &[
         .about("tokens", "Create a token; only this answer contains its secret")
         .scope(TokenWrite).idempotent()
         .example(r#"{"name":"reporting","scopes":["token:write"],"expiresIn":7776000}"#)
+        .secret()
         .run(run!(tokens::create, ((), NewToken) -> 201 One<TokenDocument>)),
     Operation::get("/v3/tokens/{id}", "tokens_get")
         .about("tokens", "Read a token, without its secret")
@@ -221,6 +223,7 @@ pub const OPERATIONS: &[Operation] = &[
         .about("tokens", "Replace a token by a new one; the old one stays valid for a grace period")
         .scope(TokenWrite).idempotent()
         .example(r#"{"graceSeconds":604800}"#)
+        .secret()
         .run(run!(tokens::rotate, (TokenId, RotateToken) -> 201 One<TokenDocument>)),
     Operation::delete("/v3/tokens/{id}", "tokens_delete")
         .about("tokens", "Revoke a token immediately")
@@ -234,6 +237,7 @@ pub const OPERATIONS: &[Operation] = &[
         .about("webhooks", "Create a webhook endpoint; only this answer contains its secret")
         .scope(WebhookWrite).idempotent()
         .example(r#"{"url":"https://example.com/hooks","events":["account.updated"]}"#)
+        .secret()
         .run(run!(webhooks::create, ((), NewWebhook) -> 201 One<WebhookDocument>)),
     Operation::get("/v3/webhooks/{id}", "webhooks_get")
         .about("webhooks", "Read a webhook endpoint and its health")
@@ -252,6 +256,7 @@ pub const OPERATIONS: &[Operation] = &[
         .about("webhooks", "Generate a new secret; the old one also signs for a grace period")
         .scope(WebhookWrite).idempotent()
         .example(r#"{"graceSeconds":86400}"#)
+        .secret()
         .run(run!(webhooks::rotate_secret, (WebhookId, RotateSecret) -> 200 One<WebhookDocument>)),
     Operation::post("/v3/webhooks/{id}/redeliver", "webhooks_redeliver")
         .about("webhooks", "Repeat all deliveries since an instant")

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use steward::domain::{AccountFilter, AccountId, Authority, Block, HoldKind, StateFilter};
+use steward::domain::{AccountFilter, AccountId, Authority, Block, StateFilter};
 use steward::service::{Context, Principal};
 
 use crate::harness::{App, Client};

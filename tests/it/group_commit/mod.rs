@@ -5,3 +5,4 @@ mod concurrency;
 mod idempotency;
 mod replay;
 mod scale_out;
+mod secret_answers;

@@ -203,10 +203,12 @@ async fn the_service_refuses_a_database_without_row_level_security() {
         sqlx::raw_sql(repair).execute(&superuser).await.unwrap();
         assert_eq!(store.check().await.unwrap(), [], "{repair}");
     }
-    sqlx::raw_sql("delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)")
-        .execute(&superuser)
-        .await
-        .unwrap();
+    sqlx::raw_sql(
+        "delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)",
+    )
+    .execute(&superuser)
+    .await
+    .unwrap();
     assert!(
         store.check().await.unwrap()[0]
             .remedy
@@ -231,7 +233,10 @@ async fn the_owner_of_the_tables_need_not_be_a_superuser() {
     }
     let options = database.options().username(&owner);
     let all = u64::try_from(steward::store::MIGRATOR.iter().count()).unwrap();
-    assert_eq!(Store::migrate(&options).await.map(|applied| applied as u64), Ok(all));
+    assert_eq!(
+        Store::migrate(&options).await.map(|applied| applied as u64),
+        Ok(all)
+    );
     assert_eq!(
         Store::migrate(&options).await,
         Ok(0),

@@ -11,7 +11,7 @@ use crate::domain::{
 };
 use crate::service::group_commit::request::ChangeKind;
 use crate::service::{CommandOutcome, Completion};
-use crate::store::{NewJournalEntry, StoredRequest};
+use crate::store::NewJournalEntry;
 
 impl Batch {
     /// The outcome of a request, or the stored answer if it is a repeat.
@@ -21,18 +21,12 @@ impl Batch {
             return Ok(Completion::Fresh(Box::new(outcome)));
         };
         if let Some(stored) = self.answers.get(&idempotency.key) {
-            return stored
-                .clone()
-                .answer_to(&idempotency.fingerprint)
+            return idempotency
+                .stored_answer(stored.clone())
                 .map(Completion::Replayed);
         }
         let outcome = self.decide(request);
-        let stored = StoredRequest {
-            key: idempotency.key.clone(),
-            fingerprint: idempotency.fingerprint,
-            answer: (idempotency.encode)(&outcome),
-        };
-        if stored.answer.status < 500 {
+        if let Some(stored) = idempotency.with_answer(&outcome) {
             self.answers.insert(stored.key.clone(), stored.clone());
             self.new_answers.push(stored);
         }
