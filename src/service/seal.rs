@@ -9,11 +9,11 @@ use std::fmt;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use data_encoding::BASE64URL_NOPAD;
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::Principal;
-use crate::domain::Error;
+use crate::domain::{Error, Scope};
 use crate::store::{IdempotencyKey, StoredAnswer, StoredRequest};
 
 /// The length of a nonce, in bytes.
@@ -40,7 +40,7 @@ impl Seal {
     /// it. A rotated credential has the scopes of the old one.
     #[must_use]
     pub fn of(caller: &Principal, key: &IdempotencyKey) -> Self {
-        let scopes: Vec<&str> = caller.scopes.iter().map(|scope| scope.as_str()).collect();
+        let scopes: Vec<&str> = caller.scopes.iter().map(Scope::as_str).collect();
         let scopes = scopes.join(" ");
         let request = [
             key.reseller.to_string(),
@@ -133,7 +133,7 @@ impl Seal {
 fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     // A key of any length is accepted, so the default is never used.
     Hmac::<Sha256>::new_from_slice(key).map_or([0; 32], |mac| {
-        let mac = parts.iter().fold(mac, |mac, part| mac.chain_update(part));
+        let mac = parts.iter().fold(mac, Mac::chain_update);
         mac.finalize().into_bytes().into()
     })
 }
