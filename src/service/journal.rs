@@ -39,7 +39,7 @@ impl Service {
     /// Returns the number of created partitions.
     pub async fn prepare_journal(&self, days: i32) -> Result<i32, Error> {
         let today = self.now().date_naive();
-        self.write(Tenancy::Platform, move |tx| {
+        self.background_write(Tenancy::Platform, move |tx| {
             Box::pin(tx.prepare_journal(today, days))
         })
         .await
@@ -53,7 +53,7 @@ impl Service {
             .and_then(|keep| self.now().checked_sub_signed(keep))
             .unwrap_or_default()
             .date_naive();
-        self.write(Tenancy::Platform, move |tx| {
+        self.background_write(Tenancy::Platform, move |tx| {
             Box::pin(tx.drop_journal(before))
         })
         .await

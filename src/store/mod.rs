@@ -39,8 +39,12 @@ mod tokens;
 mod transaction;
 mod webhooks;
 
-pub use accounts::{Changes, HoldWrites, PurgingReseller, list_statement};
-pub use bulk_jobs::{BulkItem, BulkJob, JobState};
+pub use accounts::{
+    ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Changes, HoldWrites, PurgingReseller, list_statement,
+};
+pub use bulk_jobs::{
+    BulkItem, BulkJob, ItemOutcome, JobState, NewBulkJob, Preview, check_bulk_command,
+};
 pub use checks::{Finding, MIGRATOR, SchemaReport, ServerReport};
 pub use idempotency::{IdempotencyKey, StoredAnswer, StoredRequest};
 pub use journal::{JournalEntry, NewJournalEntry};

@@ -18,7 +18,7 @@ use crate::dialects::patches::Reading;
 use crate::domain::{AccountId, Command, Error};
 use crate::hash::sha256;
 use crate::service::{
-    CommandOutcome, Completion, Context, IdempotencyKey, IdempotentRequest, StoredAnswer,
+    CommandOutcome, Completion, Context, IdempotencyKey, IdempotentRequest, Seal, StoredAnswer,
 };
 use crate::wire::{self, Codec};
 
@@ -43,6 +43,9 @@ pub(super) struct Call {
     pub(super) verbose: bool,
     /// `None` if the caller sent no idempotency key, or if the call does not take one.
     pub(super) key: Option<IdempotencyKey>,
+    /// What encrypts an answer with a secret. `None` without an idempotency key, or if no answer of
+    /// the call contains a secret.
+    pub(super) seal: Option<Seal>,
     pub(super) base: String,
     pub(super) body: RequestBody,
 }
@@ -94,7 +97,15 @@ impl Call {
         let Some(key) = self.key.clone() else {
             return Ok(None);
         };
-        Ok(api.service.stored_answer(key, sha256(&self.body)).await?)
+        let fingerprint = sha256(&self.body);
+        Ok(match &self.seal {
+            Some(seal) => {
+                api.service
+                    .stored_secret_answer(key, seal, fingerprint)
+                    .await?
+            }
+            None => api.service.stored_answer(key, fingerprint).await?,
+        })
     }
 
     /// The idempotency key, the body's fingerprint, and the function that encodes the answer for
@@ -125,6 +136,20 @@ impl Call {
             key,
             fingerprint,
             encode: Arc::new(encode),
+            seal: None,
+        })
+    }
+
+    /// The same as [`Call::idempotency`] for an answer with a secret, which is encrypted.
+    pub(super) fn secret_idempotency(
+        &self,
+        reply: impl Fn(&CommandOutcome, bool) -> Reply + Send + Sync + 'static,
+    ) -> Option<IdempotentRequest> {
+        let seal = self.seal.clone()?;
+        Some(IdempotentRequest {
+            key: seal.key().clone(),
+            seal: Some(seal),
+            ..self.idempotency(reply)?
         })
     }
 

@@ -36,7 +36,7 @@ pub(super) async fn freeze(
     } else {
         None
     };
-    let authority = context.principal.authority();
+    let (authority, has_ticket) = (context.principal.authority(), members.release_ticket);
     let reply = move |done: &CommandOutcome, verbose| {
         let ticket = maker
             .as_ref()
@@ -44,7 +44,16 @@ pub(super) async fn freeze(
         Reply::frozen(done, verbose, ticket.as_ref())
     };
     let command = place_hold(HoldKind::Freeze, members.details(call.reading(context))?);
-    call.execute(api, context, account, command, reply).await
+    let idempotency = if has_ticket {
+        call.secret_idempotency(reply.clone())
+    } else {
+        call.idempotency(reply.clone())
+    };
+    let completion = api
+        .service
+        .execute(context, account, command, idempotency)
+        .await?;
+    Ok(call.completed(completion, reply))
 }
 
 pub(super) async fn unfreeze(

@@ -64,7 +64,7 @@ pub(super) const AS_OF_LIST: QueryParameter = QueryParameter {
 pub(super) const ITEM_STATE: QueryParameter = QueryParameter {
     name: "state",
     description: "Only accounts in this state.",
-    schema: r#"{"type":"string","enum":["pending","changed","unchanged","failed","reverted","kept"]}"#,
+    schema: r#"{"type":"string","enum":["pending","changed","unchanged","failed","skipped","reverted","kept"]}"#,
 };
 pub(super) const WEBHOOK: QueryParameter = QueryParameter {
     name: "webhookId",

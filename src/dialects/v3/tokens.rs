@@ -60,11 +60,6 @@ fn document(credential: &Credential) -> TokenDocument {
     }
 }
 
-/// The document that is stored for a repeated request. It lacks the secret, which is never stored.
-fn without_secret(issued: &IssuedToken) -> TokenDocument {
-    document(&issued.credential)
-}
-
 fn with_secret(issued: &IssuedToken) -> TokenDocument {
     TokenDocument {
         token: Some(issued.token.expose_secret().to_owned()),
@@ -175,7 +170,7 @@ pub(super) async fn create(
     context: &Context,
     Request { members, call, .. }: Request<(), NewToken>,
 ) -> TokenReply {
-    let idempotency = call.idempotency(without_secret);
+    let idempotency = call.secret_idempotency(with_secret);
     let request = members.request()?;
     let completion = api
         .service
@@ -190,7 +185,7 @@ pub(super) async fn rotate(
     Request { id, members, call }: Request<TokenId, RotateToken>,
 ) -> TokenReply {
     let grace = Duration::from_secs(members.grace_seconds);
-    let idempotency = call.idempotency(without_secret);
+    let idempotency = call.secret_idempotency(with_secret);
     let completion = api
         .service
         .rotate_token(&context.principal, id, grace, idempotency)

@@ -79,7 +79,7 @@ fn with_secret(view: &EndpointView) -> WebhookDocument {
     }
 }
 
-/// The document that is stored for a repeated request: without the secret.
+/// The document without the secret.
 fn document(view: &EndpointView) -> WebhookDocument {
     WebhookDocument {
         secret: None,
@@ -295,7 +295,7 @@ pub(super) async fn create(
 ) -> EndpointReply {
     let (new, idempotency) = (
         members.endpoint(call.reading(context))?,
-        call.idempotency(document),
+        call.secret_idempotency(with_secret),
     );
     let completion = api
         .service
@@ -345,7 +345,7 @@ pub(super) async fn rotate_secret(
     }: Request<WebhookId, RotateSecret>,
 ) -> EndpointReply {
     let grace = Duration::from_secs(members.grace_seconds.unwrap_or(GRACE));
-    let (secret, idempotency) = (members.secret, call.idempotency(document));
+    let (secret, idempotency) = (members.secret, call.secret_idempotency(with_secret));
     let completion = api
         .service
         .rotate_webhook_secret(context, id, grace, secret, idempotency)

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use steward::domain::{AccountFilter, AccountId, Authority, Block, HoldKind, StateFilter};
+use steward::domain::{AccountFilter, AccountId, Authority, Block, StateFilter};
 use steward::service::{Context, Principal};
 
 use crate::harness::{App, Client};
@@ -198,28 +198,7 @@ async fn check(app: &App) -> Result<(), TestCaseError> {
                 };
                 let expected: Vec<_> = all
                     .iter()
-                    .filter(|account| match state {
-                        None => account.deleted_at.is_none(),
-                        Some(state) => state.admits(&account.state(now)),
-                    })
-                    .filter(|account| {
-                        held_by.is_none_or(|who| {
-                            account.holds.iter().any(|hold| {
-                                hold.kind != HoldKind::Retention
-                                    && hold.authority == who
-                                    && hold.in_force(now)
-                            })
-                        })
-                    })
-                    .filter(|account| {
-                        expires_before
-                            .is_none_or(|at| account.expires_at.is_some_and(|expires| expires < at))
-                    })
-                    .filter(|account| {
-                        expires_after.is_none_or(|at| {
-                            account.expires_at.is_some_and(|expires| expires >= at)
-                        })
-                    })
+                    .filter(|account| filter.admits(account, now))
                     .map(|account| account.id)
                     .collect();
                 let page = list(filter.clone()).await;

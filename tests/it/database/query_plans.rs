@@ -234,7 +234,7 @@ fn searching() -> Vec<Case> {
         ),
         other(
             &["where announce_at is not null"],
-            "'2026-01-01', 256",
+            "'2026-01-01', 256, '{}'",
             "account",
             &["account_announce_ix", "account_warn_ix"],
         ),

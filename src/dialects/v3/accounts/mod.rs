@@ -136,7 +136,7 @@ pub(super) async fn freeze(
     } else {
         None
     };
-    let authority = context.principal.authority();
+    let (authority, has_ticket) = (context.principal.authority(), members.release_ticket);
     let command = place(HoldKind::Freeze, members, &call, context)?;
     let document = move |done: &CommandOutcome| {
         let viewer = Viewer {
@@ -150,7 +150,16 @@ pub(super) async fn freeze(
         document.release_ticket = ticket.map(|ticket| ticket.expose_secret().to_owned());
         document
     };
-    execute(api, context, &call, id, command, document).await
+    let idempotency = if has_ticket {
+        call.secret_idempotency(document.clone())
+    } else {
+        call.idempotency(document.clone())
+    };
+    let completion = api
+        .service
+        .execute_at(context, id, command, call.expected_version, idempotency)
+        .await?;
+    Ok(changed(completion, document))
 }
 
 /// Deletes an account. Deleting a deleted account is answered like the first deletion.
