@@ -76,7 +76,7 @@ use rate_limit::Limiter;
 
 pub use crate::store::{
     Attempt, BulkItem, BulkJob, Credential, DeliveryKey, IdempotencyKey, JobState, JournalEntry,
-    Pending, Progress, PurgeSettings, Reseller, StoredAnswer, TokenKind,
+    Pending, Progress, PurgeSettings, Reseller, Slice, StoredAnswer, TokenKind,
 };
 pub use accounts::{AccountRef, Page};
 pub use bulk::{Item, MAX_OPERATIONS};

@@ -1,11 +1,11 @@
 //! A request on its way through a handler, and the formats of its answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
 use super::Api;
 use super::codes;
@@ -20,7 +20,7 @@ use crate::hash::sha256;
 use crate::service::{
     CommandOutcome, Completion, Context, IdempotencyKey, IdempotentRequest, StoredAnswer,
 };
-use crate::wire::{self, Codec};
+use crate::wire::{self, Codec, Verbatim};
 
 /// The result of a handler: a new reply, or the stored answer to a repeated request.
 pub(super) enum Answer {
@@ -77,11 +77,8 @@ impl Call {
     }
 
     /// All members of the body, including those that the request type does not know.
-    pub(super) fn all_members(&self) -> Result<Map<String, Value>, Failure> {
-        Ok(match self.codec {
-            Codec::Json => wire::json_members(&self.body)?,
-            Codec::Xml => wire::xml_members(&self.body)?,
-        })
+    pub(super) fn all_members(&self) -> Result<BTreeMap<String, Verbatim>, Failure> {
+        Ok(wire::members(self.codec, &self.body)?)
     }
 
     /// The service's base URL as this caller sees it.

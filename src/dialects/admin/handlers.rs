@@ -3,7 +3,7 @@
 use super::Api;
 use super::call::{Answer, Request};
 use super::explain;
-use super::replies::{self, Reply};
+use super::replies::{self, Next, Reply};
 use super::requests::{
     Freeze, Get, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze,
 };
@@ -12,8 +12,8 @@ use super::simulate::{self, Simulate};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::place_hold;
 use crate::dialects::views::Viewer;
-use crate::domain::{AccountId, Command, HoldKind, Status};
-use crate::service::{CommandOutcome, Context};
+use crate::domain::{Account, AccountId, Command, HoldKind, Status};
+use crate::service::{CommandOutcome, Context, JournalEntry};
 
 type HandlerResult = Result<Answer, Failure>;
 
@@ -208,12 +208,11 @@ pub(super) async fn list(
         let page = api.service.list(context, filter, from, limit).await?;
         (page.accounts, Some(page.total), page.at)
     };
-    let viewer = Viewer::of(context, now);
-    let items = accounts
-        .iter()
-        .map(|account| replies::item(account, viewer))
-        .collect();
-    Ok(Reply::list(items, total).into())
+    let (viewer, format) = (Viewer::of(context, now), call.format());
+    let item = |account: &Account| replies::item(format, account, viewer);
+    let next = |last: &Account| Next::FromId(i64::from(last.id.as_i32()) + 1);
+    let reply = Reply::page(format, accounts, limit, item, next);
+    Ok(reply.with_total(total).into())
 }
 
 pub(super) async fn get(
@@ -226,8 +225,8 @@ pub(super) async fn get(
         Some(at) => (api.service.account_as_of(context, id, at).await?, at),
         None => api.service.account(context, id).await?,
     };
-    let item = replies::item_with_holds(&account, Viewer::of(context, now));
-    Ok(Reply::data(item).into())
+    let item = replies::item_with_holds(call.format(), &account, Viewer::of(context, now));
+    Ok(Reply::account(item).into())
 }
 
 pub(super) async fn history(
@@ -241,11 +240,9 @@ pub(super) async fn history(
         .history(context, id, members.before, limit)
         .await?;
     let format = call.format();
-    let items = entries
-        .into_iter()
-        .map(|entry| replies::entry_item(entry, format))
-        .collect();
-    Ok(Reply::list(items, None).into())
+    let item = |entry: &JournalEntry| replies::entry_item(entry, format);
+    let next = |last: &JournalEntry| Next::Before(last.id);
+    Ok(Reply::page(format, entries, limit, item, next).into())
 }
 
 /// Simulates a sequence of calls. Each call sees the result of the calls before it; a refused call
@@ -262,7 +259,8 @@ pub(super) async fn simulate(
         .filter_map(|(_, command)| command.as_ref().ok().cloned())
         .collect();
     let (before, simulated, now) = api.service.simulate(context, account, &commands).await?;
-    Ok(Reply::list(simulate::results(steps, before.state(now), simulated), None).into())
+    let results = simulate::results(steps, before.state(now), simulated);
+    Ok(Reply::list(call.format(), results).into())
 }
 
 pub(super) async fn timeline(

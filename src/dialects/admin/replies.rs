@@ -12,8 +12,8 @@ use super::codes::Code;
 use crate::dialects::dates;
 use crate::dialects::views::{Viewer, blocked_by, facts_in};
 use crate::domain::{Account, Block, Hold, Outcome, Status};
-use crate::service::{CommandOutcome, JournalEntry};
-use crate::wire::{self, Codec};
+use crate::service::{CommandOutcome, JournalEntry, Slice};
+use crate::wire::{self, Codec, Members, Rows};
 
 /// The `error_text` of every success.
 pub(super) const SUCCESS: &str = "Successful operation";
@@ -29,7 +29,8 @@ pub(super) struct Envelope {
     changed: Option<bool>,
     /// The result, if the call has one. In XML, a list is one element per item.
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Value>,
+    #[schema(value_type = Option<Value>)]
+    data: Option<Data>,
     /// The computed state of the account. Only with `verbose`.
     #[serde(skip_serializing_if = "Option::is_none")]
     effective_status: Option<&'static str>,
@@ -37,15 +38,42 @@ pub(super) struct Envelope {
     error: u16,
     /// `Successful operation`, or the reason for the error.
     error_text: String,
+    /// The `before` of the next page. Only in lists of journal entries that are shorter than their
+    /// `limit` because a page has at most 1 MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_before: Option<i64>,
+    /// The `from_id` of the next page. Only in lists of accounts that are shorter than their `limit`
+    /// because a page has at most 1 MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_from_id: Option<i64>,
     /// The number of all accounts that match. Only in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     total_count: Option<i64>,
+}
+
+/// The result of a call that is not a list.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Data {
+    Value(Value),
+    Members(Members),
+}
+
+/// The next page of a list, for a page that ended before its limit.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Next {
+    /// The list goes on from this account.
+    FromId(i64),
+    /// The list goes on before this journal entry.
+    Before(i64),
 }
 
 /// An answer before it is encoded.
 #[derive(Debug)]
 pub(super) struct Reply {
     envelope: Envelope,
+    /// The beginning of the encoded answer, up to the last row, if the result is a list.
+    rows: Option<Vec<u8>>,
     /// Whether XML has an empty `<data/>` if there is no result. Altcraft leaves it out for some
     /// calls.
     has_data_element: bool,
@@ -60,10 +88,13 @@ impl Reply {
             effective_status: None,
             error: 0,
             error_text: SUCCESS.to_owned(),
+            next_before: None,
+            next_from_id: None,
             total_count: None,
         };
         Self {
             envelope,
+            rows: None,
             has_data_element: true,
         }
     }
@@ -88,7 +119,7 @@ impl Reply {
     ) -> Self {
         let mut reply = Self::done(done, verbose);
         reply.envelope.data =
-            ticket.map(|ticket| serde_json::json!({ "release_ticket": ticket.expose_secret() }));
+            ticket.map(|ticket| Data::Value(serde_json::json!({ "release_ticket": ticket.expose_secret() })));
         reply
     }
 
@@ -104,25 +135,98 @@ impl Reply {
     /// The answer to `save`.
     pub(super) fn saved(done: &CommandOutcome, verbose: bool) -> Self {
         let mut reply = Self::done(done, verbose);
-        reply.envelope.data = Some(Value::Object(object(&SavedItem {
+        reply.envelope.data = Some(Data::Value(Value::Object(object(&SavedItem {
             saved_id: done.account.id.as_i32(),
-        })));
+        }))));
         reply
     }
 
     /// An answer with one result.
     pub(super) fn data(data: Value) -> Self {
         let mut reply = Self::success();
-        reply.envelope.data = Some(data);
+        reply.envelope.data = Some(Data::Value(data));
         reply
     }
 
-    /// An answer with a list. `total` is the number of all matching accounts; `None` leaves
-    /// `total_count` out.
-    pub(super) fn list(items: Vec<Value>, total: Option<i64>) -> Self {
-        let mut reply = Self::data(Value::Array(items));
-        reply.envelope.total_count = total;
+    /// An answer with one account.
+    pub(super) fn account(members: Members) -> Self {
+        let mut reply = Self::success();
+        reply.envelope.data = Some(Data::Members(members));
         reply
+    }
+
+    /// An answer with a list that is always whole, because it is always smaller than a page.
+    pub(super) fn list(codec: Codec, items: Vec<Value>) -> Self {
+        Self::written(codec, items, Value::clone, |_, _| {
+            Err("a list without pages is larger than a page".to_owned())
+        })
+    }
+
+    /// An answer with a page of a list. The page ends at [`MAX_PAGE`](wire::MAX_PAGE) bytes, even if
+    /// more rows were read. If it has fewer rows than its `limit` and more may follow, `next` makes
+    /// the position after the last row that was written.
+    pub(super) fn page<R, D: Serialize>(
+        codec: Codec,
+        rows: Slice<R>,
+        limit: i64,
+        document: impl FnMut(&R) -> D,
+        next: impl Fn(&R) -> Next,
+    ) -> Self {
+        let is_short = i64::try_from(rows.rows.len()).is_ok_and(|found| found < limit);
+        let last = rows.rows.last().map(&next).filter(|_| is_short && rows.has_more);
+        let mut reply = Self::written(codec, rows.rows, document, |reply, last| {
+            reply.goes_on(next(last));
+            Ok(())
+        });
+        if reply.envelope.next_before.or(reply.envelope.next_from_id).is_none()
+            && let Some(last) = last
+        {
+            reply.goes_on(last);
+        }
+        reply
+    }
+
+    fn goes_on(&mut self, next: Next) {
+        match next {
+            Next::FromId(id) => self.envelope.next_from_id = Some(id),
+            Next::Before(id) => self.envelope.next_before = Some(id),
+        }
+    }
+
+    /// An answer with a list. If not all rows fit, `cut` gets the last row that was written.
+    fn written<R, D: Serialize>(
+        codec: Codec,
+        rows: Vec<R>,
+        document: impl FnMut(&R) -> D,
+        cut: impl FnOnce(&mut Self, &R) -> Result<(), String>,
+    ) -> Self {
+        let mut reply = Self::success();
+        let begin = match (codec, rows.is_empty()) {
+            (Codec::Json, _) => r#"{"data":["#,
+            (Codec::Xml, false) => "<xml>",
+            (Codec::Xml, true) => "<xml><data/>",
+        };
+        let written = Rows::encode(codec, begin, "data", rows, document).and_then(|page| {
+            if let Some(last) = page.last.as_ref().filter(|_| page.is_cut) {
+                cut(&mut reply, last)?;
+            }
+            Ok(page.finish(""))
+        });
+        match written {
+            Ok(rows) => reply.rows = Some(rows),
+            Err(problem) => {
+                tracing::error!(%problem, "cannot write a list; sending an internal error instead");
+                reply.envelope.error = 500;
+                "Internal error".clone_into(&mut reply.envelope.error_text);
+            }
+        }
+        reply
+    }
+
+    /// Adds the number of all accounts that match.
+    pub(super) fn with_total(mut self, total: Option<i64>) -> Self {
+        self.envelope.total_count = total;
+        self
     }
 
     /// The answer to a failure.
@@ -136,15 +240,20 @@ impl Reply {
 
     /// The encoded answer.
     pub(super) fn encode(mut self, codec: Codec) -> Vec<u8> {
-        if codec == Codec::Xml {
-            let is_empty = |data: &Value| data.as_array().is_some_and(Vec::is_empty);
-            if self.envelope.data.as_ref().is_none_or(is_empty)
-                && (self.has_data_element || self.envelope.data.is_some())
-            {
-                self.envelope.data = Some(Value::Null);
-            }
+        let rows = self.rows.take();
+        if codec == Codec::Xml
+            && rows.is_none()
+            && self.envelope.data.is_none()
+            && self.has_data_element
+        {
+            self.envelope.data = Some(Data::Value(Value::Null));
         }
-        wire::encode(codec, &self.envelope).unwrap_or_else(|problem| {
+        let envelope = wire::encode(codec, &self.envelope);
+        let envelope = match (rows, envelope) {
+            (Some(rows), Ok(envelope)) => Ok(after_rows(codec, rows, &envelope)),
+            (_, envelope) => envelope,
+        };
+        envelope.unwrap_or_else(|problem| {
             tracing::error!(%problem, "cannot encode an answer; sending an internal error instead");
             match codec {
                 Codec::Json => br#"{"error":500,"error_text":"Internal error"}"#.to_vec(),
@@ -154,6 +263,17 @@ impl Reply {
             }
         })
     }
+}
+
+/// The rows of a list, and the members of the envelope after them.
+fn after_rows(codec: Codec, mut rows: Vec<u8>, envelope: &[u8]) -> Vec<u8> {
+    let (begin, end): (&[u8], &[u8]) = match codec {
+        Codec::Json => (b"{", b"],"),
+        Codec::Xml => (b"<xml>", b""),
+    };
+    rows.extend_from_slice(end);
+    rows.extend_from_slice(envelope.strip_prefix(begin).unwrap_or(envelope));
+    rows
 }
 
 /// The result of `save`.
@@ -250,7 +370,7 @@ struct HoldItem {
 }
 
 /// An account as `list` answers it.
-pub(super) fn item(account: &Account, viewer: Viewer) -> Value {
+pub(super) fn item(codec: Codec, account: &Account, viewer: Viewer) -> Members {
     let state = account.state(viewer.now);
     let profile = &account.profile;
     let is_frozen = state.is(Block::Frozen);
@@ -296,27 +416,23 @@ pub(super) fn item(account: &Account, viewer: Viewer) -> Value {
     };
     // Members that an earlier `save` stored as extra are returned under their own names, in
     // alphabetical order with ours.
-    let mut members = object(&item);
+    let mut members = Members::of(codec, object(&item));
     for (name, value) in profile.extra.iter().flat_map(|extra| &extra.0) {
-        members
-            .entry(name.clone())
-            .or_insert_with(|| serde_json::from_str(value).unwrap_or_default());
+        members.add_stored(name, value);
     }
-    Value::Object(members)
+    members
 }
 
 /// An account as `get` answers it: with its open holds.
-pub(super) fn item_with_holds(account: &Account, viewer: Viewer) -> Value {
-    let mut item = item(account, viewer);
+pub(super) fn item_with_holds(codec: Codec, account: &Account, viewer: Viewer) -> Members {
+    let mut item = item(codec, account, viewer);
     let holds = account
         .holds
         .iter()
         .filter(|hold| !hold.has_lapsed(viewer.now))
         .map(|hold| Value::Object(object(&hold_item(hold, viewer))))
         .collect();
-    if let Value::Object(members) = &mut item {
-        members.insert("holds".to_owned(), Value::Array(holds));
-    }
+    item.set("holds", Value::Array(holds));
     item
 }
 
@@ -371,7 +487,8 @@ pub(super) struct EntryItem {
 }
 
 /// An entry of the journal as `history` answers it.
-pub(super) fn entry_item(entry: JournalEntry, codec: Codec) -> Value {
+pub(super) fn entry_item(entry: &JournalEntry, codec: Codec) -> Value {
+    let entry = entry.clone();
     Value::Object(object(&EntryItem {
         action: entry.action,
         actor: entry.actor,

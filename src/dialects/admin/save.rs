@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::dialects::patches::{Reading, parsed, plain, text, time};
 use crate::domain::{
     AccountId, Email, Error, Extra, Patch, ProfilePatch, ResellerId, Revision, Status,
 };
-use crate::wire::Field;
+use crate::wire::{Field, Verbatim};
 
 /// Creates an account, or changes the one that `id` names.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -128,7 +127,7 @@ impl Save {
     /// are required to create an account.
     pub(super) fn revision(
         self,
-        members: Map<String, Value>,
+        members: BTreeMap<String, Verbatim>,
         read: Reading,
     ) -> Result<Revision, Error> {
         if self.id.is_none() {
@@ -190,8 +189,8 @@ impl Save {
 }
 
 /// The extra members, checked so that they can also be written in XML.
-fn extra(members: Map<String, Value>) -> Result<Patch<Extra>, Error> {
-    let others: BTreeMap<String, Value> = members
+fn extra(members: BTreeMap<String, Verbatim>) -> Result<Patch<Extra>, Error> {
+    let others: BTreeMap<String, Verbatim> = members
         .into_iter()
         .filter(|(name, _)| !KNOWN.contains(&name.as_str()))
         .collect();
@@ -216,7 +215,7 @@ fn extra(members: Map<String, Value>) -> Result<Patch<Extra>, Error> {
     Ok(Patch::Set(Extra(
         others
             .into_iter()
-            .map(|(name, value)| (name, value.to_string()))
+            .map(|(name, value)| (name, value.json()))
             .collect(),
     )))
 }
@@ -228,20 +227,20 @@ fn is_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-fn is_fit(value: &Value, depth: u8) -> bool {
+fn is_fit(value: &Verbatim, depth: u8) -> bool {
     match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => true,
-        Value::String(text) => text.chars().all(|c| {
+        Verbatim::Null | Verbatim::Bool(_) | Verbatim::Number(_) => true,
+        Verbatim::Text(text) => text.chars().all(|c| {
             matches!(c, '\n' | '\r' | '\t')
                 || !(c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
         }),
-        Value::Array(values) => {
+        Verbatim::List(values) => {
             depth < 8
-                && values
-                    .iter()
-                    .all(|value| !value.is_array() && is_fit(value, depth + 1))
+                && values.iter().all(|value| {
+                    !matches!(value, Verbatim::List(_)) && is_fit(value, depth + 1)
+                })
         }
-        Value::Object(members) => {
+        Verbatim::Object(members) => {
             depth < 8
                 && members
                     .iter()

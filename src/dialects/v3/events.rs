@@ -24,7 +24,7 @@ use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::dialects::views::{Viewer, facts_in};
 use crate::domain::{Authority, Error, ResellerId, TEST, Time, UPDATED, message_id};
-use crate::service::{Context, EventRead, JournalEntry};
+use crate::service::{Context, EventRead, JournalEntry, Slice};
 use crate::wire::Codec;
 
 /// The interval at which a stream polls for events, in case a notification was lost.
@@ -174,7 +174,7 @@ impl Selection {
         context: &Context,
         after: i64,
         limit: i64,
-    ) -> Result<(ResellerId, Vec<EventRead>), Error> {
+    ) -> Result<(ResellerId, Slice<EventRead>), Error> {
         api.service
             .events(context, self.reseller, after, limit)
             .await
@@ -205,17 +205,24 @@ pub(super) async fn list(
     let limit = call.query.limit;
     let (reseller, events) = selection.events(api, context, after, limit).await?;
     let (viewer, format) = (Viewer::of(context, api.service.now()), call.format());
+    let next = |last: i64| {
+        let cursor = Cursor::event(last, reseller).encode();
+        let path = call.uri.path();
+        format!("<{path}?after={cursor}&limit={limit}>; rel=\"next\"")
+    };
     // The last page also has a link, so that the client knows where to continue later.
-    let last = events.last().map_or(after, |event| event.entry.id);
-    let cursor = Cursor::event(last, reseller).encode();
-    let next = format!(
-        "<{}?after={cursor}&limit={limit}>; rel=\"next\"",
-        call.uri.path()
-    );
-    let documents = events
-        .iter()
-        .map(|event| answer_document(event, reseller, viewer, format));
-    Ok(Reply::page(documents, Some(next)))
+    let is_empty = events.rows.is_empty();
+    let events = Slice {
+        has_more: true,
+        ..events
+    };
+    let document = |event: &EventRead| answer_document(event, reseller, viewer, format);
+    let reply = Reply::page(format, events, document, |last| next(last.entry.id));
+    Ok(if is_empty {
+        reply.with_header(header::LINK, &next(after))
+    } else {
+        reply
+    })
 }
 
 /// Streams the events after a position. The id of each event is its cursor, so a client that
@@ -237,7 +244,7 @@ async fn stream(
         token,
         selection,
         reseller,
-        waiting: events.into(),
+        waiting: events.rows.into(),
         after,
         is_page_full: true,
         notifications,
@@ -297,8 +304,8 @@ impl Follower {
                 .selection
                 .events(&self.api, &self.context, self.after, STREAM_PAGE);
             let (_, events) = page.await.ok()?;
-            self.is_page_full = i64::try_from(events.len()) == Ok(STREAM_PAGE);
-            self.waiting = events.into();
+            self.is_page_full = events.has_more;
+            self.waiting = events.rows.into();
         }
     }
 

@@ -13,6 +13,7 @@ mod codes;
 mod cursor;
 mod dispatch;
 mod events;
+mod numbered_page;
 mod openapi;
 mod operation;
 mod operation_request;

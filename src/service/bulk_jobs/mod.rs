@@ -205,7 +205,8 @@ async fn insert_items(
     while let Some(first) = from {
         let page = tx
             .list_accounts(Some(job.reseller), filter, first, PAGE, now)
-            .await?;
+            .await?
+            .rows;
         let Some(last) = page.last() else { break };
         from = last.id.as_i32().checked_add(1);
         count += page.len();
