@@ -133,6 +133,7 @@ impl Scan<'_> {
             size += match c {
                 '<' | '>' => "&lt;".len(),
                 '&' => "&amp;".len(),
+                '\r' => "&#13;".len(),
                 _ => c.len_utf8(),
             };
         }
@@ -153,8 +154,9 @@ impl Scan<'_> {
                 }
                 char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
             }
-            // A line break, a tab and such take one byte.
-            Some('n' | 'r' | 't' | 'b' | 'f') | None => '\n',
+            Some('r') => '\r',
+            // A line break and a tab take one byte.
+            Some('n' | 't' | 'b' | 'f') | None => '\n',
             Some(other) => other,
         }
     }

@@ -89,7 +89,10 @@ mod tests {
         loop {
             let rest = texts.get(read..).unwrap_or_default().iter().enumerate();
             let page = Rows::encode(codec, "[", "item", rest, |(_, text)| text.as_str()).unwrap();
-            let (rows, is_cut) = (page.last.as_ref().map_or(0, |(last, _)| last + 1), page.is_cut);
+            let (rows, is_cut) = (
+                page.last.as_ref().map_or(0, |(last, _)| last + 1),
+                page.is_cut,
+            );
             read += rows;
             pages.push((rows, page.finish("]").len()));
             if !is_cut {

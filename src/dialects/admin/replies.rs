@@ -118,8 +118,9 @@ impl Reply {
         ticket: Option<&SecretString>,
     ) -> Self {
         let mut reply = Self::done(done, verbose);
-        reply.envelope.data =
-            ticket.map(|ticket| Data::Value(serde_json::json!({ "release_ticket": ticket.expose_secret() })));
+        reply.envelope.data = ticket.map(|ticket| {
+            Data::Value(serde_json::json!({ "release_ticket": ticket.expose_secret() }))
+        });
         reply
     }
 
@@ -173,12 +174,20 @@ impl Reply {
         next: impl Fn(&R) -> Next,
     ) -> Self {
         let is_short = i64::try_from(rows.rows.len()).is_ok_and(|found| found < limit);
-        let last = rows.rows.last().map(&next).filter(|_| is_short && rows.has_more);
+        let last = rows
+            .rows
+            .last()
+            .map(&next)
+            .filter(|_| is_short && rows.has_more);
         let mut reply = Self::written(codec, rows.rows, document, |reply, last| {
             reply.goes_on(next(last));
             Ok(())
         });
-        if reply.envelope.next_before.or(reply.envelope.next_from_id).is_none()
+        if reply
+            .envelope
+            .next_before
+            .or(reply.envelope.next_from_id)
+            .is_none()
             && let Some(last) = last
         {
             reply.goes_on(last);

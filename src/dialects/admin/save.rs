@@ -236,9 +236,9 @@ fn is_fit(value: &Verbatim, depth: u8) -> bool {
         }),
         Verbatim::List(values) => {
             depth < 8
-                && values.iter().all(|value| {
-                    !matches!(value, Verbatim::List(_)) && is_fit(value, depth + 1)
-                })
+                && values
+                    .iter()
+                    .all(|value| !matches!(value, Verbatim::List(_)) && is_fit(value, depth + 1))
         }
         Verbatim::Object(members) => {
             depth < 8

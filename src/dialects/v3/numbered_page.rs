@@ -140,7 +140,10 @@ impl Pieces {
         let Some(search) = self.rest.take() else {
             return Ok(false);
         };
-        let read = self.api.service.search(&self.context, search.clone(), false);
+        let read = self
+            .api
+            .service
+            .search(&self.context, search.clone(), false);
         let (found, ..) = read.await.map_err(io::Error::other)?;
         self.rest = following(&search, found.rows.len()).filter(|_| found.has_more);
         self.accounts = found.rows.into_iter();

@@ -122,7 +122,9 @@ impl Query {
                 (Paging::Whole | Paging::AfterNumber | Paging::AfterCursor, word) => {
                     matches!(word, "after" | "limit")
                 }
-                (Paging::BeforeId | Paging::BeforeNumber, word) => matches!(word, "before" | "limit"),
+                (Paging::BeforeId | Paging::BeforeNumber, word) => {
+                    matches!(word, "before" | "limit")
+                }
             };
             if !is_paging && parameter.is_none() {
                 if paging == Paging::None {

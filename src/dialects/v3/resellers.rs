@@ -129,7 +129,12 @@ pub(super) async fn list(
         .resellers(&context.principal, query.after, query.limit)
         .await?;
     let next = |last: &Reseller| query.after(last.id.0, &call.uri);
-    Ok(Reply::page(call.format(), query.rows(resellers), document, next))
+    Ok(Reply::page(
+        call.format(),
+        query.rows(resellers),
+        document,
+        next,
+    ))
 }
 
 pub(super) async fn get(

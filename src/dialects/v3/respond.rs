@@ -173,12 +173,13 @@ impl<D: Serialize + ToSchema + Send + 'static> Reply<Many<D>> {
     /// A reply with a list that is always whole. The test of the table shows that such a list is
     /// smaller than a page can be.
     pub(super) fn whole(format: Codec, documents: Vec<D>) -> Self {
-        Self::unless_cut(format, documents.iter().collect(), |document| *document)
-            .unwrap_or_else(|| {
+        Self::unless_cut(format, documents.iter().collect(), |document| *document).unwrap_or_else(
+            || {
                 let body = not_encoded("a list without pages is larger than a page");
                 let documents = PhantomData;
                 Self::new(Many { body, documents })
-            })
+            },
+        )
     }
 
     /// A reply with these rows, or `None` if they are larger than a page.

@@ -157,7 +157,12 @@ pub(super) async fn list(
         .tokens(&context.principal, query.after, query.limit)
         .await?;
     let next = |last: &Credential| query.after(last.id.0, &call.uri);
-    Ok(Reply::page(call.format(), query.rows(tokens), document, next))
+    Ok(Reply::page(
+        call.format(),
+        query.rows(tokens),
+        document,
+        next,
+    ))
 }
 
 pub(super) async fn get(

@@ -414,5 +414,10 @@ pub(super) async fn logs(
         .delivery_attempts(context, reseller, filter, query.limit)
         .await?;
     let next = |last: &Attempt| query.link("before", &last.id.to_string(), &call.uri);
-    Ok(Reply::page(call.format(), query.rows(attempts), log_document, next))
+    Ok(Reply::page(
+        call.format(),
+        query.rows(attempts),
+        log_document,
+        next,
+    ))
 }

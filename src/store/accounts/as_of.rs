@@ -56,7 +56,9 @@ impl Tx {
         if account.created_at > to {
             return Ok(None);
         }
-        let facts = self.past_facts(&[(account.reseller_id, account.id)], to).await?;
+        let facts = self
+            .past_facts(&[(account.reseller_id, account.id)], to)
+            .await?;
         let mut past = self.rewind_all(vec![account], &facts, to).await?;
         Ok(past.pop())
     }

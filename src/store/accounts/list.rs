@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use sqlx::{Postgres, QueryBuilder};
 
 use crate::domain::{
-    Account, AccountFilter, AccountId, AccountKey, Authority, Block, Comparison, Condition, Error, ResellerId, Search,
-    SearchField, SearchValues, Start, StateFilter, Time,
+    Account, AccountFilter, AccountId, AccountKey, Authority, Block, Comparison, Condition, Error,
+    ResellerId, Search, SearchField, SearchValues, Start, StateFilter, Time,
 };
 use crate::store::columns::{account_id, account_key};
 use crate::store::errors::OrDomain as _;
@@ -217,9 +217,9 @@ impl Tx {
             .fetch_all(self.connection())
             .await
             .or_domain()?;
-        let sized = found.into_iter().map(|(reseller, account, size)| {
-            account_key(reseller, account).map(|key| (key, size))
-        });
+        let sized = found
+            .into_iter()
+            .map(|(reseller, account, size)| account_key(reseller, account).map(|key| (key, size)));
         Ok(Slice::within(
             sized.collect::<Result<_, _>>()?,
             |(_, size)| *size,

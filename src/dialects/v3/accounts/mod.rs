@@ -213,7 +213,14 @@ pub(super) async fn list(
     };
     let viewer = Viewer::of(context, now);
     let reply = if request.page.is_some() {
-        numbered_page::reply(api, context, call.format(), &request.search, accounts, viewer)
+        numbered_page::reply(
+            api,
+            context,
+            call.format(),
+            &request.search,
+            accounts,
+            viewer,
+        )
     } else {
         Reply::page(
             call.format(),
