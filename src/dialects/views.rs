@@ -55,8 +55,8 @@ pub(super) fn page_of_entries<D: Serialize>(
     format: Codec,
 ) -> (Vec<D>, Option<i64>) {
     let (mut documents, mut last, mut size) = (Vec::new(), None, 0);
-    for entry in &entries.rows {
-        let document = document(entry);
+    for entry in entries.rows {
+        let document = document(&entry);
         size += wire::encode_row(format, "past", &document).map_or(0, |row| row.len());
         if size > MAX_PAGE && last.is_some() {
             return (documents, last);

@@ -13,7 +13,12 @@ pub const MAX_PAGE: usize = 1 << 20;
 /// One page of a list, encoded.
 #[derive(Debug)]
 pub struct Rows<R> {
+    codec: Codec,
+    element: &'static str,
+    begin: usize,
     written: Vec<u8>,
+    /// The number of rows on the page.
+    pub count: usize,
     /// The last row of the page. `None` if the page is empty.
     pub last: Option<R>,
     /// Whether rows were left out because the page was full.
@@ -29,31 +34,49 @@ impl<R> Rows<R> {
     pub fn encode<D: Serialize>(
         codec: Codec,
         begin: &str,
-        element: &str,
+        element: &'static str,
         rows: impl IntoIterator<Item = R>,
-        mut document: impl FnMut(&R) -> D,
+        document: impl FnMut(&R) -> D,
     ) -> Result<Self, String> {
         let mut page = Self {
+            codec,
+            element,
+            begin: begin.len(),
             written: begin.as_bytes().to_vec(),
+            count: 0,
             last: None,
             is_cut: false,
         };
+        page.add(rows, document)?;
+        Ok(page)
+    }
+
+    /// Encodes more rows, until the page is full.
+    ///
+    /// # Errors
+    /// As [`Rows::encode`].
+    pub fn add<D: Serialize>(
+        &mut self,
+        rows: impl IntoIterator<Item = R>,
+        mut document: impl FnMut(&R) -> D,
+    ) -> Result<(), String> {
         for row in rows {
-            let encoded = encode_row(codec, element, &document(&row))?;
-            let separator: &[u8] = match (codec, &page.last) {
+            let encoded = encode_row(self.codec, self.element, &document(&row))?;
+            let separator: &[u8] = match (self.codec, &self.last) {
                 (Codec::Json, Some(_)) => b",",
                 (Codec::Json, None) | (Codec::Xml, _) => b"",
             };
-            let length = page.written.len() + separator.len() + encoded.len();
-            if page.last.is_some() && length > begin.len() + MAX_PAGE {
-                page.is_cut = true;
+            let length = self.written.len() + separator.len() + encoded.len();
+            if self.last.is_some() && length > self.begin + MAX_PAGE {
+                self.is_cut = true;
                 break;
             }
-            page.written.extend_from_slice(separator);
-            page.written.extend_from_slice(&encoded);
-            page.last = Some(row);
+            self.written.extend_from_slice(separator);
+            self.written.extend_from_slice(&encoded);
+            self.count += 1;
+            self.last = Some(row);
         }
-        Ok(page)
+        Ok(())
     }
 
     /// The body of the answer: what was written, and `end` behind it.

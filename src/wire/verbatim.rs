@@ -55,7 +55,7 @@ impl Verbatim {
             _ => match serde_json::from_str(json)? {
                 Value::Bool(on) => Self::Bool(on),
                 Value::String(text) => Self::Text(text),
-                _ => Self::Null,
+                Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => Self::Null,
             },
         })
     }

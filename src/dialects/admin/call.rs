@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::Api;
 use super::codes;
-use super::replies::Reply;
+use super::envelope::Reply;
 use crate::dialects::body;
 use crate::dialects::exchange::header_text;
 use crate::dialects::failure::Failure;

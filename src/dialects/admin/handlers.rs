@@ -2,8 +2,9 @@
 
 use super::Api;
 use super::call::{Answer, Request};
+use super::envelope::{Next, Reply, rows};
 use super::explain;
-use super::replies::{self, Next, Reply};
+use super::replies;
 use super::requests::{
     Freeze, Get, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze,
 };
@@ -14,6 +15,7 @@ use crate::dialects::patches::place_hold;
 use crate::dialects::views::Viewer;
 use crate::domain::{Account, AccountId, Command, HoldKind, Status};
 use crate::service::{CommandOutcome, Context, JournalEntry};
+use crate::wire::Rows;
 
 type HandlerResult = Result<Answer, Failure>;
 
@@ -197,22 +199,57 @@ pub(super) async fn list(
     context: &Context,
     Request { members, call }: Request<List>,
 ) -> HandlerResult {
-    let (from, limit) = members.page()?;
-    let reading = call.reading(context);
-    let (accounts, total, now) = if let Some(at) = members.as_of(reading)? {
-        let limit = usize::try_from(limit).unwrap_or_default();
-        let accounts = api.service.list_as_of(context, from, limit, at).await?;
-        (accounts, None, at)
-    } else {
-        let filter = members.filter(reading)?;
-        let page = api.service.list(context, filter, from, limit).await?;
-        (page.accounts, Some(page.total), page.at)
-    };
-    let (viewer, format) = (Viewer::of(context, now), call.format());
-    let item = |account: &Account| replies::item(format, account, viewer);
-    let next = |last: &Account| Next::FromId(i64::from(last.id.as_i32()) + 1);
-    let reply = Reply::page(format, accounts, limit, item, next);
-    Ok(reply.with_total(total).into())
+    let (mut from, limit) = members.page()?;
+    let (format, reading) = (call.format(), call.reading(context));
+    let as_of = members.as_of(reading)?;
+    let filter = members.filter(reading)?;
+    let (mut written, mut total) = (None, None);
+    // The accounts are read piece by piece if they are large. Much of an account, such as its holds,
+    // is not in the list, so one piece may be less than a page.
+    loop {
+        let count = written
+            .as_ref()
+            .map_or(0, |page: &Rows<Account>| page.count);
+        let limit = limit - i64::try_from(count).unwrap_or_default();
+        let (accounts, now) = if let Some(at) = as_of {
+            let limit = usize::try_from(limit).unwrap_or_default();
+            let accounts = api.service.list_as_of(context, from, limit, at).await?;
+            (accounts, at)
+        } else {
+            let filter = filter.clone();
+            let page = api.service.list(context, filter, from, limit).await?;
+            total.get_or_insert(page.total);
+            (page.accounts, page.at)
+        };
+        let is_full = i64::try_from(accounts.rows.len()).is_ok_and(|found| found >= limit);
+        let following = accounts
+            .rows
+            .last()
+            .map(after)
+            .filter(|_| accounts.has_more);
+        let viewer = Viewer::of(context, now);
+        let item = |account: &Account| replies::item(format, account, viewer);
+        let page = match written.take() {
+            None => rows(format, accounts.rows, item),
+            Some(mut page) => page.add(accounts.rows, item).map(|()| page),
+        };
+        let following = following.and_then(|next| AccountId::new(next).ok());
+        match (page, following) {
+            (Ok(page), Some(next)) if !is_full && !page.is_cut => {
+                from = next;
+                written = Some(page);
+            }
+            (page, _) => {
+                let reply = Reply::rows(page, false, |last| Next::FromId(after(last)));
+                return Ok(reply.with_total(total).into());
+            }
+        }
+    }
+}
+
+/// The number from which a list goes on after an account.
+fn after(account: &Account) -> i64 {
+    i64::from(account.id.as_i32()) + 1
 }
 
 pub(super) async fn get(
@@ -241,8 +278,10 @@ pub(super) async fn history(
         .await?;
     let format = call.format();
     let item = |entry: &JournalEntry| replies::entry_item(entry, format);
+    let is_full = i64::try_from(entries.rows.len()).is_ok_and(|found| found >= limit);
+    let is_short = entries.has_more && !is_full;
     let next = |last: &JournalEntry| Next::Before(last.id);
-    Ok(Reply::page(format, entries, limit, item, next).into())
+    Ok(Reply::rows(rows(format, entries.rows, item), is_short, next).into())
 }
 
 /// Simulates a sequence of calls. Each call sees the result of the calls before it; a refused call

@@ -172,7 +172,7 @@ impl<D: Serialize + ToSchema + Send + 'static> Reply<Many<D>> {
 
     /// A reply with a list that is always whole. The test of the table shows that such a list is
     /// smaller than a page can be.
-    pub(super) fn whole(format: Codec, documents: Vec<D>) -> Self {
+    pub(super) fn whole(format: Codec, documents: &[D]) -> Self {
         Self::unless_cut(format, documents.iter().collect(), |document| *document).unwrap_or_else(
             || {
                 let body = not_encoded("a list without pages is larger than a page");

@@ -273,8 +273,8 @@ pub(super) async fn list(
         .service
         .webhooks(context, call.query.reseller()?)
         .await?;
-    let documents = endpoints.iter().map(document).collect();
-    Ok(Reply::whole(call.format(), documents))
+    let documents: Vec<_> = endpoints.iter().map(document).collect();
+    Ok(Reply::whole(call.format(), &documents))
 }
 
 pub(super) async fn get(

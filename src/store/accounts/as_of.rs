@@ -143,14 +143,14 @@ impl Tx {
             let version = versions.get(&key);
             // The journal must have the last entry up to the instant, and every later one.
             let Some(version) = version
-                .filter(|it| it.version == it.next_sequence.unwrap_or(account.version + 1) - 1)
+                .filter(|it| it.number == it.next_sequence.unwrap_or(account.version + 1) - 1)
             else {
                 return Err(Error::invalid(
                     "as_of",
                     "is earlier than the journal of this account reaches back",
                 ));
             };
-            account.version = version.version;
+            account.version = version.number;
             account.updated_at = version.updated_at;
             account.status_set_at = version.status_set_at.unwrap_or(account.created_at);
             account.expiry_set_at = account
@@ -284,7 +284,7 @@ impl Tx {
             .map(|row| {
                 let key = account_key(row.reseller_id, row.account_id)?;
                 let version = Version {
-                    version: row.version,
+                    number: row.version,
                     updated_at: row.updated_at,
                     status_set_at: row.status_set_at,
                     expiry_set_at: row.expiry_set_at,
@@ -300,7 +300,7 @@ impl Tx {
 #[derive(Debug, Clone, Copy)]
 struct Version {
     /// The account's version at the instant.
-    version: i64,
+    number: i64,
     updated_at: Time,
     status_set_at: Option<Time>,
     expiry_set_at: Option<Time>,

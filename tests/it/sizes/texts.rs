@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
+use steward::dialects::operation::Access;
 use steward::dialects::v3::{self, Id};
 use steward::dialects::{admin, soap};
 
@@ -134,8 +135,8 @@ async fn no_call_of_v3_stores_a_long_text() {
         let mut found = Vec::new();
         texts(&document, schema, "", &mut found);
         let caller = match operation.access {
-            steward::dialects::operation::Access::Operator(_) => &operator,
-            _ => &v3,
+            Access::Operator(_) => &operator,
+            Access::Scope(_) | Access::Public => &v3,
         };
         for text in found {
             number += 1;
@@ -188,6 +189,21 @@ async fn no_call_of_admin_stores_a_long_text() {
     }
     assert!(tried > 60, "{tried}");
     nothing_long_is_stored(&app).await;
+}
+
+#[tokio::test]
+async fn a_text_to_search_for_is_no_longer_than_what_it_is_searched_in() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    client
+        .call("list", json!({"q": "x".repeat(255)}))
+        .await
+        .ok();
+    let refused = client.call("list", json!({"q": "x".repeat(256)})).await;
+    refused.is_error(
+        400,
+        "Incorrect request: q: must be at most 255 characters, not 256",
+    );
 }
 
 #[tokio::test]

@@ -276,7 +276,7 @@ pub(super) async fn holds(
 ) -> Result<Reply<Many<HoldDocument>>, Failure> {
     let (account, now) = read_account(api, context, &call, id).await?;
     let documents = documents::holds(&account, Viewer::of(context, now));
-    Ok(Reply::whole(call.format(), documents))
+    Ok(Reply::whole(call.format(), &documents))
 }
 
 pub(super) async fn access(
