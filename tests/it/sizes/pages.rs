@@ -389,10 +389,12 @@ async fn pages_of_admin_end_at_1_mib_and_lead_to_every_row_once() {
         ))
         .await;
     let now = world.app.service.now().to_rfc3339();
+    // Little of an account is in this list, so all accounts fit on a page although they are read
+    // piece by piece. The test of own members has a list that is cut.
     let lists = [
-        ("list", json!({}), ACCOUNTS, 1),
-        ("list", json!({"as_of": now}), ACCOUNTS, 1),
-        ("list", json!({"state": "suspended"}), ACCOUNTS, 1),
+        ("list", json!({}), ACCOUNTS, 0),
+        ("list", json!({"as_of": now}), ACCOUNTS, 0),
+        ("list", json!({"state": "suspended"}), ACCOUNTS, 0),
         ("history", json!({"id": first, "limit": 1000}), entries, 1),
     ];
     for (call, members, rows, small) in lists {
