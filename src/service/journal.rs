@@ -6,11 +6,11 @@ use chrono::TimeDelta;
 
 use super::{Context, Service};
 use crate::domain::{AccountId, Authority, Error};
-use crate::store::{JournalEntry, Tenancy};
+use crate::store::{JournalEntry, Slice, Tenancy};
 
 impl Service {
-    /// The journal of an account, newest entry first, also of a deleted account. A reseller does
-    /// not get the internal reasons of holds that others placed.
+    /// A page of the journal of an account, newest entry first, also of a deleted account. A reseller
+    /// does not get the internal reasons of holds that others placed.
     ///
     /// # Errors
     /// [`Error::AccountNotFound`].
@@ -20,7 +20,7 @@ impl Service {
         id: AccountId,
         before: Option<i64>,
         limit: i64,
-    ) -> Result<Vec<JournalEntry>, Error> {
+    ) -> Result<Slice<JournalEntry>, Error> {
         let account = self.account_or_deleted(context, id).await?;
         let mut entries = self
             .read(context.principal.tenancy(), move |tx| {
@@ -29,6 +29,7 @@ impl Service {
             .await?;
         if context.principal.authority() == Authority::Reseller {
             entries
+                .rows
                 .iter_mut()
                 .for_each(JournalEntry::hide_reasons_of_others);
         }

@@ -80,7 +80,7 @@ use shares::ServiceShares;
 
 pub use crate::store::{
     Attempt, BulkItem, BulkJob, Credential, DeliveryKey, IdempotencyKey, JobState, JournalEntry,
-    Pending, Preview, Progress, PurgeSettings, Reseller, StoredAnswer, TokenKind,
+    Pending, Preview, Progress, PurgeSettings, Reseller, Slice, StoredAnswer, TokenKind,
 };
 pub use accounts::{AccountRef, Page};
 pub use bulk::{Item, MAX_OPERATIONS};

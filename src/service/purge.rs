@@ -11,7 +11,7 @@ use crate::domain::{
     Account, AccountId, Command, Conflict, Dialect, Error, Outcome, PurgePolicy, PurgeStop,
     ResellerId, Resource, Scope, Time,
 };
-use crate::store::{PurgingReseller, Tenancy};
+use crate::store::{PurgingReseller, Slice, Tenancy};
 
 /// How many accounts are read, and then changed, at a time.
 const PAGE: i64 = 256;
@@ -236,7 +236,7 @@ impl Service {
         reseller: Option<ResellerId>,
         after: i32,
         limit: i64,
-    ) -> Result<(Vec<PlannedPurge>, Time), Error> {
+    ) -> Result<(Slice<PlannedPurge>, Time), Error> {
         context.principal.require(Scope::AccountRead)?;
         let reseller = match context.principal.reseller {
             Some(_) => Some(context.principal.resolve_reseller(reseller)?),
@@ -247,6 +247,7 @@ impl Service {
             Box::pin(async move {
                 let planned = tx.list_purge_plan(reseller, after, limit).await?;
                 let owners: Vec<i64> = planned
+                    .rows
                     .iter()
                     .map(|account| account.reseller_id.0)
                     .collect();
@@ -261,13 +262,10 @@ impl Service {
                         account.purge_due_at.map_or(now, |due| due.max(now)),
                     )
                 };
-                Ok(planned
-                    .into_iter()
-                    .map(|account| PlannedPurge {
-                        stop: stop(&account),
-                        account,
-                    })
-                    .collect())
+                Ok(planned.map(|account| PlannedPurge {
+                    stop: stop(&account),
+                    account,
+                }))
             })
         });
         Ok((read.await?, now))

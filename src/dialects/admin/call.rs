@@ -1,15 +1,15 @@
 //! A request on its way through a handler, and the formats of its answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
 use super::Api;
 use super::codes;
-use super::replies::Reply;
+use super::envelope::Reply;
 use crate::dialects::body::{self, RequestBody};
 use crate::dialects::exchange::header_text;
 use crate::dialects::failure::Failure;
@@ -20,7 +20,7 @@ use crate::hash::sha256;
 use crate::service::{
     CommandOutcome, Completion, Context, IdempotencyKey, IdempotentRequest, Seal, StoredAnswer,
 };
-use crate::wire::{self, Codec};
+use crate::wire::{self, Codec, Verbatim};
 
 /// The result of a handler: a new reply, or the stored answer to a repeated request.
 pub(super) enum Answer {
@@ -80,11 +80,8 @@ impl Call {
     }
 
     /// All members of the body, including those that the request type does not know.
-    pub(super) fn all_members(&self) -> Result<Map<String, Value>, Failure> {
-        Ok(match self.codec {
-            Codec::Json => wire::json_members(&self.body)?,
-            Codec::Xml => wire::xml_members(&self.body)?,
-        })
+    pub(super) fn all_members(&self) -> Result<BTreeMap<String, Verbatim>, Failure> {
+        Ok(wire::members(self.codec, &self.body)?)
     }
 
     /// The service's base URL as this caller sees it.

@@ -76,6 +76,12 @@ impl Operation {
         }
     }
 
+    /// Whether the `data` of its answer is a list.
+    #[must_use]
+    pub const fn answers_a_list(&self) -> bool {
+        matches!(self.data, Data::Many(_))
+    }
+
     pub(super) const fn data(self, data: Data) -> Self {
         Self { data, ..self }
     }

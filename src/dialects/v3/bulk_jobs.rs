@@ -177,11 +177,11 @@ pub(super) struct BulkItemDocument {
     problem: Option<String>,
 }
 
-fn item(item: BulkItem) -> BulkItemDocument {
+fn item(item: &BulkItem) -> BulkItemDocument {
     BulkItemDocument {
         account_id: item.account.as_i32(),
-        state: item.state,
-        problem: item.problem,
+        state: item.state.clone(),
+        problem: item.problem.clone(),
     }
 }
 
@@ -215,11 +215,12 @@ pub(super) async fn list(
         .service
         .bulk_jobs(context, reseller, before, query.limit)
         .await?;
-    let last = jobs
-        .last()
-        .filter(|_| i64::try_from(jobs.len()) == Ok(query.limit));
-    let next = last.map(|last| query.link("before", &last.id.to_string(), &call.uri));
-    Ok(Reply::page(jobs.iter().map(document), next))
+    Ok(Reply::page(
+        call.format(),
+        query.rows(jobs),
+        document,
+        |last| query.link("before", &last.id.to_string(), &call.uri),
+    ))
 }
 
 pub(super) async fn get(
@@ -263,11 +264,12 @@ pub(super) async fn items(
         .service
         .bulk_items(context, id, state, after, call.query.limit)
         .await?;
-    let last = found_items
-        .last()
-        .map(|last| i64::from(last.account.as_i32()));
-    let next = call.query.next(last, found_items.len(), &call.uri);
-    Ok(Reply::page(found_items.into_iter().map(item), next))
+    Ok(Reply::page(
+        call.format(),
+        call.query.rows(found_items),
+        item,
+        |last| call.query.after(last.account.as_i32().into(), &call.uri),
+    ))
 }
 
 pub(super) async fn apply(

@@ -73,7 +73,7 @@ impl Operation {
         let paging: &[&str] = match self.paging {
             Paging::None | Paging::Whole => &[],
             Paging::AfterNumber | Paging::AfterCursor => &["after", "limit"],
-            Paging::BeforeId => &["before", "limit"],
+            Paging::BeforeId | Paging::BeforeNumber => &["before", "limit"],
             Paging::Search => &["page", "sort", "after", "limit"],
         };
         let others = self.query.iter().map(|parameter| parameter.name);

@@ -151,8 +151,13 @@ pub(super) async fn list(
         .service
         .tokens(&context.principal, query.after, query.limit)
         .await?;
-    let next = query.next(tokens.last().map(|last| last.id.0), tokens.len(), &call.uri);
-    Ok(Reply::page(tokens.iter().map(document), next))
+    let next = |last: &Credential| query.after(last.id.0, &call.uri);
+    Ok(Reply::page(
+        call.format(),
+        query.rows(tokens),
+        document,
+        next,
+    ))
 }
 
 pub(super) async fn get(

@@ -273,7 +273,8 @@ pub(super) async fn list(
         .service
         .webhooks(context, call.query.reseller()?)
         .await?;
-    Ok(Reply::many(endpoints.iter().map(document)))
+    let documents: Vec<_> = endpoints.iter().map(document).collect();
+    Ok(Reply::whole(call.format(), &documents))
 }
 
 pub(super) async fn get(
@@ -412,9 +413,11 @@ pub(super) async fn logs(
         .service
         .delivery_attempts(context, reseller, filter, query.limit)
         .await?;
-    let last = attempts
-        .last()
-        .filter(|_| i64::try_from(attempts.len()) == Ok(query.limit));
-    let next = last.map(|last| query.link("before", &last.id.to_string(), &call.uri));
-    Ok(Reply::page(attempts.iter().map(log_document), next))
+    let next = |last: &Attempt| query.link("before", &last.id.to_string(), &call.uri);
+    Ok(Reply::page(
+        call.format(),
+        query.rows(attempts),
+        log_document,
+        next,
+    ))
 }

@@ -114,7 +114,7 @@ impl Service {
                         .await
                 })
             });
-            let page = page.await?;
+            let page = page.await?.rows;
             let Some(last) = page.last() else { break };
             from = last.id.as_i32().checked_add(1);
             for account in &page {

@@ -29,6 +29,7 @@ use crate::domain::{Account, AccountId, AccountKey, Error, ResellerId};
 use row::AccountRow;
 
 pub(super) use as_of::details_of;
+pub use as_of::{Past, PastFact};
 pub use holds::HoldWrites;
 pub use list::list_statement;
 pub use purge::PurgingReseller;

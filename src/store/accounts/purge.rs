@@ -248,32 +248,6 @@ impl Tx {
         ids.into_iter().map(account_id).collect()
     }
 
-    /// The accounts that are planned for the purge, by id after `after`. Without a reseller it
-    /// looks at all resellers of the transaction.
-    pub async fn list_purge_plan(
-        &mut self,
-        reseller: Option<ResellerId>,
-        after: i32,
-        limit: i64,
-    ) -> Result<Vec<Account>, Error> {
-        let rows = sqlx::query!(
-            "select reseller_id, id from account
-             where purge_due_at is not null and ($1::bigint is null or reseller_id = $1) and id > $2
-             order by id limit $3",
-            reseller.map(|it| it.0),
-            after,
-            limit
-        )
-        .fetch_all(self.connection())
-        .await
-        .or_domain()?;
-        let keys: Vec<_> = rows
-            .into_iter()
-            .map(|row| account_key(row.reseller_id, row.id))
-            .collect::<Result<_, _>>()?;
-        self.fetch_in_order(&keys).await
-    }
-
     /// Deletes accounts and their holds for good, and writes a tombstone for each. Returns `false`
     /// if an account has another version, is not due, or must be kept: then the transaction must be
     /// rolled back.

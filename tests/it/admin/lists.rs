@@ -159,14 +159,15 @@ async fn check(app: &App) -> Result<(), TestCaseError> {
         let (service, context) = (app.service.clone(), context.clone());
         async move { service.list(&context, filter, first, 1_000).await.unwrap() }
     };
-    let mut all = list(AccountFilter::default()).await.accounts;
+    let mut all = list(AccountFilter::default()).await.accounts.rows;
     all.extend(
         list(AccountFilter {
             state: Some(StateFilter::BlockedBy(Block::Deleted)),
             ..AccountFilter::default()
         })
         .await
-        .accounts,
+        .accounts
+        .rows,
     );
     all.sort_by_key(|account| account.id);
     prop_assert_eq!(all.len(), 40);
@@ -204,6 +205,7 @@ async fn check(app: &App) -> Result<(), TestCaseError> {
                 let page = list(filter.clone()).await;
                 prop_assert_eq!(
                     page.accounts
+                        .rows
                         .iter()
                         .map(|account| account.id)
                         .collect::<Vec<_>>(),
