@@ -1,10 +1,13 @@
 //! Webhooks and events.
 
+mod backlog;
 mod chaos;
 mod endpoints;
 mod events;
 mod failures;
+mod leases;
 mod live;
 mod network;
 mod redelivery;
+mod shares;
 mod signing;
