@@ -11,3 +11,4 @@ mod network;
 mod redelivery;
 mod shares;
 mod signing;
+mod streams;
