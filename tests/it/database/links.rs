@@ -146,8 +146,10 @@ fn root_changes_no_file_through_a_second_name() {
 
 #[test]
 fn the_error_of_a_failed_start_shows_no_file_that_a_link_in_the_log_points_to() {
-    let (folder, victim) = (folder(), Victim::new());
+    let folder = folder();
     succeed(folder.path(), &["migrate"]);
+    // The newest file: its lines come last in the log.
+    let victim = Victim::new();
     let settings = folder.path().join("postgres/data/postgresql.auto.conf");
     fs::write(settings, "no_such_setting = 1\n").unwrap();
     symlink(
