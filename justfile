@@ -59,6 +59,10 @@ queries:
 bench *arguments="--rounds 3 --seconds 3":
   cargo bench --bench speed -- {{arguments}}
 
+# Measure what one reseller can do to another
+neighbours *arguments="--markdown":
+  cargo bench --bench neighbours -- {{arguments}}
+
 # Build what is released
 release folder="dist":
   packaging/release {{folder}}

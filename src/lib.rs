@@ -11,6 +11,7 @@
 //! metrics              counters and gauges for Prometheus
 //! files                writes small files whole, without following links
 //! hash                 SHA-256
+//! shares               fair shares of what is scarce, among resellers and addresses
 //!
 //! domain/              Rules: facts, commands, decisions, the computed state; pure, no I/O
 //! service/             Use cases; most run in one transaction
@@ -81,7 +82,9 @@ pub mod http;
 pub mod jobs;
 pub mod jwt;
 pub mod metrics;
+pub mod secret_url;
 pub mod service;
+pub mod shares;
 pub mod store;
 pub mod telemetry;
 pub mod webhooks;

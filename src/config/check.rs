@@ -1,12 +1,16 @@
 //! Checks the values of the configuration beyond their types.
 
+use crate::secret_url::mask;
+
 use super::{
     Commit, Config, Database, Environment, Idempotency, Jwt, Lifecycle, Log, Problem, Server,
-    Traces, Webhooks,
+    Shares, Traces, Webhooks,
 };
 
 /// The maximum of a period: a hundred years in days, four in hours.
 const MAX_PERIOD: u64 = 36_500;
+/// The minimum of the shares of bytes. It holds the largest request that is accepted by default.
+const MIN_BODY_BYTES: usize = 2 << 20;
 /// The maximum of `jwt.leeway_seconds`.
 const MAX_LEEWAY: u64 = 600;
 /// The levels of the log.
@@ -21,6 +25,7 @@ impl Config {
         self.server.check()?;
         self.database.check()?;
         self.commit.check()?;
+        self.shares.check()?;
         self.jwt.check()?;
         self.webhooks.check()?;
         self.lifecycle.check()?;
@@ -51,8 +56,9 @@ impl Server {
         match self.cors_origins.iter().find(|origin| !is_origin(origin)) {
             None => Ok(()),
             Some(wrong) => Err(Problem(format!(
-                "server.cors_origins: {wrong}: must be an origin such as \
-                 https://panel.example.com, without a path"
+                "server.cors_origins: {}: must be an origin such as \
+                 https://panel.example.com, without a path",
+                mask(wrong)
             ))),
         }
     }
@@ -79,10 +85,49 @@ impl Commit {
     }
 }
 
+impl Shares {
+    fn check(&self) -> Result<(), Problem> {
+        for (key, value) in [
+            ("heavy", self.heavy),
+            ("heavy_per_reseller", self.heavy_per_reseller),
+            ("streams", self.streams),
+            ("streams_per_reseller", self.streams_per_reseller),
+            ("streams_per_token", self.streams_per_token),
+            ("connections_per_address", self.connections_per_address),
+        ] {
+            positive(&format!("shares.{key}"), value)?;
+        }
+        for (key, value) in [
+            ("body_bytes", self.body_bytes),
+            ("body_bytes_per_caller", self.body_bytes_per_caller),
+        ] {
+            require(
+                value >= MIN_BODY_BYTES,
+                &format!("shares.{key}: must be at least {MIN_BODY_BYTES}"),
+            )?;
+        }
+        for (key, part, whole) in [
+            ("heavy", self.heavy_per_reseller, self.heavy),
+            ("streams", self.streams_per_reseller, self.streams),
+        ] {
+            require(
+                part <= whole,
+                &format!("shares.{key}_per_reseller: must be at most shares.{key}"),
+            )?;
+        }
+        require(
+            self.body_bytes_per_caller <= self.body_bytes,
+            "shares.body_bytes_per_caller: must be at most shares.body_bytes",
+        )
+    }
+}
+
 impl Jwt {
     fn check(&self) -> Result<(), Problem> {
         require(
-            self.jwks_url.as_deref().is_none_or(is_web_address),
+            self.jwks_url
+                .as_ref()
+                .is_none_or(|url| is_web_address(url.expose())),
             "jwt.jwks_url: must be an https or http address",
         )?;
         at_most("jwt.leeway_seconds", self.leeway_seconds, MAX_LEEWAY)
@@ -128,6 +173,12 @@ impl Lifecycle {
             "lifecycle.keep_journal_days",
             self.keep_journal_days,
             MAX_PERIOD,
+        )?;
+        positive("lifecycle.keep_bulk_items_days", self.keep_bulk_items_days)?;
+        at_most(
+            "lifecycle.keep_bulk_items_days",
+            self.keep_bulk_items_days,
+            MAX_PERIOD,
         )
     }
 }
@@ -162,8 +213,17 @@ impl Log {
 impl Traces {
     fn check(&self) -> Result<(), Problem> {
         require(
-            self.endpoint.as_deref().is_none_or(is_web_address),
+            self.endpoint
+                .as_ref()
+                .is_none_or(|url| is_web_address(url.expose())),
             "traces.endpoint: must be an https or http address",
+        )?;
+        require(
+            self.endpoint
+                .as_ref()
+                .is_none_or(|url| !url.expose().contains('?')),
+            "traces.endpoint: must not have a query; to send a token, set \
+             OTEL_EXPORTER_OTLP_HEADERS, such as authorization=Bearer%20...",
         )?;
         require(
             (0.0..=1.0).contains(&self.sample),

@@ -31,6 +31,9 @@ pub enum Error {
     /// The credential is valid, but lacks this right.
     #[error("credential lacks {0}")]
     InsufficientScope(Scope),
+    /// Only an operator may do this, whatever rights the credential has.
+    #[error("only an operator may do this")]
+    OperatorRequired,
     /// The caller has no such account. The answer is the same if another reseller has it.
     #[error("account not found")]
     AccountNotFound,
@@ -53,6 +56,12 @@ pub enum Error {
         /// Seconds after which one more request is accepted.
         retry_after: u32,
     },
+    /// The caller's own requests use up its share of something scarce.
+    #[error("too many {what} of this caller at a time")]
+    ShareUsedUp {
+        /// What there are too many of, in the plural.
+        what: &'static str,
+    },
     /// The facts forbid it. Repeating the request fails until they change.
     #[error("{0}")]
     Conflict(Conflict),
@@ -62,10 +71,14 @@ pub enum Error {
     /// The reseller already has as many accounts as its quota allows.
     #[error("account quota reached")]
     QuotaReached,
+    /// Every account number has been given away. Numbers are 32 bits wide and are never given
+    /// twice, so no account can be created any more, for any reseller.
+    #[error("account numbers exhausted: no account number up to 2147483647 is left")]
+    AccountNumbersExhausted,
     /// The idempotency key was used before for a different request.
     #[error("idempotency key reused with another request")]
     IdempotencyKeyReused,
-    /// The queue is full. The caller should retry after a moment.
+    /// A queue is full, or others use up something scarce. The caller should retry after a moment.
     #[error("too many requests queued")]
     Overloaded,
     /// The database cannot be reached or did not answer. If the connection broke during the commit,
@@ -104,6 +117,15 @@ pub enum Conflict {
     /// The bulk job's state does not allow this.
     #[error("bulk_job: it is under way, was not applied, or was reverted")]
     BulkJob,
+    /// The bulk job's list of accounts was deleted some time after the job was finished.
+    #[error("bulk_job_trimmed: the list of its accounts was deleted after its retention period")]
+    BulkJobTrimmed,
+    /// The reseller already has as many planned and running bulk jobs as are allowed.
+    #[error("too_many_bulk_jobs: a reseller has at most 20 planned and running bulk jobs")]
+    TooManyBulkJobs,
+    /// The account does not match the selector of the bulk job any more.
+    #[error("not_selected: the account no longer matches the selector")]
+    NotSelected,
     /// The reseller already has as many webhook endpoints as are allowed.
     #[error("too_many_webhooks: a reseller has at most 50 webhook endpoints")]
     TooManyWebhooks,

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, the rooms that it may use, and the crates that it must not mention.
-const ROOMS: [(&str, &[&str], &[&str]); 15] = [
+const ROOMS: [(&str, &[&str], &[&str]); 17] = [
     (
         "domain",
         &[],
@@ -24,7 +24,9 @@ const ROOMS: [(&str, &[&str], &[&str]); 15] = [
     ),
     ("files", &[], &["axum", "sqlx", "serde", "tokio"]),
     ("hash", &[], &["axum", "sqlx", "serde", "tokio"]),
+    ("secret_url", &[], &["axum", "sqlx", "tokio", "tracing"]),
     ("metrics", &[], &["axum", "sqlx", "tokio", "tracing"]),
+    ("shares", &["domain", "metrics"], &["axum", "sqlx"]),
     ("wire", &[], &["axum", "sqlx", "tokio", "utoipa"]),
     (
         "store",
@@ -33,12 +35,20 @@ const ROOMS: [(&str, &[&str], &[&str]); 15] = [
     ),
     (
         "jwt",
-        &["domain"],
+        &["domain", "secret_url"],
         &["axum", "sqlx", "utoipa", "clap", "figment"],
     ),
     (
         "service",
-        &["domain", "hash", "jwt", "metrics", "store", "telemetry"],
+        &[
+            "domain",
+            "hash",
+            "jwt",
+            "metrics",
+            "shares",
+            "store",
+            "telemetry",
+        ],
         &[
             "axum",
             "sqlx",
@@ -56,7 +66,14 @@ const ROOMS: [(&str, &[&str], &[&str]); 15] = [
     ),
     (
         "webhooks",
-        &["domain", "service", "store", "telemetry"],
+        &[
+            "domain",
+            "metrics",
+            "service",
+            "shares",
+            "store",
+            "telemetry",
+        ],
         &[
             "axum",
             "sqlx",
@@ -69,7 +86,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 15] = [
     ),
     (
         "dialects",
-        &["domain", "hash", "metrics", "service", "wire"],
+        &["domain", "hash", "metrics", "service", "shares", "wire"],
         &["sqlx", "clap", "figment", "tower_http"],
     ),
     (
@@ -80,6 +97,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 15] = [
             "hash",
             "metrics",
             "service",
+            "shares",
             "telemetry",
             "wire",
         ],
@@ -92,6 +110,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 15] = [
             "http",
             "jobs",
             "jwt",
+            "secret_url",
             "service",
             "store",
             "telemetry",
@@ -99,7 +118,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 15] = [
         ],
         &["axum", "sqlx", "clap"],
     ),
-    ("telemetry", &[], &["sqlx", "clap", "figment"]),
+    ("telemetry", &["secret_url"], &["sqlx", "clap", "figment"]),
     (
         "app",
         &[

@@ -37,17 +37,26 @@ pub(super) fn code(failure: &Failure) -> Code {
             Error::InsufficientScope(scope) => {
                 say(403, &format!("No access rights: the token lacks {scope}"))
             }
+            Error::OperatorRequired => say(
+                403,
+                "No access rights: only an operator's token may do this",
+            ),
             Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
                 say(404, "Account not found")
             }
             Error::ResellerNotFound => incorrect("reseller_id: no such reseller"),
             Error::NotFound(_) => say(404, "Not found"),
             Error::RateLimited { retry_after } => later(429, "Too many requests", *retry_after),
+            Error::ShareUsedUp { what } => later(429, &format!("Too many {what} at a time"), 1),
             Error::Conflict(conflict) => {
                 say(409, &format!("Conflict: {}", conflict_text(*conflict)))
             }
             Error::PreconditionFailed => say(412, "Precondition failed"),
             Error::QuotaReached => say(402, "Tariff limit reached"),
+            Error::AccountNumbersExhausted => say(
+                507,
+                "No account number is left: this service can create no more accounts",
+            ),
             Error::IdempotencyKeyReused => {
                 say(422, "Idempotency-Key was used before with another request")
             }
@@ -93,6 +102,15 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         Conflict::Exempt => "exempt: automation has to leave the account alone for now",
         Conflict::NotPlanned => "not_planned: the account is not to be purged now",
         Conflict::BulkJob => "bulk_job: it is under way, was not applied, or was reverted",
+        Conflict::BulkJobTrimmed => {
+            "bulk_job_trimmed: it was finished too long ago to be reverted; the list of its \
+             accounts was deleted after lifecycle.keep_bulk_items_days"
+        }
+        Conflict::TooManyBulkJobs => {
+            "too_many_bulk_jobs: there are 20 planned or running bulk jobs already; apply or \
+             delete one (GET /v3/bulk-jobs lists them). A planned job is deleted after 24 hours"
+        }
+        Conflict::NotSelected => "not_selected: the account no longer matches the selector",
     }
 }
 
@@ -128,6 +146,10 @@ mod tests {
             Failure::Service(Error::CredentialMissing),
             Failure::Service(Error::CredentialInvalid),
             Failure::Service(Error::InsufficientScope(Scope::AccountWrite)),
+            Failure::Service(Error::OperatorRequired),
+            Failure::Service(Error::ShareUsedUp {
+                what: "heavy requests",
+            }),
             Failure::Service(Error::AccountNotFound),
             Failure::Service(Error::AccountOfAnother),
             Failure::Service(Error::AccountDeleted),
@@ -140,8 +162,12 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::Exempt)),
             Failure::Service(Error::Conflict(Conflict::NotPlanned)),
             Failure::Service(Error::Conflict(Conflict::BulkJob)),
+            Failure::Service(Error::Conflict(Conflict::BulkJobTrimmed)),
+            Failure::Service(Error::Conflict(Conflict::TooManyBulkJobs)),
+            Failure::Service(Error::Conflict(Conflict::NotSelected)),
             Failure::Service(Error::PreconditionFailed),
             Failure::Service(Error::QuotaReached),
+            Failure::Service(Error::AccountNumbersExhausted),
             Failure::Service(Error::IdempotencyKeyReused),
             Failure::Service(Error::Overloaded),
             Failure::Service(Error::Unavailable),

@@ -22,7 +22,7 @@ use crate::dialects::body;
 use crate::dialects::exchange::{Exchange, RequestOutcome, base_url, header_text};
 use crate::dialects::failure::Failure;
 use crate::domain::{Dialect, Error};
-use crate::service::{Context, IdempotencyKey, Principal};
+use crate::service::{Context, IdempotencyKey, Principal, Seal};
 use crate::wire::{self, Codec};
 
 /// Answers one request.
@@ -80,7 +80,7 @@ async fn carry_out(
         None => None,
     };
     let limit = operation.body_limit.bytes(api.settings.max_body);
-    let body = body::read(headers, stream, limit).await?;
+    let body = body::read(&api.service, exchange, headers, stream, limit).await?;
     // If the body cannot be decoded, the error is written in the body's own format.
     let preferred = std::mem::replace(format, codec);
     let common: Common = wire::decode(codec, &body)?;
@@ -116,17 +116,22 @@ async fn carry_out(
     let path = parts.uri.path().trim_end_matches('/').to_owned();
     let reseller = context.principal.storage_reseller();
     let method = "POST".to_owned();
+    let key = key.map(|key| IdempotencyKey {
+        reseller,
+        method,
+        path,
+        key,
+    });
     let call = Call {
+        seal: key
+            .as_ref()
+            .filter(|_| operation.has_secret)
+            .map(|key| Seal::of(&context.principal, key)),
         unknown_members: operation.unknown_members,
         codec,
         format: *format,
         verbose: common.verbose,
-        key: key.map(|key| IdempotencyKey {
-            reseller,
-            method,
-            path,
-            key,
-        }),
+        key,
         base: base_url(api.settings.public_url.as_deref(), headers),
         body,
     };
@@ -134,7 +139,10 @@ async fn carry_out(
         return Ok(Answer::Stored(stored));
     }
     // Last, so that neither a slow body nor a missing token holds a permit.
-    let _permit = api.service.permit(operation.cost).await?;
+    let _permit = api
+        .service
+        .permit(operation.cost, exchange.holder())
+        .await?;
     (operation.handler)(api, &context, call).await
 }
 

@@ -103,9 +103,10 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
     let unknown_email = || say(Code::InvalidEmail, "Invalid Email or Email does not exist");
     let by_id = wording.is_by_id;
     match error {
-        Error::CredentialMissing | Error::CredentialInvalid | Error::InsufficientScope(_) => {
-            say(Code::InvalidAuth, "Invalid Authentication Token")
-        }
+        Error::CredentialMissing
+        | Error::CredentialInvalid
+        | Error::InsufficientScope(_)
+        | Error::OperatorRequired => say(Code::InvalidAuth, "Invalid Authentication Token"),
         Error::AccountOfAnother if !hide_foreign => {
             let code = if by_id {
                 Code::InvalidAccount
@@ -157,6 +158,9 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
             | Conflict::Exempt
             | Conflict::NotPlanned
             | Conflict::BulkJob
+            | Conflict::BulkJobTrimmed
+            | Conflict::TooManyBulkJobs
+            | Conflict::NotSelected
             | Conflict::TooManyWebhooks,
         )
         | Error::PreconditionFailed => say(Code::GeneralError, wording.failure),
@@ -165,12 +169,17 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
             format!("{}: {field} {problem}", wording.failure),
         ),
         Error::QuotaReached => say(Code::NoCredit, "The account limit is reached"),
+        Error::AccountNumbersExhausted => say(
+            Code::GeneralError,
+            "No account number is left: this service can create no more accounts",
+        ),
         Error::Overloaded | Error::Unavailable => {
             say(Code::GeneralError, "General Error. DB error")
         }
         Error::ResellerNotFound
         | Error::NotFound(_)
         | Error::RateLimited { .. }
+        | Error::ShareUsedUp { .. }
         | Error::IdempotencyKeyReused
         | Error::Internal { .. } => say(Code::GeneralError, "General Exception"),
     }
@@ -194,6 +203,8 @@ pub(super) enum Fault {
         /// Seconds until the next request is accepted.
         retry_after: u32,
     },
+    /// Others use up something that the request needs.
+    Busy,
     /// The service failed.
     Crash,
     /// The request took too long.
@@ -255,6 +266,12 @@ impl Fault {
                 "A header block that must be understood was not understood.".to_owned(),
             ),
             Self::RateLimited { .. } => (429, Blame::Sender, "Too many requests.".to_owned()),
+            Self::Busy => (
+                503,
+                Blame::Receiver,
+                "Server was unable to process request. ---> Too many requests are waiting."
+                    .to_owned(),
+            ),
             Self::Crash => (
                 500,
                 Blame::Receiver,
@@ -310,6 +327,7 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::EmailInUse)),
             Failure::Service(Error::Conflict(Conflict::RetentionHold)),
             Failure::Service(Error::QuotaReached),
+            Failure::Service(Error::AccountNumbersExhausted),
             Failure::Service(Error::Overloaded),
             Failure::Service(Error::Unavailable),
             Failure::Service(Error::IdempotencyKeyReused),

@@ -45,6 +45,11 @@ pub(super) fn code(failure: &Failure) -> Code {
                 "INSUFFICIENT_SCOPE",
                 &format!("The token lacks {scope}"),
             ),
+            Error::OperatorRequired => say(
+                403,
+                "INSUFFICIENT_SCOPE",
+                "Only an operator's token may do this",
+            ),
             Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
                 say(404, "ACCOUNT_NOT_FOUND", "Account not found")
             }
@@ -64,11 +69,21 @@ pub(super) fn code(failure: &Failure) -> Code {
                 say(404, "EVENT_LOG_NOT_FOUND", "Event log not found")
             }
             Error::RateLimited { retry_after } => too_many(*retry_after),
+            Error::ShareUsedUp { what } => Code {
+                message: format!("Too many {what} at a time"),
+                ..too_many(1)
+            },
             Error::Conflict(conflict) => say(409, "CONFLICT", conflict_text(*conflict)),
             Error::QuotaReached => say(
                 409,
                 "CONFLICT",
                 "quota_reached: the reseller has as many accounts as it may have",
+            ),
+            Error::AccountNumbersExhausted => say(
+                507,
+                "ACCOUNT_NUMBERS_EXHAUSTED",
+                "No account number is left, so this service can create no more accounts; its \
+                 operator has to set up another one",
             ),
             Error::PreconditionFailed => say(
                 412,
@@ -122,6 +137,15 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         Conflict::Exempt => "exempt: automation has to leave the account alone for now",
         Conflict::NotPlanned => "not_planned: the account is not to be purged now",
         Conflict::BulkJob => "bulk_job: it is under way, was not applied, or was reverted",
+        Conflict::BulkJobTrimmed => {
+            "bulk_job_trimmed: it was finished too long ago to be reverted; the list of its \
+             accounts was deleted after lifecycle.keep_bulk_items_days"
+        }
+        Conflict::TooManyBulkJobs => {
+            "too_many_bulk_jobs: there are 20 planned or running bulk jobs already; apply or \
+             delete one (GET /v3/bulk-jobs lists them). A planned job is deleted after 24 hours"
+        }
+        Conflict::NotSelected => "not_selected: the account no longer matches the selector",
     }
 }
 
@@ -163,6 +187,7 @@ mod tests {
             Failure::Service(Error::CredentialMissing),
             Failure::Service(Error::CredentialInvalid),
             Failure::Service(Error::InsufficientScope(Scope::AccountWrite)),
+            Failure::Service(Error::OperatorRequired),
             Failure::Service(Error::AccountNotFound),
             Failure::Service(Error::AccountOfAnother),
             Failure::Service(Error::AccountDeleted),
@@ -175,6 +200,9 @@ mod tests {
             Failure::Service(Error::NotFound(Resource::EventLog)),
             Failure::Service(Error::Conflict(Conflict::TooManyWebhooks)),
             Failure::Service(Error::RateLimited { retry_after: 7 }),
+            Failure::Service(Error::ShareUsedUp {
+                what: "heavy requests",
+            }),
             Failure::Service(Error::Conflict(Conflict::StaleHold)),
             Failure::Service(Error::Conflict(Conflict::EmailInUse)),
             Failure::Service(Error::Conflict(Conflict::RetentionHold)),
@@ -183,7 +211,11 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::Exempt)),
             Failure::Service(Error::Conflict(Conflict::NotPlanned)),
             Failure::Service(Error::Conflict(Conflict::BulkJob)),
+            Failure::Service(Error::Conflict(Conflict::BulkJobTrimmed)),
+            Failure::Service(Error::Conflict(Conflict::TooManyBulkJobs)),
+            Failure::Service(Error::Conflict(Conflict::NotSelected)),
             Failure::Service(Error::QuotaReached),
+            Failure::Service(Error::AccountNumbersExhausted),
             Failure::Service(Error::PreconditionFailed),
             Failure::Service(Error::IdempotencyKeyReused),
             Failure::Service(Error::Overloaded),

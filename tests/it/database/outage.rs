@@ -237,10 +237,7 @@ async fn a_full_queue_refuses_at_once() {
         &pool_settings(),
     );
     let service = Arc::new(Service::start(store, Clock::System, settings));
-    let principal = Principal {
-        reseller: Some(steward::domain::ResellerId(1)),
-        ..Principal::command_line()
-    };
+    let principal = Principal::of_reseller(steward::domain::ResellerId(1));
     let context = steward::service::Context {
         principal,
         dialect: steward::domain::Dialect::Cli,
@@ -257,7 +254,7 @@ async fn a_full_queue_refuses_at_once() {
     for attempt in attempts {
         overloaded += i32::from(matches!(
             attempt.await.unwrap(),
-            Err(steward::domain::Error::Overloaded)
+            Err(steward::domain::Error::Overloaded | steward::domain::Error::ShareUsedUp { .. })
         ));
     }
     assert!(overloaded >= 30, "{overloaded}");

@@ -120,10 +120,9 @@ struct World {
 
 fn by(reseller: Option<i64>) -> Context {
     Context {
-        principal: Principal {
-            reseller: reseller.map(ResellerId),
-            ..Principal::command_line()
-        },
+        principal: reseller.map_or_else(Principal::command_line, |reseller| {
+            Principal::of_reseller(ResellerId(reseller))
+        }),
         dialect: Dialect::Cli,
         request_id: "sweep".to_owned(),
     }
@@ -314,6 +313,7 @@ impl World {
                 .purge_plan(&by(None), None, after, 1_000)
                 .await
                 .unwrap();
+            let page = page.rows;
             let Some(last) = page.last() else { break };
             after = last.account.id.as_i32();
             planned.extend(
