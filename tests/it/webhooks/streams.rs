@@ -41,7 +41,10 @@ impl Stream {
             let data = frame.unwrap().into_data().unwrap();
             self.text += std::str::from_utf8(&data).unwrap();
         }
-        let ids = self.text.lines().filter_map(|line| line.strip_prefix("id: "));
+        let ids = self
+            .text
+            .lines()
+            .filter_map(|line| line.strip_prefix("id: "));
         ids.map(str::to_owned).collect()
     }
 }
@@ -57,13 +60,22 @@ async fn cursors(v3: &V3) -> Vec<String> {
         }
         let cursor = |event: &Value| event["cursor"].as_str().unwrap().to_owned();
         found.extend(events.iter().map(cursor));
-        path = page.header("link").split(['<', '>']).nth(1).unwrap().to_owned();
+        path = page
+            .header("link")
+            .split(['<', '>'])
+            .nth(1)
+            .unwrap()
+            .to_owned();
     }
 }
 
 async fn change(client: &Client, id: i64, times: usize) {
     for number in 0..times {
-        let call = if number % 2 == 0 { "freeze" } else { "unfreeze" };
+        let call = if number % 2 == 0 {
+            "freeze"
+        } else {
+            "unfreeze"
+        };
         client.call(call, json!({"id": id})).await.ok();
     }
 }
