@@ -3,6 +3,7 @@
 mod crashes;
 mod doctor;
 mod embedded;
+mod lost_answers;
 mod outage;
 mod query_plans;
 mod retention;
