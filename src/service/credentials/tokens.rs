@@ -140,7 +140,7 @@ impl Service {
             .write(caller.tenancy(), move |tx| {
                 Box::pin(async move {
                     let owner = fetch(tx, reseller, id).await?.reseller;
-                    let is_revoked = tx.revoke_token(id, now).await?;
+                    let is_revoked = tx.revoke_token(owner, id, now).await?;
                     tx.announce_credentials(owner).await?;
                     Ok((is_revoked, owner))
                 })
@@ -174,7 +174,7 @@ impl Service {
                     if !old.is_valid(now) {
                         return Err(Error::NotFound(Resource::Token));
                     }
-                    tx.expire_token(id, ends).await?;
+                    tx.expire_token(old.reseller, id, ends).await?;
                     tx.announce_credentials(old.reseller).await?;
                     let validity = old
                         .expires_at
@@ -203,10 +203,7 @@ async fn fetch(
     reseller: Option<ResellerId>,
     id: TokenId,
 ) -> Result<Credential, Error> {
-    let found = tx
-        .fetch_token(id)
-        .await?
-        .filter(|found| reseller.is_none_or(|reseller| reseller == found.reseller));
+    let found = tx.fetch_token(reseller, id).await?;
     found.ok_or(Error::NotFound(Resource::Token))
 }
 

@@ -6,3 +6,4 @@ mod isolation;
 mod jwt;
 mod operation_rows;
 mod tokens;
+mod two_layers;

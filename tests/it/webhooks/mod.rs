@@ -4,6 +4,7 @@ mod chaos;
 mod endpoints;
 mod events;
 mod failures;
+mod lease_loss;
 mod live;
 mod network;
 mod redelivery;
