@@ -310,10 +310,7 @@ async fn time_expiry_scan(service: &Service, database: &PgConnectOptions) -> Res
 /// A context with all rights, of a reseller or (`None`) of the operator.
 fn context_of(reseller: Option<ResellerId>) -> Context {
     Context {
-        principal: Principal {
-            reseller,
-            ..Principal::command_line()
-        },
+        principal: reseller.map_or_else(Principal::command_line, Principal::of_reseller),
         dialect: Dialect::Cli,
         request_id: "bench".to_owned(),
     }

@@ -236,10 +236,7 @@ fn operator() -> Context {
 
 fn owner(reseller: ResellerId) -> Context {
     Context {
-        principal: Principal {
-            reseller: Some(reseller),
-            ..Principal::command_line()
-        },
+        principal: Principal::of_reseller(reseller),
         ..operator()
     }
 }

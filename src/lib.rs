@@ -10,6 +10,7 @@
 //! telemetry            log and traces
 //! metrics              counters and gauges for Prometheus
 //! hash                 SHA-256
+//! shares               fair shares of what is scarce, among resellers and addresses
 //!
 //! domain/              Rules: facts, commands, decisions, the computed state; pure, no I/O
 //! service/             Use cases; most run in one transaction
@@ -80,6 +81,7 @@ pub mod jobs;
 pub mod jwt;
 pub mod metrics;
 pub mod service;
+pub mod shares;
 pub mod store;
 pub mod telemetry;
 pub mod webhooks;

@@ -3,7 +3,8 @@
 //! Each service has its own registry, so the services of several tests in one process do not add
 //! up. Names, labels and units are a contract with dashboards and alerts; `docs/operator.md` lists
 //! them. Label values come from fixed lists in this program, never from a request, so their number
-//! is bounded.
+//! is bounded. The one exception is `share_waiting`, which lists at most
+//! [`MAX_WAITING_HOLDERS`] holders of each share.
 
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
@@ -19,6 +20,9 @@ use prometheus_client::registry::{Registry, Unit};
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How many of the holders that wait for a share are listed.
+const MAX_WAITING_HOLDERS: usize = 20;
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 /// A gauge in seconds.
@@ -66,6 +70,23 @@ struct JobLabels {
     job: &'static str,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShareLabels {
+    share: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HolderLabels {
+    share: &'static str,
+    holder: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    share: &'static str,
+    cause: &'static str,
+}
+
 /// The metrics of one service. Updates are atomic and cheap, so any thread may make them.
 #[derive(Debug)]
 pub struct Metrics {
@@ -79,6 +100,7 @@ pub struct Metrics {
     batch_seconds: Histograms<LaneLabels>,
     waiting: Family<LaneLabels, Gauge>,
     refused: Family<LaneLabels, Counter>,
+    shares: Shares,
     pool: Family<PoolLabels, Gauge>,
     attempts: Family<AttemptLabels, Counter>,
     lag: Histogram,
@@ -125,6 +147,7 @@ impl Metrics {
             batch_seconds: Family::new_with_constructor(latencies),
             waiting: Family::default(),
             refused: Family::default(),
+            shares: Shares::default(),
             pool: Family::default(),
             attempts: Family::default(),
             lag: lags(),
@@ -189,6 +212,7 @@ impl Metrics {
             "Requests refused because the lane's queue was full",
             self.refused.clone(),
         );
+        self.shares.register(ours);
         ours.register(
             "database_connections",
             "Database connections, by pool and state",
@@ -304,6 +328,40 @@ impl Metrics {
             .set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
+    /// Removes the holders that waited for shares at the last [`Metrics::set_share`].
+    pub fn begin_shares(&self) {
+        self.shares.waiting.clear();
+    }
+
+    /// Sets how many permits of a share are in use, and how many requests of which holder wait.
+    /// Only the first holders are kept, so that the number of label values stays bounded.
+    pub fn set_share(
+        &self,
+        share: &'static str,
+        used: usize,
+        waiting: impl Iterator<Item = (String, usize)>,
+    ) {
+        let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.shares
+            .used
+            .get_or_create(&ShareLabels { share })
+            .set(gauge(used));
+        for (holder, count) in waiting.take(MAX_WAITING_HOLDERS) {
+            self.shares
+                .waiting
+                .get_or_create(&HolderLabels { share, holder })
+                .set(gauge(count));
+        }
+    }
+
+    /// Counts a request that got no permit of a share.
+    pub fn share_refused(&self, share: &'static str, cause: &'static str) {
+        self.shares
+            .refused
+            .get_or_create(&RefusalLabels { share, cause })
+            .inc();
+    }
+
     /// Sets how many connections of a pool are idle and how many are in use.
     pub fn set_pool(&self, pool: &'static str, idle: u32, used: u32) {
         self.pool
@@ -378,6 +436,34 @@ impl Metrics {
             let _cannot_fail = write!(text, "# {error}\n# EOF\n");
         }
         text
+    }
+}
+
+/// The use of the shares (`shares.rs`), and who waits for them.
+#[derive(Debug, Default)]
+struct Shares {
+    used: Family<ShareLabels, Gauge>,
+    waiting: Family<HolderLabels, Gauge>,
+    refused: Family<RefusalLabels, Counter>,
+}
+
+impl Shares {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "share_used",
+            "Permits in use of each share",
+            self.used.clone(),
+        );
+        registry.register(
+            "share_waiting",
+            "Requests that wait for a permit, of the holders with the most of them",
+            self.waiting.clone(),
+        );
+        registry.register(
+            "share_refused",
+            "Requests that got no permit, by share and cause",
+            self.refused.clone(),
+        );
     }
 }
 

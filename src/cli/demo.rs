@@ -241,10 +241,7 @@ async fn create_account(
         request_id: format!("demo-{}", Uuid::new_v4()),
     };
     let operator = context(Principal::command_line());
-    let owner = context(Principal {
-        reseller: Some(reseller),
-        ..Principal::command_line()
-    });
+    let owner = context(Principal::of_reseller(reseller));
     let revision = revision(name, service.now(), state)?;
     let Completion::Fresh(created) = service
         .create(&operator, Some(reseller), revision, None)

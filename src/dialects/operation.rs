@@ -23,13 +23,11 @@ impl Access {
     /// Checks that a principal may call the operation.
     ///
     /// # Errors
-    /// [`Error::InsufficientScope`] if it may not.
+    /// [`Error::InsufficientScope`] or [`Error::OperatorRequired`] if it may not.
     pub(crate) fn check(self, principal: &Principal) -> Result<(), Error> {
         match self {
-            Self::Operator(scope) if principal.reseller.is_some() => {
-                Err(Error::InsufficientScope(scope))
-            }
-            Self::Scope(scope) | Self::Operator(scope) => principal.require(scope),
+            Self::Scope(scope) => principal.require(scope),
+            Self::Operator(scope) => principal.require_operator(scope),
             Self::Public => Ok(()),
         }
     }

@@ -119,6 +119,15 @@ impl Scope {
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.as_str() == word)
     }
+
+    /// Whether a credential of this authority may have the scope.
+    #[must_use]
+    pub fn is_possible_for(self, authority: Authority) -> bool {
+        match authority {
+            Authority::Operator | Authority::System => true,
+            Authority::Reseller => self != Self::ResellerWrite,
+        }
+    }
 }
 
 impl fmt::Display for Scope {
@@ -135,11 +144,23 @@ impl Scopes {
     /// The rights of a credential for which none are named: all that its owner may have.
     #[must_use]
     pub fn all_for(authority: Authority) -> Self {
-        let is_allowed = |scope: &Scope| match authority {
-            Authority::Operator | Authority::System => true,
-            Authority::Reseller => *scope != Scope::ResellerWrite,
-        };
-        Self(Scope::ALL.into_iter().filter(is_allowed).collect())
+        Self(Scope::ALL.to_vec()).cut_to(authority)
+    }
+
+    /// The same rights without those that a credential of this authority cannot have. A token may
+    /// name any scope; what its owner is decides which of them count.
+    #[must_use]
+    pub fn cut_to(self, authority: Authority) -> Self {
+        self.0
+            .into_iter()
+            .filter(|scope| scope.is_possible_for(authority))
+            .collect()
+    }
+
+    /// The first right of `other` that these do not include. `None` if they include all.
+    #[must_use]
+    pub fn first_missing(&self, other: &Self) -> Option<Scope> {
+        other.iter().find(|scope| !self.contains(*scope))
     }
 
     /// Whether the credential has this right.

@@ -31,6 +31,9 @@ pub enum Error {
     /// The credential is valid, but lacks this right.
     #[error("credential lacks {0}")]
     InsufficientScope(Scope),
+    /// Only an operator may do this, whatever rights the credential has.
+    #[error("only an operator may do this")]
+    OperatorRequired,
     /// The caller has no such account. The answer is the same if another reseller has it.
     #[error("account not found")]
     AccountNotFound,
@@ -53,6 +56,12 @@ pub enum Error {
         /// Seconds after which one more request is accepted.
         retry_after: u32,
     },
+    /// The caller's own requests use up its share of something scarce.
+    #[error("too many {what} of this caller at a time")]
+    ShareUsedUp {
+        /// What there are too many of, in the plural.
+        what: &'static str,
+    },
     /// The facts forbid it. Repeating the request fails until they change.
     #[error("{0}")]
     Conflict(Conflict),
@@ -65,7 +74,7 @@ pub enum Error {
     /// The idempotency key was used before for a different request.
     #[error("idempotency key reused with another request")]
     IdempotencyKeyReused,
-    /// The queue is full. The caller should retry after a moment.
+    /// A queue is full, or others use up something scarce. The caller should retry after a moment.
     #[error("too many requests queued")]
     Overloaded,
     /// The database cannot be reached or did not answer. If the connection broke during the commit,

@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 
-use crate::domain::{Actor, Authority, Dialect, Error, ResellerId, Scope, Scopes, TokenId};
+use crate::domain::{Actor, Authority, Dialect, Error, ResellerId, Scope, Scopes, Time, TokenId};
 use crate::store::Tenancy;
 
 /// The caller that a credential belongs to. Only the credential determines which accounts a request
@@ -15,8 +15,11 @@ pub struct Principal {
     pub token: Option<TokenId>,
     /// The subject of a JSON Web Token of another issuer.
     pub subject: Option<String>,
-    /// The rights of the credential.
-    pub scopes: Scopes,
+    /// The rights of the credential, without those that its authority cannot have. Only
+    /// [`Principal::new`] and [`Principal::acting_as`] set them, so no principal has more.
+    scopes: Scopes,
+    /// When the credential expires. `None` means never.
+    pub expires_at: Option<Time>,
     /// The time zone of dates that the caller sends without one.
     pub timezone: Tz,
     /// Whether the `soap` dialect answers the caller with numbers instead of words.
@@ -27,17 +30,46 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// The operator who uses the command line.
+    /// A principal with the rights of `scopes` that it may have: a reseller's, or an operator's
+    /// without a reseller.
     #[must_use]
-    pub fn command_line() -> Self {
-        Self {
-            reseller: None,
+    pub fn new(reseller: Option<ResellerId>, scopes: Scopes) -> Self {
+        let principal = Self {
+            reseller,
             token: None,
             subject: None,
-            scopes: Scopes::all_for(Authority::Operator),
+            scopes: Scopes::default(),
+            expires_at: None,
             timezone: Tz::UTC,
             soap_numbers: false,
             agent: None,
+        };
+        Self {
+            scopes: scopes.cut_to(principal.authority()),
+            ..principal
+        }
+    }
+
+    /// The operator who uses the command line.
+    #[must_use]
+    pub fn command_line() -> Self {
+        Self::new(None, Scopes::all_for(Authority::Operator))
+    }
+
+    /// A reseller, acted for on the command line.
+    #[must_use]
+    pub fn of_reseller(reseller: ResellerId) -> Self {
+        Self::new(Some(reseller), Scopes::all_for(Authority::Reseller))
+    }
+
+    /// The same principal, acting under the authority and name of `agent`, with the rights that it
+    /// had and this authority may have.
+    #[must_use]
+    pub fn acting_as(self, agent: Actor) -> Self {
+        Self {
+            scopes: self.scopes.cut_to(agent.authority),
+            agent: Some(agent),
+            ..self
         }
     }
 
@@ -48,12 +80,13 @@ impl Principal {
             authority: Authority::System,
             name: "steward".to_owned(),
         };
-        Self {
-            reseller: Some(reseller),
-            scopes: Scopes::all_for(Authority::System),
-            agent: Some(agent),
-            ..Self::command_line()
-        }
+        Self::of_reseller(reseller).acting_as(agent)
+    }
+
+    /// The rights of the credential.
+    #[must_use]
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
     }
 
     /// Checks that the caller has a right.
@@ -66,6 +99,28 @@ impl Principal {
         } else {
             Err(Error::InsufficientScope(scope))
         }
+    }
+
+    /// Checks that the caller is an operator and has a right.
+    ///
+    /// # Errors
+    /// [`Error::OperatorRequired`] or [`Error::InsufficientScope`].
+    pub fn require_operator(&self, scope: Scope) -> Result<(), Error> {
+        if self.reseller.is_some() {
+            return Err(Error::OperatorRequired);
+        }
+        self.require(scope)
+    }
+
+    /// Checks that the caller has every right in `scopes`, so that it may act on a credential that
+    /// has them.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientScope`] names the first one that is missing.
+    pub fn require_all(&self, scopes: &Scopes) -> Result<(), Error> {
+        self.scopes
+            .first_missing(scopes)
+            .map_or(Ok(()), |scope| Err(Error::InsufficientScope(scope)))
     }
 
     /// The reseller that a request is for. A reseller may name only itself; an operator must name a

@@ -31,6 +31,7 @@
 //! - [`Error::Overloaded`]: the queue of a lane is full. Nothing was done.
 //! - [`Error::Internal`]: a fault of ours. The log has the cause under the incident's id.
 //! - [`Error::InsufficientScope`]: the caller lacks the right that the method requires.
+//! - [`Error::OperatorRequired`]: only an operator may call the method.
 #![expect(
     clippy::missing_errors_doc,
     reason = "the module's documentation lists the errors that every method has"

@@ -219,7 +219,7 @@ impl Service {
         caller: &Principal,
         reseller: ResellerId,
     ) -> Result<bool, Error> {
-        caller.require(Scope::ResellerWrite)?;
+        caller.require_operator(Scope::ResellerWrite)?;
         let now = self.now();
         let work = self.write(Tenancy::Platform, move |tx| {
             Box::pin(async move {

@@ -114,10 +114,7 @@ impl Service {
             authority,
             name: format!("release ticket of hold {hold}"),
         };
-        let principal = Principal {
-            agent: Some(agent),
-            ..Principal::automation(reseller)
-        };
+        let principal = Principal::of_reseller(reseller).acting_as(agent);
         let command = Command::Lift {
             kind: HoldKind::Freeze,
             only: Some(hold),

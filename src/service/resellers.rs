@@ -109,7 +109,7 @@ impl Service {
         new: NewReseller,
         idempotency: Option<IdempotentRequest<Reseller>>,
     ) -> Result<Completion<Reseller>, Error> {
-        caller.require(Scope::ResellerWrite)?;
+        caller.require_operator(Scope::ResellerWrite)?;
         let patch = ResellerPatch {
             name: Some(new.name.clone()),
             ..new.patch
@@ -188,7 +188,7 @@ impl Service {
         patch: ResellerPatch,
         idempotency: Option<IdempotentRequest<Reseller>>,
     ) -> Result<Completion<Reseller>, Error> {
-        caller.require(Scope::ResellerWrite)?;
+        caller.require_operator(Scope::ResellerWrite)?;
         patch.check()?;
         let now = self.now();
         let completion = self
@@ -224,7 +224,7 @@ impl Service {
         suspend: bool,
         idempotency: Option<IdempotentRequest<Reseller>>,
     ) -> Result<Completion<Reseller>, Error> {
-        caller.require(Scope::ResellerWrite)?;
+        caller.require_operator(Scope::ResellerWrite)?;
         let now = self.now();
         self.write_once(Tenancy::Platform, idempotency, move |tx| {
             Box::pin(async move {

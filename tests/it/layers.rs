@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, the rooms that it may use, and the crates that it must not mention.
-const ROOMS: [(&str, &[&str], &[&str]); 14] = [
+const ROOMS: [(&str, &[&str], &[&str]); 15] = [
     (
         "domain",
         &[],
@@ -24,6 +24,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 14] = [
     ),
     ("hash", &[], &["axum", "sqlx", "serde", "tokio"]),
     ("metrics", &[], &["axum", "sqlx", "tokio", "tracing"]),
+    ("shares", &["domain", "metrics"], &["axum", "sqlx"]),
     ("wire", &[], &["axum", "sqlx", "tokio", "utoipa"]),
     (
         "store",
@@ -37,7 +38,15 @@ const ROOMS: [(&str, &[&str], &[&str]); 14] = [
     ),
     (
         "service",
-        &["domain", "hash", "jwt", "metrics", "store", "telemetry"],
+        &[
+            "domain",
+            "hash",
+            "jwt",
+            "metrics",
+            "shares",
+            "store",
+            "telemetry",
+        ],
         &[
             "axum",
             "sqlx",
@@ -55,7 +64,14 @@ const ROOMS: [(&str, &[&str], &[&str]); 14] = [
     ),
     (
         "webhooks",
-        &["domain", "service", "store", "telemetry"],
+        &[
+            "domain",
+            "metrics",
+            "service",
+            "shares",
+            "store",
+            "telemetry",
+        ],
         &[
             "axum",
             "sqlx",
@@ -68,7 +84,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 14] = [
     ),
     (
         "dialects",
-        &["domain", "hash", "metrics", "service", "wire"],
+        &["domain", "hash", "metrics", "service", "shares", "wire"],
         &["sqlx", "clap", "figment", "tower_http"],
     ),
     (
@@ -79,6 +95,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 14] = [
             "hash",
             "metrics",
             "service",
+            "shares",
             "telemetry",
             "wire",
         ],

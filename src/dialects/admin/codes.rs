@@ -37,12 +37,17 @@ pub(super) fn code(failure: &Failure) -> Code {
             Error::InsufficientScope(scope) => {
                 say(403, &format!("No access rights: the token lacks {scope}"))
             }
+            Error::OperatorRequired => say(
+                403,
+                "No access rights: only an operator's token may do this",
+            ),
             Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
                 say(404, "Account not found")
             }
             Error::ResellerNotFound => incorrect("reseller_id: no such reseller"),
             Error::NotFound(_) => say(404, "Not found"),
             Error::RateLimited { retry_after } => later(429, "Too many requests", *retry_after),
+            Error::ShareUsedUp { what } => later(429, &format!("Too many {what} at a time"), 1),
             Error::Conflict(conflict) => {
                 say(409, &format!("Conflict: {}", conflict_text(*conflict)))
             }
@@ -128,6 +133,10 @@ mod tests {
             Failure::Service(Error::CredentialMissing),
             Failure::Service(Error::CredentialInvalid),
             Failure::Service(Error::InsufficientScope(Scope::AccountWrite)),
+            Failure::Service(Error::OperatorRequired),
+            Failure::Service(Error::ShareUsedUp {
+                what: "heavy requests",
+            }),
             Failure::Service(Error::AccountNotFound),
             Failure::Service(Error::AccountOfAnother),
             Failure::Service(Error::AccountDeleted),

@@ -103,9 +103,10 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
     let unknown_email = || say(Code::InvalidEmail, "Invalid Email or Email does not exist");
     let by_id = wording.is_by_id;
     match error {
-        Error::CredentialMissing | Error::CredentialInvalid | Error::InsufficientScope(_) => {
-            say(Code::InvalidAuth, "Invalid Authentication Token")
-        }
+        Error::CredentialMissing
+        | Error::CredentialInvalid
+        | Error::InsufficientScope(_)
+        | Error::OperatorRequired => say(Code::InvalidAuth, "Invalid Authentication Token"),
         Error::AccountOfAnother if !hide_foreign => {
             let code = if by_id {
                 Code::InvalidAccount
@@ -171,6 +172,7 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         Error::ResellerNotFound
         | Error::NotFound(_)
         | Error::RateLimited { .. }
+        | Error::ShareUsedUp { .. }
         | Error::IdempotencyKeyReused
         | Error::Internal { .. } => say(Code::GeneralError, "General Exception"),
     }

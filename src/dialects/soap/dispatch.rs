@@ -60,6 +60,10 @@ pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
             let (response, outcome) = fault(&Fault::RateLimited { retry_after }, version);
             return exchange.finish(response, name, outcome);
         }
+        Err(Failure::Service(Error::ShareUsedUp { .. })) => {
+            let (response, outcome) = fault(&Fault::RateLimited { retry_after: 1 }, version);
+            return exchange.finish(response, name, outcome);
+        }
         Err(failure) => call.failure(&failure),
     };
     let content_type = Some(version.content_type());

@@ -45,6 +45,11 @@ pub(super) fn code(failure: &Failure) -> Code {
                 "INSUFFICIENT_SCOPE",
                 &format!("The token lacks {scope}"),
             ),
+            Error::OperatorRequired => say(
+                403,
+                "INSUFFICIENT_SCOPE",
+                "Only an operator's token may do this",
+            ),
             Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
                 say(404, "ACCOUNT_NOT_FOUND", "Account not found")
             }
@@ -64,6 +69,10 @@ pub(super) fn code(failure: &Failure) -> Code {
                 say(404, "EVENT_LOG_NOT_FOUND", "Event log not found")
             }
             Error::RateLimited { retry_after } => too_many(*retry_after),
+            Error::ShareUsedUp { what } => Code {
+                message: format!("Too many {what} at a time"),
+                ..too_many(1)
+            },
             Error::Conflict(conflict) => say(409, "CONFLICT", conflict_text(*conflict)),
             Error::QuotaReached => say(
                 409,
@@ -163,6 +172,7 @@ mod tests {
             Failure::Service(Error::CredentialMissing),
             Failure::Service(Error::CredentialInvalid),
             Failure::Service(Error::InsufficientScope(Scope::AccountWrite)),
+            Failure::Service(Error::OperatorRequired),
             Failure::Service(Error::AccountNotFound),
             Failure::Service(Error::AccountOfAnother),
             Failure::Service(Error::AccountDeleted),
@@ -175,6 +185,9 @@ mod tests {
             Failure::Service(Error::NotFound(Resource::EventLog)),
             Failure::Service(Error::Conflict(Conflict::TooManyWebhooks)),
             Failure::Service(Error::RateLimited { retry_after: 7 }),
+            Failure::Service(Error::ShareUsedUp {
+                what: "heavy requests",
+            }),
             Failure::Service(Error::Conflict(Conflict::StaleHold)),
             Failure::Service(Error::Conflict(Conflict::EmailInUse)),
             Failure::Service(Error::Conflict(Conflict::RetentionHold)),

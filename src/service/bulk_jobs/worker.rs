@@ -174,10 +174,7 @@ impl Service {
             name: format!("{}, bulk job {}", job.created_by, job.id),
         };
         let context = Context {
-            principal: Principal {
-                agent: Some(agent),
-                ..Principal::automation(job.reseller)
-            },
+            principal: Principal::of_reseller(job.reseller).acting_as(agent),
             dialect: Dialect::V3,
             request_id: request_id(job.id, job.state),
         };
@@ -255,7 +252,7 @@ async fn claim_page(
 fn is_temporary(error: &Error) -> bool {
     matches!(
         error,
-        Error::Unavailable | Error::Overloaded | Error::Internal { .. }
+        Error::Unavailable | Error::Overloaded | Error::ShareUsedUp { .. } | Error::Internal { .. }
     )
 }
 

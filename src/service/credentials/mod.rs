@@ -112,15 +112,10 @@ impl Service {
             })
             .await?;
         let preferences = preferences.get(&reseller).ok_or(Error::CredentialInvalid)?;
-        let principal = Principal {
-            reseller: claims.reseller,
-            token: None,
-            subject: Some(claims.subject),
-            scopes: claims.scopes,
-            timezone: timezone(preferences),
-            soap_numbers: preferences.soap_numbers,
-            agent: None,
-        };
+        let mut principal = Principal::new(claims.reseller, claims.scopes);
+        principal.subject = Some(claims.subject);
+        principal.expires_at = Some(claims.expires_at);
+        principal.prefer(preferences);
         Ok((principal, Some(claims.expires_at)))
     }
 
@@ -181,19 +176,21 @@ pub(super) async fn find_credentials(
 
 /// The principal of a credential and when the credential expires, if it is valid now.
 fn principal_of((credential, preferences): Found, now: Time) -> Option<(Principal, Option<Time>)> {
+    if !credential.is_valid(now) {
+        return None;
+    }
     let expires_at = credential.expires_at;
-    let principal = credential.is_valid(now).then(|| Principal {
-        reseller: credential.owner(),
-        token: Some(credential.id),
-        subject: None,
-        scopes: credential.scopes,
-        timezone: timezone(&preferences),
-        soap_numbers: preferences.soap_numbers,
-        agent: None,
-    })?;
+    let mut principal = Principal::new(credential.owner(), credential.scopes);
+    principal.token = Some(credential.id);
+    principal.expires_at = expires_at;
+    principal.prefer(&preferences);
     Some((principal, expires_at))
 }
 
-fn timezone(preferences: &Preferences) -> Tz {
-    preferences.timezone.parse().unwrap_or(Tz::UTC)
+impl Principal {
+    /// Sets what the reseller prefers.
+    fn prefer(&mut self, preferences: &Preferences) {
+        self.timezone = preferences.timezone.parse().unwrap_or(Tz::UTC);
+        self.soap_numbers = preferences.soap_numbers;
+    }
 }

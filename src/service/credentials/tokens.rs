@@ -37,7 +37,7 @@ pub struct TokenRequest {
     /// A name for people, 1 ..= 255 characters.
     pub name: Option<String>,
     /// How long the credential is valid, up to a hundred years. `None` means 90 days for a JSON Web
-    /// Token, and until it is revoked for a key.
+    /// Token, and until it is revoked for a key. It never outlives the credential that makes it.
     pub expires_in: Option<Duration>,
 }
 
@@ -51,7 +51,8 @@ pub struct IssuedToken {
 }
 
 impl Service {
-    /// Creates a credential. It cannot have more rights than the caller.
+    /// Creates a credential. It cannot have more rights than the caller, and expires when the
+    /// caller's credential does, if not earlier.
     ///
     /// # Errors
     /// [`Error::InvalidField`], [`Error::InsufficientScope`] or [`Error::ResellerNotFound`].
@@ -69,10 +70,10 @@ impl Service {
             reseller,
             ..request
         };
-        let (now, allowed) = (self.now(), caller.scopes.clone());
+        let (now, maker) = (self.now(), caller.clone());
         let signing = self.signing_key_for(request.kind).await?;
         self.write_once(caller.tenancy(), idempotency, move |tx| {
-            Box::pin(async move { issue(tx, request, &allowed, signing.as_deref(), now).await })
+            Box::pin(async move { issue(tx, request, &maker, signing.as_deref(), now).await })
         })
         .await
     }
@@ -133,13 +134,15 @@ impl Service {
     /// Revokes a credential at once. Returns whether it was not revoked before.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`]; [`Error::InsufficientScope`] if it has more rights than the caller.
     pub async fn revoke_token(&self, caller: &Principal, id: TokenId) -> Result<bool, Error> {
-        let (reseller, now) = (caller.reseller, self.now());
+        let (revoker, now) = (caller.clone(), self.now());
         let (is_revoked, owner) = self
             .write(caller.tenancy(), move |tx| {
                 Box::pin(async move {
-                    let owner = fetch(tx, reseller, id).await?.reseller;
+                    let token = fetch(tx, revoker.reseller, id).await?;
+                    revoker.require_all(&token.scopes)?;
+                    let owner = token.reseller;
                     let is_revoked = tx.revoke_token(owner, id, now).await?;
                     tx.announce_credentials(owner).await?;
                     Ok((is_revoked, owner))
@@ -163,17 +166,18 @@ impl Service {
         grace: Duration,
         idempotency: Option<IdempotentRequest<IssuedToken>>,
     ) -> Result<Completion<IssuedToken>, Error> {
-        let (now, own, allowed) = (self.now(), caller.reseller, caller.scopes.clone());
+        let (now, maker) = (self.now(), caller.clone());
         let ends = after(now, grace, "grace")?;
         let kind = self.token(caller, id).await?.kind;
         let signing = self.signing_key_for(kind).await?;
         let completion = self
             .write_once(caller.tenancy(), idempotency, move |tx| {
                 Box::pin(async move {
-                    let old = fetch(tx, own, id).await?;
+                    let old = fetch(tx, maker.reseller, id).await?;
                     if !old.is_valid(now) {
                         return Err(Error::NotFound(Resource::Token));
                     }
+                    maker.require_all(&old.scopes)?;
                     tx.expire_token(old.reseller, id, ends).await?;
                     tx.announce_credentials(old.reseller).await?;
                     let validity = old
@@ -186,7 +190,7 @@ impl Service {
                         name: old.name,
                         expires_in: validity,
                     };
-                    issue(tx, request, &allowed, signing.as_deref(), now).await
+                    issue(tx, request, &maker, signing.as_deref(), now).await
                 })
             })
             .await?;
@@ -207,12 +211,12 @@ async fn fetch(
     found.ok_or(Error::NotFound(Resource::Token))
 }
 
-/// Creates a credential and its secret. `allowed` are the caller's rights; `signing` is the
-/// platform's key for a JSON Web Token.
+/// Creates a credential and its secret. It has no more rights than its maker, and does not outlive
+/// it. `signing` is the platform's key for a JSON Web Token.
 async fn issue(
     tx: &mut Tx,
     request: TokenRequest,
-    allowed: &Scopes,
+    maker: &Principal,
     signing: Option<&[u8]>,
     now: Time,
 ) -> Result<IssuedToken, Error> {
@@ -221,7 +225,7 @@ async fn issue(
     } else {
         Authority::Operator
     };
-    let scopes = choose_scopes(request.scopes, &Scopes::all_for(authority), allowed)?;
+    let scopes = choose_scopes(request.scopes, &Scopes::all_for(authority), maker)?;
     if request.name.as_ref().is_some_and(|name| {
         !(1..=MAX_TEXT).contains(&name.chars().count()) || name.chars().any(char::is_control)
     }) {
@@ -233,6 +237,7 @@ async fn issue(
     let expires_at = validity
         .map(|validity| after(now, validity, "expires_in"))
         .transpose()?;
+    let expires_at = expires_at.into_iter().chain(maker.expires_at).min();
     if expires_at.is_some_and(|at| at <= now) {
         return Err(Error::invalid("expires_in", "must be longer"));
     }
@@ -273,13 +278,13 @@ async fn issue(
 fn choose_scopes(
     requested: Option<Scopes>,
     possible: &Scopes,
-    allowed: &Scopes,
+    maker: &Principal,
 ) -> Result<Scopes, Error> {
     let scopes = match requested {
         Some(scopes) => scopes,
         None => possible
             .iter()
-            .filter(|scope| allowed.contains(*scope))
+            .filter(|scope| maker.scopes().contains(*scope))
             .collect(),
     };
     if let Some(scope) = scopes.iter().find(|scope| !possible.contains(*scope)) {
@@ -288,9 +293,7 @@ fn choose_scopes(
             format!("{scope} is for an operator's token only"),
         ));
     }
-    if let Some(scope) = scopes.iter().find(|scope| !allowed.contains(*scope)) {
-        return Err(Error::InsufficientScope(scope));
-    }
+    maker.require_all(&scopes)?;
     if scopes.iter().next().is_none() {
         return Err(Error::invalid("scopes", "must name at least one scope"));
     }

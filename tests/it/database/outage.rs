@@ -201,10 +201,7 @@ async fn a_full_queue_refuses_at_once() {
         steward::service::Clock::System,
         settings,
     ));
-    let principal = steward::service::Principal {
-        reseller: Some(steward::domain::ResellerId(1)),
-        ..steward::service::Principal::command_line()
-    };
+    let principal = steward::service::Principal::of_reseller(steward::domain::ResellerId(1));
     let context = steward::service::Context {
         principal,
         dialect: steward::domain::Dialect::Cli,

@@ -61,10 +61,7 @@ fn command() -> impl Strategy<Value = Command> {
 
 fn context(reseller: Option<ResellerId>, request_id: String) -> Context {
     Context {
-        principal: Principal {
-            reseller,
-            ..Principal::command_line()
-        },
+        principal: reseller.map_or_else(Principal::command_line, Principal::of_reseller),
         dialect: Dialect::Cli,
         request_id,
     }

@@ -120,10 +120,9 @@ struct World {
 
 fn by(reseller: Option<i64>) -> Context {
     Context {
-        principal: Principal {
-            reseller: reseller.map(ResellerId),
-            ..Principal::command_line()
-        },
+        principal: reseller.map_or_else(Principal::command_line, |reseller| {
+            Principal::of_reseller(ResellerId(reseller))
+        }),
         dialect: Dialect::Cli,
         request_id: "sweep".to_owned(),
     }

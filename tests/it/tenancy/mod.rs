@@ -1,6 +1,7 @@
 //! Which credential reaches which reseller's data.
 
 mod access_matrix;
+mod authority;
 mod credential_cache;
 mod isolation;
 mod jwt;

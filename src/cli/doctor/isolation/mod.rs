@@ -120,6 +120,7 @@ impl Isolation {
                 || format!("{} {seen:?}", answer.status),
             );
         }
+        self.authority(prober, mine, theirs, &mut tally).await?;
         let after = theirs.everything(prober).await?;
         let change = || {
             let mut pairs = before.iter().zip(&after);
@@ -160,6 +161,40 @@ impl Isolation {
             }
         }
         Ok(tally)
+    }
+
+    /// Calls every operation for operators with a reseller's token, and asks for a reseller's token
+    /// with an operator's right.
+    async fn authority(
+        &self,
+        prober: &Prober,
+        mine: &Tenant,
+        theirs: &Tenant,
+        tally: &mut Tally,
+    ) -> Result<(), CommandError> {
+        for request in places::operators_only([mine, theirs]) {
+            let answer = prober.send(Some(&mine.token), &request).await?;
+            self.record(
+                tally,
+                answer.status == 403 && answer.body.contains(OPERATORS_ONLY),
+                &format!("{} {}: for operators only", request.method, request.path),
+                || format!("{} {}", answer.status, answer.body),
+            );
+        }
+        let request = places::too_strong_token(mine);
+        for (who, token) in [
+            ("an operator", self.operator_token.expose_secret()),
+            ("a reseller", mine.token.as_str()),
+        ] {
+            let answer = prober.send(Some(token), &request).await?;
+            self.record(
+                tally,
+                (400..404).contains(&answer.status),
+                &format!("{who} makes no reseller's token with an operator's right"),
+                || format!("{} {}", answer.status, answer.body),
+            );
+        }
+        Ok(())
     }
 
     async fn compare(
@@ -205,6 +240,9 @@ impl Isolation {
         }
     }
 }
+
+/// A part of the message with which `v3` refuses a reseller an operation for operators.
+const OPERATORS_ONLY: &str = "Only an operator's token";
 
 /// The requests whose answers are timed: one for each kind of look-up.
 const TIMED: [&str; 5] = [

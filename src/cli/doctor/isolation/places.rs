@@ -5,8 +5,10 @@ use uuid::Uuid;
 
 use super::tenant::Tenant;
 use crate::cli::doctor::prober::{ProbeRequest, admin, soap, with};
+use crate::dialects::operation::Access;
 use crate::dialects::v3::Id;
 use crate::dialects::{admin as admin_dialect, soap as soap_dialect, v3};
+use crate::domain::Scope;
 
 /// A number that no account, reseller or token is likely to have.
 const NOBODY: i64 = 2_147_483_646;
@@ -20,6 +22,35 @@ pub(super) struct Place {
     pub(super) requests: [ProbeRequest; 2],
     /// Whether the messages of the two answers may differ, as Zoolz's do.
     pub(super) may_name_owner: bool,
+}
+
+/// Every operation for operators, for each of the resellers.
+pub(super) fn operators_only(tenants: [&Tenant; 2]) -> Vec<ProbeRequest> {
+    let operations = v3::OPERATIONS
+        .iter()
+        .filter(|operation| matches!(operation.access, Access::Operator(_)));
+    operations
+        .flat_map(|operation| {
+            tenants.map(|tenant| {
+                let path = operation.path.replace("{id}", &tenant.id.to_string());
+                let request = ProbeRequest::new(operation.method, path);
+                if operation.example.is_empty() {
+                    request
+                } else {
+                    request.json(operation.example)
+                }
+            })
+        })
+        .collect()
+}
+
+/// A request for a reseller's token with a right that only operators have.
+pub(super) fn too_strong_token(tenant: &Tenant) -> ProbeRequest {
+    let scopes = [Scope::ResellerWrite.as_str()];
+    ProbeRequest::post(
+        "/v3/tokens",
+        &json!({"resellerId": tenant.id, "name": "doctor isolation", "scopes": scopes}),
+    )
 }
 
 /// Every place of every dialect.
