@@ -282,3 +282,31 @@ async fn a_revocation_during_a_renewal_is_not_overwritten_by_it() {
         .await
         .is_error(401, "API token is invalid");
 }
+
+#[tokio::test]
+async fn a_cached_credential_expires_at_its_time() {
+    let app = App::new().await;
+    let reseller = app.reseller("Acme").await;
+    let issued = app
+        .issue(TokenRequest {
+            reseller: Some(reseller),
+            expires_in: Some(std::time::Duration::from_secs(20)),
+            ..TokenRequest::default()
+        })
+        .await;
+    let client = app.client(issued.token.expose_secret());
+    app.service.remember_credentials();
+    until("listening", async || {
+        app.service.remembers_credentials().then_some(())
+    })
+    .await;
+    let list = json!({"from_id": 1, "limit": 1});
+    client.call("list", list.clone()).await.ok();
+    app.clock.advance(TimeDelta::seconds(19));
+    client.call("list", list.clone()).await.ok();
+    app.clock.advance(TimeDelta::seconds(1));
+    client
+        .call("list", list)
+        .await
+        .is_error(401, "API token is invalid");
+}

@@ -237,6 +237,14 @@ async fn the_statements_alone_find_and_change_only_rows_of_the_caller() {
                 answers.push((operation.name, answer.body));
             }
         }
+        for path in [
+            "/v3/accounts?email=b@example.com",
+            "/v3/accounts?asOf=2026-03-01T12:00:00Z",
+        ] {
+            let answer = mine.v3.get(path).await;
+            assert_eq!(answer.status.as_u16(), 200, "{path}: {}", answer.body);
+            answers.push((path, answer.body));
+        }
         for (call, members) in [
             ("list", json!({"from_id": 1, "limit": 1000})),
             (
@@ -538,5 +546,29 @@ async fn no_request_of_a_reseller_may_touch_the_rows_of_every_reseller() {
         let answer = soap.call(operation.name, &members).await;
         let is_refused = format!("{answer:?}").contains("GeneralError");
         assert_eq!(is_refused, !is_creation, "{}: {answer:?}", operation.name);
+    }
+}
+
+#[tokio::test]
+async fn an_operation_for_operators_is_refused_before_its_body_is_read() {
+    let app = App::new().await;
+    let v3 = V3::of(&app.new_reseller("Acme").await);
+    let operators_only = v3::OPERATIONS
+        .iter()
+        .filter(|row| matches!(row.access, Access::Operator(_)));
+    for operation in operators_only {
+        let path = operation.path.replace("{id}", "1");
+        let answer = v3
+            .send(operation.method, &path, &[], "neither JSON nor XML")
+            .await;
+        assert_eq!(
+            (
+                answer.status.as_u16(),
+                answer.json()["message"].as_str().unwrap()
+            ),
+            (403, "Only an operator's token may do this"),
+            "{}",
+            operation.name
+        );
     }
 }

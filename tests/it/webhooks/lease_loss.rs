@@ -7,11 +7,15 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::live::{Live, settings};
+use crate::harness::App;
 use crate::harness::process::until;
+use crate::harness::v3::V3;
 
 /// What happens at the receiver.
 #[derive(Debug, PartialEq, Eq)]
@@ -108,4 +112,28 @@ async fn a_dispatcher_that_lost_its_lease_delivers_no_further_event() {
     assert_eq!(live.app.database.number(attempts).await, 0);
     live.finish().await;
     assert_eq!(happened.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+}
+
+#[tokio::test]
+async fn a_lease_is_free_when_it_has_run_out_and_not_before() {
+    let app = App::new().await;
+    let v3 = V3::of(&app.new_reseller("Acme").await);
+    let body = json!({"url": "https://example.com/hook"});
+    let made = v3.call("POST", "/v3/webhooks", &body).await.json();
+    let id = made["id"].as_str().unwrap().parse().unwrap();
+    let reseller = app.service.find_reseller("Acme").await.unwrap();
+    let lease = async |owner: u128| {
+        let (owner, until) = (
+            Uuid::from_u128(owner),
+            app.service.now() + TimeDelta::minutes(1),
+        );
+        let leased = app.service.lease_endpoint(reseller, id, owner, until).await;
+        leased.unwrap().is_some()
+    };
+    assert!(lease(1).await, "the endpoint is free");
+    assert!(!lease(2).await, "another process has the lease");
+    app.clock.advance(TimeDelta::seconds(59));
+    assert!(!lease(2).await, "it still has it");
+    app.clock.advance(TimeDelta::seconds(1));
+    assert!(lease(2).await, "the lease has run out");
 }
