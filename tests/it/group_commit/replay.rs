@@ -18,6 +18,8 @@ use uuid::Uuid;
 
 use crate::harness::App;
 use crate::harness::app::pool_settings;
+use crate::harness::process::until;
+use crate::harness::v3::V3;
 
 const CONNECTIONS: usize = 64;
 const COMMANDS: usize = 40;
@@ -208,4 +210,48 @@ async fn replaying_the_journal_gives_the_state_that_64_parallel_callers_left() {
     for replica in replicas {
         replica.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_waits_for_the_first_one_with_its_key_and_replays_its_answer() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let superuser = app.database.superuser().await;
+    // The first request waits for the table, after it has locked the key.
+    let mut lock = superuser.begin().await.unwrap();
+    sqlx::raw_sql("lock table plan in access exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    let create = || {
+        let v3 = V3::of(&client);
+        tokio::spawn(async move {
+            let body = r#"{"name":"x","displayName":"x"}"#;
+            let key = [("idempotency-key", "once")];
+            v3.send("POST", "/v3/plans", &key, body).await
+        })
+    };
+    let waiting = async |kind: &str, wanted: i64| {
+        let query = "select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database()) and ($1 = '' or locktype = $1)";
+        until("requests that wait", async || {
+            let count: i64 = sqlx::query_scalar(query)
+                .bind(kind)
+                .fetch_one(&superuser)
+                .await
+                .unwrap();
+            (count >= wanted).then_some(count)
+        })
+        .await
+    };
+    let first = create();
+    waiting("", 1).await;
+    let second = create();
+    waiting("", 2).await;
+    assert_eq!(waiting("relation", 0).await, 1, "the second does not wait");
+    lock.rollback().await.unwrap();
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert_eq!((first.status.as_u16(), second.status.as_u16()), (201, 201));
+    assert_eq!(first.body, second.body);
+    assert_eq!(second.header("idempotent-replayed"), "true");
+    assert_eq!(app.database.number("select count(*) from plan").await, 1);
 }

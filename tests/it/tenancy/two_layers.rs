@@ -179,6 +179,19 @@ async fn copy_everything(app: &App, superuser: &PgPool) {
             .unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
     copying.commit().await.unwrap();
+    // And accounts with ids of their own.
+    run(
+        superuser,
+        "insert into account select (jsonb_populate_record(t, jsonb_build_object('id', id + 1000, 'uid', gen_random_uuid(),
+           'name', 'foreign', 'email', 'x' || email, 'email_key', 'x' || email_key))).* from account t where reseller_id = 2",
+    )
+    .await;
+    for (table, count, _) in rows_of_the_other(superuser).await {
+        assert!(
+            count > 0,
+            "a row in the new table {table} belongs into this test"
+        );
+    }
 }
 
 /// Lets every policy admit every row.
@@ -206,10 +219,6 @@ async fn rows_of_the_other(superuser: &PgPool) -> Vec<(String, i64, String)> {
             .fetch_one(superuser)
             .await
             .unwrap();
-        assert!(
-            count > 0,
-            "a row in the new table {table} belongs into this test"
-        );
         rows.push((table, count, text));
     }
     rows
@@ -269,6 +278,13 @@ async fn the_statements_alone_find_and_change_only_rows_of_the_caller() {
             assert_eq!(before, &after, "{name} touched rows of another reseller");
         }
     };
+    // One statement writes a hold. Another one writes a hold whose details are replaced.
+    for (call, id) in [("suspend", 2), ("freeze", 1)] {
+        let members = json!({"id": id, "reason": "z"});
+        let answer = mine.client.call(call, members).await;
+        unchanged(call).await;
+        answer.ok();
+    }
     for operation in v3::OPERATIONS.iter().filter(is_mine) {
         // The credential of the requests stays valid: the last token is rotated and deleted.
         let path = match operation.id {
@@ -278,9 +294,8 @@ async fn the_statements_alone_find_and_change_only_rows_of_the_caller() {
         if operation.method != "GET" {
             let (method, body) = (operation.method, operation.example);
             let answer = mine.v3.send(method, &path, &[], body).await;
-            assert_ne!(
-                answer.status.as_u16(),
-                500,
+            assert!(
+                answer.status.as_u16() < 500,
                 "{}: {}",
                 operation.name,
                 answer.body
@@ -295,9 +310,8 @@ async fn the_statements_alone_find_and_change_only_rows_of_the_caller() {
             members["id"] = json!(2);
         }
         let answer = mine.client.call(operation.name, members).await;
-        assert_ne!(
-            answer.status.as_u16(),
-            500,
+        assert!(
+            answer.status.as_u16() < 500,
             "{}: {}",
             operation.name,
             answer.body
@@ -406,7 +420,6 @@ async fn the_policies_alone_keep_resellers_apart() {
     let superuser = app.database.superuser().await;
     with_everything(&app, &superuser).await;
     copy_everything(&app, &superuser).await;
-    rows_of_the_other(&superuser).await;
     assert_eq!(holes(&superuser).await, Vec::<String>::new());
     // Each policy counts: without it, or with one that admits every row, there is a hole.
     let policies = sqlx::query(
