@@ -231,23 +231,18 @@ async fn a_request_waits_for_the_first_one_with_its_key_and_replays_its_answer()
             v3.send("POST", "/v3/plans", &key, body).await
         })
     };
-    let waiting = async |kind: &str, wanted: i64| {
-        let query = "select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database()) and ($1 = '' or locktype = $1)";
+    let waiting = async |wanted: usize| -> Vec<String> {
+        let query = "select wait_event from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database() order by query_start";
         until("requests that wait", async || {
-            let count: i64 = sqlx::query_scalar(query)
-                .bind(kind)
-                .fetch_one(&superuser)
-                .await
-                .unwrap();
-            (count >= wanted).then_some(count)
+            let events = sqlx::query_scalar(query).fetch_all(&superuser).await;
+            events.ok().filter(|events| events.len() == wanted)
         })
         .await
     };
     let first = create();
-    waiting("", 1).await;
+    assert_eq!(waiting(1).await, ["relation"]);
     let second = create();
-    waiting("", 2).await;
-    assert_eq!(waiting("relation", 0).await, 1, "the second does not wait");
+    assert_eq!(waiting(2).await, ["relation", "advisory"], "for its key");
     lock.rollback().await.unwrap();
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
     assert_eq!((first.status.as_u16(), second.status.as_u16()), (201, 201));

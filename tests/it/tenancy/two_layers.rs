@@ -287,9 +287,10 @@ async fn the_statements_alone_find_and_change_only_rows_of_the_caller() {
     }
     for operation in v3::OPERATIONS.iter().filter(is_mine) {
         // The credential of the requests stays valid: the last token is rotated and deleted.
-        let path = match operation.id {
-            v3::Id::Token => operation.path.replace("{id}", "2"),
-            _ => mine.path(operation),
+        let path = if matches!(operation.id, v3::Id::Token) {
+            operation.path.replace("{id}", "2")
+        } else {
+            mine.path(operation)
         };
         if operation.method != "GET" {
             let (method, body) = (operation.method, operation.example);
