@@ -332,6 +332,7 @@ async fn start_management(
     let (listener, address) = bind(config.server.management_listen).await?;
     let limits = http::Limits {
         connections: MANAGEMENT_CONNECTIONS,
+        connections_per_address: MANAGEMENT_CONNECTIONS,
         ..limits(config)
     };
     let router = http::management(Arc::clone(&running.service), readiness);
@@ -410,6 +411,8 @@ fn limits(config: &Config) -> http::Limits {
     }
     http::Limits {
         connections,
+        connections_per_address: config.shares.connections_per_address,
+        trusted_proxies: config.server.trusted_proxies.clone().into(),
         head: Duration::from_secs(config.server.idle_timeout_seconds),
         unread: UNREAD,
     }

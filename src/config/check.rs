@@ -2,11 +2,13 @@
 
 use super::{
     Commit, Config, Database, Environment, Idempotency, Jwt, Lifecycle, Log, Problem, Server,
-    Traces, Webhooks,
+    Shares, Traces, Webhooks,
 };
 
 /// The maximum of a period: a hundred years in days, four in hours.
 const MAX_PERIOD: u64 = 36_500;
+/// The minimum of the shares of bytes. It holds the largest request that is accepted by default.
+const MIN_BODY_BYTES: usize = 2 << 20;
 /// The maximum of `jwt.leeway_seconds`.
 const MAX_LEEWAY: u64 = 600;
 /// The levels of the log.
@@ -21,6 +23,7 @@ impl Config {
         self.server.check()?;
         self.database.check()?;
         self.commit.check()?;
+        self.shares.check()?;
         self.jwt.check()?;
         self.webhooks.check()?;
         self.lifecycle.check()?;
@@ -76,6 +79,43 @@ impl Commit {
     fn check(&self) -> Result<(), Problem> {
         positive("commit.queue", self.queue)?;
         positive("commit.batch", self.batch)
+    }
+}
+
+impl Shares {
+    fn check(&self) -> Result<(), Problem> {
+        for (key, value) in [
+            ("heavy", self.heavy),
+            ("heavy_per_reseller", self.heavy_per_reseller),
+            ("streams", self.streams),
+            ("streams_per_reseller", self.streams_per_reseller),
+            ("streams_per_token", self.streams_per_token),
+            ("connections_per_address", self.connections_per_address),
+        ] {
+            positive(&format!("shares.{key}"), value)?;
+        }
+        for (key, value) in [
+            ("body_bytes", self.body_bytes),
+            ("body_bytes_per_caller", self.body_bytes_per_caller),
+        ] {
+            require(
+                value >= MIN_BODY_BYTES,
+                &format!("shares.{key}: must be at least {MIN_BODY_BYTES}"),
+            )?;
+        }
+        for (key, part, whole) in [
+            ("heavy", self.heavy_per_reseller, self.heavy),
+            ("streams", self.streams_per_reseller, self.streams),
+        ] {
+            require(
+                part <= whole,
+                &format!("shares.{key}_per_reseller: must be at most shares.{key}"),
+            )?;
+        }
+        require(
+            self.body_bytes_per_caller <= self.body_bytes,
+            "shares.body_bytes_per_caller: must be at most shares.body_bytes",
+        )
     }
 }
 

@@ -60,6 +60,8 @@ section! {
         commit: Commit,
         /// Rate limits and the connection limit.
         limits: Limits,
+        /// What resellers and addresses share.
+        shares: Shares,
         /// JSON Web Tokens from an identity provider.
         jwt: Jwt,
         /// Webhooks.
@@ -140,6 +142,31 @@ section! {
         address_per_minute: u32,
         /// The maximum number of open connections.
         connections: usize,
+    }
+}
+section! {
+    /// `[shares]`
+    Shares {
+        /// Heavy requests at a time, in all.
+        heavy: usize,
+        /// Heavy requests of one reseller at a time.
+        heavy_per_reseller: usize,
+        /// Event streams in all.
+        streams: usize,
+        /// Event streams of one reseller.
+        streams_per_reseller: usize,
+        /// Event streams of one token.
+        streams_per_token: usize,
+        /// Bytes of request bodies in memory, in all.
+        body_bytes: usize,
+        /// Bytes of request bodies in memory, of one caller.
+        body_bytes_per_caller: usize,
+        /// Open connections of one client address.
+        connections_per_address: usize,
+        /// Requests of one caller that wait for the same share.
+        waiting_per_caller: usize,
+        /// How long a request waits, in seconds.
+        wait_seconds: u64,
     }
 }
 section! {

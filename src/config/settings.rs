@@ -58,6 +58,19 @@ impl Config {
                 per_token: Some(self.limits.token_per_minute).filter(|limit| *limit > 0),
                 per_address: Some(self.limits.address_per_minute).filter(|limit| *limit > 0),
             },
+            shares: service::ShareSettings {
+                heavy: self.shares.heavy,
+                heavy_per_reseller: self.shares.heavy_per_reseller,
+                streams: self.shares.streams,
+                streams_per_reseller: self.shares.streams_per_reseller,
+                streams_per_token: self.shares.streams_per_token,
+                body_bytes: self.shares.body_bytes,
+                body_bytes_per_caller: self.shares.body_bytes_per_caller,
+                queue: self.shares.waiting_per_caller,
+                wait: Duration::from_secs(self.shares.wait_seconds),
+                transaction_wait: Duration::from_secs(database.acquire_timeout_seconds),
+                ..service::ShareSettings::default()
+            },
             transaction_timeout: Duration::from_secs(
                 database.acquire_timeout_seconds + database.statement_timeout_seconds + 2,
             ),

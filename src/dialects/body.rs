@@ -1,39 +1,86 @@
-//! Reads bodies and idempotency keys, and writes responses, in the same way for every dialect.
+//! Reads bodies, within the caller's share of memory, and idempotency keys, and writes responses, in the same way for every dialect.
+
+use std::ops::Deref;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 
-use super::exchange::header_text;
+use super::exchange::{Exchange, header_text};
 use super::failure::Failure;
 use super::operation::UnknownMembers;
-use crate::service::StoredAnswer;
+use crate::service::{Service, StoredAnswer};
+use crate::shares::Permit;
 use crate::wire::{self, Codec};
 
 /// The header whose key makes a repeated write safe.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// The bytes of a body that need no permit. Nearly every body is smaller.
+const FREE: usize = 4 << 10;
+/// Permits are taken for this many bytes at a time.
+const STEP: usize = 64 << 10;
+
+/// A body in memory, with the permits for its size.
+#[derive(Debug, Default)]
+pub(super) struct RequestBody {
+    bytes: Vec<u8>,
+    permits: Vec<Permit>,
+}
+
+impl Deref for RequestBody {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl From<&'static [u8]> for RequestBody {
+    fn from(bytes: &'static [u8]) -> Self {
+        Self {
+            bytes: bytes.to_vec(),
+            permits: Vec::new(),
+        }
+    }
+}
+
 /// Reads the whole body, unless it is larger than `max` bytes. If `Content-Length` is larger, the
-/// body is refused unread.
+/// body is refused unread. What has arrived counts against the share of the exchange's caller.
 pub(super) async fn read(
+    service: &Service,
+    exchange: &Exchange,
     headers: &HeaderMap,
-    body: Body,
+    mut stream: Body,
     max: usize,
-) -> Result<Vec<u8>, wire::Error> {
+) -> Result<RequestBody, Failure> {
     let length = header_text(headers, header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
     if length.is_some_and(|length: usize| length > max) {
-        return Err(wire::Error::TooLarge);
+        return Err(wire::Error::TooLarge.into());
     }
-    match Limited::new(body, max).collect().await {
-        Ok(collected) => Ok(collected.to_bytes().to_vec()),
-        Err(error) if error.is::<LengthLimitError>() => Err(wire::Error::TooLarge),
-        Err(_) => Err(wire::Error::Malformed {
+    let mut body = RequestBody::default();
+    while let Some(frame) = stream.frame().await {
+        let frame = frame.map_err(|_| wire::Error::Malformed {
             field: String::new(),
             problem: "the body ended early".to_owned(),
-        }),
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let size = body.bytes.len() + data.len();
+        if size > max {
+            return Err(wire::Error::TooLarge.into());
+        }
+        let permitted = FREE + STEP * body.permits.len();
+        for _ in 0..size.saturating_sub(permitted).div_ceil(STEP) {
+            let permit = service.body_permit(exchange.holder(), STEP).await?;
+            body.permits.push(permit);
+        }
+        body.bytes.extend_from_slice(&data);
     }
+    Ok(body)
 }
 
 /// Decodes the members of a body. `unknown_members` decides whether unknown ones are ignored.

@@ -2,6 +2,7 @@
 //! outcome.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -10,6 +11,7 @@ use secrecy::SecretString;
 
 use crate::domain::Error;
 use crate::service::{Principal, Rate, Service};
+use crate::shares::Holder;
 
 /// The id of a request, written to the log, the journal and the response. The HTTP layer takes it
 /// from the caller, or generates it.
@@ -21,6 +23,10 @@ impl fmt::Display for RequestId {
         f.write_str(&self.0)
     }
 }
+
+/// The address of the client. The HTTP layer stores it in the request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 /// The outcome of a request, as the metrics count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,11 +97,15 @@ impl Handled {
 pub(crate) struct Exchange {
     pub(crate) request_id: RequestId,
     rate: Option<Rate>,
+    holder: Holder,
 }
 
 impl Exchange {
     /// Starts from the request's head, in which the HTTP layer stored the request's id.
     pub(crate) fn begin(parts: &Parts) -> Self {
+        let address = parts.extensions.get::<ClientAddress>();
+        // Requests without a connection exist only in tests.
+        let address = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.0);
         Self {
             request_id: parts
                 .extensions
@@ -103,7 +113,14 @@ impl Exchange {
                 .cloned()
                 .unwrap_or_default(),
             rate: None,
+            holder: Holder::address(address),
         }
+    }
+
+    /// Whose share the request uses: the client's address, and the caller's reseller once it is
+    /// known.
+    pub(crate) fn holder(&self) -> Holder {
+        self.holder
     }
 
     /// Authenticates a token, and counts the request against the credential's rate limit.
@@ -116,6 +133,7 @@ impl Exchange {
         token: &SecretString,
     ) -> Result<Principal, Error> {
         let principal = service.authenticate(token).await?;
+        self.holder = Holder::Reseller(principal.storage_reseller());
         let (rate, admitted) = service.count_caller(&principal);
         self.rate = rate;
         admitted.map(|()| principal)

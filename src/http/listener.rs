@@ -5,9 +5,10 @@
 //! request is in `middleware.rs`.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,30 +18,43 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use crate::metrics::Metrics;
+use crate::shares::{self, Holder, Permit, Refused, Shares};
 
 /// The pause after a connection could not be accepted, usually because the process has too many
 /// open files; also the time limit for refusing a connection.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The idle time before the first TCP keepalive probe, and the time between probes.
 const KEEPALIVE: Duration = Duration::from_mins(1);
+/// The response to a connection above the limit of its address.
+const TOO_MANY_OF_ADDRESS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-type: text/plain\r\ncontent-length: 49\r\nconnection: close\r\n\r\nToo many open connections from this address: 429\n";
 /// The response to a connection above the limit.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
+/// The largest head of a request, and the most of a body that the HTTP library reads in advance, in
+/// bytes. It bounds the memory of a connection.
+const READ_BUFFER: usize = 64 << 10;
+
 /// The limits on connections.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// The maximum number of open connections. Further ones are answered with 503 and closed.
     pub connections: usize,
+    /// The maximum number of open connections of one address. Further ones are answered with 429
+    /// and closed.
+    pub connections_per_address: usize,
+    /// The networks of proxies. Their connections carry the requests of many clients, so they may
+    /// open any number.
+    pub trusted_proxies: Arc<[IpNet]>,
     /// How long the head of a request may take. The time starts when the connection is ready for
     /// the request, so idle connections are closed after it too.
     pub head: Duration,
@@ -56,9 +70,7 @@ pub async fn serve(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
-    let permits = Arc::new(Semaphore::new(
-        limits.connections.min(Semaphore::MAX_PERMITS),
-    ));
+    let permits = Permits::new(&limits, &metrics);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -82,10 +94,13 @@ pub async fn serve(
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
-            metrics.connection_refused();
-            connections.spawn(refuse(stream));
-            continue;
+        let permit = match permits.admit(address.ip()) {
+            Ok(permit) => permit,
+            Err(refused) => {
+                metrics.connection_refused();
+                connections.spawn(refuse(stream, refused));
+                continue;
+            }
         };
         if let Err(error) = prepare(&stream, limits.unread) {
             debug!(%error, "the client disconnected before its connection was set up");
@@ -104,6 +119,53 @@ pub async fn serve(
     connections.wait().await;
 }
 
+/// The permits for connections: in all, and of each address that is no trusted proxy.
+struct Permits {
+    limits: Limits,
+    shares: Shares,
+    /// Whether an address has been refused yet. The log says it once.
+    has_warned: AtomicBool,
+}
+
+impl Permits {
+    fn new(limits: &Limits, metrics: &Arc<Metrics>) -> Self {
+        let shares = shares::Limits {
+            total: limits.connections,
+            each: limits.connections_per_address,
+            queue: 0,
+            wait: Duration::ZERO,
+        };
+        Self {
+            limits: limits.clone(),
+            shares: Shares::new("connections", shares, Arc::clone(metrics)),
+            has_warned: AtomicBool::new(false),
+        }
+    }
+
+    fn admit(&self, address: IpAddr) -> Result<Permit, Refused> {
+        let proxies = &self.limits.trusted_proxies;
+        let canonical = address.to_canonical();
+        let is_proxy = proxies.iter().any(|network| network.contains(&canonical));
+        let admitted = if is_proxy {
+            self.shares.try_take_unlimited(Holder::address(address), 1)
+        } else {
+            self.shares.try_take(Holder::address(address), 1)
+        };
+        if admitted.as_ref().err() == Some(&Refused::OwnShare)
+            && !self.has_warned.swap(true, Ordering::Relaxed)
+        {
+            warn!(
+                %address,
+                limit = self.limits.connections_per_address,
+                "refused a connection: the address has as many as one address may have \
+                 (shares.connections_per_address); if it is your proxy, name it in \
+                 server.trusted_proxies"
+            );
+        }
+        admitted
+    }
+}
+
 async fn answer(
     stream: TcpStream,
     address: SocketAddr,
@@ -119,6 +181,7 @@ async fn answer(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head)
+        .max_buf_size(READ_BUFFER)
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
@@ -152,10 +215,15 @@ fn prepare(stream: &TcpStream, unread: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Answers 503 and closes the connection; gives up after [`PAUSE`].
-async fn refuse(mut stream: TcpStream) {
+/// Answers 503, or 429 if the address's own share is used up, and closes the connection; gives up
+/// after [`PAUSE`].
+async fn refuse(mut stream: TcpStream, refused: Refused) {
+    let answer = match refused {
+        Refused::OwnShare | Refused::QueueFull => TOO_MANY_OF_ADDRESS,
+        Refused::AllShares => TOO_MANY,
+    };
     let _ignored = tokio::time::timeout(PAUSE, async {
-        stream.write_all(TOO_MANY).await?;
+        stream.write_all(answer).await?;
         stream.shutdown().await
     })
     .await;

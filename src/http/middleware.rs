@@ -17,7 +17,7 @@ use tracing::{Instrument as _, debug_span, error, info, info_span};
 use uuid::Uuid;
 
 use super::client_address;
-use crate::dialects::exchange::{Handled, RequestId, RequestOutcome};
+use crate::dialects::exchange::{ClientAddress, Handled, RequestId, RequestOutcome};
 use crate::dialects::failure::Failure;
 use crate::dialects::{Responder, admin, labels};
 use crate::domain::Error;
@@ -63,6 +63,9 @@ pub(super) async fn handle(
         (Some(service), Some(address)) => service.count_address(address),
         _ => (None, Ok(())),
     };
+    if let Some(address) = address {
+        request.extensions_mut().insert(ClientAddress(address));
+    }
     let labels = labels(&request);
     let metrics = shared.service.as_ref().map(|service| service.metrics());
     let in_flight = metrics.map(|metrics| InFlight::begin(metrics, labels));

@@ -1,6 +1,6 @@
 //! Several commands in one request.
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 
 use super::group_commit::{ChangeKind, Request};
 use super::{AccountRef, Completion, Context, IdempotentRequest, Service};
@@ -8,6 +8,10 @@ use crate::domain::{Command, Error, Scope};
 
 /// How many commands one request may have at most.
 pub const MAX_OPERATIONS: usize = 1_000;
+
+/// How many commands of one request are queued at a time. One request then takes a small part of
+/// its reseller's share of the queue.
+const AT_A_TIME: usize = 256;
 
 /// One of several commands.
 #[derive(Debug, Clone)]
@@ -52,7 +56,8 @@ impl Service {
                 .await
             }
         };
-        // `join_all` polls the futures in their order first, and the first poll queues the command.
-        Ok(join_all(items.into_iter().map(submit)).await)
+        // `buffered` starts the futures in their order, and the first poll queues the command.
+        let outcomes = stream::iter(items.into_iter().map(submit)).buffered(AT_A_TIME);
+        Ok(outcomes.collect().await)
     }
 }

@@ -101,7 +101,7 @@ impl Service {
     /// answers.
     pub async fn forget_expired_answers(&self) -> Result<u64, Error> {
         let now = self.now();
-        self.write(Tenancy::Platform, move |tx| {
+        self.background_write(Tenancy::Platform, move |tx| {
             Box::pin(tx.delete_expired_answers(now, 10_000))
         })
         .await

@@ -68,12 +68,13 @@ use uuid::Uuid;
 use crate::domain::{Account, AccountKey, Error, ResellerId, Time};
 use crate::jwt::Verifier;
 use crate::metrics::Metrics;
-use crate::store::{Store, StoredRequest, Tenancy};
+use crate::store::{Store, StoredRequest};
 use credentials::CredentialCache;
 use group_commit::{Lane, Lanes, Request};
 use list_totals::ListTotals;
 use notifier::Notifier;
 use rate_limit::Limiter;
+use shares::ServiceShares;
 
 pub use crate::store::{
     Attempt, BulkItem, BulkJob, Credential, DeliveryKey, IdempotencyKey, JobState, JournalEntry,
@@ -92,8 +93,10 @@ pub use rate_limit::{Limits, Rate};
 pub use release_tickets::TicketMaker;
 pub use resellers::{NewReseller, ResellerPatch};
 pub use settings::{CommitScope, Settings};
-pub use shares::{Cost, Permit};
-pub use webhooks::{AttemptFilter, Due, EndpointView, EventRead, NewEndpoint, PendingRead};
+pub use shares::{Cost, ShareSettings, StreamPermit};
+pub use webhooks::{
+    AttemptFilter, Due, EndpointView, EventRead, FeedPage, NewEndpoint, PendingRead,
+};
 
 /// How many notifications of events a receiver may be behind before it misses some.
 const EVENT_BACKLOG: usize = 1_024;
@@ -118,14 +121,15 @@ pub struct Service {
     answers: Lane<IdempotencyKey, Option<StoredRequest>>,
     credential_cache: CredentialCache,
     limiter: Limiter,
-    /// Permits for heavy requests.
-    heavy: tokio::sync::Semaphore,
+    shares: Arc<ServiceShares>,
     totals: Arc<ListTotals>,
     /// Verifies the JSON Web Tokens of other issuers. `None` means that none is trusted.
     verifier: Option<Verifier>,
     metrics: Arc<Metrics>,
     /// Sends the resellers that have new events. An empty list means any reseller.
     events: broadcast::Sender<Vec<ResellerId>>,
+    /// Read the events of the resellers that have event streams.
+    feeds: webhooks::Feeds,
     stopping: CancellationToken,
     tasks: TaskTracker,
     /// Distinguishes this process from the others on the same database.
@@ -166,6 +170,10 @@ impl Service {
             group_commit::find_answers(store, clock, limit, keys)
         });
 
+        let shares = ShareSettings {
+            transactions: store.general_connections(),
+            ..settings.shares
+        };
         Self {
             limiter: Limiter::new(settings.limits),
             store,
@@ -176,11 +184,12 @@ impl Service {
             credentials,
             answers,
             credential_cache: CredentialCache::new(),
-            heavy: shares::heavy(),
+            shares: Arc::new(ServiceShares::new(&shares, &metrics)),
             totals: Arc::new(ListTotals::new()),
             verifier: None,
             metrics,
             events,
+            feeds: webhooks::Feeds::default(),
             stopping: CancellationToken::new(),
             tasks,
             process,
@@ -246,16 +255,18 @@ impl Service {
         self.reads.record_queue_depth();
         self.credentials.record_queue_depth();
         self.answers.record_queue_depth();
+        self.metrics.begin_shares();
+        self.shares.record();
         for pool in self.store.pools() {
             self.metrics.set_pool(pool.name, pool.idle, pool.used);
         }
         self.metrics.encode()
     }
 
-    /// Checks that the database answers.
+    /// Checks that the database answers, on a connection that nothing else uses.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.read(Tenancy::Platform, |_| Box::pin(async { Ok(()) }))
-            .await
+        let store = self.store.clone();
+        self.detached(async move { store.ping().await }).await
     }
 
     /// Receives, from now on, the resellers that have new events. An empty list means any reseller.

@@ -5,7 +5,7 @@
 //! would move it more than a minute ahead of now is refused. So a caller may send a whole minute's
 //! requests at once, and gets them back one by one as time passes.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -13,6 +13,7 @@ use quick_cache::sync::Cache;
 
 use super::{Principal, Service};
 use crate::domain::{Error, ResellerId, Time, TokenId};
+use crate::shares::Holder;
 
 /// How many callers are tracked. Beyond that the cache evicts some, which then have their whole
 /// limit again.
@@ -48,7 +49,7 @@ enum RateKey {
     /// The subject of another issuer's JSON Web Token, with its reseller.
     Subject(Option<ResellerId>, Arc<str>),
     /// A client address; of IPv6, the /64.
-    Address(IpAddr),
+    Address(Holder),
 }
 
 #[derive(Debug)]
@@ -135,12 +136,7 @@ impl Service {
     /// # Errors
     /// [`Error::RateLimited`]; the rate is returned then too.
     pub fn count_address(&self, address: IpAddr) -> (Option<Rate>, Result<(), Error>) {
-        let key = match address.to_canonical() {
-            IpAddr::V4(address) => RateKey::Address(address.into()),
-            IpAddr::V6(address) => RateKey::Address(
-                Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-            ),
-        };
+        let key = RateKey::Address(Holder::address(address));
         self.count(&key, self.limiter.limits.per_address)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Limits;
+use super::{Limits, ShareSettings};
 
 /// Which commands may share a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Settings {
     pub transaction_timeout: Duration,
     /// The rate limits.
     pub limits: Limits,
+    /// What resellers share.
+    pub shares: ShareSettings,
     /// Whether webhook endpoints may have `http:` URLs.
     pub webhooks_allow_http: bool,
 }
@@ -46,6 +48,7 @@ impl Default for Settings {
             scope: CommitScope::All,
             transaction_timeout: Duration::from_secs(10),
             limits: Limits::default(),
+            shares: ShareSettings::default(),
             webhooks_allow_http: false,
         }
     }

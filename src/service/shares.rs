@@ -1,12 +1,60 @@
-//! Permits: how many heavy requests may run at a time in this process.
+//! What resellers share, and how much of it one of them may use at a time.
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::Service;
-use crate::domain::Error;
+use super::{Principal, Service};
+use crate::domain::{Error, ResellerId};
+use crate::metrics::Metrics;
+use crate::shares::{Holder, Limits, Permit, Refused, Shares};
+use crate::store::Tenancy;
 
-/// The number of permits.
-pub(super) const HEAVY: usize = 256;
+/// How much of each thing there is, and how much one holder may use. The configuration's section
+/// `shares` explains each value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShareSettings {
+    /// Heavy requests that are carried out at a time, in all.
+    pub heavy: usize,
+    /// Heavy requests of one reseller at a time.
+    pub heavy_per_reseller: usize,
+    /// Event streams in all.
+    pub streams: usize,
+    /// Event streams of one reseller.
+    pub streams_per_reseller: usize,
+    /// Event streams of one credential.
+    pub streams_per_token: usize,
+    /// Bytes of request bodies in memory, in all.
+    pub body_bytes: usize,
+    /// Bytes of request bodies of one reseller, or of one address before the caller is known.
+    pub body_bytes_per_caller: usize,
+    /// Requests of one holder that may wait for the same thing.
+    pub queue: usize,
+    /// How long a request waits.
+    pub wait: Duration,
+    /// Transactions that the general connections carry out at a time. One reseller may have half
+    /// of them.
+    pub transactions: usize,
+    /// How long a transaction waits for a connection.
+    pub transaction_wait: Duration,
+}
+
+impl Default for ShareSettings {
+    fn default() -> Self {
+        Self {
+            heavy: 64,
+            heavy_per_reseller: 8,
+            streams: 4_096,
+            streams_per_reseller: 256,
+            streams_per_token: 64,
+            body_bytes: 64 << 20,
+            body_bytes_per_caller: 16 << 20,
+            queue: 256,
+            wait: Duration::from_secs(5),
+            transactions: 6,
+            transaction_wait: Duration::from_secs(3),
+        }
+    }
+}
 
 /// How much work a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,31 +66,150 @@ pub enum Cost {
     Heavy,
 }
 
-/// Permission to carry out one request. The next request gets it when it is dropped.
+/// The shares of one process.
 #[derive(Debug)]
-pub struct Permit<'a>(
-    #[expect(dead_code, reason = "held until dropped")] Option<SemaphorePermit<'a>>,
-);
+pub(super) struct ServiceShares {
+    heavy: Shares,
+    transactions: Shares,
+    streams: Shares,
+    token_streams: Shares,
+    bodies: Shares,
+}
 
-impl Service {
-    /// Waits until a request of this cost may be carried out. Light requests never wait.
+/// The permits of one event stream.
+#[derive(Debug)]
+pub struct StreamPermit {
+    _of_reseller: Permit,
+    _of_token: Option<Permit>,
+}
+
+impl ServiceShares {
+    pub(super) fn new(settings: &ShareSettings, metrics: &Arc<Metrics>) -> Self {
+        let ShareSettings { queue, wait, .. } = *settings;
+        let shares = |name, total, each| {
+            let limits = Limits {
+                total,
+                each,
+                queue,
+                wait,
+            };
+            Shares::new(name, limits, Arc::clone(metrics))
+        };
+        let transactions = Limits {
+            total: settings.transactions,
+            each: settings.transactions.div_ceil(2),
+            queue,
+            wait: settings.transaction_wait,
+        };
+        Self {
+            heavy: shares("heavy", settings.heavy, settings.heavy_per_reseller),
+            transactions: Shares::new("transactions", transactions, Arc::clone(metrics)),
+            streams: shares("streams", settings.streams, settings.streams_per_reseller),
+            token_streams: shares("token_streams", usize::MAX, settings.streams_per_token),
+            bodies: shares(
+                "body_bytes",
+                settings.body_bytes,
+                settings.body_bytes_per_caller,
+            ),
+        }
+    }
+
+    /// Writes the use of every share into the metrics.
+    pub(super) fn record(&self) {
+        for shares in [
+            &self.heavy,
+            &self.transactions,
+            &self.streams,
+            &self.token_streams,
+            &self.bodies,
+        ] {
+            shares.record();
+        }
+    }
+
+    /// Waits for one of the general connections.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the semaphore is closed, which never happens.
-    pub async fn permit(&self, cost: Cost) -> Result<Permit<'_>, Error> {
-        match cost {
-            Cost::Light => Ok(Permit(None)),
-            Cost::Heavy => {
-                let permit = self.heavy.acquire().await;
-                permit
-                    .map(|permit| Permit(Some(permit)))
-                    .map_err(|_| Error::Unavailable)
-            }
-        }
+    /// [`Error::ShareUsedUp`] if too many of the reseller's requests wait already;
+    /// [`Error::Overloaded`] if the wait took too long.
+    pub(super) async fn transaction(&self, tenancy: &Tenancy) -> Result<Permit, Error> {
+        let holder = Holder::Reseller(match tenancy {
+            Tenancy::Resellers(resellers) => resellers
+                .iter()
+                .next()
+                .copied()
+                .unwrap_or(ResellerId::PLATFORM),
+            Tenancy::Platform | Tenancy::Credentials(_) => ResellerId::PLATFORM,
+        });
+        self.transactions
+            .take(holder, 1)
+            .await
+            .map_err(|refused| match refused {
+                Refused::QueueFull => Error::ShareUsedUp {
+                    what: "requests that wait for the database",
+                },
+                Refused::OwnShare | Refused::AllShares => Error::Overloaded,
+            })
     }
 }
 
-/// The permits for heavy requests.
-pub(super) fn heavy() -> Semaphore {
-    Semaphore::new(HEAVY)
+impl Service {
+    /// Waits until the holder may carry out a request of this cost. `None` for light requests,
+    /// which never wait.
+    ///
+    /// # Errors
+    /// [`Error::ShareUsedUp`], or [`Error::Overloaded`] if others use up all permits.
+    pub async fn permit(&self, cost: Cost, holder: Holder) -> Result<Option<Permit>, Error> {
+        match cost {
+            Cost::Light => Ok(None),
+            Cost::Heavy => {
+                let permit = self.shares.heavy.take(holder, 1).await;
+                permit.map(Some).map_err(|refused| {
+                    refusal(refused, "requests for lists, searches and bulk operations")
+                })
+            }
+        }
+    }
+
+    /// Takes the permits for an event stream of the caller that follows a reseller's events.
+    ///
+    /// # Errors
+    /// [`Error::ShareUsedUp`], or [`Error::Overloaded`] if others use up all permits.
+    pub fn stream_permit(
+        &self,
+        caller: &Principal,
+        reseller: ResellerId,
+    ) -> Result<StreamPermit, Error> {
+        let of_token = caller.token.map(|token| {
+            let permit = self.shares.token_streams.try_take(Holder::Token(token), 1);
+            permit.map_err(|refused| refusal(refused, "event streams of this token"))
+        });
+        let of_token = of_token.transpose()?;
+        let holder = Holder::Reseller(caller.reseller.unwrap_or(ResellerId::PLATFORM));
+        let permit = self.shares.streams.try_take(holder, 1);
+        let of_reseller = permit.map_err(|refused| {
+            tracing::debug!(%reseller, "an event stream was refused");
+            refusal(refused, "event streams")
+        })?;
+        Ok(StreamPermit {
+            _of_reseller: of_reseller,
+            _of_token: of_token,
+        })
+    }
+
+    /// Waits until the holder may keep this many more bytes of request bodies in memory.
+    ///
+    /// # Errors
+    /// [`Error::ShareUsedUp`], or [`Error::Overloaded`] if others use up all of the memory.
+    pub async fn body_permit(&self, holder: Holder, bytes: usize) -> Result<Permit, Error> {
+        let permit = self.shares.bodies.take(holder, bytes).await;
+        permit.map_err(|refused| refusal(refused, "bytes of request bodies"))
+    }
+}
+
+fn refusal(refused: Refused, what: &'static str) -> Error {
+    match refused {
+        Refused::OwnShare | Refused::QueueFull => Error::ShareUsedUp { what },
+        Refused::AllShares => Error::Overloaded,
+    }
 }

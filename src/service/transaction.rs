@@ -3,8 +3,11 @@
 //! [`Service::read`] and [`Service::write`] begin a transaction, call the work, and commit, or roll
 //! back if the work fails. [`Service::write_once`] also stores the answer under an idempotency key.
 //! All three run in a spawned task, so the transaction is finished even when the caller hangs up.
+//! Each takes a permit of its reseller's share of the general connections (`shares.rs`). The
+//! background jobs have connections of their own.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::task::JoinError;
@@ -24,9 +27,12 @@ impl Service {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
     {
-        let store = self.store.clone();
-        self.detached(async move { finish(store.begin_reading(&tenancy).await?, work).await })
-            .await
+        let (store, shares) = (self.store.clone(), Arc::clone(&self.shares));
+        self.detached(async move {
+            let _permit = shares.transaction(&tenancy).await?;
+            finish(store.begin_reading(&tenancy).await?, work).await
+        })
+        .await
     }
 
     /// Writes in a transaction of its own.
@@ -35,7 +41,34 @@ impl Service {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
     {
-        let store = self.store.clone();
+        let (store, shares) = (self.store.clone(), Arc::clone(&self.shares));
+        self.detached(async move {
+            let _permit = shares.transaction(&tenancy).await?;
+            finish(store.begin(&tenancy).await?, work).await
+        })
+        .await
+    }
+
+    /// Reads as [`Service::read`] does, on the connections of the background jobs. It never waits
+    /// for requests.
+    pub(super) async fn background_read<T, F>(&self, tenancy: Tenancy, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
+    {
+        let store = self.store.for_background();
+        self.detached(async move { finish(store.begin_reading(&tenancy).await?, work).await })
+            .await
+    }
+
+    /// Writes as [`Service::write`] does, on the connections of the background jobs. It never waits
+    /// for requests.
+    pub(super) async fn background_write<T, F>(&self, tenancy: Tenancy, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
+    {
+        let store = self.store.for_background();
         self.detached(async move { finish(store.begin(&tenancy).await?, work).await })
             .await
     }

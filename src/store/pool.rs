@@ -1,4 +1,4 @@
-//! The two connection pools.
+//! The connection pools.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use crate::domain::Error;
 /// Limits of the pools.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
-    /// The most connections of both pools together, at least 3. Best are 2 to 4 for each core of
-    /// the database.
+    /// The most connections of all pools together. Best are 2 to 4 for each core of the database.
+    /// With fewer than 5, every pool still has one.
     pub max_connections: u32,
     /// How long a transaction waits for a connection before it fails as unavailable.
     pub acquire_timeout: Duration,
@@ -41,16 +41,26 @@ pub const KEYED: &str = "set plan_cache_mode = force_generic_plan; set jit = off
 /// processor's caches.
 const MAX_KEYED: u32 = 3;
 
+/// The connections of the background jobs and the webhook dispatcher's searches. They are their
+/// own, so that requests never delay the jobs.
+const BACKGROUND: u32 = 2;
+
+/// The connection of `/readyz`. It is its own, so that a flood of requests is not mistaken for a
+/// database that is down.
+const HEALTH: u32 = 1;
+
 /// How long a connection of the keyed pool keeps its plans before it is replaced. A table that was
 /// nearly empty when a statement was planned may have a million rows now.
 const PLAN_LIFETIME: Duration = Duration::from_mins(2);
 
-/// The connections to one database, in two pools: the keyed pool for look-ups and batches of
-/// changes by key, the general pool for everything else.
+/// The connections to one database: the keyed pool for look-ups and batches of changes by key, the
+/// general pool for all other requests, the background pool for jobs, and one for `/readyz`.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) pool: PgPool,
     pub(super) keyed: PgPool,
+    background: PgPool,
+    health: PgPool,
 }
 
 impl Store {
@@ -58,18 +68,57 @@ impl Store {
     #[must_use]
     pub fn new(options: PgConnectOptions, settings: &PoolSettings) -> Self {
         let options = options.application_name("steward");
-        let keyed = (settings.max_connections / 2).clamp(1, MAX_KEYED);
-        let others = settings.max_connections.saturating_sub(keyed).max(2);
+        let keyed = (settings.max_connections / 3).clamp(1, MAX_KEYED);
+        let background = (settings.max_connections / 5).clamp(1, BACKGROUND);
+        let general = settings
+            .max_connections
+            .saturating_sub(keyed + background + HEALTH)
+            .max(1);
+        let searching = |connections| {
+            let lifetime = Duration::from_mins(10);
+            pool(options.clone(), settings, connections, SEARCHING, lifetime)
+        };
         Self {
-            pool: pool(
-                options.clone(),
-                settings,
-                others,
-                SEARCHING,
-                Duration::from_mins(10),
-            ),
-            keyed: pool(options, settings, keyed, KEYED, PLAN_LIFETIME),
+            pool: searching(general),
+            background: searching(background),
+            health: searching(HEALTH),
+            keyed: pool(options.clone(), settings, keyed, KEYED, PLAN_LIFETIME),
         }
+    }
+
+    /// The same store for background jobs: what uses the general pool uses their own connections.
+    #[must_use]
+    pub fn for_background(&self) -> Self {
+        Self {
+            pool: self.background.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// How many connections the general pool has at most.
+    #[must_use]
+    pub fn general_connections(&self) -> usize {
+        usize::try_from(self.pool.options().get_max_connections()).unwrap_or(usize::MAX)
+    }
+
+    /// How many connections this process opens at most.
+    #[must_use]
+    pub fn max_connections(&self) -> u32 {
+        let pools = [&self.pool, &self.keyed, &self.background, &self.health];
+        pools
+            .map(|pool| pool.options().get_max_connections())
+            .iter()
+            .sum()
+    }
+
+    /// Checks that the database answers, on the connection for `/readyz`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if it does not.
+    pub async fn ping(&self) -> Result<(), Error> {
+        let begin = "begin read only";
+        let tx = Tx::begin(&self.health, begin, &Tenancy::Platform).await?;
+        tx.commit().await
     }
 
     /// Begins a transaction that writes, on the general pool.
@@ -103,10 +152,16 @@ impl Store {
         Tx::begin(&self.keyed, "begin", tenancy).await
     }
 
-    /// The state of both pools.
+    /// The state of the pools.
     #[must_use]
-    pub fn pools(&self) -> [PoolState; 2] {
-        [("general", &self.pool), ("keyed", &self.keyed)].map(|(name, pool)| {
+    pub fn pools(&self) -> [PoolState; 4] {
+        let pools = [
+            ("general", &self.pool),
+            ("keyed", &self.keyed),
+            ("background", &self.background),
+            ("health", &self.health),
+        ];
+        pools.map(|(name, pool)| {
             let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
             PoolState {
                 name,
@@ -120,13 +175,15 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
         self.keyed.close().await;
+        self.background.close().await;
+        self.health.close().await;
     }
 }
 
 /// The connections of one pool.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolState {
-    /// `general` or `keyed`.
+    /// `general`, `keyed`, `background` or `health`.
     pub name: &'static str,
     /// Connections that wait in the pool.
     pub idle: u32,

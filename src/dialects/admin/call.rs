@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::Api;
 use super::codes;
 use super::replies::Reply;
-use crate::dialects::body;
+use crate::dialects::body::{self, RequestBody};
 use crate::dialects::exchange::header_text;
 use crate::dialects::failure::Failure;
 use crate::dialects::operation::UnknownMembers;
@@ -44,7 +44,7 @@ pub(super) struct Call {
     /// `None` if the caller sent no idempotency key, or if the call does not take one.
     pub(super) key: Option<IdempotencyKey>,
     pub(super) base: String,
-    pub(super) body: Vec<u8>,
+    pub(super) body: RequestBody,
 }
 
 /// The input of a handler: the decoded members of the body, and the rest of the call.

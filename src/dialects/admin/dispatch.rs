@@ -80,7 +80,7 @@ async fn carry_out(
         None => None,
     };
     let limit = operation.body_limit.bytes(api.settings.max_body);
-    let body = body::read(headers, stream, limit).await?;
+    let body = body::read(&api.service, exchange, headers, stream, limit).await?;
     // If the body cannot be decoded, the error is written in the body's own format.
     let preferred = std::mem::replace(format, codec);
     let common: Common = wire::decode(codec, &body)?;
@@ -134,7 +134,10 @@ async fn carry_out(
         return Ok(Answer::Stored(stored));
     }
     // Last, so that neither a slow body nor a missing token holds a permit.
-    let _permit = api.service.permit(operation.cost).await?;
+    let _permit = api
+        .service
+        .permit(operation.cost, exchange.holder())
+        .await?;
     (operation.handler)(api, &context, call).await
 }
 

@@ -8,7 +8,7 @@ use axum::response::Response;
 use super::NAMESPACE;
 use super::codes::{self, Code, Fault, Wording};
 use super::values::Values;
-use crate::dialects::body;
+use crate::dialects::body::{self, RequestBody};
 use crate::dialects::exchange::RequestOutcome;
 use crate::dialects::failure::Failure;
 use crate::domain::Error;
@@ -45,7 +45,7 @@ pub(super) struct Call {
     pub(super) as_number: bool,
     /// `None` if the caller sent no idempotency key, or if the operation does not take one.
     pub(super) key: Option<IdempotencyKey>,
-    pub(super) body: Vec<u8>,
+    pub(super) body: RequestBody,
 }
 
 /// The business result of a request, before it is written.
@@ -185,7 +185,7 @@ pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOu
     );
     let outcome = match fault {
         Fault::Crash => RequestOutcome::Error,
-        Fault::TimedOut => RequestOutcome::Unavailable,
+        Fault::TimedOut | Fault::Busy => RequestOutcome::Unavailable,
         Fault::RateLimited { .. } => RequestOutcome::RateLimited,
         Fault::Envelope(_)
         | Fault::NoOperation
@@ -193,10 +193,21 @@ pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOu
         | Fault::Request(_)
         | Fault::MustUnderstand => RequestOutcome::Refused,
     };
-    if let Fault::RateLimited { retry_after } = fault {
+    let retry_after = match fault {
+        Fault::RateLimited { retry_after } => Some(*retry_after),
+        Fault::Busy => Some(1),
+        Fault::Envelope(_)
+        | Fault::NoOperation
+        | Fault::UnknownOperation(_)
+        | Fault::Request(_)
+        | Fault::MustUnderstand
+        | Fault::Crash
+        | Fault::TimedOut => None,
+    };
+    if let Some(seconds) = retry_after {
         response
             .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     (response, outcome)
 }

@@ -196,6 +196,8 @@ pub(super) enum Fault {
         /// Seconds until the next request is accepted.
         retry_after: u32,
     },
+    /// Others use up something that the request needs.
+    Busy,
     /// The service failed.
     Crash,
     /// The request took too long.
@@ -257,6 +259,12 @@ impl Fault {
                 "A header block that must be understood was not understood.".to_owned(),
             ),
             Self::RateLimited { .. } => (429, Blame::Sender, "Too many requests.".to_owned()),
+            Self::Busy => (
+                503,
+                Blame::Receiver,
+                "Server was unable to process request. ---> Too many requests are waiting."
+                    .to_owned(),
+            ),
             Self::Crash => (
                 500,
                 Blame::Receiver,

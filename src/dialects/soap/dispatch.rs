@@ -35,7 +35,7 @@ pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
         return body::response(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, String::new());
     };
     let mut exchange = Exchange::begin(&parts);
-    let read = read(api, version, &action, &parts, stream).await;
+    let read = read(api, &exchange, version, &action, &parts, stream).await;
     let (operation, mut call) = match read {
         Ok(read) => read,
         Err(Rejection::TooLarge) => {
@@ -100,7 +100,10 @@ async fn carry_out(
             return Ok(Answer::Stored(stored));
         }
     }
-    let _permit = api.service.permit(operation.cost).await?;
+    let _permit = api
+        .service
+        .permit(operation.cost, exchange.holder())
+        .await?;
     (operation.handler)(api, &context, call).await
 }
 
@@ -119,6 +122,7 @@ impl From<Fault> for Rejection {
 /// Reads a request, within the limits of its row.
 async fn read(
     api: &Api,
+    exchange: &Exchange,
     version: SoapVersion,
     action: &str,
     parts: &Parts,
@@ -128,9 +132,12 @@ async fn read(
     // operations.
     let limits = OPERATIONS.iter().map(|operation| operation.body_limit);
     let limit = limits.map(|limit| limit.bytes(api.settings.max_body)).max();
-    let body = match body::read(&parts.headers, stream, limit.unwrap_or_default()).await {
+    let limit = limit.unwrap_or_default();
+    let body = match body::read(&api.service, exchange, &parts.headers, stream, limit).await {
         Ok(body) => body,
-        Err(wire::Error::TooLarge) => return Err(Rejection::TooLarge),
+        Err(Failure::Wire(wire::Error::TooLarge)) => return Err(Rejection::TooLarge),
+        Err(Failure::Service(Error::Overloaded)) => return Err(Fault::Busy.into()),
+        Err(Failure::Service(_)) => return Err(Fault::RateLimited { retry_after: 1 }.into()),
         Err(_) => return Err(Fault::Envelope(wire::SoapProblem::NotWellFormed).into()),
     };
     let envelope = wire::read_envelope(&body, version, NAMESPACE).map_err(Fault::Envelope)?;

@@ -12,7 +12,7 @@ use super::codes;
 use super::page::Query;
 use super::path_id::PathId;
 use super::respond::{FailureDocument, encode};
-use crate::dialects::body;
+use crate::dialects::body::{self, RequestBody};
 use crate::dialects::exchange::{RequestId, header_text};
 use crate::dialects::failure::Failure;
 use crate::dialects::operation::UnknownMembers;
@@ -37,7 +37,7 @@ pub(super) struct Call {
     pub(super) query: Query,
     /// The `{id}` of the path.
     pub(super) id: String,
-    pub(super) body: Vec<u8>,
+    pub(super) body: RequestBody,
     /// The version that `If-Match` requires. `None` accepts any version.
     pub(super) expected_version: Option<i64>,
     /// The idempotency key as the caller sent it. `None` if there is none, or if the operation does

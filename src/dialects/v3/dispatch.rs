@@ -16,7 +16,7 @@ use super::call::{Call, credential};
 use super::operation::{Handler, Operation};
 use super::page::Query;
 use super::respond;
-use crate::dialects::body;
+use crate::dialects::body::{self, RequestBody};
 use crate::dialects::exchange::{Exchange, RequestOutcome, base_url, header_text};
 use crate::dialects::failure::Failure;
 use crate::domain::Dialect;
@@ -50,7 +50,10 @@ async fn carry_out(
         Handler::Private(handler) => handler,
         Handler::Public(handler) => {
             let call = read(api, operation, exchange, parts, body).await?;
-            let _permit = api.service.permit(operation.cost).await?;
+            let _permit = api
+                .service
+                .permit(operation.cost, exchange.holder())
+                .await?;
             return handler(api, call).await;
         }
     };
@@ -68,7 +71,10 @@ async fn carry_out(
         return Ok(body::replay(stored));
     }
     // Last, so that a slow body never holds a permit.
-    let _permit = api.service.permit(operation.cost).await?;
+    let _permit = api
+        .service
+        .permit(operation.cost, exchange.holder())
+        .await?;
     handler(api, &context, call).await
 }
 
@@ -92,7 +98,7 @@ async fn read(
     } else {
         None
     };
-    let (codec, body) = read_body(api, operation, headers, body).await?;
+    let (codec, body) = read_body(api, operation, exchange, headers, body).await?;
     let id = RawPathParams::from_request_parts(&mut parts, &())
         .await
         .ok();
@@ -121,9 +127,10 @@ async fn read(
 async fn read_body(
     api: &Api,
     operation: &Operation,
+    exchange: &Exchange,
     headers: &HeaderMap,
     stream: Body,
-) -> Result<(Codec, Vec<u8>), Failure> {
+) -> Result<(Codec, RequestBody), Failure> {
     if headers
         .get_all(header::CONTENT_TYPE)
         .iter()
@@ -137,10 +144,10 @@ async fn read_body(
         .map(|text| wire::codec_of(Some(text)))
         .transpose()?;
     let limit = operation.body_limit.bytes(api.settings.max_body);
-    let body = body::read(headers, stream, limit).await?;
+    let body = body::read(&api.service, exchange, headers, stream, limit).await?;
     match (codec, body.is_empty()) {
         // An empty body is read as one without members.
-        (_, true) => Ok((Codec::Json, b"{}".to_vec())),
+        (_, true) => Ok((Codec::Json, RequestBody::from(b"{}".as_slice()))),
         (Some(codec), false) => Ok((codec, body)),
         (None, false) => Err(wire::Error::UnsupportedMediaType.into()),
     }

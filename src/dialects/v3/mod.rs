@@ -12,6 +12,8 @@ mod call;
 mod codes;
 mod cursor;
 mod dispatch;
+mod event_document;
+mod event_stream;
 mod events;
 mod openapi;
 mod operation;
@@ -38,7 +40,7 @@ use crate::service::Service;
 use crate::wire::Codec;
 
 pub use bulk::bulk_operation;
-pub use events::{message, test_message};
+pub use event_document::{message, test_message};
 pub(super) use openapi::openapi;
 pub use operation::Operation;
 pub use operations::{OPERATIONS, routes};

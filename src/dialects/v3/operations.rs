@@ -18,7 +18,7 @@ use super::accounts::requests::{
 use super::bulk::{BulkDocument, SimulationDocument};
 use super::bulk_jobs::{BulkItemDocument, BulkJobDocument, BulkJobRequest};
 use super::dispatch::dispatch;
-use super::events::EventDocument;
+use super::event_document::EventDocument;
 use super::operation::{Handler, Operation, Run, run};
 use super::operation_request::Operations;
 use super::page::Paging;

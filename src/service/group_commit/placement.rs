@@ -32,6 +32,12 @@ fn crowd(settings: &Settings) -> usize {
     }
 }
 
+/// How many requests of one reseller may be under way: half of what a lane's queue holds. So its
+/// changes never fill a queue for others.
+fn share(settings: &Settings) -> usize {
+    settings.queue.div_ceil(2)
+}
+
 /// A lane that has requests under way and has finished none for this long is blocked. A batch
 /// normally takes a few milliseconds.
 const BLOCKED_AFTER: Duration = Duration::from_millis(100);
@@ -78,7 +84,11 @@ impl<Q: Send + 'static, A: Send + 'static> Lanes<Q, A> {
         };
         Self {
             lanes: names.iter().map(start).collect(),
-            placements: Arc::new(Placements::new(names.len(), crowd(settings))),
+            placements: Arc::new(Placements::new(
+                names.len(),
+                crowd(settings),
+                share(settings),
+            )),
         }
     }
 
@@ -88,7 +98,7 @@ impl<Q: Send + 'static, A: Send + 'static> Lanes<Q, A> {
         reseller: ResellerId,
         request: Q,
     ) -> Result<A, Error> {
-        let placement = Placements::place(&self.placements, reseller, Instant::now());
+        let placement = Placements::place(&self.placements, reseller, Instant::now())?;
         self.lanes
             .get(placement.lane)
             .ok_or(Error::Unavailable)?
@@ -111,6 +121,8 @@ impl<Q: Send + 'static, A: Send + 'static> Lanes<Q, A> {
 #[derive(Debug)]
 struct Placements {
     crowd: usize,
+    /// How many requests of one reseller may be under way.
+    share: usize,
     loads: Mutex<Loads>,
 }
 
@@ -139,9 +151,10 @@ impl LaneLoad {
 }
 
 impl Placements {
-    fn new(lanes: usize, crowd: usize) -> Self {
+    fn new(lanes: usize, crowd: usize, share: usize) -> Self {
         Self {
             crowd,
+            share,
             loads: Mutex::new(Loads {
                 resellers: HashMap::new(),
                 lanes: vec![LaneLoad::default(); lanes],
@@ -156,7 +169,14 @@ impl Placements {
     /// Chooses the lane for a request. Uses the lane on which the reseller has requests under way;
     /// otherwise the first lane that is neither crowded nor blocked; otherwise the lane with the
     /// fewest requests among those that are not blocked, or among all.
-    fn place(placements: &Arc<Self>, reseller: ResellerId, now: Instant) -> Placement {
+    ///
+    /// # Errors
+    /// [`Error::ShareUsedUp`] if too many requests of the reseller are under way.
+    fn place(
+        placements: &Arc<Self>,
+        reseller: ResellerId,
+        now: Instant,
+    ) -> Result<Placement, Error> {
         let mut loads = placements.lock();
         let Loads { resellers, lanes } = &mut *loads;
         let (lane, count) = resellers.entry(reseller).or_insert_with(|| {
@@ -172,6 +192,9 @@ impl Placements {
             };
             (free.or_else(least).unwrap_or_default(), 0)
         });
+        if *count >= placements.share {
+            return Err(Error::ShareUsedUp { what: "changes" });
+        }
         *count += 1;
         let lane = *lane;
         if let Some(load) = lanes.get_mut(lane) {
@@ -181,11 +204,11 @@ impl Placements {
             load.count += 1;
         }
         drop(loads);
-        Placement {
+        Ok(Placement {
             placements: Arc::clone(placements),
             reseller,
             lane,
-        }
+        })
     }
 }
 
@@ -219,6 +242,7 @@ mod tests {
     use super::*;
 
     const CROWD: usize = 4;
+    const SHARE: usize = 6;
 
     fn place(
         placements: &Arc<Placements>,
@@ -226,7 +250,7 @@ mod tests {
         now: Instant,
     ) -> Vec<Placement> {
         resellers
-            .map(|reseller| Placements::place(placements, ResellerId(reseller), now))
+            .map(|reseller| Placements::place(placements, ResellerId(reseller), now).unwrap())
             .collect()
     }
 
@@ -236,23 +260,25 @@ mod tests {
 
     #[test]
     fn the_next_lane_is_used_when_the_first_is_crowded() {
-        let placements = Arc::new(Placements::new(2, CROWD));
+        let placements = Arc::new(Placements::new(2, CROWD, SHARE));
         let placed = place(&placements, 0..12, Instant::now());
         assert_eq!(lanes(&placed), [0, 0, 0, 0, 1, 1, 1, 1, 0, 1, 0, 1]);
     }
 
     #[test]
     fn a_reseller_stays_on_its_lane_while_it_has_requests_under_way() {
-        let (placements, now) = (Arc::new(Placements::new(2, CROWD)), Instant::now());
+        let (placements, now) = (Arc::new(Placements::new(2, CROWD, SHARE)), Instant::now());
         let others = place(&placements, 0..4, now);
-        let first = Placements::place(&placements, ResellerId(7), now);
+        let first = Placements::place(&placements, ResellerId(7), now).unwrap();
         assert_eq!(first.lane, 1);
         drop(others);
-        let second = Placements::place(&placements, ResellerId(7), now);
+        let second = Placements::place(&placements, ResellerId(7), now).unwrap();
         assert_eq!(second.lane, 1, "although the first lane is empty");
         drop((first, second));
         assert_eq!(
-            Placements::place(&placements, ResellerId(7), now).lane,
+            Placements::place(&placements, ResellerId(7), now)
+                .unwrap()
+                .lane,
             0,
             "nothing of the reseller is under way any more"
         );
@@ -260,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_blocked_lane_gets_no_new_resellers_until_it_moves_again() {
-        let (placements, now) = (Arc::new(Placements::new(2, CROWD)), Instant::now());
+        let (placements, now) = (Arc::new(Placements::new(2, CROWD, SHARE)), Instant::now());
         let stuck = place(&placements, 1..2, now);
         let later = place(&placements, 1..3, now + BLOCKED_AFTER);
         assert_eq!(
@@ -276,5 +302,17 @@ mod tests {
             [0],
             "the lane moves again"
         );
+    }
+
+    #[test]
+    fn a_reseller_has_no_more_requests_under_way_than_its_share() {
+        let (placements, now) = (Arc::new(Placements::new(1, CROWD, SHARE)), Instant::now());
+        let place = |reseller| Placements::place(&placements, ResellerId(reseller), now);
+        let mut under_way: Vec<_> = (0..SHARE).map(|_| place(1).unwrap()).collect();
+        let refused = Some(Error::ShareUsedUp { what: "changes" });
+        assert_eq!(place(1).err(), refused);
+        assert!(place(2).is_ok(), "another reseller has its own share");
+        under_way.pop();
+        assert!(place(1).is_ok());
     }
 }

@@ -124,7 +124,7 @@ impl Service {
     /// deleted attempts.
     pub async fn trim_attempts(&self, keep: Duration) -> Result<u64, Error> {
         let before = self.now() - keep;
-        self.write(Tenancy::Platform, move |tx| {
+        self.background_write(Tenancy::Platform, move |tx| {
             Box::pin(tx.delete_attempts(before, 10_000))
         })
         .await

@@ -38,7 +38,7 @@ impl Service {
     /// How many endpoints each reseller has that are not suspended. Resellers without any are
     /// missing.
     pub async fn count_endpoints(&self) -> Result<HashMap<ResellerId, usize>, Error> {
-        self.read(Tenancy::Platform, |tx| Box::pin(tx.count_endpoints()))
+        self.background_read(Tenancy::Platform, |tx| Box::pin(tx.count_endpoints()))
             .await
     }
 
@@ -52,7 +52,7 @@ impl Service {
     /// the longest failure lasts.
     pub async fn observe_endpoints(&self) -> Result<(), Error> {
         let health = self
-            .read(Tenancy::Platform, |tx| Box::pin(tx.fetch_endpoint_health()))
+            .background_read(Tenancy::Platform, |tx| Box::pin(tx.fetch_endpoint_health()))
             .await?;
         let longest = health
             .failing_since
@@ -74,7 +74,7 @@ impl Service {
         limit: i64,
     ) -> Result<Vec<(ResellerId, Uuid)>, Error> {
         let now = self.now();
-        self.read(Tenancy::Platform, move |tx| {
+        self.background_read(Tenancy::Platform, move |tx| {
             Box::pin(async move { tx.find_work(resellers.as_deref(), now, limit).await })
         })
         .await

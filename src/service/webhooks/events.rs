@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::domain::{Account, AccountId, Authority, Error, ResellerId, Scope};
-use crate::service::{Context, Service};
+use crate::service::{Context, Principal, Service};
 use crate::store::{JournalEntry, Tenancy, Tx};
 
 /// An event of a reseller.
@@ -17,7 +17,31 @@ pub struct EventRead {
     pub account: Option<Account>,
 }
 
+impl EventRead {
+    /// The event as a caller may see it: a reseller does not see the reasons of others' holds.
+    #[must_use]
+    pub fn for_caller(&self, caller: &Principal) -> Self {
+        let mut event = self.clone();
+        if caller.authority() == Authority::Reseller {
+            event.entry.hide_reasons_of_others();
+        }
+        event
+    }
+}
+
 impl Service {
+    /// The number of the last entry of a reseller's journal, 0 if there is none.
+    ///
+    /// # Errors
+    /// [`Error::ResellerNotFound`] if the caller is another reseller.
+    pub async fn last_event(&self, context: &Context, reseller: ResellerId) -> Result<i64, Error> {
+        let reseller = context.principal.resolve_reseller(Some(reseller))?;
+        self.read(Tenancy::of(reseller), move |tx| {
+            Box::pin(tx.last_journal_entry(reseller))
+        })
+        .await
+    }
+
     /// The events of a reseller after the journal entry `after`, in order, and the reseller. A
     /// client that continues after the last event it got sees every event exactly once.
     ///

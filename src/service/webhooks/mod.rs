@@ -4,8 +4,11 @@ mod deliveries;
 mod dispatch;
 mod endpoints;
 mod events;
+mod feed;
 
 pub use deliveries::AttemptFilter;
 pub use dispatch::{Due, PendingRead};
 pub use endpoints::{EndpointView, NewEndpoint};
 pub use events::EventRead;
+pub use feed::FeedPage;
+pub(super) use feed::Feeds;

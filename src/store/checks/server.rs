@@ -67,9 +67,7 @@ impl Store {
     }
 
     fn connections(&self) -> i64 {
-        i64::from(
-            self.pool.options().get_max_connections() + self.keyed.options().get_max_connections(),
-        )
+        i64::from(self.max_connections())
     }
 }
 

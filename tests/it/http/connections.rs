@@ -12,26 +12,26 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::process::{PATIENCE, Served, eventually, folder, request, succeed};
 
-fn connect(to: SocketAddr) -> TcpStream {
+pub(super) fn connect(to: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
-fn rest(mut stream: TcpStream) -> String {
+pub(super) fn rest(mut stream: TcpStream) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
 }
 
-fn post(length: usize, body: &str) -> String {
+pub(super) fn post(length: usize, body: &str) -> String {
     format!(
         "POST /api/v1.1/admin/accounts/get HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     )
 }
 
 /// The value of a metric. `name` includes the labels.
-fn metric(served: &Served, name: &str) -> Option<f64> {
+pub(super) fn metric(served: &Served, name: &str) -> Option<f64> {
     let (status, text) = request(served.management, "GET", "/metrics", &[], "");
     assert_eq!(status, 200);
     let line = text.lines().find_map(|line| {
@@ -95,6 +95,8 @@ async fn a_client_that_never_reads_its_answer_is_cut_off() {
         .unwrap();
     let limits = Limits {
         connections: 10,
+        connections_per_address: 10,
+        trusted_proxies: Arc::new([]),
         head: PATIENCE,
         unread: Duration::from_millis(500),
     };
@@ -154,7 +156,9 @@ fn ten_thousand_idle_connections_cost_little_memory_and_block_nobody() {
         "this test opens 10,000 files"
     );
     let folder = folder();
-    let served = Served::start(folder.path());
+    let served = Served::start_with(folder.path(), |command| {
+        command.env("STEWARD_SHARES__CONNECTIONS_PER_ADDRESS", "12000");
+    });
     assert_eq!(served.post("get", &json!({"id": 1})).0, 401);
     let before = metric(&served, "process_resident_memory_bytes").unwrap();
     let mut idle = Vec::with_capacity(MANY);

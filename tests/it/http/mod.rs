@@ -6,4 +6,5 @@ mod cors;
 mod notice_page;
 mod rate_limits;
 mod serving;
+mod shares;
 mod traces;

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use steward::dialects::operation::{Access, BodyLimit, Cost};
 use steward::dialects::v3::{self, Id, Paging};
 use steward::dialects::{admin, soap};
+use steward::domain::ResellerId;
 use steward::domain::Scope;
-use steward::service::Permit;
+use steward::shares::{Holder, Permit};
 use tokio::sync::Notify;
 use tokio::task::coop::unconstrained;
 
@@ -348,12 +349,18 @@ async fn lists_refuse_parameters_that_their_row_does_not_have() {
     }
 }
 
-/// Takes all permits for heavy requests.
-async fn all_permits(app: &App) -> Vec<Permit<'_>> {
+/// A holder that no request in these tests has.
+fn nobody(number: usize) -> Holder {
+    Holder::Reseller(ResellerId(1_000_000 + i64::try_from(number).unwrap()))
+}
+
+/// Takes all permits for heavy requests, as many resellers.
+async fn all_permits(app: &App) -> Vec<Permit> {
     let mut permits = Vec::new();
     loop {
-        match poll!(pin!(unconstrained(app.service.permit(Cost::Heavy)))) {
-            Poll::Ready(permit) => permits.push(permit.unwrap()),
+        let holder = nobody(permits.len());
+        match poll!(pin!(unconstrained(app.service.permit(Cost::Heavy, holder)))) {
+            Poll::Ready(permit) => permits.extend(permit.unwrap()),
             Poll::Pending => return permits,
         }
         assert!(permits.len() < 10_000, "the number of permits is bounded");
@@ -368,9 +375,9 @@ async fn held_a_permit<T>(app: &App, request: impl Future<Output = T>) -> bool {
     let mut is_held = false;
     poll_fn(|context| {
         let answer = request.as_mut().poll(context);
-        let mut another = pin!(unconstrained(app.service.permit(Cost::Heavy)));
-        let mut nobody = Context::from_waker(Waker::noop());
-        is_held |= another.as_mut().poll(&mut nobody).is_pending();
+        let mut another = pin!(unconstrained(app.service.permit(Cost::Heavy, nobody(0))));
+        let mut noop = Context::from_waker(Waker::noop());
+        is_held |= another.as_mut().poll(&mut noop).is_pending();
         answer.map(drop)
     })
     .await;

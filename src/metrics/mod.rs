@@ -4,7 +4,10 @@
 //! up. Names, labels and units are a contract with dashboards and alerts; `docs/operator.md` lists
 //! them. Label values come from fixed lists in this program, never from a request, so their number
 //! is bounded. The one exception is `share_waiting`, which lists at most
-//! [`MAX_WAITING_HOLDERS`] holders of each share.
+//! 20 holders of each share.
+
+mod process;
+mod shares;
 
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
@@ -18,11 +21,11 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use process::Process;
+use shares::Shares;
+
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// How many of the holders that wait for a share are listed.
-const MAX_WAITING_HOLDERS: usize = 20;
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 /// A gauge in seconds.
@@ -68,23 +71,6 @@ struct EndpointLabels {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct JobLabels {
     job: &'static str,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ShareLabels {
-    share: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct HolderLabels {
-    share: &'static str,
-    holder: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusalLabels {
-    share: &'static str,
-    cause: &'static str,
 }
 
 /// The metrics of one service. Updates are atomic and cheap, so any thread may make them.
@@ -328,40 +314,6 @@ impl Metrics {
             .set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
-    /// Removes the holders that waited for shares at the last [`Metrics::set_share`].
-    pub fn begin_shares(&self) {
-        self.shares.waiting.clear();
-    }
-
-    /// Sets how many permits of a share are in use, and how many requests of which holder wait.
-    /// Only the first holders are kept, so that the number of label values stays bounded.
-    pub fn set_share(
-        &self,
-        share: &'static str,
-        used: usize,
-        waiting: impl Iterator<Item = (String, usize)>,
-    ) {
-        let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
-        self.shares
-            .used
-            .get_or_create(&ShareLabels { share })
-            .set(gauge(used));
-        for (holder, count) in waiting.take(MAX_WAITING_HOLDERS) {
-            self.shares
-                .waiting
-                .get_or_create(&HolderLabels { share, holder })
-                .set(gauge(count));
-        }
-    }
-
-    /// Counts a request that got no permit of a share.
-    pub fn share_refused(&self, share: &'static str, cause: &'static str) {
-        self.shares
-            .refused
-            .get_or_create(&RefusalLabels { share, cause })
-            .inc();
-    }
-
     /// Sets how many connections of a pool are idle and how many are in use.
     pub fn set_pool(&self, pool: &'static str, idle: u32, used: u32) {
         self.pool
@@ -437,97 +389,6 @@ impl Metrics {
         }
         text
     }
-}
-
-/// The use of the shares (`shares.rs`), and who waits for them.
-#[derive(Debug, Default)]
-struct Shares {
-    used: Family<ShareLabels, Gauge>,
-    waiting: Family<HolderLabels, Gauge>,
-    refused: Family<RefusalLabels, Counter>,
-}
-
-impl Shares {
-    fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "share_used",
-            "Permits in use of each share",
-            self.used.clone(),
-        );
-        registry.register(
-            "share_waiting",
-            "Requests that wait for a permit, of the holders with the most of them",
-            self.waiting.clone(),
-        );
-        registry.register(
-            "share_refused",
-            "Requests that got no permit, by share and cause",
-            self.refused.clone(),
-        );
-    }
-}
-
-/// Metrics of the process, under the names that Prometheus client libraries share.
-#[derive(Debug, Default)]
-struct Process {
-    resident: Gauge,
-    files: Gauge,
-    threads: Gauge,
-    cpu: Counter<f64, AtomicU64>,
-    started: Seconds,
-}
-
-impl Process {
-    fn register(&self, registry: &mut Registry) {
-        registry.register_with_unit(
-            "process_resident_memory",
-            "Resident memory",
-            Unit::Bytes,
-            self.resident.clone(),
-        );
-        registry.register(
-            "process_open_fds",
-            "Open file descriptors",
-            self.files.clone(),
-        );
-        registry.register("process_threads", "Threads", self.threads.clone());
-        registry.register_with_unit(
-            "process_cpu",
-            "Processor time used",
-            Unit::Seconds,
-            self.cpu.clone(),
-        );
-        registry.register_with_unit(
-            "process_start_time",
-            "Unix time at which the process started",
-            Unit::Seconds,
-            self.started.clone(),
-        );
-    }
-
-    /// Reads the values from /proc. Where there is no /proc, they stay at 0.
-    #[cfg(target_os = "linux")]
-    fn refresh(&self) {
-        let Ok(process) = procfs::process::Process::myself() else {
-            return;
-        };
-        if let Ok(stat) = process.stat() {
-            let count = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-            let used =
-                (count(stat.utime) + count(stat.stime)) / count(procfs::ticks_per_second().max(1));
-            self.cpu.inc_by((used - self.cpu.get()).max(0.0));
-            self.resident.set(
-                i64::try_from(stat.rss.saturating_mul(procfs::page_size())).unwrap_or(i64::MAX),
-            );
-            self.threads.set(stat.num_threads);
-        }
-        if let Ok(files) = process.fd_count() {
-            self.files.set(i64::try_from(files).unwrap_or(i64::MAX));
-        }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn refresh(&self) {}
 }
 
 #[cfg(test)]
