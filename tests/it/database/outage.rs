@@ -260,7 +260,7 @@ async fn a_full_queue_refuses_at_once() {
     for attempt in attempts {
         overloaded += i32::from(matches!(
             attempt.await.unwrap(),
-            Err(steward::domain::Error::Overloaded)
+            Err(steward::domain::Error::Overloaded | steward::domain::Error::ShareUsedUp { .. })
         ));
     }
     assert!(overloaded >= 30, "{overloaded}");

@@ -13,13 +13,13 @@ use steward::domain::{
     ProfilePatch, ResellerId, Revision, Status,
 };
 use steward::service::{Clock, Context, Principal, Service, Settings};
-use steward::store::Store;
+use steward::store::{PoolSettings, Store};
 use uuid::Uuid;
 
-use crate::harness::App;
-use crate::harness::app::pool_settings;
+use crate::harness::app::{admin_settings, pool_settings, router, soap_settings};
 use crate::harness::process::until;
 use crate::harness::v3::V3;
+use crate::harness::{App, Client};
 
 const CONNECTIONS: usize = 64;
 const COMMANDS: usize = 40;
@@ -215,7 +215,21 @@ async fn replaying_the_journal_gives_the_state_that_64_parallel_callers_left() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_waits_for_the_first_one_with_its_key_and_replays_its_answer() {
     let app = App::new().await;
-    let client = app.new_reseller("Acme").await;
+    let owner = app.new_reseller("Acme").await;
+    // With so many connections a reseller may have two transactions at a time.
+    let pool = PoolSettings {
+        max_connections: 12,
+        ..pool_settings()
+    };
+    let service = Arc::new(Service::start(
+        Store::new(app.database.options(), &pool),
+        Clock::System,
+        Settings::default(),
+    ));
+    let client = Client {
+        router: router(&service, admin_settings(), soap_settings()),
+        token: owner.token,
+    };
     let superuser = app.database.superuser().await;
     // The first request waits for the table, after it has locked the key.
     let mut lock = superuser.begin().await.unwrap();
