@@ -35,6 +35,10 @@ faults:
 mutants *names:
   tests/mutants/run {{names}}
 
+# Run this build and the one before it on the same database
+upgrade:
+  .ci/upgrade
+
 # Break a Patroni cluster under load
 ha:
   .ci/ha
@@ -58,6 +62,10 @@ queries:
 # Measure writes, reads and lists beside pgbench
 bench *arguments="--rounds 3 --seconds 3":
   cargo bench --bench speed -- {{arguments}}
+
+# Measure what one reseller can do to another
+neighbours *arguments="--markdown":
+  cargo bench --bench neighbours -- {{arguments}}
 
 # Build what is released
 release folder="dist":

@@ -1,7 +1,6 @@
 //! The composition root: opens the database, starts the service, the listeners and the workers, and
 //! stops them in order.
 
-use std::fs;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,10 +19,10 @@ use crate::config::{Config, Problem};
 use crate::dialects::{admin, soap, v3};
 use crate::domain::Error;
 use crate::service::{Clock, Service};
-use crate::store::Store;
 use crate::store::embedded::{self, Cluster};
+use crate::store::{Finding, Store};
 use crate::webhooks::Dispatcher;
-use crate::{http, jobs};
+use crate::{files, http, jobs};
 
 /// The name of the database in the embedded cluster.
 pub const EMBEDDED_DATABASE: &str = "steward";
@@ -124,6 +123,22 @@ impl Database {
         })
     }
 
+    /// The configured database, or the embedded cluster if another process runs it now. Starts and
+    /// creates nothing.
+    ///
+    /// # Errors
+    /// [`Failure::Url`] or [`Failure::Configuration`].
+    pub async fn find(config: &Config) -> Result<Option<Self>, Failure> {
+        if config.database_url().is_some() {
+            return Self::open(config).await.map(Some);
+        }
+        let cluster = Cluster::running(&config.data_dir()?);
+        Ok(cluster.map(|cluster| Self {
+            options: cluster.options(EMBEDDED_DATABASE),
+            cluster: Some(cluster),
+        }))
+    }
+
     /// How to connect to it.
     #[must_use]
     pub fn options(&self) -> &PgConnectOptions {
@@ -154,6 +169,8 @@ pub struct Running {
     /// The service.
     pub service: Arc<Service>,
     database: Database,
+    /// What is wrong with the login of the database URL, although the service can run.
+    login_finding: Option<Finding>,
 }
 
 impl Running {
@@ -164,9 +181,10 @@ impl Running {
     pub async fn start(config: &Config, migrations: Migrations) -> Result<Self, Failure> {
         let database = Database::open(config).await?;
         match Self::start_service(config, migrations, &database).await {
-            Ok(service) => Ok(Self {
+            Ok((service, login_finding)) => Ok(Self {
                 service: Arc::new(service),
                 database,
+                login_finding,
             }),
             Err(failure) => {
                 database.close().await;
@@ -179,7 +197,7 @@ impl Running {
         config: &Config,
         migrations: Migrations,
         database: &Database,
-    ) -> Result<Service, Failure> {
+    ) -> Result<(Service, Option<Finding>), Failure> {
         let apply = match migrations {
             Migrations::Apply => true,
             Migrations::ApplyIfEmbedded => database.cluster.is_some(),
@@ -192,7 +210,8 @@ impl Running {
             }
         }
         let store = Store::new(database.options.clone(), &config.pool());
-        let findings = store.check().await?;
+        let report = store.check_schema().await?;
+        let findings = [report.schema_findings, report.access_findings].concat();
         if !findings.is_empty() {
             let lines: Vec<_> = findings
                 .iter()
@@ -210,7 +229,7 @@ impl Running {
             // entries cannot leave the default partition.
             service.prepare_journal(jobs::JOURNAL_DAYS).await?;
         }
-        Ok(service)
+        Ok((service, report.login_finding))
     }
 
     /// Finishes the work in progress, then stops the embedded database if this process started it.
@@ -262,6 +281,9 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
     ready: impl FnOnce(Bound),
 ) -> Result<(), Failure> {
+    if let Some(finding) = &running.login_finding {
+        warn!(problem = %finding.problem, remedy = %finding.remedy, "the database login has too many rights");
+    }
     let readiness = http::Readiness::default();
     let stopping = CancellationToken::new();
     // The management listener stops last, so that /readyz and /metrics answer during the shutdown.
@@ -418,17 +440,13 @@ fn limits(config: &Config) -> http::Limits {
     }
 }
 
-/// Writes a new file and renames it, so that no reader sees half of it.
 fn write_ready_file(path: &Path, bound: Bound) -> Result<(), Failure> {
     let content =
         serde_json::json!({ "listen": bound.listen, "management": bound.management }).to_string();
-    let draft = path.with_extension("new");
-    let failure = |source| Failure::File {
+    files::replace(path, 0o666, content.as_bytes()).map_err(|source| Failure::File {
         path: path.to_owned(),
         source,
-    };
-    fs::write(&draft, content).map_err(failure)?;
-    fs::rename(&draft, path).map_err(failure)
+    })
 }
 
 /// Resolves on SIGTERM or Ctrl-C.

@@ -9,6 +9,7 @@
 //! config/              configuration: defaults, file, environment; the settings of each room
 //! telemetry            log and traces
 //! metrics              counters and gauges for Prometheus
+//! files                writes small files whole, without following links
 //! hash                 SHA-256
 //! shares               fair shares of what is scarce, among resellers and addresses
 //!
@@ -75,6 +76,7 @@ pub mod cli;
 pub mod config;
 pub mod dialects;
 pub mod domain;
+pub mod files;
 pub mod hash;
 pub mod http;
 pub mod jobs;

@@ -1,8 +1,6 @@
 //! `steward demo`: the service with demo data to experiment with.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
@@ -18,6 +16,7 @@ use crate::domain::{
     AccountId, Dialect, Email, Error, HoldKind, HoldPatch, Patch, PaymentUrl, ProfilePatch,
     ResellerId, Revision, Status, Time,
 };
+use crate::files;
 use crate::service::{Completion, Context, NewReseller, Principal, Service, TokenRequest};
 
 /// The names of the demo resellers.
@@ -130,23 +129,14 @@ fn read(path: &Path) -> Option<DemoFile> {
     serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
 }
 
-/// Writes a new file and renames it, so that no reader sees half of it.
+/// Writes the file so that only its owner can read it.
 fn write(path: &Path, demo: &DemoFile) -> Result<(), CommandError> {
     let fail = |error: std::io::Error| CommandError::Other(format!("{}: {error}", path.display()));
-    let draft = path.with_extension("new");
     let text = serde_json::to_string_pretty(demo).unwrap_or_default();
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(fail)?;
     }
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)
-        .map_err(fail)?;
-    file.write_all(text.as_bytes()).map_err(fail)?;
-    fs::rename(&draft, path).map_err(fail)
+    files::replace(path, 0o600, text.as_bytes()).map_err(fail)
 }
 
 /// Creates the demo data and new tokens, unless the tokens of an earlier start are still valid.

@@ -41,7 +41,7 @@ mod webhooks;
 
 pub use accounts::{Changes, HoldWrites, PurgingReseller, list_statement};
 pub use bulk_jobs::{BulkItem, BulkJob, JobState};
-pub use checks::{Finding, MIGRATOR, ServerReport};
+pub use checks::{Finding, MIGRATOR, SchemaReport, ServerReport};
 pub use idempotency::{IdempotencyKey, StoredAnswer, StoredRequest};
 pub use journal::{JournalEntry, NewJournalEntry};
 pub use notifications::{Listener, Notification};

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use uuid::Uuid;
 
-use super::Store;
 use super::errors::OrDomain as _;
 use super::tenancy::list_of;
 use super::transaction::EVENTS;
+use super::{SERVICE_ROLE, Store};
 use crate::domain::{Error, ResellerId};
 
 /// The NOTIFY channel for changed credentials. The payload is the reseller's id.
@@ -22,9 +22,13 @@ pub enum Notification {
     Events(Vec<ResellerId>),
     /// A notification that this process sent.
     Own,
+    /// The heartbeat with this number, which this process sent. Everything that was sent before it
+    /// has arrived.
+    Heartbeat(u64),
 }
 
-/// A LISTEN connection. It keeps one connection of the pool.
+/// A LISTEN connection. It is not one of the pools' connections: if it is frozen, it is abandoned
+/// and must take nothing from them.
 #[derive(Debug)]
 pub struct Listener {
     listener: PgListener,
@@ -34,12 +38,44 @@ pub struct Listener {
 impl Store {
     /// Listens from now on. `own` is the id of this process.
     pub async fn listen(&self, own: Uuid) -> Result<Listener, Error> {
-        let mut listener = PgListener::connect_with(&self.pool).await.or_domain()?;
+        let set_role = format!("set role {SERVICE_ROLE}");
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .acquire_timeout(self.pool.options().get_acquire_timeout())
+            .after_connect(move |connection, _| {
+                let set_role = set_role.clone();
+                Box::pin(async move {
+                    sqlx::raw_sql(sqlx::AssertSqlSafe(set_role))
+                        .execute(connection)
+                        .await
+                        .map(drop)
+                })
+            })
+            .connect_lazy_with(self.pool.connect_options().as_ref().clone());
+        let mut listener = PgListener::connect_with(&pool).await.or_domain()?;
         listener
-            .listen_all([CREDENTIALS, EVENTS])
+            .listen_all([CREDENTIALS, EVENTS, &heartbeats_of(own)])
             .await
             .or_domain()?;
         Ok(Listener { listener, own })
+    }
+
+    /// Sends this process a notification over another connection than the LISTEN connection. If it
+    /// does not come back, the LISTEN connection is frozen, or reaches another server than the
+    /// pools. Nothing is written to disk for it.
+    pub async fn send_heartbeat(&self, own: Uuid, number: u64) -> Result<(), Error> {
+        sqlx::query_scalar!(
+            r#"select set_config('synchronous_commit', 'off', true) as "setting!"
+               from pg_notify($1, $2)"#,
+            heartbeats_of(own),
+            number.to_string()
+        )
+        .fetch_one(&self.keyed)
+        .await
+        .map(drop)
+        .or_domain()
     }
 
     /// Notifies every process that these resellers have new events. A process that misses the
@@ -79,8 +115,16 @@ impl Listener {
     }
 }
 
+/// The NOTIFY channel for the heartbeats of a process. Other processes do not listen on it.
+fn heartbeats_of(process: Uuid) -> String {
+    format!("steward_heartbeat_{}", process.simple())
+}
+
 /// The notification in a payload; `None` if the text is malformed.
 fn parse(channel: &str, payload: &str, own: Uuid) -> Option<Notification> {
+    if channel == heartbeats_of(own) {
+        return payload.parse().ok().map(Notification::Heartbeat);
+    }
     if channel != EVENTS {
         return payload
             .parse()

@@ -1,16 +1,19 @@
 //! The cache of credentials, so that most requests need no look-up.
 //!
 //! Another replica's revocations arrive as notifications on a LISTEN connection. The cache is on
-//! only while that connection is open; when it is lost, the cache is emptied. Even while it is on,
-//! an entry is valid for a minute at most. Entries that are in use are renewed before that, in the
-//! background.
+//! only while that connection is open; when it is lost, the cache is emptied. The connection may be
+//! open and deliver nothing: so the process sends itself heartbeats, and no entry is used unless a
+//! heartbeat that was sent within the last second has come back. Notifications arrive in order, so
+//! every revocation from before that second has arrived too. Even then, an entry is valid for a
+//! minute at most. Entries that are in use are renewed before that, in the background.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::TimeDelta;
 use quick_cache::sync::Cache;
+use tokio::sync::Notify;
 
 use crate::domain::{ResellerId, Time, TokenId};
 use crate::service::Principal;
@@ -21,6 +24,9 @@ const CAPACITY: usize = 20_000;
 const MAX_AGE: TimeDelta = TimeDelta::seconds(60);
 /// The age from which an entry that is in use is renewed.
 const RENEW_AGE: TimeDelta = TimeDelta::seconds(30);
+/// How long after its sending a heartbeat that came back proves that the LISTEN connection works,
+/// in microseconds. A revocation takes effect within this time.
+const PROOF_MICROS: i64 = 1_000_000;
 
 #[derive(Debug)]
 struct Entry {
@@ -41,6 +47,10 @@ pub(in crate::service) struct CredentialCache {
     /// Grows with every invalidation. A look-up that began in an earlier generation is not cached.
     generation: AtomicU64,
     is_on: AtomicBool,
+    /// When the latest heartbeat that came back was sent, in microseconds since 1970.
+    proven_at: AtomicI64,
+    /// Notified when an entry is cached.
+    is_filled: Notify,
     last_uses: Mutex<LastUses>,
     signing_keys: Mutex<HashMap<String, Arc<[u8]>>>,
 }
@@ -51,6 +61,8 @@ impl CredentialCache {
             entries: Cache::new(CAPACITY),
             generation: AtomicU64::new(0),
             is_on: AtomicBool::new(false),
+            proven_at: AtomicI64::new(i64::MIN),
+            is_filled: Notify::new(),
             last_uses: Mutex::default(),
             signing_keys: Mutex::default(),
         }
@@ -58,7 +70,7 @@ impl CredentialCache {
 
     /// The principal of a credential, if there is a valid entry.
     pub(super) fn get(&self, hash: &[u8; 32], now: Time) -> Option<Principal> {
-        if !self.is_on() {
+        if !self.is_usable(now) {
             return None;
         }
         let entry = self.entries.get(hash)?;
@@ -116,6 +128,7 @@ impl CredentialCache {
             was_used: AtomicBool::new(false),
         };
         self.entries.insert(hash, Arc::new(entry));
+        self.is_filled.notify_one();
         // Compared after the insert: an invalidation between the comparison and the insert would
         // otherwise be lost.
         if self.generation() != generation {
@@ -130,8 +143,38 @@ impl CredentialCache {
             .retain(|_, entry| entry.principal.storage_reseller() != reseller);
     }
 
-    pub(super) fn is_on(&self) -> bool {
+    fn is_on(&self) -> bool {
         self.is_on.load(Ordering::SeqCst)
+    }
+
+    /// Whether entries may be used now: the LISTEN connection is open, and a heartbeat has proven
+    /// it within the last second.
+    pub(super) fn is_usable(&self, now: Time) -> bool {
+        let age = now
+            .timestamp_micros()
+            .checked_sub(self.proven_at.load(Ordering::SeqCst));
+        self.is_on() && age.is_some_and(|age| (0..PROOF_MICROS).contains(&age))
+    }
+
+    /// Records that the heartbeat that was sent at this time has come back.
+    pub(super) fn prove(&self, sent_at: Time) {
+        self.proven_at
+            .store(sent_at.timestamp_micros(), Ordering::SeqCst);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Resolves when an entry is cached.
+    pub(super) async fn filled(&self) {
+        self.is_filled.notified().await;
+    }
+
+    /// Removes the entries that nobody can use any more because of their age.
+    pub(super) fn remove_expired(&self, now: Time) {
+        self.entries
+            .retain(|_, entry| now - entry.cached_at < MAX_AGE);
     }
 
     pub(super) fn switch_on(&self) {

@@ -5,17 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::MissedTickBehavior;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::principal_of;
 use crate::domain::{Error, ResellerId};
 use crate::service::Service;
-use crate::store::{Notification, Tenancy};
+use crate::store::{Listener, Notification, Tenancy};
 
 /// The pause before a lost LISTEN connection is opened again.
 const RECONNECT: Duration = Duration::from_secs(1);
+/// How often a heartbeat is sent while credentials are cached. A heartbeat proves the LISTEN
+/// connection for a second, so it has a quarter of a second to come back before it is missed.
+const HEARTBEAT: Duration = Duration::from_millis(750);
+/// How often a heartbeat is sent while none is cached. Event streams depend on the connection too.
+const IDLE_HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long a heartbeat may take before the LISTEN connection is given up as frozen.
+const ECHO_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the uses of credentials are written to the database.
 const WRITE_USE: Duration = Duration::from_mins(1);
 /// How often the cache is searched for entries to renew.
@@ -56,26 +64,64 @@ impl Service {
         }
     }
 
-    /// Handles notifications until the LISTEN connection is lost.
+    /// Handles notifications until the LISTEN connection is lost or delivers nothing any more.
     async fn listen(&self) {
-        let Ok(mut news) = self.store.listen(self.process).await else {
+        let Ok(mut listener) = self.store.listen(self.process).await else {
             return;
         };
         self.credential_cache.switch_on();
         // Notifications sent while this process was disconnected are lost: any reseller may have
         // events.
         self.publish_events(Vec::new());
-        while let Ok(notification) = news.next().await {
+        let (echo, echoed) = watch::channel(0);
+        let problem = tokio::select! {
+            () = self.receive(&mut listener, &echo) => "was lost",
+            () = self.send_heartbeats(echoed) => "is open but delivers nothing",
+        };
+        self.credential_cache.switch_off();
+        warn!(
+            "the LISTEN connection {problem}; each request looks its credential up until it is open again"
+        );
+    }
+
+    /// Handles notifications until the connection is lost.
+    async fn receive(&self, listener: &mut Listener, echo: &watch::Sender<u64>) {
+        while let Ok(notification) = listener.next().await {
             match notification {
                 Notification::Credentials(reseller) => self.credential_cache.forget(reseller),
                 Notification::Events(resellers) => self.publish_events(resellers),
+                Notification::Heartbeat(number) => drop(echo.send_replace(number)),
                 Notification::Own => {}
             }
         }
-        self.credential_cache.switch_off();
-        warn!(
-            "the LISTEN connection was lost; each request looks its credential up until it is open again"
-        );
+    }
+
+    /// Sends heartbeats until one that was sent does not come back. A heartbeat that cannot be sent
+    /// proves nothing about the LISTEN connection: the database is down, or busy.
+    async fn send_heartbeats(&self, mut echoed: watch::Receiver<u64>) {
+        let cache = &self.credential_cache;
+        for number in 1.. {
+            let (begun, sent_at) = (Instant::now(), self.now());
+            if self
+                .store
+                .send_heartbeat(self.process, number)
+                .await
+                .is_ok()
+            {
+                let echo = echoed.wait_for(|latest| *latest >= number);
+                if !matches!(tokio::time::timeout(ECHO_TIMEOUT, echo).await, Ok(Ok(_))) {
+                    return;
+                }
+                cache.prove(sent_at);
+            }
+            tokio::time::sleep_until(begun + HEARTBEAT).await;
+            if cache.is_empty() {
+                tokio::select! {
+                    () = tokio::time::sleep_until(begun + IDLE_HEARTBEAT) => {}
+                    () = cache.filled() => {}
+                }
+            }
+        }
     }
 
     fn publish_events(&self, resellers: Vec<ResellerId>) {
@@ -84,6 +130,7 @@ impl Service {
     }
 
     async fn renew_or_warn(&self) {
+        self.credential_cache.remove_expired(self.now());
         if let Err(error) = self.renew_credentials().await {
             warn!(%error, "could not renew the cached credentials; each request looks its credential up once its entry has expired");
         }
@@ -111,10 +158,10 @@ impl Service {
         Ok(())
     }
 
-    /// Whether the credential cache is on now.
+    /// Whether cached credentials may be used now.
     #[must_use]
     pub fn remembers_credentials(&self) -> bool {
-        self.credential_cache.is_on()
+        self.credential_cache.is_usable(self.now())
     }
 
     /// Writes down when credentials were last used, with one statement for all uses since the last

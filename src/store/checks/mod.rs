@@ -1,14 +1,18 @@
 //! Checks of the database: at each start of the service, and by `steward doctor`.
 //!
-//! `startup.rs` finds what the service cannot run with. `server.rs` finds what an operator should
-//! know besides.
+//! `startup.rs` finds what the service cannot run with: with `migrate.rs` a schema of another
+//! version, with `access.rs` a role that reaches more than it should. `server.rs` finds what an
+//! operator should know besides.
 
+mod access;
+mod migrate;
 mod pooler;
 mod server;
 mod startup;
 
+pub use migrate::MIGRATOR;
 pub use server::ServerReport;
-pub use startup::MIGRATOR;
+pub use startup::SchemaReport;
 
 /// A problem, and how the operator solves it.
 #[derive(Debug, Clone, PartialEq, Eq)]

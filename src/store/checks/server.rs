@@ -1,4 +1,4 @@
-//! Checks of the server's version, settings and clock, and of every row level security policy.
+//! Checks of the server's version, settings and clock.
 
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
@@ -13,10 +13,6 @@ const MIN_VERSION: i32 = 150_000;
 const MAX_CLOCK_DIFFERENCE: f64 = 2.0;
 /// How many connections must remain free.
 const SPARE_CONNECTIONS: i64 = 3;
-/// The policies of every table but `api_token`, by name.
-const POLICIES: &str = "of_platform,of_resellers";
-/// The policies of `api_token`, by name. A credential is looked up before its reseller is known.
-const POLICIES_OF_TOKENS: &str = "of_credential,of_platform,of_resellers";
 
 /// The findings about a server.
 #[derive(Debug)]
@@ -27,13 +23,10 @@ pub struct ServerReport {
     pub clock_ahead: f64,
     /// Problems with its version, settings and clock.
     pub server_findings: Vec<Finding>,
-    /// Problems with the policies of row level security.
-    pub policy_findings: Vec<Finding>,
 }
 
 impl Store {
-    /// Checks the server's version, settings and clock, and every policy. `now` reads this
-    /// machine's clock.
+    /// Checks the server's version, settings and clock. `now` reads this machine's clock.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the connection is lost meanwhile.
@@ -56,18 +49,17 @@ impl Store {
                 "synchronize both clocks with NTP: expiry and retries depend on them",
             ));
         }
-        let policy_findings = check_policies(&mut connection).await.or_domain()?;
         connection.close().await.or_domain()?;
         Ok(ServerReport {
             server,
             clock_ahead,
             server_findings,
-            policy_findings,
         })
     }
 
+    /// The most connections that one process opens: those of the pools, and the LISTEN connection.
     fn connections(&self) -> i64 {
-        i64::from(self.max_connections())
+        i64::from(self.max_connections() + 1)
     }
 }
 
@@ -88,7 +80,7 @@ async fn check_settings(
              current_setting('max_connections')::bigint as "max_connections!",
              pg_is_in_recovery() as "is_standby!",
              (select count(*) from pg_stat_activity
-              where backend_type = 'client backend'
+              where usesysid is not null and datid is not null
                 and application_name <> 'steward') as "others!""#
     )
     .fetch_one(&mut *connection)
@@ -141,41 +133,4 @@ async fn check_settings(
         );
     }
     Ok((server.version, findings))
-}
-
-/// Checks that each table has exactly its policies, and that each policy depends on the tenancy of
-/// the transaction.
-async fn check_policies(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
-    let tables = sqlx::query!(
-        r#"select c.relname::text as "name!",
-             coalesce(string_agg(p.polname::text, ',' order by p.polname), '') as "policies!",
-             coalesce(bool_and(p.polpermissive
-               and pg_get_expr(p.polqual, p.polrelid) like '%current_setting(''steward.%'
-               and pg_get_expr(p.polqual, p.polrelid) !~* '\mor\M'), false) as "bound!"
-           from pg_class c left join pg_policy p on p.polrelid = c.oid
-           where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
-             and not c.relispartition and c.relname <> '_sqlx_migrations'
-           group by c.relname order by 1"#
-    )
-    .fetch_all(connection)
-    .await?;
-    let mut findings = Vec::new();
-    for table in tables {
-        let expected = if table.name == "api_token" {
-            POLICIES_OF_TOKENS
-        } else {
-            POLICIES
-        };
-        if table.policies != expected || !table.bound {
-            findings.push(Finding::new(
-                format!(
-                    "the row level security policies of table {} are not those of the migrations: \
-                     somebody has changed them",
-                    table.name
-                ),
-                format!("create {expected} as the migrations do, and drop all other policies"),
-            ));
-        }
-    }
-    Ok(findings)
 }

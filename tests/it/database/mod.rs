@@ -1,9 +1,13 @@
 //! PostgreSQL: the embedded cluster, outages, query plans, the doctor.
 
+mod access;
 mod crashes;
 mod doctor;
 mod embedded;
+mod first_edition;
+mod links;
 mod lost_answers;
 mod outage;
 mod query_plans;
 mod retention;
+mod versions;

@@ -1,24 +1,46 @@
 //! The database becomes unreachable and comes back.
 
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::{io, thread};
+use std::thread;
 
 use axum::body::Body;
 use axum::http::Request;
+use chrono::TimeDelta;
+use secrecy::ExposeSecret as _;
 use serde_json::json;
+use steward::service::{Clock, Principal, Service, Settings, TokenRequest};
+use steward::store::Store;
 
-use crate::harness::app::{admin_settings, send};
+use crate::harness::app::{admin_settings, pool_settings, send};
+use crate::harness::process::until;
 use crate::harness::{App, Client, TestDatabase};
 
 /// A proxy before the database. When it is shut, it cuts all connections and closes new ones at
-/// once.
+/// once. It can also freeze LISTEN connections: they stay open and deliver nothing.
 struct Proxy {
     folder: tempfile::TempDir,
     is_shut: Arc<AtomicBool>,
     open: Arc<Mutex<Vec<UnixStream>>>,
+    listening: Arc<Mutex<Vec<Arc<AtomicBool>>>>,
+}
+
+/// Passes on what a server sends until the connection is frozen.
+fn pass(mut from: UnixStream, mut to: UnixStream, is_frozen: &AtomicBool) {
+    let mut bytes = [0; 8192];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        if is_frozen.load(Ordering::SeqCst) {
+            // Reads on, so that the connection stays open, and passes nothing on.
+            continue;
+        }
+        if to.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
 }
 
 const SOCKET: &str = ".s.PGSQL.5432";
@@ -27,13 +49,15 @@ impl Proxy {
     fn to(server: &Path) -> Self {
         let folder = tempfile::tempdir_in("/tmp").unwrap();
         let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
-        let (is_shut, open) = (
+        let (is_shut, open, listening) = (
             Arc::new(AtomicBool::new(false)),
+            Arc::new(Mutex::new(Vec::new())),
             Arc::new(Mutex::new(Vec::new())),
         );
         let target: PathBuf = server.join(SOCKET);
         {
             let (is_shut, open) = (Arc::clone(&is_shut), Arc::clone(&open));
+            let listening = Arc::clone(&listening);
             thread::spawn(move || {
                 for client in listener.incoming().map_while(Result::ok) {
                     if is_shut.load(Ordering::SeqCst) {
@@ -43,15 +67,23 @@ impl Proxy {
                     let mut kept = open.lock().unwrap();
                     kept.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
                     drop(kept);
-                    for (mut from, mut to) in [
-                        (client.try_clone().unwrap(), server.try_clone().unwrap()),
-                        (server, client),
-                    ] {
-                        thread::spawn(move || {
-                            let _ = io::copy(&mut from, &mut to);
-                            let _ = to.shutdown(std::net::Shutdown::Both);
-                        });
-                    }
+                    let is_frozen = Arc::new(AtomicBool::new(false));
+                    let (mut from, mut to) =
+                        (client.try_clone().unwrap(), server.try_clone().unwrap());
+                    let (flag, listening) = (Arc::clone(&is_frozen), Arc::clone(&listening));
+                    thread::spawn(move || {
+                        let mut bytes = [0; 8192];
+                        while let Ok(count @ 1..) = from.read(&mut bytes) {
+                            if bytes[..count].windows(8).any(|it| it == b"LISTEN \"") {
+                                listening.lock().unwrap().push(Arc::clone(&flag));
+                            }
+                            if to.write_all(&bytes[..count]).is_err() {
+                                break;
+                            }
+                        }
+                        let _ = to.shutdown(std::net::Shutdown::Both);
+                    });
+                    thread::spawn(move || pass(server, client, &is_frozen));
                 }
             });
         }
@@ -59,6 +91,14 @@ impl Proxy {
             folder,
             is_shut,
             open,
+            listening,
+        }
+    }
+
+    /// Freezes the LISTEN connections that are open now.
+    fn freeze_listening(&self) {
+        for flag in self.listening.lock().unwrap().drain(..) {
+            flag.store(true, Ordering::SeqCst);
         }
     }
 
@@ -229,21 +269,17 @@ async fn a_full_queue_refuses_at_once() {
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
     proxy.shut();
-    let settings = steward::service::Settings {
+    let settings = Settings {
         queue: 4,
         batch: 1,
-        ..steward::service::Settings::default()
+        ..Settings::default()
     };
-    let store = steward::store::Store::new(
+    let store = Store::new(
         app.database.options().socket(proxy.folder.path()),
-        &crate::harness::app::pool_settings(),
+        &pool_settings(),
     );
-    let service = Arc::new(steward::service::Service::start(
-        store,
-        steward::service::Clock::System,
-        settings,
-    ));
-    let principal = steward::service::Principal::of_reseller(steward::domain::ResellerId(1));
+    let service = Arc::new(Service::start(store, Clock::System, settings));
+    let principal = Principal::of_reseller(steward::domain::ResellerId(1));
     let context = steward::service::Context {
         principal,
         dialect: steward::domain::Dialect::Cli,
@@ -299,4 +335,58 @@ async fn a_changed_column_type_costs_one_retry() {
         );
     }
     assert_eq!(send_three().await, [200, 200, 200]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_listen_connection_delays_a_revocation_by_a_second_at_most() {
+    let (app, proxy) = app_behind_a_door().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    let reseller = app.service.find_reseller("Acme").await.unwrap();
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        let issued = app
+            .issue(TokenRequest {
+                reseller: Some(reseller),
+                ..TokenRequest::default()
+            })
+            .await;
+        tokens.push((
+            issued.credential.id,
+            app.client(issued.token.expose_secret()),
+        ));
+    }
+    // The other replica does not go through the proxy.
+    let other = Service::start(
+        Store::new(app.database.options(), &pool_settings()),
+        Clock::Manual(app.clock.clone()),
+        Settings::default(),
+    );
+    app.service.remember_credentials();
+    let remembers = async || app.service.remembers_credentials().then_some(());
+    until("the first heartbeat", remembers).await;
+    for (_, client) in &tokens {
+        client.get(id).await;
+    }
+    proxy.freeze_listening();
+    let operator = Principal::command_line();
+    other.revoke_token(&operator, tokens[0].0).await.unwrap();
+    app.clock.advance(TimeDelta::seconds(1));
+    tokens[0]
+        .1
+        .call("get", json!({"id": id}))
+        .await
+        .is_error(401, "API token is invalid");
+
+    // The frozen connection is given up, and a new one is opened, although nobody closed the old
+    // one. Notifications arrive again: the clock stands still, so no entry expires.
+    until("a heartbeat on the new connection", remembers).await;
+    tokens[1].1.get(id).await;
+    other.revoke_token(&operator, tokens[1].0).await.unwrap();
+    until("the refusal", async || {
+        let status = tokens[1].1.call("get", json!({"id": id})).await.status;
+        (status == 401).then_some(())
+    })
+    .await;
+    app.service.stop().await;
 }

@@ -16,7 +16,11 @@ use tokio::sync::OnceCell;
 
 /// The server that all tests of this process use, and the name of its template database.
 struct Server {
-    options: PgConnectOptions,
+    /// The superuser, who creates the databases.
+    superuser: PgConnectOptions,
+    /// The login of the service, which owns them. It is no superuser, unless `TEST_DATABASE_URL`
+    /// names one.
+    owner: PgConnectOptions,
     template: String,
 }
 
@@ -28,18 +32,26 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 async fn server() -> &'static Server {
     SERVER
         .get_or_init(|| async {
-            let options = match std::env::var("TEST_DATABASE_URL") {
-                Ok(url) => PgConnectOptions::from_str(&url)
-                    .expect("TEST_DATABASE_URL must be a PostgreSQL URL"),
+            let (superuser, owner) = match std::env::var("TEST_DATABASE_URL") {
+                Ok(url) => {
+                    let options = PgConnectOptions::from_str(&url)
+                        .expect("TEST_DATABASE_URL must be a PostgreSQL URL");
+                    (options.clone(), options)
+                }
                 Err(_) => start_cluster().await,
             };
-            let template = ensure_template(&options).await;
-            Server { options, template }
+            let template = ensure_template(&superuser, &owner).await;
+            Server {
+                superuser,
+                owner,
+                template,
+            }
         })
         .await
 }
 
-async fn start_cluster() -> PgConnectOptions {
+/// The options of the superuser and of the login that owns the databases.
+async fn start_cluster() -> (PgConnectOptions, PgConnectOptions) {
     let memory = Path::new("/dev/shm");
     let base = if memory.is_dir() {
         memory.to_owned()
@@ -58,7 +70,10 @@ async fn start_cluster() -> PgConnectOptions {
     let cluster = Cluster::start(&settings)
         .await
         .expect("the throwaway cluster must start");
-    let options = cluster.options("postgres");
+    let options = (
+        cluster.superuser_options("postgres"),
+        cluster.options("postgres"),
+    );
     *CLUSTER.lock().unwrap() = Some(cluster);
     options
 }
@@ -80,14 +95,14 @@ fn remove_when_we_are_gone(folder: &Path) {
     std::mem::forget(child);
 }
 
-async fn ensure_template(options: &PgConnectOptions) -> String {
+async fn ensure_template(superuser: &PgConnectOptions, owner: &PgConnectOptions) -> String {
     let checksums: Vec<u8> = MIGRATOR
         .iter()
         .flat_map(|migration| migration.checksum.iter().copied())
         .collect();
     let hash = data_encoding::HEXLOWER.encode(&steward::hash::sha256(&checksums)[..8]);
     let name = format!("steward_template_{hash}");
-    let mut admin = options
+    let mut admin = superuser
         .connect()
         .await
         .expect("the test server must answer");
@@ -103,8 +118,13 @@ async fn ensure_template(options: &PgConnectOptions) -> String {
             .unwrap();
     if found != Some(true) {
         run(&mut admin, &format!("drop database if exists {name}")).await;
-        run(&mut admin, &format!("create database {name}")).await;
-        Store::migrate(&options.clone().database(&name))
+        let login = owner.get_username();
+        run(
+            &mut admin,
+            &format!("create database {name} owner \"{login}\""),
+        )
+        .await;
+        Store::migrate(&owner.clone().database(&name))
             .await
             .expect("the migrations must apply");
         run(
@@ -127,50 +147,53 @@ async fn run(connection: &mut sqlx::PgConnection, statement: &str) {
 /// A database with the migrations applied. It is dropped if the test succeeds and kept if it fails.
 pub struct TestDatabase {
     pub name: String,
-    server: PgConnectOptions,
+    superuser: PgConnectOptions,
+    owner: PgConnectOptions,
 }
 
 impl TestDatabase {
     pub async fn new() -> Self {
-        let Server { options, template } = server().await;
+        let template = &server().await.template;
+        Self::create(&format!("template {template}")).await
+    }
+
+    /// An empty database, without the migrations.
+    pub async fn blank() -> Self {
+        Self::create("").await
+    }
+
+    async fn create(template: &str) -> Self {
+        let Server {
+            superuser, owner, ..
+        } = server().await;
         let name = format!(
             "test_{}_{}",
             std::process::id(),
             NUMBER.fetch_add(1, Ordering::SeqCst)
         );
-        let mut admin = options.connect().await.unwrap();
+        let mut admin = superuser.connect().await.unwrap();
+        let login = owner.get_username();
         run(
             &mut admin,
-            &format!("create database {name} template {template}"),
+            &format!("create database {name} owner \"{login}\" {template}"),
         )
         .await;
         admin.close().await.unwrap();
         Self {
             name,
-            server: options.clone(),
+            superuser: superuser.clone(),
+            owner: owner.clone(),
         }
     }
 
-    /// An empty database, without the migrations.
-    pub async fn blank() -> Self {
-        let Server { options, .. } = server().await;
-        let name = format!(
-            "test_{}_{}",
-            std::process::id(),
-            NUMBER.fetch_add(1, Ordering::SeqCst)
-        );
-        let mut admin = options.connect().await.unwrap();
-        run(&mut admin, &format!("create database {name}")).await;
-        admin.close().await.unwrap();
-        Self {
-            name,
-            server: options.clone(),
-        }
-    }
-
-    /// The connection options of the service.
+    /// The connection options of the service: the login owns the database, and is no superuser.
     pub fn options(&self) -> PgConnectOptions {
-        self.server.clone().database(&self.name)
+        self.owner.clone().database(&self.name)
+    }
+
+    /// The connection options of a superuser, to which row level security does not apply.
+    pub fn superuser_options(&self) -> PgConnectOptions {
+        self.superuser.clone().database(&self.name)
     }
 
     /// The URL of the database, for another process.
@@ -180,21 +203,21 @@ impl TestDatabase {
 
     /// The folder of the server's socket, if it listens on one.
     pub fn socket(&self) -> Option<PathBuf> {
-        self.server.get_socket().cloned()
+        self.owner.get_socket().cloned()
     }
 
     /// A pool of a superuser's connections, to which row level security does not apply.
     pub async fn superuser(&self) -> PgPool {
         PgPoolOptions::new()
             .max_connections(2)
-            .connect_with(self.options())
+            .connect_with(self.superuser_options())
             .await
             .unwrap()
     }
 
     /// The number that a query returns, as superuser.
     pub async fn number(&self, query: &'static str) -> i64 {
-        let mut connection = self.options().connect().await.unwrap();
+        let mut connection = self.superuser_options().connect().await.unwrap();
         let number = sqlx::query_scalar(query)
             .fetch_one(&mut connection)
             .await
@@ -210,7 +233,7 @@ impl Drop for TestDatabase {
             let _ = writeln!(std::io::stderr(), "the database {} is kept", self.name);
             return;
         }
-        let (server, name) = (self.server.clone(), self.name.clone());
+        let (server, name) = (self.superuser.clone(), self.name.clone());
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -132,6 +132,10 @@ async fn a_credential_in_use_is_refreshed_before_its_cache_entry_expires() {
     // An update by hand sends no NOTIFY, so the cached credentials stay valid.
     revoke(true).await;
     app.clock.advance(TimeDelta::seconds(45));
+    until("a heartbeat at the new time", async || {
+        app.service.remembers_credentials().then_some(())
+    })
+    .await;
     client.get(id).await;
     idle.call("get", json!({"id": id}))
         .await

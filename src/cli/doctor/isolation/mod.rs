@@ -13,7 +13,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
 use super::prober::{ProbeResponse, Prober};
+use crate::app::Database;
 use crate::cli::{CommandError, output};
+use crate::config::Config;
+use crate::store::Store;
 use places::Place;
 use tenant::Tenant;
 
@@ -49,8 +52,26 @@ struct Tally {
     problems: Vec<String>,
 }
 
+/// The differences of the configured database's row level security from the migrations.
+async fn check_policies(config: &Config) -> Result<Vec<String>, CommandError> {
+    let Some(database) = Database::find(config).await? else {
+        output::note(
+            "No database is configured or runs here: its row level security was not compared with \
+             the migrations.",
+        );
+        return Ok(Vec::new());
+    };
+    let store = Store::new(database.options().clone(), &config.pool());
+    let report = store.check_schema().await?;
+    store.close().await;
+    let findings = report.schema_findings.iter().chain(&report.access_findings);
+    Ok(findings
+        .map(|finding| format!("database: {}; fix: {}", finding.problem, finding.remedy))
+        .collect())
+}
+
 impl Isolation {
-    pub(super) async fn run(self) -> Result<(), CommandError> {
+    pub(super) async fn run(self, config: &Config) -> Result<(), CommandError> {
         let prober = Prober::new(&self.against)?;
         let operator = self.operator_token.expose_secret();
         let name = |which: &str| format!("doctor-isolation-{which}-{}", Uuid::new_v4().simple());
@@ -60,7 +81,8 @@ impl Isolation {
         for tenant in [&mine, &theirs] {
             tenant.leave(&prober, operator).await?;
         }
-        let tally = outcome?;
+        let mut tally = outcome?;
+        tally.problems.extend(check_policies(config).await?);
         for problem in &tally.problems {
             output::line(&format!("FAIL   {problem}"));
         }
