@@ -274,6 +274,7 @@ async fn measure_events(
     let large = &context_of(Some(LARGE));
     let events = service.events(large, Some(LARGE), 0, 1).await?.1;
     let first = events
+        .rows
         .first()
         .map(|event| event.entry.id)
         .unwrap_or_default();

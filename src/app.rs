@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
+use url::Url;
 
 use crate::config::{Config, Problem};
 use crate::dialects::{admin, soap, v3};
@@ -34,6 +35,27 @@ const MANAGEMENT_CONNECTIONS: usize = 256;
 /// Open files reserved for everything but client connections: the database, webhooks, the
 /// listeners.
 const RESERVED_FILES: usize = 512;
+
+/// The parameters in the query of a database URL that the driver knows.
+const URL_PARAMETERS: [&str; 17] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+];
 
 /// Why the service could not start, or why it stopped. The texts are for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -94,10 +116,40 @@ pub enum Migrations {
 }
 
 /// The database: how to connect, and the cluster if it is the embedded one.
-#[derive(Debug)]
 pub struct Database {
     options: PgConnectOptions,
     cluster: Option<Cluster>,
+}
+
+/// Leaves out the connection options, because they have the password in clear.
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database")
+            .field("cluster", &self.cluster)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a database URL. The driver logs the values of parameters that it does not know, and one of
+/// them may be a misspelt password, so they are left out here.
+fn connect_options(url: &str) -> Result<PgConnectOptions, Failure> {
+    let invalid = |error: String| Failure::Url(error);
+    let mut parsed = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
+    let is_known = |name: &str| URL_PARAMETERS.contains(&name) || name.starts_with("options");
+    let (known, unknown): (Vec<_>, Vec<_>) = parsed
+        .query_pairs()
+        .into_owned()
+        .partition(|(name, _)| is_known(name));
+    for (name, _) in &unknown {
+        warn!(
+            parameter = name,
+            "database.url: ignoring an unknown parameter"
+        );
+    }
+    if !unknown.is_empty() {
+        parsed.query_pairs_mut().clear().extend_pairs(known);
+    }
+    PgConnectOptions::from_str(parsed.as_str()).map_err(|error| invalid(error.to_string()))
 }
 
 impl Database {
@@ -108,10 +160,8 @@ impl Database {
     /// [`Failure::Url`], [`Failure::Configuration`] or [`Failure::Embedded`].
     pub async fn open(config: &Config) -> Result<Self, Failure> {
         if let Some(url) = config.database_url() {
-            let options = PgConnectOptions::from_str(url.expose_secret())
-                .map_err(|error| Failure::Url(error.to_string()))?;
             return Ok(Self {
-                options,
+                options: connect_options(url.expose_secret())?,
                 cluster: None,
             });
         }

@@ -82,6 +82,7 @@ pub mod http;
 pub mod jobs;
 pub mod jwt;
 pub mod metrics;
+pub mod secret_url;
 pub mod service;
 pub mod shares;
 pub mod store;

@@ -4,16 +4,18 @@
 //! sent by OTLP if a collector is configured. Each layer that a request passes through adds a span,
 //! and every span carries the request id.
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use data_encoding::BASE64;
 use opentelemetry::baggage::BaggageExt as _;
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry::trace::{Span as _, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -25,6 +27,9 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+use url::{Url, form_urlencoded};
+
+use crate::secret_url::SecretUrl;
 
 /// The time limit for one export, and so for the last export when the process ends.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,7 +61,7 @@ pub struct Settings {
     /// The format of the log.
     pub format: Format,
     /// The OTLP address of a collector over HTTP. `None` means that nothing is traced.
-    pub traces: Option<String>,
+    pub traces: Option<SecretUrl>,
     /// The share of requests that are traced, 0 to 1. A `traceparent` header overrides it.
     pub sample: f64,
 }
@@ -84,7 +89,7 @@ impl Telemetry {
 pub fn start(settings: &Settings) -> Result<Telemetry, String> {
     let traces = settings
         .traces
-        .as_deref()
+        .as_ref()
         .map(|endpoint| provider(endpoint, settings.sample))
         .transpose()?;
     // The log and the traces share one filter. With a filter for each layer, `tracing` loses lines
@@ -143,7 +148,8 @@ pub fn start(settings: &Settings) -> Result<Telemetry, String> {
     Ok(Telemetry { traces })
 }
 
-fn provider(endpoint: &str, sample: f64) -> Result<SdkTracerProvider, String> {
+fn provider(endpoint: &SecretUrl, sample: f64) -> Result<SdkTracerProvider, String> {
+    let (endpoint, headers) = without_login(endpoint)?;
     // OTEL_EXPORTER_OTLP_ENDPOINT holds the collector's base address without the path of the
     // signal. An address with that path is accepted too.
     let url = format!(
@@ -157,6 +163,7 @@ fn provider(endpoint: &str, sample: f64) -> Result<SdkTracerProvider, String> {
         .with_endpoint(url)
         .with_protocol(Protocol::HttpBinary)
         .with_timeout(EXPORT_TIMEOUT)
+        .with_headers(headers)
         .build();
     let exporter = exporter.map_err(|error| format!("traces.endpoint: {error}"))?;
     let resource = Resource::builder().with_service_name("steward").build();
@@ -167,6 +174,35 @@ fn provider(endpoint: &str, sample: f64) -> Result<SdkTracerProvider, String> {
         .with_resource(resource)
         .with_sampler(sampler)
         .build())
+}
+
+/// The address without the user name and password, and the header that has them. The exporter
+/// quotes its address in what it logs.
+fn without_login(endpoint: &SecretUrl) -> Result<(String, HashMap<String, String>), String> {
+    let mut url = Url::parse(endpoint.expose())
+        .map_err(|error| format!("traces.endpoint: {endpoint}: {error}"))?;
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok((endpoint.expose().to_owned(), HashMap::new()));
+    }
+    // Decodes %XX. A plus sign and an ampersand stand for themselves here, unlike in a form.
+    let decoded = |text: &str| -> String {
+        let text = format!("x={}", text.replace('+', "%2B").replace('&', "%26"));
+        form_urlencoded::parse(text.as_bytes())
+            .map(|(_, value)| value.into_owned())
+            .collect()
+    };
+    let (user, password) = (
+        decoded(url.username()),
+        decoded(url.password().unwrap_or_default()),
+    );
+    let login = format!("{user}:{password}");
+    let header = format!("Basic {}", BASE64.encode(login.as_bytes()));
+    // A URL with a host, which this is, can always be without a login.
+    let _always = url.set_password(None).and(url.set_username(""));
+    Ok((
+        url.into(),
+        HashMap::from([("authorization".to_owned(), header)]),
+    ))
 }
 
 struct Headers<'a>(&'a HeaderMap);

@@ -68,8 +68,8 @@ async fn plan(service: &Service, reseller: Option<String>, json: bool) -> Result
     let (mut plan, mut next) = (Vec::new(), Some(0));
     while let Some(from) = next {
         let (page, _) = service.purge_plan(&context(), reseller, from, PAGE).await?;
-        next = page.last().map(|last| last.account.id.as_i32());
-        plan.extend(page);
+        next = page.rows.last().map(|last| last.account.id.as_i32());
+        plan.extend(page.rows);
     }
     plan.sort_by_key(|planned| planned.account.purge_due_at);
     if json {

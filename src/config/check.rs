@@ -1,5 +1,7 @@
 //! Checks the values of the configuration beyond their types.
 
+use crate::secret_url::mask;
+
 use super::{
     Commit, Config, Database, Environment, Idempotency, Jwt, Lifecycle, Log, Problem, Server,
     Shares, Traces, Webhooks,
@@ -54,8 +56,9 @@ impl Server {
         match self.cors_origins.iter().find(|origin| !is_origin(origin)) {
             None => Ok(()),
             Some(wrong) => Err(Problem(format!(
-                "server.cors_origins: {wrong}: must be an origin such as \
-                 https://panel.example.com, without a path"
+                "server.cors_origins: {}: must be an origin such as \
+                 https://panel.example.com, without a path",
+                mask(wrong)
             ))),
         }
     }
@@ -122,7 +125,9 @@ impl Shares {
 impl Jwt {
     fn check(&self) -> Result<(), Problem> {
         require(
-            self.jwks_url.as_deref().is_none_or(is_web_address),
+            self.jwks_url
+                .as_ref()
+                .is_none_or(|url| is_web_address(url.expose())),
             "jwt.jwks_url: must be an https or http address",
         )?;
         at_most("jwt.leeway_seconds", self.leeway_seconds, MAX_LEEWAY)
@@ -168,6 +173,12 @@ impl Lifecycle {
             "lifecycle.keep_journal_days",
             self.keep_journal_days,
             MAX_PERIOD,
+        )?;
+        positive("lifecycle.keep_bulk_items_days", self.keep_bulk_items_days)?;
+        at_most(
+            "lifecycle.keep_bulk_items_days",
+            self.keep_bulk_items_days,
+            MAX_PERIOD,
         )
     }
 }
@@ -202,8 +213,17 @@ impl Log {
 impl Traces {
     fn check(&self) -> Result<(), Problem> {
         require(
-            self.endpoint.as_deref().is_none_or(is_web_address),
+            self.endpoint
+                .as_ref()
+                .is_none_or(|url| is_web_address(url.expose())),
             "traces.endpoint: must be an https or http address",
+        )?;
+        require(
+            self.endpoint
+                .as_ref()
+                .is_none_or(|url| !url.expose().contains('?')),
+            "traces.endpoint: must not have a query; to send a token, set \
+             OTEL_EXPORTER_OTLP_HEADERS, such as authorization=Bearer%20...",
         )?;
         require(
             (0.0..=1.0).contains(&self.sample),

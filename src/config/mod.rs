@@ -20,11 +20,15 @@ use nix::unistd::Uid;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::secret_url::{MASK, SecretUrl, mask};
+
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 /// The prefix of environment variables.
 const PREFIX: &str = "STEWARD_";
 /// Keys whose values are masked in output.
 const SECRET: [&str; 2] = ["database.url", "jwt.secret"];
+/// Keys with a URL that may have a password or a token.
+const URLS: [&str; 2] = ["traces.endpoint", "jwt.jwks_url"];
 /// The maximum number of connections to the embedded cluster, over all processes.
 const EMBEDDED_CONNECTIONS: u32 = 100;
 
@@ -183,7 +187,7 @@ section! {
         /// The file with a JSON Web Key Set.
         jwks_file: Option<PathBuf>,
         /// The address of a JSON Web Key Set.
-        jwks_url: Option<String>,
+        jwks_url: Option<SecretUrl>,
         /// How far the issuer's clock may differ, in seconds.
         leeway_seconds: u64,
         /// Whether tokens with the claim `role` "operator" are accepted.
@@ -220,6 +224,8 @@ section! {
         purge_window_days: u64,
         /// How many days the journal is kept. 0 = forever.
         keep_journal_days: u64,
+        /// How many days the list of accounts of a finished bulk job is kept.
+        keep_bulk_items_days: u64,
     }
 }
 section! {
@@ -270,7 +276,7 @@ section! {
     /// `[traces]`
     Traces {
         /// The collector's OTLP address over HTTP. `None` means that nothing is traced.
-        endpoint: Option<String>,
+        endpoint: Option<SecretUrl>,
         /// The share of requests that are traced, 0 to 1.
         sample: f64,
     }
@@ -304,11 +310,19 @@ pub enum LogFormat {
 pub struct Problem(String);
 
 /// The configuration, and the sources that it was merged from.
-#[derive(Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
     figment: Figment,
+}
+
+/// Leaves out the sources, because they have the secrets in clear.
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Loaded {
@@ -381,23 +395,34 @@ impl Loaded {
     }
 
     fn show_key(&self, text: &mut String, path: &str, key: &str, value: &Value) {
-        let shown = match value {
-            _ if SECRET.contains(&path) => "\"********\"".to_owned(),
-            Value::String(_, value) => format!("{value:?}"),
-            Value::Bool(_, value) => value.to_string(),
-            Value::Num(_, value) => value.to_i128().map_or_else(
-                || format!("{:?}", value.to_f64()),
-                |value| value.to_string(),
-            ),
-            Value::Char(..) | Value::Empty(..) | Value::Dict(..) | Value::Array(..) => {
-                format!("{value:?}")
-            }
+        let shown = if SECRET.contains(&path) {
+            format!("\"{MASK}\"")
+        } else {
+            shown(value)
         };
         let origin = self
             .figment
             .find_metadata(path)
             .map_or_else(|| "default".to_owned(), origin);
         let _written = writeln!(text, "{key} = {shown}  # {origin}");
+    }
+}
+
+/// A value as in a configuration file. Every URL is masked, whatever its key is.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(_, text) if text.contains("://") => format!("{:?}", mask(text)),
+        Value::String(_, text) => format!("{text:?}"),
+        Value::Bool(_, value) => value.to_string(),
+        Value::Num(_, value) => value.to_i128().map_or_else(
+            || format!("{:?}", value.to_f64().unwrap_or_default()),
+            |value| value.to_string(),
+        ),
+        Value::Array(_, values) => {
+            let values: Vec<String> = values.iter().map(shown).collect();
+            format!("[{}]", values.join(", "))
+        }
+        Value::Char(..) | Value::Empty(..) | Value::Dict(..) => format!("{value:?}"),
     }
 }
 
@@ -410,6 +435,18 @@ fn origin(metadata: &figment::Metadata) -> String {
     }
 }
 
+/// The message of a parser without the lines of the file that it quotes, which may have a secret.
+fn without_quotes(message: &str) -> String {
+    let is_quote = |line: &&str| {
+        let text = line
+            .trim_start()
+            .trim_start_matches(|c: char| c.is_ascii_digit());
+        text.trim_start().starts_with('|')
+    };
+    let lines: Vec<&str> = message.lines().filter(|line| !is_quote(line)).collect();
+    lines.join("; ")
+}
+
 /// Formats an error of figment for the operator.
 fn explain(error: &figment::Error) -> String {
     let path = error.path.join(".");
@@ -420,7 +457,14 @@ fn explain(error: &figment::Error) -> String {
         .filter(|origin| origin != "default")
         .map_or_else(String::new, |origin| format!(" (from {origin})"));
     let Kind::UnknownField(key, known) = &error.kind else {
-        return format!("{path}: {}{from}", error.kind);
+        // The error of a value of the wrong type quotes the value.
+        if SECRET.contains(&path.as_str()) || URLS.contains(&path.as_str()) {
+            return format!(
+                "{path}: must be a text{from}; a text that looks like a number or a list needs \
+                 double quotes, in the environment too"
+            );
+        }
+        return format!("{path}: {}{from}", without_quotes(&error.kind.to_string()));
     };
     let section = path
         .strip_suffix(key.as_str())

@@ -142,6 +142,7 @@ impl Config {
             keep_journal: Some(self.lifecycle.keep_journal_days)
                 .filter(|kept| *kept > 0)
                 .map(days),
+            keep_bulk_items: days(self.lifecycle.keep_bulk_items_days),
         }
     }
 

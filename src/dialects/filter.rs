@@ -3,7 +3,7 @@
 use chrono_tz::Tz;
 
 use super::dates;
-use crate::domain::{AccountFilter, Authority, Error, StateFilter, Time};
+use crate::domain::{AccountFilter, Authority, Error, MAX_TEXT, StateFilter, Time};
 
 /// The conditions as the caller wrote them. `None` leaves a condition out.
 #[derive(Debug, Clone, Copy)]
@@ -48,8 +48,13 @@ fn date(name: &'static str, text: Option<&str>, zone: Tz) -> Result<Option<Time>
 }
 
 fn search_text(text: &str) -> Result<String, Error> {
+    let length = text.chars().count();
     if text.contains('\0') {
         Err(Error::invalid("q", "must not contain control characters"))
+    } else if length > MAX_TEXT {
+        // No field that it is searched in is longer, and bulk jobs store it.
+        let problem = format!("must be at most {MAX_TEXT} characters, not {length}");
+        Err(Error::invalid("q", problem))
     } else {
         Ok(text.to_owned())
     }

@@ -5,16 +5,13 @@ use chrono::Datelike as _;
 
 pub use super::schemas::Reader;
 use super::{admin, dates, soap, v3};
-use crate::wire::{self, Codec};
+use crate::wire;
 
 /// The decoders of every call of `admin` and every operation of `v3`, and the decoder that reads a
 /// body's members without a type.
 #[must_use]
 pub fn readers() -> Vec<Reader> {
-    let members: Reader = |codec, body| match codec {
-        Codec::Json => drop(wire::json_members(body)),
-        Codec::Xml => drop(wire::xml_members(body)),
-    };
+    let members: Reader = |codec, body| drop(wire::members(codec, body));
     [admin::readers(), v3::readers(), vec![members]].concat()
 }
 

@@ -1,10 +1,11 @@
 //! Parts of answers that several dialects share: who reads them, and how they show domain values.
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::domain::{Authority, Coming, HoldId, HoldKind, State, Time};
-use crate::service::Context;
-use crate::wire::Codec;
+use crate::service::{Context, JournalEntry, Slice};
+use crate::wire::{self, Codec, MAX_PAGE};
 
 /// The reader of a document, and the instant for which it is computed.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +45,26 @@ pub(super) fn upcoming(change: Coming) -> (&'static str, Option<UpcomingHold>) {
         Coming::Expires => ("expires", None),
         Coming::Purge => ("purge", None),
     }
+}
+
+/// The documents of journal entries that fit on a page inside a larger document, and the number of
+/// the entry before which the next page begins. `None` if there is no next page.
+pub(super) fn page_of_entries<D: Serialize>(
+    entries: Slice<JournalEntry>,
+    document: impl Fn(&JournalEntry) -> D,
+    format: Codec,
+) -> (Vec<D>, Option<i64>) {
+    let (mut documents, mut last, mut size) = (Vec::new(), None, 0);
+    for entry in entries.rows {
+        let document = document(&entry);
+        size += wire::encode_row(format, "past", &document).map_or(0, |row| row.len());
+        if size > MAX_PAGE && last.is_some() {
+            return (documents, last);
+        }
+        documents.push(document);
+        last = Some(entry.id);
+    }
+    (documents, last.filter(|_| entries.has_more))
 }
 
 /// The facts of a journal entry, with names that fit the format. In XML the colon in the names of

@@ -71,6 +71,10 @@ pub enum Error {
     /// The reseller already has as many accounts as its quota allows.
     #[error("account quota reached")]
     QuotaReached,
+    /// Every account number has been given away. Numbers are 32 bits wide and are never given
+    /// twice, so no account can be created any more, for any reseller.
+    #[error("account numbers exhausted: no account number up to 2147483647 is left")]
+    AccountNumbersExhausted,
     /// The idempotency key was used before for a different request.
     #[error("idempotency key reused with another request")]
     IdempotencyKeyReused,
@@ -113,6 +117,15 @@ pub enum Conflict {
     /// The bulk job's state does not allow this.
     #[error("bulk_job: it is under way, was not applied, or was reverted")]
     BulkJob,
+    /// The bulk job's list of accounts was deleted some time after the job was finished.
+    #[error("bulk_job_trimmed: the list of its accounts was deleted after its retention period")]
+    BulkJobTrimmed,
+    /// The reseller already has as many planned and running bulk jobs as are allowed.
+    #[error("too_many_bulk_jobs: a reseller has at most 20 planned and running bulk jobs")]
+    TooManyBulkJobs,
+    /// The account does not match the selector of the bulk job any more.
+    #[error("not_selected: the account no longer matches the selector")]
+    NotSelected,
     /// The reseller already has as many webhook endpoints as are allowed.
     #[error("too_many_webhooks: a reseller has at most 50 webhook endpoints")]
     TooManyWebhooks,

@@ -3,12 +3,12 @@
 //! Each API of Steward follows an existing one, its original: `admin` follows Altcraft, `soap`
 //! Zoolz and `v3` Cryptlex. An account has the descriptive fields of all three.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono_tz::Tz;
 use uuid::Uuid;
 
+use super::own_members::Extra;
 use super::text::{self, MAX_LONG_TEXT, MAX_TEXT};
 use super::{Error, Fact, Patch, Time};
 
@@ -106,7 +106,8 @@ profile! {
     pixels_enabled: bool,
     /// A flag of the `admin` original.
     pushes_enabled: bool,
-    /// Members of the `admin` API's `save` that Steward has no field for. A change adds to them.
+    /// Members of the `admin` API's `save` that Steward has no field for. A change adds to them, up
+    /// to [`MAX_OWN_MEMBERS`](super::MAX_OWN_MEMBERS).
     extra: Extra,
     /// A domain of the `v3` original.
     admin_portal_domain: String,
@@ -201,30 +202,11 @@ impl ProfilePatch {
             ));
         }
         let mut profile = self.apply(current);
-        if let (Some(Extra(new)), Some(Extra(known))) = (self.extra.value(), &current.extra) {
-            let all = known
-                .iter()
-                .chain(new)
-                .map(|(name, value)| (name.clone(), value.clone()));
-            profile.extra = Some(Extra(all.collect()));
+        if let Some(new) = self.extra.value() {
+            let known = current.extra.clone().unwrap_or_default();
+            profile.extra = Some(known.with(new)?);
         }
         Ok(profile)
-    }
-}
-
-/// Members that Steward does not interpret, by name. Each value is stored as the JSON text that the
-/// caller sent.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Extra(pub BTreeMap<String, String>);
-
-impl fmt::Display for Extra {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let members: Vec<_> = self
-            .0
-            .iter()
-            .map(|(name, value)| format!("\"{name}\":{value}"))
-            .collect();
-        write!(f, "{{{}}}", members.join(","))
     }
 }
 
@@ -269,11 +251,5 @@ impl fmt::Debug for Email {
 impl From<&Email> for Fact {
     fn from(email: &Email) -> Self {
         Self::Text(email.as_str().to_owned())
-    }
-}
-
-impl From<&Extra> for Fact {
-    fn from(extra: &Extra) -> Self {
-        Self::Text(extra.to_string())
     }
 }

@@ -1,6 +1,6 @@
 //! The computed state: one function from the facts and the time to what blocks the account.
 
-use super::{Account, Authority, Error, HoldKind, PaymentUrl, Status, Time};
+use super::{Account, Authority, Email, Error, HoldKind, PaymentUrl, Profile, Status, Time};
 
 /// A reason why an account cannot be used.
 ///
@@ -179,6 +179,52 @@ pub struct AccountFilter {
     pub expires_after: Option<Time>,
     /// Only accounts with this text in their name, title, e-mail or company, ignoring case.
     pub text: Option<String>,
+}
+
+impl AccountFilter {
+    /// Whether an account matches every part, as the database decides it for a list.
+    #[must_use]
+    pub fn admits(&self, account: &Account, now: Time) -> bool {
+        let is_in_state = match self.state {
+            None => account.deleted_at.is_none(),
+            Some(state) => state.admits(&account.state(now)),
+        };
+        let is_held = self.held_by.is_none_or(|authority| {
+            account.holds.iter().any(|hold| {
+                hold.kind != HoldKind::Retention
+                    && hold.authority == authority
+                    && hold.in_force(now)
+            })
+        });
+        let expires = |is_within: &dyn Fn(Time) -> bool| account.expires_at.is_some_and(is_within);
+        is_in_state
+            && is_held
+            && self
+                .expires_before
+                .is_none_or(|before| expires(&|at| at < before))
+            && self
+                .expires_after
+                .is_none_or(|after| expires(&|at| at >= after))
+            && self
+                .text
+                .as_ref()
+                .is_none_or(|text| has_text(&account.profile, text))
+    }
+}
+
+/// Whether a text is in the name, title, e-mail or company, ignoring case. Each character is
+/// lowered on its own, as PostgreSQL does.
+fn has_text(profile: &Profile, text: &str) -> bool {
+    let lower = |text: &str| -> String { text.chars().flat_map(char::to_lowercase).collect() };
+    let email = profile.email.as_ref().map(Email::as_str);
+    let parts = [
+        profile.name.as_deref(),
+        profile.title.as_deref(),
+        email,
+        profile.company.as_deref(),
+    ];
+    let all: Vec<&str> = parts.into_iter().flatten().collect();
+    lower(&all.join(" ")).contains(&lower(text))
 }
 
 /// The computed states that a list shows.

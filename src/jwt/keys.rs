@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::Settings;
 use crate::domain::Time;
+use crate::secret_url::SecretUrl;
 
 /// The minimum time between two fetches.
 const MIN_FETCH_INTERVAL: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
@@ -41,7 +42,7 @@ pub(super) struct Keys {
     /// The keys from the configuration and from files.
     fixed: Vec<Key>,
     /// The URL of the key set, if one is configured.
-    url: Option<String>,
+    url: Option<SecretUrl>,
     fetched: RwLock<Fetched>,
     /// Held while fetching, so that one task fetches at a time.
     fetching: Mutex<()>,
@@ -159,11 +160,11 @@ impl Keys {
             };
             if lock.is_some() && is_due(age(), known().is_empty()) {
                 self.write().tried_at = Some(now);
-                match fetch(url).await {
+                match fetch(url.expose()).await {
                     Ok(keys) => self.write().keys = keys,
                     Err(problem) => warn!(
                         problem,
-                        url,
+                        %url,
                         "cannot fetch the JSON Web Key Set; the keys fetched before stay in use"
                     ),
                 }

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::{Error, ResellerId, Scope, Scopes, Time};
+use crate::secret_url::SecretUrl;
 use keys::Keys;
 
 /// The maximum length of a token, in bytes.
@@ -45,7 +46,7 @@ pub struct Settings {
     /// A file with a JSON Web Key Set.
     pub jwks_file: Option<PathBuf>,
     /// The URL of a JSON Web Key Set.
-    pub jwks_url: Option<String>,
+    pub jwks_url: Option<SecretUrl>,
     /// By how much the issuer's clock may differ from ours.
     pub leeway: Duration,
     /// Whether external tokens may have the `role` `operator`.

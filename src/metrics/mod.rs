@@ -92,6 +92,7 @@ pub struct Metrics {
     lag: Histogram,
     endpoints: Family<EndpointLabels, Gauge>,
     failing: Seconds,
+    account_numbers: Gauge,
     job_success: Family<JobLabels, Seconds>,
     job_failures: Family<JobLabels, Counter>,
     process: Process,
@@ -139,6 +140,7 @@ impl Metrics {
             lag: lags(),
             endpoints: Family::default(),
             failing: Seconds::default(),
+            account_numbers: Gauge::default(),
             job_success: Family::default(),
             job_failures: Family::default(),
             process: Process::default(),
@@ -227,6 +229,8 @@ impl Metrics {
             Unit::Seconds,
             self.failing.clone(),
         );
+        let help = "Account numbers given away, of 2147483647; none is given twice";
+        ours.register("account_numbers_used", help, self.account_numbers.clone());
         let help = "Unix time of the last success of each job in this process";
         ours.register_with_unit(
             "job_last_success_timestamp",
@@ -359,6 +363,11 @@ impl Metrics {
                 .set(count);
         }
         self.failing.set(longest.as_secs_f64());
+    }
+
+    /// Sets how many account numbers have been given away.
+    pub fn set_account_numbers(&self, used: i64) {
+        self.account_numbers.set(used);
     }
 
     /// Sets when the process started, as a Unix time in seconds.

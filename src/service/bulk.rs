@@ -50,6 +50,7 @@ impl Service {
                         account,
                         command: item.command,
                         expected_version: None,
+                        filter: None,
                     },
                     idempotency: item.once,
                 })

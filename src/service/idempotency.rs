@@ -7,9 +7,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Service;
+use super::{Seal, Service};
 use crate::domain::{Account, Error, Outcome, Time};
-use crate::store::{IdempotencyKey, StoredAnswer, Tenancy};
+use crate::store::{IdempotencyKey, StoredAnswer, StoredRequest, Tenancy};
 
 /// Encodes a result as the dialect answers it, so that a repeat gets the same bytes. An answer with
 /// status 500 or above is never stored.
@@ -23,6 +23,39 @@ pub struct IdempotentRequest<T = CommandOutcome> {
     pub fingerprint: [u8; 32],
     /// Encodes the answer that is stored.
     pub encode: Encoder<T>,
+    /// Encrypts the answer, if it contains a secret. The key is then that of the seal.
+    pub seal: Option<Seal>,
+}
+
+impl<T> IdempotentRequest<T> {
+    /// The request with its answer, to be stored. `None` if the answer must not be stored: its
+    /// status is 500 or above, or it cannot be encrypted.
+    pub(super) fn with_answer(&self, outcome: &Result<T, Error>) -> Option<StoredRequest> {
+        let answer = (self.encode)(outcome);
+        if answer.status >= 500 {
+            return None;
+        }
+        match &self.seal {
+            Some(seal) => seal.close(&self.fingerprint, answer),
+            None => Some(StoredRequest {
+                key: self.key.clone(),
+                fingerprint: self.fingerprint,
+                nonce: None,
+                answer,
+            }),
+        }
+    }
+
+    /// The answer that is stored for the request.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyReused`] if it belongs to a request with another body.
+    pub(super) fn stored_answer(&self, stored: StoredRequest) -> Result<StoredAnswer, Error> {
+        match &self.seal {
+            Some(seal) => seal.open(&self.fingerprint, stored),
+            None => stored.answer_to(&self.fingerprint),
+        }
+    }
 }
 
 impl<T> Clone for IdempotentRequest<T> {
@@ -31,6 +64,7 @@ impl<T> Clone for IdempotentRequest<T> {
             key: self.key.clone(),
             fingerprint: self.fingerprint,
             encode: Arc::clone(&self.encode),
+            seal: self.seal.clone(),
         }
     }
 }
@@ -95,6 +129,23 @@ impl Service {
         stored
             .map(|stored| stored.answer_to(&fingerprint))
             .transpose()
+    }
+
+    /// The same as [`Service::stored_answer`] for an operation whose answer may contain a secret.
+    /// Such an answer is stored under the key of its seal. Answers without a secret, and those that
+    /// an earlier version stored, are under the caller's own key.
+    pub async fn stored_secret_answer(
+        &self,
+        key: IdempotencyKey,
+        seal: &Seal,
+        fingerprint: [u8; 32],
+    ) -> Result<Option<StoredAnswer>, Error> {
+        let sealed = self.answers.submit(seal.key().clone());
+        let (sealed, plain) = tokio::join!(sealed, self.stored_answer(key, fingerprint));
+        match sealed? {
+            Some(stored) => seal.open(&fingerprint, stored).map(Some),
+            None => plain,
+        }
     }
 
     /// Deletes answers that have expired, at most 10,000 of them. Returns the number of deleted

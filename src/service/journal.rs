@@ -6,11 +6,11 @@ use chrono::TimeDelta;
 
 use super::{Context, Service};
 use crate::domain::{AccountId, Authority, Error};
-use crate::store::{JournalEntry, Tenancy};
+use crate::store::{JournalEntry, Slice, Tenancy};
 
 impl Service {
-    /// The journal of an account, newest entry first, also of a deleted account. A reseller does
-    /// not get the internal reasons of holds that others placed.
+    /// A page of the journal of an account, newest entry first, also of a deleted account. A reseller
+    /// does not get the internal reasons of holds that others placed.
     ///
     /// # Errors
     /// [`Error::AccountNotFound`].
@@ -20,7 +20,7 @@ impl Service {
         id: AccountId,
         before: Option<i64>,
         limit: i64,
-    ) -> Result<Vec<JournalEntry>, Error> {
+    ) -> Result<Slice<JournalEntry>, Error> {
         let account = self.account_or_deleted(context, id).await?;
         let mut entries = self
             .read(context.principal.tenancy(), move |tx| {
@@ -29,6 +29,7 @@ impl Service {
             .await?;
         if context.principal.authority() == Authority::Reseller {
             entries
+                .rows
                 .iter_mut()
                 .for_each(JournalEntry::hide_reasons_of_others);
         }
@@ -39,7 +40,7 @@ impl Service {
     /// Returns the number of created partitions.
     pub async fn prepare_journal(&self, days: i32) -> Result<i32, Error> {
         let today = self.now().date_naive();
-        self.write(Tenancy::Platform, move |tx| {
+        self.background_write(Tenancy::Platform, move |tx| {
             Box::pin(tx.prepare_journal(today, days))
         })
         .await
@@ -53,7 +54,7 @@ impl Service {
             .and_then(|keep| self.now().checked_sub_signed(keep))
             .unwrap_or_default()
             .date_naive();
-        self.write(Tenancy::Platform, move |tx| {
+        self.background_write(Tenancy::Platform, move |tx| {
             Box::pin(tx.drop_journal(before))
         })
         .await

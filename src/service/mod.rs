@@ -37,6 +37,7 @@
     reason = "the module's documentation lists the errors that every method has"
 )]
 
+mod account_numbers;
 mod accounts;
 mod bulk;
 mod bulk_jobs;
@@ -53,6 +54,7 @@ mod purge;
 mod rate_limit;
 mod release_tickets;
 mod resellers;
+mod seal;
 mod settings;
 mod shares;
 mod transaction;
@@ -78,11 +80,10 @@ use shares::ServiceShares;
 
 pub use crate::store::{
     Attempt, BulkItem, BulkJob, Credential, DeliveryKey, IdempotencyKey, JobState, JournalEntry,
-    Pending, Progress, PurgeSettings, Reseller, StoredAnswer, TokenKind,
+    Pending, Preview, Progress, PurgeSettings, Reseller, Slice, StoredAnswer, TokenKind,
 };
 pub use accounts::{AccountRef, Page};
 pub use bulk::{Item, MAX_OPERATIONS};
-pub use bulk_jobs::Preview;
 pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 pub use credentials::{IssuedToken, TokenRequest};
@@ -92,6 +93,7 @@ pub use purge::{PlannedPurge, Purged};
 pub use rate_limit::{Limits, Rate};
 pub use release_tickets::TicketMaker;
 pub use resellers::{NewReseller, ResellerPatch};
+pub use seal::Seal;
 pub use settings::{CommitScope, Settings};
 pub use shares::{Cost, ShareSettings, StreamPermit};
 pub use webhooks::{

@@ -11,10 +11,12 @@ use crate::domain::{
     Account, AccountId, Command, Conflict, Dialect, Error, Outcome, PurgePolicy, PurgeStop,
     ResellerId, Resource, Scope, Time,
 };
-use crate::store::{PurgingReseller, Tenancy};
+use crate::store::{PurgingReseller, Slice, Tenancy};
 
 /// How many accounts are read, and then changed, at a time.
 const PAGE: i64 = 256;
+/// How many pages one run reads, so that it ends.
+const MAX_PAGES: usize = 200;
 /// The time between two runs of the purge for the same reseller.
 const PURGE_EVERY: TimeDelta = TimeDelta::hours(1);
 
@@ -41,113 +43,166 @@ impl Service {
     /// Announces the expiries and the purges that are due, by an event for each account. Returns
     /// the number of announcements. Each is announced once, even if several replicas call this or
     /// it is called late.
+    ///
+    /// One run makes at most 51,200 announcements; the next run makes the others.
+    ///
+    /// # Errors
+    /// The error of the first reseller for which it failed. The other resellers' announcements were
+    /// made.
     pub async fn announce_due(&self) -> Result<usize, Error> {
-        let mut announced = 0;
-        loop {
-            let now = self.now();
+        let (mut announced, mut failures) = (0, Failures::default());
+        for _ in 0..MAX_PAGES {
+            let (now, skipped) = (self.now(), failures.resellers());
             let due = self
-                .read(Tenancy::Platform, move |tx| {
-                    Box::pin(tx.list_due_announcements(now, PAGE))
+                .background_read(Tenancy::Platform, move |tx| {
+                    Box::pin(async move { tx.list_due_announcements(now, PAGE, &skipped).await })
                 })
                 .await?;
-            let done = self.automate(&due, &Command::Announce).await?;
+            let before = failures.len();
+            let done = self.automate(&due, &Command::Announce, &mut failures).await;
             announced += done;
-            if done == 0 {
-                return Ok(announced);
+            if done == 0 && failures.len() == before {
+                break;
             }
         }
+        failures.result().map(|()| announced)
     }
 
     /// Adds accounts to the plan of the purge, and removes those that must not be purged any more.
     /// Returns the number of changed accounts.
+    ///
+    /// # Errors
+    /// The error of the first reseller for which it failed. The other resellers' plans are up to
+    /// date.
     pub async fn plan_purges(&self) -> Result<usize, Error> {
         let plan = Command::PlanPurge(NO_PURGE);
-        let mut changed = 0;
-        loop {
+        let (mut changed, mut failures) = (0, Failures::default());
+        for _ in 0..MAX_PAGES {
+            let skipped = failures.resellers();
             let overtaken = self
-                .read(Tenancy::Platform, |tx| {
-                    Box::pin(tx.list_outdated_purge_plans(PAGE))
+                .background_read(Tenancy::Platform, move |tx| {
+                    Box::pin(async move { tx.list_outdated_purge_plans(PAGE, &skipped).await })
                 })
                 .await?;
-            let done = self.automate(&overtaken, &plan).await?;
+            let before = failures.len();
+            let done = self.automate(&overtaken, &plan, &mut failures).await;
             changed += done;
-            if done == 0 {
+            if done == 0 && failures.len() == before {
                 break;
             }
         }
         for reseller in self.purging_resellers(Time::MAX_UTC).await? {
-            let mut after = 0;
-            loop {
-                let now = self.now();
-                let read = self.read(Tenancy::of(reseller.id), move |tx| {
-                    Box::pin(
-                        async move { tx.list_purge_candidates(&reseller, after, PAGE, now).await },
-                    )
-                });
-                let candidates = read.await?;
-                let Some(last) = candidates.last() else { break };
-                after = last.as_i32();
-                let keys: Vec<_> = candidates.into_iter().map(|id| (reseller.id, id)).collect();
-                changed += self.automate(&keys, &plan).await?;
+            match self.plan_purges_of(reseller, &mut failures).await {
+                Ok(done) => changed += done,
+                Err(error) => failures.add(reseller.id, error),
             }
         }
-        Ok(changed)
+        failures.result().map(|()| changed)
+    }
+
+    /// Adds the accounts of one reseller to the plan of the purge.
+    async fn plan_purges_of(
+        &self,
+        reseller: PurgingReseller,
+        failures: &mut Failures,
+    ) -> Result<usize, Error> {
+        let (mut changed, mut after) = (0, 0);
+        loop {
+            let now = self.now();
+            let read = self.background_read(Tenancy::of(reseller.id), move |tx| {
+                Box::pin(async move { tx.list_purge_candidates(&reseller, after, PAGE, now).await })
+            });
+            let candidates = read.await?;
+            let Some(last) = candidates.last() else {
+                return Ok(changed);
+            };
+            after = last.as_i32();
+            let keys: Vec<_> = candidates.into_iter().map(|id| (reseller.id, id)).collect();
+            changed += self
+                .automate(&keys, &Command::PlanPurge(NO_PURGE), failures)
+                .await;
+        }
     }
 
     /// Purges the accounts that are due by the plan. If a reseller has more accounts due than its
     /// limit, none of them is purged until an operator approves.
+    ///
+    /// # Errors
+    /// The error of the first reseller for which it failed. The other resellers' accounts were
+    /// purged.
     pub async fn purge_due(&self) -> Result<Purged, Error> {
-        let mut purged = Purged::default();
+        let (mut purged, mut failures) = (Purged::default(), Failures::default());
         let before = self
             .now()
             .checked_sub_signed(PURGE_EVERY)
             .unwrap_or_default();
         for reseller in self.purging_resellers(before).await? {
-            let now = self.now();
-            // An approval covers the accounts that were due when the operator gave it.
-            let due_by = reseller.approved_at.unwrap_or(now);
-            let claimed = self.write(Tenancy::Platform, move |tx| {
-                Box::pin(async move {
-                    if !tx.claim_purge(reseller.id, before, now).await? {
-                        return Ok(None);
-                    }
-                    let due = tx.count_due_purges(reseller.id, due_by).await?;
-                    let is_held = due > reseller.limit && reseller.approved_at.is_none();
-                    tx.hold_purge(
-                        reseller.id,
-                        is_held.then(|| (now, i32::try_from(due).unwrap_or(i32::MAX))),
-                    )
-                    .await?;
-                    Ok(Some((due, is_held)))
-                })
-            });
-            match claimed.await? {
-                None | Some((0, _)) => {}
-                Some((due, true)) => {
-                    warn!(reseller = %reseller.id, due, limit = reseller.limit, "more accounts are due for the purge than the reseller's limit; an operator must run `steward purge approve`");
-                    purged.held += 1;
+            match self.run_purge(&reseller, before, &mut failures).await {
+                Ok(done) => {
+                    purged.accounts += done.accounts;
+                    purged.held += done.held;
                 }
-                Some((due, false)) => {
-                    let done = self.purge_of(&reseller, due_by, due).await?;
-                    info!(reseller = %reseller.id, done, "purged accounts");
-                    purged.accounts += done;
-                }
+                Err(error) => failures.add(reseller.id, error),
             }
         }
-        Ok(purged)
+        failures.result().map(|()| purged)
     }
 
-    /// Purges the accounts of a reseller that are due by an instant, at most `max` of them.
-    async fn purge_of(
+    /// The run of the purge for one reseller, unless another replica has claimed it.
+    async fn run_purge(
         &self,
         reseller: &PurgingReseller,
+        before: Time,
+        failures: &mut Failures,
+    ) -> Result<Purged, Error> {
+        let (now, id, limit) = (self.now(), reseller.id, reseller.limit);
+        // An approval covers the accounts that were due when the operator gave it.
+        let (due_by, is_approved) = (
+            reseller.approved_at.unwrap_or(now),
+            reseller.approved_at.is_some(),
+        );
+        let claimed = self.background_write(Tenancy::Platform, move |tx| {
+            Box::pin(async move {
+                if !tx.claim_purge(id, before, now).await? {
+                    return Ok(None);
+                }
+                let due = tx.count_due_purges(id, due_by).await?;
+                let is_held = due > limit && !is_approved;
+                let held = is_held.then(|| (now, i32::try_from(due).unwrap_or(i32::MAX)));
+                tx.hold_purge(id, held).await?;
+                Ok(Some((due, is_held)))
+            })
+        });
+        match claimed.await? {
+            None | Some((0, _)) => Ok(Purged::default()),
+            Some((due, true)) => {
+                warn!(reseller = %id, due, limit, "more accounts are due for the purge than the reseller's limit; an operator must run `steward purge approve`");
+                Ok(Purged {
+                    accounts: 0,
+                    held: 1,
+                })
+            }
+            Some((due, false)) => {
+                let accounts = self.purge_of(id, due_by, due, failures).await?;
+                info!(reseller = %id, done = accounts, "purged accounts");
+                Ok(Purged { accounts, held: 0 })
+            }
+        }
+    }
+
+    /// Purges the accounts of a reseller that are due by an instant, at most `max` of them. Stops
+    /// after a page in which an account failed.
+    async fn purge_of(
+        &self,
+        id: ResellerId,
         due_by: Time,
         max: i64,
+        failures: &mut Failures,
     ) -> Result<usize, Error> {
-        let (id, mut purged, mut left) = (reseller.id, 0, max);
+        let (mut purged, mut left) = (0, max);
         while left > 0 {
             let due = self
-                .read(Tenancy::of(id), move |tx| {
+                .background_read(Tenancy::of(id), move |tx| {
                     Box::pin(tx.list_due_purges(id, due_by, PAGE.min(left)))
                 })
                 .await?;
@@ -155,10 +210,19 @@ impl Service {
                 break;
             }
             left -= PAGE;
-            let keys: Vec<_> = due.into_iter().map(|account| (id, account)).collect();
-            purged += self.automate(&keys, &Command::Purge(NO_PURGE)).await?;
+            let (keys, before): (Vec<_>, _) = (
+                due.into_iter().map(|account| (id, account)).collect(),
+                failures.len(),
+            );
+            purged += self
+                .automate(&keys, &Command::Purge(NO_PURGE), failures)
+                .await;
             // An account that was due but could not be purged leaves the plan, or gets a new date.
-            self.automate(&keys, &Command::PlanPurge(NO_PURGE)).await?;
+            self.automate(&keys, &Command::PlanPurge(NO_PURGE), failures)
+                .await;
+            if failures.len() > before {
+                break;
+            }
         }
         Ok(purged)
     }
@@ -172,7 +236,7 @@ impl Service {
         reseller: Option<ResellerId>,
         after: i32,
         limit: i64,
-    ) -> Result<(Vec<PlannedPurge>, Time), Error> {
+    ) -> Result<(Slice<PlannedPurge>, Time), Error> {
         context.principal.require(Scope::AccountRead)?;
         let reseller = match context.principal.reseller {
             Some(_) => Some(context.principal.resolve_reseller(reseller)?),
@@ -183,6 +247,7 @@ impl Service {
             Box::pin(async move {
                 let planned = tx.list_purge_plan(reseller, after, limit).await?;
                 let owners: Vec<i64> = planned
+                    .rows
                     .iter()
                     .map(|account| account.reseller_id.0)
                     .collect();
@@ -197,13 +262,10 @@ impl Service {
                         account.purge_due_at.map_or(now, |due| due.max(now)),
                     )
                 };
-                Ok(planned
-                    .into_iter()
-                    .map(|account| PlannedPurge {
-                        stop: stop(&account),
-                        account,
-                    })
-                    .collect())
+                Ok(planned.map(|account| PlannedPurge {
+                    stop: stop(&account),
+                    account,
+                }))
             })
         });
         Ok((read.await?, now))
@@ -233,19 +295,21 @@ impl Service {
     }
 
     async fn purging_resellers(&self, before: Time) -> Result<Vec<PurgingReseller>, Error> {
-        self.read(Tenancy::Platform, move |tx| {
+        self.background_read(Tenancy::Platform, move |tx| {
             Box::pin(tx.list_purging_resellers(before))
         })
         .await
     }
 
     /// Carries out a command of the platform on accounts. Returns the number of changed accounts.
-    /// An account that is gone meanwhile, or that is not in the plan any more, is skipped.
+    /// An account that is gone meanwhile, or that is not in the plan any more, is skipped. Other
+    /// errors are added to `failures`, and stop no other account.
     async fn automate(
         &self,
         accounts: &[(ResellerId, AccountId)],
         command: &Command,
-    ) -> Result<usize, Error> {
+        failures: &mut Failures,
+    ) -> usize {
         let request = |(reseller, account): &(ResellerId, AccountId)| Request {
             context: Context {
                 principal: Principal::automation(*reseller),
@@ -257,6 +321,7 @@ impl Service {
                 account: *account,
                 command: command.clone(),
                 expected_version: None,
+                filter: None,
             },
             idempotency: None,
         };
@@ -268,7 +333,7 @@ impl Service {
         )
         .await;
         let mut changed = 0;
-        for outcome in outcomes {
+        for ((reseller, _), outcome) in accounts.iter().zip(outcomes) {
             match outcome.and_then(Completion::done) {
                 Ok(done) => changed += usize::from(done.outcome == Outcome::Applied),
                 Err(
@@ -276,10 +341,40 @@ impl Service {
                     | Error::AccountDeleted
                     | Error::Conflict(Conflict::NotPlanned),
                 ) => {}
-                Err(error) => return Err(error),
+                Err(error) => failures.add(*reseller, error),
             }
         }
-        Ok(changed)
+        changed
+    }
+}
+
+/// The resellers for which a job failed, each with its first error. The job goes on with the
+/// others.
+#[derive(Debug, Default)]
+struct Failures(Vec<(ResellerId, Error)>);
+
+impl Failures {
+    fn add(&mut self, reseller: ResellerId, error: Error) {
+        if self.0.iter().all(|(known, _)| *known != reseller) {
+            warn!(%reseller, %error, "a background job failed for a reseller; it goes on with the others");
+            self.0.push((reseller, error));
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn resellers(&self) -> Vec<i64> {
+        self.0.iter().map(|(reseller, _)| reseller.0).collect()
+    }
+
+    /// The first error, so that the run counts as failed.
+    fn result(self) -> Result<(), Error> {
+        self.0
+            .into_iter()
+            .next()
+            .map_or(Ok(()), |(_, error)| Err(error))
     }
 }
 

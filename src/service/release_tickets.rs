@@ -130,6 +130,7 @@ impl Service {
                 account,
                 command,
                 expected_version: None,
+                filter: None,
             },
             idempotency: None,
         })

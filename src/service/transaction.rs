@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::Service;
 use super::idempotency::{Completion, IdempotentRequest};
 use crate::domain::{Error, Time};
-use crate::store::{StoredRequest, Tenancy, Tx};
+use crate::store::{Tenancy, Tx};
 use crate::telemetry;
 
 impl Service {
@@ -156,18 +156,12 @@ where
         .fetch_answers(std::slice::from_ref(&request.key), now)
         .await?;
     if let Some(stored) = stored.into_iter().next() {
-        return stored
-            .answer_to(&request.fingerprint)
-            .map(Completion::Replayed);
+        return request.stored_answer(stored).map(Completion::Replayed);
     }
     let result = Ok(work(tx).await?);
-    let answer = (request.encode)(&result);
-    let stored = StoredRequest {
-        key: request.key,
-        fingerprint: request.fingerprint,
-        answer,
-    };
-    tx.insert_answers(&[stored], now, expires_at).await?;
+    if let Some(stored) = request.with_answer(&result) {
+        tx.insert_answers(&[stored], now, expires_at).await?;
+    }
     result.map(|result| Completion::Fresh(Box::new(result)))
 }
 

@@ -32,6 +32,10 @@ fn domain_error(error: &sqlx::Error) -> Error {
             _ => {}
         }
     }
+    if is_exhausted(error) {
+        warn!(cause = %describe(error), "no account number is left");
+        return Error::AccountNumbersExhausted;
+    }
     if is_unavailable(error) {
         warn!(cause = %describe(error), "the database is unavailable");
         return Error::Unavailable;
@@ -64,6 +68,15 @@ pub(super) fn is_stale(error: &sqlx::Error) -> bool {
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code)
         .is_some_and(|code| code == "SW001")
+}
+
+/// Whether a sequence has reached its end. Only that of the account ids can: the others have 64
+/// bits.
+fn is_exhausted(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == "2200H")
 }
 
 /// Whether the connection is lost, or its server no longer takes writes.

@@ -1,5 +1,10 @@
 //! Stored answers to requests with an idempotency key.
 
+#![expect(
+    clippy::as_conversions,
+    reason = "in `query!` it names the type of an array and converts nothing"
+)]
+
 use sqlx::PgConnection;
 
 use super::Store;
@@ -27,8 +32,10 @@ pub struct IdempotencyKey {
 pub struct StoredRequest {
     /// Identifies the request.
     pub key: IdempotencyKey,
-    /// The SHA-256 hash of the request's body.
+    /// The SHA-256 hash of the request's body. If the answer is encrypted, a keyed hash of that.
     pub fingerprint: [u8; 32],
+    /// The nonce that the answer's body is encrypted with. `None` if it is not encrypted.
+    pub nonce: Option<[u8; 24]>,
     /// The answer.
     pub answer: StoredAnswer,
 }
@@ -112,17 +119,21 @@ impl Tx {
             .iter()
             .map(|stored| stored.answer.body.clone())
             .collect();
+        let nonces: Vec<_> = answers
+            .iter()
+            .map(|stored| stored.nonce.map(|nonce| nonce.to_vec()))
+            .collect();
         let stored = sqlx::query!(
             "insert into idempotency as i (reseller_id, method, path, key, fingerprint, status,
-               content_type, body, created_at, expires_at)
-             select n.*, $9, $10
+               content_type, body, nonce, created_at, expires_at)
+             select n.*, $10, $11
              from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[],
-               $6::smallint[], $7::text[], $8::bytea[]) as n
+               $6::smallint[], $7::text[], $8::bytea[], $9::bytea[]) as n
              on conflict on constraint idempotency_pkey do update set
                fingerprint = excluded.fingerprint, status = excluded.status,
-               content_type = excluded.content_type, body = excluded.body,
+               content_type = excluded.content_type, body = excluded.body, nonce = excluded.nonce,
                created_at = excluded.created_at, expires_at = excluded.expires_at
-             where i.expires_at <= $9",
+             where i.expires_at <= $10",
             &resellers,
             &methods,
             &paths,
@@ -131,6 +142,7 @@ impl Tx {
             &statuses,
             &types,
             &bodies,
+            &nonces as &[Option<Vec<u8>>],
             now,
             expires_at
         )
@@ -193,7 +205,8 @@ async fn fetch(
 ) -> Result<Vec<StoredRequest>, sqlx::Error> {
     let (resellers, methods, paths, names) = columns(keys);
     let rows = sqlx::query!(
-        "select i.reseller_id, i.method, i.path, i.key, i.fingerprint, i.status, i.content_type, i.body
+        "select i.reseller_id, i.method, i.path, i.key, i.fingerprint, i.status, i.content_type, i.body,
+           i.nonce
          from idempotency i
          join unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
            as wanted(reseller_id, method, path, key) using (reseller_id, method, path, key)
@@ -220,6 +233,7 @@ async fn fetch(
                 key: row.key,
             },
             fingerprint: fingerprint(row.fingerprint),
+            nonce: row.nonce.and_then(|nonce| nonce.try_into().ok()),
             answer: StoredAnswer {
                 status: u16::try_from(row.status).unwrap_or_default(),
                 content_type: row.content_type,

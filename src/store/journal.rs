@@ -5,11 +5,16 @@ use serde_json::{Map, Value};
 
 use super::columns::account_id;
 use super::errors::OrDomain as _;
+use super::slice::{READ_AT_ONCE, Slice};
 use super::transaction::Tx;
 use crate::domain::{
     AccountId, Authority, Dialect, Error, Event, Fact, FieldChange, Outcome, ResellerId, Time,
     TokenId,
 };
+
+/// The most entries of an account that one statement looks at. It computes the sizes of all of them,
+/// also of those that it then leaves out.
+const STATEMENT: i64 = 100;
 
 /// A journal entry to write.
 #[derive(Debug, Clone)]
@@ -106,6 +111,14 @@ struct EventRow {
     request_id: String,
     before: Value,
     after: Value,
+    /// About how many bytes the row has, where the statement counts them; else 0.
+    size: i64,
+}
+
+/// How many rows there are, and their sizes together.
+fn sizes(rows: &[EventRow]) -> (i64, i64) {
+    let found = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    (found, rows.iter().map(|row| row.size).sum())
 }
 
 impl TryFrom<EventRow> for (AccountId, JournalEntry) {
@@ -140,21 +153,36 @@ impl Tx {
         account: AccountId,
         before: Option<i64>,
         limit: i64,
-    ) -> Result<Vec<JournalEntry>, Error> {
-        sqlx::query_as!(
-            JournalEntry,
-            "select id, at, sequence, action, outcome, refusal, events, authority, actor, dialect,
-               request_id, before, after
-             from journal where reseller_id = $1 and account_id = $2 and id < $3 order by id desc
-             limit $4",
-            reseller.0,
-            account.as_i32(),
-            before.unwrap_or(i64::MAX),
-            limit
-        )
-        .fetch_all(self.connection())
-        .await
-        .or_domain()
+    ) -> Result<Slice<JournalEntry>, Error> {
+        let (mut entries, mut before) = (Vec::new(), before.unwrap_or(i64::MAX));
+        let (mut left, mut budget) = (limit, READ_AT_ONCE);
+        loop {
+            let wanted = left.min(STATEMENT);
+            let rows = sqlx::query_file_as!(
+                EventRow,
+                "src/store/sql/list_journal.sql",
+                reseller.0,
+                account.as_i32(),
+                before,
+                wanted,
+                budget
+            )
+            .fetch_all(self.connection())
+            .await
+            .or_domain()?;
+            let (found, sizes) = sizes(&rows);
+            (left, budget) = (left - found, budget - sizes);
+            before = rows.last().map_or(before, |row| row.id);
+            for row in rows {
+                entries.push(<(AccountId, JournalEntry)>::try_from(row)?.1);
+            }
+            if found < wanted || left <= 0 || budget <= 0 {
+                return Ok(Slice {
+                    rows: entries,
+                    has_more: left <= 0 || budget <= 0,
+                });
+            }
+        }
     }
 
     /// The applied entries of a reseller after an entry, in order.
@@ -163,21 +191,26 @@ impl Tx {
         reseller: ResellerId,
         after: i64,
         limit: i64,
-    ) -> Result<Vec<(AccountId, JournalEntry)>, Error> {
-        let rows = sqlx::query_as!(
+    ) -> Result<Slice<(AccountId, JournalEntry)>, Error> {
+        let rows = sqlx::query_file_as!(
             EventRow,
-            "select account_id, id, at, sequence, action, outcome, refusal, events, authority,
-               actor, dialect, request_id, before, after
-             from journal where reseller_id = $1 and id > $2 and outcome = 'applied' order by id
-             limit $3",
+            "src/store/sql/list_events.sql",
             reseller.0,
             after,
-            limit
+            limit,
+            READ_AT_ONCE
         )
         .fetch_all(self.connection())
         .await
         .or_domain()?;
-        rows.into_iter().map(TryFrom::try_from).collect()
+        let (found, sizes) = sizes(&rows);
+        Ok(Slice {
+            has_more: found == limit || sizes >= READ_AT_ONCE,
+            rows: rows
+                .into_iter()
+                .map(TryFrom::try_from)
+                .collect::<Result<_, _>>()?,
+        })
     }
 
     /// The id of the last applied entry of a reseller; 0 if there is none.
@@ -203,12 +236,12 @@ impl Tx {
     ) -> Result<Vec<(AccountId, JournalEntry)>, Error> {
         let rows = sqlx::query_as!(
             EventRow,
-            "select j.account_id, j.id, j.at, j.sequence, j.action, j.outcome, j.refusal, j.events,
-               j.authority, j.actor, j.dialect, j.request_id, j.before, j.after
+            r#"select j.account_id, j.id, j.at, j.sequence, j.action, j.outcome, j.refusal, j.events,
+               j.authority, j.actor, j.dialect, j.request_id, j.before, j.after, 0::bigint as "size!"
              from unnest($2::integer[], $3::bigint[], $4::timestamptz[]) as w(account_id, id, at)
              cross join lateral (select * from journal where reseller_id = $1
                and account_id = w.account_id and id = w.id and at = w.at) as j
-             order by j.id",
+             order by j.id"#,
             reseller.0,
             accounts,
             ids,

@@ -34,19 +34,26 @@ mod notifications;
 mod plans;
 mod pool;
 mod resellers;
+mod slice;
 mod tenancy;
 mod tokens;
 mod transaction;
 mod webhooks;
 
-pub use accounts::{Changes, HoldWrites, PurgingReseller, list_statement};
-pub use bulk_jobs::{BulkItem, BulkJob, JobState};
+pub use accounts::{
+    ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Changes, HoldWrites, Past, PastFact, PurgingReseller,
+    list_statement,
+};
+pub use bulk_jobs::{
+    BulkItem, BulkJob, ItemOutcome, JobState, NewBulkJob, Preview, check_bulk_command,
+};
 pub use checks::{Finding, MIGRATOR, SchemaReport, ServerReport};
 pub use idempotency::{IdempotencyKey, StoredAnswer, StoredRequest};
 pub use journal::{JournalEntry, NewJournalEntry};
 pub use notifications::{Listener, Notification};
 pub use pool::{KEYED, PoolSettings, PoolState, SEARCHING, Store};
 pub use resellers::{Preferences, PurgeSettings, Reseller, ResellerTerms};
+pub use slice::{READ_AT_ONCE, Slice};
 pub use tenancy::Tenancy;
 pub use tokens::{Credential, NewToken, TokenKind};
 pub use transaction::Tx;

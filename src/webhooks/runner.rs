@@ -210,9 +210,9 @@ impl Runner {
                 .service
                 .read_events(self.context.endpoint.reseller_id, self.read_to, READ_PAGE)
                 .await?;
-            self.is_caught_up = i64::try_from(events.len()).unwrap_or(READ_PAGE) < READ_PAGE;
+            self.is_caught_up = !events.has_more;
             let now = self.context.service.now();
-            for event in events {
+            for event in events.rows {
                 self.read_to = event.entry.id;
                 let subscribed = self.context.endpoint.wants(&event.entry.events);
                 self.queues.push_new(Delivery::of_event(

@@ -1,10 +1,11 @@
 //! JSON documents: a scan of the nesting depth, then serde. Serde alone would skip unknown members
 //! however deep they are.
 
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
-use super::{Error, MAX_DEPTH, deserialize, malformed, text_of};
+use serde::de::DeserializeOwned;
+
+use super::{Error, MAX_DEPTH, Verbatim, deserialize, malformed};
 
 pub(super) fn decode<T: DeserializeOwned>(
     text: &str,
@@ -14,16 +15,21 @@ pub(super) fn decode<T: DeserializeOwned>(
     if text.trim_start().starts_with('[') {
         return Err(Error::document("must be an object, not an array"));
     }
-    if depth(text) > MAX_DEPTH {
-        return Err(Error::document(format!(
-            "objects and arrays are nested deeper than {MAX_DEPTH}"
-        )));
-    }
+    check_depth(text)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value: T = deserialize(&mut deserializer, unknown)
         .map_err(|(path, error)| json_error(&path, &error))?;
     deserializer.end().map_err(|error| json_error("", &error))?;
     Ok(value)
+}
+
+fn check_depth(text: &str) -> Result<(), Error> {
+    if depth(text) > MAX_DEPTH {
+        return Err(Error::document(format!(
+            "objects and arrays are nested deeper than {MAX_DEPTH}"
+        )));
+    }
+    Ok(())
 }
 
 /// The nesting depth of objects and arrays. Also works for documents that are not well-formed.
@@ -55,12 +61,14 @@ fn json_error(path: &str, error: &serde_json::Error) -> Error {
     }
 }
 
-/// The members of a document that is known to be well-formed.
-///
-/// # Errors
-/// [`Error::Malformed`] if the document is not an object.
-pub fn members(body: &[u8]) -> Result<Map<String, Value>, Error> {
-    decode(text_of(body)?, None)
+/// See [`super::members`].
+pub(super) fn members(text: &str) -> Result<BTreeMap<String, Verbatim>, Error> {
+    check_depth(text)?;
+    match Verbatim::read(text) {
+        Ok(Verbatim::Object(members)) => Ok(members),
+        Ok(_) => Err(Error::document("must be an object")),
+        Err(error) => Err(json_error("", &error)),
+    }
 }
 
 #[cfg(test)]

@@ -9,18 +9,22 @@
 mod field;
 mod json;
 mod media;
+mod rows;
 mod soap;
 mod type_errors;
+mod verbatim;
 mod xml;
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use field::{Field, number_or_text, object};
-pub use json::members as json_members;
 pub use media::{Codec, Parameters, accepted, codec_of, media_type};
+pub use rows::{MAX_PAGE, Rows, encode_row};
 pub use soap::{SoapProblem, SoapRequest, SoapVersion, escaped, read_envelope, write_envelope};
-pub use xml::members as xml_members;
+pub use verbatim::{Members, Verbatim};
 
 /// The maximum nesting depth of a document, in all formats.
 const MAX_DEPTH: usize = 32;
@@ -122,6 +126,19 @@ pub fn encode<T: Serialize>(codec: Codec, value: &T) -> Result<Vec<u8>, String> 
         Codec::Xml => quick_xml::se::to_string_with_root("xml", value)
             .map(|document| xml::legal(document).into_bytes())
             .map_err(|error| error.to_string()),
+    }
+}
+
+/// The members of a request's body that is known to be well-formed. Numbers stay as they were
+/// written. XML has texts and objects only. Of members with the same name the last one counts.
+///
+/// # Errors
+/// [`Error::Malformed`] if the document has no members.
+pub fn members(codec: Codec, body: &[u8]) -> Result<BTreeMap<String, Verbatim>, Error> {
+    let text = text_of(body)?;
+    match codec {
+        Codec::Json => json::members(text),
+        Codec::Xml => xml::members(text),
     }
 }
 

@@ -1,11 +1,13 @@
 //! XML documents with the root element `xml`: a scan for limits, then serde.
 
+use std::collections::BTreeMap;
+
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Error, MAX_DEPTH, deserialize, malformed, text_of};
+use super::{Error, MAX_DEPTH, Verbatim, deserialize, malformed};
 
 /// The maximum number of attributes of an element. No request of our APIs uses any.
 const MAX_ATTRIBUTES: usize = 16;
@@ -129,17 +131,13 @@ pub(super) fn check_reference(reference: &BytesRef<'_>) -> Result<(), Error> {
     }
 }
 
-/// The members of a document that is known to be well-formed. Texts become strings, elements with
-/// children become objects. Of repeated elements the last one counts.
-///
-/// # Errors
-/// [`Error::Malformed`] if the document cannot be read as members.
-pub fn members(body: &[u8]) -> Result<Map<String, Value>, Error> {
-    let members: Map<String, Value> = decode(text_of(body)?, None)?;
+/// See [`super::members`]. Texts become texts, elements with children become objects.
+pub(super) fn members(text: &str) -> Result<BTreeMap<String, Verbatim>, Error> {
+    let members: Map<String, Value> = decode(text, None)?;
     Ok(members
         .into_iter()
         .filter(|(name, _)| !name.starts_with(['@', '$']))
-        .map(|(name, value)| (name, plain(value)))
+        .map(|(name, value)| (name, Verbatim::from(plain(value))))
         .collect())
 }
 
@@ -294,10 +292,8 @@ mod tests {
 
     #[test]
     fn members_are_text_or_objects() {
-        let members = members(b"<xml><a>1</a><b><c>2</c></b><d/></xml>").map(Value::Object);
-        assert_eq!(
-            members,
-            Ok(serde_json::json!({"a": "1", "b": {"c": "2"}, "d": ""}))
-        );
+        let members = members("<xml><a>1</a><b><c>2</c></b><d/></xml>").map(Verbatim::Object);
+        let expected = serde_json::json!({"a": "1", "b": {"c": "2"}, "d": ""});
+        assert_eq!(members, Ok(Verbatim::from(expected)));
     }
 }

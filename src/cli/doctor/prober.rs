@@ -140,6 +140,8 @@ impl Prober {
         request: &ProbeRequest,
     ) -> Result<ProbeResponse, CommandError> {
         let failed = |error: reqwest::Error| {
+            // The base address may contain a password.
+            let error = error.without_url();
             CommandError::Other(format!("{} {}: {error}", request.method, request.path))
         };
         let mut builder = self

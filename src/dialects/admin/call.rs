@@ -1,15 +1,15 @@
 //! A request on its way through a handler, and the formats of its answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
 use super::Api;
 use super::codes;
-use super::replies::Reply;
+use super::envelope::Reply;
 use crate::dialects::body::{self, RequestBody};
 use crate::dialects::exchange::header_text;
 use crate::dialects::failure::Failure;
@@ -18,9 +18,9 @@ use crate::dialects::patches::Reading;
 use crate::domain::{AccountId, Command, Error};
 use crate::hash::sha256;
 use crate::service::{
-    CommandOutcome, Completion, Context, IdempotencyKey, IdempotentRequest, StoredAnswer,
+    CommandOutcome, Completion, Context, IdempotencyKey, IdempotentRequest, Seal, StoredAnswer,
 };
-use crate::wire::{self, Codec};
+use crate::wire::{self, Codec, Verbatim};
 
 /// The result of a handler: a new reply, or the stored answer to a repeated request.
 pub(super) enum Answer {
@@ -43,6 +43,9 @@ pub(super) struct Call {
     pub(super) verbose: bool,
     /// `None` if the caller sent no idempotency key, or if the call does not take one.
     pub(super) key: Option<IdempotencyKey>,
+    /// What encrypts an answer with a secret. `None` without an idempotency key, or if no answer of
+    /// the call contains a secret.
+    pub(super) seal: Option<Seal>,
     pub(super) base: String,
     pub(super) body: RequestBody,
 }
@@ -77,11 +80,8 @@ impl Call {
     }
 
     /// All members of the body, including those that the request type does not know.
-    pub(super) fn all_members(&self) -> Result<Map<String, Value>, Failure> {
-        Ok(match self.codec {
-            Codec::Json => wire::json_members(&self.body)?,
-            Codec::Xml => wire::xml_members(&self.body)?,
-        })
+    pub(super) fn all_members(&self) -> Result<BTreeMap<String, Verbatim>, Failure> {
+        Ok(wire::members(self.codec, &self.body)?)
     }
 
     /// The service's base URL as this caller sees it.
@@ -94,7 +94,15 @@ impl Call {
         let Some(key) = self.key.clone() else {
             return Ok(None);
         };
-        Ok(api.service.stored_answer(key, sha256(&self.body)).await?)
+        let fingerprint = sha256(&self.body);
+        Ok(match &self.seal {
+            Some(seal) => {
+                api.service
+                    .stored_secret_answer(key, seal, fingerprint)
+                    .await?
+            }
+            None => api.service.stored_answer(key, fingerprint).await?,
+        })
     }
 
     /// The idempotency key, the body's fingerprint, and the function that encodes the answer for
@@ -125,6 +133,20 @@ impl Call {
             key,
             fingerprint,
             encode: Arc::new(encode),
+            seal: None,
+        })
+    }
+
+    /// The same as [`Call::idempotency`] for an answer with a secret, which is encrypted.
+    pub(super) fn secret_idempotency(
+        &self,
+        reply: impl Fn(&CommandOutcome, bool) -> Reply + Send + Sync + 'static,
+    ) -> Option<IdempotentRequest> {
+        let seal = self.seal.clone()?;
+        Some(IdempotentRequest {
+            key: seal.key().clone(),
+            seal: Some(seal),
+            ..self.idempotency(reply)?
         })
     }
 

@@ -53,6 +53,10 @@ pub(super) fn code(failure: &Failure) -> Code {
             }
             Error::PreconditionFailed => say(412, "Precondition failed"),
             Error::QuotaReached => say(402, "Tariff limit reached"),
+            Error::AccountNumbersExhausted => say(
+                507,
+                "No account number is left: this service can create no more accounts",
+            ),
             Error::IdempotencyKeyReused => {
                 say(422, "Idempotency-Key was used before with another request")
             }
@@ -98,6 +102,15 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         Conflict::Exempt => "exempt: automation has to leave the account alone for now",
         Conflict::NotPlanned => "not_planned: the account is not to be purged now",
         Conflict::BulkJob => "bulk_job: it is under way, was not applied, or was reverted",
+        Conflict::BulkJobTrimmed => {
+            "bulk_job_trimmed: it was finished too long ago to be reverted; the list of its \
+             accounts was deleted after lifecycle.keep_bulk_items_days"
+        }
+        Conflict::TooManyBulkJobs => {
+            "too_many_bulk_jobs: there are 20 planned or running bulk jobs already; apply or \
+             delete one (GET /v3/bulk-jobs lists them). A planned job is deleted after 24 hours"
+        }
+        Conflict::NotSelected => "not_selected: the account no longer matches the selector",
     }
 }
 
@@ -149,8 +162,12 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::Exempt)),
             Failure::Service(Error::Conflict(Conflict::NotPlanned)),
             Failure::Service(Error::Conflict(Conflict::BulkJob)),
+            Failure::Service(Error::Conflict(Conflict::BulkJobTrimmed)),
+            Failure::Service(Error::Conflict(Conflict::TooManyBulkJobs)),
+            Failure::Service(Error::Conflict(Conflict::NotSelected)),
             Failure::Service(Error::PreconditionFailed),
             Failure::Service(Error::QuotaReached),
+            Failure::Service(Error::AccountNumbersExhausted),
             Failure::Service(Error::IdempotencyKeyReused),
             Failure::Service(Error::Overloaded),
             Failure::Service(Error::Unavailable),

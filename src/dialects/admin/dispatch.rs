@@ -22,7 +22,7 @@ use crate::dialects::body;
 use crate::dialects::exchange::{Exchange, RequestOutcome, base_url, header_text};
 use crate::dialects::failure::Failure;
 use crate::domain::{Dialect, Error};
-use crate::service::{Context, IdempotencyKey, Principal};
+use crate::service::{Context, IdempotencyKey, Principal, Seal};
 use crate::wire::{self, Codec};
 
 /// Answers one request.
@@ -116,17 +116,22 @@ async fn carry_out(
     let path = parts.uri.path().trim_end_matches('/').to_owned();
     let reseller = context.principal.storage_reseller();
     let method = "POST".to_owned();
+    let key = key.map(|key| IdempotencyKey {
+        reseller,
+        method,
+        path,
+        key,
+    });
     let call = Call {
+        seal: key
+            .as_ref()
+            .filter(|_| operation.has_secret)
+            .map(|key| Seal::of(&context.principal, key)),
         unknown_members: operation.unknown_members,
         codec,
         format: *format,
         verbose: common.verbose,
-        key: key.map(|key| IdempotencyKey {
-            reseller,
-            method,
-            path,
-            key,
-        }),
+        key,
         base: base_url(api.settings.public_url.as_deref(), headers),
         body,
     };

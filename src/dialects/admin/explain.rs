@@ -7,16 +7,19 @@ use utoipa::ToSchema;
 
 use super::replies::{EntryItem, entry_item, object};
 use crate::dialects::dates;
-use crate::dialects::views::{Viewer, blocked_by, upcoming};
+use crate::dialects::views::{Viewer, blocked_by, page_of_entries, upcoming};
 use crate::domain::{Account, AccountId, BlockDetail, Explanation, HoldKind, Lift, Time};
-use crate::service::JournalEntry;
+use crate::service::{JournalEntry, Slice};
 use crate::wire::Codec;
 
 /// Past and future changes of an account.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminTimeline)]
 pub(super) struct TimelineItem {
-    /// The newest 100 entries of the journal, newest first.
+    /// The number before which `history` goes on. Absent if `past` has the oldest entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_before: Option<i64>,
+    /// The newest entries of the journal, newest first: at most 100, and at most 1 MiB.
     #[schema(value_type = Vec<EntryItem>)]
     past: Vec<Value>,
     /// Scheduled changes that happen without a request, earliest first.
@@ -43,7 +46,7 @@ struct UpcomingItem {
 
 pub(super) fn timeline(
     account: &Account,
-    entries: Vec<JournalEntry>,
+    entries: Slice<JournalEntry>,
     now: Time,
     codec: Codec,
 ) -> Value {
@@ -58,11 +61,9 @@ pub(super) fn timeline(
             what,
         }
     });
-    let past = entries
-        .into_iter()
-        .map(|entry| entry_item(entry, codec))
-        .collect();
+    let (past, next_before) = page_of_entries(entries, |entry| entry_item(entry, codec), codec);
     Value::Object(object(&TimelineItem {
+        next_before,
         past,
         upcoming: changes.collect(),
     }))

@@ -2,8 +2,9 @@
 
 use super::Api;
 use super::call::{Answer, Request};
+use super::envelope::{Next, Reply, rows};
 use super::explain;
-use super::replies::{self, Reply};
+use super::replies;
 use super::requests::{
     Freeze, Get, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze,
 };
@@ -12,8 +13,9 @@ use super::simulate::{self, Simulate};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::place_hold;
 use crate::dialects::views::Viewer;
-use crate::domain::{AccountId, Command, HoldKind, Status};
-use crate::service::{CommandOutcome, Context};
+use crate::domain::{Account, AccountId, Command, HoldKind, Status};
+use crate::service::{CommandOutcome, Context, JournalEntry};
+use crate::wire::Rows;
 
 type HandlerResult = Result<Answer, Failure>;
 
@@ -36,7 +38,7 @@ pub(super) async fn freeze(
     } else {
         None
     };
-    let authority = context.principal.authority();
+    let (authority, has_ticket) = (context.principal.authority(), members.release_ticket);
     let reply = move |done: &CommandOutcome, verbose| {
         let ticket = maker
             .as_ref()
@@ -44,7 +46,16 @@ pub(super) async fn freeze(
         Reply::frozen(done, verbose, ticket.as_ref())
     };
     let command = place_hold(HoldKind::Freeze, members.details(call.reading(context))?);
-    call.execute(api, context, account, command, reply).await
+    let idempotency = if has_ticket {
+        call.secret_idempotency(reply.clone())
+    } else {
+        call.idempotency(reply.clone())
+    };
+    let completion = api
+        .service
+        .execute(context, account, command, idempotency)
+        .await?;
+    Ok(call.completed(completion, reply))
 }
 
 pub(super) async fn unfreeze(
@@ -197,23 +208,57 @@ pub(super) async fn list(
     context: &Context,
     Request { members, call }: Request<List>,
 ) -> HandlerResult {
-    let (from, limit) = members.page()?;
-    let reading = call.reading(context);
-    let (accounts, total, now) = if let Some(at) = members.as_of(reading)? {
-        let limit = usize::try_from(limit).unwrap_or_default();
-        let accounts = api.service.list_as_of(context, from, limit, at).await?;
-        (accounts, None, at)
-    } else {
-        let filter = members.filter(reading)?;
-        let page = api.service.list(context, filter, from, limit).await?;
-        (page.accounts, Some(page.total), page.at)
-    };
-    let viewer = Viewer::of(context, now);
-    let items = accounts
-        .iter()
-        .map(|account| replies::item(account, viewer))
-        .collect();
-    Ok(Reply::list(items, total).into())
+    let (mut from, limit) = members.page()?;
+    let (format, reading) = (call.format(), call.reading(context));
+    let as_of = members.as_of(reading)?;
+    let filter = members.filter(reading)?;
+    let (mut written, mut total) = (None, None);
+    // The accounts are read piece by piece if they are large. Much of an account, such as its holds,
+    // is not in the list, so one piece may be less than a page.
+    loop {
+        let count = written
+            .as_ref()
+            .map_or(0, |page: &Rows<Account>| page.count);
+        let limit = limit - i64::try_from(count).unwrap_or_default();
+        let (accounts, now) = if let Some(at) = as_of {
+            let limit = usize::try_from(limit).unwrap_or_default();
+            let accounts = api.service.list_as_of(context, from, limit, at).await?;
+            (accounts, at)
+        } else {
+            let filter = filter.clone();
+            let page = api.service.list(context, filter, from, limit).await?;
+            total.get_or_insert(page.total);
+            (page.accounts, page.at)
+        };
+        let is_full = i64::try_from(accounts.rows.len()).is_ok_and(|found| found >= limit);
+        let following = accounts
+            .rows
+            .last()
+            .map(after)
+            .filter(|_| accounts.has_more);
+        let viewer = Viewer::of(context, now);
+        let item = |account: &Account| replies::item(format, account, viewer);
+        let page = match written.take() {
+            None => rows(format, accounts.rows, item),
+            Some(mut page) => page.add(accounts.rows, item).map(|()| page),
+        };
+        let following = following.and_then(|next| AccountId::new(next).ok());
+        match (page, following) {
+            (Ok(page), Some(next)) if !is_full && !page.is_cut => {
+                from = next;
+                written = Some(page);
+            }
+            (page, _) => {
+                let reply = Reply::rows(page, false, |last| Next::FromId(after(last)));
+                return Ok(reply.with_total(total).into());
+            }
+        }
+    }
+}
+
+/// The number from which a list goes on after an account.
+fn after(account: &Account) -> i64 {
+    i64::from(account.id.as_i32()) + 1
 }
 
 pub(super) async fn get(
@@ -226,8 +271,8 @@ pub(super) async fn get(
         Some(at) => (api.service.account_as_of(context, id, at).await?, at),
         None => api.service.account(context, id).await?,
     };
-    let item = replies::item_with_holds(&account, Viewer::of(context, now));
-    Ok(Reply::data(item).into())
+    let item = replies::item_with_holds(call.format(), &account, Viewer::of(context, now));
+    Ok(Reply::account(item).into())
 }
 
 pub(super) async fn history(
@@ -241,11 +286,11 @@ pub(super) async fn history(
         .history(context, id, members.before, limit)
         .await?;
     let format = call.format();
-    let items = entries
-        .into_iter()
-        .map(|entry| replies::entry_item(entry, format))
-        .collect();
-    Ok(Reply::list(items, None).into())
+    let item = |entry: &JournalEntry| replies::entry_item(entry, format);
+    let is_full = i64::try_from(entries.rows.len()).is_ok_and(|found| found >= limit);
+    let is_short = entries.has_more && !is_full;
+    let next = |last: &JournalEntry| Next::Before(last.id);
+    Ok(Reply::rows(rows(format, entries.rows, item), is_short, next).into())
 }
 
 /// Simulates a sequence of calls. Each call sees the result of the calls before it; a refused call
@@ -262,7 +307,8 @@ pub(super) async fn simulate(
         .filter_map(|(_, command)| command.as_ref().ok().cloned())
         .collect();
     let (before, simulated, now) = api.service.simulate(context, account, &commands).await?;
-    Ok(Reply::list(simulate::results(steps, before.state(now), simulated), None).into())
+    let results = simulate::results(steps, before.state(now), simulated);
+    Ok(Reply::list(call.format(), results).into())
 }
 
 pub(super) async fn timeline(

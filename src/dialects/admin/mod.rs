@@ -9,6 +9,7 @@
 mod call;
 mod codes;
 mod dispatch;
+mod envelope;
 mod explain;
 mod handlers;
 mod openapi;

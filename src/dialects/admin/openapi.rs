@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use super::PREFIX;
+use super::envelope::Envelope;
 use super::operation::{Data, Operation};
 use super::operations::OPERATIONS;
-use super::replies::Envelope;
 use super::requests::Common;
 use crate::dialects::schemas::{Parts, describe, idempotency_key};
 use crate::wire::Codec;

@@ -22,6 +22,8 @@ pub struct Operation {
     pub access: Access,
     /// Whether a repeat with the same `Idempotency-Key` gets the stored answer.
     pub idempotent: bool,
+    /// Whether the answer may contain a secret.
+    pub has_secret: bool,
     /// How the dispatcher treats members of the body that the request type does not know.
     pub unknown_members: UnknownMembers,
     /// The largest body that the call accepts.
@@ -61,6 +63,7 @@ impl Operation {
             summary,
             access,
             idempotent: matches!(access, Access::Scope(AccountWrite)),
+            has_secret: false,
             unknown_members: UnknownMembers::Ignore,
             body_limit: BodyLimit::Configured,
             cost: Cost::Light,
@@ -73,8 +76,22 @@ impl Operation {
         }
     }
 
+    /// Whether the `data` of its answer is a list.
+    #[must_use]
+    pub const fn answers_a_list(&self) -> bool {
+        matches!(self.data, Data::Many(_))
+    }
+
     pub(super) const fn data(self, data: Data) -> Self {
         Self { data, ..self }
+    }
+
+    /// The answer may contain a secret, so it is encrypted where it is stored.
+    pub(super) const fn secret(self) -> Self {
+        Self {
+            has_secret: true,
+            ..self
+        }
     }
 
     pub(super) const fn heavy(self) -> Self {

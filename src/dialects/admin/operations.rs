@@ -27,6 +27,7 @@ const BY_ID: &str = r#"{"id":7}"#;
 /// All calls.
 pub const OPERATIONS: &[Operation] = &[
     Operation::new("freeze", WRITE, "Freeze an account because a payment is due", run!(freeze, Freeze))
+        .secret()
         .example(r#"{"id":7,"frozen_details":{"payment_url":"https://example.com"}}"#),
     Operation::new("unfreeze", WRITE, "Lift the caller's freeze", run!(unfreeze, Unfreeze))
         .example(BY_ID),

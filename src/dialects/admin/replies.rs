@@ -1,167 +1,24 @@
-//! The answers of this dialect: envelopes in JSON or XML, with their members in alphabetical order.
+//! What the answers of this dialect contain: accounts, holds and journal entries.
 
 use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
-use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::codes::Code;
 use crate::dialects::dates;
 use crate::dialects::views::{Viewer, blocked_by, facts_in};
-use crate::domain::{Account, Block, Hold, Outcome, Status};
-use crate::service::{CommandOutcome, JournalEntry};
-use crate::wire::{self, Codec};
-
-/// The `error_text` of every success.
-pub(super) const SUCCESS: &str = "Successful operation";
-
-/// The envelope of every answer. Members without a value are left out.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Envelope {
-    /// What blocks the account now. Only with `verbose`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    blocked_by: Option<Vec<&'static str>>,
-    /// Whether the call changed the account. Only with `verbose`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    changed: Option<bool>,
-    /// The result, if the call has one. In XML, a list is one element per item.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Value>,
-    /// The computed state of the account. Only with `verbose`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    effective_status: Option<&'static str>,
-    /// 0 for a success, else the HTTP status of the error.
-    error: u16,
-    /// `Successful operation`, or the reason for the error.
-    error_text: String,
-    /// The number of all accounts that match. Only in lists.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    total_count: Option<i64>,
-}
-
-/// An answer before it is encoded.
-#[derive(Debug)]
-pub(super) struct Reply {
-    envelope: Envelope,
-    /// Whether XML has an empty `<data/>` if there is no result. Altcraft leaves it out for some
-    /// calls.
-    has_data_element: bool,
-}
-
-impl Reply {
-    fn success() -> Self {
-        let envelope = Envelope {
-            blocked_by: None,
-            changed: None,
-            data: None,
-            effective_status: None,
-            error: 0,
-            error_text: SUCCESS.to_owned(),
-            total_count: None,
-        };
-        Self {
-            envelope,
-            has_data_element: true,
-        }
-    }
-
-    /// The answer to a change.
-    pub(super) fn done(done: &CommandOutcome, verbose: bool) -> Self {
-        let mut reply = Self::success();
-        if verbose {
-            let state = done.account.state(done.at);
-            reply.envelope.blocked_by = Some(blocked_by(&state));
-            reply.envelope.changed = Some(done.outcome == Outcome::Applied);
-            reply.envelope.effective_status = Some(state.effective_status());
-        }
-        reply
-    }
-
-    /// The answer to `freeze`, with the release ticket if the request asked for one.
-    pub(super) fn frozen(
-        done: &CommandOutcome,
-        verbose: bool,
-        ticket: Option<&SecretString>,
-    ) -> Self {
-        let mut reply = Self::done(done, verbose);
-        reply.envelope.data =
-            ticket.map(|ticket| serde_json::json!({ "release_ticket": ticket.expose_secret() }));
-        reply
-    }
-
-    /// The answer to a change without a `<data/>` in XML, as Altcraft answers `activate` and
-    /// `deactivate`.
-    pub(super) fn done_bare(done: &CommandOutcome, verbose: bool) -> Self {
-        Self {
-            has_data_element: false,
-            ..Self::done(done, verbose)
-        }
-    }
-
-    /// The answer to `save`.
-    pub(super) fn saved(done: &CommandOutcome, verbose: bool) -> Self {
-        let mut reply = Self::done(done, verbose);
-        reply.envelope.data = Some(Value::Object(object(&SavedItem {
-            saved_id: done.account.id.as_i32(),
-        })));
-        reply
-    }
-
-    /// An answer with one result.
-    pub(super) fn data(data: Value) -> Self {
-        let mut reply = Self::success();
-        reply.envelope.data = Some(data);
-        reply
-    }
-
-    /// An answer with a list. `total` is the number of all matching accounts; `None` leaves
-    /// `total_count` out.
-    pub(super) fn list(items: Vec<Value>, total: Option<i64>) -> Self {
-        let mut reply = Self::data(Value::Array(items));
-        reply.envelope.total_count = total;
-        reply
-    }
-
-    /// The answer to a failure.
-    pub(super) fn failure(code: &Code) -> Self {
-        let mut reply = Self::success();
-        reply.has_data_element = false;
-        reply.envelope.error = code.error;
-        reply.envelope.error_text.clone_from(&code.error_text);
-        reply
-    }
-
-    /// The encoded answer.
-    pub(super) fn encode(mut self, codec: Codec) -> Vec<u8> {
-        if codec == Codec::Xml {
-            let is_empty = |data: &Value| data.as_array().is_some_and(Vec::is_empty);
-            if self.envelope.data.as_ref().is_none_or(is_empty)
-                && (self.has_data_element || self.envelope.data.is_some())
-            {
-                self.envelope.data = Some(Value::Null);
-            }
-        }
-        wire::encode(codec, &self.envelope).unwrap_or_else(|problem| {
-            tracing::error!(%problem, "cannot encode an answer; sending an internal error instead");
-            match codec {
-                Codec::Json => br#"{"error":500,"error_text":"Internal error"}"#.to_vec(),
-                Codec::Xml => {
-                    b"<xml><error>500</error><error_text>Internal error</error_text></xml>".to_vec()
-                }
-            }
-        })
-    }
-}
+use crate::domain::{Account, Block, Hold, Status};
+use crate::service::JournalEntry;
+use crate::wire::{Codec, Members};
 
 /// The result of `save`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminSaved)]
 pub(super) struct SavedItem {
     /// The number of the created or changed account.
-    saved_id: i32,
+    pub(super) saved_id: i32,
 }
 
 /// An account as `list` and `get` answer it: Altcraft's members and ours.
@@ -250,7 +107,7 @@ struct HoldItem {
 }
 
 /// An account as `list` answers it.
-pub(super) fn item(account: &Account, viewer: Viewer) -> Value {
+pub(super) fn item(codec: Codec, account: &Account, viewer: Viewer) -> Members {
     let state = account.state(viewer.now);
     let profile = &account.profile;
     let is_frozen = state.is(Block::Frozen);
@@ -296,27 +153,23 @@ pub(super) fn item(account: &Account, viewer: Viewer) -> Value {
     };
     // Members that an earlier `save` stored as extra are returned under their own names, in
     // alphabetical order with ours.
-    let mut members = object(&item);
+    let mut members = Members::of(codec, object(&item));
     for (name, value) in profile.extra.iter().flat_map(|extra| &extra.0) {
-        members
-            .entry(name.clone())
-            .or_insert_with(|| serde_json::from_str(value).unwrap_or_default());
+        members.add_stored(name, value);
     }
-    Value::Object(members)
+    members
 }
 
 /// An account as `get` answers it: with its open holds.
-pub(super) fn item_with_holds(account: &Account, viewer: Viewer) -> Value {
-    let mut item = item(account, viewer);
+pub(super) fn item_with_holds(codec: Codec, account: &Account, viewer: Viewer) -> Members {
+    let mut item = item(codec, account, viewer);
     let holds = account
         .holds
         .iter()
         .filter(|hold| !hold.has_lapsed(viewer.now))
         .map(|hold| Value::Object(object(&hold_item(hold, viewer))))
         .collect();
-    if let Value::Object(members) = &mut item {
-        members.insert("holds".to_owned(), Value::Array(holds));
-    }
+    item.set("holds", Value::Array(holds));
     item
 }
 
@@ -371,7 +224,8 @@ pub(super) struct EntryItem {
 }
 
 /// An entry of the journal as `history` answers it.
-pub(super) fn entry_item(entry: JournalEntry, codec: Codec) -> Value {
+pub(super) fn entry_item(entry: &JournalEntry, codec: Codec) -> Value {
+    let entry = entry.clone();
     Value::Object(object(&EntryItem {
         action: entry.action,
         actor: entry.actor,

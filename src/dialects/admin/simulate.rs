@@ -6,6 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::codes;
+use super::envelope::SUCCESS;
 use super::replies;
 use super::requests::FrozenDetails;
 use crate::dialects::patches::{Reading, only_hold, parsed, place_hold, required_time, text, time};
@@ -173,7 +174,7 @@ pub(super) fn results(steps: Vec<Step>, before: State, simulated: Vec<Simulated>
                 .is_ok_and(|change| change.outcome() == Outcome::Applied),
             effective_status: state.effective_status(),
             error: refused.as_ref().map_or(0, |code| code.error),
-            error_text: refused.map_or_else(|| replies::SUCCESS.to_owned(), |code| code.error_text),
+            error_text: refused.map_or_else(|| SUCCESS.to_owned(), |code| code.error_text),
             events: decision
                 .iter()
                 .flat_map(|change| &change.events)

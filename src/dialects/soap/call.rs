@@ -88,6 +88,7 @@ impl Call {
             key,
             fingerprint,
             encode: Arc::new(encode),
+            seal: None,
         })
     }
 

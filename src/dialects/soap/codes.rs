@@ -158,6 +158,9 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
             | Conflict::Exempt
             | Conflict::NotPlanned
             | Conflict::BulkJob
+            | Conflict::BulkJobTrimmed
+            | Conflict::TooManyBulkJobs
+            | Conflict::NotSelected
             | Conflict::TooManyWebhooks,
         )
         | Error::PreconditionFailed => say(Code::GeneralError, wording.failure),
@@ -166,6 +169,10 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
             format!("{}: {field} {problem}", wording.failure),
         ),
         Error::QuotaReached => say(Code::NoCredit, "The account limit is reached"),
+        Error::AccountNumbersExhausted => say(
+            Code::GeneralError,
+            "No account number is left: this service can create no more accounts",
+        ),
         Error::Overloaded | Error::Unavailable => {
             say(Code::GeneralError, "General Error. DB error")
         }
@@ -320,6 +327,7 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::EmailInUse)),
             Failure::Service(Error::Conflict(Conflict::RetentionHold)),
             Failure::Service(Error::QuotaReached),
+            Failure::Service(Error::AccountNumbersExhausted),
             Failure::Service(Error::Overloaded),
             Failure::Service(Error::Unavailable),
             Failure::Service(Error::IdempotencyKeyReused),

@@ -8,12 +8,12 @@ use super::Api;
 use super::call::Request;
 use super::operation_request::OperationRequest;
 use super::path_id::JobId;
-use super::respond::{Many, One, Reply};
+use super::respond::{Many, Nothing, One, Reply};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::dialects::filter::FilterMembers;
 use crate::domain::{AccountFilter, Error, ResellerId};
-use crate::service::{BulkItem, BulkJob, Context, Preview};
+use crate::service::{BulkItem, BulkJob, Context};
 
 /// A bulk job to plan.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -103,11 +103,13 @@ pub(super) struct BulkJobDocument {
     unchanged: i64,
     /// The number of accounts that could not be changed.
     failed: i64,
+    /// The number of accounts that no longer matched the selector when the job was applied.
+    skipped: i64,
     /// The number of accounts whose change was reverted.
     reverted: i64,
     /// The number of accounts that were changed after the job, and therefore not reverted.
     kept: i64,
-    /// The expected result. Only in the answer that creates the job.
+    /// The expected result. Absent if an earlier version of the service planned the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     preview: Option<PreviewDocument>,
@@ -130,7 +132,7 @@ struct PreviewDocument {
     refused: i64,
 }
 
-fn document(job: &BulkJob, preview: Option<Preview>) -> BulkJobDocument {
+fn document(job: &BulkJob) -> BulkJobDocument {
     let count = |state: &str| {
         job.counts
             .iter()
@@ -149,9 +151,10 @@ fn document(job: &BulkJob, preview: Option<Preview>) -> BulkJobDocument {
         changed: count("changed"),
         unchanged: count("unchanged"),
         failed: count("failed"),
+        skipped: count("skipped"),
         reverted: count("reverted"),
         kept: count("kept"),
-        preview: preview.map(|preview| PreviewDocument {
+        preview: job.preview.map(|preview| PreviewDocument {
             changes: preview.changes,
             unchanged: preview.unchanged,
             refused: preview.refused,
@@ -168,17 +171,17 @@ fn document(job: &BulkJob, preview: Option<Preview>) -> BulkJobDocument {
 #[schema(as = BulkItem)]
 pub(super) struct BulkItemDocument {
     account_id: i32,
-    /// `pending`, `changed`, `unchanged`, `failed`, `reverted` or `kept`.
+    /// `pending`, `changed`, `unchanged`, `failed`, `skipped`, `reverted` or `kept`.
     state: String,
-    /// Why the account failed or was not reverted.
+    /// Why the account failed, was skipped, or was not reverted.
     problem: Option<String>,
 }
 
-fn item(item: BulkItem) -> BulkItemDocument {
+fn item(item: &BulkItem) -> BulkItemDocument {
     BulkItemDocument {
         account_id: item.account.as_i32(),
-        state: item.state,
-        problem: item.problem,
+        state: item.state.clone(),
+        problem: item.problem.clone(),
     }
 }
 
@@ -198,8 +201,26 @@ pub(super) async fn create(
         .service
         .plan_bulk_job(context, reseller, filter, selector, command)
         .await?;
-    let (job, preview) = planned;
-    Ok(Reply::one(document(&job, Some(preview))))
+    Ok(Reply::one(document(&planned)))
+}
+
+pub(super) async fn list(
+    api: &Api,
+    context: &Context,
+    Request { call, .. }: Request<()>,
+) -> Result<Reply<Many<BulkJobDocument>>, Failure> {
+    let query = &call.query;
+    let (reseller, before) = (query.reseller()?, query.before()?);
+    let jobs = api
+        .service
+        .bulk_jobs(context, reseller, before, query.limit)
+        .await?;
+    Ok(Reply::page(
+        call.format(),
+        query.rows(jobs),
+        document,
+        |last| query.link("before", &last.id.to_string(), &call.uri),
+    ))
 }
 
 pub(super) async fn get(
@@ -209,7 +230,6 @@ pub(super) async fn get(
 ) -> JobReply {
     Ok(Reply::one(document(
         &api.service.bulk_job(context, id).await?,
-        None,
     )))
 }
 
@@ -227,6 +247,7 @@ pub(super) async fn items(
         "changed",
         "unchanged",
         "failed",
+        "skipped",
         "reverted",
         "kept",
     ];
@@ -243,11 +264,12 @@ pub(super) async fn items(
         .service
         .bulk_items(context, id, state, after, call.query.limit)
         .await?;
-    let last = found_items
-        .last()
-        .map(|last| i64::from(last.account.as_i32()));
-    let next = call.query.next(last, found_items.len(), &call.uri);
-    Ok(Reply::page(found_items.into_iter().map(item), next))
+    Ok(Reply::page(
+        call.format(),
+        call.query.rows(found_items),
+        item,
+        |last| call.query.after(last.account.as_i32().into(), &call.uri),
+    ))
 }
 
 pub(super) async fn apply(
@@ -257,7 +279,6 @@ pub(super) async fn apply(
 ) -> JobReply {
     Ok(Reply::one(document(
         &api.service.apply_bulk_job(context, id).await?,
-        None,
     )))
 }
 
@@ -268,6 +289,15 @@ pub(super) async fn revert(
 ) -> JobReply {
     Ok(Reply::one(document(
         &api.service.revert_bulk_job(context, id).await?,
-        None,
     )))
+}
+
+/// Deletes a planned or finished job. The changes that it made stay.
+pub(super) async fn delete(
+    api: &Api,
+    context: &Context,
+    Request { id: JobId(id), .. }: Request<JobId>,
+) -> Result<Reply<Nothing>, Failure> {
+    api.service.delete_bulk_job(context, id).await?;
+    Ok(Reply::new(Nothing))
 }

@@ -19,7 +19,7 @@ use crate::dialects::operation::UnknownMembers;
 use crate::dialects::patches::Reading;
 use crate::domain::Error;
 use crate::hash::sha256;
-use crate::service::{Context, IdempotencyKey, IdempotentRequest, StoredAnswer};
+use crate::service::{Context, IdempotencyKey, IdempotentRequest, Seal, StoredAnswer};
 use crate::wire::Codec;
 
 /// A request whose body has been read.
@@ -46,6 +46,10 @@ pub(super) struct Call {
     /// The idempotency key as it is stored, and the SHA-256 of the body. Set once the caller is
     /// known.
     pub(super) idempotency: Option<(IdempotencyKey, [u8; 32])>,
+    /// Whether the answer may contain a secret.
+    pub(super) has_secret: bool,
+    /// What encrypts an answer with a secret. Set together with `idempotency`.
+    pub(super) seal: Option<Seal>,
     pub(super) request_id: RequestId,
     pub(super) base: String,
 }
@@ -86,6 +90,11 @@ impl Call {
         };
         let fingerprint = sha256(&self.body);
         self.idempotency = Some((key.clone(), fingerprint));
+        if self.has_secret {
+            let seal = self.seal.insert(Seal::of(&context.principal, &key));
+            let stored = api.service.stored_secret_answer(key, seal, fingerprint);
+            return Ok(stored.await?);
+        }
         Ok(api.service.stored_answer(key, fingerprint).await?)
     }
 
@@ -145,6 +154,20 @@ impl Call {
     ) -> Option<IdempotentRequest<T>> {
         let once = self.idempotency.clone()?;
         Some(self.idempotency_of(once, self.success, document))
+    }
+
+    /// The same as [`Call::idempotency`] for an answer with a secret, which is encrypted.
+    pub(super) fn secret_idempotency<T, D: Serialize>(
+        &self,
+        document: impl Fn(&T) -> D + Send + Sync + 'static,
+    ) -> Option<IdempotentRequest<T>> {
+        let (_, fingerprint) = self.idempotency.clone()?;
+        let seal = self.seal.clone()?;
+        let once = (seal.key().clone(), fingerprint);
+        Some(IdempotentRequest {
+            seal: Some(seal),
+            ..self.idempotency_of(once, self.success, document)
+        })
     }
 
     /// The same as [`Call::idempotency`] for one of several operations in a request. `number` is
@@ -207,6 +230,7 @@ impl Call {
             key,
             fingerprint,
             encode: Arc::new(encode),
+            seal: None,
         }
     }
 }

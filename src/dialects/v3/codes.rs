@@ -79,6 +79,12 @@ pub(super) fn code(failure: &Failure) -> Code {
                 "CONFLICT",
                 "quota_reached: the reseller has as many accounts as it may have",
             ),
+            Error::AccountNumbersExhausted => say(
+                507,
+                "ACCOUNT_NUMBERS_EXHAUSTED",
+                "No account number is left, so this service can create no more accounts; its \
+                 operator has to set up another one",
+            ),
             Error::PreconditionFailed => say(
                 412,
                 "PRECONDITION_FAILED",
@@ -131,6 +137,15 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         Conflict::Exempt => "exempt: automation has to leave the account alone for now",
         Conflict::NotPlanned => "not_planned: the account is not to be purged now",
         Conflict::BulkJob => "bulk_job: it is under way, was not applied, or was reverted",
+        Conflict::BulkJobTrimmed => {
+            "bulk_job_trimmed: it was finished too long ago to be reverted; the list of its \
+             accounts was deleted after lifecycle.keep_bulk_items_days"
+        }
+        Conflict::TooManyBulkJobs => {
+            "too_many_bulk_jobs: there are 20 planned or running bulk jobs already; apply or \
+             delete one (GET /v3/bulk-jobs lists them). A planned job is deleted after 24 hours"
+        }
+        Conflict::NotSelected => "not_selected: the account no longer matches the selector",
     }
 }
 
@@ -196,7 +211,11 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::Exempt)),
             Failure::Service(Error::Conflict(Conflict::NotPlanned)),
             Failure::Service(Error::Conflict(Conflict::BulkJob)),
+            Failure::Service(Error::Conflict(Conflict::BulkJobTrimmed)),
+            Failure::Service(Error::Conflict(Conflict::TooManyBulkJobs)),
+            Failure::Service(Error::Conflict(Conflict::NotSelected)),
             Failure::Service(Error::QuotaReached),
+            Failure::Service(Error::AccountNumbersExhausted),
             Failure::Service(Error::PreconditionFailed),
             Failure::Service(Error::IdempotencyKeyReused),
             Failure::Service(Error::Overloaded),

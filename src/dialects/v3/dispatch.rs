@@ -117,7 +117,9 @@ async fn read(
         body,
         expected_version,
         key,
+        has_secret: operation.has_secret,
         idempotency: None,
+        seal: None,
         request_id: exchange.request_id.clone(),
     })
 }

@@ -146,14 +146,14 @@ impl Follower {
                 CATCH_UP_PAGE,
             )
             .await?;
-        let is_last = i64::try_from(events.len()) != Ok(CATCH_UP_PAGE);
-        let last = events.last().map_or(self.after, |event| event.entry.id);
-        if is_last {
+        let last = events.rows.last();
+        let last = last.map_or(self.after, |event| event.entry.id);
+        if !events.has_more {
             let (feed, position) = service.follow(self.reseller, last);
             // Beyond `last` there are events that the feed has sent already.
             self.feed = (position <= last).then_some(feed);
         }
-        self.begin(Arc::new(events));
+        self.begin(Arc::new(events.rows));
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use super::respond::{Many, Reply};
 use crate::dialects::failure::Failure;
 use crate::dialects::views::Viewer;
 use crate::domain::{Error, ResellerId};
-use crate::service::{Context, EventRead};
+use crate::service::{Context, EventRead, Slice};
 
 /// The events that a request selects: one reseller's, after a cursor.
 struct Selection {
@@ -41,7 +41,7 @@ impl Selection {
         context: &Context,
         after: i64,
         limit: i64,
-    ) -> Result<(ResellerId, Vec<EventRead>), Error> {
+    ) -> Result<(ResellerId, Slice<EventRead>), Error> {
         api.service
             .events(context, self.reseller, after, limit)
             .await
@@ -73,15 +73,22 @@ pub(super) async fn list(
     let limit = call.query.limit;
     let (reseller, events) = selection.events(api, context, after, limit).await?;
     let (viewer, format) = (Viewer::of(context, api.service.now()), call.format());
+    let next = |last: i64| {
+        let cursor = Cursor::event(last, reseller).encode();
+        let path = call.uri.path();
+        format!("<{path}?after={cursor}&limit={limit}>; rel=\"next\"")
+    };
     // The last page also has a link, so that the client knows where to continue later.
-    let last = events.last().map_or(after, |event| event.entry.id);
-    let cursor = Cursor::event(last, reseller).encode();
-    let next = format!(
-        "<{}?after={cursor}&limit={limit}>; rel=\"next\"",
-        call.uri.path()
-    );
-    let documents = events
-        .iter()
-        .map(|event| answer_document(event, reseller, viewer, format));
-    Ok(Reply::page(documents, Some(next)))
+    let is_empty = events.rows.is_empty();
+    let events = Slice {
+        has_more: true,
+        ..events
+    };
+    let document = |event: &EventRead| answer_document(event, reseller, viewer, format);
+    let reply = Reply::page(format, events, document, |last| next(last.entry.id));
+    Ok(if is_empty {
+        reply.with_header(header::LINK, &next(after))
+    } else {
+        reply
+    })
 }

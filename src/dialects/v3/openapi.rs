@@ -218,6 +218,14 @@ fn paging(paging: Paging) -> Vec<Value> {
             ),
             limit(100),
         ],
+        Paging::BeforeNumber => vec![
+            query(
+                "before",
+                "The number of the entry before which the page begins. The `Link` header links to the next page.",
+                &json!({ "type": "integer", "format": "int64", "minimum": 1 }),
+            ),
+            limit(100),
+        ],
         Paging::Search => [search(), vec![limit(10)], filters()].concat(),
     }
 }

@@ -32,6 +32,8 @@ pub struct Operation {
     pub id: Id,
     /// Whether a repeat with the same `Idempotency-Key` gets the stored answer.
     pub idempotent: bool,
+    /// Whether the answer may contain a secret.
+    pub has_secret: bool,
     /// Whether the operation checks `If-Match`.
     pub conditional: bool,
     /// How its answer is paged.
@@ -71,7 +73,7 @@ impl Operation {
         let paging: &[&str] = match self.paging {
             Paging::None | Paging::Whole => &[],
             Paging::AfterNumber | Paging::AfterCursor => &["after", "limit"],
-            Paging::BeforeId => &["before", "limit"],
+            Paging::BeforeId | Paging::BeforeNumber => &["before", "limit"],
             Paging::Search => &["page", "sort", "after", "limit"],
         };
         let others = self.query.iter().map(|parameter| parameter.name);
@@ -110,6 +112,7 @@ impl Operation {
             access: Access::Operator(Scope::ResellerWrite),
             id: Id::None,
             idempotent: false,
+            has_secret: false,
             conditional: false,
             paging: Paging::None,
             query: &[],
@@ -155,6 +158,14 @@ impl Operation {
     pub(super) const fn idempotent(self) -> Self {
         Self {
             idempotent: true,
+            ..self
+        }
+    }
+
+    /// The answer may contain a secret, so it is encrypted where it is stored.
+    pub(super) const fn secret(self) -> Self {
+        Self {
+            has_secret: true,
             ..self
         }
     }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::domain::{ResellerId, Time};
+use crate::service::Slice;
 
 /// The largest number of items on a page, and the default.
 const MAX_LIMIT: i64 = 100;
@@ -25,6 +26,8 @@ pub enum Paging {
     AfterCursor,
     /// By id, newest first: `before` an id, and `limit`.
     BeforeId,
+    /// By number, newest first: `before` a number, and `limit`.
+    BeforeNumber,
     /// The list of accounts: `page`, `sort`, `after`, `limit` and filters.
     Search,
 }
@@ -64,7 +67,7 @@ pub(super) const AS_OF_LIST: QueryParameter = QueryParameter {
 pub(super) const ITEM_STATE: QueryParameter = QueryParameter {
     name: "state",
     description: "Only accounts in this state.",
-    schema: r#"{"type":"string","enum":["pending","changed","unchanged","failed","reverted","kept"]}"#,
+    schema: r#"{"type":"string","enum":["pending","changed","unchanged","failed","skipped","reverted","kept"]}"#,
 };
 pub(super) const WEBHOOK: QueryParameter = QueryParameter {
     name: "webhookId",
@@ -119,7 +122,9 @@ impl Query {
                 (Paging::Whole | Paging::AfterNumber | Paging::AfterCursor, word) => {
                     matches!(word, "after" | "limit")
                 }
-                (Paging::BeforeId, word) => matches!(word, "before" | "limit"),
+                (Paging::BeforeId | Paging::BeforeNumber, word) => {
+                    matches!(word, "before" | "limit")
+                }
             };
             if !is_paging && parameter.is_none() {
                 if paging == Paging::None {
@@ -184,10 +189,31 @@ impl Query {
         uuid("before", self.before.as_deref())
     }
 
-    /// The link to the next page of a list by number. `None` if this page is not full.
-    pub(super) fn next(&self, last: Option<i64>, found: usize, uri: &Uri) -> Option<String> {
-        let last = last.filter(|_| i64::try_from(found) == Ok(self.limit))?;
-        Some(self.link("after", &last.to_string(), uri))
+    /// Rows that were read with this limit. If there are as many, more may follow.
+    pub(super) fn rows<R>(&self, rows: Vec<R>) -> Slice<R> {
+        Slice {
+            has_more: i64::try_from(rows.len()) == Ok(self.limit),
+            rows,
+        }
+    }
+
+    /// The number before which the page begins.
+    pub(super) fn before_number(&self) -> Result<Option<i64>, Failure> {
+        let read = |text: &str| {
+            let number = text.parse().ok().filter(|number| *number > 0);
+            number.ok_or_else(|| Failure::parameter("before", "must be a number from 1 on"))
+        };
+        self.before.as_deref().map(read).transpose()
+    }
+
+    /// The link to the page before this row of a list by number, newest first.
+    pub(super) fn before_entry(&self, last: i64, uri: &Uri) -> String {
+        self.link("before", &last.to_string(), uri)
+    }
+
+    /// The link to the page after this row of a list by number.
+    pub(super) fn after(&self, last: i64, uri: &Uri) -> String {
+        self.link("after", &last.to_string(), uri)
     }
 
     /// The link to the page that begins at this position.

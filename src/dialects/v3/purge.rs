@@ -80,13 +80,11 @@ pub(super) async fn plan(
         .purge_plan(context, reseller, after, query.limit)
         .await?;
     let (planned, now) = planned;
-    let last = planned
-        .last()
-        .map(|last| i64::from(last.account.id.as_i32()));
-    let next = query.next(last, planned.len(), &call.uri);
     Ok(Reply::page(
-        planned.iter().map(|planned| document(planned, now)),
-        next,
+        call.format(),
+        planned,
+        |planned| document(planned, now),
+        |last| query.after(last.account.id.as_i32().into(), &call.uri),
     ))
 }
 

@@ -128,12 +128,13 @@ pub(super) async fn list(
         .service
         .resellers(&context.principal, query.after, query.limit)
         .await?;
-    let next = query.next(
-        resellers.last().map(|last| last.id.0),
-        resellers.len(),
-        &call.uri,
-    );
-    Ok(Reply::page(resellers.iter().map(document), next))
+    let next = |last: &Reseller| query.after(last.id.0, &call.uri);
+    Ok(Reply::page(
+        call.format(),
+        query.rows(resellers),
+        document,
+        next,
+    ))
 }
 
 pub(super) async fn get(

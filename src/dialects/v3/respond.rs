@@ -12,8 +12,8 @@ use crate::dialects::body;
 use crate::dialects::exchange::{RequestId, header_text};
 use crate::dialects::failure::Failure;
 use crate::dialects::schemas::{Describe, describe};
-use crate::service::{Completion, StoredAnswer};
-use crate::wire::{self, Codec};
+use crate::service::{Completion, Slice, StoredAnswer};
+use crate::wire::{self, Codec, Rows};
 
 /// An answer's body, for the OpenAPI document.
 #[derive(Clone, Copy)]
@@ -33,20 +33,24 @@ pub(super) trait Answer: Send {
     const DESCRIBED: Described;
 
     /// The encoded body. `None` if there is none.
-    fn write(&self, format: Codec) -> Option<Vec<u8>>;
+    fn write(self, format: Codec) -> Option<Vec<u8>>;
 }
 
 /// An answer without a body.
 pub(super) struct Nothing;
 /// An answer with one document.
 pub(super) struct One<D>(pub(super) D);
-/// An answer with a list: a bare array in JSON, `item` elements in XML.
-pub(super) struct Many<D>(pub(super) Vec<D>);
+/// An answer with a list: a bare array in JSON, `item` elements in XML. Only [`Reply::page`] and
+/// [`Reply::whole`] make one, so that no list is written without its limit.
+pub(super) struct Many<D> {
+    body: Vec<u8>,
+    documents: PhantomData<fn() -> D>,
+}
 
 impl Answer for Nothing {
     const DESCRIBED: Described = Described::Nothing;
 
-    fn write(&self, _: Codec) -> Option<Vec<u8>> {
+    fn write(self, _: Codec) -> Option<Vec<u8>> {
         None
     }
 }
@@ -54,7 +58,7 @@ impl Answer for Nothing {
 impl<D: Serialize + ToSchema + Send> Answer for One<D> {
     const DESCRIBED: Described = Described::One(describe::<D>);
 
-    fn write(&self, format: Codec) -> Option<Vec<u8>> {
+    fn write(self, format: Codec) -> Option<Vec<u8>> {
         Some(encode(format, &self.0))
     }
 }
@@ -62,15 +66,8 @@ impl<D: Serialize + ToSchema + Send> Answer for One<D> {
 impl<D: Serialize + ToSchema + Send> Answer for Many<D> {
     const DESCRIBED: Described = Described::Many(describe::<D>);
 
-    fn write(&self, format: Codec) -> Option<Vec<u8>> {
-        #[derive(Serialize)]
-        struct Items<'a, D> {
-            item: &'a [D],
-        }
-        Some(match format {
-            Codec::Json => encode(format, &self.0),
-            Codec::Xml => encode(format, &Items { item: &self.0 }),
-        })
+    fn write(self, _: Codec) -> Option<Vec<u8>> {
+        Some(self.body)
     }
 }
 
@@ -156,18 +153,65 @@ impl<D: Serialize + ToSchema + Send + 'static> Reply<One<D>> {
 }
 
 impl<D: Serialize + ToSchema + Send + 'static> Reply<Many<D>> {
-    /// A reply with a whole list.
-    pub(super) fn many(documents: impl IntoIterator<Item = D>) -> Self {
-        Self::new(Many(documents.into_iter().collect()))
-    }
-
-    /// A reply with one page of a list. `next` is the link to the next page, if there may be one.
-    pub(super) fn page(documents: impl IntoIterator<Item = D>, next: Option<String>) -> Self {
-        let reply = Self::many(documents);
-        match next {
-            Some(next) => reply.with_header(header::LINK, &next),
+    /// A reply with one page of a list. The page ends at [`wire::MAX_PAGE`] bytes, even if more rows
+    /// were read. If more rows may follow, `next` makes the link to the page after the last row that
+    /// was written.
+    pub(super) fn page<R>(
+        format: Codec,
+        rows: Slice<R>,
+        document: impl FnMut(&R) -> D,
+        next: impl FnOnce(&R) -> String,
+    ) -> Self {
+        let Slice { rows, has_more } = rows;
+        let (reply, last, is_cut) = Self::written(format, rows, document);
+        match last.filter(|_| has_more || is_cut) {
+            Some(last) => reply.with_header(header::LINK, &next(&last)),
             None => reply,
         }
+    }
+
+    /// A reply with a list that is always whole. The test of the table shows that such a list is
+    /// smaller than a page can be.
+    pub(super) fn whole(format: Codec, documents: &[D]) -> Self {
+        Self::unless_cut(format, documents.iter().collect(), |document| *document).unwrap_or_else(
+            || {
+                let body = not_encoded("a list without pages is larger than a page");
+                let documents = PhantomData;
+                Self::new(Many { body, documents })
+            },
+        )
+    }
+
+    /// A reply with these rows, or `None` if they are larger than a page.
+    pub(super) fn unless_cut<R, S: Serialize>(
+        format: Codec,
+        rows: Vec<R>,
+        document: impl FnMut(&R) -> S,
+    ) -> Option<Self> {
+        let (reply, _, is_cut) = Self::written(format, rows, document);
+        (!is_cut).then_some(reply)
+    }
+
+    fn written<R, S: Serialize>(
+        format: Codec,
+        rows: Vec<R>,
+        document: impl FnMut(&R) -> S,
+    ) -> (Self, Option<R>, bool) {
+        let (begin, end) = match (format, rows.is_empty()) {
+            (Codec::Json, _) => ("[", "]"),
+            (Codec::Xml, false) => ("<xml>", "</xml>"),
+            (Codec::Xml, true) => ("<xml/>", ""),
+        };
+        let (body, last, is_cut) = match Rows::encode(format, begin, "item", rows, document) {
+            Ok(mut page) => {
+                let last = page.last.take();
+                let is_cut = page.is_cut;
+                (page.finish(end), last, is_cut)
+            }
+            Err(problem) => (not_encoded(&problem), None, false),
+        };
+        let documents = PhantomData;
+        (Self::new(Many { body, documents }), last, is_cut)
     }
 }
 
@@ -204,10 +248,12 @@ pub(in crate::dialects) fn accepted(headers: &HeaderMap) -> Codec {
 
 /// Encodes a document.
 pub(super) fn encode(format: Codec, document: &impl Serialize) -> Vec<u8> {
-    wire::encode(format, document).unwrap_or_else(|problem| {
-        tracing::error!(%problem, "cannot encode an answer; sending an internal error instead");
-        br#"{"code":"INTERNAL_ERROR","message":"Internal error","error":500,"error_text":"Internal error"}"#.to_vec()
-    })
+    wire::encode(format, document).unwrap_or_else(|problem| not_encoded(&problem))
+}
+
+fn not_encoded(problem: &str) -> Vec<u8> {
+    tracing::error!(%problem, "cannot encode an answer; sending an internal error instead");
+    br#"{"code":"INTERNAL_ERROR","message":"Internal error","error":500,"error_text":"Internal error"}"#.to_vec()
 }
 
 /// Writes a failure in this dialect.

@@ -60,11 +60,6 @@ fn document(credential: &Credential) -> TokenDocument {
     }
 }
 
-/// The document that is stored for a repeated request. It lacks the secret, which is never stored.
-fn without_secret(issued: &IssuedToken) -> TokenDocument {
-    document(&issued.credential)
-}
-
 fn with_secret(issued: &IssuedToken) -> TokenDocument {
     TokenDocument {
         token: Some(issued.token.expose_secret().to_owned()),
@@ -156,8 +151,13 @@ pub(super) async fn list(
         .service
         .tokens(&context.principal, query.after, query.limit)
         .await?;
-    let next = query.next(tokens.last().map(|last| last.id.0), tokens.len(), &call.uri);
-    Ok(Reply::page(tokens.iter().map(document), next))
+    let next = |last: &Credential| query.after(last.id.0, &call.uri);
+    Ok(Reply::page(
+        call.format(),
+        query.rows(tokens),
+        document,
+        next,
+    ))
 }
 
 pub(super) async fn get(
@@ -175,7 +175,7 @@ pub(super) async fn create(
     context: &Context,
     Request { members, call, .. }: Request<(), NewToken>,
 ) -> TokenReply {
-    let idempotency = call.idempotency(without_secret);
+    let idempotency = call.secret_idempotency(with_secret);
     let request = members.request()?;
     let completion = api
         .service
@@ -190,7 +190,7 @@ pub(super) async fn rotate(
     Request { id, members, call }: Request<TokenId, RotateToken>,
 ) -> TokenReply {
     let grace = Duration::from_secs(members.grace_seconds);
-    let idempotency = call.idempotency(without_secret);
+    let idempotency = call.secret_idempotency(with_secret);
     let completion = api
         .service
         .rotate_token(&context.principal, id, grace, idempotency)

@@ -79,7 +79,7 @@ fn with_secret(view: &EndpointView) -> WebhookDocument {
     }
 }
 
-/// The document that is stored for a repeated request: without the secret.
+/// The document without the secret.
 fn document(view: &EndpointView) -> WebhookDocument {
     WebhookDocument {
         secret: None,
@@ -273,7 +273,8 @@ pub(super) async fn list(
         .service
         .webhooks(context, call.query.reseller()?)
         .await?;
-    Ok(Reply::many(endpoints.iter().map(document)))
+    let documents: Vec<_> = endpoints.iter().map(document).collect();
+    Ok(Reply::whole(call.format(), &documents))
 }
 
 pub(super) async fn get(
@@ -295,7 +296,7 @@ pub(super) async fn create(
 ) -> EndpointReply {
     let (new, idempotency) = (
         members.endpoint(call.reading(context))?,
-        call.idempotency(document),
+        call.secret_idempotency(with_secret),
     );
     let completion = api
         .service
@@ -345,7 +346,7 @@ pub(super) async fn rotate_secret(
     }: Request<WebhookId, RotateSecret>,
 ) -> EndpointReply {
     let grace = Duration::from_secs(members.grace_seconds.unwrap_or(GRACE));
-    let (secret, idempotency) = (members.secret, call.idempotency(document));
+    let (secret, idempotency) = (members.secret, call.secret_idempotency(with_secret));
     let completion = api
         .service
         .rotate_webhook_secret(context, id, grace, secret, idempotency)
@@ -412,9 +413,11 @@ pub(super) async fn logs(
         .service
         .delivery_attempts(context, reseller, filter, query.limit)
         .await?;
-    let last = attempts
-        .last()
-        .filter(|_| i64::try_from(attempts.len()) == Ok(query.limit));
-    let next = last.map(|last| query.link("before", &last.id.to_string(), &call.uri));
-    Ok(Reply::page(attempts.iter().map(log_document), next))
+    let next = |last: &Attempt| query.link("before", &last.id.to_string(), &call.uri);
+    Ok(Reply::page(
+        call.format(),
+        query.rows(attempts),
+        log_document,
+        next,
+    ))
 }

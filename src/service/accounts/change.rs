@@ -51,6 +51,7 @@ impl Service {
                 account,
                 command,
                 expected_version,
+                filter: None,
             },
             idempotency,
         })

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use crate::domain::{Account, AccountFilter, AccountId, Error, Scope, Search, Time};
 use crate::service::list_totals::EXACT;
 use crate::service::{Context, Service};
+use crate::store::{READ_AT_ONCE, Slice};
 
 /// A page of a list.
 #[derive(Debug, Clone)]
 pub struct Page {
     /// The accounts, in the order of their numbers.
-    pub accounts: Vec<Account>,
+    pub accounts: Slice<Account>,
     /// How many accounts the filter matches in all. Above 1,000 the number may be 30 seconds old.
     pub total: i64,
     /// When the page was read.
@@ -54,7 +55,7 @@ impl Service {
         context: &Context,
         search: Search,
         count: bool,
-    ) -> Result<(Vec<Account>, Option<i64>, Time), Error> {
+    ) -> Result<(Slice<Account>, Option<i64>, Time), Error> {
         context.principal.require(Scope::AccountRead)?;
         let (reseller, at) = (context.principal.reseller, self.now());
         let totals = Arc::clone(&self.totals);
@@ -85,33 +86,35 @@ impl Service {
         from: AccountId,
         limit: usize,
         at: Time,
-    ) -> Result<Vec<Account>, Error> {
+    ) -> Result<Slice<Account>, Error> {
         context.principal.require(Scope::AccountRead)?;
         self.check_past(at)?;
         let (reseller, tenancy) = (context.principal.reseller, context.principal.tenancy());
         let page = i64::try_from(limit).unwrap_or(i64::MAX);
-        let (mut found, mut from) = (Vec::new(), from.as_i32());
-        while found.len() < limit {
+        let (mut rows, mut next, mut budget) = (Vec::new(), Some(from.as_i32()), READ_AT_ONCE);
+        let mut has_more = false;
+        while let Some(from) = next {
             let read = self.read(tenancy.clone(), move |tx| {
-                Box::pin(async move {
-                    let keys = tx.list_with_deleted(reseller, from, page, at).await?;
-                    let mut accounts = tx.fetch_accounts(&keys).await?;
-                    accounts.sort_by_key(|account| account.id);
-                    let last = keys.last().map(|(_, id)| id.as_i32());
-                    Ok((last, tx.rewind(accounts, at).await?))
-                })
+                Box::pin(tx.list_past(reseller, from, page, budget, at))
             });
-            let (last, past) = read.await?;
-            found.extend(
-                past.into_iter()
-                    .filter(|account| account.deleted_at.is_none()),
-            );
-            let Some(next) = last.and_then(|last| last.checked_add(1)) else {
+            let past = read.await?;
+            next = past.next;
+            for (account, size) in past.accounts {
+                if account.deleted_at.is_some() {
+                    continue;
+                }
+                if rows.len() == limit || budget <= 0 {
+                    has_more = true;
+                    break;
+                }
+                budget -= size;
+                rows.push(account);
+            }
+            if has_more || rows.len() == limit || budget <= 0 {
+                has_more |= next.is_some();
                 break;
-            };
-            from = next;
+            }
         }
-        found.truncate(limit);
-        Ok(found)
+        Ok(Slice { rows, has_more })
     }
 }

@@ -55,10 +55,10 @@ impl Service {
         let account = self.account_or_deleted(context, id).await?;
         let past = self
             .read(Tenancy::of(account.reseller_id), move |tx| {
-                Box::pin(tx.rewind(vec![account], at))
+                Box::pin(tx.rewind(account, at))
             })
             .await?;
-        past.into_iter().next().ok_or(Error::AccountNotFound)
+        past.ok_or(Error::AccountNotFound)
     }
 
     /// What commands would do to an account, carried out one after the other. Nothing is written.

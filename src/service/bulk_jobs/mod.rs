@@ -3,7 +3,11 @@
 //! A job is planned first, then applied in the background, and it can be reverted. The journal
 //! records every change under the job's own request id. So a worker that takes over from a dead one
 //! reads there which accounts are done, and a revert reads there which changes it has to undo.
+//!
+//! A job changes no account that was not shown when it was planned. Each of those is compared with
+//! the selector once more in the transaction that changes it, and skipped if it no longer matches.
 
+mod cleanup;
 mod worker;
 
 use std::sync::Arc;
@@ -13,45 +17,40 @@ use uuid::Uuid;
 
 use super::{Context, Principal, Service};
 use crate::domain::{
-    Account, AccountFilter, Actor, Command, Conflict, Error, Outcome, ResellerId, Resource, Scope,
-    Time,
+    Account, AccountFilter, AccountId, Actor, Command, Conflict, Error, Outcome, ResellerId,
+    Resource, Scope, Time,
 };
-use crate::store::{BulkItem, BulkJob, JobState, Tenancy, Tx};
+use crate::store::{BulkItem, BulkJob, JobState, NewBulkJob, Preview, Tenancy, check_bulk_command};
 
 /// How many accounts a job may have at most.
 const MAX_ACCOUNTS: usize = 100_000;
-/// How many accounts are read, or changed, at a time.
-const PAGE: i64 = 256;
+/// How many jobs of a reseller may be planned or under way at a time. An operator's jobs for it are
+/// counted apart.
+const MAX_OPEN_JOBS: i64 = 20;
+/// How many accounts are read at a time when a job is planned. Each page has a transaction of its
+/// own, so that planning a large job leaves the connection to others in between.
+const PLANNING_PAGE: i64 = 1_000;
+/// How many accounts are changed at a time.
+const PAGE: i32 = 256;
 
-/// What a job would do, judged by the accounts as they are when the job is planned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Preview {
-    /// How many accounts the command would change.
-    pub changes: i64,
-    /// How many accounts would stay as they are.
-    pub unchanged: i64,
-    /// How many accounts would refuse the command.
-    pub refused: i64,
-}
-
-impl Preview {
-    fn count(&mut self, account: &Account, command: &Command, actor: &Actor, now: Time) {
-        let change = account.decide(command, actor, now);
-        match change.map(|change| change.outcome()) {
-            Ok(Outcome::Applied) => self.changes += 1,
-            Ok(_) => self.unchanged += 1,
-            Err(_) => self.refused += 1,
-        }
+/// Counts what a command would do to an account.
+fn count(preview: &mut Preview, account: &Account, command: &Command, actor: &Actor, now: Time) {
+    let change = account.decide(command, actor, now);
+    match change.map(|change| change.outcome()) {
+        Ok(Outcome::Applied) => preview.changes += 1,
+        Ok(_) => preview.unchanged += 1,
+        Err(_) => preview.refused += 1,
     }
 }
 
 impl Service {
     /// Plans a job. The accounts that the filter matches now are the job's accounts. The command is
-    /// not carried out before the job is applied.
+    /// not carried out before the job is applied. A job that is not applied within 24 hours is
+    /// deleted.
     ///
     /// # Errors
     /// [`Error::InvalidField`] if the filter matches no account or more than 100,000, or if the
-    /// command cannot be part of a job.
+    /// command cannot be part of a job; [`Error::Conflict`] if the reseller has 20 open jobs.
     pub async fn plan_bulk_job(
         &self,
         context: &Context,
@@ -59,28 +58,93 @@ impl Service {
         filter: AccountFilter,
         selector: String,
         command: Command,
-    ) -> Result<(BulkJob, Preview), Error> {
+    ) -> Result<BulkJob, Error> {
         context.principal.require(Scope::AccountWrite)?;
         let reseller = context.principal.resolve_reseller(reseller)?;
+        check_bulk_command(&command)?;
         let (actor, now) = (context.principal.actor(), self.now());
-        let job = BulkJob {
+        // Checked before the work, and once more in the transaction that inserts the job.
+        let authority = actor.authority;
+        let open = self.read(Tenancy::of(reseller), move |tx| {
+            Box::pin(tx.count_open_bulk_jobs(reseller, authority))
+        });
+        check_open(open.await?)?;
+        let (accounts, preview) = self
+            .select_accounts(reseller, &filter, &command, &actor, now)
+            .await?;
+        let job = NewBulkJob {
             reseller,
             id: Uuid::now_v7(),
             command,
             selector,
-            state: JobState::Planned,
+            filter,
+            accounts,
+            preview,
             created_at: now,
-            created_by: actor.name.clone(),
-            authority: actor.authority,
-            updated_at: now,
-            counts: Vec::new(),
+            created_by: actor.name,
+            authority,
         };
         self.write(Tenancy::of(reseller), move |tx| {
             Box::pin(async move {
+                tx.lock_bulk_planning(reseller).await?;
+                check_open(tx.count_open_bulk_jobs(reseller, authority).await?)?;
                 tx.insert_bulk_job(&job).await?;
-                let preview = insert_items(tx, &job, &filter, &actor, now).await?;
-                Ok((tx.fetch_bulk_job(Some(reseller), job.id).await?, preview))
+                tx.fetch_bulk_job(Some(reseller), job.id).await
             })
+        })
+        .await
+    }
+
+    /// The accounts that a filter matches, in the order of their ids, and what a command would do
+    /// to them.
+    async fn select_accounts(
+        &self,
+        reseller: ResellerId,
+        filter: &AccountFilter,
+        command: &Command,
+        actor: &Actor,
+        now: Time,
+    ) -> Result<(Vec<AccountId>, Preview), Error> {
+        let (mut preview, mut accounts, mut from) = (Preview::default(), Vec::new(), Some(1));
+        while let Some(first) = from {
+            let filter = filter.clone();
+            let page = self.read(Tenancy::of(reseller), move |tx| {
+                Box::pin(async move {
+                    tx.list_accounts(Some(reseller), &filter, first, PLANNING_PAGE, now)
+                        .await
+                })
+            });
+            let page = page.await?.rows;
+            let Some(last) = page.last() else { break };
+            from = last.id.as_i32().checked_add(1);
+            for account in &page {
+                count(&mut preview, account, command, actor, now);
+                accounts.push(account.id);
+            }
+            if accounts.len() > MAX_ACCOUNTS {
+                let problem = format!("finds more than {MAX_ACCOUNTS} accounts");
+                return Err(Error::invalid("selector", problem));
+            }
+        }
+        if accounts.is_empty() {
+            return Err(Error::invalid("selector", "finds no account"));
+        }
+        Ok((accounts, preview))
+    }
+
+    /// The jobs of a reseller, newest first, from before the id `before` on. An operator must name
+    /// the reseller.
+    pub async fn bulk_jobs(
+        &self,
+        context: &Context,
+        reseller: Option<ResellerId>,
+        before: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<BulkJob>, Error> {
+        context.principal.require(Scope::AccountRead)?;
+        let reseller = context.principal.resolve_reseller(reseller)?;
+        self.read(context.principal.tenancy(), move |tx| {
+            Box::pin(tx.list_bulk_jobs(reseller, before, limit))
         })
         .await
     }
@@ -143,7 +207,7 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`], or [`Error::Conflict`] if the job was not applied to all its accounts
-    /// yet.
+    /// yet, or was finished so long ago that the list of its accounts was deleted.
     pub async fn revert_bulk_job(
         self: &Arc<Self>,
         context: &Context,
@@ -177,6 +241,8 @@ impl Service {
                     let job = tx.fetch_bulk_job(Some(reseller), id).await?;
                     if is_moved || job.state == working || job.state == done {
                         Ok(job)
+                    } else if job.state == from && job.is_trimmed {
+                        Err(Error::Conflict(Conflict::BulkJobTrimmed))
                     } else {
                         Err(Error::Conflict(Conflict::BulkJob))
                     }
@@ -193,36 +259,11 @@ impl Service {
     }
 }
 
-/// Inserts the accounts that a filter matches as the items of a job, and counts what it would do.
-async fn insert_items(
-    tx: &mut Tx,
-    job: &BulkJob,
-    filter: &AccountFilter,
-    actor: &Actor,
-    now: Time,
-) -> Result<Preview, Error> {
-    let (mut preview, mut count, mut from) = (Preview::default(), 0, Some(1));
-    while let Some(first) = from {
-        let page = tx
-            .list_accounts(Some(job.reseller), filter, first, PAGE, now)
-            .await?;
-        let Some(last) = page.last() else { break };
-        from = last.id.as_i32().checked_add(1);
-        count += page.len();
-        if count > MAX_ACCOUNTS {
-            let problem = format!("finds more than {MAX_ACCOUNTS} accounts");
-            return Err(Error::invalid("selector", problem));
-        }
-        for account in &page {
-            preview.count(account, &job.command, actor, now);
-        }
-        let accounts: Vec<i32> = page.iter().map(|account| account.id.as_i32()).collect();
-        let holds: Vec<Uuid> = page.iter().map(|_| Uuid::now_v7()).collect();
-        tx.insert_bulk_items(job.reseller, job.id, &accounts, &holds)
-            .await?;
+/// Refuses another job if this many are open.
+fn check_open(open: i64) -> Result<(), Error> {
+    if open < MAX_OPEN_JOBS {
+        Ok(())
+    } else {
+        Err(Error::Conflict(Conflict::TooManyBulkJobs))
     }
-    if count == 0 {
-        return Err(Error::invalid("selector", "finds no account"));
-    }
-    Ok(preview)
 }

@@ -1,28 +1,30 @@
 //! The worker of bulk jobs. It takes a lease on a job, and then carries out page after page of it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream;
+use tracing::warn;
 use uuid::Uuid;
 
 use super::PAGE;
 use crate::domain::{
-    Account, AccountId, Actor, Command, Dialect, Error, HoldId, Outcome, ResellerId, Revertible,
-    Time,
+    Account, AccountFilter, AccountId, Actor, Command, Conflict, Dialect, Error, HoldId, Outcome,
+    ResellerId, Revertible, Time,
 };
 use crate::service::group_commit::{ChangeKind, Request};
 use crate::service::{Completion, Context, Principal, Service};
-use crate::store::{BulkItem, BulkJob, JobState, Tenancy, Tx};
+use crate::store::{BulkItem, BulkJob, ItemOutcome, JobState, Tenancy, Tx};
 
 /// How long the lease of a job lasts, in seconds. The worker renews it with each page.
 const LEASE: i64 = 30;
+/// How many jobs are resumed at a time, so that a large one does not delay all others.
+const RESUMED: usize = 4;
 /// Why an item is not reverted.
 const CHANGED_SINCE: &str = "it was changed since";
-
-/// The new states of items, each with the problem if there was one. An account that is missing
-/// stays in its state, and the next page contains it again.
-type ItemStates = Vec<(AccountId, &'static str, Option<String>)>;
 
 /// What the worker reads before it works on a page.
 struct Page {
@@ -39,22 +41,57 @@ struct Page {
     accounts: HashMap<AccountId, Account>,
 }
 
+impl Page {
+    /// How many accounts of the job's array were items before this page. `None` if the items of the
+    /// page are in the database already.
+    fn filled(&self) -> Option<i32> {
+        self.job
+            .filled
+            .filter(|_| self.job.state == JobState::Applying)
+    }
+}
+
+/// A command for one account, with the account version that it is for, if any.
+type AccountCommand = (BulkItem, Command, Option<i64>);
+
+fn outcome(item: &BulkItem, state: &'static str, problem: Option<String>) -> ItemOutcome {
+    ItemOutcome {
+        account: item.account,
+        hold: item.hold,
+        state,
+        problem,
+    }
+}
+
 impl Service {
-    /// Resumes the jobs whose worker has died.
+    /// Resumes the jobs whose worker has died, and those that were paused.
+    ///
+    /// # Errors
+    /// The error of the first job that was interrupted again. All were tried.
     pub async fn resume_bulk_jobs(&self) -> Result<(), Error> {
         let now = self.now();
         let open = self
-            .read(Tenancy::Platform, move |tx| {
+            .background_read(Tenancy::Platform, move |tx| {
                 Box::pin(tx.list_open_bulk_jobs(now))
             })
             .await?;
-        for (reseller, id) in open {
-            self.work_on_bulk_job(reseller, id).await?;
-        }
-        Ok(())
+        let work = async |(reseller, id)| {
+            let result = self.work_on_bulk_job(reseller, id).await;
+            if let Err(error) = &result {
+                warn!(%reseller, job = %id, %error, "a bulk job was interrupted; it is resumed within a minute");
+            }
+            result
+        };
+        let works = open.into_iter().map(work);
+        let results: Vec<_> = stream::iter(works)
+            .buffer_unordered(RESUMED)
+            .collect()
+            .await;
+        results.into_iter().fold(Ok(()), Result::and)
     }
 
-    /// Works on a job until it is done, another worker has its lease, or the service stops.
+    /// Works on a job until it is done or paused, another worker has its lease, or the service
+    /// stops.
     pub(super) async fn work_on_bulk_job(
         &self,
         reseller: ResellerId,
@@ -79,74 +116,84 @@ impl Service {
                 };
                 let finished = self.write(Tenancy::of(reseller), move |tx| {
                     Box::pin(async move {
-                        tx.move_bulk_job(reseller, id, &[page.job.state], done, now)
+                        tx.finish_bulk_job(reseller, id, page.job.state, done, now)
                             .await
                     })
                 });
-                return finished.await.map(drop);
+                return finished.await;
             }
-            let states = if is_applying {
+            let outcomes = if is_applying {
                 self.apply_page(&page).await?
             } else {
                 self.revert_page(&page).await?
             };
             self.write(Tenancy::of(reseller), move |tx| {
-                Box::pin(async move { tx.record_bulk_items(&page.job, &states).await })
+                Box::pin(async move {
+                    tx.record_bulk_items(&page.job, page.filled(), &outcomes)
+                        .await
+                })
             })
             .await?;
         }
         Ok(())
     }
 
-    async fn apply_page(&self, page: &Page) -> Result<ItemStates, Error> {
-        let mut states = ItemStates::new();
-        let mut commands = Vec::new();
+    async fn apply_page(&self, page: &Page) -> Result<Vec<ItemOutcome>, Error> {
+        let (mut outcomes, mut commands) = (Vec::new(), Vec::new());
         for item in &page.items {
             if page.applied.contains_key(&item.account) {
-                states.push((item.account, "changed", None));
+                outcomes.push(outcome(item, "changed", None));
                 continue;
             }
             let mut command = page.job.command.clone();
             if let Command::Place { fresh, .. } = &mut command {
                 *fresh = item.hold;
             }
-            commands.push((item.account, command, None));
+            commands.push((item.clone(), command, None));
         }
-        for (account, outcome) in self.carry_out(&page.job, commands).await {
-            match outcome {
-                Ok(Outcome::Applied) => states.push((account, "changed", None)),
-                Ok(_) => states.push((account, "unchanged", None)),
+        let filter = page.job.filter.clone().map(Arc::new);
+        for (item, result) in self.carry_out(&page.job, filter, commands).await {
+            let (state, problem) = match result {
+                Ok(Outcome::Applied) => ("changed", None),
+                Ok(_) => ("unchanged", None),
                 Err(error) if is_temporary(&error) => return Err(error),
-                Err(error) => states.push((account, "failed", Some(error.to_string()))),
-            }
+                Err(Error::Conflict(Conflict::NotSelected)) => {
+                    let selector = &page.job.selector;
+                    let problem = format!("it no longer matches the selector: {selector}");
+                    ("skipped", Some(problem))
+                }
+                Err(error) => ("failed", Some(error.to_string())),
+            };
+            outcomes.push(outcome(&item, state, problem));
         }
-        Ok(states)
+        Ok(outcomes)
     }
 
-    async fn revert_page(&self, page: &Page) -> Result<ItemStates, Error> {
-        let kept = |account| (account, "kept", Some(CHANGED_SINCE.to_owned()));
-        let mut states = ItemStates::new();
-        let mut commands = Vec::new();
+    /// The outcomes of a page of a revert. An account that is missing stays in its state, and the
+    /// next page contains it again.
+    async fn revert_page(&self, page: &Page) -> Result<Vec<ItemOutcome>, Error> {
+        let kept = |item: &BulkItem| outcome(item, "kept", Some(CHANGED_SINCE.to_owned()));
+        let (mut outcomes, mut commands) = (Vec::new(), Vec::new());
         for item in &page.items {
             if page.reverted.contains(&item.account) {
-                states.push((item.account, "reverted", None));
+                outcomes.push(outcome(item, "reverted", None));
             } else if let Some((command, version)) = self.reverting_command(page, item.account) {
-                commands.push((item.account, command, Some(version)));
+                commands.push((item.clone(), command, Some(version)));
             } else {
-                states.push(kept(item.account));
+                outcomes.push(kept(item));
             }
         }
-        for (account, outcome) in self.carry_out(&page.job, commands).await {
-            match outcome {
-                Ok(Outcome::Applied) => states.push((account, "reverted", None)),
-                Ok(_) => states.push(kept(account)),
+        for (item, result) in self.carry_out(&page.job, None, commands).await {
+            match result {
+                Ok(Outcome::Applied) => outcomes.push(outcome(&item, "reverted", None)),
+                Ok(_) => outcomes.push(kept(&item)),
                 // The account was changed after it was read: the next page looks at it again.
                 Err(Error::PreconditionFailed) => {}
                 Err(error) if is_temporary(&error) => return Err(error),
-                Err(error) => states.push((account, "kept", Some(error.to_string()))),
+                Err(error) => outcomes.push(outcome(&item, "kept", Some(error.to_string()))),
             }
         }
-        Ok(states)
+        Ok(outcomes)
     }
 
     /// The command that reverts what the job did to an account, and the account version that it is
@@ -163,12 +210,13 @@ impl Service {
         Some((command, account.version))
     }
 
-    /// Carries out commands, each with the account version that it is for, if any.
+    /// Carries out commands, each only if the account still matches the filter, if there is one.
     async fn carry_out(
         &self,
         job: &BulkJob,
-        commands: Vec<(AccountId, Command, Option<i64>)>,
-    ) -> Vec<(AccountId, Result<Outcome, Error>)> {
+        filter: Option<Arc<AccountFilter>>,
+        commands: Vec<AccountCommand>,
+    ) -> Vec<(BulkItem, Result<Outcome, Error>)> {
         let agent = Actor {
             authority: job.authority,
             name: format!("{}, bulk job {}", job.created_by, job.id),
@@ -181,14 +229,15 @@ impl Service {
         join_all(
             commands
                 .into_iter()
-                .map(async |(account, command, expected_version)| {
+                .map(async |(item, command, expected_version)| {
                     let request = Request {
                         context: context.clone(),
                         reseller: job.reseller,
                         kind: ChangeKind::Command {
-                            account,
+                            account: item.account,
                             command,
                             expected_version,
+                            filter: filter.clone(),
                         },
                         idempotency: None,
                     };
@@ -196,7 +245,7 @@ impl Service {
                     let outcome = completion
                         .and_then(Completion::done)
                         .map(|done| done.outcome);
-                    (account, outcome)
+                    (item, outcome)
                 }),
         )
         .await
@@ -219,10 +268,16 @@ async fn claim_page(
     let Some(leased_until) = claimed else {
         return Ok(None);
     };
-    let job = tx.fetch_bulk_job(Some(reseller), id).await?;
+    let job = tx.fetch_bulk_job_uncounted(reseller, id).await?;
     let is_reverting = job.state == JobState::Reverting;
-    let unfinished = if is_reverting { "changed" } else { "pending" };
-    let items = tx.list_bulk_items(&job, Some(unfinished), 0, PAGE).await?;
+    let items = match job.filled {
+        Some(filled) if !is_reverting => tx.next_bulk_accounts(&job, filled, PAGE).await?,
+        _ => {
+            let unfinished = if is_reverting { "changed" } else { "pending" };
+            tx.list_bulk_items(&job, Some(unfinished), 0, i64::from(PAGE))
+                .await?
+        }
+    };
     let ids: Vec<i32> = items.iter().map(|item| item.account.as_i32()).collect();
     let applied = tx
         .fetch_revertible(reseller, &ids, &request_id(id, JobState::Applying))

@@ -1,8 +1,10 @@
 //! The request for a change, as it is queued on a lane.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
-use crate::domain::{AccountId, AccountKey, Command, Email, ResellerId, Revision};
+use crate::domain::{AccountFilter, AccountId, AccountKey, Command, Email, ResellerId, Revision};
 use crate::service::Context;
 use crate::service::idempotency::IdempotentRequest;
 
@@ -35,6 +37,8 @@ pub(in crate::service) enum ChangeKind {
         command: Command,
         /// The version that the account must have. `None` means any.
         expected_version: Option<i64>,
+        /// The filter that the account must match. `None` means any account.
+        filter: Option<Arc<AccountFilter>>,
     },
 }
 

@@ -1,10 +1,16 @@
 //! Events: the applied entries of a reseller's journal, with the accounts as they are now.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::domain::{Account, AccountId, Authority, Error, ResellerId, Scope};
 use crate::service::{Context, Principal, Service};
-use crate::store::{JournalEntry, Tenancy, Tx};
+use crate::store::{JournalEntry, READ_AT_ONCE, Slice, Tenancy, Tx};
+
+/// A page with at most this many accounts is read without asking how large they are: an account has
+/// at most nine open holds with three long texts each, which together with its own texts are less
+/// than 300 KiB.
+const FEW_ACCOUNTS: usize = 4;
 
 /// An event of a reseller.
 #[derive(Debug, Clone)]
@@ -14,7 +20,7 @@ pub struct EventRead {
     /// The account that the event happened to.
     pub account_id: AccountId,
     /// The account as it is now. `None` means that it was purged.
-    pub account: Option<Account>,
+    pub account: Option<Arc<Account>>,
 }
 
 impl EventRead {
@@ -42,8 +48,9 @@ impl Service {
         .await
     }
 
-    /// The events of a reseller after the journal entry `after`, in order, and the reseller. A
-    /// client that continues after the last event it got sees every event exactly once.
+    /// A page of the events of a reseller after the journal entry `after`, in order, and the
+    /// reseller. The page has at most `limit` events, and fewer if they or their accounts are large.
+    /// A client that continues after the last event it got sees every event exactly once.
     ///
     /// # Errors
     /// [`Error::InvalidField`] for `reseller_id` if an operator names none.
@@ -53,12 +60,12 @@ impl Service {
         reseller: Option<ResellerId>,
         after: i64,
         limit: i64,
-    ) -> Result<(ResellerId, Vec<EventRead>), Error> {
+    ) -> Result<(ResellerId, Slice<EventRead>), Error> {
         context.principal.require(Scope::WebhookRead)?;
         let reseller = context.principal.resolve_reseller(reseller)?;
         let mut events = self.read_events(reseller, after, limit).await?;
         if context.principal.authority() == Authority::Reseller {
-            for event in &mut events {
+            for event in &mut events.rows {
                 event.entry.hide_reasons_of_others();
             }
         }
@@ -71,15 +78,45 @@ impl Service {
         reseller: ResellerId,
         after: i64,
         limit: i64,
-    ) -> Result<Vec<EventRead>, Error> {
+    ) -> Result<Slice<EventRead>, Error> {
         self.read(Tenancy::of(reseller), move |tx| {
             Box::pin(async move {
-                let entries = tx.list_events(reseller, after, limit).await?;
-                with_accounts(tx, reseller, entries).await
+                let mut entries = tx.list_events(reseller, after, limit).await?;
+                let fitting = fitting(tx, reseller, &entries.rows).await?;
+                if fitting < entries.rows.len() {
+                    entries.rows.truncate(fitting);
+                    entries.has_more = true;
+                }
+                Ok(Slice {
+                    rows: with_accounts(tx, reseller, entries.rows).await?,
+                    has_more: entries.has_more,
+                })
             })
         })
         .await
     }
+}
+
+/// How many of these entries fit on a page with their accounts.
+async fn fitting(
+    tx: &mut Tx,
+    reseller: ResellerId,
+    entries: &[(AccountId, JournalEntry)],
+) -> Result<usize, Error> {
+    let accounts: HashSet<AccountId> = entries.iter().map(|(account, _)| *account).collect();
+    if accounts.len() <= FEW_ACCOUNTS {
+        return Ok(entries.len());
+    }
+    let accounts: Vec<AccountId> = accounts.into_iter().collect();
+    let mut sizes = tx.account_sizes(reseller, &accounts).await?;
+    let mut left = READ_AT_ONCE;
+    let fits = |(account, _): &&(AccountId, JournalEntry)| {
+        let fits = left > 0;
+        // An account is read once for all its events.
+        left -= sizes.remove(account).unwrap_or_default();
+        fits
+    };
+    Ok(entries.iter().take_while(fits).count())
 }
 
 /// Adds the accounts, as they are now, to journal entries of a reseller.
@@ -88,16 +125,16 @@ pub(super) async fn with_accounts(
     reseller: ResellerId,
     entries: Vec<(AccountId, JournalEntry)>,
 ) -> Result<Vec<EventRead>, Error> {
-    let ids: BTreeSet<_> = entries.iter().map(|(account, _)| *account).collect();
+    let ids: HashSet<_> = entries.iter().map(|(account, _)| *account).collect();
     let keys: Vec<_> = ids.into_iter().map(|account| (reseller, account)).collect();
     let accounts = if keys.is_empty() {
         Vec::new()
     } else {
         tx.fetch_accounts(&keys).await?
     };
-    let accounts: HashMap<AccountId, Account> = accounts
+    let accounts: HashMap<AccountId, Arc<Account>> = accounts
         .into_iter()
-        .map(|account| (account.id, account))
+        .map(|account| (account.id, Arc::new(account)))
         .collect();
     Ok(entries
         .into_iter()

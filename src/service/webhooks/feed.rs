@@ -109,11 +109,10 @@ impl Service {
         while let Some(position) = self.feeds.position(reseller) {
             let has_more = match self.read_events(reseller, position, PAGE).await {
                 Ok(page) => {
-                    let is_full = i64::try_from(page.len()) == Ok(PAGE);
-                    if self.feeds.send(reseller, page).is_none() {
+                    if self.feeds.send(reseller, page.rows).is_none() {
                         return;
                     }
-                    is_full
+                    page.has_more
                 }
                 Err(error) => {
                     debug!(%error, %reseller, "could not read new events; trying again at the next poll");

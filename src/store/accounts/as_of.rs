@@ -1,4 +1,9 @@
-//! Accounts as they were at an earlier instant: undoes the later journal entries, newest first.
+//! Accounts as they were at an earlier instant.
+//!
+//! A journal entry has the values before it of the facts that it changed. So a fact had the value
+//! at an instant that the first later entry with this fact has, or the present value if there is
+//! none. The statements look through the later entries and return one row for each such fact: an
+//! account has about 50 facts, however many entries it has.
 
 use std::collections::HashMap;
 
@@ -14,144 +19,241 @@ use crate::store::columns::{Columns, account_key};
 use crate::store::errors::{OrDomain as _, internal};
 use crate::store::transaction::Tx;
 
-/// A journal entry after the instant.
-struct LaterEntry {
-    at: Time,
-    sequence: i64,
-    before: Value,
+/// A fact that changed after the instant: where the journal has its value at the instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastFact {
+    /// The account.
+    pub account: AccountKey,
+    /// The name that the journal has for the fact.
+    pub fact: String,
+    /// The first journal entry after the instant that changed the fact.
+    entry: i64,
+    /// The length of the value, in bytes.
+    size: i64,
+}
+
+/// Accounts as they were at an instant: a page of them, by id.
+#[derive(Debug)]
+pub struct Past {
+    /// The accounts, deleted ones included, each with its size in memory, about, in bytes.
+    pub accounts: Vec<(Account, i64)>,
+    /// The id from which the next page begins. `None` if there are no more accounts.
+    pub next: Option<i32>,
 }
 
 /// When a hold was opened, by whom, and its revision. The journal's copies of a hold lack these.
 type Opening = (Time, String, i32);
 
 impl Tx {
-    /// Accounts as they were at an instant, without those that were created later.
+    /// One account as it was at an instant. `None` if it was created later.
     ///
     /// Suspensions of resellers have no history: an account counts as suspended with its reseller
     /// if the reseller is suspended now, and already was at the instant.
     ///
     /// # Errors
     /// [`Error::InvalidField`] for `as_of` if the journal does not reach back that far.
-    pub async fn rewind(
+    pub async fn rewind(&mut self, account: Account, to: Time) -> Result<Option<Account>, Error> {
+        if account.created_at > to {
+            return Ok(None);
+        }
+        let facts = self
+            .past_facts(&[(account.reseller_id, account.id)], to)
+            .await?;
+        let mut past = self.rewind_all(vec![account], &facts, to).await?;
+        Ok(past.pop())
+    }
+
+    /// A page of the accounts that existed at an instant, as they were then, by id from `from` on.
+    /// Without a reseller it looks at all resellers of the transaction. The page has at most
+    /// `limit` accounts, and ends with the account that reaches `budget` bytes.
+    ///
+    /// # Errors
+    /// As [`Tx::rewind`].
+    pub async fn list_past(
+        &mut self,
+        reseller: Option<ResellerId>,
+        from: i32,
+        limit: i64,
+        budget: i64,
+        to: Time,
+    ) -> Result<Past, Error> {
+        let keys = self.list_with_deleted(reseller, from, limit, to).await?;
+        let following = |id: i32| id.checked_add(1);
+        let mut next = keys
+            .rows
+            .last()
+            .filter(|_| keys.has_more)
+            .and_then(|((_, last), _)| following(last.as_i32()));
+        let mut sizes: HashMap<AccountKey, i64> = keys.rows.into_iter().collect();
+        let wanted: Vec<AccountKey> = sizes.keys().copied().collect();
+        let facts = self.past_facts(&wanted, to).await?;
+        for fact in &facts {
+            *sizes.entry(fact.account).or_default() += fact.size;
+        }
+        let mut accounts = self.fetch_accounts(&wanted).await?;
+        accounts.sort_by_key(|account| account.id);
+        let size = |account: &Account| {
+            let key = (account.reseller_id, account.id);
+            sizes.get(&key).copied().unwrap_or_default()
+        };
+        let mut left = budget;
+        let fitting = accounts.iter().take_while(|account| {
+            let fits = left > 0;
+            left -= size(account);
+            fits
+        });
+        let fitting = fitting.count();
+        if let Some(first) = accounts.get(fitting) {
+            next = Some(first.id.as_i32());
+        }
+        accounts.truncate(fitting);
+        let past = self.rewind_all(accounts, &facts, to).await?;
+        Ok(Past {
+            accounts: past
+                .into_iter()
+                .map(|account| {
+                    let size = size(&account);
+                    (account, size)
+                })
+                .collect(),
+            next,
+        })
+    }
+
+    /// Accounts as they were at an instant. `facts` are those that changed since.
+    async fn rewind_all(
         &mut self,
         accounts: Vec<Account>,
+        facts: &[PastFact],
         to: Time,
     ) -> Result<Vec<Account>, Error> {
-        let existing: Vec<Account> = accounts
-            .into_iter()
-            .filter(|account| account.created_at <= to)
+        let keys: Vec<AccountKey> = accounts
+            .iter()
+            .map(|account| (account.reseller_id, account.id))
             .collect();
-        let column = Columns(&existing);
-        let (resellers, ids) = (
-            column.of(|it| it.reseller_id.0),
-            column.of(|it| it.id.as_i32()),
-        );
-        let mut later = self.entries_after(&resellers, &ids, to).await?;
-        let openings = if later.is_empty() {
-            HashMap::new()
-        } else {
-            self.openings(&resellers, &ids).await?
-        };
-        let last_changes = self.last_changes(&resellers, &ids, to).await?;
-        let mut past = Vec::with_capacity(existing.len());
-        for mut account in existing {
+        let mut values = self.past_values(&keys, facts).await?;
+        let openings = self.openings(&values).await?;
+        let versions = self.versions(&keys, to).await?;
+        let mut past = Vec::with_capacity(accounts.len());
+        for mut account in accounts {
             let key = (account.reseller_id, account.id);
-            for entry in later.remove(&key).unwrap_or_default() {
-                undo(&mut account, &entry, &openings)?;
+            for (fact, value) in values.remove(&key).unwrap_or_default() {
+                set(&mut account, &fact, &value, &openings)?;
             }
-            let Some(last) = last_changes
-                .get(&key)
-                .filter(|last| last.version == account.version)
+            let version = versions.get(&key);
+            // The journal must have the last entry up to the instant, and every later one.
+            let Some(version) = version
+                .filter(|it| it.number == it.next_sequence.unwrap_or(account.version + 1) - 1)
             else {
                 return Err(Error::invalid(
                     "as_of",
                     "is earlier than the journal of this account reaches back",
                 ));
             };
+            account.version = version.number;
+            account.updated_at = version.updated_at;
+            account.status_set_at = version.status_set_at.unwrap_or(account.created_at);
+            account.expiry_set_at = account
+                .expires_at
+                .and(version.expiry_set_at.or(Some(account.created_at)));
+            account.reseller_suspended_at = account.reseller_suspended_at.filter(|at| *at <= to);
             // The order in which the statements return holds.
             account
                 .holds
                 .sort_by_key(|hold| (hold.kind.as_str(), hold.authority.as_str()));
-            account.updated_at = last.updated_at;
-            account.status_set_at = last.status_set_at.unwrap_or(account.created_at);
-            account.expiry_set_at = account
-                .expires_at
-                .and(last.expiry_set_at.or(Some(account.created_at)));
-            account.reseller_suspended_at = account.reseller_suspended_at.filter(|at| *at <= to);
+            // The journal has only the id of an earlier plan. So the account shows its plan as it
+            // is now, or no plan if it had another one.
+            let plan_id = account.profile.plan_id;
+            account.plan = account.plan.filter(|plan| Some(plan.id) == plan_id);
             past.push(account);
         }
         Ok(past)
     }
 
-    /// A page of the keys of accounts created by an instant, deleted ones included, by id from
-    /// `from` on. Without a reseller it looks at all resellers of the transaction.
-    pub async fn list_with_deleted(
+    /// The facts of these accounts that changed after an instant, one row each.
+    pub async fn past_facts(
         &mut self,
-        reseller: Option<ResellerId>,
-        from: i32,
-        limit: i64,
-        created_by: Time,
-    ) -> Result<Vec<AccountKey>, Error> {
-        let rows = sqlx::query!(
-            "select reseller_id, id from account
-             where ($1::bigint is null or reseller_id = $1) and id >= $2 and created_at <= $3
-             order by id limit $4",
-            reseller.map(|it| it.0),
-            from,
-            created_by,
-            limit
-        )
-        .fetch_all(self.connection())
-        .await
-        .or_domain()?;
-        rows.into_iter()
-            .map(|row| account_key(row.reseller_id, row.id))
-            .collect()
-    }
-
-    /// The applied journal entries after an instant, newest first.
-    async fn entries_after(
-        &mut self,
-        resellers: &[i64],
-        ids: &[i32],
+        accounts: &[AccountKey],
         to: Time,
-    ) -> Result<HashMap<AccountKey, Vec<LaterEntry>>, Error> {
-        let rows = sqlx::query!(
-            r#"select j.reseller_id, j.account_id, j.at, j.sequence as "sequence!", j.before
-               from unnest($1::bigint[], $2::integer[]) as w(reseller_id, id)
-               join journal j on j.reseller_id = w.reseller_id and j.account_id = w.id
-               where j.at > $3 and j.outcome = 'applied' order by j.id desc"#,
-            resellers,
-            ids,
+    ) -> Result<Vec<PastFact>, Error> {
+        let column = Columns(accounts);
+        let rows = sqlx::query_file!(
+            "src/store/accounts/sql/past_facts.sql",
+            &column.of(|it| it.0.0),
+            &column.of(|it| it.1.as_i32()),
             to
         )
         .fetch_all(self.connection())
         .await
         .or_domain()?;
-        let mut entries: HashMap<AccountKey, Vec<LaterEntry>> = HashMap::new();
-        for row in rows {
-            let key = account_key(row.reseller_id, row.account_id)?;
-            entries.entry(key).or_default().push(LaterEntry {
-                at: row.at,
-                sequence: row.sequence,
-                before: row.before,
-            });
-        }
-        Ok(entries)
+        rows.into_iter()
+            .map(|row| {
+                Ok(PastFact {
+                    account: account_key(row.reseller_id, row.account_id)?,
+                    fact: row.fact,
+                    entry: row.entry,
+                    size: row.size,
+                })
+            })
+            .collect()
     }
 
-    /// The openings of all holds of these accounts, closed ones included, by hold id.
+    /// The values of the facts of these accounts.
+    async fn past_values(
+        &mut self,
+        accounts: &[AccountKey],
+        facts: &[PastFact],
+    ) -> Result<HashMap<AccountKey, Vec<(String, Value)>>, Error> {
+        let wanted: Vec<&PastFact> = facts
+            .iter()
+            .filter(|fact| accounts.contains(&fact.account))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let column = Columns(&wanted);
+        let rows = sqlx::query!(
+            r#"select j.reseller_id, j.account_id, w.fact as "fact!", j.before -> w.fact as "value!"
+               from unnest($1::bigint[], $2::integer[], $3::bigint[], $4::text[])
+                 as w(reseller_id, account_id, id, fact)
+               join journal j using (reseller_id, account_id, id)"#,
+            &column.of(|it| it.account.0.0),
+            &column.of(|it| it.account.1.as_i32()),
+            &column.of(|it| it.entry),
+            &column.of(|it| it.fact.clone()),
+        )
+        .fetch_all(self.connection())
+        .await
+        .or_domain()?;
+        let mut values: HashMap<AccountKey, Vec<(String, Value)>> = HashMap::new();
+        for row in rows {
+            let key = account_key(row.reseller_id, row.account_id)?;
+            values.entry(key).or_default().push((row.fact, row.value));
+        }
+        Ok(values)
+    }
+
+    /// The openings of the holds among these values, by hold id.
     async fn openings(
         &mut self,
-        resellers: &[i64],
-        ids: &[i32],
+        values: &HashMap<AccountKey, Vec<(String, Value)>>,
     ) -> Result<HashMap<Uuid, Opening>, Error> {
+        let holds: Vec<(AccountKey, Uuid)> = values
+            .iter()
+            .flat_map(|(key, values)| values.iter().map(move |(_, value)| (*key, value)))
+            .filter_map(|(key, value)| Some((key, hold_id(value)?)))
+            .collect();
+        if holds.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let column = Columns(&holds);
         let rows = sqlx::query!(
             "select h.id, h.opened_at, h.opened_by, h.revision
-             from unnest($1::bigint[], $2::integer[]) as w(reseller_id, id)
-             join hold h on h.reseller_id = w.reseller_id and h.account_id = w.id",
-            resellers,
-            ids
+             from unnest($1::bigint[], $2::integer[], $3::uuid[]) as w(reseller_id, account_id, id)
+             join hold h using (reseller_id, account_id, id)",
+            &column.of(|((reseller, _), _)| reseller.0),
+            &column.of(|((_, account), _)| account.as_i32()),
+            &column.of(|(_, id)| *id),
         )
         .fetch_all(self.connection())
         .await
@@ -162,23 +264,17 @@ impl Tx {
             .collect())
     }
 
-    /// The last changes of these accounts up to an instant.
-    async fn last_changes(
+    /// The versions of these accounts at an instant.
+    async fn versions(
         &mut self,
-        resellers: &[i64],
-        ids: &[i32],
+        accounts: &[AccountKey],
         to: Time,
-    ) -> Result<HashMap<AccountKey, LastChanges>, Error> {
-        let rows = sqlx::query!(
-            r#"select j.reseller_id, j.account_id, max(j.sequence) as "version!",
-                 max(j.at) as "updated_at!",
-                 max(j.at) filter (where j.after ? 'status') as status_set_at,
-                   max(j.at) filter (where j.after ? 'expires_at') as expiry_set_at
-               from unnest($1::bigint[], $2::integer[]) as w(reseller_id, id)
-               join journal j on j.reseller_id = w.reseller_id and j.account_id = w.id
-               where j.at <= $3 and j.outcome = 'applied' group by j.reseller_id, j.account_id"#,
-            resellers,
-            ids,
+    ) -> Result<HashMap<AccountKey, Version>, Error> {
+        let column = Columns(accounts);
+        let rows = sqlx::query_file!(
+            "src/store/accounts/sql/past_versions.sql",
+            &column.of(|it| it.0.0),
+            &column.of(|it| it.1.as_i32()),
             to
         )
         .fetch_all(self.connection())
@@ -187,13 +283,14 @@ impl Tx {
         rows.into_iter()
             .map(|row| {
                 let key = account_key(row.reseller_id, row.account_id)?;
-                let last = LastChanges {
-                    version: row.version,
+                let version = Version {
+                    number: row.version,
                     updated_at: row.updated_at,
                     status_set_at: row.status_set_at,
                     expiry_set_at: row.expiry_set_at,
+                    next_sequence: row.next_sequence,
                 };
-                Ok((key, last))
+                Ok((key, version))
             })
             .collect()
     }
@@ -201,18 +298,21 @@ impl Tx {
 
 /// The last changes of an account up to an instant.
 #[derive(Debug, Clone, Copy)]
-struct LastChanges {
+struct Version {
     /// The account's version at the instant.
-    version: i64,
+    number: i64,
     updated_at: Time,
     status_set_at: Option<Time>,
     expiry_set_at: Option<Time>,
+    /// The version after the first later change. `None` if there is none.
+    next_sequence: Option<i64>,
 }
 
-/// Undoes one journal entry.
-fn undo(
+/// Sets a fact to a value of the journal.
+fn set(
     account: &mut Account,
-    entry: &LaterEntry,
+    fact: &str,
+    value: &Value,
     openings: &HashMap<Uuid, Opening>,
 ) -> Result<(), Error> {
     let unreadable = || internal("the journal has an unreadable fact");
@@ -225,66 +325,59 @@ fn undo(
             })
             .transpose()
     };
-    for (name, value) in entry.before.as_object().into_iter().flatten() {
-        match name.as_str() {
-            "status" => {
-                account.status = value
-                    .as_str()
-                    .and_then(Status::parse)
-                    .ok_or_else(unreadable)?;
-            }
-            "expires_at" => account.expires_at = time(value)?,
-            "exempt_until" => account.exempt_until = time(value)?,
-            "deleted_at" => account.deleted_at = time(value)?,
-            "purge_at" => account.purge_at = time(value)?,
-            "purge_due_at" => account.purge_due_at = time(value)?,
-            "extra" => {
-                std::sync::Arc::make_mut(&mut account.profile).extra =
-                    value.as_str().map(extra_of).transpose()?;
-            }
-            // Members of events that are not fields of the account.
-            "created_at" | "purged_at" | "id" | "uid" | "days_to_expiry" | "days_to_purge" => {}
-            hold if hold.contains(':') => {
-                let (kind, authority) = hold.split_once(':').ok_or_else(unreadable)?;
-                let (kind, authority) = (
-                    HoldKind::parse(kind).ok_or_else(unreadable)?,
-                    Authority::parse(authority).ok_or_else(unreadable)?,
-                );
+    match fact {
+        "status" => {
+            account.status = value
+                .as_str()
+                .and_then(Status::parse)
+                .ok_or_else(unreadable)?;
+        }
+        "expires_at" => account.expires_at = time(value)?,
+        "exempt_until" => account.exempt_until = time(value)?,
+        "deleted_at" => account.deleted_at = time(value)?,
+        "purge_at" => account.purge_at = time(value)?,
+        "purge_due_at" => account.purge_due_at = time(value)?,
+        "extra" => {
+            std::sync::Arc::make_mut(&mut account.profile).extra =
+                value.as_str().map(extra_of).transpose()?;
+        }
+        // Members of events that are not fields of the account.
+        "created_at" | "purged_at" | "id" | "uid" | "days_to_expiry" | "days_to_purge" => {}
+        hold if hold.contains(':') => {
+            let (kind, authority) = hold.split_once(':').ok_or_else(unreadable)?;
+            let (kind, authority) = (
+                HoldKind::parse(kind).ok_or_else(unreadable)?,
+                Authority::parse(authority).ok_or_else(unreadable)?,
+            );
+            account
+                .holds
+                .retain(|hold| hold.kind != kind || hold.authority != authority);
+            if !value.is_null() {
                 account
                     .holds
-                    .retain(|hold| hold.kind != kind || hold.authority != authority);
-                if !value.is_null() {
-                    account
-                        .holds
-                        .push(hold_of(kind, authority, value, openings)?);
-                }
+                    .push(hold_of(kind, authority, value, openings)?);
             }
-            field => {
-                let fact = match value {
-                    Value::Null => Fact::Null,
-                    Value::Bool(on) => Fact::Bool(*on),
-                    Value::Number(number) => Fact::Number(number.as_i64().ok_or_else(unreadable)?),
-                    Value::String(text) => Fact::Text(text.clone()),
-                    Value::Array(_) | Value::Object(_) => return Err(unreadable()),
-                };
-                if !std::sync::Arc::make_mut(&mut account.profile).restore(field, &fact) {
-                    return Err(unreadable());
-                }
+        }
+        field => {
+            let fact = match value {
+                Value::Null => Fact::Null,
+                Value::Bool(on) => Fact::Bool(*on),
+                Value::Number(number) => Fact::Number(number.as_i64().ok_or_else(unreadable)?),
+                Value::String(text) => Fact::Text(text.clone()),
+                Value::Array(_) | Value::Object(_) => return Err(unreadable()),
+            };
+            if !std::sync::Arc::make_mut(&mut account.profile).restore(field, &fact) {
+                return Err(unreadable());
             }
         }
     }
-    account.version = entry.sequence - 1;
-    account.updated_at = entry.at;
-    // The journal has only the id of an earlier plan. So the account shows its plan as it is now,
-    // or no plan if it had another one.
-    if account
-        .plan
-        .as_ref()
-        .is_some_and(|plan| Some(plan.id) != account.profile.plan_id)
-    {
-        account.plan = None;
-    }
     Ok(())
+}
+
+/// The id of a hold in the object that the journal has of it. `None` if the value is not a hold.
+fn hold_id(value: &Value) -> Option<Uuid> {
+    let id = value.get("id")?.as_str()?;
+    Uuid::parse_str(id).ok()
 }
 
 /// A hold from the object that the journal has of it.
@@ -295,11 +388,7 @@ fn hold_of(
     openings: &HashMap<Uuid, Opening>,
 ) -> Result<Hold, Error> {
     let unreadable = || internal("the journal has an unreadable hold");
-    let id = value
-        .get("id")
-        .and_then(Value::as_str)
-        .and_then(|id| Uuid::parse_str(id).ok())
-        .ok_or_else(unreadable)?;
+    let id = hold_id(value).ok_or_else(unreadable)?;
     let (opened_at, opened_by, revision) = openings.get(&id).cloned().ok_or_else(unreadable)?;
     Ok(Hold {
         id: HoldId(id),

@@ -65,14 +65,14 @@ pub(super) fn open_holds(json: &str) -> Result<Vec<Hold>, Error> {
 
 /// The changes of one transaction to holds, with one write for each hold: a hold that is opened,
 /// revised and closed in the same batch is inserted once, already closed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct HoldWrites {
     pub(super) touched: BTreeMap<HoldId, Touched>,
     pub(super) replaced: Vec<Replaced>,
 }
 
 /// A hold to write.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Touched {
     pub(super) key: AccountKey,
     pub(super) hold: Hold,
@@ -81,7 +81,7 @@ pub(super) struct Touched {
 }
 
 /// When a hold was closed, by whom and why.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Closing {
     pub(super) at: Time,
     pub(super) by: String,
@@ -89,7 +89,7 @@ pub(super) struct Closing {
 }
 
 /// The details that a revision of a hold replaced.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Replaced {
     pub(super) key: AccountKey,
     pub(super) hold: HoldId,

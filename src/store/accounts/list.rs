@@ -1,23 +1,44 @@
 //! Lists and searches of accounts: the only statements that are put together at run time.
 //!
-//! A page takes two statements. The first finds the keys in their order, the second reads the
-//! accounts by key. The texts are constants of this file; every value is bound.
+//! A page takes two statements. The first finds the keys in their order, each with the size of its
+//! account; the second reads the accounts by key, as many as [`READ_AT_ONCE`] allows. The texts are
+//! constants of this file; every value is bound.
+
+use std::collections::HashMap;
 
 use sqlx::{Postgres, QueryBuilder};
 
 use crate::domain::{
-    Account, AccountFilter, Authority, Block, Comparison, Condition, Error, ResellerId, Search,
-    SearchField, SearchValues, Start, StateFilter, Time,
+    Account, AccountFilter, AccountId, AccountKey, Authority, Block, Comparison, Condition, Error,
+    ResellerId, Search, SearchField, SearchValues, Start, StateFilter, Time,
 };
-use crate::store::columns::account_key;
+use crate::store::columns::{account_id, account_key};
 use crate::store::errors::OrDomain as _;
+use crate::store::slice::Slice;
 use crate::store::transaction::Tx;
 
 /// A statement that is being put together.
 type Statement = QueryBuilder<Postgres>;
 
-/// The beginning of a statement that finds the keys of a page.
-const KEYS: &str = "select a.reseller_id, a.id from ";
+/// The beginning of a statement that finds the keys of a page; [`push_limit`] appends its end.
+///
+/// The size of an account counts the texts that callers set, in bytes, and 512 bytes for the rest of
+/// the account and of each hold.
+const KEYS: &str = "select k.reseller_id, k.id, (
+   select 512 + octet_length(concat(w.name, w.title, w.email, w.company, w.google_client_id,
+       w.company_id, w.account_alias, w.region, w.payment_method, w.psp))
+     + octet_length(concat(w.admin_portal_domain, w.customer_portal_domain,
+       w.reseller_portal_domain))
+     + coalesce(octet_length(w.website), 0) + coalesce(octet_length(w.logo_url), 0)
+     + coalesce(octet_length(w.favicon_url), 0) + coalesce(octet_length(w.extra::text), 0)
+   from account w where w.reseller_id = k.reseller_id and w.id = k.id
+ )::bigint + (
+   select coalesce(sum(512 + coalesce(octet_length(h.reason), 0)
+     + coalesce(octet_length(h.public_message), 0) + coalesce(octet_length(h.payment_url), 0)
+     + coalesce(octet_length(h.reason_code), 0)), 0)
+   from hold h
+   where h.reseller_id = k.reseller_id and h.account_id = k.id and h.closed_at is null
+ )::bigint as size from (select a.reseller_id, a.id from ";
 /// The beginning of a statement that counts accounts; [`Tx::count`] appends its end.
 const COUNT: &str = "select count(*) from (select from ";
 /// Whether the whole reseller of an account is suspended.
@@ -36,9 +57,54 @@ impl Tx {
         from: i32,
         limit: i64,
         now: Time,
-    ) -> Result<Vec<Account>, Error> {
-        self.fetch_page(list_statement(reseller, filter, from, limit, now))
+    ) -> Result<Slice<Account>, Error> {
+        self.fetch_page(list_statement(reseller, filter, from, limit, now), limit)
             .await
+    }
+
+    /// A page of the accounts that are planned for the purge, by id after `after`. Without a
+    /// reseller it looks at all resellers of the transaction.
+    pub async fn list_purge_plan(
+        &mut self,
+        reseller: Option<ResellerId>,
+        after: i32,
+        limit: i64,
+    ) -> Result<Slice<Account>, Error> {
+        let mut statement = Statement::new(KEYS);
+        statement
+            .push("account a where a.purge_due_at is not null and a.id > ")
+            .push_bind(after);
+        push_optional(
+            &mut statement,
+            " and a.reseller_id = ",
+            reseller.map(|it| it.0),
+        );
+        push_order(&mut statement, limit);
+        self.fetch_page(statement, limit).await
+    }
+
+    /// A page of the keys and sizes of accounts created by an instant, deleted ones included, by id
+    /// from `from` on. Without a reseller it looks at all resellers of the transaction.
+    pub(super) async fn list_with_deleted(
+        &mut self,
+        reseller: Option<ResellerId>,
+        from: i32,
+        limit: i64,
+        created_by: Time,
+    ) -> Result<Slice<(AccountKey, i64)>, Error> {
+        let mut statement = Statement::new(KEYS);
+        statement
+            .push("account a where a.id >= ")
+            .push_bind(from)
+            .push(" and a.created_at <= ")
+            .push_bind(created_by);
+        push_optional(
+            &mut statement,
+            " and a.reseller_id = ",
+            reseller.map(|it| it.0),
+        );
+        push_order(&mut statement, limit);
+        self.fetch_keys(statement, limit).await
     }
 
     /// How many accounts a filter admits. Counting stops at `max`.
@@ -60,7 +126,7 @@ impl Tx {
         &mut self,
         reseller: Option<ResellerId>,
         search: &Search,
-    ) -> Result<Vec<Account>, Error> {
+    ) -> Result<Slice<Account>, Error> {
         let mut statement = Statement::new(KEYS);
         push_conditions(&mut statement, reseller, &search.conditions);
         match search.start {
@@ -84,8 +150,8 @@ impl Tx {
                     .push_bind(skip);
             }
         }
-        statement.push(" limit ").push_bind(search.limit);
-        self.fetch_page(statement).await
+        push_limit(&mut statement, search.limit);
+        self.fetch_page(statement, search.limit).await
     }
 
     /// How many accounts a search finds on all its pages together. Counting stops at `max`.
@@ -100,18 +166,65 @@ impl Tx {
         self.count(statement, max).await
     }
 
-    /// The accounts whose keys a statement finds, in its order.
-    async fn fetch_page(&mut self, mut statement: Statement) -> Result<Vec<Account>, Error> {
-        let keys: Vec<(i64, i32)> = statement
+    /// The accounts whose keys a statement finds, in its order, at most `limit`.
+    async fn fetch_page(
+        &mut self,
+        statement: Statement,
+        limit: i64,
+    ) -> Result<Slice<Account>, Error> {
+        let found = self.fetch_keys(statement, limit).await?;
+        let keys: Vec<_> = found.rows.into_iter().map(|(key, _)| key).collect();
+        Ok(Slice {
+            rows: self.fetch_in_order(&keys).await?,
+            has_more: found.has_more,
+        })
+    }
+
+    /// The sizes of accounts of a reseller, about, in bytes.
+    pub async fn account_sizes(
+        &mut self,
+        reseller: ResellerId,
+        accounts: &[AccountId],
+    ) -> Result<HashMap<AccountId, i64>, Error> {
+        let ids: Vec<i32> = accounts.iter().map(|id| id.as_i32()).collect();
+        let mut statement = Statement::new(KEYS);
+        statement
+            .push("account a where a.reseller_id = ")
+            .push_bind(reseller.0)
+            .push(" and a.id = any(")
+            .push_bind(ids)
+            .push(")) as k");
+        let found: Vec<(i64, i32, i64)> = statement
             .build_query_as()
             .fetch_all(self.connection())
             .await
             .or_domain()?;
-        let keys: Vec<_> = keys
+        found
             .into_iter()
-            .map(|(reseller, account)| account_key(reseller, account))
-            .collect::<Result<_, _>>()?;
-        self.fetch_in_order(&keys).await
+            .map(|(_, account, size)| Ok((account_id(account)?, size)))
+            .collect()
+    }
+
+    /// The keys that a statement finds, in its order, with the sizes of the accounts: at most
+    /// `limit`, and no more than those whose accounts may be read at once.
+    async fn fetch_keys(
+        &mut self,
+        mut statement: Statement,
+        limit: i64,
+    ) -> Result<Slice<(AccountKey, i64)>, Error> {
+        let found: Vec<(i64, i32, i64)> = statement
+            .build_query_as()
+            .fetch_all(self.connection())
+            .await
+            .or_domain()?;
+        let sized = found
+            .into_iter()
+            .map(|(reseller, account, size)| account_key(reseller, account).map(|key| (key, size)));
+        Ok(Slice::within(
+            sized.collect::<Result<_, _>>()?,
+            |(_, size)| *size,
+            limit,
+        ))
     }
 
     async fn count(&mut self, mut statement: Statement, max: i64) -> Result<i64, Error> {
@@ -136,8 +249,19 @@ pub fn list_statement(
 ) -> QueryBuilder<Postgres> {
     let mut statement = Statement::new(KEYS);
     push_filter(&mut statement, reseller, filter, Some(from), now);
-    statement.push(" order by a.id limit ").push_bind(limit);
+    push_order(&mut statement, limit);
     statement
+}
+
+/// The end of a statement that begins with [`KEYS`] and lists by id.
+fn push_order(statement: &mut Statement, limit: i64) {
+    statement.push(" order by a.id");
+    push_limit(statement, limit);
+}
+
+/// The end of a statement that begins with [`KEYS`].
+fn push_limit(statement: &mut Statement, limit: i64) {
+    statement.push(" limit ").push_bind(limit).push(") as k");
 }
 
 /// The accounts that a filter admits, from account id `from` on: the rules of

@@ -29,10 +29,16 @@ use crate::domain::{Account, AccountId, AccountKey, Error, ResellerId};
 use row::AccountRow;
 
 pub(super) use as_of::details_of;
+pub use as_of::{Past, PastFact};
 pub use holds::HoldWrites;
 pub use list::list_statement;
 pub use purge::PurgingReseller;
 pub use record_batch::Changes;
+
+/// How many account ids there are.
+pub const ACCOUNT_NUMBERS: i64 = 2_147_483_647;
+/// How many account ids may be drawn before the operator is warned: half of them.
+pub const ACCOUNT_NUMBERS_ALARM: i64 = ACCOUNT_NUMBERS / 2;
 
 impl Tx {
     /// Locks accounts in the order of `keys`. Callers sort the keys, so that two transactions
@@ -202,19 +208,34 @@ impl Tx {
             .collect()
     }
 
-    /// Ids for new accounts.
+    /// Draws ids for new accounts. A drawn id is never drawn again, also if the transaction is
+    /// rolled back. Near the end of the sequence it returns fewer than `count`, because a statement
+    /// that fails would abort the whole transaction.
     ///
     /// # Errors
-    /// [`Error::Internal`] when all 2^31-1 are used up.
+    /// [`Error::AccountNumbersExhausted`] if another transaction draws the last ids meanwhile.
     pub async fn next_account_ids(&mut self, count: i32) -> Result<Vec<AccountId>, Error> {
         let ids = sqlx::query_scalar!(
-            r#"select nextval('account_id_seq')::integer as "id!" from generate_series(1, $1)"#,
-            count
+            r#"select nextval('account_id_seq')::integer as "id!"
+               from generate_series(1, least($1::integer,
+                 $2::integer - coalesce(pg_sequence_last_value('account_id_seq'), 0)::integer))"#,
+            count,
+            i32::MAX
         )
         .fetch_all(self.connection())
         .await
         .or_domain()?;
         ids.into_iter().map(account_id).collect()
+    }
+
+    /// How many of the 2^31-1 account ids have been drawn, for all resellers together.
+    pub async fn count_account_ids(&mut self) -> Result<i64, Error> {
+        sqlx::query_scalar!(
+            r#"select coalesce(pg_sequence_last_value('account_id_seq'), 0) as "count!""#
+        )
+        .fetch_one(self.connection())
+        .await
+        .or_domain()
     }
 
     /// The accounts with these keys, in the order of the keys. An account that was purged meanwhile

@@ -47,24 +47,29 @@ impl Tx {
         .or_domain()
     }
 
-    /// Accounts with an announcement or a warning that is due, the longest overdue first.
+    /// Accounts with an announcement or a warning that is due, the longest overdue first, without
+    /// those of the resellers in `skipped`.
     pub async fn list_due_announcements(
         &mut self,
         now: Time,
         limit: i64,
+        skipped: &[i64],
     ) -> Result<Vec<AccountKey>, Error> {
         let rows = sqlx::query!(
             r#"select reseller_id as "reseller_id!", id as "id!" from (
                  (select reseller_id, id, announce_at as at from account
                   where announce_at is not null and deleted_at is null and announce_at <= $1
+                    and reseller_id <> all($3)
                   order by announce_at limit $2)
                  union all
                  (select reseller_id, id, warn_at as at from account
                   where warn_at is not null and warn_at <= $1
+                    and reseller_id <> all($3)
                   order by warn_at limit $2)) as due
                group by reseller_id, id order by min(at), reseller_id, id limit $2"#,
             now,
-            limit
+            limit,
+            skipped
         )
         .fetch_all(self.connection())
         .await
@@ -182,21 +187,24 @@ impl Tx {
     }
 
     /// Planned accounts whose plan no longer applies: the reseller has switched the purge off, is
-    /// suspended, or has a grace period that ends after the planned instant.
+    /// suspended, or has a grace period that ends after the planned instant. Leaves out those of the
+    /// resellers in `skipped`.
     pub async fn list_outdated_purge_plans(
         &mut self,
         limit: i64,
+        skipped: &[i64],
     ) -> Result<Vec<AccountKey>, Error> {
         let rows = sqlx::query!(
             "select a.reseller_id, a.id from reseller r join account a on a.reseller_id = r.id
-             where a.purge_due_at is not null and (not r.purges or r.suspended_at is not null
+             where a.purge_due_at is not null and a.reseller_id <> all($2) and (not r.purges or r.suspended_at is not null
                or a.deleted_at is null
                  and r.suspension_lifted_at + make_interval(days => r.purge_grace_days)
                    > a.purge_due_at
                or a.deleted_at is null
                  and a.expires_at + make_interval(days => r.purge_grace_days) > a.purge_due_at)
              order by a.reseller_id, a.id limit $1",
-            limit
+            limit,
+            skipped
         )
         .fetch_all(self.connection())
         .await
@@ -238,32 +246,6 @@ impl Tx {
         .await
         .or_domain()?;
         ids.into_iter().map(account_id).collect()
-    }
-
-    /// The accounts that are planned for the purge, by id after `after`. Without a reseller it
-    /// looks at all resellers of the transaction.
-    pub async fn list_purge_plan(
-        &mut self,
-        reseller: Option<ResellerId>,
-        after: i32,
-        limit: i64,
-    ) -> Result<Vec<Account>, Error> {
-        let rows = sqlx::query!(
-            "select reseller_id, id from account
-             where purge_due_at is not null and ($1::bigint is null or reseller_id = $1) and id > $2
-             order by id limit $3",
-            reseller.map(|it| it.0),
-            after,
-            limit
-        )
-        .fetch_all(self.connection())
-        .await
-        .or_domain()?;
-        let keys: Vec<_> = rows
-            .into_iter()
-            .map(|row| account_key(row.reseller_id, row.id))
-            .collect::<Result<_, _>>()?;
-        self.fetch_in_order(&keys).await
     }
 
     /// Deletes accounts and their holds for good, and writes a tombstone for each. Returns `false`

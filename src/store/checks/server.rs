@@ -4,8 +4,8 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
 use super::Finding;
 use crate::domain::{Error, Time};
-use crate::store::Store;
 use crate::store::errors::OrDomain as _;
+use crate::store::{ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Store};
 
 /// The oldest supported PostgreSQL, as a `server_version_num`.
 const MIN_VERSION: i32 = 150_000;
@@ -49,6 +49,7 @@ impl Store {
                 "synchronize both clocks with NTP: expiry and retries depend on them",
             ));
         }
+        server_findings.extend(check_account_numbers(&mut connection).await.or_domain()?);
         connection.close().await.or_domain()?;
         Ok(ServerReport {
             server,
@@ -133,4 +134,25 @@ async fn check_settings(
         );
     }
     Ok((server.version, findings))
+}
+
+/// Whether more than half of the account numbers have been given away.
+async fn check_account_numbers(
+    connection: &mut PgConnection,
+) -> Result<Option<Finding>, sqlx::Error> {
+    let used = sqlx::query_scalar!(
+        r#"select coalesce(pg_sequence_last_value('account_id_seq'), 0) as "count!""#
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok((used >= ACCOUNT_NUMBERS_ALARM).then(|| {
+        Finding::new(
+            format!(
+                "{used} of {ACCOUNT_NUMBERS} account numbers have been given away, which is more \
+                 than half; when none is left, no account can be created"
+            ),
+            "find out who creates so many accounts, and plan a second installation: a number is \
+             never given twice, also after a purge",
+        )
+    }))
 }

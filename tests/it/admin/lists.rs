@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use steward::domain::{AccountFilter, AccountId, Authority, Block, HoldKind, StateFilter};
+use steward::domain::{AccountFilter, AccountId, Authority, Block, StateFilter};
 use steward::service::{Context, Principal};
 
 use crate::harness::{App, Client};
@@ -159,14 +159,15 @@ async fn check(app: &App) -> Result<(), TestCaseError> {
         let (service, context) = (app.service.clone(), context.clone());
         async move { service.list(&context, filter, first, 1_000).await.unwrap() }
     };
-    let mut all = list(AccountFilter::default()).await.accounts;
+    let mut all = list(AccountFilter::default()).await.accounts.rows;
     all.extend(
         list(AccountFilter {
             state: Some(StateFilter::BlockedBy(Block::Deleted)),
             ..AccountFilter::default()
         })
         .await
-        .accounts,
+        .accounts
+        .rows,
     );
     all.sort_by_key(|account| account.id);
     prop_assert_eq!(all.len(), 40);
@@ -198,33 +199,13 @@ async fn check(app: &App) -> Result<(), TestCaseError> {
                 };
                 let expected: Vec<_> = all
                     .iter()
-                    .filter(|account| match state {
-                        None => account.deleted_at.is_none(),
-                        Some(state) => state.admits(&account.state(now)),
-                    })
-                    .filter(|account| {
-                        held_by.is_none_or(|who| {
-                            account.holds.iter().any(|hold| {
-                                hold.kind != HoldKind::Retention
-                                    && hold.authority == who
-                                    && hold.in_force(now)
-                            })
-                        })
-                    })
-                    .filter(|account| {
-                        expires_before
-                            .is_none_or(|at| account.expires_at.is_some_and(|expires| expires < at))
-                    })
-                    .filter(|account| {
-                        expires_after.is_none_or(|at| {
-                            account.expires_at.is_some_and(|expires| expires >= at)
-                        })
-                    })
+                    .filter(|account| filter.admits(account, now))
                     .map(|account| account.id)
                     .collect();
                 let page = list(filter.clone()).await;
                 prop_assert_eq!(
                     page.accounts
+                        .rows
                         .iter()
                         .map(|account| account.id)
                         .collect::<Vec<_>>(),

@@ -83,6 +83,114 @@ fn secrets_are_masked() {
 }
 
 #[test]
+fn no_output_shows_a_secret_of_the_configuration() {
+    let secrets = [
+        (
+            "DATABASE_URL",
+            "postgres://u:canary-1@127.0.0.1:1/d?passwrod=canary-2",
+        ),
+        (
+            "STEWARD_TRACES__ENDPOINT",
+            "http://canary-3:canary-4@127.0.0.1:1",
+        ),
+        (
+            "STEWARD_JWT__JWKS_URL",
+            "http://canary-5@127.0.0.1:1/a?key=canary-6#canary-7",
+        ),
+        ("STEWARD_JWT__SECRET", "canary-8-canary-8-canary-8-canary-8"),
+        ("STEWARD_JWT__ISSUER", "i"),
+        ("STEWARD_JWT__AUDIENCE", "a"),
+        (
+            "STEWARD_SERVER__PUBLIC_URL",
+            "http://canary-9@steward.example",
+        ),
+        (
+            "STEWARD_SERVER__CORS_ORIGINS",
+            "[\"http://canary-0@panel.example\"]",
+        ),
+        ("STEWARD_LOG__LEVEL", "trace"),
+    ];
+    let folder = folder();
+    let with = |arguments: &[&str], more: &[(&str, &str)]| {
+        let mut command = steward(folder.path());
+        command
+            .args(arguments)
+            .envs(secrets)
+            .envs(more.iter().copied());
+        let output = command.output().unwrap();
+        format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
+    };
+    let shown = with(&["config", "show"], &[]);
+    assert!(
+        shown.contains("endpoint = \"http://********@127.0.0.1:1\"")
+            && shown.contains("jwks_url = \"http://********@127.0.0.1:1/a?key=********\"")
+            && shown.contains("cors_origins = [\"http://********@panel.example\"]"),
+        "{shown}"
+    );
+    let file = folder.path().join("broken.toml");
+    fs::write(
+        &file,
+        "[jwt]\nsecret = \"canary-in-a-broken-line\nissuer = 1\n",
+    )
+    .unwrap();
+    let broken = ("STEWARD_CONFIG", file.to_str().unwrap());
+    let doctor = with(&["doctor"], &[]);
+    assert!(doctor.contains("ignoring an unknown parameter"), "{doctor}");
+    for (what, output) in [
+        ("show", shown),
+        ("doctor", doctor),
+        ("serve", with(&["serve", "--listen", "127.0.0.1:0"], &[])),
+        ("a broken file", with(&["config", "check"], &[broken])),
+        (
+            "a number",
+            with(
+                &["config", "check"],
+                &[("STEWARD_JWT__SECRET", "[\"canary-list\"]")],
+            ),
+        ),
+        (
+            "a URL that is a list",
+            with(
+                &["config", "check"],
+                &[("STEWARD_TRACES__ENDPOINT", "[\"canary-list\"]")],
+            ),
+        ),
+        (
+            "a query",
+            with(
+                &["config", "check"],
+                &[("STEWARD_TRACES__ENDPOINT", "http://h?k=canary-q")],
+            ),
+        ),
+        (
+            "no URL",
+            with(
+                &["doctor"],
+                &[("DATABASE_URL", "postgres://u:canary-p@h:port/d")],
+            ),
+        ),
+        (
+            "an origin with a path",
+            with(
+                &["config", "check"],
+                &[(
+                    "STEWARD_SERVER__CORS_ORIGINS",
+                    "[\"http://canary-o@panel.example/x\"]",
+                )],
+            ),
+        ),
+    ] {
+        assert!(!output.is_empty(), "{what}");
+        let found = output.lines().find(|line| line.contains("canary"));
+        assert_eq!(found, None, "{what}");
+    }
+}
+
+#[test]
 fn every_configuration_mistake_is_named() {
     refused(
         &[("STEWARD_SERVER__LISTEM", "x")],

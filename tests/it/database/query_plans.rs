@@ -160,7 +160,28 @@ async fn check_lists(connection: &mut PgConnection, now: Time) {
             .unwrap()
             .get(0);
         tx.rollback().await.unwrap();
-        assert_reads(&plan, &format!("{filter:?}"), table, indexes);
+        // The keys of the page are found in a subquery. Then the account and the open holds of each
+        // are measured.
+        let parts = plan[0]["Plan"]["Plans"].as_array().unwrap();
+        let (keys, sizes): (Vec<_>, Vec<_>) = parts
+            .iter()
+            .partition(|part| part["Parent Relationship"] == "Subquery");
+        assert_eq!((keys.len(), sizes.len()), (1, 2), "{plan:#}");
+        let below = |part: &Value| serde_json::json!([{ "Plan": part }]);
+        let name = format!("{filter:?}");
+        assert_reads(&below(keys[0]), &name, table, indexes);
+        assert_reads(
+            &below(sizes[0]),
+            &name,
+            "account",
+            &["account_pkey", "account_id_ix"],
+        );
+        assert_reads(
+            &below(sizes[1]),
+            &name,
+            "hold",
+            &["hold_open_uq", "hold_pkey"],
+        );
     }
 }
 
@@ -228,13 +249,13 @@ fn searching() -> Vec<Case> {
         ),
         other(
             &["from journal where reseller_id = $1 and id > $2 and outcome"],
-            "1, 100, 50",
+            "1, 100, 50, 1048576",
             "journal",
             &["_reseller_id_id_idx"],
         ),
         other(
             &["where announce_at is not null"],
-            "'2026-01-01', 256",
+            "'2026-01-01', 256, '{}'",
             "account",
             &["account_announce_ix", "account_warn_ix"],
         ),
@@ -252,7 +273,25 @@ fn searching() -> Vec<Case> {
         ),
         other(
             &["from journal where reseller_id = $1 and account_id = $2 and id < $3"],
-            "1, 10, 1000, 50",
+            "1, 10, 1000, 50, 1048576",
+            "journal",
+            &["_pkey"],
+        ),
+        other(
+            &["jsonb_object_keys(later.before) as fact"],
+            "'{1}', '{10}', '2026-01-01'",
+            "journal",
+            &["_pkey"],
+        ),
+        other(
+            &["j.before -> w.fact"],
+            "'{1}', '{10}', '{100}', '{status}'",
+            "journal",
+            &["_pkey"],
+        ),
+        other(
+            &["and j.at <= $3", "as next on true"],
+            "'{1}', '{10}', '2026-01-01'",
             "journal",
             &["_pkey"],
         ),

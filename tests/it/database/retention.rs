@@ -19,6 +19,7 @@ async fn journal_partitions_are_dropped_when_old_and_delivered() {
     let kept = |days: Option<u64>| jobs::Settings {
         keep_attempts: Duration::from_hours(24),
         keep_journal: days.map(|days| Duration::from_hours(24 * days)),
+        keep_bulk_items: Duration::from_hours(24 * 30),
     };
     jobs::run_once(&app.service, &kept(None)).await.unwrap();
     let id = client.account("a").await;

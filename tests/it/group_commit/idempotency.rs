@@ -118,6 +118,7 @@ async fn a_key_belongs_to_one_reseller_and_expires_after_a_day() {
         &steward::jobs::Settings {
             keep_attempts: std::time::Duration::from_hours(24),
             keep_journal: None,
+            keep_bulk_items: std::time::Duration::from_hours(24 * 30),
         },
     )
     .await

@@ -280,7 +280,7 @@ fn requests_are_counted_by_dialect_operation_and_outcome() {
     eventually("a job that ran", || {
         metric(
             &served,
-            "steward_job_last_success_timestamp_seconds{job=\"announce_and_purge\"}",
+            "steward_job_last_success_timestamp_seconds{job=\"announce\"}",
         )
     });
     let answer = request(served.management, "GET", "/metrics", &[], "").1;

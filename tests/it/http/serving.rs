@@ -92,7 +92,18 @@ fn tokens_and_bodies_never_reach_the_log() {
     let served = Served::start_with(folder.path(), |command| {
         command
             .env("STEWARD_LOG__LEVEL", "trace")
-            .env("STEWARD_ADMIN__TOKEN_IN_QUERY", "true");
+            .env("STEWARD_ADMIN__TOKEN_IN_QUERY", "true")
+            // Nothing listens there, so both are errors that the log has.
+            .env(
+                "STEWARD_TRACES__ENDPOINT",
+                "http://canary-of:canary-traces@127.0.0.1:1",
+            )
+            .env(
+                "STEWARD_JWT__JWKS_URL",
+                "http://canary-of:canary-keys@127.0.0.1:1/?key=canary-query",
+            )
+            .env("STEWARD_JWT__ISSUER", "issuer")
+            .env("STEWARD_JWT__AUDIENCE", "audience");
     });
     succeed(folder.path(), &["reseller", "create", "--name", "Acme"]);
     let token = succeed(folder.path(), &["token", "create", "--reseller", "1"])
@@ -147,6 +158,11 @@ fn tokens_and_bodies_never_reach_the_log() {
             .0,
         400
     );
+    // A JSON Web Token of an unknown key makes the service fetch the key set.
+    let foreign = "Bearer eyJhbGciOiJSUzI1NiIsImtpZCI6ImsifQ.eyJpc3MiOiJpc3N1ZXIifQ.c2ln";
+    let headers = [("authorization", foreign)];
+    let answer = request(served.listen, "GET", "/v3/accounts", &headers, "");
+    assert_eq!(answer.0, 401);
     let log = {
         let mut served = served;
         served.signal(Signal::SIGTERM);
@@ -154,10 +170,22 @@ fn tokens_and_bodies_never_reach_the_log() {
         served.log()
     };
     assert!(
+        log.contains("cannot fetch the JSON Web Key Set"),
+        "the key set was fetched"
+    );
+    assert!(
         log.contains("seen-in-the-log"),
         "the request id stands in the log"
     );
-    for secret in [&token[4..], canary, "canary-address"] {
+    for secret in [
+        &token[4..],
+        canary,
+        "canary-address",
+        "canary-of",
+        "canary-traces",
+        "canary-keys",
+        "canary-query",
+    ] {
         let found = log.lines().find(|line| line.contains(secret));
         assert_eq!(found, None, "{secret} is in the log");
     }

@@ -375,6 +375,7 @@ async fn readyz_and_the_jobs_do_not_wait_for_requests() {
     let jobs = steward::jobs::Settings {
         keep_attempts: Duration::from_hours(24),
         keep_journal: None,
+        keep_bulk_items: Duration::from_hours(24),
     };
     steward::jobs::run_once(&service, &jobs).await.unwrap();
     steward::jobs::announce_and_purge(&service, true)

@@ -313,6 +313,7 @@ impl World {
                 .purge_plan(&by(None), None, after, 1_000)
                 .await
                 .unwrap();
+            let page = page.rows;
             let Some(last) = page.last() else { break };
             after = last.account.id.as_i32();
             planned.extend(

@@ -2,6 +2,7 @@
 
 mod equivalence;
 mod exemption;
+mod jobs;
 mod jobs_for_400_days;
 mod notices;
 mod predictions;
@@ -11,7 +12,7 @@ mod sequences;
 mod simulation;
 
 use chrono::TimeDelta;
-use steward::jobs;
+use steward::jobs as background;
 
 use crate::harness::App;
 
@@ -19,6 +20,8 @@ use crate::harness::App;
 async fn pass_days(app: &App, days: u32) {
     for _ in 0..days * 2 {
         app.clock.advance(TimeDelta::hours(12));
-        jobs::announce_and_purge(&app.service, true).await.unwrap();
+        background::announce_and_purge(&app.service, true)
+            .await
+            .unwrap();
     }
 }

@@ -386,11 +386,16 @@ async fn every_v3_operation_with_every_kind_of_credential() {
                 );
             }
         }
-        if operation.name == "bulk_jobs_revert" {
-            // What is applied in the background is reverted once it is.
+        // What is applied in the background is reverted once it is, and then deleted.
+        let needed = match operation.name {
+            "bulk_jobs_revert" => Some("applied"),
+            "bulk_jobs_delete" => Some("reverted"),
+            _ => None,
+        };
+        if let Some(state) = needed {
             let (v3, path) = (V3::of(&client), format!("/v3/bulk-jobs/{mine}"));
-            until("the job is applied", async || {
-                (v3.get(&path).await.ok()["state"] == "applied").then_some(())
+            until("the job reached its state", async || {
+                (v3.get(&path).await.ok()["state"] == state).then_some(())
             })
             .await;
         }

@@ -203,10 +203,12 @@ async fn the_service_refuses_a_database_without_row_level_security() {
         sqlx::raw_sql(repair).execute(&superuser).await.unwrap();
         assert_eq!(store.check().await.unwrap(), [], "{repair}");
     }
-    sqlx::raw_sql("delete from _sqlx_migrations where version = 9")
-        .execute(&superuser)
-        .await
-        .unwrap();
+    sqlx::raw_sql(
+        "delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)",
+    )
+    .execute(&superuser)
+    .await
+    .unwrap();
     assert!(
         store.check().await.unwrap()[0]
             .remedy
@@ -285,6 +287,7 @@ async fn the_journal_has_a_partition_for_each_day_ahead() {
     let jobs = steward::jobs::Settings {
         keep_attempts: std::time::Duration::from_hours(24),
         keep_journal: None,
+        keep_bulk_items: std::time::Duration::from_hours(24 * 30),
     };
     steward::jobs::run_once(&app.service, &jobs).await.unwrap();
     steward::jobs::run_once(&app.service, &jobs).await.unwrap();

@@ -332,7 +332,7 @@ async fn an_unknown_key_id_refetches_the_key_set_at_most_every_30_seconds() {
     let router = trusting(
         &app,
         jwt::Settings {
-            jwks_url: Some(format!("http://{address}/jwks.json")),
+            jwks_url: Some(format!("http://{address}/jwks.json").into()),
             ..settings()
         },
     );

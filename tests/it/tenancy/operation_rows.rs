@@ -251,6 +251,7 @@ async fn a_key_replays_the_answer_exactly_where_the_row_says_so() {
         if replayed {
             assert_eq!(answers[0].status.as_u16(), operation.success, "{name}");
             assert_eq!(answers[0].status, answers[1].status, "{name}");
+            assert_eq!(answers[0].body, answers[1].body, "{name}");
         }
     }
     for operation in admin::OPERATIONS {

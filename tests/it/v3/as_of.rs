@@ -2,8 +2,12 @@
 
 use chrono::{SecondsFormat, TimeDelta};
 use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+use steward::domain::AccountId;
+use steward::store::{Store, Tenancy};
 
 use crate::harness::App;
+use crate::harness::app::pool_settings;
 use crate::harness::v3::{V3, refused};
 
 /// One or more changes of every kind: method, path below the account, body.
@@ -192,4 +196,65 @@ async fn an_account_can_be_read_as_of_any_instant() {
             "asOf: is earlier than the journal",
         );
     }
+}
+
+/// Adds journal entries to an account, as many changes would. Each has the fact of the entry before
+/// it, so the first one has the values at the beginning.
+async fn add_entries(app: &App, account: i64, count: i64) {
+    let statement = format!(
+        "with it as (select * from account where id = {account})
+         insert into journal (reseller_id, account_id, at, sequence, action, outcome, events,
+           authority, actor, dialect, request_id, before, after)
+         select it.reseller_id, it.id, it.updated_at + n * interval '1 ms', it.version + n, 'save',
+           'applied', array['account.updated'], 'reseller', 'test', 'admin', 'test',
+           jsonb_build_object('company', 'company ' || n, 'region', 'region ' || n),
+           jsonb_build_object('company', 'company ' || n + 1, 'region', 'region ' || n + 1)
+         from it, generate_series(1, {count}) as n"
+    );
+    let version = format!(
+        "update account set version = version + {count}, company = 'now', region = 'now' where id = {account}"
+    );
+    let superuser = app.database.superuser().await;
+    for statement in [statement, version] {
+        sqlx::query(AssertSqlSafe(statement))
+            .execute(&superuser)
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn as_of_reads_as_many_rows_as_facts_changed_however_many_entries_there_are() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let v3 = V3::of(&client);
+    let store = Store::new(app.database.options(), &pool_settings());
+    let reseller = app.service.find_reseller("Acme").await.unwrap();
+    let mut rows = Vec::new();
+    for count in [1, 20_000] {
+        let id = client.account(&format!("a{count}")).await;
+        let then = app.service.now();
+        let at = then.to_rfc3339_opts(SecondsFormat::Micros, true);
+        add_entries(&app, id, count).await;
+        let account = AccountId::new(id).unwrap();
+        let mut tx = store.begin_reading(&Tenancy::of(reseller)).await.unwrap();
+        let mut facts: Vec<String> = tx
+            .past_facts(&[(reseller, account)], then)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|fact| fact.fact)
+            .collect();
+        tx.rollback().await;
+        facts.sort();
+        rows.push(facts);
+        app.clock.advance(TimeDelta::minutes(5));
+        let account = v3.get(&format!("/v3/accounts/{id}?asOf={at}")).await.ok();
+        assert_eq!(
+            (&account["company"], &account["region"], &account["version"]),
+            (&json!("company 1"), &json!("region 1"), &json!(1))
+        );
+    }
+    assert_eq!(rows[0], ["company", "region"]);
+    assert_eq!(rows[0], rows[1]);
 }

@@ -123,12 +123,13 @@ async fn a_job_is_applied_once_and_reverted_except_where_accounts_changed_since(
             "changed",
             "unchanged",
             "failed",
+            "skipped",
             "reverted",
             "kept",
         ]
         .map(|name| job[name].as_i64().unwrap())
     };
-    assert_eq!(counts(&applied), [0, 3, 1, 1, 0, 0], "{applied}");
+    assert_eq!(counts(&applied), [0, 3, 1, 0, 1, 0, 0], "{applied}");
     assert_eq!(
         run(&v3, &job, "apply", "applied").await["updatedAt"],
         applied["updatedAt"],
@@ -142,12 +143,12 @@ async fn a_job_is_applied_once_and_reverted_except_where_accounts_changed_since(
         (json!(false), json!(false))
     );
     let items = v3
-        .get(&format!("/v3/bulk-jobs/{job}/items?state=failed"))
+        .get(&format!("/v3/bulk-jobs/{job}/items?state=skipped"))
         .await
         .ok();
     assert_eq!(
         items,
-        json!([{"accountId": ids[2], "state": "failed", "problem": "account is deleted"}])
+        json!([{"accountId": ids[2], "state": "skipped", "problem": "it no longer matches the selector: all"}])
     );
     assert!(
         v3.get(&format!("/v3/bulk-jobs/{job}/items?limit=2"))
@@ -177,7 +178,7 @@ async fn a_job_is_applied_once_and_reverted_except_where_accounts_changed_since(
     client.call("freeze", json!({"id": ids[4]})).await.ok();
     let anew = facts(&client, ids[4]).await;
     let reverted = run(&v3, &job, "revert", "reverted").await;
-    assert_eq!(counts(&reverted), [0, 0, 1, 1, 2, 1], "{reverted}");
+    assert_eq!(counts(&reverted), [0, 0, 1, 0, 1, 2, 1], "{reverted}");
     assert_eq!(
         (facts(&client, ids[0]).await, facts(&client, ids[1]).await),
         (before[0].clone(), before[1].clone())
@@ -250,51 +251,410 @@ async fn every_operation_can_be_reverted() {
     }
 }
 
-#[tokio::test]
-async fn a_job_whose_worker_died_is_resumed_without_repeating_changes() {
-    let app = App::new().await;
-    let client = app.new_reseller("Acme").await;
-    let v3 = V3::of(&client);
-    let ids = accounts(&client, 4).await;
-    let (job, _) = plan(
-        &v3,
-        json!({"state": "active"}),
-        json!({"operation": "suspend"}),
-    )
-    .await;
-    run(&v3, &job, "apply", "applied").await;
-    // As if the worker died after its changes and before it recorded them. One suspension was
-    // lifted since.
-    client.call("unsuspend", json!({"id": ids[0]})).await.ok();
+/// Makes a planned or applied job what the previous version would have made of it: its accounts are
+/// items, and the job itself has neither them nor its selector.
+async fn as_of_the_previous_version(app: &App, job: &str, state: &str) {
     let superuser = app.database.superuser().await;
-    sqlx::raw_sql("update bulk_job set state = 'applying', claimed_until = '2026-03-01T12:00:20Z'; update bulk_item set state = 'pending'")
+    let statement = format!(
+        "insert into bulk_item (reseller_id, job_id, account_id, hold_id, state)
+           select j.reseller_id, j.id, n.id, gen_random_uuid(), 'pending'
+           from bulk_job j, unnest(j.accounts) as n(id) where j.id = '{job}'
+           on conflict do nothing;
+         update bulk_job set state = '{state}', accounts = null, total = null, filled = 0,
+           filter = null, preview = null, counts = null where id = '{job}'"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
         .execute(&superuser)
         .await
         .unwrap();
-    let replica = Arc::new(Service::start(
-        Store::new(app.database.options(), &pool_settings()),
-        Clock::Manual(app.clock.clone()),
-        Settings::default(),
-    ));
-    replica.resume_bulk_jobs().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_whose_worker_died_is_resumed_without_repeating_changes() {
+    // With the accounts in the job's array, and with items that the previous version inserted.
+    for is_old in [false, true] {
+        let app = App::new().await;
+        let client = app.new_reseller("Acme").await;
+        let v3 = V3::of(&client);
+        let ids = accounts(&client, 4).await;
+        let selector = json!({"state": "active"});
+        let (job, _) = plan(&v3, selector, json!({"operation": "suspend"})).await;
+        run(&v3, &job, "apply", "applied").await;
+        // As if the worker died after its changes and before it recorded them. One suspension was
+        // lifted since.
+        client.call("unsuspend", json!({"id": ids[0]})).await.ok();
+        let superuser = app.database.superuser().await;
+        if is_old {
+            as_of_the_previous_version(&app, &job, "applying").await;
+        }
+        sqlx::raw_sql(if is_old {
+            "update bulk_item set state = 'pending';
+             update bulk_job set claimed_until = '2026-03-01T12:00:20Z'"
+        } else {
+            "delete from bulk_item;
+             update bulk_job set state = 'filling', filled = 0, claimed_until = '2026-03-01T12:00:20Z'"
+        })
+        .execute(&superuser)
+        .await
+        .unwrap();
+        let replica = Arc::new(Service::start(
+            Store::new(app.database.options(), &pool_settings()),
+            Clock::Manual(app.clock.clone()),
+            Settings::default(),
+        ));
+        replica.resume_bulk_jobs().await.unwrap();
+        let path = format!("/v3/bulk-jobs/{job}");
+        assert_eq!(
+            v3.get(&path).await.ok()["state"],
+            "applying",
+            "the lease is still held"
+        );
+        app.clock.advance(TimeDelta::seconds(30));
+        replica.resume_bulk_jobs().await.unwrap();
+        let applied = v3.get(&path).await.ok();
+        assert_eq!(
+            (applied["state"].as_str(), applied["changed"].as_i64()),
+            (Some("applied"), Some(4))
+        );
+        assert_eq!(
+            client.get(ids[0]).await["is_suspended"],
+            false,
+            "a change is not made again"
+        );
+        assert_eq!(client.history(ids[1]).await.len(), 2);
+    }
+}
+
+const ITEMS: &str = "select count(*) from bulk_item";
+
+#[tokio::test]
+async fn a_job_of_the_previous_version_is_listed_applied_and_reverted() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let v3 = V3::of(&client);
+    let ids = accounts(&client, 3).await;
+    let (job, _) = plan(&v3, json!({}), json!({"operation": "suspend"})).await;
+    as_of_the_previous_version(&app, &job, "planned").await;
+    let listed = v3.get("/v3/bulk-jobs").await.ok();
     assert_eq!(
-        v3.get(&format!("/v3/bulk-jobs/{job}")).await.ok()["state"],
-        "applying",
-        "the lease is still held"
+        (
+            listed[0]["id"].as_str(),
+            listed[0]["state"].as_str(),
+            listed[0]["pending"].as_i64()
+        ),
+        (Some(job.as_str()), Some("planned"), Some(3))
     );
-    app.clock.advance(TimeDelta::seconds(30));
-    replica.resume_bulk_jobs().await.unwrap();
-    let applied = v3.get(&format!("/v3/bulk-jobs/{job}")).await.ok();
+    assert!(listed[0].get("preview").is_none());
+    let items = v3.get(&format!("/v3/bulk-jobs/{job}/items")).await.ok();
+    assert_eq!(items.as_array().unwrap().len(), 3);
+    let applied = run(&v3, &job, "apply", "applied").await;
+    assert_eq!(applied["changed"], 3);
+    let reverted = run(&v3, &job, "revert", "reverted").await;
+    assert_eq!(reverted["reverted"], 3);
+    assert_eq!(client.get(ids[0]).await["is_suspended"], false);
+}
+
+#[tokio::test]
+async fn planning_inserts_one_row_and_its_accounts_are_listed_from_there() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let v3 = V3::of(&client);
+    let ids = accounts(&client, 5).await;
+    let (job, planned) = plan(&v3, json!({}), json!({"operation": "suspend"})).await;
+    assert_eq!(app.database.number(ITEMS).await, 0);
     assert_eq!(
-        (applied["state"].as_str(), applied["changed"].as_i64()),
-        (Some("applied"), Some(4))
+        (&planned["total"], &planned["pending"]),
+        (&json!(5), &json!(5))
     );
+    let path = format!("/v3/bulk-jobs/{job}/items");
+    let listed = async |query: &str| -> Vec<(i64, String)> {
+        let items = v3.get(&format!("{path}{query}")).await.ok();
+        items
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| {
+                (
+                    item["accountId"].as_i64().unwrap(),
+                    item["state"].as_str().unwrap().to_owned(),
+                )
+            })
+            .collect()
+    };
+    let with = |range: std::ops::Range<usize>, state: &str| -> Vec<(i64, String)> {
+        ids[range]
+            .iter()
+            .map(|id| (*id, state.to_owned()))
+            .collect()
+    };
+    assert_eq!(listed("").await, with(0..5, "pending"));
+    assert_eq!(listed("?limit=2").await, with(0..2, "pending"));
     assert_eq!(
-        client.get(ids[0]).await["is_suspended"],
-        false,
-        "a change is not made again"
+        listed(&format!("?limit=2&after={}", ids[1])).await,
+        with(2..4, "pending")
     );
-    assert_eq!(client.history(ids[1]).await.len(), 2);
+    assert!(listed("?state=changed").await.is_empty());
+
+    // Two of the accounts are done, and three wait.
+    let superuser = app.database.superuser().await;
+    sqlx::raw_sql(
+        "insert into bulk_item select reseller_id, id, n, gen_random_uuid(), 'changed'
+           from bulk_job, unnest(accounts[1:2]) as n;
+         update bulk_job set state = 'filling', filled = 2, claimed_until = '2030-01-01'",
+    )
+    .execute(&superuser)
+    .await
+    .unwrap();
+    let job = v3.get(&format!("/v3/bulk-jobs/{job}")).await.ok();
+    assert_eq!(
+        (
+            &job["state"],
+            &job["total"],
+            &job["pending"],
+            &job["changed"]
+        ),
+        (&json!("applying"), &json!(5), &json!(3), &json!(2))
+    );
+    let both = [with(0..2, "changed"), with(2..5, "pending")].concat();
+    assert_eq!(listed("").await, both);
+    assert_eq!(listed("?limit=3").await, both[..3]);
+    assert_eq!(
+        listed("?state=pending&limit=2").await,
+        with(2..4, "pending")
+    );
+    assert_eq!(listed("?state=changed").await, with(0..2, "changed"));
+}
+
+#[tokio::test]
+async fn an_account_that_no_longer_matches_is_skipped_when_the_job_is_applied() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let v3 = V3::of(&client);
+    let ids = accounts(&client, 5).await;
+    client
+        .call("retain", json!({"id": ids[3], "reason": "legal"}))
+        .await;
+    v3.call(
+        "POST",
+        &format!("/v3/accounts/{}/retain", ids[3]),
+        &json!({}),
+    )
+    .await
+    .ok();
+    let selector = json!({"state": "active", "q": "a"});
+    let (job, planned) = plan(&v3, selector, json!({"operation": "delete"})).await;
+    assert_eq!(
+        planned["preview"],
+        json!({"changes": 4, "unchanged": 0, "refused": 1})
+    );
+    // One is frozen and one is renamed meanwhile; a third is frozen and unfrozen again.
+    client.call("freeze", json!({"id": ids[0]})).await.ok();
+    let renamed = json!({"email": "x@example.com", "name": "x", "title": "x"});
+    v3.call(
+        "PATCH",
+        &format!("/v3/accounts/{}", ids[1]),
+        &json!({"email": "x@exbmple.com"}),
+    )
+    .await
+    .ok();
+    let members = json!({"id": ids[1], "name": renamed["name"], "title": renamed["title"], "tz": "UTC", "tariff": 1, "reports_day": 1, "reports_hour": 9, "email": "x@x.cx"});
+    client.call("save", members).await.ok();
+    client.call("freeze", json!({"id": ids[2]})).await.ok();
+    client.call("unfreeze", json!({"id": ids[2]})).await.ok();
+    let before = client.history(ids[0]).await;
+    let applied = run(&v3, &job, "apply", "applied").await;
+    assert_eq!(
+        ["changed", "failed", "skipped"].map(|name| applied[name].as_i64().unwrap()),
+        [2, 1, 2],
+        "{applied}"
+    );
+    let items = v3
+        .get(&format!("/v3/bulk-jobs/{job}/items?state=skipped"))
+        .await
+        .ok();
+    let problem = "it no longer matches the selector: state=active q=a";
+    let skipped = |id| json!({"accountId": id, "state": "skipped", "problem": problem});
+    assert_eq!(items, json!([skipped(ids[0]), skipped(ids[1])]));
+    assert_eq!(client.history(ids[0]).await, before);
+    assert_eq!(run(&v3, &job, "revert", "reverted").await["reverted"], 2);
+}
+
+#[tokio::test]
+async fn open_jobs_are_limited_and_planned_ones_are_deleted_after_a_day() {
+    let app = App::new().await;
+    let (client, other) = (
+        app.new_reseller("Acme").await,
+        app.new_reseller("Other").await,
+    );
+    let (v3, theirs) = (V3::of(&client), V3::of(&other));
+    let operator = V3::of(&app.operator().await);
+    client.account("a").await;
+    other.account("b").await;
+    let suspend = json!({"operation": "suspend"});
+    let mut jobs = Vec::new();
+    for _ in 0..20 {
+        jobs.push(plan(&v3, json!({}), suspend.clone()).await.0);
+    }
+    let body = json!({"selector": {}, "operation": suspend});
+    let too_many = async || {
+        refused(
+            &v3.call("POST", "/v3/bulk-jobs", &body).await,
+            409,
+            "CONFLICT",
+            "too_many_bulk_jobs: there are 20 planned or running bulk jobs already; apply or delete",
+        );
+    };
+    too_many().await;
+    // Neither the operator nor another reseller is limited by them.
+    plan(&theirs, json!({}), suspend.clone()).await;
+    let body_for = json!({"resellerId": 1, "selector": {}, "operation": suspend});
+    let operators = operator.call("POST", "/v3/bulk-jobs", &body_for).await;
+    assert_eq!(operators.status, 201, "{}", operators.body);
+    let operators = operators.json()["id"].as_str().unwrap().to_owned();
+
+    // The list has them, newest first, by page.
+    let page = v3.get("/v3/bulk-jobs?limit=15").await;
+    assert!(
+        page.header("link").contains("before="),
+        "{:?}",
+        page.headers
+    );
+    let ids = |page: &Value| -> Vec<String> {
+        let jobs = page.as_array().unwrap().iter();
+        jobs.map(|job| job["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let first = ids(&page.ok());
+    let rest = v3
+        .get(&format!("/v3/bulk-jobs?before={}", first.last().unwrap()))
+        .await
+        .ok();
+    let mut listed = [first, ids(&rest)].concat();
+    listed.retain(|id| *id != operators);
+    listed.reverse();
+    assert_eq!(listed, jobs);
+
+    // A finished or deleted job is not open.
+    run(&v3, &jobs[0], "apply", "applied").await;
+    plan(&v3, json!({}), suspend.clone()).await;
+    too_many().await;
+    let delete = async |by: &V3, id: &str| {
+        by.call("DELETE", &format!("/v3/bulk-jobs/{id}"), &Value::Null)
+            .await
+    };
+    assert_eq!(delete(&v3, &jobs[1]).await.status, 204);
+    refused(&delete(&v3, &jobs[1]).await, 404, "BULK_JOB_NOT_FOUND", "");
+    refused(
+        &delete(&theirs, &jobs[2]).await,
+        404,
+        "BULK_JOB_NOT_FOUND",
+        "",
+    );
+    refused(
+        &delete(&v3, &operators).await,
+        404,
+        "BULK_JOB_NOT_FOUND",
+        "",
+    );
+    plan(&v3, json!({}), suspend.clone()).await;
+    let superuser = app.database.superuser().await;
+    sqlx::raw_sql("update bulk_job set state = 'filling', claimed_until = '2030-01-01' where id = (select min(id::text)::uuid from bulk_job where state = 'listed' and reseller_id = 1)")
+        .execute(&superuser)
+        .await
+        .unwrap();
+    refused(
+        &delete(&v3, &jobs[2]).await,
+        409,
+        "CONFLICT",
+        "bulk_job: it is under way",
+    );
+    assert_eq!(delete(&v3, &jobs[0]).await.status, 204);
+
+    // After a day, those that were never applied are gone.
+    let count = "select count(*) from bulk_job";
+    as_of_the_previous_version(&app, &jobs[3], "planned").await;
+    app.clock.advance(TimeDelta::hours(23));
+    assert_eq!(app.service.delete_stale_bulk_jobs().await.unwrap(), 0);
+    app.clock.advance(TimeDelta::hours(1));
+    assert_eq!(app.service.delete_stale_bulk_jobs().await.unwrap(), 21);
+    assert_eq!(app.database.number(count).await, 1);
+    assert_eq!(app.database.number(ITEMS).await, 0);
+    refused(
+        &v3.call(
+            "POST",
+            &format!("/v3/bulk-jobs/{}/apply", jobs[5]),
+            &Value::Null,
+        )
+        .await,
+        404,
+        "BULK_JOB_NOT_FOUND",
+        "",
+    );
+}
+
+#[tokio::test]
+async fn the_accounts_of_a_finished_job_are_deleted_after_a_while_and_its_counts_stay() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let v3 = V3::of(&client);
+    let ids = accounts(&client, 3).await;
+    let (job, _) = plan(&v3, json!({}), json!({"operation": "suspend"})).await;
+    let (old, _) = plan(&v3, json!({}), json!({"operation": "freeze"})).await;
+    let applied = run(&v3, &job, "apply", "applied").await;
+    as_of_the_previous_version(&app, &old, "planned").await;
+    let applied_old = run(&v3, &old, "apply", "applied").await;
+    let month = std::time::Duration::from_hours(24 * 30);
+    app.clock.advance(TimeDelta::days(29));
+    assert_eq!(app.service.trim_bulk_jobs(month).await.unwrap(), 0);
+    assert_eq!(app.database.number(ITEMS).await, 6);
+    app.clock.advance(TimeDelta::days(1));
+    assert_eq!(app.service.trim_bulk_jobs(month).await.unwrap(), 2);
+    assert_eq!(app.service.trim_bulk_jobs(month).await.unwrap(), 0);
+    assert_eq!(app.database.number(ITEMS).await, 0);
+    for (job, applied) in [(&job, applied), (&old, applied_old)] {
+        let path = format!("/v3/bulk-jobs/{job}");
+        let mut now = v3.get(&path).await.ok();
+        now["updatedAt"] = applied["updatedAt"].clone();
+        assert_eq!(now, applied);
+        assert_eq!(v3.get(&format!("{path}/items")).await.ok(), json!([]));
+        refused(
+            &v3.call("POST", &format!("{path}/revert"), &Value::Null)
+                .await,
+            409,
+            "CONFLICT",
+            "bulk_job_trimmed",
+        );
+    }
+    assert_eq!(client.get(ids[0]).await["is_suspended"], true);
+}
+
+#[tokio::test]
+async fn the_jobs_of_a_suspended_reseller_pause() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let (v3, operator) = (V3::of(&client), V3::of(&app.operator().await));
+    let reseller = app.service.find_reseller("Acme").await.unwrap();
+    let id = client.account("a").await;
+    let (job, _) = plan(&v3, json!({}), json!({"operation": "retain"})).await;
+    let body = json!({"resellerId": 1, "selector": {}, "operation": {"operation": "retain"}});
+    let operators = operator.call("POST", "/v3/bulk-jobs", &body).await.json();
+    app.suspend_reseller(reseller, true).await;
+    let superuser = app.database.superuser().await;
+    sqlx::raw_sql("update bulk_job set state = 'filling'")
+        .execute(&superuser)
+        .await
+        .unwrap();
+    let state = async |id: &Value| {
+        let path = format!("/v3/bulk-jobs/{}", id.as_str().unwrap());
+        operator.get(&path).await.ok()["state"].clone()
+    };
+    app.service.resume_bulk_jobs().await.unwrap();
+    assert_eq!(state(&operators["id"]).await, "applied");
+    assert_eq!(state(&json!(job)).await, "applying");
+    app.suspend_reseller(reseller, false).await;
+    app.service.resume_bulk_jobs().await.unwrap();
+    assert_eq!(state(&json!(job)).await, "applied");
+    assert_eq!(client.history(id).await.len(), 3);
 }
 
 #[tokio::test]

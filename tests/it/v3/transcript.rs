@@ -208,6 +208,8 @@ async fn bulk(story: &mut Story, client: &Client) {
         .call("POST", "/v3/bulk-jobs/{id}/revert", &job, "")
         .await;
     reached("reverted").await;
+    story.call("GET", "/v3/bulk-jobs", "", "").await;
+    story.call("DELETE", "/v3/bulk-jobs/{id}", &job, "").await;
 }
 
 async fn tokens(story: &mut Story) {

@@ -205,12 +205,24 @@ fn v3_queries(_: &Tenant, theirs: &Tenant) -> Vec<Place> {
             let query = format!("{}?{name}=", operation.path);
             match name {
                 "resellerId" => places.push(place(query, &reseller)),
-                "webhookId" | "before" => places.push(place(query, &webhook)),
+                "webhookId" => places.push(place(query, &webhook)),
+                "before" if operation.name == "bulk_jobs_list" => {
+                    places.push(place(query, &position(&theirs.job)));
+                }
+                "before" => places.push(place(query, &position(&theirs.webhook))),
                 _ => {}
             }
         }
     }
     places
+}
+
+/// An id, and one that does not exist and is next to it. The ids of a list are its order, so two
+/// ids that are far apart begin different pages.
+fn position(id: &str) -> [String; 2] {
+    let neighbour =
+        Uuid::parse_str(id).map_or_else(|_| Uuid::new_v4(), |id| Uuid::from_u128(id.as_u128() ^ 1));
+    [id.to_owned(), neighbour.to_string()]
 }
 
 /// The id in the body of every call of `admin`, in both formats.

@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 use crate::dialects::dates;
 use crate::dialects::v3::ACCOUNTS;
 use crate::dialects::v3::plans::PlanDocument;
-use crate::dialects::views::{Viewer, blocked_by, facts_in, upcoming};
+use crate::dialects::views::{Viewer, blocked_by, facts_in, page_of_entries, upcoming};
 use crate::domain::{Account, Explanation, Hold, HoldKind, PaymentUrl, Remedy, Time};
-use crate::service::JournalEntry;
+use crate::service::{JournalEntry, Slice};
 use crate::wire::Codec;
 
 /// An account: the 21 members of Cryptlex in their order, then ours. Unknown values are null.
@@ -227,7 +227,8 @@ pub(in crate::dialects::v3) struct EntryDocument {
 }
 
 /// An entry of the journal in an answer.
-pub(in crate::dialects::v3) fn entry(entry: JournalEntry, format: Codec) -> EntryDocument {
+pub(in crate::dialects::v3) fn entry(entry: &JournalEntry, format: Codec) -> EntryDocument {
+    let entry = entry.clone();
     EntryDocument {
         id: entry.id,
         at: dates::write(entry.at),
@@ -249,7 +250,7 @@ pub(in crate::dialects::v3) fn entry(entry: JournalEntry, format: Codec) -> Entr
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Timeline)]
 pub(in crate::dialects::v3) struct TimelineDocument {
-    /// The newest 100 entries of the journal, newest first.
+    /// A page of the journal, newest entry first.
     past: Vec<EntryDocument>,
     /// Scheduled changes that happen without a request, earliest first.
     upcoming: Vec<UpcomingDocument>,
@@ -271,12 +272,14 @@ struct UpcomingDocument {
     state_after: &'static str,
 }
 
+/// The timeline, and the number of the entry before which the next page of the past begins. `None`
+/// if there is no next page.
 pub(in crate::dialects::v3) fn timeline(
     account: &Account,
-    entries: Vec<JournalEntry>,
+    entries: Slice<JournalEntry>,
     now: Time,
     format: Codec,
-) -> TimelineDocument {
+) -> (TimelineDocument, Option<i64>) {
     let changes = account.upcoming(now).into_iter().map(|change| {
         let (what, hold) = upcoming(change.what);
         UpcomingDocument {
@@ -288,13 +291,12 @@ pub(in crate::dialects::v3) fn timeline(
             state_after: change.state.effective_status(),
         }
     });
-    TimelineDocument {
-        past: entries
-            .into_iter()
-            .map(|past| entry(past, format))
-            .collect(),
+    let (past, next) = page_of_entries(entries, |past| entry(past, format), format);
+    let document = TimelineDocument {
+        past,
         upcoming: changes.collect(),
-    }
+    };
+    (document, next)
 }
 
 /// Why an account is blocked.

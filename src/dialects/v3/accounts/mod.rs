@@ -9,6 +9,7 @@ use secrecy::ExposeSecret as _;
 
 use super::Api;
 use super::call::{Call, Request};
+use super::numbered_page;
 use super::respond::{Many, Nothing, One, Reply};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::place_hold;
@@ -16,16 +17,13 @@ use crate::dialects::views::Viewer;
 use crate::domain::{
     Account, AccountId, Command, Error, HoldKind, ResellerId, Revision, Start, Time,
 };
-use crate::service::{CommandOutcome, Completion, Context};
+use crate::service::{CommandOutcome, Completion, Context, Slice};
 use documents::{
     AccessDocument, AccountDocument, EntryDocument, ExplanationDocument, HoldDocument,
     TimelineDocument,
 };
 use list::ListRequest;
 use requests::{AccountRequest, AssignPlan, Lift, Place, SetExemption, SetExpiry, SetStatus};
-
-/// The number of journal entries in the answers of `history` and `timeline`.
-const HISTORY: i64 = 100;
 
 type AccountReply = Result<Reply<One<AccountDocument>>, Failure>;
 
@@ -136,7 +134,7 @@ pub(super) async fn freeze(
     } else {
         None
     };
-    let authority = context.principal.authority();
+    let (authority, has_ticket) = (context.principal.authority(), members.release_ticket);
     let command = place(HoldKind::Freeze, members, &call, context)?;
     let document = move |done: &CommandOutcome| {
         let viewer = Viewer {
@@ -150,7 +148,16 @@ pub(super) async fn freeze(
         document.release_ticket = ticket.map(|ticket| ticket.expose_secret().to_owned());
         document
     };
-    execute(api, context, &call, id, command, document).await
+    let idempotency = if has_ticket {
+        call.secret_idempotency(document.clone())
+    } else {
+        call.idempotency(document.clone())
+    };
+    let completion = api
+        .service
+        .execute_at(context, id, command, call.expected_version, idempotency)
+        .await?;
+    Ok(changed(completion, document))
 }
 
 /// Deletes an account. Deleting a deleted account is answered like the first deletion.
@@ -214,18 +221,30 @@ pub(super) async fn list(
             .await?
     };
     let viewer = Viewer::of(context, now);
-    let reply = Reply::many(
-        accounts
-            .iter()
-            .map(|account| documents::account(account, viewer)),
-    );
+    let reply = if request.page.is_some() {
+        numbered_page::reply(
+            api,
+            context,
+            call.format(),
+            &request.search,
+            accounts,
+            viewer,
+        )
+    } else {
+        Reply::page(
+            call.format(),
+            accounts,
+            |account| documents::account(account, viewer),
+            |last| request.next(last.id, owner),
+        )
+    };
     let limit = request.search.limit;
     let reply = reply.with_header(
         HeaderName::from_static("pagination-limit"),
         &limit.to_string(),
     );
-    if let (Some(page), Some(total)) = (request.page, total) {
-        return Ok(reply
+    Ok(match (request.page, total) {
+        (Some(page), Some(total)) => reply
             .with_header(
                 HeaderName::from_static("pagination-page"),
                 &page.to_string(),
@@ -233,15 +252,9 @@ pub(super) async fn list(
             .with_header(
                 HeaderName::from_static("pagination-count"),
                 &total.to_string(),
-            ));
-    }
-    match accounts
-        .last()
-        .filter(|_| i64::try_from(accounts.len()) == Ok(limit))
-    {
-        Some(last) => Ok(reply.with_header(header::LINK, &request.next(last.id, owner))),
-        None => Ok(reply),
-    }
+            ),
+        _ => reply,
+    })
 }
 
 async fn list_as_of(
@@ -249,14 +262,17 @@ async fn list_as_of(
     context: &Context,
     request: &ListRequest,
     at: Time,
-) -> Result<Vec<Account>, Failure> {
+) -> Result<Slice<Account>, Failure> {
     let from = match request.search.start {
         Start::After(Some(last)) => i64::from(last.as_i32()) + 1,
         Start::After(None) | Start::Offset { .. } => 1,
     };
     // No account has a larger number, so the page is empty.
     let Ok(from) = AccountId::new(from) else {
-        return Ok(Vec::new());
+        return Ok(Slice {
+            rows: Vec::new(),
+            has_more: false,
+        });
     };
     let limit = usize::try_from(request.search.limit).unwrap_or_default();
     Ok(api.service.list_as_of(context, from, limit, at).await?)
@@ -268,10 +284,8 @@ pub(super) async fn holds(
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<Many<HoldDocument>>, Failure> {
     let (account, now) = read_account(api, context, &call, id).await?;
-    Ok(Reply::many(documents::holds(
-        &account,
-        Viewer::of(context, now),
-    )))
+    let documents = documents::holds(&account, Viewer::of(context, now));
+    Ok(Reply::whole(call.format(), &documents))
 }
 
 pub(super) async fn access(
@@ -305,17 +319,17 @@ pub(super) async fn timeline(
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<One<TimelineDocument>>, Failure> {
     let account = api.service.account_or_deleted(context, id).await?;
+    let (query, format) = (&call.query, call.format());
     let entries = api
         .service
-        .history(context, account.id, None, HISTORY)
+        .history(context, account.id, query.before_number()?, query.limit)
         .await?;
-    let now = api.service.now();
-    Ok(Reply::one(documents::timeline(
-        &account,
-        entries,
-        now,
-        call.format(),
-    )))
+    let (timeline, next) = documents::timeline(&account, entries, api.service.now(), format);
+    let reply = Reply::one(timeline);
+    Ok(match next {
+        Some(last) => reply.with_header(header::LINK, &query.before_entry(last, &call.uri)),
+        None => reply,
+    })
 }
 
 pub(super) async fn history(
@@ -323,12 +337,16 @@ pub(super) async fn history(
     context: &Context,
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<Many<EntryDocument>>, Failure> {
-    let entries = api.service.history(context, id, None, HISTORY).await?;
-    let format = call.format();
-    Ok(Reply::many(
-        entries
-            .into_iter()
-            .map(|entry| documents::entry(entry, format)),
+    let (query, format) = (&call.query, call.format());
+    let entries = api
+        .service
+        .history(context, id, query.before_number()?, query.limit)
+        .await?;
+    Ok(Reply::page(
+        format,
+        entries,
+        |entry| documents::entry(entry, format),
+        |last| query.before_entry(last.id, &call.uri),
     ))
 }
 

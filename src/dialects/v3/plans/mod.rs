@@ -50,14 +50,11 @@ pub(super) async fn list(
         .service
         .plans(context, query.reseller()?, query.after, query.limit)
         .await?;
-    let next = query.next(
-        plans.last().map(|plan| plan.number.into()),
-        plans.len(),
-        &call.uri,
-    );
     Ok(Reply::page(
-        plans.iter().map(|plan| NumberedPlan::of(plan)),
-        next,
+        call.format(),
+        query.rows(plans),
+        |plan| NumberedPlan::of(plan),
+        |last| query.after(last.number.into(), &call.uri),
     ))
 }
 

@@ -11,7 +11,7 @@ use crate::domain::{
 };
 use crate::service::group_commit::request::ChangeKind;
 use crate::service::{CommandOutcome, Completion};
-use crate::store::{NewJournalEntry, StoredRequest};
+use crate::store::NewJournalEntry;
 
 impl Batch {
     /// The outcome of a request, or the stored answer if it is a repeat.
@@ -21,18 +21,12 @@ impl Batch {
             return Ok(Completion::Fresh(Box::new(outcome)));
         };
         if let Some(stored) = self.answers.get(&idempotency.key) {
-            return stored
-                .clone()
-                .answer_to(&idempotency.fingerprint)
+            return idempotency
+                .stored_answer(stored.clone())
                 .map(Completion::Replayed);
         }
         let outcome = self.decide(request);
-        let stored = StoredRequest {
-            key: idempotency.key.clone(),
-            fingerprint: idempotency.fingerprint,
-            answer: (idempotency.encode)(&outcome),
-        };
-        if stored.answer.status < 500 {
+        if let Some(stored) = idempotency.with_answer(&outcome) {
             self.answers.insert(stored.key.clone(), stored.clone());
             self.new_answers.push(stored);
         }
@@ -49,9 +43,17 @@ impl Batch {
                 account,
                 command,
                 expected_version,
+                filter,
             } => {
-                let command = self.complete(request.reseller, command)?;
                 let key = (request.reseller, *account);
+                // A job does not call an account that it no longer selects, so nothing is written.
+                if let Some(filter) = filter
+                    && let Some(account) = self.accounts.get(&key)
+                    && !filter.admits(account, self.now)
+                {
+                    return Err(Error::Conflict(Conflict::NotSelected));
+                }
+                let command = self.complete(request.reseller, command)?;
                 self.command(request, key, &command, *expected_version)
             }
         }
@@ -134,7 +136,10 @@ impl Batch {
         {
             return Err(Error::QuotaReached);
         }
-        let id = self.fresh_ids.pop().ok_or(Error::Unavailable)?;
+        let id = *self
+            .fresh_ids
+            .last()
+            .ok_or(Error::AccountNumbersExhausted)?;
         let new = NewAccount {
             id,
             uid,
@@ -143,6 +148,8 @@ impl Batch {
         };
         let change = Account::create(&new, revision, &request.context.principal.actor(), self.now)?;
         self.check_email(&change.after)?;
+        // The number is used up only now that nothing can refuse the account any more.
+        self.fresh_ids.pop();
         self.live_accounts.insert(reseller, live + 1);
         self.created.insert((reseller, id));
         Ok(self.apply(request, "create", None, change))

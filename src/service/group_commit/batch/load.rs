@@ -1,7 +1,7 @@
 //! Reads the accounts and the other data that the decisions need, with one statement for each kind
 //! of row.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Batch, Request, email_of};
@@ -32,18 +32,57 @@ impl Batch {
         // answer is stored by now.
         let answers = load_answers(tx, requests, now).await?;
         let (terms, live_accounts) = load_terms(tx, requests).await?;
-        let fresh_ids = load_fresh_ids(tx, requests).await?;
         let emails = batch.load_emails(tx, requests).await?;
         let plans = load_plans(tx, requests).await?;
-        Ok(Self {
+        let mut batch = Self {
             terms,
             live_accounts,
             emails,
             plans,
-            fresh_ids,
             answers,
             ..batch
-        })
+        };
+        batch.fresh_ids = batch.draw_ids(tx, requests).await?;
+        Ok(batch)
+    }
+
+    /// A number for each account that the batch will create. They are popped from the end, so the
+    /// lowest comes last.
+    ///
+    /// Numbers are 32 bits wide and never come back. So the requests are first decided in a copy of
+    /// the batch, with numbers that no account has, and as many are drawn as that created: a
+    /// refused creation takes none. Only a transaction that fails afterwards loses what it drew.
+    async fn draw_ids(&self, tx: &mut Tx, requests: &[Request]) -> Result<Vec<AccountId>, Error> {
+        let creations = requests
+            .iter()
+            .filter(|request| request.key().is_none())
+            .count();
+        if creations == 0 {
+            return Ok(Vec::new());
+        }
+        let taken: HashSet<AccountId> = requests
+            .iter()
+            .filter_map(|request| request.key().map(|(_, id)| id))
+            .chain(self.emails.values().copied())
+            .collect();
+        let mut rehearsal = self.clone();
+        rehearsal.fresh_ids = (1..=i32::MAX)
+            .rev()
+            .filter_map(|id| AccountId::new(i64::from(id)).ok())
+            .filter(|id| !taken.contains(id))
+            .take(creations)
+            .collect();
+        for request in requests {
+            // Only what it creates is of interest. The outcomes come from the second pass.
+            let _outcome = rehearsal.answer(request);
+        }
+        let accepted = i32::try_from(rehearsal.created.len()).unwrap_or(i32::MAX);
+        if accepted == 0 {
+            return Ok(Vec::new());
+        }
+        let mut ids = tx.next_account_ids(accepted).await?;
+        ids.reverse();
+        Ok(ids)
     }
 
     /// The owners of the addresses that requests give to accounts, or give back to restored ones.
@@ -112,21 +151,6 @@ async fn load_terms(
         }
     }
     Ok((terms, live_accounts))
-}
-
-/// A number for each account to be created. They are popped from the end, so the lowest comes last.
-async fn load_fresh_ids(tx: &mut Tx, requests: &[Request]) -> Result<Vec<AccountId>, Error> {
-    let creations = requests
-        .iter()
-        .filter(|request| request.key().is_none())
-        .count();
-    if creations == 0 {
-        return Ok(Vec::new());
-    }
-    let creations = i32::try_from(creations).unwrap_or(i32::MAX);
-    let mut ids = tx.next_account_ids(creations).await?;
-    ids.reverse();
-    Ok(ids)
 }
 
 /// The plans that requests name by their identity or their number.

@@ -145,7 +145,7 @@ async fn attempt(
 }
 
 /// The accounts and the other data that the decisions need, and the changes that they make.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Batch {
     now: Time,
     /// The accounts as they are after the requests decided so far.
@@ -158,7 +158,7 @@ struct Batch {
     /// The live account that has an e-mail address, for each address that the requests need.
     emails: HashMap<(ResellerId, String), AccountId>,
     plans: Vec<Arc<Plan>>,
-    /// Unused account numbers, for new accounts.
+    /// Unused account numbers, one for each account that the batch will create.
     fresh_ids: Vec<AccountId>,
     /// The stored answers, including those of this batch.
     answers: HashMap<IdempotencyKey, StoredRequest>,

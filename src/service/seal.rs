@@ -1,0 +1,139 @@
+//! Encrypts stored answers that contain a secret, such as a new token.
+//!
+//! The key is derived from what only the caller has: the text of its `Idempotency-Key`. The row is
+//! found by a hash of that text, and the text itself is not stored. So the database alone does not
+//! reveal the answer, and a repeat by the same caller still gets it. Decision 0010 explains why.
+
+use std::fmt;
+
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use data_encoding::BASE64URL_NOPAD;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use super::Principal;
+use crate::domain::{Error, Scope};
+use crate::store::{IdempotencyKey, StoredAnswer, StoredRequest};
+
+/// The length of a nonce, in bytes.
+const NONCE: usize = 24;
+
+/// What encrypts and decrypts the answer to one request.
+#[derive(Clone)]
+pub struct Seal {
+    /// Derived from the caller's key, its rights and the request's method and path.
+    secret: [u8; 32],
+    /// The key under which the answer is stored.
+    key: IdempotencyKey,
+}
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seal").finish_non_exhaustive()
+    }
+}
+
+impl Seal {
+    /// The seal for a request with this idempotency key. A caller with other scopes gets another
+    /// seal, so that a weaker credential of the same reseller cannot have the answer repeated to
+    /// it. A rotated credential has the scopes of the old one.
+    #[must_use]
+    pub fn of(caller: &Principal, key: &IdempotencyKey) -> Self {
+        let scopes: Vec<&str> = caller.scopes().iter().map(Scope::as_str).collect();
+        let scopes = scopes.join(" ");
+        let request = [
+            key.reseller.to_string(),
+            key.method.clone(),
+            key.path.clone(),
+        ]
+        .join("\0");
+        let text = key.key.as_bytes();
+        let secret = mac(
+            text,
+            &[b"answer\0", request.as_bytes(), b"\0", scopes.as_bytes()],
+        );
+        let name = mac(text, &[b"name\0", request.as_bytes()]);
+        Self {
+            secret,
+            key: IdempotencyKey {
+                key: format!("sealed {}", BASE64URL_NOPAD.encode(&name)),
+                ..key.clone()
+            },
+        }
+    }
+
+    /// The key under which the answer is stored.
+    #[must_use]
+    pub fn key(&self) -> &IdempotencyKey {
+        &self.key
+    }
+
+    /// The request and its answer as they are stored. `None` if the system has no random bytes;
+    /// then the answer is not stored.
+    pub(super) fn close(
+        &self,
+        fingerprint: &[u8; 32],
+        answer: StoredAnswer,
+    ) -> Option<StoredRequest> {
+        let mut nonce = [0; NONCE];
+        getrandom::fill(&mut nonce).ok()?;
+        let payload = Payload {
+            msg: &answer.body,
+            aad: answer.content_type.as_bytes(),
+        };
+        let body = self
+            .cipher(fingerprint)
+            .encrypt(&XNonce::from(nonce), payload)
+            .ok()?;
+        Some(StoredRequest {
+            key: self.key.clone(),
+            fingerprint: self.fingerprint(fingerprint),
+            nonce: Some(nonce),
+            answer: StoredAnswer { body, ..answer },
+        })
+    }
+
+    /// The answer of a stored request.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyReused`] if it belongs to a request with another body, or to a caller
+    /// with other rights.
+    pub(super) fn open(
+        &self,
+        fingerprint: &[u8; 32],
+        stored: StoredRequest,
+    ) -> Result<StoredAnswer, Error> {
+        let nonce = XNonce::from(stored.nonce.unwrap_or_default());
+        let answer = stored.answer_to(&self.fingerprint(fingerprint))?;
+        let payload = Payload {
+            msg: &answer.body,
+            aad: answer.content_type.as_bytes(),
+        };
+        let body = self
+            .cipher(fingerprint)
+            .decrypt(&nonce, payload)
+            .map_err(|_| Error::IdempotencyKeyReused)?;
+        Ok(StoredAnswer { body, ..answer })
+    }
+
+    fn cipher(&self, fingerprint: &[u8; 32]) -> XChaCha20Poly1305 {
+        let key = mac(&self.secret, &[b"body\0", fingerprint]);
+        XChaCha20Poly1305::new(&Key::from(key))
+    }
+
+    /// The fingerprint as it is stored. The hash of the body itself would let a reader of the
+    /// database guess the body.
+    fn fingerprint(&self, fingerprint: &[u8; 32]) -> [u8; 32] {
+        mac(&self.secret, &[b"fingerprint\0", fingerprint])
+    }
+}
+
+/// HMAC-SHA256 of the concatenated parts.
+fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    // A key of any length is accepted, so the default is never used.
+    Hmac::<Sha256>::new_from_slice(key).map_or([0; 32], |mac| {
+        let mac = parts.iter().fold(mac, Mac::chain_update);
+        mac.finalize().into_bytes().into()
+    })
+}

@@ -1,0 +1,20 @@
+-- The facts are written out once, to be measured, and returned as they were written.
+-- $4 is the number of entries, $5 the number of bytes after which the page ends.
+select account_id, id, at, sequence, action, outcome, refusal, events, authority, actor, dialect,
+  request_id, old::json as "before!", new::json as "after!", size as "size!"
+from (
+  select page.*, (sum(size) over (order by id desc))::bigint as up_to_here
+  from (
+    select written.*, 300 + octet_length(old)::bigint + octet_length(new)
+      + octet_length(concat(refusal, actor, request_id)) as size
+    from (
+      select account_id, id, at, sequence, action, outcome, refusal, events, authority, actor,
+        dialect, request_id, before::text as old, after::text as new
+      from journal
+      where reseller_id = $1 and account_id = $2 and id < $3
+      order by id desc limit $4
+    ) as written
+  ) as page
+) as measured
+where up_to_here - size < $5
+order by id desc
