@@ -31,6 +31,10 @@ interop:
 faults:
   .ci/faults
 
+# Break the source in one place after the other, and see that a test fails
+mutants *names:
+  tests/mutants/run {{names}}
+
 # Run this build and the one before it on the same database
 upgrade:
   .ci/upgrade

@@ -230,12 +230,19 @@ impl Tx {
         found.into_iter().map(with_preferences).collect()
     }
 
-    /// The credential with this id.
-    pub async fn fetch_token(&mut self, id: TokenId) -> Result<Option<Credential>, Error> {
+    /// The credential with this id. Without a reseller it looks at all resellers of the
+    /// transaction.
+    pub async fn fetch_token(
+        &mut self,
+        reseller: Option<ResellerId>,
+        id: TokenId,
+    ) -> Result<Option<Credential>, Error> {
         let row = sqlx::query_as!(
             TokenRow,
             "select reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at,
-               last_used_at from api_token where id = $1",
+               last_used_at from api_token
+             where ($1::bigint is null or reseller_id = $1) and id = $2",
+            reseller.map(|it| it.0),
             id.0
         )
         .fetch_optional(self.connection())
@@ -359,11 +366,18 @@ impl Tx {
         .or_domain()
     }
 
-    /// Revokes a credential. Returns `false` if there is none with this id, or it is revoked
-    /// already.
-    pub async fn revoke_token(&mut self, id: TokenId, now: Time) -> Result<bool, Error> {
+    /// Revokes a credential of a reseller. Returns `false` if there is none with this id, or it is
+    /// revoked already.
+    pub async fn revoke_token(
+        &mut self,
+        reseller: ResellerId,
+        id: TokenId,
+        now: Time,
+    ) -> Result<bool, Error> {
         sqlx::query!(
-            "update api_token set revoked_at = $2 where id = $1 and revoked_at is null",
+            "update api_token set revoked_at = $3
+             where reseller_id = $1 and id = $2 and revoked_at is null",
+            reseller.0,
             id.0,
             now
         )
@@ -373,10 +387,17 @@ impl Tx {
         .or_domain()
     }
 
-    /// Lets a credential expire at an instant, unless it expires earlier.
-    pub async fn expire_token(&mut self, id: TokenId, at: Time) -> Result<(), Error> {
+    /// Lets a credential of a reseller expire at an instant, unless it expires earlier.
+    pub async fn expire_token(
+        &mut self,
+        reseller: ResellerId,
+        id: TokenId,
+        at: Time,
+    ) -> Result<(), Error> {
         sqlx::query!(
-            "update api_token set expires_at = least(expires_at, $2) where id = $1",
+            "update api_token set expires_at = least(expires_at, $3)
+             where reseller_id = $1 and id = $2",
+            reseller.0,
             id.0,
             at
         )

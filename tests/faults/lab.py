@@ -1,8 +1,10 @@
 """Shared by the fault and high-availability tests: processes on loopback, callers that retry as the README says, and the
 comparison of acknowledged changes with the journal.
 
-Every caller sends one change after the other. Each has an idempotency key, which is also its request id, and is repeated at
-any replica until it is answered or 30 s are over. Afterwards the journal shows how often each change was applied."""
+Every caller sends one change after the other. Most have an idempotency key, which is also their request id, and are repeated at
+any replica until they are answered or 30 s are over. Every third has no key: the service makes it with a single statement, it
+is sent once, and if it is not answered, the caller goes on with another account. Some changes are ones that must be refused.
+Afterwards the journal shows how often each change was applied."""
 
 import asyncio
 import contextlib
@@ -214,7 +216,7 @@ class Load:
         self.acknowledged, self.unanswered, self.wrong = {}, [], []
         self.retries, self.longest_gap, self.latest = 0, 0.0, None
         self.shed = 0
-        self.doubtful = set()
+        self.doubtful, self.refused, self.keyless = set(), set(), set()
         self.is_over = False
         self.progress = None
 
@@ -226,13 +228,13 @@ class Load:
                 self.progress.clear()
                 await self.progress.wait()
 
-    async def request(self, caller, attempt, method, path, key, body):
+    async def request(self, caller, attempt, method, path, key, body, more=""):
         replica = self.replicas[(caller + attempt) % len(self.replicas)]
         host, port = replica.listen
         reader, writer = await asyncio.open_connection(host, int(port))
         try:
             head = f"{method} {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {self.token}\r\nconnection: close\r\n"
-            head += f"content-type: application/json\r\nidempotency-key: {key}\r\nx-request-id: {key}\r\ncontent-length: {len(body)}\r\n\r\n"
+            head += f"content-type: application/json\r\n{more}x-request-id: {key}\r\ncontent-length: {len(body)}\r\n\r\n"
             writer.write(head.encode() + body)
             answer = await reader.read()
         finally:
@@ -240,18 +242,40 @@ class Load:
         status = int(answer.split(b" ", 2)[1])
         return status, answer.split(b"\r\n\r\n", 1)[1]
 
-    async def change(self, caller, method, path, key, body):
-        """Sends a change until the answer is something else than "try again"."""
+    def note_progress(self):
+        now = time.monotonic()
+        if self.latest is not None:
+            self.longest_gap = max(self.longest_gap, now - self.latest)
+        self.latest = now
+        self.progress.set()
+
+    async def change_once(self, caller, method, path, key, body):
+        """Sends a change without a key, once. Whether it was made is unknown if it is not acknowledged."""
+        self.keyless.add(key)
+        try:
+            status, _ = await asyncio.wait_for(self.request(caller, 0, method, path, key, json.dumps(body).encode()), 12)
+        except (OSError, asyncio.TimeoutError, IndexError, ValueError):
+            return False
+        if status < 400:
+            self.note_progress()
+            return True
+        self.shed += status == 503
+        if status not in (500, 502, 503):
+            self.wrong.append((key, status, "without a key"))
+        return False
+
+    async def change(self, caller, method, path, key, body, expected=None, more=""):
+        """Sends a change until the answer is something else than "try again". `expected` is the status of a refusal that is right."""
         body, deadline, attempt = json.dumps(body).encode(), time.monotonic() + RETRY_FOR, 0
+        more += f"idempotency-key: {key}\r\n"
         while True:
             try:
-                status, answer = await asyncio.wait_for(self.request(caller, attempt, method, path, key, body), 12)
+                status, answer = await asyncio.wait_for(self.request(caller, attempt, method, path, key, body, more), 12)
+                if status == expected:
+                    self.refused.add(key)
+                    return None
                 if status < 400:
-                    now = time.monotonic()
-                    if self.latest is not None:
-                        self.longest_gap = max(self.longest_gap, now - self.latest)
-                    self.latest = now
-                    self.progress.set()
+                    self.note_progress()
                     return json.loads(answer)
                 self.shed += status == 503
                 if status not in (500, 502, 503):
@@ -275,6 +299,17 @@ class Load:
                 if created:
                     account = created["id"]
                     self.acknowledged[key] = ("create", account, None)
+            elif number % 10 == 9:
+                # No account has this version.
+                body, more = {"expiresAt": "2040-01-01T00:00:00Z"}, 'if-match: "987654321"\r\n'
+                await self.change(caller, "PUT", f"/v3/accounts/{account}/expires-at", key, body, expected=412, more=more)
+            elif number % 3 == 1:
+                # Changes of holds without a key are made with a single statement.
+                if await self.change_once(caller, "POST", f"/v3/accounts/{account}/suspend", key, {"reason": key}):
+                    self.acknowledged[key] = ("suspend", account, key)
+                else:
+                    self.doubtful.add(account)
+                    account = None
             else:
                 at = f"2030-01-01T00:{number // 60 % 60:02}:{number % 60:02}Z"
                 if await self.change(caller, "PUT", f"/v3/accounts/{account}/expires-at", key, {"expiresAt": at}):
@@ -295,22 +330,33 @@ class Load:
             self.is_over = False
 
     def judge(self, port):
-        """Compares the acknowledged changes with the journal: lost, applied twice, other values."""
+        """Compares the acknowledged changes with the journal: lost, made twice, made although refused, other values."""
         applied = dict(sql(port, "select request_id, count(*) from journal where outcome = 'applied' group by 1"))
         lost = [key for key in self.acknowledged if applied.get(key) is None]
         twice = [key for key, count in applied.items() if count != "1" and key.split("-")[0].startswith("load")]
-        expiries = dict(sql(port, "select uid, to_char(expires_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') from account"))
+        # A request that is sent once has one entry at most, whatever its outcome. And each creation makes one account.
+        twice += [key for key, count in sql(port, "select request_id, count(*) from journal group by 1 having count(*) > 1") if key in self.keyless]
+        twice += [key for key, count in sql(port, "select company, count(*) from account group by 1 having count(*) > 1")]
+        twice += [f"account {account}" for account, in sql(port, "select id from account a where version <> (select count(*) from journal where account_id = a.id and outcome = 'applied')")]
+        twice += [key for key in self.refused if key in applied]
+        facts = {
+            "expires-at": dict(sql(port, "select uid, to_char(expires_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') from account")),
+            "suspend": dict(sql(port, "select a.uid, h.reason from account a join hold h on h.account_id = a.id where h.kind = 'suspend' and h.closed_at is null")),
+        }
         latest = {}
-        for kind, account, at in self.acknowledged.values():
-            latest[account] = at if kind == "expires-at" else latest.get(account)
-        wrong = [account for account, at in latest.items() if at and account not in self.doubtful and expiries.get(str(account)) != at]
+        for kind, account, value in self.acknowledged.values():
+            if kind in facts:
+                latest[kind, account] = value
+        wrong = [account for (kind, account), value in latest.items() if account not in self.doubtful and facts[kind].get(str(account)) != value]
         return lost, twice, wrong
 
     def report(self, port):
         lost, twice, wrong = self.judge(port)
-        text = f"{len(self.acknowledged)} acknowledged, {self.retries} tries repeated ({self.shed} answered 503), {len(self.unanswered)} given up after {RETRY_FOR:.0f} s, "
-        text += f"longest time without an acknowledgement {self.longest_gap:.1f} s; lost {len(lost)}, applied twice {len(twice)}, other than acknowledged {len(wrong)}"
-        problems = lost or twice or wrong or self.wrong
+        kinds = [kind for kind, _, _ in self.acknowledged.values()]
+        text = f"{len(kinds)} acknowledged ({kinds.count('suspend')} without a key), {len(self.refused)} refused, "
+        text += f"{self.retries} tries repeated ({self.shed} answered 503), {len(self.unanswered)} given up after {RETRY_FOR:.0f} s, "
+        text += f"longest time without an acknowledgement {self.longest_gap:.1f} s; lost {len(lost)}, made twice or although refused {len(twice)}, other than acknowledged {len(wrong)}"
+        problems = lost or twice or wrong or self.wrong or not kinds.count("suspend") or not self.refused
         if problems:
             text += f"\n  lost {lost[:3]} twice {twice[:3]} other {wrong[:3]} refused {self.wrong[:3]}"
         return text, not problems

@@ -143,7 +143,7 @@ impl Service {
                     let token = fetch(tx, revoker.reseller, id).await?;
                     revoker.require_all(&token.scopes)?;
                     let owner = token.reseller;
-                    let is_revoked = tx.revoke_token(id, now).await?;
+                    let is_revoked = tx.revoke_token(owner, id, now).await?;
                     tx.announce_credentials(owner).await?;
                     Ok((is_revoked, owner))
                 })
@@ -178,7 +178,7 @@ impl Service {
                         return Err(Error::NotFound(Resource::Token));
                     }
                     maker.require_all(&old.scopes)?;
-                    tx.expire_token(id, ends).await?;
+                    tx.expire_token(old.reseller, id, ends).await?;
                     tx.announce_credentials(old.reseller).await?;
                     let validity = old
                         .expires_at
@@ -207,10 +207,7 @@ async fn fetch(
     reseller: Option<ResellerId>,
     id: TokenId,
 ) -> Result<Credential, Error> {
-    let found = tx
-        .fetch_token(id)
-        .await?
-        .filter(|found| reseller.is_none_or(|reseller| reseller == found.reseller));
+    let found = tx.fetch_token(reseller, id).await?;
     found.ok_or(Error::NotFound(Resource::Token))
 }
 

@@ -22,6 +22,16 @@ enum Victim {
     Both,
 }
 
+/// The call and the member whose value is the number of a change. None has an idempotency key. A
+/// suspension is made by a single statement, a new title in a transaction.
+fn kind_of(change: usize) -> (&'static str, &'static str) {
+    if change.is_multiple_of(2) {
+        ("suspend", "reason")
+    } else {
+        ("save", "title")
+    }
+}
+
 /// Changes one account again and again. Answers the numbers of the acknowledged changes.
 fn write(
     to: std::net::SocketAddr,
@@ -33,13 +43,15 @@ fn write(
     let mut done = BTreeSet::new();
     for number in 0..CHANGES {
         let change = round * CHANGES + number;
-        let body = json!({"token": token, "id": account, "title": change.to_string()}).to_string();
+        let (call, member) = kind_of(change);
+        let mut body = json!({"token": token, "id": account});
+        body[member] = json!(change.to_string());
         let answer = try_request(
             to,
             "POST",
-            "/api/v1.1/admin/accounts/save",
+            &format!("/api/v1.1/admin/accounts/{call}"),
             &[("content-type", "application/json")],
-            &body,
+            &body.to_string(),
         );
         match answer {
             Ok((200, _)) => {
@@ -56,7 +68,7 @@ fn write(
     done
 }
 
-/// The numbers of the changes in an account's history.
+/// The changes in an account's history. Fails if a request has two entries.
 fn made(served: &Served, token: &str, account: usize) -> BTreeSet<usize> {
     let (status, body) = served.post(
         "history",
@@ -64,12 +76,20 @@ fn made(served: &Served, token: &str, account: usize) -> BTreeSet<usize> {
     );
     assert_eq!(status, 200, "{body}");
     let entries: Value = serde_json::from_str(&body).unwrap();
-    let titles = entries["data"]
-        .as_array()
-        .unwrap()
+    let entries = entries["data"].as_array().unwrap();
+    let requests: BTreeSet<_> = entries
         .iter()
-        .filter_map(|entry| entry["after"]["title"].as_str()?.parse().ok());
-    titles.collect()
+        .map(|entry| entry["request_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(requests.len(), entries.len(), "a change was made twice");
+    let number = |entry: &Value| {
+        let after = &entry["after"];
+        let text = after["title"]
+            .as_str()
+            .or(after["suspend:reseller"]["reason"].as_str());
+        text?.parse().ok()
+    };
+    entries.iter().filter_map(number).collect()
 }
 
 #[test]
@@ -147,12 +167,16 @@ fn twenty_rounds_of_kill_9_lose_no_acknowledged_change() {
                 .post("get", &json!({"token": token, "id": writer + 1}))
                 .1;
             let account: Value = serde_json::from_str(&account).unwrap();
-            assert_eq!(
-                account["data"]["title"]
-                    .as_str()
-                    .map(|title| title.parse().unwrap()),
-                made.last().copied()
-            );
+            let latest = |member: &str| {
+                let of_kind = |change: &&usize| kind_of(**change).1 == member;
+                made.iter().rev().find(of_kind).map(usize::to_string)
+            };
+            let title = account["data"]["title"].as_str().map(str::to_owned);
+            assert_eq!(title, latest("title"), "{account}");
+            let holds = account["data"]["holds"].as_array().unwrap();
+            let reasons: Vec<_> = holds.iter().map(|hold| hold["reason"].as_str()).collect();
+            let expected = latest("reason");
+            assert_eq!(reasons, [expected.as_deref()], "{account}");
         }
     }
     assert!(served.stop().success());

@@ -6,6 +6,7 @@ mod doctor;
 mod embedded;
 mod first_edition;
 mod links;
+mod lost_answers;
 mod outage;
 mod query_plans;
 mod retention;

@@ -17,7 +17,7 @@ use steward::store::Store;
 
 use crate::harness::app::{admin_settings, pool_settings, send};
 use crate::harness::process::until;
-use crate::harness::{App, TestDatabase};
+use crate::harness::{App, Client, TestDatabase};
 
 /// A proxy before the database. When it is shut, it cuts all connections and closes new ones at
 /// once. It can also freeze LISTEN connections: they stay open and deliver nothing.
@@ -163,8 +163,45 @@ async fn without_a_database_requests_get_503_and_retry_after() {
     assert!(app.service.ping().await.is_ok());
 }
 
+/// What became of the requests of one worker.
+#[derive(Default)]
+struct Sent {
+    acknowledged: Vec<String>,
+    created: Vec<String>,
+    refused: Vec<String>,
+}
+
+/// Sends changes without idempotency keys, each with a name of its own, and repeats none: holds,
+/// which one statement writes, profiles and new accounts, which have a transaction, and accounts
+/// that must be refused.
+async fn send_changes(client: &Client, proxy: &Proxy, id: i64, worker: usize) -> Sent {
+    let mut sent = Sent::default();
+    for number in 0..60 {
+        let name = format!("w{worker}n{number}");
+        let new = |email: &str| json!({"name": name, "title": name, "tz": "UTC", "tariff": 1, "reports_day": 1, "reports_hour": 9, "email": format!("{email}@example.com")});
+        let (call, members) = match number % 4 {
+            0 => ("suspend", json!({"id": id, "reason": name})),
+            1 => ("save", json!({"id": id, "title": name})),
+            2 => ("save", new(&name)),
+            _ => ("save", new("a")),
+        };
+        let answer = client.call(call, members).await;
+        match (number % 4, answer.status.as_u16()) {
+            (0 | 1, 200) => sent.acknowledged.push(name),
+            (2, 200) => sent.created.push(name),
+            (3, 409) => sent.refused.push(name),
+            (_, 503) => {}
+            (_, other) => panic!("{other}: {}", answer.body),
+        }
+        if worker == 0 && number % 10 == 5 {
+            proxy.cut();
+        }
+    }
+    sent
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn cut_database_connections_lose_no_acknowledged_change() {
+async fn cut_database_connections_lose_no_acknowledged_change_and_make_none_twice() {
     let (app, proxy) = app_behind_a_door().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;
@@ -172,53 +209,58 @@ async fn cut_database_connections_lose_no_acknowledged_change() {
     let workers: Vec<_> = (0..8)
         .map(|worker| {
             let (client, proxy) = (client.clone(), Arc::clone(&proxy));
-            tokio::spawn(async move {
-                let mut acknowledged = Vec::new();
-                for number in 0..60 {
-                    let reason = format!("w{worker}n{number}");
-                    let answer = client
-                        .call("suspend", json!({"id": id, "reason": reason}))
-                        .await;
-                    match answer.status.as_u16() {
-                        200 => acknowledged.push(reason),
-                        503 => {}
-                        other => panic!("{other}: {}", answer.body),
-                    }
-                    if worker == 0 && number % 10 == 5 {
-                        proxy.cut();
-                    }
-                }
-                acknowledged
-            })
+            tokio::spawn(async move { send_changes(&client, &proxy, id, worker).await })
         })
         .collect();
-    let mut acknowledged = Vec::new();
+    let mut all = Sent::default();
     for worker in workers {
-        acknowledged.extend(worker.await.unwrap());
+        let sent = worker.await.unwrap();
+        all.acknowledged.extend(sent.acknowledged);
+        all.created.extend(sent.created);
+        all.refused.extend(sent.refused);
     }
+    let (changes, creations, refusals) =
+        (all.acknowledged.len(), all.created.len(), all.refused.len());
     assert!(
-        acknowledged.len() > 240,
-        "most get through: {}",
-        acknowledged.len()
+        changes > 120 && creations > 60 && refusals > 60,
+        "most get through: {changes}, {creations}, {refusals}"
     );
     let superuser = app.database.superuser().await;
-    let kept: Vec<String> =
-        sqlx::query_scalar("select after->'suspend:reseller'->>'reason' from journal where action = 'suspend' and outcome = 'applied'")
+    let texts = async |query: &'static str| -> Vec<String> {
+        sqlx::query_scalar(query)
             .fetch_all(&superuser)
             .await
-            .unwrap();
-    for reason in &acknowledged {
+            .unwrap()
+    };
+    let made = texts(
+        "select coalesce(after->'suspend:reseller'->>'reason', after->>'title') from journal where account_id = (select min(id) from account) and outcome = 'applied'",
+    )
+    .await;
+    for name in &all.acknowledged {
         assert!(
-            kept.contains(reason),
-            "{reason} was acknowledged and is not there"
+            made.contains(name),
+            "{name} was acknowledged and is not there"
         );
     }
-    let version = app.database.number("select version from account").await;
-    assert_eq!(
-        usize::try_from(version).unwrap(),
-        kept.len() + 1,
-        "nothing is half applied"
-    );
+    let accounts = texts("select name from account").await;
+    for name in &all.created {
+        assert!(
+            accounts.contains(name),
+            "{name} was created and is not there"
+        );
+    }
+    for name in &all.refused {
+        assert!(!accounts.contains(name), "{name} was refused and is there");
+    }
+    let none = Vec::<String>::new();
+    let repeated = "select request_id from journal group by request_id having count(*) > 1";
+    assert_eq!(texts(repeated).await, none, "requests with two entries");
+    let repeated = "select name from account group by name having count(*) > 1";
+    assert_eq!(texts(repeated).await, none, "accounts that were made twice");
+    let half = "select a.name from account a where a.version <> (select count(*) from journal j where j.account_id = a.id and j.outcome = 'applied')";
+    assert_eq!(texts(half).await, none, "nothing is half applied");
+    let holds = "select count(*) from hold";
+    assert_eq!(app.database.number(holds).await, 1, "one suspension");
 }
 
 #[tokio::test]

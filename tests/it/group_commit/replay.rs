@@ -13,11 +13,13 @@ use steward::domain::{
     ProfilePatch, ResellerId, Revision, Status,
 };
 use steward::service::{Clock, Context, Principal, Service, Settings};
-use steward::store::Store;
+use steward::store::{PoolSettings, Store};
 use uuid::Uuid;
 
-use crate::harness::App;
-use crate::harness::app::pool_settings;
+use crate::harness::app::{admin_settings, pool_settings, router, soap_settings};
+use crate::harness::process::until;
+use crate::harness::v3::V3;
+use crate::harness::{App, Client};
 
 const CONNECTIONS: usize = 64;
 const COMMANDS: usize = 40;
@@ -208,4 +210,57 @@ async fn replaying_the_journal_gives_the_state_that_64_parallel_callers_left() {
     for replica in replicas {
         replica.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_waits_for_the_first_one_with_its_key_and_replays_its_answer() {
+    let app = App::new().await;
+    let owner = app.new_reseller("Acme").await;
+    // With so many connections a reseller may have two transactions at a time.
+    let pool = PoolSettings {
+        max_connections: 12,
+        ..pool_settings()
+    };
+    let service = Arc::new(Service::start(
+        Store::new(app.database.options(), &pool),
+        Clock::System,
+        Settings::default(),
+    ));
+    let client = Client {
+        router: router(&service, admin_settings(), soap_settings()),
+        token: owner.token,
+    };
+    let superuser = app.database.superuser().await;
+    // The first request waits for the table, after it has locked the key.
+    let mut lock = superuser.begin().await.unwrap();
+    sqlx::raw_sql("lock table plan in access exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    let create = || {
+        let v3 = V3::of(&client);
+        tokio::spawn(async move {
+            let body = r#"{"name":"x","displayName":"x"}"#;
+            let key = [("idempotency-key", "once")];
+            v3.send("POST", "/v3/plans", &key, body).await
+        })
+    };
+    let waiting = async |wanted: usize| -> Vec<String> {
+        let query = "select wait_event from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database() order by query_start";
+        until("requests that wait", async || {
+            let events = sqlx::query_scalar(query).fetch_all(&superuser).await;
+            events.ok().filter(|events| events.len() == wanted)
+        })
+        .await
+    };
+    let first = create();
+    assert_eq!(waiting(1).await, ["relation"]);
+    let second = create();
+    assert_eq!(waiting(2).await, ["relation", "advisory"], "for its key");
+    lock.rollback().await.unwrap();
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert_eq!((first.status.as_u16(), second.status.as_u16()), (201, 201));
+    assert_eq!(first.body, second.body);
+    assert_eq!(second.header("idempotent-replayed"), "true");
+    assert_eq!(app.database.number("select count(*) from plan").await, 1);
 }

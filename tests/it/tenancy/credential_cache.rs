@@ -183,3 +183,134 @@ async fn credentials_looked_up_in_one_batch_are_not_mixed_up() {
     });
     futures_util::future::join_all(requests).await;
 }
+
+/// Opens a transaction that keeps every look-up of a credential waiting after it has read the
+/// credential: the look-up reads the reseller's row next, and its table is locked.
+async fn hold_look_ups(superuser: &sqlx::PgPool) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    let mut lock = superuser.begin().await.unwrap();
+    sqlx::raw_sql("lock table reseller in access exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    lock
+}
+
+/// Waits until a look-up waits for the table of resellers.
+async fn until_a_look_up_waits(app: &App) {
+    until("a look-up that waits", async || {
+        let waiting = app
+            .database
+            .number("select count(*) from pg_locks where relation = 'reseller'::regclass and not granted and database = (select oid from pg_database where datname = current_database())")
+            .await;
+        (waiting > 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_during_a_look_up_is_not_overwritten_by_it() {
+    let app = App::new().await;
+    let reseller = app.reseller("Acme").await;
+    let issued = app
+        .issue(TokenRequest {
+            reseller: Some(reseller),
+            ..TokenRequest::default()
+        })
+        .await;
+    let client = app.client(issued.token.expose_secret());
+    app.service.remember_credentials();
+    until("listening", async || {
+        app.service.remembers_credentials().then_some(())
+    })
+    .await;
+    let superuser = app.database.superuser().await;
+    let lock = hold_look_ups(&superuser).await;
+    let late = tokio::spawn({
+        let client = client.clone();
+        async move { client.call("list", json!({"from_id": 1, "limit": 1})).await }
+    });
+    // The look-up has read the credential as valid. Now it is revoked, and then the look-up ends.
+    until_a_look_up_waits(&app).await;
+    let is_revoked = app
+        .service
+        .revoke_token(&Principal::command_line(), issued.credential.id)
+        .await;
+    assert_eq!(is_revoked, Ok(true));
+    lock.rollback().await.unwrap();
+    // This request began before the revocation, so it may be answered.
+    late.await.unwrap();
+    client
+        .call("list", json!({"from_id": 1, "limit": 1}))
+        .await
+        .is_error(401, "API token is invalid");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_during_a_renewal_is_not_overwritten_by_it() {
+    let app = App::new().await;
+    let reseller = app.reseller("Acme").await;
+    let issued = app
+        .issue(TokenRequest {
+            reseller: Some(reseller),
+            ..TokenRequest::default()
+        })
+        .await;
+    let client = app.client(issued.token.expose_secret());
+    app.service.remember_credentials();
+    until("listening", async || {
+        app.service.remembers_credentials().then_some(())
+    })
+    .await;
+    // The first comes from the database, the second from the cache, so that the entry is in use.
+    for _ in 0..2 {
+        let list = json!({"from_id": 1, "limit": 1});
+        client.call("list", list).await.ok();
+    }
+    app.clock.advance(TimeDelta::seconds(45));
+    let superuser = app.database.superuser().await;
+    let lock = hold_look_ups(&superuser).await;
+    let renewal = tokio::spawn({
+        let service = Arc::clone(&app.service);
+        async move { service.renew_credentials().await }
+    });
+    until_a_look_up_waits(&app).await;
+    let is_revoked = app
+        .service
+        .revoke_token(&Principal::command_line(), issued.credential.id)
+        .await;
+    assert_eq!(is_revoked, Ok(true));
+    lock.rollback().await.unwrap();
+    assert_eq!(renewal.await.unwrap(), Ok(()));
+    client
+        .call("list", json!({"from_id": 1, "limit": 1}))
+        .await
+        .is_error(401, "API token is invalid");
+}
+
+#[tokio::test]
+async fn a_cached_credential_expires_at_its_time() {
+    let app = App::new().await;
+    let reseller = app.reseller("Acme").await;
+    let issued = app
+        .issue(TokenRequest {
+            reseller: Some(reseller),
+            expires_in: Some(std::time::Duration::from_secs(20)),
+            ..TokenRequest::default()
+        })
+        .await;
+    let client = app.client(issued.token.expose_secret());
+    app.service.remember_credentials();
+    until("listening", async || {
+        app.service.remembers_credentials().then_some(())
+    })
+    .await;
+    let list = json!({"from_id": 1, "limit": 1});
+    client.call("list", list.clone()).await.ok();
+    app.clock.advance(TimeDelta::seconds(19));
+    client.call("list", list.clone()).await.ok();
+    app.clock.advance(TimeDelta::seconds(1));
+    client
+        .call("list", list)
+        .await
+        .is_error(401, "API token is invalid");
+}

@@ -6,4 +6,6 @@ mod credential_cache;
 mod isolation;
 mod jwt;
 mod operation_rows;
+mod own_rows;
 mod tokens;
+mod two_layers;

@@ -5,6 +5,7 @@ mod chaos;
 mod endpoints;
 mod events;
 mod failures;
+mod lease_loss;
 mod leases;
 mod live;
 mod network;

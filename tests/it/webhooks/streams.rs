@@ -60,12 +60,8 @@ async fn cursors(v3: &V3) -> Vec<String> {
         }
         let cursor = |event: &Value| event["cursor"].as_str().unwrap().to_owned();
         found.extend(events.iter().map(cursor));
-        path = page
-            .header("link")
-            .split(['<', '>'])
-            .nth(1)
-            .unwrap()
-            .to_owned();
+        let next = page.header("link").split(['<', '>']).nth(1);
+        path = next.unwrap().to_owned();
     }
 }
 
