@@ -61,7 +61,7 @@ async fn cursors(v3: &V3) -> Vec<String> {
         let cursor = |event: &Value| event["cursor"].as_str().unwrap().to_owned();
         found.extend(events.iter().map(cursor));
         let next = page.header("link").split(['<', '>']).nth(1);
-        path = next.unwrap().to_owned();
+        next.unwrap().clone_into(&mut path);
     }
 }
 
