@@ -67,7 +67,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::domain::{Account, AccountKey, Error, ResellerId, Time};
+use crate::domain::{Account, AccountKey, Error, Time};
 use crate::jwt::Verifier;
 use crate::metrics::Metrics;
 use crate::shares::Shares;
@@ -89,6 +89,7 @@ pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 pub use credentials::{IssuedToken, TokenRequest};
 pub use idempotency::{CommandOutcome, Completion, IdempotentRequest};
+pub use notifier::News;
 pub use plans::NewPlan;
 pub use purge::{PlannedPurge, Purged};
 pub use rate_limit::{Limits, Rate};
@@ -131,8 +132,7 @@ pub struct Service {
     metrics: Arc<Metrics>,
     /// Shares of other rooms that are included in the metrics.
     watched: Mutex<Vec<Shares>>,
-    /// Sends the resellers that have new events. An empty list means any reseller.
-    events: broadcast::Sender<Vec<ResellerId>>,
+    events: broadcast::Sender<News>,
     /// Read the events of the resellers that have event streams.
     feeds: webhooks::Feeds,
     stopping: CancellationToken,
@@ -283,10 +283,10 @@ impl Service {
         self.detached(async move { store.ping().await }).await
     }
 
-    /// Receives, from now on, the resellers that have new events. An empty list means any reseller.
-    /// A receiver that falls behind has missed some, and must look at all resellers.
+    /// Receives, from now on, whose events and endpoints are new. A receiver that falls behind has
+    /// missed some news, and must look at all resellers.
     #[must_use]
-    pub fn news_of_events(&self) -> broadcast::Receiver<Vec<ResellerId>> {
+    pub fn news_of_events(&self) -> broadcast::Receiver<News> {
         self.events.subscribe()
     }
 }

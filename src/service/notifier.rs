@@ -17,10 +17,19 @@ use crate::store::Store;
 /// The pause after each NOTIFY. Everything that is queued meanwhile goes into the next one.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// What those who wait for events are notified of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// These resellers have new events. An empty list means any reseller.
+    Events(Vec<ResellerId>),
+    /// This reseller's webhook endpoints have changed, or have due deliveries.
+    Endpoints(ResellerId),
+}
+
 /// Sends notifications of new events. Its task ends when all clones of it are dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Notifier {
-    here: broadcast::Sender<Vec<ResellerId>>,
+    here: broadcast::Sender<News>,
     elsewhere: mpsc::UnboundedSender<BTreeSet<ResellerId>>,
 }
 
@@ -30,7 +39,7 @@ impl Notifier {
     pub(super) fn start(
         store: Store,
         process: Uuid,
-        here: broadcast::Sender<Vec<ResellerId>>,
+        here: broadcast::Sender<News>,
         tasks: &TaskTracker,
     ) -> Self {
         let (elsewhere, queue) = mpsc::unbounded_channel();
@@ -44,7 +53,9 @@ impl Notifier {
             return;
         }
         // Fails when nobody in this process waits for events.
-        let _no_receiver = self.here.send(resellers.iter().copied().collect());
+        let _no_receiver = self
+            .here
+            .send(News::Events(resellers.iter().copied().collect()));
         // Fails when the task has ended, because the service stops.
         let _stopped = self.elsewhere.send(resellers);
     }

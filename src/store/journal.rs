@@ -213,19 +213,6 @@ impl Tx {
         })
     }
 
-    /// The id of the last applied entry of a reseller; 0 if there is none.
-    pub async fn last_journal_entry(&mut self, reseller: ResellerId) -> Result<i64, Error> {
-        let last = sqlx::query_scalar!(
-            "select id from journal where reseller_id = $1 and outcome = 'applied'
-             order by id desc limit 1",
-            reseller.0
-        )
-        .fetch_optional(self.connection())
-        .await
-        .or_domain()?;
-        Ok(last.unwrap_or_default())
-    }
-
     /// The entries of a reseller with these accounts, ids and times, in order.
     pub async fn fetch_events(
         &mut self,

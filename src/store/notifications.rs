@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::errors::OrDomain as _;
 use super::tenancy::list_of;
-use super::transaction::EVENTS;
+use super::transaction::{ENDPOINTS, EVENTS};
 use super::{SERVICE_ROLE, Store};
 use crate::domain::{Error, ResellerId};
 
@@ -18,8 +18,10 @@ pub(super) const CREDENTIALS: &str = "steward_credentials";
 pub enum Notification {
     /// The credentials of this reseller have changed.
     Credentials(ResellerId),
-    /// These resellers have new events or due deliveries. An empty list means any reseller.
+    /// These resellers have new events. An empty list means any reseller.
     Events(Vec<ResellerId>),
+    /// This reseller's endpoints have changed, or have due deliveries.
+    Endpoints(ResellerId),
     /// A notification that this process sent.
     Own,
     /// The heartbeat with this number, which this process sent. Everything that was sent before it
@@ -90,7 +92,7 @@ impl Store {
             .filter(|payload| payload.len() < 7_900)
             .unwrap_or_default();
         sqlx::query!("select pg_notify($1, $2)", EVENTS, payload)
-            .execute(&self.pool)
+            .execute(&self.background)
             .await
             .map(drop)
             .or_domain()
@@ -136,6 +138,10 @@ fn parse(channel: &str, payload: &str, own: Uuid) -> Option<Notification> {
     };
     if sender.parse() == Ok(own) {
         return Some(Notification::Own);
+    }
+    if sender == ENDPOINTS {
+        let reseller = resellers.parse().ok();
+        return reseller.map(|reseller| Notification::Endpoints(ResellerId(reseller)));
     }
     resellers
         .split(',')

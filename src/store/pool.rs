@@ -59,7 +59,7 @@ const PLAN_LIFETIME: Duration = Duration::from_mins(2);
 pub struct Store {
     pub(super) pool: PgPool,
     pub(super) keyed: PgPool,
-    background: PgPool,
+    pub(super) background: PgPool,
     health: PgPool,
 }
 

@@ -14,14 +14,17 @@ use crate::telemetry;
 /// The NOTIFY channel for new events. The payload is the id of the sending process and a list of
 /// resellers, or empty if any reseller may have new events.
 pub(super) const EVENTS: &str = "steward_events";
+/// The first word of a payload on the channel for events that is about endpoints. The reseller
+/// follows. Builds that do not know it take it for new events of the reseller.
+pub(super) const ENDPOINTS: &str = "endpoints";
 
 /// An open transaction. When it is dropped without [`Tx::commit`] or [`Tx::rollback`], it closes
 /// its connection: a dropped future may have left the protocol in any state, so the connection must
 /// not go back to the pool.
 pub struct Tx {
     connection: PoolConnection<Postgres>,
-    /// Whether the commit sends a notification that any endpoint may have due deliveries.
-    notifies: bool,
+    /// The reseller whose endpoints the commit announces; `None` if it announces none.
+    announced: Option<ResellerId>,
     /// Whether no transaction was begun, so that each statement commits by itself.
     is_standalone: bool,
     finished: bool,
@@ -44,7 +47,7 @@ impl Tx {
             let connection = pool.acquire().await.or_domain()?;
             let mut tx = Self {
                 connection,
-                notifies: false,
+                announced: None,
                 is_standalone: false,
                 finished: false,
                 _span: debug_span!(target: telemetry::SPANS, "transaction"),
@@ -69,7 +72,7 @@ impl Tx {
         let connection = pool.acquire().await.or_domain()?;
         Ok(Self {
             connection,
-            notifies: false,
+            announced: None,
             is_standalone: true,
             finished: false,
             _span: debug_span!(target: telemetry::SPANS, "transaction"),
@@ -98,9 +101,10 @@ impl Tx {
         &mut self.connection
     }
 
-    /// Notifies every replica at the commit that endpoints have changed or have due deliveries.
-    pub fn announce_endpoints(&mut self) {
-        self.notifies = true;
+    /// Notifies every replica at the commit that a reseller's endpoints have changed or have due
+    /// deliveries.
+    pub fn announce_endpoints(&mut self, reseller: ResellerId) {
+        self.announced = Some(reseller);
     }
 
     /// Commits, and sends the notification in the same round trip.
@@ -113,8 +117,8 @@ impl Tx {
             self.finished = true;
             return Ok(());
         }
-        let statement = if self.notifies {
-            format!("select pg_notify('{EVENTS}', ''); commit")
+        let statement = if let Some(reseller) = self.announced {
+            format!("select pg_notify('{EVENTS}', '{ENDPOINTS} {reseller}'); commit")
         } else {
             "commit".to_owned()
         };

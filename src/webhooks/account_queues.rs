@@ -37,6 +37,8 @@ pub(super) struct AccountQueues {
     unsettled_entries: BTreeMap<i64, usize>,
     /// How many deliveries are in memory, waiting or being sent.
     in_memory: usize,
+    /// The sizes of their bodies together.
+    bytes: usize,
     /// Deliveries to remove from the table of pending ones at the next write.
     pub(super) settled: Vec<DeliveryKey>,
     /// Deliveries to store in the table of pending ones at the next write.
@@ -76,8 +78,9 @@ impl AccountQueues {
 
     fn push(&mut self, account: i32, delivery: Delivery) {
         let queue = self.by_account.entry(account).or_default();
-        queue.deliveries.push_back(delivery);
         self.in_memory += 1;
+        self.bytes += delivery.size();
+        queue.deliveries.push_back(delivery);
         if !queue.is_sending && queue.deliveries.len() == 1 {
             self.ready.push_back(account);
         }
@@ -109,6 +112,7 @@ impl AccountQueues {
             return false;
         };
         self.in_memory -= 1;
+        self.bytes -= delivery.size();
         let is_empty = queue.deliveries.is_empty();
         if is_empty {
             self.by_account.remove(&account);
@@ -130,6 +134,7 @@ impl AccountQueues {
             return;
         };
         self.in_memory -= queue.deliveries.len();
+        self.bytes -= queue.deliveries.iter().map(Delivery::size).sum::<usize>();
         self.parked_accounts.insert(account);
         for (index, delivery) in queue.deliveries.into_iter().enumerate() {
             if index == 0 {
@@ -175,6 +180,11 @@ impl AccountQueues {
     /// How many deliveries from the journal are neither delivered nor parked.
     pub(super) fn unsettled(&self) -> usize {
         self.unsettled_entries.values().sum()
+    }
+
+    /// How many bytes the bodies of the deliveries in memory have.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The journal entry up to which everything is delivered or parked, if the journal was read up

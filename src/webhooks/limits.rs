@@ -29,6 +29,12 @@ const MAX_IN_MEMORY: usize = 32_000;
 const MAX_UNSETTLED: usize = 500;
 /// How many deliveries an endpoint may have in memory however many endpoints there are.
 const MIN_UNSETTLED: usize = 32;
+/// The bytes of the bodies of all endpoints of a process in memory, roughly, at most.
+const MAX_BYTES: usize = 64 << 20;
+/// The bytes of the bodies of one endpoint. With many endpoints it is less for each.
+const MAX_ENDPOINT_BYTES: usize = 2 << 20;
+/// The bytes that an endpoint may have in memory however many endpoints there are.
+const MIN_ENDPOINT_BYTES: usize = 64 << 10;
 /// Slots of failing endpoints: one for this many slots of the others.
 const SLOTS_FOR_FAILING: usize = 4;
 /// A runner that waits longer asks again. Nothing depends on this time.
@@ -97,6 +103,12 @@ impl Limits {
     pub(super) fn max_unsettled(&self) -> usize {
         let runners = self.leased.load(Ordering::Relaxed).max(1);
         (MAX_IN_MEMORY / runners).clamp(MIN_UNSETTLED, MAX_UNSETTLED)
+    }
+
+    /// How many bytes of bodies an endpoint may have in memory now before it stops reading.
+    pub(super) fn max_bytes(&self) -> usize {
+        let runners = self.leased.load(Ordering::Relaxed).max(1);
+        (MAX_BYTES / runners).clamp(MIN_ENDPOINT_BYTES, MAX_ENDPOINT_BYTES)
     }
 
     /// Counts a runner that holds a lease, until the result is dropped.

@@ -30,6 +30,11 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
+    /// The bytes of the body.
+    pub(super) fn size(&self) -> usize {
+        self.body.as_ref().map_or(0, String::len)
+    }
+
     /// The deliveries of one journal entry to an endpoint that subscribed to these of its events.
     pub(super) fn of_event(
         mut read: EventRead,

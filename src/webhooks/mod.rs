@@ -69,7 +69,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::domain::{Error, ResellerId};
-use crate::service::Service;
+use crate::service::{News, Service};
 use http_client::Sender;
 pub use http_client::probe;
 use limits::Limits;
@@ -137,28 +137,38 @@ enum WorkHint {
     /// Any reseller: the poll interval is over, or notifications were missed.
     AnyReseller,
     /// The resellers named by notifications.
-    Resellers(HashSet<ResellerId>),
+    Resellers {
+        /// Those with new events.
+        events: HashSet<ResellerId>,
+        /// Those whose endpoints have changed, or have due deliveries.
+        endpoints: HashSet<ResellerId>,
+    },
 }
 
 impl WorkHint {
     /// The hint in a notification. A notification without resellers means any reseller. `None` if
     /// the channel is closed.
-    fn of_notification(
-        notification: Result<Vec<ResellerId>, broadcast::error::RecvError>,
-    ) -> Option<Self> {
+    fn of_notification(notification: Result<News, broadcast::error::RecvError>) -> Option<Self> {
         match notification {
-            Ok(resellers) if !resellers.is_empty() => {
-                Some(Self::Resellers(resellers.into_iter().collect()))
+            Ok(News::Events(resellers)) if !resellers.is_empty() => Some(Self::Resellers {
+                events: resellers.into_iter().collect(),
+                endpoints: HashSet::new(),
+            }),
+            Ok(News::Endpoints(reseller)) => Some(Self::Resellers {
+                events: HashSet::new(),
+                endpoints: HashSet::from([reseller]),
+            }),
+            Ok(News::Events(_)) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                Some(Self::AnyReseller)
             }
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => Some(Self::AnyReseller),
             Err(broadcast::error::RecvError::Closed) => None,
         }
     }
 
     /// The hint in a notification that has arrived already. `None` if none has.
-    fn of_waiting(notifications: &mut broadcast::Receiver<Vec<ResellerId>>) -> Option<Self> {
+    fn of_waiting(notifications: &mut broadcast::Receiver<News>) -> Option<Self> {
         match notifications.try_recv() {
-            Ok(resellers) => Self::of_notification(Ok(resellers)),
+            Ok(news) => Self::of_notification(Ok(news)),
             Err(broadcast::error::TryRecvError::Lagged(_)) => Some(Self::AnyReseller),
             Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => {
                 None
@@ -168,9 +178,19 @@ impl WorkHint {
 
     fn merge(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Resellers(mut resellers), Self::Resellers(more)) => {
-                resellers.extend(more);
-                Self::Resellers(resellers)
+            (
+                Self::Resellers {
+                    mut events,
+                    mut endpoints,
+                },
+                Self::Resellers {
+                    events: more_events,
+                    endpoints: more_endpoints,
+                },
+            ) => {
+                events.extend(more_events);
+                endpoints.extend(more_endpoints);
+                Self::Resellers { events, endpoints }
             }
             _ => Self::AnyReseller,
         }
@@ -254,14 +274,25 @@ impl Dispatcher {
                 *endpoint_counts = self.service.count_endpoints().await?;
                 None
             }
-            WorkHint::Resellers(mut resellers) => {
+            WorkHint::Resellers {
+                events: mut resellers,
+                endpoints,
+            } => {
+                // The next poll counts them.
+                endpoint_counts.extend(endpoints.iter().map(|reseller| (*reseller, usize::MAX)));
+                resellers.extend(&endpoints);
                 let mut running_counts: HashMap<ResellerId, usize> = HashMap::new();
                 for running in self
                     .running()
                     .values()
                     .filter(|running| resellers.contains(&running.reseller))
                 {
-                    running.wake.call(Reason::Events);
+                    let reason = if endpoints.contains(&running.reseller) {
+                        Reason::Anything
+                    } else {
+                        Reason::Events
+                    };
+                    running.wake.call(reason);
                     *running_counts.entry(running.reseller).or_default() += 1;
                 }
                 resellers.retain(|reseller| {

@@ -333,6 +333,7 @@ impl Runner {
     fn has_room(&self) -> bool {
         let most = self.context.limits.max_unsettled();
         let is_below_limits = self.queues.unsettled() + self.page() <= most
+            && self.queues.bytes() < self.context.limits.max_bytes()
             && self.queues.parked.len() < most
             && self.queues.parked_accounts() < MAX_PARKED_ACCOUNTS;
         is_below_limits && !self.is_caught_up && self.suspend.is_none()
@@ -346,7 +347,9 @@ impl Runner {
     /// Whether the table of pending deliveries has to be checked, and there is room for what is
     /// found.
     fn can_load_due(&self) -> bool {
-        self.check_due && self.queues.in_memory() < self.context.limits.max_unsettled()
+        self.check_due
+            && self.queues.in_memory() < self.context.limits.max_unsettled()
+            && self.queues.bytes() < self.context.limits.max_bytes()
     }
 
     /// Loads pending deliveries that are due, and notes which parked accounts have none left.

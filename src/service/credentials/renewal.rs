@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::principal_of;
-use crate::domain::{Error, ResellerId};
-use crate::service::Service;
+use crate::domain::Error;
+use crate::service::{News, Service};
 use crate::store::{Listener, Notification, Tenancy};
 
 /// The pause before a lost LISTEN connection is opened again.
@@ -72,7 +72,7 @@ impl Service {
         self.credential_cache.switch_on();
         // Notifications sent while this process was disconnected are lost: any reseller may have
         // events.
-        self.publish_events(Vec::new());
+        self.publish(News::Events(Vec::new()));
         let (echo, echoed) = watch::channel(0);
         let problem = tokio::select! {
             () = self.receive(&mut listener, &echo) => "was lost",
@@ -89,7 +89,8 @@ impl Service {
         while let Ok(notification) = listener.next().await {
             match notification {
                 Notification::Credentials(reseller) => self.credential_cache.forget(reseller),
-                Notification::Events(resellers) => self.publish_events(resellers),
+                Notification::Events(resellers) => self.publish(News::Events(resellers)),
+                Notification::Endpoints(reseller) => self.publish(News::Endpoints(reseller)),
                 Notification::Heartbeat(number) => drop(echo.send_replace(number)),
                 Notification::Own => {}
             }
@@ -124,9 +125,9 @@ impl Service {
         }
     }
 
-    fn publish_events(&self, resellers: Vec<ResellerId>) {
+    fn publish(&self, news: News) {
         // Fails when nobody in this process waits for events.
-        let _no_receiver = self.events.send(resellers);
+        let _no_receiver = self.events.send(news);
     }
 
     async fn renew_or_warn(&self) {

@@ -65,7 +65,7 @@ impl Service {
                 };
                 tx.enqueue_delivery(endpoint.reseller_id, id, key, now, now)
                     .await?;
-                tx.announce_endpoints();
+                tx.announce_endpoints(endpoint.reseller_id);
                 Ok(())
             })
         })
@@ -91,7 +91,7 @@ impl Service {
                 let count = tx
                     .redeliver_since(endpoint.reseller_id, id, since, now)
                     .await?;
-                tx.announce_endpoints();
+                tx.announce_endpoints(endpoint.reseller_id);
                 Ok(count)
             })
         })
@@ -113,7 +113,7 @@ impl Service {
                     found.ok_or(Error::NotFound(Resource::EventLog))?;
                 lock_endpoint(tx, Some(owner), endpoint).await?;
                 tx.enqueue_delivery(owner, endpoint, key, at, now).await?;
-                tx.announce_endpoints();
+                tx.announce_endpoints(owner);
                 Ok(())
             })
         })

@@ -86,7 +86,7 @@ impl Service {
                 tx.insert_endpoint(&endpoint).await?;
                 tx.insert_secret(reseller, endpoint.id, &secret, now)
                     .await?;
-                tx.announce_endpoints();
+                tx.announce_endpoints(reseller);
                 Ok(EndpointView {
                     health: endpoint.health(),
                     endpoint,
@@ -171,7 +171,7 @@ impl Service {
                     endpoint.revision += 1;
                     endpoint.updated_at = now;
                     tx.update_endpoint(&endpoint).await?;
-                    tx.announce_endpoints();
+                    tx.announce_endpoints(endpoint.reseller_id);
                 }
                 view(tx, endpoint, now).await
             })
@@ -190,7 +190,7 @@ impl Service {
             Box::pin(async move {
                 let endpoint = lock_endpoint(tx, reseller, id).await?;
                 tx.delete_endpoint(endpoint.reseller_id, id).await?;
-                tx.announce_endpoints();
+                tx.announce_endpoints(endpoint.reseller_id);
                 Ok(())
             })
         })
@@ -228,7 +228,7 @@ impl Service {
                 endpoint.revision += 1;
                 endpoint.updated_at = now;
                 tx.update_endpoint(&endpoint).await?;
-                tx.announce_endpoints();
+                tx.announce_endpoints(owner);
                 let view = view(tx, endpoint, now).await?;
                 Ok(EndpointView {
                     secret: Some(secret),

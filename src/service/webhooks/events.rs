@@ -43,7 +43,7 @@ impl Service {
     pub async fn last_event(&self, context: &Context, reseller: ResellerId) -> Result<i64, Error> {
         let reseller = context.principal.resolve_reseller(Some(reseller))?;
         self.read(Tenancy::of(reseller), move |tx| {
-            Box::pin(tx.last_journal_entry(reseller))
+            Box::pin(tx.latest_event(reseller))
         })
         .await
     }

@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::events::EventRead;
 use crate::domain::ResellerId;
-use crate::service::Service;
+use crate::service::{News, Service};
 
 /// The interval at which a feed polls for events, in case a notification was lost.
 const POLL_EVERY: Duration = Duration::from_secs(5);
@@ -133,14 +133,13 @@ impl Service {
 }
 
 /// Waits for a notification that names the reseller. When the channel is closed, waits for ever.
-async fn next_event(
-    notifications: &mut broadcast::Receiver<Vec<ResellerId>>,
-    reseller: ResellerId,
-) {
+async fn next_event(notifications: &mut broadcast::Receiver<News>, reseller: ResellerId) {
     loop {
         match notifications.recv().await {
-            Ok(resellers) if !resellers.is_empty() && !resellers.contains(&reseller) => {}
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return,
+            Ok(News::Endpoints(_)) => {}
+            Ok(News::Events(resellers))
+                if !resellers.is_empty() && !resellers.contains(&reseller) => {}
+            Ok(News::Events(_)) | Err(broadcast::error::RecvError::Lagged(_)) => return,
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
