@@ -4,6 +4,9 @@
 //! Starts its own PostgreSQL with durability on, a receiver on loopback that answers 204, and one
 //! dispatcher, all on this machine. Rounds without and with an endpoint alternate in one run.
 //! Compare the ratios rather than the absolute figures, because everything shares the machine.
+//!
+//! `cargo bench --bench webhooks -- shares` measures instead how long the events of a reseller with
+//! one endpoint take while other resellers have all theirs busy, or all theirs hanging.
 
 #![expect(
     clippy::as_conversions,
@@ -51,13 +54,18 @@ async fn receive(State(count): State<Arc<AtomicU64>>, _body: Bytes) -> StatusCod
 }
 
 fn main() -> Result<(), Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()?
-        .block_on(bench())
+        .build()?;
+    if std::env::args().any(|argument| argument == "shares") {
+        runtime.block_on(shares())
+    } else {
+        runtime.block_on(bench())
+    }
 }
 
-async fn bench() -> Result<(), Failure> {
+/// Starts PostgreSQL with durability on, in a folder that is removed at the end.
+async fn start_cluster() -> Result<(tempfile::TempDir, Cluster), Failure> {
     let folder = tempfile::Builder::new()
         .prefix("steward-bench-")
         .tempdir_in("/tmp")?;
@@ -74,18 +82,25 @@ async fn bench() -> Result<(), Failure> {
     };
     let cluster = Cluster::start(&settings).await?;
     cluster.ensure_database("bench").await?;
-    let service = start_service(&cluster).await?;
+    Ok((folder, cluster))
+}
 
+async fn make_reseller(service: &Service, name: &str) -> Result<ResellerId, Failure> {
     let new = NewReseller {
-        name: "Bench".to_owned(),
+        name: name.to_owned(),
         ..NewReseller::default()
     };
-    let reseller = service
+    let created = service
         .create_reseller(&Principal::command_line(), new, None)
-        .await?
-        .done()?
-        .id;
-    let accounts = make_accounts(&service, reseller).await?;
+        .await?;
+    Ok(created.done()?.id)
+}
+
+async fn bench() -> Result<(), Failure> {
+    let (_folder, cluster) = start_cluster().await?;
+    let service = start_service(&cluster).await?;
+    let reseller = make_reseller(&service, "Bench").await?;
+    let accounts = make_accounts(&service, reseller, ACCOUNTS).await?;
 
     let count = Arc::new(AtomicU64::new(0));
     let url = start_receiver(Arc::clone(&count)).await?;
@@ -180,6 +195,115 @@ async fn start_service(cluster: &Cluster) -> Result<Arc<Service>, Failure> {
     Ok(service)
 }
 
+/// How many resellers keep all their endpoints busy, and how many endpoints each of them has.
+const BUSY_RESELLERS: usize = 3;
+const BUSY_ENDPOINTS: usize = 50;
+/// How often an account of each busy reseller changes, which is an event for each of its endpoints.
+const BUSY_INTERVAL: Duration = Duration::from_millis(1_500);
+/// How many events of the quiet reseller are timed, and the time between two of them. A runner is
+/// idle for 5 s at most, so each of them has to start one.
+const QUIET_EVENTS: usize = 12;
+const QUIET_INTERVAL: Duration = Duration::from_millis(5_500);
+/// How long an event of the quiet reseller is waited for.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// Measures the deliveries of a quiet reseller: alone, beside healthy receivers that are always
+/// busy, and beside receivers that never answer.
+async fn shares() -> Result<(), Failure> {
+    println!(
+        "| {BUSY_RESELLERS} resellers x {BUSY_ENDPOINTS} endpoints, an event for each every {BUSY_INTERVAL:?} | p50 | p99 |"
+    );
+    println!("| --- | --- | --- |");
+    for (resellers, path, name) in [
+        (0, "busy", "none: the quiet reseller is alone"),
+        (BUSY_RESELLERS, "busy", "healthy receivers"),
+        (BUSY_RESELLERS, "hang", "receivers that never answer"),
+    ] {
+        let mut taken = time_quiet_events(resellers, path).await?;
+        taken.sort_by(f64::total_cmp);
+        let worst = taken.last().copied().unwrap_or_default();
+        println!("| {name} | {:.3} s | {worst:.3} s |", median(taken));
+    }
+    Ok(())
+}
+
+/// The seconds from each event of a quiet reseller to its delivery.
+async fn time_quiet_events(resellers: usize, path: &str) -> Result<Vec<f64>, Failure> {
+    let (_folder, cluster) = start_cluster().await?;
+    let service = start_service(&cluster).await?;
+    let (arrivals, mut arrived) = tokio::sync::mpsc::unbounded_channel();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let base = format!("http://{}", listener.local_addr()?);
+    let receiver = Router::new()
+        .route("/busy", post(|| async { StatusCode::NO_CONTENT }))
+        .route("/hang", post(std::future::pending::<StatusCode>))
+        .route(
+            "/quiet",
+            post(move |_body: Bytes| async move {
+                let _ended = arrivals.send(Instant::now());
+                StatusCode::NO_CONTENT
+            }),
+        );
+    tokio::spawn(async move { axum::serve(listener, receiver).await });
+    let enabled = EndpointPatch {
+        enabled: Some(true),
+        ..EndpointPatch::default()
+    };
+    let stop = CancellationToken::new();
+    let mut tasks = Vec::new();
+    for number in 0..resellers {
+        let reseller = make_reseller(&service, &format!("Busy {number}")).await?;
+        let accounts = make_accounts(&service, reseller, 40).await?;
+        for _ in 0..BUSY_ENDPOINTS {
+            let url = format!("{base}/{path}");
+            let endpoint = create_disabled_endpoint(&service, reseller, url).await?;
+            service
+                .revise_webhook(&operator(), endpoint, enabled.clone(), None)
+                .await?;
+        }
+        let (service, stop) = (Arc::clone(&service), stop.clone());
+        tasks.push(tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(BUSY_INTERVAL);
+            for (number, (reseller, account)) in accounts.into_iter().cycle().enumerate() {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    _ = ticks.tick() => {}
+                }
+                change(&service, reseller, account, format!("busy {number}")).await;
+            }
+        }));
+    }
+    let dispatcher = Dispatcher::new(Arc::clone(&service), webhook_settings())?;
+    tasks.push(tokio::spawn(dispatcher.run(stop.clone())));
+    let quiet = make_reseller(&service, "Quiet").await?;
+    let accounts = make_accounts(&service, quiet, 1).await?;
+    let endpoint = create_disabled_endpoint(&service, quiet, format!("{base}/quiet")).await?;
+    service
+        .revise_webhook(&operator(), endpoint, enabled, None)
+        .await?;
+    tokio::time::sleep(QUIET_INTERVAL).await;
+    let mut taken = Vec::new();
+    for number in 0..QUIET_EVENTS {
+        for (reseller, account) in &accounts {
+            let started = Instant::now();
+            change(&service, *reseller, *account, format!("quiet {number}")).await;
+            let arrival = tokio::time::timeout(PATIENCE, arrived.recv()).await;
+            let seconds = arrival.map_or(PATIENCE, |at| {
+                at.map_or(PATIENCE, |at| at.duration_since(started))
+            });
+            taken.push(seconds.as_secs_f64());
+        }
+        tokio::time::sleep(QUIET_INTERVAL).await;
+    }
+    stop.cancel();
+    for task in tasks {
+        task.await?;
+    }
+    service.stop().await;
+    cluster.stop().await;
+    Ok(taken)
+}
+
 /// Starts a receiver on loopback that counts requests. Returns its URL.
 async fn start_receiver(count: Arc<AtomicU64>) -> Result<String, Failure> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -217,7 +341,10 @@ fn webhook_settings() -> WebhookSettings {
         suspend_after: TimeDelta::days(5),
         lease: Duration::from_secs(30),
         concurrency: 256,
+        reseller_concurrency: 64,
         endpoint_concurrency: 32,
+        turns: 4,
+        reseller_turns: 2,
         allowed_networks: "127.0.0.0/8".parse().into_iter().collect(),
         writer: Writer {
             event: v3::message,
@@ -244,9 +371,10 @@ fn owner(reseller: ResellerId) -> Context {
 async fn make_accounts(
     service: &Arc<Service>,
     reseller: ResellerId,
+    count: usize,
 ) -> Result<Vec<(ResellerId, steward::domain::AccountId)>, Failure> {
     let mut accounts = Vec::new();
-    for batch in (0..ACCOUNTS).collect::<Vec<_>>().chunks(200) {
+    for batch in (0..count).collect::<Vec<_>>().chunks(200) {
         let made = batch.iter().map(|number| async move {
             let email = Email::parse(&format!("n{number}@example.com"))?;
             let profile = ProfilePatch {
@@ -297,25 +425,7 @@ async fn write(
                 for (number, (reseller, account)) in
                     mine.into_iter().cycle().take(share).enumerate()
                 {
-                    // The title differs each time, so every call changes the account.
-                    let title = Patch::Set(format!("{round} {number}"));
-                    let revision = Revision {
-                        profile: ProfilePatch {
-                            title,
-                            ..ProfilePatch::default()
-                        },
-                        status: Some(Status::Active),
-                        ..Revision::default()
-                    };
-                    let done = service
-                        .execute(
-                            &owner(reseller),
-                            account,
-                            Command::Revise(Box::new(revision)),
-                            None,
-                        )
-                        .await;
-                    drop(done.and_then(steward::service::Completion::done));
+                    change(&service, reseller, account, format!("{round} {number}")).await;
                 }
             })
         })
@@ -324,6 +434,32 @@ async fn write(
         let _done = writer.await;
     }
     changes as f64 / started.elapsed().as_secs_f64()
+}
+
+/// Changes an account. The title has to differ each time, so that the call changes something.
+async fn change(
+    service: &Service,
+    reseller: ResellerId,
+    account: steward::domain::AccountId,
+    title: String,
+) {
+    let revision = Revision {
+        profile: ProfilePatch {
+            title: Patch::Set(title),
+            ..ProfilePatch::default()
+        },
+        status: Some(Status::Active),
+        ..Revision::default()
+    };
+    let done = service
+        .execute(
+            &owner(reseller),
+            account,
+            Command::Revise(Box::new(revision)),
+            None,
+        )
+        .await;
+    drop(done.and_then(steward::service::Completion::done));
 }
 
 /// Waits until the receiver has counted this many requests.

@@ -139,7 +139,10 @@ impl Webhooks {
         positive("webhooks.suspend_after_days", self.suspend_after_days)?;
         positive("webhooks.lease_seconds", self.lease_seconds)?;
         positive("webhooks.concurrency", self.concurrency)?;
+        positive("webhooks.reseller_concurrency", self.reseller_concurrency)?;
         positive("webhooks.endpoint_concurrency", self.endpoint_concurrency)?;
+        positive("webhooks.turns", self.turns)?;
+        positive("webhooks.reseller_turns", self.reseller_turns)?;
         positive("webhooks.keep_attempts_days", self.keep_attempts_days)?;
         at_most(
             "webhooks.suspend_after_days",

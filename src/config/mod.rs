@@ -209,8 +209,14 @@ section! {
         suspend_after_days: u64,
         /// How many attempts may run at once, over all endpoints.
         concurrency: usize,
+        /// How many attempts may run at once to the endpoints of one reseller.
+        reseller_concurrency: usize,
         /// How many attempts may run at once to one endpoint.
         endpoint_concurrency: usize,
+        /// How many endpoints may read or write at once.
+        turns: usize,
+        /// How many endpoints of one reseller may read or write at once.
+        reseller_turns: usize,
         /// How long a dispatcher keeps its endpoints without renewing its lease, in seconds.
         lease_seconds: u64,
         /// How many days attempts stay in the log.

@@ -162,7 +162,10 @@ impl Config {
             ),
             lease: Duration::from_secs(self.webhooks.lease_seconds),
             concurrency: self.webhooks.concurrency,
+            reseller_concurrency: self.webhooks.reseller_concurrency,
             endpoint_concurrency: self.webhooks.endpoint_concurrency,
+            turns: self.webhooks.turns,
+            reseller_turns: self.webhooks.reseller_turns,
             allowed_networks: self.webhooks.allowed_networks.clone(),
             writer: webhooks::Writer {
                 event: v3::message,

@@ -8,6 +8,7 @@
 
 mod process;
 mod shares;
+mod webhooks;
 
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
@@ -23,6 +24,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use process::Process;
 use shares::Shares;
+pub use webhooks::Webhooks;
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -59,16 +61,6 @@ struct PoolLabels {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AttemptLabels {
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EndpointLabels {
-    state: &'static str,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct JobLabels {
     job: &'static str,
 }
@@ -88,10 +80,7 @@ pub struct Metrics {
     refused: Family<LaneLabels, Counter>,
     shares: Shares,
     pool: Family<PoolLabels, Gauge>,
-    attempts: Family<AttemptLabels, Counter>,
-    lag: Histogram,
-    endpoints: Family<EndpointLabels, Gauge>,
-    failing: Seconds,
+    webhooks: Webhooks,
     account_numbers: Gauge,
     job_success: Family<JobLabels, Seconds>,
     job_failures: Family<JobLabels, Counter>,
@@ -106,11 +95,6 @@ fn latencies() -> Histogram {
 /// Buckets from 1 to 1,024.
 fn sizes() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 11))
-}
-
-/// Buckets from 10 ms to about two days, because deliveries are retried for days.
-fn lags() -> Histogram {
-    Histogram::new(exponential_buckets(0.01, 4.0, 13))
 }
 
 impl Default for Metrics {
@@ -136,10 +120,7 @@ impl Metrics {
             refused: Family::default(),
             shares: Shares::default(),
             pool: Family::default(),
-            attempts: Family::default(),
-            lag: lags(),
-            endpoints: Family::default(),
-            failing: Seconds::default(),
+            webhooks: Webhooks::default(),
             account_numbers: Gauge::default(),
             job_success: Family::default(),
             job_failures: Family::default(),
@@ -206,29 +187,7 @@ impl Metrics {
             "Database connections, by pool and state",
             self.pool.clone(),
         );
-        ours.register(
-            "webhook_attempts",
-            "Delivery attempts, by outcome",
-            self.attempts.clone(),
-        );
-        ours.register_with_unit(
-            "webhook_lag",
-            "Time from an event to its delivery",
-            Unit::Seconds,
-            self.lag.clone(),
-        );
-        ours.register(
-            "webhook_endpoints",
-            "Webhook endpoints, by state",
-            self.endpoints.clone(),
-        );
-        let help = "Time since the longest failing endpoint began to fail";
-        ours.register_with_unit(
-            "webhook_longest_failing",
-            help,
-            Unit::Seconds,
-            self.failing.clone(),
-        );
+        self.webhooks.register(ours);
         let help = "Account numbers given away, of 2147483647; none is given twice";
         ours.register("account_numbers_used", help, self.account_numbers.clone());
         let help = "Unix time of the last success of each job in this process";
@@ -334,35 +293,10 @@ impl Metrics {
             .set(i64::from(used));
     }
 
-    /// Counts a delivery attempt. `delivered_after` is the age of the event if it was delivered,
-    /// and `None` if the attempt failed.
-    pub fn attempt(&self, delivered_after: Option<Duration>) {
-        let outcome = if delivered_after.is_some() {
-            "delivered"
-        } else {
-            "failed"
-        };
-        self.attempts
-            .get_or_create(&AttemptLabels { outcome })
-            .inc();
-        if let Some(age) = delivered_after {
-            self.lag.observe(age.as_secs_f64());
-        }
-    }
-
-    /// Sets how many endpoints are in each state. `longest` is the time since the longest failing
-    /// endpoint began to fail.
-    pub fn set_endpoints(&self, healthy: i64, failing: i64, suspended: i64, longest: Duration) {
-        for (state, count) in [
-            ("healthy", healthy),
-            ("failing", failing),
-            ("suspended", suspended),
-        ] {
-            self.endpoints
-                .get_or_create(&EndpointLabels { state })
-                .set(count);
-        }
-        self.failing.set(longest.as_secs_f64());
+    /// The metrics of webhook deliveries.
+    #[must_use]
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.webhooks
     }
 
     /// Sets how many account numbers have been given away.
@@ -417,8 +351,8 @@ mod tests {
         metrics.request_abandoned(call);
         metrics.batch("write", 7, Duration::from_millis(2));
         metrics.set_pool("keyed", 1, 2);
-        metrics.attempt(Some(Duration::from_secs(1)));
-        metrics.attempt(None);
+        metrics.webhooks().attempt(Some(Duration::from_secs(1)));
+        metrics.webhooks().attempt(None);
         metrics.job("announce", false, 7.0);
         let text = metrics.encode();
         for line in [

@@ -60,7 +60,7 @@ mod shares;
 mod transaction;
 mod webhooks;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -70,6 +70,7 @@ use uuid::Uuid;
 use crate::domain::{Account, AccountKey, Error, ResellerId, Time};
 use crate::jwt::Verifier;
 use crate::metrics::Metrics;
+use crate::shares::Shares;
 use crate::store::{Store, StoredRequest};
 use credentials::CredentialCache;
 use group_commit::{Lane, Lanes, Request};
@@ -128,6 +129,8 @@ pub struct Service {
     /// Verifies the JSON Web Tokens of other issuers. `None` means that none is trusted.
     verifier: Option<Verifier>,
     metrics: Arc<Metrics>,
+    /// Shares of other rooms that are included in the metrics.
+    watched: Mutex<Vec<Shares>>,
     /// Sends the resellers that have new events. An empty list means any reseller.
     events: broadcast::Sender<Vec<ResellerId>>,
     /// Read the events of the resellers that have event streams.
@@ -190,6 +193,7 @@ impl Service {
             totals: Arc::new(ListTotals::new()),
             verifier: None,
             metrics,
+            watched: Mutex::default(),
             events,
             feeds: webhooks::Feeds::default(),
             stopping: CancellationToken::new(),
@@ -262,7 +266,15 @@ impl Service {
         for pool in self.store.pools() {
             self.metrics.set_pool(pool.name, pool.idle, pool.used);
         }
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.iter().for_each(Shares::record);
         self.metrics.encode()
+    }
+
+    /// Includes these shares in the metrics from now on.
+    pub fn watch_shares(&self, shares: impl IntoIterator<Item = Shares>) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.extend(shares);
     }
 
     /// Checks that the database answers, on a connection that nothing else uses.

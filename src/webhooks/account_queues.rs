@@ -35,6 +35,8 @@ pub(super) struct AccountQueues {
     parked_accounts: HashSet<i32>,
     /// Journal entries with deliveries that are neither delivered nor parked, and how many of them.
     unsettled_entries: BTreeMap<i64, usize>,
+    /// How many deliveries are in memory, waiting or being sent.
+    in_memory: usize,
     /// Deliveries to remove from the table of pending ones at the next write.
     pub(super) settled: Vec<DeliveryKey>,
     /// Deliveries to store in the table of pending ones at the next write.
@@ -75,6 +77,7 @@ impl AccountQueues {
     fn push(&mut self, account: i32, delivery: Delivery) {
         let queue = self.by_account.entry(account).or_default();
         queue.deliveries.push_back(delivery);
+        self.in_memory += 1;
         if !queue.is_sending && queue.deliveries.len() == 1 {
             self.ready.push_back(account);
         }
@@ -105,6 +108,7 @@ impl AccountQueues {
         let Some(delivery) = queue.deliveries.pop_front() else {
             return false;
         };
+        self.in_memory -= 1;
         let is_empty = queue.deliveries.is_empty();
         if is_empty {
             self.by_account.remove(&account);
@@ -125,6 +129,7 @@ impl AccountQueues {
         let Some(queue) = self.by_account.remove(&account) else {
             return;
         };
+        self.in_memory -= queue.deliveries.len();
         self.parked_accounts.insert(account);
         for (index, delivery) in queue.deliveries.into_iter().enumerate() {
             if index == 0 {
@@ -194,6 +199,16 @@ impl AccountQueues {
     pub(super) fn is_empty(&self) -> bool {
         self.by_account.is_empty()
     }
+
+    /// How many deliveries are in memory, waiting or being sent.
+    pub(super) fn in_memory(&self) -> usize {
+        self.in_memory
+    }
+
+    /// Whether a delivery can be sent now.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
 }
 
 #[cfg(test)]
@@ -231,6 +246,7 @@ mod tests {
         }
         assert_eq!(send_all(&mut queues), [(1, 10), (2, 12)]);
         assert_eq!((queues.position(13), queues.unsettled()), (9, 4));
+        assert_eq!(queues.in_memory(), 4);
         queues.delivered(2);
         assert_eq!(queues.position(13), 9);
         queues.delivered(1);
@@ -240,6 +256,7 @@ mod tests {
         );
         // Entry 11 fails: entry 13 is parked behind it, and the position passes both.
         queues.failed(1, Time::MAX_UTC);
+        assert_eq!((queues.in_memory(), queues.has_ready()), (0, false));
         assert_eq!(
             (
                 send_all(&mut queues),

@@ -25,10 +25,21 @@
 //! receiver must get the events of one account in order. The position moves on past parked
 //! deliveries, so an account whose deliveries fail holds up no other account (`account_queues.rs`).
 //!
-//! # Limits
+//! # Limits and shares
 //!
-//! `concurrency` limits the attempts that a process makes at a time, `endpoint_concurrency` those
-//! to one endpoint. A slow receiver therefore cannot use up all attempts.
+//! Every endpoint with something to deliver has a runner, but the runners of a process share what
+//! is scarce (`limits.rs`):
+//!
+//! - *Turns.* A runner leases, reads and writes in turns, `turns` at a time, of which one reseller
+//!   has `reseller_turns` at most. The resellers that wait are served in turn.
+//! - *Slots.* `concurrency` limits the attempts that a process makes at a time,
+//!   `reseller_concurrency` those to the endpoints of one reseller, and `endpoint_concurrency` those
+//!   to one endpoint. A slow receiver therefore cannot use up all attempts. Failing endpoints have
+//!   slots of their own, a quarter as many.
+//! - *Memory.* The more endpoints have runners, the less each of them reads ahead.
+//!
+//! So an event of a reseller with little to deliver is sent within 2 s, whatever the endpoints of
+//! the others do.
 //!
 //! # Order and repetition
 //!
@@ -37,18 +48,21 @@
 //! each of them keeps the order within an account.
 
 mod account_queues;
+mod attempts;
 mod http_client;
+mod limits;
 mod message;
 mod runner;
 mod schedule;
 mod sign;
+mod wake;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -58,13 +72,15 @@ use crate::domain::{Error, ResellerId};
 use crate::service::Service;
 use http_client::Sender;
 pub use http_client::probe;
+use limits::Limits;
 pub use message::Writer;
-use runner::{Runner, RunnerContext};
+use runner::RunnerContext;
+use wake::{Reason, Wake};
 
 /// How often the dispatcher polls for endpoints with work, besides listening to notifications.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
-/// The maximum number of endpoints that one process delivers to at a time.
-const MAX_RUNNERS: usize = 128;
+/// When a process has this many runners, it starts others only for resellers that have none.
+const MAX_RUNNERS: usize = 1_024;
 
 /// Settings for deliveries.
 #[derive(Clone)]
@@ -81,8 +97,14 @@ pub struct Settings {
     pub lease: Duration,
     /// The maximum number of attempts that the process makes at a time.
     pub concurrency: usize,
+    /// The maximum number of attempts to the endpoints of one reseller at a time.
+    pub reseller_concurrency: usize,
     /// The maximum number of attempts to one endpoint at a time.
     pub endpoint_concurrency: usize,
+    /// How many endpoints of the process may read or write the database at a time.
+    pub turns: usize,
+    /// How many endpoints of one reseller may do so at a time.
+    pub reseller_turns: usize,
     /// Networks that are not public but that receivers may be in nevertheless.
     pub allowed_networks: Vec<IpNet>,
     /// Writes the bodies of the requests.
@@ -92,8 +114,7 @@ pub struct Settings {
 /// An endpoint with a runner in this process.
 struct RunningEndpoint {
     reseller: ResellerId,
-    /// Wakes the runner, so that it reads the journal.
-    wake: Arc<Notify>,
+    wake: Arc<Wake>,
 }
 
 /// Removes an endpoint from the map of running ones when its runner ends, even by a panic.
@@ -156,13 +177,12 @@ impl WorkHint {
     }
 }
 
-/// Leases endpoints that no other dispatcher delivers to, and starts a runner for each.
+/// Finds endpoints that no other dispatcher delivers to, and starts a runner for each.
 pub struct Dispatcher {
     service: Arc<Service>,
     settings: Arc<Settings>,
     sender: Sender,
-    /// One permit for each attempt that the process may make at a time.
-    slots: Arc<Semaphore>,
+    limits: Arc<Limits>,
     /// The id of this dispatcher in its leases.
     owner: Uuid,
     running: Arc<Mutex<HashMap<Uuid, RunningEndpoint>>>,
@@ -173,9 +193,11 @@ impl Dispatcher {
     /// # Errors
     /// If TLS cannot be set up.
     pub fn new(service: Arc<Service>, settings: Settings) -> Result<Self, String> {
+        let limits = Arc::new(Limits::new(&settings, service.metrics()));
+        service.watch_shares(limits.shares());
         Ok(Self {
             sender: Sender::new(settings.timeout, &settings.allowed_networks)?,
-            slots: Arc::new(Semaphore::new(settings.concurrency)),
+            limits,
             owner: Uuid::new_v4(),
             running: Arc::default(),
             tasks: TaskTracker::new(),
@@ -213,7 +235,7 @@ impl Dispatcher {
     }
 
     /// Wakes the runners of the hinted resellers, and starts a runner for each of their endpoints
-    /// that has work and no lease.
+    /// that has work and no lease of another dispatcher.
     ///
     /// `endpoint_counts` is the number of endpoints of each reseller, as of the latest poll. The
     /// search leaves out resellers without endpoints, and those whose endpoints all have runners
@@ -228,7 +250,7 @@ impl Dispatcher {
             WorkHint::AnyReseller => {
                 self.running()
                     .values()
-                    .for_each(|running| running.wake.notify_one());
+                    .for_each(|running| running.wake.call(Reason::Anything));
                 *endpoint_counts = self.service.count_endpoints().await?;
                 None
             }
@@ -239,7 +261,7 @@ impl Dispatcher {
                     .values()
                     .filter(|running| resellers.contains(&running.reseller))
                 {
-                    running.wake.notify_one();
+                    running.wake.call(Reason::Events);
                     *running_counts.entry(running.reseller).or_default() += 1;
                 }
                 resellers.retain(|reseller| {
@@ -252,71 +274,61 @@ impl Dispatcher {
                 Some(resellers.into_iter().collect::<Vec<_>>())
             }
         };
-        let free_runners = MAX_RUNNERS.saturating_sub(self.running().len());
-        if free_runners == 0
-            || resellers
-                .as_ref()
-                .map_or(endpoint_counts.is_empty(), Vec::is_empty)
+        if resellers
+            .as_ref()
+            .map_or(endpoint_counts.is_empty(), Vec::is_empty)
         {
             return Ok(());
         }
+        let running = self.running().keys().copied().collect();
+        let limit = i64::try_from(MAX_RUNNERS).unwrap_or(i64::MAX);
         let found = self
             .service
-            .find_deliveries(resellers, i64::try_from(free_runners).unwrap_or_default())
+            .find_deliveries(resellers, self.owner, running, limit)
             .await?;
         for (reseller, id) in found {
-            self.start(reseller, id, stop).await?;
+            self.start(reseller, id, stop);
         }
         Ok(())
     }
 
-    /// Leases an endpoint and starts its runner. Does nothing if another dispatcher has the lease.
-    async fn start(
-        &self,
-        reseller: ResellerId,
-        id: Uuid,
-        stop: &CancellationToken,
-    ) -> Result<(), Error> {
-        if self.running().contains_key(&id) {
-            return Ok(());
+    /// Starts the runner of an endpoint, unless there are enough. It leases the endpoint when it
+    /// has its first turn.
+    fn start(&self, reseller: ResellerId, id: Uuid, stop: &CancellationToken) {
+        let wake = Arc::new(Wake::default());
+        {
+            let mut running = self.running();
+            let is_first = || !running.values().any(|other| other.reseller == reseller);
+            if running.contains_key(&id) || (running.len() >= MAX_RUNNERS && !is_first()) {
+                return;
+            }
+            running.insert(
+                id,
+                RunningEndpoint {
+                    reseller,
+                    wake: Arc::clone(&wake),
+                },
+            );
         }
-        let until = self.service.now() + self.settings.lease;
-        let Some((endpoint, secrets, parked_accounts)) = self
-            .service
-            .lease_endpoint(reseller, id, self.owner, until)
-            .await?
-        else {
-            return Ok(());
-        };
-        let wake = Arc::new(Notify::new());
-        self.running().insert(
-            id,
-            RunningEndpoint {
-                reseller,
-                wake: Arc::clone(&wake),
-            },
-        );
         let context = RunnerContext {
             service: Arc::clone(&self.service),
             settings: Arc::clone(&self.settings),
             sender: self.sender.clone(),
-            slots: Arc::clone(&self.slots),
+            limits: Arc::clone(&self.limits),
             owner: self.owner,
-            endpoint,
-            secrets,
+            reseller,
+            id,
             wake,
             stop: stop.clone(),
         };
-        let runner = Runner::new(context, parked_accounts);
         let guard = RunningGuard {
             running: Arc::clone(&self.running),
             id,
         };
         self.tasks.spawn(async move {
             let _guard = guard;
-            runner.run().await;
+            runner::run(context).await;
         });
-        Ok(())
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, RunningEndpoint>> {

@@ -4,28 +4,32 @@
 //! account, and writes the results. One transaction writes everything since the previous write,
 //! moves the position and extends the lease. If the lease is lost, this write fails and the runner
 //! ends.
+//!
+//! The runner reads and writes only in its turns, and each attempt needs a slot (`limits.rs`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, debug, debug_span, info, warn};
+use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::Settings;
 use super::account_queues::AccountQueues;
 use super::http_client::{Response, Sender};
+use super::limits::{Leased, Limits, Request};
 use super::message::Delivery;
-use super::{Settings, schedule, sign};
-use crate::domain::{Endpoint, Error, SuspendedBy, Time};
+use super::wake::{Reason, Wake};
+use crate::domain::{Endpoint, Error, ResellerId, SuspendedBy, Time};
 use crate::service::{Attempt, Progress, Service};
-use crate::telemetry;
+use crate::shares::Permit;
 
 /// How many journal entries one read returns at most.
-const READ_PAGE: i64 = 250;
-/// No more is read while this many deliveries are unsettled, or wait to be written as parked.
-const MAX_UNSETTLED: usize = 500;
+const READ_PAGE: usize = 250;
+/// How many reads of the journal one turn makes at most. An endpoint that subscribed to few of the
+/// events would otherwise read the whole journal in one turn.
+const READS_PER_TURN: usize = 2;
 /// The results of this many attempts are written at once.
 const WRITE_BATCH: usize = 250;
 /// Fewer results are written after this time.
@@ -36,185 +40,280 @@ const MAX_IDLE: Duration = Duration::from_secs(5);
 /// nothing must not fill the table with all its events.
 const MAX_PARKED_ACCOUNTS: usize = 1_000;
 /// How many due accounts are loaded from the table of pending deliveries at once.
-const DUE_ACCOUNTS: i64 = 64;
+const DUE_ACCOUNTS: usize = 64;
 /// How many pending deliveries of each due account are loaded at once.
-const DUE_PER_ACCOUNT: i64 = 16;
+const DUE_PER_ACCOUNT: usize = 16;
 
 /// An attempt that has ended.
-struct FinishedAttempt {
-    delivery: Delivery,
-    began_at: Time,
-    duration: Duration,
-    response: Response,
+pub(super) struct FinishedAttempt {
+    pub(super) delivery: Delivery,
+    pub(super) began_at: Time,
+    pub(super) duration: Duration,
+    pub(super) response: Response,
 }
 
 pub(super) struct Runner {
-    context: RunnerContext,
-    queues: AccountQueues,
+    pub(super) context: RunnerContext,
+    pub(super) endpoint: Endpoint,
+    /// The newest first.
+    pub(super) secrets: Vec<String>,
+    pub(super) queues: AccountQueues,
     /// The last journal entry that was read.
     read_to: i64,
     /// Whether the latest read reached the end of the journal.
     is_caught_up: bool,
+    /// Whether the table of pending deliveries has to be checked for due ones.
+    check_due: bool,
     /// When the next pending delivery is due. `None` if none is known.
-    next_due: Option<Time>,
+    pub(super) next_due: Option<Time>,
     /// Attempts to write to the log of attempts.
-    attempts: Vec<Attempt>,
-    failing_since: Option<Time>,
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) failing_since: Option<Time>,
     /// Set by a success since the last write.
-    last_success_at: Option<Time>,
+    pub(super) last_success_at: Option<Time>,
     /// Set when the endpoint has to be suspended; the next write does it.
-    suspend: Option<SuspendedBy>,
+    pub(super) suspend: Option<SuspendedBy>,
     /// Parked accounts whose loaded deliveries are all made.
-    emptied: Vec<i32>,
+    pub(super) emptied: Vec<i32>,
+    /// Since when the endpoint may have changed. The next write finds out, and is made soon even if
+    /// there is nothing to write. `None` if nothing hints at a change.
+    unchecked_since: Option<Instant>,
+    written: Instant,
+    /// When a delivery was last in memory.
+    active: Instant,
+    /// The end of the lease, as of the latest write.
+    lease_until: Time,
     /// Whether the runner has to end: the lease is lost, or the endpoint is suspended or removed.
-    is_over: bool,
+    pub(super) is_over: bool,
+    /// Waits for the next turn.
+    turn: Option<Request>,
+    /// Waits for a slot, and whether that is one for failing endpoints.
+    pub(super) slot: Option<(Request, bool)>,
+    _leased: Leased,
 }
 
-/// The endpoint of a runner, and what it needs to deliver.
+/// What a runner needs to deliver.
 pub(super) struct RunnerContext {
     pub(super) service: Arc<Service>,
     pub(super) settings: Arc<Settings>,
     pub(super) sender: Sender,
-    /// One permit for each attempt that the process may make at a time.
-    pub(super) slots: Arc<Semaphore>,
+    pub(super) limits: Arc<Limits>,
     /// The id of the dispatcher, which holds the lease.
     pub(super) owner: Uuid,
-    pub(super) endpoint: Endpoint,
-    /// The newest first.
-    pub(super) secrets: Vec<String>,
-    /// Notified when the journal has new entries or the endpoint has changed.
-    pub(super) wake: Arc<Notify>,
+    pub(super) reseller: ResellerId,
+    /// The id of the endpoint.
+    pub(super) id: Uuid,
+    pub(super) wake: Arc<Wake>,
     pub(super) stop: CancellationToken,
 }
 
+/// Waits for a turn, leases the endpoint and delivers until the runner has been idle for
+/// [`MAX_IDLE`], the endpoint is suspended or removed, the lease is lost, or `stop` is cancelled.
+/// Does nothing if another dispatcher has the lease.
+pub(super) async fn run(context: RunnerContext) {
+    let (id, mut under_way) = (context.id, JoinSet::new());
+    if let Err(error) = lease_and_work(context, &mut under_way).await {
+        warn!(
+            %error,
+            endpoint = %id,
+            "delivering to a webhook endpoint failed; delivery continues from the stored position \
+             at the next poll"
+        );
+    }
+    under_way.shutdown().await;
+}
+
+async fn lease_and_work(
+    context: RunnerContext,
+    under_way: &mut JoinSet<FinishedAttempt>,
+) -> Result<(), Error> {
+    let mut request = context.limits.turn(context.reseller);
+    let turn = tokio::select! {
+        () = context.stop.cancelled() => return Ok(()),
+        turn = request.granted() => turn,
+    };
+    let lease_until = context.service.now() + context.settings.lease;
+    let leased = context
+        .service
+        .lease_endpoint(context.reseller, context.id, context.owner, lease_until)
+        .await?;
+    let Some((endpoint, secrets, parked_accounts)) = leased else {
+        return Ok(());
+    };
+    let mut runner = Runner {
+        queues: AccountQueues::new(parked_accounts),
+        read_to: endpoint.position,
+        failing_since: endpoint.failing_since,
+        endpoint,
+        secrets,
+        is_caught_up: false,
+        check_due: true,
+        next_due: None,
+        attempts: Vec::new(),
+        last_success_at: None,
+        suspend: None,
+        emptied: Vec::new(),
+        unchecked_since: None,
+        written: Instant::now(),
+        active: Instant::now(),
+        lease_until,
+        is_over: false,
+        turn: None,
+        slot: None,
+        _leased: context.limits.count_leased(),
+        context,
+    };
+    runner.take_turn(turn, under_way).await?;
+    runner.work(under_way).await
+}
+
 impl Runner {
-    /// `parked_accounts` are the accounts with pending deliveries.
-    pub(super) fn new(context: RunnerContext, parked_accounts: Vec<i32>) -> Self {
-        Self {
-            queues: AccountQueues::new(parked_accounts),
-            read_to: context.endpoint.position,
-            failing_since: context.endpoint.failing_since,
-            context,
-            is_caught_up: false,
-            next_due: None,
-            attempts: Vec::new(),
-            last_success_at: None,
-            suspend: None,
-            emptied: Vec::new(),
-            is_over: false,
-        }
-    }
-
-    /// Delivers until the runner has been idle for [`MAX_IDLE`], the endpoint is suspended or
-    /// removed, the lease is lost, or `stop` is cancelled.
-    pub(super) async fn run(mut self) {
-        let mut under_way = JoinSet::new();
-        if let Err(error) = self.work(&mut under_way).await {
-            warn!(
-                %error,
-                endpoint = %self.context.endpoint.id,
-                "delivering to a webhook endpoint failed; delivery continues from the stored \
-                 position after the lease expires"
-            );
-        }
-        under_way.shutdown().await;
-    }
-
-    /// One round of this loop loads, reads and starts what it can, writes if a write is due, and
-    /// waits for the next thing to happen.
+    /// One round of this loop starts what it can, asks for a turn if there is something to read or
+    /// to write, and waits for the next thing to happen.
     async fn work(&mut self, under_way: &mut JoinSet<FinishedAttempt>) -> Result<(), Error> {
-        let (mut written, mut active) = (Instant::now(), Instant::now());
-        let (mut check_due, mut must_write) = (true, false);
         loop {
-            if std::mem::take(&mut check_due) && !self.is_over {
-                self.load_due().await?;
-            }
-            if !self.is_over {
-                self.read_journal().await?;
-                self.start(under_way);
-            }
-            check_due |= !self.emptied.is_empty();
+            self.start(under_way).await;
             let is_idle = under_way.is_empty() && self.queues.is_empty();
-            let unwritten =
-                self.attempts.len() + self.queues.parked.len() + self.queues.settled.len();
-            let is_behind = self.queues.position(self.read_to) > self.context.endpoint.position;
-            let is_write_due = unwritten >= WRITE_BATCH
-                || written.elapsed()
-                    >= if unwritten > 0 || is_behind || must_write {
-                        WRITE_INTERVAL
-                    } else {
-                        self.context.settings.lease / 4
-                    };
-            if is_write_due || (is_idle && (unwritten > 0 || is_behind)) || self.suspend.is_some() {
-                self.write(Some(self.lease_until())).await?;
-                written = Instant::now();
-                must_write = false;
-            }
-            if self.is_over {
-                return self.release_lease().await;
-            }
             if !is_idle {
-                active = Instant::now();
+                self.active = Instant::now();
             }
-            if self.context.stop.is_cancelled() || (is_idle && active.elapsed() >= MAX_IDLE) {
-                self.drain(under_way).await;
-                return self.release_lease().await;
+            let is_done = is_idle && self.active.elapsed() >= MAX_IDLE;
+            if self.is_over || is_done || self.context.stop.is_cancelled() {
+                return self.end(under_way).await;
             }
-            let now = self.context.service.now();
-            let until_due = match self.next_due {
-                // A write has just made room for reading more.
-                _ if self.has_room() => Duration::ZERO,
-                Some(due) => (due - now).to_std().unwrap_or_default(),
-                None => MAX_IDLE,
-            };
-            let wait = until_due.min(if is_idle && !must_write {
-                MAX_IDLE
-                    .saturating_sub(active.elapsed())
-                    .min(self.context.settings.lease / 4)
-            } else {
-                WRITE_INTERVAL
-            });
+            self.check_due |= !self.emptied.is_empty();
+            if !self.needs_turn(is_idle) {
+                self.turn = None;
+            } else if self.turn.is_none() {
+                self.turn = Some(self.context.limits.turn(self.context.reseller));
+            }
+            let pause = self.pause(is_idle);
             tokio::select! {
+                turn = granted(&mut self.turn) => {
+                    self.turn = None;
+                    self.take_turn(turn, under_way).await?;
+                }
+                slot = granted_slot(&mut self.slot) => {
+                    self.slot = None;
+                    self.send_next(slot, under_way);
+                }
                 Some(finished) = under_way.join_next() => {
                     if let Ok(finished) = finished {
-                        check_due |= self.record(finished);
+                        self.record(finished);
                     }
                 }
-                () = self.context.wake.notified() => {
+                reason = self.context.wake.called() => {
                     self.is_caught_up = false;
-                    check_due = true;
-                    // Its owner may have changed or removed the endpoint; a write finds out.
-                    must_write = true;
+                    if reason == Reason::Anything {
+                        self.check_due = true;
+                        // Its owner may have changed or removed the endpoint; a write finds out.
+                        self.unchecked_since = Some(Instant::now());
+                    }
                 }
                 () = self.context.stop.cancelled() => {}
-                () = tokio::time::sleep(wait.max(Duration::from_millis(1))) => {
-                    check_due |= self.next_due.is_some_and(|due| due <= self.context.service.now());
+                () = tokio::time::sleep(pause) => {
+                    self.check_due |= self.next_due.is_some_and(|due| due <= self.context.service.now());
                 }
             }
             // Record everything else that has finished, before the next write.
             while let Some(Ok(finished)) = under_way.try_join_next() {
-                check_due |= self.record(finished);
+                self.record(finished);
             }
         }
     }
 
-    fn lease_until(&self) -> Time {
+    /// Whether there is something to read or to write.
+    fn needs_turn(&self, is_idle: bool) -> bool {
+        self.can_load_due() || self.has_room() || self.is_write_due(is_idle)
+    }
+
+    /// Loads, reads, starts what it can, and writes if a write is due. The turn ends with it.
+    async fn take_turn(
+        &mut self,
+        turn: Permit,
+        under_way: &mut JoinSet<FinishedAttempt>,
+    ) -> Result<(), Error> {
+        if !self.has_lease() {
+            // Another dispatcher may have leased the endpoint meanwhile. The write finds out.
+            self.write(Some(self.next_lease_end())).await?;
+        }
+        if self.can_load_due() && !self.is_over {
+            self.check_due = false;
+            self.load_due().await?;
+        }
+        if !self.is_over {
+            self.read_journal().await?;
+            self.start(under_way).await;
+            let is_idle = under_way.is_empty() && self.queues.is_empty();
+            if self.is_write_due(is_idle) {
+                self.write(Some(self.next_lease_end())).await?;
+            }
+        }
+        drop(turn);
+        Ok(())
+    }
+
+    fn is_write_due(&self, is_idle: bool) -> bool {
+        let unwritten = self.attempts.len() + self.queues.parked.len() + self.queues.settled.len();
+        let is_behind = self.queues.position(self.read_to) > self.endpoint.position;
+        let interval = if unwritten > 0 || is_behind || self.unchecked_since.is_some() {
+            WRITE_INTERVAL
+        } else {
+            self.context.settings.lease / 4
+        };
+        unwritten >= WRITE_BATCH
+            || self.written.elapsed() >= interval
+            || (is_idle && (unwritten > 0 || is_behind))
+            || self.suspend.is_some()
+            || !self.has_lease()
+    }
+
+    /// How long to wait if nothing happens.
+    fn pause(&self, is_idle: bool) -> Duration {
+        let now = self.context.service.now();
+        let until_due = match self.next_due {
+            // It is loaded when there is room; an attempt that ends makes room.
+            Some(_) if self.check_due => MAX_IDLE,
+            Some(due) => (due - now).to_std().unwrap_or_default(),
+            None => MAX_IDLE,
+        };
+        let longest = if is_idle && self.unchecked_since.is_none() {
+            MAX_IDLE
+                .saturating_sub(self.active.elapsed())
+                .min(self.context.settings.lease / 4)
+        } else {
+            WRITE_INTERVAL
+        };
+        until_due.min(longest).max(Duration::from_millis(1))
+    }
+
+    /// Whether the lease has not run out, by this process's clock.
+    pub(super) fn has_lease(&self) -> bool {
+        self.context.service.now() < self.lease_until
+    }
+
+    fn next_lease_end(&self) -> Time {
         self.context.service.now() + self.context.settings.lease
     }
 
-    /// Reads the journal up to its end, or until there is no room for more.
+    /// Reads the journal up to its end, until there is no room for more, or as much as one turn
+    /// may.
     async fn read_journal(&mut self) -> Result<(), Error> {
-        while self.has_room() {
+        for _ in 0..READS_PER_TURN {
+            if !self.has_room() {
+                break;
+            }
+            let page = self.page();
             let events = self
                 .context
                 .service
-                .read_events(self.context.endpoint.reseller_id, self.read_to, READ_PAGE)
+                .read_events(self.context.reseller, self.read_to, as_limit(page))
                 .await?;
             self.is_caught_up = !events.has_more;
             let now = self.context.service.now();
             for event in events.rows {
                 self.read_to = event.entry.id;
-                let subscribed = self.context.endpoint.wants(&event.entry.events);
+                let subscribed = self.endpoint.wants(&event.entry.events);
                 self.queues.push_new(Delivery::of_event(
                     event,
                     subscribed,
@@ -232,22 +331,36 @@ impl Runner {
     /// all accounts parked would read the whole journal before it writes anything, and lose its
     /// lease.
     fn has_room(&self) -> bool {
-        let is_below_limits = self.queues.unsettled() < MAX_UNSETTLED
-            && self.queues.parked.len() < MAX_UNSETTLED
+        let most = self.context.limits.max_unsettled();
+        let is_below_limits = self.queues.unsettled() + self.page() <= most
+            && self.queues.parked.len() < most
             && self.queues.parked_accounts() < MAX_PARKED_ACCOUNTS;
         is_below_limits && !self.is_caught_up && self.suspend.is_none()
+    }
+
+    /// How many journal entries one read returns at most.
+    fn page(&self) -> usize {
+        READ_PAGE.min(self.context.limits.max_unsettled() / 2)
+    }
+
+    /// Whether the table of pending deliveries has to be checked, and there is room for what is
+    /// found.
+    fn can_load_due(&self) -> bool {
+        self.check_due && self.queues.in_memory() < self.context.limits.max_unsettled()
     }
 
     /// Loads pending deliveries that are due, and notes which parked accounts have none left.
     async fn load_due(&mut self) -> Result<(), Error> {
         // The table must contain what was settled or parked meanwhile, because it is read next.
         if !(self.queues.settled.is_empty() && self.queues.parked.is_empty()) {
-            self.write(Some(self.lease_until())).await?;
+            self.write(Some(self.next_lease_end())).await?;
         }
         if self.is_over {
             return Ok(());
         }
-        let (id, reseller) = (self.context.endpoint.id, self.context.endpoint.reseller_id);
+        let (id, reseller) = (self.context.id, self.context.reseller);
+        let most = self.context.limits.max_unsettled();
+        let room = most.saturating_sub(self.queues.in_memory());
         let emptied = std::mem::take(&mut self.emptied);
         let due = self
             .context
@@ -257,8 +370,8 @@ impl Runner {
                 id,
                 self.queues.accounts(),
                 emptied,
-                DUE_ACCOUNTS,
-                DUE_PER_ACCOUNT,
+                as_limit((room / DUE_PER_ACCOUNT).clamp(1, DUE_ACCOUNTS)),
+                as_limit(DUE_PER_ACCOUNT),
             )
             .await?;
         let now = self.context.service.now();
@@ -286,106 +399,6 @@ impl Runner {
         Ok(())
     }
 
-    /// Starts attempts while the limits of the process and of the endpoint allow it.
-    fn start(&mut self, under_way: &mut JoinSet<FinishedAttempt>) {
-        while under_way.len() < self.context.settings.endpoint_concurrency {
-            let Ok(slot) = Arc::clone(&self.context.slots).try_acquire_owned() else {
-                return;
-            };
-            let Some(delivery) = self.queues.next() else {
-                return;
-            };
-            let began_at = self.context.service.now();
-            let Some(body) = delivery.body.clone() else {
-                // Retention removed the event, so there is nothing to send.
-                if self.queues.delivered(delivery.key.account) {
-                    self.emptied.push(delivery.key.account);
-                }
-                continue;
-            };
-            let headers = sign::headers(
-                self.context.endpoint.style,
-                &self.context.secrets,
-                &delivery.message_id,
-                began_at.timestamp(),
-                &body,
-            );
-            let (sender, url) = (
-                self.context.sender.clone(),
-                self.context.endpoint.url.clone(),
-            );
-            let span = debug_span!(target: telemetry::SPANS, "delivery", endpoint = %self.context.endpoint.id, message = delivery.message_id);
-            let attempt = async move {
-                let started = Instant::now();
-                let response = sender.send(&url, headers, body).await;
-                drop(slot);
-                FinishedAttempt {
-                    delivery,
-                    began_at,
-                    duration: started.elapsed(),
-                    response,
-                }
-            };
-            under_way.spawn(attempt.instrument(span));
-        }
-    }
-
-    /// Records the result of an attempt. Returns whether the table of pending deliveries should be
-    /// checked, because all loaded deliveries of a parked account are made.
-    fn record(&mut self, finished: FinishedAttempt) -> bool {
-        let FinishedAttempt {
-            delivery,
-            began_at,
-            duration,
-            response,
-        } = finished;
-        let now = self.context.service.now();
-        self.attempts.push(Attempt {
-            id: Uuid::now_v7(),
-            endpoint_id: self.context.endpoint.id,
-            key: delivery.key.clone(),
-            event_at: delivery.at,
-            number: delivery.attempts + 1,
-            at: began_at,
-            succeeded: response.succeeded(),
-            status: response
-                .status
-                .and_then(|status| i16::try_from(status).ok()),
-            problem: response.problem.clone(),
-            answer: response.body.clone(),
-            duration_ms: i32::try_from(duration.as_millis()).unwrap_or(i32::MAX),
-        });
-        let age = response
-            .succeeded()
-            .then(|| (now - delivery.at).to_std().unwrap_or_default());
-        self.context.service.metrics().attempt(age);
-        if response.succeeded() {
-            self.failing_since = None;
-            self.last_success_at = Some(now);
-            let is_emptied = self.queues.delivered(delivery.key.account);
-            if is_emptied {
-                self.emptied.push(delivery.key.account);
-            }
-            return is_emptied;
-        }
-        debug!(endpoint = %self.context.endpoint.id, problem = response.problem, "a webhook delivery failed; it will be retried");
-        let since = *self.failing_since.get_or_insert(now);
-        if response.status == Some(410) {
-            self.suspend = Some(SuspendedBy::Gone);
-        } else if now - since >= self.context.settings.suspend_after {
-            self.suspend = Some(SuspendedBy::Failures);
-        }
-        let delay = schedule::delay(
-            &self.context.settings.retries,
-            delivery.attempts,
-            response.retry_after,
-        );
-        let next = now + delay;
-        self.queues.failed(delivery.key.account, next);
-        self.next_due = Some(self.next_due.map_or(next, |due| due.min(next)));
-        false
-    }
-
     /// Writes everything since the previous write, and extends the lease to `lease_until`; `None`
     /// ends it. Then finds out whether the lease is still ours, and whether its owner changed the
     /// endpoint.
@@ -405,7 +418,7 @@ impl Runner {
             lease_until,
         };
         let position = progress.position;
-        let (reseller, id) = (self.context.endpoint.reseller_id, self.context.endpoint.id);
+        let (reseller, id) = (self.context.reseller, self.context.id);
         let Some((revision, is_suspended)) = self
             .context
             .service
@@ -416,7 +429,9 @@ impl Runner {
             self.is_over = true;
             return Ok(());
         };
-        self.context.endpoint.position = position;
+        self.endpoint.position = position;
+        (self.written, self.unchecked_since) = (Instant::now(), None);
+        self.lease_until = lease_until.unwrap_or(self.lease_until);
         if let Some(by) = suspended_by {
             info!(
                 endpoint = %id,
@@ -424,14 +439,14 @@ impl Runner {
                 "a webhook endpoint is suspended; its deliveries wait until its owner enables it"
             );
         }
-        if revision != self.context.endpoint.revision && !is_suspended {
+        if revision != self.endpoint.revision && !is_suspended {
             match self.context.service.endpoint_as_it_is(reseller, id).await? {
                 Some((endpoint, secrets)) => {
-                    self.context.endpoint = Endpoint {
+                    self.endpoint = Endpoint {
                         position,
                         ..endpoint
                     };
-                    self.context.secrets = secrets;
+                    self.secrets = secrets;
                 }
                 None => self.is_over = true,
             }
@@ -440,17 +455,43 @@ impl Runner {
         Ok(())
     }
 
-    /// Waits for the attempts under way, without starting new ones.
-    async fn drain(&mut self, under_way: &mut JoinSet<FinishedAttempt>) {
-        while let Some(finished) = under_way.join_next().await {
-            if let Ok(finished) = finished {
-                self.record(finished);
+    /// Ends: waits for the attempts under way, writes the rest and releases the lease. Attempts are
+    /// not waited for if the lease is lost, or the endpoint is suspended or removed.
+    async fn end(&mut self, under_way: &mut JoinSet<FinishedAttempt>) -> Result<(), Error> {
+        (self.turn, self.slot) = (None, None);
+        if !self.is_over {
+            while let Some(finished) = under_way.join_next().await {
+                if let Ok(finished) = finished {
+                    self.record(finished);
+                }
             }
         }
-    }
-
-    /// Writes the rest and ends the lease.
-    async fn release_lease(&mut self) -> Result<(), Error> {
+        let _turn = self
+            .context
+            .limits
+            .turn(self.context.reseller)
+            .granted()
+            .await;
         self.write(None).await
     }
+}
+
+/// Waits for a turn; forever if none was asked for.
+async fn granted(request: &mut Option<Request>) -> Permit {
+    match request {
+        Some(request) => request.granted().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a slot; forever if none was asked for.
+async fn granted_slot(request: &mut Option<(Request, bool)>) -> Permit {
+    match request {
+        Some((request, _)) => request.granted().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn as_limit(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -54,19 +54,9 @@ pub(super) fn code(failure: &Failure) -> Code {
                 say(404, "ACCOUNT_NOT_FOUND", "Account not found")
             }
             Error::ResellerNotFound => invalid("resellerId: no such reseller"),
-            Error::NotFound(Resource::Token) => say(404, "TOKEN_NOT_FOUND", "Token not found"),
-            Error::NotFound(Resource::Reseller) => {
-                say(404, "RESELLER_NOT_FOUND", "Reseller not found")
-            }
-            Error::NotFound(Resource::Plan) => say(404, "PLAN_NOT_FOUND", "Plan not found"),
-            Error::NotFound(Resource::BulkJob) => {
-                say(404, "BULK_JOB_NOT_FOUND", "Bulk job not found")
-            }
-            Error::NotFound(Resource::Webhook) => {
-                say(404, "WEBHOOK_NOT_FOUND", "Webhook not found")
-            }
-            Error::NotFound(Resource::EventLog) => {
-                say(404, "EVENT_LOG_NOT_FOUND", "Event log not found")
+            Error::NotFound(resource) => {
+                let (word, message) = not_found(*resource);
+                say(404, word, message)
             }
             Error::RateLimited { retry_after } => too_many(*retry_after),
             Error::ShareUsedUp { what } => Code {
@@ -119,6 +109,18 @@ pub(super) fn code(failure: &Failure) -> Code {
         Failure::TimedOut => later("The request took too long", 2),
         Failure::Crashed => say(500, "INTERNAL_ERROR", "Internal error"),
         Failure::RateLimited { retry_after } => too_many(*retry_after),
+    }
+}
+
+/// The code and message for a resource that does not exist.
+fn not_found(resource: Resource) -> (&'static str, &'static str) {
+    match resource {
+        Resource::Token => ("TOKEN_NOT_FOUND", "Token not found"),
+        Resource::Reseller => ("RESELLER_NOT_FOUND", "Reseller not found"),
+        Resource::Plan => ("PLAN_NOT_FOUND", "Plan not found"),
+        Resource::BulkJob => ("BULK_JOB_NOT_FOUND", "Bulk job not found"),
+        Resource::Webhook => ("WEBHOOK_NOT_FOUND", "Webhook not found"),
+        Resource::EventLog => ("EVENT_LOG_NOT_FOUND", "Event log not found"),
     }
 }
 

@@ -108,23 +108,20 @@ impl Follower {
                     .json_data(document)
                     .ok();
             }
-            match &mut self.feed {
-                Some(feed) => {
-                    tokio::select! {
-                        page = feed.recv() => match page {
-                            Ok(page) => self.begin(page),
-                            // The stream fell behind, or the feed has ended.
-                            Err(_) => self.feed = None,
-                        },
-                        () = tokio::time::sleep(AUTHENTICATE_EVERY) => {}
-                        () = self.api.service.stopping() => return None,
-                    }
-                    self.authenticate().await?;
+            if let Some(feed) = &mut self.feed {
+                tokio::select! {
+                    page = feed.recv() => match page {
+                        Ok(page) => self.begin(page),
+                        // The stream fell behind, or the feed has ended.
+                        Err(_) => self.feed = None,
+                    },
+                    () = tokio::time::sleep(AUTHENTICATE_EVERY) => {}
+                    () = self.api.service.stopping() => return None,
                 }
-                None => {
-                    self.authenticate().await?;
-                    self.catch_up().await.ok()?;
-                }
+                self.authenticate().await?;
+            } else {
+                self.authenticate().await?;
+                self.catch_up().await.ok()?;
             }
         }
     }

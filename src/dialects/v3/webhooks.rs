@@ -37,7 +37,8 @@ pub(super) struct WebhookDocument {
     signature_style: &'static str,
     /// Whether events are delivered to the endpoint.
     enabled: bool,
-    /// `Healthy`, `Unhealthy` if the latest attempt failed, or `Suspended`.
+    /// `Healthy`, `Unhealthy` if the latest attempt failed or an event has waited for more than 2 s
+    /// for its first attempt to end, or `Suspended`.
     health: &'static str,
     /// Why it is suspended: `owner`, `failures` or `gone`. Null if it is not.
     suspended_by: Option<&'static str>,
@@ -46,8 +47,12 @@ pub(super) struct WebhookDocument {
     failing_since: Option<String>,
     #[schema(format = DateTime)]
     last_success_at: Option<String>,
-    /// The number of deliveries waiting to be retried, counted up to 10,000.
+    /// The number of deliveries that are not made yet: those that wait to be retried, counted up to
+    /// 10,000, and those of the next 1,000 events.
     pending: i64,
+    /// When the oldest of these events happened. Null if nothing is pending.
+    #[schema(format = DateTime)]
+    pending_since: Option<String>,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -68,11 +73,12 @@ fn with_secret(view: &EndpointView) -> WebhookDocument {
         events: endpoint.events.clone(),
         signature_style: endpoint.style.as_str(),
         enabled: endpoint.suspended_by.is_none(),
-        health: endpoint.health(),
+        health: view.health,
         suspended_by: endpoint.suspended_by.map(SuspendedBy::as_str),
         failing_since: endpoint.failing_since.map(dates::write),
         last_success_at: endpoint.last_success_at.map(dates::write),
         pending: view.pending,
+        pending_since: view.pending_since.map(dates::write),
         created_at: dates::write(endpoint.created_at),
         updated_at: dates::write(endpoint.updated_at),
         secret: view.secret.clone(),

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::endpoints::PROMPT;
 use super::events::with_accounts;
 use crate::domain::{Endpoint, Error, ResellerId, Time};
 use crate::service::{EventRead, Service};
@@ -48,16 +49,30 @@ impl Service {
             .await
     }
 
-    /// Records in the metrics how many endpoints are healthy, failing and suspended, and how long
-    /// the longest failure lasts.
+    /// Records in the metrics how many endpoints are healthy, failing and suspended, how long the
+    /// longest failure lasts, and which endpoints are late.
     pub async fn observe_endpoints(&self) -> Result<(), Error> {
-        let health = self
-            .background_read(Tenancy::Platform, |tx| Box::pin(tx.fetch_endpoint_health()))
+        let now = self.now();
+        let (health, backlog) = self
+            .background_read(Tenancy::Platform, move |tx| {
+                Box::pin(async move {
+                    let health = tx.fetch_endpoint_health().await?;
+                    Ok((health, tx.fetch_backlog(now - PROMPT, now).await?))
+                })
+            })
             .await?;
+        let oldest = backlog
+            .since
+            .map(|since| (now - since).to_std().unwrap_or_default());
+        self.metrics().webhooks().set_late_endpoints(
+            backlog.unleased,
+            backlog.leased,
+            oldest.unwrap_or_default(),
+        );
         let longest = health
             .failing_since
             .map(|since| (self.now() - since).to_std().unwrap_or_default());
-        self.metrics().set_endpoints(
+        self.metrics().webhooks().set_endpoints(
             health.healthy,
             health.failing,
             health.suspended,
@@ -66,16 +81,23 @@ impl Service {
         Ok(())
     }
 
-    /// Endpoints that have something to be delivered, and that no dispatcher has leased. `None`
-    /// means those of all resellers.
+    /// Endpoints that have something to be delivered, and that no other dispatcher than `owner` has
+    /// leased, without those in `running`. `None` means those of all resellers. First comes one
+    /// endpoint of each reseller, then a second one of each, and so on, so that `limit` cuts off
+    /// endpoints of the resellers with the most of them.
     pub async fn find_deliveries(
         &self,
         resellers: Option<Vec<ResellerId>>,
+        owner: Uuid,
+        running: Vec<Uuid>,
         limit: i64,
     ) -> Result<Vec<(ResellerId, Uuid)>, Error> {
         let now = self.now();
         self.background_read(Tenancy::Platform, move |tx| {
-            Box::pin(async move { tx.find_work(resellers.as_deref(), now, limit).await })
+            Box::pin(async move {
+                tx.find_work(resellers.as_deref(), owner, &running, now, limit)
+                    .await
+            })
         })
         .await
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use data_encoding::BASE64;
 use uuid::Uuid;
 
@@ -16,6 +17,8 @@ use crate::store::Tx;
 
 /// How long an old secret may stay valid beside a new one, at most.
 const MAX_GRACE: Duration = Duration::from_hours(24 * 30);
+/// How soon events are delivered. An endpoint whose events wait longer is not healthy.
+pub(super) const PROMPT: TimeDelta = TimeDelta::seconds(2);
 
 /// An endpoint to be created.
 #[derive(Debug, Clone, Default)]
@@ -33,8 +36,13 @@ pub struct NewEndpoint {
 pub struct EndpointView {
     /// The endpoint.
     pub endpoint: Endpoint,
-    /// How many deliveries are pending, counted up to 10,000.
+    /// `Healthy`, `Unhealthy` or `Suspended`.
+    pub health: &'static str,
+    /// How many deliveries are not made yet: those that are retried or wait behind one that is,
+    /// counted up to 10,000, and those of the next 1,000 events that are not delivered.
     pub pending: i64,
+    /// When the oldest of these events happened. `None` if nothing is pending.
+    pub pending_since: Option<Time>,
     /// The secret, if this request has just set it. It is not shown again.
     pub secret: Option<String>,
 }
@@ -80,8 +88,10 @@ impl Service {
                     .await?;
                 tx.announce_endpoints();
                 Ok(EndpointView {
+                    health: endpoint.health(),
                     endpoint,
                     pending: 0,
+                    pending_since: None,
                     secret: Some(secret),
                 })
             })
@@ -100,11 +110,12 @@ impl Service {
     ) -> Result<Vec<EndpointView>, Error> {
         context.principal.require(Scope::WebhookRead)?;
         let reseller = context.principal.resolve_reseller(reseller)?;
+        let now = self.now();
         self.read(context.principal.tenancy(), move |tx| {
             Box::pin(async move {
                 let mut views = Vec::new();
                 for endpoint in tx.list_endpoints(reseller).await? {
-                    views.push(view(tx, endpoint).await?);
+                    views.push(view(tx, endpoint, now).await?);
                 }
                 Ok(views)
             })
@@ -118,14 +129,14 @@ impl Service {
     /// [`Error::NotFound`].
     pub async fn webhook(&self, context: &Context, id: Uuid) -> Result<EndpointView, Error> {
         context.principal.require(Scope::WebhookRead)?;
-        let reseller = context.principal.reseller;
+        let (now, reseller) = (self.now(), context.principal.reseller);
         self.read(context.principal.tenancy(), move |tx| {
             Box::pin(async move {
                 let endpoint = tx
                     .fetch_endpoint(reseller, id)
                     .await?
                     .ok_or(Error::NotFound(Resource::Webhook))?;
-                view(tx, endpoint).await
+                view(tx, endpoint, now).await
             })
         })
         .await
@@ -162,7 +173,7 @@ impl Service {
                     tx.update_endpoint(&endpoint).await?;
                     tx.announce_endpoints();
                 }
-                view(tx, endpoint).await
+                view(tx, endpoint, now).await
             })
         })
         .await
@@ -218,7 +229,7 @@ impl Service {
                 endpoint.updated_at = now;
                 tx.update_endpoint(&endpoint).await?;
                 tx.announce_endpoints();
-                let view = view(tx, endpoint).await?;
+                let view = view(tx, endpoint, now).await?;
                 Ok(EndpointView {
                     secret: Some(secret),
                     ..view
@@ -241,11 +252,22 @@ pub(super) async fn lock_endpoint(
         .ok_or(Error::NotFound(Resource::Webhook))
 }
 
-async fn view(tx: &mut Tx, endpoint: Endpoint) -> Result<EndpointView, Error> {
-    let pending = tx.count_pending(endpoint.reseller_id, endpoint.id).await?;
+async fn view(tx: &mut Tx, endpoint: Endpoint, now: Time) -> Result<EndpointView, Error> {
+    let parked = tx.count_pending(&endpoint).await?;
+    let unread = tx.count_unread(&endpoint).await?;
+    // Events from before the last change of the endpoint may have waited for that change.
+    let is_late = unread
+        .since
+        .is_some_and(|since| now - since.max(endpoint.updated_at) > PROMPT);
+    let health = match endpoint.health() {
+        "Healthy" if is_late => "Unhealthy",
+        health => health,
+    };
     Ok(EndpointView {
+        health,
         endpoint,
-        pending,
+        pending: parked.count + unread.count,
+        pending_since: parked.since.into_iter().chain(unread.since).min(),
         secret: None,
     })
 }

@@ -40,26 +40,39 @@ impl Tx {
             .collect())
     }
 
-    /// Endpoints with events to deliver and without a lease; of these resellers, or of all.
+    /// Endpoints with events to deliver, of these resellers or of all, without those in `running`
+    /// and those that another owner has leased. An endpoint that `owner` itself has leased is found
+    /// too: its runner failed.
+    ///
+    /// First comes the endpoint of each reseller that is furthest behind, then the second of each,
+    /// and so on.
     pub async fn find_work(
         &mut self,
         resellers: Option<&[ResellerId]>,
+        owner: Uuid,
+        running: &[Uuid],
         now: Time,
         limit: i64,
     ) -> Result<Vec<(ResellerId, Uuid)>, Error> {
         let resellers: Option<Vec<i64>> =
             resellers.map(|them| them.iter().map(|reseller| reseller.0).collect());
         let rows = sqlx::query!(
-            "select e.reseller_id, e.id from webhook_endpoint e
-             where e.suspended_by is null and (e.lease_until is null or e.lease_until <= $2)
-               and ($1::bigint[] is null or e.reseller_id = any ($1))
-               and (exists (select from journal j where j.reseller_id = e.reseller_id
-                 and j.id > e.position and j.outcome = 'applied')
-                 or exists (select from webhook_pending p where p.reseller_id = e.reseller_id
-                   and p.endpoint_id = e.id and p.next_attempt_at <= $2))
-             limit $3",
+            "select reseller_id, id from (
+               select e.reseller_id, e.id, e.position,
+                 row_number() over (partition by e.reseller_id order by e.position, e.id) as turn
+               from webhook_endpoint e
+               where e.suspended_by is null
+                 and (e.lease_until is null or e.lease_until <= $2 or e.lease_owner = $3)
+                 and ($1::bigint[] is null or e.reseller_id = any ($1)) and e.id <> all ($4)
+                 and (exists (select from journal j where j.reseller_id = e.reseller_id
+                   and j.id > e.position and j.outcome = 'applied')
+                   or exists (select from webhook_pending p where p.reseller_id = e.reseller_id
+                     and p.endpoint_id = e.id and p.next_attempt_at <= $2))) as found
+             order by turn, position limit $5",
             resellers.as_deref(),
             now,
+            owner,
+            running,
             limit
         )
         .fetch_all(self.connection())
@@ -71,8 +84,8 @@ impl Tx {
             .collect())
     }
 
-    /// Takes the lease of an endpoint. Returns `false` if another process holds it, or the endpoint
-    /// is suspended.
+    /// Takes the lease of an endpoint, or extends that of the same owner. Returns `false` if another
+    /// process holds it, or the endpoint is suspended.
     pub async fn lease_endpoint(
         &mut self,
         reseller: ResellerId,
@@ -84,7 +97,7 @@ impl Tx {
         sqlx::query!(
             "update webhook_endpoint set lease_owner = $3, lease_until = $5
              where reseller_id = $1 and id = $2 and suspended_by is null
-               and (lease_until is null or lease_until <= $4)",
+               and (lease_until is null or lease_until <= $4 or lease_owner = $3)",
             reseller.0,
             id,
             owner,
@@ -362,23 +375,6 @@ impl Tx {
             next_attempt_at: row.next_attempt_at,
         });
         Ok(pending.collect())
-    }
-
-    /// How many deliveries to an endpoint are pending. Counting stops at 10,000.
-    pub async fn count_pending(
-        &mut self,
-        reseller: ResellerId,
-        endpoint: Uuid,
-    ) -> Result<i64, Error> {
-        sqlx::query_scalar!(
-            r#"select count(*) as "count!" from (select from webhook_pending
-                 where reseller_id = $1 and endpoint_id = $2 limit 10000) as few"#,
-            reseller.0,
-            endpoint
-        )
-        .fetch_one(self.connection())
-        .await
-        .or_domain()
     }
 
     /// Makes one delivery pending and due at `now`: a test event, or a redelivery.

@@ -5,6 +5,7 @@
 //! renew.
 
 mod attempts;
+mod backlog;
 mod deliveries;
 mod endpoints;
 

@@ -146,8 +146,10 @@ fn root_changes_no_file_through_a_second_name() {
 
 #[test]
 fn the_error_of_a_failed_start_shows_no_file_that_a_link_in_the_log_points_to() {
-    let (folder, victim) = (folder(), Victim::new());
+    let folder = folder();
     succeed(folder.path(), &["migrate"]);
+    // The newest file: its lines come last in the log.
+    let victim = Victim::new();
     let settings = folder.path().join("postgres/data/postgresql.auto.conf");
     fs::write(settings, "no_such_setting = 1\n").unwrap();
     symlink(
@@ -178,19 +180,23 @@ fn every_folder_and_file_has_the_owner_and_mode_that_it_needs() {
     folders_of_earlier_builds(folder.path());
     let served = Served::start(folder.path());
     let own = Uid::effective().as_raw();
-    let (server, group) = server_user();
+    let (uid, group) = server_user();
     let home_mode = if is_root() { 0o710 } else { 0o700 };
-    for (name, uid, mode) in [
+    for (name, owner, mode) in [
         ("postgres", own, home_mode),
         ("postgres/start.lock", own, 0o600),
         ("postgres/startup.log", own, 0o600),
-        ("postgres/data", server, 0o700),
-        ("postgres/log", server, 0o700),
-        ("postgres/run", server, 0o700),
-        ("postgres/run/.s.PGSQL.5432", server, 0o700),
+        ("postgres/data", uid, 0o700),
+        ("postgres/log", uid, 0o700),
+        ("postgres/run", uid, 0o700),
+        ("postgres/run/.s.PGSQL.5432", uid, 0o700),
     ] {
         let found = fs::symlink_metadata(folder.path().join(name)).unwrap();
-        assert_eq!((found.uid(), found.mode() & 0o7777), (uid, mode), "{name}");
+        assert_eq!(
+            (found.uid(), found.mode() & 0o7777),
+            (owner, mode),
+            "{name}"
+        );
     }
     let home = fs::metadata(folder.path().join("postgres")).unwrap();
     assert_eq!(home.gid(), group);

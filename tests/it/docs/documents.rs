@@ -525,7 +525,7 @@ const DATABASE_ROLE: &str = "service";
 
 #[test]
 fn every_metric_of_the_dashboard_and_the_alerts_exists() {
-    let source = ["mod", "process", "shares"]
+    let source = ["mod", "process", "shares", "webhooks"]
         .map(|file| read(&format!("src/metrics/{file}.rs")))
         .concat();
     serde_json::from_str::<serde_json::Value>(&read("docs/grafana/steward.json")).unwrap();

@@ -25,7 +25,10 @@ pub fn settings() -> Settings {
         suspend_after: TimeDelta::days(5),
         lease: Duration::from_secs(30),
         concurrency: 64,
+        reseller_concurrency: 64,
         endpoint_concurrency: 16,
+        turns: 4,
+        reseller_turns: 2,
         allowed_networks: vec!["127.0.0.0/8".parse().unwrap()],
         writer: Writer {
             event: v3::message,
@@ -46,7 +49,17 @@ pub struct Live {
 
 impl Live {
     pub async fn new() -> Self {
+        Self::on(App::new().await, Clock::System).await
+    }
+
+    /// On the test's clock, which stands still until the test moves it.
+    pub async fn on_manual_clock() -> Self {
         let app = App::new().await;
+        let clock = Clock::Manual(app.clock.clone());
+        Self::on(app, clock).await
+    }
+
+    async fn on(app: App, clock: Clock) -> Self {
         let owner = app.new_reseller("Acme").await;
         let service_settings = ServiceSettings {
             webhooks_allow_http: true,
@@ -54,7 +67,7 @@ impl Live {
         };
         let service = Arc::new(Service::start(
             Store::new(app.database.options(), &pool_settings()),
-            Clock::System,
+            clock,
             service_settings,
         ));
         service.remember_credentials();
@@ -71,6 +84,17 @@ impl Live {
             stop: CancellationToken::new(),
             running: Vec::new(),
         }
+    }
+
+    /// A client of another reseller, and the reseller's number.
+    pub async fn another_reseller(&self, name: &str) -> (Client, i64) {
+        let reseller = self.app.reseller(name).await;
+        let token = self.app.token(Some(reseller), None).await;
+        let client = Client {
+            router: self.client.router.clone(),
+            token,
+        };
+        (client, reseller.0)
     }
 
     pub fn dispatch(&mut self, settings: Settings) {

@@ -1,11 +1,15 @@
 //! Webhooks and events.
 
+mod backlog;
 mod chaos;
 mod endpoints;
 mod events;
 mod failures;
 mod lease_loss;
+mod leases;
 mod live;
 mod network;
 mod redelivery;
+mod shares;
 mod signing;
+mod streams;
