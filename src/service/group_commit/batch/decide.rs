@@ -136,10 +136,9 @@ impl Batch {
         {
             return Err(Error::QuotaReached);
         }
-        let id = *self
-            .fresh_ids
-            .last()
-            .ok_or(Error::AccountNumbersExhausted)?;
+        // Without a number left, what else may refuse the account is still found out.
+        let id = self.fresh_ids.last().copied().or(self.spare_id);
+        let id = id.ok_or(Error::AccountNumbersExhausted)?;
         let new = NewAccount {
             id,
             uid,
@@ -149,7 +148,7 @@ impl Batch {
         let change = Account::create(&new, revision, &request.context.principal.actor(), self.now)?;
         self.check_email(&change.after)?;
         // The number is used up only now that nothing can refuse the account any more.
-        self.fresh_ids.pop();
+        self.fresh_ids.pop().ok_or(Error::AccountNumbersExhausted)?;
         self.live_accounts.insert(reseller, live + 1);
         self.created.insert((reseller, id));
         Ok(self.apply(request, "create", None, change))

@@ -52,7 +52,11 @@ impl Batch {
     /// Numbers are 32 bits wide and never come back. So the requests are first decided in a copy of
     /// the batch, with numbers that no account has, and as many are drawn as that created: a
     /// refused creation takes none. Only a transaction that fails afterwards loses what it drew.
-    async fn draw_ids(&self, tx: &mut Tx, requests: &[Request]) -> Result<Vec<AccountId>, Error> {
+    async fn draw_ids(
+        &mut self,
+        tx: &mut Tx,
+        requests: &[Request],
+    ) -> Result<Vec<AccountId>, Error> {
         let creations = requests
             .iter()
             .filter(|request| request.key().is_none())
@@ -72,6 +76,7 @@ impl Batch {
             .filter(|id| !taken.contains(id))
             .take(creations)
             .collect();
+        self.spare_id = rehearsal.fresh_ids.first().copied();
         for request in requests {
             // Only what it creates is of interest. The outcomes come from the second pass.
             let _outcome = rehearsal.answer(request);

@@ -160,6 +160,9 @@ struct Batch {
     plans: Vec<Arc<Plan>>,
     /// Unused account numbers, one for each account that the batch will create.
     fresh_ids: Vec<AccountId>,
+    /// A number that no account of the batch has. A creation is decided with it when no unused one
+    /// is left, and is then refused in any case.
+    spare_id: Option<AccountId>,
     /// The stored answers, including those of this batch.
     answers: HashMap<IdempotencyKey, StoredRequest>,
 
