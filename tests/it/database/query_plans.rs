@@ -248,8 +248,17 @@ fn searching() -> Vec<Case> {
             &["account_email_ix"],
         ),
         other(
-            &["from journal where reseller_id = $1 and id > $2 and outcome"],
+            &[
+                "from journal where reseller_id = $1 and id > $2 and outcome",
+                "up_to_here",
+            ],
             "1, 100, 50, 1048576",
+            "journal",
+            &["_reseller_id_id_idx"],
+        ),
+        other(
+            &["from (select at, events from journal where reseller_id = $1 and id > $2"],
+            "1, 100, '{account.updated}'",
             "journal",
             &["_reseller_id_id_idx"],
         ),

@@ -246,7 +246,7 @@ async fn a_purge_over_the_limit_waits_for_an_operators_approval() {
             .await,
         403,
         "INSUFFICIENT_SCOPE",
-        "reseller:write",
+        "Only an operator's token may do this",
     );
     // After one restoration the rest is within the limit.
     client.call("restore", json!({"id": ids[0]})).await.ok();

@@ -1,32 +1,29 @@
 //! The composition root: opens the database, starts the service, the listeners and the workers, and
 //! stops them in order.
 
+mod database;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
-use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
-use url::Url;
 
 use crate::config::{Config, Problem};
 use crate::dialects::{admin, soap, v3};
 use crate::domain::Error;
 use crate::service::{Clock, Service};
-use crate::store::embedded::{self, Cluster};
+use crate::store::embedded;
 use crate::store::{Finding, Store};
 use crate::webhooks::Dispatcher;
 use crate::{files, http, jobs};
 
-/// The name of the database in the embedded cluster.
-pub const EMBEDDED_DATABASE: &str = "steward";
+pub use database::{Database, EMBEDDED_DATABASE};
 
 /// How long sent bytes may stay unacknowledged by a client before its connection is closed.
 const UNREAD: Duration = Duration::from_secs(30);
@@ -35,27 +32,6 @@ const MANAGEMENT_CONNECTIONS: usize = 256;
 /// Open files reserved for everything but client connections: the database, webhooks, the
 /// listeners.
 const RESERVED_FILES: usize = 512;
-
-/// The parameters in the query of a database URL that the driver knows.
-const URL_PARAMETERS: [&str; 17] = [
-    "sslmode",
-    "ssl-mode",
-    "sslrootcert",
-    "ssl-root-cert",
-    "ssl-ca",
-    "sslcert",
-    "ssl-cert",
-    "sslkey",
-    "ssl-key",
-    "statement-cache-capacity",
-    "host",
-    "hostaddr",
-    "port",
-    "dbname",
-    "user",
-    "password",
-    "application_name",
-];
 
 /// Why the service could not start, or why it stopped. The texts are for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -113,104 +89,6 @@ pub enum Migrations {
     ApplyIfEmbedded,
     /// Refuse to start if any is missing.
     Check,
-}
-
-/// The database: how to connect, and the cluster if it is the embedded one.
-pub struct Database {
-    options: PgConnectOptions,
-    cluster: Option<Cluster>,
-}
-
-/// Leaves out the connection options, because they have the password in clear.
-impl std::fmt::Debug for Database {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database")
-            .field("cluster", &self.cluster)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Reads a database URL. The driver logs the values of parameters that it does not know, and one of
-/// them may be a misspelt password, so they are left out here.
-fn connect_options(url: &str) -> Result<PgConnectOptions, Failure> {
-    let invalid = |error: String| Failure::Url(error);
-    let mut parsed = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
-    let is_known = |name: &str| URL_PARAMETERS.contains(&name) || name.starts_with("options");
-    let (known, unknown): (Vec<_>, Vec<_>) = parsed
-        .query_pairs()
-        .into_owned()
-        .partition(|(name, _)| is_known(name));
-    for (name, _) in &unknown {
-        warn!(
-            parameter = name,
-            "database.url: ignoring an unknown parameter"
-        );
-    }
-    if !unknown.is_empty() {
-        parsed.query_pairs_mut().clear().extend_pairs(known);
-    }
-    PgConnectOptions::from_str(parsed.as_str()).map_err(|error| invalid(error.to_string()))
-}
-
-impl Database {
-    /// Uses the configured database URL; without one, starts the embedded cluster, or joins the
-    /// cluster of a running service.
-    ///
-    /// # Errors
-    /// [`Failure::Url`], [`Failure::Configuration`] or [`Failure::Embedded`].
-    pub async fn open(config: &Config) -> Result<Self, Failure> {
-        if let Some(url) = config.database_url() {
-            return Ok(Self {
-                options: connect_options(url.expose_secret())?,
-                cluster: None,
-            });
-        }
-        let cluster = Cluster::start(&config.embedded()?).await?;
-        cluster.ensure_database(EMBEDDED_DATABASE).await?;
-        Ok(Self {
-            options: cluster.options(EMBEDDED_DATABASE),
-            cluster: Some(cluster),
-        })
-    }
-
-    /// The configured database, or the embedded cluster if another process runs it now. Starts and
-    /// creates nothing.
-    ///
-    /// # Errors
-    /// [`Failure::Url`] or [`Failure::Configuration`].
-    pub async fn find(config: &Config) -> Result<Option<Self>, Failure> {
-        if config.database_url().is_some() {
-            return Self::open(config).await.map(Some);
-        }
-        let cluster = Cluster::running(&config.data_dir()?);
-        Ok(cluster.map(|cluster| Self {
-            options: cluster.options(EMBEDDED_DATABASE),
-            cluster: Some(cluster),
-        }))
-    }
-
-    /// How to connect to it.
-    #[must_use]
-    pub fn options(&self) -> &PgConnectOptions {
-        &self.options
-    }
-
-    /// Applies the missing migrations. Returns the number of applied migrations.
-    ///
-    /// # Errors
-    /// [`Failure::Migration`].
-    pub async fn migrate(&self) -> Result<usize, Failure> {
-        Store::migrate(&self.options)
-            .await
-            .map_err(Failure::Migration)
-    }
-
-    /// Stops the embedded cluster if this process started it.
-    pub async fn close(self) {
-        if let Some(cluster) = self.cluster {
-            cluster.stop().await;
-        }
-    }
 }
 
 /// The service with its database, but without listeners. The commands use it directly.
