@@ -6,6 +6,7 @@ use super::{
     Commit, Config, Database, Environment, Idempotency, Jwt, Lifecycle, Log, Problem, Server,
     Shares, Traces, Webhooks,
 };
+use crate::dialects::v3;
 
 /// The maximum of a period: a hundred years in days, four in hours.
 const MAX_PERIOD: u64 = 36_500;
@@ -32,11 +33,31 @@ impl Config {
         self.idempotency.check()?;
         self.log.check()?;
         self.traces.check()?;
+        self.check_largest_body()?;
         self.verifier()?;
         require(
             self.environment == Environment::Development || self.database_url().is_some(),
             "database.url: is required in production; set DATABASE_URL, or \
              STEWARD_ENVIRONMENT=development for the embedded database",
+        )
+    }
+}
+
+impl Config {
+    /// Checks that the largest body that an operation accepts fits into one caller's share.
+    fn check_largest_body(&self) -> Result<(), Problem> {
+        let limits = v3::OPERATIONS
+            .iter()
+            .map(|operation| operation.max_body(self.v3.max_body_bytes))
+            .chain([self.admin.max_body_bytes, self.soap.max_body_bytes]);
+        let largest = limits.max().unwrap_or_default();
+        require(
+            self.shares.body_bytes_per_caller >= largest,
+            &format!(
+                "shares.body_bytes_per_caller: must be at least {largest}, the largest body that \
+                 admin.max_body_bytes, soap.max_body_bytes and v3.max_body_bytes (16 times for \
+                 bulk requests) accept"
+            ),
         )
     }
 }

@@ -80,6 +80,12 @@ impl Operation {
         paging.iter().copied().chain(others)
     }
 
+    /// The largest body that it accepts, in bytes. `configured` is `v3.max_body_bytes`.
+    #[must_use]
+    pub fn max_body(&self, configured: usize) -> usize {
+        self.body_limit.bytes(configured)
+    }
+
     pub(super) const fn get(path: &'static str, name: &'static str) -> Self {
         Self::new("GET", path, name)
     }

@@ -209,6 +209,18 @@ fn every_configuration_mistake_is_named() {
         &[("STEWARD_LOG__LEVEL", "warn,sqlx=debug,inof")],
         "log.level: inof is no level; the levels are off, error,",
     );
+    refused(
+        &[("STEWARD_SHARES__HEAVY", "4")],
+        "shares.heavy_per_reseller: must be at most shares.heavy",
+    );
+    refused(
+        &[("STEWARD_SHARES__STREAMS_PER_TOKEN", "0")],
+        "shares.streams_per_token: must be at least 1",
+    );
+    refused(
+        &[("STEWARD_V3__MAX_BODY_BYTES", "2000000")],
+        "shares.body_bytes_per_caller: must be at least 32000000, the largest body",
+    );
     refused(&[("STEWARD_COMMIT__BATCH", "many")], "commit.batch");
     refused(
         &[("STEWARD_ENVIRONMENT", "production")],
