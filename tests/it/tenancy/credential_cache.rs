@@ -53,6 +53,7 @@ async fn a_revoked_credential_leaves_the_cache_of_every_replica() {
     here.get(id).await;
     there.get(id).await;
     app.clock.advance(TimeDelta::seconds(61));
+    until_the_cache_is_used(&app).await;
     here.call("get", json!({"id": id}))
         .await
         .is_error(401, "API token is invalid");
@@ -184,6 +185,16 @@ async fn credentials_looked_up_in_one_batch_are_not_mixed_up() {
     futures_util::future::join_all(requests).await;
 }
 
+/// Waits until entries are used at the time of the manual clock. After each advance of the clock a
+/// heartbeat has to come back first; until then every request looks its credential up, and a test
+/// would show nothing about the cache.
+async fn until_the_cache_is_used(app: &App) {
+    until("a heartbeat at the new time", async || {
+        app.service.remembers_credentials().then_some(())
+    })
+    .await;
+}
+
 /// Opens a transaction that keeps every look-up of a credential waiting after it has read the
 /// credential: the look-up reads the reseller's row next, and its table is locked.
 async fn hold_look_ups(superuser: &sqlx::PgPool) -> sqlx::Transaction<'static, sqlx::Postgres> {
@@ -239,6 +250,7 @@ async fn a_revocation_during_a_look_up_is_not_overwritten_by_it() {
     lock.rollback().await.unwrap();
     // This request began before the revocation, so it may be answered.
     late.await.unwrap();
+    until_the_cache_is_used(&app).await;
     client
         .call("list", json!({"from_id": 1, "limit": 1}))
         .await
@@ -281,6 +293,7 @@ async fn a_revocation_during_a_renewal_is_not_overwritten_by_it() {
     assert_eq!(is_revoked, Ok(true));
     lock.rollback().await.unwrap();
     assert_eq!(renewal.await.unwrap(), Ok(()));
+    until_the_cache_is_used(&app).await;
     client
         .call("list", json!({"from_id": 1, "limit": 1}))
         .await
@@ -307,8 +320,10 @@ async fn a_cached_credential_expires_at_its_time() {
     let list = json!({"from_id": 1, "limit": 1});
     client.call("list", list.clone()).await.ok();
     app.clock.advance(TimeDelta::seconds(19));
+    until_the_cache_is_used(&app).await;
     client.call("list", list.clone()).await.ok();
     app.clock.advance(TimeDelta::seconds(1));
+    until_the_cache_is_used(&app).await;
     client
         .call("list", list)
         .await

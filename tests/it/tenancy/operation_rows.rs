@@ -361,7 +361,7 @@ async fn all_permits(app: &App) -> Vec<Permit> {
     loop {
         let holder = nobody(permits.len());
         match poll!(pin!(unconstrained(app.service.permit(Cost::Heavy, holder)))) {
-            Poll::Ready(permit) => permits.extend(permit.unwrap()),
+            Poll::Ready(permit) => permits.push(permit.unwrap().expect("heavy work has a permit")),
             Poll::Pending => return permits,
         }
         assert!(permits.len() < 10_000, "the number of permits is bounded");
