@@ -100,7 +100,11 @@ async fn measure(options: &Options, accounts: u64) -> Result<Rows, Failure> {
         options.folder.as_deref(),
     )
     .await?;
-    run(&world.cluster.options(STEWARD), include_str!("history.sql")).await?;
+    run(
+        &world.cluster.superuser_options(STEWARD),
+        include_str!("history.sql"),
+    )
+    .await?;
     let pool = PoolSettings {
         max_connections: 8,
         acquire_timeout: Duration::from_secs(30),
@@ -117,7 +121,7 @@ async fn measure(options: &Options, accounts: u64) -> Result<Rows, Failure> {
     ));
     let measured = measure_queries(
         &service,
-        &world.cluster.options(STEWARD),
+        &world.cluster.superuser_options(STEWARD),
         i64::try_from(accounts)?,
     )
     .await?;

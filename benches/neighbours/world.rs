@@ -102,7 +102,7 @@ impl World {
         let script = include_str!("load.sql")
             .replace(":first", &FIRST_ACCOUNTS.to_string())
             .replace(":others", &OTHER_ACCOUNTS.to_string());
-        run(&self.cluster.options(database), &script).await?;
+        run(&self.cluster.superuser_options(database), &script).await?;
         (1..=RESELLERS)
             .map(|reseller| {
                 let reseller = reseller.to_string();
@@ -144,8 +144,11 @@ impl World {
 
     /// Makes a database like all others. `name` must be new.
     pub async fn database(&mut self, name: &str) -> Result<(), Failure> {
-        let copy = format!("create database \"{name}\" template \"{TEMPLATE}\"");
-        if run(&self.cluster.options("postgres"), &copy).await.is_err() {
+        let copy = format!("create database \"{name}\" template \"{TEMPLATE}\" owner steward");
+        if run(&self.cluster.superuser_options("postgres"), &copy)
+            .await
+            .is_err()
+        {
             // The cluster's login may not be allowed to copy databases. The tokens are then new.
             let tokens = self.fill(name).await?;
             self.parties = parties(tokens)?;
@@ -156,14 +159,14 @@ impl World {
     /// Removes a database, so that what a scenario left behind does not slow down the next one.
     pub async fn remove(&self, name: &str) {
         let drop = format!("drop database if exists \"{name}\" with (force)");
-        if let Err(error) = run(&self.cluster.options("postgres"), &drop).await {
+        if let Err(error) = run(&self.cluster.superuser_options("postgres"), &drop).await {
             eprintln!("the database {name} stays: {error}");
         }
     }
 
     /// A number that a statement returns.
     pub async fn number(&self, database: &str, statement: &str) -> Result<i64, Failure> {
-        let mut connection = self.cluster.options(database).connect().await?;
+        let mut connection = self.cluster.superuser_options(database).connect().await?;
         let statement = sqlx::AssertSqlSafe(statement.to_owned());
         let number: i64 = sqlx::query_scalar(statement)
             .fetch_one(&mut connection)

@@ -56,7 +56,13 @@ impl World {
         let cluster = Cluster::start(&settings).await?;
         cluster.ensure_database(STEWARD).await?;
         Store::migrate(&cluster.options(STEWARD)).await?;
-        let tokens = load(&cluster.options(STEWARD), accounts, resellers, owner).await?;
+        let tokens = load(
+            &cluster.superuser_options(STEWARD),
+            accounts,
+            resellers,
+            owner,
+        )
+        .await?;
         Ok(Self {
             cluster,
             tokens,
@@ -75,7 +81,7 @@ impl World {
 
     /// The sizes of the tables that a change writes to, and the numbers of their updates.
     pub async fn sizes(&self) -> Result<Vec<Size>, Failure> {
-        let mut connection = self.cluster.options(STEWARD).connect().await?;
+        let mut connection = self.cluster.superuser_options(STEWARD).connect().await?;
         let rows: Vec<(String, f64, i64, i64)> = sqlx::query_as(
             "select kind, sum(pg_total_relation_size(relid)) / 1048576.0::float8, sum(n_tup_upd)::bigint, sum(n_tup_hot_upd)::bigint
              from (select regexp_replace(relname, '_[0-9]{8}$', '') as kind, * from pg_stat_user_tables) as s

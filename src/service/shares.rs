@@ -31,8 +31,8 @@ pub struct ShareSettings {
     pub queue: usize,
     /// How long a request waits.
     pub wait: Duration,
-    /// Transactions that the general connections carry out at a time. One reseller may have half
-    /// of them.
+    /// Transactions that the general connections carry out at a time. One reseller may have a
+    /// third of them.
     pub transactions: usize,
     /// How long a transaction waits for a connection.
     pub transaction_wait: Duration,
@@ -97,7 +97,7 @@ impl ServiceShares {
         };
         let transactions = Limits {
             total: settings.transactions,
-            each: settings.transactions.div_ceil(2),
+            each: settings.transactions.div_ceil(3),
             queue,
             wait: settings.transaction_wait,
         };

@@ -29,7 +29,7 @@ const MAX_ACCOUNTS: usize = 100_000;
 const MAX_OPEN_JOBS: i64 = 20;
 /// How many accounts are read at a time when a job is planned. Each page has a transaction of its
 /// own, so that planning a large job leaves the connection to others in between.
-const PLANNING_PAGE: i64 = 1_000;
+const PLANNING_PAGE: i64 = 250;
 /// How many accounts are changed at a time.
 const PAGE: i32 = 256;
 
