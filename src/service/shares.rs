@@ -74,7 +74,12 @@ pub(super) struct ServiceShares {
     streams: Shares,
     token_streams: Shares,
     bodies: Shares,
+    planning: Shares,
 }
+
+/// How many bulk jobs are planned at a time, in all. One of each reseller is: planning reads up to
+/// 100,000 accounts, so it keeps one core of the database busy.
+const PLANNING: usize = 2;
 
 /// The permits of one event stream.
 #[derive(Debug)]
@@ -106,6 +111,7 @@ impl ServiceShares {
             transactions: Shares::new("transactions", transactions, Arc::clone(metrics)),
             streams: shares("streams", settings.streams, settings.streams_per_reseller),
             token_streams: shares("token_streams", usize::MAX, settings.streams_per_token),
+            planning: shares("planning", PLANNING, 1),
             bodies: shares(
                 "body_bytes",
                 settings.body_bytes,
@@ -122,9 +128,19 @@ impl ServiceShares {
             &self.streams,
             &self.token_streams,
             &self.bodies,
+            &self.planning,
         ] {
             shares.record();
         }
+    }
+
+    /// Waits until a bulk job of the reseller may be planned.
+    ///
+    /// # Errors
+    /// [`Error::ShareUsedUp`], or [`Error::Overloaded`] if others plan for too long.
+    pub(super) async fn planning(&self, reseller: ResellerId) -> Result<Permit, Error> {
+        let permit = self.planning.take(Holder::Reseller(reseller), 1).await;
+        permit.map_err(|refused| refusal(refused, "bulk jobs being planned"))
     }
 
     /// Waits for one of the general connections.

@@ -69,6 +69,7 @@ impl Service {
             Box::pin(tx.count_open_bulk_jobs(reseller, authority))
         });
         check_open(open.await?)?;
+        let _permit = self.shares.planning(reseller).await?;
         let (accounts, preview) = self
             .select_accounts(reseller, &filter, &command, &actor, now)
             .await?;

@@ -387,3 +387,35 @@ async fn readyz_and_the_jobs_do_not_wait_for_requests() {
     superuser.rollback().await.unwrap();
     assert_eq!(hanging.await.status, 201);
 }
+
+#[tokio::test]
+async fn a_reseller_plans_one_bulk_job_at_a_time() {
+    let app = App::new().await;
+    let (acme, ..) = two_resellers(&app).await;
+    acme.account("a").await;
+    let pool = PoolSettings {
+        max_connections: 12,
+        ..pool_settings()
+    };
+    let (service, router) = replica(&app, ShareSettings::default(), &pool);
+    let acme = V3::with_token(&router, &acme.token);
+    let mut superuser = app.database.superuser().await.begin().await.unwrap();
+    sqlx::query("lock table account in access exclusive mode")
+        .execute(&mut *superuser)
+        .await
+        .unwrap();
+    let job = json!({"selector": {}, "operation": {"operation": "freeze"}});
+    let plans = (0..2).map(|_| acme.call("POST", "/v3/bulk-jobs", &job));
+    let mut plans = pin!(futures_util::future::join_all(plans));
+    let shown = |line: &str| service.render_metrics().lines().any(|it| it == line);
+    while !shown(r#"steward_share_used{share="planning"} 1"#)
+        || !shown(r#"steward_share_waiting{share="planning",holder="reseller 1"} 1"#)
+    {
+        assert!(poll!(&mut plans).is_pending());
+        tokio::task::yield_now().await;
+    }
+    superuser.rollback().await.unwrap();
+    for planned in plans.await {
+        assert_eq!(planned.status, 201, "{}", planned.body);
+    }
+}
