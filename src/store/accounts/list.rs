@@ -1,7 +1,7 @@
 //! Lists and searches of accounts: the only statements that are put together at run time.
 //!
 //! A page takes two statements. The first finds the keys in their order, each with the size of its
-//! account; the second reads the accounts by key, as many as [`READ_AT_ONCE`] allows. The texts are
+//! account; the second reads the accounts by key, as many as `READ_AT_ONCE` allows. The texts are
 //! constants of this file; every value is bound.
 
 use std::collections::HashMap;
