@@ -72,7 +72,7 @@ impl Config {
                 ..service::ShareSettings::default()
             },
             transaction_timeout: Duration::from_secs(
-                database.acquire_timeout_seconds + database.statement_timeout_seconds + 2,
+                2 * database.acquire_timeout_seconds + database.statement_timeout_seconds + 2,
             ),
         }
     }

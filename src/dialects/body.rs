@@ -56,11 +56,12 @@ pub(super) async fn read(
     mut stream: Body,
     max: usize,
 ) -> Result<RequestBody, Failure> {
-    let length = header_text(headers, header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
-    if length.is_some_and(|length: usize| length > max) {
+    let length: Option<usize> =
+        header_text(headers, header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
+    if length.is_some_and(|length| length > max) {
         return Err(wire::Error::TooLarge.into());
     }
-    let mut body = RequestBody::default();
+    let (mut body, mut permitted) = (RequestBody::default(), FREE);
     while let Some(frame) = stream.frame().await {
         let frame = frame.map_err(|_| wire::Error::Malformed {
             field: String::new(),
@@ -73,9 +74,13 @@ pub(super) async fn read(
         if size > max {
             return Err(wire::Error::TooLarge.into());
         }
-        let permitted = FREE + STEP * body.permits.len();
-        for _ in 0..size.saturating_sub(permitted).div_ceil(STEP) {
-            let permit = service.body_permit(exchange.holder(), STEP).await?;
+        if size > permitted {
+            // The whole of an announced body at once: bodies that each hold a part and wait for
+            // the rest would stop each other.
+            let wanted = length.filter(|length| *length >= size).unwrap_or(size) - permitted;
+            let steps = wanted.div_ceil(STEP);
+            let permit = service.body_permit(exchange.holder(), steps * STEP).await?;
+            permitted += steps * STEP;
             body.permits.push(permit);
         }
         body.bytes.extend_from_slice(&data);

@@ -28,6 +28,14 @@ impl fmt::Display for RequestId {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
+impl ClientAddress {
+    /// The holder of the client's share. Requests without a connection, which exist only in tests,
+    /// share one.
+    pub(crate) fn holder(address: Option<&Self>) -> Holder {
+        Holder::address(address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.0))
+    }
+}
+
 /// The outcome of a request, as the metrics count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestOutcome {
@@ -103,9 +111,6 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// Starts from the request's head, in which the HTTP layer stored the request's id.
     pub(crate) fn begin(parts: &Parts) -> Self {
-        let address = parts.extensions.get::<ClientAddress>();
-        // Requests without a connection exist only in tests.
-        let address = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.0);
         Self {
             request_id: parts
                 .extensions
@@ -113,7 +118,7 @@ impl Exchange {
                 .cloned()
                 .unwrap_or_default(),
             rate: None,
-            holder: Holder::address(address),
+            holder: ClientAddress::holder(parts.extensions.get::<ClientAddress>()),
         }
     }
 

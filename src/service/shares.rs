@@ -100,6 +100,13 @@ impl ServiceShares {
             };
             Shares::new(name, limits, Arc::clone(metrics))
         };
+        let planning = Limits {
+            total: PLANNING,
+            each: 1,
+            queue,
+            // Planning takes seconds.
+            wait: wait * 4,
+        };
         let transactions = Limits {
             total: settings.transactions,
             each: settings.transactions.div_ceil(3),
@@ -111,7 +118,7 @@ impl ServiceShares {
             transactions: Shares::new("transactions", transactions, Arc::clone(metrics)),
             streams: shares("streams", settings.streams, settings.streams_per_reseller),
             token_streams: shares("token_streams", usize::MAX, settings.streams_per_token),
-            planning: shares("planning", PLANNING, 1),
+            planning: Shares::new("planning", planning, Arc::clone(metrics)),
             bodies: shares(
                 "body_bytes",
                 settings.body_bytes,
@@ -148,15 +155,7 @@ impl ServiceShares {
     /// # Errors
     /// [`Error::ShareUsedUp`] if too many of the reseller's requests wait already;
     /// [`Error::Overloaded`] if the wait took too long.
-    pub(super) async fn transaction(&self, tenancy: &Tenancy) -> Result<Permit, Error> {
-        let holder = Holder::Reseller(match tenancy {
-            Tenancy::Resellers(resellers) => resellers
-                .iter()
-                .next()
-                .copied()
-                .unwrap_or(ResellerId::PLATFORM),
-            Tenancy::Platform | Tenancy::Credentials(_) => ResellerId::PLATFORM,
-        });
+    pub(super) async fn transaction(&self, holder: Holder) -> Result<Permit, Error> {
         self.transactions
             .take(holder, 1)
             .await
@@ -221,6 +220,18 @@ impl Service {
         let permit = self.shares.bodies.take(holder, bytes).await;
         permit.map_err(|refused| refusal(refused, "bytes of request bodies"))
     }
+}
+
+/// Whose share a transaction uses: that of its reseller, or the operator's.
+pub(super) fn holder_of(tenancy: &Tenancy) -> Holder {
+    Holder::Reseller(match tenancy {
+        Tenancy::Resellers(resellers) => resellers
+            .iter()
+            .next()
+            .copied()
+            .unwrap_or(ResellerId::PLATFORM),
+        Tenancy::Platform | Tenancy::Credentials(_) => ResellerId::PLATFORM,
+    })
 }
 
 fn refusal(refused: Refused, what: &'static str) -> Error {

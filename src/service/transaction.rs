@@ -14,9 +14,10 @@ use tokio::task::JoinError;
 use tracing::{Instrument as _, Span, debug_span, error};
 use uuid::Uuid;
 
-use super::Service;
 use super::idempotency::{Completion, IdempotentRequest};
+use super::{Service, shares};
 use crate::domain::{Error, Time};
+use crate::shares::Holder;
 use crate::store::{Tenancy, Tx};
 use crate::telemetry;
 
@@ -27,9 +28,25 @@ impl Service {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
     {
+        self.read_as(shares::holder_of(&tenancy), tenancy, work)
+            .await
+    }
+
+    /// Reads as [`Service::read`] does, and uses the share of `holder`. For transactions that reach
+    /// more rows than those of the one who asked for them.
+    pub(super) async fn read_as<T, F>(
+        &self,
+        holder: Holder,
+        tenancy: Tenancy,
+        work: F,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
+    {
         let (store, shares) = (self.store.clone(), Arc::clone(&self.shares));
         self.detached(async move {
-            let _permit = shares.transaction(&tenancy).await?;
+            let _permit = shares.transaction(holder).await?;
             finish(store.begin_reading(&tenancy).await?, work).await
         })
         .await
@@ -41,9 +58,24 @@ impl Service {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
     {
+        self.write_as(shares::holder_of(&tenancy), tenancy, work)
+            .await
+    }
+
+    /// Writes as [`Service::write`] does, and uses the share of `holder`.
+    pub(super) async fn write_as<T, F>(
+        &self,
+        holder: Holder,
+        tenancy: Tenancy,
+        work: F,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
+    {
         let (store, shares) = (self.store.clone(), Arc::clone(&self.shares));
         self.detached(async move {
-            let _permit = shares.transaction(&tenancy).await?;
+            let _permit = shares.transaction(holder).await?;
             finish(store.begin(&tenancy).await?, work).await
         })
         .await

@@ -29,6 +29,8 @@ pub enum Holder {
     Token(TokenId),
     /// A client address. IPv6 addresses of the same /64 are one holder.
     Address(IpAddr),
+    /// The webhook dispatcher. It divides its share among the resellers by turns of its own.
+    Webhooks,
 }
 
 impl Holder {
@@ -51,6 +53,7 @@ impl fmt::Display for Holder {
             Self::Reseller(reseller) => write!(f, "reseller {reseller}"),
             Self::Token(token) => write!(f, "token {token}"),
             Self::Address(address) => write!(f, "address {address}"),
+            Self::Webhooks => f.write_str("webhooks"),
         }
     }
 }
@@ -228,12 +231,6 @@ impl Shares {
         drop(waiting);
         self.count(refused);
         Err(refused)
-    }
-
-    /// Whether requests of other holders wait. A holder that works in slices then ends its slice.
-    #[must_use]
-    pub fn others_wait(&self, holder: Holder) -> bool {
-        self.lock().turns.iter().any(|waiting| *waiting != holder)
     }
 
     /// How many permits are in use.

@@ -74,7 +74,7 @@ impl Store {
             heartbeats_of(own),
             number.to_string()
         )
-        .fetch_one(&self.keyed)
+        .fetch_one(&self.background)
         .await
         .map(drop)
         .or_domain()

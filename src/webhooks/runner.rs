@@ -23,7 +23,7 @@ use super::message::Delivery;
 use super::wake::{Reason, Wake};
 use crate::domain::{Endpoint, Error, ResellerId, SuspendedBy, Time};
 use crate::service::{Attempt, Progress, Service};
-use crate::shares::Permit;
+use crate::shares::{Holder, Permit};
 
 /// How many journal entries one read returns at most.
 const READ_PAGE: usize = 250;
@@ -307,11 +307,21 @@ impl Runner {
             let events = self
                 .context
                 .service
-                .read_events(self.context.reseller, self.read_to, as_limit(page))
+                .read_events(
+                    Holder::Webhooks,
+                    self.context.reseller,
+                    self.read_to,
+                    as_limit(page),
+                )
                 .await?;
             self.is_caught_up = !events.has_more;
             let now = self.context.service.now();
             for event in events.rows {
+                if self.queues.bytes() >= self.context.limits.max_bytes() {
+                    // The rest is read again once there is room.
+                    self.is_caught_up = false;
+                    return Ok(());
+                }
                 self.read_to = event.entry.id;
                 let subscribed = self.endpoint.wants(&event.entry.events);
                 self.queues.push_new(Delivery::of_event(
@@ -382,6 +392,11 @@ impl Runner {
             .into_iter()
             .for_each(|account| self.queues.mark_unparked(account));
         for pending in due.accounts {
+            if self.queues.bytes() >= self.context.limits.max_bytes() {
+                // The rest is loaded again once there is room.
+                self.check_due = true;
+                break;
+            }
             let deliveries: Vec<Delivery> = pending
                 .into_iter()
                 .map(|read| {

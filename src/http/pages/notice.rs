@@ -8,13 +8,14 @@ use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
 use uuid::Uuid;
 
 use super::notice_texts::{Advice, Language};
+use crate::dialects::exchange::ClientAddress;
 use crate::domain::{Account, Block, Error, HoldKind, Remedy, Time};
 use crate::hash::sha256;
 use crate::service::Service;
@@ -50,15 +51,17 @@ pub fn routes(service: Arc<Service>) -> Router {
 async fn notice(
     State(service): State<Arc<Service>>,
     Path(uid): Path<String>,
+    address: Option<Extension<ClientAddress>>,
     headers: HeaderMap,
 ) -> Response {
+    let holder = ClientAddress::holder(address.as_deref());
     let language = Language::preferred(
         headers
             .get(header::ACCEPT_LANGUAGE)
             .and_then(|value| value.to_str().ok()),
     );
     let found = match Uuid::try_parse(&uid) {
-        Ok(uid) => service.notice(uid).await,
+        Ok(uid) => service.notice(uid, holder).await,
         Err(_) => Err(Error::AccountNotFound),
     };
     let (status, heading, content) = match found {

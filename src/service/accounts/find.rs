@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::{Account, AccountId, AccountKey, Email, Error, ResellerId, Time};
 use crate::service::{Context, Service};
+use crate::shares::Holder;
 use crate::store::{Tenancy, Tx};
 
 /// How a caller names an account.
@@ -29,7 +30,8 @@ impl Service {
     /// [`Error::InvalidField`] if an operator names an address that several resellers use.
     pub async fn find(&self, context: &Context, account: AccountRef) -> Result<AccountId, Error> {
         let caller = context.principal.reseller;
-        let work = self.read(Tenancy::Platform, move |tx| {
+        let holder = Holder::Reseller(context.principal.storage_reseller());
+        let work = self.read_as(holder, Tenancy::Platform, move |tx| {
             Box::pin(async move {
                 let (owner, id) = match &account {
                     AccountRef::Id(id) => tx.locate_account(*id).await?.map(|owner| (owner, *id)),
@@ -114,13 +116,14 @@ impl Service {
     }
 
     /// The account with an outside identity, whatever its reseller, deleted accounts included. It
-    /// serves the page for the account's own user, who has no credential.
+    /// serves the page for the account's own user, who has no credential, so the look-up uses the
+    /// share of `holder`, the user's address.
     ///
     /// # Errors
     /// [`Error::AccountNotFound`].
-    pub async fn notice(&self, uid: Uuid) -> Result<(Account, Time), Error> {
+    pub async fn notice(&self, uid: Uuid, holder: Holder) -> Result<(Account, Time), Error> {
         let found = self
-            .read(Tenancy::Platform, move |tx| {
+            .read_as(holder, Tenancy::Platform, move |tx| {
                 Box::pin(async move { tx.locate_accounts(None, &[], &[uid]).await })
             })
             .await?;

@@ -100,7 +100,7 @@ impl Service {
         let mut leased_until = None;
         while !self.stopping.is_cancelled() {
             let now = self.now();
-            let claimed = self.write(Tenancy::of(reseller), move |tx| {
+            let claimed = self.background_write(Tenancy::of(reseller), move |tx| {
                 Box::pin(claim_page(tx, reseller, id, leased_until, now))
             });
             let Some(page) = claimed.await? else {
@@ -114,7 +114,7 @@ impl Service {
                 } else {
                     JobState::Reverted
                 };
-                let finished = self.write(Tenancy::of(reseller), move |tx| {
+                let finished = self.background_write(Tenancy::of(reseller), move |tx| {
                     Box::pin(async move {
                         tx.finish_bulk_job(reseller, id, page.job.state, done, now)
                             .await
@@ -127,7 +127,7 @@ impl Service {
             } else {
                 self.revert_page(&page).await?
             };
-            self.write(Tenancy::of(reseller), move |tx| {
+            self.background_write(Tenancy::of(reseller), move |tx| {
                 Box::pin(async move {
                     tx.record_bulk_items(&page.job, page.filled(), &outcomes)
                         .await

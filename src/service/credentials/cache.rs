@@ -178,6 +178,8 @@ impl CredentialCache {
     }
 
     pub(super) fn switch_on(&self) {
+        // Whatever was looked up while nobody listened may have been revoked since.
+        self.generation.fetch_add(1, Ordering::SeqCst);
         self.is_on.store(true, Ordering::SeqCst);
     }
 

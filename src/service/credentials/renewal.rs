@@ -172,7 +172,7 @@ impl Service {
         if uses.is_empty() {
             return;
         }
-        let written = self.write(Tenancy::Platform, move |tx| {
+        let written = self.background_write(Tenancy::Platform, move |tx| {
             Box::pin(async move { tx.record_token_use(&uses).await })
         });
         if let Err(error) = written.await {

@@ -13,6 +13,7 @@ use super::endpoints::PROMPT;
 use super::events::with_accounts;
 use crate::domain::{Endpoint, Error, ResellerId, Time};
 use crate::service::{EventRead, Service};
+use crate::shares::Holder;
 use crate::store::{Pending, Progress, Tenancy, Tx};
 
 /// A pending delivery, with its event.
@@ -112,7 +113,7 @@ impl Service {
         until: Time,
     ) -> Result<Option<(Endpoint, Vec<String>, Vec<i32>)>, Error> {
         let now = self.now();
-        self.write(Tenancy::of(reseller), move |tx| {
+        self.write_as(Holder::Webhooks, Tenancy::of(reseller), move |tx| {
             Box::pin(async move {
                 if !tx.lease_endpoint(reseller, id, owner, now, until).await? {
                     return Ok(None);
@@ -135,7 +136,7 @@ impl Service {
         id: Uuid,
     ) -> Result<Option<(Endpoint, Vec<String>)>, Error> {
         let now = self.now();
-        self.read(Tenancy::of(reseller), move |tx| {
+        self.read_as(Holder::Webhooks, Tenancy::of(reseller), move |tx| {
             Box::pin(fetch_with_secrets(tx, reseller, id, now))
         })
         .await
@@ -154,7 +155,7 @@ impl Service {
         depth: i64,
     ) -> Result<Due, Error> {
         let now = self.now();
-        self.read(Tenancy::of(reseller), move |tx| {
+        self.read_as(Holder::Webhooks, Tenancy::of(reseller), move |tx| {
             Box::pin(async move {
                 let clear = tx.list_clear(reseller, endpoint, &done).await?;
                 let accounts = tx
@@ -184,7 +185,7 @@ impl Service {
         owner: Uuid,
         progress: Progress,
     ) -> Result<Option<(i64, bool)>, Error> {
-        self.write(Tenancy::of(reseller), move |tx| {
+        self.write_as(Holder::Webhooks, Tenancy::of(reseller), move |tx| {
             Box::pin(async move {
                 tx.record_progress(reseller, endpoint, owner, &progress)
                     .await

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::{Account, AccountId, Authority, Error, ResellerId, Scope};
 use crate::service::{Context, Principal, Service};
+use crate::shares::Holder;
 use crate::store::{JournalEntry, READ_AT_ONCE, Slice, Tenancy, Tx};
 
 /// A page with at most this many accounts is read without asking how large they are: an account has
@@ -63,7 +64,8 @@ impl Service {
     ) -> Result<(ResellerId, Slice<EventRead>), Error> {
         context.principal.require(Scope::WebhookRead)?;
         let reseller = context.principal.resolve_reseller(reseller)?;
-        let mut events = self.read_events(reseller, after, limit).await?;
+        let holder = Holder::Reseller(context.principal.storage_reseller());
+        let mut events = self.read_events(holder, reseller, after, limit).await?;
         if context.principal.authority() == Authority::Reseller {
             for event in &mut events.rows {
                 event.entry.hide_reasons_of_others();
@@ -72,14 +74,15 @@ impl Service {
         Ok((reseller, events))
     }
 
-    /// As [`Service::events`], for the dispatcher, which acts for any reseller.
+    /// As [`Service::events`], without a caller. The read uses the share of `holder`.
     pub async fn read_events(
         &self,
+        holder: Holder,
         reseller: ResellerId,
         after: i64,
         limit: i64,
     ) -> Result<Slice<EventRead>, Error> {
-        self.read(Tenancy::of(reseller), move |tx| {
+        self.read_as(holder, Tenancy::of(reseller), move |tx| {
             Box::pin(async move {
                 let mut entries = tx.list_events(reseller, after, limit).await?;
                 let fitting = fitting(tx, reseller, &entries.rows).await?;

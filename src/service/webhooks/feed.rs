@@ -9,18 +9,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
-use tracing::debug;
+use tracing::warn;
 
 use super::events::EventRead;
 use crate::domain::ResellerId;
 use crate::service::{News, Service};
+use crate::shares::Holder;
 
 /// The interval at which a feed polls for events, in case a notification was lost.
 const POLL_EVERY: Duration = Duration::from_secs(5);
 /// The largest number of events that a feed reads at once.
 const PAGE: i64 = 100;
 /// How many pages a stream may be behind before it has to read pages of its own again.
-const BACKLOG: usize = 16;
+const BACKLOG: usize = 4;
 
 /// A page of new events, shared by the streams.
 pub type FeedPage = Arc<Vec<EventRead>>;
@@ -107,7 +108,10 @@ impl Service {
         // Subscribed before the first read, so that no event falls between the two.
         let mut notifications = self.news_of_events();
         while let Some(position) = self.feeds.position(reseller) {
-            let has_more = match self.read_events(reseller, position, PAGE).await {
+            let has_more = match self
+                .read_events(Holder::Reseller(reseller), reseller, position, PAGE)
+                .await
+            {
                 Ok(page) => {
                     if self.feeds.send(reseller, page.rows).is_none() {
                         return;
@@ -115,8 +119,9 @@ impl Service {
                     page.has_more
                 }
                 Err(error) => {
-                    debug!(%error, %reseller, "could not read new events; trying again at the next poll");
-                    false
+                    // The streams then read by themselves, and end if they cannot either.
+                    warn!(%error, %reseller, "could not read new events for the event streams");
+                    break;
                 }
             };
             if has_more {

@@ -1,6 +1,7 @@
 -- Everything that decides which rows the service's role reaches: the policies and the forcing of row
 -- level security, what the role may do with which relation and with which function that runs as its
--- owner, and what the role itself is. Objects of extensions are left out: extensions grant to public.
+-- owner, and what the role itself is. Objects of extensions are left out: extensions grant to public. So are those in
+-- schemas that the role cannot use, and functions that only a trigger can call.
 -- Partitions have no policies of their own: they must have no grants either.
 with service as (
   select oid, rolsuper from pg_roles where rolname = 'steward_service'
@@ -12,6 +13,7 @@ with service as (
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
     and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname !~ '^pg_(toast|temp)'
+    and has_schema_privilege('steward_service', n.oid, 'usage')
     and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
 ), routine as (
   select p.oid, p.proacl, p.proowner,
@@ -19,6 +21,8 @@ with service as (
       || '(' || pg_get_function_identity_arguments(p.oid) || ')' as name
   from pg_proc p join pg_namespace n on n.oid = p.pronamespace
   where p.prosecdef and n.nspname not in ('pg_catalog', 'information_schema')
+    and has_schema_privilege('steward_service', n.oid, 'usage')
+    and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
     and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
 )
 select kind as "kind!", name as "name!", aspect as "aspect!", value as "value!"
