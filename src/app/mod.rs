@@ -227,6 +227,7 @@ pub async fn serve(
         } else {
             None
         };
+        running.service.prepare_signing_key().await?;
         running.service.remember_credentials();
         if options.workers {
             start_workers(&running, config, &draining, &stopping)?;

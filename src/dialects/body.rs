@@ -21,7 +21,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The bytes of a body that need no permit. Nearly every body is smaller.
 const FREE: usize = 4 << 10;
 /// Permits are taken for this many bytes at a time.
-const STEP: usize = 64 << 10;
+const STEP: usize = 16 << 10;
 
 /// A body in memory, with the permits for its size.
 #[derive(Debug, Default)]

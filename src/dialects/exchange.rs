@@ -85,6 +85,8 @@ pub(crate) struct Handled {
     pub(crate) outcome: RequestOutcome,
     /// The credential's rate limit. `None` if no limit applies.
     pub(crate) rate: Option<Rate>,
+    /// Whose share the answer uses. `None` if no dispatcher answered.
+    pub(crate) holder: Option<Holder>,
 }
 
 impl Handled {
@@ -95,6 +97,7 @@ impl Handled {
             operation: None,
             outcome,
             rate: None,
+            holder: None,
         });
         response
     }
@@ -155,6 +158,7 @@ impl Exchange {
             operation: Some(operation),
             outcome,
             rate: self.rate,
+            holder: Some(self.holder),
         });
         response
     }

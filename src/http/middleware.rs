@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use tracing::{Instrument as _, debug_span, error, info, info_span};
 use uuid::Uuid;
 
-use super::client_address;
+use super::{client_address, held_body};
 use crate::dialects::exchange::{ClientAddress, Handled, RequestId, RequestOutcome};
 use crate::dialects::failure::Failure;
 use crate::dialects::{Responder, admin, labels};
@@ -93,7 +93,18 @@ pub(super) async fn handle(
         }
         Err(_elapsed) => respond(Failure::TimedOut),
     };
-    let handled = response.extensions().get::<Handled>().copied();
+    let mut handled = response.extensions().get::<Handled>().copied();
+    if let (Some(service), Some(holder)) = (&shared.service, handled.and_then(|it| it.holder)) {
+        response = match held_body::hold(service, holder, response).await {
+            Ok(response) => response,
+            Err(error) => {
+                let response = respond(Failure::Service(error));
+                let outcome = RequestOutcome::of_status(response.status().as_u16());
+                handled = handled.map(|handled| Handled { outcome, ..handled });
+                response
+            }
+        };
+    }
     if let Some(in_flight) = in_flight {
         in_flight.end(handled, response.status(), started.elapsed());
     }

@@ -1,6 +1,7 @@
 //! The HTTP layer: the router, the middleware around every request, and the listeners.
 
 mod client_address;
+mod held_body;
 mod listener;
 mod management;
 mod middleware;

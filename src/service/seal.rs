@@ -35,13 +35,14 @@ impl fmt::Debug for Seal {
 }
 
 impl Seal {
-    /// The seal for a request with this idempotency key. A caller with other scopes gets another
-    /// seal, so that a weaker credential of the same reseller cannot have the answer repeated to
-    /// it. A rotated credential has the scopes of the old one.
+    /// The seal for a request with this idempotency key. A caller with other scopes, or with a
+    /// credential that expires where the first one did not, gets another seal, so that a weaker
+    /// credential of the same reseller cannot have the answer repeated to it. A rotated credential has the scopes of the old one.
     #[must_use]
     pub fn of(caller: &Principal, key: &IdempotencyKey) -> Self {
         let scopes: Vec<&str> = caller.scopes().iter().map(Scope::as_str).collect();
-        let scopes = scopes.join(" ");
+        // A credential that expires must not get one that does not from a repeat.
+        let scopes = format!("{} {}", scopes.join(" "), caller.expires_at.is_some());
         let request = [
             key.reseller.to_string(),
             key.method.clone(),

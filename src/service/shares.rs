@@ -23,9 +23,9 @@ pub struct ShareSettings {
     pub streams_per_reseller: usize,
     /// Event streams of one credential.
     pub streams_per_token: usize,
-    /// Bytes of request bodies in memory, in all.
+    /// Bytes of request bodies, and of answers that wait to be read, in memory, in all.
     pub body_bytes: usize,
-    /// Bytes of request bodies of one reseller, or of one address before the caller is known.
+    /// The same of one reseller. An address whose caller is not known yet has a fourth of it.
     pub body_bytes_per_caller: usize,
     /// Requests of one holder that may wait for the same thing.
     pub queue: usize,
@@ -74,9 +74,14 @@ pub(super) struct ServiceShares {
     streams: Shares,
     token_streams: Shares,
     bodies: Shares,
+    /// Bodies of callers that are not known yet: a part of the memory, so that they never use up
+    /// all of it.
+    unknown_bodies: Shares,
     planning: Shares,
 }
 
+/// The part of the memory for bodies that callers have who are not known yet: one fourth.
+const UNKNOWN_BODIES: usize = 4;
 /// How many bulk jobs are planned at a time, in all. One of each reseller is: planning reads up to
 /// 100,000 accounts, so it keeps one core of the database busy.
 const PLANNING: usize = 2;
@@ -119,6 +124,11 @@ impl ServiceShares {
             streams: shares("streams", settings.streams, settings.streams_per_reseller),
             token_streams: shares("token_streams", usize::MAX, settings.streams_per_token),
             planning: Shares::new("planning", planning, Arc::clone(metrics)),
+            unknown_bodies: shares(
+                "unknown_body_bytes",
+                settings.body_bytes / UNKNOWN_BODIES,
+                settings.body_bytes_per_caller / UNKNOWN_BODIES,
+            ),
             bodies: shares(
                 "body_bytes",
                 settings.body_bytes,
@@ -135,6 +145,7 @@ impl ServiceShares {
             &self.streams,
             &self.token_streams,
             &self.bodies,
+            &self.unknown_bodies,
             &self.planning,
         ] {
             shares.record();
@@ -212,13 +223,18 @@ impl Service {
         })
     }
 
-    /// Waits until the holder may keep this many more bytes of request bodies in memory.
+    /// Waits until the holder may keep this many more bytes of request bodies or of answers in
+    /// memory.
     ///
     /// # Errors
     /// [`Error::ShareUsedUp`], or [`Error::Overloaded`] if others use up all of the memory.
     pub async fn body_permit(&self, holder: Holder, bytes: usize) -> Result<Permit, Error> {
-        let permit = self.shares.bodies.take(holder, bytes).await;
-        permit.map_err(|refused| refusal(refused, "bytes of request bodies"))
+        let shares = match holder {
+            Holder::Address(_) => &self.shares.unknown_bodies,
+            Holder::Reseller(_) | Holder::Token(_) | Holder::Webhooks => &self.shares.bodies,
+        };
+        let permit = shares.take(holder, bytes).await;
+        permit.map_err(|refused| refusal(refused, "bytes of request bodies and answers"))
     }
 }
 

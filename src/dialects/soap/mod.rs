@@ -26,6 +26,7 @@ use axum::response::Response;
 use super::body::response;
 use super::exchange::{Handled, base_url, header_text};
 use super::failure::Failure;
+use crate::domain::Error;
 use crate::service::Service;
 use crate::wire::SoapVersion;
 use codes::Fault;
@@ -87,6 +88,8 @@ pub(super) fn respond_to(failure: &Failure, version: SoapVersion) -> Response {
         Failure::RateLimited { retry_after } => Fault::RateLimited {
             retry_after: *retry_after,
         },
+        Failure::Service(Error::ShareUsedUp { .. }) => Fault::RateLimited { retry_after: 1 },
+        Failure::Service(Error::Overloaded) => Fault::Busy,
         Failure::NoSuchRoute | Failure::MethodNotAllowed => Fault::NoOperation,
         Failure::TimedOut => Fault::TimedOut,
         Failure::Crashed

@@ -89,6 +89,14 @@ impl Service {
         }
     }
 
+    /// Creates the platform's signing key, unless it exists. Without it, every token that names it
+    /// would cause a look-up, and anybody can write such a token.
+    pub async fn prepare_signing_key(&self) -> Result<(), Error> {
+        self.named_key(jwt::own_key_name(SIGNING_KEY))
+            .await
+            .map(drop)
+    }
+
     /// The platform's signing key with this name; created when it is first needed.
     pub(in crate::service) async fn named_key(&self, name: String) -> Result<Arc<[u8]>, Error> {
         if let Some(secret) = self.platform_key(&name).await? {

@@ -190,7 +190,7 @@ async fn a_start_refuses_every_right_that_the_migrations_did_not_grant() {
             "can reach table note",
         ),
         (
-            "create schema other; create table other.note (id bigint); grant select on other.note to public",
+            "create schema other; grant usage on schema other to public; create table other.note (id bigint); grant select on other.note to public",
             "can reach table other.note",
         ),
         (
@@ -213,6 +213,12 @@ async fn a_start_refuses_every_right_that_the_migrations_did_not_grant() {
     for harmless in [
         "create table own_notes (id bigint)",
         "create view own_view as select 1 as one",
+        // As monitoring and managed servers make them: the role cannot use the schema.
+        "create schema monitoring;
+         create function monitoring.count() returns bigint language sql security definer as 'select count(*) from public.account';
+         create table monitoring.note (id bigint); grant select on monitoring.note to public",
+        // Only a trigger can call it.
+        "create function note_of_a_table() returns event_trigger language plpgsql security definer as 'begin end'",
     ] {
         sqlx::raw_sql(harmless).execute(&superuser).await.unwrap();
     }

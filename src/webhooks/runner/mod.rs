@@ -7,6 +7,8 @@
 //!
 //! The runner reads and writes only in its turns, and each attempt needs a slot (`limits.rs`).
 
+mod reading;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,14 +18,14 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::Settings;
-use super::account_queues::AccountQueues;
-use super::http_client::{Response, Sender};
-use super::limits::{Leased, Limits, Request};
-use super::message::Delivery;
-use super::wake::{Reason, Wake};
 use crate::domain::{Endpoint, Error, ResellerId, SuspendedBy, Time};
 use crate::service::{Attempt, Progress, Service};
-use crate::shares::{Holder, Permit};
+use crate::shares::Permit;
+use crate::webhooks::account_queues::AccountQueues;
+use crate::webhooks::http_client::{Response, Sender};
+use crate::webhooks::limits::{Leased, Limits, Request};
+use crate::webhooks::message::Delivery;
+use crate::webhooks::wake::{Reason, Wake};
 
 /// How many journal entries one read returns at most.
 const READ_PAGE: usize = 250;
@@ -294,127 +296,6 @@ impl Runner {
 
     fn next_lease_end(&self) -> Time {
         self.context.service.now() + self.context.settings.lease
-    }
-
-    /// Reads the journal up to its end, until there is no room for more, or as much as one turn
-    /// may.
-    async fn read_journal(&mut self) -> Result<(), Error> {
-        for _ in 0..READS_PER_TURN {
-            if !self.has_room() {
-                break;
-            }
-            let page = self.page();
-            let events = self
-                .context
-                .service
-                .read_events(
-                    Holder::Webhooks,
-                    self.context.reseller,
-                    self.read_to,
-                    as_limit(page),
-                )
-                .await?;
-            self.is_caught_up = !events.has_more;
-            let now = self.context.service.now();
-            for event in events.rows {
-                if self.queues.bytes() >= self.context.limits.max_bytes() {
-                    // The rest is read again once there is room.
-                    self.is_caught_up = false;
-                    return Ok(());
-                }
-                self.read_to = event.entry.id;
-                let subscribed = self.endpoint.wants(&event.entry.events);
-                self.queues.push_new(Delivery::of_event(
-                    event,
-                    subscribed,
-                    self.context.settings.writer,
-                    now,
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the journal should be read further now.
-    ///
-    /// Deliveries that wait to be written as parked count, too. Otherwise an endpoint with nearly
-    /// all accounts parked would read the whole journal before it writes anything, and lose its
-    /// lease.
-    fn has_room(&self) -> bool {
-        let most = self.context.limits.max_unsettled();
-        let is_below_limits = self.queues.unsettled() + self.page() <= most
-            && self.queues.bytes() < self.context.limits.max_bytes()
-            && self.queues.parked.len() < most
-            && self.queues.parked_accounts() < MAX_PARKED_ACCOUNTS;
-        is_below_limits && !self.is_caught_up && self.suspend.is_none()
-    }
-
-    /// How many journal entries one read returns at most.
-    fn page(&self) -> usize {
-        READ_PAGE.min(self.context.limits.max_unsettled() / 2)
-    }
-
-    /// Whether the table of pending deliveries has to be checked, and there is room for what is
-    /// found.
-    fn can_load_due(&self) -> bool {
-        self.check_due
-            && self.queues.in_memory() < self.context.limits.max_unsettled()
-            && self.queues.bytes() < self.context.limits.max_bytes()
-    }
-
-    /// Loads pending deliveries that are due, and notes which parked accounts have none left.
-    async fn load_due(&mut self) -> Result<(), Error> {
-        // The table must contain what was settled or parked meanwhile, because it is read next.
-        if !(self.queues.settled.is_empty() && self.queues.parked.is_empty()) {
-            self.write(Some(self.next_lease_end())).await?;
-        }
-        if self.is_over {
-            return Ok(());
-        }
-        let (id, reseller) = (self.context.id, self.context.reseller);
-        let most = self.context.limits.max_unsettled();
-        let room = most.saturating_sub(self.queues.in_memory());
-        let emptied = std::mem::take(&mut self.emptied);
-        let due = self
-            .context
-            .service
-            .read_due(
-                reseller,
-                id,
-                self.queues.accounts(),
-                emptied,
-                as_limit((room / DUE_PER_ACCOUNT).clamp(1, DUE_ACCOUNTS)),
-                as_limit(DUE_PER_ACCOUNT),
-            )
-            .await?;
-        let now = self.context.service.now();
-        due.clear
-            .into_iter()
-            .for_each(|account| self.queues.mark_unparked(account));
-        for pending in due.accounts {
-            if self.queues.bytes() >= self.context.limits.max_bytes() {
-                // The rest is loaded again once there is room.
-                self.check_due = true;
-                break;
-            }
-            let deliveries: Vec<Delivery> = pending
-                .into_iter()
-                .map(|read| {
-                    Delivery::of_pending(
-                        read.pending,
-                        read.event,
-                        self.context.settings.writer,
-                        now,
-                    )
-                })
-                .collect();
-            if let Some(first) = deliveries.first() {
-                self.queues.mark_parked(first.key.account);
-            }
-            self.queues.push_parked(deliveries);
-        }
-        self.next_due = due.next;
-        Ok(())
     }
 
     /// Writes everything since the previous write, and extends the lease to `lease_until`; `None`
