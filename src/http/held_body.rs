@@ -14,9 +14,9 @@ use crate::service::Service;
 use crate::shares::{Holder, Permit};
 
 /// The answers that need no permit are smaller, in bytes.
-const FREE: u64 = 64 << 10;
+const FREE: u64 = 16 << 10;
 /// The library takes this many bytes at a time, and no more before it has sent them.
-const PART: usize = 32 << 10;
+const PART: usize = 16 << 10;
 
 /// The rest of an answer, and the permit for its size.
 struct HeldBody {
