@@ -2,7 +2,7 @@
 //! of the program. The page loads nothing from other hosts, and its content security policy forbids
 //! it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::Body;
@@ -45,11 +45,20 @@ pub(in crate::http) fn routes(public_url: Option<String>) -> Router {
         .with_state(docs)
 }
 
+/// Stands for the base URL in [`DOCUMENT`].
+const BASE: &str = "https://base-url.invalid";
+
+/// The OpenAPI document, made once: it needs no token, and making it takes milliseconds.
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| dialects::openapi(BASE).to_string());
+
 async fn description(State(docs): State<Docs>, headers: HeaderMap) -> Response {
     let base = docs
         .public_url
         .unwrap_or_else(|| format!("http://{}", dialects::exchange::host(&headers)));
-    let mut response = Response::new(Body::from(dialects::openapi(&base).to_string()));
+    // As it stands in a JSON text, without the quotes around it.
+    let base = serde_json::Value::from(base).to_string();
+    let document = DOCUMENT.replace(BASE, base.trim_matches('"'));
+    let mut response = Response::new(Body::from(document));
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),

@@ -183,6 +183,8 @@ impl Service {
         let job = self.bulk_job(context, id).await?;
         self.read(Tenancy::of(job.reseller), move |tx| {
             Box::pin(async move {
+                // Once more, so that the job and its items are of the same moment.
+                let job = tx.fetch_bulk_job(Some(job.reseller), id).await?;
                 tx.list_bulk_items(&job, state.as_deref(), after, limit)
                     .await
             })
