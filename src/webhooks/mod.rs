@@ -8,7 +8,7 @@
 //! Several replicas may run a [`Dispatcher`], but only one of them delivers to an endpoint at a
 //! time: the one that holds the endpoint's *lease*. A lease is stored with the endpoint: the
 //! dispatcher's id and the end of the lease, some seconds in the future. The endpoint's runner
-//! (`runner.rs`) extends the lease with every write. If a process dies, the lease runs out and
+//! (`runner/`) extends the lease with every write. If a process dies, the lease runs out and
 //! another dispatcher takes the endpoint over.
 //!
 //! # Position
