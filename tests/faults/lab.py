@@ -259,8 +259,8 @@ class Load:
         if status < 400:
             self.note_progress()
             return True
-        self.shed += status == 503
-        if status not in (500, 502, 503):
+        self.shed += status in (429, 503)
+        if status not in (429, 500, 502, 503):
             self.wrong.append((key, status, "without a key"))
         return False
 
@@ -277,8 +277,8 @@ class Load:
                 if status < 400:
                     self.note_progress()
                     return json.loads(answer)
-                self.shed += status == 503
-                if status not in (500, 502, 503):
+                self.shed += status in (429, 503)
+                if status not in (429, 500, 502, 503):
                     self.wrong.append((key, status, answer.decode()[:200]))
                     return None
             except (OSError, asyncio.TimeoutError, IndexError, ValueError):
@@ -354,7 +354,7 @@ class Load:
         lost, twice, wrong = self.judge(port)
         kinds = [kind for kind, _, _ in self.acknowledged.values()]
         text = f"{len(kinds)} acknowledged ({kinds.count('suspend')} without a key), {len(self.refused)} refused, "
-        text += f"{self.retries} tries repeated ({self.shed} answered 503), {len(self.unanswered)} given up after {RETRY_FOR:.0f} s, "
+        text += f"{self.retries} tries repeated ({self.shed} answered 503 or 429), {len(self.unanswered)} given up after {RETRY_FOR:.0f} s, "
         text += f"longest time without an acknowledgement {self.longest_gap:.1f} s; lost {len(lost)}, made twice or although refused {len(twice)}, other than acknowledged {len(wrong)}"
         problems = lost or twice or wrong or self.wrong or not kinds.count("suspend") or not self.refused
         if problems:
