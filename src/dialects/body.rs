@@ -1,4 +1,5 @@
-//! Reads bodies, within the caller's share of memory, and idempotency keys, and writes responses, in the same way for every dialect.
+//! Reads bodies and idempotency keys, and writes responses, in the same way for every dialect. A
+//! body counts against its caller's share of memory.
 
 use std::ops::Deref;
 

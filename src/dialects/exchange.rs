@@ -85,7 +85,8 @@ pub(crate) struct Handled {
     pub(crate) outcome: RequestOutcome,
     /// The credential's rate limit. `None` if no limit applies.
     pub(crate) rate: Option<Rate>,
-    /// Whose share the answer uses. `None` if no dispatcher answered.
+    /// Whose share the answer uses. `None` if no dispatcher answered, and for writes: their answers
+    /// are sent always.
     pub(crate) holder: Option<Holder>,
 }
 
@@ -109,6 +110,8 @@ pub(crate) struct Exchange {
     pub(crate) request_id: RequestId,
     rate: Option<Rate>,
     holder: Holder,
+    /// Whether the answer may be refused for want of memory.
+    may_refuse_answer: bool,
 }
 
 impl Exchange {
@@ -122,6 +125,7 @@ impl Exchange {
                 .unwrap_or_default(),
             rate: None,
             holder: ClientAddress::holder(parts.extensions.get::<ClientAddress>()),
+            may_refuse_answer: true,
         }
     }
 
@@ -147,6 +151,12 @@ impl Exchange {
         admitted.map(|()| principal)
     }
 
+    /// Sends the answer whatever memory is left: the request is a write, which may have been carried
+    /// out.
+    pub(crate) fn answer_always(&mut self) {
+        self.may_refuse_answer = false;
+    }
+
     /// Adds the record of the handled request to the response.
     pub(crate) fn finish(
         self,
@@ -158,7 +168,7 @@ impl Exchange {
             operation: Some(operation),
             outcome,
             rate: self.rate,
-            holder: Some(self.holder),
+            holder: self.may_refuse_answer.then_some(self.holder),
         });
         response
     }

@@ -197,26 +197,19 @@ impl Service {
         }
     }
 
-    /// Takes the permits for an event stream of the caller that follows a reseller's events.
+    /// Takes the permits for an event stream of the caller.
     ///
     /// # Errors
     /// [`Error::ShareUsedUp`], or [`Error::Overloaded`] if others use up all permits.
-    pub fn stream_permit(
-        &self,
-        caller: &Principal,
-        reseller: ResellerId,
-    ) -> Result<StreamPermit, Error> {
+    pub fn stream_permit(&self, caller: &Principal) -> Result<StreamPermit, Error> {
         let of_token = caller.token.map(|token| {
             let permit = self.shares.token_streams.try_take(Holder::Token(token), 1);
             permit.map_err(|refused| refusal(refused, "event streams of this token"))
         });
         let of_token = of_token.transpose()?;
-        let holder = Holder::Reseller(caller.reseller.unwrap_or(ResellerId::PLATFORM));
+        let holder = Holder::Reseller(caller.storage_reseller());
         let permit = self.shares.streams.try_take(holder, 1);
-        let of_reseller = permit.map_err(|refused| {
-            tracing::debug!(%reseller, "an event stream was refused");
-            refusal(refused, "event streams")
-        })?;
+        let of_reseller = permit.map_err(|refused| refusal(refused, "event streams"))?;
         Ok(StreamPermit {
             _of_reseller: of_reseller,
             _of_token: of_token,

@@ -61,6 +61,9 @@ pub(super) async fn dispatch(
             )
         }
     };
+    if operation.idempotent {
+        exchange.answer_always();
+    }
     exchange.finish(response, operation.name, outcome)
 }
 

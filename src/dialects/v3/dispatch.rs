@@ -36,6 +36,9 @@ pub(super) async fn dispatch(
     let response =
         response.unwrap_or_else(|failure| respond::failure(&failure, format, &exchange.request_id));
     let outcome = RequestOutcome::of_status(response.status().as_u16());
+    if operation.idempotent {
+        exchange.answer_always();
+    }
     exchange.finish(response, operation.name, outcome)
 }
 

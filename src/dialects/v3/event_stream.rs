@@ -37,7 +37,7 @@ pub(super) async fn stream(
     reseller: ResellerId,
     after: i64,
 ) -> Result<Response, Failure> {
-    let permit = api.service.stream_permit(&context.principal, reseller)?;
+    let permit = api.service.stream_permit(&context.principal)?;
     // A cursor that is beyond the last event comes from elsewhere.
     let after = after.min(api.service.last_event(&context, reseller).await?);
     let mut follower = Follower {
