@@ -150,7 +150,9 @@ impl<T: Clone> Patch<T> {
     }
 }
 
-/// The details that a freeze, suspend or retain call gives. Fields that it omits keep their value.
+/// The details that a freeze, suspend or retain call gives. Descriptions that it omits keep their
+/// value. Every such call states the time of the hold: see [`HoldPatch::starts_at`] and
+/// [`HoldPatch::ends_at`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HoldPatch {
     /// See [`HoldDetails::reason_code`].
@@ -161,9 +163,10 @@ pub struct HoldPatch {
     pub public_message: Patch<String>,
     /// See [`HoldDetails::payment_url`].
     pub payment_url: Patch<PaymentUrl>,
-    /// See [`HoldDetails::starts_at`].
+    /// See [`HoldDetails::starts_at`]. Without a value, a hold that is in force keeps its begin, and
+    /// one that is scheduled starts now.
     pub starts_at: Patch<Time>,
-    /// See [`HoldDetails::ends_at`].
+    /// See [`HoldDetails::ends_at`]. Without a value, the hold blocks until it is lifted.
     pub ends_at: Patch<Time>,
 }
 
@@ -198,8 +201,8 @@ impl HoldPatch {
             reason: self.reason.over(current.reason.as_ref()),
             public_message: self.public_message.over(current.public_message.as_ref()),
             payment_url: self.payment_url.over(current.payment_url.as_ref()),
-            starts_at: self.starts_at.over(current.starts_at.as_ref()),
-            ends_at: self.ends_at.over(current.ends_at.as_ref()),
+            starts_at: self.starts_at.value().copied().or(current.starts_at),
+            ends_at: self.ends_at.value().copied(),
         };
         match (details.starts_at, details.ends_at) {
             (Some(start), Some(end)) if end <= start => {

@@ -111,7 +111,7 @@ impl Service {
             let filter = filter.clone();
             let page = self.read(Tenancy::of(reseller), move |tx| {
                 Box::pin(async move {
-                    tx.list_accounts(Some(reseller), &filter, first, PLANNING_PAGE, now)
+                    tx.list_accounts(Some(reseller), &filter, &[], first, PLANNING_PAGE, now)
                         .await
                 })
             });
