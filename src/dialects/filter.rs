@@ -134,7 +134,11 @@ fn authority(word: &str) -> Result<Authority, Error> {
 
 fn search_text(text: &str) -> Result<String, Error> {
     let length = text.chars().count();
-    if text.contains('\0') {
+    // Bulk jobs store it and answer with it, also in XML.
+    if text
+        .chars()
+        .any(|c| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
+    {
         Err(Error::invalid("q", "must not contain control characters"))
     } else if length > MAX_TEXT {
         // No field that it is searched in is longer, and bulk jobs store it.

@@ -227,11 +227,14 @@ impl PaymentUrl {
         if written.chars().count() > MAX_LONG_TEXT {
             return refuse("must be at most 2048 characters");
         }
-        if written
-            .chars()
-            .any(|c| c.is_control() || c.is_whitespace() || c == '\\')
-        {
-            return refuse("must not contain white space, backslashes or control characters");
+        let is_refused = |c: char| {
+            let is_unseen = c.is_control() || c.is_whitespace() || text::is_invisible(c);
+            is_unseen || matches!(c, '\\' | '\u{fffe}' | '\u{ffff}')
+        };
+        if written.chars().any(is_refused) {
+            return refuse(
+                "must not contain white space, backslashes, control or invisible characters",
+            );
         }
         let url = text::read_url(
             "payment_url",
@@ -325,6 +328,9 @@ mod tests {
             "https:///user@example.com",
             "https://exa mple.com",
             "https://example.com/\u{7}",
+            "https://example.com/\u{202e}moc.yap",
+            "https://exam\u{200b}ple.com/",
+            "https://example.com/\u{ffff}",
             " https://example.com",
             "https://example.com\n",
             &too_long,

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use chrono_tz::Tz;
+use uuid::Uuid;
 
 use super::{AccountRef, Context, Service};
 use crate::domain::{Error, ResellerId};
@@ -63,6 +64,20 @@ impl Service {
             .await?;
         let zone = zones.get(&reseller).and_then(|zone| zone.parse().ok());
         Ok(zone.unwrap_or_default())
+    }
+
+    /// The time zone of the reseller of a webhook endpoint. UTC if there is no such endpoint.
+    pub async fn zone_of_webhook(&self, context: &Context, id: Uuid) -> Result<Tz, Error> {
+        if context.principal.reseller.is_some() {
+            return Ok(context.principal.timezone);
+        }
+        let endpoint = self
+            .read(Tenancy::Platform, move |tx| {
+                Box::pin(tx.fetch_endpoint(None, id))
+            })
+            .await?;
+        let owner = endpoint.map(|endpoint| endpoint.reseller_id);
+        self.zone_of_reseller(context, owner).await
     }
 
     /// The time zones of the accounts that the caller may list.

@@ -380,11 +380,7 @@ pub(super) async fn redeliver(
         ..
     }: Request<WebhookId, Redeliver>,
 ) -> QueuedReply {
-    let endpoint = api.service.webhook(context, id).await?.endpoint;
-    let zone = api
-        .service
-        .zone_of_reseller(context, Some(endpoint.reseller_id))
-        .await?;
+    let zone = api.service.zone_of_webhook(context, id).await?;
     let since = dates::parse(&members.since, Role::Begin, zone);
     let since = since.map_err(|problem| Error::invalid("since", problem))?;
     let queued = api.service.redeliver_since(context, id, since).await?;
