@@ -81,8 +81,10 @@ struct RawClaims {
     sub: Option<String>,
     reseller_id: Option<Value>,
     role: Option<String>,
-    #[serde(alias = "scopes", alias = "scp")]
+    /// Issuers name the scopes in one of these three claims, or in several.
     scope: Option<Value>,
+    scopes: Option<Value>,
+    scp: Option<Value>,
 }
 
 /// The claims of own tokens.
@@ -205,6 +207,10 @@ impl Verifier {
         };
         let header =
             jsonwebtoken::decode_header(token).map_err(|error| refuse(&error.to_string()))?;
+        // Its extensions must be understood (RFC 7515, section 4.1.11), and none is.
+        if header.crit.is_some() {
+            return Err(refuse("its header has crit"));
+        }
         let validation = validation(header.alg, &self.settings.issuer, &self.settings.audience);
         for key in self
             .keys
@@ -229,7 +235,8 @@ impl Verifier {
             (_, Some(id)) => Some(reseller(id).ok_or("reseller_id is not a number from 1")?),
             (_, None) => return Err("reseller_id is missing"),
         };
-        let scopes = scopes(raw.scope.as_ref());
+        let claims = [&raw.scope, &raw.scopes, &raw.scp];
+        let scopes = claims.into_iter().flatten().flat_map(scopes).collect();
         Ok(Claims {
             subject: subject(raw.sub),
             reseller,
@@ -280,10 +287,10 @@ fn reseller(claim: &Value) -> Option<ResellerId> {
 
 /// Reads scopes from a text with spaces between them, or from an array. Unknown scopes are left
 /// out.
-fn scopes(claim: Option<&Value>) -> Scopes {
-    let text = claim.and_then(Value::as_str).unwrap_or_default().split(' ');
+fn scopes(claim: &Value) -> Vec<Scope> {
+    let text = claim.as_str().unwrap_or_default().split(' ');
     let list = claim
-        .and_then(Value::as_array)
+        .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default()
         .iter()
@@ -315,20 +322,20 @@ mod tests {
     #[test]
     fn claims_may_be_texts_numbers_or_arrays() {
         let words = |claim: Value| {
-            scopes(Some(&claim))
-                .iter()
+            scopes(&claim)
+                .into_iter()
                 .map(Scope::as_str)
                 .collect::<Vec<_>>()
                 .join(" ")
         };
         assert_eq!(
             words(json!("openid account:write account:read")),
-            "account:read account:write"
+            "account:write account:read"
         );
         assert_eq!(words(json!(["account:read", 7, "x"])), "account:read");
         assert_eq!(
-            (words(json!(7)), scopes(None)),
-            (String::new(), Scopes::default())
+            [json!(7), json!(null), json!({})].map(words),
+            [const { String::new() }; 3]
         );
         assert_eq!(
             [json!(3), json!("3")].map(|claim| reseller(&claim)),
@@ -359,6 +366,8 @@ mod tests {
                 reseller_id: None,
                 role: None,
                 scope: None,
+                scopes: None,
+                scp: None,
             };
             expiry(&claims, now, minute).is_some()
         };

@@ -97,6 +97,16 @@ pub(super) fn code(failure: &Failure) -> Code {
             wire::Error::UnsupportedMediaType => {
                 say(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type")
             }
+            wire::Error::UnknownCharset(name) => say(
+                415,
+                "UNSUPPORTED_MEDIA_TYPE",
+                &format!("Unsupported media type: the body must be in UTF-8, not {name}"),
+            ),
+            wire::Error::ContentEncoding(name) => say(
+                415,
+                "UNSUPPORTED_MEDIA_TYPE",
+                &format!("Unsupported media type: send the body without Content-Encoding {name}"),
+            ),
             wire::Error::TooLarge => say(413, "REQUEST_TOO_LARGE", "The request is too large"),
             wire::Error::Malformed { .. } => invalid(&error.to_string()),
         },
