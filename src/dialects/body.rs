@@ -41,7 +41,7 @@ impl Deref for RequestBody {
 
 impl RequestBody {
     /// The body in UTF-8, whichever character set it is in. See [`wire::to_utf8`].
-    pub(super) fn to_utf8(
+    pub(super) fn into_utf8(
         mut self,
         codec: Codec,
         content_type: Option<&str>,

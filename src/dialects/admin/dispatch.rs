@@ -85,7 +85,7 @@ async fn carry_out(
     };
     let limit = operation.body_limit.bytes(api.settings.max_body);
     let body = body::read(&api.service, exchange, headers, stream, limit).await?;
-    let body = body.to_utf8(codec, content_type)?;
+    let body = body.into_utf8(codec, content_type)?;
     // If the body cannot be decoded, the error is written in the body's own format.
     let preferred = std::mem::replace(format, codec);
     let common: Common = wire::decode(codec, &body)?;

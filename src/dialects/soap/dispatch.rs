@@ -160,7 +160,7 @@ async fn read(
         Err(_) => return Err(Fault::Envelope(wire::SoapProblem::NotWellFormed).into()),
     };
     let content_type = header_text(&parts.headers, header::CONTENT_TYPE);
-    let body = body.to_utf8(Codec::Xml, content_type)?;
+    let body = body.into_utf8(Codec::Xml, content_type)?;
     let envelope = wire::read_envelope(&body, version, NAMESPACE).map_err(Fault::Envelope)?;
     let operation = find(version, action, &envelope)?;
     if body.len() > operation.body_limit.bytes(api.settings.max_body) {
