@@ -21,7 +21,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::{Error, ResellerId, Scope, Scopes, Time};
+use crate::domain::{Error, MAX_TEXT, ResellerId, Scope, Scopes, Time, check_text};
 use crate::secret_url::SecretUrl;
 use keys::Keys;
 
@@ -238,7 +238,7 @@ impl Verifier {
         let claims = [&raw.scope, &raw.scopes, &raw.scp];
         let scopes = claims.into_iter().flatten().flat_map(scopes).collect();
         Ok(Claims {
-            subject: subject(raw.sub),
+            subject: subject(raw.sub)?,
             reseller,
             scopes,
             expires_at,
@@ -298,19 +298,19 @@ fn scopes(claim: &Value) -> Vec<Scope> {
     text.chain(list).filter_map(Scope::parse).collect()
 }
 
-/// Shortens a subject to 100 characters for the journal and removes control characters.
-fn subject(claim: Option<String>) -> String {
-    let plain: String = claim
-        .unwrap_or_default()
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(100)
-        .collect();
-    if plain.is_empty() {
-        "unnamed".to_owned()
-    } else {
-        plain
+/// Shortens a subject to 100 characters for the journal.
+///
+/// # Errors
+/// If it has control characters or invisible ones: in the journal it would look like another
+/// subject.
+fn subject(claim: Option<String>) -> Result<String, &'static str> {
+    let short: String = claim.unwrap_or_default().chars().take(100).collect();
+    if short.is_empty() {
+        return Ok("unnamed".to_owned());
     }
+    check_text("sub", &short, MAX_TEXT)
+        .map_err(|_| "its sub has control characters or invisible ones")?;
+    Ok(short)
 }
 
 #[cfg(test)]
@@ -346,10 +346,12 @@ mod tests {
                 .map(|claim| reseller(&claim)),
             [None; 5]
         );
-        assert_eq!(
-            (subject(Some("a\nb".to_owned())), subject(None)),
-            ("ab".to_owned(), "unnamed".to_owned())
-        );
+        let subject = |claim: Option<&str>| subject(claim.map(str::to_owned));
+        assert_eq!(subject(None), Ok("unnamed".to_owned()));
+        assert_eq!(subject(Some("J\u{f6}rg")), Ok("J\u{f6}rg".to_owned()));
+        for odd in ["a\nb", "ad\u{200b}min", "\u{202e}nimda", "a\u{fffe}"] {
+            assert!(subject(Some(odd)).is_err(), "{odd:?}");
+        }
     }
 
     #[test]
