@@ -10,17 +10,17 @@ use crate::domain::{
 
 /// The conditions as the caller wrote them. `None` leaves a condition out.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct FilterMembers<'a> {
+pub(crate) struct FilterMembers<'a> {
     /// `active`, `suspended` or a value of `blocked_by`.
-    pub(super) state: Option<&'a str>,
+    pub(crate) state: Option<&'a str>,
     /// `operator`, `reseller` or `system`.
-    pub(super) held_by: Option<&'a str>,
+    pub(crate) held_by: Option<&'a str>,
     /// A date, or a date and time.
-    pub(super) expires_before: Option<&'a str>,
+    pub(crate) expires_before: Option<&'a str>,
     /// A date, or a date and time.
-    pub(super) expires_after: Option<&'a str>,
+    pub(crate) expires_after: Option<&'a str>,
     /// The text to search for.
-    pub(super) text: Option<&'a str>,
+    pub(crate) text: Option<&'a str>,
 }
 
 impl FilterMembers<'_> {
@@ -30,7 +30,7 @@ impl FilterMembers<'_> {
     ///
     /// # Errors
     /// [`Error::InvalidField`] for the first condition that is malformed.
-    pub(super) fn filter(
+    pub(crate) fn filter(
         self,
         zones: &[Tz],
     ) -> Result<(AccountFilter, Vec<ZoneConditions>), Error> {
