@@ -5,6 +5,7 @@
 
 mod decide;
 mod load;
+mod rehearsal;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,6 +16,8 @@ use super::request::Request;
 use crate::domain::{Account, AccountId, AccountKey, Error, Plan, ResellerId, Time};
 use crate::service::{Completion, IdempotencyKey};
 use crate::store::{HoldWrites, NewJournalEntry, ResellerTerms, Store, StoredRequest, Tenancy, Tx};
+pub(in crate::service) use rehearsal::Rehearsal;
+pub use rehearsal::Rehearsed;
 
 /// Why a batch was not committed.
 pub(super) struct BatchError {
@@ -167,6 +170,8 @@ struct Batch {
     answers: HashMap<IdempotencyKey, StoredRequest>,
 
     // The fields from here on record what is to be written.
+    /// The resellers that requests were decided for because they are not suspended.
+    unsuspended: BTreeSet<ResellerId>,
     created: BTreeSet<AccountKey>,
     changed: BTreeSet<AccountKey>,
     /// Accounts whose profile changed, new ones included.
@@ -200,11 +205,12 @@ impl Batch {
 
 /// The e-mail address of a live account, which no other live account of the reseller may have.
 fn live_email(account: &Account) -> Option<(ResellerId, String)> {
-    account
-        .deleted_at
-        .is_none()
-        .then(|| email_of(account))
-        .flatten()
+    is_live(account).then(|| email_of(account)).flatten()
+}
+
+/// Whether an account counts against its reseller's limit: it is not deleted.
+fn is_live(account: &Account) -> bool {
+    account.deleted_at.is_none()
 }
 
 /// The e-mail address of an account, also of a deleted one, which takes it again when restored.
