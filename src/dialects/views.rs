@@ -40,19 +40,21 @@ pub(super) fn needs(
     obstacle: &Error,
     message: impl FnOnce(&Error) -> String,
 ) -> String {
-    match obstacle {
-        Error::OperatorRequired => match detail.lifted_by.as_slice() {
+    if *obstacle == Error::OperatorRequired {
+        let who = match detail.lifted_by.as_slice() {
             [Authority::System] => "the platform's own automation, which placed it",
             [Authority::Reseller] => "a token of the reseller",
             _ => "an operator's token",
-        }
-        .to_owned(),
-        Error::InsufficientScope(scope) => format!("a token with the scope {scope}"),
-        Error::ResellerSuspended => {
-            "the operator, who must lift the suspension of the reseller first".to_owned()
-        }
-        Error::AccountDeleted => "the account must be restored first".to_owned(),
-        other => message(other),
+        };
+        who.to_owned()
+    } else if let Error::InsufficientScope(scope) = obstacle {
+        format!("a token with the scope {scope}")
+    } else if *obstacle == Error::ResellerSuspended {
+        "the operator, who must lift the suspension of the reseller first".to_owned()
+    } else if *obstacle == Error::AccountDeleted {
+        "the account must be restored first".to_owned()
+    } else {
+        message(obstacle)
     }
 }
 

