@@ -141,6 +141,26 @@ profile! {
     total_trial_extensions: i32,
 }
 
+impl Profile {
+    /// A flag that is not known reads as false. So false does not change it.
+    fn keep_unknown_flags(&mut self, current: &Self) {
+        for (flag, before) in [
+            (&mut self.is_smart, current.is_smart),
+            (
+                &mut self.is_subscribers_suspend_all,
+                current.is_subscribers_suspend_all,
+            ),
+            (&mut self.is_tariff_exceed, current.is_tariff_exceed),
+            (&mut self.pixels_enabled, current.pixels_enabled),
+            (&mut self.pushes_enabled, current.pushes_enabled),
+        ] {
+            if before.is_none() && *flag == Some(false) {
+                *flag = None;
+            }
+        }
+    }
+}
+
 impl ProfilePatch {
     /// The profile after the patch.
     ///
@@ -202,6 +222,7 @@ impl ProfilePatch {
             ));
         }
         let mut profile = self.apply(current);
+        profile.keep_unknown_flags(current);
         if let Some(new) = self.extra.value() {
             let known = current.extra.clone().unwrap_or_default();
             profile.extra = Some(known.with(new)?);

@@ -165,7 +165,8 @@ impl EndpointPatch {
     /// [`Error::InvalidField`].
     pub fn over(&self, endpoint: &mut Endpoint, allow_http: bool) -> Result<bool, Error> {
         let before = endpoint.clone();
-        if let Some(url) = &self.url {
+        // The present URL is not checked, which may have been stored under other settings.
+        if let Some(url) = self.url.as_ref().filter(|url| **url != endpoint.url) {
             endpoint.url = Self::target(url, allow_http)?;
         }
         if let Some(description) = self.description.value() {

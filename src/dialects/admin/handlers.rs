@@ -8,7 +8,7 @@ use super::replies;
 use super::requests::{
     Freeze, Get, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze,
 };
-use super::save::Save;
+use super::save::{self, Save};
 use super::simulate::{self, Simulate};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::place_hold;
@@ -188,7 +188,13 @@ pub(super) async fn save(
     Request { members, call }: Request<Save>,
 ) -> HandlerResult {
     let (account, reseller) = (members.account()?, members.reseller());
-    let revision = members.revision(call.all_members()?, call.reading(context))?;
+    let mut all_members = call.all_members()?;
+    if let Some(account) = account.filter(|_| save::has_own(&all_members))
+        && let Ok((present, _)) = api.service.account(context, account).await
+    {
+        save::leave_out_unchanged(&mut all_members, &present, call.codec);
+    }
+    let revision = members.revision(all_members, call.reading(context))?;
     if let Some(account) = account {
         let command = Command::Revise(Box::new(revision));
         return call

@@ -13,6 +13,7 @@ use super::codes::{self, Code};
 use super::operation_request::{AccountName, OperationRequest, Operations};
 use super::respond::{One, Reply};
 use super::{Api, accounts};
+use crate::dialects::body;
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::Reading;
 use crate::dialects::views::{Viewer, blocked_by};
@@ -131,6 +132,9 @@ pub(super) async fn simulate(
     Request { id, members, call }: Request<AccountId, Operations>,
 ) -> Result<Reply<One<SimulationDocument>>, Failure> {
     let steps = steps(api, context, &call, members)?;
+    for (request, _) in &steps {
+        request.refuse_account("the path names the account")?;
+    }
     let commands: Vec<Command> = steps
         .iter()
         .filter_map(|(_, command)| command.as_ref().ok().cloned())
@@ -321,8 +325,9 @@ fn bulk_result(
 /// # Errors
 /// A message for people that explains the error of the operation.
 pub fn bulk_operation(json: &str, deletion: Command) -> Result<(String, Item), String> {
+    let message = |failure: Failure| codes::code(&failure).message;
     let request: OperationRequest =
-        wire::decode(Codec::Json, json.as_bytes()).map_err(|error| error.to_string())?;
+        body::decode(Codec::Json, json.as_bytes(), |_| false).map_err(message)?;
     let name = request.operation.clone();
     let read = || {
         let account = request
@@ -343,8 +348,9 @@ pub fn bulk_operation(json: &str, deletion: Command) -> Result<(String, Item), S
             once: None,
         })
     };
-    let message = |error: Error| codes::code(&error.into()).message;
-    read().map(|item| (name, item)).map_err(message)
+    read()
+        .map(|item| (name, item))
+        .map_err(|error: Error| message(error.into()))
 }
 
 /// The operations of the body, each with its command or the reason why it is invalid.

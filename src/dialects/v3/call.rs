@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use secrecy::SecretString;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::codes;
+use super::ignored_members;
+use super::operation::Operation;
 use super::page::Query;
 use super::path_id::PathId;
 use super::respond::{FailureDocument, encode};
 use crate::dialects::body::{self, RequestBody};
 use crate::dialects::exchange::{RequestId, header_text};
 use crate::dialects::failure::Failure;
-use crate::dialects::operation::UnknownMembers;
 use crate::dialects::patches::Reading;
 use crate::domain::Error;
 use crate::hash::sha256;
@@ -24,12 +25,12 @@ use crate::wire::Codec;
 
 /// A request whose body has been read.
 pub(super) struct Call {
+    /// The row of the request.
+    pub(super) operation: &'static Operation,
     /// The method of the request.
     pub(super) method: &'static str,
     /// The status of a success.
     pub(super) success: u16,
-    /// How unknown members are treated.
-    pub(super) unknown_members: UnknownMembers,
     pub(super) codec: Codec,
     pub(super) format: Codec,
     pub(super) headers: HeaderMap,
@@ -61,6 +62,10 @@ pub(super) struct Request<I, M = ()> {
     pub(super) members: M,
     pub(super) call: Call,
 }
+
+/// The members of a request without a body. A body with members is refused.
+#[derive(Deserialize)]
+pub(super) struct NoMembers {}
 
 impl<I> Request<I> {
     pub(super) fn with_members<M>(self, members: M) -> Request<I, M> {
@@ -100,7 +105,8 @@ impl Call {
 
     /// Decodes the members of the body.
     pub(super) fn members<M: DeserializeOwned>(&self) -> Result<M, Failure> {
-        body::decode(self.unknown_members, self.codec, &self.body)
+        let is_ignored = |name: &str| ignored_members::is_ignored(self.operation, name);
+        body::decode(self.codec, &self.body, is_ignored)
     }
 
     /// Looks up the id of the path.

@@ -17,6 +17,7 @@ use super::accounts::requests::{
 };
 use super::bulk::{BulkDocument, SimulationDocument};
 use super::bulk_jobs::{BulkItemDocument, BulkJobDocument, BulkJobRequest};
+use super::call::NoMembers;
 use super::dispatch::dispatch;
 use super::event_document::EventDocument;
 use super::operation::{Handler, Operation, Run, run};

@@ -12,7 +12,7 @@ use super::path_id::{EventLogId, WebhookId};
 use super::respond::{Many, Nothing, One, Reply};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
-use crate::dialects::patches::{Reading, text};
+use crate::dialects::patches::plain;
 use crate::domain::{EVENTS, EndpointPatch, Error, ResellerId, SignatureStyle, SuspendedBy};
 use crate::service::{Attempt, AttemptFilter, Context, EndpointView, NewEndpoint};
 use crate::wire::Field;
@@ -132,14 +132,14 @@ fn event_names() -> Array {
 }
 
 impl WebhookRequest {
-    fn patch(self, read: Reading) -> Result<EndpointPatch, Error> {
+    fn patch(self) -> Result<EndpointPatch, Error> {
         let style = |word: String| {
             SignatureStyle::parse(&word)
                 .ok_or_else(|| Error::invalid("signature_style", "must be standard or plain"))
         };
         Ok(EndpointPatch {
             url: self.url,
-            description: text(self.description, read),
+            description: plain(self.description),
             events: self.events,
             style: self.signature_style.map(style).transpose()?,
             enabled: self.enabled,
@@ -176,7 +176,7 @@ pub(super) struct NewWebhook {
 }
 
 impl NewWebhook {
-    fn endpoint(self, read: Reading) -> Result<NewEndpoint, Error> {
+    fn endpoint(self) -> Result<NewEndpoint, Error> {
         let request = WebhookRequest {
             url: self.url,
             description: self.description,
@@ -186,7 +186,7 @@ impl NewWebhook {
         };
         Ok(NewEndpoint {
             reseller: self.reseller_id.map(ResellerId),
-            patch: request.patch(read)?,
+            patch: request.patch()?,
             secret: self.secret,
         })
     }
@@ -300,10 +300,7 @@ pub(super) async fn create(
     context: &Context,
     Request { members, call, .. }: Request<(), NewWebhook>,
 ) -> EndpointReply {
-    let (new, idempotency) = (
-        members.endpoint(call.reading(context))?,
-        call.secret_idempotency(with_secret),
-    );
+    let (new, idempotency) = (members.endpoint()?, call.secret_idempotency(with_secret));
     let completion = api
         .service
         .create_webhook(context, new, idempotency)
@@ -320,10 +317,7 @@ pub(super) async fn patch(
         call,
     }: Request<WebhookId, WebhookRequest>,
 ) -> EndpointReply {
-    let (patch, idempotency) = (
-        members.patch(call.reading(context))?,
-        call.idempotency(document),
-    );
+    let (patch, idempotency) = (members.patch()?, call.idempotency(document));
     let completion = api
         .service
         .revise_webhook(context, id, patch, idempotency)

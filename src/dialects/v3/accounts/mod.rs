@@ -373,6 +373,10 @@ fn place(
     call: &Call,
     context: &Context,
 ) -> Result<Command, Failure> {
+    if members.release_ticket && kind != HoldKind::Freeze {
+        let problem = "is for a freeze alone: only a freeze ends when somebody pays";
+        return Err(Error::invalid("release_ticket", problem).into());
+    }
     let details = members.details(call.reading(context))?;
     Ok(place_hold(kind, details))
 }
