@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 
-use super::strict::{self, Notes};
+use super::notes::Notes;
+use super::strict;
 use super::{Error, MAX_DEPTH, Verbatim, malformed};
 
 pub(super) fn decode<T: DeserializeOwned>(text: &str, notes: &mut Notes) -> Result<T, Error> {

@@ -10,6 +10,7 @@ mod field;
 mod json;
 mod media;
 mod nearest;
+mod notes;
 mod rows;
 mod soap;
 mod strict;
@@ -23,14 +24,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use strict::Notes;
+use notes::Notes;
 
 pub use field::{Field, number_or_text};
 pub use media::{Codec, Parameters, accepted, codec_of, media_type};
 pub use nearest::nearest;
+pub use notes::UnknownMember;
 pub use rows::{MAX_PAGE, Rows, encode_row};
 pub use soap::{SoapProblem, SoapRequest, SoapVersion, escaped, read_envelope, write_envelope};
-pub use strict::UnknownMember;
 pub use verbatim::{Members, Verbatim};
 
 /// The maximum nesting depth of a document, in all formats.

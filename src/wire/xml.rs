@@ -6,7 +6,8 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use serde::de::DeserializeOwned;
 
-use super::strict::{self, Notes};
+use super::notes::Notes;
+use super::strict;
 use super::tree::Element;
 use super::{Error, MAX_DEPTH, Verbatim, malformed};
 

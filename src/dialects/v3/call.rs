@@ -1,5 +1,6 @@
 //! A request on its way through a handler.
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -10,10 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::Api;
 use super::codes;
 use super::ignored_members;
-use super::operation::Operation;
 use super::page::Query;
 use super::path_id::PathId;
-use super::respond::{FailureDocument, encode};
+use super::respond::{Described, FailureDocument, encode};
 use crate::dialects::body::{self, RequestBody};
 use crate::dialects::exchange::{RequestId, header_text};
 use crate::dialects::failure::Failure;
@@ -25,8 +25,10 @@ use crate::wire::Codec;
 
 /// A request whose body has been read.
 pub(super) struct Call {
-    /// The row of the request.
-    pub(super) operation: &'static Operation,
+    /// The name of the operation.
+    pub(super) name: &'static str,
+    /// The answer of the operation, for the members that its `PATCH` knows.
+    pub(super) answer: Described,
     /// The method of the request.
     pub(super) method: &'static str,
     /// The status of a success.
@@ -105,7 +107,11 @@ impl Call {
 
     /// Decodes the members of the body.
     pub(super) fn members<M: DeserializeOwned>(&self) -> Result<M, Failure> {
-        let is_ignored = |name: &str| ignored_members::is_ignored(self.operation, name);
+        let cannot_honour = ignored_members::cannot_honour(self.name);
+        let read_only = LazyCell::new(|| ignored_members::read_only(self.method, self.answer));
+        let is_ignored = |name: &str| {
+            cannot_honour.contains(&name) || read_only.iter().any(|member| member == name)
+        };
         body::decode(self.codec, &self.body, is_ignored)
     }
 

@@ -1,12 +1,7 @@
 //! Members of requests that are ignored, while all others that a request does not know are refused.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
 use axum::http::{HeaderName, HeaderValue};
 
-use super::operation::Operation;
-use super::operations::OPERATIONS;
 use super::respond::Described;
 use crate::dialects::schemas::member_names;
 use crate::wire::{self, Codec};
@@ -42,40 +37,26 @@ const CANNOT_HONOUR: &[(&str, &[&str])] = &[
     ("webhooks_patch", &["name", "token", "active", "secret"]),
 ];
 
-/// The members that the operation ignores and names in [`IGNORED_MEMBERS`].
-pub(super) fn cannot_honour(operation: &Operation) -> &'static [&'static str] {
+/// The members that an operation ignores and names in [`IGNORED_MEMBERS`].
+pub(super) fn cannot_honour(operation: &str) -> &'static [&'static str] {
     CANNOT_HONOUR
         .iter()
-        .find(|(name, _)| *name == operation.name)
+        .find(|(name, _)| *name == operation)
         .map_or(&[], |(_, members)| members)
 }
 
-/// The members that the operation ignores silently: `PATCH` knows all members of its answer, so that
+/// The members that an operation ignores silently: `PATCH` knows all members of its answer, so that
 /// a document can be sent back as it was read. Those that the request has no field for are read
 /// only.
-pub(super) fn read_only(operation: &Operation) -> &'static [String] {
-    static BY_NAME: LazyLock<HashMap<&'static str, Vec<String>>> = LazyLock::new(|| {
-        let members = |operation: &Operation| match operation.answer {
-            Described::One(describe) if operation.method == "PATCH" => {
-                Some((operation.name, member_names(describe)))
-            }
-            Described::One(_) | Described::Many(_) | Described::Nothing => None,
-        };
-        OPERATIONS.iter().filter_map(members).collect()
-    });
-    BY_NAME
-        .get(operation.name)
-        .map_or(&[], |members| members.as_slice())
-}
-
-/// Whether the operation ignores a member that its request does not know.
-pub(super) fn is_ignored(operation: &Operation, name: &str) -> bool {
-    cannot_honour(operation).contains(&name)
-        || read_only(operation).iter().any(|member| member == name)
+pub(super) fn read_only(method: &str, answer: Described) -> Vec<String> {
+    match answer {
+        Described::One(describe) if method == "PATCH" => member_names(describe),
+        Described::One(_) | Described::Many(_) | Described::Nothing => Vec::new(),
+    }
 }
 
 /// The value of [`IGNORED_MEMBERS`] in the answer to a body. `None` if nothing is to be named.
-pub(super) fn header(operation: &Operation, codec: Codec, body: &[u8]) -> Option<HeaderValue> {
+pub(super) fn header(operation: &str, codec: Codec, body: &[u8]) -> Option<HeaderValue> {
     let ignored = cannot_honour(operation);
     if ignored.is_empty() {
         return None;
@@ -88,32 +69,4 @@ pub(super) fn header(operation: &Operation, codec: Codec, body: &[u8]) -> Option
         .collect();
     let value = HeaderValue::from_str(&named.join(", ")).ok();
     value.filter(|value| !value.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_list_belongs_to_an_operation_with_a_body() {
-        for (name, _) in CANNOT_HONOUR {
-            let operation = OPERATIONS.iter().find(|operation| operation.name == *name);
-            assert!(operation.is_some_and(|row| row.request.is_some()), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_patch_knows_the_members_of_its_answer() {
-        let patches: Vec<_> = OPERATIONS
-            .iter()
-            .filter(|operation| operation.method == "PATCH")
-            .collect();
-        assert_eq!(patches.len(), 4);
-        for operation in patches {
-            for name in ["id", "createdAt", "updatedAt"] {
-                assert!(is_ignored(operation, name), "{}: {name}", operation.name);
-            }
-            assert!(!is_ignored(operation, "account_limit"));
-        }
-    }
 }

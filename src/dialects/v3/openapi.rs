@@ -65,12 +65,15 @@ fn closed_name(operation: &Operation) -> String {
 
 /// The members that the operation ignores.
 fn more_members(operation: &Operation) -> Map<String, Value> {
-    let read_only = read_only(operation).iter().map(|name| {
-        let description = "Read only: ignored, so that a document can be sent back as it was read.";
-        let schema = json!({ "readOnly": true, "description": description });
-        (name.clone(), schema)
-    });
-    let ignored = cannot_honour(operation).iter().map(|name| {
+    let read_only = read_only(operation.method, operation.answer)
+        .into_iter()
+        .map(|name| {
+            let description =
+                "Read only: ignored, so that a document can be sent back as it was read.";
+            let schema = json!({ "readOnly": true, "description": description });
+            (name, schema)
+        });
+    let ignored = cannot_honour(operation.name).iter().map(|name| {
         let description =
             "Accepted from Cryptlex's clients and ignored; the header `Ignored-Members` names it.";
         let schema = json!({ "deprecated": true, "description": description });
@@ -117,7 +120,7 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
             headers.insert("Link".to_owned(), header("A link to the next page"));
         }
     }
-    if !cannot_honour(operation).is_empty() {
+    if !cannot_honour(operation.name).is_empty() {
         let description = "The members of the request that were ignored, separated by commas";
         headers.insert("Ignored-Members".to_owned(), header(description));
     }

@@ -17,11 +17,11 @@ use crate::harness::v3::V3;
 /// The number of accounts of each kind that are generated.
 const ACCOUNTS: usize = 24;
 
-/// A text that is accepted in every field: with white space at its ends, entities, and characters
-/// that are easily taken for others.
+/// A text that is accepted in every field: with white space at its ends, and with what is written
+/// differently in JSON and in XML.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
-        "[ a-c<>&\"'\\\\/{}\\[\\]äß€😀\u{a0}\u{ad}\u{200b}\u{200d}\u{2028}\u{202e}\u{feff}\u{fffd}]{1,12}",
+        "[ a-c<>&\"'\\\\/{}\\[\\]äß€😀\u{a0}\u{3000}\u{fffd}]{1,12}",
         "[ ]{1,3}",
         "[ ]{0,2}(true|null|1e3|0|\\]\\]>|<!--|&amp;|&#32;)[ ]{0,2}",
     ]
@@ -199,6 +199,14 @@ async fn an_account_of_v3_is_sent_back_unchanged_in_every_state() {
         let before = changes(&things, id).await;
         sent_back(&things, &things.v3, &path).await;
         sent_back(&things, &things.operator, &path).await;
+        // An earlier version accepted characters in names that this one refuses.
+        let superuser = things.app.database.superuser().await;
+        let update = format!("update account set company = E' \\u200B' where id = {id}");
+        sqlx::query(AssertSqlSafe(update))
+            .execute(&superuser)
+            .await
+            .unwrap();
+        sent_back(&things, &things.v3, &path).await;
         assert_eq!(changes(&things, id).await, before, "{path}");
     }
 }
@@ -383,8 +391,9 @@ async fn a_text_is_accepted_or_refused_equally_in_both_formats() {
         ("POST", "/v3/tokens", "name"),
     ];
     for _ in 0..ACCOUNTS {
-        // With characters that XML can express and that short texts refuse.
-        let given = random.draw(prop_oneof![text(), "[ \n\ta\u{7f}\u{85}]{1,4}"]);
+        // Also with characters that XML can express and that short texts refuse.
+        let refused_in_names = "[ \n\ta\u{7f}\u{85}\u{ad}\u{200b}\u{2028}\u{202e}\u{feff}]{1,4}";
+        let given = random.draw(prop_oneof![text(), refused_in_names]);
         for (method, path, member) in fields {
             let mut answers = Vec::new();
             for format in [JSON, XML] {
