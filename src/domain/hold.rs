@@ -148,7 +148,7 @@ impl<T: Clone> Patch<T> {
     {
         match self {
             Self::Set(value) if Some(value) == present => Self::Keep,
-            other => other.clone(),
+            Self::Keep | Self::Clear | Self::Set(_) => self.clone(),
         }
     }
 
