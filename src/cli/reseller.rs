@@ -131,7 +131,8 @@ impl Reseller {
                 let changed = service
                     .revise_reseller(&operator, id, patch, None)
                     .await?
-                    .done()?;
+                    .done()?
+                    .value;
                 let codes = if changed.soap_numbers {
                     "numbers"
                 } else {
@@ -191,18 +192,12 @@ fn list(resellers: &[crate::service::Reseller], json: bool) {
 async fn suspend(service: &Service, reseller: &str, suspend: bool) -> Result<(), CommandError> {
     let id = service.find_reseller(reseller).await?;
     let operator = Principal::command_line();
-    let was_suspended = service
-        .reseller(&operator, id)
-        .await?
-        .suspended_at
-        .is_some();
-    service
+    let written = service
         .suspend_reseller(&operator, id, suspend, None)
         .await?
         .done()?;
-    let changed = was_suspended != suspend;
     let state = if suspend { "suspended" } else { "active" };
-    output::line(&if changed {
+    output::line(&if written.is_changed {
         format!("reseller {id} is now {state}")
     } else {
         format!("reseller {id} is already {state}")

@@ -6,6 +6,7 @@ mod listener;
 mod management;
 mod middleware;
 pub mod pages;
+mod rate_headers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,11 +59,15 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
     let notice = notice::routes(Arc::clone(&apis.v3.service));
     let cors = cors(&settings.cors_origins);
     let (admin, soap) = (Arc::clone(&apis.admin.settings), apis.soap);
+    let v3 = apis.v3.clone();
     // Paths of the `soap` dialect are compared ignoring case, which axum's routes cannot do.
-    let fallback = async move |request: Request| {
-        if Dialect::of(request.uri().path()) == Some(Dialect::Soap) {
-            soap::handle(soap, request).await
-        } else {
+    let fallback = async move |request: Request| match Dialect::of(request.uri().path()) {
+        Some(Dialect::Soap) => soap::handle(soap, request).await,
+        Some(Dialect::V3) => {
+            let (parts, _) = request.into_parts();
+            v3::respond_unmatched(&v3, &parts, |fail| fail(&Failure::NoSuchRoute)).await
+        }
+        Some(Dialect::Admin) | None => {
             Responder::of(&request).respond(&Failure::NoSuchRoute, &admin)
         }
     };
@@ -99,10 +104,14 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         header::ETAG,
         header::LINK,
         header::RETRY_AFTER,
+        header::LOCATION,
         name("idempotent-replayed"),
         name("pagination-count"),
         name("pagination-limit"),
         name("pagination-page"),
+        name("ratelimit"),
+        name("ratelimit-policy"),
+        name("steward-changed"),
         name("x-rate-limit-limit"),
         name("x-rate-limit-remaining"),
         name("x-rate-limit-reset"),

@@ -12,7 +12,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use super::group_commit::{ChangeKind, Request};
-use super::{CommandOutcome, Context, Principal, Service};
+use super::{Completion, Context, IdempotentRequest, Principal, Service};
 use crate::domain::{
     Account, AccountId, Actor, Authority, Command, Dialect, Error, HoldId, HoldKind, ResellerId,
     TICKET_PREFIX,
@@ -88,23 +88,26 @@ impl TicketMaker {
     }
 }
 
+/// A ticket whose signature is ours.
+#[derive(Debug, Clone)]
+pub struct ReleaseTicket {
+    /// The caller that the ticket makes of its bearer.
+    pub bearer: Principal,
+    account: AccountId,
+    hold: HoldId,
+}
+
 impl Service {
     /// The maker of this database's tickets.
     pub async fn ticket_maker(&self) -> Result<TicketMaker, Error> {
         self.named_key(KEY.to_owned()).await.map(TicketMaker)
     }
 
-    /// Lifts the freeze that a ticket names. A repeat changes nothing.
+    /// Reads a ticket.
     ///
     /// # Errors
-    /// [`Error::CredentialInvalid`] if the ticket is not ours, [`Error::AccountNotFound`], or
-    /// [`Error::Conflict`] if the account was frozen again after this ticket.
-    pub async fn redeem(
-        &self,
-        ticket: &SecretString,
-        dialect: Dialect,
-        request_id: String,
-    ) -> Result<CommandOutcome, Error> {
+    /// [`Error::CredentialInvalid`] if it is not ours.
+    pub async fn release_ticket(&self, ticket: &SecretString) -> Result<ReleaseTicket, Error> {
         let (reseller, account, authority, hold) = self
             .ticket_maker()
             .await?
@@ -114,14 +117,33 @@ impl Service {
             authority,
             name: format!("release ticket of hold {hold}"),
         };
-        let principal = Principal::of_reseller(reseller).acting_as(agent);
+        Ok(ReleaseTicket {
+            bearer: Principal::of_reseller(reseller).acting_as(agent),
+            account,
+            hold,
+        })
+    }
+
+    /// Lifts the freeze that a ticket names. A repeat changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::AccountNotFound`], or [`Error::Conflict`] if the account was frozen again after this
+    /// ticket.
+    pub async fn redeem(
+        &self,
+        ticket: &ReleaseTicket,
+        dialect: Dialect,
+        request_id: String,
+        idempotency: Option<IdempotentRequest>,
+    ) -> Result<Completion, Error> {
+        let (account, reseller) = (ticket.account, ticket.bearer.storage_reseller());
         let command = Command::Lift {
             kind: HoldKind::Freeze,
-            only: Some(hold),
+            only: Some(ticket.hold),
         };
         self.change(Request {
             context: Context {
-                principal,
+                principal: ticket.bearer.clone(),
                 dialect,
                 request_id,
             },
@@ -129,12 +151,11 @@ impl Service {
             kind: ChangeKind::Command {
                 account,
                 command,
-                expected_version: None,
+                expected_versions: None,
                 filter: None,
             },
-            idempotency: None,
+            idempotency,
         })
-        .await?
-        .done()
+        .await
     }
 }

@@ -3,7 +3,7 @@
 
 use chrono_tz::Tz;
 
-use super::{Completion, IdempotentRequest, Principal, Service};
+use super::{Completion, IdempotentRequest, Principal, Service, Written};
 use crate::domain::{Error, MAX_TEXT, Patch, ResellerId, Resource, Scope};
 use crate::store::{Reseller, Tenancy, Tx};
 
@@ -186,8 +186,8 @@ impl Service {
         caller: &Principal,
         id: ResellerId,
         patch: ResellerPatch,
-        idempotency: Option<IdempotentRequest<Reseller>>,
-    ) -> Result<Completion<Reseller>, Error> {
+        idempotency: Option<IdempotentRequest<Written<Reseller>>>,
+    ) -> Result<Completion<Written<Reseller>>, Error> {
         caller.require_operator(Scope::ResellerWrite)?;
         patch.check()?;
         let now = self.now();
@@ -198,13 +198,17 @@ impl Service {
                     let mut reseller = fetch(tx, id).await?;
                     let before = reseller.clone();
                     patch.apply_to(&mut reseller);
-                    if reseller != before {
+                    let is_changed = reseller != before;
+                    if is_changed {
                         reseller.updated_at = now;
                         tx.update_reseller(&reseller).await?;
                         // Credential caches hold the reseller's time zone and code style too.
                         tx.announce_credentials(id).await?;
                     }
-                    Ok(reseller)
+                    Ok(Written {
+                        value: reseller,
+                        is_changed,
+                    })
                 })
             })
             .await?;
@@ -222,15 +226,16 @@ impl Service {
         caller: &Principal,
         id: ResellerId,
         suspend: bool,
-        idempotency: Option<IdempotentRequest<Reseller>>,
-    ) -> Result<Completion<Reseller>, Error> {
+        idempotency: Option<IdempotentRequest<Written<Reseller>>>,
+    ) -> Result<Completion<Written<Reseller>>, Error> {
         caller.require_operator(Scope::ResellerWrite)?;
         let now = self.now();
         self.write_once(Tenancy::Platform, idempotency, move |tx| {
             Box::pin(async move {
                 tx.lock_reseller(id).await?;
-                tx.suspend_reseller(id, suspend, now).await?;
-                fetch(tx, id).await
+                let is_changed = tx.suspend_reseller(id, suspend, now).await?;
+                let value = fetch(tx, id).await?;
+                Ok(Written { value, is_changed })
             })
         })
         .await

@@ -14,7 +14,7 @@ use sha2::Sha256;
 
 use super::Principal;
 use crate::domain::{Error, Scope};
-use crate::store::{IdempotencyKey, StoredAnswer, StoredRequest};
+use crate::store::{Fingerprint, IdempotencyKey, StoredAnswer, StoredRequest};
 
 /// The length of a nonce, in bytes.
 const NONCE: usize = 24;
@@ -74,9 +74,10 @@ impl Seal {
     /// then the answer is not stored.
     pub(super) fn close(
         &self,
-        fingerprint: &[u8; 32],
+        fingerprint: &Fingerprint,
         answer: StoredAnswer,
     ) -> Option<StoredRequest> {
+        let fingerprint = &fingerprint.command;
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).ok()?;
         let payload = Payload {
@@ -90,6 +91,7 @@ impl Seal {
         Some(StoredRequest {
             key: self.key.clone(),
             fingerprint: self.fingerprint(fingerprint),
+            command: None,
             nonce: Some(nonce),
             answer: StoredAnswer { body, ..answer },
         })
@@ -98,15 +100,20 @@ impl Seal {
     /// The answer of a stored request.
     ///
     /// # Errors
-    /// [`Error::IdempotencyKeyReused`] if it belongs to a request with another body, or to a caller
-    /// with other rights.
+    /// [`Error::IdempotencyKeyReused`] if it belongs to another command, or to a caller with other
+    /// rights.
     pub(super) fn open(
         &self,
-        fingerprint: &[u8; 32],
+        fingerprint: &Fingerprint,
         stored: StoredRequest,
     ) -> Result<StoredAnswer, Error> {
+        // Versions before migration 0016 encrypted with the hash of the body.
+        let fingerprint = [&fingerprint.command, &fingerprint.body]
+            .into_iter()
+            .find(|hash| self.fingerprint(hash) == stored.fingerprint)
+            .ok_or(Error::IdempotencyKeyReused)?;
         let nonce = XNonce::from(stored.nonce.unwrap_or_default());
-        let answer = stored.answer_to(&self.fingerprint(fingerprint))?;
+        let answer = stored.answer;
         let payload = Payload {
             msg: &answer.body,
             aad: answer.content_type.as_bytes(),

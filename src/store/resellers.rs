@@ -185,7 +185,7 @@ impl Tx {
         reseller: ResellerId,
         suspend: bool,
         now: Time,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         sqlx::query!(
             "update reseller set suspended_at = case when $2 then $3::timestamptz end,
                suspension_lifted_at = case when $2 then suspension_lifted_at else $3 end,
@@ -197,7 +197,7 @@ impl Tx {
         )
         .execute(self.connection())
         .await
-        .map(drop)
+        .map(|done| done.rows_affected() > 0)
         .or_domain()
     }
 

@@ -6,6 +6,7 @@
 //! many attributes, a document type, entities other than the five of XML, a wrong or second root
 //! element, or a character set other than UTF-8. Errors name the path of the field.
 
+mod canonical;
 mod field;
 mod json;
 mod media;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use canonical::canonical;
 pub use field::{Field, number_or_text, object};
 pub use media::{Codec, Parameters, accepted, codec_of, media_type};
 pub use rows::{MAX_PAGE, Rows, encode_row};

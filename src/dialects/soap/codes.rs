@@ -93,6 +93,7 @@ pub(super) fn result(failure: &Failure, wording: &Wording, hide_foreign: bool) -
         | Failure::NoSuchRoute
         | Failure::MethodNotAllowed
         | Failure::TimedOut
+        | Failure::BodyTimedOut
         | Failure::Crashed
         | Failure::RateLimited { .. } => (Code::GeneralError, "General Exception".to_owned()),
     }
@@ -164,6 +165,14 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
             | Conflict::TooManyWebhooks,
         )
         | Error::PreconditionFailed => say(Code::GeneralError, wording.failure),
+        Error::IdempotencyKeyReused => say(
+            Code::GeneralError,
+            "General Error, the Idempotency-Key was used before with another request",
+        ),
+        Error::Conflict(Conflict::KeyInUse) => say(
+            Code::GeneralError,
+            "General Error, the first request with this Idempotency-Key is still being carried out",
+        ),
         Error::InvalidField { field, problem } => (
             Code::GeneralError,
             format!("{}: {field} {problem}", wording.failure),
@@ -180,7 +189,6 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         | Error::NotFound(_)
         | Error::RateLimited { .. }
         | Error::ShareUsedUp { .. }
-        | Error::IdempotencyKeyReused
         | Error::Internal { .. } => say(Code::GeneralError, "General Exception"),
     }
 }
@@ -209,6 +217,8 @@ pub(super) enum Fault {
     Crash,
     /// The request took too long.
     TimedOut,
+    /// The body did not arrive in time.
+    BodyTimedOut,
 }
 
 /// The cause of a fault, written as the fault's code.
@@ -276,6 +286,11 @@ impl Fault {
                 500,
                 Blame::Receiver,
                 "Server was unable to process request.".to_owned(),
+            ),
+            Self::BodyTimedOut => (
+                408,
+                Blame::Sender,
+                format!("{UNREADABLE} ---> The body did not arrive in time."),
             ),
             Self::TimedOut => (
                 500,
@@ -370,6 +385,7 @@ mod tests {
             Fault::UnknownOperation("Zoolz/X".to_owned()),
             Fault::MustUnderstand,
             Fault::Crash,
+            Fault::BodyTimedOut,
         ];
         let lines = faults.iter().flat_map(|fault| {
             [SoapVersion::V12, SoapVersion::V11].map(|version| fault.describe(version))

@@ -92,6 +92,7 @@ pub(super) fn respond_to(failure: &Failure, version: SoapVersion) -> Response {
         Failure::Service(Error::Overloaded) => Fault::Busy,
         Failure::NoSuchRoute | Failure::MethodNotAllowed => Fault::NoOperation,
         Failure::TimedOut => Fault::TimedOut,
+        Failure::BodyTimedOut => Fault::BodyTimedOut,
         Failure::Crashed
         | Failure::Service(_)
         | Failure::Wire(_)

@@ -8,11 +8,12 @@
 use axum::body::Body;
 use axum::extract::{self, FromRequestParts as _, RawPathParams, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 
 use super::Api;
 use super::call::{Call, credential};
+use super::conditions;
 use super::operation::{Handler, Operation};
 use super::page::Query;
 use super::respond;
@@ -33,11 +34,16 @@ pub(super) async fn dispatch(
     let mut exchange = Exchange::begin(&parts);
     let format = respond::accepted(&parts.headers);
     let response = carry_out(&api, operation, &mut exchange, parts, body).await;
-    let response =
+    let mut response =
         response.unwrap_or_else(|failure| respond::failure(&failure, format, &exchange.request_id));
-    let outcome = RequestOutcome::of_status(response.status().as_u16());
+    let status = response.status();
+    let outcome = RequestOutcome::of_status(status.as_u16());
     if operation.idempotent {
         exchange.answer_always();
+        if status.is_client_error() {
+            let headers = response.headers_mut();
+            headers.insert(body::CHANGED, HeaderValue::from_static("false"));
+        }
     }
     exchange.finish(response, operation.name, outcome)
 }
@@ -70,15 +76,21 @@ async fn carry_out(
         request_id: exchange.request_id.to_string(),
     };
     let mut call = read(api, operation, exchange, parts, body).await?;
-    if let Some(stored) = call.look_up_answer(api, &context).await? {
+    if let Some(stored) = call.look_up_answer(api, &context.principal).await? {
         return Ok(body::replay(stored));
     }
+    let (once, format) = (call.once(), call.format());
     // Last, so that a slow body never holds a permit.
     let _permit = api
         .service
         .permit(operation.cost, exchange.holder())
         .await?;
-    handler(api, &context, call).await
+    let result = handler(api, &context, call).await;
+    if let Err(failure) = &result {
+        let answer = || respond::stored_failure(failure, format, &exchange.request_id);
+        body::store_refusal(&api.service, once, failure, answer).await;
+    }
+    result
 }
 
 /// Reads a request, within the limits of its row.
@@ -91,11 +103,7 @@ async fn read(
 ) -> Result<Call, Failure> {
     let query = Query::read(&parts.uri, operation.paging, operation.query)?;
     let headers = &parts.headers;
-    let expected_version = if operation.conditional {
-        expected_version(headers)?
-    } else {
-        None
-    };
+    let expected_versions = conditions::expected_versions(operation, headers)?;
     let key = if operation.idempotent {
         body::idempotency_key(headers)?
     } else {
@@ -107,9 +115,7 @@ async fn read(
         .ok();
     let id = id.and_then(|params| params.iter().next().map(|(_, id)| id.to_owned()));
     Ok(Call {
-        method: operation.method,
-        success: operation.success,
-        unknown_members: operation.unknown_members,
+        operation,
         codec,
         format: respond::accepted(&parts.headers),
         base: base_url(api.settings.public_url.as_deref(), &parts.headers),
@@ -118,11 +124,9 @@ async fn read(
         query,
         id: id.unwrap_or_default(),
         body,
-        expected_version,
+        expected_versions,
         key,
-        has_secret: operation.has_secret,
-        idempotency: None,
-        seal: None,
+        keyed: None,
         request_id: exchange.request_id.clone(),
     })
 }
@@ -156,25 +160,4 @@ async fn read_body(
         (Some(codec), false) => Ok((codec, body)),
         (None, false) => Err(wire::Error::UnsupportedMediaType.into()),
     }
-}
-
-/// The version that `If-Match` requires. `None` if the header is absent or `*`.
-fn expected_version(headers: &HeaderMap) -> Result<Option<i64>, Failure> {
-    let refuse = || Failure::parameter("If-Match", "must be one ETag of this account");
-    let mut values = headers.get_all(header::IF_MATCH).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    let tag = value.to_str().map_err(|_| refuse())?.trim();
-    if values.next().is_some() {
-        return Err(refuse());
-    }
-    if tag == "*" {
-        return Ok(None);
-    }
-    let version = tag
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .and_then(|version| version.parse().ok());
-    version.map(Some).ok_or_else(refuse)
 }

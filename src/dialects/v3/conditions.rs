@@ -1,0 +1,56 @@
+//! The conditional headers: `If-Match`, with the rules of RFC 9110 for entity tags.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, header};
+
+use super::operation::Operation;
+use crate::dialects::failure::Failure;
+
+/// The versions that `If-Match` accepts. `None` if the header is absent or has `*`, which any
+/// version matches.
+///
+/// A tag that is no version of ours, or a weak one, matches nothing, so that the change is refused
+/// with 412.
+///
+/// # Errors
+/// If the operation changes something that has no version.
+pub(super) fn expected_versions(
+    operation: &Operation,
+    headers: &HeaderMap,
+) -> Result<Option<Arc<[i64]>>, Failure> {
+    if !operation.idempotent || !headers.contains_key(header::IF_MATCH) {
+        return Ok(None);
+    }
+    if !operation.conditional {
+        let problem = "is accepted only by the operations on one account, because only accounts \
+                       have an ETag; leave it out";
+        return Err(Failure::parameter("If-Match", problem));
+    }
+    let text = text(headers);
+    if tags(&text).any(|tag| tag == "*") {
+        return Ok(None);
+    }
+    Ok(Some(tags(&text).filter_map(version).collect()))
+}
+
+/// The `If-Match` header, all its lines together. Empty if there is none.
+pub(super) fn text(headers: &HeaderMap) -> String {
+    let lines = headers.get_all(header::IF_MATCH).iter();
+    let lines: Vec<_> = lines
+        .map(|line| String::from_utf8_lossy(line.as_bytes()))
+        .collect();
+    lines.join(",")
+}
+
+/// The tags of a list. None of ours contains a comma, so one that does is never ours.
+fn tags(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|tag| !tag.is_empty())
+}
+
+/// The version that a strong tag names, if it is written as we write it.
+fn version(tag: &str) -> Option<i64> {
+    let text = tag.strip_prefix('"')?.strip_suffix('"')?;
+    let version: i64 = text.parse().ok()?;
+    (version.to_string() == text).then_some(version)
+}
