@@ -249,7 +249,7 @@ async fn a_used_up_share_leaves_no_requests() {
         limits,
         shares: ShareSettings {
             heavy_per_reseller: 1,
-            waiting_per_caller: 0,
+            queue: 0,
             ..ShareSettings::default()
         },
         ..Settings::default()
