@@ -145,3 +145,40 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
         mac.finalize().into_bytes().into()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Authority, ResellerId, Scopes};
+    use crate::store::ResultHeaders;
+
+    #[test]
+    fn an_answer_that_was_sealed_with_the_hash_of_its_body_is_opened() {
+        let caller = Principal::new(Some(ResellerId(1)), Scopes::all_for(Authority::Reseller));
+        let key = IdempotencyKey {
+            reseller: ResellerId(1),
+            method: "POST".to_owned(),
+            path: "/v3/tokens".to_owned(),
+            key: "k".to_owned(),
+        };
+        let seal = Seal::of(&caller, &key);
+        let answer = StoredAnswer {
+            status: 201,
+            content_type: "application/json".to_owned(),
+            body: b"secret".to_vec(),
+            headers: ResultHeaders::default(),
+        };
+        let print = |command, body| Fingerprint {
+            command: [command; 32],
+            body: [body; 32],
+        };
+        // Versions before migration 0016 had no hash of the command.
+        let before = seal.close(&print(2, 2), answer.clone()).unwrap();
+        assert_eq!(seal.open(&print(1, 2), before.clone()), Ok(answer.clone()));
+        let reused = Err(Error::IdempotencyKeyReused);
+        assert_eq!(seal.open(&print(1, 3), before), reused);
+        let now = seal.close(&print(1, 2), answer.clone()).unwrap();
+        assert_eq!(seal.open(&print(1, 3), now.clone()), Ok(answer));
+        assert_eq!(seal.open(&print(3, 2), now), reused);
+    }
+}

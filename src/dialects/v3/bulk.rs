@@ -228,7 +228,7 @@ async fn store(api: &Api, call: &Call, done: &Done<BulkDocument>) {
     };
     let format = call.format();
     let answer = StoredAnswer {
-        status: call.operation.success,
+        status: call.row.success,
         content_type: format.content_type().to_owned(),
         body: encode(format, &done.document),
         headers: done.headers.clone(),

@@ -8,13 +8,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Api;
-use super::operation::Operation;
 use super::page::Query;
 use super::path_id::{self, Id, PathId};
 use super::respond::{Done, encode, stored_failure};
 use crate::dialects::body::{self, RequestBody};
 use crate::dialects::exchange::{RequestId, header_text};
 use crate::dialects::failure::Failure;
+use crate::dialects::operation::UnknownMembers;
 use crate::dialects::patches::Reading;
 use crate::domain::{Account, Error};
 use crate::service::{
@@ -25,8 +25,8 @@ use crate::wire::Codec;
 
 /// A request whose body has been read.
 pub(super) struct Call {
-    /// The row of the table.
-    pub(super) operation: &'static Operation,
+    /// The attributes of the operation's row.
+    pub(super) row: Row,
     pub(super) codec: Codec,
     pub(super) format: Codec,
     pub(super) headers: HeaderMap,
@@ -46,6 +46,23 @@ pub(super) struct Call {
     pub(super) base: String,
 }
 
+/// The attributes of an operation that its calls need.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
+    /// The method of the request.
+    pub(super) method: &'static str,
+    /// The path, with `{id}` for an id.
+    pub(super) path: &'static str,
+    /// The kind of resource that `{id}` names.
+    pub(super) id: Id,
+    /// The status of a success.
+    pub(super) success: u16,
+    /// How unknown members are treated.
+    pub(super) unknown_members: UnknownMembers,
+    /// Whether the answer may contain a secret.
+    pub(super) has_secret: bool,
+}
+
 /// A request with an idempotency key whose caller is known.
 #[derive(Clone)]
 pub(super) struct Keyed {
@@ -62,13 +79,13 @@ impl Keyed {
 
     /// The key under the other identity of the account that the path names. `id` is the one in the
     /// path.
-    fn other_key(&self, operation: &Operation, id: &str, is_secret: bool) -> Option<OtherKey> {
-        let is_number = match (operation.id, path_id::account_ref(id)) {
+    fn other_key(&self, row: Row, id: &str, is_secret: bool) -> Option<OtherKey> {
+        let is_number = match (row.id, path_id::account_ref(id)) {
             (Id::Account, Ok(AccountRef::Id(_))) => true,
             (Id::Account, Ok(AccountRef::Uid(_))) => false,
             _ => return None,
         };
-        let (keyed, path) = (self.clone(), operation.path);
+        let (keyed, path) = (self.clone(), row.path);
         Some(Arc::new(move |account: &Account| {
             let other = if is_number {
                 account.uid.to_string()
@@ -117,11 +134,11 @@ impl Call {
         let Some(key) = self.key.take() else {
             return Ok(None);
         };
-        let id = self.operation.id.canonical(&self.id);
+        let id = self.row.id.canonical(&self.id);
         let key = IdempotencyKey {
             reseller: caller.storage_reseller(),
-            method: self.operation.method.to_owned(),
-            path: self.operation.path.replace("{id}", &id),
+            method: self.row.method.to_owned(),
+            path: self.row.path.replace("{id}", &id),
             key,
         };
         let condition = super::conditions::text(&self.headers);
@@ -130,7 +147,7 @@ impl Call {
             key,
             caller: caller.clone(),
         });
-        if let Some(stored) = look_up(api, keyed, self.operation.has_secret).await? {
+        if let Some(stored) = look_up(api, keyed, self.row.has_secret).await? {
             return Ok(Some(stored));
         }
         // Versions before migration 0016 stored the path as it was written.
@@ -140,7 +157,7 @@ impl Call {
         }
         let mut keyed = keyed.clone();
         spelled.clone_into(&mut keyed.key.path);
-        look_up(api, &keyed, self.operation.has_secret).await
+        look_up(api, &keyed, self.row.has_secret).await
     }
 
     /// The idempotency key and the fingerprint. `None` if the caller sent no key.
@@ -151,7 +168,7 @@ impl Call {
 
     /// Decodes the members of the body.
     pub(super) fn members<M: DeserializeOwned>(&self) -> Result<M, Failure> {
-        body::decode(self.operation.unknown_members, self.codec, &self.body)
+        body::decode(self.row.unknown_members, self.codec, &self.body)
     }
 
     /// Looks up the id of the path.
@@ -207,7 +224,7 @@ impl Call {
         Some(IdempotentRequest {
             key: keyed.key.clone(),
             fingerprint: keyed.fingerprint,
-            other_key: keyed.other_key(self.operation, &self.id, false),
+            other_key: keyed.other_key(self.row, &self.id, false),
             encode: self.encoder(document),
             seal: None,
         })
@@ -223,7 +240,7 @@ impl Call {
         Some(IdempotentRequest {
             key: seal.key().clone(),
             fingerprint: keyed.fingerprint,
-            other_key: keyed.other_key(self.operation, &self.id, true),
+            other_key: keyed.other_key(self.row, &self.id, true),
             encode: self.encoder(document),
             seal: Some(seal),
         })
@@ -269,7 +286,7 @@ impl Call {
         document: impl Fn(&T) -> Done<D> + Send + Sync + 'static,
     ) -> Arc<dyn Fn(&Result<T, Error>) -> StoredAnswer + Send + Sync> {
         let (format, request_id) = (self.format, self.request_id.clone());
-        let success = self.operation.success;
+        let success = self.row.success;
         let has_body = success != StatusCode::NO_CONTENT.as_u16();
         Arc::new(move |outcome| match outcome {
             Ok(done) => {

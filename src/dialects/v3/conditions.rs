@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 
-use super::operation::Operation;
 use crate::dialects::failure::Failure;
 
 /// The versions that `If-Match` accepts. `None` if the header is absent or has `*`, which any
@@ -12,26 +11,21 @@ use crate::dialects::failure::Failure;
 ///
 /// A tag that is no version of ours, or a weak one, matches nothing, so that the change is refused
 /// with 412.
-///
-/// # Errors
-/// If the operation changes something that has no version.
-pub(super) fn expected_versions(
-    operation: &Operation,
-    headers: &HeaderMap,
-) -> Result<Option<Arc<[i64]>>, Failure> {
-    if !operation.idempotent || !headers.contains_key(header::IF_MATCH) {
-        return Ok(None);
-    }
-    if !operation.conditional {
+pub(super) fn expected_versions(headers: &HeaderMap) -> Option<Arc<[i64]>> {
+    let text = text(headers);
+    let is_any = !headers.contains_key(header::IF_MATCH) || tags(&text).any(|tag| tag == "*");
+    (!is_any).then(|| tags(&text).filter_map(version).collect())
+}
+
+/// Refuses `If-Match` for a write on something that has no version. To ignore it would be to make a
+/// change that the caller has forbidden.
+pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Failure> {
+    if headers.contains_key(header::IF_MATCH) {
         let problem = "is accepted only by the operations on one account, because only accounts \
                        have an ETag; leave it out";
         return Err(Failure::parameter("If-Match", problem));
     }
-    let text = text(headers);
-    if tags(&text).any(|tag| tag == "*") {
-        return Ok(None);
-    }
-    Ok(Some(tags(&text).filter_map(version).collect()))
+    Ok(())
 }
 
 /// The `If-Match` header, all its lines together. Empty if there is none.

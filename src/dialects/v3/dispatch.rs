@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 
 use super::Api;
-use super::call::{Call, credential};
+use super::call::{Call, Row, credential};
 use super::conditions;
 use super::operation::{Handler, Operation};
 use super::page::Query;
@@ -103,7 +103,14 @@ async fn read(
 ) -> Result<Call, Failure> {
     let query = Query::read(&parts.uri, operation.paging, operation.query)?;
     let headers = &parts.headers;
-    let expected_versions = conditions::expected_versions(operation, headers)?;
+    let expected_versions = if operation.conditional {
+        conditions::expected_versions(headers)
+    } else {
+        if operation.idempotent {
+            conditions::refuse(headers)?;
+        }
+        None
+    };
     let key = if operation.idempotent {
         body::idempotency_key(headers)?
     } else {
@@ -115,7 +122,14 @@ async fn read(
         .ok();
     let id = id.and_then(|params| params.iter().next().map(|(_, id)| id.to_owned()));
     Ok(Call {
-        operation,
+        row: Row {
+            method: operation.method,
+            path: operation.path,
+            id: operation.id,
+            success: operation.success,
+            unknown_members: operation.unknown_members,
+            has_secret: operation.has_secret,
+        },
         codec,
         format: respond::accepted(&parts.headers),
         base: base_url(api.settings.public_url.as_deref(), &parts.headers),

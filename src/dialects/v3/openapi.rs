@@ -67,8 +67,21 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
             "X-Rate-Limit-Reset",
             "When all requests are available again, in seconds since 1970",
         ),
+        (
+            "RateLimit",
+            "The requests that are left and the seconds until all are, for each limit",
+        ),
+        ("RateLimit-Policy", "The limits, in requests per minute"),
     ] {
         headers.insert(name.to_owned(), header(description));
+    }
+    if operation.idempotent {
+        let description = "Whether the request changed anything: `true` or `false`";
+        headers.insert("Steward-Changed".to_owned(), header(description));
+    }
+    if operation.success == 201 {
+        let description = "The path of what was created";
+        headers.insert("Location".to_owned(), header(description));
     }
     let mut success = Map::new();
     match operation.answer {
@@ -103,6 +116,7 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
         ),
         ("404", "Not found, or owned by another reseller", true),
         ("405", "Method not allowed", true),
+        ("408", "The body did not arrive in time", true),
         (
             "409",
             "The state of the resource forbids the operation",
@@ -148,8 +162,8 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     if operation.conditional {
         parameters.push(json!({
             "name": "If-Match", "in": "header", "required": false,
-            "description": "Execute the operation only if the account has the version of this ETag.",
-            "schema": { "type": "string", "minLength": 1, "pattern": "^\"[0-9]{1,18}\"$" },
+            "description": "Execute the operation only if the account has the version of this ETag, or of one in this list; `*` is any version.",
+            "schema": { "type": "string", "minLength": 1, "pattern": "^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\")*)$" },
         }));
     }
     parameters.extend(paging(operation.paging));

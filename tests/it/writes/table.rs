@@ -215,6 +215,30 @@ async fn writes_say_whether_they_changed_anything() {
 }
 
 #[tokio::test]
+async fn every_write_of_admin_says_whether_it_changed_anything() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let mut things = Things::of(&app, &client).await;
+    for operation in admin::OPERATIONS.iter().filter(|row| row.idempotent) {
+        let mut members = things.of_admin(operation).await.verbose();
+        for repeats in [false, true] {
+            let before = things.state().await;
+            let answer = client.call(operation.name, members.clone()).await.ok();
+            let changed = answer["changed"].as_bool();
+            assert!(changed.is_some(), "{}: {answer}", operation.name);
+            assert!(changed == Some(false) || things.state().await != before);
+            assert!(changed == Some(false) || !repeats, "{}", operation.name);
+            if operation.name == "save" {
+                members["id"] = answer["data"]["saved_id"].clone();
+            }
+            if operation.name == "delete" {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_bulk_request_is_answered_alike_from_its_results_too() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;

@@ -61,6 +61,13 @@ impl Request {
         v3.send(self.method, &self.path, &[key], body).await
     }
 
+    /// The members of its body, and `verbose`.
+    pub fn verbose(&self) -> Value {
+        let mut members: Value = serde_json::from_str(&self.body).unwrap();
+        members["verbose"] = json!(true);
+        members
+    }
+
     /// Whether the answers of its dialect say in a header whether anything changed.
     pub fn is_v3(&self) -> bool {
         self.path.starts_with("/v3")
@@ -233,7 +240,7 @@ impl<'a> Things<'a> {
         id
     }
 
-    async fn of_admin(&mut self, operation: &admin::Operation) -> Request {
+    pub async fn of_admin(&mut self, operation: &admin::Operation) -> Request {
         let mut members: Value =
             serde_json::from_str(&self.with_fresh_name(operation.example.to_owned())).unwrap();
         if members["id"] == json!(7) {
@@ -242,7 +249,7 @@ impl<'a> Things<'a> {
                 json!(
                     self.app
                         .database
-                        .number("select max(id) from account")
+                        .number("select max(id)::bigint from account")
                         .await
                 )
             } else {
@@ -271,7 +278,7 @@ impl<'a> Things<'a> {
             self.made("/v3/accounts", new).await;
             self.app
                 .database
-                .number("select max(id) from account")
+                .number("select max(id)::bigint from account")
                 .await
         };
         let members = format!(
