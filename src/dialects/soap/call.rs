@@ -16,7 +16,7 @@ use crate::service::{
     CommandOutcome, Completion, Fingerprint, IdempotencyKey, IdempotentRequest, ResultHeaders,
     StoredAnswer,
 };
-use crate::wire::{SoapVersion, escaped, write_envelope};
+use crate::wire::{SoapVersion, escaped, write_envelope, write_not_understood};
 
 /// The result of a handler.
 pub(super) enum Answer {
@@ -197,11 +197,20 @@ pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOu
         ),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = body::response(
-        status,
-        Some(version.content_type()),
-        write_envelope(version, &content),
-    );
+    let envelope = match fault {
+        Fault::MustUnderstand(blocks) => write_not_understood(version, blocks, &content),
+        Fault::Envelope(_)
+        | Fault::NoOperation
+        | Fault::UnknownOperation(_)
+        | Fault::Request(_)
+        | Fault::Header(_)
+        | Fault::RateLimited { .. }
+        | Fault::Busy
+        | Fault::Crash
+        | Fault::TimedOut
+        | Fault::BodyTimedOut => write_envelope(version, &content),
+    };
+    let mut response = body::response(status, Some(version.content_type()), envelope);
     let outcome = match fault {
         Fault::Crash => RequestOutcome::Error,
         Fault::TimedOut | Fault::Busy => RequestOutcome::Unavailable,
@@ -210,7 +219,8 @@ pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOu
         | Fault::NoOperation
         | Fault::UnknownOperation(_)
         | Fault::Request(_)
-        | Fault::MustUnderstand
+        | Fault::Header(_)
+        | Fault::MustUnderstand(_)
         | Fault::BodyTimedOut => RequestOutcome::Refused,
     };
     let retry_after = match fault {
@@ -220,7 +230,8 @@ pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOu
         | Fault::NoOperation
         | Fault::UnknownOperation(_)
         | Fault::Request(_)
-        | Fault::MustUnderstand
+        | Fault::Header(_)
+        | Fault::MustUnderstand(_)
         | Fault::Crash
         | Fault::TimedOut
         | Fault::BodyTimedOut => None,
