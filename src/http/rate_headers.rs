@@ -50,15 +50,12 @@ pub(super) fn write(headers: &mut HeaderMap, rates: Rates, is_refused: bool, now
         format!("\"{name}\";r={};t={}", rate.remaining, resets.max(0))
     });
     let share = wait.map(|seconds| format!("\"share\";r=0;t={seconds}"));
-    write_list(headers, "ratelimit-policy", policies.collect());
-    write_list(
-        headers,
-        "ratelimit",
-        share.into_iter().chain(left).collect(),
-    );
+    write_list(headers, "ratelimit-policy", &policies.collect::<Vec<_>>());
+    let left: Vec<_> = share.into_iter().chain(left).collect();
+    write_list(headers, "ratelimit", &left);
 }
 
-fn write_list(headers: &mut HeaderMap, name: &'static str, items: Vec<String>) {
+fn write_list(headers: &mut HeaderMap, name: &'static str, items: &[String]) {
     if let Ok(value) = HeaderValue::from_str(&items.join(", ")) {
         headers.insert(name, value);
     }

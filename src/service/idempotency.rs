@@ -13,7 +13,7 @@ use crate::store::{Fingerprint, IdempotencyKey, StoredAnswer, StoredRequest, Ten
 
 /// Encodes a result as the dialect answers it, so that a repeat gets the same bytes. An answer with
 /// status 500 or above is never stored.
-type Encoder<T> = Arc<dyn Fn(&Result<T, Error>) -> StoredAnswer + Send + Sync>;
+pub type Encoder<T> = Arc<dyn Fn(&Result<T, Error>) -> StoredAnswer + Send + Sync>;
 
 /// Makes the key, and the seal if there is one, that the request has under the other identity of
 /// its account.

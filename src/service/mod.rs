@@ -90,7 +90,7 @@ pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 pub use credentials::{IssuedToken, TokenRequest};
 pub use idempotency::{
-    CommandOutcome, Completion, IdempotentRequest, OtherKey, Written, is_lasting_refusal,
+    CommandOutcome, Completion, Encoder, IdempotentRequest, OtherKey, Written, is_lasting_refusal,
 };
 pub use notifier::News;
 pub use plans::NewPlan;

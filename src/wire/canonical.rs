@@ -43,7 +43,11 @@ pub fn canonical(codec: Codec, body: &[u8], ignored: &[&str]) -> Option<String> 
 fn nodes(value: Verbatim) -> Vec<Node> {
     match value {
         Verbatim::List(values) => values.into_iter().map(node).collect(),
-        other => vec![node(other)],
+        other @ (Verbatim::Null
+        | Verbatim::Bool(_)
+        | Verbatim::Number(_)
+        | Verbatim::Text(_)
+        | Verbatim::Object(_)) => vec![node(other)],
     }
 }
 

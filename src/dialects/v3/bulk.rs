@@ -55,8 +55,8 @@ pub(super) struct ResultDocument {
 }
 
 /// Fixed words, as a result has them.
-fn words(words: impl IntoIterator<Item = &'static str>) -> Option<Vec<Cow<'static, str>>> {
-    Some(words.into_iter().map(Cow::Borrowed).collect())
+fn words(words: impl IntoIterator<Item = &'static str>) -> Vec<Cow<'static, str>> {
+    words.into_iter().map(Cow::Borrowed).collect()
 }
 
 /// The result of a simulation.
@@ -126,9 +126,9 @@ fn simulated_result(
             code: None,
             message: None,
             changed: Some(change.outcome() == Outcome::Applied),
-            events: words(change.events.iter().map(|event| event.as_str())),
+            events: Some(words(change.events.iter().map(|event| event.as_str()))),
             effective_status: Some(state.effective_status().into()),
-            blocked_by: words(blocked_by(&state)),
+            blocked_by: Some(words(blocked_by(&state))),
         },
         Err(error) => failed(operation, codes::code(&error.into())),
     }
@@ -368,7 +368,7 @@ fn result(
                 changed: Some(done.outcome == Outcome::Applied),
                 events: None,
                 effective_status: Some(state.effective_status().into()),
-                blocked_by: words(blocked_by(&state)),
+                blocked_by: Some(words(blocked_by(&state))),
             }
         }
         // A repeated deletion is answered like the first one.

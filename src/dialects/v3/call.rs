@@ -18,8 +18,8 @@ use crate::dialects::operation::UnknownMembers;
 use crate::dialects::patches::Reading;
 use crate::domain::{Account, Error};
 use crate::service::{
-    AccountRef, Context, Fingerprint, IdempotencyKey, IdempotentRequest, OtherKey, Principal, Seal,
-    StoredAnswer,
+    AccountRef, Context, Encoder, Fingerprint, IdempotencyKey, IdempotentRequest, OtherKey,
+    Principal, Seal, StoredAnswer,
 };
 use crate::wire::Codec;
 
@@ -284,7 +284,7 @@ impl Call {
     fn encoder<T, D: Serialize>(
         &self,
         document: impl Fn(&T) -> Done<D> + Send + Sync + 'static,
-    ) -> Arc<dyn Fn(&Result<T, Error>) -> StoredAnswer + Send + Sync> {
+    ) -> Encoder<T> {
         let (format, request_id) = (self.format, self.request_id.clone());
         let success = self.row.success;
         let has_body = success != StatusCode::NO_CONTENT.as_u16();

@@ -47,42 +47,7 @@ pub(in crate::dialects) fn openapi() -> Parts {
 
 fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema }, "application/xml": { "schema": schema } });
-    let header =
-        |description: &str| json!({ "description": description, "schema": { "type": "string" } });
-    let mut headers = Map::new();
-    for (name, description) in [
-        (
-            "X-Request-Id",
-            "The id of the request, as in the log and the journal",
-        ),
-        (
-            "X-Rate-Limit-Limit",
-            "The number of requests that the caller may make per minute",
-        ),
-        (
-            "X-Rate-Limit-Remaining",
-            "The number of requests that are left",
-        ),
-        (
-            "X-Rate-Limit-Reset",
-            "When all requests are available again, in seconds since 1970",
-        ),
-        (
-            "RateLimit",
-            "The requests that are left and the seconds until all are, for each limit",
-        ),
-        ("RateLimit-Policy", "The limits, in requests per minute"),
-    ] {
-        headers.insert(name.to_owned(), header(description));
-    }
-    if operation.idempotent {
-        let description = "Whether the request changed anything: `true` or `false`";
-        headers.insert("Steward-Changed".to_owned(), header(description));
-    }
-    if operation.success == 201 {
-        let description = "The path of what was created";
-        headers.insert("Location".to_owned(), header(description));
-    }
+    let mut headers = headers(operation);
     let mut success = Map::new();
     match operation.answer {
         Described::Nothing => {}
@@ -152,6 +117,49 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
         }
     }
     Value::Object(responses)
+}
+
+/// The headers of a success.
+fn headers(operation: &Operation) -> Map<String, Value> {
+    let mut headers = Map::new();
+    for (name, description) in [
+        (
+            "X-Request-Id",
+            "The id of the request, as in the log and the journal",
+        ),
+        (
+            "X-Rate-Limit-Limit",
+            "The number of requests that the caller may make per minute",
+        ),
+        (
+            "X-Rate-Limit-Remaining",
+            "The number of requests that are left",
+        ),
+        (
+            "X-Rate-Limit-Reset",
+            "When all requests are available again, in seconds since 1970",
+        ),
+        (
+            "RateLimit",
+            "The requests that are left and the seconds until all are, for each limit",
+        ),
+        ("RateLimit-Policy", "The limits, in requests per minute"),
+    ] {
+        headers.insert(name.to_owned(), header(description));
+    }
+    if operation.idempotent {
+        let description = "Whether the request changed anything: `true` or `false`";
+        headers.insert("Steward-Changed".to_owned(), header(description));
+    }
+    if operation.success == 201 {
+        let description = "The path of what was created";
+        headers.insert("Location".to_owned(), header(description));
+    }
+    headers
+}
+
+fn header(description: &str) -> Value {
+    json!({ "description": description, "schema": { "type": "string" } })
 }
 
 fn parameters(operation: &Operation) -> Vec<Value> {

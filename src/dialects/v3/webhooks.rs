@@ -259,12 +259,8 @@ pub(super) struct Queued {
     queued: u64,
 }
 
-fn queued(count: &u64) -> Done<Queued> {
-    Done::new(Queued { queued: *count }, *count > 0)
-}
-
-fn queued_one((): &()) -> Done<Queued> {
-    queued(&1)
+fn queued(count: u64) -> Done<Queued> {
+    Done::new(Queued { queued: count }, count > 0)
 }
 
 /// One attempt to deliver an event.
@@ -419,6 +415,7 @@ pub(super) async fn test(
         ..
     }: Request<WebhookId>,
 ) -> QueuedReply {
+    let queued_one = |(): &()| queued(1);
     let idempotency = call.idempotency(queued_one);
     let completion = api.service.test_webhook(context, id, idempotency).await?;
     Ok(Reply::<One<_>>::completed(completion, queued_one))
@@ -435,6 +432,7 @@ pub(super) async fn redeliver(
 ) -> QueuedReply {
     let since = dates::parse(&members.since, context.principal.timezone);
     let since = since.map_err(|problem| Error::invalid("since", problem))?;
+    let queued = |count: &u64| queued(*count);
     let idempotency = call.idempotency(queued);
     let completion = api
         .service
@@ -452,6 +450,7 @@ pub(super) async fn redeliver_one(
         ..
     }: Request<EventLogId>,
 ) -> QueuedReply {
+    let queued_one = |(): &()| queued(1);
     let idempotency = call.idempotency(queued_one);
     let completion = api.service.redeliver_one(context, id, idempotency).await?;
     Ok(Reply::<One<_>>::completed(completion, queued_one))
