@@ -37,9 +37,13 @@ pub struct IdempotentRequest<T = CommandOutcome> {
 impl<T> IdempotentRequest<T> {
     /// The request with its answer, to be stored. `None` if the answer must not be stored: its
     /// status is 500 or above, the account was not at the required version, so that the caller has
-    /// to decide anew, or the answer cannot be encrypted.
+    /// to decide anew, it cannot be encrypted, or the reseller is suspended; the same request is to
+    /// succeed once the suspension is lifted.
     pub(super) fn with_answer(&self, outcome: &Result<T, Error>) -> Option<StoredRequest> {
-        if matches!(outcome, Err(Error::PreconditionFailed)) {
+        if matches!(
+            outcome,
+            Err(Error::PreconditionFailed | Error::ResellerSuspended)
+        ) {
             return None;
         }
         let answer = (self.encode)(outcome);
@@ -157,6 +161,8 @@ pub fn is_lasting_refusal(error: &Error) -> bool {
         Error::InvalidField { .. }
         | Error::CredentialMissing
         | Error::CredentialInvalid
+        | Error::TicketInvalid
+        | Error::ResellerSuspended
         | Error::InsufficientScope(_)
         | Error::OperatorRequired
         | Error::RateLimited { .. }

@@ -82,13 +82,14 @@ use shares::ServiceShares;
 pub use crate::store::{
     Attempt, BulkItem, BulkJob, Credential, DeliveryKey, Fingerprint, IdempotencyKey, JobState,
     JournalEntry, Pending, Preview, Progress, PurgeSettings, Reseller, ResultHeaders, Slice,
-    StoredAnswer, TokenKind,
+    StoredAnswer, Suspension, TokenKind,
 };
-pub use accounts::{AccountRef, Page};
+pub use accounts::{AccountRef, Explained, Page};
 pub use bulk::{Item, MAX_OPERATIONS};
 pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 pub use credentials::{IssuedToken, TokenRequest};
+pub use group_commit::Rehearsed;
 pub use idempotency::{
     CommandOutcome, Completion, Encoder, IdempotentRequest, OtherKey, Written, is_lasting_refusal,
 };
