@@ -139,6 +139,9 @@ pub enum Conflict {
     /// The reseller already has as many webhook endpoints as are allowed.
     #[error("too_many_webhooks: a reseller has at most 50 webhook endpoints")]
     TooManyWebhooks,
+    /// The first request with the same idempotency key is still being carried out.
+    #[error("key_in_use: the first request with this idempotency key is still being carried out")]
+    KeyInUse,
     /// The hold has started, so its start cannot move into the future.
     #[error("hold_has_started: a hold that has started cannot be moved to a later start")]
     HoldHasStarted,

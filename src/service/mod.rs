@@ -81,9 +81,9 @@ use rate_limit::Limiter;
 use shares::ServiceShares;
 
 pub use crate::store::{
-    Attempt, BulkItem, BulkJob, Credential, DeliveryKey, IdempotencyKey, JobState, JournalEntry,
-    Pending, Preview, Progress, PurgeSettings, Reseller, Slice, StoredAnswer, Suspension,
-    TokenKind,
+    Attempt, BulkItem, BulkJob, Credential, DeliveryKey, Fingerprint, IdempotencyKey, JobState,
+    JournalEntry, Pending, Preview, Progress, PurgeSettings, Reseller, ResultHeaders, Slice,
+    StoredAnswer, Suspension, TokenKind,
 };
 pub use accounts::{AccountRef, Explained, Page};
 pub use bulk::{Item, MAX_OPERATIONS};
@@ -91,12 +91,14 @@ pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 pub use credentials::{IssuedToken, TokenRequest};
 pub use group_commit::Rehearsed;
-pub use idempotency::{CommandOutcome, Completion, IdempotentRequest};
+pub use idempotency::{
+    CommandOutcome, Completion, Encoder, IdempotentRequest, OtherKey, Written, is_lasting_refusal,
+};
 pub use notifier::News;
 pub use plans::NewPlan;
 pub use purge::{PlannedPurge, Purged};
 pub use rate_limit::{Limits, Rate};
-pub use release_tickets::TicketMaker;
+pub use release_tickets::{ReleaseTicket, TicketMaker};
 pub use resellers::{NewReseller, ResellerPatch};
 pub use seal::Seal;
 pub use settings::{CommitScope, Settings};

@@ -49,7 +49,7 @@ pub use bulk_jobs::{
     BulkItem, BulkJob, ItemOutcome, JobState, NewBulkJob, Preview, check_bulk_command,
 };
 pub use checks::{Finding, MIGRATOR, SchemaReport, ServerReport};
-pub use idempotency::{IdempotencyKey, StoredAnswer, StoredRequest};
+pub use idempotency::{Fingerprint, IdempotencyKey, ResultHeaders, StoredAnswer, StoredRequest};
 pub use journal::{JournalEntry, NewJournalEntry};
 pub use notifications::{Listener, Notification};
 pub use pool::{KEYED, PoolSettings, PoolState, SEARCHING, Store};

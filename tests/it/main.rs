@@ -30,3 +30,4 @@ mod soap;
 mod tenancy;
 mod v3;
 mod webhooks;
+mod writes;

@@ -55,9 +55,10 @@ pub(super) fn code(failure: &Failure) -> Code {
             Error::NotFound(_) => say(404, "Not found"),
             Error::RateLimited { retry_after } => later(429, "Too many requests", *retry_after),
             Error::ShareUsedUp { what } => later(429, &format!("Too many {what} at a time"), 1),
-            Error::Conflict(conflict) => {
-                say(409, &format!("Conflict: {}", conflict_text(*conflict)))
-            }
+            Error::Conflict(conflict) => Code {
+                retry_after: (*conflict == Conflict::KeyInUse).then_some(1),
+                ..say(409, &format!("Conflict: {}", conflict_text(*conflict)))
+            },
             Error::PreconditionFailed => say(412, "Precondition failed"),
             Error::QuotaReached => say(402, "Tariff limit reached"),
             Error::AccountNumbersExhausted => say(
@@ -97,6 +98,7 @@ pub(super) fn code(failure: &Failure) -> Code {
         Failure::NoSuchRoute => say(404, "Call not found"),
         Failure::MethodNotAllowed => say(405, "Method not allowed"),
         Failure::TimedOut => later(503, "Service unavailable: the request took too long", 2),
+        Failure::BodyTimedOut => say(408, "Request timeout: the body did not arrive in time"),
         Failure::Crashed => say(500, "Internal error"),
         Failure::RateLimited { retry_after } => later(429, "Too many requests", *retry_after),
     }
@@ -127,6 +129,10 @@ fn conflict_text(conflict: Conflict) -> &'static str {
              delete one (GET /v3/bulk-jobs lists them). A planned job is deleted after 24 hours"
         }
         Conflict::NotSelected => "not_selected: the account no longer matches the selector",
+        Conflict::KeyInUse => {
+            "key_in_use: the first request with this Idempotency-Key is still being carried out; \
+             send it again in a moment"
+        }
     }
 }
 
@@ -199,6 +205,7 @@ mod tests {
             Failure::NoSuchRoute,
             Failure::MethodNotAllowed,
             Failure::TimedOut,
+            Failure::BodyTimedOut,
             Failure::Crashed,
         ]
         .iter()

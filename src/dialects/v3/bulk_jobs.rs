@@ -8,12 +8,12 @@ use super::Api;
 use super::call::Request;
 use super::operation_request::OperationRequest;
 use super::path_id::JobId;
-use super::respond::{Many, Nothing, One, Reply};
+use super::respond::{Done, Many, Nothing, One, Reply};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::dialects::filter::FilterMembers;
 use crate::domain::{AccountFilter, Error, ResellerId};
-use crate::service::{BulkItem, BulkJob, Context};
+use crate::service::{BulkItem, BulkJob, Context, Written};
 
 /// A bulk job to plan.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -182,6 +182,10 @@ fn document(job: &BulkJob) -> BulkJobDocument {
     }
 }
 
+fn started(job: &Written<BulkJob>) -> Done<BulkJobDocument> {
+    Done::new(document(&job.value), job.is_changed)
+}
+
 /// One account of a bulk job.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -218,11 +222,14 @@ pub(super) async fn create(
         .operation
         .command(call.reading(zone), api.service.deletion())?;
     let (filter, selector) = members.selector.filter(zone)?;
-    let planned = api
+    let planned =
+        |job: &BulkJob| Done::new(document(job), true).at_path(format!("/v3/bulk-jobs/{}", job.id));
+    let idempotency = call.idempotency(planned);
+    let completion = api
         .service
-        .plan_bulk_job(context, reseller, filter, selector, command)
+        .plan_bulk_job(context, reseller, filter, selector, command, idempotency)
         .await?;
-    Ok(Reply::one(document(&planned)))
+    Ok(Reply::<One<_>>::completed(completion, planned))
 }
 
 pub(super) async fn list(
@@ -296,29 +303,49 @@ pub(super) async fn items(
 pub(super) async fn apply(
     api: &Api,
     context: &Context,
-    Request { id: JobId(id), .. }: Request<JobId>,
+    Request {
+        id: JobId(id),
+        call,
+        ..
+    }: Request<JobId>,
 ) -> JobReply {
-    Ok(Reply::one(document(
-        &api.service.apply_bulk_job(context, id).await?,
-    )))
+    let idempotency = call.idempotency(started);
+    let completion = api.service.apply_bulk_job(context, id, idempotency).await?;
+    Ok(Reply::<One<_>>::completed(completion, started))
 }
 
 pub(super) async fn revert(
     api: &Api,
     context: &Context,
-    Request { id: JobId(id), .. }: Request<JobId>,
+    Request {
+        id: JobId(id),
+        call,
+        ..
+    }: Request<JobId>,
 ) -> JobReply {
-    Ok(Reply::one(document(
-        &api.service.revert_bulk_job(context, id).await?,
-    )))
+    let idempotency = call.idempotency(started);
+    let completion = api
+        .service
+        .revert_bulk_job(context, id, idempotency)
+        .await?;
+    Ok(Reply::<One<_>>::completed(completion, started))
 }
 
 /// Deletes a planned or finished job. The changes that it made stay.
 pub(super) async fn delete(
     api: &Api,
     context: &Context,
-    Request { id: JobId(id), .. }: Request<JobId>,
+    Request {
+        id: JobId(id),
+        call,
+        ..
+    }: Request<JobId>,
 ) -> Result<Reply<Nothing>, Failure> {
-    api.service.delete_bulk_job(context, id).await?;
-    Ok(Reply::new(Nothing))
+    let deleted = |(): &()| Done::new((), true);
+    let idempotency = call.idempotency(deleted);
+    let completion = api
+        .service
+        .delete_bulk_job(context, id, idempotency)
+        .await?;
+    Ok(Reply::<Nothing>::completed(completion, deleted))
 }

@@ -70,7 +70,10 @@ pub(super) fn code(failure: &Failure) -> Code {
                 message: format!("Too many {what} at a time"),
                 ..too_many(1)
             },
-            Error::Conflict(conflict) => say(409, "CONFLICT", conflict_text(*conflict)),
+            Error::Conflict(conflict) => Code {
+                retry_after: (*conflict == Conflict::KeyInUse).then_some(1),
+                ..say(409, "CONFLICT", conflict_text(*conflict))
+            },
             Error::QuotaReached => say(
                 409,
                 "CONFLICT",
@@ -111,6 +114,11 @@ pub(super) fn code(failure: &Failure) -> Code {
         Failure::NoSuchRoute => say(404, "NOT_FOUND", "There is no such resource"),
         Failure::MethodNotAllowed => say(405, "METHOD_NOT_ALLOWED", "Method not allowed"),
         Failure::TimedOut => later("The request took too long", 2),
+        Failure::BodyTimedOut => say(
+            408,
+            "REQUEST_TIMEOUT",
+            "The body of the request did not arrive in time; send it faster or in smaller parts",
+        ),
         Failure::Crashed => say(500, "INTERNAL_ERROR", "Internal error"),
         Failure::RateLimited { retry_after } => too_many(*retry_after),
     }
@@ -178,6 +186,10 @@ fn conflict_text(conflict: Conflict) -> &'static str {
              delete one (GET /v3/bulk-jobs lists them). A planned job is deleted after 24 hours"
         }
         Conflict::NotSelected => "not_selected: the account no longer matches the selector",
+        Conflict::KeyInUse => {
+            "key_in_use: the first request with this Idempotency-Key is still being carried out; \
+             send it again in a moment"
+        }
     }
 }
 
@@ -264,7 +276,9 @@ mod tests {
             Failure::parameter("limit", "must be between 1 and 100"),
             Failure::NoSuchRoute,
             Failure::MethodNotAllowed,
+            Failure::Service(Error::Conflict(Conflict::KeyInUse)),
             Failure::TimedOut,
+            Failure::BodyTimedOut,
             Failure::Crashed,
             Failure::RateLimited { retry_after: 7 },
         ];

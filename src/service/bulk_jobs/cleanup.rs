@@ -7,7 +7,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::domain::{Conflict, Error, ResellerId, Resource, Scope};
-use crate::service::{Context, Service};
+use crate::service::{Completion, Context, IdempotentRequest, Service};
 use crate::store::{JobState, Tenancy};
 
 /// How long a planned job waits to be applied.
@@ -20,21 +20,29 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`], or [`Error::Conflict`] if the job is under way.
-    pub async fn delete_bulk_job(&self, context: &Context, id: Uuid) -> Result<(), Error> {
+    pub async fn delete_bulk_job(
+        &self,
+        context: &Context,
+        id: Uuid,
+        idempotency: Option<IdempotentRequest<()>>,
+    ) -> Result<Completion<()>, Error> {
         context.principal.require(Scope::AccountWrite)?;
         let job = self.find_bulk_job(&context.principal, id).await?;
         if job.authority != context.principal.authority() {
             return Err(Error::NotFound(Resource::BulkJob));
         }
         let states = [JobState::Planned, JobState::Applied, JobState::Reverted];
-        let deleted = self.write(Tenancy::of(job.reseller), move |tx| {
-            Box::pin(async move { tx.delete_bulk_job(job.reseller, id, &states).await })
-        });
-        if deleted.await? {
-            Ok(())
-        } else {
-            Err(Error::Conflict(Conflict::BulkJob))
-        }
+        let tenancy = super::tenancy(job.reseller, idempotency.as_ref());
+        self.write_once(tenancy, idempotency, move |tx| {
+            Box::pin(async move {
+                if tx.delete_bulk_job(job.reseller, id, &states).await? {
+                    Ok(())
+                } else {
+                    Err(Error::Conflict(Conflict::BulkJob))
+                }
+            })
+        })
+        .await
     }
 
     /// Deletes jobs that were planned more than 24 hours ago and not applied since. Returns how

@@ -241,7 +241,7 @@ impl Service {
                         kind: ChangeKind::Command {
                             account: item.account,
                             command,
-                            expected_version,
+                            expected_versions: expected_version.map(|version| Arc::from([version])),
                             filter: filter.clone(),
                         },
                         idempotency: None,

@@ -307,14 +307,6 @@ async fn if_match_makes_a_change_depend_on_the_version() {
     );
     assert_eq!(v3.get(&path).await.ok()["status"], "inactive");
     change("*", "active").await.ok();
-    for bad in ["2", "W/\"3\"", "\"x\"", "\"2\", \"3\"", ""] {
-        refused(
-            &change(bad, "inactive").await,
-            400,
-            "INVALID_REQUEST",
-            "If-Match: must be one ETag",
-        );
-    }
     let last = v3.get(&format!("{path}/history")).await.ok()[1].clone();
     assert_eq!(
         (last["outcome"].as_str(), last["sequence"].clone()),

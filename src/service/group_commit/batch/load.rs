@@ -30,7 +30,7 @@ impl Batch {
         let batch = Self::of(accounts, now);
         // Read after the accounts. If another replica changed an account before we read it, its
         // answer is stored by now.
-        let answers = load_answers(tx, requests, now).await?;
+        let answers = batch.load_answers(tx, requests, now).await?;
         let (terms, live_accounts) = load_terms(tx, requests, true).await?;
         let emails = batch.load_emails(tx, requests).await?;
         let plans = load_plans(tx, requests).await?;
@@ -90,6 +90,32 @@ impl Batch {
         Ok(ids)
     }
 
+    /// The stored answers of the requests, also of those whose path named the account by its other
+    /// identity.
+    async fn load_answers(
+        &self,
+        tx: &mut Tx,
+        requests: &[Request],
+        now: Time,
+    ) -> Result<HashMap<IdempotencyKey, StoredRequest>, Error> {
+        let own = requests
+            .iter()
+            .filter_map(|request| Some(request.idempotency.as_ref()?.key.clone()));
+        let others = requests
+            .iter()
+            .filter_map(|request| self.under_other_key(request).map(|other| other.key));
+        let keys: BTreeSet<_> = own.chain(others).collect();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let keys: Vec<_> = keys.into_iter().collect();
+        let stored = tx.fetch_answers(&keys, now).await?;
+        Ok(stored
+            .into_iter()
+            .map(|stored| (stored.key.clone(), stored))
+            .collect())
+    }
+
     /// The owners of the addresses that requests give to accounts, or give back to restored ones.
     pub(super) async fn load_emails(
         &self,
@@ -112,27 +138,6 @@ impl Batch {
         tx.fetch_emails(&emails.into_iter().collect::<Vec<_>>())
             .await
     }
-}
-
-async fn load_answers(
-    tx: &mut Tx,
-    requests: &[Request],
-    now: Time,
-) -> Result<HashMap<IdempotencyKey, StoredRequest>, Error> {
-    let keys: BTreeSet<_> = requests
-        .iter()
-        .filter_map(|request| Some(&request.idempotency.as_ref()?.key))
-        .cloned()
-        .collect();
-    if keys.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let keys: Vec<_> = keys.into_iter().collect();
-    let stored = tx.fetch_answers(&keys, now).await?;
-    Ok(stored
-        .into_iter()
-        .map(|stored| (stored.key.clone(), stored))
-        .collect())
 }
 
 /// The terms of the resellers, and how many live accounts each one with a limit has. With
