@@ -4,6 +4,8 @@ mod api_docs;
 mod connections;
 mod cors;
 mod notice_page;
+mod openapi_patterns;
+mod pages;
 mod rate_limits;
 mod serving;
 mod shares;
