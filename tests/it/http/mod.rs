@@ -1,8 +1,10 @@
 //! The server: start and stop, connections, traces, pages.
 
 mod api_docs;
+mod character_sets;
 mod connections;
 mod cors;
+mod heads;
 mod notice_page;
 mod openapi_patterns;
 mod pages;
@@ -10,3 +12,4 @@ mod rate_limits;
 mod serving;
 mod shares;
 mod traces;
+mod xml_documents;
