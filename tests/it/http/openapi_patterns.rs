@@ -22,7 +22,10 @@ async fn addresses_that_the_service_accepts_match_the_published_patterns() {
         pattern("HoldRequest", "paymentUrl"),
         pattern("FrozenDetails", "payment_url"),
     ];
-    let hooks = [pattern("NewWebhook", "url"), pattern("WebhookRequest", "url")];
+    let hooks = [
+        pattern("NewWebhook", "url"),
+        pattern("WebhookRequest", "url"),
+    ];
     let addresses = [
         "https://example.com",
         "https://pay.example.com:18443/i?inv=1&x=2",
@@ -38,14 +41,33 @@ async fn addresses_that_the_service_accepts_match_the_published_patterns() {
     ];
     for address in addresses {
         let path = format!("/v3/accounts/{id}/freeze");
-        let answer = v3.call("POST", &path, &json!({"paymentUrl": address})).await;
+        let answer = v3
+            .call("POST", &path, &json!({"paymentUrl": address}))
+            .await;
         assert_eq!(answer.status, 200, "{address}: {}", answer.body);
-        assert!(payments.iter().all(|pattern| pattern.is_match(address)), "{address}");
-        let answer = v3.call("POST", "/v3/webhooks", &json!({"url": address})).await;
+        assert!(
+            payments.iter().all(|pattern| pattern.is_match(address)),
+            "{address}"
+        );
+        let answer = v3
+            .call("POST", "/v3/webhooks", &json!({"url": address}))
+            .await;
         assert_eq!(answer.status, 201, "{address}: {}", answer.body);
-        assert!(hooks.iter().all(|pattern| pattern.is_match(address)), "{address}");
+        assert!(
+            hooks.iter().all(|pattern| pattern.is_match(address)),
+            "{address}"
+        );
     }
-    for wrong in ["ftp://example.com", "https://", "https://a b", "https://u@example.com", "x"] {
-        assert!(!payments.iter().any(|pattern| pattern.is_match(wrong)), "{wrong}");
+    for wrong in [
+        "ftp://example.com",
+        "https://",
+        "https://a b",
+        "https://u@example.com",
+        "x",
+    ] {
+        assert!(
+            !payments.iter().any(|pattern| pattern.is_match(wrong)),
+            "{wrong}"
+        );
     }
 }
