@@ -51,13 +51,27 @@ impl Access {
     }
 }
 
-/// How the dispatcher treats members of the body that the request type does not know.
+/// Whether the credentials of a suspended reseller may call an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnknownMembers {
-    /// It ignores them.
-    Ignore,
-    /// It refuses the request, naming the first unknown member.
-    Refuse,
+pub enum WhileSuspended {
+    /// They may: it changes nothing, or it only makes the reseller safer.
+    Admitted,
+    /// They may not: it changes something, and lifting the suspension must find everything as it
+    /// was.
+    Refused,
+}
+
+impl WhileSuspended {
+    /// Checks that a principal may call the operation now.
+    ///
+    /// # Errors
+    /// [`Error::ResellerSuspended`].
+    pub(crate) fn check(self, principal: &Principal) -> Result<(), Error> {
+        match self {
+            Self::Admitted => Ok(()),
+            Self::Refused => principal.require_unsuspended(),
+        }
+    }
 }
 
 /// The largest body that an operation accepts.

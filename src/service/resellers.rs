@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 use super::{Completion, IdempotentRequest, Principal, Service};
 use crate::domain::{Error, MAX_TEXT, Patch, ResellerId, Resource, Scope, check_text};
-use crate::store::{Reseller, Tenancy, Tx};
+use crate::store::{Reseller, Suspension, Tenancy, Tx};
 
 /// A reseller to be created.
 #[derive(Debug, Clone, Default)]
@@ -36,8 +36,11 @@ pub struct ResellerPatch {
 }
 
 impl ResellerPatch {
-    fn check(&self) -> Result<(), Error> {
-        if let Some(name) = &self.name {
+    /// Checks the values, except for the name and the time zone of `present`: an earlier version may
+    /// have stored names that this one refuses, and a caller may send them back.
+    fn check(&self, present: Option<&Reseller>) -> Result<(), Error> {
+        let name = self.name.as_ref();
+        if let Some(name) = name.filter(|name| present.is_none_or(|it| it.name != **name)) {
             check_text("name", name, MAX_TEXT)?;
             if name.trim() != name || name.chars().all(|c| c.is_ascii_digit()) {
                 return Err(Error::invalid(
@@ -61,9 +64,9 @@ impl ResellerPatch {
         if self.purge_limit.is_some_and(|limit| limit < 1) {
             return Err(Error::invalid("purge_limit", "must be at least 1"));
         }
-        if self
-            .timezone
-            .as_ref()
+        let zone = self.timezone.as_ref();
+        if zone
+            .filter(|zone| present.is_none_or(|it| it.timezone != **zone))
             .is_some_and(|zone| zone.parse::<Tz>().is_err())
         {
             return Err(Error::invalid(
@@ -107,7 +110,7 @@ impl Service {
             name: Some(new.name.clone()),
             ..new.patch
         };
-        patch.check()?;
+        patch.check(None)?;
         let now = self.now();
         self.write_once(Tenancy::Platform, idempotency, move |tx| {
             Box::pin(async move {
@@ -148,6 +151,25 @@ impl Service {
             .await
     }
 
+    /// The suspensions of a reseller, newest first, with an id below `before`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also if a reseller names another one.
+    pub async fn suspensions(
+        &self,
+        caller: &Principal,
+        id: ResellerId,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<Suspension>, Error> {
+        caller.require(Scope::AccountRead)?;
+        self.reseller(caller, id).await?;
+        self.read(Tenancy::of(id), move |tx| {
+            Box::pin(tx.list_suspensions(id, None, before, limit))
+        })
+        .await
+    }
+
     /// The reseller that an operator named by its id or its name. Names never consist of digits
     /// only, so the two cannot be confused.
     ///
@@ -182,7 +204,6 @@ impl Service {
         idempotency: Option<IdempotentRequest<Reseller>>,
     ) -> Result<Completion<Reseller>, Error> {
         caller.require_operator(Scope::ResellerWrite)?;
-        patch.check()?;
         let now = self.now();
         let completion = self
             .write_once(Tenancy::Platform, idempotency, move |tx| {
@@ -190,6 +211,7 @@ impl Service {
                     tx.lock_reseller(id).await?;
                     let mut reseller = fetch(tx, id).await?;
                     let before = reseller.clone();
+                    patch.check(Some(&before))?;
                     patch.apply_to(&mut reseller);
                     if reseller != before {
                         reseller.updated_at = now;
@@ -206,7 +228,8 @@ impl Service {
     }
 
     /// Suspends a reseller as a whole, or lifts its suspension. Its accounts are blocked without a
-    /// change of any account. A repeat changes nothing.
+    /// change of any account, and its credentials can only read until the suspension is lifted. A
+    /// repeat changes nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -218,15 +241,21 @@ impl Service {
         idempotency: Option<IdempotentRequest<Reseller>>,
     ) -> Result<Completion<Reseller>, Error> {
         caller.require_operator(Scope::ResellerWrite)?;
-        let now = self.now();
-        self.write_once(Tenancy::Platform, idempotency, move |tx| {
-            Box::pin(async move {
-                tx.lock_reseller(id).await?;
-                tx.suspend_reseller(id, suspend, now).await?;
-                fetch(tx, id).await
+        let (now, by) = (self.now(), caller.actor().name);
+        let completion = self
+            .write_once(Tenancy::Platform, idempotency, move |tx| {
+                Box::pin(async move {
+                    tx.lock_reseller(id).await?;
+                    if tx.suspend_reseller(id, suspend, &by, now).await? {
+                        // Credential caches have whether the reseller is suspended.
+                        tx.announce_credentials(id).await?;
+                    }
+                    fetch(tx, id).await
+                })
             })
-        })
-        .await
+            .await?;
+        self.forget_credentials(id);
+        Ok(completion)
     }
 }
 

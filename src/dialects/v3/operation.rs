@@ -4,11 +4,11 @@ use futures_util::future::BoxFuture;
 
 use super::Api;
 use super::call::Call;
-use super::page::{Paging, QueryParameter};
+use super::page::{Paging, QueryParameter, known};
 use super::path_id::Id;
 use super::respond::Described;
 use crate::dialects::failure::Failure;
-use crate::dialects::operation::{Access, BodyLimit, Cost, UnknownMembers};
+use crate::dialects::operation::{Access, BodyLimit, Cost, WhileSuspended};
 use crate::dialects::schemas::Describe;
 use crate::domain::Scope;
 use crate::service::Context;
@@ -28,6 +28,8 @@ pub struct Operation {
     pub summary: &'static str,
     /// Who may call it.
     pub access: Access,
+    /// Whether the credentials of a suspended reseller may call it.
+    pub while_suspended: WhileSuspended,
     /// The kind of resource that `{id}` names, from the type of the handler's id.
     pub id: Id,
     /// Whether a repeat with the same `Idempotency-Key` gets the stored answer.
@@ -40,8 +42,6 @@ pub struct Operation {
     pub paging: Paging,
     /// The other query parameters.
     pub(super) query: &'static [QueryParameter],
-    /// How the dispatcher treats members of the body that the request type does not know.
-    pub unknown_members: UnknownMembers,
     /// The largest body that the operation accepts.
     pub body_limit: BodyLimit,
     /// How much work the operation is. The dispatcher limits how many heavy operations run at once.
@@ -70,14 +70,7 @@ impl Operation {
     /// The names of the parameters that its query may have, except the filters of the list of
     /// accounts.
     pub fn query_parameters(&self) -> impl Iterator<Item = &'static str> + use<> {
-        let paging: &[&str] = match self.paging {
-            Paging::None | Paging::Whole => &[],
-            Paging::AfterNumber | Paging::AfterCursor => &["after", "limit"],
-            Paging::BeforeId | Paging::BeforeNumber => &["before", "limit"],
-            Paging::Search => &["page", "sort", "after", "limit"],
-        };
-        let others = self.query.iter().map(|parameter| parameter.name);
-        paging.iter().copied().chain(others)
+        known(self.paging, self.query).into_iter()
     }
 
     /// The largest body that it accepts, in bytes. `configured` is `v3.max_body_bytes`.
@@ -116,13 +109,17 @@ impl Operation {
             tag: "",
             summary: "",
             access: Access::Operator(Scope::ResellerWrite),
+            while_suspended: if matches!(method.as_bytes(), b"GET") {
+                WhileSuspended::Admitted
+            } else {
+                WhileSuspended::Refused
+            },
             id: Id::None,
             idempotent: false,
             has_secret: false,
             conditional: false,
             paging: Paging::None,
             query: &[],
-            unknown_members: UnknownMembers::Ignore,
             body_limit: BodyLimit::Configured,
             cost: Cost::Light,
             example: "",
@@ -156,6 +153,14 @@ impl Operation {
     pub(super) const fn operator(self, scope: Scope) -> Self {
         Self {
             access: Access::Operator(scope),
+            ..self
+        }
+    }
+
+    /// A suspended reseller may call it, although it is no `GET`.
+    pub(super) const fn while_suspended(self) -> Self {
+        Self {
+            while_suspended: WhileSuspended::Admitted,
             ..self
         }
     }
@@ -249,6 +254,7 @@ macro_rules! run {
             handler: Handler::Private(|api, context, call| {
                 Box::pin(async move {
                     let format = call.format();
+                    let NoMembers {} = call.members()?;
                     let request = call.with_id::<$id>(api, context).await?;
                     let reply: Reply<$answer> = $handler(api, context, request).await?;
                     Ok(reply.into_response(format, $success))

@@ -10,7 +10,7 @@ use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::plain;
 use crate::domain::{Error, ResellerId};
-use crate::service::{Context, NewReseller, Reseller, ResellerPatch};
+use crate::service::{Context, NewReseller, Reseller, ResellerPatch, Suspension};
 use crate::wire::Field;
 
 /// A reseller.
@@ -69,6 +69,35 @@ fn document(reseller: &Reseller) -> ResellerDocument {
     }
 }
 
+/// A suspension of a reseller, past or present.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Suspension)]
+pub(super) struct SuspensionDocument {
+    /// The number of the suspension. Later ones have greater numbers.
+    id: i64,
+    #[schema(format = DateTime)]
+    suspended_at: String,
+    /// Who suspended the reseller. Null if an earlier version of the service did, which did not
+    /// record it.
+    suspended_by: Option<String>,
+    /// When the suspension was lifted. Null if it stands.
+    #[schema(format = DateTime)]
+    lifted_at: Option<String>,
+    /// Who lifted it. Null if it stands, or if an earlier version of the service lifted it.
+    lifted_by: Option<String>,
+}
+
+pub(super) fn suspension(suspension: &Suspension) -> SuspensionDocument {
+    SuspensionDocument {
+        id: suspension.id,
+        suspended_at: dates::write(suspension.suspended_at),
+        suspended_by: suspension.suspended_by.clone(),
+        lifted_at: suspension.lifted_at.map(dates::write),
+        lifted_by: suspension.lifted_by.clone(),
+    }
+}
+
 /// A reseller to create or change. Absent members keep their values.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -76,7 +105,9 @@ fn document(reseller: &Reseller) -> ResellerDocument {
 pub(super) struct ResellerRequest {
     /// The name: 1 to 255 characters, not only digits, unique ignoring case. Required to create a
     /// reseller.
-    name: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    name: Field<String>,
     /// The name of an IANA time zone, such as `Europe/Berlin`.
     timezone: Option<String>,
     /// How SOAP results write their `Code`: as `word` or `number`.
@@ -105,7 +136,7 @@ impl ResellerRequest {
             Some(_) => return Err(Error::invalid("soap_codes", "must be word or number")),
         };
         Ok(ResellerPatch {
-            name: self.name,
+            name: self.name.value(),
             timezone: self.timezone,
             soap_numbers,
             account_limit: plain(self.account_limit),
@@ -145,6 +176,25 @@ pub(super) async fn get(
     Ok(Reply::one(document(
         &api.service.reseller(&context.principal, id).await?,
     )))
+}
+
+pub(super) async fn suspensions(
+    api: &Api,
+    context: &Context,
+    Request { id, call, .. }: Request<ResellerId>,
+) -> Result<Reply<Many<SuspensionDocument>>, Failure> {
+    let query = &call.query;
+    let suspensions = api
+        .service
+        .suspensions(&context.principal, id, query.before_number()?, query.limit)
+        .await?;
+    let next = |last: &Suspension| query.before_entry(last.id, &call.uri);
+    Ok(Reply::page(
+        call.format(),
+        query.rows(suspensions),
+        suspension,
+        next,
+    ))
 }
 
 pub(super) async fn create(
