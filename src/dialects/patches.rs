@@ -4,7 +4,7 @@
 use chrono_tz::Tz;
 use uuid::Uuid;
 
-use super::dates;
+use super::dates::{self, Role};
 use crate::domain::{Command, Error, HoldId, HoldKind, HoldPatch, Patch, Time};
 use crate::wire::{Codec, Field};
 
@@ -13,11 +13,11 @@ use crate::wire::{Codec, Field};
 pub(super) struct Reading {
     /// The format of the body.
     pub(super) codec: Codec,
-    /// The time zone for dates that name none.
+    /// The time zone for dates that name none: that of the account's reseller.
     pub(super) zone: Tz,
 }
 
-/// A member whose value needs no conversion.
+/// A member whose value needs no conversion. Texts keep their white space.
 pub(super) fn plain<T>(field: Field<T>) -> Patch<T> {
     match field {
         Field::Absent => Patch::Keep,
@@ -26,43 +26,44 @@ pub(super) fn plain<T>(field: Field<T>) -> Patch<T> {
     }
 }
 
-/// A text. In XML an empty element means null.
-pub(super) fn text(field: Field<String>, read: Reading) -> Patch<String> {
-    plain(field.in_codec(read.codec))
-}
-
-/// A text that `parse` converts to another type.
+/// A text that `parse` converts to another type. In XML, where documents are often indented, it may
+/// have white space around it.
 pub(super) fn parsed<T>(
     field: Field<String>,
     read: Reading,
     parse: impl FnOnce(String) -> Result<T, Error>,
 ) -> Result<Patch<T>, Error> {
-    Ok(match text(field, read) {
-        Patch::Keep => Patch::Keep,
-        Patch::Clear => Patch::Clear,
-        Patch::Set(written) => Patch::Set(parse(written)?),
+    Ok(match (field, read.codec) {
+        (Field::Absent, _) => Patch::Keep,
+        (Field::Null, _) => Patch::Clear,
+        (Field::Value(written), Codec::Json) => Patch::Set(parse(written)?),
+        (Field::Value(written), Codec::Xml) => match written.trim() {
+            "" => Patch::Clear,
+            trimmed => Patch::Set(parse(trimmed.to_owned())?),
+        },
     })
 }
 
-/// A date, or a date and time.
+/// A date, or a date and time. The role tells what a date alone means.
 pub(super) fn time(
     name: &'static str,
+    role: Role,
     field: Field<String>,
     read: Reading,
 ) -> Result<Patch<Time>, Error> {
     parsed(field, read, |written| {
-        dates::parse(&written, read.zone).map_err(|problem| Error::invalid(name, problem))
+        dates::parse(&written, role, read.zone).map_err(|problem| Error::invalid(name, problem))
     })
 }
 
-/// A required date that may be null. `null` completes the error text with the meaning of null.
+/// A required end date that may be null. `null` completes the error text with the meaning of null.
 pub(super) fn required_time(
     name: &'static str,
     field: Field<String>,
     read: Reading,
     null: &str,
 ) -> Result<Option<Time>, Error> {
-    match time(name, field, read)? {
+    match time(name, Role::End, field, read)? {
         Patch::Keep => Err(Error::invalid(
             name,
             format!("is required; null for {null}"),

@@ -17,12 +17,14 @@
 mod admin;
 mod cli;
 mod database;
+mod dates;
 mod docs;
 mod group_commit;
 mod harness;
 mod http;
 mod layers;
 mod lifecycle;
+mod members;
 mod sizes;
 mod soap;
 mod tenancy;

@@ -3,15 +3,18 @@
 //! The dispatcher decodes `token`, `format` and `verbose` ([`Common`]) before the other members, so
 //! that a missing token is reported first.
 
+use chrono_tz::Tz;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::dialects::dates::Role;
 use crate::dialects::filter::FilterMembers;
-use crate::dialects::patches::{Reading, only_hold, parsed, required_time, text, time};
+use crate::dialects::patches::{Reading, only_hold, parsed, plain, required_time, time};
 use crate::domain::{
     AccountFilter, AccountId, Error, HoldId, HoldPatch, Patch, PaymentUrl, Status, Time,
+    ZoneConditions,
 };
-use crate::wire::{self, Codec, Field, object};
+use crate::wire::{self, Codec, Field};
 
 /// The members that every call accepts.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -29,6 +32,9 @@ pub(super) struct Common {
     #[schema(required = false)]
     pub(super) verbose: bool,
 }
+
+/// The members of [`Common`].
+pub(super) const COMMON: [&str; 3] = ["token", "format", "verbose"];
 
 impl Common {
     /// The format that the body names. `None` if it names none, or in XML if the element is empty.
@@ -51,15 +57,17 @@ pub(super) struct Get {
     /// The account's number, 1 to 2147483647.
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     pub(super) id: i64,
-    /// Read the account as it was at this date and time in the past. If absent, as it is now.
+    /// Read the account as it was at this date and time in the past; a date alone means the end of
+    /// that day, and today means now. If absent, as it is now.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     as_of: Field<String>,
 }
 
 impl Get {
-    pub(super) fn as_of(&self, read: Reading) -> Result<Option<Time>, Error> {
-        Ok(time("as_of", self.as_of.clone(), read)?.value().copied())
+    pub(super) fn as_of(&self, read: Reading, now: Time) -> Result<Option<Time>, Error> {
+        let at = time("as_of", Role::AsOf(now), self.as_of.clone(), read)?;
+        Ok(at.value().copied())
     }
 }
 
@@ -85,7 +93,7 @@ pub(super) struct Freeze {
     pub(super) id: i64,
     /// The details of the freeze. The payment URL stands only here; the others may also stand
     /// beside it.
-    #[serde(default, deserialize_with = "object")]
+    #[serde(default)]
     frozen_details: Option<FrozenDetails>,
     /// A code for programs, at most 255 characters.
     #[serde(default)]
@@ -99,7 +107,8 @@ pub(super) struct Freeze {
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 2048)]
     public_message: Field<String>,
-    /// When the freeze ends automatically. If absent, it stays until it is lifted.
+    /// When the freeze ends automatically: a date (its last second) or a date and time. If absent,
+    /// it stays until it is lifted, also if an earlier call gave it an end.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
@@ -129,32 +138,24 @@ pub(super) struct FrozenDetails {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
-    /// Text in the XML element, where only child elements are allowed.
-    #[serde(default, rename = "$text")]
-    #[schema(ignore)]
-    stray_text: Option<String>,
 }
 
 impl Freeze {
     pub(super) fn details(self, read: Reading) -> Result<HoldPatch, Error> {
         let inner = self.frozen_details.unwrap_or_default();
-        if inner.stray_text.is_some_and(|text| !text.trim().is_empty()) {
-            return Err(Error::invalid("frozen_details", "must be an object"));
-        }
         Ok(HoldPatch {
-            reason_code: text(
-                either("reason_code", self.reason_code, inner.reason_code)?,
-                read,
-            ),
-            reason: text(either("reason", self.reason, inner.reason)?, read),
-            public_message: text(
-                either("public_message", self.public_message, inner.public_message)?,
-                read,
-            ),
+            reason_code: plain(either("reason_code", self.reason_code, inner.reason_code)?),
+            reason: plain(either("reason", self.reason, inner.reason)?),
+            public_message: plain(either(
+                "public_message",
+                self.public_message,
+                inner.public_message,
+            )?),
             payment_url: parsed(inner.payment_url, read, |url| PaymentUrl::parse(&url))?,
             starts_at: Patch::Keep,
             ends_at: time(
                 "ends_at",
+                Role::End,
                 either("ends_at", self.ends_at, inner.ends_at)?,
                 read,
             )?,
@@ -198,11 +199,13 @@ pub(super) struct Suspend {
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 2048)]
     public_message: Field<String>,
-    /// When the hold starts. If absent, at once.
+    /// When the hold starts: a date (its first second) or a date and time. If absent, at once; a
+    /// hold that blocks already keeps its begin.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     starts_at: Field<String>,
-    /// When the hold ends automatically. If absent, it stays until it is lifted.
+    /// When the hold ends automatically: a date (its last second) or a date and time. If absent, it
+    /// stays until it is lifted, also if an earlier call gave it an end.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
@@ -211,12 +214,12 @@ pub(super) struct Suspend {
 impl Suspend {
     pub(super) fn details(self, read: Reading) -> Result<HoldPatch, Error> {
         Ok(HoldPatch {
-            reason_code: text(self.reason_code, read),
-            reason: text(self.reason, read),
-            public_message: text(self.public_message, read),
+            reason_code: plain(self.reason_code),
+            reason: plain(self.reason),
+            public_message: plain(self.public_message),
             payment_url: Patch::Keep,
-            starts_at: time("starts_at", self.starts_at, read)?,
-            ends_at: time("ends_at", self.ends_at, read)?,
+            starts_at: time("starts_at", Role::Begin, self.starts_at, read)?,
+            ends_at: time("ends_at", Role::End, self.ends_at, read)?,
         })
     }
 }
@@ -295,15 +298,17 @@ pub(super) struct List {
     /// Only accounts that a hold of this authority blocks: `operator`, `reseller` or `system`.
     #[schema(pattern = "^(operator|reseller|system)$")]
     held_by: Option<String>,
-    /// Only accounts that expire before this instant.
+    /// Only accounts that expire before this instant, or before this day.
     #[schema(format = DateTime, min_length = 1)]
     expires_before: Option<String>,
-    /// Only accounts that expire at this instant or later.
+    /// Only accounts that expire at this instant or later; for a date alone, from the begin of that
+    /// day on.
     #[schema(format = DateTime, min_length = 1)]
     expires_after: Option<String>,
     /// Only accounts with this text in name, title, e-mail or company, ignoring case.
     q: Option<String>,
-    /// List the accounts as they were at this date and time in the past. Cannot be combined with a
+    /// List the accounts as they were at this date and time in the past; a date alone means the end
+    /// of that day, and today means now. Cannot be combined with a
     /// filter; the answer then has no `total_count`.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
@@ -322,8 +327,9 @@ impl List {
     }
 
     /// The instant in the past as of which accounts are listed. `None` means now.
-    pub(super) fn as_of(&self, read: Reading) -> Result<Option<Time>, Error> {
-        let at = time("as_of", self.as_of.clone(), read)?.value().copied();
+    pub(super) fn as_of(&self, read: Reading, now: Time) -> Result<Option<Time>, Error> {
+        let at = time("as_of", Role::AsOf(now), self.as_of.clone(), read)?;
+        let at = at.value().copied();
         let filters = [
             &self.state,
             &self.held_by,
@@ -337,9 +343,20 @@ impl List {
         Ok(at)
     }
 
-    pub(super) fn filter(&self, read: Reading) -> Result<AccountFilter, Error> {
+    /// Whether the request has dates, so that the time zones of the accounts matter.
+    pub(super) fn has_dates(&self) -> bool {
+        let has_as_of = !matches!(self.as_of, Field::Absent);
+        has_as_of || self.expires_before.is_some() || self.expires_after.is_some()
+    }
+
+    /// The filter, and the conditions besides that [`FilterMembers::filter`] returns.
+    pub(super) fn filter(
+        &self,
+        codec: Codec,
+        zones: &[Tz],
+    ) -> Result<(AccountFilter, Vec<ZoneConditions>), Error> {
         // In XML an empty element means absent. In JSON an empty text is an error.
-        let is_given = |text: &&str| read.codec == Codec::Json || !text.is_empty();
+        let is_given = |text: &&str| codec == Codec::Json || !text.is_empty();
         let given = |text| Option::filter(text, is_given);
         let members = FilterMembers {
             state: given(self.state.as_deref()),
@@ -348,7 +365,7 @@ impl List {
             expires_after: given(self.expires_after.as_deref()),
             text: given(self.q.as_deref()),
         };
-        members.filter(read.zone)
+        members.filter(zones)
     }
 }
 

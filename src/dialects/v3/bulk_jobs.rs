@@ -27,8 +27,8 @@ pub(super) struct BulkJobRequest {
     operation: OperationRequest,
 }
 
-/// Selects accounts. An account must match all given conditions; without conditions, every account
-/// matches.
+/// Selects accounts. An account must match all given conditions. A selector without conditions is
+/// refused, unless `all` says that every account is meant.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Selector {
@@ -41,12 +41,19 @@ struct Selector {
     /// Only accounts that a hold of this authority blocks: `operator`, `reseller` or `system`.
     #[schema(pattern = "^(operator|reseller|system)$")]
     held_by: Option<String>,
+    /// Only accounts that expire before this instant, or before this day.
     #[schema(format = DateTime, min_length = 1)]
     expires_before: Option<String>,
+    /// Only accounts that expire at this instant or later; for a date alone, from the begin of that
+    /// day on.
     #[schema(format = DateTime, min_length = 1)]
     expires_after: Option<String>,
     /// Only accounts with this text in name, title, e-mail or company, ignoring case.
     q: Option<String>,
+    /// Every account. Cannot be combined with a condition.
+    #[serde(default)]
+    #[schema(required = false)]
+    all: bool,
 }
 
 impl Selector {
@@ -59,7 +66,7 @@ impl Selector {
             expires_after: self.expires_after.as_deref(),
             text: self.q.as_deref(),
         };
-        let filter = members.filter(zone)?;
+        let (filter, _) = members.filter(&[zone])?;
         let parts = [
             ("state", self.state),
             ("heldBy", self.held_by),
@@ -71,12 +78,22 @@ impl Selector {
             .into_iter()
             .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
             .collect();
-        let text = if conditions.is_empty() {
-            "all".to_owned()
-        } else {
-            conditions.join(" ")
-        };
-        Ok((filter, text))
+        match (conditions.as_slice(), self.all) {
+            ([], true) => Ok((filter, "all".to_owned())),
+            ([], false) => Err(Error::invalid(
+                "selector",
+                "has no condition; give state, heldBy, expiresBefore, expiresAfter or q, or \
+                 \"all\": true for every account",
+            )),
+            (_, true) => Err(Error::invalid(
+                "selector",
+                format!(
+                    "has \"all\": true and {}; give either all or conditions",
+                    conditions.join(" ")
+                ),
+            )),
+            (_, false) => Ok((filter, conditions.join(" "))),
+        }
     }
 }
 
@@ -193,10 +210,14 @@ pub(super) async fn create(
     Request { members, call, .. }: Request<(), BulkJobRequest>,
 ) -> JobReply {
     let reseller = members.reseller_id.map(ResellerId);
+    let zone = api.service.zone_of_reseller(context, reseller).await?;
+    members
+        .operation
+        .refuse_account("the selector names the accounts")?;
     let command = members
         .operation
-        .command(call.reading(context), api.service.deletion())?;
-    let (filter, selector) = members.selector.filter(context.principal.timezone)?;
+        .command(call.reading(zone), api.service.deletion())?;
+    let (filter, selector) = members.selector.filter(zone)?;
     let planned = api
         .service
         .plan_bulk_job(context, reseller, filter, selector, command)

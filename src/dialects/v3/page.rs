@@ -4,16 +4,16 @@ use axum::http::Uri;
 use chrono_tz::Tz;
 use uuid::Uuid;
 
-use crate::dialects::dates;
+use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
 use crate::domain::{ResellerId, Time};
 use crate::service::Slice;
+use crate::wire::nearest;
 
 /// The largest number of items on a page, and the default.
 const MAX_LIMIT: i64 = 100;
 
-/// How an answer is paged. The dispatcher reads the parameters named here. Unless the paging is
-/// [`Paging::None`], it refuses unknown parameters.
+/// How an answer is paged. The dispatcher reads the parameters named here, and refuses unknown ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paging {
     /// The answer is not a list.
@@ -56,12 +56,12 @@ pub(super) const PURGE_RESELLER: QueryParameter = QueryParameter {
 };
 pub(super) const AS_OF: QueryParameter = QueryParameter {
     name: "asOf",
-    description: "Read the account as it was at this instant in the past. If absent, as it is now.",
+    description: "Read the account as it was at this instant in the past; a date alone means the end of that day, and today means now. If absent, as it is now.",
     schema: INSTANT,
 };
 pub(super) const AS_OF_LIST: QueryParameter = QueryParameter {
     name: "asOf",
-    description: "List the accounts as they were at this instant in the past. Only by cursor, and not with `page`, `sort` or filters.",
+    description: "List the accounts as they were at this instant in the past; a date alone means the end of that day, and today means now. Only by cursor, and not with `page`, `sort` or filters.",
     schema: INSTANT,
 };
 pub(super) const ITEM_STATE: QueryParameter = QueryParameter {
@@ -95,8 +95,7 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// Reads the parameters that the row names. A repeated parameter is refused. An unknown one is
-    /// refused in lists, and ignored elsewhere.
+    /// Reads the parameters that the row names. An unknown or repeated parameter is refused.
     pub(super) fn read(
         uri: &Uri,
         paging: Paging,
@@ -127,10 +126,7 @@ impl Query {
                 }
             };
             if !is_paging && parameter.is_none() {
-                if paging == Paging::None {
-                    continue;
-                }
-                return Err(Failure::parameter(name, "is no parameter of this call"));
+                return Err(unknown_parameter(&name, &known(paging, parameters)));
             }
             if seen.contains(&name) {
                 return Err(Failure::parameter(name, "appears more than once"));
@@ -172,9 +168,10 @@ impl Query {
     }
 
     /// The value of `asOf`. A date without a zone is in `zone`.
-    pub(super) fn as_of(&self, zone: Tz) -> Result<Option<Time>, Failure> {
+    pub(super) fn as_of(&self, zone: Tz, now: Time) -> Result<Option<Time>, Failure> {
         let read = |text: &str| {
-            dates::parse(text, zone).map_err(|problem| Failure::parameter(AS_OF.name, problem))
+            dates::parse(text, Role::AsOf(now), zone)
+                .map_err(|problem| Failure::parameter(AS_OF.name, problem))
         };
         self.text(AS_OF.name).map(read).transpose()
     }
@@ -225,6 +222,28 @@ impl Query {
         query.extend_pairs(&self.parameters);
         format!("<{}?{}>; rel=\"next\"", uri.path(), query.finish())
     }
+}
+
+/// The names of the parameters that a query may have.
+pub(super) fn known(paging: Paging, others: &[QueryParameter]) -> Vec<&'static str> {
+    let paging: &[&str] = match paging {
+        Paging::None => &[],
+        Paging::Whole | Paging::AfterNumber | Paging::AfterCursor => &["after", "limit"],
+        Paging::BeforeId | Paging::BeforeNumber => &["before", "limit"],
+        Paging::Search => &["page", "sort", "after", "limit"],
+    };
+    let others = others.iter().map(|parameter| parameter.name);
+    paging.iter().copied().chain(others).collect()
+}
+
+/// The refusal of a parameter that is not among the known ones.
+fn unknown_parameter(name: &str, known: &[&str]) -> Failure {
+    let accepted = match (nearest(name, known.iter().copied()), known) {
+        (Some(nearest), _) => format!("; did you mean {nearest}?"),
+        (None, []) => ", which has none".to_owned(),
+        (None, known) => format!("; the parameters are {}", known.join(", ")),
+    };
+    Failure::parameter(name, format!("is no parameter of this call{accepted}"))
 }
 
 /// The names and values of the query's parameters.

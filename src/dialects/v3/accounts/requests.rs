@@ -4,7 +4,8 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::dialects::patches::{Reading, only_hold, parsed, plain, required_time, text, time};
+use crate::dialects::dates::Role;
+use crate::dialects::patches::{Reading, only_hold, parsed, plain, required_time, time};
 use crate::domain::{
     Email, Error, HoldId, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Status, Time,
 };
@@ -59,9 +60,13 @@ pub(in crate::dialects::v3) struct Place {
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
     pub(in crate::dialects::v3) public_message: Field<String>,
+    /// A date (its first second) or a date and time. If absent, at once; a hold that blocks already
+    /// keeps its begin.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     pub(in crate::dialects::v3) starts_at: Field<String>,
+    /// A date (its last second) or a date and time. If absent, the hold stays until it is lifted,
+    /// also if an earlier call gave it an end.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     pub(in crate::dialects::v3) ends_at: Field<String>,
@@ -76,11 +81,11 @@ impl Place {
     pub(in crate::dialects::v3) fn details(self, read: Reading) -> Result<HoldPatch, Error> {
         Ok(HoldPatch {
             payment_url: parsed(self.payment_url, read, |url| PaymentUrl::parse(&url))?,
-            reason_code: text(self.reason_code, read),
-            reason: text(self.reason, read),
-            public_message: text(self.public_message, read),
-            starts_at: time("starts_at", self.starts_at, read)?,
-            ends_at: time("ends_at", self.ends_at, read)?,
+            reason_code: plain(self.reason_code),
+            reason: plain(self.reason),
+            public_message: plain(self.public_message),
+            starts_at: time("starts_at", Role::Begin, self.starts_at, read)?,
+            ends_at: time("ends_at", Role::End, self.ends_at, read)?,
         })
     }
 }
@@ -221,23 +226,22 @@ pub(in crate::dialects::v3) struct AccountRequest {
 
 impl AccountRequest {
     pub(in crate::dialects::v3) fn revision(self, read: Reading) -> Result<Revision, Error> {
-        let text = |field| text(field, read);
         let profile = ProfilePatch {
-            company: text(self.company),
+            company: plain(self.company),
             email: parsed(self.email, read, |email| Email::parse(&email))?,
-            admin_portal_domain: text(self.admin_portal_domain),
-            customer_portal_domain: text(self.customer_portal_domain),
-            reseller_portal_domain: text(self.reseller_portal_domain),
-            website: text(self.website),
-            logo_url: text(self.logo_url),
-            favicon_url: text(self.favicon_url),
-            google_client_id: text(self.google_client_id),
-            trial_expires_at: time("trial_expires_at", self.trial_expires_at, read)?,
-            company_id: text(self.company_id),
-            account_alias: text(self.account_alias),
-            region: text(self.region),
-            payment_method: text(self.payment_method),
-            psp: text(self.psp),
+            admin_portal_domain: plain(self.admin_portal_domain),
+            customer_portal_domain: plain(self.customer_portal_domain),
+            reseller_portal_domain: plain(self.reseller_portal_domain),
+            website: plain(self.website),
+            logo_url: plain(self.logo_url),
+            favicon_url: plain(self.favicon_url),
+            google_client_id: plain(self.google_client_id),
+            trial_expires_at: time("trial_expires_at", Role::End, self.trial_expires_at, read)?,
+            company_id: plain(self.company_id),
+            account_alias: plain(self.account_alias),
+            region: plain(self.region),
+            payment_method: plain(self.payment_method),
+            psp: plain(self.psp),
             total_trial_extensions: plain(self.total_trial_extensions),
             plan_id: plan_id(self.plan_id, read)?,
             ..ProfilePatch::default()
@@ -246,7 +250,7 @@ impl AccountRequest {
             Status::parse(&word)
                 .ok_or_else(|| Error::invalid("status", "must be active or inactive"))
         });
-        let expires_at = match time("expires_at", self.expires_at, read)? {
+        let expires_at = match time("expires_at", Role::End, self.expires_at, read)? {
             Patch::Keep => None,
             Patch::Clear => Some(None),
             Patch::Set(at) => Some(Some(at)),
