@@ -132,6 +132,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         header::RETRY_AFTER,
         header::LOCATION,
         name("idempotent-replayed"),
+        name("ignored-members"),
         name("pagination-count"),
         name("pagination-limit"),
         name("pagination-page"),

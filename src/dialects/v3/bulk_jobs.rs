@@ -27,8 +27,8 @@ pub(super) struct BulkJobRequest {
     operation: OperationRequest,
 }
 
-/// Selects accounts. An account must match all given conditions; without conditions, every account
-/// matches.
+/// Selects accounts. An account must match all given conditions. A selector without conditions is
+/// refused, unless `all` says that every account is meant.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Selector {
@@ -50,6 +50,10 @@ struct Selector {
     expires_after: Option<String>,
     /// Only accounts with this text in name, title, e-mail or company, ignoring case.
     q: Option<String>,
+    /// Every account. Cannot be combined with a condition.
+    #[serde(default)]
+    #[schema(required = false)]
+    all: bool,
 }
 
 impl Selector {
@@ -74,12 +78,22 @@ impl Selector {
             .into_iter()
             .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
             .collect();
-        let text = if conditions.is_empty() {
-            "all".to_owned()
-        } else {
-            conditions.join(" ")
-        };
-        Ok((filter, text))
+        match (conditions.as_slice(), self.all) {
+            ([], true) => Ok((filter, "all".to_owned())),
+            ([], false) => Err(Error::invalid(
+                "selector",
+                "has no condition; give state, heldBy, expiresBefore, expiresAfter or q, or \
+                 \"all\": true for every account",
+            )),
+            (_, true) => Err(Error::invalid(
+                "selector",
+                format!(
+                    "has \"all\": true and {}; give either all or conditions",
+                    conditions.join(" ")
+                ),
+            )),
+            (_, false) => Ok((filter, conditions.join(" "))),
+        }
     }
 }
 
@@ -201,6 +215,9 @@ pub(super) async fn create(
 ) -> JobReply {
     let reseller = members.reseller_id.map(ResellerId);
     let zone = api.service.zone_of_reseller(context, reseller).await?;
+    members
+        .operation
+        .refuse_account("the selector names the accounts")?;
     let command = members
         .operation
         .command(call.reading(zone), api.service.deletion())?;

@@ -1,21 +1,22 @@
 //! A request on its way through a handler.
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use chrono_tz::Tz;
 use secrecy::SecretString;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::Api;
+use super::ignored_members;
 use super::page::Query;
 use super::path_id::{self, Id, PathId};
-use super::respond::{Done, encode, stored_failure};
+use super::respond::{Described, Done, encode, stored_failure};
 use crate::dialects::body::{self, RequestBody};
 use crate::dialects::exchange::{RequestId, header_text};
 use crate::dialects::failure::Failure;
-use crate::dialects::operation::UnknownMembers;
 use crate::dialects::patches::Reading;
 use crate::domain::{Account, AccountId, Error};
 use crate::service::{
@@ -48,8 +49,10 @@ pub(super) struct Call {
 }
 
 /// The attributes of an operation that its calls need.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Row {
+    /// The name of the operation.
+    pub(super) name: &'static str,
     /// The method of the request.
     pub(super) method: &'static str,
     /// The path, with `{id}` for an id.
@@ -58,8 +61,8 @@ pub(super) struct Row {
     pub(super) id: Id,
     /// The status of a success.
     pub(super) success: u16,
-    /// How unknown members are treated.
-    pub(super) unknown_members: UnknownMembers,
+    /// The answer of the operation, for the members that its `PATCH` knows.
+    pub(super) answer: Described,
     /// Whether the answer may contain a secret.
     pub(super) has_secret: bool,
 }
@@ -115,6 +118,10 @@ pub(super) struct Request<I, M = ()> {
     pub(super) call: Call,
 }
 
+/// The members of a request without a body. A body with members is refused.
+#[derive(Deserialize)]
+pub(super) struct NoMembers {}
+
 impl<I> Request<I> {
     pub(super) fn with_members<M>(self, members: M) -> Request<I, M> {
         Request {
@@ -169,7 +176,13 @@ impl Call {
 
     /// Decodes the members of the body.
     pub(super) fn members<M: DeserializeOwned>(&self) -> Result<M, Failure> {
-        body::decode(self.row.unknown_members, self.codec, &self.body)
+        let cannot_honour = ignored_members::cannot_honour(self.row.name);
+        let read_only =
+            LazyCell::new(|| ignored_members::read_only(self.row.method, self.row.answer));
+        let is_ignored = |name: &str| {
+            cannot_honour.contains(&name) || read_only.iter().any(|member| member == name)
+        };
+        body::decode(self.codec, &self.body, is_ignored)
     }
 
     /// Looks up the id of the path.

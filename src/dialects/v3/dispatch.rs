@@ -14,6 +14,7 @@ use axum::response::Response;
 use super::Api;
 use super::call::{Call, Row, credential};
 use super::conditions;
+use super::ignored_members::{self, IGNORED_MEMBERS};
 use super::operation::{Handler, Operation};
 use super::page::Query;
 use super::respond;
@@ -33,9 +34,13 @@ pub(super) async fn dispatch(
     let (parts, body) = request.into_parts();
     let mut exchange = Exchange::begin(&parts);
     let format = respond::accepted(&parts.headers);
-    let response = carry_out(&api, operation, &mut exchange, parts, body).await;
+    let mut ignored = None;
+    let response = carry_out(&api, operation, &mut exchange, &mut ignored, parts, body).await;
     let mut response =
         response.unwrap_or_else(|failure| respond::failure(&failure, format, &exchange.request_id));
+    if let Some(ignored) = ignored {
+        response.headers_mut().insert(IGNORED_MEMBERS, ignored);
+    }
     let status = response.status();
     let outcome = RequestOutcome::of_status(status.as_u16());
     if operation.idempotent {
@@ -52,6 +57,7 @@ async fn carry_out(
     api: &Api,
     operation: &'static Operation,
     exchange: &mut Exchange,
+    ignored: &mut Option<HeaderValue>,
     parts: Parts,
     body: Body,
 ) -> Result<Response, Failure> {
@@ -76,6 +82,7 @@ async fn carry_out(
         request_id: exchange.request_id.to_string(),
     };
     let mut call = read(api, operation, exchange, parts, body).await?;
+    *ignored = ignored_members::header(operation.name, call.codec, &call.body);
     if let Some(stored) = call.look_up_answer(api, &context.principal).await? {
         return Ok(body::replay(stored));
     }
@@ -124,11 +131,12 @@ async fn read(
     let id = id.and_then(|params| params.iter().next().map(|(_, id)| id.to_owned()));
     Ok(Call {
         row: Row {
+            name: operation.name,
             method: operation.method,
             path: operation.path,
             id: operation.id,
             success: operation.success,
-            unknown_members: operation.unknown_members,
+            answer: operation.answer,
             has_secret: operation.has_secret,
         },
         codec,

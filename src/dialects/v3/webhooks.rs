@@ -12,7 +12,7 @@ use super::path_id::{EventLogId, WebhookId};
 use super::respond::{Done, Many, Nothing, One, Reply};
 use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
-use crate::dialects::patches::{Reading, text};
+use crate::dialects::patches::plain;
 use crate::domain::{EVENTS, EndpointPatch, Error, ResellerId, SignatureStyle, SuspendedBy};
 use crate::service::{Attempt, AttemptFilter, Context, EndpointView, NewEndpoint, Written};
 use crate::wire::Field;
@@ -167,7 +167,7 @@ pub(crate) fn unknown_event(names: &[String]) -> Option<String> {
 }
 
 impl WebhookRequest {
-    fn patch(self, read: Reading) -> Result<EndpointPatch, Error> {
+    fn patch(self) -> Result<EndpointPatch, Error> {
         let style = |word: String| {
             SignatureStyle::parse(&word)
                 .ok_or_else(|| Error::invalid("signature_style", "must be standard or plain"))
@@ -177,7 +177,7 @@ impl WebhookRequest {
         }
         Ok(EndpointPatch {
             url: self.url,
-            description: text(self.description, read),
+            description: plain(self.description),
             events: self.events,
             style: self.signature_style.map(style).transpose()?,
             enabled: self.enabled,
@@ -214,7 +214,7 @@ pub(super) struct NewWebhook {
 }
 
 impl NewWebhook {
-    fn endpoint(self, read: Reading) -> Result<NewEndpoint, Error> {
+    fn endpoint(self) -> Result<NewEndpoint, Error> {
         let request = WebhookRequest {
             url: self.url,
             description: self.description,
@@ -224,7 +224,7 @@ impl NewWebhook {
         };
         Ok(NewEndpoint {
             reseller: self.reseller_id.map(ResellerId),
-            patch: request.patch(read)?,
+            patch: request.patch()?,
             secret: self.secret,
         })
     }
@@ -342,10 +342,7 @@ pub(super) async fn create(
     context: &Context,
     Request { members, call, .. }: Request<(), NewWebhook>,
 ) -> EndpointReply {
-    let (new, idempotency) = (
-        members.endpoint(call.reading(context.principal.timezone))?,
-        call.secret_idempotency(created),
-    );
+    let (new, idempotency) = (members.endpoint()?, call.secret_idempotency(created));
     let completion = api
         .service
         .create_webhook(context, new, idempotency)
@@ -362,10 +359,7 @@ pub(super) async fn patch(
         call,
     }: Request<WebhookId, WebhookRequest>,
 ) -> EndpointReply {
-    let (patch, idempotency) = (
-        members.patch(call.reading(context.principal.timezone))?,
-        call.idempotency(revised),
-    );
+    let (patch, idempotency) = (members.patch()?, call.idempotency(revised));
     let completion = api
         .service
         .revise_webhook(context, id, patch, idempotency)

@@ -76,7 +76,7 @@ pub(super) async fn create(
     let new = service::NewPlan {
         reseller: members.reseller_id.map(ResellerId),
         number: members.number,
-        terms: members.terms(call.reading(context.principal.timezone)),
+        terms: members.terms(),
     };
     let created = |plan: &Plan| {
         Done::new(NumberedPlan::of(plan), true).at_path(format!("/v3/plans/{}", plan.id))
@@ -95,9 +95,8 @@ pub(super) async fn patch(
         call,
     }: Request<PlanId, PlanPatch>,
 ) -> PlanReply {
-    let read = call.reading(context.principal.timezone);
     let revise = move |terms: &mut PlanTerms| {
-        members.apply(terms, read);
+        members.apply(terms);
         Ok(())
     };
     let revised = |plan: &Written<Plan>| Done::new(NumberedPlan::of(&plan.value), plan.is_changed);
