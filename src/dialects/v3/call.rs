@@ -53,8 +53,6 @@ pub(super) struct Call {
 pub(super) struct Row {
     /// The name of the operation.
     pub(super) name: &'static str,
-    /// The answer of the operation, for the members that its `PATCH` knows.
-    pub(super) answer: Described,
     /// The method of the request.
     pub(super) method: &'static str,
     /// The path, with `{id}` for an id.
@@ -63,6 +61,8 @@ pub(super) struct Row {
     pub(super) id: Id,
     /// The status of a success.
     pub(super) success: u16,
+    /// The answer of the operation, for the members that its `PATCH` knows.
+    pub(super) answer: Described,
     /// Whether the answer may contain a secret.
     pub(super) has_secret: bool,
 }

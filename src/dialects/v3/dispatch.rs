@@ -132,11 +132,11 @@ async fn read(
     Ok(Call {
         row: Row {
             name: operation.name,
-            answer: operation.answer,
             method: operation.method,
             path: operation.path,
             id: operation.id,
             success: operation.success,
+            answer: operation.answer,
             has_secret: operation.has_secret,
         },
         codec,

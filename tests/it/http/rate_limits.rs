@@ -219,6 +219,7 @@ async fn both_limits_are_named_and_a_refused_token_has_the_address_rate() {
     let ask = async |token: &str| {
         let peer: std::net::SocketAddr = "203.0.113.7:1".parse().unwrap();
         let request = Request::get("/v3/accounts")
+            .header("host", "steward.example")
             .header("authorization", format!("Bearer {token}"))
             .extension(ConnectInfo(peer));
         send(&router, request.body(Body::empty()).unwrap()).await
