@@ -82,7 +82,7 @@ pub(crate) use plan::plan_members;
 pub use plan::{Plan, PlanTerms};
 pub use profile::{Email, Profile, ProfilePatch};
 pub use purge::{PURGE_GRACE, PURGE_NOTICE, PurgePolicy, PurgeRule, PurgeStop};
-pub use revert::Revertible;
+pub use revert::{NotReverted, Revertible};
 pub use search::{Comparison, Condition, Search, SearchField, SearchValues, Start};
 pub use simulate::{Coming, Simulated, Upcoming};
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};

@@ -5,6 +5,7 @@ mod accounts;
 mod as_of;
 mod bulk;
 mod bulk_jobs;
+mod bulk_reverts;
 mod errors;
 mod plans;
 mod release_tickets;
