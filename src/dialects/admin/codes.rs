@@ -87,8 +87,8 @@ pub(super) fn code(failure: &Failure) -> Code {
     }
 }
 
-fn conflict_text(conflict: Conflict) -> &'static str {
-    match conflict {
+fn conflict_text(conflict: Conflict) -> String {
+    let text = match conflict {
         Conflict::StaleHold => "stale_hold: the hold named is not the one that is open now",
         Conflict::EmailInUse => "email_in_use: another account has this e-mail address",
         Conflict::RetentionHold => "retention_hold: a retention hold forbids deletion",
@@ -101,7 +101,7 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         }
         Conflict::Exempt => "exempt: automation has to leave the account alone for now",
         Conflict::NotPlanned => "not_planned: the account is not to be purged now",
-        Conflict::BulkJob => "bulk_job: it is under way, was not applied, or was reverted",
+        Conflict::BulkJob { .. } => return conflict.to_string(),
         Conflict::BulkJobTrimmed => {
             "bulk_job_trimmed: it was finished too long ago to be reverted; the list of its \
              accounts was deleted after lifecycle.keep_bulk_items_days"
@@ -111,7 +111,8 @@ fn conflict_text(conflict: Conflict) -> &'static str {
              delete one (GET /v3/bulk-jobs lists them). A planned job is deleted after 24 hours"
         }
         Conflict::NotSelected => "not_selected: the account no longer matches the selector",
-    }
+    };
+    text.to_owned()
 }
 
 /// The name that this dialect uses for a field of the domain.
@@ -161,7 +162,10 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::HoldHasStarted)),
             Failure::Service(Error::Conflict(Conflict::Exempt)),
             Failure::Service(Error::Conflict(Conflict::NotPlanned)),
-            Failure::Service(Error::Conflict(Conflict::BulkJob)),
+            Failure::Service(Error::Conflict(Conflict::BulkJob {
+                state: "applying",
+                accepted: "an applied job can be reverted",
+            })),
             Failure::Service(Error::Conflict(Conflict::BulkJobTrimmed)),
             Failure::Service(Error::Conflict(Conflict::TooManyBulkJobs)),
             Failure::Service(Error::Conflict(Conflict::NotSelected)),

@@ -63,7 +63,9 @@ pub(super) fn code(failure: &Failure) -> Code {
                 message: format!("Too many {what} at a time"),
                 ..too_many(1)
             },
-            Error::Conflict(conflict) => say(409, "CONFLICT", conflict_text(*conflict)),
+            Error::Conflict(conflict) => {
+                say(409, conflict_word(*conflict), &conflict_text(*conflict))
+            }
             Error::QuotaReached => say(
                 409,
                 "CONFLICT",
@@ -124,8 +126,19 @@ fn not_found(resource: Resource) -> (&'static str, &'static str) {
     }
 }
 
-fn conflict_text(conflict: Conflict) -> &'static str {
+/// The code for a conflict. Those about bulk jobs have codes of their own, because a program handles
+/// each differently.
+fn conflict_word(conflict: Conflict) -> &'static str {
     match conflict {
+        Conflict::BulkJob { .. } => "BULK_JOB_STATE",
+        Conflict::BulkJobTrimmed => "BULK_JOB_TRIMMED",
+        Conflict::TooManyBulkJobs => "TOO_MANY_BULK_JOBS",
+        _ => "CONFLICT",
+    }
+}
+
+fn conflict_text(conflict: Conflict) -> String {
+    let text = match conflict {
         Conflict::StaleHold => "stale_hold: the hold named is not the one that is open now",
         Conflict::EmailInUse => "email_in_use: another account has this e-mail address",
         Conflict::RetentionHold => "retention_hold: a retention hold forbids deletion",
@@ -138,7 +151,7 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         }
         Conflict::Exempt => "exempt: automation has to leave the account alone for now",
         Conflict::NotPlanned => "not_planned: the account is not to be purged now",
-        Conflict::BulkJob => "bulk_job: it is under way, was not applied, or was reverted",
+        Conflict::BulkJob { .. } => return conflict.to_string(),
         Conflict::BulkJobTrimmed => {
             "bulk_job_trimmed: it was finished too long ago to be reverted; the list of its \
              accounts was deleted after lifecycle.keep_bulk_items_days"
@@ -148,11 +161,12 @@ fn conflict_text(conflict: Conflict) -> &'static str {
              delete one (GET /v3/bulk-jobs lists them). A planned job is deleted after 24 hours"
         }
         Conflict::NotSelected => "not_selected: the account no longer matches the selector",
-    }
+    };
+    text.to_owned()
 }
 
 /// The name that this dialect uses for a field of the domain: the same words in camel case.
-fn member(field: &str) -> String {
+pub(super) fn member(field: &str) -> String {
     let mut words = field.split('_');
     let first = words.next().unwrap_or_default().to_owned();
     words.fold(first, |name, word| {
@@ -212,7 +226,10 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::HoldHasStarted)),
             Failure::Service(Error::Conflict(Conflict::Exempt)),
             Failure::Service(Error::Conflict(Conflict::NotPlanned)),
-            Failure::Service(Error::Conflict(Conflict::BulkJob)),
+            Failure::Service(Error::Conflict(Conflict::BulkJob {
+                state: "applying",
+                accepted: "an applied job can be reverted",
+            })),
             Failure::Service(Error::Conflict(Conflict::BulkJobTrimmed)),
             Failure::Service(Error::Conflict(Conflict::TooManyBulkJobs)),
             Failure::Service(Error::Conflict(Conflict::NotSelected)),

@@ -130,10 +130,7 @@ impl Service {
                 self.revert_page(&page).await?
             };
             self.background_write(Tenancy::of(reseller), move |tx| {
-                Box::pin(async move {
-                    tx.record_bulk_items(&page.job, page.filled(), &outcomes)
-                        .await
-                })
+                Box::pin(record_page(tx, page, outcomes))
             })
             .await?;
         }
@@ -323,6 +320,33 @@ async fn claim_page(
             .map(|account| (account.id, account))
             .collect(),
     }))
+}
+
+/// Records the outcomes of a page.
+///
+/// A page can take longer than the lease. Then another worker carries it out too, and finds an
+/// account unchanged, or not selected any more, because this worker has changed it. So the journal
+/// has the last word on what the job changed.
+async fn record_page(tx: &mut Tx, page: Page, mut outcomes: Vec<ItemOutcome>) -> Result<(), Error> {
+    if page.job.state == JobState::Applying {
+        let doubtful = outcomes.iter().filter(|it| it.state != "changed");
+        let accounts: Vec<i32> = doubtful.map(|it| it.account.as_i32()).collect();
+        let applied = tx
+            .fetch_revertible(
+                page.job.reseller,
+                &accounts,
+                &request_id(page.job.id, JobState::Applying),
+            )
+            .await?;
+        let applied: HashSet<AccountId> = applied.into_iter().map(|it| it.account).collect();
+        for outcome in &mut outcomes {
+            if applied.contains(&outcome.account) {
+                (outcome.state, outcome.problem) = ("changed", None);
+            }
+        }
+    }
+    tx.record_bulk_items(&page.job, page.filled(), &outcomes)
+        .await
 }
 
 /// Why an account is left alone whose fact or hold was touched since the job.

@@ -5,6 +5,7 @@ mod crashes;
 mod doctor;
 mod embedded;
 mod first_edition;
+mod growth;
 mod links;
 mod lost_answers;
 mod outage;

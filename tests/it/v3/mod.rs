@@ -7,6 +7,7 @@ mod bulk;
 mod bulk_jobs;
 mod bulk_reverts;
 mod errors;
+mod journal_names;
 mod plans;
 mod release_tickets;
 mod resellers;

@@ -148,8 +148,8 @@ async fn load_terms(
     if !resellers.is_empty() {
         let resellers: Vec<_> = resellers.into_iter().collect();
         for reseller in tx.fetch_reseller_terms(&resellers, true).await? {
-            if let Some(limit) = reseller.account_limit {
-                let count = tx.count_live_accounts(reseller.id, limit).await?;
+            if reseller.account_limit.is_some() {
+                let count = tx.count_live_accounts(reseller.id).await?;
                 live_accounts.insert(reseller.id, count);
             }
             terms.insert(reseller.id, reseller);
