@@ -11,9 +11,10 @@ use futures_util::stream::{self, StreamExt as _};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 
-use super::{CommandError, context, output};
+use super::manage::Manage;
+use super::{CommandError, context, find_reseller, output};
 use crate::dialects::dates;
-use crate::domain::{AccountId, Email, Error, Patch, ProfilePatch, ResellerId, Revision, Time};
+use crate::domain::{Email, Error, Patch, ProfilePatch, ResellerId, Revision, Time};
 use crate::service::{CommandOutcome, Completion, Service};
 
 /// How many accounts are created at once: enough to fill batches.
@@ -21,23 +22,14 @@ const IN_FLIGHT: usize = 512;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Account {
+    #[command(flatten)]
+    Manage(Manage),
     /// Create an account, or many accounts for tests.
     #[command(after_help = "\
 Examples:
   steward account create --reseller 1 --email jo@example.com --expires-at 2027-12-31
   steward account create --reseller 1 --email load@example.com --count 10000")]
     Create(Create),
-    /// Show an account.
-    #[command(after_help = "\
-Example:
-  steward account show 7")]
-    Show {
-        /// The account's number.
-        id: i64,
-        /// Print JSON; this is the only output format.
-        #[arg(long)]
-        json: bool,
-    },
     /// Import accounts from a .csv or .jsonl file.
     #[command(after_help = "\
 The columns of a CSV file, or the members of each line of JSON, are email (required), name, company \
@@ -94,15 +86,9 @@ impl Account {
     pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
         match self {
             Self::Create(create) => create.run(service).await,
-            Self::Show { id, json: _ } => {
-                let account = service
-                    .account_or_deleted(&context(), AccountId::new(id)?)
-                    .await?;
-                output::json(&output::account(&account, service.now()));
-                Ok(())
-            }
+            Self::Manage(command) => command.run(service).await,
             Self::Import { file, reseller } => {
-                let reseller = service.find_reseller(&reseller).await?;
+                let reseller = find_reseller(&service, &reseller).await?;
                 let revisions = read(&file)?;
                 let made = create_all(&service, reseller, revisions, &|_| ()).await?;
                 output::line(&format!("imported {made} accounts"));
@@ -114,7 +100,7 @@ impl Account {
 
 impl Create {
     async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
-        let reseller = service.find_reseller(&self.reseller).await?;
+        let reseller = find_reseller(&service, &self.reseller).await?;
         let line = |email: String| Line {
             email,
             name: self.name.clone(),

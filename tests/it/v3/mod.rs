@@ -6,6 +6,7 @@ mod as_of;
 mod bulk;
 mod bulk_jobs;
 mod bulk_reverts;
+mod email_addresses;
 mod errors;
 mod journal_names;
 mod plans;
