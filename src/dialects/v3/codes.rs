@@ -148,11 +148,14 @@ fn not_found(resource: Resource) -> (&'static str, &'static str) {
 /// The code for a conflict. Those about bulk jobs have codes of their own, because a program handles
 /// each differently.
 fn conflict_word(conflict: Conflict) -> &'static str {
-    match conflict {
-        Conflict::BulkJob { .. } => "BULK_JOB_STATE",
-        Conflict::BulkJobTrimmed => "BULK_JOB_TRIMMED",
-        Conflict::TooManyBulkJobs => "TOO_MANY_BULK_JOBS",
-        _ => "CONFLICT",
+    if matches!(conflict, Conflict::BulkJob { .. }) {
+        "BULK_JOB_STATE"
+    } else if conflict == Conflict::BulkJobTrimmed {
+        "BULK_JOB_TRIMMED"
+    } else if conflict == Conflict::TooManyBulkJobs {
+        "TOO_MANY_BULK_JOBS"
+    } else {
+        "CONFLICT"
     }
 }
 

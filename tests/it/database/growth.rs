@@ -156,8 +156,9 @@ async fn statements_by_key_cost_the_same_with_no_accounts_and_with_many() {
         .execute(&superuser)
         .await
         .unwrap();
-    let mut early = superuser.acquire().await.unwrap();
-    let mut late = superuser.acquire().await.unwrap();
+    let pools = [(); 2].map(|()| app.database.superuser());
+    let [early, late] = pools.map(|pool| async { pool.await.acquire().await.unwrap() });
+    let (mut early, mut late) = (early.await, late.await);
     prepare(&mut early).await;
     let empty = execute(&mut early).await;
     let load = format!(

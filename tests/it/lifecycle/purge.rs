@@ -139,8 +139,8 @@ async fn retention_extension_and_restoration_take_an_account_out_of_the_purge_pl
     );
     assert_eq!(
         (
-            &farewell["changes"]["id"]["old"],
-            &farewell["changes"]["uid"]["old"]
+            &farewell["changes"]["number"]["old"],
+            &farewell["changes"]["id"]["old"]
         ),
         (&json!(kept), &uid)
     );

@@ -252,7 +252,7 @@ struct World {
 }
 
 impl World {
-    fn context(&self, by: Authority) -> Context {
+    fn context(by: Authority) -> Context {
         let principal = match by {
             Authority::Operator => Principal::command_line(),
             Authority::Reseller => Principal::of_reseller(RESELLER),
@@ -309,7 +309,7 @@ impl World {
             let done = self
                 .app
                 .service
-                .execute(&self.context(by), accounts[account], command, None)
+                .execute(&Self::context(by), accounts[account], command, None)
                 .await
                 .and_then(steward::service::Completion::done);
             if let (Ok(done), Step::Deed(_, _, deed)) = (done, step)
@@ -342,7 +342,7 @@ impl World {
                 profile,
                 ..Revision::default()
             };
-            let context = self.context(Authority::Reseller);
+            let context = Self::context(Authority::Reseller);
             let created = service.create(&context, None, revision, None).await;
             accounts.push(created.unwrap().done().unwrap().account.id);
         }
@@ -352,7 +352,7 @@ impl World {
         } else {
             Authority::Reseller
         };
-        let context = self.context(by);
+        let context = Self::context(by);
         let is_restoration = matches!(case.job, Deed::Restore);
         let filter = AccountFilter {
             state: is_restoration.then_some(StateFilter::BlockedBy(Block::Deleted)),

@@ -114,7 +114,7 @@ async fn every_member_of_changes_is_a_member_of_the_account_document() {
         .ok();
     let mut seen = BTreeSet::new();
     let changes = events.as_array().unwrap().iter().flat_map(|event| {
-        assert_eq!(event["actor"]["name"].is_string(), true, "{event}");
+        assert!(event["actor"]["name"].is_string(), "{event}");
         let changes = event["changes"].as_object().unwrap();
         changes.iter().flat_map(|(name, sides)| {
             [&sides["old"], &sides["new"]].map(|side| (name.clone(), side.clone()))
