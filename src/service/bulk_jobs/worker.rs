@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::PAGE;
 use crate::domain::{
-    Account, AccountFilter, AccountId, Actor, Command, Conflict, Dialect, Error, HoldId,
+    Account, AccountFilter, AccountId, Actor, Authority, Command, Conflict, Dialect, Error, HoldId,
     NotReverted, Outcome, ResellerId, Time,
 };
 use crate::service::group_commit::{ChangeKind, Request};
@@ -232,8 +232,13 @@ impl Service {
             authority: job.authority,
             name: format!("{}, bulk job {}", job.created_by, job.id),
         };
+        let principal = Principal::of_reseller(job.reseller).acting_as(agent);
         let context = Context {
-            principal: Principal::of_reseller(job.reseller).acting_as(agent),
+            principal: if job.authority == Authority::Reseller {
+                principal.heeding_suspension()
+            } else {
+                principal
+            },
             dialect: Dialect::V3,
             request_id: request_id(job.id, job.state),
         };
@@ -371,7 +376,11 @@ fn changed_since(fact: &str, later: &LaterChange) -> String {
 fn is_temporary(error: &Error) -> bool {
     matches!(
         error,
-        Error::Unavailable | Error::Overloaded | Error::ShareUsedUp { .. } | Error::Internal { .. }
+        Error::Unavailable
+            | Error::Overloaded
+            | Error::ShareUsedUp { .. }
+            | Error::Internal { .. }
+            | Error::ResellerSuspended
     )
 }
 

@@ -9,6 +9,7 @@
 //! Statements of more than a few lines are in `sql/`.
 
 mod as_of;
+mod conditions;
 mod count;
 mod holds;
 mod list;

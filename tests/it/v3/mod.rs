@@ -8,6 +8,7 @@ mod bulk_jobs;
 mod bulk_reverts;
 mod email_addresses;
 mod errors;
+mod history_pages;
 mod journal_names;
 mod plans;
 mod release_tickets;
