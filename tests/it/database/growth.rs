@@ -73,7 +73,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             &["with written as"],
-            format!("{}, 0", vec!["'{}'"; 45].join(", ")),
+            format!("{}, 0, '{{}}'", vec!["'{}'"; 45].join(", ")),
             by_id,
         ),
         Case {
