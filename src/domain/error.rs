@@ -125,8 +125,13 @@ pub enum Conflict {
     #[error("not_planned: the account is not to be purged now")]
     NotPlanned,
     /// The bulk job's state does not allow this.
-    #[error("bulk_job: it is under way, was not applied, or was reverted")]
-    BulkJob,
+    #[error("bulk_job: the job is {state}, and only {accepted}")]
+    BulkJob {
+        /// The state of the job.
+        state: &'static str,
+        /// What the call accepts, such as `a planned job can be applied`.
+        accepted: &'static str,
+    },
     /// The bulk job's list of accounts was deleted some time after the job was finished.
     #[error("bulk_job_trimmed: the list of its accounts was deleted after its retention period")]
     BulkJobTrimmed,

@@ -84,7 +84,7 @@ pub(crate) use plan::plan_members;
 pub use plan::{Plan, PlanTerms};
 pub use profile::{Profile, ProfilePatch};
 pub use purge::{PURGE_GRACE, PURGE_NOTICE, PurgePolicy, PurgeRule, PurgeStop};
-pub use revert::Revertible;
+pub use revert::{NotReverted, Revertible};
 pub use search::{
     Comparison, Condition, Search, SearchField, SearchValues, Span, Start, ZoneConditions,
 };

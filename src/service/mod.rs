@@ -37,6 +37,7 @@
     reason = "the module's documentation lists the errors that every method has"
 )]
 
+mod account_counts;
 mod account_numbers;
 mod accounts;
 mod bulk;

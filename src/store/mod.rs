@@ -47,7 +47,8 @@ pub use accounts::{
     list_statement,
 };
 pub use bulk_jobs::{
-    BulkItem, BulkJob, ItemOutcome, JobState, NewBulkJob, Preview, check_bulk_command,
+    AppliedChange, BulkItem, BulkJob, ItemOutcome, JobState, LaterChange, NewBulkJob, Preview,
+    check_bulk_command,
 };
 pub use checks::{Finding, MIGRATOR, SchemaReport, ServerReport};
 pub use erase::{ErasedReseller, erase_resellers};

@@ -104,8 +104,8 @@ pub(super) fn code(failure: &Failure) -> Code {
     }
 }
 
-fn conflict_text(conflict: Conflict) -> &'static str {
-    match conflict {
+fn conflict_text(conflict: Conflict) -> String {
+    let text = match conflict {
         Conflict::StaleHold => "stale_hold: the hold named is not the one that is open now",
         Conflict::StaleTicket => "stale_ticket: the freeze was changed after this ticket was made",
         Conflict::EmailInUse => "email_in_use: another account has this e-mail address",
@@ -119,7 +119,7 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         }
         Conflict::Exempt => "exempt: automation has to leave the account alone for now",
         Conflict::NotPlanned => "not_planned: the account is not to be purged now",
-        Conflict::BulkJob => "bulk_job: it is under way, was not applied, or was reverted",
+        Conflict::BulkJob { .. } => return conflict.to_string(),
         Conflict::BulkJobTrimmed => {
             "bulk_job_trimmed: it was finished too long ago to be reverted; the list of its \
              accounts was deleted after lifecycle.keep_bulk_items_days"
@@ -133,7 +133,8 @@ fn conflict_text(conflict: Conflict) -> &'static str {
             "key_in_use: the first request with this Idempotency-Key is still being carried out; \
              send it again in a moment"
         }
-    }
+    };
+    text.to_owned()
 }
 
 /// The name that this dialect uses for a field of the domain.
@@ -184,7 +185,10 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::HoldHasStarted)),
             Failure::Service(Error::Conflict(Conflict::Exempt)),
             Failure::Service(Error::Conflict(Conflict::NotPlanned)),
-            Failure::Service(Error::Conflict(Conflict::BulkJob)),
+            Failure::Service(Error::Conflict(Conflict::BulkJob {
+                state: "applying",
+                accepted: "an applied job can be reverted",
+            })),
             Failure::Service(Error::Conflict(Conflict::BulkJobTrimmed)),
             Failure::Service(Error::Conflict(Conflict::TooManyBulkJobs)),
             Failure::Service(Error::Conflict(Conflict::NotSelected)),

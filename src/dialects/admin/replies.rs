@@ -229,10 +229,10 @@ pub(super) fn entry_item(entry: &JournalEntry, codec: Codec) -> Value {
     Value::Object(object(&EntryItem {
         action: entry.action,
         actor: entry.actor,
-        after: facts_in(codec, entry.after),
+        after: facts_in(codec, facts(entry.after)),
         at: entry.at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
         authority: entry.authority,
-        before: facts_in(codec, entry.before),
+        before: facts_in(codec, facts(entry.before)),
         dialect: entry.dialect,
         events: entry.events,
         id: entry.id,
@@ -241,6 +241,28 @@ pub(super) fn entry_item(entry: &JournalEntry, codec: Codec) -> Value {
         request_id: entry.request_id,
         sequence: entry.sequence,
     }))
+}
+
+/// Facts of the journal as this dialect names them: the status as `is_active`, the id of a hold as
+/// `hold_id`. The other names are the same.
+fn facts(side: Value) -> Value {
+    let Value::Object(facts) = side else {
+        return side;
+    };
+    let named = facts.into_iter().map(|(name, mut value)| {
+        if name == "status" {
+            let is_active = value.as_str().map(|word| word == Status::Active.as_str());
+            return ("is_active".to_owned(), Value::from(is_active));
+        }
+        if name.contains(':')
+            && let Some(hold) = value.as_object_mut()
+            && let Some(id) = hold.remove("id")
+        {
+            hold.insert("hold_id".to_owned(), id);
+        }
+        (name, value)
+    });
+    Value::Object(named.collect())
 }
 
 /// The members of a serialized struct, in alphabetical order.

@@ -163,7 +163,7 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
             | Conflict::HoldHasStarted
             | Conflict::Exempt
             | Conflict::NotPlanned
-            | Conflict::BulkJob
+            | Conflict::BulkJob { .. }
             | Conflict::BulkJobTrimmed
             | Conflict::TooManyBulkJobs
             | Conflict::NotSelected

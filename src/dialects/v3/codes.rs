@@ -72,7 +72,7 @@ pub(super) fn code(failure: &Failure) -> Code {
             },
             Error::Conflict(conflict) => Code {
                 retry_after: (*conflict == Conflict::KeyInUse).then_some(1),
-                ..say(409, "CONFLICT", conflict_text(*conflict))
+                ..say(409, conflict_word(*conflict), &conflict_text(*conflict))
             },
             Error::QuotaReached => say(
                 409,
@@ -158,8 +158,22 @@ fn not_found(resource: Resource) -> (&'static str, &'static str) {
     }
 }
 
-fn conflict_text(conflict: Conflict) -> &'static str {
-    match conflict {
+/// The code for a conflict. Those about bulk jobs have codes of their own, because a program handles
+/// each differently.
+fn conflict_word(conflict: Conflict) -> &'static str {
+    if matches!(conflict, Conflict::BulkJob { .. }) {
+        "BULK_JOB_STATE"
+    } else if conflict == Conflict::BulkJobTrimmed {
+        "BULK_JOB_TRIMMED"
+    } else if conflict == Conflict::TooManyBulkJobs {
+        "TOO_MANY_BULK_JOBS"
+    } else {
+        "CONFLICT"
+    }
+}
+
+fn conflict_text(conflict: Conflict) -> String {
+    let text = match conflict {
         Conflict::StaleHold => "stale_hold: the hold named is not the one that is open now",
         Conflict::StaleTicket => {
             "stale_ticket: the freeze was changed after this ticket was made, so it may be about \
@@ -176,7 +190,7 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         }
         Conflict::Exempt => "exempt: automation has to leave the account alone for now",
         Conflict::NotPlanned => "not_planned: the account is not to be purged now",
-        Conflict::BulkJob => "bulk_job: it is under way, was not applied, or was reverted",
+        Conflict::BulkJob { .. } => return conflict.to_string(),
         Conflict::BulkJobTrimmed => {
             "bulk_job_trimmed: it was finished too long ago to be reverted; the list of its \
              accounts was deleted after lifecycle.keep_bulk_items_days"
@@ -190,11 +204,12 @@ fn conflict_text(conflict: Conflict) -> &'static str {
             "key_in_use: the first request with this Idempotency-Key is still being carried out; \
              send it again in a moment"
         }
-    }
+    };
+    text.to_owned()
 }
 
 /// The name that this dialect uses for a field of the domain: the same words in camel case.
-fn member(field: &str) -> String {
+pub(super) fn member(field: &str) -> String {
     let mut words = field.split('_');
     let first = words.next().unwrap_or_default().to_owned();
     words.fold(first, |name, word| {
@@ -257,7 +272,10 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::HoldHasStarted)),
             Failure::Service(Error::Conflict(Conflict::Exempt)),
             Failure::Service(Error::Conflict(Conflict::NotPlanned)),
-            Failure::Service(Error::Conflict(Conflict::BulkJob)),
+            Failure::Service(Error::Conflict(Conflict::BulkJob {
+                state: "applying",
+                accepted: "an applied job can be reverted",
+            })),
             Failure::Service(Error::Conflict(Conflict::BulkJobTrimmed)),
             Failure::Service(Error::Conflict(Conflict::TooManyBulkJobs)),
             Failure::Service(Error::Conflict(Conflict::NotSelected)),

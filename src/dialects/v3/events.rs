@@ -84,7 +84,7 @@ pub(super) async fn list(
         has_more: true,
         ..events
     };
-    let document = |event: &EventRead| answer_document(event, reseller, viewer, format);
+    let document = |event: &EventRead| answer_document(event, reseller, viewer);
     let reply = Reply::page(format, events, document, |last| next(last.entry.id));
     Ok(if is_empty {
         reply.with_header(header::LINK, &next(after))

@@ -17,6 +17,7 @@ mod event_document;
 mod event_stream;
 mod events;
 mod ignored_members;
+mod journal_names;
 mod numbered_page;
 mod openapi;
 mod operation;

@@ -1,5 +1,6 @@
 //! Deletes bulk jobs and the lists of their accounts.
 
+use std::iter::repeat;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -12,6 +13,9 @@ use crate::store::{JobState, Tenancy};
 
 /// How long a planned job waits to be applied.
 const PLANNED_FOR: TimeDelta = TimeDelta::hours(24);
+/// How many finished jobs of a reseller are kept, the newest ones. An operator's jobs for it are
+/// counted apart.
+const FINISHED: i64 = 1_000;
 /// How many jobs one run deletes or trims at most. Each can have 100,000 items.
 const JOBS: i64 = 500;
 
@@ -38,15 +42,18 @@ impl Service {
                 if tx.delete_bulk_job(job.reseller, id, &states).await? {
                     Ok(())
                 } else {
-                    Err(Error::Conflict(Conflict::BulkJob))
+                    Err(Error::Conflict(Conflict::BulkJob {
+                        state: job.state.as_str(),
+                        accepted: "a planned or finished job can be deleted",
+                    }))
                 }
             })
         })
         .await
     }
 
-    /// Deletes jobs that were planned more than 24 hours ago and not applied since. Returns how
-    /// many.
+    /// Deletes jobs that were planned more than 24 hours ago and not applied since, and finished
+    /// jobs beyond the newest 1,000 of a reseller. Returns how many.
     ///
     /// # Errors
     /// The error of the first job that could not be deleted. All were tried.
@@ -60,12 +67,18 @@ impl Service {
                 Box::pin(tx.list_stale_bulk_jobs(before, JOBS))
             })
             .await?;
+        let surplus = self
+            .background_read(Tenancy::Platform, |tx| {
+                Box::pin(tx.list_surplus_bulk_jobs(FINISHED, JOBS))
+            })
+            .await?;
+        let finished = &[JobState::Applied, JobState::Reverted][..];
+        let stale = stale.into_iter().zip(repeat(&[JobState::Planned][..]));
+        let surplus = surplus.into_iter().zip(repeat(finished));
         let mut tally = Tally::default();
-        for (reseller, id) in stale {
+        for ((reseller, id), states) in stale.chain(surplus) {
             let deleted = self.background_write(Tenancy::of(reseller), move |tx| {
-                Box::pin(
-                    async move { tx.delete_bulk_job(reseller, id, &[JobState::Planned]).await },
-                )
+                Box::pin(async move { tx.delete_bulk_job(reseller, id, states).await })
             });
             tally.add(reseller, id, deleted.await);
         }

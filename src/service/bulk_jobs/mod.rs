@@ -273,7 +273,14 @@ impl Service {
                     } else if job.state == from && job.is_trimmed {
                         Err(Error::Conflict(Conflict::BulkJobTrimmed))
                     } else {
-                        Err(Error::Conflict(Conflict::BulkJob))
+                        Err(Error::Conflict(Conflict::BulkJob {
+                            state: job.state.as_str(),
+                            accepted: if from == JobState::Planned {
+                                "a planned job can be applied"
+                            } else {
+                                "an applied job can be reverted"
+                            },
+                        }))
                     }
                 })
             })

@@ -4,11 +4,13 @@
 //! - lists and searches: `list.rs`; accounts at an earlier instant: `as_of.rs`
 //! - a batch of changes in one statement: `record_batch.rs`; new accounts and profiles: `write.rs`
 //! - scheduled announcements and the purge: `purge.rs`
+//! - how many accounts a reseller has: `count.rs`
 //!
 //! Statements of more than a few lines are in `sql/`.
 
 mod as_of;
 mod conditions;
+mod count;
 mod holds;
 mod list;
 mod purge;
@@ -155,23 +157,6 @@ impl Tx {
             .collect()
     }
 
-    /// How many live accounts a reseller has. Counting stops at `limit`.
-    pub async fn count_live_accounts(
-        &mut self,
-        reseller: ResellerId,
-        limit: i32,
-    ) -> Result<i64, Error> {
-        sqlx::query_scalar!(
-            r#"select count(*) as "count!" from (select from account where reseller_id = $1
-                 and deleted_at is null limit $2) as few"#,
-            reseller.0,
-            i64::from(limit)
-        )
-        .fetch_one(self.connection())
-        .await
-        .or_domain()
-    }
-
     /// The live accounts with these e-mail keys.
     pub async fn fetch_emails(
         &mut self,
@@ -179,11 +164,18 @@ impl Tx {
     ) -> Result<HashMap<(ResellerId, String), AccountId>, Error> {
         let resellers: Vec<_> = emails.iter().map(|(reseller, _)| reseller.0).collect();
         let keys: Vec<_> = emails.iter().map(|(_, key)| key.clone()).collect();
+        // The planner has to take each key to the index of keys, also while the table is empty. With
+        // a plain join it reads all accounts and compares each with the keys: `limit` fixes the
+        // order of the join. With a condition on the reseller that an index can answer, it may
+        // choose any index that begins with the reseller.
         let rows = sqlx::query!(
-            r#"select a.reseller_id, a.email_key as "email_key!", a.id
-               from account a join unnest($1::bigint[], $2::text[]) as wanted(reseller_id,
-                 email_key) using (reseller_id, email_key)
-               where a.deleted_at is null"#,
+            r#"select a.reseller_id as "reseller_id!", a.email_key as "email_key!", a.id as "id!"
+               from unnest($1::bigint[], $2::text[]) as w(reseller_id, email_key)
+               cross join lateral (
+                 select a.reseller_id, a.email_key, a.id from account a
+                 where a.email_key = w.email_key and a.deleted_at is null
+                   and a.reseller_id is not distinct from w.reseller_id
+                 limit 1) as a"#,
             &resellers,
             &keys
         )

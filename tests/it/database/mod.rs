@@ -6,6 +6,7 @@ mod doctor;
 mod email_keys;
 mod embedded;
 mod first_edition;
+mod growth;
 mod links;
 mod lost_answers;
 mod outage;

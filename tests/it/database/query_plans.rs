@@ -10,7 +10,7 @@ use steward::store::{KEYED, SEARCHING, list_statement};
 use crate::harness::App;
 
 /// The only checked query that contains all of these texts. Line breaks count as spaces.
-fn statement(with: &[&str]) -> String {
+pub fn statement(with: &[&str]) -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/.sqlx");
     let texts = std::fs::read_dir(folder)
         .unwrap()

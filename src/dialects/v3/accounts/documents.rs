@@ -5,9 +5,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::dialects::dates;
+use crate::dialects::v3::journal_names::{self, ActorDocument};
 use crate::dialects::v3::plans::PlanDocument;
 use crate::dialects::v3::resellers::{SuspensionDocument, suspension};
-use crate::dialects::views::{Viewer, blocked_by, facts_in, page_of_entries, upcoming};
+use crate::dialects::views::{Viewer, blocked_by, page_of_entries, upcoming};
 use crate::domain::{Account, Hold, HoldKind, PaymentUrl, Remedy, Time};
 use crate::service::{JournalEntry, Slice, Suspension};
 use crate::wire::Codec;
@@ -215,10 +216,12 @@ pub(in crate::dialects::v3) struct EntryDocument {
     refusal: Option<String>,
     events: Vec<String>,
     authority: String,
-    actor: String,
+    /// Who made the change.
+    actor: ActorDocument,
     dialect: String,
     request_id: String,
-    /// The values before the change, of the facts that changed.
+    /// The values before the change, of the members of the account that changed. In `holds` are the
+    /// holds that were changed or closed.
     #[schema(value_type = Object)]
     before: Value,
     /// The values after the change.
@@ -227,8 +230,8 @@ pub(in crate::dialects::v3) struct EntryDocument {
 }
 
 /// An entry of the journal in an answer.
-pub(in crate::dialects::v3) fn entry(entry: &JournalEntry, format: Codec) -> EntryDocument {
-    let entry = entry.clone();
+pub(in crate::dialects::v3) fn entry(entry: &JournalEntry) -> EntryDocument {
+    let (actor, entry) = (journal_names::actor(entry), entry.clone());
     EntryDocument {
         id: entry.id,
         at: dates::write(entry.at),
@@ -238,11 +241,11 @@ pub(in crate::dialects::v3) fn entry(entry: &JournalEntry, format: Codec) -> Ent
         refusal: entry.refusal,
         events: entry.events,
         authority: entry.authority,
-        actor: entry.actor,
+        actor,
         dialect: entry.dialect,
         request_id: entry.request_id,
-        before: facts_in(format, entry.before),
-        after: facts_in(format, entry.after),
+        before: Value::Object(journal_names::facts(&entry.before)),
+        after: Value::Object(journal_names::facts(&entry.after)),
     }
 }
 
@@ -296,7 +299,7 @@ pub(in crate::dialects::v3) fn timeline(
             state_after: change.state.effective_status(),
         }
     });
-    let (past, next) = page_of_entries(entries, |past| entry(past, format), format);
+    let (past, next) = page_of_entries(entries, entry, format);
     let document = TimelineDocument {
         past,
         reseller_suspensions: suspensions.iter().map(suspension).collect(),

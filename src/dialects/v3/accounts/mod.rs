@@ -340,13 +340,13 @@ pub(super) async fn timeline(
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<One<TimelineDocument>>, Failure> {
     let account = api.service.account_or_deleted(context, id).await?;
-    let (query, format) = (&call.query, call.format());
+    let query = &call.query;
     let entries = api
         .service
         .history(context, account.id, query.before_number()?, query.limit)
         .await?;
     let suspensions = api.service.suspensions_since(&account).await?;
-    let now = api.service.now();
+    let (now, format) = (api.service.now(), call.format());
     let (timeline, next) = documents::timeline(&account, entries, &suspensions, now, format);
     let reply = Reply::one(timeline);
     Ok(match next {
@@ -360,15 +360,15 @@ pub(super) async fn history(
     context: &Context,
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<Many<EntryDocument>>, Failure> {
-    let (query, format) = (&call.query, call.format());
+    let query = &call.query;
     let entries = api
         .service
         .history(context, id, query.before_number()?, query.limit)
         .await?;
     Ok(Reply::page(
-        format,
+        call.format(),
         entries,
-        |entry| documents::entry(entry, format),
+        documents::entry,
         |last| query.before_entry(last.id, &call.uri),
     ))
 }

@@ -157,11 +157,8 @@ pub(super) async fn load_terms(
     if !resellers.is_empty() {
         let resellers: Vec<_> = resellers.into_iter().collect();
         for reseller in tx.fetch_reseller_terms(&resellers, is_locking).await? {
-            if let Some(limit) = reseller.account_limit {
-                // Counted beyond the limit by as many as the batch may delete before it creates.
-                let deletions = i32::try_from(requests.len()).unwrap_or(i32::MAX);
-                let enough = limit.saturating_add(deletions);
-                let count = tx.count_live_accounts(reseller.id, enough).await?;
+            if reseller.account_limit.is_some() {
+                let count = tx.count_live_accounts(reseller.id).await?;
                 live_accounts.insert(reseller.id, count);
             }
             terms.insert(reseller.id, reseller);

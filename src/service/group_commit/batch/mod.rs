@@ -101,6 +101,8 @@ pub(super) async fn commit(
             }
         };
         if let Some(committed) = attempt(tx, batch, requests, answers_until).await? {
+            let creations = requests.iter().filter(|request| request.key().is_none());
+            store.note_created(creations.count());
             return Ok(committed);
         }
     }

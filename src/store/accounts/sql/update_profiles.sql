@@ -21,4 +21,6 @@ from unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::text[], $6:
     pushes_enabled, extra, admin_portal_domain, customer_portal_domain, reseller_portal_domain,
     website, logo_url, favicon_url, google_client_id, trial_expires_at, plan_id, company_id,
     account_alias, region, payment_method, psp, total_trial_extensions)
-where a.reseller_id = n.reseller_id and a.id = n.id
+-- An account id is unique. With an index on it as the only choice, a plan that was made while the
+-- table was empty is right for a large one.
+where a.id = n.id and a.reseller_id is not distinct from n.reseller_id
