@@ -75,7 +75,12 @@ pub(super) fn required_time(
 /// The id of the hold that a request is restricted to. `None` means any hold.
 pub(super) fn only_hold(field: Field<String>, read: Reading) -> Result<Option<HoldId>, Error> {
     let id = parsed(field, read, |id| {
-        Uuid::parse_str(&id).map_err(|_| Error::invalid("hold_id", "must be a UUID"))
+        Uuid::parse_str(&id).map_err(|_| {
+            let problem = format!(
+                "must be the UUID of a hold, as in the holds of the account: {id:?} is none"
+            );
+            Error::invalid("hold_id", problem)
+        })
     })?;
     Ok(id.value().copied().map(HoldId))
 }

@@ -6,10 +6,10 @@ use super::envelope::{Next, Reply, rows};
 use super::explain;
 use super::replies;
 use super::requests::{
-    Freeze, Get, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze,
+    Freeze, Get, History, Lift, List, SetExemption, SetExpiry, SetStatus, Suspend, Target,
 };
 use super::save::{self, Save};
-use super::simulate::{self, Simulate};
+use super::simulate::{self, Simulate, Step};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::place_hold;
 use crate::dialects::views::Viewer;
@@ -22,8 +22,17 @@ type HandlerResult = Result<Answer, Failure>;
 /// The number of journal entries in the answer to `timeline`.
 const TIMELINE: i64 = 100;
 
-fn lift(kind: HoldKind) -> Command {
-    Command::Lift { kind, only: None }
+async fn lift(
+    api: &Api,
+    context: &Context,
+    kind: HoldKind,
+    Request { members, call }: Request<Lift>,
+) -> HandlerResult {
+    let account = AccountId::new(members.id)?;
+    let only = members.only(call.reading(context))?;
+    let command = Command::Lift { kind, only };
+    call.execute(api, context, account, command, Reply::done)
+        .await
 }
 
 /// Freezes an account. The answer has a release ticket if the request asked for one.
@@ -61,16 +70,9 @@ pub(super) async fn freeze(
 pub(super) async fn unfreeze(
     api: &Api,
     context: &Context,
-    Request { members, call }: Request<Unfreeze>,
+    request: Request<Lift>,
 ) -> HandlerResult {
-    let account = AccountId::new(members.id)?;
-    let only = members.only(call.reading(context))?;
-    let command = Command::Lift {
-        kind: HoldKind::Freeze,
-        only,
-    };
-    call.execute(api, context, account, command, Reply::done)
-        .await
+    lift(api, context, HoldKind::Freeze, request).await
 }
 
 pub(super) async fn suspend(
@@ -84,9 +86,9 @@ pub(super) async fn suspend(
 pub(super) async fn unsuspend(
     api: &Api,
     context: &Context,
-    request: Request<Target>,
+    request: Request<Lift>,
 ) -> HandlerResult {
-    simple(api, context, request, lift(HoldKind::Suspend), Reply::done).await
+    lift(api, context, HoldKind::Suspend, request).await
 }
 
 /// Places a retention hold, which blocks deletion and purge but not the use of the account.
@@ -98,19 +100,8 @@ pub(super) async fn retain(
     place_simple(api, context, HoldKind::Retention, request).await
 }
 
-pub(super) async fn release(
-    api: &Api,
-    context: &Context,
-    request: Request<Target>,
-) -> HandlerResult {
-    simple(
-        api,
-        context,
-        request,
-        lift(HoldKind::Retention),
-        Reply::done,
-    )
-    .await
+pub(super) async fn release(api: &Api, context: &Context, request: Request<Lift>) -> HandlerResult {
+    lift(api, context, HoldKind::Retention, request).await
 }
 
 pub(super) async fn activate(
@@ -307,13 +298,19 @@ pub(super) async fn simulate(
     Request { members, call }: Request<Simulate>,
 ) -> HandlerResult {
     let account = members.account()?;
-    let steps = members.steps(call.reading(context), &api.service.deletion())?;
+    // A caller that may not change accounts is refused before its members are read.
+    let allowed = context.principal.require_account_changes();
+    let steps: Vec<Step> = members
+        .steps(call.reading(context), &api.service.deletion())?
+        .into_iter()
+        .map(|(name, command)| (name, allowed.clone().and(command)))
+        .collect();
     let commands: Vec<Command> = steps
         .iter()
         .filter_map(|(_, command)| command.as_ref().ok().cloned())
         .collect();
-    let (before, simulated, now) = api.service.simulate(context, account, &commands).await?;
-    let results = simulate::results(steps, before.state(now), simulated);
+    let (before, rehearsed, now) = api.service.simulate(context, account, commands).await?;
+    let results = simulate::results(steps, before, rehearsed, now);
     Ok(Reply::list(call.format(), results).into())
 }
 
@@ -330,7 +327,9 @@ pub(super) async fn timeline(
         .service
         .history(context, account.id, None, TIMELINE)
         .await?;
-    let timeline = explain::timeline(&account, entries, api.service.now(), call.format());
+    let suspensions = api.service.suspensions_since(&account).await?;
+    let now = api.service.now();
+    let timeline = explain::timeline(&account, entries, &suspensions, now, call.format());
     Ok(Reply::data(timeline).into())
 }
 
@@ -339,13 +338,9 @@ pub(super) async fn explain(
     context: &Context,
     Request { members, call }: Request<Target>,
 ) -> HandlerResult {
-    let account = api
-        .service
-        .account_or_deleted(context, members.account()?)
-        .await?;
-    let viewer = Viewer::of(context, api.service.now());
-    let explanation = account.explain(viewer.now);
-    let item = explain::explanation(account.id, &explanation, call.base(), viewer);
+    let explained = api.service.explain(context, members.account()?).await?;
+    let viewer = Viewer::of(context, explained.at);
+    let item = explain::explanation(&explained, call.base(), viewer);
     Ok(Reply::data(item).into())
 }
 

@@ -156,19 +156,19 @@ impl Freeze {
     }
 }
 
-/// Lifts the caller's freeze.
+/// Lifts the caller's freeze, suspension or retention.
 #[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct Unfreeze {
+pub(super) struct Lift {
     /// The account's number, 1 to 2147483647.
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     pub(super) id: i64,
-    /// Lift only the freeze with this id. If absent, the open freeze is lifted.
+    /// Lift only the hold with this id. If absent, the open one is lifted.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Uuid)]
     hold_id: Field<String>,
 }
 
-impl Unfreeze {
+impl Lift {
     pub(super) fn only(self, read: Reading) -> Result<Option<HoldId>, Error> {
         only_hold(self.hold_id, read)
     }

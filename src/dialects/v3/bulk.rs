@@ -17,8 +17,8 @@ use crate::dialects::body;
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::Reading;
 use crate::dialects::views::{Viewer, blocked_by};
-use crate::domain::{AccountId, Command, Error, Outcome, Simulated};
-use crate::service::{CommandOutcome, Completion, Context, Item, StoredAnswer};
+use crate::domain::{AccountId, Command, Error, Outcome, State};
+use crate::service::{CommandOutcome, Completion, Context, Item, Rehearsed, StoredAnswer};
 use crate::wire::{self, Codec};
 
 /// An operation with its command, or the reason why it is invalid.
@@ -97,32 +97,30 @@ fn failed(operation: String, code: Code) -> ResultDocument {
     }
 }
 
-/// The result of one simulated operation. `steps` are the simulated steps of the valid operations.
+/// The result of one simulated operation, and the state after it. `state` is the state before it.
 fn simulated_result(
     operation: String,
     command: &Result<Command, Error>,
-    steps: &mut impl Iterator<Item = Simulated>,
+    result: Result<Rehearsed, Error>,
+    state: &State,
 ) -> ResultDocument {
-    let step = match command {
-        Ok(_) => steps.next(),
-        Err(error) => return failed(operation, codes::code(&error.clone().into())),
+    let is_deletion = matches!(command, Ok(Command::Delete { .. }));
+    let (changed, events) = match result {
+        Ok(rehearsed) => (rehearsed.outcome == Outcome::Applied, rehearsed.events),
+        // A repeated deletion is answered like the first one.
+        Err(Error::AccountDeleted) if is_deletion => (false, Vec::new()),
+        Err(error) => return failed(operation, codes::code(&error.into())),
     };
-    let Some(Simulated { decision, state }) = step else {
-        return failed(operation, codes::code(&Failure::Crashed));
-    };
-    match decision {
-        Ok(change) => ResultDocument {
-            operation,
-            account: None,
-            status: success(command.as_ref().ok()),
-            code: None,
-            message: None,
-            changed: Some(change.outcome() == Outcome::Applied),
-            events: Some(change.events.iter().map(|event| event.as_str()).collect()),
-            effective_status: Some(state.effective_status()),
-            blocked_by: Some(blocked_by(&state)),
-        },
-        Err(error) => failed(operation, codes::code(&error.into())),
+    ResultDocument {
+        operation,
+        account: None,
+        status: success(command.as_ref().ok()),
+        code: None,
+        message: None,
+        changed: Some(changed),
+        events: Some(events.iter().map(|event| event.as_str()).collect()),
+        effective_status: Some(state.effective_status()),
+        blocked_by: Some(blocked_by(state)),
     }
 }
 
@@ -131,7 +129,12 @@ pub(super) async fn simulate(
     context: &Context,
     Request { id, members, call }: Request<AccountId, Operations>,
 ) -> Result<Reply<One<SimulationDocument>>, Failure> {
-    let steps = steps(api, context, &call, members)?;
+    // A caller that may not change accounts is refused before its members are read.
+    let allowed = context.principal.require_account_changes();
+    let steps = steps(api, context, &call, members)?
+        .into_iter()
+        .map(|(request, command)| (request, allowed.clone().and(command)));
+    let steps: Vec<Step> = steps.collect();
     for (request, _) in &steps {
         request.refuse_account("the path names the account")?;
     }
@@ -139,19 +142,28 @@ pub(super) async fn simulate(
         .iter()
         .filter_map(|(_, command)| command.as_ref().ok().cloned())
         .collect();
-    let (before, results, now) = api.service.simulate(context, id, &commands).await?;
-    let last = results
-        .iter()
-        .rev()
-        .find_map(|result| result.decision.as_ref().ok());
-    let last = last.map_or(&before, |change| &change.after);
-    let account = accounts::documents::account(last, Viewer::of(context, now));
-    let mut results = results.into_iter();
-    let results = steps
-        .into_iter()
-        .map(|(request, command)| simulated_result(request.operation, &command, &mut results))
-        .collect();
-    Ok(Reply::one(SimulationDocument { results, account }))
+    let (mut account, results, now) = api.service.simulate(context, id, commands).await?;
+    let (mut rehearsed, mut results_of_all) = (results.into_iter(), Vec::new());
+    for (request, command) in steps {
+        let result = match &command {
+            Ok(_) => rehearsed.next().ok_or(Failure::Crashed)?,
+            Err(error) => Err(error.clone()),
+        };
+        if let Ok(after) = &result {
+            account.clone_from(&after.account);
+        }
+        let state = account.state(now);
+        results_of_all.push(simulated_result(
+            request.operation,
+            &command,
+            result,
+            &state,
+        ));
+    }
+    Ok(Reply::one(SimulationDocument {
+        results: results_of_all,
+        account: accounts::documents::account(&account, Viewer::of(context, now)),
+    }))
 }
 
 pub(super) async fn run(

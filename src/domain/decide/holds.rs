@@ -122,6 +122,17 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// Lifts the caller's freeze for somebody who paid for one revision of it. If a later revision
+    /// is open, the answer is the conflict `stale_ticket`: it may be another debt.
+    pub(super) fn redeem(&mut self, hold: HoldId, revision: i32) -> Result<(), Error> {
+        let own = self.own_hold(HoldKind::Freeze);
+        let open = own.and_then(|index| self.after.holds.get(index));
+        if open.is_some_and(|open| open.id == hold && open.revision != revision) {
+            return Err(Error::Conflict(Conflict::StaleTicket));
+        }
+        self.lift(HoldKind::Freeze, Some(hold))
+    }
+
     /// Closes a hold: at its own end if that has passed, else now.
     fn close(&mut self, index: usize) {
         let hold = self.after.holds.remove(index);

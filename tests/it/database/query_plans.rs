@@ -200,8 +200,8 @@ fn keyed() -> Vec<Case> {
     };
     let nothing = |arrays| vec!["'{}'"; arrays].join(", ");
     let (changes, and_more) = (
-        format!("{}, 0", nothing(45)),
-        format!("{}, 0, {}", nothing(45), nothing(15)),
+        format!("{}, 0, {}", nothing(45), nothing(1)),
+        format!("{}, 0, {}", nothing(45), nothing(16)),
     );
     vec![
         look_up("account", BY_KEY),

@@ -36,9 +36,9 @@ fn with_unknown(document: &Value) -> Vec<(String, Value)> {
                         format!("{pointer}/{index}"),
                         value,
                     )
-                }))
+                }));
             }
-            _ => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
     all

@@ -1,6 +1,7 @@
 //! Accounts: the handlers that read, change and block them.
 
 pub(super) mod documents;
+pub(super) mod explanation;
 mod list;
 pub(super) mod requests;
 
@@ -18,10 +19,8 @@ use crate::domain::{
     Account, AccountId, Command, Error, HoldKind, ResellerId, Revision, Start, Time,
 };
 use crate::service::{CommandOutcome, Completion, Context, Slice};
-use documents::{
-    AccessDocument, AccountDocument, EntryDocument, ExplanationDocument, HoldDocument,
-    TimelineDocument,
-};
+use documents::{AccessDocument, AccountDocument, EntryDocument, HoldDocument, TimelineDocument};
+use explanation::ExplanationDocument;
 use list::ListRequest;
 use requests::{AccountRequest, AssignPlan, Lift, Place, SetExemption, SetExpiry, SetStatus};
 
@@ -302,15 +301,10 @@ pub(super) async fn explain(
     context: &Context,
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<One<ExplanationDocument>>, Failure> {
-    let account = api.service.account_or_deleted(context, id).await?;
-    let viewer = Viewer::of(context, api.service.now());
-    let explanation = account.explain(viewer.now);
-    Ok(Reply::one(documents::explanation(
-        &account,
-        &explanation,
-        call.base(),
-        viewer,
-    )))
+    let explained = api.service.explain(context, id).await?;
+    let viewer = Viewer::of(context, explained.at);
+    let document = explanation::explanation(&explained, call.base(), viewer);
+    Ok(Reply::one(document))
 }
 
 pub(super) async fn timeline(
@@ -324,7 +318,9 @@ pub(super) async fn timeline(
         .service
         .history(context, account.id, query.before_number()?, query.limit)
         .await?;
-    let (timeline, next) = documents::timeline(&account, entries, api.service.now(), format);
+    let suspensions = api.service.suspensions_since(&account).await?;
+    let now = api.service.now();
+    let (timeline, next) = documents::timeline(&account, entries, &suspensions, now, format);
     let reply = Reply::one(timeline);
     Ok(match next {
         Some(last) => reply.with_header(header::LINK, &query.before_entry(last, &call.uri)),
