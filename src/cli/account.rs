@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::manage::Manage;
 use super::{CommandError, context, find_reseller, output};
-use crate::dialects::dates;
+use crate::dialects::dates::{self, Role};
 use crate::domain::{Email, Error, Patch, ProfilePatch, ResellerId, Revision, Time};
 use crate::service::{CommandOutcome, Completion, Service};
 
@@ -61,7 +61,7 @@ pub(super) struct Create {
     /// The name of the company.
     #[arg(long)]
     company: Option<String>,
-    /// When the account expires: a date (its end, in UTC) or a date and time; never if absent.
+    /// When the account expires: a date (its end, in the reseller's time zone) or a date and time; never if absent.
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
     /// How many accounts to create.
@@ -89,7 +89,8 @@ impl Account {
             Self::Manage(command) => command.run(service).await,
             Self::Import { file, reseller } => {
                 let reseller = find_reseller(&service, &reseller).await?;
-                let revisions = read(&file)?;
+                let zone = service.zone_of_reseller(&context(), Some(reseller)).await?;
+                let revisions = read(&file, zone)?;
                 let made = create_all(&service, reseller, revisions, &|_| ()).await?;
                 output::line(&format!("imported {made} accounts"));
                 Ok(())
@@ -113,9 +114,10 @@ impl Create {
                 .map(|number| numbered(&self.email, number))
                 .collect(),
         };
+        let zone = service.zone_of_reseller(&context(), Some(reseller)).await?;
         let revisions = emails
             .into_iter()
-            .map(|email| revision(line(email)))
+            .map(|email| revision(line(email), zone))
             .collect::<Result<Vec<_>, _>>()?;
         let (json, many) = (self.json, self.count.is_some());
         let show = |done: &CommandOutcome| match (json, many) {
@@ -142,13 +144,15 @@ fn numbered(email: &str, number: u32) -> String {
     )
 }
 
-fn revision(line: Line) -> Result<Revision, Error> {
+/// Dates without a zone are in `zone`.
+fn revision(line: Line, zone: Tz) -> Result<Revision, Error> {
     let patch = |text: Option<String>| {
         text.filter(|text| !text.is_empty())
             .map_or(Patch::Keep, Patch::Set)
     };
     let date = |text: String| -> Result<Time, Error> {
-        dates::parse(&text, Tz::UTC).map_err(|problem| Error::invalid("expires_at", problem))
+        dates::parse(&text, Role::End, zone)
+            .map_err(|problem| Error::invalid("expires_at", problem))
     };
     let profile = ProfilePatch {
         email: Patch::Set(Email::parse(&line.email)?),
@@ -219,7 +223,7 @@ async fn create_all(
 
 /// Reads the rows of a file. An invalid row is an error with its line number, and nothing is
 /// imported.
-fn read(file: &Path) -> Result<Vec<Revision>, CommandError> {
+fn read(file: &Path, zone: Tz) -> Result<Vec<Revision>, CommandError> {
     let fail = |problem: String| CommandError::Other(format!("{}: {problem}", file.display()));
     let open = File::open(file).map_err(|error| fail(error.to_string()))?;
     let lines: Vec<(usize, Line)> = match file.extension().and_then(|extension| extension.to_str())
@@ -251,6 +255,6 @@ fn read(file: &Path) -> Result<Vec<Revision>, CommandError> {
     };
     lines
         .into_iter()
-        .map(|(at, line)| revision(line).map_err(|error| fail(format!("line {at}: {error}"))))
+        .map(|(at, line)| revision(line, zone).map_err(|error| fail(format!("line {at}: {error}"))))
         .collect()
 }

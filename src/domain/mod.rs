@@ -85,7 +85,9 @@ pub use plan::{Plan, PlanTerms};
 pub use profile::{Profile, ProfilePatch};
 pub use purge::{PURGE_GRACE, PURGE_NOTICE, PurgePolicy, PurgeRule, PurgeStop};
 pub use revert::Revertible;
-pub use search::{Comparison, Condition, Search, SearchField, SearchValues, Start};
+pub use search::{
+    Comparison, Condition, Search, SearchField, SearchValues, Span, Start, ZoneConditions,
+};
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
 pub use text::{MAX_LONG_TEXT, MAX_TEXT, check as check_text};
 pub use upcoming::{Coming, Upcoming};

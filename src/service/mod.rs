@@ -57,6 +57,7 @@ mod resellers;
 mod seal;
 mod settings;
 mod shares;
+mod time_zones;
 mod transaction;
 mod webhooks;
 

@@ -1,5 +1,7 @@
 //! Resellers, which are the tenants.
 
+use std::collections::HashMap;
+
 use chrono::TimeDelta;
 
 use super::errors::OrDomain as _;
@@ -180,6 +182,32 @@ impl Tx {
         .or_domain()?
         .map(drop)
         .ok_or(Error::NotFound(Resource::Reseller))
+    }
+
+    /// The names of the time zones of resellers.
+    pub async fn fetch_time_zones(
+        &mut self,
+        resellers: &[i64],
+    ) -> Result<HashMap<ResellerId, String>, Error> {
+        let rows = sqlx::query!(
+            "select id, timezone from reseller where id = any($1)",
+            resellers
+        )
+        .fetch_all(self.connection())
+        .await
+        .or_domain()?;
+        let zones = rows.into_iter();
+        Ok(zones
+            .map(|row| (ResellerId(row.id), row.timezone))
+            .collect())
+    }
+
+    /// The names of the time zones that resellers have.
+    pub async fn list_time_zones(&mut self) -> Result<Vec<String>, Error> {
+        sqlx::query_scalar!("select distinct timezone from reseller where id > 0 order by timezone")
+            .fetch_all(self.connection())
+            .await
+            .or_domain()
     }
 
     /// Writes the name, the preferences, the limit and the purge settings of an existing reseller.

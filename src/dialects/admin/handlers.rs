@@ -1,5 +1,7 @@
 //! The handlers of the calls: members become commands, and outcomes become replies.
 
+use chrono_tz::Tz;
+
 use super::Api;
 use super::call::{Answer, Request};
 use super::envelope::{Next, Reply, rows};
@@ -14,7 +16,7 @@ use crate::dialects::failure::Failure;
 use crate::dialects::patches::place_hold;
 use crate::dialects::views::Viewer;
 use crate::domain::{Account, AccountId, Command, HoldKind, Status};
-use crate::service::{CommandOutcome, Context, JournalEntry};
+use crate::service::{AccountRef, CommandOutcome, Context, JournalEntry};
 use crate::wire::Rows;
 
 type HandlerResult = Result<Answer, Failure>;
@@ -29,7 +31,7 @@ async fn lift(
     Request { members, call }: Request<Lift>,
 ) -> HandlerResult {
     let account = AccountId::new(members.id)?;
-    let only = members.only(call.reading(context))?;
+    let only = members.only(call.reading(context.principal.timezone))?;
     let command = Command::Lift { kind, only };
     call.execute(api, context, account, command, Reply::done)
         .await
@@ -54,7 +56,10 @@ pub(super) async fn freeze(
             .and_then(|maker| maker.ticket(&done.account, authority));
         Reply::frozen(done, verbose, ticket.as_ref())
     };
-    let command = place_hold(HoldKind::Freeze, members.details(call.reading(context))?);
+    let command = place_hold(
+        HoldKind::Freeze,
+        members.details(call.reading_for(api, context, account).await?)?,
+    );
     let idempotency = if has_ticket {
         call.secret_idempotency(reply.clone())
     } else {
@@ -144,7 +149,9 @@ pub(super) async fn exempt(
     Request { members, call }: Request<SetExemption>,
 ) -> HandlerResult {
     let account = AccountId::new(members.id)?;
-    let command = Command::SetExemption(members.exempt_until(call.reading(context))?);
+    let command = Command::SetExemption(
+        members.exempt_until(call.reading_for(api, context, account).await?)?,
+    );
     call.execute(api, context, account, command, Reply::done)
         .await
 }
@@ -168,7 +175,8 @@ pub(super) async fn expiry_date(
     Request { members, call }: Request<SetExpiry>,
 ) -> HandlerResult {
     let account = AccountId::new(members.id)?;
-    let command = Command::SetExpiry(members.expires_at(call.reading(context))?);
+    let command =
+        Command::SetExpiry(members.expires_at(call.reading_for(api, context, account).await?)?);
     call.execute(api, context, account, command, Reply::done)
         .await
 }
@@ -179,13 +187,21 @@ pub(super) async fn save(
     Request { members, call }: Request<Save>,
 ) -> HandlerResult {
     let (account, reseller) = (members.account()?, members.reseller());
+    let zone = match account {
+        Some(account) => {
+            api.service
+                .zone_of(context, AccountRef::Id(account))
+                .await?
+        }
+        None => api.service.zone_of_reseller(context, reseller).await?,
+    };
     let mut all_members = call.all_members()?;
     if let Some(account) = account.filter(|_| save::has_own(&all_members))
         && let Ok((present, _)) = api.service.account(context, account).await
     {
         save::leave_out_unchanged(&mut all_members, &present, call.codec);
     }
-    let revision = members.revision(all_members, call.reading(context))?;
+    let revision = members.revision(all_members, call.reading(zone))?;
     if let Some(account) = account {
         let command = Command::Revise(Box::new(revision));
         return call
@@ -206,9 +222,20 @@ pub(super) async fn list(
     Request { members, call }: Request<List>,
 ) -> HandlerResult {
     let (mut from, limit) = members.page()?;
-    let (format, reading) = (call.format(), call.reading(context));
-    let as_of = members.as_of(reading)?;
-    let filter = members.filter(reading)?;
+    let zones = if members.has_dates() {
+        api.service.zones(context).await?
+    } else {
+        Vec::new()
+    };
+    // One instant for all accounts: in UTC if their resellers are in several zones.
+    let zone = if let [zone] = zones.as_slice() {
+        *zone
+    } else {
+        Tz::UTC
+    };
+    let (format, reading) = (call.format(), call.reading(zone));
+    let as_of = members.as_of(reading, api.service.now())?;
+    let (filter, by_zone) = members.filter(reading.codec, &zones)?;
     let (mut written, mut total) = (None, None);
     // The accounts are read piece by piece if they are large. Much of an account, such as its holds,
     // is not in the list, so one piece may be less than a page.
@@ -222,8 +249,11 @@ pub(super) async fn list(
             let accounts = api.service.list_as_of(context, from, limit, at).await?;
             (accounts, at)
         } else {
-            let filter = filter.clone();
-            let page = api.service.list(context, filter, from, limit).await?;
+            let (filter, by_zone) = (filter.clone(), by_zone.clone());
+            let page = api
+                .service
+                .list(context, filter, by_zone, from, limit)
+                .await?;
             total.get_or_insert(page.total);
             (page.accounts, page.at)
         };
@@ -264,7 +294,8 @@ pub(super) async fn get(
     Request { members, call }: Request<Get>,
 ) -> HandlerResult {
     let id = AccountId::new(members.id)?;
-    let (account, now) = match members.as_of(call.reading(context))? {
+    let reading = call.reading_for(api, context, id).await?;
+    let (account, now) = match members.as_of(reading, api.service.now())? {
         Some(at) => (api.service.account_as_of(context, id, at).await?, at),
         None => api.service.account(context, id).await?,
     };
@@ -298,10 +329,11 @@ pub(super) async fn simulate(
     Request { members, call }: Request<Simulate>,
 ) -> HandlerResult {
     let account = members.account()?;
+    let reading = call.reading_for(api, context, account).await?;
     // A caller that may not change accounts is refused before its members are read.
     let allowed = context.principal.require_account_changes();
     let steps: Vec<Step> = members
-        .steps(call.reading(context), &api.service.deletion())?
+        .steps(reading, &api.service.deletion())?
         .into_iter()
         .map(|(name, command)| (name, allowed.clone().and(command)))
         .collect();
@@ -363,7 +395,10 @@ async fn place_simple(
     Request { members, call }: Request<Suspend>,
 ) -> HandlerResult {
     let account = AccountId::new(members.id)?;
-    let command = place_hold(kind, members.details(call.reading(context))?);
+    let command = place_hold(
+        kind,
+        members.details(call.reading_for(api, context, account).await?)?,
+    );
     call.execute(api, context, account, command, Reply::done)
         .await
 }

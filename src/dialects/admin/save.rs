@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::dialects::dates::Role;
 use crate::dialects::patches::{Reading, parsed, plain, time};
 use crate::domain::{
     Account, AccountId, Email, Error, Extra, Patch, ProfilePatch, ResellerId, Revision, Status,
@@ -184,7 +185,7 @@ impl Save {
             extra: extra(members)?,
             ..ProfilePatch::default()
         };
-        let expires_at = match time("expires_at", self.expiry_date, read)? {
+        let expires_at = match time("expires_at", Role::End, self.expiry_date, read)? {
             Patch::Keep => None,
             Patch::Clear => Some(None),
             Patch::Set(at) => Some(Some(at)),

@@ -9,6 +9,7 @@ use super::codes;
 use super::envelope::SUCCESS;
 use super::replies;
 use super::requests::FrozenDetails;
+use crate::dialects::dates::Role;
 use crate::dialects::patches::{
     Reading, only_hold, parsed, place_hold, plain, required_time, time,
 };
@@ -132,8 +133,8 @@ impl SimulatedCall {
             reason: plain(self.reason),
             public_message: plain(self.public_message),
             payment_url: parsed(url, read, |url| PaymentUrl::parse(&url))?,
-            starts_at: time("starts_at", self.starts_at, read)?,
-            ends_at: time("ends_at", self.ends_at, read)?,
+            starts_at: time("starts_at", Role::Begin, self.starts_at, read)?,
+            ends_at: time("ends_at", Role::End, self.ends_at, read)?,
         };
         Ok(place_hold(kind, details))
     }

@@ -18,7 +18,9 @@ use crate::dialects::failure::Failure;
 use crate::dialects::patches::Reading;
 use crate::dialects::views::{Viewer, blocked_by};
 use crate::domain::{AccountId, Command, Error, Outcome, State};
-use crate::service::{CommandOutcome, Completion, Context, Item, Rehearsed, StoredAnswer};
+use crate::service::{
+    AccountRef, CommandOutcome, Completion, Context, Item, Rehearsed, StoredAnswer,
+};
 use crate::wire::{self, Codec};
 
 /// An operation with its command, or the reason why it is invalid.
@@ -129,15 +131,18 @@ pub(super) async fn simulate(
     context: &Context,
     Request { id, members, call }: Request<AccountId, Operations>,
 ) -> Result<Reply<One<SimulationDocument>>, Failure> {
+    let reading = call.reading_for(api, context, id).await?;
     // A caller that may not change accounts is refused before its members are read.
     let allowed = context.principal.require_account_changes();
-    let steps = steps(api, context, &call, members)?
-        .into_iter()
-        .map(|(request, command)| (request, allowed.clone().and(command)));
-    let steps: Vec<Step> = steps.collect();
-    for (request, _) in &steps {
+    let step = |request: OperationRequest| {
+        let command = request.clone().command(reading, api.service.deletion());
+        (request, allowed.clone().and(command))
+    };
+    let operations = members.checked()?;
+    for request in &operations {
         request.refuse_account("the path names the account")?;
     }
+    let steps: Vec<Step> = operations.into_iter().map(step).collect();
     let commands: Vec<Command> = steps
         .iter()
         .filter_map(|(_, command)| command.as_ref().ok().cloned())
@@ -171,7 +176,7 @@ pub(super) async fn run(
     context: &Context,
     Request { members, call, .. }: Request<(), Operations>,
 ) -> Result<Reply<One<BulkDocument>>, Failure> {
-    let steps = steps(api, context, &call, members)?;
+    let steps = steps(api, context, &call, members).await?;
     let stored = stored_answers(api, &call, steps.len()).await?;
     let mut results: Vec<Option<ResultDocument>> = Vec::new();
     let (mut accepted, mut items) = (Vec::new(), Vec::new());
@@ -331,51 +336,73 @@ fn bulk_result(
     }
 }
 
-/// Reads one operation of a request to `POST /v3/bulk` from its JSON. Returns it with its name.
-/// `deletion` is the command that `delete` stands for.
-///
-/// # Errors
-/// A message for people that explains the error of the operation.
-pub fn bulk_operation(json: &str, deletion: Command) -> Result<(String, Item), String> {
-    let message = |failure: Failure| codes::code(&failure).message;
-    let request: OperationRequest =
-        body::decode(Codec::Json, json.as_bytes(), |_| false).map_err(message)?;
-    let name = request.operation.clone();
-    let read = || {
-        let account = request
-            .account
-            .as_ref()
-            .ok_or_else(|| Error::invalid("account", "is required"))?
-            .account_ref()?;
-        let command = request.clone().command(
-            Reading {
-                codec: Codec::Json,
-                zone: Tz::UTC,
-            },
-            deletion,
-        )?;
-        Ok(Item {
-            account,
-            command,
-            once: None,
-        })
-    };
-    read()
-        .map(|item| (name, item))
-        .map_err(|error: Error| message(error.into()))
+/// One operation of a request to `POST /v3/bulk`, read from its JSON.
+#[derive(Debug, Clone)]
+pub struct BulkOperation(OperationRequest);
+
+impl BulkOperation {
+    /// # Errors
+    /// A message for people, if the text is not JSON or has other members.
+    pub fn parse(json: &str) -> Result<Self, String> {
+        body::decode(Codec::Json, json.as_bytes(), |_| false)
+            .map(Self)
+            .map_err(|failure: Failure| codes::code(&failure).message)
+    }
+
+    /// The name of the operation.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.operation
+    }
+
+    /// The account that it is for. `None` if it names none.
+    #[must_use]
+    pub fn account(&self) -> Option<AccountRef> {
+        self.0.account_ref()
+    }
+
+    /// The operation for the service. Dates without a zone are in `zone`. `deletion` is the command
+    /// that `delete` stands for.
+    ///
+    /// # Errors
+    /// A message for people that explains the error of the operation.
+    pub fn item(self, zone: Tz, deletion: Command) -> Result<Item, String> {
+        let reading = Reading {
+            codec: Codec::Json,
+            zone,
+        };
+        let read = || {
+            let account = self.0.account.as_ref();
+            let account = account
+                .ok_or_else(|| Error::invalid("account", "is required"))?
+                .account_ref()?;
+            let command = self.0.command(reading, deletion)?;
+            Ok(Item {
+                account,
+                command,
+                once: None,
+            })
+        };
+        read().map_err(|error: Error| codes::code(&error.into()).message)
+    }
 }
 
-/// The operations of the body, each with its command or the reason why it is invalid.
-fn steps(
+/// The operations of the body, each with its command or the reason why it is invalid. Dates without
+/// a zone are in that of each account's reseller.
+async fn steps(
     api: &Api,
     context: &Context,
     call: &Call,
     members: Operations,
 ) -> Result<Vec<Step>, Error> {
-    let reading = call.reading(context);
+    let operations = members.checked()?;
+    let accounts = operations.iter().filter_map(OperationRequest::account_ref);
+    let zones = api.service.zones_of(context, accounts.collect()).await?;
     let step = |request: OperationRequest| {
+        let zone = request.account_ref().and_then(|it| zones.get(&it).copied());
+        let reading = call.reading(zone.unwrap_or_default());
         let command = request.clone().command(reading, api.service.deletion());
         (request, command)
     };
-    Ok(members.checked()?.into_iter().map(step).collect())
+    Ok(operations.into_iter().map(step).collect())
 }

@@ -79,6 +79,11 @@ impl AccountName {
 }
 
 impl OperationRequest {
+    /// The account that it is for. `None` if it names none.
+    pub(super) fn account_ref(&self) -> Option<AccountRef> {
+        self.account.as_ref()?.account_ref().ok()
+    }
+
     /// Refuses the account, in a request that names its accounts elsewhere. `where_named` says
     /// where.
     pub(super) fn refuse_account(&self, where_named: &str) -> Result<(), Error> {

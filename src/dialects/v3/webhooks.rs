@@ -10,7 +10,7 @@ use super::Api;
 use super::call::Request;
 use super::path_id::{EventLogId, WebhookId};
 use super::respond::{Many, Nothing, One, Reply};
-use crate::dialects::dates;
+use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::plain;
 use crate::domain::{EVENTS, EndpointPatch, Error, ResellerId, SignatureStyle, SuspendedBy};
@@ -105,7 +105,7 @@ pub(super) struct WebhookRequest {
     /// The URL that receives events: absolute, with https.
     #[schema(
         max_length = 2048,
-        pattern = "^https://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$"
+        pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s/?#\\\\@]+([/?#][^\\s\\\\]*)?$"
     )]
     url: Option<String>,
     /// A description for people.
@@ -180,7 +180,7 @@ pub(super) struct NewWebhook {
     /// The URL that receives events: absolute, with https.
     #[schema(
         max_length = 2048,
-        pattern = "^https://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$"
+        pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s/?#\\\\@]+([/?#][^\\s\\\\]*)?$"
     )]
     url: Option<String>,
     /// A description for people.
@@ -400,7 +400,8 @@ pub(super) async fn redeliver(
         ..
     }: Request<WebhookId, Redeliver>,
 ) -> QueuedReply {
-    let since = dates::parse(&members.since, context.principal.timezone);
+    let zone = api.service.zone_of_webhook(context, id).await?;
+    let since = dates::parse(&members.since, Role::Begin, zone);
     let since = since.map_err(|problem| Error::invalid("since", problem))?;
     let queued = api.service.redeliver_since(context, id, since).await?;
     Ok(Reply::one(Queued { queued }))

@@ -114,7 +114,7 @@ impl Service {
             let page = self.read(Tenancy::of(reseller), move |tx| {
                 Box::pin(async move {
                     let page = tx
-                        .list_accounts(Some(reseller), &filter, first, PLANNING_PAGE, now)
+                        .list_accounts(Some(reseller), &filter, &[], first, PLANNING_PAGE, now)
                         .await?;
                     let ids: Vec<AccountId> = page.rows.iter().map(|it| it.id).collect();
                     let request = |account: &AccountId| Request {

@@ -8,9 +8,10 @@ use std::collections::HashMap;
 
 use sqlx::{Postgres, QueryBuilder};
 
+use super::conditions::{column, push_by_zone, push_conditions};
 use crate::domain::{
-    Account, AccountFilter, AccountId, AccountKey, Authority, Block, Comparison, Condition, Error,
-    ResellerId, Search, SearchField, SearchValues, Start, StateFilter, Time, email_key,
+    Account, AccountFilter, AccountId, AccountKey, Authority, Block, Error, ResellerId, Search,
+    Start, StateFilter, Time, ZoneConditions,
 };
 use crate::store::columns::{account_id, account_key};
 use crate::store::errors::OrDomain as _;
@@ -54,12 +55,13 @@ impl Tx {
         &mut self,
         reseller: Option<ResellerId>,
         filter: &AccountFilter,
+        by_zone: &[ZoneConditions],
         from: i32,
         limit: i64,
         now: Time,
     ) -> Result<Slice<Account>, Error> {
-        self.fetch_page(list_statement(reseller, filter, from, limit, now), limit)
-            .await
+        let statement = list_statement(reseller, filter, by_zone, from, limit, now);
+        self.fetch_page(statement, limit).await
     }
 
     /// A page of the accounts that are planned for the purge, by id after `after`. Without a
@@ -112,11 +114,13 @@ impl Tx {
         &mut self,
         reseller: Option<ResellerId>,
         filter: &AccountFilter,
+        by_zone: &[ZoneConditions],
         max: i64,
         now: Time,
     ) -> Result<i64, Error> {
         let mut statement = Statement::new(COUNT);
         push_filter(&mut statement, reseller, filter, None, now);
+        push_by_zone(&mut statement, by_zone);
         self.count(statement, max).await
     }
 
@@ -128,7 +132,7 @@ impl Tx {
         search: &Search,
     ) -> Result<Slice<Account>, Error> {
         let mut statement = Statement::new(KEYS);
-        push_conditions(&mut statement, reseller, &search.conditions);
+        push_search(&mut statement, reseller, search);
         match search.start {
             Start::After(after) => {
                 if let Some(after) = after {
@@ -162,7 +166,7 @@ impl Tx {
         max: i64,
     ) -> Result<i64, Error> {
         let mut statement = Statement::new(COUNT);
-        push_conditions(&mut statement, reseller, &search.conditions);
+        push_search(&mut statement, reseller, search);
         self.count(statement, max).await
     }
 
@@ -243,12 +247,14 @@ impl Tx {
 pub fn list_statement(
     reseller: Option<ResellerId>,
     filter: &AccountFilter,
+    by_zone: &[ZoneConditions],
     from: i32,
     limit: i64,
     now: Time,
 ) -> QueryBuilder<Postgres> {
     let mut statement = Statement::new(KEYS);
     push_filter(&mut statement, reseller, filter, Some(from), now);
+    push_by_zone(&mut statement, by_zone);
     push_order(&mut statement, limit);
     statement
 }
@@ -410,49 +416,10 @@ where
     }
 }
 
-/// The accounts that are not deleted and meet every condition of a search. A field without a value
-/// equals nothing.
-fn push_conditions(
-    statement: &mut Statement,
-    reseller: Option<ResellerId>,
-    conditions: &[Condition],
-) {
+/// The accounts that are not deleted and meet every condition of a search.
+fn push_search(statement: &mut Statement, reseller: Option<ResellerId>, search: &Search) {
     statement.push("account a where a.deleted_at is null");
     push_optional(statement, " and a.reseller_id = ", reseller.map(|it| it.0));
-    for condition in conditions {
-        let operator = match condition.comparison {
-            Comparison::Equal | Comparison::In => "= any",
-            Comparison::NotEqual => "<> all",
-            Comparison::Greater => "> all",
-            Comparison::GreaterOrEqual => ">= all",
-            Comparison::Less => "< all",
-            Comparison::LessOrEqual => "<= all",
-        };
-        let column = column(condition.field);
-        let or_absent = if condition.comparison == Comparison::NotEqual {
-            format!("{column} is null or ")
-        } else {
-            String::new()
-        };
-        statement.push(format!(" and ({or_absent}{column} {operator} ("));
-        match &condition.values {
-            SearchValues::Times(times) => statement.push_bind(times.clone()),
-            SearchValues::Texts(texts) if condition.field == SearchField::Email => {
-                statement.push_bind(texts.iter().map(|it| email_key(it)).collect::<Vec<_>>())
-            }
-            SearchValues::Texts(texts) => statement.push_bind(texts.clone()),
-        };
-        statement.push("))");
-    }
-}
-
-fn column(field: SearchField) -> &'static str {
-    match field {
-        SearchField::CreatedAt => "a.created_at",
-        SearchField::UpdatedAt => "a.updated_at",
-        SearchField::ExpiresAt => "a.expires_at",
-        SearchField::Email => "a.email_key",
-        SearchField::Company => "a.company",
-        SearchField::Status => "a.status",
-    }
+    push_conditions(statement, &search.conditions);
+    push_by_zone(statement, &search.by_zone);
 }

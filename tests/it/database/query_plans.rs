@@ -145,7 +145,7 @@ async fn check_lists(connection: &mut PgConnection, now: Time) {
         ),
     ];
     for (filter, table, indexes) in lists {
-        let mut statement = list_statement(Some(ResellerId(1)), &filter, 1_000, 50, now);
+        let mut statement = list_statement(Some(ResellerId(1)), &filter, &[], 1_000, 50, now);
         let mut query = statement.build();
         let arguments = query.take_arguments().unwrap().unwrap();
         let explain = format!("explain (format json) {}", query.sql().as_str());

@@ -6,19 +6,21 @@ mod list;
 pub(super) mod requests;
 
 use axum::http::header::{self, HeaderName};
+use chrono_tz::Tz;
 use secrecy::ExposeSecret as _;
 
 use super::Api;
 use super::call::{Call, Request};
 use super::numbered_page;
+use super::page::AS_OF;
 use super::respond::{Many, Nothing, One, Reply};
 use crate::dialects::failure::Failure;
-use crate::dialects::patches::place_hold;
+use crate::dialects::patches::{Reading, place_hold};
 use crate::dialects::views::Viewer;
 use crate::domain::{
     Account, AccountId, Command, Error, HoldKind, ResellerId, Revision, Start, Time,
 };
-use crate::service::{CommandOutcome, Completion, Context, Slice};
+use crate::service::{AccountRef, CommandOutcome, Completion, Context, Slice};
 use documents::{AccessDocument, AccountDocument, EntryDocument, HoldDocument, TimelineDocument};
 use explanation::ExplanationDocument;
 use list::ListRequest;
@@ -40,7 +42,8 @@ pub(super) async fn expires_at(
     context: &Context,
     Request { id, members, call }: Request<AccountId, SetExpiry>,
 ) -> AccountReply {
-    let command = Command::SetExpiry(members.expires_at(call.reading(context))?);
+    let command =
+        Command::SetExpiry(members.expires_at(call.reading_for(api, context, id).await?)?);
     change(api, context, &call, id, command).await
 }
 
@@ -49,7 +52,8 @@ pub(super) async fn exempt_until(
     context: &Context,
     Request { id, members, call }: Request<AccountId, SetExemption>,
 ) -> AccountReply {
-    let command = Command::SetExemption(members.exempt_until(call.reading(context))?);
+    let command =
+        Command::SetExemption(members.exempt_until(call.reading_for(api, context, id).await?)?);
     change(api, context, &call, id, command).await
 }
 
@@ -58,7 +62,7 @@ pub(super) async fn plan(
     context: &Context,
     Request { id, members, call }: Request<AccountId, AssignPlan>,
 ) -> AccountReply {
-    let revision = members.revision(call.reading(context))?;
+    let revision = members.revision(call.reading(context.principal.timezone))?;
     change(api, context, &call, id, revise(revision)).await
 }
 
@@ -67,7 +71,7 @@ pub(super) async fn patch(
     context: &Context,
     Request { id, members, call }: Request<AccountId, AccountRequest>,
 ) -> AccountReply {
-    let revision = members.revision(call.reading(context))?;
+    let revision = members.revision(call.reading_for(api, context, id).await?)?;
     change(api, context, &call, id, revise(revision)).await
 }
 
@@ -76,7 +80,11 @@ pub(super) async fn suspend(
     context: &Context,
     Request { id, members, call }: Request<AccountId, Place>,
 ) -> AccountReply {
-    let command = place(HoldKind::Suspend, members, &call, context)?;
+    let command = place(
+        HoldKind::Suspend,
+        members,
+        call.reading_for(api, context, id).await?,
+    )?;
     change(api, context, &call, id, command).await
 }
 
@@ -86,7 +94,11 @@ pub(super) async fn retain(
     context: &Context,
     Request { id, members, call }: Request<AccountId, Place>,
 ) -> AccountReply {
-    let command = place(HoldKind::Retention, members, &call, context)?;
+    let command = place(
+        HoldKind::Retention,
+        members,
+        call.reading_for(api, context, id).await?,
+    )?;
     change(api, context, &call, id, command).await
 }
 
@@ -134,7 +146,11 @@ pub(super) async fn freeze(
         None
     };
     let (authority, has_ticket) = (context.principal.authority(), members.release_ticket);
-    let command = place(HoldKind::Freeze, members, &call, context)?;
+    let command = place(
+        HoldKind::Freeze,
+        members,
+        call.reading_for(api, context, id).await?,
+    )?;
     let document = move |done: &CommandOutcome| {
         let viewer = Viewer {
             authority,
@@ -184,7 +200,8 @@ pub(super) async fn create(
     Request { members, call, .. }: Request<(), AccountRequest>,
 ) -> AccountReply {
     let reseller = members.reseller_id.map(ResellerId);
-    let revision = members.revision(call.reading(context))?;
+    let zone = api.service.zone_of_reseller(context, reseller).await?;
+    let revision = members.revision(call.reading(zone))?;
     let document = document(context);
     let idempotency = call.idempotency(document);
     let completion = api
@@ -210,7 +227,12 @@ pub(super) async fn list(
     Request { call, .. }: Request<()>,
 ) -> Result<Reply<Many<AccountDocument>>, Failure> {
     let owner = context.principal.storage_reseller();
-    let request = ListRequest::read(&call.uri, context.principal.timezone, owner)?;
+    let zones = if ListRequest::has_dates(&call.uri) {
+        api.service.zones(context).await?
+    } else {
+        Vec::new()
+    };
+    let request = ListRequest::read(&call.uri, &zones, api.service.now(), owner)?;
     let (accounts, total, now) = if let Some(at) = request.as_of {
         (list_as_of(api, context, &request, at).await?, None, at)
     } else {
@@ -353,7 +375,11 @@ async fn read_account(
     call: &Call,
     id: AccountId,
 ) -> Result<(Account, Time), Failure> {
-    match call.query.as_of(context.principal.timezone)? {
+    let zone = match call.query.text(AS_OF.name) {
+        Some(_) => api.service.zone_of(context, AccountRef::Id(id)).await?,
+        None => Tz::UTC,
+    };
+    match call.query.as_of(zone, api.service.now())? {
         Some(at) => Ok((api.service.account_as_of(context, id, at).await?, at)),
         None => Ok(api.service.account(context, id).await?),
     }
@@ -363,18 +389,12 @@ fn revise(revision: Revision) -> Command {
     Command::Revise(Box::new(revision))
 }
 
-fn place(
-    kind: HoldKind,
-    members: Place,
-    call: &Call,
-    context: &Context,
-) -> Result<Command, Failure> {
+fn place(kind: HoldKind, members: Place, read: Reading) -> Result<Command, Failure> {
     if members.release_ticket && kind != HoldKind::Freeze {
         let problem = "is for a freeze alone: only a freeze ends when somebody pays";
         return Err(Error::invalid("release_ticket", problem).into());
     }
-    let details = members.details(call.reading(context))?;
-    Ok(place_hold(kind, details))
+    Ok(place_hold(kind, members.details(read)?))
 }
 
 async fn lift(
@@ -383,7 +403,7 @@ async fn lift(
     kind: HoldKind,
     Request { id, members, call }: Request<AccountId, Lift>,
 ) -> AccountReply {
-    let only = members.only(call.reading(context))?;
+    let only = members.only(call.reading(context.principal.timezone))?;
     change(api, context, &call, id, Command::Lift { kind, only }).await
 }
 

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::dialects::dates::Role;
 use crate::dialects::patches::{Reading, only_hold, parsed, plain, required_time, time};
 use crate::domain::{
     Email, Error, HoldId, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Status, Time,
@@ -48,7 +49,7 @@ impl SetExpiry {
 #[schema(as = HoldRequest)]
 pub(in crate::dialects::v3) struct Place {
     #[serde(default)]
-    #[schema(value_type = Option<String>, max_length = 2048, pattern = "^https?://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$")]
+    #[schema(value_type = Option<String>, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s/?#\\\\@]+([/?#][^\\s\\\\]*)?$")]
     pub(in crate::dialects::v3) payment_url: Field<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
@@ -59,9 +60,13 @@ pub(in crate::dialects::v3) struct Place {
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
     pub(in crate::dialects::v3) public_message: Field<String>,
+    /// A date (its first second) or a date and time. If absent, at once; a hold that blocks already
+    /// keeps its begin.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     pub(in crate::dialects::v3) starts_at: Field<String>,
+    /// A date (its last second) or a date and time. If absent, the hold stays until it is lifted,
+    /// also if an earlier call gave it an end.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     pub(in crate::dialects::v3) ends_at: Field<String>,
@@ -79,8 +84,8 @@ impl Place {
             reason_code: plain(self.reason_code),
             reason: plain(self.reason),
             public_message: plain(self.public_message),
-            starts_at: time("starts_at", self.starts_at, read)?,
-            ends_at: time("ends_at", self.ends_at, read)?,
+            starts_at: time("starts_at", Role::Begin, self.starts_at, read)?,
+            ends_at: time("ends_at", Role::End, self.ends_at, read)?,
         })
     }
 }
@@ -231,7 +236,7 @@ impl AccountRequest {
             logo_url: plain(self.logo_url),
             favicon_url: plain(self.favicon_url),
             google_client_id: plain(self.google_client_id),
-            trial_expires_at: time("trial_expires_at", self.trial_expires_at, read)?,
+            trial_expires_at: time("trial_expires_at", Role::End, self.trial_expires_at, read)?,
             company_id: plain(self.company_id),
             account_alias: plain(self.account_alias),
             region: plain(self.region),
@@ -245,7 +250,7 @@ impl AccountRequest {
             Status::parse(&word)
                 .ok_or_else(|| Error::invalid("status", "must be active or inactive"))
         });
-        let expires_at = match time("expires_at", self.expires_at, read)? {
+        let expires_at = match time("expires_at", Role::End, self.expires_at, read)? {
             Patch::Keep => None,
             Patch::Clear => Some(None),
             Patch::Set(at) => Some(Some(at)),
