@@ -13,27 +13,28 @@ async fn if_match_compares_strong_tags_and_never_answers_400() {
     let client = app.new_reseller("Acme").await;
     let v3 = V3::of(&client);
     let account = v3.call("POST", "/v3/accounts", &json!({})).await;
-    let path = account.header("location").to_owned();
+    let at = account.header("location").to_owned();
     let version = account.json()["version"].clone();
     assert_eq!((version, account.header("etag")), (json!(1), "\"1\""));
     let patch = async |lines: &[&str]| {
         let headers: Vec<_> = lines.iter().map(|line| ("if-match", *line)).collect();
-        v3.send("PATCH", &path, &headers, "{}").await
+        v3.send("PATCH", &at, &headers, "{}").await
     };
-    for matching in [
-        &["\"1\""] as &[_],
+    let matching: [&[&str]; 7] = [
+        &["\"1\""],
         &["*"],
         &["\"7\", \"1\""],
         &["W/\"1\",\"1\""],
         &["\"foreign\" , \"1\" ,"],
         &["\"7\"", "\"1\""],
         &["  \"1\"  "],
-    ] {
+    ];
+    for matching in matching {
         let answer = patch(matching).await;
         assert_eq!(answer.status, 200, "{matching:?}: {}", answer.body);
     }
-    for other in [
-        &["\"2\""] as &[_],
+    let others: [&[&str]; 15] = [
+        &["\"2\""],
         &["W/\"1\""],
         &["w/\"1\""],
         &["\"01\""],
@@ -48,7 +49,8 @@ async fn if_match_compares_strong_tags_and_never_answers_400() {
         &["\"33a64df551425fcc55e4d42a148795d9f25f89d4\""],
         &["nonsense"],
         &["\"a,1\""],
-    ] {
+    ];
+    for other in others {
         let answer = patch(other).await;
         refused(&answer, 412, "PRECONDITION_FAILED", "If-Match");
     }
@@ -81,10 +83,10 @@ async fn a_key_stands_for_one_version_and_a_mismatch_is_not_stored() {
     let client = app.new_reseller("Acme").await;
     let v3 = V3::of(&client);
     let account = v3.call("POST", "/v3/accounts", &json!({})).await;
-    let path = account.header("location").to_owned();
+    let at = account.header("location").to_owned();
     let patch = async |version: &str| {
         let headers = [("idempotency-key", "k"), ("if-match", version)];
-        v3.send("PATCH", &path, &headers, r#"{"company":"Acme"}"#)
+        v3.send("PATCH", &at, &headers, r#"{"company":"Acme"}"#)
             .await
     };
     refused(&patch("\"9\"").await, 412, "PRECONDITION_FAILED", "");

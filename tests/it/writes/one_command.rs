@@ -68,10 +68,8 @@ async fn the_credential_and_the_form_of_a_body_are_no_part_of_the_command() {
         "{{ \"frozen_details\" : {{\"reason\":\"\\u0072\", \"payment_url\":\"{url}\"}},\n \"id\":1, \"token\":\"{other}\" }}"
     );
     let verbose = json!({"id": 1, "format": "xml", "verbose": true, "frozen_details": {"payment_url": url, "reason": "r"}});
-    let xml = format!(
-        "<?xml version=\"1.0\"?>\n<xml>\n <id>1</id>\n <frozen_details><reason>r</reason>\
-         <payment_url>https://pay.example/?a=1&amp;b=2</payment_url></frozen_details></xml>"
-    );
+    let xml = "<?xml version=\"1.0\"?>\n<xml>\n <id>1</id>\n <frozen_details><reason>r</reason>\
+               <payment_url>https://pay.example/?a=1&amp;b=2</payment_url></frozen_details></xml>";
     for (what, kind, token, body) in [
         ("another token, order and spaces", json, "", spaced),
         (
@@ -80,7 +78,7 @@ async fn the_credential_and_the_form_of_a_body_are_no_part_of_the_command() {
             other.as_str(),
             verbose.to_string(),
         ),
-        ("XML", "application/xml", other.as_str(), xml),
+        ("XML", "application/xml", other.as_str(), xml.to_owned()),
     ] {
         replayed(&freeze(kind, token, body).await, &first, what);
     }
