@@ -2,4 +2,5 @@
 
 mod commands;
 mod configuration;
+mod demo;
 mod manage;
