@@ -62,7 +62,7 @@ mod time_zones;
 mod transaction;
 mod webhooks;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -73,6 +73,7 @@ use crate::domain::{Account, AccountKey, Error, Time};
 use crate::jwt::Verifier;
 use crate::metrics::Metrics;
 use crate::shares::Shares;
+use crate::store::backup::Restoration;
 use crate::store::{Store, StoredRequest};
 use credentials::CredentialCache;
 use group_commit::{Lane, Lanes, Request};
@@ -133,6 +134,8 @@ pub struct Service {
     limiter: Limiter,
     shares: Arc<ServiceShares>,
     totals: Arc<ListTotals>,
+    /// The restores of backups that the events went through.
+    restorations: OnceLock<Vec<Restoration>>,
     /// Verifies the JSON Web Tokens of other issuers. `None` means that none is trusted.
     verifier: Option<Verifier>,
     metrics: Arc<Metrics>,
@@ -197,6 +200,7 @@ impl Service {
             credential_cache: CredentialCache::new(),
             shares: Arc::new(ServiceShares::new(&shares, &metrics)),
             totals: Arc::new(ListTotals::new()),
+            restorations: OnceLock::new(),
             verifier: None,
             metrics,
             watched: Mutex::default(),

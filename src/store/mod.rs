@@ -23,6 +23,7 @@
 )]
 
 mod accounts;
+pub mod backup;
 mod bulk_jobs;
 mod checks;
 mod columns;

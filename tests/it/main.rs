@@ -15,6 +15,7 @@
 )]
 
 mod admin;
+mod backup;
 mod cli;
 mod database;
 mod dates;

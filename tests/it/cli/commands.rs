@@ -10,6 +10,7 @@ use crate::harness::process::{folder, run, steward, succeed};
 fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
     let folder = folder();
     let data = folder.path();
+    succeed(data, &["migrate"]);
     let json =
         |arguments: &[&str]| -> Value { serde_json::from_str(&succeed(data, arguments)).unwrap() };
 
@@ -260,6 +261,7 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
 fn bulk_operations_and_the_purge_plan_are_run_from_the_command_line() {
     let folder = folder();
     let data = folder.path();
+    succeed(data, &["migrate"]);
     succeed(data, &["reseller", "create", "--name", "Acme"]);
     succeed(
         data,

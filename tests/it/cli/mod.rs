@@ -2,5 +2,6 @@
 
 mod commands;
 mod configuration;
+mod demo;
 mod listen;
 mod manage;

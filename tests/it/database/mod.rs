@@ -2,6 +2,7 @@
 
 mod access;
 mod crashes;
+mod data_folder;
 mod doctor;
 mod email_keys;
 mod embedded;
