@@ -10,6 +10,7 @@ mod configuration;
 mod contract;
 mod demo;
 mod doctor;
+mod import;
 mod output;
 mod purge;
 mod reseller;

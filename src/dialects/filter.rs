@@ -3,10 +3,12 @@
 use chrono_tz::Tz;
 
 use super::dates;
-use crate::domain::{AccountFilter, Authority, Error, MAX_TEXT, StateFilter, Time};
+use crate::domain::{
+    AccountFilter, Authority, Error, MAX_TEXT, Metadata, StateFilter, Time, check_metadata_key,
+};
 
 /// The conditions as the caller wrote them. `None` leaves a condition out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct FilterMembers<'a> {
     /// `active`, `suspended` or a value of `blocked_by`.
     pub(super) state: Option<&'a str>,
@@ -18,6 +20,8 @@ pub(super) struct FilterMembers<'a> {
     pub(super) expires_after: Option<&'a str>,
     /// The text to search for.
     pub(super) text: Option<&'a str>,
+    /// Members that the metadata must have.
+    pub(super) metadata: Metadata,
 }
 
 impl FilterMembers<'_> {
@@ -32,8 +36,20 @@ impl FilterMembers<'_> {
             expires_before: date("expires_before", self.expires_before, zone)?,
             expires_after: date("expires_after", self.expires_after, zone)?,
             text: self.text.map(search_text).transpose()?,
+            metadata: wanted_metadata(self.metadata)?,
         })
     }
+}
+
+fn wanted_metadata(metadata: Metadata) -> Result<Metadata, Error> {
+    for (key, value) in &metadata.0 {
+        check_metadata_key(key).map_err(|problem| Error::invalid("metadata", problem))?;
+        if value.is_empty() || value.contains('\0') {
+            let problem = format!("{key}: must have the value that the member has");
+            return Err(Error::invalid("metadata", problem));
+        }
+    }
+    Ok(metadata)
 }
 
 fn authority(word: &str) -> Result<Authority, Error> {

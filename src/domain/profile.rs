@@ -8,6 +8,7 @@ use std::fmt;
 use chrono_tz::Tz;
 use uuid::Uuid;
 
+use super::metadata::Metadata;
 use super::own_members::Extra;
 use super::text::{self, MAX_LONG_TEXT, MAX_TEXT};
 use super::{Error, Fact, Patch, Time};
@@ -76,6 +77,7 @@ from_journal! {
     bool: Fact::Bool(on) => Some(*on);
     // The members are JSON, which this room does not parse. The store restores them itself.
     Extra: Fact::Null => None;
+    Metadata: Fact::Texts(members) => Some(Self(members.clone()));
 }
 
 profile! {
@@ -139,6 +141,9 @@ profile! {
     psp: String,
     /// How often the trial was extended, 0 or more.
     total_trial_extensions: i32,
+    /// Members for the reseller's own programs. A change adds to them, and removes those to which it
+    /// gives an empty text. `None` if there are none.
+    metadata: Metadata,
 }
 
 impl ProfilePatch {
@@ -205,6 +210,10 @@ impl ProfilePatch {
         if let Some(new) = self.extra.value() {
             let known = current.extra.clone().unwrap_or_default();
             profile.extra = Some(known.with(new)?);
+        }
+        if let Some(new) = self.metadata.value() {
+            let known = current.metadata.clone().unwrap_or_default();
+            profile.metadata = Some(known.with(new)?).filter(|all| !all.0.is_empty());
         }
         Ok(profile)
     }

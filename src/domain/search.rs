@@ -1,6 +1,6 @@
 //! Searching accounts by their stored fields: conditions, order, and the start of the page.
 
-use super::{AccountId, Time};
+use super::{AccountId, Metadata, Time};
 
 /// A field that a search can filter and sort by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,8 @@ pub enum Start {
 pub struct Search {
     /// The conditions. An account must meet all of them.
     pub conditions: Vec<Condition>,
+    /// The members of the metadata that an account must have, with these values.
+    pub metadata: Metadata,
     /// Where the page begins.
     pub start: Start,
     /// The largest number of accounts on the page.

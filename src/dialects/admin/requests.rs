@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::dialects::filter::FilterMembers;
 use crate::dialects::patches::{Reading, only_hold, parsed, required_time, text, time};
 use crate::domain::{
-    AccountFilter, AccountId, Error, HoldId, HoldPatch, Patch, PaymentUrl, Status, Time,
+    AccountFilter, AccountId, Error, HoldId, HoldPatch, Metadata, Patch, PaymentUrl, Status, Time,
 };
 use crate::wire::{self, Codec, Field, object};
 
@@ -347,6 +347,7 @@ impl List {
             expires_before: given(self.expires_before.as_deref()),
             expires_after: given(self.expires_after.as_deref()),
             text: given(self.q.as_deref()),
+            metadata: Metadata::default(),
         };
         members.filter(read.zone)
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::dialects::metadata::{self, MetadataMembers};
 use crate::dialects::patches::{Reading, parsed, plain, text, time};
 use crate::domain::{
     AccountId, Email, Error, Extra, Patch, ProfilePatch, ResellerId, Revision, Status,
@@ -70,11 +71,17 @@ pub(super) struct Save {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     expiry_date: Field<String>,
+    /// Texts for your own programs, by name: at most 50, with names of 1 to 40 characters and values
+    /// of up to 500. Members that are absent stay; null removes a member, and null instead of the
+    /// object removes all.
+    #[serde(default)]
+    #[schema(value_type = Option<std::collections::HashMap<String, Option<String>>>)]
+    metadata: Field<MetadataMembers>,
 }
 
 /// The members that `save` reads, and the computed members of an account and of answers. All other
 /// members are stored as they came and returned.
-const KNOWN: [&str; 39] = [
+const KNOWN: [&str; 40] = [
     "token",
     "format",
     "verbose",
@@ -95,6 +102,7 @@ const KNOWN: [&str; 39] = [
     "pixels_enabled",
     "pushes_enabled",
     "expiry_date",
+    "metadata",
     "blocked_by",
     "effective_status",
     "expires_at",
@@ -174,6 +182,7 @@ impl Save {
             pixels_enabled: plain(self.pixels_enabled),
             pushes_enabled: plain(self.pushes_enabled),
             extra: extra(members)?,
+            metadata: metadata::patch(self.metadata),
             ..ProfilePatch::default()
         };
         let expires_at = match time("expires_at", self.expiry_date, read)? {

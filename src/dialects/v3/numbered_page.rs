@@ -73,6 +73,7 @@ fn following(search: &Search, read: usize) -> Option<Search> {
     let limit = search.limit - read;
     (limit > 0).then(|| Search {
         conditions: search.conditions.clone(),
+        metadata: search.metadata.clone(),
         start: Start::Offset {
             skip: skip + read,
             by,

@@ -49,6 +49,7 @@ mod reader;
 mod request;
 mod writer;
 
+pub(super) use batch::{ImportOutcomes, import};
 pub(super) use lane::Lane;
 pub(super) use placement::Lanes;
 pub(super) use reader::{find_accounts, find_answers, find_each};

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use sqlx::{Postgres, QueryBuilder};
 
 use crate::domain::{
-    Account, AccountFilter, AccountId, AccountKey, Authority, Block, Comparison, Condition, Error,
+    Account, AccountFilter, AccountId, AccountKey, Authority, Block, Comparison, Error, Metadata,
     ResellerId, Search, SearchField, SearchValues, Start, StateFilter, Time,
 };
 use crate::store::columns::{account_id, account_key};
@@ -31,6 +31,7 @@ const KEYS: &str = "select k.reseller_id, k.id, (
        w.reseller_portal_domain))
      + coalesce(octet_length(w.website), 0) + coalesce(octet_length(w.logo_url), 0)
      + coalesce(octet_length(w.favicon_url), 0) + coalesce(octet_length(w.extra::text), 0)
+     + coalesce(octet_length(w.metadata::text), 0)
    from account w where w.reseller_id = k.reseller_id and w.id = k.id
  )::bigint + (
    select coalesce(sum(512 + coalesce(octet_length(h.reason), 0)
@@ -128,7 +129,11 @@ impl Tx {
         search: &Search,
     ) -> Result<Slice<Account>, Error> {
         let mut statement = Statement::new(KEYS);
-        push_conditions(&mut statement, reseller, &search.conditions);
+        let after = match search.start {
+            Start::After(after) => after,
+            Start::Offset { .. } => None,
+        };
+        push_conditions(&mut statement, reseller, search, after);
         match search.start {
             Start::After(after) => {
                 if let Some(after) = after {
@@ -162,7 +167,7 @@ impl Tx {
         max: i64,
     ) -> Result<i64, Error> {
         let mut statement = Statement::new(COUNT);
-        push_conditions(&mut statement, reseller, &search.conditions);
+        push_conditions(&mut statement, reseller, search, None);
         self.count(statement, max).await
     }
 
@@ -284,12 +289,16 @@ fn push_filter(
         push_optional(statement, " and h.account_id >= ", from);
         push_hold(statement, kinds, authority, now);
         statement.push(
-            ") as held join account a on a.reseller_id = held.reseller_id and a.id = held.account_id
-             where a.deleted_at is null",
+            ") as held
+             join account a on a.reseller_id = held.reseller_id and a.id = held.account_id",
         );
+        push_members(statement, reseller, &filter.metadata, from);
+        statement.push(" where a.deleted_at is null");
     } else {
         let is_deleted = filter.state == Some(StateFilter::BlockedBy(Block::Deleted));
-        statement.push("account a where a.deleted_at is ");
+        statement.push("account a");
+        push_members(statement, reseller, &filter.metadata, from);
+        statement.push(" where a.deleted_at is ");
         statement.push(if is_deleted { "not null" } else { "null" });
         push_optional(statement, " and a.reseller_id = ", reseller.map(|it| it.0));
     }
@@ -309,6 +318,35 @@ fn push_filter(
             .push(") > 0");
     }
     push_optional(statement, " and a.id >= ", from);
+}
+
+/// Joins the row of each member that the metadata must have. An account has one row for a name, so
+/// it is found once. The index of these rows has the members of one name and value in the order of
+/// the account ids, so that a page by id stops when it is full.
+fn push_members(
+    statement: &mut Statement,
+    reseller: Option<ResellerId>,
+    metadata: &Metadata,
+    from: Option<i32>,
+) {
+    for (position, (key, value)) in metadata.0.iter().enumerate() {
+        let member = format!("m{position}");
+        statement
+            .push(format!(
+                " join account_metadata {member} on {member}.reseller_id = a.reseller_id
+                   and {member}.account_id = a.id and {member}.key = "
+            ))
+            .push_bind(key.clone())
+            .push(format!(" and {member}.value = "))
+            .push_bind(value.clone());
+        // The index begins with the reseller, so it is also named when all are listed.
+        statement.push(format!(" and {member}.reseller_id = "));
+        match reseller {
+            Some(reseller) => statement.push_bind(reseller.0),
+            None => statement.push("any (array(select r.id from reseller r))"),
+        };
+        push_optional(statement, &format!(" and {member}.account_id >= "), from);
+    }
 }
 
 /// The kinds and the authority of the holds that a list begins with. `None` if the list begins with
@@ -415,11 +453,15 @@ where
 fn push_conditions(
     statement: &mut Statement,
     reseller: Option<ResellerId>,
-    conditions: &[Condition],
+    search: &Search,
+    after: Option<AccountId>,
 ) {
-    statement.push("account a where a.deleted_at is null");
+    statement.push("account a");
+    let after = after.map(AccountId::as_i32);
+    push_members(statement, reseller, &search.metadata, after);
+    statement.push(" where a.deleted_at is null");
     push_optional(statement, " and a.reseller_id = ", reseller.map(|it| it.0));
-    for condition in conditions {
+    for condition in &search.conditions {
         let operator = match condition.comparison {
             Comparison::Equal | Comparison::In => "= any",
             Comparison::NotEqual => "<> all",

@@ -109,6 +109,8 @@ async fn with_everything(app: &App, superuser: &PgPool) -> Everything {
         let freeze = json!({"id": first, "reason": reason});
         client.call_once("freeze", reason, freeze).await.ok();
     }
+    let metadata = json!({"id": first, "metadata": {"x": "x"}});
+    client.call("save", metadata).await.ok();
     let made = async |path: &str, body: Value| {
         let made = v3.call("POST", path, &body).await;
         assert_eq!(made.status.as_u16(), 201, "{}", made.body);

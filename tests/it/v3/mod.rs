@@ -6,6 +6,7 @@ mod as_of;
 mod bulk;
 mod bulk_jobs;
 mod errors;
+mod metadata;
 mod plans;
 mod release_tickets;
 mod resellers;

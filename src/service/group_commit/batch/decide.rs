@@ -87,7 +87,11 @@ impl Batch {
 
     /// A plan has an identity and a number, and a revision may name either. The account stores
     /// both, or the number alone if no plan has it. Adds the missing one to the revision.
-    fn with_plan(&self, reseller: ResellerId, revision: &Revision) -> Result<Revision, Error> {
+    pub(super) fn with_plan(
+        &self,
+        reseller: ResellerId,
+        revision: &Revision,
+    ) -> Result<Revision, Error> {
         let mut revision = revision.clone();
         match (&revision.profile.plan_id, &revision.profile.tariff_id) {
             (Patch::Set(id), _) => {
@@ -187,7 +191,7 @@ impl Batch {
         }
     }
 
-    fn check_email(&self, account: &Account) -> Result<(), Error> {
+    pub(super) fn check_email(&self, account: &Account) -> Result<(), Error> {
         let owner = live_email(account).and_then(|email| self.emails.get(&email));
         if owner.is_some_and(|owner| *owner != account.id) {
             Err(Error::Conflict(Conflict::EmailInUse))
@@ -198,7 +202,7 @@ impl Batch {
 
     /// Applies a change to the batch, and records what is to be written. `before` is the account
     /// before the change; `None` means that the change creates it.
-    fn apply(
+    pub(super) fn apply(
         &mut self,
         request: &Request,
         action: &'static str,
@@ -253,6 +257,11 @@ impl Batch {
         let key = (after.reseller_id, after.id);
         if before.is_none_or(|before| before.profile != after.profile) {
             self.reprofiled.insert(key);
+        }
+        if before.is_some_and(|before| before.profile.metadata != after.profile.metadata)
+            && !self.created.contains(&key)
+        {
+            self.retagged.insert(key);
         }
         let schedule = |account: &Account| {
             (

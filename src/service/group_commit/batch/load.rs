@@ -70,12 +70,7 @@ impl Batch {
             .chain(self.emails.values().copied())
             .collect();
         let mut rehearsal = self.clone();
-        rehearsal.fresh_ids = (1..=i32::MAX)
-            .rev()
-            .filter_map(|id| AccountId::new(i64::from(id)).ok())
-            .filter(|id| !taken.contains(id))
-            .take(creations)
-            .collect();
+        rehearsal.fresh_ids = unused_ids(&taken, creations);
         self.spare_id = rehearsal.fresh_ids.first().copied();
         for request in requests {
             // Only what it creates is of interest. The outcomes come from the second pass.
@@ -91,7 +86,7 @@ impl Batch {
     }
 
     /// The owners of the addresses that requests give to accounts, or give back to restored ones.
-    async fn load_emails(
+    pub(super) async fn load_emails(
         &self,
         tx: &mut Tx,
         requests: &[Request],
@@ -110,6 +105,16 @@ impl Batch {
         tx.fetch_emails(&emails.into_iter().collect::<Vec<_>>())
             .await
     }
+}
+
+/// Numbers that no account of the batch has, for decisions that are not written.
+pub(super) fn unused_ids(taken: &HashSet<AccountId>, count: usize) -> Vec<AccountId> {
+    (1..=i32::MAX)
+        .rev()
+        .filter_map(|id| AccountId::new(i64::from(id)).ok())
+        .filter(|id| !taken.contains(id))
+        .take(count)
+        .collect()
 }
 
 async fn load_answers(
@@ -135,7 +140,7 @@ async fn load_answers(
 
 /// The terms of the resellers, and how many live accounts each one with a limit has. The resellers'
 /// rows are locked, so that two replicas cannot exceed a limit together.
-async fn load_terms(
+pub(super) async fn load_terms(
     tx: &mut Tx,
     requests: &[Request],
 ) -> Result<(HashMap<ResellerId, ResellerTerms>, HashMap<ResellerId, i64>), Error> {
@@ -159,7 +164,7 @@ async fn load_terms(
 }
 
 /// The plans that requests name by their identity or their number.
-async fn load_plans(tx: &mut Tx, requests: &[Request]) -> Result<Vec<Arc<Plan>>, Error> {
+pub(super) async fn load_plans(tx: &mut Tx, requests: &[Request]) -> Result<Vec<Arc<Plan>>, Error> {
     let (mut by_id, mut by_number) = (BTreeSet::new(), BTreeSet::new());
     for request in requests {
         if let Some(revision) = request.revision() {

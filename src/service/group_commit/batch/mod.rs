@@ -4,12 +4,15 @@
 //! `group_commit/mod.rs` explains group commit.
 
 mod decide;
+mod import;
 mod load;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub(in crate::service) use import::{ImportOutcomes, import};
 
 use super::request::Request;
 use crate::domain::{Account, AccountId, AccountKey, Error, Plan, ResellerId, Time};
@@ -171,6 +174,8 @@ struct Batch {
     changed: BTreeSet<AccountKey>,
     /// Accounts whose profile changed, new ones included.
     reprofiled: BTreeSet<AccountKey>,
+    /// Accounts that exist already and whose metadata changed.
+    retagged: BTreeSet<AccountKey>,
     /// Accounts whose dates of announcement or purge changed.
     rescheduled: BTreeSet<AccountKey>,
     purged: BTreeSet<AccountKey>,
