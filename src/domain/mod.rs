@@ -50,6 +50,7 @@ mod change;
 mod command;
 mod decide;
 mod diff;
+mod email;
 mod error;
 mod expiry;
 mod explain;
@@ -73,6 +74,7 @@ pub use account::{Account, NewAccount, Status};
 pub use actor::{Actor, Authority, Dialect, Scope, Scopes};
 pub use change::{Change, Event, FieldChange, HoldChange, Outcome};
 pub use command::{Command, Revision};
+pub use email::{Email, email_key};
 pub use error::{Conflict, Error, Resource};
 pub use expiry::NOTICE_DAYS;
 pub use explain::{BlockDetail, Explanation, Lift};
@@ -84,13 +86,13 @@ pub use metadata::{MAX_METADATA, Metadata, check_key as check_metadata_key};
 pub use own_members::{Extra, MAX_OWN_MEMBERS};
 pub(crate) use plan::plan_members;
 pub use plan::{Plan, PlanTerms};
-pub use profile::{Email, Profile, ProfilePatch};
+pub use profile::{Profile, ProfilePatch};
 pub use purge::{PURGE_GRACE, PURGE_NOTICE, PurgePolicy, PurgeRule, PurgeStop};
 pub use revert::Revertible;
 pub use search::{Comparison, Condition, Search, SearchField, SearchValues, Start};
 pub use simulate::{Coming, Simulated, Upcoming};
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
-pub use text::{MAX_LONG_TEXT, MAX_TEXT};
+pub use text::{MAX_LONG_TEXT, MAX_TEXT, check as check_text};
 pub use webhook::{
     EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy, TEST, UPDATED,
     check_secret, message_id,

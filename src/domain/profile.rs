@@ -3,11 +3,10 @@
 //! Each API of Steward follows an existing one, its original: `admin` follows Altcraft, `soap`
 //! Zoolz and `v3` Cryptlex. An account has the descriptive fields of all three.
 
-use std::fmt;
-
 use chrono_tz::Tz;
 use uuid::Uuid;
 
+use super::email::Email;
 use super::metadata::Metadata;
 use super::own_members::Extra;
 use super::text::{self, MAX_LONG_TEXT, MAX_TEXT};
@@ -70,7 +69,7 @@ macro_rules! from_journal {
 
 from_journal! {
     String: Fact::Text(text) => Some(text.clone());
-    Email: Fact::Text(text) => Self::parse(text).ok();
+    Email: Fact::Text(text) => Some(Self::stored(text, None));
     Uuid: Fact::Text(text) => Self::parse_str(text).ok();
     Time: Fact::Text(text) => text.parse().ok();
     i32: Fact::Number(number) => Self::try_from(*number).ok();
@@ -85,7 +84,7 @@ profile! {
     name: String,
     /// The display name.
     title: String,
-    /// Unique per reseller among the accounts that are not deleted, ignoring case.
+    /// Unique per reseller among the accounts that are not deleted, by [`Email::key`].
     email: Email,
     /// The company's name.
     company: String,
@@ -180,6 +179,11 @@ impl ProfilePatch {
                 text::check(field, value, max)?;
             }
         }
+        if let Some(email) = self.email.value()
+            && current.email.as_ref() != Some(email)
+        {
+            email.check_visible()?;
+        }
         let numbers = [
             ("tariff_id", &self.tariff_id, 0..=i32::MAX),
             ("reports_day", &self.reports_day, 0..=31),
@@ -207,6 +211,10 @@ impl ProfilePatch {
             ));
         }
         let mut profile = self.apply(current);
+        if profile.email == current.email {
+            // The same address, but the stored one knows the key that it is stored with.
+            profile.email.clone_from(&current.email);
+        }
         if let Some(new) = self.extra.value() {
             let known = current.extra.clone().unwrap_or_default();
             profile.extra = Some(known.with(new)?);
@@ -216,49 +224,5 @@ impl ProfilePatch {
             profile.metadata = Some(known.with(new)?).filter(|all| !all.0.is_empty());
         }
         Ok(profile)
-    }
-}
-
-/// An e-mail address of at most 254 characters: text, one `@`, text. Nothing checks whether mail
-/// arrives.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Email(String);
-
-impl Email {
-    /// # Errors
-    /// [`Error::InvalidField`] for `email`.
-    pub fn parse(written: &str) -> Result<Self, Error> {
-        text::check("email", written, 254)?;
-        let well_formed = written.rsplit_once('@').is_some_and(|(local, domain)| {
-            !local.is_empty() && !domain.is_empty() && !local.contains('@')
-        });
-        if !well_formed || written.chars().any(char::is_whitespace) {
-            return Err(Error::invalid("email", "must be an e-mail address"));
-        }
-        Ok(Self(written.to_owned()))
-    }
-
-    /// The address as the caller wrote it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The address in lower case. Two addresses are the same if their keys are equal.
-    #[must_use]
-    pub fn key(&self) -> String {
-        self.0.to_lowercase()
-    }
-}
-
-impl fmt::Debug for Email {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<&Email> for Fact {
-    fn from(email: &Email) -> Self {
-        Self::Text(email.as_str().to_owned())
     }
 }

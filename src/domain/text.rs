@@ -1,5 +1,8 @@
 //! Limits of texts and URLs, shared by all fields that callers fill in.
 
+use icu_properties::props::{
+    BinaryProperty as _, DefaultIgnorableCodePoint, EnumeratedProperty as _, GeneralCategory,
+};
 use url::Url;
 
 use super::Error;
@@ -52,11 +55,25 @@ pub(super) fn authority(written: &str) -> &str {
 }
 
 /// Accepts a text of 1 ..= `max` characters without control characters. Only long texts may contain
-/// line breaks and tabs.
+/// line breaks, tabs and invisible characters: short ones are names and codes, which people compare
+/// by looking at them.
 ///
 /// # Errors
 /// [`Error::InvalidField`] for `field`, naming the limit that the text breaks.
-pub(super) fn check(field: &'static str, value: &str, max: usize) -> Result<(), Error> {
+pub fn check(field: &'static str, value: &str, max: usize) -> Result<(), Error> {
+    check_length(field, value, max)?;
+    if max > MAX_TEXT {
+        Ok(())
+    } else {
+        check_visible(field, value)
+    }
+}
+
+/// As [`check`], but accepts invisible characters.
+///
+/// # Errors
+/// [`Error::InvalidField`] for `field`, naming the limit that the text breaks.
+pub(super) fn check_length(field: &'static str, value: &str, max: usize) -> Result<(), Error> {
     if value.is_empty() {
         return Err(Error::invalid(field, "must not be empty"));
     }
@@ -67,14 +84,104 @@ pub(super) fn check(field: &'static str, value: &str, max: usize) -> Result<(), 
             format!("must be at most {max} characters, not {length}"),
         ));
     }
+    let is_long = max > MAX_TEXT;
     // No XML document can contain U+FFFE and U+FFFF, and the APIs also answer in XML.
     let allowed = |c: char| {
         !matches!(c, '\u{fffe}' | '\u{ffff}') && !c.is_control()
-            || (max > MAX_TEXT && matches!(c, '\n' | '\r' | '\t'))
+            || (is_long && matches!(c, '\n' | '\r' | '\t'))
     };
-    if value.chars().all(allowed) {
-        Ok(())
-    } else {
-        Err(Error::invalid(field, "must not contain control characters"))
+    match value.chars().find(|c| !allowed(*c)) {
+        Some(c) => Err(Error::invalid(
+            field,
+            format!(
+                "must not contain control characters, such as U+{:04X}",
+                u32::from(c)
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Refuses characters that nobody sees: format characters, such as a zero width space or a mark that
+/// turns the direction of writing, other characters that are not shown, and separators of lines.
+///
+/// Some scripts and emoji need a joiner or a variation selector. These are accepted behind a visible
+/// character that is not ASCII.
+///
+/// # Errors
+/// [`Error::InvalidField`] for `field`, naming the character.
+pub(super) fn check_visible(field: &'static str, value: &str) -> Result<(), Error> {
+    let mut is_joinable = false;
+    for c in value.chars() {
+        let joins = matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe0e}' | '\u{fe0f}');
+        if (is_invisible(c) && !(joins && is_joinable)) || matches!(c, '\u{2028}' | '\u{2029}') {
+            return Err(invisible(field, c));
+        }
+        // A variation selector may be followed by a joiner, but by no other selector.
+        is_joinable = match c {
+            '\u{fe0e}' | '\u{fe0f}' => true,
+            _ => !joins && !c.is_ascii() && !c.is_whitespace(),
+        };
+    }
+    Ok(())
+}
+
+/// Whether a character is never shown: Unicode's format characters, and those that a program which
+/// does not know them shall ignore.
+pub(super) fn is_invisible(c: char) -> bool {
+    GeneralCategory::for_char(c) == GeneralCategory::Format
+        || DefaultIgnorableCodePoint::for_char(c)
+}
+
+/// The error for an invisible character.
+pub(super) fn invisible(field: &'static str, c: char) -> Error {
+    Error::invalid(
+        field,
+        format!(
+            "must not contain invisible characters, such as U+{:04X}",
+            u32::from(c)
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_texts_have_no_invisible_characters() {
+        for good in [
+            "Jo's Caf\u{e9} & S\u{f6}hne",
+            "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}",
+            "\u{915}\u{94d}\u{200d}\u{937}",
+            "\u{2764}\u{fe0f} Hosting",
+            "\u{2764}\u{fe0f}\u{200d}\u{1f525}",
+        ] {
+            assert_eq!(check("name", good, MAX_TEXT), Ok(()), "{good:?}");
+        }
+        for bad in [
+            "ad\u{200d}min",
+            "ad\u{200b}min",
+            "\u{202e}nimda",
+            "\u{2066}x\u{2069}",
+            "\u{feff}x",
+            "a\u{ad}b",
+            "a\u{2028}b",
+            "\u{200d}",
+            "\u{e9}\u{200d}\u{200d}x",
+            "\u{e9}\u{fe0f}\u{fe0f}x",
+            "x\u{3164}",
+            "x\u{e0041}",
+            "x\u{34f}",
+            "x\u{fffe}",
+            "x\ny",
+        ] {
+            assert!(
+                check("name", bad, MAX_TEXT).is_err(),
+                "{bad:?} was accepted"
+            );
+        }
+        let long = "dir\u{200f}ection\nand lines";
+        assert_eq!(check("reason", long, MAX_LONG_TEXT), Ok(()));
     }
 }

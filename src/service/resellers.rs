@@ -4,7 +4,7 @@
 use chrono_tz::Tz;
 
 use super::{Completion, IdempotentRequest, Principal, Service};
-use crate::domain::{Error, MAX_TEXT, Patch, ResellerId, Resource, Scope};
+use crate::domain::{Error, MAX_TEXT, Patch, ResellerId, Resource, Scope, check_text};
 use crate::store::{Reseller, Tenancy, Tx};
 
 /// A reseller to be created.
@@ -38,15 +38,8 @@ pub struct ResellerPatch {
 impl ResellerPatch {
     fn check(&self) -> Result<(), Error> {
         if let Some(name) = &self.name {
-            let length = name.chars().count();
-            let only_digits = name.chars().all(|c| c.is_ascii_digit());
-            if name.trim() != name
-                || only_digits
-                || length > MAX_TEXT
-                || name
-                    .chars()
-                    .any(|c| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
-            {
+            check_text("name", name, MAX_TEXT)?;
+            if name.trim() != name || name.chars().all(|c| c.is_ascii_digit()) {
                 return Err(Error::invalid(
                     "name",
                     "must be 1 to 255 characters, not only digits, without space at its ends",

@@ -188,6 +188,8 @@ async fn check_database(
         report.server, report.clock_ahead
     );
     checks.push(Check::new("server", detail, report.server_findings));
+    let detail = "no two accounts of a reseller have the same e-mail address";
+    checks.push(Check::new("addresses", detail, report.email_findings));
 
     let service = Service::start(store, Clock::System, config.service());
     let targets = service.webhook_targets().await;

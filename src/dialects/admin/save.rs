@@ -44,7 +44,7 @@ pub(super) struct Save {
     #[serde(default)]
     #[schema(value_type = Option<i32>, minimum = 0, maximum = 23)]
     reports_hour: Field<i32>,
-    /// The e-mail address, unique per reseller ignoring case.
+    /// The e-mail address, unique per reseller ignoring case and Unicode form.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Email, max_length = 254)]
     email: Field<String>,

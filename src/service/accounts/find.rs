@@ -41,7 +41,10 @@ impl Service {
                     }
                     AccountRef::Email(email) => match find_own_email(tx, caller, email).await? {
                         Some(own) => Some(own),
-                        None if caller.is_some() => tx.locate_email(&email.key(), 1).await?.pop(),
+                        None if caller.is_some() => {
+                            let found = tx.locate_email(&email.possible_keys(), 1).await?;
+                            found.first().copied()
+                        }
                         None => None,
                     },
                 }
@@ -158,19 +161,19 @@ async fn find_own_email(
     caller: Option<ResellerId>,
     email: &Email,
 ) -> Result<Option<AccountKey>, Error> {
-    let key = email.key();
     if let Some(reseller) = caller {
-        let id = tx.fetch_account_id(reseller, &key).await?;
-        return Ok(id.map(|id| (reseller, id)));
+        let found = find_emails_of(tx, reseller, std::slice::from_ref(email)).await?;
+        return Ok(found.into_iter().next().flatten().map(|id| (reseller, id)));
     }
-    let mut found = tx.locate_email(&key, 2).await?;
-    if found.len() > 1 {
+    let found = tx.locate_email(&email.possible_keys(), 2).await?;
+    let owner = found.first().copied();
+    if owner.is_some_and(|(owner, _)| found.iter().any(|(other, _)| *other != owner)) {
         return Err(Error::invalid(
             "email",
             "is used by accounts of several resellers",
         ));
     }
-    Ok(found.pop())
+    Ok(owner)
 }
 
 /// As [`find_own_email`], for many addresses. Each address has its own result.
@@ -192,12 +195,30 @@ async fn find_emails(
         return Ok(keys);
     };
     if !emails.is_empty() {
-        let wanted: Vec<_> = emails.iter().map(|email| (reseller, email.key())).collect();
-        let found = tx.fetch_emails(&wanted).await?;
-        keys.extend(emails.into_iter().zip(wanted).map(|(email, wanted)| {
-            let id = found.get(&wanted).ok_or(Error::AccountNotFound);
-            (email, id.map(|id| (reseller, *id)))
+        let found = find_emails_of(tx, reseller, &emails).await?;
+        keys.extend(emails.into_iter().zip(found).map(|(email, id)| {
+            let key = id.map(|id| (reseller, id)).ok_or(Error::AccountNotFound);
+            (email, key)
         }));
     }
     Ok(keys)
+}
+
+/// The live accounts of a reseller that have these addresses, in their order.
+async fn find_emails_of(
+    tx: &mut Tx,
+    reseller: ResellerId,
+    emails: &[Email],
+) -> Result<Vec<Option<AccountId>>, Error> {
+    let wanted: Vec<_> = emails
+        .iter()
+        .flat_map(Email::possible_keys)
+        .map(|key| (reseller, key))
+        .collect();
+    let found = tx.fetch_emails(&wanted).await?;
+    let find = |email: &Email| {
+        let mut keys = email.possible_keys().into_iter();
+        keys.find_map(|key| found.get(&(reseller, key)).copied())
+    };
+    Ok(emails.iter().map(find).collect())
 }

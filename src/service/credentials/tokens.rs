@@ -8,7 +8,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
 use super::SIGNING_KEY;
-use crate::domain::{Authority, Error, MAX_TEXT, ResellerId, Resource, Scopes, Time, TokenId};
+use crate::domain::{
+    Authority, Error, MAX_TEXT, ResellerId, Resource, Scopes, Time, TokenId, check_text,
+};
 use crate::hash::sha256;
 use crate::jwt;
 use crate::service::{Completion, IdempotentRequest, Principal, Service};
@@ -234,10 +236,8 @@ async fn issue(
         Authority::Operator
     };
     let scopes = choose_scopes(request.scopes, &Scopes::all_for(authority), maker)?;
-    if request.name.as_ref().is_some_and(|name| {
-        !(1..=MAX_TEXT).contains(&name.chars().count()) || name.chars().any(char::is_control)
-    }) {
-        return Err(Error::invalid("name", "must be 1 to 255 characters"));
+    if let Some(name) = &request.name {
+        check_text("name", name, MAX_TEXT)?;
     }
     let validity = request
         .expires_in

@@ -10,7 +10,7 @@ use sqlx::{Postgres, QueryBuilder};
 
 use crate::domain::{
     Account, AccountFilter, AccountId, AccountKey, Authority, Block, Comparison, Error, Metadata,
-    ResellerId, Search, SearchField, SearchValues, Start, StateFilter, Time,
+    ResellerId, Search, SearchField, SearchValues, Start, StateFilter, Time, email_key,
 };
 use crate::store::columns::{account_id, account_key};
 use crate::store::errors::OrDomain as _;
@@ -480,7 +480,7 @@ fn push_conditions(
         match &condition.values {
             SearchValues::Times(times) => statement.push_bind(times.clone()),
             SearchValues::Texts(texts) if condition.field == SearchField::Email => {
-                statement.push_bind(texts.iter().map(|it| it.to_lowercase()).collect::<Vec<_>>())
+                statement.push_bind(texts.iter().map(|it| email_key(it)).collect::<Vec<_>>())
             }
             SearchValues::Texts(texts) => statement.push_bind(texts.clone()),
         };

@@ -156,17 +156,19 @@ impl Tx {
             .collect()
     }
 
-    /// The live accounts with this e-mail key, of all resellers of the transaction, by id; at most
-    /// `limit`.
+    /// The live accounts with one of these e-mail keys, of all resellers of the transaction, in the
+    /// order of the keys, then by id; at most `limit` of each key.
     pub async fn locate_email(
         &mut self,
-        key: &str,
+        keys: &[String],
         limit: i64,
     ) -> Result<Vec<(ResellerId, AccountId)>, Error> {
         let rows = sqlx::query!(
-            "select reseller_id, id from account where email_key = $1 and deleted_at is null
-             order by id limit $2",
-            key,
+            "select a.reseller_id, a.id from unnest($1::text[]) with ordinality as wanted(key, place)
+               cross join lateral (select reseller_id, id from account
+                 where email_key = wanted.key and deleted_at is null order by id limit $2) as a
+             order by wanted.place, a.id",
+            keys,
             limit
         )
         .fetch_all(self.connection())
@@ -175,17 +177,6 @@ impl Tx {
         rows.into_iter()
             .map(|row| account_key(row.reseller_id, row.id))
             .collect()
-    }
-
-    /// The live account of a reseller that has this e-mail key. An account is live until it is
-    /// deleted.
-    pub async fn fetch_account_id(
-        &mut self,
-        reseller: ResellerId,
-        key: &str,
-    ) -> Result<Option<AccountId>, Error> {
-        let found = self.fetch_emails(&[(reseller, key.to_owned())]).await?;
-        Ok(found.into_values().next())
     }
 
     /// How many live accounts a reseller has. Counting stops at `limit`.

@@ -34,6 +34,7 @@ pub(super) struct AccountRow {
     pub(super) name: Option<String>,
     pub(super) title: Option<String>,
     pub(super) email: Option<String>,
+    pub(super) email_key: Option<String>,
     pub(super) company: Option<String>,
     pub(super) timezone: Option<String>,
     pub(super) tariff_id: Option<i32>,
@@ -75,11 +76,7 @@ impl TryFrom<AccountRow> for Account {
         let profile = Profile {
             name: row.name,
             title: row.title,
-            email: row
-                .email
-                .map(|email| Email::parse(&email))
-                .transpose()
-                .map_err(|_| internal("account has an unusable email"))?,
+            email: row.email.map(|email| Email::stored(&email, row.email_key)),
             company: row.company,
             timezone: row.timezone,
             tariff_id: row.tariff_id,

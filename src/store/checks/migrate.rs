@@ -10,8 +10,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tracing::info;
 
-use super::Finding;
 use super::access::Schema;
+use super::{Finding, email_keys};
 use crate::store::{SERVICE_ROLE, Store};
 
 /// The migrations of this build.
@@ -83,14 +83,18 @@ async fn apply(connection: &mut PgConnection) -> Result<usize, String> {
             )),
         };
     }
-    if is_complete {
-        return Ok(0);
+    let mut applied = 0;
+    if !is_complete {
+        prepare_role(connection).await?;
+        if let Err(error) = MIGRATOR.run(&mut *connection).await {
+            return Err(explain(connection, error).await);
+        }
+        applied = MIGRATOR.iter().count().saturating_sub(before.len());
     }
-    prepare_role(connection).await?;
-    if let Err(error) = MIGRATOR.run(&mut *connection).await {
-        return Err(explain(connection, error).await);
-    }
-    Ok(MIGRATOR.iter().count().saturating_sub(before.len()))
+    email_keys::renew(connection)
+        .await
+        .map_err(|error| format!("cannot make the keys of e-mail addresses: {error}"))?;
+    Ok(applied)
 }
 
 /// The checksums of the applied migrations by their numbers; none in a new database.

@@ -2,9 +2,10 @@
 //!
 //! `startup.rs` finds what the service cannot run with: with `migrate.rs` a schema of another
 //! version, with `access.rs` a role that reaches more than it should. `server.rs` finds what an
-//! operator should know besides.
+//! operator should know besides, and `email_keys.rs` accounts with the same address.
 
 mod access;
+mod email_keys;
 mod migrate;
 mod pooler;
 mod server;

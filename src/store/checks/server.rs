@@ -2,7 +2,7 @@
 
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
-use super::Finding;
+use super::{Finding, email_keys};
 use crate::domain::{Error, Time};
 use crate::store::errors::OrDomain as _;
 use crate::store::{ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Store};
@@ -23,6 +23,8 @@ pub struct ServerReport {
     pub clock_ahead: f64,
     /// Problems with its version, settings and clock.
     pub server_findings: Vec<Finding>,
+    /// Accounts with the same e-mail address, from before addresses were normalized.
+    pub email_findings: Vec<Finding>,
 }
 
 impl Store {
@@ -50,11 +52,18 @@ impl Store {
             ));
         }
         server_findings.extend(check_account_numbers(&mut connection).await.or_domain()?);
+        // No reseller's accounts can be read without the scope.
+        sqlx::raw_sql("set steward.scope = 'platform'")
+            .execute(&mut connection)
+            .await
+            .or_domain()?;
+        let email_findings = email_keys::check(&mut connection).await.or_domain()?;
         connection.close().await.or_domain()?;
         Ok(ServerReport {
             server,
             clock_ahead,
             server_findings,
+            email_findings,
         })
     }
 

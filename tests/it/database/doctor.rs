@@ -222,7 +222,7 @@ async fn every_finding_of_the_doctor_names_a_remedy() {
     let found: serde_json::Value =
         serde_json::from_slice(&checked.command(&["doctor", "--json"]).stdout).unwrap();
     assert_eq!(
-        (&found["healthy"], &found["checks"][6]["name"]),
+        (&found["healthy"], &found["checks"][7]["name"]),
         (&false.into(), &"webhooks".into())
     );
 

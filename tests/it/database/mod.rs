@@ -3,6 +3,7 @@
 mod access;
 mod crashes;
 mod doctor;
+mod email_keys;
 mod embedded;
 mod first_edition;
 mod links;

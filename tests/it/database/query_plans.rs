@@ -251,8 +251,8 @@ fn searching() -> Vec<Case> {
     };
     vec![
         other(
-            &["where email_key = $1 and deleted_at is null"],
-            "'user7@example7.test', 2",
+            &["where email_key = wanted.key and deleted_at is null"],
+            "array['user7@example7.test'], 2",
             "account",
             &["account_email_ix"],
         ),

@@ -5,6 +5,7 @@ mod accounts;
 mod as_of;
 mod bulk;
 mod bulk_jobs;
+mod email_addresses;
 mod errors;
 mod metadata;
 mod plans;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use super::{Batch, Request, live_email};
+use super::{Batch, Request, emails_of, live_email};
 use crate::domain::{
     Account, AccountId, AccountKey, Change, Command, Conflict, Dialect, Error, Event, NewAccount,
     Outcome, Patch, Plan, PurgePolicy, ResellerId, Revision,
@@ -150,7 +150,7 @@ impl Batch {
             reseller_suspended_at: terms.suspended_at,
         };
         let change = Account::create(&new, revision, &request.context.principal.actor(), self.now)?;
-        self.check_email(&change.after)?;
+        self.check_email(None, &change.after)?;
         // The number is used up only now that nothing can refuse the account any more.
         self.fresh_ids.pop().ok_or(Error::AccountNumbersExhausted)?;
         self.live_accounts.insert(reseller, live + 1);
@@ -177,7 +177,10 @@ impl Batch {
         } else {
             Err(Error::PreconditionFailed)
         };
-        let decided = decided.and_then(|change| self.check_email(&change.after).map(|()| change));
+        let decided = decided.and_then(|change| {
+            self.check_email(Some(&account), &change.after)
+                .map(|()| change)
+        });
         match decided {
             Ok(change) => Ok(self.apply(request, command.action(), Some(&account), change)),
             Err(error) => {
@@ -191,9 +194,22 @@ impl Batch {
         }
     }
 
-    pub(super) fn check_email(&self, account: &Account) -> Result<(), Error> {
-        let owner = live_email(account).and_then(|email| self.emails.get(&email));
-        if owner.is_some_and(|owner| *owner != account.id) {
+    /// Checks that a change takes no address of another account. `before` is the account before the
+    /// change; `None` means that the change creates it.
+    pub(super) fn check_email(
+        &self,
+        before: Option<&Account>,
+        account: &Account,
+    ) -> Result<(), Error> {
+        let taken = live_email(account);
+        if account.deleted_at.is_some() || taken == before.and_then(live_email) {
+            return Ok(());
+        }
+        let is_others = |key: (ResellerId, String)| {
+            let owner = self.emails.get(&key);
+            owner.is_some_and(|owner| *owner != account.id)
+        };
+        if emails_of(account).into_iter().any(is_others) {
             Err(Error::Conflict(Conflict::EmailInUse))
         } else {
             Ok(())

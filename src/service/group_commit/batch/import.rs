@@ -291,7 +291,10 @@ impl Batch {
             .filter(|id| self.accounts.contains_key(&(reseller, *id)));
         let by_uid = row.uid.and_then(|uid| identities.by_uid.get(&uid).copied());
         let email = row.revision.profile.email.value();
-        let by_email = email.and_then(|email| self.emails.get(&(reseller, email.key())).copied());
+        let by_email = email.and_then(|email| {
+            let mut keys = email.possible_keys().into_iter();
+            keys.find_map(|key| self.emails.get(&(reseller, key)).copied())
+        });
         let mut found: Option<(AccountId, &'static str)> = None;
         for (id, column) in [(by_number, "number"), (by_uid, "uid"), (by_email, "email")] {
             match (id, found) {
@@ -359,7 +362,7 @@ impl Batch {
             OnExisting::Skip => Ok(ImportOutcome::Skipped(id)),
             OnExisting::Update if is_unchanged => Ok(ImportOutcome::AlreadyThere(id)),
             OnExisting::Update => {
-                self.check_email(&change.after)?;
+                self.check_email(Some(account), &change.after)?;
                 self.apply(request, "import", Some(account), change);
                 Ok(ImportOutcome::Updated(id))
             }
@@ -435,7 +438,7 @@ impl Batch {
             reseller_suspended_at: terms.suspended_at,
         };
         let change = Account::import(&new, row, &request.context.principal.actor(), self.now)?;
-        self.check_email(&change.after)?;
+        self.check_email(None, &change.after)?;
         if row.number.is_none() {
             self.fresh_ids.pop();
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Batch, Request, email_of};
+use super::{Batch, Request, emails_of, with_keys};
 use crate::domain::{AccountId, AccountKey, Error, Plan, ResellerId, Time};
 use crate::service::IdempotencyKey;
 use crate::store::{ResellerTerms, StoredRequest, Tx};
@@ -93,11 +93,13 @@ impl Batch {
     ) -> Result<HashMap<(ResellerId, String), AccountId>, Error> {
         let given = requests
             .iter()
-            .filter_map(|request| Some((request.reseller, request.email()?.key())));
+            .filter_map(|request| Some((request.reseller, request.email()?)))
+            .flat_map(|(reseller, email)| with_keys(reseller, email));
         let restored = requests
             .iter()
             .filter(|request| request.is_restoration())
-            .filter_map(|request| email_of(self.accounts.get(&request.key()?)?));
+            .filter_map(|request| self.accounts.get(&request.key()?))
+            .flat_map(emails_of);
         let emails: BTreeSet<_> = given.chain(restored).collect();
         if emails.is_empty() {
             return Ok(HashMap::new());

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub(in crate::service) use import::{ImportOutcomes, import};
 
 use super::request::Request;
-use crate::domain::{Account, AccountId, AccountKey, Error, Plan, ResellerId, Time};
+use crate::domain::{Account, AccountId, AccountKey, Email, Error, Plan, ResellerId, Time};
 use crate::service::{Completion, IdempotencyKey};
 use crate::store::{HoldWrites, NewJournalEntry, ResellerTerms, Store, StoredRequest, Tenancy, Tx};
 
@@ -203,17 +203,24 @@ impl Batch {
     }
 }
 
-/// The e-mail address of a live account, which no other live account of the reseller may have.
+/// The key of the e-mail address of a live account, which no other live account of the reseller may
+/// have.
 fn live_email(account: &Account) -> Option<(ResellerId, String)> {
-    account
-        .deleted_at
-        .is_none()
-        .then(|| email_of(account))
-        .flatten()
+    let email = account.profile.email.as_ref()?;
+    let is_live = account.deleted_at.is_none();
+    is_live.then(|| (account.reseller_id, email.key()))
 }
 
-/// The e-mail address of an account, also of a deleted one, which takes it again when restored.
-fn email_of(account: &Account) -> Option<(ResellerId, String)> {
-    let email = account.profile.email.as_ref()?;
-    Some((account.reseller_id, email.key()))
+/// The keys that the e-mail address of an account may have, also of a deleted one, which takes its
+/// address again when it is restored.
+fn emails_of(account: &Account) -> Vec<(ResellerId, String)> {
+    let email = account.profile.email.as_ref();
+    email
+        .map(|email| with_keys(account.reseller_id, email))
+        .unwrap_or_default()
+}
+
+fn with_keys(reseller: ResellerId, email: &Email) -> Vec<(ResellerId, String)> {
+    let keys = email.possible_keys().into_iter();
+    keys.map(|key| (reseller, key)).collect()
 }

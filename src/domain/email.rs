@@ -1,0 +1,202 @@
+//! E-mail addresses, and when two of them are the same.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use icu_normalizer::ComposingNormalizer;
+
+use super::text;
+use super::{Error, Fact};
+
+/// The maximum length of an address, in characters (RFC 5321, 4.5.3.1.3, without the brackets).
+const MAX_EMAIL: usize = 254;
+
+/// An e-mail address of at most 254 characters in Unicode normalization form C: text, one `@`,
+/// text, without white space. Nothing checks whether mail arrives.
+///
+/// Equality compares the texts. Two addresses name the same mailbox if their keys are equal.
+#[derive(Clone)]
+pub struct Email {
+    text: String,
+    key: String,
+}
+
+impl Email {
+    /// Reads an address that a caller wrote.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] for `email`.
+    pub fn parse(written: &str) -> Result<Self, Error> {
+        // Checked first as well, because normalizing takes time in proportion to the length.
+        text::check_length("email", written, MAX_EMAIL)?;
+        let email = Self::stored(written, None);
+        text::check_length("email", &email.text, MAX_EMAIL)?;
+        if is_well_formed(&email.text) && is_well_formed(&email.key) {
+            Ok(email)
+        } else {
+            Err(Error::invalid(
+                "email",
+                "must be an e-mail address such as jo@example.com: text, one @, text, no white \
+                 space",
+            ))
+        }
+    }
+
+    /// Wraps a stored address without checking it: it was accepted by the rules of its time. `key`
+    /// is the key that is stored with it. `None` computes the key.
+    #[must_use]
+    pub fn stored(accepted: &str, key: Option<String>) -> Self {
+        let text = ComposingNormalizer::new_nfc()
+            .normalize(accepted)
+            .into_owned();
+        let key = key.unwrap_or_else(|| email_key(&text));
+        Self { text, key }
+    }
+
+    /// Refuses invisible characters. Separate from [`Email::parse`], so that an account can be
+    /// found by an address, and keep one, that an earlier version accepted.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] for `email`, naming the character.
+    pub(super) fn check_visible(&self) -> Result<(), Error> {
+        match self.text.chars().find(|c| text::is_invisible(*c)) {
+            Some(c) => Err(text::invisible("email", c)),
+            None => Ok(()),
+        }
+    }
+
+    /// The address.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The key that the address is compared and stored by.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.key.clone()
+    }
+
+    /// The keys by which an account with this address may be stored, the first one preferred. An
+    /// earlier version stored the address in lower case without normalizing it, and such a key
+    /// stays if the present one is another account's already.
+    #[must_use]
+    pub fn possible_keys(&self) -> Vec<String> {
+        let mut keys = vec![self.text.to_lowercase(), email_key(&self.text), self.key()];
+        keys.dedup();
+        keys
+    }
+}
+
+/// The key of an address: the lower case of its normalization form KC, in this form again. Full
+/// width letters, ligatures and composed letters have the keys of the plain ones.
+#[must_use]
+pub fn email_key(address: &str) -> String {
+    let normalizer = ComposingNormalizer::new_nfkc();
+    let lower = normalizer.normalize(address).to_lowercase();
+    normalizer.normalize(&lower).into_owned()
+}
+
+fn is_well_formed(address: &str) -> bool {
+    let has_parts = address.rsplit_once('@').is_some_and(|(local, domain)| {
+        !local.is_empty() && !domain.is_empty() && !local.contains('@')
+    });
+    has_parts && !address.chars().any(char::is_whitespace)
+}
+
+impl PartialEq for Email {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Email {}
+
+impl Hash for Email {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl fmt::Debug for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<&Email> for Fact {
+    fn from(email: &Email) -> Self {
+        Self::Text(email.as_str().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_kept_in_nfc_and_compared_by_their_nfkc_lower_case() {
+        for (one, other) in [
+            ("Jo@Example.com", "jo@example.COM"),
+            ("Jose\u{301}@example.com", "JOS\u{c9}@example.com"),
+            ("\u{fb01}n@example.com", "fin@example.com"),
+            ("\u{ff4a}\u{ff4f}@example.com", "jo@example.com"),
+            ("\u{210b}@example.com", "h@example.com"),
+            ("jo@b\u{fc}cher.example", "jo@bu\u{308}cher.example"),
+            ("\u{130}@example.com", "i\u{307}@example.com"),
+        ] {
+            let (one, other) = (Email::parse(one).unwrap(), Email::parse(other).unwrap());
+            assert_eq!(one.key(), other.key());
+            assert_eq!(
+                email_key(&one.key()),
+                one.key(),
+                "keys of keys are the same"
+            );
+        }
+        let decomposed = Email::parse("Jose\u{301}@example.com").unwrap();
+        assert_eq!(decomposed.as_str(), "Jos\u{e9}@example.com");
+        assert_ne!(
+            email_key("jos\u{e9}@example.com"),
+            email_key("jose@example.com")
+        );
+    }
+
+    #[test]
+    fn addresses_without_one_at_sign_or_with_white_space_are_refused() {
+        for bad in [
+            "",
+            "jo",
+            "@example.com",
+            "jo@",
+            "jo@jo@example.com",
+            "jo\u{ff20}jo@example.com",
+            "jo hn@example.com",
+            "jo\u{a0}hn@example.com",
+            "\u{a8}@example.com",
+            "jo\u{7}@example.com",
+            "jo\u{ffff}@example.com",
+        ] {
+            assert!(Email::parse(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn an_address_with_an_invisible_character_is_not_taken_but_names_what_is_stored() {
+        for c in [
+            '\u{200b}',
+            '\u{200d}',
+            '\u{ad}',
+            '\u{202e}',
+            '\u{feff}',
+            '\u{3164}',
+            '\u{e0020}',
+        ] {
+            let email = Email::parse(&format!("j{c}o@example.com")).unwrap();
+            assert_eq!(email.check_visible(), Err(text::invisible("email", c)));
+        }
+        assert_eq!(
+            Email::parse("jo@example.com").unwrap().check_visible(),
+            Ok(())
+        );
+    }
+}
