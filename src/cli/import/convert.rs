@@ -143,12 +143,12 @@ impl Converter {
                 Err("must not be negative".to_owned())
             };
         }
-        let named: Vec<_> = self
+        let matches: Vec<_> = self
             .plans
             .iter()
             .filter(|plan| plan.terms.name == text)
             .collect();
-        match named.as_slice() {
+        match matches.as_slice() {
             [plan] => Ok((Patch::Set(plan.id), Patch::Keep)),
             [] if self.plans.is_empty() => Err("the reseller has no plans".to_owned()),
             [] => {
