@@ -55,8 +55,15 @@ pub enum Failure {
     #[error("{0}")]
     Service(#[from] Error),
     /// A listener cannot be bound.
-    #[error("cannot listen on {address}: {source}")]
+    #[error(
+        "cannot listen on {address}: {}; set {key} ({flag}) to another address; port 0 picks a \
+         free one", reason(.source)
+    )]
     Listen {
+        /// The key of the address.
+        key: &'static str,
+        /// The variable and the flag that set it.
+        flag: &'static str,
         /// The configured address.
         address: SocketAddr,
         /// The error of the system.
@@ -78,6 +85,20 @@ pub enum Failure {
         "the embedded PostgreSQL stopped and cannot be restarted; see its log in the data directory"
     )]
     DatabaseDied,
+}
+
+/// Why an address cannot be listened on.
+fn reason(error: &std::io::Error) -> String {
+    let kind = error.kind();
+    if kind == std::io::ErrorKind::AddrInUse {
+        "another program listens there".to_owned()
+    } else if kind == std::io::ErrorKind::AddrNotAvailable {
+        "this machine has no such address".to_owned()
+    } else if kind == std::io::ErrorKind::PermissionDenied {
+        "ports below 1024 need root or CAP_NET_BIND_SERVICE".to_owned()
+    } else {
+        error.to_string()
+    }
 }
 
 /// Whether missing migrations are applied at the start.
@@ -280,7 +301,12 @@ async fn start_management(
     readiness: http::Readiness,
     stop: CancellationToken,
 ) -> Result<SocketAddr, Failure> {
-    let (listener, address) = bind(config.server.management_listen).await?;
+    let (listener, address) = bind(
+        config.server.management_listen,
+        "server.management_listen",
+        "STEWARD_SERVER__MANAGEMENT_LISTEN, --management-listen",
+    )
+    .await?;
     let limits = http::Limits {
         connections: MANAGEMENT_CONNECTIONS,
         connections_per_address: MANAGEMENT_CONNECTIONS,
@@ -299,7 +325,12 @@ async fn start_api(
     tasks: &TaskTracker,
     stop: CancellationToken,
 ) -> Result<SocketAddr, Failure> {
-    let (listener, address) = bind(config.server.listen).await?;
+    let (listener, address) = bind(
+        config.server.listen,
+        "server.listen",
+        "STEWARD_SERVER__LISTEN, --listen",
+    )
+    .await?;
     let service = &running.service;
     let apis = http::Apis {
         admin: admin::Api {
@@ -337,10 +368,16 @@ fn start_workers(
 }
 
 /// Binds an address. The returned address has the port that the system chose for port 0.
-async fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+async fn bind(
+    wanted: SocketAddr,
+    key: &'static str,
+    flag: &'static str,
+) -> Result<(TcpListener, SocketAddr), Failure> {
     let listener = TcpListener::bind(wanted)
         .await
         .map_err(|source| Failure::Listen {
+            key,
+            flag,
             address: wanted,
             source,
         })?;

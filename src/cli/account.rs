@@ -10,9 +10,10 @@ use futures_util::stream::{self, StreamExt as _};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::import::Import;
-use super::{CommandError, context, output};
+use super::manage::Manage;
+use super::{CommandError, context, find_reseller, output};
 use crate::dialects::dates;
-use crate::domain::{AccountId, Email, Error, Patch, ProfilePatch, ResellerId, Revision, Time};
+use crate::domain::{Email, Error, Patch, ProfilePatch, ResellerId, Revision, Time};
 use crate::service::{CommandOutcome, Completion, Service};
 
 /// How many accounts are created at once: enough to fill batches.
@@ -20,23 +21,14 @@ const IN_FLIGHT: usize = 512;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Account {
+    #[command(flatten)]
+    Manage(Manage),
     /// Create an account, or many accounts for tests.
     #[command(after_help = "\
 Examples:
   steward account create --reseller 1 --email jo@example.com --expires-at 2027-12-31
   steward account create --reseller 1 --email load@example.com --count 10000")]
     Create(Create),
-    /// Show an account.
-    #[command(after_help = "\
-Example:
-  steward account show 7")]
-    Show {
-        /// The account's number.
-        id: i64,
-        /// Print JSON; this is the only output format.
-        #[arg(long)]
-        json: bool,
-    },
     /// Import accounts from a .csv or .jsonl file.
     #[command(after_help = "\
 The columns of a CSV file, or the members of each line of JSON, are
@@ -85,13 +77,7 @@ impl Account {
     pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
         match self {
             Self::Create(create) => create.run(service).await,
-            Self::Show { id, json: _ } => {
-                let account = service
-                    .account_or_deleted(&context(), AccountId::new(id)?)
-                    .await?;
-                output::json(&output::account(&account, service.now()));
-                Ok(())
-            }
+            Self::Manage(command) => command.run(service).await,
             Self::Import(import) => import.run(service).await,
         }
     }
@@ -99,7 +85,7 @@ impl Account {
 
 impl Create {
     async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
-        let reseller = service.find_reseller(&self.reseller).await?;
+        let reseller = find_reseller(&service, &self.reseller).await?;
         let emails: Vec<String> = match self.count {
             None => vec![self.email.clone()],
             Some(count) => (1..=count)

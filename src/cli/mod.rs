@@ -11,6 +11,7 @@ mod contract;
 mod demo;
 mod doctor;
 mod import;
+mod manage;
 mod output;
 mod purge;
 mod reseller;
@@ -26,7 +27,7 @@ use uuid::Uuid;
 
 use crate::app::{Failure, Migrations, Running};
 use crate::config::{Config, Loaded};
-use crate::domain::{Dialect, Error};
+use crate::domain::{Dialect, Error, ResellerId};
 use crate::service::{Context, Principal, Service};
 use crate::telemetry;
 
@@ -98,13 +99,15 @@ Examples:
   steward token list"
     )]
     Token(token::Token),
-    /// Create, show and import accounts.
+    /// Create, import, list, explain and change accounts.
     #[command(
         subcommand,
         after_help = "\
 Examples:
   steward account create --reseller 1 --email jo@example.com
-  steward account show 7"
+  steward account list --state frozen
+  steward account explain jo@example.com
+  steward account unfreeze 7"
     )]
     Account(account::Account),
     /// Run many operations from a .jsonl file, one per line.
@@ -199,10 +202,20 @@ impl Fetching {
 enum CommandError {
     #[error("{0}")]
     App(#[from] Failure),
-    #[error("configuration: {0}")]
+    #[error("configuration: {}", indented(.0))]
     Configuration(#[from] crate::config::Problem),
     #[error("{0}")]
     Other(String),
+}
+
+/// One mistake behind the colon, or several in lines below.
+fn indented(problem: &crate::config::Problem) -> String {
+    let text = problem.to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    match lines.as_slice() {
+        [_] | [] => text,
+        several => format!("{} mistakes\n  {}", several.len(), several.join("\n  ")),
+    }
 }
 
 impl From<Error> for CommandError {
@@ -244,10 +257,18 @@ async fn execute(cli: Cli) -> Result<(), CommandError> {
         return assets::manual(folder, Cli::command());
     }
     let loaded = Loaded::read(cli.config.as_deref())?;
+    let is_service = matches!(
+        cli.command,
+        Command::Serve(_) | Command::Worker(_) | Command::Demo(_)
+    );
+    if let Some(warning) = loaded.warning.as_ref().filter(|_| !is_service) {
+        output::note(&format!("warning: {warning}"));
+    }
     if let Command::Config(command) = cli.command {
         command.run(&loaded);
         return Ok(());
     }
+    loaded.require_secrets()?;
     if let Command::Openapi = cli.command {
         output::json(&contract::openapi(&loaded.config));
         return Ok(());
@@ -257,15 +278,14 @@ async fn execute(cli: Cli) -> Result<(), CommandError> {
         return Ok(());
     }
     let mut config = loaded.config;
-    let is_service = matches!(
-        cli.command,
-        Command::Serve(_) | Command::Worker(_) | Command::Demo(_)
-    );
     if !is_service && config.log.level == "info" {
         // The log lines of the service would bury the output of the command.
         "warn".clone_into(&mut config.log.level);
     }
     let telemetry = telemetry::start(&config.telemetry()).map_err(CommandError::Other)?;
+    if let Some(warning) = loaded.warning.filter(|_| is_service) {
+        tracing::warn!("{warning}");
+    }
     let outcome = run_command(cli.command, config).await;
     telemetry.finish();
     outcome
@@ -298,6 +318,49 @@ fn context() -> Context {
         dialect: Dialect::Cli,
         request_id: Uuid::new_v4().to_string(),
     }
+}
+
+/// Reads the address of a service from the command line.
+fn web_address(text: &str) -> Result<String, String> {
+    let has_scheme = text.starts_with("http://") || text.starts_with("https://");
+    match url::Url::parse(text) {
+        Ok(url) if has_scheme && url.has_host() => Ok(text.trim_end_matches('/').to_owned()),
+        _ if text.contains("://") => {
+            Err("must begin with http:// or https://, followed by a host".to_owned())
+        }
+        _ => Err(format!(
+            "must begin with http:// or https://; did you mean http://{text}?"
+        )),
+    }
+}
+
+/// The reseller that the command line names. If there is none, the error suggests the name that is
+/// most like it.
+async fn find_reseller(service: &Service, id_or_name: &str) -> Result<ResellerId, CommandError> {
+    match service.find_reseller(id_or_name).await {
+        Err(Error::ResellerNotFound) => {}
+        found => return Ok(found?),
+    }
+    let all = service
+        .resellers(&Principal::command_line(), 0, i64::MAX)
+        .await?;
+    let wanted = id_or_name.to_lowercase();
+    let alike = |name: &str| strsim::jaro_winkler(&wanted, &name.to_lowercase());
+    let nearest = all
+        .iter()
+        .map(|reseller| (alike(&reseller.name), reseller))
+        .filter(|(likeness, _)| *likeness >= 0.7)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let hint = match nearest {
+        Some((_, near)) => format!("did you mean {:?} ({})?", near.name, near.id),
+        None if all.is_empty() => {
+            "there are none yet; `steward reseller create` makes one".to_owned()
+        }
+        None => "`steward reseller list` shows them".to_owned(),
+    };
+    Err(CommandError::Other(format!(
+        "reseller not found: no reseller has the number or name {id_or_name:?}; {hint}"
+    )))
 }
 
 /// Starts the service, runs a command on it, and stops it. Without a database URL, it joins the

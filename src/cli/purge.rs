@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{CommandError, context, output};
+use super::{CommandError, context, find_reseller, output};
 use crate::dialects::dates;
 use crate::domain::{PurgeRule, PurgeStop};
 use crate::service::{PlannedPurge, Principal, Service};
@@ -44,7 +44,7 @@ impl Purge {
         match self {
             Self::Plan { reseller, json } => plan(&service, reseller, json).await,
             Self::Approve { reseller } => {
-                let id = service.find_reseller(&reseller).await?;
+                let id = find_reseller(&service, &reseller).await?;
                 let approved = service
                     .approve_purge(&Principal::command_line(), id)
                     .await?;
@@ -62,7 +62,7 @@ impl Purge {
 
 async fn plan(service: &Service, reseller: Option<String>, json: bool) -> Result<(), CommandError> {
     let reseller = match reseller {
-        Some(name) => Some(service.find_reseller(&name).await?),
+        Some(name) => Some(find_reseller(service, &name).await?),
         None => None,
     };
     let (mut plan, mut next) = (Vec::new(), Some(0));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{CommandError, output};
+use super::{CommandError, find_reseller, output};
 use crate::dialects::dates;
 use crate::domain::Patch;
 use crate::service::{NewReseller, Principal, ResellerPatch, Service};
@@ -119,7 +119,7 @@ impl Reseller {
                 purge_grace_days,
                 purge_limit,
             } => {
-                let id = service.find_reseller(&reseller).await?;
+                let id = find_reseller(&service, &reseller).await?;
                 let patch = ResellerPatch {
                     timezone,
                     soap_numbers: soap_codes.map(|kind| kind == "number"),
@@ -189,7 +189,7 @@ fn list(resellers: &[crate::service::Reseller], json: bool) {
 }
 
 async fn suspend(service: &Service, reseller: &str, suspend: bool) -> Result<(), CommandError> {
-    let id = service.find_reseller(reseller).await?;
+    let id = find_reseller(service, reseller).await?;
     let operator = Principal::command_line();
     let was_suspended = service
         .reseller(&operator, id)

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::{CommandError, output};
+use super::{CommandError, find_reseller, output};
 use crate::dialects::dates;
 use crate::domain::{Scope, Scopes, TokenId};
 use crate::service::{Credential, IssuedToken, Principal, Service, TokenKind, TokenRequest};
@@ -104,7 +104,7 @@ impl Token {
                 json,
             } => {
                 let reseller = match reseller {
-                    Some(reseller) => Some(service.find_reseller(&reseller).await?),
+                    Some(reseller) => Some(find_reseller(&service, &reseller).await?),
                     None => None,
                 };
                 let kind = if jwt { TokenKind::Jwt } else { TokenKind::Key };

@@ -4,27 +4,26 @@
 //! The defaults are read from `config/default.toml`, so that file documents the real values.
 
 mod check;
+mod environment;
+mod keys;
+mod mistakes;
 mod sections;
 mod settings;
+mod show;
 
 use std::env;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
-use figment::error::Kind;
-use figment::providers::{Env, Format as _, Toml};
-use figment::value::{Dict, Value};
+use figment::providers::{Format as _, Toml};
 use nix::unistd::Uid;
 use secrecy::SecretString;
 
-use crate::secret_url::{MASK, mask};
+use crate::secret_url::MASK;
 
 pub use sections::*;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
-/// The prefix of environment variables.
-const PREFIX: &str = "STEWARD_";
 /// Keys whose values are masked in output.
 const SECRET: [&str; 2] = ["database.url", "jwt.secret"];
 /// Keys with a URL that may have a password or a token.
@@ -32,7 +31,8 @@ const URLS: [&str; 2] = ["traces.endpoint", "jwt.jwks_url"];
 /// The maximum number of connections to the embedded cluster, over all processes.
 const EMBEDDED_CONNECTIONS: u32 = 100;
 
-/// What is wrong with the configuration. The text names the key and is for the operator.
+/// What is wrong with the configuration: one line for each mistake, which names the key, what is
+/// accepted, and where the value comes from. For the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Problem(String);
@@ -41,6 +41,11 @@ pub struct Problem(String);
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
+    /// The keys whose values are masks that [`Loaded::show`] wrote.
+    masked: Vec<String>,
+    /// Names the environment variables that look like keys and are not read. `None` means that
+    /// there are none.
+    pub warning: Option<String>,
     figment: Figment,
 }
 
@@ -58,160 +63,73 @@ impl Loaded {
     /// `STEWARD_CONFIG` names, if any.
     ///
     /// # Errors
-    /// [`Problem`] names the key and its source. For an unknown key it suggests the nearest known
-    /// one.
+    /// [`Problem`] names every mistake. For an unknown key it suggests the nearest known one.
     pub fn read(file: Option<&Path>) -> Result<Self, Problem> {
         let from_environment = env::var_os("STEWARD_CONFIG")
             .filter(|path| !path.is_empty())
             .map(PathBuf::from);
+        let source = match (file, from_environment) {
+            (Some(file), _) => Some((file.to_owned(), "--config")),
+            (None, Some(file)) => Some((file, "STEWARD_CONFIG")),
+            (None, None) => None,
+        };
         let mut figment = Figment::from(Toml::string(DEFAULTS));
-        if let Some(file) = file.map(Path::to_owned).or(from_environment) {
+        let defaults = figment
+            .find_value("")
+            .map_err(|error| Problem(mistakes::without_quotes(&error.to_string())))?;
+        if let Some((file, named_by)) = source {
             if !file.is_file() {
+                let kind = if file.is_dir() {
+                    "is a folder, not a file"
+                } else {
+                    "there is no such file"
+                };
                 return Err(Problem(format!(
-                    "{}: there is no such file",
+                    "{}: {kind}; {named_by} names it",
                     file.display()
                 )));
             }
             figment = figment.merge(Toml::file_exact(&file));
         }
-        let database_url = Env::raw()
-            .only(&["DATABASE_URL"])
-            .map(|_| "database.url".into())
-            .filter(|_| env::var_os("DATABASE_URL").is_some_and(|url| !url.is_empty()));
-        // The standard variable of OpenTelemetry.
-        let collector = Env::raw()
-            .only(&["OTEL_EXPORTER_OTLP_ENDPOINT"])
-            .map(|_| "traces.endpoint".into());
-        let figment = figment
-            .merge(database_url.lowercase(false))
-            .merge(collector.lowercase(false))
-            .merge(Env::prefixed(PREFIX).ignore(&["config", "url"]).split("__"));
-        let config: Config = figment.extract().map_err(|error| {
-            Problem(
-                error
-                    .into_iter()
-                    .map(|error| explain(&error))
-                    .collect::<Vec<_>>()
-                    .join("\n"),
-            )
-        })?;
-        config.check()?;
-        Ok(Self { config, figment })
+        let figment = environment::merge(figment);
+        let (config, masked) = mistakes::read(&figment, &defaults)?;
+        Ok(Self {
+            config,
+            masked,
+            warning: environment::warning(&defaults),
+            figment,
+        })
     }
 
-    /// Formats every key with its value and the source of that value, as a configuration file.
-    /// Secrets are masked.
+    /// The keys whose values are masks that [`Loaded::show`] wrote in place of secrets. Their
+    /// values are not checked.
     #[must_use]
-    pub fn show(&self) -> String {
-        let mut text = String::new();
-        let Ok(all) = self.figment.extract::<Dict>() else {
-            return text;
-        };
-        let (tables, plain): (Vec<_>, Vec<_>) =
-            all.iter().partition(|(_, value)| value.as_dict().is_some());
-        for (key, value) in plain {
-            self.show_key(&mut text, key, key, value);
-        }
-        for (section, values) in tables {
-            // Writing to a String never fails.
-            let _written = writeln!(text, "\n[{section}]");
-            for (key, value) in values.as_dict().into_iter().flatten() {
-                self.show_key(&mut text, &format!("{section}.{key}"), key, value);
-            }
-        }
-        text
+    pub fn masked(&self) -> &[String] {
+        &self.masked
     }
 
-    fn show_key(&self, text: &mut String, path: &str, key: &str, value: &Value) {
-        let shown = if SECRET.contains(&path) {
-            format!("\"{MASK}\"")
+    /// Refuses masks in place of secrets: nothing can run with them.
+    ///
+    /// # Errors
+    /// [`Problem`] names the keys.
+    pub fn require_secrets(&self) -> Result<(), Problem> {
+        let lines: Vec<String> = self
+            .masked
+            .iter()
+            .map(|key| {
+                format!(
+                    "{key}: is the mask {MASK} that `steward config show` prints in place of a \
+                     secret; put the secret itself there, or set {}",
+                    environment::variable(key)
+                )
+            })
+            .collect();
+        if lines.is_empty() {
+            Ok(())
         } else {
-            shown(value)
-        };
-        let origin = self
-            .figment
-            .find_metadata(path)
-            .map_or_else(|| "default".to_owned(), origin);
-        let _written = writeln!(text, "{key} = {shown}  # {origin}");
-    }
-}
-
-/// A value as in a configuration file. Every URL is masked, whatever its key is.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::String(_, text) if text.contains("://") => format!("{:?}", mask(text)),
-        Value::String(_, text) => format!("{text:?}"),
-        Value::Bool(_, value) => value.to_string(),
-        Value::Num(_, value) => value.to_i128().map_or_else(
-            || format!("{:?}", value.to_f64().unwrap_or_default()),
-            |value| value.to_string(),
-        ),
-        Value::Array(_, values) => {
-            let values: Vec<String> = values.iter().map(shown).collect();
-            format!("[{}]", values.join(", "))
+            Err(Problem(lines.join("\n")))
         }
-        Value::Char(..) | Value::Empty(..) | Value::Dict(..) => format!("{value:?}"),
     }
-}
-
-/// The source of a value: a file's path, `environment` or `default`.
-fn origin(metadata: &figment::Metadata) -> String {
-    match &metadata.source {
-        Some(figment::Source::File(path)) => path.display().to_string(),
-        _ if metadata.name.contains("environment") => "environment".to_owned(),
-        _ => "default".to_owned(),
-    }
-}
-
-/// The message of a parser without the lines of the file that it quotes, which may have a secret.
-fn without_quotes(message: &str) -> String {
-    let is_quote = |line: &&str| {
-        let text = line
-            .trim_start()
-            .trim_start_matches(|c: char| c.is_ascii_digit());
-        text.trim_start().starts_with('|')
-    };
-    let lines: Vec<&str> = message.lines().filter(|line| !is_quote(line)).collect();
-    lines.join("; ")
-}
-
-/// Formats an error of figment for the operator.
-fn explain(error: &figment::Error) -> String {
-    let path = error.path.join(".");
-    let from = error
-        .metadata
-        .as_ref()
-        .map(origin)
-        .filter(|origin| origin != "default")
-        .map_or_else(String::new, |origin| format!(" (from {origin})"));
-    let Kind::UnknownField(key, known) = &error.kind else {
-        // The error of a value of the wrong type quotes the value.
-        if SECRET.contains(&path.as_str()) || URLS.contains(&path.as_str()) {
-            return format!(
-                "{path}: must be a text{from}; a text that looks like a number or a list needs \
-                 double quotes, in the environment too"
-            );
-        }
-        return format!("{path}: {}{from}", without_quotes(&error.kind.to_string()));
-    };
-    let section = path
-        .strip_suffix(key.as_str())
-        .unwrap_or(&path)
-        .trim_end_matches('.');
-    let full = |key: &str| {
-        if section.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{section}.{key}")
-        }
-    };
-    let nearest = known
-        .iter()
-        .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
-    let hint = nearest.map_or_else(String::new, |nearest| {
-        format!("; did you mean {}?", full(nearest))
-    });
-    format!("unknown key {}{from}{hint}", full(key))
 }
 
 impl Config {

@@ -98,7 +98,16 @@ impl Config {
             && jwks_file.is_none()
             && jwks_url.is_none()
         {
-            return Ok(None);
+            let without_key = [("issuer", issuer), ("audience", audience)]
+                .into_iter()
+                .find(|(_, value)| value.is_some());
+            return match without_key {
+                None => Ok(None),
+                Some((key, _)) => Err(Problem(format!(
+                    "jwt.{key}: needs a key that verifies the tokens; set jwt.secret, \
+                     jwt.public_key_file, jwt.jwks_file or jwt.jwks_url, or leave out jwt.{key}"
+                ))),
+            };
         }
         let required = |key: &str| {
             Problem(format!(

@@ -28,7 +28,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
-use super::{CommandError, output};
+use super::{CommandError, find_reseller, output};
 use crate::domain::{Dialect, Plan, ResellerId};
 use crate::service::{Context, OnExisting, Principal, Service};
 use convert::Converter;
@@ -99,7 +99,7 @@ impl From<Existing> for OnExisting {
 
 impl Import {
     pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
-        let reseller = service.find_reseller(&self.reseller).await?;
+        let reseller = find_reseller(&service, &self.reseller).await?;
         let context = Context {
             principal: Principal::of_reseller(reseller),
             dialect: Dialect::Cli,

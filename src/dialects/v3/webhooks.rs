@@ -17,6 +17,10 @@ use crate::domain::{EVENTS, EndpointPatch, Error, ResellerId, SignatureStyle, Su
 use crate::service::{Attempt, AttemptFilter, Context, EndpointView, NewEndpoint};
 use crate::wire::Field;
 
+/// How alike an event's name must be to what was written to be suggested, from 0 to 1 by Jaro and
+/// Winkler.
+const ALIKE: f64 = 0.7;
+
 /// The default grace period, in seconds: for a day after a rotation, the old secret signs beside
 /// the new one.
 const GRACE: u64 = 86_400;
@@ -131,12 +135,34 @@ fn event_names() -> Array {
         .build()
 }
 
+/// What is wrong with the first name that is no event, with the name that is most like it. `None`
+/// if all are events.
+pub(crate) fn unknown_event(names: &[String]) -> Option<String> {
+    let unknown = names.iter().find(|name| !EVENTS.contains(&name.as_str()))?;
+    let likeness = |event: &str| strsim::jaro_winkler(&unknown.to_lowercase(), event);
+    let nearest = EVENTS
+        .into_iter()
+        .filter(|event| likeness(event) >= ALIKE)
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let hint = nearest.map_or_else(
+        || "; the events".to_owned(),
+        |near| format!("; did you mean {near}? The events"),
+    );
+    Some(format!(
+        "{unknown:?} is not an event{hint} are {}",
+        EVENTS.join(", ")
+    ))
+}
+
 impl WebhookRequest {
     fn patch(self, read: Reading) -> Result<EndpointPatch, Error> {
         let style = |word: String| {
             SignatureStyle::parse(&word)
                 .ok_or_else(|| Error::invalid("signature_style", "must be standard or plain"))
         };
+        if let Some(unknown) = unknown_event(self.events.as_deref().unwrap_or_default()) {
+            return Err(Error::invalid("events", unknown));
+        }
         Ok(EndpointPatch {
             url: self.url,
             description: text(self.description, read),

@@ -119,7 +119,7 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
             json!("2030-01-31T23:59:59Z")
         )
     );
-    let shown = json(&["account", "show", "1"]);
+    let shown = json(&["account", "show", "1", "--json"]);
     assert_eq!(
         (shown["uid"].clone(), shown["effective_status"].clone()),
         (made["uid"].clone(), json!("active"))
@@ -139,12 +139,15 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
     );
     assert_eq!(many, "created 1200 accounts\n");
     assert_eq!(
-        json(&["account", "show", "1201"])["email"],
+        json(&["account", "show", "1201", "--json"])["email"],
         "load1200@example.com"
     );
     for (arguments, expected) in [
         (&["account", "show", "999999"][..], "account not found"),
-        (&["account", "show", "0"], "id: must be between"),
+        (
+            &["account", "show", "0"],
+            "it must be a number from 1 to 2147483647, a UUID",
+        ),
         (
             &[
                 "account",
@@ -274,7 +277,8 @@ fn bulk_operations_and_the_purge_plan_are_run_from_the_command_line() {
         );
     }
     assert_eq!(
-        serde_json::from_str::<Value>(&succeed(data, &["account", "show", "3"])).unwrap()["effective_status"],
+        serde_json::from_str::<Value>(&succeed(data, &["account", "show", "3", "--json"])).unwrap()
+            ["effective_status"],
         "active"
     );
 

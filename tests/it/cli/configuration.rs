@@ -11,6 +11,9 @@ fn config(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     command
         .arg("config")
         .args(arguments)
+        // What the harness sets would override the file.
+        .env_remove("STEWARD_DATABASE__DATA_DIR")
+        .env_remove("STEWARD_LOG__FORMAT")
         .envs(environment.iter().copied());
     command.output().unwrap()
 }
@@ -194,11 +197,11 @@ fn no_output_shows_a_secret_of_the_configuration() {
 fn every_configuration_mistake_is_named() {
     refused(
         &[("STEWARD_SERVER__LISTEM", "x")],
-        "unknown key server.listem (from environment); did you mean server.listen?",
+        "unknown key server.listem (from environment variable STEWARD_SERVER__LISTEM); did you mean server.listen?",
     );
     refused(
         &[("STEWARD_SERVR__LISTEN", "x")],
-        "unknown key servr (from environment); did you mean server?",
+        "unknown key servr (from environment variable STEWARD_SERVR__LISTEN); did you mean server?",
     );
     refused(&[("STEWARD_SERVER__LISTEN", "nowhere")], "server.listen");
     refused(
@@ -275,4 +278,204 @@ fn a_demo_is_refused_in_production() {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr.contains("a demo is not for production"), "{stderr}");
+}
+
+/// The lines of `config show` without their comments.
+fn values(shown: &str) -> Vec<&str> {
+    shown
+        .lines()
+        .map(|line| line.rsplit_once("  # ").map_or(line, |(value, _)| value))
+        .collect()
+}
+
+#[test]
+fn what_config_show_prints_is_a_configuration_with_the_same_values() {
+    let folder = folder();
+    let odd = folder.path().join("odd.toml");
+    fs::write(
+        &odd,
+        r#"
+        environment = "production"
+        [database]
+        url = "postgres://u:hunter2@h/d"
+        data_dir = "/srv/a \"quoted\" # folder\\with\tall"
+        [server]
+        public_url = "https://accounts.example.com"
+        cors_origins = ["https://a.example", "https://b.example"]
+        trusted_proxies = ["10.0.0.0/8"]
+        [jwt]
+        issuer = "https://login.example.com/\u007F\u0001"
+        audience = "steward"
+        secret = "canary-canary-canary-canary-canary"
+        [webhooks]
+        timeout_seconds = 0.5
+        retry_seconds = [0.001, 604800]
+        [traces]
+        endpoint = "https://user:hunter2@collector.example/x"
+        "#,
+    )
+    .unwrap();
+    let odd = odd.to_str().unwrap();
+    let environment = [
+        ("STEWARD_LOG__LEVEL", "info,sqlx=warn"),
+        ("STEWARD_SERVER__LISTEN", "[::1]:7000"),
+    ];
+    for (arguments, environment, masked) in [
+        (vec![], &[][..], ""),
+        (vec![], &environment[..], ""),
+        (
+            vec!["--config", odd],
+            &environment[..],
+            "masks, so they were not checked: database.url, jwt.secret, traces.endpoint.",
+        ),
+    ] {
+        let first = shown(&[&["show"][..], &arguments].concat(), environment);
+        assert!(
+            !first.contains("hunter2") && !first.contains("canary"),
+            "{first}"
+        );
+        let copy = folder.path().join("copy.toml");
+        fs::write(&copy, &first).unwrap();
+        let copy = copy.to_str().unwrap();
+        let second = shown(&["show", "--config", copy], &[]);
+        assert_eq!(values(&second), values(&first));
+        let checked = config(&["check", "--config", copy], &[]);
+        let notes = String::from_utf8_lossy(&checked.stderr).into_owned();
+        assert!(
+            checked.status.success() && notes.contains(masked),
+            "{notes}"
+        );
+        // Nothing runs with a mask in place of a secret.
+        if !masked.is_empty() {
+            let output = steward(folder.path())
+                .args(["migrate", "--config", copy])
+                .output()
+                .unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(
+                output.status.code() == Some(1)
+                    && stderr.contains("configuration: 3 mistakes")
+                    && stderr
+                        .contains("jwt.secret: is the mask ******** that `steward config show`")
+                    && stderr.contains("or set STEWARD_JWT__SECRET"),
+                "{stderr}"
+            );
+        }
+    }
+}
+
+#[test]
+fn all_mistakes_are_named_at_once() {
+    let folder = folder();
+    let file = folder.path().join("steward.toml");
+    fs::write(
+        &file,
+        "listen = \"127.0.0.1:1\"\n[server]\nlisten = \"nowhere\"\ntrusted_proxies = [\"10.0.0.0/8\", \"x\"]\n\
+         [admin]\nalways200 = true\n[log]\nformat = \"yaml\"\n[jwt]\nissuer = \"i\"\n[commit]\nbatch = 0\n",
+    )
+    .unwrap();
+    let output = config(
+        &["check", "--config", file.to_str().unwrap()],
+        &[
+            ("STEWARD_COMMIT__QUEUE", "many"),
+            ("DATABASE_URL", "mysql://root:hunter2@h/d"),
+            ("STEWARD_TRACES__SAMPLE", "2"),
+        ],
+    );
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    let path = file.to_str().unwrap();
+    for expected in [
+        "configuration: 10 mistakes\n".to_owned(),
+        format!("  unknown key listen (from {path}); did you mean server.listen?\n"),
+        format!("  unknown key admin.always200 (from {path}); did you mean admin.always_200?\n"),
+        format!(
+            "  server.listen: must be an IP address and a port such as \"127.0.0.1:8080\" or \
+             \"[::]:8080\", not \"nowhere\" (from {path})\n"
+        ),
+        format!(
+            "  server.trusted_proxies: must be a list of networks such as [\"10.0.0.0/8\"], not \
+             [\"10.0.0.0/8\", \"x\"] (from {path})\n"
+        ),
+        format!("  log.format: must be auto or pretty or json, not \"yaml\" (from {path})\n"),
+        "  commit.queue: must be a whole number that is not negative, not \"many\" (from \
+         environment variable STEWARD_COMMIT__QUEUE)\n"
+            .to_owned(),
+        "  commit.batch: must be at least 1, not 0\n".to_owned(),
+        "  jwt.issuer: needs a key that verifies the tokens; set jwt.secret,".to_owned(),
+        "  database.url: mysql:// is not PostgreSQL; write postgres://USER:".to_owned(),
+        "  traces.sample: must be between 0 and 1, not 2\n".to_owned(),
+    ] {
+        assert!(
+            stderr.contains(&expected),
+            "{expected:?} is not in {stderr}"
+        );
+    }
+    assert!(!stderr.contains("hunter2"), "{stderr}");
+}
+
+#[test]
+fn variables_that_kubernetes_sets_beside_a_service_are_warned_of_once() {
+    let kubernetes = [
+        ("STEWARD_SERVICE_HOST", "10.0.0.1"),
+        ("STEWARD_SERVICE_PORT", "8080"),
+        ("STEWARD_PORT", "tcp://10.0.0.1:8080"),
+        ("STEWARD_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("STEWARD_PORT_8080_TCP_PROTO", "tcp"),
+        ("STEWARD_PORT_8080_TCP_PORT", "8080"),
+        ("STEWARD_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        // One underscore too few: the warning names the key.
+        ("STEWARD_SERVER_LISTEN", "127.0.0.1:1"),
+    ];
+    let output = config(&["check"], &kubernetes);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
+    assert_eq!(stderr.matches("warning:").count(), 1, "{stderr}");
+    for (name, _) in kubernetes {
+        assert!(stderr.contains(name), "{name} is not in {stderr}");
+    }
+    assert!(
+        stderr.contains("STEWARD_SERVER_LISTEN (did you mean STEWARD_SERVER__LISTEN?)"),
+        "{stderr}"
+    );
+    // The variables of `steward demo --print-env` and the file are known.
+    let own = [
+        ("STEWARD_URL", "http://127.0.0.1:8080"),
+        ("STEWARD_CONFIG", ""),
+    ];
+    assert!(config(&["check"], &own).stderr.is_empty());
+    assert!(
+        !config(&["check"], &[("STEWARD_ENVIRONMENT", "development")])
+            .stderr
+            .starts_with(b"warning")
+    );
+}
+
+#[test]
+fn an_address_in_use_is_named_with_the_key_and_the_flag_that_change_it() {
+    let folder = folder();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (flag, other, key) in [
+        (
+            "--listen",
+            "--management-listen",
+            "set server.listen (STEWARD_SERVER__LISTEN, --listen)",
+        ),
+        (
+            "--management-listen",
+            "--listen",
+            "set server.management_listen (STEWARD_SERVER__MANAGEMENT_LISTEN, --management-listen)",
+        ),
+    ] {
+        let output = steward(folder.path())
+            .args(["serve", flag, &address, other, "127.0.0.1:0"])
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1));
+        let expected =
+            format!("error: cannot listen on {address}: another program listens there; {key}");
+        assert!(stderr.contains(&expected), "{stderr}");
+    }
 }

@@ -43,7 +43,7 @@ async fn invalid_endpoints_are_refused() {
         ),
         (
             json!({"url": "https://example.com", "events": ["account.eaten"]}),
-            "events: \"account.eaten\" is not an event; the events are account.",
+            "is not an event; did you mean account.created? The events are account.",
         ),
         (
             json!({"url": "https://example.com", "signatureStyle": "md5"}),

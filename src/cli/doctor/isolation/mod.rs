@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::prober::{ProbeResponse, Prober};
 use crate::app::Database;
-use crate::cli::{CommandError, output};
+use crate::cli::{CommandError, output, web_address};
 use crate::config::Config;
 use crate::store::Store;
 use places::Place;
@@ -25,8 +25,8 @@ const PAIRS: u32 = 200;
 
 #[derive(Debug, Args)]
 pub(super) struct Isolation {
-    /// The address of the running service.
-    #[arg(long, value_name = "URL")]
+    /// The address of the running service, such as http://127.0.0.1:8080.
+    #[arg(long, value_name = "URL", value_parser = web_address)]
     against: String,
     /// An operator's token, with which the two resellers are made.
     #[arg(
