@@ -47,14 +47,12 @@ pub(super) const SUSPEND_COLUMNS: &[(&str, &str)] = &[
 
 /// The same error, with the name of the column instead of that of the field.
 pub(super) fn in_column(error: Error, columns: &[(&str, &'static str)]) -> Error {
-    match error {
-        Error::InvalidField { field, problem } => Error::InvalidField {
-            field: columns
-                .iter()
-                .find(|(known, _)| *known == field)
-                .map_or(field, |(_, column)| column),
-            problem,
-        },
-        other => other,
+    let Error::InvalidField { field, problem } = error else {
+        return error;
+    };
+    let column = columns.iter().find(|(known, _)| *known == field);
+    Error::InvalidField {
+        field: column.map_or(field, |(_, column)| column),
+        problem,
     }
 }

@@ -89,13 +89,11 @@ impl Column {
     }
 
     pub(super) fn name(&self) -> String {
-        match self {
-            Self::Metadata(key) => format!("{METADATA}{key}"),
-            known => COLUMNS
-                .iter()
-                .find(|(_, column)| column == known)
-                .map_or_else(String::new, |(name, _)| (*name).to_owned()),
+        if let Self::Metadata(key) = self {
+            return format!("{METADATA}{key}");
         }
+        let column = COLUMNS.iter().find(|(_, column)| column == self);
+        column.map_or_else(String::new, |(name, _)| (*name).to_owned())
     }
 
     /// What the column accepts, for people.

@@ -30,7 +30,7 @@ type Problem = String;
 
 impl Converter {
     /// The account of a row.
-    pub(super) fn account(&self, row: Row) -> Result<ImportedAccount, Refused> {
+    pub(super) fn account(&self, row: &Row) -> Result<ImportedAccount, Refused> {
         let line = row.line;
         let mut account = ImportedAccount::default();
         let (mut freeze, mut suspension) = (HoldPatch::default(), HoldPatch::default());
@@ -63,7 +63,7 @@ impl Converter {
             ));
         }
         self.check(&account)
-            .map_err(|error| of_error(&row, error))?;
+            .map_err(|error| of_error(row, error))?;
         Ok(account)
     }
 
@@ -199,9 +199,10 @@ fn status(text: &str) -> Result<Status, Problem> {
 }
 
 fn problem(error: Error) -> Problem {
-    match error {
-        Error::InvalidField { problem, .. } => problem,
-        other => other.to_string(),
+    if let Error::InvalidField { problem, .. } = error {
+        problem
+    } else {
+        error.to_string()
     }
 }
 

@@ -42,6 +42,7 @@ const PRINTED: usize = 20;
 /// How many plans are read at a time.
 const PLANS: i64 = 100;
 
+#[expect(clippy::struct_excessive_bools, reason = "they are flags of the command")]
 #[derive(Debug, Args)]
 pub(super) struct Import {
     /// The file, ending in .csv or .jsonl; - means standard input.
@@ -187,16 +188,18 @@ impl Import {
         match (&done.stop, was_written) {
             (Some(stop), false) => Err(format!("{stop}. Nothing was imported")),
             (Some(stop), true) => {
-                let unknown = match stop {
-                    Stop::Failed {
-                        first_line,
-                        last_line,
-                        ..
-                    } => format!(
+                let unknown = if let Stop::Failed {
+                    first_line,
+                    last_line,
+                    ..
+                } = stop
+                {
+                    format!(
                         " Whether the rows of lines {first_line} to {last_line} are in is not \
                          known."
-                    ),
-                    _ => String::new(),
+                    )
+                } else {
+                    String::new()
                 };
                 Err(format!(
                     "{stop}. {}.{unknown} No later row is in. {again}",

@@ -239,7 +239,7 @@ impl Pass {
                 .map_err(|error| Stop::Failed {
                     error,
                     first_line: lines().next().unwrap_or_default(),
-                    last_line: lines().last().unwrap_or_default(),
+                    last_line: lines().next_back().unwrap_or_default(),
                 })?
         };
         let mut outcomes = outcomes.into_iter();

@@ -50,7 +50,7 @@ pub(super) fn start(
             while batch.len() < size {
                 match rows.next() {
                     Ok(Some(row)) => batch.push(row.and_then(|row| {
-                        let account = converter.account(row.clone())?;
+                        let account = converter.account(&row)?;
                         seen.check(&row, &account)?;
                         Ok((row, account))
                     })),

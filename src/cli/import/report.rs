@@ -93,13 +93,13 @@ pub(super) fn text(refused: &Refused) -> String {
         if let Some(value) = refused.value.as_deref().filter(|value| !value.is_empty()) {
             let short: String = value.chars().take(60).collect();
             let dots = if short.len() < value.len() { "..." } else { "" };
-            text.push_str(&format!(" {short:?}{dots}"));
+            text = format!("{text} {short:?}{dots}");
         }
         text.push_str(": ");
     }
     text.push_str(&refused.problem);
     if !refused.accepted.is_empty() {
-        text.push_str(&format!(" (accepted: {})", refused.accepted));
+        text = format!("{text} (accepted: {})", refused.accepted);
     }
     text
 }

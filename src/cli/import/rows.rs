@@ -378,7 +378,7 @@ fn cell(
         Value::Null => String::new(),
         Value::String(text) => text.trim().to_owned(),
         Value::Number(number) if takes_numbers => number.to_string(),
-        other => {
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
             let problem = "the value is not a text".to_owned();
             return Err(refuse(&other, problem, column.accepts().to_owned()));
         }

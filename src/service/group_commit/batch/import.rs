@@ -369,7 +369,7 @@ impl Batch {
             OnExisting::Fail => {
                 let mut differs: Vec<&str> =
                     change.fields.iter().map(|changed| changed.field).collect();
-                if !row.created_at.is_none_or(|at| at == account.created_at) {
+                if row.created_at.is_some_and(|at| at != account.created_at) {
                     differs.push("created_at");
                 }
                 Err(ImportProblem::of(
@@ -452,21 +452,19 @@ impl Batch {
 
 impl From<Error> for ImportProblem {
     fn from(error: Error) -> Self {
-        match error {
-            Error::InvalidField { field, problem } => Self::of(
-                match field {
-                    "plan_id" | "tariff_id" => "plan",
-                    other => other,
-                },
-                problem,
-            ),
-            Error::Conflict(Conflict::EmailInUse) => {
-                Self::of("email", "another account of this reseller has it")
-            }
-            other => Self {
-                column: None,
-                problem: other.to_string(),
-            },
+        if let Error::InvalidField { field, problem } = error {
+            let column = match field {
+                "plan_id" | "tariff_id" => "plan",
+                other => other,
+            };
+            return Self::of(column, problem);
+        }
+        if error == Error::Conflict(Conflict::EmailInUse) {
+            return Self::of("email", "another account of this reseller has it");
+        }
+        Self {
+            column: None,
+            problem: error.to_string(),
         }
     }
 }
