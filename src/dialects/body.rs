@@ -39,6 +39,20 @@ impl Deref for RequestBody {
     }
 }
 
+impl RequestBody {
+    /// The body in UTF-8, whichever character set it is in. See [`wire::to_utf8`].
+    pub(super) fn into_utf8(
+        mut self,
+        codec: Codec,
+        content_type: Option<&str>,
+    ) -> Result<Self, wire::Error> {
+        if let Some(text) = wire::to_utf8(codec, content_type, &self.bytes)? {
+            self.bytes = text;
+        }
+        Ok(self)
+    }
+}
+
 impl From<&'static [u8]> for RequestBody {
     fn from(bytes: &'static [u8]) -> Self {
         Self {
@@ -57,6 +71,7 @@ pub(super) async fn read(
     mut stream: Body,
     max: usize,
 ) -> Result<RequestBody, Failure> {
+    check_content_encoding(headers, &stream)?;
     let length: Option<usize> =
         header_text(headers, header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
     if length.is_some_and(|length| length > max) {
@@ -87,6 +102,21 @@ pub(super) async fn read(
         body.bytes.extend_from_slice(&data);
     }
     Ok(body)
+}
+
+/// Refuses a body that is compressed.
+fn check_content_encoding(headers: &HeaderMap, stream: &Body) -> Result<(), wire::Error> {
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let encodings = encodings.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let encodings = encodings.collect::<Vec<_>>().join(", ");
+    let mut named = encodings.split(',').map(str::trim);
+    let is_plain = named.all(|name| name.is_empty() || name.eq_ignore_ascii_case("identity"));
+    if is_plain || axum::body::HttpBody::is_end_stream(stream) {
+        Ok(())
+    } else {
+        let shown = encodings.chars().take(40).collect();
+        Err(wire::Error::ContentEncoding(shown))
+    }
 }
 
 /// Decodes the members of a body. `unknown_members` decides whether unknown ones are ignored.

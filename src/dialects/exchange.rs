@@ -179,6 +179,13 @@ pub(super) fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Opti
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
+/// The `Accept` header. If there are several, they are one list (RFC 9110, section 5.3).
+pub(super) fn accept(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(header::ACCEPT).iter();
+    let values: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
 /// The service's base URL as callers see it: the configured one, else one made from the request's
 /// `Host` header.
 pub(super) fn base_url(configured: Option<&str>, headers: &HeaderMap) -> String {

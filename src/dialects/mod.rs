@@ -18,6 +18,7 @@ mod metadata;
 mod openapi;
 pub mod operation;
 mod patches;
+pub(crate) mod path;
 mod schemas;
 pub mod soap;
 pub mod v3;
@@ -49,14 +50,15 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The dialect of a path. `None` if the path belongs to no dialect, such as a page.
+    /// The dialect of a path, however it is spelled. `None` if the path belongs to no dialect, such as a page.
     #[must_use]
     pub fn of(path: &str) -> Option<Self> {
         let is_v3 = |path: &str| {
             path.strip_prefix(v3::ROOT)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        match path {
+        let path = path::plain(path);
+        match path.as_ref() {
             path if path.trim_end_matches('/').eq_ignore_ascii_case(soap::PATH) => Some(Self::Soap),
             path if is_v3(path) => Some(Self::V3),
             path if path.starts_with(admin::PREFIX) => Some(Self::Admin),

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use tracing::{Instrument as _, debug_span, error, info, info_span};
 use uuid::Uuid;
 
-use super::{client_address, held_body};
+use super::{client_address, held_body, request_checks};
 use crate::dialects::exchange::{ClientAddress, Handled, RequestId, RequestOutcome};
 use crate::dialects::failure::Failure;
 use crate::dialects::{Responder, admin, labels};
@@ -66,6 +66,7 @@ pub(super) async fn handle(
     if let Some(address) = address {
         request.extensions_mut().insert(ClientAddress(address));
     }
+    let head = request_checks::check(&request);
     let labels = labels(&request);
     let metrics = shared.service.as_ref().map(|service| service.metrics());
     let in_flight = metrics.map(|metrics| InFlight::begin(metrics, labels));
@@ -81,6 +82,9 @@ pub(super) async fn handle(
     let answer = async {
         if let Err(Error::RateLimited { retry_after }) = admitted {
             return Ok(Ok(respond(Failure::RateLimited { retry_after })));
+        }
+        if let Err(failure) = head {
+            return Ok(Ok(respond(failure)));
         }
         let handling = AssertUnwindSafe(next.run(request).instrument(call)).catch_unwind();
         tokio::time::timeout(shared.request_timeout, handling).await

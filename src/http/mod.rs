@@ -6,6 +6,7 @@ mod listener;
 mod management;
 mod middleware;
 pub mod pages;
+mod request_checks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,10 @@ use ipnet::IpNet;
 use tower_http::cors::CorsLayer;
 
 use crate::dialects::failure::Failure;
+use crate::dialects::path::plain;
 use crate::dialects::{Dialect, Responder, admin, soap, v3};
 use pages::notice;
+use tower_service::Service as _;
 
 pub use listener::{Limits, raise_file_limit, serve};
 pub use management::{Readiness, management};
@@ -58,25 +61,47 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
     let notice = notice::routes(Arc::clone(&apis.v3.service));
     let cors = cors(&settings.cors_origins);
     let (admin, soap) = (Arc::clone(&apis.admin.settings), apis.soap);
-    // Paths of the `soap` dialect are compared ignoring case, which axum's routes cannot do.
-    let fallback = async move |request: Request| {
-        if Dialect::of(request.uri().path()) == Some(Dialect::Soap) {
-            soap::handle(soap, request).await
-        } else {
-            Responder::of(&request).respond(&Failure::NoSuchRoute, &admin)
-        }
-    };
     let routes = admin::routes(apis.admin)
         .merge(v3::routes(apis.v3))
         .merge(docs)
-        .merge(notice)
-        .fallback(fallback);
+        .merge(notice);
+    let unknown = async move |request: Request| {
+        Responder::of(&request).respond(&Failure::NoSuchRoute, &admin)
+    };
+    let mut as_routed = routes.clone().fallback(unknown.clone());
+    let fallback = async move |request: Request| {
+        // Paths of the `soap` dialect are compared ignoring case, which axum's routes cannot do.
+        if Dialect::of(request.uri().path()) == Some(Dialect::Soap) {
+            return soap::handle(soap, request).await;
+        }
+        let Ok(response) = as_routed.call(respelled(request)).await;
+        response
+    };
+    let routes = routes.fallback(fallback);
     let routes = with_middleware(routes, shared);
     // CORS is the outermost layer, so that a browser's scripts can also read errors.
     match cors {
         Some(cors) => routes.layer(cors),
         None => routes,
     }
+}
+
+/// The request with its path as the routes have it, if it is written otherwise: in `admin` with
+/// doubled slashes or with escapes that need not be, in `v3` with a slash at its end.
+fn respelled(mut request: Request) -> Request {
+    let path = request.uri().path();
+    let plain = match Dialect::of(path) {
+        Some(Dialect::Admin) => plain(path),
+        Some(Dialect::V3) => path.strip_suffix('/').unwrap_or(path).into(),
+        Some(Dialect::Soap) | None => path.into(),
+    };
+    if plain == path {
+        return request;
+    }
+    if let Some(uri) = request_checks::with_path(request.uri(), &plain) {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 /// The CORS layer that lets scripts of the given origins call the API. Tokens are sent in a header,

@@ -21,7 +21,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::{Error, ResellerId, Scope, Scopes, Time};
+use crate::domain::{Error, MAX_TEXT, ResellerId, Scope, Scopes, Time, check_text};
 use crate::secret_url::SecretUrl;
 use keys::Keys;
 
@@ -81,8 +81,10 @@ struct RawClaims {
     sub: Option<String>,
     reseller_id: Option<Value>,
     role: Option<String>,
-    #[serde(alias = "scopes", alias = "scp")]
+    /// Issuers name the scopes in one of these three claims, or in several.
     scope: Option<Value>,
+    scopes: Option<Value>,
+    scp: Option<Value>,
 }
 
 /// The claims of own tokens.
@@ -205,6 +207,10 @@ impl Verifier {
         };
         let header =
             jsonwebtoken::decode_header(token).map_err(|error| refuse(&error.to_string()))?;
+        // Its extensions must be understood (RFC 7515, section 4.1.11), and none is.
+        if header.crit.is_some() {
+            return Err(refuse("its header has crit"));
+        }
         let validation = validation(header.alg, &self.settings.issuer, &self.settings.audience);
         for key in self
             .keys
@@ -229,9 +235,10 @@ impl Verifier {
             (_, Some(id)) => Some(reseller(id).ok_or("reseller_id is not a number from 1")?),
             (_, None) => return Err("reseller_id is missing"),
         };
-        let scopes = scopes(raw.scope.as_ref());
+        let claims = [&raw.scope, &raw.scopes, &raw.scp];
+        let scopes = claims.into_iter().flatten().flat_map(scopes).collect();
         Ok(Claims {
-            subject: subject(raw.sub),
+            subject: subject(raw.sub)?,
             reseller,
             scopes,
             expires_at,
@@ -280,10 +287,10 @@ fn reseller(claim: &Value) -> Option<ResellerId> {
 
 /// Reads scopes from a text with spaces between them, or from an array. Unknown scopes are left
 /// out.
-fn scopes(claim: Option<&Value>) -> Scopes {
-    let text = claim.and_then(Value::as_str).unwrap_or_default().split(' ');
+fn scopes(claim: &Value) -> Vec<Scope> {
+    let text = claim.as_str().unwrap_or_default().split(' ');
     let list = claim
-        .and_then(Value::as_array)
+        .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default()
         .iter()
@@ -291,19 +298,19 @@ fn scopes(claim: Option<&Value>) -> Scopes {
     text.chain(list).filter_map(Scope::parse).collect()
 }
 
-/// Shortens a subject to 100 characters for the journal and removes control characters.
-fn subject(claim: Option<String>) -> String {
-    let plain: String = claim
-        .unwrap_or_default()
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(100)
-        .collect();
-    if plain.is_empty() {
-        "unnamed".to_owned()
-    } else {
-        plain
+/// Shortens a subject to 100 characters for the journal.
+///
+/// # Errors
+/// If it has control characters or invisible ones: in the journal it would look like another
+/// subject.
+fn subject(claim: Option<String>) -> Result<String, &'static str> {
+    let short: String = claim.unwrap_or_default().chars().take(100).collect();
+    if short.is_empty() {
+        return Ok("unnamed".to_owned());
     }
+    check_text("sub", &short, MAX_TEXT)
+        .map_err(|_| "its sub has control characters or invisible ones")?;
+    Ok(short)
 }
 
 #[cfg(test)]
@@ -315,20 +322,20 @@ mod tests {
     #[test]
     fn claims_may_be_texts_numbers_or_arrays() {
         let words = |claim: Value| {
-            scopes(Some(&claim))
-                .iter()
+            scopes(&claim)
+                .into_iter()
                 .map(Scope::as_str)
                 .collect::<Vec<_>>()
                 .join(" ")
         };
         assert_eq!(
             words(json!("openid account:write account:read")),
-            "account:read account:write"
+            "account:write account:read"
         );
         assert_eq!(words(json!(["account:read", 7, "x"])), "account:read");
         assert_eq!(
-            (words(json!(7)), scopes(None)),
-            (String::new(), Scopes::default())
+            [json!(7), json!(null), json!({})].map(words),
+            [const { String::new() }; 3]
         );
         assert_eq!(
             [json!(3), json!("3")].map(|claim| reseller(&claim)),
@@ -339,10 +346,12 @@ mod tests {
                 .map(|claim| reseller(&claim)),
             [None; 5]
         );
-        assert_eq!(
-            (subject(Some("a\nb".to_owned())), subject(None)),
-            ("ab".to_owned(), "unnamed".to_owned())
-        );
+        let subject = |claim: Option<&str>| subject(claim.map(str::to_owned));
+        assert_eq!(subject(None), Ok("unnamed".to_owned()));
+        assert_eq!(subject(Some("J\u{f6}rg")), Ok("J\u{f6}rg".to_owned()));
+        for odd in ["a\nb", "ad\u{200b}min", "\u{202e}nimda", "a\u{fffe}"] {
+            assert!(subject(Some(odd)).is_err(), "{odd:?}");
+        }
     }
 
     #[test]
@@ -359,6 +368,8 @@ mod tests {
                 reseller_id: None,
                 role: None,
                 scope: None,
+                scopes: None,
+                scp: None,
             };
             expiry(&claims, now, minute).is_some()
         };

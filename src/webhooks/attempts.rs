@@ -126,6 +126,7 @@ impl Runner {
             &self.context.settings.retries,
             delivery.attempts,
             response.retry_after,
+            now,
         );
         let next = now + delay;
         self.queues.failed(delivery.key.account, next);

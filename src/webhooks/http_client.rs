@@ -14,9 +14,13 @@ use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Url, redirect};
 
+use crate::domain::Time;
+
 /// The timeouts of a DNS lookup and of connecting.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the body of a response may take after its head has arrived.
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much of a response's body is read, and how much of it is kept for the log of attempts, in
 /// bytes.
 const MAX_BODY: usize = 8 * 1024;
@@ -31,8 +35,31 @@ pub(super) struct Response {
     pub(super) problem: Option<String>,
     /// The beginning of the body. `None` if there is no body.
     pub(super) body: Option<String>,
-    /// The `Retry-After` header, in seconds.
-    pub(super) retry_after: Option<u64>,
+    /// The `Retry-After` header. `None` if it is absent or cannot be read.
+    pub(super) retry_after: Option<RetryAfter>,
+}
+
+/// When the receiver wants the next attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RetryAfter {
+    /// After this many seconds.
+    Seconds(u64),
+    /// At this time.
+    At(Time),
+}
+
+impl RetryAfter {
+    /// Reads a number of seconds, or a date in any of the three forms of RFC 9110, section 5.6.7.
+    fn read(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+            // A number that does not fit is longer than any limit.
+            return Some(Self::Seconds(text.parse().unwrap_or(u64::MAX)));
+        }
+        httpdate::parse_http_date(text)
+            .ok()
+            .map(|at| Self::At(at.into()))
+    }
 }
 
 impl Response {
@@ -136,6 +163,7 @@ impl Sender {
             .dns_resolver(Arc::new(filter.clone()))
             .no_proxy()
             .http1_only()
+            .http1_ignore_invalid_headers_in_responses(true)
             .pool_max_idle_per_host(64)
             .user_agent(concat!("Steward-Webhooks/", env!("CARGO_PKG_VERSION")))
             .build();
@@ -182,27 +210,23 @@ async fn read(mut response: reqwest::Response) -> Response {
     let retry_after = response
         .headers()
         .get("retry-after")
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        .and_then(|value| RetryAfter::read(value.to_str().ok()?));
     let mut body = Vec::new();
-    let problem = loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY => {
-                body.extend_from_slice(&chunk);
+    // The status is the receiver's answer, so a body that is broken, endless or slow changes
+    // nothing. What is not read is dropped with the response, which closes the connection.
+    let read_body = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_BODY {
+                break;
             }
-            // The body has ended, or is too long. In the latter case the rest is not read, and
-            // dropping the response closes the connection.
-            Ok(_) => break None,
-            Err(error) => break Some(describe(error)),
         }
     };
+    let _slow = tokio::time::timeout(BODY_TIMEOUT, read_body).await;
     body.truncate(KEPT_BODY);
     // PostgreSQL's text cannot contain NUL.
     let body = String::from_utf8_lossy(&body).replace('\0', "\u{fffd}");
-    let problem = if status.is_success() {
-        problem
-    } else {
-        Some(format!("answered {}", status.as_u16()))
-    };
+    let problem = (!status.is_success()).then(|| format!("answered {}", status.as_u16()));
     Response {
         status: Some(status.as_u16()),
         problem,
@@ -327,6 +351,28 @@ mod tests {
             "5f00::1",
         ] {
             assert!(!is_public(special.parse().unwrap()), "{special}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_a_number_of_seconds_or_a_date_in_three_forms() {
+        let at: Time = "1994-11-06T08:49:37Z".parse().unwrap();
+        for (text, expected) in [
+            ("120", Some(RetryAfter::Seconds(120))),
+            (" 0 ", Some(RetryAfter::Seconds(0))),
+            (
+                "99999999999999999999999",
+                Some(RetryAfter::Seconds(u64::MAX)),
+            ),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(RetryAfter::At(at))),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(RetryAfter::At(at))),
+            ("Sun Nov  6 08:49:37 1994", Some(RetryAfter::At(at))),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(RetryAfter::read(text), expected, "{text}");
         }
     }
 

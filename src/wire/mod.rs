@@ -3,9 +3,10 @@
 //!
 //! The JSON and XML codecs decode into the same serde structs. Serde would accept some documents
 //! that must be refused, so a scan refuses them first: nesting that is too deep and, in XML, too
-//! many attributes, a document type, entities other than the five of XML, a wrong or second root
-//! element, or a character set other than UTF-8. Errors name the path of the field.
+//! many attributes, a document type, entities other than the five of XML, or a wrong or second root
+//! element. XML must be well-formed too. Errors name the path of the field.
 
+mod charset;
 mod field;
 mod json;
 mod media;
@@ -20,10 +21,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use charset::{other_charset, to_utf8};
 pub use field::{Field, number_or_text, object};
 pub use media::{Codec, Parameters, accepted, codec_of, media_type};
 pub use rows::{MAX_PAGE, Rows, encode_row};
-pub use soap::{SoapProblem, SoapRequest, SoapVersion, escaped, read_envelope, write_envelope};
+pub use soap::{
+    SoapProblem, SoapRequest, SoapVersion, escaped, read_envelope, write_envelope,
+    write_not_understood,
+};
 pub use verbatim::{Members, Verbatim};
 
 /// The maximum nesting depth of a document, in all formats.
@@ -32,9 +37,15 @@ const MAX_DEPTH: usize = 32;
 /// Why a request's body was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Neither JSON nor XML, or not in UTF-8.
+    /// Neither JSON nor XML.
     #[error("unsupported media type")]
     UnsupportedMediaType,
+    /// The body is in this character set, which is unknown or, in `v3`, not UTF-8.
+    #[error("unknown character set {0}")]
+    UnknownCharset(String),
+    /// The body has this `Content-Encoding`. Bodies are read uncompressed only.
+    #[error("unknown content encoding {0}")]
+    ContentEncoding(String),
     /// The body is larger than the limit.
     #[error("body too large")]
     TooLarge,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use quick_xml::Reader;
-use quick_xml::events::{BytesRef, BytesStart, Event};
+use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -19,9 +19,22 @@ pub(super) fn decode<T: DeserializeOwned>(
     unknown: Option<&mut Vec<String>>,
 ) -> Result<T, Error> {
     scan(text)?;
+    well_formed(text).map_err(Error::document)?;
     let mut deserializer = quick_xml::de::Deserializer::from_str(text);
     deserialize(&mut deserializer, unknown)
         .map_err(|(path, error)| malformed(&path, &error.to_string()))
+}
+
+/// Refuses documents that are not well-formed, which quick-xml checks only in part: it accepts
+/// names that begin with a digit, control characters, and `]]>` in texts, for example. The caller
+/// has bounded the document's depth and attributes.
+///
+/// # Errors
+/// The problem and its line and column.
+pub(super) fn well_formed(text: &str) -> Result<(), String> {
+    roxmltree::Document::parse(text)
+        .map(drop)
+        .map_err(|error| format!("not well-formed XML: {error}"))
 }
 
 /// Refuses documents that serde would accept but that break a limit. Stops at the first problem.
@@ -58,12 +71,13 @@ fn scan(text: &str) -> Result<(), Error> {
             }
             Event::GeneralRef(reference) => check_reference(&reference)?,
             Event::Decl(declaration) => {
+                check_standalone(&declaration)?;
                 if let Some(encoding) = declaration.encoding() {
                     let encoding = encoding.map_err(|error| {
                         Error::document(format!("not well-formed XML: {error}"))
                     })?;
                     if !encoding.eq_ignore_ascii_case("utf-8") {
-                        return Err(Error::UnsupportedMediaType);
+                        return Err(Error::UnknownCharset(encoding.chars().take(40).collect()));
                     }
                 }
             }
@@ -114,6 +128,19 @@ fn check_element(start: &BytesStart<'_>, depth: usize, roots: usize) -> Result<(
         Err(Error::document("namespaces are not used here"))
     } else {
         Ok(())
+    }
+}
+
+/// Refuses a declaration whose `standalone` is neither yes nor no. The parser in [`well_formed`]
+/// accepts any text there.
+pub(super) fn check_standalone(declaration: &BytesDecl<'_>) -> Result<(), Error> {
+    let is_known = |text: &str| matches!(text, "yes" | "no");
+    match declaration.standalone() {
+        None => Ok(()),
+        Some(Ok(text)) if is_known(&text) => Ok(()),
+        Some(_) => Err(Error::document(
+            "not well-formed XML: standalone must be yes or no",
+        )),
     }
 }
 
@@ -269,7 +296,7 @@ mod tests {
         );
         assert_eq!(
             read("<?xml version='1.0' encoding='windows-1251'?><xml/>"),
-            Err("unsupported media type".to_owned())
+            Err("unknown character set windows-1251".to_owned())
         );
     }
 

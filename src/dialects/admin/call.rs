@@ -11,7 +11,7 @@ use super::Api;
 use super::codes;
 use super::envelope::Reply;
 use crate::dialects::body::{self, RequestBody};
-use crate::dialects::exchange::header_text;
+use crate::dialects::exchange::{accept, header_text};
 use crate::dialects::failure::Failure;
 use crate::dialects::operation::UnknownMembers;
 use crate::dialects::patches::Reading;
@@ -184,7 +184,7 @@ impl Call {
 /// query's `format`, an `Accept` header that names exactly one format, the body's own format, JSON.
 pub(in crate::dialects) fn preferred_format(headers: &HeaderMap, uri: &Uri) -> Codec {
     let queried = query_value(uri, "format").and_then(|word| Codec::parse(&word));
-    let accepted = || header_text(headers, header::ACCEPT).and_then(wire::accepted);
+    let accepted = || accept(headers).and_then(|ranges| wire::accepted(&ranges));
     let own = || wire::codec_of(header_text(headers, header::CONTENT_TYPE)).ok();
     queried
         .or_else(accepted)

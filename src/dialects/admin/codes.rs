@@ -70,6 +70,14 @@ pub(super) fn code(failure: &Failure) -> Code {
         },
         Failure::Wire(error) => match error {
             wire::Error::UnsupportedMediaType => say(415, "Unsupported media type"),
+            wire::Error::UnknownCharset(name) => say(
+                415,
+                &format!("Unsupported media type: the character set {name} is not known"),
+            ),
+            wire::Error::ContentEncoding(name) => say(
+                415,
+                &format!("Unsupported media type: send the body without Content-Encoding {name}"),
+            ),
             wire::Error::TooLarge => say(413, "Request too large"),
             wire::Error::Malformed { .. } => incorrect(&error.to_string()),
         },

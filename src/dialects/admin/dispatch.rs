@@ -76,7 +76,8 @@ async fn carry_out(
     stream: Body,
 ) -> Result<Answer, Failure> {
     let headers = &parts.headers;
-    let codec = wire::codec_of(header_text(headers, header::CONTENT_TYPE))?;
+    let content_type = header_text(headers, header::CONTENT_TYPE);
+    let codec = wire::codec_of(content_type)?;
     let early = early_credential(&parts, &api.settings)?;
     let early = match &early {
         Some(token) => Some((authenticate(api, operation, exchange, token).await?, token)),
@@ -84,6 +85,7 @@ async fn carry_out(
     };
     let limit = operation.body_limit.bytes(api.settings.max_body);
     let body = body::read(&api.service, exchange, headers, stream, limit).await?;
+    let body = body.into_utf8(codec, content_type)?;
     // If the body cannot be decoded, the error is written in the body's own format.
     let preferred = std::mem::replace(format, codec);
     let common: Common = wire::decode(codec, &body)?;

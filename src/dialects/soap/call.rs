@@ -14,7 +14,7 @@ use crate::dialects::failure::Failure;
 use crate::domain::Error;
 use crate::hash::sha256;
 use crate::service::{CommandOutcome, Completion, IdempotencyKey, IdempotentRequest, StoredAnswer};
-use crate::wire::{SoapVersion, escaped, write_envelope};
+use crate::wire::{SoapVersion, escaped, write_envelope, write_not_understood};
 
 /// The result of a handler.
 pub(super) enum Answer {
@@ -179,11 +179,19 @@ pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOu
         ),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = body::response(
-        status,
-        Some(version.content_type()),
-        write_envelope(version, &content),
-    );
+    let envelope = match fault {
+        Fault::MustUnderstand(blocks) => write_not_understood(version, blocks, &content),
+        Fault::Envelope(_)
+        | Fault::NoOperation
+        | Fault::UnknownOperation(_)
+        | Fault::Request(_)
+        | Fault::Header(_)
+        | Fault::RateLimited { .. }
+        | Fault::Busy
+        | Fault::Crash
+        | Fault::TimedOut => write_envelope(version, &content),
+    };
+    let mut response = body::response(status, Some(version.content_type()), envelope);
     let outcome = match fault {
         Fault::Crash => RequestOutcome::Error,
         Fault::TimedOut | Fault::Busy => RequestOutcome::Unavailable,
@@ -192,7 +200,8 @@ pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOu
         | Fault::NoOperation
         | Fault::UnknownOperation(_)
         | Fault::Request(_)
-        | Fault::MustUnderstand => RequestOutcome::Refused,
+        | Fault::Header(_)
+        | Fault::MustUnderstand(_) => RequestOutcome::Refused,
     };
     let retry_after = match fault {
         Fault::RateLimited { retry_after } => Some(*retry_after),
@@ -201,7 +210,8 @@ pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOu
         | Fault::NoOperation
         | Fault::UnknownOperation(_)
         | Fault::Request(_)
-        | Fault::MustUnderstand
+        | Fault::Header(_)
+        | Fault::MustUnderstand(_)
         | Fault::Crash
         | Fault::TimedOut => None,
     };

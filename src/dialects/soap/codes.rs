@@ -196,8 +196,11 @@ pub(super) enum Fault {
     NoOperation,
     /// The action or the Body names an unknown operation; its name.
     UnknownOperation(String),
-    /// A header block has `mustUnderstand`, and this service does not understand it.
-    MustUnderstand,
+    /// These header blocks, by namespace and name, must be understood. This service understands
+    /// none.
+    MustUnderstand(Vec<(String, String)>),
+    /// An HTTP header is missing or contradicts itself; the text explains it.
+    Header(String),
     /// The caller sends too many requests.
     RateLimited {
         /// Seconds until the next request is accepted.
@@ -260,7 +263,8 @@ impl Fault {
                 };
                 (500, Blame::Sender, reason)
             }
-            Self::MustUnderstand => (
+            Self::Header(why) => (400, Blame::Sender, format!("{UNREADABLE} ---> {why}")),
+            Self::MustUnderstand(_) => (
                 500,
                 Blame::MustUnderstand,
                 "A header block that must be understood was not understood.".to_owned(),
@@ -368,7 +372,8 @@ mod tests {
             Fault::Request("accountID must be an int, not 'x'".to_owned()),
             Fault::NoOperation,
             Fault::UnknownOperation("Zoolz/X".to_owned()),
-            Fault::MustUnderstand,
+            Fault::MustUnderstand(Vec::new()),
+            Fault::Header("Content-Type: appears twice, with different values".to_owned()),
             Fault::Crash,
         ];
         let lines = faults.iter().flat_map(|fault| {

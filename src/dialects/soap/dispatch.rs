@@ -25,7 +25,7 @@ use crate::dialects::failure::Failure;
 use crate::domain::{Dialect, Error, ResellerId};
 use crate::hash::sha256;
 use crate::service::{Context, IdempotencyKey};
-use crate::wire::{self, SoapRequest, SoapVersion};
+use crate::wire::{self, Codec, SoapRequest, SoapVersion};
 
 /// Answers a POST request.
 pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
@@ -40,6 +40,9 @@ pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
         Ok(read) => read,
         Err(Rejection::TooLarge) => {
             return body::response(StatusCode::PAYLOAD_TOO_LARGE, None, String::new());
+        }
+        Err(Rejection::MediaType) => {
+            return body::response(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, String::new());
         }
         Err(Rejection::Fault(reason)) => {
             let (response, outcome) = fault(&reason, version);
@@ -110,7 +113,23 @@ async fn carry_out(
 /// Why a request could not be read as a call.
 enum Rejection {
     TooLarge,
+    /// The media type, the character set or the content encoding is not known.
+    MediaType,
     Fault(Fault),
+}
+
+impl From<wire::Error> for Rejection {
+    fn from(error: wire::Error) -> Self {
+        match error {
+            wire::Error::TooLarge => Self::TooLarge,
+            wire::Error::UnsupportedMediaType
+            | wire::Error::UnknownCharset(_)
+            | wire::Error::ContentEncoding(_) => Self::MediaType,
+            wire::Error::Malformed { .. } => {
+                Self::Fault(Fault::Envelope(wire::SoapProblem::NotWellFormed))
+            }
+        }
+    }
 }
 
 impl From<Fault> for Rejection {
@@ -135,18 +154,20 @@ async fn read(
     let limit = limit.unwrap_or_default();
     let body = match body::read(&api.service, exchange, &parts.headers, stream, limit).await {
         Ok(body) => body,
-        Err(Failure::Wire(wire::Error::TooLarge)) => return Err(Rejection::TooLarge),
+        Err(Failure::Wire(error)) => return Err(error.into()),
         Err(Failure::Service(Error::Overloaded)) => return Err(Fault::Busy.into()),
         Err(Failure::Service(_)) => return Err(Fault::RateLimited { retry_after: 1 }.into()),
         Err(_) => return Err(Fault::Envelope(wire::SoapProblem::NotWellFormed).into()),
     };
+    let content_type = header_text(&parts.headers, header::CONTENT_TYPE);
+    let body = body.into_utf8(Codec::Xml, content_type)?;
     let envelope = wire::read_envelope(&body, version, NAMESPACE).map_err(Fault::Envelope)?;
     let operation = find(version, action, &envelope)?;
     if body.len() > operation.body_limit.bytes(api.settings.max_body) {
         return Err(Rejection::TooLarge);
     }
-    if envelope.must_understand {
-        return Err(Fault::MustUnderstand.into());
+    if !envelope.not_understood.is_empty() {
+        return Err(Fault::MustUnderstand(envelope.not_understood).into());
     }
     let values = Values::read(operation.children, &envelope.children)?;
     let refused = "the Idempotency-Key must be 1 to 255 visible characters";
@@ -178,7 +199,7 @@ pub(super) fn version_and_action(
     content_type: Option<&str>,
     headers: &HeaderMap,
 ) -> Option<(SoapVersion, String)> {
-    let (media_type, parameters) = wire::media_type(content_type).ok()?;
+    let (media_type, parameters) = wire::media_type(content_type)?;
     if media_type.eq_ignore_ascii_case("application/soap+xml") {
         let action = parameters
             .iter()

@@ -65,10 +65,11 @@ pub struct Api {
 pub async fn handle(api: Api, request: Request) -> Response {
     match *request.method() {
         Method::POST => dispatch::dispatch(&api, request).await,
-        Method::GET => page(&api, request.uri(), request.headers()),
+        // The HTTP library sends no body in the answer to HEAD.
+        Method::GET | Method::HEAD => page(&api, request.uri(), request.headers()),
         _ => {
             let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, None, String::new());
-            let allowed = HeaderValue::from_static("GET, POST");
+            let allowed = HeaderValue::from_static("GET, HEAD, POST");
             refusal.headers_mut().insert(header::ALLOW, allowed);
             refusal
         }
@@ -92,10 +93,10 @@ pub(super) fn respond_to(failure: &Failure, version: SoapVersion) -> Response {
         Failure::Service(Error::Overloaded) => Fault::Busy,
         Failure::NoSuchRoute | Failure::MethodNotAllowed => Fault::NoOperation,
         Failure::TimedOut => Fault::TimedOut,
+        Failure::Parameter { name, problem } => Fault::Header(format!("{name}: {problem}")),
         Failure::Crashed
         | Failure::Service(_)
         | Failure::Wire(_)
-        | Failure::Parameter { .. }
         | Failure::Missing(_)
         | Failure::TokensDiffer => Fault::Crash,
     };

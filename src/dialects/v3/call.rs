@@ -237,16 +237,8 @@ impl Call {
 
 /// The bearer token of the `Authorization` header.
 pub(super) fn credential(headers: &HeaderMap) -> Result<SecretString, Failure> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = values.next().and_then(|value| value.to_str().ok());
-    let value = value.ok_or(Error::CredentialMissing)?;
-    if values.next().is_some() {
-        return Err(Failure::parameter(
-            "Authorization",
-            "appears more than once",
-        ));
-    }
-    let token = value
+    let token = header_text(headers, header::AUTHORIZATION)
+        .ok_or(Error::CredentialMissing)?
         .split_once(' ')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())

@@ -93,13 +93,10 @@ pub(super) fn code(failure: &Failure) -> Code {
                 &format!("Internal error, incident {incident}"),
             ),
         },
-        Failure::Wire(error) => match error {
-            wire::Error::UnsupportedMediaType => {
-                say(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type")
-            }
-            wire::Error::TooLarge => say(413, "REQUEST_TOO_LARGE", "The request is too large"),
-            wire::Error::Malformed { .. } => invalid(&error.to_string()),
-        },
+        Failure::Wire(error) => {
+            let (status, word, message) = unreadable(error);
+            say(status, word, &message)
+        }
         Failure::Parameter { name, problem } => invalid(&format!("{name}: {problem}")),
         // Only other dialects produce these failures.
         Failure::Missing(name) => invalid(&format!("{name}: is required")),
@@ -109,6 +106,28 @@ pub(super) fn code(failure: &Failure) -> Code {
         Failure::TimedOut => later("The request took too long", 2),
         Failure::Crashed => say(500, "INTERNAL_ERROR", "Internal error"),
         Failure::RateLimited { retry_after } => too_many(*retry_after),
+    }
+}
+
+/// The status, code and message for a body that cannot be read.
+fn unreadable(error: &wire::Error) -> (u16, &'static str, String) {
+    let media_type = |problem: &str| {
+        let message = format!("Unsupported media type{problem}");
+        (415, "UNSUPPORTED_MEDIA_TYPE", message)
+    };
+    match error {
+        wire::Error::UnsupportedMediaType => media_type(""),
+        wire::Error::UnknownCharset(name) => {
+            media_type(&format!(": the body must be in UTF-8, not {name}"))
+        }
+        wire::Error::ContentEncoding(name) => {
+            media_type(&format!(": send the body without Content-Encoding {name}"))
+        }
+        wire::Error::TooLarge => {
+            let message = "The request is too large".to_owned();
+            (413, "REQUEST_TOO_LARGE", message)
+        }
+        wire::Error::Malformed { .. } => (400, "INVALID_REQUEST", error.to_string()),
     }
 }
 

@@ -136,18 +136,13 @@ async fn read_body(
     headers: &HeaderMap,
     stream: Body,
 ) -> Result<(Codec, RequestBody), Failure> {
-    if headers
-        .get_all(header::CONTENT_TYPE)
-        .iter()
-        .nth(1)
-        .is_some()
-    {
-        return Err(Failure::parameter("Content-Type", "appears more than once"));
-    }
     let content_type = header_text(headers, header::CONTENT_TYPE);
     let codec = content_type
         .map(|text| wire::codec_of(Some(text)))
         .transpose()?;
+    if let Some(charset) = wire::other_charset(content_type) {
+        return Err(wire::Error::UnknownCharset(charset).into());
+    }
     let limit = operation.body_limit.bytes(api.settings.max_body);
     let body = body::read(&api.service, exchange, headers, stream, limit).await?;
     match (codec, body.is_empty()) {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::codes::{self, Code};
 use crate::dialects::body;
-use crate::dialects::exchange::{RequestId, header_text};
+use crate::dialects::exchange::{RequestId, accept};
 use crate::dialects::failure::Failure;
 use crate::dialects::schemas::{Describe, describe};
 use crate::service::{Completion, Slice, StoredAnswer};
@@ -241,8 +241,8 @@ impl FailureDocument {
 
 /// The format of the answer: JSON, unless `Accept` names only XML.
 pub(in crate::dialects) fn accepted(headers: &HeaderMap) -> Codec {
-    header_text(headers, header::ACCEPT)
-        .and_then(wire::accepted)
+    accept(headers)
+        .and_then(|ranges| wire::accepted(&ranges))
         .unwrap_or(Codec::Json)
 }
 

@@ -1,10 +1,13 @@
 //! The server: start and stop, connections, traces, pages.
 
 mod api_docs;
+mod character_sets;
 mod connections;
 mod cors;
+mod heads;
 mod notice_page;
 mod rate_limits;
 mod serving;
 mod shares;
 mod traces;
+mod xml_documents;

@@ -102,6 +102,7 @@ async fn an_address_over_its_rate_is_refused_before_authentication() {
     let ask = async |peer: &str, forwarded: &str, path: &str| {
         let peer: std::net::SocketAddr = peer.parse().unwrap();
         let request = Request::post(path)
+            .header("host", "steward.example")
             .header("x-forwarded-for", forwarded)
             .extension(ConnectInfo(peer))
             .body(Body::empty())

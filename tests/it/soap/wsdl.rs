@@ -70,6 +70,6 @@ async fn the_wsdl_and_the_help_page_list_every_operation() {
     let refused = send(&app.router, put).await;
     assert_eq!(
         (refused.status.as_u16(), refused.header("allow")),
-        (405, "GET, POST")
+        (405, "GET, HEAD, POST")
     );
 }

@@ -432,3 +432,59 @@ async fn a_token_from_the_command_line_may_be_a_json_web_token() {
         .await
         .is_error(401, "API token is invalid");
 }
+
+#[tokio::test]
+async fn scopes_may_be_in_three_claims_and_critical_extensions_are_refused() {
+    let app = App::new().await;
+    let acme = app.new_reseller("Acme").await;
+    let id = acme.account("a").await;
+    let reseller = app.service.find_reseller("Acme").await.unwrap();
+    let trusted = jwt::Settings {
+        secret: Some(SECRET.into()),
+        ..settings()
+    };
+    let router = trusting(&app, trusted);
+    let path = format!("/v3/accounts/{id}");
+    // Whether the token may read and write accounts.
+    let rights = async |scopes: Value| {
+        let v3 = V3::with_token(&router, &hs256(&claims(reseller, &scopes)));
+        let read = v3.get(&path).await.status.as_u16();
+        let write = v3.call("PATCH", &path, &json!({})).await.status.as_u16();
+        (read, write)
+    };
+    for (scopes, expected) in [
+        (json!({"scopes": ["account:write"]}), (200, 200)),
+        (
+            json!({"scope": "account:read", "scopes": ["account:write"], "scp": "x y"}),
+            (200, 200),
+        ),
+        (
+            json!({"scope": null, "scp": ["account:read"], "scopes": 7}),
+            (200, 403),
+        ),
+        (
+            json!({"scope": "openid", "scp": "account:write"}),
+            (403, 200),
+        ),
+        (json!({"scope": null}), (403, 403)),
+    ] {
+        assert_eq!(rights(scopes.clone()).await, expected, "{scopes}");
+    }
+
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let with_crit = |crit: Option<Vec<String>>| {
+        let header = Header {
+            crit,
+            ..Header::new(Algorithm::HS256)
+        };
+        jsonwebtoken::encode(&header, &claims(reseller, &json!({})), &key).unwrap()
+    };
+    for (crit, status) in [
+        (None, 200),
+        (Some(vec!["b64".to_owned()]), 401),
+        (Some(Vec::new()), 401),
+    ] {
+        let v3 = V3::with_token(&router, &with_crit(crit.clone()));
+        assert_eq!(v3.get(&path).await.status.as_u16(), status, "{crit:?}");
+    }
+}

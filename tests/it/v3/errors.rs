@@ -72,7 +72,7 @@ async fn errors_have_one_form_in_every_layer() {
         .await,
         400,
         "INVALID_REQUEST",
-        "Authorization: appears more than once",
+        "Authorization: appears twice, with different values",
     );
     assert_eq!(client.get(id).await["version"], 1);
 }

@@ -1,5 +1,6 @@
 //! Webhooks and events.
 
+mod answers;
 mod backlog;
 mod chaos;
 mod endpoints;

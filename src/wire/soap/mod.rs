@@ -1,13 +1,17 @@
 //! The syntax of SOAP 1.1 and 1.2 envelopes: the element in the Body, its text children, and
 //! whether a header block must be understood. Namespace prefixes do not matter.
 
+mod write;
+
 use quick_xml::NsReader;
-use quick_xml::escape::{escape, resolve_predefined_entity};
+use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::{Namespace, ResolveResult};
 
-use super::xml::{check_reference, legal};
+use super::xml::{check_reference, check_standalone, well_formed};
 use super::{MAX_DEPTH, text_of};
+
+pub use write::{escaped, write_envelope, write_not_understood};
 
 /// The maximum number of attributes of an element, namespace declarations included.
 const MAX_ATTRIBUTES: usize = 32;
@@ -51,8 +55,9 @@ pub struct SoapRequest {
     /// Name and text of the element's children that are in the service's namespace, in order.
     /// Children that are nil are left out.
     pub children: Vec<(String, String)>,
-    /// Whether a header block has `mustUnderstand`.
-    pub must_understand: bool,
+    /// Namespace and local name of the header blocks that must be understood and are for this
+    /// service. It understands none.
+    pub not_understood: Vec<(String, String)>,
 }
 
 /// Why an envelope was not accepted.
@@ -129,6 +134,7 @@ pub fn read_envelope(
             Event::DocType(_) => return Err(unreadable("a document type is not accepted")),
             Event::PI(_) => return Err(unreadable("processing instructions are not accepted")),
             Event::Decl(declaration) => {
+                check_standalone(&declaration).map_err(|_| SoapProblem::NotWellFormed)?;
                 let is_utf8 = declaration.encoding().is_none_or(|encoding| {
                     encoding.is_ok_and(|it| it.eq_ignore_ascii_case("utf-8"))
                 });
@@ -142,7 +148,9 @@ pub fn read_envelope(
             Event::Eof => break,
         }
     }
-    scan.finish()
+    let request = scan.finish()?;
+    well_formed(text).map_err(|_| SoapProblem::NotWellFormed)?;
+    Ok(request)
 }
 
 fn unreadable(why: &str) -> SoapProblem {
@@ -174,7 +182,7 @@ impl Scan<'_> {
         if self.path.len() > MAX_DEPTH {
             return Err(unreadable("elements are nested too deep"));
         }
-        let (must_understand, is_nil) = attributes(reader, start, self.version)?;
+        let attributes = attributes(reader, start, self.version)?;
         let is_soap = element_namespace == self.version.namespace();
         match self.path.as_slice() {
             [_] => {
@@ -193,7 +201,12 @@ impl Scan<'_> {
                     "the Envelope has a child that is neither Header nor Body",
                 ));
             }
-            [_, part, _] if part == "Header" => self.request.must_understand |= must_understand,
+            [_, part, _] if part == "Header" => {
+                let must_understand = attributes.must_understand()?;
+                let block = (must_understand && attributes.is_for_us(self.version))
+                    .then(|| (element_namespace.to_owned(), name));
+                self.request.not_understood.extend(block);
+            }
             [_, _, _] => {
                 if self.request.element.is_some() {
                     return Err(unreadable("the Body has more than one element"));
@@ -201,7 +214,7 @@ impl Scan<'_> {
                 self.request.element = Some((element_namespace.to_owned(), name));
             }
             [_, part, _, _] if part == "Body" => {
-                let is_read = element_namespace == self.namespace && !is_nil;
+                let is_read = element_namespace == self.namespace && !attributes.is_nil;
                 self.child = is_read.then(|| (name, String::new()));
             }
             [_, part, ..] if part == "Body" && self.child.is_some() => {
@@ -243,13 +256,50 @@ impl Scan<'_> {
     }
 }
 
-/// Whether an element has `mustUnderstand`, and whether it is nil.
+/// The attributes of an element that mean something here.
+#[derive(Debug, Default)]
+struct Attributes {
+    is_nil: bool,
+    must_understand: Option<String>,
+    /// The `actor` of SOAP 1.1, the `role` of SOAP 1.2: for which node on the way a header block
+    /// is.
+    role: Option<String>,
+}
+
+impl Attributes {
+    fn must_understand(&self) -> Result<bool, SoapProblem> {
+        match self.must_understand.as_deref().map(str::trim) {
+            Some("1" | "true") => Ok(true),
+            None | Some("0" | "false") => Ok(false),
+            Some(_) => Err(unreadable("mustUnderstand must be 0, 1, true or false")),
+        }
+    }
+
+    /// Whether a header block is for this service: for the last node on the way, or for every node.
+    fn is_for_us(&self, version: SoapVersion) -> bool {
+        let role = self.role.as_deref().unwrap_or_default().trim();
+        let roles: &[&str] = match version {
+            SoapVersion::V11 => &["", "http://schemas.xmlsoap.org/soap/actor/next"],
+            SoapVersion::V12 => &[
+                "",
+                "http://www.w3.org/2003/05/soap-envelope/role/next",
+                "http://www.w3.org/2003/05/soap-envelope/role/ultimateReceiver",
+            ],
+        };
+        roles.contains(&role)
+    }
+}
+
 fn attributes(
     reader: &NsReader<&[u8]>,
     start: &BytesStart<'_>,
     version: SoapVersion,
-) -> Result<(bool, bool), SoapProblem> {
-    let (mut must_understand, mut is_nil) = (false, false);
+) -> Result<Attributes, SoapProblem> {
+    let role = match version {
+        SoapVersion::V11 => "actor",
+        SoapVersion::V12 => "role",
+    };
+    let mut read = Attributes::default();
     let mut attributes = start.attributes();
     for (count, attribute) in attributes.with_checks(false).enumerate() {
         if count == MAX_ATTRIBUTES {
@@ -257,31 +307,20 @@ fn attributes(
         }
         let attribute = attribute.map_err(|_| SoapProblem::NotWellFormed)?;
         let (resolved, name) = reader.resolver().resolve_attribute(attribute.key);
-        let is_set = matches!(attribute.value.trim(), "1" | "true");
-        if let ResolveResult::Bound(Namespace(namespace)) = resolved {
-            must_understand |=
-                is_set && namespace == version.namespace() && name.as_ref() == "mustUnderstand";
-            is_nil |= is_set && namespace == XSI && name.as_ref() == "nil";
+        let ResolveResult::Bound(Namespace(namespace)) = resolved else {
+            continue;
+        };
+        let value = attribute.value.into_owned();
+        match name.as_ref() {
+            "nil" if namespace == XSI => read.is_nil = matches!(value.trim(), "1" | "true"),
+            "mustUnderstand" if namespace == version.namespace() => {
+                read.must_understand = Some(value);
+            }
+            name if name == role && namespace == version.namespace() => read.role = Some(value),
+            _ => {}
         }
     }
-    Ok((must_understand, is_nil))
-}
-
-/// Puts the content of a Body into an envelope. The content must be well-formed XML.
-#[must_use]
-pub fn write_envelope(version: SoapVersion, body: &str) -> String {
-    format!(
-        "<?xml version=\"1.0\" encoding=\"utf-8\"?><soap:Envelope xmlns:soap=\"{}\" xmlns:xsi=\"{XSI}\" \
-         xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\"><soap:Body>{body}</soap:Body></soap:Envelope>",
-        version.namespace()
-    )
-}
-
-/// Escapes a text for use in an element or attribute. Characters that no XML document can contain
-/// become U+FFFD.
-#[must_use]
-pub fn escaped(text: &str) -> String {
-    legal(escape(text).into_owned())
+    Ok(read)
 }
 
 #[cfg(test)]
@@ -304,7 +343,7 @@ mod tests {
         let expected = SoapRequest {
             element: Some(pair("Zoolz", "Op")),
             children: vec![pair("one", "1&<2"), pair("two", "")],
-            must_understand: false,
+            not_understood: Vec::new(),
         };
         assert_eq!(read(body), Ok(expected));
     }
@@ -350,11 +389,78 @@ mod tests {
         ));
         assert!(matches!(read("<x/>"), SoapProblem::Unreadable(_)));
         assert_eq!(read("plain"), SoapProblem::NotWellFormed);
-        let must_understand = "<a:Envelope xmlns:a='http://www.w3.org/2003/05/soap-envelope'><a:Header><x a:mustUnderstand='1'/></a:Header><a:Body/></a:Envelope>";
+    }
+
+    #[test]
+    fn only_header_blocks_for_this_service_must_be_understood() {
+        let block = || vec![("urn:h".to_owned(), "x".to_owned())];
+        let none = Vec::new;
+        let v12 = "http://www.w3.org/2003/05/soap-envelope";
+        let read = |version: SoapVersion, attributes: &str| {
+            let namespace = version.namespace();
+            let text = format!(
+                "<a:Envelope xmlns:a='{namespace}'><a:Header><h:x xmlns:h='urn:h' {attributes}/></a:Header><a:Body/></a:Envelope>"
+            );
+            read_envelope(text.as_bytes(), version, "Zoolz").map(|request| request.not_understood)
+        };
+        for (attributes, expected) in [
+            ("a:mustUnderstand='1'".to_owned(), block()),
+            ("a:mustUnderstand=' true '".to_owned(), block()),
+            ("a:mustUnderstand='1' a:role=''".to_owned(), block()),
+            (
+                format!("a:mustUnderstand='1' a:role='{v12}/role/next'"),
+                block(),
+            ),
+            (
+                format!("a:mustUnderstand='1' a:role='{v12}/role/ultimateReceiver'"),
+                block(),
+            ),
+            (
+                format!("a:mustUnderstand='1' a:role='{v12}/role/none'"),
+                none(),
+            ),
+            (
+                "a:mustUnderstand='1' a:role='urn:a:proxy'".to_owned(),
+                none(),
+            ),
+            ("a:mustUnderstand='0'".to_owned(), none()),
+            ("a:mustUnderstand='false'".to_owned(), none()),
+            ("mustUnderstand='1'".to_owned(), none()),
+            // SOAP 1.2 has no actor.
+            (
+                "a:mustUnderstand='1' a:actor='urn:a:proxy'".to_owned(),
+                block(),
+            ),
+        ] {
+            assert_eq!(
+                read(SoapVersion::V12, &attributes),
+                Ok(expected),
+                "{attributes}"
+            );
+        }
+        let next = "http://schemas.xmlsoap.org/soap/actor/next";
+        for (attributes, expected) in [
+            ("a:mustUnderstand='1'".to_owned(), block()),
+            (format!("a:mustUnderstand='1' a:actor='{next}'"), block()),
+            (
+                "a:mustUnderstand='1' a:actor='urn:a:proxy'".to_owned(),
+                none(),
+            ),
+        ] {
+            assert_eq!(
+                read(SoapVersion::V11, &attributes),
+                Ok(expected),
+                "{attributes}"
+            );
+        }
+        assert!(matches!(
+            read(SoapVersion::V12, "a:mustUnderstand='yes'"),
+            Err(SoapProblem::Unreadable(why)) if why.contains("mustUnderstand")
+        ));
+        let written = write_not_understood(SoapVersion::V12, &block(), "");
         assert!(
-            read_envelope(must_understand.as_bytes(), SoapVersion::V12, "Zoolz")
-                .unwrap()
-                .must_understand
+            written.contains("<soap:NotUnderstood qname=\"h:x\" xmlns:h=\"urn:h\" />"),
+            "{written}"
         );
     }
 }

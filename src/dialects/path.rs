@@ -1,0 +1,54 @@
+//! The spelling of paths.
+
+use std::borrow::Cow;
+
+/// The path in the form that the routes have: slashes merged, and escapes of unreserved characters
+/// (RFC 3986, section 2.3) decoded.
+pub(crate) fn plain(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') && !path.contains("//") {
+        return Cow::Borrowed(path);
+    }
+    let is_hex = |digits: &&str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut plain = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(c) = rest.chars().next() {
+        let escaped = rest.get(1..3).filter(|_| c == '%').filter(is_hex);
+        let escaped = escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let unreserved = escaped
+            .map(char::from)
+            .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~'));
+        let (c, length) = unreserved.map_or((c, c.len_utf8()), |c| (c, 3));
+        if !(c == '/' && plain.ends_with('/')) {
+            plain.push(c);
+        }
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    Cow::Owned(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slashes_are_merged_and_unreserved_characters_decoded() {
+        for (path, expected) in [
+            (
+                "/api/v1.1/admin/accounts/get",
+                "/api/v1.1/admin/accounts/get",
+            ),
+            (
+                "/api/v1.1//admin///accounts/get/",
+                "/api/v1.1/admin/accounts/get/",
+            ),
+            ("//api/v1%2E1/%61dmin/%7e", "/api/v1.1/admin/~"),
+            // Reserved and other characters stay escaped, as do escapes that are none.
+            ("/a%2Fb%2f/%3F%25%20%zz%4", "/a%2Fb%2f/%3F%25%20%zz%4"),
+            ("/%+41", "/%+41"),
+            ("/\u{e9}%\u{e9}", "/\u{e9}%\u{e9}"),
+            ("", ""),
+        ] {
+            assert_eq!(plain(path), expected, "{path}");
+        }
+    }
+}
