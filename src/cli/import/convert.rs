@@ -62,8 +62,7 @@ impl Converter {
                 "a value in one of these columns",
             ));
         }
-        self.check(&account)
-            .map_err(|error| of_error(row, error))?;
+        self.check(&account).map_err(|error| of_error(row, error))?;
         Ok(account)
     }
 

@@ -42,7 +42,10 @@ const PRINTED: usize = 20;
 /// How many plans are read at a time.
 const PLANS: i64 = 100;
 
-#[expect(clippy::struct_excessive_bools, reason = "they are flags of the command")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are flags of the command"
+)]
 #[derive(Debug, Args)]
 pub(super) struct Import {
     /// The file, ending in .csv or .jsonl; - means standard input.

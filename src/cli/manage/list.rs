@@ -69,6 +69,7 @@ impl List {
             expires_before: time("--expires-before", self.expires_before.clone(), Tz::UTC)?,
             expires_after: time("--expires-after", self.expires_after.clone(), Tz::UTC)?,
             text: self.text.clone(),
+            ..AccountFilter::default()
         };
         let names: BTreeMap<i64, String> = service
             .resellers(&Principal::command_line(), 0, i64::MAX)

@@ -116,7 +116,7 @@ async fn populate(app: &App, client: &Client, operator: &Client, seed: &[u8]) {
                 .await
                 .ok();
         }
-        let metadata = json!({"plan": if dice & 17 == 1 { "gold" } else { "silver" }});
+        let metadata = json!({"plan": if dice & 0x11 == 1 { "gold" } else { "silver" }});
         client
             .call("save", json!({"id": id, "metadata": metadata}))
             .await

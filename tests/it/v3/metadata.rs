@@ -159,8 +159,8 @@ fn what_is_read_can_be_written_back_in_both_formats_and_dialects() {
                 made.set(made.get() + 1);
                 let number = client.account(&format!("a{}", made.get())).await;
                 let path = format!("/v3/accounts/{number}");
-                let patch = json!({ "metadata": expected });
-                let account = v3.call("PATCH", &path, &patch).await.ok();
+                let change = json!({ "metadata": expected });
+                let account = v3.call("PATCH", &path, &change).await.ok();
                 prop_assert_eq!(&account["metadata"], &expected);
                 let version = account["version"].clone();
                 for format in ["application/json", "application/xml"] {
@@ -298,8 +298,8 @@ async fn the_history_the_events_and_the_past_have_the_metadata() {
         .now()
         .to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     app.clock.advance(TimeDelta::hours(1));
-    let patch = json!({"metadata": {"plan": null, "seats": "5"}});
-    v3.call("PATCH", &path, &patch).await.ok();
+    let change = json!({"metadata": {"plan": null, "seats": "5"}});
+    v3.call("PATCH", &path, &change).await.ok();
 
     let events = v3.get("/v3/events").await.ok();
     let changes = &events.as_array().unwrap()[1]["changes"]["metadata"];

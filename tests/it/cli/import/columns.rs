@@ -176,12 +176,13 @@ async fn new_accounts_pass_over_imported_numbers_now_and_later() {
 async fn an_imported_account_was_not_here_before_its_import() {
     let place = Place::new().await;
     place.client.account("older").await;
-    let now = || chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-    let before = now();
+    let now = || Clock::System.now();
+    let write = |at: Time| at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let before = write(now());
     let file = place.file("old.csv", "number,created_at\n50,2019-01-01\n");
     place.import(&[&file]).ok("1 created");
     let clock = &place.app.clock;
-    clock.advance(chrono::Utc::now() - clock.now());
+    clock.advance(now() - clock.now());
     let list = |at: String| {
         let v3 = &place.v3;
         async move { v3.get(&format!("/v3/accounts?asOf={at}")).await.ok() }

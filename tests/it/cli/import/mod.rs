@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use steward::domain::ResellerId;
+use steward::service::Clock;
 use tempfile::TempDir;
 
 use crate::harness::process::{folder, steward};
@@ -29,7 +30,7 @@ impl Place {
     pub(super) async fn new() -> Self {
         let app = App::new().await;
         // The command uses the clock of the system.
-        app.clock.advance(chrono::Utc::now() - app.clock.now());
+        app.clock.advance(Clock::System.now() - app.clock.now());
         let reseller = app.reseller("Acme").await;
         assert_eq!(reseller, ResellerId(1));
         let client = app.client(&app.token(Some(reseller), None).await);
