@@ -1,6 +1,8 @@
 //! What a row can bring along.
 
 use serde_json::{Value, json};
+use steward::domain::Time;
+use steward::service::Clock;
 
 use super::Place;
 
@@ -188,9 +190,7 @@ async fn an_imported_account_was_not_here_before_its_import() {
         async move { v3.get(&format!("/v3/accounts?asOf={at}")).await.ok() }
     };
     assert_eq!(list(before.clone()).await.as_array().unwrap().len(), 1);
-    let present = clock
-        .now()
-        .to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let present = write(clock.now());
     assert_eq!(list(present).await.as_array().unwrap().len(), 2);
     let past = place
         .v3

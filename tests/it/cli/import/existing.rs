@@ -131,8 +131,7 @@ async fn the_quota_refuses_the_rows_beyond_it_and_says_how_to_raise_it() {
         }
     };
     limit(5).await;
-    let rows: String = (1..=8).map(|n| format!("u{n}@example.com\n")).collect();
-    let file = place.file("in.csv", format!("email\n{rows}"));
+    let file = place.file("in.csv", super::addresses(8));
     let small = |more: &[&str]| place.import(&[&[file.as_str(), "--batch", "2"], more].concat());
     let dry = small(&["--dry-run"]);
     dry.fails(&[

@@ -49,8 +49,7 @@ async fn waiting(place: &Place, superuser: &PgPool) -> (String, Child) {
     )
     .await;
     run(superuser, "select pg_advisory_lock(4242)").await;
-    let rows: String = (1..=7).map(|n| format!("u{n}@example.com\n")).collect();
-    let file = place.file("in.csv", format!("email\n{rows}"));
+    let file = place.file("in.csv", super::addresses(7));
     let child = place
         .command(&[&file, "--batch", "2"])
         .stdout(Stdio::piped())
@@ -128,6 +127,7 @@ enum Kind {
     Exists,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 #[derive(Debug, Clone)]
 struct RandomRow {
     kind: Kind,

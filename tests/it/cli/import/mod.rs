@@ -136,3 +136,10 @@ impl Imported {
 pub(super) fn columns_without_plan() -> String {
     columns::ALL.replace(",Gold,", ",13,")
 }
+
+/// A file with this many addresses, `u1@example.com` first.
+pub(super) fn addresses(count: usize) -> String {
+    let rows = (1..=count).map(|n| format!("u{n}@example.com"));
+    let all: Vec<String> = std::iter::once("email".to_owned()).chain(rows).collect();
+    all.join("\n")
+}
