@@ -215,7 +215,7 @@ async fn measure_lists(service: &Arc<Service>, accounts: i64) -> Result<Rows, Fa
         let filter = filter.clone();
         async move {
             service
-                .list(context, filter, account(number)?, 50)
+                .list(context, filter, Vec::new(), account(number)?, 50)
                 .await
                 .map(drop)
         }

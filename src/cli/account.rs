@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::import::Import;
 use super::manage::Manage;
 use super::{CommandError, context, find_reseller, output};
-use crate::dialects::dates;
+use crate::dialects::dates::{self, Role};
 use crate::domain::{Email, Error, Patch, ProfilePatch, ResellerId, Revision, Time};
 use crate::service::{CommandOutcome, Completion, Service};
 
@@ -62,7 +62,7 @@ pub(super) struct Create {
     /// The name of the company.
     #[arg(long)]
     company: Option<String>,
-    /// When the account expires: a date (its end, in UTC) or a date and time; never if absent.
+    /// When the account expires: a date (its end, in the reseller's time zone) or a date and time; never if absent.
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
     /// How many accounts to create.
@@ -92,9 +92,10 @@ impl Create {
                 .map(|number| numbered(&self.email, number))
                 .collect(),
         };
+        let zone = service.zone_of_reseller(&context(), Some(reseller)).await?;
         let revisions = emails
             .into_iter()
-            .map(|email| self.revision(&email))
+            .map(|email| self.revision(&email, zone))
             .collect::<Result<Vec<_>, _>>()?;
         let (json, many) = (self.json, self.count.is_some());
         let show = |done: &CommandOutcome| match (json, many) {
@@ -113,13 +114,15 @@ impl Create {
         Ok(())
     }
 
-    fn revision(&self, email: &str) -> Result<Revision, Error> {
+    /// Dates without a zone are in `zone`.
+    fn revision(&self, email: &str, zone: Tz) -> Result<Revision, Error> {
         let patch = |text: &Option<String>| {
             let text = text.clone().filter(|text| !text.is_empty());
             text.map_or(Patch::Keep, Patch::Set)
         };
         let date = |text: &String| -> Result<Time, Error> {
-            dates::parse(text, Tz::UTC).map_err(|problem| Error::invalid("expires_at", problem))
+            dates::parse(text, Role::End, zone)
+                .map_err(|problem| Error::invalid("expires_at", problem))
         };
         let profile = ProfilePatch {
             email: Patch::Set(Email::parse(email)?),

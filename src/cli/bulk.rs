@@ -10,8 +10,8 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{CommandError, context, output};
-use crate::dialects::v3;
-use crate::domain::{Command, Outcome};
+use crate::dialects::v3::BulkOperation;
+use crate::domain::Outcome;
 use crate::service::{Completion, Item, MAX_OPERATIONS, Service};
 
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ impl Bulk {
     /// Reads the whole file first. If a line is invalid, no operation runs. An operation that fails
     /// does not stop the others, and the file may be run again: repeated operations change nothing.
     pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
-        let items = self.read(&service.deletion())?;
+        let items = self.items(&service).await?;
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         for (_, name, _) in &items {
             *counts.entry(name.as_str()).or_default() += 1;
@@ -84,20 +84,46 @@ impl Bulk {
         }
     }
 
-    /// Reads the operations, each with its line number and its name.
-    fn read(&self, deletion: &Command) -> Result<Vec<(usize, String, Item)>, CommandError> {
-        let fail =
-            |problem: String| CommandError::Other(format!("{}: {problem}", self.file.display()));
-        let file = File::open(&self.file).map_err(|error| fail(error.to_string()))?;
-        let mut items = Vec::new();
-        for (index, line) in BufReader::new(file).lines().enumerate() {
-            let line = line.map_err(|error| fail(format!("line {}: {error}", index + 1)))?;
-            if !line.trim().is_empty() {
-                let (name, item) = v3::bulk_operation(&line, deletion.clone())
-                    .map_err(|problem| fail(format!("line {}: {problem}", index + 1)))?;
-                items.push((index + 1, name, item));
+    /// The operations, each with its line number and its name. Dates without a zone are in that of
+    /// each account's reseller.
+    async fn items(&self, service: &Service) -> Result<Vec<(usize, String, Item)>, CommandError> {
+        let operations = self.read()?;
+        let mut items = Vec::with_capacity(operations.len());
+        for chunk in operations.chunks(MAX_OPERATIONS) {
+            let accounts = chunk
+                .iter()
+                .filter_map(|(_, operation)| operation.account());
+            let zones = service.zones_of(&context(), accounts.collect()).await?;
+            for (line, operation) in chunk {
+                let zone = operation.account().and_then(|it| zones.get(&it).copied());
+                let name = operation.name().to_owned();
+                let item = operation
+                    .clone()
+                    .item(zone.unwrap_or_default(), service.deletion())
+                    .map_err(|problem| self.fail(&format!("line {line}: {problem}")))?;
+                items.push((*line, name, item));
             }
         }
         Ok(items)
+    }
+
+    fn fail(&self, problem: &str) -> CommandError {
+        CommandError::Other(format!("{}: {problem}", self.file.display()))
+    }
+
+    /// Reads the operations, each with its line number.
+    fn read(&self) -> Result<Vec<(usize, BulkOperation)>, CommandError> {
+        let fail = |problem: String| self.fail(&problem);
+        let file = File::open(&self.file).map_err(|error| fail(error.to_string()))?;
+        let mut operations = Vec::new();
+        for (index, line) in BufReader::new(file).lines().enumerate() {
+            let line = line.map_err(|error| fail(format!("line {}: {error}", index + 1)))?;
+            if !line.trim().is_empty() {
+                let operation = BulkOperation::parse(&line)
+                    .map_err(|problem| fail(format!("line {}: {problem}", index + 1)))?;
+                operations.push((index + 1, operation));
+            }
+        }
+        Ok(operations)
     }
 }

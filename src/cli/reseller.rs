@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{CommandError, find_reseller, output};
 use crate::dialects::dates;
 use crate::domain::Patch;
-use crate::service::{NewReseller, Principal, ResellerPatch, Service};
+use crate::service::{NewReseller, Principal, ResellerPatch, Service, Suspension};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Reseller {
@@ -82,6 +82,19 @@ Example:
         #[arg(value_name = "ID_OR_NAME")]
         reseller: String,
     },
+    /// List the suspensions of a reseller, past and present, newest first.
+    #[command(after_help = "\
+Examples:
+  steward reseller suspensions \"Acme Hosting\"
+  steward reseller suspensions 3 --json")]
+    Suspensions {
+        /// The reseller's number or name.
+        #[arg(value_name = "ID_OR_NAME")]
+        reseller: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl Reseller {
@@ -153,6 +166,11 @@ impl Reseller {
             }
             Self::Suspend { reseller } => suspend(&service, &reseller, true).await?,
             Self::Unsuspend { reseller } => suspend(&service, &reseller, false).await?,
+            Self::Suspensions { reseller, json } => {
+                let id = service.find_reseller(&reseller).await?;
+                let all = service.suspensions(&operator, id, None, i64::MAX).await?;
+                list_suspensions(&all, json);
+            }
         }
         Ok(())
     }
@@ -186,6 +204,36 @@ fn list(resellers: &[crate::service::Reseller], json: bool) {
             .collect();
         output::table(&["ID", "NAME", "SUSPENDED"], &rows);
     }
+}
+
+fn list_suspensions(suspensions: &[Suspension], json: bool) {
+    if json {
+        let items = suspensions.iter().map(|it| {
+            json!({
+                "suspended_at": dates::write(it.suspended_at),
+                "suspended_by": it.suspended_by,
+                "lifted_at": it.lifted_at.map(dates::write),
+                "lifted_by": it.lifted_by,
+            })
+        });
+        output::json(&items.collect());
+        return;
+    }
+    let unknown = |name: &Option<String>| name.clone().unwrap_or_else(|| "unknown".to_owned());
+    let row = |it: &Suspension| {
+        let lifted = it
+            .lifted_at
+            .map(|at| (dates::write(at), unknown(&it.lifted_by)));
+        let (lifted_at, lifted_by) = lifted.unwrap_or_default();
+        vec![
+            dates::write(it.suspended_at),
+            unknown(&it.suspended_by),
+            lifted_at,
+            lifted_by,
+        ]
+    };
+    let rows: Vec<_> = suspensions.iter().map(row).collect();
+    output::table(&["SUSPENDED", "BY", "LIFTED", "BY"], &rows);
 }
 
 async fn suspend(service: &Service, reseller: &str, suspend: bool) -> Result<(), CommandError> {

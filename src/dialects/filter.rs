@@ -4,40 +4,129 @@ use chrono_tz::Tz;
 
 use super::dates;
 use crate::domain::{
-    AccountFilter, Authority, Error, MAX_TEXT, Metadata, StateFilter, Time, check_metadata_key,
+    AccountFilter, Authority, Comparison, Condition, Error, MAX_TEXT, Metadata, SearchField,
+    SearchValues, StateFilter, ZoneConditions, check_metadata_key,
 };
 
 /// The conditions as the caller wrote them. `None` leaves a condition out.
 #[derive(Debug, Clone)]
-pub(super) struct FilterMembers<'a> {
+pub(crate) struct FilterMembers<'a> {
     /// `active`, `suspended` or a value of `blocked_by`.
-    pub(super) state: Option<&'a str>,
+    pub(crate) state: Option<&'a str>,
     /// `operator`, `reseller` or `system`.
-    pub(super) held_by: Option<&'a str>,
+    pub(crate) held_by: Option<&'a str>,
     /// A date, or a date and time.
-    pub(super) expires_before: Option<&'a str>,
+    pub(crate) expires_before: Option<&'a str>,
     /// A date, or a date and time.
-    pub(super) expires_after: Option<&'a str>,
+    pub(crate) expires_after: Option<&'a str>,
     /// The text to search for.
-    pub(super) text: Option<&'a str>,
+    pub(crate) text: Option<&'a str>,
     /// Members that the metadata must have.
-    pub(super) metadata: Metadata,
+    pub(crate) metadata: Metadata,
 }
 
 impl FilterMembers<'_> {
-    /// Reads the conditions. Dates without a zone are in `zone`.
+    /// Reads the conditions. Dates without a zone are in the zone of each account's reseller, which
+    /// is one of `zones`. If there are several, conditions on such dates are returned beside the
+    /// filter.
     ///
     /// # Errors
     /// [`Error::InvalidField`] for the first condition that is malformed.
-    pub(super) fn filter(self, zone: Tz) -> Result<AccountFilter, Error> {
-        Ok(AccountFilter {
+    pub(crate) fn filter(
+        self,
+        zones: &[Tz],
+    ) -> Result<(AccountFilter, Vec<ZoneConditions>), Error> {
+        let mut conditions = TimeConditions::new(zones);
+        let mut add = |name, text, comparison| match text {
+            None => Ok(()),
+            Some(text) => conditions
+                .add(SearchField::ExpiresAt, comparison, &[text])
+                .map_err(|problem| Error::invalid(name, problem)),
+        };
+        add("expires_before", self.expires_before, Comparison::Less)?;
+        add(
+            "expires_after",
+            self.expires_after,
+            Comparison::GreaterOrEqual,
+        )?;
+        let TimeConditions { all, by_zone, .. } = conditions;
+        let bound = |comparison| {
+            let condition = all.iter().find(|it| it.comparison == comparison)?;
+            match &condition.values {
+                SearchValues::Times(spans) => spans.first().map(|span| span.first),
+                SearchValues::Texts(_) => None,
+            }
+        };
+        let filter = AccountFilter {
             state: self.state.map(StateFilter::parse).transpose()?,
             held_by: self.held_by.map(authority).transpose()?,
-            expires_before: date("expires_before", self.expires_before, zone)?,
-            expires_after: date("expires_after", self.expires_after, zone)?,
+            expires_before: bound(Comparison::Less),
+            expires_after: bound(Comparison::GreaterOrEqual),
             text: self.text.map(search_text).transpose()?,
             metadata: wanted_metadata(self.metadata)?,
-        })
+        };
+        Ok((filter, by_zone))
+    }
+}
+
+/// Conditions on instants in a list of accounts. A date without a zone is in the zone of each
+/// account's reseller.
+#[derive(Debug)]
+pub(super) struct TimeConditions {
+    zones: Vec<Tz>,
+    /// The conditions for all accounts.
+    pub(super) all: Vec<Condition>,
+    /// The conditions on dates without a zone, if the accounts' resellers are in several zones.
+    pub(super) by_zone: Vec<ZoneConditions>,
+}
+
+impl TimeConditions {
+    /// No conditions on accounts whose resellers are in one of these zones.
+    pub(super) fn new(zones: &[Tz]) -> Self {
+        Self {
+            zones: zones.to_vec(),
+            all: Vec::new(),
+            by_zone: Vec::new(),
+        }
+    }
+
+    /// Adds a condition.
+    ///
+    /// # Errors
+    /// A message for the caller if a value is no date.
+    pub(super) fn add(
+        &mut self,
+        field: SearchField,
+        comparison: Comparison,
+        texts: &[&str],
+    ) -> Result<(), String> {
+        let condition = |zone: Tz| {
+            let spans = texts.iter().map(|text| dates::parse_span(text, zone));
+            Ok::<_, String>(Condition {
+                field,
+                comparison,
+                values: SearchValues::Times(spans.collect::<Result<_, _>>()?),
+            })
+        };
+        let zone = self.zones.first().copied().unwrap_or_default();
+        let first = condition(zone)?;
+        let has_zone =
+            |text: &&str| dates::Written::parse(text).is_ok_and(dates::Written::has_zone);
+        if self.zones.len() < 2 || texts.iter().all(has_zone) {
+            self.all.push(first);
+            return Ok(());
+        }
+        if self.by_zone.is_empty() {
+            let none = |zone: &Tz| ZoneConditions {
+                zone: zone.name().to_owned(),
+                conditions: Vec::new(),
+            };
+            self.by_zone = self.zones.iter().map(none).collect();
+        }
+        for (zone, group) in self.zones.iter().zip(&mut self.by_zone) {
+            group.conditions.push(condition(*zone)?);
+        }
+        Ok(())
     }
 }
 
@@ -57,15 +146,13 @@ fn authority(word: &str) -> Result<Authority, Error> {
         .ok_or_else(|| Error::invalid("held_by", "must be operator, reseller or system"))
 }
 
-fn date(name: &'static str, text: Option<&str>, zone: Tz) -> Result<Option<Time>, Error> {
-    text.map(|text| dates::parse(text, zone))
-        .transpose()
-        .map_err(|problem| Error::invalid(name, problem))
-}
-
 fn search_text(text: &str) -> Result<String, Error> {
     let length = text.chars().count();
-    if text.contains('\0') {
+    // Bulk jobs store it and answer with it, also in XML.
+    if text
+        .chars()
+        .any(|c| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
+    {
         Err(Error::invalid("q", "must not contain control characters"))
     } else if length > MAX_TEXT {
         // No field that it is searched in is longer, and bulk jobs store it.

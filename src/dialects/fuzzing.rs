@@ -30,15 +30,18 @@ pub fn date(text: &str) {
         chrono_tz::Tz::Pacific__Apia,
         chrono_tz::Tz::America__Sao_Paulo,
     ] {
-        if let Ok(time) = dates::parse(text, zone)
-            && (0..=9_999).contains(&time.year())
-        {
-            assert_eq!(
-                dates::parse(&dates::write(time), zone),
-                Ok(time),
-                "a written date must read as the same instant"
-            );
+        for role in [dates::Role::End, dates::Role::Begin] {
+            if let Ok(time) = dates::parse(text, role, zone)
+                && (0..=9_999).contains(&time.year())
+            {
+                assert_eq!(
+                    dates::parse(&dates::write(time), role, zone),
+                    Ok(time),
+                    "a written date must read as the same instant"
+                );
+            }
         }
+        let _read = dates::parse_span(text, zone);
     }
 }
 

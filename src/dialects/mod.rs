@@ -11,7 +11,7 @@ mod body;
 pub(crate) mod dates;
 pub(crate) mod exchange;
 pub mod failure;
-mod filter;
+pub(crate) mod filter;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod metadata;

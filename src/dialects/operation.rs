@@ -51,6 +51,29 @@ impl Access {
     }
 }
 
+/// Whether the credentials of a suspended reseller may call an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhileSuspended {
+    /// They may: it changes nothing, or it only makes the reseller safer.
+    Admitted,
+    /// They may not: it changes something, and lifting the suspension must find everything as it
+    /// was.
+    Refused,
+}
+
+impl WhileSuspended {
+    /// Checks that a principal may call the operation now.
+    ///
+    /// # Errors
+    /// [`Error::ResellerSuspended`].
+    pub(crate) fn check(self, principal: &Principal) -> Result<(), Error> {
+        match self {
+            Self::Admitted => Ok(()),
+            Self::Refused => principal.require_unsuspended(),
+        }
+    }
+}
+
 /// How the dispatcher treats members of the body that the request type does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownMembers {

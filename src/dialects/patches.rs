@@ -4,7 +4,7 @@
 use chrono_tz::Tz;
 use uuid::Uuid;
 
-use super::dates;
+use super::dates::{self, Role};
 use crate::domain::{Command, Error, HoldId, HoldKind, HoldPatch, Patch, Time};
 use crate::wire::{Codec, Field};
 
@@ -13,7 +13,7 @@ use crate::wire::{Codec, Field};
 pub(super) struct Reading {
     /// The format of the body.
     pub(super) codec: Codec,
-    /// The time zone for dates that name none.
+    /// The time zone for dates that name none: that of the account's reseller.
     pub(super) zone: Tz,
 }
 
@@ -44,25 +44,26 @@ pub(super) fn parsed<T>(
     })
 }
 
-/// A date, or a date and time.
+/// A date, or a date and time. The role tells what a date alone means.
 pub(super) fn time(
     name: &'static str,
+    role: Role,
     field: Field<String>,
     read: Reading,
 ) -> Result<Patch<Time>, Error> {
     parsed(field, read, |written| {
-        dates::parse(&written, read.zone).map_err(|problem| Error::invalid(name, problem))
+        dates::parse(&written, role, read.zone).map_err(|problem| Error::invalid(name, problem))
     })
 }
 
-/// A required date that may be null. `null` completes the error text with the meaning of null.
+/// A required end date that may be null. `null` completes the error text with the meaning of null.
 pub(super) fn required_time(
     name: &'static str,
     field: Field<String>,
     read: Reading,
     null: &str,
 ) -> Result<Option<Time>, Error> {
-    match time(name, field, read)? {
+    match time(name, Role::End, field, read)? {
         Patch::Keep => Err(Error::invalid(
             name,
             format!("is required; null for {null}"),
@@ -75,7 +76,12 @@ pub(super) fn required_time(
 /// The id of the hold that a request is restricted to. `None` means any hold.
 pub(super) fn only_hold(field: Field<String>, read: Reading) -> Result<Option<HoldId>, Error> {
     let id = parsed(field, read, |id| {
-        Uuid::parse_str(&id).map_err(|_| Error::invalid("hold_id", "must be a UUID"))
+        Uuid::parse_str(&id).map_err(|_| {
+            let problem = format!(
+                "must be the UUID of a hold, as in the holds of the account: {id:?} is none"
+            );
+            Error::invalid("hold_id", problem)
+        })
     })?;
     Ok(id.value().copied().map(HoldId))
 }

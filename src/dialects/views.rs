@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::domain::{Authority, Coming, HoldId, HoldKind, State, Time};
+use crate::domain::{Authority, BlockDetail, Coming, Error, HoldId, HoldKind, State, Time};
 use crate::service::{Context, JournalEntry, Slice};
 use crate::wire::{self, Codec, MAX_PAGE};
 
@@ -31,6 +31,31 @@ impl Viewer {
 pub(super) fn blocked_by(state: &State) -> Vec<&'static str> {
     let blocks = state.blocked_by();
     blocks.iter().map(|block| block.as_str()).collect()
+}
+
+/// Who can lift a block instead of the caller, or what must come first. `message` is the dialect's
+/// text for an error.
+pub(super) fn needs(
+    detail: &BlockDetail,
+    obstacle: &Error,
+    message: impl FnOnce(&Error) -> String,
+) -> String {
+    if *obstacle == Error::OperatorRequired {
+        let who = match detail.lifted_by.as_slice() {
+            [Authority::System] => "the platform's own automation, which placed it",
+            [Authority::Reseller] => "a token of the reseller",
+            _ => "an operator's token",
+        };
+        who.to_owned()
+    } else if let Error::InsufficientScope(scope) = obstacle {
+        format!("a token with the scope {scope}")
+    } else if *obstacle == Error::ResellerSuspended {
+        "the operator, who must lift the suspension of the reseller first".to_owned()
+    } else if *obstacle == Error::AccountDeleted {
+        "the account must be restored first".to_owned()
+    } else {
+        message(obstacle)
+    }
 }
 
 /// A hold that a scheduled change concerns.

@@ -25,6 +25,14 @@ pub enum Command {
         /// so that a late request cannot lift a newer hold. `None` lifts whichever is open.
         only: Option<HoldId>,
     },
+    /// Closes the caller's freeze as [`Command::Lift`] does, for somebody who paid for one revision
+    /// of it. A later revision may be another debt.
+    Redeem {
+        /// The freeze that must be open.
+        hold: HoldId,
+        /// The revision that it must have.
+        revision: i32,
+    },
     /// Activate or deactivate: sets the switch.
     SetStatus(Status),
     /// Set the expiry date. `None` means never.
@@ -79,7 +87,8 @@ impl Command {
             Self::Lift {
                 kind: HoldKind::Freeze,
                 ..
-            } => "unfreeze",
+            }
+            | Self::Redeem { .. } => "unfreeze",
             Self::Lift {
                 kind: HoldKind::Suspend,
                 ..

@@ -34,6 +34,13 @@ pub enum Error {
     /// Only an operator may do this, whatever rights the credential has.
     #[error("only an operator may do this")]
     OperatorRequired,
+    /// The caller's reseller is suspended. Its credentials may read, and revoke credentials, until
+    /// the operator lifts the suspension.
+    #[error("reseller is suspended")]
+    ResellerSuspended,
+    /// The text is not a release ticket of this database.
+    #[error("release ticket not valid")]
+    TicketInvalid,
     /// The caller has no such account. The answer is the same if another reseller has it.
     #[error("account not found")]
     AccountNotFound,
@@ -99,6 +106,9 @@ pub enum Conflict {
     /// The caller named a hold that is not the open one.
     #[error("stale_hold: the hold named is not the one that is open now")]
     StaleHold,
+    /// The freeze was changed after the release ticket was made for it.
+    #[error("stale_ticket: the freeze was changed after this ticket was made")]
+    StaleTicket,
     /// Another account of the reseller, not deleted, has the e-mail address.
     #[error("email_in_use: another account of this reseller has this e-mail address")]
     EmailInUse,

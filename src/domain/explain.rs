@@ -1,6 +1,11 @@
 //! Explaining an account's state: why it is blocked, by whom, and which operation lifts each block.
 
-use super::{Account, Authority, Block, Hold, HoldKind, Remedy, State, Status, Time};
+use chrono::TimeDelta;
+
+use super::{Account, Authority, Block, Command, Hold, HoldKind, Remedy, State, Status, Time};
+
+/// How far ahead the call that lifts an expiry sets the new one: a year.
+pub const EXTENSION: TimeDelta = TimeDelta::days(365);
 
 /// The answer to "Why can this account not be used?"
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +42,26 @@ pub struct BlockDetail {
     pub lift: Lift,
     /// The state after this operation alone.
     pub state_after: State,
+}
+
+impl BlockDetail {
+    /// The command that lifts the block, for a caller who may. `None` if no command on the account
+    /// does.
+    #[must_use]
+    pub fn command(&self, now: Time) -> Option<Command> {
+        let hold = |kind| {
+            let only = self.hold.as_ref().map(|hold| hold.id);
+            Some(Command::Lift { kind, only })
+        };
+        match self.lift {
+            Lift::Restore => Some(Command::Restore),
+            Lift::Unfreeze => hold(HoldKind::Freeze),
+            Lift::Unsuspend => hold(HoldKind::Suspend),
+            Lift::UnsuspendReseller => None,
+            Lift::Activate => Some(Command::SetStatus(Status::Active)),
+            Lift::ExtendExpiry => Some(Command::SetExpiry(Some(now + EXTENSION))),
+        }
+    }
 }
 
 /// The operation that lifts a block.

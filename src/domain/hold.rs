@@ -150,7 +150,9 @@ impl<T: Clone> Patch<T> {
     }
 }
 
-/// The details that a freeze, suspend or retain call gives. Fields that it omits keep their value.
+/// The details that a freeze, suspend or retain call gives. Descriptions that it omits keep their
+/// value. Every such call states the time of the hold: see [`HoldPatch::starts_at`] and
+/// [`HoldPatch::ends_at`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HoldPatch {
     /// See [`HoldDetails::reason_code`].
@@ -161,9 +163,10 @@ pub struct HoldPatch {
     pub public_message: Patch<String>,
     /// See [`HoldDetails::payment_url`].
     pub payment_url: Patch<PaymentUrl>,
-    /// See [`HoldDetails::starts_at`].
+    /// See [`HoldDetails::starts_at`]. Without a value, a hold that is in force keeps its begin, and
+    /// one that is scheduled starts now.
     pub starts_at: Patch<Time>,
-    /// See [`HoldDetails::ends_at`].
+    /// See [`HoldDetails::ends_at`]. Without a value, the hold blocks until it is lifted.
     pub ends_at: Patch<Time>,
 }
 
@@ -198,8 +201,8 @@ impl HoldPatch {
             reason: self.reason.over(current.reason.as_ref()),
             public_message: self.public_message.over(current.public_message.as_ref()),
             payment_url: self.payment_url.over(current.payment_url.as_ref()),
-            starts_at: self.starts_at.over(current.starts_at.as_ref()),
-            ends_at: self.ends_at.over(current.ends_at.as_ref()),
+            starts_at: self.starts_at.value().copied().or(current.starts_at),
+            ends_at: self.ends_at.value().copied(),
         };
         match (details.starts_at, details.ends_at) {
             (Some(start), Some(end)) if end <= start => {
@@ -224,11 +227,14 @@ impl PaymentUrl {
         if written.chars().count() > MAX_LONG_TEXT {
             return refuse("must be at most 2048 characters");
         }
-        if written
-            .chars()
-            .any(|c| c.is_control() || c.is_whitespace() || c == '\\')
-        {
-            return refuse("must not contain white space, backslashes or control characters");
+        let is_refused = |c: char| {
+            let is_unseen = c.is_control() || c.is_whitespace() || text::is_invisible(c);
+            is_unseen || matches!(c, '\\' | '\u{fffe}' | '\u{ffff}')
+        };
+        if written.chars().any(is_refused) {
+            return refuse(
+                "must not contain white space, backslashes, control or invisible characters",
+            );
         }
         let url = text::read_url(
             "payment_url",
@@ -322,6 +328,9 @@ mod tests {
             "https:///user@example.com",
             "https://exa mple.com",
             "https://example.com/\u{7}",
+            "https://example.com/\u{202e}moc.yap",
+            "https://exam\u{200b}ple.com/",
+            "https://example.com/\u{ffff}",
             " https://example.com",
             "https://example.com\n",
             &too_long,

@@ -37,8 +37,8 @@
 //!
 //! # Where the rest is
 //!
-//! [`Account::explain`] lists each block with the operation that lifts it. [`Account::simulate`]
-//! tries commands without storing anything. `expiry` and `purge` hold the rules that depend on
+//! [`Account::explain`] lists each block with the operation that lifts it. [`Account::upcoming`]
+//! lists what will happen without a command. `expiry` and `purge` hold the rules that depend on
 //! dates. `webhook` and `plan` describe endpoints and plans.
 //!
 //! Nothing in this folder knows of a database, HTTP, JSON or the wall clock. The property tests can
@@ -65,9 +65,9 @@ mod profile;
 mod purge;
 mod revert;
 mod search;
-mod simulate;
 mod state;
 mod text;
+mod upcoming;
 mod webhook;
 
 pub use account::{Account, NewAccount, Status};
@@ -77,7 +77,7 @@ pub use command::{Command, Revision};
 pub use email::{Email, email_key};
 pub use error::{Conflict, Error, Resource};
 pub use expiry::NOTICE_DAYS;
-pub use explain::{BlockDetail, Explanation, Lift};
+pub use explain::{BlockDetail, EXTENSION, Explanation, Lift};
 pub use fact::Fact;
 pub use hold::{Hold, HoldDetails, HoldKind, HoldPatch, Patch, PaymentUrl, TICKET_PREFIX};
 pub use ids::{AccountId, AccountKey, HoldId, ResellerId, TokenId};
@@ -89,10 +89,12 @@ pub use plan::{Plan, PlanTerms};
 pub use profile::{Profile, ProfilePatch};
 pub use purge::{PURGE_GRACE, PURGE_NOTICE, PurgePolicy, PurgeRule, PurgeStop};
 pub use revert::Revertible;
-pub use search::{Comparison, Condition, Search, SearchField, SearchValues, Start};
-pub use simulate::{Coming, Simulated, Upcoming};
+pub use search::{
+    Comparison, Condition, Search, SearchField, SearchValues, Span, Start, ZoneConditions,
+};
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
 pub use text::{MAX_LONG_TEXT, MAX_TEXT, check as check_text};
+pub use upcoming::{Coming, Upcoming};
 pub use webhook::{
     EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy, TEST, UPDATED,
     check_secret, message_id,

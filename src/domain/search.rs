@@ -1,5 +1,7 @@
 //! Searching accounts by their stored fields: conditions, order, and the start of the page.
 
+use chrono::TimeDelta;
+
 use super::{AccountId, Metadata, Time};
 
 /// A field that a search can filter and sort by.
@@ -38,11 +40,32 @@ pub enum Comparison {
     In,
 }
 
-/// The values that a field is compared with. E-mail addresses are compared ignoring case.
+/// A span of time that a filter names: one instant, or a whole day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Its first instant.
+    pub first: Time,
+    /// The first instant after it.
+    pub next: Time,
+}
+
+impl Span {
+    /// One instant. Instants have microseconds.
+    #[must_use]
+    pub fn of(at: Time) -> Self {
+        Self {
+            first: at,
+            next: at + TimeDelta::microseconds(1),
+        }
+    }
+}
+
+/// The values that a field is compared with. E-mail addresses are compared by their keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SearchValues {
-    /// For fields that are instants.
-    Times(Vec<Time>),
+    /// For fields that are instants. Equal means within the span, less before it, and greater after
+    /// it.
+    Times(Vec<Span>),
     /// For all others.
     Texts(Vec<String>),
 }
@@ -76,6 +99,15 @@ pub enum Start {
     After(Option<AccountId>),
 }
 
+/// Conditions for the accounts of the resellers in one time zone: those on dates that name no zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZoneConditions {
+    /// The name of the time zone.
+    pub zone: String,
+    /// The conditions. An account must meet all of them.
+    pub conditions: Vec<Condition>,
+}
+
 /// A search among the accounts that are not deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
@@ -83,6 +115,9 @@ pub struct Search {
     pub conditions: Vec<Condition>,
     /// The members of the metadata that an account must have, with these values.
     pub metadata: Metadata,
+    /// Further conditions, which depend on the time zone of the account's reseller. If there are
+    /// any, accounts of resellers in other time zones are not found.
+    pub by_zone: Vec<ZoneConditions>,
     /// Where the page begins.
     pub start: Start,
     /// The largest number of accounts on the page.

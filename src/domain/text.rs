@@ -111,17 +111,17 @@ pub(super) fn check_length(field: &'static str, value: &str, max: usize) -> Resu
 /// # Errors
 /// [`Error::InvalidField`] for `field`, naming the character.
 pub(super) fn check_visible(field: &'static str, value: &str) -> Result<(), Error> {
-    let mut is_joinable = false;
+    // Behind which character the loop is: one that can be joined, or a variation selector after it.
+    let (mut is_joinable, mut is_selected) = (false, false);
     for c in value.chars() {
-        let joins = matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe0e}' | '\u{fe0f}');
-        if (is_invisible(c) && !(joins && is_joinable)) || matches!(c, '\u{2028}' | '\u{2029}') {
+        let selects = matches!(c, '\u{fe0e}' | '\u{fe0f}');
+        let joins = matches!(c, '\u{200c}' | '\u{200d}');
+        let is_expected = is_joinable && (selects || joins) || is_selected && joins;
+        if (is_invisible(c) && !is_expected) || matches!(c, '\u{2028}' | '\u{2029}') {
             return Err(invisible(field, c));
         }
-        // A variation selector may be followed by a joiner, but by no other selector.
-        is_joinable = match c {
-            '\u{fe0e}' | '\u{fe0f}' => true,
-            _ => !joins && !c.is_ascii() && !c.is_whitespace(),
-        };
+        is_joinable = !selects && !joins && !c.is_ascii() && !c.is_whitespace();
+        is_selected = selects;
     }
     Ok(())
 }

@@ -27,6 +27,11 @@ pub struct Principal {
     /// Set when the caller is not a person: the authority it acts under, and its name in the
     /// journal.
     pub agent: Option<Actor>,
+    /// Whether the caller may change nothing while its reseller is suspended: a reseller's
+    /// credentials and bulk jobs. The operator, the background jobs and release tickets may.
+    pub(super) heeds_suspension: bool,
+    /// Whether the caller's reseller was suspended when its credential was last looked up.
+    pub(super) is_suspended: bool,
 }
 
 impl Principal {
@@ -43,6 +48,8 @@ impl Principal {
             timezone: Tz::UTC,
             soap_numbers: false,
             agent: None,
+            heeds_suspension: false,
+            is_suspended: false,
         };
         Self {
             scopes: scopes.cut_to(principal.authority()),
@@ -83,6 +90,14 @@ impl Principal {
         Self::of_reseller(reseller).acting_as(agent)
     }
 
+    /// The same principal, which may change nothing while its reseller is suspended.
+    pub(super) fn heeding_suspension(self) -> Self {
+        Self {
+            heeds_suspension: true,
+            ..self
+        }
+    }
+
     /// The rights of the credential.
     #[must_use]
     pub fn scopes(&self) -> &Scopes {
@@ -99,6 +114,29 @@ impl Principal {
         } else {
             Err(Error::InsufficientScope(scope))
         }
+    }
+
+    /// Checks that the caller's reseller is not suspended. The caller may have been looked up up to
+    /// a second ago in another process; changes of accounts are checked once more in their
+    /// transaction.
+    ///
+    /// # Errors
+    /// [`Error::ResellerSuspended`].
+    pub fn require_unsuspended(&self) -> Result<(), Error> {
+        if self.heeds_suspension && self.is_suspended {
+            Err(Error::ResellerSuspended)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Checks that the caller may change accounts, as the dispatchers do before they read a call.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientScope`] or [`Error::ResellerSuspended`].
+    pub fn require_account_changes(&self) -> Result<(), Error> {
+        self.require(Scope::AccountWrite)?;
+        self.require_unsuspended()
     }
 
     /// Checks that the caller is an operator and has a right.

@@ -29,8 +29,12 @@ pub struct IdempotentRequest<T = CommandOutcome> {
 
 impl<T> IdempotentRequest<T> {
     /// The request with its answer, to be stored. `None` if the answer must not be stored: its
-    /// status is 500 or above, or it cannot be encrypted.
+    /// status is 500 or above, it cannot be encrypted, or the reseller is suspended; the same
+    /// request is to succeed once the suspension is lifted.
     pub(super) fn with_answer(&self, outcome: &Result<T, Error>) -> Option<StoredRequest> {
+        if matches!(outcome, Err(Error::ResellerSuspended)) {
+            return None;
+        }
         let answer = (self.encode)(outcome);
         if answer.status >= 500 {
             return None;

@@ -5,8 +5,11 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use super::{Context, Service};
-use crate::domain::{AccountId, Authority, Error};
-use crate::store::{JournalEntry, Slice, Tenancy};
+use crate::domain::{Account, AccountId, Authority, Error};
+use crate::store::{JournalEntry, Slice, Suspension, Tenancy};
+
+/// How many suspensions of a reseller a timeline has at most.
+const SUSPENSIONS: i64 = 100;
 
 impl Service {
     /// A page of the journal of an account, newest entry first, also of a deleted account. A reseller
@@ -34,6 +37,16 @@ impl Service {
                 .for_each(JournalEntry::hide_reasons_of_others);
         }
         Ok(entries)
+    }
+
+    /// The suspensions of an account's reseller that stood at some time since the account was
+    /// created, newest first, at most 100. They blocked the account too, and are not in its journal.
+    pub async fn suspensions_since(&self, account: &Account) -> Result<Vec<Suspension>, Error> {
+        let (reseller, since) = (account.reseller_id, account.created_at);
+        self.read(Tenancy::of(reseller), move |tx| {
+            Box::pin(tx.list_suspensions(reseller, Some(since), None, SUSPENSIONS))
+        })
+        .await
     }
 
     /// Creates the missing partitions of the journal for today and the next `days - 1` days.

@@ -58,6 +58,7 @@ mod resellers;
 mod seal;
 mod settings;
 mod shares;
+mod time_zones;
 mod transaction;
 mod webhooks;
 
@@ -82,13 +83,15 @@ use shares::ServiceShares;
 
 pub use crate::store::{
     Attempt, BulkItem, BulkJob, Credential, DeliveryKey, IdempotencyKey, JobState, JournalEntry,
-    Pending, Preview, Progress, PurgeSettings, Reseller, Slice, StoredAnswer, TokenKind,
+    Pending, Preview, Progress, PurgeSettings, Reseller, Slice, StoredAnswer, Suspension,
+    TokenKind,
 };
-pub use accounts::{AccountRef, Page};
+pub use accounts::{AccountRef, Explained, Page};
 pub use bulk::{Item, MAX_OPERATIONS};
 pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 pub use credentials::{IssuedToken, TokenRequest};
+pub use group_commit::Rehearsed;
 pub use idempotency::{CommandOutcome, Completion, IdempotentRequest};
 pub use import::{ImportBatch, ImportOutcome, ImportProblem, OnExisting};
 pub use notifier::News;

@@ -1,7 +1,11 @@
 //! Release tickets: a payment page can lift one freeze with a ticket, without a token.
 //!
-//! A ticket names a hold and is signed (HMAC) with a key of this database. It is not stored. It
-//! lifts the freeze as long as that very hold is open, and has no effect afterwards.
+//! A ticket names a hold and its revision, and is signed (HMAC) with a key of this database. It is
+//! not stored. It lifts the freeze as long as that very hold is open and was not revised since: a
+//! freeze that was revised for another invoice is not lifted by paying the old one.
+//!
+//! Earlier versions made tickets without a revision. Such a ticket is one for revision 1: that a
+//! later one was meant is not known.
 
 use std::sync::Arc;
 
@@ -21,8 +25,21 @@ use crate::domain::{
 /// The name of the signing key in the database.
 const KEY: &str = "release_tickets";
 /// The length of the signed part: 8 bytes for the reseller, 4 for the account, 1 for the authority,
-/// 16 for the hold.
-const SIGNED: usize = 29;
+/// 16 for the hold, 4 for its revision.
+const SIGNED: usize = 33;
+/// The same without the revision, which earlier versions left out.
+const SIGNED_WITHOUT_REVISION: usize = 29;
+/// The length of the signature.
+const SIGNATURE: usize = 32;
+
+/// The freeze that a ticket lifts.
+struct Ticket {
+    reseller: ResellerId,
+    account: AccountId,
+    authority: Authority,
+    hold: HoldId,
+    revision: i32,
+}
 
 /// Makes and reads tickets.
 #[derive(Clone)]
@@ -44,11 +61,12 @@ impl TicketMaker {
             .iter()
             .find(|hold| hold.kind == HoldKind::Freeze && hold.authority == authority)?;
         let index = u8::try_from(Authority::ALL.iter().position(|it| *it == authority)?).ok()?;
-        let mut bytes = Vec::with_capacity(SIGNED + 32);
+        let mut bytes = Vec::with_capacity(SIGNED + SIGNATURE);
         bytes.extend(account.reseller_id.0.to_be_bytes());
         bytes.extend(account.id.as_i32().to_be_bytes());
         bytes.push(index);
         bytes.extend(hold.id.0.as_bytes());
+        bytes.extend(hold.revision.to_be_bytes());
         let signature = self.mac(&bytes)?.finalize().into_bytes();
         bytes.extend(signature);
         Some(SecretString::from(format!(
@@ -58,7 +76,7 @@ impl TicketMaker {
     }
 
     /// The freeze that a ticket names. `None` if the signature is not ours.
-    fn read(&self, ticket: &SecretString) -> Option<(ResellerId, AccountId, Authority, HoldId)> {
+    fn read(&self, ticket: &SecretString) -> Option<Ticket> {
         let bytes = BASE64URL_NOPAD
             .decode(
                 ticket
@@ -68,17 +86,22 @@ impl TicketMaker {
                     .as_bytes(),
             )
             .ok()?;
-        let (signed, signature) = bytes.split_at_checked(SIGNED)?;
+        let signed = bytes.len().checked_sub(SIGNATURE);
+        let signed = signed.filter(|it| [SIGNED, SIGNED_WITHOUT_REVISION].contains(it))?;
+        let (signed, signature) = bytes.split_at_checked(signed)?;
         self.mac(signed)?.verify_slice(signature).ok()?;
         let (reseller, rest) = signed.split_first_chunk::<8>()?;
         let (account, rest) = rest.split_first_chunk::<4>()?;
-        let (authority, hold) = rest.split_first()?;
-        Some((
-            ResellerId(i64::from_be_bytes(*reseller)),
-            AccountId::new(i64::from(i32::from_be_bytes(*account))).ok()?,
-            *Authority::ALL.get(usize::from(*authority))?,
-            HoldId(Uuid::from_slice(hold).ok()?),
-        ))
+        let (authority, rest) = rest.split_first()?;
+        let (hold, revision) = rest.split_first_chunk::<16>()?;
+        let revision = revision.first_chunk::<4>();
+        Some(Ticket {
+            reseller: ResellerId(i64::from_be_bytes(*reseller)),
+            account: AccountId::new(i64::from(i32::from_be_bytes(*account))).ok()?,
+            authority: *Authority::ALL.get(usize::from(*authority))?,
+            hold: HoldId(Uuid::from_bytes(*hold)),
+            revision: revision.map_or(1, |bytes| i32::from_be_bytes(*bytes)),
+        })
     }
 
     fn mac(&self, signed: &[u8]) -> Option<Hmac<Sha256>> {
@@ -94,31 +117,36 @@ impl Service {
         self.named_key(KEY.to_owned()).await.map(TicketMaker)
     }
 
-    /// Lifts the freeze that a ticket names. A repeat changes nothing.
+    /// Lifts the freeze that a ticket names, also if the reseller is suspended: its customers still
+    /// pay. A repeat changes nothing.
     ///
     /// # Errors
-    /// [`Error::CredentialInvalid`] if the ticket is not ours, [`Error::AccountNotFound`], or
-    /// [`Error::Conflict`] if the account was frozen again after this ticket.
+    /// [`Error::TicketInvalid`] if the ticket is not ours, [`Error::AccountNotFound`], or
+    /// [`Error::Conflict`] if the account was frozen again, or the freeze revised, after this
+    /// ticket.
     pub async fn redeem(
         &self,
         ticket: &SecretString,
         dialect: Dialect,
         request_id: String,
     ) -> Result<CommandOutcome, Error> {
-        let (reseller, account, authority, hold) = self
+        let Ticket {
+            reseller,
+            account,
+            authority,
+            hold,
+            revision,
+        } = self
             .ticket_maker()
             .await?
             .read(ticket)
-            .ok_or(Error::CredentialInvalid)?;
+            .ok_or(Error::TicketInvalid)?;
         let agent = Actor {
             authority,
             name: format!("release ticket of hold {hold}"),
         };
         let principal = Principal::of_reseller(reseller).acting_as(agent);
-        let command = Command::Lift {
-            kind: HoldKind::Freeze,
-            only: Some(hold),
-        };
+        let command = Command::Redeem { hold, revision };
         self.change(Request {
             context: Context {
                 principal,

@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 use super::{Completion, IdempotentRequest, Principal, Service};
 use crate::domain::{Error, MAX_TEXT, Patch, ResellerId, Resource, Scope, check_text};
-use crate::store::{Reseller, Tenancy, Tx};
+use crate::store::{Reseller, Suspension, Tenancy, Tx};
 
 /// A reseller to be created.
 #[derive(Debug, Clone, Default)]
@@ -148,6 +148,25 @@ impl Service {
             .await
     }
 
+    /// The suspensions of a reseller, newest first, with an id below `before`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also if a reseller names another one.
+    pub async fn suspensions(
+        &self,
+        caller: &Principal,
+        id: ResellerId,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<Suspension>, Error> {
+        caller.require(Scope::AccountRead)?;
+        self.reseller(caller, id).await?;
+        self.read(Tenancy::of(id), move |tx| {
+            Box::pin(tx.list_suspensions(id, None, before, limit))
+        })
+        .await
+    }
+
     /// The reseller that an operator named by its id or its name. Names never consist of digits
     /// only, so the two cannot be confused.
     ///
@@ -206,7 +225,8 @@ impl Service {
     }
 
     /// Suspends a reseller as a whole, or lifts its suspension. Its accounts are blocked without a
-    /// change of any account. A repeat changes nothing.
+    /// change of any account, and its credentials can only read until the suspension is lifted. A
+    /// repeat changes nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -218,15 +238,21 @@ impl Service {
         idempotency: Option<IdempotentRequest<Reseller>>,
     ) -> Result<Completion<Reseller>, Error> {
         caller.require_operator(Scope::ResellerWrite)?;
-        let now = self.now();
-        self.write_once(Tenancy::Platform, idempotency, move |tx| {
-            Box::pin(async move {
-                tx.lock_reseller(id).await?;
-                tx.suspend_reseller(id, suspend, now).await?;
-                fetch(tx, id).await
+        let (now, by) = (self.now(), caller.actor().name);
+        let completion = self
+            .write_once(Tenancy::Platform, idempotency, move |tx| {
+                Box::pin(async move {
+                    tx.lock_reseller(id).await?;
+                    if tx.suspend_reseller(id, suspend, &by, now).await? {
+                        // Credential caches have whether the reseller is suspended.
+                        tx.announce_credentials(id).await?;
+                    }
+                    fetch(tx, id).await
+                })
             })
-        })
-        .await
+            .await?;
+        self.forget_credentials(id);
+        Ok(completion)
     }
 }
 

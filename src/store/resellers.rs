@@ -1,5 +1,7 @@
 //! Resellers, which are the tenants.
 
+use std::collections::HashMap;
+
 use chrono::TimeDelta;
 
 use super::errors::OrDomain as _;
@@ -86,13 +88,16 @@ pub struct PurgeSettings {
     pub held: Option<(Time, i32)>,
 }
 
-/// Display preferences of a reseller: time zone and SOAP code style.
+/// What every request of a reseller needs to know of it: display preferences, and whether it is
+/// suspended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preferences {
     /// The name of its time zone. Dates without a time zone are in this one.
     pub timezone: String,
     /// Whether the `soap` dialect answers with numbers instead of words.
     pub soap_numbers: bool,
+    /// Whether the operator has suspended it.
+    pub is_suspended: bool,
 }
 
 /// The facts of a reseller that decisions about its accounts depend on.
@@ -179,26 +184,30 @@ impl Tx {
         .ok_or(Error::NotFound(Resource::Reseller))
     }
 
-    /// Suspends a reseller, or lifts its suspension. Repeating it changes nothing.
-    pub async fn suspend_reseller(
+    /// The names of the time zones of resellers.
+    pub async fn fetch_time_zones(
         &mut self,
-        reseller: ResellerId,
-        suspend: bool,
-        now: Time,
-    ) -> Result<(), Error> {
-        sqlx::query!(
-            "update reseller set suspended_at = case when $2 then $3::timestamptz end,
-               suspension_lifted_at = case when $2 then suspension_lifted_at else $3 end,
-                 updated_at = $3
-             where id = $1 and (suspended_at is not null) <> $2",
-            reseller.0,
-            suspend,
-            now
+        resellers: &[i64],
+    ) -> Result<HashMap<ResellerId, String>, Error> {
+        let rows = sqlx::query!(
+            "select id, timezone from reseller where id = any($1)",
+            resellers
         )
-        .execute(self.connection())
+        .fetch_all(self.connection())
         .await
-        .map(drop)
-        .or_domain()
+        .or_domain()?;
+        let zones = rows.into_iter();
+        Ok(zones
+            .map(|row| (ResellerId(row.id), row.timezone))
+            .collect())
+    }
+
+    /// The names of the time zones that resellers have.
+    pub async fn list_time_zones(&mut self) -> Result<Vec<String>, Error> {
+        sqlx::query_scalar!("select distinct timezone from reseller where id > 0 order by timezone")
+            .fetch_all(self.connection())
+            .await
+            .or_domain()
     }
 
     /// Writes the name, the preferences, the limit and the purge settings of an existing reseller.

@@ -327,14 +327,15 @@ impl Tx {
         .or_domain()
     }
 
-    /// The display preferences of resellers.
+    /// The preferences of resellers, and whether they are suspended.
     pub async fn fetch_preferences(
         &mut self,
         resellers: &BTreeSet<ResellerId>,
     ) -> Result<HashMap<ResellerId, Preferences>, Error> {
         let ids: Vec<i64> = resellers.iter().map(|reseller| reseller.0).collect();
         let rows = sqlx::query!(
-            "select id, timezone, soap_numbers from reseller where id = any($1)",
+            r#"select id, timezone, soap_numbers, suspended_at is not null as "is_suspended!"
+               from reseller where id = any($1)"#,
             &ids
         )
         .fetch_all(self.connection())
@@ -346,6 +347,7 @@ impl Tx {
                 let preferences = Preferences {
                     timezone: row.timezone,
                     soap_numbers: row.soap_numbers,
+                    is_suspended: row.is_suspended,
                 };
                 (ResellerId(row.id), preferences)
             })

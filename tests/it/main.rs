@@ -17,6 +17,7 @@
 mod admin;
 mod cli;
 mod database;
+mod dates;
 mod docs;
 mod group_commit;
 mod harness;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::columns::Column;
 use super::rows::{Refused, Row};
-use crate::dialects::dates;
+use crate::dialects::dates::{self, Role};
 use crate::domain::{
     Account, AccountId, Actor, Authority, Email, Error, HoldId, HoldPatch, ImportedAccount,
     ImportedHold, Metadata, NewAccount, Patch, PaymentUrl, Plan, ResellerId, Status, Time,
@@ -95,7 +95,7 @@ impl Converter {
             Column::Plan => (profile.plan_id, profile.tariff_id) = self.plan(text)?,
             Column::Status => account.revision.status = given(text).map(status).transpose()?,
             Column::ExpiresAt => {
-                let at = given(text).map(|text| dates::parse(text, self.zone));
+                let at = given(text).map(|text| dates::parse(text, Role::End, self.zone));
                 account.revision.expires_at = Some(at.transpose()?);
             }
             Column::CreatedAt => account.created_at = self.begin(text)?,
@@ -119,14 +119,8 @@ impl Converter {
 
     /// The instant of a date at which something began: of a date alone, its first second.
     fn begin(&self, text: &str) -> Result<Option<Time>, Problem> {
-        let is_date_alone = text.len() == "2026-05-31".len();
-        let text = if is_date_alone {
-            format!("{text}T00:00:00")
-        } else {
-            text.to_owned()
-        };
-        given(&text)
-            .map(|text| dates::parse(text, self.zone))
+        given(text)
+            .map(|text| dates::parse(text, Role::Begin, self.zone))
             .transpose()
     }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use chrono_tz::Tz;
 use clap::Args;
 
-use super::{blocks_in_words, human, time};
+use super::{blocks_in_words, human};
 use crate::cli::{CommandError, context, find_reseller, output};
-use crate::domain::{Account, AccountFilter, AccountId, StateFilter, Time};
+use crate::dialects::filter::FilterMembers;
+use crate::domain::{Account, AccountFilter, AccountId, Error, StateFilter, Time, ZoneConditions};
 use crate::service::{Context, Principal, Service};
 
 /// How many accounts one query reads.
@@ -22,10 +23,11 @@ pub(in crate::cli) struct List {
     /// suspended:operator, suspended:reseller or suspended:reseller_account.
     #[arg(long, value_parser = state)]
     state: Option<StateFilter>,
-    /// List only accounts that expire before this date, or date and time.
+    /// List only accounts that expire before this date, or date and time. A date is in the time zone
+    /// of the account's reseller.
     #[arg(long, value_name = "TIME")]
     expires_before: Option<String>,
-    /// List only accounts that expire at or after this date, or date and time.
+    /// List only accounts that expire on or after this date, or date and time.
     #[arg(long, value_name = "TIME")]
     expires_after: Option<String>,
     /// List only accounts with this text in their name, title, e-mail address or company.
@@ -52,6 +54,31 @@ fn state(word: &str) -> Result<StateFilter, String> {
 }
 
 impl List {
+    /// The filter, and the conditions on dates for each time zone.
+    fn filter(&self, zones: &[Tz]) -> Result<(AccountFilter, Vec<ZoneConditions>), CommandError> {
+        let members = FilterMembers {
+            state: None,
+            held_by: None,
+            expires_before: self.expires_before.as_deref(),
+            expires_after: self.expires_after.as_deref(),
+            text: self.text.as_deref(),
+            metadata: crate::domain::Metadata::default(),
+        };
+        let refuse = |error| {
+            let Error::InvalidField { field, problem } = error else {
+                return CommandError::from(error);
+            };
+            let flag = if field == "q" { "text" } else { field };
+            CommandError::Other(format!("--{}: {problem}", flag.replace('_', "-")))
+        };
+        let (filter, by_zone) = members.filter(zones).map_err(refuse)?;
+        let filter = AccountFilter {
+            state: self.state,
+            ..filter
+        };
+        Ok((filter, by_zone))
+    }
+
     pub(super) async fn run(self, service: &Service) -> Result<(), CommandError> {
         let reseller = match &self.reseller {
             Some(reseller) => Some(find_reseller(service, reseller).await?),
@@ -62,15 +89,15 @@ impl List {
             principal,
             ..context()
         };
-        // An operator's list has several resellers, and a date means one instant for all of them.
-        let filter = AccountFilter {
-            state: self.state,
-            held_by: None,
-            expires_before: time("--expires-before", self.expires_before.clone(), Tz::UTC)?,
-            expires_after: time("--expires-after", self.expires_after.clone(), Tz::UTC)?,
-            text: self.text.clone(),
-            ..AccountFilter::default()
+        let zones = match reseller {
+            Some(_) => vec![
+                service
+                    .zone_of_reseller(&crate::cli::context(), reseller)
+                    .await?,
+            ],
+            None => service.zones(&context).await?,
         };
+        let (filter, by_zone) = self.filter(&zones)?;
         let names: BTreeMap<i64, String> = service
             .resellers(&Principal::command_line(), 0, i64::MAX)
             .await?
@@ -87,7 +114,13 @@ impl List {
         let mut total = 0;
         while let Some(first) = from.filter(|_| left > 0) {
             let page = service
-                .list(&context, filter.clone(), first, left.min(PAGE))
+                .list(
+                    &context,
+                    filter.clone(),
+                    by_zone.clone(),
+                    first,
+                    left.min(PAGE),
+                )
                 .await?;
             total = total.max(page.total);
             left -= i64::try_from(page.accounts.rows.len()).unwrap_or(i64::MAX);

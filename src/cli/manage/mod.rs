@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 use clap::{Args, Subcommand};
 
 use super::{CommandError, context, output};
-use crate::dialects::dates;
+use crate::dialects::dates::{self, Role};
 use crate::domain::{
     Account, Authority, Block, Command, Error, HoldId, HoldKind, HoldPatch, Outcome, Patch,
     PaymentUrl, Status, Time,
@@ -118,7 +118,7 @@ pub(super) struct Place {
     /// Where the user pays.
     #[arg(long, value_name = "URL")]
     payment_url: Option<String>,
-    /// When it begins: a date, or a date and time; now if absent.
+    /// When it begins: a date (its begin), or a date and time; now if absent.
     #[arg(long, value_name = "TIME")]
     starts_at: Option<String>,
     /// When it ends: a date (its end), or a date and time; when it is lifted if absent.
@@ -176,7 +176,7 @@ impl Manage {
                 );
                 change(service, &target, &verb, |zone| {
                     let at = (expires_at != "never").then_some(expires_at);
-                    let at = time("TIME", at, zone).map_err(|error| {
+                    let at = time("TIME", Role::End, at, zone).map_err(|error| {
                         CommandError::Other(format!("{error}, or the word never"))
                     })?;
                     Ok(Command::SetExpiry(at))
@@ -217,8 +217,8 @@ impl Place {
                 reason: text(self.reason),
                 public_message: text(self.public_message),
                 payment_url: payment_url.map_or(Patch::Keep, Patch::Set),
-                starts_at: at(time("--starts-at", self.starts_at, zone)?),
-                ends_at: at(time("--ends-at", self.ends_at, zone)?),
+                starts_at: at(time("--starts-at", Role::Begin, self.starts_at, zone)?),
+                ends_at: at(time("--ends-at", Role::End, self.ends_at, zone)?),
             };
             Ok(Command::Place {
                 kind,
@@ -265,10 +265,15 @@ impl Verb {
 }
 
 /// Reads a time of the command line.
-fn time(flag: &'static str, text: Option<String>, zone: Tz) -> Result<Option<Time>, CommandError> {
+fn time(
+    flag: &'static str,
+    role: Role,
+    text: Option<String>,
+    zone: Tz,
+) -> Result<Option<Time>, CommandError> {
     let read = |text: String| {
-        dates::parse(&text, zone)
-            .map_err(|problem| CommandError::Other(format!("{flag} {text}: {problem}")))
+        dates::parse(&text, role, zone)
+            .map_err(|problem| CommandError::Other(format!("{flag}: {problem}")))
     };
     text.map(read).transpose()
 }
@@ -282,10 +287,10 @@ async fn change(
     command: impl FnOnce(Tz) -> Result<Command, CommandError>,
 ) -> Result<(), CommandError> {
     let found = target.find(service).await?;
-    let owner = service
-        .reseller(&Principal::command_line(), found.reseller_id)
+    let zone = service
+        .zone_of_reseller(&context(), Some(found.reseller_id))
         .await?;
-    let command = command(owner.timezone.parse().unwrap_or(Tz::UTC))?;
+    let command = command(zone)?;
     let answered = service.execute(&context(), found.id, command, None).await;
     let done = match answered {
         Ok(completion) => completion.done()?,

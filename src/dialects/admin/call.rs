@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
+use chrono_tz::Tz;
 use serde::de::DeserializeOwned;
 
 use super::Api;
@@ -18,7 +19,8 @@ use crate::dialects::patches::Reading;
 use crate::domain::{AccountId, Command, Error};
 use crate::hash::sha256;
 use crate::service::{
-    CommandOutcome, Completion, Context, IdempotencyKey, IdempotentRequest, Seal, StoredAnswer,
+    AccountRef, CommandOutcome, Completion, Context, IdempotencyKey, IdempotentRequest, Seal,
+    StoredAnswer,
 };
 use crate::wire::{self, Codec, Verbatim};
 
@@ -65,13 +67,25 @@ impl Call {
         })
     }
 
-    /// The settings for reading members: the body's format, and the caller's time zone for dates
-    /// without a zone.
-    pub(super) fn reading(&self, context: &Context) -> Reading {
+    /// The settings for reading members: the body's format, and the time zone for dates without
+    /// one.
+    pub(super) fn reading(&self, zone: Tz) -> Reading {
         Reading {
             codec: self.codec,
-            zone: context.principal.timezone,
+            zone,
         }
+    }
+
+    /// The settings for reading members that describe an account: dates without a zone are in that
+    /// of the account's reseller.
+    pub(super) async fn reading_for(
+        &self,
+        api: &Api,
+        context: &Context,
+        account: AccountId,
+    ) -> Result<Reading, Failure> {
+        let zone = api.service.zone_of(context, AccountRef::Id(account));
+        Ok(self.reading(zone.await?))
     }
 
     /// The format of the answer.

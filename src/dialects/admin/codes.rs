@@ -41,6 +41,13 @@ pub(super) fn code(failure: &Failure) -> Code {
                 403,
                 "No access rights: only an operator's token may do this",
             ),
+            Error::ResellerSuspended => say(
+                403,
+                "No access rights: the operator has suspended the reseller; until that is lifted, \
+                 its tokens can only read",
+            ),
+            // Only `v3` redeems tickets.
+            Error::TicketInvalid => say(401, "The ticket is invalid"),
             Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
                 say(404, "Account not found")
             }
@@ -98,6 +105,7 @@ pub(super) fn code(failure: &Failure) -> Code {
 fn conflict_text(conflict: Conflict) -> &'static str {
     match conflict {
         Conflict::StaleHold => "stale_hold: the hold named is not the one that is open now",
+        Conflict::StaleTicket => "stale_ticket: the freeze was changed after this ticket was made",
         Conflict::EmailInUse => "email_in_use: another account has this e-mail address",
         Conflict::RetentionHold => "retention_hold: a retention hold forbids deletion",
         Conflict::SuspendedByOperator => {
@@ -158,6 +166,7 @@ mod tests {
             Failure::Service(Error::ShareUsedUp {
                 what: "heavy requests",
             }),
+            Failure::Service(Error::ResellerSuspended),
             Failure::Service(Error::AccountNotFound),
             Failure::Service(Error::AccountOfAnother),
             Failure::Service(Error::AccountDeleted),

@@ -3,8 +3,8 @@
 //!
 //! The order of the steps: check the media type; authenticate and check the scope by the token in
 //! the header or the query, if there is one; read the body; otherwise authenticate and check the
-//! scope by the token in the body; look up the idempotency key; wait for a permit; decode the
-//! members; run the handler; write the answer.
+//! scope by the token in the body; look up the idempotency key; refuse writes of a suspended
+//! reseller; wait for a permit; decode the members; run the handler; write the answer.
 
 use axum::body::Body;
 use axum::extract::{self, State};
@@ -143,6 +143,7 @@ async fn carry_out(
     if let Some(stored) = call.look_up_answer(api).await? {
         return Ok(Answer::Stored(stored));
     }
+    operation.while_suspended.check(&context.principal)?;
     // Last, so that neither a slow body nor a missing token holds a permit.
     let _permit = api
         .service

@@ -5,11 +5,12 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::codes;
 use super::replies::{EntryItem, entry_item, object};
 use crate::dialects::dates;
-use crate::dialects::views::{Viewer, blocked_by, page_of_entries, upcoming};
-use crate::domain::{Account, AccountId, BlockDetail, Explanation, HoldKind, Lift, Time};
-use crate::service::{JournalEntry, Slice};
+use crate::dialects::views::{Viewer, blocked_by, needs, page_of_entries, upcoming};
+use crate::domain::{Account, AccountId, BlockDetail, EXTENSION, Error, Lift, Time};
+use crate::service::{Explained, JournalEntry, Slice, Suspension};
 use crate::wire::Codec;
 
 /// Past and future changes of an account.
@@ -22,6 +23,9 @@ pub(super) struct TimelineItem {
     /// The newest entries of the journal, newest first: at most 100, and at most 1 MiB.
     #[schema(value_type = Vec<EntryItem>)]
     past: Vec<Value>,
+    /// The suspensions of the account's reseller since the account was created, newest first, at
+    /// most 100. They blocked the account without changing it, so the journal does not have them.
+    reseller_suspensions: Vec<SuspensionItem>,
     /// Scheduled changes that happen without a request, earliest first.
     upcoming: Vec<UpcomingItem>,
 }
@@ -44,9 +48,32 @@ struct UpcomingItem {
     what: &'static str,
 }
 
+/// A suspension of the account's reseller.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminSuspension)]
+struct SuspensionItem {
+    /// When the suspension was lifted. Null if it stands.
+    lifted_at: Option<String>,
+    /// Who lifted it. Null if it stands, or if an earlier version of the service lifted it.
+    lifted_by: Option<String>,
+    suspended_at: String,
+    /// Who suspended the reseller. Null if an earlier version of the service did.
+    suspended_by: Option<String>,
+}
+
+fn suspension_item(suspension: &Suspension) -> SuspensionItem {
+    SuspensionItem {
+        lifted_at: suspension.lifted_at.map(dates::write),
+        lifted_by: suspension.lifted_by.clone(),
+        suspended_at: dates::write(suspension.suspended_at),
+        suspended_by: suspension.suspended_by.clone(),
+    }
+}
+
 pub(super) fn timeline(
     account: &Account,
     entries: Slice<JournalEntry>,
+    suspensions: &[Suspension],
     now: Time,
     codec: Codec,
 ) -> Value {
@@ -65,6 +92,7 @@ pub(super) fn timeline(
     Value::Object(object(&TimelineItem {
         next_before,
         past,
+        reseller_suspensions: suspensions.iter().map(suspension_item).collect(),
         upcoming: changes.collect(),
     }))
 }
@@ -88,12 +116,15 @@ pub(super) struct ExplanationItem {
 struct BlockItem {
     /// The block, one of the values of `blocked_by`.
     block: &'static str,
-    /// The call that lifts the block. Null if no call of this dialect can.
+    /// The call that lifts the block. Null if this caller cannot make it, or no call of this dialect
+    /// lifts the block.
     call: Option<CallItem>,
     /// The UUID of the hold that causes the block. Null if no hold does.
     hold_id: Option<String>,
     /// The authorities that may lift the block.
     lifted_by: Vec<&'static str>,
+    /// Who can lift the block instead, or what must come first. Null if `call` is there.
+    needs: Option<String>,
     /// Where the user pays. Null unless the block is a freeze that has a URL.
     payment_url: Option<String>,
     /// The actor that placed the hold.
@@ -124,37 +155,55 @@ struct CallItem {
 
 /// Writes an explanation as `explain` answers it. `base` is the service's base URL, used in the
 /// command lines.
-pub(super) fn explanation(
-    account: AccountId,
-    explanation: &Explanation,
-    base: &str,
-    viewer: Viewer,
-) -> Value {
+pub(super) fn explanation(explained: &Explained, base: &str, viewer: Viewer) -> Value {
+    let explanation = &explained.explanation;
     let state = &explanation.state;
+    let blocks = explanation.blocks.iter().zip(&explained.obstacles);
     Value::Object(object(&ExplanationItem {
         blocked_by: blocked_by(state),
-        blocks: explanation
-            .blocks
-            .iter()
-            .map(|block| block_item(account, block, base, viewer))
+        blocks: blocks
+            .map(|(block, obstacle)| {
+                block_item(&explained.account, block, obstacle.as_ref(), base, viewer)
+            })
             .collect(),
         effective_status: state.effective_status(),
         remedy: explanation.remedy().map(crate::domain::Remedy::as_str),
     }))
 }
 
-fn block_item(account: AccountId, detail: &BlockDetail, base: &str, viewer: Viewer) -> BlockItem {
+fn block_item(
+    account: &Account,
+    detail: &BlockDetail,
+    obstacle: Option<&Error>,
+    base: &str,
+    viewer: Viewer,
+) -> BlockItem {
+    let call = obstacle.map_or_else(
+        || call_that_lifts(account.id, detail, base, viewer),
+        |_| None,
+    );
+    let needs = match obstacle {
+        Some(obstacle) => Some(needs(detail, obstacle, |error| {
+            codes::code(&error.clone().into()).error_text
+        })),
+        None if call.is_none() => Some(format!(
+            "POST /v3/resellers/{0}/unsuspend, or the command: steward reseller unsuspend {0}",
+            account.reseller_id
+        )),
+        None => None,
+    };
     let hold = detail.hold.as_ref();
     let details = hold.map(|hold| &hold.details);
     BlockItem {
         block: detail.block.as_str(),
-        call: call_that_lifts(account, detail, base, viewer),
+        call,
         hold_id: hold.map(|hold| hold.id.to_string()),
         lifted_by: detail
             .lifted_by
             .iter()
             .map(|authority| authority.as_str())
             .collect(),
+        needs,
         payment_url: details
             .and_then(|details| details.payment_url.as_ref())
             .map(|url| url.as_str().to_owned()),
@@ -179,22 +228,20 @@ fn call_that_lifts(
     viewer: Viewer,
 ) -> Option<CallItem> {
     let id = account.as_i32();
+    let hold_id = detail.hold.as_ref().map(|hold| hold.id.to_string());
     let (call, body) = match detail.lift {
-        Lift::Unfreeze => {
-            let hold = detail
-                .hold
-                .as_ref()
-                .filter(|hold| hold.kind == HoldKind::Freeze)?;
-            (
-                "unfreeze",
-                serde_json::json!({ "hold_id": hold.id.to_string(), "id": id }),
-            )
-        }
-        Lift::Unsuspend => ("unsuspend", serde_json::json!({ "id": id })),
+        Lift::Unfreeze => (
+            "unfreeze",
+            serde_json::json!({ "hold_id": hold_id, "id": id }),
+        ),
+        Lift::Unsuspend => (
+            "unsuspend",
+            serde_json::json!({ "hold_id": hold_id, "id": id }),
+        ),
         Lift::Activate => ("activate", serde_json::json!({ "id": id })),
         Lift::Restore => ("restore", serde_json::json!({ "id": id })),
         Lift::ExtendExpiry => {
-            let next_year = dates::write(viewer.now + chrono::TimeDelta::days(365));
+            let next_year = dates::write(viewer.now + EXTENSION);
             (
                 "expiry_date",
                 serde_json::json!({ "expiry_date": next_year, "id": id }),

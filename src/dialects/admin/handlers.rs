@@ -1,20 +1,22 @@
 //! The handlers of the calls: members become commands, and outcomes become replies.
 
+use chrono_tz::Tz;
+
 use super::Api;
 use super::call::{Answer, Request};
 use super::envelope::{Next, Reply, rows};
 use super::explain;
 use super::replies;
 use super::requests::{
-    Freeze, Get, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze,
+    Freeze, Get, History, Lift, List, SetExemption, SetExpiry, SetStatus, Suspend, Target,
 };
 use super::save::Save;
-use super::simulate::{self, Simulate};
+use super::simulate::{self, Simulate, Step};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::place_hold;
 use crate::dialects::views::Viewer;
 use crate::domain::{Account, AccountId, Command, HoldKind, Status};
-use crate::service::{CommandOutcome, Context, JournalEntry};
+use crate::service::{AccountRef, CommandOutcome, Context, JournalEntry};
 use crate::wire::Rows;
 
 type HandlerResult = Result<Answer, Failure>;
@@ -22,8 +24,17 @@ type HandlerResult = Result<Answer, Failure>;
 /// The number of journal entries in the answer to `timeline`.
 const TIMELINE: i64 = 100;
 
-fn lift(kind: HoldKind) -> Command {
-    Command::Lift { kind, only: None }
+async fn lift(
+    api: &Api,
+    context: &Context,
+    kind: HoldKind,
+    Request { members, call }: Request<Lift>,
+) -> HandlerResult {
+    let account = AccountId::new(members.id)?;
+    let only = members.only(call.reading(context.principal.timezone))?;
+    let command = Command::Lift { kind, only };
+    call.execute(api, context, account, command, Reply::done)
+        .await
 }
 
 /// Freezes an account. The answer has a release ticket if the request asked for one.
@@ -45,7 +56,10 @@ pub(super) async fn freeze(
             .and_then(|maker| maker.ticket(&done.account, authority));
         Reply::frozen(done, verbose, ticket.as_ref())
     };
-    let command = place_hold(HoldKind::Freeze, members.details(call.reading(context))?);
+    let command = place_hold(
+        HoldKind::Freeze,
+        members.details(call.reading_for(api, context, account).await?)?,
+    );
     let idempotency = if has_ticket {
         call.secret_idempotency(reply.clone())
     } else {
@@ -61,16 +75,9 @@ pub(super) async fn freeze(
 pub(super) async fn unfreeze(
     api: &Api,
     context: &Context,
-    Request { members, call }: Request<Unfreeze>,
+    request: Request<Lift>,
 ) -> HandlerResult {
-    let account = AccountId::new(members.id)?;
-    let only = members.only(call.reading(context))?;
-    let command = Command::Lift {
-        kind: HoldKind::Freeze,
-        only,
-    };
-    call.execute(api, context, account, command, Reply::done)
-        .await
+    lift(api, context, HoldKind::Freeze, request).await
 }
 
 pub(super) async fn suspend(
@@ -84,9 +91,9 @@ pub(super) async fn suspend(
 pub(super) async fn unsuspend(
     api: &Api,
     context: &Context,
-    request: Request<Target>,
+    request: Request<Lift>,
 ) -> HandlerResult {
-    simple(api, context, request, lift(HoldKind::Suspend), Reply::done).await
+    lift(api, context, HoldKind::Suspend, request).await
 }
 
 /// Places a retention hold, which blocks deletion and purge but not the use of the account.
@@ -98,19 +105,8 @@ pub(super) async fn retain(
     place_simple(api, context, HoldKind::Retention, request).await
 }
 
-pub(super) async fn release(
-    api: &Api,
-    context: &Context,
-    request: Request<Target>,
-) -> HandlerResult {
-    simple(
-        api,
-        context,
-        request,
-        lift(HoldKind::Retention),
-        Reply::done,
-    )
-    .await
+pub(super) async fn release(api: &Api, context: &Context, request: Request<Lift>) -> HandlerResult {
+    lift(api, context, HoldKind::Retention, request).await
 }
 
 pub(super) async fn activate(
@@ -153,7 +149,9 @@ pub(super) async fn exempt(
     Request { members, call }: Request<SetExemption>,
 ) -> HandlerResult {
     let account = AccountId::new(members.id)?;
-    let command = Command::SetExemption(members.exempt_until(call.reading(context))?);
+    let command = Command::SetExemption(
+        members.exempt_until(call.reading_for(api, context, account).await?)?,
+    );
     call.execute(api, context, account, command, Reply::done)
         .await
 }
@@ -177,7 +175,8 @@ pub(super) async fn expiry_date(
     Request { members, call }: Request<SetExpiry>,
 ) -> HandlerResult {
     let account = AccountId::new(members.id)?;
-    let command = Command::SetExpiry(members.expires_at(call.reading(context))?);
+    let command =
+        Command::SetExpiry(members.expires_at(call.reading_for(api, context, account).await?)?);
     call.execute(api, context, account, command, Reply::done)
         .await
 }
@@ -188,7 +187,15 @@ pub(super) async fn save(
     Request { members, call }: Request<Save>,
 ) -> HandlerResult {
     let (account, reseller) = (members.account()?, members.reseller());
-    let revision = members.revision(call.all_members()?, call.reading(context))?;
+    let zone = match account {
+        Some(account) => {
+            api.service
+                .zone_of(context, AccountRef::Id(account))
+                .await?
+        }
+        None => api.service.zone_of_reseller(context, reseller).await?,
+    };
+    let revision = members.revision(call.all_members()?, call.reading(zone))?;
     if let Some(account) = account {
         let command = Command::Revise(Box::new(revision));
         return call
@@ -209,9 +216,20 @@ pub(super) async fn list(
     Request { members, call }: Request<List>,
 ) -> HandlerResult {
     let (mut from, limit) = members.page()?;
-    let (format, reading) = (call.format(), call.reading(context));
-    let as_of = members.as_of(reading)?;
-    let filter = members.filter(reading)?;
+    let zones = if members.has_dates() {
+        api.service.zones(context).await?
+    } else {
+        Vec::new()
+    };
+    // One instant for all accounts: in UTC if their resellers are in several zones.
+    let zone = if let [zone] = zones.as_slice() {
+        *zone
+    } else {
+        Tz::UTC
+    };
+    let (format, reading) = (call.format(), call.reading(zone));
+    let as_of = members.as_of(reading, api.service.now())?;
+    let (filter, by_zone) = members.filter(reading.codec, &zones)?;
     let (mut written, mut total) = (None, None);
     // The accounts are read piece by piece if they are large. Much of an account, such as its holds,
     // is not in the list, so one piece may be less than a page.
@@ -225,8 +243,11 @@ pub(super) async fn list(
             let accounts = api.service.list_as_of(context, from, limit, at).await?;
             (accounts, at)
         } else {
-            let filter = filter.clone();
-            let page = api.service.list(context, filter, from, limit).await?;
+            let (filter, by_zone) = (filter.clone(), by_zone.clone());
+            let page = api
+                .service
+                .list(context, filter, by_zone, from, limit)
+                .await?;
             total.get_or_insert(page.total);
             (page.accounts, page.at)
         };
@@ -267,7 +288,8 @@ pub(super) async fn get(
     Request { members, call }: Request<Get>,
 ) -> HandlerResult {
     let id = AccountId::new(members.id)?;
-    let (account, now) = match members.as_of(call.reading(context))? {
+    let reading = call.reading_for(api, context, id).await?;
+    let (account, now) = match members.as_of(reading, api.service.now())? {
         Some(at) => (api.service.account_as_of(context, id, at).await?, at),
         None => api.service.account(context, id).await?,
     };
@@ -301,13 +323,20 @@ pub(super) async fn simulate(
     Request { members, call }: Request<Simulate>,
 ) -> HandlerResult {
     let account = members.account()?;
-    let steps = members.steps(call.reading(context), &api.service.deletion())?;
+    let reading = call.reading_for(api, context, account).await?;
+    // A caller that may not change accounts is refused before its members are read.
+    let allowed = context.principal.require_account_changes();
+    let steps: Vec<Step> = members
+        .steps(reading, &api.service.deletion())?
+        .into_iter()
+        .map(|(name, command)| (name, allowed.clone().and(command)))
+        .collect();
     let commands: Vec<Command> = steps
         .iter()
         .filter_map(|(_, command)| command.as_ref().ok().cloned())
         .collect();
-    let (before, simulated, now) = api.service.simulate(context, account, &commands).await?;
-    let results = simulate::results(steps, before.state(now), simulated);
+    let (before, rehearsed, now) = api.service.simulate(context, account, commands).await?;
+    let results = simulate::results(steps, before, rehearsed, now);
     Ok(Reply::list(call.format(), results).into())
 }
 
@@ -324,7 +353,9 @@ pub(super) async fn timeline(
         .service
         .history(context, account.id, None, TIMELINE)
         .await?;
-    let timeline = explain::timeline(&account, entries, api.service.now(), call.format());
+    let suspensions = api.service.suspensions_since(&account).await?;
+    let now = api.service.now();
+    let timeline = explain::timeline(&account, entries, &suspensions, now, call.format());
     Ok(Reply::data(timeline).into())
 }
 
@@ -333,13 +364,9 @@ pub(super) async fn explain(
     context: &Context,
     Request { members, call }: Request<Target>,
 ) -> HandlerResult {
-    let account = api
-        .service
-        .account_or_deleted(context, members.account()?)
-        .await?;
-    let viewer = Viewer::of(context, api.service.now());
-    let explanation = account.explain(viewer.now);
-    let item = explain::explanation(account.id, &explanation, call.base(), viewer);
+    let explained = api.service.explain(context, members.account()?).await?;
+    let viewer = Viewer::of(context, explained.at);
+    let item = explain::explanation(&explained, call.base(), viewer);
     Ok(Reply::data(item).into())
 }
 
@@ -362,7 +389,10 @@ async fn place_simple(
     Request { members, call }: Request<Suspend>,
 ) -> HandlerResult {
     let account = AccountId::new(members.id)?;
-    let command = place_hold(kind, members.details(call.reading(context))?);
+    let command = place_hold(
+        kind,
+        members.details(call.reading_for(api, context, account).await?)?,
+    );
     call.execute(api, context, account, command, Reply::done)
         .await
 }

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use super::Api;
 use super::call::{Answer, Call};
 use crate::dialects::failure::Failure;
-use crate::dialects::operation::{Access, BodyLimit, Cost, UnknownMembers};
+use crate::dialects::operation::{Access, BodyLimit, Cost, UnknownMembers, WhileSuspended};
 use crate::dialects::schemas::Describe;
 use crate::domain::Scope::AccountWrite;
 use crate::service::Context;
@@ -20,6 +20,8 @@ pub struct Operation {
     pub summary: &'static str,
     /// Who may call it.
     pub access: Access,
+    /// Whether the credentials of a suspended reseller may call it.
+    pub while_suspended: WhileSuspended,
     /// Whether a repeat with the same `Idempotency-Key` gets the stored answer.
     pub idempotent: bool,
     /// Whether the answer may contain a secret.
@@ -62,6 +64,11 @@ impl Operation {
             name,
             summary,
             access,
+            while_suspended: if matches!(access, Access::Scope(AccountWrite)) {
+                WhileSuspended::Refused
+            } else {
+                WhileSuspended::Admitted
+            },
             idempotent: matches!(access, Access::Scope(AccountWrite)),
             has_secret: false,
             unknown_members: UnknownMembers::Ignore,

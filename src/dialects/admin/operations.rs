@@ -10,7 +10,7 @@ use super::explain::{ExplanationItem, TimelineItem};
 use super::operation::{Data, Operation, Run, run};
 use super::replies::{EntryItem, Item, SavedItem};
 use super::requests::{
-    Freeze, Get, History, List, SetExemption, SetExpiry, SetStatus, Suspend, Target, Unfreeze,
+    Freeze, Get, History, Lift, List, SetExemption, SetExpiry, SetStatus, Suspend, Target,
 };
 use super::save::Save;
 use super::simulate::{Simulate, SimulatedItem};
@@ -29,11 +29,11 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::new("freeze", WRITE, "Freeze an account because a payment is due", run!(freeze, Freeze))
         .secret()
         .example(r#"{"id":7,"frozen_details":{"payment_url":"https://example.com"}}"#),
-    Operation::new("unfreeze", WRITE, "Lift the caller's freeze", run!(unfreeze, Unfreeze))
+    Operation::new("unfreeze", WRITE, "Lift the caller's freeze", run!(unfreeze, Lift))
         .example(BY_ID),
     Operation::new("suspend", WRITE, "Suspend an account", run!(suspend, Suspend))
         .example(r#"{"id":7,"reason_code":"abuse","public_message":"Please contact us."}"#),
-    Operation::new("unsuspend", WRITE, "Lift the caller's suspension", run!(unsuspend, Target))
+    Operation::new("unsuspend", WRITE, "Lift the caller's suspension", run!(unsuspend, Lift))
         .example(BY_ID),
     Operation::new("activate", WRITE, "Activate an account", run!(activate, Target)).example(BY_ID),
     Operation::new("deactivate", WRITE, "Deactivate an account", run!(deactivate, Target))
@@ -69,7 +69,7 @@ pub const OPERATIONS: &[Operation] = &[
         run!(retain, Suspend),
     )
     .example(r#"{"id":7,"reason_code":"legal"}"#),
-    Operation::new("release", WRITE, "Lift the caller's retention", run!(release, Target))
+    Operation::new("release", WRITE, "Lift the caller's retention", run!(release, Lift))
         .example(BY_ID),
     Operation::new(
         "exempt",

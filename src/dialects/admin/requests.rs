@@ -3,13 +3,16 @@
 //! The dispatcher decodes `token`, `format` and `verbose` ([`Common`]) before the other members, so
 //! that a missing token is reported first.
 
+use chrono_tz::Tz;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::dialects::dates::Role;
 use crate::dialects::filter::FilterMembers;
 use crate::dialects::patches::{Reading, only_hold, parsed, required_time, text, time};
 use crate::domain::{
     AccountFilter, AccountId, Error, HoldId, HoldPatch, Metadata, Patch, PaymentUrl, Status, Time,
+    ZoneConditions,
 };
 use crate::wire::{self, Codec, Field, object};
 
@@ -51,15 +54,17 @@ pub(super) struct Get {
     /// The account's number, 1 to 2147483647.
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     pub(super) id: i64,
-    /// Read the account as it was at this date and time in the past. If absent, as it is now.
+    /// Read the account as it was at this date and time in the past; a date alone means the end of
+    /// that day, and today means now. If absent, as it is now.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     as_of: Field<String>,
 }
 
 impl Get {
-    pub(super) fn as_of(&self, read: Reading) -> Result<Option<Time>, Error> {
-        Ok(time("as_of", self.as_of.clone(), read)?.value().copied())
+    pub(super) fn as_of(&self, read: Reading, now: Time) -> Result<Option<Time>, Error> {
+        let at = time("as_of", Role::AsOf(now), self.as_of.clone(), read)?;
+        Ok(at.value().copied())
     }
 }
 
@@ -99,7 +104,8 @@ pub(super) struct Freeze {
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 2048)]
     public_message: Field<String>,
-    /// When the freeze ends automatically. If absent, it stays until it is lifted.
+    /// When the freeze ends automatically: a date (its last second) or a date and time. If absent,
+    /// it stays until it is lifted, also if an earlier call gave it an end.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
@@ -155,6 +161,7 @@ impl Freeze {
             starts_at: Patch::Keep,
             ends_at: time(
                 "ends_at",
+                Role::End,
                 either("ends_at", self.ends_at, inner.ends_at)?,
                 read,
             )?,
@@ -162,19 +169,19 @@ impl Freeze {
     }
 }
 
-/// Lifts the caller's freeze.
+/// Lifts the caller's freeze, suspension or retention.
 #[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct Unfreeze {
+pub(super) struct Lift {
     /// The account's number, 1 to 2147483647.
     #[schema(minimum = 1, maximum = 2_147_483_647_u32)]
     pub(super) id: i64,
-    /// Lift only the freeze with this id. If absent, the open freeze is lifted.
+    /// Lift only the hold with this id. If absent, the open one is lifted.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Uuid)]
     hold_id: Field<String>,
 }
 
-impl Unfreeze {
+impl Lift {
     pub(super) fn only(self, read: Reading) -> Result<Option<HoldId>, Error> {
         only_hold(self.hold_id, read)
     }
@@ -198,11 +205,13 @@ pub(super) struct Suspend {
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 2048)]
     public_message: Field<String>,
-    /// When the hold starts. If absent, at once.
+    /// When the hold starts: a date (its first second) or a date and time. If absent, at once; a
+    /// hold that blocks already keeps its begin.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     starts_at: Field<String>,
-    /// When the hold ends automatically. If absent, it stays until it is lifted.
+    /// When the hold ends automatically: a date (its last second) or a date and time. If absent, it
+    /// stays until it is lifted, also if an earlier call gave it an end.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
@@ -215,8 +224,8 @@ impl Suspend {
             reason: text(self.reason, read),
             public_message: text(self.public_message, read),
             payment_url: Patch::Keep,
-            starts_at: time("starts_at", self.starts_at, read)?,
-            ends_at: time("ends_at", self.ends_at, read)?,
+            starts_at: time("starts_at", Role::Begin, self.starts_at, read)?,
+            ends_at: time("ends_at", Role::End, self.ends_at, read)?,
         })
     }
 }
@@ -295,15 +304,17 @@ pub(super) struct List {
     /// Only accounts that a hold of this authority blocks: `operator`, `reseller` or `system`.
     #[schema(pattern = "^(operator|reseller|system)$")]
     held_by: Option<String>,
-    /// Only accounts that expire before this instant.
+    /// Only accounts that expire before this instant, or before this day.
     #[schema(format = DateTime, min_length = 1)]
     expires_before: Option<String>,
-    /// Only accounts that expire at this instant or later.
+    /// Only accounts that expire at this instant or later; for a date alone, from the begin of that
+    /// day on.
     #[schema(format = DateTime, min_length = 1)]
     expires_after: Option<String>,
     /// Only accounts with this text in name, title, e-mail or company, ignoring case.
     q: Option<String>,
-    /// List the accounts as they were at this date and time in the past. Cannot be combined with a
+    /// List the accounts as they were at this date and time in the past; a date alone means the end
+    /// of that day, and today means now. Cannot be combined with a
     /// filter; the answer then has no `total_count`.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
@@ -322,8 +333,9 @@ impl List {
     }
 
     /// The instant in the past as of which accounts are listed. `None` means now.
-    pub(super) fn as_of(&self, read: Reading) -> Result<Option<Time>, Error> {
-        let at = time("as_of", self.as_of.clone(), read)?.value().copied();
+    pub(super) fn as_of(&self, read: Reading, now: Time) -> Result<Option<Time>, Error> {
+        let at = time("as_of", Role::AsOf(now), self.as_of.clone(), read)?;
+        let at = at.value().copied();
         let filters = [
             &self.state,
             &self.held_by,
@@ -337,9 +349,20 @@ impl List {
         Ok(at)
     }
 
-    pub(super) fn filter(&self, read: Reading) -> Result<AccountFilter, Error> {
+    /// Whether the request has dates, so that the time zones of the accounts matter.
+    pub(super) fn has_dates(&self) -> bool {
+        let has_as_of = !matches!(self.as_of, Field::Absent);
+        has_as_of || self.expires_before.is_some() || self.expires_after.is_some()
+    }
+
+    /// The filter, and the conditions besides that [`FilterMembers::filter`] returns.
+    pub(super) fn filter(
+        &self,
+        codec: Codec,
+        zones: &[Tz],
+    ) -> Result<(AccountFilter, Vec<ZoneConditions>), Error> {
         // In XML an empty element means absent. In JSON an empty text is an error.
-        let is_given = |text: &&str| read.codec == Codec::Json || !text.is_empty();
+        let is_given = |text: &&str| codec == Codec::Json || !text.is_empty();
         let given = |text| Option::filter(text, is_given);
         let members = FilterMembers {
             state: given(self.state.as_deref()),
@@ -349,7 +372,7 @@ impl List {
             text: given(self.q.as_deref()),
             metadata: Metadata::default(),
         };
-        members.filter(read.zone)
+        members.filter(zones)
     }
 }
 

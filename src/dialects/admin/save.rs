@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::dialects::dates::Role;
 use crate::dialects::metadata::{self, MetadataMembers};
 use crate::dialects::patches::{Reading, parsed, plain, text, time};
 use crate::domain::{
@@ -185,7 +186,7 @@ impl Save {
             metadata: metadata::patch(self.metadata),
             ..ProfilePatch::default()
         };
-        let expires_at = match time("expires_at", self.expiry_date, read)? {
+        let expires_at = match time("expires_at", Role::End, self.expiry_date, read)? {
             Patch::Keep => None,
             Patch::Clear => Some(None),
             Patch::Set(at) => Some(Some(at)),

@@ -9,11 +9,13 @@ use super::codes;
 use super::envelope::SUCCESS;
 use super::replies;
 use super::requests::FrozenDetails;
+use crate::dialects::dates::Role;
 use crate::dialects::patches::{Reading, only_hold, parsed, place_hold, required_time, text, time};
 use crate::dialects::views::blocked_by;
 use crate::domain::{
-    AccountId, Command, Error, HoldKind, HoldPatch, Outcome, PaymentUrl, Simulated, State, Status,
+    Account, AccountId, Command, Error, HoldKind, HoldPatch, Outcome, PaymentUrl, Status, Time,
 };
+use crate::service::Rehearsed;
 use crate::wire::{Field, object};
 
 /// The largest number of calls in one request.
@@ -91,14 +93,13 @@ impl Simulate {
 
 impl SimulatedCall {
     fn command(self, read: Reading, deletion: &Command) -> Result<Command, Error> {
-        let lift = |kind, only| Ok(Command::Lift { kind, only });
         match self.call.as_str() {
             "freeze" => self.place(HoldKind::Freeze, read),
             "suspend" => self.place(HoldKind::Suspend, read),
             "retain" => self.place(HoldKind::Retention, read),
-            "unfreeze" => lift(HoldKind::Freeze, only_hold(self.hold_id, read)?),
-            "unsuspend" => lift(HoldKind::Suspend, None),
-            "release" => lift(HoldKind::Retention, None),
+            "unfreeze" => self.lift(HoldKind::Freeze, read),
+            "unsuspend" => self.lift(HoldKind::Suspend, read),
+            "release" => self.lift(HoldKind::Retention, read),
             "activate" => Ok(Command::SetStatus(Status::Active)),
             "deactivate" => Ok(Command::SetStatus(Status::Inactive)),
             "status" => {
@@ -118,6 +119,11 @@ impl SimulatedCall {
         }
     }
 
+    fn lift(self, kind: HoldKind, read: Reading) -> Result<Command, Error> {
+        let only = only_hold(self.hold_id, read)?;
+        Ok(Command::Lift { kind, only })
+    }
+
     fn place(self, kind: HoldKind, read: Reading) -> Result<Command, Error> {
         let url = self.frozen_details.unwrap_or_default().payment_url;
         let details = HoldPatch {
@@ -125,8 +131,8 @@ impl SimulatedCall {
             reason: text(self.reason, read),
             public_message: text(self.public_message, read),
             payment_url: parsed(url, read, |url| PaymentUrl::parse(&url))?,
-            starts_at: time("starts_at", self.starts_at, read)?,
-            ends_at: time("ends_at", self.ends_at, read)?,
+            starts_at: time("starts_at", Role::Begin, self.starts_at, read)?,
+            ends_at: time("ends_at", Role::End, self.ends_at, read)?,
         };
         Ok(place_hold(kind, details))
     }
@@ -149,35 +155,39 @@ pub(super) struct SimulatedItem {
     events: Vec<&'static str>,
 }
 
-/// One result per step. Invalid steps were not simulated; they leave the state as it is.
-pub(super) fn results(steps: Vec<Step>, before: State, simulated: Vec<Simulated>) -> Vec<Value> {
-    let mut simulated = simulated.into_iter();
-    let mut state = before;
+/// One result per step. Invalid steps were not simulated; they leave the account as it is.
+pub(super) fn results(
+    steps: Vec<Step>,
+    mut account: Account,
+    rehearsed: Vec<Result<Rehearsed, Error>>,
+    now: Time,
+) -> Vec<Value> {
+    let mut rehearsed = rehearsed.into_iter();
     let item = |(call, command): Step| {
-        let decision = match command {
-            Ok(_) => {
-                let step = simulated.next()?;
-                state = step.state;
-                step.decision
-            }
+        let result = match command {
+            Ok(_) => rehearsed.next()?,
             Err(error) => Err(error),
         };
-        let refused = decision
+        if let Ok(after) = &result {
+            account.clone_from(&after.account);
+        }
+        let state = account.state(now);
+        let refused = result
             .as_ref()
             .err()
             .map(|error| codes::code(&error.clone().into()));
         let item = SimulatedItem {
             blocked_by: blocked_by(&state),
             call,
-            changed: decision
+            changed: result
                 .as_ref()
-                .is_ok_and(|change| change.outcome() == Outcome::Applied),
+                .is_ok_and(|it| it.outcome == Outcome::Applied),
             effective_status: state.effective_status(),
             error: refused.as_ref().map_or(0, |code| code.error),
             error_text: refused.map_or_else(|| SUCCESS.to_owned(), |code| code.error_text),
-            events: decision
+            events: result
                 .iter()
-                .flat_map(|change| &change.events)
+                .flat_map(|it| &it.events)
                 .map(|event| event.as_str())
                 .collect(),
         };

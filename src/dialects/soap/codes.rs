@@ -107,6 +107,10 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         | Error::CredentialInvalid
         | Error::InsufficientScope(_)
         | Error::OperatorRequired => say(Code::InvalidAuth, "Invalid Authentication Token"),
+        Error::ResellerSuspended => say(
+            Code::GeneralError,
+            "General Error, the reseller is suspended",
+        ),
         Error::AccountOfAnother if !hide_foreign => {
             let code = if by_id {
                 Code::InvalidAccount
@@ -152,6 +156,7 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         }
         | Error::Conflict(
             Conflict::StaleHold
+            | Conflict::StaleTicket
             | Conflict::RetentionHold
             | Conflict::SuspendedByOperator
             | Conflict::HoldHasStarted
@@ -178,6 +183,7 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         }
         Error::ResellerNotFound
         | Error::NotFound(_)
+        | Error::TicketInvalid
         | Error::RateLimited { .. }
         | Error::ShareUsedUp { .. }
         | Error::IdempotencyKeyReused
@@ -314,6 +320,7 @@ mod tests {
             Failure::Service(Error::CredentialMissing),
             Failure::Service(Error::CredentialInvalid),
             Failure::Service(Error::InsufficientScope(Scope::AccountWrite)),
+            Failure::Service(Error::ResellerSuspended),
             Failure::Service(Error::AccountNotFound),
             Failure::Service(Error::AccountDeleted),
             Failure::Service(Error::AccountOfAnother),

@@ -3,7 +3,8 @@
 //!
 //! The order of the steps: check the media type and the length; read the envelope; find the
 //! operation; read its values; authenticate by the token among the values; check the scope; look up
-//! the idempotency key; wait for a permit; run the handler; write the result.
+//! the idempotency key; refuse writes of a suspended reseller; wait for a permit; run the handler;
+//! write the result.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -103,6 +104,7 @@ async fn carry_out(
             return Ok(Answer::Stored(stored));
         }
     }
+    operation.while_suspended.check(&context.principal)?;
     let _permit = api
         .service
         .permit(operation.cost, exchange.holder())

@@ -56,7 +56,8 @@ pub(super) async fn unfreeze(api: &Api, context: &Context, call: &Call) -> Handl
 
 pub(super) async fn change_expiry(api: &Api, context: &Context, call: &Call) -> HandlerResult {
     let account = account(api, context, call).await?;
-    let at = call.values.expiry(context.principal.timezone);
+    let zone = api.service.zone_of(context, AccountRef::Id(account));
+    let at = call.values.expiry(zone.await?);
     let at = at.map_err(|()| Error::invalid("expires_at", "is out of range"))?;
     let command = Command::SetExpiry(Some(at.ok_or(Failure::Missing(EXPIRY_DATE))?));
     execute(api, context, call, account, command).await

@@ -7,7 +7,7 @@ use super::call::{Answer, Call};
 use super::codes::Wording;
 use super::values::Kind;
 use crate::dialects::failure::Failure;
-use crate::dialects::operation::{Access, BodyLimit, Cost};
+use crate::dialects::operation::{Access, BodyLimit, Cost, WhileSuspended};
 use crate::domain::Scope;
 use crate::service::Context;
 
@@ -24,6 +24,8 @@ pub struct Operation {
     pub(super) children: &'static [(&'static str, Kind)],
     /// Who may call it.
     pub access: Access,
+    /// Whether the credentials of a suspended reseller may call it.
+    pub while_suspended: WhileSuspended,
     /// Whether a repeat with the same `Idempotency-Key` gets the stored answer.
     pub idempotent: bool,
     /// The largest body that the operation accepts.
@@ -51,6 +53,11 @@ impl Operation {
             name,
             children,
             access,
+            while_suspended: if matches!(access, Access::Scope(Scope::AccountWrite)) {
+                WhileSuspended::Refused
+            } else {
+                WhileSuspended::Admitted
+            },
             idempotent: matches!(access, Access::Scope(Scope::AccountWrite)),
             body_limit: BodyLimit::Configured,
             cost: Cost::Light,

@@ -4,7 +4,7 @@
 use chrono_tz::Tz;
 
 use super::codes::Fault;
-use crate::dialects::dates;
+use crate::dialects::dates::{self, Role};
 use crate::domain::Time;
 
 pub(super) const TOKEN: &str = "authToken";
@@ -123,7 +123,9 @@ impl Values {
         match &self.expiry {
             Expiry::Missing => Ok(None),
             Expiry::OutOfRange => Err(()),
-            Expiry::Written(text) => dates::parse(text, zone).map(Some).map_err(|_| ()),
+            Expiry::Written(text) => dates::parse(text, Role::End, zone)
+                .map(Some)
+                .map_err(|_| ()),
         }
     }
 }
@@ -133,7 +135,7 @@ fn expiry(text: &str) -> Option<Expiry> {
     if text.is_empty() {
         return Some(Expiry::Missing);
     }
-    if dates::parse(text, Tz::UTC).is_ok() {
+    if dates::Written::parse(text).is_ok() {
         return Some(Expiry::Written(text.to_owned()));
     }
     let (sign, year) = text
@@ -142,6 +144,6 @@ fn expiry(text: &str) -> Option<Expiry> {
     let digits = year.chars().take_while(char::is_ascii_digit).count();
     let rest = year.get(digits..)?;
     let is_beyond = (sign == "-" && digits == 4) || digits > 4;
-    (is_beyond && dates::parse(&format!("2000{rest}"), Tz::UTC).is_ok())
+    (is_beyond && dates::Written::parse(&format!("2000{rest}")).is_ok())
         .then_some(Expiry::OutOfRange)
 }

@@ -16,8 +16,10 @@ use super::{Api, accounts};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::Reading;
 use crate::dialects::views::{Viewer, blocked_by};
-use crate::domain::{AccountId, Command, Error, Outcome, Simulated};
-use crate::service::{CommandOutcome, Completion, Context, Item, StoredAnswer};
+use crate::domain::{AccountId, Command, Error, Outcome, State};
+use crate::service::{
+    AccountRef, CommandOutcome, Completion, Context, Item, Rehearsed, StoredAnswer,
+};
 use crate::wire::{self, Codec};
 
 /// An operation with its command, or the reason why it is invalid.
@@ -96,32 +98,30 @@ fn failed(operation: String, code: Code) -> ResultDocument {
     }
 }
 
-/// The result of one simulated operation. `steps` are the simulated steps of the valid operations.
+/// The result of one simulated operation, and the state after it. `state` is the state before it.
 fn simulated_result(
     operation: String,
     command: &Result<Command, Error>,
-    steps: &mut impl Iterator<Item = Simulated>,
+    result: Result<Rehearsed, Error>,
+    state: &State,
 ) -> ResultDocument {
-    let step = match command {
-        Ok(_) => steps.next(),
-        Err(error) => return failed(operation, codes::code(&error.clone().into())),
+    let is_deletion = matches!(command, Ok(Command::Delete { .. }));
+    let (changed, events) = match result {
+        Ok(rehearsed) => (rehearsed.outcome == Outcome::Applied, rehearsed.events),
+        // A repeated deletion is answered like the first one.
+        Err(Error::AccountDeleted) if is_deletion => (false, Vec::new()),
+        Err(error) => return failed(operation, codes::code(&error.into())),
     };
-    let Some(Simulated { decision, state }) = step else {
-        return failed(operation, codes::code(&Failure::Crashed));
-    };
-    match decision {
-        Ok(change) => ResultDocument {
-            operation,
-            account: None,
-            status: success(command.as_ref().ok()),
-            code: None,
-            message: None,
-            changed: Some(change.outcome() == Outcome::Applied),
-            events: Some(change.events.iter().map(|event| event.as_str()).collect()),
-            effective_status: Some(state.effective_status()),
-            blocked_by: Some(blocked_by(&state)),
-        },
-        Err(error) => failed(operation, codes::code(&error.into())),
+    ResultDocument {
+        operation,
+        account: None,
+        status: success(command.as_ref().ok()),
+        code: None,
+        message: None,
+        changed: Some(changed),
+        events: Some(events.iter().map(|event| event.as_str()).collect()),
+        effective_status: Some(state.effective_status()),
+        blocked_by: Some(blocked_by(state)),
     }
 }
 
@@ -130,24 +130,40 @@ pub(super) async fn simulate(
     context: &Context,
     Request { id, members, call }: Request<AccountId, Operations>,
 ) -> Result<Reply<One<SimulationDocument>>, Failure> {
-    let steps = steps(api, context, &call, members)?;
+    let reading = call.reading_for(api, context, id).await?;
+    // A caller that may not change accounts is refused before its members are read.
+    let allowed = context.principal.require_account_changes();
+    let step = |request: OperationRequest| {
+        let command = request.clone().command(reading, api.service.deletion());
+        (request, allowed.clone().and(command))
+    };
+    let steps: Vec<Step> = members.checked()?.into_iter().map(step).collect();
     let commands: Vec<Command> = steps
         .iter()
         .filter_map(|(_, command)| command.as_ref().ok().cloned())
         .collect();
-    let (before, results, now) = api.service.simulate(context, id, &commands).await?;
-    let last = results
-        .iter()
-        .rev()
-        .find_map(|result| result.decision.as_ref().ok());
-    let last = last.map_or(&before, |change| &change.after);
-    let account = accounts::documents::account(last, Viewer::of(context, now));
-    let mut results = results.into_iter();
-    let results = steps
-        .into_iter()
-        .map(|(request, command)| simulated_result(request.operation, &command, &mut results))
-        .collect();
-    Ok(Reply::one(SimulationDocument { results, account }))
+    let (mut account, results, now) = api.service.simulate(context, id, commands).await?;
+    let (mut rehearsed, mut results_of_all) = (results.into_iter(), Vec::new());
+    for (request, command) in steps {
+        let result = match &command {
+            Ok(_) => rehearsed.next().ok_or(Failure::Crashed)?,
+            Err(error) => Err(error.clone()),
+        };
+        if let Ok(after) = &result {
+            account.clone_from(&after.account);
+        }
+        let state = account.state(now);
+        results_of_all.push(simulated_result(
+            request.operation,
+            &command,
+            result,
+            &state,
+        ));
+    }
+    Ok(Reply::one(SimulationDocument {
+        results: results_of_all,
+        account: accounts::documents::account(&account, Viewer::of(context, now)),
+    }))
 }
 
 pub(super) async fn run(
@@ -155,7 +171,7 @@ pub(super) async fn run(
     context: &Context,
     Request { members, call, .. }: Request<(), Operations>,
 ) -> Result<Reply<One<BulkDocument>>, Failure> {
-    let steps = steps(api, context, &call, members)?;
+    let steps = steps(api, context, &call, members).await?;
     let stored = stored_answers(api, &call, steps.len()).await?;
     let mut results: Vec<Option<ResultDocument>> = Vec::new();
     let (mut accepted, mut items) = (Vec::new(), Vec::new());
@@ -315,49 +331,73 @@ fn bulk_result(
     }
 }
 
-/// Reads one operation of a request to `POST /v3/bulk` from its JSON. Returns it with its name.
-/// `deletion` is the command that `delete` stands for.
-///
-/// # Errors
-/// A message for people that explains the error of the operation.
-pub fn bulk_operation(json: &str, deletion: Command) -> Result<(String, Item), String> {
-    let request: OperationRequest =
-        wire::decode(Codec::Json, json.as_bytes()).map_err(|error| error.to_string())?;
-    let name = request.operation.clone();
-    let read = || {
-        let account = request
-            .account
-            .as_ref()
-            .ok_or_else(|| Error::invalid("account", "is required"))?
-            .account_ref()?;
-        let command = request.clone().command(
-            Reading {
-                codec: Codec::Json,
-                zone: Tz::UTC,
-            },
-            deletion,
-        )?;
-        Ok(Item {
-            account,
-            command,
-            once: None,
-        })
-    };
-    let message = |error: Error| codes::code(&error.into()).message;
-    read().map(|item| (name, item)).map_err(message)
+/// One operation of a request to `POST /v3/bulk`, read from its JSON.
+#[derive(Debug, Clone)]
+pub struct BulkOperation(OperationRequest);
+
+impl BulkOperation {
+    /// # Errors
+    /// A message for people, if the text is not JSON or has other members.
+    pub fn parse(json: &str) -> Result<Self, String> {
+        wire::decode(Codec::Json, json.as_bytes())
+            .map(Self)
+            .map_err(|error| error.to_string())
+    }
+
+    /// The name of the operation.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.operation
+    }
+
+    /// The account that it is for. `None` if it names none.
+    #[must_use]
+    pub fn account(&self) -> Option<AccountRef> {
+        self.0.account_ref()
+    }
+
+    /// The operation for the service. Dates without a zone are in `zone`. `deletion` is the command
+    /// that `delete` stands for.
+    ///
+    /// # Errors
+    /// A message for people that explains the error of the operation.
+    pub fn item(self, zone: Tz, deletion: Command) -> Result<Item, String> {
+        let reading = Reading {
+            codec: Codec::Json,
+            zone,
+        };
+        let read = || {
+            let account = self.0.account.as_ref();
+            let account = account
+                .ok_or_else(|| Error::invalid("account", "is required"))?
+                .account_ref()?;
+            let command = self.0.command(reading, deletion)?;
+            Ok(Item {
+                account,
+                command,
+                once: None,
+            })
+        };
+        read().map_err(|error: Error| codes::code(&error.into()).message)
+    }
 }
 
-/// The operations of the body, each with its command or the reason why it is invalid.
-fn steps(
+/// The operations of the body, each with its command or the reason why it is invalid. Dates without
+/// a zone are in that of each account's reseller.
+async fn steps(
     api: &Api,
     context: &Context,
     call: &Call,
     members: Operations,
 ) -> Result<Vec<Step>, Error> {
-    let reading = call.reading(context);
+    let operations = members.checked()?;
+    let accounts = operations.iter().filter_map(OperationRequest::account_ref);
+    let zones = api.service.zones_of(context, accounts.collect()).await?;
     let step = |request: OperationRequest| {
+        let zone = request.account_ref().and_then(|it| zones.get(&it).copied());
+        let reading = call.reading(zone.unwrap_or_default());
         let command = request.clone().command(reading, api.service.deletion());
         (request, command)
     };
-    Ok(members.checked()?.into_iter().map(step).collect())
+    Ok(operations.into_iter().map(step).collect())
 }

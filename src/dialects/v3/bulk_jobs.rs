@@ -42,8 +42,11 @@ struct Selector {
     /// Only accounts that a hold of this authority blocks: `operator`, `reseller` or `system`.
     #[schema(pattern = "^(operator|reseller|system)$")]
     held_by: Option<String>,
+    /// Only accounts that expire before this instant, or before this day.
     #[schema(format = DateTime, min_length = 1)]
     expires_before: Option<String>,
+    /// Only accounts that expire at this instant or later; for a date alone, from the begin of that
+    /// day on.
     #[schema(format = DateTime, min_length = 1)]
     expires_after: Option<String>,
     /// Only accounts with this text in name, title, e-mail or company, ignoring case.
@@ -67,7 +70,7 @@ impl Selector {
             expires_after: self.expires_after.as_deref(),
             text: self.q.as_deref(),
         };
-        let filter = members.filter(zone)?;
+        let (filter, _) = members.filter(&[zone])?;
         let parts = [
             ("state", self.state),
             ("heldBy", self.held_by),
@@ -207,10 +210,11 @@ pub(super) async fn create(
     Request { members, call, .. }: Request<(), BulkJobRequest>,
 ) -> JobReply {
     let reseller = members.reseller_id.map(ResellerId);
+    let zone = api.service.zone_of_reseller(context, reseller).await?;
     let command = members
         .operation
-        .command(call.reading(context), api.service.deletion())?;
-    let (filter, selector) = members.selector.filter(context.principal.timezone)?;
+        .command(call.reading(zone), api.service.deletion())?;
+    let (filter, selector) = members.selector.filter(zone)?;
     let planned = api
         .service
         .plan_bulk_job(context, reseller, filter, selector, command)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, Uri, header};
+use chrono_tz::Tz;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,9 +18,9 @@ use crate::dialects::exchange::{RequestId, header_text};
 use crate::dialects::failure::Failure;
 use crate::dialects::operation::UnknownMembers;
 use crate::dialects::patches::Reading;
-use crate::domain::Error;
+use crate::domain::{AccountId, Error};
 use crate::hash::sha256;
-use crate::service::{Context, IdempotencyKey, IdempotentRequest, Seal, StoredAnswer};
+use crate::service::{AccountRef, Context, IdempotencyKey, IdempotentRequest, Seal, StoredAnswer};
 use crate::wire::Codec;
 
 /// A request whose body has been read.
@@ -127,13 +128,25 @@ impl Call {
         credential(&self.headers)
     }
 
-    /// The settings for reading members: the body's format, and the caller's time zone for dates
-    /// without a zone.
-    pub(super) fn reading(&self, context: &Context) -> Reading {
+    /// The settings for reading members: the body's format, and the time zone for dates without
+    /// one.
+    pub(super) fn reading(&self, zone: Tz) -> Reading {
         Reading {
             codec: self.codec,
-            zone: context.principal.timezone,
+            zone,
         }
+    }
+
+    /// The settings for reading members that describe an account: dates without a zone are in that
+    /// of the account's reseller.
+    pub(super) async fn reading_for(
+        &self,
+        api: &Api,
+        context: &Context,
+        account: AccountId,
+    ) -> Result<Reading, Failure> {
+        let zone = api.service.zone_of(context, AccountRef::Id(account));
+        Ok(self.reading(zone.await?))
     }
 
     /// The service's base URL as this caller sees it.

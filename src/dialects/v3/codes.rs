@@ -14,6 +14,11 @@ pub(super) struct Code {
     pub(super) retry_after: Option<u32>,
 }
 
+const SUSPENDED: &str = "The operator has suspended the reseller: until that is lifted, its tokens \
+     can read, and revoke tokens, and change nothing else";
+const NO_TICKET: &str =
+    "The ticket is invalid: it must be a releaseTicket from the answer to a freeze, unchanged";
+
 /// The answer to a failure.
 pub(super) fn code(failure: &Failure) -> Code {
     let say = |status, word, message: &str| Code {
@@ -50,6 +55,8 @@ pub(super) fn code(failure: &Failure) -> Code {
                 "INSUFFICIENT_SCOPE",
                 "Only an operator's token may do this",
             ),
+            Error::ResellerSuspended => say(403, "RESELLER_SUSPENDED", SUSPENDED),
+            Error::TicketInvalid => say(401, "AUTHENTICATION_FAILED", NO_TICKET),
             Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
                 say(404, "ACCOUNT_NOT_FOUND", "Account not found")
             }
@@ -146,6 +153,10 @@ fn not_found(resource: Resource) -> (&'static str, &'static str) {
 fn conflict_text(conflict: Conflict) -> &'static str {
     match conflict {
         Conflict::StaleHold => "stale_hold: the hold named is not the one that is open now",
+        Conflict::StaleTicket => {
+            "stale_ticket: the freeze was changed after this ticket was made, so it may be about \
+             another debt; freeze with releaseTicket again for a ticket that fits"
+        }
         Conflict::EmailInUse => "email_in_use: another account has this e-mail address",
         Conflict::RetentionHold => "retention_hold: a retention hold forbids deletion",
         Conflict::SuspendedByOperator => {
@@ -209,6 +220,8 @@ mod tests {
             Failure::Service(Error::CredentialInvalid),
             Failure::Service(Error::InsufficientScope(Scope::AccountWrite)),
             Failure::Service(Error::OperatorRequired),
+            Failure::Service(Error::ResellerSuspended),
+            Failure::Service(Error::TicketInvalid),
             Failure::Service(Error::AccountNotFound),
             Failure::Service(Error::AccountOfAnother),
             Failure::Service(Error::AccountDeleted),
@@ -225,6 +238,7 @@ mod tests {
                 what: "heavy requests",
             }),
             Failure::Service(Error::Conflict(Conflict::StaleHold)),
+            Failure::Service(Error::Conflict(Conflict::StaleTicket)),
             Failure::Service(Error::Conflict(Conflict::EmailInUse)),
             Failure::Service(Error::Conflict(Conflict::RetentionHold)),
             Failure::Service(Error::Conflict(Conflict::SuspendedByOperator)),

@@ -2,7 +2,7 @@
 //! of the table.
 //!
 //! The order of the steps: authenticate from the header; check access; read the query, then the
-//! body; look up the idempotency key; wait for a permit; decode the members; look up the id of the
+//! body; look up the idempotency key; refuse writes of a suspended reseller; wait for a permit; decode the members; look up the id of the
 //! path; run the handler; write the answer.
 
 use axum::body::Body;
@@ -73,6 +73,7 @@ async fn carry_out(
     if let Some(stored) = call.look_up_answer(api, &context).await? {
         return Ok(body::replay(stored));
     }
+    operation.while_suspended.check(&context.principal)?;
     // Last, so that a slow body never holds a permit.
     let _permit = api
         .service

@@ -40,7 +40,7 @@ use super::failure::Failure;
 use crate::service::Service;
 use crate::wire::Codec;
 
-pub use bulk::bulk_operation;
+pub use bulk::BulkOperation;
 pub use event_document::{message, test_message};
 pub(super) use openapi::openapi;
 pub use operation::Operation;

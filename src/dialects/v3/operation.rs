@@ -8,7 +8,7 @@ use super::page::{Paging, QueryParameter};
 use super::path_id::Id;
 use super::respond::Described;
 use crate::dialects::failure::Failure;
-use crate::dialects::operation::{Access, BodyLimit, Cost, UnknownMembers};
+use crate::dialects::operation::{Access, BodyLimit, Cost, UnknownMembers, WhileSuspended};
 use crate::dialects::schemas::Describe;
 use crate::domain::Scope;
 use crate::service::Context;
@@ -28,6 +28,8 @@ pub struct Operation {
     pub summary: &'static str,
     /// Who may call it.
     pub access: Access,
+    /// Whether the credentials of a suspended reseller may call it.
+    pub while_suspended: WhileSuspended,
     /// The kind of resource that `{id}` names, from the type of the handler's id.
     pub id: Id,
     /// Whether a repeat with the same `Idempotency-Key` gets the stored answer.
@@ -116,6 +118,11 @@ impl Operation {
             tag: "",
             summary: "",
             access: Access::Operator(Scope::ResellerWrite),
+            while_suspended: if matches!(method.as_bytes(), b"GET") {
+                WhileSuspended::Admitted
+            } else {
+                WhileSuspended::Refused
+            },
             id: Id::None,
             idempotent: false,
             has_secret: false,
@@ -156,6 +163,14 @@ impl Operation {
     pub(super) const fn operator(self, scope: Scope) -> Self {
         Self {
             access: Access::Operator(scope),
+            ..self
+        }
+    }
+
+    /// A suspended reseller may call it, although it is no `GET`.
+    pub(super) const fn while_suspended(self) -> Self {
+        Self {
+            while_suspended: WhileSuspended::Admitted,
             ..self
         }
     }

@@ -79,6 +79,11 @@ impl AccountName {
 }
 
 impl OperationRequest {
+    /// The account that it is for. `None` if it names none.
+    pub(super) fn account_ref(&self) -> Option<AccountRef> {
+        self.account.as_ref()?.account_ref().ok()
+    }
+
     /// The command of the operation. `deletion` is the command that `delete` stands for.
     pub(super) fn command(self, read: Reading, deletion: Command) -> Result<Command, Error> {
         let kind = match self.operation.as_str() {

@@ -9,9 +9,9 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::routing::{MethodFilter, MethodRouter};
 
 use super::accounts::documents::{
-    AccessDocument, AccountDocument, EntryDocument, ExplanationDocument, HoldDocument,
-    TimelineDocument,
+    AccessDocument, AccountDocument, EntryDocument, HoldDocument, TimelineDocument,
 };
+use super::accounts::explanation::ExplanationDocument;
 use super::accounts::requests::{
     AccountRequest, AssignPlan, Lift, Place, SetExemption, SetExpiry, SetStatus,
 };
@@ -27,7 +27,7 @@ use super::path_id::{EventLogId, JobId, PathId, PlanId, WebhookId};
 use super::plans::{NewPlan, NumberedPlan, PlanPatch};
 use super::purge::{ApprovalDocument, PlannedDocument};
 use super::release_tickets::{Redeem, ReleaseDocument};
-use super::resellers::{ResellerDocument, ResellerRequest};
+use super::resellers::{ResellerDocument, ResellerRequest, SuspensionDocument};
 use super::respond::{Answer, Many, Nothing, One, Reply};
 use super::tokens::{NewToken, RotateToken, TokenDocument};
 use super::webhooks::{
@@ -146,11 +146,12 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(accounts::access, (AccountId) -> 200 One<AccessDocument>)),
     Operation::post("/v3/accounts/{id}/simulate", "accounts_simulate")
         .about("accounts", "Compute what operations would do to an account, without executing them")
-        .scope(AccountRead).heavy()
+        .scope(AccountRead).while_suspended().heavy()
         .example(r#"{"operations":[{"operation":"freeze","paymentUrl":"https://example.com"},{"operation":"status","status":"inactive"}]}"#)
         .run(run!(bulk::simulate, (AccountId, Operations) -> 200 One<SimulationDocument>)),
     Operation::post("/v3/release-tickets/redeem", "release_tickets_redeem")
-        .about("accounts", "Lift the freeze that a release ticket names")
+        .about("accounts", "Lift the freeze that a release ticket names, unless it was changed since")
+        .while_suspended()
         .example(r#"{"ticket":"steward_release_AAAA"}"#)
         .run(run!(public release_tickets::redeem, (Redeem) -> 200 One<ReleaseDocument>)),
     Operation::post("/v3/bulk", "bulk_run")
@@ -227,7 +228,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(tokens::rotate, (TokenId, RotateToken) -> 201 One<TokenDocument>)),
     Operation::delete("/v3/tokens/{id}", "tokens_delete")
         .about("tokens", "Revoke a token immediately")
-        .scope(TokenWrite)
+        .scope(TokenWrite).while_suspended()
         .run(run!(tokens::delete, (TokenId) -> 204 Nothing)),
     Operation::get("/v3/webhooks", "webhooks_list")
         .about("webhooks", "List webhook endpoints, oldest first")
@@ -292,6 +293,10 @@ pub const OPERATIONS: &[Operation] = &[
         .about("resellers", "Read a reseller")
         .scope(AccountRead)
         .run(run!(resellers::get, (ResellerId) -> 200 One<ResellerDocument>)),
+    Operation::get("/v3/resellers/{id}/suspensions", "resellers_suspensions")
+        .about("resellers", "List the suspensions of a reseller, past and present, newest first")
+        .scope(AccountRead).paged(Paging::BeforeNumber)
+        .run(run!(resellers::suspensions, (ResellerId) -> 200 Many<SuspensionDocument>)),
     Operation::patch("/v3/resellers/{id}", "resellers_patch")
         .about("resellers", "Change a reseller; absent members keep their values")
         .operator(ResellerWrite).idempotent()

@@ -4,7 +4,7 @@ use axum::http::Uri;
 use chrono_tz::Tz;
 use uuid::Uuid;
 
-use crate::dialects::dates;
+use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
 use crate::domain::{ResellerId, Time};
 use crate::service::Slice;
@@ -56,12 +56,12 @@ pub(super) const PURGE_RESELLER: QueryParameter = QueryParameter {
 };
 pub(super) const AS_OF: QueryParameter = QueryParameter {
     name: "asOf",
-    description: "Read the account as it was at this instant in the past. If absent, as it is now.",
+    description: "Read the account as it was at this instant in the past; a date alone means the end of that day, and today means now. If absent, as it is now.",
     schema: INSTANT,
 };
 pub(super) const AS_OF_LIST: QueryParameter = QueryParameter {
     name: "asOf",
-    description: "List the accounts as they were at this instant in the past. Only by cursor, and not with `page`, `sort` or filters.",
+    description: "List the accounts as they were at this instant in the past; a date alone means the end of that day, and today means now. Only by cursor, and not with `page`, `sort` or filters.",
     schema: INSTANT,
 };
 pub(super) const ITEM_STATE: QueryParameter = QueryParameter {
@@ -172,9 +172,10 @@ impl Query {
     }
 
     /// The value of `asOf`. A date without a zone is in `zone`.
-    pub(super) fn as_of(&self, zone: Tz) -> Result<Option<Time>, Failure> {
+    pub(super) fn as_of(&self, zone: Tz, now: Time) -> Result<Option<Time>, Failure> {
         let read = |text: &str| {
-            dates::parse(text, zone).map_err(|problem| Failure::parameter(AS_OF.name, problem))
+            dates::parse(text, Role::AsOf(now), zone)
+                .map_err(|problem| Failure::parameter(AS_OF.name, problem))
         };
         self.text(AS_OF.name).map(read).transpose()
     }

@@ -10,7 +10,7 @@ use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::plain;
 use crate::domain::{Error, ResellerId};
-use crate::service::{Context, NewReseller, Reseller, ResellerPatch};
+use crate::service::{Context, NewReseller, Reseller, ResellerPatch, Suspension};
 use crate::wire::Field;
 
 /// A reseller.
@@ -66,6 +66,35 @@ fn document(reseller: &Reseller) -> ResellerDocument {
         suspended_at: reseller.suspended_at.map(dates::write),
         created_at: dates::write(reseller.created_at),
         updated_at: dates::write(reseller.updated_at),
+    }
+}
+
+/// A suspension of a reseller, past or present.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Suspension)]
+pub(super) struct SuspensionDocument {
+    /// The number of the suspension. Later ones have greater numbers.
+    id: i64,
+    #[schema(format = DateTime)]
+    suspended_at: String,
+    /// Who suspended the reseller. Null if an earlier version of the service did, which did not
+    /// record it.
+    suspended_by: Option<String>,
+    /// When the suspension was lifted. Null if it stands.
+    #[schema(format = DateTime)]
+    lifted_at: Option<String>,
+    /// Who lifted it. Null if it stands, or if an earlier version of the service lifted it.
+    lifted_by: Option<String>,
+}
+
+pub(super) fn suspension(suspension: &Suspension) -> SuspensionDocument {
+    SuspensionDocument {
+        id: suspension.id,
+        suspended_at: dates::write(suspension.suspended_at),
+        suspended_by: suspension.suspended_by.clone(),
+        lifted_at: suspension.lifted_at.map(dates::write),
+        lifted_by: suspension.lifted_by.clone(),
     }
 }
 
@@ -145,6 +174,25 @@ pub(super) async fn get(
     Ok(Reply::one(document(
         &api.service.reseller(&context.principal, id).await?,
     )))
+}
+
+pub(super) async fn suspensions(
+    api: &Api,
+    context: &Context,
+    Request { id, call, .. }: Request<ResellerId>,
+) -> Result<Reply<Many<SuspensionDocument>>, Failure> {
+    let query = &call.query;
+    let suspensions = api
+        .service
+        .suspensions(&context.principal, id, query.before_number()?, query.limit)
+        .await?;
+    let next = |last: &Suspension| query.before_entry(last.id, &call.uri);
+    Ok(Reply::page(
+        call.format(),
+        query.rows(suspensions),
+        suspension,
+        next,
+    ))
 }
 
 pub(super) async fn create(

@@ -10,7 +10,7 @@ use super::Api;
 use super::call::Request;
 use super::path_id::{EventLogId, WebhookId};
 use super::respond::{Many, Nothing, One, Reply};
-use crate::dialects::dates;
+use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::{Reading, text};
 use crate::domain::{EVENTS, EndpointPatch, Error, ResellerId, SignatureStyle, SuspendedBy};
@@ -327,7 +327,7 @@ pub(super) async fn create(
     Request { members, call, .. }: Request<(), NewWebhook>,
 ) -> EndpointReply {
     let (new, idempotency) = (
-        members.endpoint(call.reading(context))?,
+        members.endpoint(call.reading(context.principal.timezone))?,
         call.secret_idempotency(with_secret),
     );
     let completion = api
@@ -347,7 +347,7 @@ pub(super) async fn patch(
     }: Request<WebhookId, WebhookRequest>,
 ) -> EndpointReply {
     let (patch, idempotency) = (
-        members.patch(call.reading(context))?,
+        members.patch(call.reading(context.principal.timezone))?,
         call.idempotency(document),
     );
     let completion = api
@@ -406,7 +406,8 @@ pub(super) async fn redeliver(
         ..
     }: Request<WebhookId, Redeliver>,
 ) -> QueuedReply {
-    let since = dates::parse(&members.since, context.principal.timezone);
+    let zone = api.service.zone_of_webhook(context, id).await?;
+    let since = dates::parse(&members.since, Role::Begin, zone);
     let since = since.map_err(|problem| Error::invalid("since", problem))?;
     let queued = api.service.redeliver_since(context, id, since).await?;
     Ok(Reply::one(Queued { queued }))

@@ -4,7 +4,7 @@
 
 use super::super::{
     Authority, Conflict, Error, Event, Hold, HoldChange, HoldDetails, HoldId, HoldKind, HoldPatch,
-    Patch, Time,
+    Time,
 };
 use super::{Draft, check_date};
 
@@ -20,7 +20,9 @@ impl Draft<'_> {
     /// Freeze, suspend, retain:
     /// - no open hold: opens a hold of the caller's authority;
     /// - open, with the same details: no change;
-    /// - open, with other details: revises the hold. `opened_at` stays, and so do omitted fields.
+    /// - open, with other details: revises the hold. `opened_at` stays, and so do descriptions that
+    ///   the call omits. Without a begin, a hold in force keeps its own and a scheduled one starts
+    ///   now; without an end, it blocks until it is lifted.
     ///
     /// A lapsed hold is treated as closed: it is closed and a new one is opened.
     pub(super) fn place(
@@ -122,6 +124,17 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// Lifts the caller's freeze for somebody who paid for one revision of it. If a later revision
+    /// is open, the answer is the conflict `stale_ticket`: it may be another debt.
+    pub(super) fn redeem(&mut self, hold: HoldId, revision: i32) -> Result<(), Error> {
+        let own = self.own_hold(HoldKind::Freeze);
+        let open = own.and_then(|index| self.after.holds.get(index));
+        if open.is_some_and(|open| open.id == hold && open.revision != revision) {
+            return Err(Error::Conflict(Conflict::StaleTicket));
+        }
+        self.lift(HoldKind::Freeze, Some(hold))
+    }
+
     /// Closes a hold: at its own end if that has passed, else now.
     fn close(&mut self, index: usize) {
         let hold = self.after.holds.remove(index);
@@ -135,21 +148,21 @@ impl Draft<'_> {
     }
 }
 
-/// The details of an open hold after another call for it. Fields that the call omits keep their
-/// value, with one exception: a hold whose start lies in the future starts now if the call omits
-/// `starts_at`, because the caller wants the block now.
+/// The details of an open hold after another call for it. Descriptions that the call omits keep
+/// their value. The call states the time of the hold: one that gives no begin wants the block now,
+/// so a hold whose start lies in the future starts now; one that gives no end wants it until it is
+/// lifted.
 fn revised_details(hold: &Hold, patch: &HoldPatch, now: Time) -> Result<HoldDetails, Error> {
-    let mut details = patch.over(&hold.details)?;
-    if hold.has_started(now) {
-        if details.starts_at != hold.details.starts_at
-            && details.starts_at.is_some_and(|start| start > now)
-        {
-            return Err(Error::Conflict(Conflict::HoldHasStarted));
-        }
-    } else if patch.starts_at == Patch::Keep {
-        details.starts_at = Some(now);
+    let mut current = hold.details.clone();
+    if !hold.has_started(now) && patch.starts_at.value().is_none() {
+        current.starts_at = Some(now);
     }
-    if details.ends_at != hold.details.ends_at {
+    let details = patch.over(&current)?;
+    let is_moved = details.starts_at != hold.details.starts_at;
+    if is_moved && hold.has_started(now) && details.starts_at.is_some_and(|start| start > now) {
+        return Err(Error::Conflict(Conflict::HoldHasStarted));
+    }
+    if is_moved || details.ends_at != hold.details.ends_at {
         check_dates(&details, now)?;
     }
     Ok(details)

@@ -64,6 +64,7 @@ impl Account {
                 kind,
                 only: expected,
             } => draft.lift(*kind, *expected)?,
+            Command::Redeem { hold, revision } => draft.redeem(*hold, *revision)?,
             Command::SetStatus(status) => draft.set_status(*status),
             Command::SetExpiry(at) => draft.set_expiry(*at)?,
             Command::SetExemption(until) => draft.set_exemption(*until)?,

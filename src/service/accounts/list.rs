@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Account, AccountFilter, AccountId, Error, Scope, Search, Time};
+use crate::domain::{
+    Account, AccountFilter, AccountId, Error, Scope, Search, Time, ZoneConditions,
+};
 use crate::service::list_totals::EXACT;
 use crate::service::{Context, Service};
 use crate::store::{READ_AT_ONCE, Slice};
@@ -19,11 +21,13 @@ pub struct Page {
 }
 
 impl Service {
-    /// The accounts that match a filter, from number `from` on, at most `limit`.
+    /// The accounts that match a filter, from number `from` on, at most `limit`. `by_zone` are
+    /// further conditions, as in [`Search::by_zone`].
     pub async fn list(
         &self,
         context: &Context,
         filter: AccountFilter,
+        by_zone: Vec<ZoneConditions>,
         from: AccountId,
         limit: i64,
     ) -> Result<Page, Error> {
@@ -33,11 +37,13 @@ impl Service {
         self.read(context.principal.tenancy(), move |tx| {
             Box::pin(async move {
                 let accounts = tx
-                    .list_accounts(reseller, &filter, from.as_i32(), limit, at)
+                    .list_accounts(reseller, &filter, &by_zone, from.as_i32(), limit, at)
                     .await?;
-                let few = tx.count_accounts(reseller, &filter, EXACT + 1, at).await?;
-                let list = (reseller, format!("{filter:?}"));
-                let all = tx.count_accounts(reseller, &filter, i64::MAX, at);
+                let few = tx
+                    .count_accounts(reseller, &filter, &by_zone, EXACT + 1, at)
+                    .await?;
+                let list = (reseller, format!("{filter:?} {by_zone:?}"));
+                let all = tx.count_accounts(reseller, &filter, &by_zone, i64::MAX, at);
                 Ok(Page {
                     accounts,
                     total: totals.get_or_count(list, at, few, all).await?,
@@ -66,7 +72,10 @@ impl Service {
                     return Ok((accounts, None, at));
                 }
                 let few = tx.count_found(reseller, &search, EXACT + 1).await?;
-                let list = (reseller, format!("{:?}", search.conditions));
+                let list = (
+                    reseller,
+                    format!("{:?} {:?}", search.conditions, search.by_zone),
+                );
                 let all = tx.count_found(reseller, &search, i64::MAX);
                 let total = totals.get_or_count(list, at, few, all).await?;
                 Ok((accounts, Some(total), at))

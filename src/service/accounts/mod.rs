@@ -7,3 +7,4 @@ mod read;
 
 pub use find::AccountRef;
 pub use list::Page;
+pub use read::Explained;

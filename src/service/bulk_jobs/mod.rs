@@ -15,10 +15,10 @@ use std::sync::Arc;
 use tracing::warn;
 use uuid::Uuid;
 
+use super::group_commit::{ChangeKind, Rehearsal, Rehearsed, Request};
 use super::{Context, Principal, Service};
 use crate::domain::{
-    Account, AccountFilter, AccountId, Actor, Command, Conflict, Error, Outcome, ResellerId,
-    Resource, Scope, Time,
+    AccountFilter, AccountId, Command, Conflict, Error, Outcome, ResellerId, Resource, Scope, Time,
 };
 use crate::store::{BulkItem, BulkJob, JobState, NewBulkJob, Preview, Tenancy, check_bulk_command};
 
@@ -33,13 +33,14 @@ const PLANNING_PAGE: i64 = 250;
 /// How many accounts are changed at a time.
 const PAGE: i32 = 256;
 
-/// Counts what a command would do to an account.
-fn count(preview: &mut Preview, account: &Account, command: &Command, actor: &Actor, now: Time) {
-    let change = account.decide(command, actor, now);
-    match change.map(|change| change.outcome()) {
-        Ok(Outcome::Applied) => preview.changes += 1,
-        Ok(_) => preview.unchanged += 1,
-        Err(_) => preview.refused += 1,
+/// Counts what commands would do.
+fn count(preview: &mut Preview, results: Vec<Result<Rehearsed, Error>>) {
+    for result in results {
+        match result.map(|it| it.outcome) {
+            Ok(Outcome::Applied) => preview.changes += 1,
+            Ok(_) => preview.unchanged += 1,
+            Err(_) => preview.refused += 1,
+        }
     }
 }
 
@@ -71,7 +72,7 @@ impl Service {
         check_open(open.await?)?;
         let _permit = self.shares.planning(reseller).await?;
         let (accounts, preview) = self
-            .select_accounts(reseller, &filter, &command, &actor, now)
+            .select_accounts(context, reseller, &filter, &command, now)
             .await?;
         let job = NewBulkJob {
             reseller,
@@ -100,28 +101,44 @@ impl Service {
     /// to them.
     async fn select_accounts(
         &self,
+        context: &Context,
         reseller: ResellerId,
         filter: &AccountFilter,
         command: &Command,
-        actor: &Actor,
         now: Time,
     ) -> Result<(Vec<AccountId>, Preview), Error> {
         let (mut preview, mut accounts, mut from) = (Preview::default(), Vec::new(), Some(1));
+        let mut rehearsal = Rehearsal::at(now);
         while let Some(first) = from {
-            let filter = filter.clone();
+            let (filter, command, context) = (filter.clone(), command.clone(), context.clone());
             let page = self.read(Tenancy::of(reseller), move |tx| {
                 Box::pin(async move {
-                    tx.list_accounts(Some(reseller), &filter, first, PLANNING_PAGE, now)
-                        .await
+                    let page = tx
+                        .list_accounts(Some(reseller), &filter, &[], first, PLANNING_PAGE, now)
+                        .await?;
+                    let ids: Vec<AccountId> = page.rows.iter().map(|it| it.id).collect();
+                    let request = |account: &AccountId| Request {
+                        context: context.clone(),
+                        reseller,
+                        kind: ChangeKind::Command {
+                            account: *account,
+                            command: command.clone(),
+                            expected_version: None,
+                            filter: None,
+                        },
+                        idempotency: None,
+                    };
+                    let requests: Vec<Request> = ids.iter().map(request).collect();
+                    let results = rehearsal.decide(tx, page.rows, &requests).await?;
+                    Ok((ids, results, rehearsal))
                 })
             });
-            let page = page.await?.rows;
+            let (page, results, after) = page.await?;
+            rehearsal = after;
             let Some(last) = page.last() else { break };
-            from = last.id.as_i32().checked_add(1);
-            for account in &page {
-                count(&mut preview, account, command, actor, now);
-                accounts.push(account.id);
-            }
+            from = last.as_i32().checked_add(1);
+            count(&mut preview, results);
+            accounts.extend(page);
             if accounts.len() > MAX_ACCOUNTS {
                 let problem = format!("finds more than {MAX_ACCOUNTS} accounts");
                 return Err(Error::invalid("selector", problem));

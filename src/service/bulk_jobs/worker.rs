@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::PAGE;
 use crate::domain::{
-    Account, AccountFilter, AccountId, Actor, Command, Conflict, Dialect, Error, HoldId, Outcome,
-    ResellerId, Revertible, Time,
+    Account, AccountFilter, AccountId, Actor, Authority, Command, Conflict, Dialect, Error, HoldId,
+    Outcome, ResellerId, Revertible, Time,
 };
 use crate::service::group_commit::{ChangeKind, Request};
 use crate::service::{Completion, Context, Principal, Service};
@@ -221,8 +221,13 @@ impl Service {
             authority: job.authority,
             name: format!("{}, bulk job {}", job.created_by, job.id),
         };
+        let principal = Principal::of_reseller(job.reseller).acting_as(agent);
         let context = Context {
-            principal: Principal::of_reseller(job.reseller).acting_as(agent),
+            principal: if job.authority == Authority::Reseller {
+                principal.heeding_suspension()
+            } else {
+                principal
+            },
             dialect: Dialect::V3,
             request_id: request_id(job.id, job.state),
         };
@@ -307,7 +312,11 @@ async fn claim_page(
 fn is_temporary(error: &Error) -> bool {
     matches!(
         error,
-        Error::Unavailable | Error::Overloaded | Error::ShareUsedUp { .. } | Error::Internal { .. }
+        Error::Unavailable
+            | Error::Overloaded
+            | Error::ShareUsedUp { .. }
+            | Error::Internal { .. }
+            | Error::ResellerSuspended
     )
 }
 

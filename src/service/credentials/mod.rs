@@ -188,8 +188,10 @@ fn principal_of((credential, preferences): Found, now: Time) -> Option<(Principa
 }
 
 impl Principal {
-    /// Sets what the reseller prefers.
+    /// Sets what the reseller prefers, and whether it is suspended.
     fn prefer(&mut self, preferences: &Preferences) {
+        self.heeds_suspension = self.reseller.is_some();
+        self.is_suspended = preferences.is_suspended;
         self.timezone = preferences.timezone.parse().unwrap_or(Tz::UTC);
         self.soap_numbers = preferences.soap_numbers;
     }

@@ -49,7 +49,8 @@ mod reader;
 mod request;
 mod writer;
 
-pub(super) use batch::{ImportOutcomes, import};
+pub use batch::Rehearsed;
+pub(super) use batch::{ImportOutcomes, Rehearsal, import};
 pub(super) use lane::Lane;
 pub(super) use placement::Lanes;
 pub(super) use reader::{find_accounts, find_answers, find_each};

@@ -61,6 +61,7 @@ impl Request {
                     command,
                     Command::Place { .. }
                         | Command::Lift { .. }
+                        | Command::Redeem { .. }
                         | Command::SetStatus(_)
                         | Command::Delete { .. }
                 )
@@ -76,7 +77,7 @@ impl Request {
             self.kind,
             ChangeKind::Create { .. }
                 | ChangeKind::Command {
-                    command: Command::PlanPurge(_) | Command::Purge(_),
+                    command: Command::PlanPurge(_) | Command::Purge(_) | Command::Restore,
                     ..
                 }
         )

@@ -5,7 +5,7 @@
 //! none. The statements look through the later entries and return one row for each such fact: an
 //! account has about 50 facts, however many entries it has.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -46,9 +46,6 @@ type Opening = (Time, String, i32);
 
 impl Tx {
     /// One account as it was at an instant. `None` if it was created later.
-    ///
-    /// Suspensions of resellers have no history: an account counts as suspended with its reseller
-    /// if the reseller is suspended now, and already was at the instant.
     ///
     /// # Errors
     /// [`Error::InvalidField`] for `as_of` if the journal does not reach back that far.
@@ -134,6 +131,9 @@ impl Tx {
         let mut values = self.past_values(&keys, facts).await?;
         let openings = self.openings(&values).await?;
         let versions = self.versions(&keys, to).await?;
+        let resellers: BTreeSet<i64> = keys.iter().map(|(reseller, _)| reseller.0).collect();
+        let resellers: Vec<i64> = resellers.into_iter().collect();
+        let suspensions = self.suspensions_at(&resellers, to).await?;
         let mut past = Vec::with_capacity(accounts.len());
         for mut account in accounts {
             let key = (account.reseller_id, account.id);
@@ -162,7 +162,10 @@ impl Tx {
             account.expiry_set_at = account
                 .expires_at
                 .and(version.expiry_set_at.or(Some(account.created_at)));
-            account.reseller_suspended_at = account.reseller_suspended_at.filter(|at| *at <= to);
+            // An earlier version records no history, only that the reseller is suspended now.
+            let suspended_since = account.reseller_suspended_at.filter(|at| *at <= to);
+            let suspended_at = suspensions.get(&account.reseller_id).copied();
+            account.reseller_suspended_at = suspended_at.or(suspended_since);
             // The order in which the statements return holds.
             account
                 .holds

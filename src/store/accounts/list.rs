@@ -8,9 +8,10 @@ use std::collections::HashMap;
 
 use sqlx::{Postgres, QueryBuilder};
 
+use super::conditions::{column, push_by_zone, push_conditions, push_members};
 use crate::domain::{
-    Account, AccountFilter, AccountId, AccountKey, Authority, Block, Comparison, Error, Metadata,
-    ResellerId, Search, SearchField, SearchValues, Start, StateFilter, Time, email_key,
+    Account, AccountFilter, AccountId, AccountKey, Authority, Block, Error, ResellerId, Search,
+    Start, StateFilter, Time, ZoneConditions,
 };
 use crate::store::columns::{account_id, account_key};
 use crate::store::errors::OrDomain as _;
@@ -55,12 +56,13 @@ impl Tx {
         &mut self,
         reseller: Option<ResellerId>,
         filter: &AccountFilter,
+        by_zone: &[ZoneConditions],
         from: i32,
         limit: i64,
         now: Time,
     ) -> Result<Slice<Account>, Error> {
-        self.fetch_page(list_statement(reseller, filter, from, limit, now), limit)
-            .await
+        let statement = list_statement(reseller, filter, by_zone, from, limit, now);
+        self.fetch_page(statement, limit).await
     }
 
     /// A page of the accounts that are planned for the purge, by id after `after`. Without a
@@ -113,11 +115,13 @@ impl Tx {
         &mut self,
         reseller: Option<ResellerId>,
         filter: &AccountFilter,
+        by_zone: &[ZoneConditions],
         max: i64,
         now: Time,
     ) -> Result<i64, Error> {
         let mut statement = Statement::new(COUNT);
         push_filter(&mut statement, reseller, filter, None, now);
+        push_by_zone(&mut statement, by_zone);
         self.count(statement, max).await
     }
 
@@ -133,7 +137,7 @@ impl Tx {
             Start::After(after) => after,
             Start::Offset { .. } => None,
         };
-        push_conditions(&mut statement, reseller, search, after);
+        push_search(&mut statement, reseller, search, after);
         match search.start {
             Start::After(after) => {
                 if let Some(after) = after {
@@ -167,7 +171,7 @@ impl Tx {
         max: i64,
     ) -> Result<i64, Error> {
         let mut statement = Statement::new(COUNT);
-        push_conditions(&mut statement, reseller, search, None);
+        push_search(&mut statement, reseller, search, None);
         self.count(statement, max).await
     }
 
@@ -248,12 +252,14 @@ impl Tx {
 pub fn list_statement(
     reseller: Option<ResellerId>,
     filter: &AccountFilter,
+    by_zone: &[ZoneConditions],
     from: i32,
     limit: i64,
     now: Time,
 ) -> QueryBuilder<Postgres> {
     let mut statement = Statement::new(KEYS);
     push_filter(&mut statement, reseller, filter, Some(from), now);
+    push_by_zone(&mut statement, by_zone);
     push_order(&mut statement, limit);
     statement
 }
@@ -318,35 +324,6 @@ fn push_filter(
             .push(") > 0");
     }
     push_optional(statement, " and a.id >= ", from);
-}
-
-/// Joins the row of each member that the metadata must have. An account has one row for a name, so
-/// it is found once. The index of these rows has the members of one name and value in the order of
-/// the account ids, so that a page by id stops when it is full.
-fn push_members(
-    statement: &mut Statement,
-    reseller: Option<ResellerId>,
-    metadata: &Metadata,
-    from: Option<i32>,
-) {
-    for (position, (key, value)) in metadata.0.iter().enumerate() {
-        let member = format!("m{position}");
-        statement
-            .push(format!(
-                " join account_metadata {member} on {member}.reseller_id = a.reseller_id
-                   and {member}.account_id = a.id and {member}.key = "
-            ))
-            .push_bind(key.clone())
-            .push(format!(" and {member}.value = "))
-            .push_bind(value.clone());
-        // The index begins with the reseller, so it is also named when all are listed.
-        statement.push(format!(" and {member}.reseller_id = "));
-        match reseller {
-            Some(reseller) => statement.push_bind(reseller.0),
-            None => statement.push("any (array(select r.id from reseller r))"),
-        };
-        push_optional(statement, &format!(" and {member}.account_id >= "), from);
-    }
 }
 
 /// The kinds and the authority of the holds that a list begins with. `None` if the list begins with
@@ -448,9 +425,9 @@ where
     }
 }
 
-/// The accounts that are not deleted and meet every condition of a search. A field without a value
-/// equals nothing.
-fn push_conditions(
+/// The accounts that are not deleted and meet every condition of a search. The caller leaves out
+/// those up to `after`.
+fn push_search(
     statement: &mut Statement,
     reseller: Option<ResellerId>,
     search: &Search,
@@ -461,40 +438,6 @@ fn push_conditions(
     push_members(statement, reseller, &search.metadata, after);
     statement.push(" where a.deleted_at is null");
     push_optional(statement, " and a.reseller_id = ", reseller.map(|it| it.0));
-    for condition in &search.conditions {
-        let operator = match condition.comparison {
-            Comparison::Equal | Comparison::In => "= any",
-            Comparison::NotEqual => "<> all",
-            Comparison::Greater => "> all",
-            Comparison::GreaterOrEqual => ">= all",
-            Comparison::Less => "< all",
-            Comparison::LessOrEqual => "<= all",
-        };
-        let column = column(condition.field);
-        let or_absent = if condition.comparison == Comparison::NotEqual {
-            format!("{column} is null or ")
-        } else {
-            String::new()
-        };
-        statement.push(format!(" and ({or_absent}{column} {operator} ("));
-        match &condition.values {
-            SearchValues::Times(times) => statement.push_bind(times.clone()),
-            SearchValues::Texts(texts) if condition.field == SearchField::Email => {
-                statement.push_bind(texts.iter().map(|it| email_key(it)).collect::<Vec<_>>())
-            }
-            SearchValues::Texts(texts) => statement.push_bind(texts.clone()),
-        };
-        statement.push("))");
-    }
-}
-
-fn column(field: SearchField) -> &'static str {
-    match field {
-        SearchField::CreatedAt => "a.created_at",
-        SearchField::UpdatedAt => "a.updated_at",
-        SearchField::ExpiresAt => "a.expires_at",
-        SearchField::Email => "a.email_key",
-        SearchField::Company => "a.company",
-        SearchField::Status => "a.status",
-    }
+    push_conditions(statement, &search.conditions);
+    push_by_zone(statement, &search.by_zone);
 }

@@ -8,6 +8,7 @@
 //! Statements of more than a few lines are in `sql/`.
 
 mod as_of;
+mod conditions;
 mod holds;
 mod list;
 mod purge;

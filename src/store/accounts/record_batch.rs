@@ -8,7 +8,9 @@
 //!    primary key. A join may scan the table if the table was small when the statement was planned.
 //! 3. The journal. One advisory lock per reseller is taken before the first journal id is drawn,
 //!    and is kept until the commit. So the entries of a reseller become visible in the order of
-//!    their ids, and a reader that continues from the last id it read skips none.
+//!    their ids, and a reader that continues from the last id it read skips none. A suspension of a
+//!    reseller takes the same lock. So `require_unsuspended`, which looks after the lock is taken,
+//!    sees every suspension that was committed before this batch.
 
 #![expect(
     clippy::as_conversions,
@@ -27,6 +29,8 @@ use crate::store::transaction::Tx;
 /// The changes of one batch.
 #[derive(Debug)]
 pub struct Changes<'a> {
+    /// Resellers that must not be suspended at the commit. All are among those of the journal.
+    pub unsuspended: &'a [i64],
     /// Accounts that were read for a decision but are not written, in the order of their keys, each
     /// with the version that was read. They are locked first, so the decision still holds at the
     /// commit.
@@ -41,8 +45,8 @@ pub struct Changes<'a> {
 }
 
 impl Tx {
-    /// Writes a batch. Returns `false` if an account has another version. The statement has then
-    /// failed and wrote nothing, and an open transaction must be rolled back.
+    /// Writes a batch. Returns `false` if an account has another version, or if one of the resellers
+    /// in `unsuspended` is suspended. The statement has then failed and wrote nothing, and an open transaction must be rolled back.
     #[expect(
         clippy::too_many_lines,
         reason = "one statement, a line for each of its columns"
@@ -133,7 +137,10 @@ impl Tx {
         // Most batches write every account that they read, and replace no details of holds. They
         // use the shorter statement, because even an empty part costs as much as a row.
         let written = if changes.seen.is_empty() && changes.holds.replaced.is_empty() {
-            record!("src/store/accounts/sql/record_batch.sql",)
+            record!(
+                "src/store/accounts/sql/record_batch.sql",
+                changes.unsuspended,
+            )
         } else {
             record!(
                 "src/store/accounts/sql/record_batch_full.sql",
@@ -152,6 +159,7 @@ impl Tx {
                 &replaced.of(|it| url(&it.details)) as &[Option<&str>],
                 &replaced.of(|it| it.details.starts_at) as &[Option<Time>],
                 &replaced.of(|it| it.details.ends_at) as &[Option<Time>],
+                changes.unsuspended,
             )
         };
         match written {

@@ -102,6 +102,7 @@ pub(super) fn to_json(command: &Command) -> Option<String> {
         },
         Command::Restore => StoredCommand::Restore,
         Command::Lift { .. }
+        | Command::Redeem { .. }
         | Command::Revise(_)
         | Command::Announce
         | Command::PlanPurge(_)

@@ -114,7 +114,7 @@ async fn errors_name_the_wrong_member_of_every_call() {
         (
             "unfreeze",
             json!({"id": 1, "hold_id": "x"}),
-            "hold_id: must be a UUID",
+            "hold_id: must be the UUID of a hold",
         ),
         (
             "suspend",

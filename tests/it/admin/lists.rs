@@ -162,7 +162,12 @@ async fn check(app: &App) -> Result<(), TestCaseError> {
     let now = app.clock.now();
     let list = |filter: AccountFilter| {
         let (service, context) = (app.service.clone(), context.clone());
-        async move { service.list(&context, filter, first, 1_000).await.unwrap() }
+        async move {
+            service
+                .list(&context, filter, Vec::new(), first, 1_000)
+                .await
+                .unwrap()
+        }
     };
     let mut all = list(AccountFilter::default()).await.accounts.rows;
     all.extend(

@@ -116,7 +116,7 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
         (
             json!(1),
             json!("jo@example.com"),
-            json!("2030-01-31T23:59:59Z")
+            json!("2030-01-31T22:59:59Z")
         )
     );
     let shown = json(&["account", "show", "1", "--json"]);

@@ -2,14 +2,17 @@
 
 mod equivalence;
 mod exemption;
+mod foreseen;
 mod jobs;
 mod jobs_for_400_days;
 mod notices;
 mod predictions;
 mod purge;
+mod quota;
 mod random_histories;
 mod sequences;
 mod simulation;
+mod suspended_resellers;
 
 use chrono::TimeDelta;
 use steward::jobs as background;

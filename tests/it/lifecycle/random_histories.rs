@@ -115,7 +115,8 @@ impl Model {
                 let base = known.clone().unwrap_or_default();
                 let new = Held {
                     url: url.or(base.url),
-                    end: hours.map(|hours| self.hour + i64::from(hours)).or(base.end),
+                    // A call that names no end wants the hold until it is lifted.
+                    end: hours.map(|hours| self.hour + i64::from(hours)),
                 };
                 self.version += i64::from(known.as_ref() != Some(&new));
                 self.holds[*kind][*by] = Some(new);

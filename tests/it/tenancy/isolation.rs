@@ -12,6 +12,7 @@ use crate::harness::app::pool_settings;
 
 const TENANT_TABLES: [&str; 17] = [
     "reseller",
+    "reseller_suspension",
     "api_token",
     "plan",
     "signing_key",
@@ -66,7 +67,15 @@ async fn without_a_tenant_setting_the_services_role_sees_no_rows() {
                 .unwrap();
         }
         for table in TENANT_TABLES.into_iter().filter(|table| {
-            !["plan", "signing_key", "tombstone", "bulk_job", "bulk_item"].contains(table)
+            ![
+                "plan",
+                "signing_key",
+                "tombstone",
+                "bulk_job",
+                "bulk_item",
+                "reseller_suspension",
+            ]
+            .contains(table)
                 && !table.starts_with("webhook")
         }) {
             let count: i64 =

@@ -111,6 +111,9 @@ async fn with_everything(app: &App, superuser: &PgPool) -> Everything {
     }
     let metadata = json!({"id": first, "metadata": {"x": "x"}});
     client.call("save", metadata).await.ok();
+    for suspend in [true, false] {
+        app.suspend_reseller(ResellerId(1), suspend).await;
+    }
     let made = async |path: &str, body: Value| {
         let made = v3.call("POST", path, &body).await;
         assert_eq!(made.status.as_u16(), 201, "{}", made.body);

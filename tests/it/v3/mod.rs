@@ -7,6 +7,7 @@ mod bulk;
 mod bulk_jobs;
 mod email_addresses;
 mod errors;
+mod history_pages;
 mod metadata;
 mod plans;
 mod release_tickets;

@@ -3,7 +3,10 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use data_encoding::BASE64URL_NOPAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
+use sha2::Sha256;
 
 use crate::harness::app::{Answer, send};
 use crate::harness::v3::{V3, refused};
@@ -126,6 +129,76 @@ async fn a_ticket_lifts_only_the_freeze_that_it_was_made_for() {
     refused(&redeem(&client, &newer).await, 404, "ACCOUNT_NOT_FOUND", "");
 }
 
+/// The bytes of a ticket without those of its revision, signed again: a ticket as earlier versions
+/// made them.
+async fn without_revision(app: &App, ticket: &str) -> String {
+    let superuser = app.database.superuser().await;
+    let key: Vec<u8> =
+        sqlx::query_scalar("select secret from signing_key where id = 'release_tickets'")
+            .fetch_one(&superuser)
+            .await
+            .unwrap();
+    let letters = ticket.strip_prefix("steward_release_").unwrap();
+    let bytes = BASE64URL_NOPAD.decode(letters.as_bytes()).unwrap();
+    assert_eq!(bytes.len(), 33 + 32);
+    let mut bytes = bytes[..29].to_vec();
+    let mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+    bytes.extend(mac.chain_update(&bytes).finalize().into_bytes());
+    format!("steward_release_{}", BASE64URL_NOPAD.encode(&bytes))
+}
+
+/// Sequence 23 of the lifecycle model.
+#[tokio::test]
+async fn a_ticket_of_an_old_invoice_does_not_lift_a_freeze_that_was_revised_for_a_new_one() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let v3 = V3::of(&client);
+    let id = client.account("a").await;
+    let bill = async |number: u32| {
+        let url = format!("https://pay.example/{number}");
+        let body = json!({"paymentUrl": url, "releaseTicket": true});
+        let path = format!("/v3/accounts/{id}/freeze");
+        let frozen = v3.call("POST", &path, &body).await.ok();
+        frozen["releaseTicket"].as_str().unwrap().to_owned()
+    };
+    let first = bill(1).await;
+    let (old, hold) = (
+        without_revision(&app, &first).await,
+        client.get(id).await["holds"][0]["hold_id"].clone(),
+    );
+    assert_eq!(bill(1).await, first, "the same invoice has the same ticket");
+    let second = bill(2).await;
+    for stale in [&first, &old] {
+        let answer = redeem(&client, stale).await;
+        refused(
+            &answer,
+            409,
+            "CONFLICT",
+            "stale_ticket: the freeze was changed",
+        );
+        assert!(
+            answer.body.contains("releaseTicket again"),
+            "{}",
+            answer.body
+        );
+    }
+    let account = client.get(id).await;
+    assert_eq!(account["is_frozen"], true);
+    assert_eq!(account["holds"][0]["hold_id"], hold, "it is the same hold");
+    let (_, outcome) = client.history(id).await.pop().unwrap();
+    assert_eq!(outcome, "refused");
+    assert_eq!(redeem(&client, &second).await.ok()["changed"], true);
+    for late in [&first, &old, &second] {
+        assert_eq!(redeem(&client, late).await.ok()["changed"], false);
+    }
+
+    // A ticket that an earlier version made lifts a freeze that was never revised.
+    let third = bill(3).await;
+    let old = without_revision(&app, &third).await;
+    assert_eq!(redeem(&client, &old).await.ok()["changed"], true);
+    assert_eq!(client.get(id).await["is_frozen"], false);
+}
+
 #[tokio::test]
 async fn a_ticket_is_secret_and_a_forged_one_is_refused() {
     let app = App::new().await;
@@ -173,7 +246,7 @@ async fn a_ticket_is_secret_and_a_forged_one_is_refused() {
             .await,
             401,
             "AUTHENTICATION_FAILED",
-            "",
+            "The ticket is invalid",
         );
     }
     for bad in [
@@ -188,7 +261,7 @@ async fn a_ticket_is_secret_and_a_forged_one_is_refused() {
             &redeem(&client, bad).await,
             401,
             "AUTHENTICATION_FAILED",
-            "",
+            "The ticket is invalid: it must be a releaseTicket from the answer to a freeze",
         );
     }
     let nothing = Request::post("/v3/release-tickets/redeem")

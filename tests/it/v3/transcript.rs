@@ -61,7 +61,7 @@ async fn every_operation() {
     let mut story = Story {
         app,
         transcript,
-        token: operator.token,
+        token: operator.token.clone(),
     };
     resellers(&mut story).await;
     story.token = acme.token.clone();
@@ -70,6 +70,9 @@ async fn every_operation() {
     bulk(&mut story, &acme).await;
     tokens(&mut story).await;
     webhooks(&mut story).await;
+    story.token = operator.token;
+    let suspensions = "/v3/resellers/{id}/suspensions";
+    story.call("GET", suspensions, "2", "").await;
 
     let operations: Vec<String> = OPERATIONS
         .iter()

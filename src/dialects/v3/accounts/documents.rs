@@ -7,11 +7,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::dialects::dates;
-use crate::dialects::v3::ACCOUNTS;
 use crate::dialects::v3::plans::PlanDocument;
+use crate::dialects::v3::resellers::{SuspensionDocument, suspension};
 use crate::dialects::views::{Viewer, blocked_by, facts_in, page_of_entries, upcoming};
-use crate::domain::{Account, Explanation, Hold, HoldKind, PaymentUrl, Remedy, Time};
-use crate::service::{JournalEntry, Slice};
+use crate::domain::{Account, Hold, HoldKind, PaymentUrl, Remedy, Time};
+use crate::service::{JournalEntry, Slice, Suspension};
 use crate::wire::Codec;
 
 /// An account: the 21 members of Cryptlex in their order, then ours. Unknown values are null.
@@ -147,7 +147,7 @@ pub(in crate::dialects::v3) fn holds(account: &Account, viewer: Viewer) -> Vec<H
         .collect()
 }
 
-fn hold(hold: &Hold, viewer: Viewer) -> HoldDocument {
+pub(super) fn hold(hold: &Hold, viewer: Viewer) -> HoldDocument {
     let details = hold.details.clone();
     HoldDocument {
         id: hold.id.to_string(),
@@ -253,10 +253,14 @@ pub(in crate::dialects::v3) fn entry(entry: &JournalEntry, format: Codec) -> Ent
 
 /// Past and future changes of an account.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 #[schema(as = Timeline)]
 pub(in crate::dialects::v3) struct TimelineDocument {
     /// A page of the journal, newest entry first.
     past: Vec<EntryDocument>,
+    /// The suspensions of the account's reseller since the account was created, newest first, at
+    /// most 100. They blocked the account without changing it, so the journal does not have them.
+    reseller_suspensions: Vec<SuspensionDocument>,
     /// Scheduled changes that happen without a request, earliest first.
     upcoming: Vec<UpcomingDocument>,
 }
@@ -282,6 +286,7 @@ struct UpcomingDocument {
 pub(in crate::dialects::v3) fn timeline(
     account: &Account,
     entries: Slice<JournalEntry>,
+    suspensions: &[Suspension],
     now: Time,
     format: Codec,
 ) -> (TimelineDocument, Option<i64>) {
@@ -299,117 +304,8 @@ pub(in crate::dialects::v3) fn timeline(
     let (past, next) = page_of_entries(entries, |past| entry(past, format), format);
     let document = TimelineDocument {
         past,
+        reseller_suspensions: suspensions.iter().map(suspension).collect(),
         upcoming: changes.collect(),
     };
     (document, next)
-}
-
-/// Why an account is blocked.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = Explanation)]
-pub(in crate::dialects::v3) struct ExplanationDocument {
-    effective_status: &'static str,
-    blocked_by: Vec<&'static str>,
-    /// `pay` if paying unblocks the account, else null.
-    remedy: Option<&'static str>,
-    blocks: Vec<BlockDocument>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = Block)]
-struct BlockDocument {
-    /// The block, one of the values of `blockedBy`.
-    block: &'static str,
-    #[schema(format = DateTime)]
-    since: String,
-    /// When the block ends automatically. Null if it stays until it is lifted.
-    #[schema(format = DateTime)]
-    until: Option<String>,
-    /// The hold that causes the block. Null if no hold does.
-    hold: Option<HoldDocument>,
-    /// The authorities that may lift the block.
-    lifted_by: Vec<&'static str>,
-    /// The call that lifts the block. Null if no call of this dialect can.
-    call: Option<CallDocument>,
-    /// The state after that call, if nothing else changes.
-    state_after: &'static str,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Call)]
-struct CallDocument {
-    method: &'static str,
-    path: String,
-    /// The JSON body.
-    body: String,
-    /// A curl command line. Replace `$TOKEN` by the token.
-    curl: String,
-}
-
-pub(in crate::dialects::v3) fn explanation(
-    account: &Account,
-    explanation: &Explanation,
-    base: &str,
-    viewer: Viewer,
-) -> ExplanationDocument {
-    let state = &explanation.state;
-    let blocks = explanation.blocks.iter().map(|detail| BlockDocument {
-        block: detail.block.as_str(),
-        since: dates::write(detail.since),
-        until: detail.until.map(dates::write),
-        hold: detail.hold.as_ref().map(|open| hold(open, viewer)),
-        lifted_by: detail
-            .lifted_by
-            .iter()
-            .map(|authority| authority.as_str())
-            .collect(),
-        call: call_that_lifts(account, detail, base, viewer.now),
-        state_after: detail.state_after.effective_status(),
-    });
-    ExplanationDocument {
-        effective_status: state.effective_status(),
-        blocked_by: blocked_by(state),
-        remedy: explanation.remedy().map(Remedy::as_str),
-        blocks: blocks.collect(),
-    }
-}
-
-/// The call of this dialect that lifts a block. `None` if only the command line can lift it.
-fn call_that_lifts(
-    account: &Account,
-    detail: &crate::domain::BlockDetail,
-    base: &str,
-    now: Time,
-) -> Option<CallDocument> {
-    use crate::domain::Lift;
-    let hold_id = detail.hold.as_ref().map(|hold| hold.id.to_string());
-    let (method, tail, body) = match detail.lift {
-        Lift::Unfreeze => ("POST", "unfreeze", serde_json::json!({ "holdId": hold_id })),
-        Lift::Unsuspend => (
-            "POST",
-            "unsuspend",
-            serde_json::json!({ "holdId": hold_id }),
-        ),
-        Lift::Restore => ("POST", "restore", serde_json::json!({})),
-        Lift::Activate => ("PUT", "status", serde_json::json!({ "status": "active" })),
-        Lift::ExtendExpiry => (
-            "PUT",
-            "expires-at",
-            serde_json::json!({ "expiresAt": dates::write(now + chrono::TimeDelta::days(365)) }),
-        ),
-        Lift::UnsuspendReseller => return None,
-    };
-    let path = format!("{}/{}/{tail}", ACCOUNTS, account.uid);
-    let body = body.to_string();
-    let curl = format!(
-        "curl -X {method} '{base}{path}' -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{body}'"
-    );
-    Some(CallDocument {
-        method,
-        path,
-        body,
-        curl,
-    })
 }

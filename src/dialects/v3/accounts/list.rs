@@ -4,8 +4,9 @@
 use axum::http::Uri;
 use chrono_tz::Tz;
 
-use crate::dialects::dates;
+use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
+use crate::dialects::filter::TimeConditions;
 use crate::dialects::v3::cursor::Cursor;
 use crate::dialects::v3::page::pairs;
 use crate::domain::{
@@ -33,10 +34,26 @@ pub(super) struct ListRequest {
 }
 
 impl ListRequest {
+    /// Whether the query has dates, so that the time zones of its accounts matter.
+    pub(super) fn has_dates(uri: &Uri) -> bool {
+        pairs(uri).any(|(name, _)| {
+            let name = name.split('[').next().unwrap_or_default();
+            name == "asOf" || field(name).is_some_and(SearchField::is_time)
+        })
+    }
+
     /// Reads the query. `reseller` is the owner of the list; another reseller's cursor is refused.
-    pub(super) fn read(uri: &Uri, zone: Tz, reseller: ResellerId) -> Result<Self, Failure> {
+    /// `zones` are the time zones of the resellers whose accounts are listed. A date without a zone
+    /// is in the zone of each account's reseller; `asOf`, which is one instant for all, is in UTC if
+    /// there are several.
+    pub(super) fn read(
+        uri: &Uri,
+        zones: &[Tz],
+        now: Time,
+        reseller: ResellerId,
+    ) -> Result<Self, Failure> {
         let (mut page, mut limit, mut sort, mut after, mut as_of) = (None, None, None, None, None);
-        let (mut conditions, mut repeated) = (Vec::new(), Vec::new());
+        let (mut conditions, mut repeated) = (TimeConditions::new(zones), Vec::new());
         let mut metadata = Metadata::default();
         for (name, value) in pairs(uri) {
             let slot = match name.as_str() {
@@ -48,7 +65,7 @@ impl ListRequest {
                 _ => {
                     match metadata_key(&name)? {
                         Some(key) => require_member(&mut metadata, &name, key, &value)?,
-                        None => conditions.push(condition(&name, &value, zone)?),
+                        None => add_condition(&mut conditions, &name, &value)?,
                     }
                     repeated.push((name, value));
                     continue;
@@ -69,11 +86,18 @@ impl ListRequest {
             repeated.push(("asOf".to_owned(), text.clone()));
             after = after.or(Some(String::new()));
         }
+        let zone = if let [zone] = zones { *zone } else { Tz::UTC };
         let as_of = as_of
             .map(|text| {
-                dates::parse(&text, zone).map_err(|problem| Failure::parameter("asOf", problem))
+                dates::parse(&text, Role::AsOf(now), zone)
+                    .map_err(|problem| Failure::parameter("asOf", problem))
             })
             .transpose()?;
+        let TimeConditions {
+            all: conditions,
+            by_zone,
+            ..
+        } = conditions;
         if let Some(after) = after {
             if page.is_some() || sort.is_some() {
                 return Err(Failure::parameter(
@@ -90,6 +114,7 @@ impl ListRequest {
                 search: Search {
                     conditions,
                     metadata,
+                    by_zone,
                     start,
                     limit,
                 },
@@ -110,6 +135,7 @@ impl ListRequest {
             search: Search {
                 conditions,
                 metadata,
+                by_zone,
                 start: Start::Offset {
                     skip,
                     by,
@@ -225,7 +251,7 @@ fn require_member(
 }
 
 /// Reads a filter: `field[op]=value`, or `field=value` for equality.
-fn condition(name: &str, value: &str, zone: Tz) -> Result<Condition, Failure> {
+fn add_condition(conditions: &mut TimeConditions, name: &str, value: &str) -> Result<(), Failure> {
     let (field_name, operator) = name
         .split_once('[')
         .map_or((name, "eq"), |(field_name, rest)| {
@@ -258,17 +284,15 @@ fn condition(name: &str, value: &str, zone: Tz) -> Result<Condition, Failure> {
             "must have at most 100 values and no control characters",
         ));
     }
-    let values = if field.is_time() {
-        let times = texts.iter().map(|text| {
-            dates::parse(text, zone).map_err(|problem| Failure::parameter(name, problem))
-        });
-        SearchValues::Times(times.collect::<Result<_, _>>()?)
-    } else {
-        SearchValues::Texts(texts.into_iter().map(str::to_owned).collect())
-    };
-    Ok(Condition {
+    if field.is_time() {
+        return conditions
+            .add(field, comparison, &texts)
+            .map_err(|problem| Failure::parameter(name, problem));
+    }
+    conditions.all.push(Condition {
         field,
         comparison,
-        values,
-    })
+        values: SearchValues::Texts(texts.into_iter().map(str::to_owned).collect()),
+    });
+    Ok(())
 }

@@ -1,27 +1,28 @@
 //! Accounts: the handlers that read, change and block them.
 
 pub(super) mod documents;
+pub(super) mod explanation;
 mod list;
 pub(super) mod requests;
 
 use axum::http::header::{self, HeaderName};
+use chrono_tz::Tz;
 use secrecy::ExposeSecret as _;
 
 use super::Api;
 use super::call::{Call, Request};
 use super::numbered_page;
+use super::page::AS_OF;
 use super::respond::{Many, Nothing, One, Reply};
 use crate::dialects::failure::Failure;
-use crate::dialects::patches::place_hold;
+use crate::dialects::patches::{Reading, place_hold};
 use crate::dialects::views::Viewer;
 use crate::domain::{
     Account, AccountId, Command, Error, HoldKind, ResellerId, Revision, Start, Time,
 };
-use crate::service::{CommandOutcome, Completion, Context, Slice};
-use documents::{
-    AccessDocument, AccountDocument, EntryDocument, ExplanationDocument, HoldDocument,
-    TimelineDocument,
-};
+use crate::service::{AccountRef, CommandOutcome, Completion, Context, Slice};
+use documents::{AccessDocument, AccountDocument, EntryDocument, HoldDocument, TimelineDocument};
+use explanation::ExplanationDocument;
 use list::ListRequest;
 use requests::{AccountRequest, AssignPlan, Lift, Place, SetExemption, SetExpiry, SetStatus};
 
@@ -41,7 +42,8 @@ pub(super) async fn expires_at(
     context: &Context,
     Request { id, members, call }: Request<AccountId, SetExpiry>,
 ) -> AccountReply {
-    let command = Command::SetExpiry(members.expires_at(call.reading(context))?);
+    let command =
+        Command::SetExpiry(members.expires_at(call.reading_for(api, context, id).await?)?);
     change(api, context, &call, id, command).await
 }
 
@@ -50,7 +52,8 @@ pub(super) async fn exempt_until(
     context: &Context,
     Request { id, members, call }: Request<AccountId, SetExemption>,
 ) -> AccountReply {
-    let command = Command::SetExemption(members.exempt_until(call.reading(context))?);
+    let command =
+        Command::SetExemption(members.exempt_until(call.reading_for(api, context, id).await?)?);
     change(api, context, &call, id, command).await
 }
 
@@ -59,7 +62,7 @@ pub(super) async fn plan(
     context: &Context,
     Request { id, members, call }: Request<AccountId, AssignPlan>,
 ) -> AccountReply {
-    let revision = members.revision(call.reading(context))?;
+    let revision = members.revision(call.reading(context.principal.timezone))?;
     change(api, context, &call, id, revise(revision)).await
 }
 
@@ -68,7 +71,7 @@ pub(super) async fn patch(
     context: &Context,
     Request { id, members, call }: Request<AccountId, AccountRequest>,
 ) -> AccountReply {
-    let revision = members.revision(call.reading(context))?;
+    let revision = members.revision(call.reading_for(api, context, id).await?)?;
     change(api, context, &call, id, revise(revision)).await
 }
 
@@ -77,7 +80,11 @@ pub(super) async fn suspend(
     context: &Context,
     Request { id, members, call }: Request<AccountId, Place>,
 ) -> AccountReply {
-    let command = place(HoldKind::Suspend, members, &call, context)?;
+    let command = place(
+        HoldKind::Suspend,
+        members,
+        call.reading_for(api, context, id).await?,
+    )?;
     change(api, context, &call, id, command).await
 }
 
@@ -87,7 +94,11 @@ pub(super) async fn retain(
     context: &Context,
     Request { id, members, call }: Request<AccountId, Place>,
 ) -> AccountReply {
-    let command = place(HoldKind::Retention, members, &call, context)?;
+    let command = place(
+        HoldKind::Retention,
+        members,
+        call.reading_for(api, context, id).await?,
+    )?;
     change(api, context, &call, id, command).await
 }
 
@@ -135,7 +146,11 @@ pub(super) async fn freeze(
         None
     };
     let (authority, has_ticket) = (context.principal.authority(), members.release_ticket);
-    let command = place(HoldKind::Freeze, members, &call, context)?;
+    let command = place(
+        HoldKind::Freeze,
+        members,
+        call.reading_for(api, context, id).await?,
+    )?;
     let document = move |done: &CommandOutcome| {
         let viewer = Viewer {
             authority,
@@ -185,7 +200,8 @@ pub(super) async fn create(
     Request { members, call, .. }: Request<(), AccountRequest>,
 ) -> AccountReply {
     let reseller = members.reseller_id.map(ResellerId);
-    let revision = members.revision(call.reading(context))?;
+    let zone = api.service.zone_of_reseller(context, reseller).await?;
+    let revision = members.revision(call.reading(zone))?;
     let document = document(context);
     let idempotency = call.idempotency(document);
     let completion = api
@@ -211,7 +227,12 @@ pub(super) async fn list(
     Request { call, .. }: Request<()>,
 ) -> Result<Reply<Many<AccountDocument>>, Failure> {
     let owner = context.principal.storage_reseller();
-    let request = ListRequest::read(&call.uri, context.principal.timezone, owner)?;
+    let zones = if ListRequest::has_dates(&call.uri) {
+        api.service.zones(context).await?
+    } else {
+        Vec::new()
+    };
+    let request = ListRequest::read(&call.uri, &zones, api.service.now(), owner)?;
     let (accounts, total, now) = if let Some(at) = request.as_of {
         (list_as_of(api, context, &request, at).await?, None, at)
     } else {
@@ -302,15 +323,10 @@ pub(super) async fn explain(
     context: &Context,
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<One<ExplanationDocument>>, Failure> {
-    let account = api.service.account_or_deleted(context, id).await?;
-    let viewer = Viewer::of(context, api.service.now());
-    let explanation = account.explain(viewer.now);
-    Ok(Reply::one(documents::explanation(
-        &account,
-        &explanation,
-        call.base(),
-        viewer,
-    )))
+    let explained = api.service.explain(context, id).await?;
+    let viewer = Viewer::of(context, explained.at);
+    let document = explanation::explanation(&explained, call.base(), viewer);
+    Ok(Reply::one(document))
 }
 
 pub(super) async fn timeline(
@@ -324,7 +340,9 @@ pub(super) async fn timeline(
         .service
         .history(context, account.id, query.before_number()?, query.limit)
         .await?;
-    let (timeline, next) = documents::timeline(&account, entries, api.service.now(), format);
+    let suspensions = api.service.suspensions_since(&account).await?;
+    let now = api.service.now();
+    let (timeline, next) = documents::timeline(&account, entries, &suspensions, now, format);
     let reply = Reply::one(timeline);
     Ok(match next {
         Some(last) => reply.with_header(header::LINK, &query.before_entry(last, &call.uri)),
@@ -357,7 +375,11 @@ async fn read_account(
     call: &Call,
     id: AccountId,
 ) -> Result<(Account, Time), Failure> {
-    match call.query.as_of(context.principal.timezone)? {
+    let zone = match call.query.text(AS_OF.name) {
+        Some(_) => api.service.zone_of(context, AccountRef::Id(id)).await?,
+        None => Tz::UTC,
+    };
+    match call.query.as_of(zone, api.service.now())? {
         Some(at) => Ok((api.service.account_as_of(context, id, at).await?, at)),
         None => Ok(api.service.account(context, id).await?),
     }
@@ -367,14 +389,8 @@ fn revise(revision: Revision) -> Command {
     Command::Revise(Box::new(revision))
 }
 
-fn place(
-    kind: HoldKind,
-    members: Place,
-    call: &Call,
-    context: &Context,
-) -> Result<Command, Failure> {
-    let details = members.details(call.reading(context))?;
-    Ok(place_hold(kind, details))
+fn place(kind: HoldKind, members: Place, read: Reading) -> Result<Command, Failure> {
+    Ok(place_hold(kind, members.details(read)?))
 }
 
 async fn lift(
@@ -383,7 +399,7 @@ async fn lift(
     kind: HoldKind,
     Request { id, members, call }: Request<AccountId, Lift>,
 ) -> AccountReply {
-    let only = members.only(call.reading(context))?;
+    let only = members.only(call.reading(context.principal.timezone))?;
     change(api, context, &call, id, Command::Lift { kind, only }).await
 }
 

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::dialects::dates::Role;
 use crate::dialects::metadata::{self, MetadataMembers};
 use crate::dialects::patches::{Reading, only_hold, parsed, plain, required_time, text, time};
 use crate::domain::{
@@ -60,9 +61,13 @@ pub(in crate::dialects::v3) struct Place {
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
     pub(in crate::dialects::v3) public_message: Field<String>,
+    /// A date (its first second) or a date and time. If absent, at once; a hold that blocks already
+    /// keeps its begin.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     pub(in crate::dialects::v3) starts_at: Field<String>,
+    /// A date (its last second) or a date and time. If absent, the hold stays until it is lifted,
+    /// also if an earlier call gave it an end.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     pub(in crate::dialects::v3) ends_at: Field<String>,
@@ -80,8 +85,8 @@ impl Place {
             reason_code: text(self.reason_code, read),
             reason: text(self.reason, read),
             public_message: text(self.public_message, read),
-            starts_at: time("starts_at", self.starts_at, read)?,
-            ends_at: time("ends_at", self.ends_at, read)?,
+            starts_at: time("starts_at", Role::Begin, self.starts_at, read)?,
+            ends_at: time("ends_at", Role::End, self.ends_at, read)?,
         })
     }
 }
@@ -239,7 +244,7 @@ impl AccountRequest {
             logo_url: text(self.logo_url),
             favicon_url: text(self.favicon_url),
             google_client_id: text(self.google_client_id),
-            trial_expires_at: time("trial_expires_at", self.trial_expires_at, read)?,
+            trial_expires_at: time("trial_expires_at", Role::End, self.trial_expires_at, read)?,
             company_id: text(self.company_id),
             account_alias: text(self.account_alias),
             region: text(self.region),
@@ -254,7 +259,7 @@ impl AccountRequest {
             Status::parse(&word)
                 .ok_or_else(|| Error::invalid("status", "must be active or inactive"))
         });
-        let expires_at = match time("expires_at", self.expires_at, read)? {
+        let expires_at = match time("expires_at", Role::End, self.expires_at, read)? {
             Patch::Keep => None,
             Patch::Clear => Some(None),
             Patch::Set(at) => Some(Some(at)),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use super::{Batch, Request, emails_of, live_email};
+use super::{Batch, Request, emails_of, is_live, live_email};
 use crate::domain::{
     Account, AccountId, AccountKey, Change, Command, Conflict, Dialect, Error, Event, NewAccount,
     Outcome, Patch, Plan, PurgePolicy, ResellerId, Revision,
@@ -34,6 +34,7 @@ impl Batch {
     }
 
     fn decide(&mut self, request: &Request) -> Result<CommandOutcome, Error> {
+        self.check_suspension(request)?;
         match &request.kind {
             ChangeKind::Create { uid, revision } => {
                 let revision = self.with_plan(request.reseller, revision)?;
@@ -56,6 +57,34 @@ impl Batch {
                 let command = self.complete(request.reseller, command)?;
                 self.command(request, key, &command, *expected_version)
             }
+        }
+    }
+
+    /// Refuses the request of a suspended reseller. It leaves no journal entry, as any request that
+    /// its credential does not allow. If the reseller is not suspended, that is checked once more
+    /// when the batch is written.
+    fn check_suspension(&mut self, request: &Request) -> Result<(), Error> {
+        if !request.context.principal.heeds_suspension {
+            return Ok(());
+        }
+        let suspended_at = match request.key() {
+            Some(key) => self.accounts.get(&key).map(|it| it.reseller_suspended_at),
+            None => self.terms.get(&request.reseller).map(|it| it.suspended_at),
+        };
+        if suspended_at.flatten().is_some() {
+            return Err(Error::ResellerSuspended);
+        }
+        self.unsuspended.insert(request.reseller);
+        Ok(())
+    }
+
+    /// Refuses one more live account of a reseller that has as many as it may have.
+    fn check_quota(&self, reseller: ResellerId) -> Result<(), Error> {
+        let limit = self.terms.get(&reseller).and_then(|it| it.account_limit);
+        let live = self.live_accounts.get(&reseller).copied();
+        match limit {
+            Some(limit) if live.unwrap_or_default() >= i64::from(limit) => Err(Error::QuotaReached),
+            _ => Ok(()),
         }
     }
 
@@ -129,17 +158,7 @@ impl Batch {
     ) -> Result<CommandOutcome, Error> {
         let reseller = request.reseller;
         let terms = *self.terms.get(&reseller).ok_or(Error::ResellerNotFound)?;
-        let live = self
-            .live_accounts
-            .get(&reseller)
-            .copied()
-            .unwrap_or_default();
-        if terms
-            .account_limit
-            .is_some_and(|limit| live >= i64::from(limit))
-        {
-            return Err(Error::QuotaReached);
-        }
+        self.check_quota(reseller)?;
         // Without a number left, what else may refuse the account is still found out.
         let id = self.fresh_ids.last().copied().or(self.spare_id);
         let id = id.ok_or(Error::AccountNumbersExhausted)?;
@@ -153,7 +172,6 @@ impl Batch {
         self.check_email(None, &change.after)?;
         // The number is used up only now that nothing can refuse the account any more.
         self.fresh_ids.pop().ok_or(Error::AccountNumbersExhausted)?;
-        self.live_accounts.insert(reseller, live + 1);
         self.created.insert((reseller, id));
         Ok(self.apply(request, "create", None, change))
     }
@@ -178,6 +196,9 @@ impl Batch {
             Err(Error::PreconditionFailed)
         };
         let decided = decided.and_then(|change| {
+            if !is_live(&account) && is_live(&change.after) {
+                self.check_quota(key.0)?;
+            }
             self.check_email(Some(&account), &change.after)
                 .map(|()| change)
         });
@@ -301,10 +322,11 @@ impl Batch {
         if let Some(taken) = live_email(after) {
             self.emails.insert(taken, key.1);
         }
-        if after.deleted_at.is_some()
-            && let Some(live) = self.live_accounts.get_mut(&key.0)
-        {
-            *live -= 1;
+        let count = |is_live| i64::from(is_live);
+        let were = count(before.is_some_and(is_live));
+        let are = count(is_live(after) && !self.purged.contains(&key));
+        if let Some(live) = self.live_accounts.get_mut(&key.0) {
+            *live += are - were;
         }
     }
 

@@ -127,7 +127,7 @@ impl Decided {
             .collect();
         let uids: Vec<Uuid> = rows.iter().filter_map(|row| row.uid).collect();
         let requests = requests(context, import);
-        let (terms, mut live_accounts) = load::load_terms(tx, &requests).await?;
+        let (terms, mut live_accounts) = load::load_terms(tx, &requests, import.is_writing).await?;
         if !terms.contains_key(&reseller) {
             return Err(Error::ResellerNotFound);
         }

@@ -31,7 +31,7 @@ impl Batch {
         // Read after the accounts. If another replica changed an account before we read it, its
         // answer is stored by now.
         let answers = load_answers(tx, requests, now).await?;
-        let (terms, live_accounts) = load_terms(tx, requests).await?;
+        let (terms, live_accounts) = load_terms(tx, requests, true).await?;
         let emails = batch.load_emails(tx, requests).await?;
         let plans = load_plans(tx, requests).await?;
         let mut batch = Self {
@@ -140,11 +140,13 @@ async fn load_answers(
         .collect())
 }
 
-/// The terms of the resellers, and how many live accounts each one with a limit has. The resellers'
-/// rows are locked, so that two replicas cannot exceed a limit together.
+/// The terms of the resellers, and how many live accounts each one with a limit has. With
+/// `is_locking`, the resellers' rows are locked, so that two replicas cannot exceed a limit
+/// together.
 pub(super) async fn load_terms(
     tx: &mut Tx,
     requests: &[Request],
+    is_locking: bool,
 ) -> Result<(HashMap<ResellerId, ResellerTerms>, HashMap<ResellerId, i64>), Error> {
     let resellers: BTreeSet<_> = requests
         .iter()
@@ -154,9 +156,12 @@ pub(super) async fn load_terms(
     let (mut terms, mut live_accounts) = (HashMap::new(), HashMap::new());
     if !resellers.is_empty() {
         let resellers: Vec<_> = resellers.into_iter().collect();
-        for reseller in tx.fetch_reseller_terms(&resellers, true).await? {
+        for reseller in tx.fetch_reseller_terms(&resellers, is_locking).await? {
             if let Some(limit) = reseller.account_limit {
-                let count = tx.count_live_accounts(reseller.id, limit).await?;
+                // Counted beyond the limit by as many as the batch may delete before it creates.
+                let deletions = i32::try_from(requests.len()).unwrap_or(i32::MAX);
+                let enough = limit.saturating_add(deletions);
+                let count = tx.count_live_accounts(reseller.id, enough).await?;
                 live_accounts.insert(reseller.id, count);
             }
             terms.insert(reseller.id, reseller);

@@ -6,6 +6,7 @@
 mod decide;
 mod import;
 mod load;
+mod rehearsal;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,6 +19,8 @@ use super::request::Request;
 use crate::domain::{Account, AccountId, AccountKey, Email, Error, Plan, ResellerId, Time};
 use crate::service::{Completion, IdempotencyKey};
 use crate::store::{HoldWrites, NewJournalEntry, ResellerTerms, Store, StoredRequest, Tenancy, Tx};
+pub(in crate::service) use rehearsal::Rehearsal;
+pub use rehearsal::Rehearsed;
 
 /// Why a batch was not committed.
 pub(super) struct BatchError {
@@ -170,6 +173,8 @@ struct Batch {
     answers: HashMap<IdempotencyKey, StoredRequest>,
 
     // The fields from here on record what is to be written.
+    /// The resellers that requests were decided for because they are not suspended.
+    unsuspended: BTreeSet<ResellerId>,
     created: BTreeSet<AccountKey>,
     changed: BTreeSet<AccountKey>,
     /// Accounts whose profile changed, new ones included.
@@ -207,8 +212,12 @@ impl Batch {
 /// have.
 fn live_email(account: &Account) -> Option<(ResellerId, String)> {
     let email = account.profile.email.as_ref()?;
-    let is_live = account.deleted_at.is_none();
-    is_live.then(|| (account.reseller_id, email.key()))
+    is_live(account).then(|| (account.reseller_id, email.key()))
+}
+
+/// Whether an account counts against its reseller's limit: it is not deleted.
+fn is_live(account: &Account) -> bool {
+    account.deleted_at.is_none()
 }
 
 /// The keys that the e-mail address of an account may have, also of a deleted one, which takes its

@@ -80,7 +80,9 @@ impl Batch {
         } else {
             Vec::new()
         };
+        let unsuspended: Vec<i64> = self.unsuspended.iter().map(|it| it.0).collect();
         let changes = Changes {
+            unsuspended: &unsuspended,
             seen: &seen,
             accounts: &accounts,
             holds: &self.holds,

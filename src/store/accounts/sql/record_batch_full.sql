@@ -51,7 +51,7 @@ with seen as (
     with ordinality as n(reseller_id, account_id, at, sequence, action, outcome, refusal, events,
       authority, actor, token_id, dialect, request_id, before, after, place)
   cross join (
-    select count(pg_advisory_xact_lock(id)) from (
+    select require_unsuspended($62, count(pg_advisory_xact_lock(id))) from (
       select id from unnest($45::bigint[]) as r(id)
       where (select count(*) from written) >= 0
       order by id) as r) as locked

@@ -1,15 +1,6 @@
-//! Simulations: the results of commands that are not executed, and coming changes of the state.
+//! Coming changes of the state: what happens at a set time, without a command.
 
-use super::{Account, Actor, Authority, Change, Command, Error, HoldId, HoldKind, State, Time};
-
-/// The simulated result of one command, after the earlier ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Simulated {
-    /// The decision, or why it would be refused.
-    pub decision: Result<Change, Error>,
-    /// The state after it.
-    pub state: State,
-}
+use super::{Account, Authority, HoldId, HoldKind, State, Time};
 
 /// Something that happens to an account at a set time, without a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,25 +27,6 @@ pub struct Upcoming {
 }
 
 impl Account {
-    /// What these commands would do, one after the other. A refused command changes nothing.
-    ///
-    /// This calls [`Account::decide`], as executing the commands does, so the results are the same.
-    #[must_use]
-    pub fn simulate(&self, commands: &[Command], by: &Actor, now: Time) -> Vec<Simulated> {
-        let mut account = self.clone();
-        let step = |command| {
-            let decision = account.decide(command, by, now);
-            if let Ok(change) = &decision {
-                account = change.after.clone();
-            }
-            Simulated {
-                decision,
-                state: account.state(now),
-            }
-        };
-        commands.iter().map(step).collect()
-    }
-
     /// What will happen to the account after `now` without a command, in order of time.
     #[must_use]
     pub fn upcoming(&self, now: Time) -> Vec<Upcoming> {
