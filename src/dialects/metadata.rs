@@ -42,10 +42,9 @@ impl<'de> Deserialize<'de> for MetadataMembers {
 }
 
 impl MetadataMembers {
-    /// The texts by name, each without white space around it.
+    /// The texts by name.
     pub(super) fn metadata(self) -> Metadata {
-        let trimmed = |(name, value): (String, String)| (name, value.trim().to_owned());
-        Metadata(self.0.into_iter().map(trimmed).collect())
+        Metadata(self.0)
     }
 }
 

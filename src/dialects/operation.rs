@@ -74,15 +74,6 @@ impl WhileSuspended {
     }
 }
 
-/// How the dispatcher treats members of the body that the request type does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnknownMembers {
-    /// It ignores them.
-    Ignore,
-    /// It refuses the request, naming the first unknown member.
-    Refuse,
-}
-
 /// The largest body that an operation accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyLimit {

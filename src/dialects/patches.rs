@@ -17,7 +17,7 @@ pub(super) struct Reading {
     pub(super) zone: Tz,
 }
 
-/// A member whose value needs no conversion.
+/// A member whose value needs no conversion. Texts keep their white space.
 pub(super) fn plain<T>(field: Field<T>) -> Patch<T> {
     match field {
         Field::Absent => Patch::Keep,
@@ -26,21 +26,21 @@ pub(super) fn plain<T>(field: Field<T>) -> Patch<T> {
     }
 }
 
-/// A text. In XML an empty element means null.
-pub(super) fn text(field: Field<String>, read: Reading) -> Patch<String> {
-    plain(field.in_codec(read.codec))
-}
-
-/// A text that `parse` converts to another type.
+/// A text that `parse` converts to another type. In XML, where documents are often indented, it may
+/// have white space around it.
 pub(super) fn parsed<T>(
     field: Field<String>,
     read: Reading,
     parse: impl FnOnce(String) -> Result<T, Error>,
 ) -> Result<Patch<T>, Error> {
-    Ok(match text(field, read) {
-        Patch::Keep => Patch::Keep,
-        Patch::Clear => Patch::Clear,
-        Patch::Set(written) => Patch::Set(parse(written)?),
+    Ok(match (field, read.codec) {
+        (Field::Absent, _) => Patch::Keep,
+        (Field::Null, _) => Patch::Clear,
+        (Field::Value(written), Codec::Json) => Patch::Set(parse(written)?),
+        (Field::Value(written), Codec::Xml) => match written.trim() {
+            "" => Patch::Clear,
+            trimmed => Patch::Set(parse(trimmed.to_owned())?),
+        },
     })
 }
 

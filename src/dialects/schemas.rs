@@ -1,5 +1,7 @@
 //! A dialect's part of the OpenAPI document: its paths, and the schemas of its wire types.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
@@ -19,6 +21,47 @@ pub(super) fn describe<T: ToSchema>() -> (String, Schemas) {
     (T::name().into_owned(), schemas)
 }
 
+/// The names of the members of a type's documents.
+pub(super) fn member_names(describe: Describe) -> Vec<String> {
+    fn collect(schema: &Value, all: &HashMap<String, Value>, names: &mut Vec<String>) {
+        let parts = schema.get("allOf").and_then(Value::as_array);
+        for part in parts.into_iter().flatten() {
+            collect(part, all, names);
+        }
+        if let Some(named) = referred(schema).and_then(|name| all.get(name)) {
+            collect(named, all, names);
+        }
+        let properties = schema.get("properties").and_then(Value::as_object);
+        names.extend(properties.into_iter().flat_map(Map::keys).cloned());
+    }
+    let (name, schemas) = describe();
+    let all: HashMap<_, _> = schemas
+        .into_iter()
+        .map(|(name, schema)| (name, json!(schema)))
+        .collect();
+    let mut names = Vec::new();
+    if let Some(schema) = all.get(&name) {
+        collect(schema, &all, &mut names);
+    }
+    names
+}
+
+/// The name of the schema that a reference refers to.
+fn referred(schema: &Value) -> Option<&str> {
+    let path = schema.get("$ref").and_then(Value::as_str)?;
+    path.rsplit('/').next()
+}
+
+/// A schema that allows no members but those that it names.
+fn closed(mut schema: Value) -> Value {
+    if let Value::Object(members) = &mut schema
+        && members.contains_key("properties")
+    {
+        members.insert("additionalProperties".to_owned(), json!(false));
+    }
+    schema
+}
+
 /// The paths and schemas of one dialect.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
@@ -35,6 +78,34 @@ impl Parts {
                 .into_iter()
                 .map(|(name, schema)| (name, json!(schema))),
         );
+        json!({ "$ref": format!("#/components/schemas/{name}") })
+    }
+
+    /// Adds the schemas of a request that refuses unknown members. Returns a reference to the
+    /// request's own schema. `more` are the schemas of further members that it has here; with any,
+    /// the schema gets the name `name`.
+    pub(super) fn closed_schema(
+        &mut self,
+        describe: Describe,
+        name: &str,
+        more: &Map<String, Value>,
+    ) -> Value {
+        let (own, schemas) = describe();
+        for (part, schema) in schemas {
+            let schema = closed(json!(schema));
+            if part != own || more.is_empty() {
+                self.schemas.insert(part, schema);
+                continue;
+            }
+            let mut schema = schema;
+            if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+                for (member, described) in more {
+                    properties.entry(member).or_insert(described.clone());
+                }
+            }
+            self.schemas.insert(name.to_owned(), schema);
+        }
+        let name = if more.is_empty() { &own } else { name };
         json!({ "$ref": format!("#/components/schemas/{name}") })
     }
 
@@ -59,11 +130,7 @@ impl Parts {
     /// Rewrites a schema for XML: references are replaced by the schemas they name, and null is
     /// removed, because XML uses an empty element instead.
     fn in_xml(&self, schema: &Value) -> Value {
-        if let Some(name) = schema
-            .get("$ref")
-            .and_then(Value::as_str)
-            .and_then(|path| path.rsplit('/').next())
-        {
+        if let Some(name) = referred(schema) {
             return self
                 .schemas
                 .get(name)

@@ -140,6 +140,18 @@ impl<T: Clone> Patch<T> {
         }
     }
 
+    /// The patch, or [`Patch::Keep`] if it would set the present value.
+    #[must_use]
+    pub(super) fn unless_present(&self, present: Option<&T>) -> Self
+    where
+        T: PartialEq,
+    {
+        match self {
+            Self::Set(value) if Some(value) == present => Self::Keep,
+            Self::Keep | Self::Clear | Self::Set(_) => self.clone(),
+        }
+    }
+
     /// The value that the request gives, if it does.
     #[must_use]
     pub fn value(&self) -> Option<&T> {

@@ -61,11 +61,16 @@ macro_rules! terms {
         pub struct PlanTerms { $(#[doc = concat!("`", stringify!($field), "` of the `v3` original.")] pub $field: $type,)* }
 
         impl PlanTerms {
+            /// Checks the values that are not those of `present`. An earlier version may have stored
+            /// values that this one refuses, and a caller may send them back.
+            ///
             /// # Errors
             /// [`Error::InvalidField`] naming the first value that is refused. Texts must have 1 to
             /// 255 characters; numbers must not be negative.
-            pub fn check(&self) -> Result<(), Error> {
-                $(check::$kind(stringify!($field), &self.$field)?;)*
+            pub fn check(&self, present: Option<&Self>) -> Result<(), Error> {
+                $(if present.is_none_or(|present| present.$field != self.$field) {
+                    check::$kind(stringify!($field), &self.$field)?;
+                })*
                 Ok(())
             }
         }

@@ -23,6 +23,11 @@ macro_rules! profile {
         pub struct ProfilePatch { $(#[doc = concat!("See [`Profile::", stringify!($field), "`].")] pub $field: Patch<$type>,)* }
 
         impl ProfilePatch {
+            /// The patch without the values that the fields have already.
+            fn changing(&self, current: &Profile) -> Self {
+                Self { $($field: self.$field.unless_present(current.$field.as_ref()),)* }
+            }
+
             fn apply(&self, current: &Profile) -> Profile {
                 Profile { $($field: self.$field.over(current.$field.as_ref()),)* }
             }
@@ -145,12 +150,37 @@ profile! {
     metadata: Metadata,
 }
 
+impl Profile {
+    /// A flag that is not known reads as false. So false does not change it.
+    fn keep_unknown_flags(&mut self, current: &Self) {
+        for (flag, before) in [
+            (&mut self.is_smart, current.is_smart),
+            (
+                &mut self.is_subscribers_suspend_all,
+                current.is_subscribers_suspend_all,
+            ),
+            (&mut self.is_tariff_exceed, current.is_tariff_exceed),
+            (&mut self.pixels_enabled, current.pixels_enabled),
+            (&mut self.pushes_enabled, current.pushes_enabled),
+        ] {
+            if before.is_none() && *flag == Some(false) {
+                *flag = None;
+            }
+        }
+    }
+}
+
 impl ProfilePatch {
-    /// The profile after the patch.
+    /// The profile after the patch. A value that is the present one is not checked: an earlier
+    /// version may have stored values that this one refuses, and a caller may send them back.
     ///
     /// # Errors
     /// [`Error::InvalidField`] naming the first value that is refused.
     pub fn over(&self, current: &Profile) -> Result<Profile, Error> {
+        self.changing(current).checked_over(current)
+    }
+
+    fn checked_over(&self, current: &Profile) -> Result<Profile, Error> {
         let short = [
             ("name", &self.name),
             ("title", &self.title),
@@ -179,9 +209,7 @@ impl ProfilePatch {
                 text::check(field, value, max)?;
             }
         }
-        if let Some(email) = self.email.value()
-            && current.email.as_ref() != Some(email)
-        {
+        if let Some(email) = self.email.value() {
             email.check_visible()?;
         }
         let numbers = [
@@ -211,6 +239,7 @@ impl ProfilePatch {
             ));
         }
         let mut profile = self.apply(current);
+        profile.keep_unknown_flags(current);
         if profile.email == current.email {
             // The same address, but the stored one knows the key that it is stored with.
             profile.email.clone_from(&current.email);

@@ -165,10 +165,15 @@ impl EndpointPatch {
     /// [`Error::InvalidField`].
     pub fn over(&self, endpoint: &mut Endpoint, allow_http: bool) -> Result<bool, Error> {
         let before = endpoint.clone();
-        if let Some(url) = &self.url {
+        // Present values are not checked: other settings, or an earlier version, may have let them
+        // in.
+        if let Some(url) = self.url.as_ref().filter(|url| **url != endpoint.url) {
             endpoint.url = Self::target(url, allow_http)?;
         }
-        if let Some(description) = self.description.value() {
+        let description = self
+            .description
+            .unless_present(endpoint.description.as_ref());
+        if let Some(description) = description.value() {
             text::check("description", description, MAX_TEXT)?;
         }
         endpoint.description = self.description.over(endpoint.description.as_ref());

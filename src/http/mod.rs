@@ -125,6 +125,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         header::LINK,
         header::RETRY_AFTER,
         name("idempotent-replayed"),
+        name("ignored-members"),
         name("pagination-count"),
         name("pagination-limit"),
         name("pagination-page"),

@@ -35,7 +35,7 @@ impl Service {
     ) -> Result<Completion<Plan>, Error> {
         context.principal.require(Scope::AccountWrite)?;
         let reseller = context.principal.resolve_reseller(new.reseller)?;
-        new.terms.check()?;
+        new.terms.check(None)?;
         if new.number.is_some_and(|number| number < 1) {
             return Err(Error::invalid("number", "must be at least 1"));
         }
@@ -85,7 +85,7 @@ impl Service {
                 let mut plan = fetch(tx, reseller, id).await?;
                 let before = plan.terms.clone();
                 revise(&mut plan.terms)?;
-                plan.terms.check()?;
+                plan.terms.check(Some(&before))?;
                 if plan.terms != before {
                     plan.updated_at = now;
                     tx.replace_plan(&plan).await?;

@@ -36,8 +36,11 @@ pub struct ResellerPatch {
 }
 
 impl ResellerPatch {
-    fn check(&self) -> Result<(), Error> {
-        if let Some(name) = &self.name {
+    /// Checks the values, except for the name and the time zone of `present`: an earlier version may
+    /// have stored names that this one refuses, and a caller may send them back.
+    fn check(&self, present: Option<&Reseller>) -> Result<(), Error> {
+        let name = self.name.as_ref();
+        if let Some(name) = name.filter(|name| present.is_none_or(|it| it.name != **name)) {
             check_text("name", name, MAX_TEXT)?;
             if name.trim() != name || name.chars().all(|c| c.is_ascii_digit()) {
                 return Err(Error::invalid(
@@ -61,9 +64,9 @@ impl ResellerPatch {
         if self.purge_limit.is_some_and(|limit| limit < 1) {
             return Err(Error::invalid("purge_limit", "must be at least 1"));
         }
-        if self
-            .timezone
-            .as_ref()
+        let zone = self.timezone.as_ref();
+        if zone
+            .filter(|zone| present.is_none_or(|it| it.timezone != **zone))
             .is_some_and(|zone| zone.parse::<Tz>().is_err())
         {
             return Err(Error::invalid(
@@ -107,7 +110,7 @@ impl Service {
             name: Some(new.name.clone()),
             ..new.patch
         };
-        patch.check()?;
+        patch.check(None)?;
         let now = self.now();
         self.write_once(Tenancy::Platform, idempotency, move |tx| {
             Box::pin(async move {
@@ -201,7 +204,6 @@ impl Service {
         idempotency: Option<IdempotentRequest<Reseller>>,
     ) -> Result<Completion<Reseller>, Error> {
         caller.require_operator(Scope::ResellerWrite)?;
-        patch.check()?;
         let now = self.now();
         let completion = self
             .write_once(Tenancy::Platform, idempotency, move |tx| {
@@ -209,6 +211,7 @@ impl Service {
                     tx.lock_reseller(id).await?;
                     let mut reseller = fetch(tx, id).await?;
                     let before = reseller.clone();
+                    patch.check(Some(&before))?;
                     patch.apply_to(&mut reseller);
                     if reseller != before {
                         reseller.updated_at = now;

@@ -1,16 +1,16 @@
 //! Members that serde's derive alone cannot read: optional members that distinguish absent from
-//! null, objects that must not be arrays, and texts that may be numbers.
+//! null, and texts that may be numbers.
 
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 
-use super::Codec;
+use super::tree::KEEP_WHITE_SPACE;
 
-/// An optional member of a request. The struct's field also needs `#[serde(default)]`.
+/// An optional member of a request. The struct's field also needs `#[serde(default)]`. A text keeps
+/// its white space in every format. XML cannot express null, so an empty element is null.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Field<T> {
     /// The member is absent.
@@ -22,65 +22,38 @@ pub enum Field<T> {
     Value(T),
 }
 
+impl<T> Field<T> {
+    /// The value. `None` if the member is absent or null.
+    #[must_use]
+    pub fn value(self) -> Option<T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Null => None,
+        }
+    }
+}
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::<T>::deserialize(deserializer)?.map_or(Self::Null, Self::Value))
+        struct Kept<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Kept<T> {
+            type Value = Field<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value or null")
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                deserializer: D,
+            ) -> Result<Field<T>, D::Error> {
+                Ok(Option::<T>::deserialize(deserializer)?.map_or(Field::Null, Field::Value))
+            }
+        }
+
+        deserializer.deserialize_newtype_struct(KEEP_WHITE_SPACE, Kept(PhantomData))
     }
-}
-
-impl Field<String> {
-    /// Adapts the value to the codec. XML cannot express null, so an empty element counts as null,
-    /// and white space around a text is dropped. JSON values stay as they are.
-    #[must_use]
-    pub fn in_codec(self, codec: Codec) -> Self {
-        match self {
-            Self::Value(text) if codec == Codec::Xml => match text.trim() {
-                "" => Self::Null,
-                trimmed => Self::Value(trimmed.to_owned()),
-            },
-            Self::Value(_) | Self::Null | Self::Absent => self,
-        }
-    }
-}
-
-/// Reads an optional struct from an object. Serde would also accept an array, member by member.
-/// Used with `#[serde(default, deserialize_with = "object")]`.
-///
-/// # Errors
-/// The errors of the deserializer.
-pub fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    struct Object<T>(PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
-        type Value = Option<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_none<E>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_some<D: Deserializer<'de>>(
-            self,
-            deserializer: D,
-        ) -> Result<Self::Value, D::Error> {
-            deserializer.deserialize_map(self)
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
-        }
-    }
-
-    deserializer.deserialize_option(Object(PhantomData))
 }
 
 /// Reads a whole number or a text as a text. XML does not distinguish the two.
@@ -90,7 +63,7 @@ pub fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 pub fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct Either;
 
-    impl<'de> Visitor<'de> for Either {
+    impl Visitor<'_> for Either {
         type Value = String;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,21 +80,6 @@ pub fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stri
 
         fn visit_str<E>(self, text: &str) -> Result<String, E> {
             Ok(text.trim().to_owned())
-        }
-
-        /// quick-xml presents an element as a map with its text under `$text`.
-        fn visit_map<A: MapAccess<'de>>(self, mut element: A) -> Result<String, A::Error> {
-            let mut found = Some(String::new());
-            while let Some(name) = element.next_key::<String>()? {
-                if name == "$text" {
-                    let text = element.next_value::<String>()?;
-                    found = found.map(|_| text.trim().to_owned());
-                } else {
-                    element.next_value::<IgnoredAny>()?;
-                    found = None;
-                }
-            }
-            found.ok_or_else(|| serde::de::Error::invalid_type(serde::de::Unexpected::Map, &self))
         }
     }
 

@@ -5,20 +5,19 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 
-use super::{Error, MAX_DEPTH, Verbatim, deserialize, malformed};
+use super::notes::Notes;
+use super::strict;
+use super::{Error, MAX_DEPTH, Verbatim, malformed};
 
-pub(super) fn decode<T: DeserializeOwned>(
-    text: &str,
-    unknown: Option<&mut Vec<String>>,
-) -> Result<T, Error> {
-    // Serde would accept an array for a struct, member by member.
+pub(super) fn decode<T: DeserializeOwned>(text: &str, notes: &mut Notes) -> Result<T, Error> {
     if text.trim_start().starts_with('[') {
         return Err(Error::document("must be an object, not an array"));
     }
     check_depth(text)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value: T = deserialize(&mut deserializer, unknown)
-        .map_err(|(path, error)| json_error(&path, &error))?;
+    notes.refuses_sequences = true;
+    let value: T = strict::read(&mut deserializer, notes)
+        .map_err(|error| json_error(&notes.path(), &error))?;
     deserializer.end().map_err(|error| json_error("", &error))?;
     Ok(value)
 }

@@ -10,8 +10,12 @@ mod charset;
 mod field;
 mod json;
 mod media;
+mod nearest;
+mod notes;
 mod rows;
 mod soap;
+mod strict;
+mod tree;
 mod type_errors;
 mod verbatim;
 mod xml;
@@ -21,9 +25,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use notes::Notes;
+
 pub use charset::{other_charset, to_utf8};
-pub use field::{Field, number_or_text, object};
+pub use field::{Field, number_or_text};
 pub use media::{Codec, Parameters, accepted, codec_of, media_type};
+pub use nearest::nearest;
+pub use notes::UnknownMember;
 pub use rows::{MAX_PAGE, Rows, encode_row};
 pub use soap::{
     SoapProblem, SoapRequest, SoapVersion, escaped, read_envelope, write_envelope,
@@ -83,48 +91,23 @@ fn with_path(field: &str, problem: &str) -> String {
 /// [`Error::Malformed`] with the path of the field. [`Error::UnsupportedMediaType`] if an XML
 /// declaration names a character set other than UTF-8.
 pub fn decode<T: DeserializeOwned>(codec: Codec, body: &[u8]) -> Result<T, Error> {
-    let text = text_of(body)?;
-    match codec {
-        Codec::Json => json::decode(text, None),
-        Codec::Xml => xml::decode(text, None),
-    }
+    decode_listing_unknown(codec, body).map(|(value, _)| value)
 }
 
-/// Decodes a request's body, and lists the paths of the members that the request does not know.
+/// Decodes a request's body, and lists the members that the request does not know.
 ///
 /// # Errors
 /// As [`decode`].
 pub fn decode_listing_unknown<T: DeserializeOwned>(
     codec: Codec,
     body: &[u8],
-) -> Result<(T, Vec<String>), Error> {
-    let (text, mut unknown) = (text_of(body)?, Vec::new());
+) -> Result<(T, Vec<UnknownMember>), Error> {
+    let (text, mut notes) = (text_of(body)?, Notes::default());
     let value = match codec {
-        Codec::Json => json::decode(text, Some(&mut unknown)),
-        Codec::Xml => xml::decode(text, Some(&mut unknown)),
+        Codec::Json => json::decode(text, &mut notes)?,
+        Codec::Xml => xml::decode(text, &mut notes)?,
     };
-    // `?` stands for the value inside an `Option`.
-    let plain = |path: String| path.replace(".?", "");
-    Ok((value?, unknown.into_iter().map(plain).collect()))
-}
-
-/// Deserializes a value. An error comes with the path of its field. If a list is given, the paths
-/// of unknown members are added to it.
-fn deserialize<'de, T, D>(
-    deserializer: D,
-    unknown: Option<&mut Vec<String>>,
-) -> Result<T, (String, D::Error)>
-where
-    T: DeserializeOwned,
-    D: serde::Deserializer<'de>,
-{
-    let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(deserializer, &mut track);
-    let value = match unknown {
-        None => T::deserialize(tracked),
-        Some(unknown) => serde_ignored::deserialize(tracked, |path| unknown.push(path.to_string())),
-    };
-    value.map_err(|error| (track.path().to_string(), error))
+    Ok((value, notes.unknown()))
 }
 
 /// Encodes a response. XML documents have the root element `xml`, no declaration and no namespace.
@@ -166,13 +149,12 @@ fn text_of(body: &[u8]) -> Result<&str, Error> {
     }
 }
 
-/// Makes an error of a serde error and its path. For `missing field` and `duplicate field`, serde's
-/// path ends at the parent and the message names the field, which is appended to the path.
+/// Makes an error of a serde error and its path. For `missing field` and `duplicate field`, the path
+/// ends at the parent and the message names the field, which is appended to the path.
 fn malformed(path: &str, message: &str) -> Error {
     let message = message
         .split_once(" at line ")
         .map_or(message, |(message, _)| message);
-    let path = if matches!(path, "." | "?") { "" } else { path };
     let quoted = |prefix: &str| {
         message
             .strip_prefix(prefix)
@@ -184,7 +166,7 @@ fn malformed(path: &str, message: &str) -> Error {
         _ => (None, type_errors::in_plain_words(message)),
     };
     let field = match child {
-        Some(child) if path.is_empty() || path.ends_with(child) => child.to_owned(),
+        Some(child) if path.is_empty() => child.to_owned(),
         Some(child) => format!("{path}.{child}"),
         None => path.to_owned(),
     };

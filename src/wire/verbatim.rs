@@ -68,6 +68,27 @@ impl Verbatim {
         written
     }
 
+    /// Whether two values are equal. Numbers are equal if they have the same value, however they
+    /// are written.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Number(one), Self::Number(other)) => decimal(one) == decimal(other),
+            (Self::List(one), Self::List(other)) => {
+                let mut pairs = one.iter().zip(other);
+                one.len() == other.len() && pairs.all(|(one, other)| one.is_same(other))
+            }
+            (Self::Object(one), Self::Object(other)) => {
+                let mut pairs = one.iter().zip(other);
+                one.len() == other.len()
+                    && pairs.all(|((name, one), (other_name, other))| {
+                        name == other_name && one.is_same(other)
+                    })
+            }
+            _ => self == other,
+        }
+    }
+
     fn write(&self, to: &mut String) {
         match self {
             Self::Null => to.push_str("null"),
@@ -97,6 +118,33 @@ impl Verbatim {
                 to.push('}');
             }
         }
+    }
+}
+
+/// The value of a number: its sign, its digits from the first to the last that is not 0, and the
+/// power of ten of the last one. If the exponent does not fit, the number itself takes its place, so
+/// that it is equal only to one that is written alike.
+fn decimal(number: &str) -> (bool, String, Option<i64>, &str) {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (sign, mantissa) = mantissa
+        .strip_prefix('-')
+        .map_or((false, mantissa), |rest| (true, rest));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let significant = digits.trim_end_matches('0');
+    let dropped = i64::try_from(digits.len() - significant.len()).unwrap_or_default();
+    let significant = significant.trim_start_matches('0').to_owned();
+    if significant.is_empty() {
+        return (false, significant, Some(0), "");
+    }
+    let places = i64::try_from(fraction.len()).unwrap_or_default();
+    match exponent
+        .parse::<i64>()
+        .ok()
+        .filter(|it| it.abs() < i64::MAX / 2)
+    {
+        Some(exponent) => (sign, significant, Some(exponent - places + dropped), ""),
+        None => (sign, significant, None, number),
     }
 }
 

@@ -5,24 +5,23 @@ use std::collections::BTreeMap;
 use quick_xml::Reader;
 use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
-use super::{Error, MAX_DEPTH, Verbatim, deserialize, malformed};
+use super::notes::Notes;
+use super::strict;
+use super::tree::Element;
+use super::{Error, MAX_DEPTH, Verbatim, malformed};
 
 /// The maximum number of attributes of an element. No request of our APIs uses any.
 const MAX_ATTRIBUTES: usize = 16;
 /// The name of the root element.
 const ROOT: &str = "xml";
 
-pub(super) fn decode<T: DeserializeOwned>(
-    text: &str,
-    unknown: Option<&mut Vec<String>>,
-) -> Result<T, Error> {
+pub(super) fn decode<T: DeserializeOwned>(text: &str, notes: &mut Notes) -> Result<T, Error> {
     scan(text)?;
     well_formed(text).map_err(Error::document)?;
-    let mut deserializer = quick_xml::de::Deserializer::from_str(text);
-    deserialize(&mut deserializer, unknown)
-        .map_err(|(path, error)| malformed(&path, &error.to_string()))
+    let root = Element::read(text)?;
+    strict::read(root.deserializer(), notes)
+        .map_err(|error| malformed(&notes.path(), &error.to_string()))
 }
 
 /// Refuses documents that are not well-formed, which quick-xml checks only in part: it accepts
@@ -158,32 +157,10 @@ pub(super) fn check_reference(reference: &BytesRef<'_>) -> Result<(), Error> {
     }
 }
 
-/// See [`super::members`]. Texts become texts, elements with children become objects.
+/// See [`super::members`].
 pub(super) fn members(text: &str) -> Result<BTreeMap<String, Verbatim>, Error> {
-    let members: Map<String, Value> = decode(text, None)?;
-    Ok(members
-        .into_iter()
-        .filter(|(name, _)| !name.starts_with(['@', '$']))
-        .map(|(name, value)| (name, Verbatim::from(plain(value))))
-        .collect())
-}
-
-/// Replaces objects that have only a `$text` member, which is how quick-xml presents elements with
-/// text, by that text.
-fn plain(value: Value) -> Value {
-    let Value::Object(mut members) = value else {
-        return value;
-    };
-    match members.remove("$text") {
-        Some(text) if members.is_empty() => text,
-        _ if members.is_empty() => Value::String(String::new()),
-        _ => Value::Object(
-            members
-                .into_iter()
-                .map(|(name, value)| (name, plain(value)))
-                .collect(),
-        ),
-    }
+    scan(text)?;
+    Ok(Element::read(text)?.verbatim_members())
 }
 
 /// Replaces the characters that no XML 1.0 document can contain by U+FFFD: control characters,
@@ -302,12 +279,9 @@ mod tests {
 
     #[test]
     fn an_empty_element_is_an_empty_text_and_an_absent_one_is_absent() {
+        assert_eq!(read("<xml><url/></xml>").map(|it| it.url), Ok(Field::Null));
         assert_eq!(
-            read("<xml><url/></xml>").map(|it| it.url.in_codec(Codec::Xml)),
-            Ok(Field::Null)
-        );
-        assert_eq!(
-            read("<xml><url></url></xml>").map(|it| it.url.in_codec(Codec::Xml)),
+            read("<xml><url></url></xml>").map(|it| it.url),
             Ok(Field::Null)
         );
         assert_eq!(read("<xml/>").map(|it| it.url), Ok(Field::Absent));

@@ -24,6 +24,7 @@ mod harness;
 mod http;
 mod layers;
 mod lifecycle;
+mod members;
 mod sizes;
 mod soap;
 mod tenancy;

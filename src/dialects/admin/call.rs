@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 use super::Api;
 use super::codes;
 use super::envelope::Reply;
+use super::requests::COMMON;
 use crate::dialects::body::{self, RequestBody};
 use crate::dialects::exchange::{accept, header_text};
 use crate::dialects::failure::Failure;
-use crate::dialects::operation::UnknownMembers;
 use crate::dialects::patches::Reading;
 use crate::domain::{AccountId, Command, Error};
 use crate::hash::sha256;
@@ -38,11 +38,11 @@ impl From<Reply> for Answer {
 
 /// A request whose body has been read and whose caller is known.
 pub(super) struct Call {
-    /// How unknown members are treated.
-    pub(super) unknown_members: UnknownMembers,
     pub(super) codec: Codec,
     pub(super) format: Codec,
     pub(super) verbose: bool,
+    /// The paths of the members that were ignored. Empty unless the request is verbose.
+    pub(super) ignored: Vec<String>,
     /// `None` if the caller sent no idempotency key, or if the call does not take one.
     pub(super) key: Option<IdempotencyKey>,
     /// What encrypts an answer with a secret. `None` without an idempotency key, or if no answer of
@@ -58,9 +58,30 @@ pub(super) struct Request<M> {
     pub(super) call: Call,
 }
 
+impl Answer {
+    /// The answer with the paths of the members that were ignored. A stored answer has them already.
+    pub(super) fn ignoring(self, paths: &[String]) -> Self {
+        match self {
+            Self::Reply(reply) => Self::Reply(reply.ignoring(paths)),
+            Self::Stored(stored) => Self::Stored(stored),
+        }
+    }
+}
+
 impl Call {
-    pub(super) fn with_members<M: DeserializeOwned>(self) -> Result<Request<M>, Failure> {
-        let members = body::decode(self.unknown_members, self.codec, &self.body)?;
+    /// Decodes the members. A verbose answer names those that the type has no field for and for
+    /// which `is_ignored` is true.
+    pub(super) fn with_members<M: DeserializeOwned>(
+        mut self,
+        is_ignored: fn(&str) -> bool,
+    ) -> Result<Request<M>, Failure> {
+        let (members, unknown) = wire::decode_listing_unknown::<M>(self.codec, &self.body)?;
+        if self.verbose {
+            let paths = unknown.into_iter().map(|member| member.path);
+            self.ignored = paths
+                .filter(|path| !COMMON.contains(&path.as_str()) && is_ignored(path))
+                .collect();
+        }
         Ok(Request {
             members,
             call: self,
@@ -126,10 +147,10 @@ impl Call {
         reply: impl Fn(&CommandOutcome, bool) -> Reply + Send + Sync + 'static,
     ) -> Option<IdempotentRequest> {
         let key = self.key.clone()?;
-        let (format, verbose) = (self.format, self.verbose);
+        let (format, verbose, ignored) = (self.format, self.verbose, self.ignored.clone());
         let encode = move |outcome: &Result<CommandOutcome, Error>| {
             let (status, body) = match outcome {
-                Ok(done) => (200, reply(done, verbose).encode(format)),
+                Ok(done) => (200, reply(done, verbose).ignoring(&ignored).encode(format)),
                 Err(error) => {
                     let code = codes::code(&Failure::from(error.clone()));
                     (code.error, Reply::failure(&code).encode(format))

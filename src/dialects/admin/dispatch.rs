@@ -132,10 +132,10 @@ async fn carry_out(
             .as_ref()
             .filter(|_| operation.has_secret)
             .map(|key| Seal::of(&context.principal, key)),
-        unknown_members: operation.unknown_members,
         codec,
         format: *format,
         verbose: common.verbose,
+        ignored: Vec::new(),
         key,
         base: base_url(api.settings.public_url.as_deref(), headers),
         body,

@@ -35,6 +35,10 @@ pub(super) struct Envelope {
     error: u16,
     /// `Successful operation`, or the reason for the error.
     error_text: String,
+    /// The paths of the members of the request that were ignored. Only with `verbose`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    ignored: Vec<String>,
     /// The `before` of the next page. Only in lists of journal entries that are shorter than their
     /// `limit` because a page has at most 1 MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,6 +89,7 @@ impl Reply {
             effective_status: None,
             error: 0,
             error_text: SUCCESS.to_owned(),
+            ignored: Vec::new(),
             next_before: None,
             next_from_id: None,
             total_count: None,
@@ -188,6 +193,12 @@ impl Reply {
             }
         }
         reply
+    }
+
+    /// Adds the paths of the members that were ignored.
+    pub(super) fn ignoring(mut self, paths: &[String]) -> Self {
+        self.envelope.ignored = paths.to_vec();
+        self
     }
 
     fn set_next(&mut self, next: Next) {

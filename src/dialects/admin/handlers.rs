@@ -10,7 +10,7 @@ use super::replies;
 use super::requests::{
     Freeze, Get, History, Lift, List, SetExemption, SetExpiry, SetStatus, Suspend, Target,
 };
-use super::save::Save;
+use super::save::{self, Save};
 use super::simulate::{self, Simulate, Step};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::place_hold;
@@ -195,7 +195,13 @@ pub(super) async fn save(
         }
         None => api.service.zone_of_reseller(context, reseller).await?,
     };
-    let revision = members.revision(call.all_members()?, call.reading(zone))?;
+    let mut all_members = call.all_members()?;
+    if let Some(account) = account.filter(|_| save::has_own(&all_members))
+        && let Ok((present, _)) = api.service.account(context, account).await
+    {
+        save::leave_out_unchanged(&mut all_members, &present, call.codec);
+    }
+    let revision = members.revision(all_members, call.reading(zone))?;
     if let Some(account) = account {
         let command = Command::Revise(Box::new(revision));
         return call

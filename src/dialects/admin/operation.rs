@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use super::Api;
 use super::call::{Answer, Call};
 use crate::dialects::failure::Failure;
-use crate::dialects::operation::{Access, BodyLimit, Cost, UnknownMembers, WhileSuspended};
+use crate::dialects::operation::{Access, BodyLimit, Cost, WhileSuspended};
 use crate::dialects::schemas::Describe;
 use crate::domain::Scope::AccountWrite;
 use crate::service::Context;
@@ -26,8 +26,6 @@ pub struct Operation {
     pub idempotent: bool,
     /// Whether the answer may contain a secret.
     pub has_secret: bool,
-    /// How the dispatcher treats members of the body that the request type does not know.
-    pub unknown_members: UnknownMembers,
     /// The largest body that the call accepts.
     pub body_limit: BodyLimit,
     /// How much work the call is. The dispatcher limits how many heavy calls run at once.
@@ -71,7 +69,6 @@ impl Operation {
             },
             idempotent: matches!(access, Access::Scope(AccountWrite)),
             has_secret: false,
-            unknown_members: UnknownMembers::Ignore,
             body_limit: BodyLimit::Configured,
             cost: Cost::Light,
             example: "",
@@ -122,15 +119,21 @@ pub(super) struct Run {
     pub(super) read: crate::dialects::schemas::Reader,
 }
 
-/// `run!(handler, Members)`
+/// `run!(handler, Members)`, or `run!(handler, Members, is_ignored)` if the call makes use of some
+/// members that the type has no field for.
 macro_rules! run {
     ($handler:ident, $members:ty) => {
+        run!($handler, $members, |_| true)
+    };
+    ($handler:ident, $members:ty, $is_ignored:expr) => {
         Run {
             request: describe::<$members>,
             handler: |api, context, call| {
                 Box::pin(async move {
-                    let request = call.with_members::<$members>()?;
-                    handlers::$handler(api, context, request).await
+                    let request = call.with_members::<$members>($is_ignored)?;
+                    let ignored = request.call.ignored.clone();
+                    let answer = handlers::$handler(api, context, request).await?;
+                    Ok(answer.ignoring(&ignored))
                 })
             },
             #[cfg(fuzzing)]

@@ -14,7 +14,7 @@ use super::requests::{
 };
 use super::save::Save;
 use super::simulate::{Simulate, SimulatedItem};
-use super::{Api, PREFIX, handlers, preferred_format, respond_to};
+use super::{Api, PREFIX, handlers, preferred_format, respond_to, save};
 use crate::dialects::failure::Failure;
 use crate::dialects::operation::Access;
 use crate::dialects::schemas::describe;
@@ -49,7 +49,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::new("get", READ, "Read one account with its holds", run!(get, Get))
         .data(Data::One(describe::<Item>))
         .example(BY_ID),
-    Operation::new("save", WRITE, "Create or change an account", run!(save, Save))
+    Operation::new("save", WRITE, "Create or change an account", run!(save, Save, save::is_computed))
         .data(Data::One(describe::<SavedItem>))
         .example(
             r#"{"name":"acme","title":"Acme","tz":"Europe/Berlin","tariff":1,"reports_day":1,"reports_hour":9,"email":"admin@acme.example"}"#,

@@ -9,12 +9,12 @@ use utoipa::ToSchema;
 
 use crate::dialects::dates::Role;
 use crate::dialects::filter::FilterMembers;
-use crate::dialects::patches::{Reading, only_hold, parsed, required_time, text, time};
+use crate::dialects::patches::{Reading, only_hold, parsed, plain, required_time, time};
 use crate::domain::{
     AccountFilter, AccountId, Error, HoldId, HoldPatch, Metadata, Patch, PaymentUrl, Status, Time,
     ZoneConditions,
 };
-use crate::wire::{self, Codec, Field, object};
+use crate::wire::{self, Codec, Field};
 
 /// The members that every call accepts.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -32,6 +32,9 @@ pub(super) struct Common {
     #[schema(required = false)]
     pub(super) verbose: bool,
 }
+
+/// The members of [`Common`].
+pub(super) const COMMON: [&str; 3] = ["token", "format", "verbose"];
 
 impl Common {
     /// The format that the body names. `None` if it names none, or in XML if the element is empty.
@@ -90,7 +93,7 @@ pub(super) struct Freeze {
     pub(super) id: i64,
     /// The details of the freeze. The payment URL stands only here; the others may also stand
     /// beside it.
-    #[serde(default, deserialize_with = "object")]
+    #[serde(default)]
     frozen_details: Option<FrozenDetails>,
     /// A code for programs, at most 255 characters.
     #[serde(default)]
@@ -135,28 +138,19 @@ pub(super) struct FrozenDetails {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
-    /// Text in the XML element, where only child elements are allowed.
-    #[serde(default, rename = "$text")]
-    #[schema(ignore)]
-    stray_text: Option<String>,
 }
 
 impl Freeze {
     pub(super) fn details(self, read: Reading) -> Result<HoldPatch, Error> {
         let inner = self.frozen_details.unwrap_or_default();
-        if inner.stray_text.is_some_and(|text| !text.trim().is_empty()) {
-            return Err(Error::invalid("frozen_details", "must be an object"));
-        }
         Ok(HoldPatch {
-            reason_code: text(
-                either("reason_code", self.reason_code, inner.reason_code)?,
-                read,
-            ),
-            reason: text(either("reason", self.reason, inner.reason)?, read),
-            public_message: text(
-                either("public_message", self.public_message, inner.public_message)?,
-                read,
-            ),
+            reason_code: plain(either("reason_code", self.reason_code, inner.reason_code)?),
+            reason: plain(either("reason", self.reason, inner.reason)?),
+            public_message: plain(either(
+                "public_message",
+                self.public_message,
+                inner.public_message,
+            )?),
             payment_url: parsed(inner.payment_url, read, |url| PaymentUrl::parse(&url))?,
             starts_at: Patch::Keep,
             ends_at: time(
@@ -220,9 +214,9 @@ pub(super) struct Suspend {
 impl Suspend {
     pub(super) fn details(self, read: Reading) -> Result<HoldPatch, Error> {
         Ok(HoldPatch {
-            reason_code: text(self.reason_code, read),
-            reason: text(self.reason, read),
-            public_message: text(self.public_message, read),
+            reason_code: plain(self.reason_code),
+            reason: plain(self.reason),
+            public_message: plain(self.public_message),
             payment_url: Patch::Keep,
             starts_at: time("starts_at", Role::Begin, self.starts_at, read)?,
             ends_at: time("ends_at", Role::End, self.ends_at, read)?,

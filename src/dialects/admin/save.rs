@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 
 use crate::dialects::dates::Role;
 use crate::dialects::metadata::{self, MetadataMembers};
-use crate::dialects::patches::{Reading, parsed, plain, text, time};
+use crate::dialects::patches::{Reading, parsed, plain, time};
 use crate::domain::{
-    AccountId, Email, Error, Extra, Patch, ProfilePatch, ResellerId, Revision, Status,
+    Account, AccountId, Email, Error, Extra, Patch, ProfilePatch, ResellerId, Revision, Status,
 };
-use crate::wire::{Field, Verbatim};
+use crate::wire::{self, Codec, Field, Verbatim};
 
 /// Creates an account, or changes the one that `id` names. Other members are stored as they came, with
 /// their numbers as written, and returned. All of them together take at most 4096 bytes per account, in
@@ -82,7 +82,7 @@ pub(super) struct Save {
 
 /// The members that `save` reads, and the computed members of an account and of answers. All other
 /// members are stored as they came and returned.
-const KNOWN: [&str; 40] = [
+const KNOWN: [&str; 43] = [
     "token",
     "format",
     "verbose",
@@ -106,11 +106,13 @@ const KNOWN: [&str; 40] = [
     "metadata",
     "blocked_by",
     "effective_status",
+    "exempt_until",
     "expires_at",
     "frozen_details",
     "holds",
     "is_frozen",
     "is_suspended",
+    "purge_due_at",
     "tariff_id",
     "timezone",
     "uid",
@@ -120,12 +122,18 @@ const KNOWN: [&str; 40] = [
     "data",
     "total_count",
     "changed",
+    "ignored",
     "saved_id",
     "next_before",
     "next_from_id",
 ];
 /// The largest number of extra members that `save` stores.
 const MAX_EXTRA: usize = 64;
+
+/// Whether `save` ignores a member that it has no field for, because the service computes it.
+pub(super) fn is_computed(name: &str) -> bool {
+    KNOWN.contains(&name)
+}
 
 impl Save {
     pub(super) fn account(&self) -> Result<Option<AccountId>, Error> {
@@ -169,14 +177,14 @@ impl Save {
             }
         }
         let profile = ProfilePatch {
-            name: text(self.name, read),
-            title: text(self.title, read),
-            timezone: text(self.tz, read),
+            name: plain(self.name),
+            title: plain(self.title),
+            timezone: parsed(self.tz, read, Ok)?,
             tariff_id: plain(self.tariff),
             reports_day: plain(self.reports_day),
             reports_hour: plain(self.reports_hour),
             email: parsed(self.email, read, |email| Email::parse(&email))?,
-            company: text(self.company, read),
+            company: plain(self.company),
             is_smart: plain(self.is_smart),
             is_subscribers_suspend_all: plain(self.is_subscribers_suspend_all),
             is_tariff_exceed: plain(self.is_tariff_exceed),
@@ -202,11 +210,42 @@ impl Save {
     }
 }
 
+/// Whether any of the members is one that Steward has no field for.
+pub(super) fn has_own(members: &BTreeMap<String, Verbatim>) -> bool {
+    members.keys().any(|name| !is_computed(name))
+}
+
+/// Leaves out the own members that are stored with the same value, though written differently. A
+/// caller who sends back what it read cannot do better:
+///
+/// - XML does not tell texts from numbers, null from an empty text, or a list of one value from the
+///   value.
+/// - Most JSON libraries write `1.0` as `1`.
+pub(super) fn leave_out_unchanged(
+    members: &mut BTreeMap<String, Verbatim>,
+    present: &Account,
+    codec: Codec,
+) {
+    let in_xml = |name: &str, value: &Verbatim| {
+        let member = BTreeMap::from([(name, value)]);
+        wire::encode(Codec::Xml, &member).ok()
+    };
+    let is_same = |name: &str, stored: &Verbatim, value: &Verbatim| match codec {
+        Codec::Json => stored.is_same(value),
+        Codec::Xml => in_xml(name, stored) == in_xml(name, value),
+    };
+    let stored = present.profile.extra.as_ref();
+    members.retain(|name, value| {
+        let stored = stored.and_then(|extra| Verbatim::read(extra.0.get(name)?).ok());
+        stored.is_none_or(|stored| !is_same(name, &stored, value))
+    });
+}
+
 /// The extra members, checked so that they can also be written in XML.
 fn extra(members: BTreeMap<String, Verbatim>) -> Result<Patch<Extra>, Error> {
     let others: BTreeMap<String, Verbatim> = members
         .into_iter()
-        .filter(|(name, _)| !KNOWN.contains(&name.as_str()))
+        .filter(|(name, _)| !is_computed(name))
         .collect();
     if others.is_empty() {
         return Ok(Patch::Keep);

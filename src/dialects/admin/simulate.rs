@@ -10,13 +10,15 @@ use super::envelope::SUCCESS;
 use super::replies;
 use super::requests::FrozenDetails;
 use crate::dialects::dates::Role;
-use crate::dialects::patches::{Reading, only_hold, parsed, place_hold, required_time, text, time};
+use crate::dialects::patches::{
+    Reading, only_hold, parsed, place_hold, plain, required_time, time,
+};
 use crate::dialects::views::blocked_by;
 use crate::domain::{
     Account, AccountId, Command, Error, HoldKind, HoldPatch, Outcome, PaymentUrl, Status, Time,
 };
 use crate::service::Rehearsed;
-use crate::wire::{Field, object};
+use crate::wire::Field;
 
 /// The largest number of calls in one request.
 const MAX_CALLS: usize = 1_000;
@@ -42,7 +44,7 @@ pub(super) struct SimulatedCall {
         pattern = "^(freeze|unfreeze|suspend|unsuspend|retain|release|activate|deactivate|status|expiry_date|exempt|delete|restore)$"
     )]
     call: String,
-    #[serde(default, deserialize_with = "object")]
+    #[serde(default)]
     frozen_details: Option<FrozenDetails>,
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 255)]
@@ -127,9 +129,9 @@ impl SimulatedCall {
     fn place(self, kind: HoldKind, read: Reading) -> Result<Command, Error> {
         let url = self.frozen_details.unwrap_or_default().payment_url;
         let details = HoldPatch {
-            reason_code: text(self.reason_code, read),
-            reason: text(self.reason, read),
-            public_message: text(self.public_message, read),
+            reason_code: plain(self.reason_code),
+            reason: plain(self.reason),
+            public_message: plain(self.public_message),
             payment_url: parsed(url, read, |url| PaymentUrl::parse(&url))?,
             starts_at: time("starts_at", Role::Begin, self.starts_at, read)?,
             ends_at: time("ends_at", Role::End, self.ends_at, read)?,

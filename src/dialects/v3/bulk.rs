@@ -13,6 +13,7 @@ use super::codes::{self, Code};
 use super::operation_request::{AccountName, OperationRequest, Operations};
 use super::respond::{One, Reply};
 use super::{Api, accounts};
+use crate::dialects::body;
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::Reading;
 use crate::dialects::views::{Viewer, blocked_by};
@@ -137,7 +138,11 @@ pub(super) async fn simulate(
         let command = request.clone().command(reading, api.service.deletion());
         (request, allowed.clone().and(command))
     };
-    let steps: Vec<Step> = members.checked()?.into_iter().map(step).collect();
+    let operations = members.checked()?;
+    for request in &operations {
+        request.refuse_account("the path names the account")?;
+    }
+    let steps: Vec<Step> = operations.into_iter().map(step).collect();
     let commands: Vec<Command> = steps
         .iter()
         .filter_map(|(_, command)| command.as_ref().ok().cloned())
@@ -339,9 +344,9 @@ impl BulkOperation {
     /// # Errors
     /// A message for people, if the text is not JSON or has other members.
     pub fn parse(json: &str) -> Result<Self, String> {
-        wire::decode(Codec::Json, json.as_bytes())
+        body::decode(Codec::Json, json.as_bytes(), |_| false)
             .map(Self)
-            .map_err(|error| error.to_string())
+            .map_err(|failure: Failure| codes::code(&failure).message)
     }
 
     /// The name of the operation.

@@ -28,8 +28,8 @@ pub(super) struct BulkJobRequest {
     operation: OperationRequest,
 }
 
-/// Selects accounts. An account must match all given conditions; without conditions, every account
-/// matches.
+/// Selects accounts. An account must match all given conditions. A selector without conditions is
+/// refused, unless `all` says that every account is meant.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Selector {
@@ -55,6 +55,10 @@ struct Selector {
     #[serde(default)]
     #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
     metadata: Option<MetadataMembers>,
+    /// Every account. Cannot be combined with a condition.
+    #[serde(default)]
+    #[schema(required = false)]
+    all: bool,
 }
 
 impl Selector {
@@ -88,12 +92,22 @@ impl Selector {
                     .map(|(key, value)| format!("metadata[{key}]={value}")),
             )
             .collect();
-        let text = if conditions.is_empty() {
-            "all".to_owned()
-        } else {
-            conditions.join(" ")
-        };
-        Ok((filter, text))
+        match (conditions.as_slice(), self.all) {
+            ([], true) => Ok((filter, "all".to_owned())),
+            ([], false) => Err(Error::invalid(
+                "selector",
+                "has no condition; give state, heldBy, expiresBefore, expiresAfter or q, or \
+                 \"all\": true for every account",
+            )),
+            (_, true) => Err(Error::invalid(
+                "selector",
+                format!(
+                    "has \"all\": true and {}; give either all or conditions",
+                    conditions.join(" ")
+                ),
+            )),
+            (_, false) => Ok((filter, conditions.join(" "))),
+        }
     }
 }
 
@@ -211,6 +225,9 @@ pub(super) async fn create(
 ) -> JobReply {
     let reseller = members.reseller_id.map(ResellerId);
     let zone = api.service.zone_of_reseller(context, reseller).await?;
+    members
+        .operation
+        .refuse_account("the selector names the accounts")?;
     let command = members
         .operation
         .command(call.reading(zone), api.service.deletion())?;

@@ -1,22 +1,23 @@
 //! A request on its way through a handler.
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use chrono_tz::Tz;
 use secrecy::SecretString;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::codes;
+use super::ignored_members;
 use super::page::Query;
 use super::path_id::PathId;
-use super::respond::{FailureDocument, encode};
+use super::respond::{Described, FailureDocument, encode};
 use crate::dialects::body::{self, RequestBody};
 use crate::dialects::exchange::{RequestId, header_text};
 use crate::dialects::failure::Failure;
-use crate::dialects::operation::UnknownMembers;
 use crate::dialects::patches::Reading;
 use crate::domain::{AccountId, Error};
 use crate::hash::sha256;
@@ -25,12 +26,14 @@ use crate::wire::Codec;
 
 /// A request whose body has been read.
 pub(super) struct Call {
+    /// The name of the operation.
+    pub(super) name: &'static str,
+    /// The answer of the operation, for the members that its `PATCH` knows.
+    pub(super) answer: Described,
     /// The method of the request.
     pub(super) method: &'static str,
     /// The status of a success.
     pub(super) success: u16,
-    /// How unknown members are treated.
-    pub(super) unknown_members: UnknownMembers,
     pub(super) codec: Codec,
     pub(super) format: Codec,
     pub(super) headers: HeaderMap,
@@ -62,6 +65,10 @@ pub(super) struct Request<I, M = ()> {
     pub(super) members: M,
     pub(super) call: Call,
 }
+
+/// The members of a request without a body. A body with members is refused.
+#[derive(Deserialize)]
+pub(super) struct NoMembers {}
 
 impl<I> Request<I> {
     pub(super) fn with_members<M>(self, members: M) -> Request<I, M> {
@@ -101,7 +108,12 @@ impl Call {
 
     /// Decodes the members of the body.
     pub(super) fn members<M: DeserializeOwned>(&self) -> Result<M, Failure> {
-        body::decode(self.unknown_members, self.codec, &self.body)
+        let cannot_honour = ignored_members::cannot_honour(self.name);
+        let read_only = LazyCell::new(|| ignored_members::read_only(self.method, self.answer));
+        let is_ignored = |name: &str| {
+            cannot_honour.contains(&name) || read_only.iter().any(|member| member == name)
+        };
+        body::decode(self.codec, &self.body, is_ignored)
     }
 
     /// Looks up the id of the path.

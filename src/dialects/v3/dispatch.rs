@@ -8,11 +8,12 @@
 use axum::body::Body;
 use axum::extract::{self, FromRequestParts as _, RawPathParams, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 
 use super::Api;
 use super::call::{Call, credential};
+use super::ignored_members::{self, IGNORED_MEMBERS};
 use super::operation::{Handler, Operation};
 use super::page::Query;
 use super::respond;
@@ -32,9 +33,13 @@ pub(super) async fn dispatch(
     let (parts, body) = request.into_parts();
     let mut exchange = Exchange::begin(&parts);
     let format = respond::accepted(&parts.headers);
-    let response = carry_out(&api, operation, &mut exchange, parts, body).await;
-    let response =
+    let mut ignored = None;
+    let response = carry_out(&api, operation, &mut exchange, &mut ignored, parts, body).await;
+    let mut response =
         response.unwrap_or_else(|failure| respond::failure(&failure, format, &exchange.request_id));
+    if let Some(ignored) = ignored {
+        response.headers_mut().insert(IGNORED_MEMBERS, ignored);
+    }
     let outcome = RequestOutcome::of_status(response.status().as_u16());
     if operation.idempotent {
         exchange.answer_always();
@@ -46,6 +51,7 @@ async fn carry_out(
     api: &Api,
     operation: &'static Operation,
     exchange: &mut Exchange,
+    ignored: &mut Option<HeaderValue>,
     parts: Parts,
     body: Body,
 ) -> Result<Response, Failure> {
@@ -70,6 +76,7 @@ async fn carry_out(
         request_id: exchange.request_id.to_string(),
     };
     let mut call = read(api, operation, exchange, parts, body).await?;
+    *ignored = ignored_members::header(operation.name, call.codec, &call.body);
     if let Some(stored) = call.look_up_answer(api, &context).await? {
         return Ok(body::replay(stored));
     }
@@ -108,9 +115,10 @@ async fn read(
         .ok();
     let id = id.and_then(|params| params.iter().next().map(|(_, id)| id.to_owned()));
     Ok(Call {
+        name: operation.name,
+        answer: operation.answer,
         method: operation.method,
         success: operation.success,
-        unknown_members: operation.unknown_members,
         codec,
         format: respond::accepted(&parts.headers),
         base: base_url(api.settings.public_url.as_deref(), &parts.headers),

@@ -15,6 +15,7 @@ mod dispatch;
 mod event_document;
 mod event_stream;
 mod events;
+mod ignored_members;
 mod numbered_page;
 mod openapi;
 mod operation;

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::ignored_members::{cannot_honour, read_only};
 use super::operation::Operation;
 use super::operations::OPERATIONS;
 use super::page::Paging;
@@ -30,7 +31,11 @@ pub(in crate::dialects) fn openapi() -> Parts {
         });
         if let Value::Object(members) = &mut described {
             if let Some(describe) = operation.request {
-                let schema = parts.schema(describe);
+                let schema = parts.closed_schema(
+                    describe,
+                    &closed_name(operation),
+                    &more_members(operation),
+                );
                 let example = serde_json::from_str(operation.example).unwrap_or_else(|_| json!({}));
                 let body = parts.body(&schema, &example, false);
                 members.insert("requestBody".to_owned(), body);
@@ -43,6 +48,38 @@ pub(in crate::dialects) fn openapi() -> Parts {
         parts.path(operation.path, json!({ method: described }));
     }
     parts
+}
+
+/// The name of the schema of a request that has more members than its type.
+fn closed_name(operation: &Operation) -> String {
+    let (name, _) = operation
+        .request
+        .map(|describe| describe())
+        .unwrap_or_default();
+    let name = name.strip_suffix("Request").unwrap_or(&name);
+    match operation.method {
+        "PATCH" => format!("{name}Patch"),
+        _ => format!("{name}Creation"),
+    }
+}
+
+/// The members that the operation ignores.
+fn more_members(operation: &Operation) -> Map<String, Value> {
+    let read_only = read_only(operation.method, operation.answer)
+        .into_iter()
+        .map(|name| {
+            let description =
+                "Read only: ignored, so that a document can be sent back as it was read.";
+            let schema = json!({ "readOnly": true, "description": description });
+            (name, schema)
+        });
+    let ignored = cannot_honour(operation.name).iter().map(|name| {
+        let description =
+            "Accepted from Cryptlex's clients and ignored; the header `Ignored-Members` names it.";
+        let schema = json!({ "deprecated": true, "description": description });
+        ((*name).to_owned(), schema)
+    });
+    read_only.chain(ignored).collect()
 }
 
 fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
@@ -82,6 +119,10 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
             success.insert("content".to_owned(), content(list));
             headers.insert("Link".to_owned(), header("A link to the next page"));
         }
+    }
+    if !cannot_honour(operation.name).is_empty() {
+        let description = "The members of the request that were ignored, separated by commas";
+        headers.insert("Ignored-Members".to_owned(), header(description));
     }
     success.insert(
         "description".to_owned(),

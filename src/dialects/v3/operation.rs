@@ -4,11 +4,11 @@ use futures_util::future::BoxFuture;
 
 use super::Api;
 use super::call::Call;
-use super::page::{Paging, QueryParameter};
+use super::page::{Paging, QueryParameter, known};
 use super::path_id::Id;
 use super::respond::Described;
 use crate::dialects::failure::Failure;
-use crate::dialects::operation::{Access, BodyLimit, Cost, UnknownMembers, WhileSuspended};
+use crate::dialects::operation::{Access, BodyLimit, Cost, WhileSuspended};
 use crate::dialects::schemas::Describe;
 use crate::domain::Scope;
 use crate::service::Context;
@@ -42,8 +42,6 @@ pub struct Operation {
     pub paging: Paging,
     /// The other query parameters.
     pub(super) query: &'static [QueryParameter],
-    /// How the dispatcher treats members of the body that the request type does not know.
-    pub unknown_members: UnknownMembers,
     /// The largest body that the operation accepts.
     pub body_limit: BodyLimit,
     /// How much work the operation is. The dispatcher limits how many heavy operations run at once.
@@ -72,14 +70,7 @@ impl Operation {
     /// The names of the parameters that its query may have, except the filters of the list of
     /// accounts.
     pub fn query_parameters(&self) -> impl Iterator<Item = &'static str> + use<> {
-        let paging: &[&str] = match self.paging {
-            Paging::None | Paging::Whole => &[],
-            Paging::AfterNumber | Paging::AfterCursor => &["after", "limit"],
-            Paging::BeforeId | Paging::BeforeNumber => &["before", "limit"],
-            Paging::Search => &["page", "sort", "after", "limit"],
-        };
-        let others = self.query.iter().map(|parameter| parameter.name);
-        paging.iter().copied().chain(others)
+        known(self.paging, self.query).into_iter()
     }
 
     /// The largest body that it accepts, in bytes. `configured` is `v3.max_body_bytes`.
@@ -129,7 +120,6 @@ impl Operation {
             conditional: false,
             paging: Paging::None,
             query: &[],
-            unknown_members: UnknownMembers::Ignore,
             body_limit: BodyLimit::Configured,
             cost: Cost::Light,
             example: "",
@@ -264,6 +254,7 @@ macro_rules! run {
             handler: Handler::Private(|api, context, call| {
                 Box::pin(async move {
                     let format = call.format();
+                    let NoMembers {} = call.members()?;
                     let request = call.with_id::<$id>(api, context).await?;
                     let reply: Reply<$answer> = $handler(api, context, request).await?;
                     Ok(reply.into_response(format, $success))

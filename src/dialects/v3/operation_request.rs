@@ -10,7 +10,7 @@ use crate::domain::{Command, Error, HoldKind};
 use crate::service::{AccountRef, MAX_OPERATIONS};
 use crate::wire::{Field, number_or_text};
 
-/// One operation with its members. Members that the operation does not take are ignored.
+/// One operation with its members. A member that the operation does not take is refused.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = OperationRequest)]
@@ -20,7 +20,7 @@ pub(super) struct OperationRequest {
         pattern = "^(freeze|unfreeze|suspend|unsuspend|retain|release|status|expires-at|exempt-until|delete|restore)$"
     )]
     pub(super) operation: String,
-    /// The account, by number or UUID. Required in `bulk`, ignored elsewhere.
+    /// The account, by number or UUID. Required in `bulk`, refused elsewhere.
     #[schema(value_type = Option<String>)]
     pub(super) account: Option<AccountName>,
     status: Option<String>,
@@ -84,8 +84,65 @@ impl OperationRequest {
         self.account.as_ref()?.account_ref().ok()
     }
 
+    /// Refuses the account, in a request that names its accounts elsewhere. `where_named` says
+    /// where.
+    pub(super) fn refuse_account(&self, where_named: &str) -> Result<(), Error> {
+        match &self.account {
+            None => Ok(()),
+            Some(_) => Err(Error::invalid(
+                "account",
+                format!("is no member here: {where_named}"),
+            )),
+        }
+    }
+
+    /// Refuses a member that the operation does not take.
+    fn refuse_others(&self) -> Result<(), Error> {
+        const HOLD: &[&str] = &[
+            "payment_url",
+            "reason_code",
+            "reason",
+            "public_message",
+            "starts_at",
+            "ends_at",
+        ];
+        let takes = match self.operation.as_str() {
+            "freeze" | "suspend" | "retain" => HOLD,
+            "unfreeze" | "unsuspend" | "release" => &["hold_id"],
+            "status" => &["status"],
+            "expires-at" => &["expires_at"],
+            "exempt-until" => &["exempt_until"],
+            "delete" | "restore" => &[],
+            _ => return Ok(()),
+        };
+        let given = |field: &Field<String>| matches!(field, Field::Value(_));
+        let members = [
+            ("status", self.status.is_some()),
+            ("expires_at", given(&self.expires_at)),
+            ("exempt_until", given(&self.exempt_until)),
+            ("payment_url", given(&self.payment_url)),
+            ("reason_code", given(&self.reason_code)),
+            ("reason", given(&self.reason)),
+            ("public_message", given(&self.public_message)),
+            ("starts_at", given(&self.starts_at)),
+            ("ends_at", given(&self.ends_at)),
+            ("hold_id", given(&self.hold_id)),
+        ];
+        let other = members
+            .into_iter()
+            .find(|(name, is_given)| *is_given && !takes.contains(name));
+        match other {
+            None => Ok(()),
+            Some((name, _)) => Err(Error::invalid(
+                name,
+                format!("is no member of the operation {}", self.operation),
+            )),
+        }
+    }
+
     /// The command of the operation. `deletion` is the command that `delete` stands for.
     pub(super) fn command(self, read: Reading, deletion: Command) -> Result<Command, Error> {
+        self.refuse_others()?;
         let kind = match self.operation.as_str() {
             "freeze" | "unfreeze" => HoldKind::Freeze,
             "suspend" | "unsuspend" => HoldKind::Suspend,

@@ -17,6 +17,7 @@ use super::accounts::requests::{
 };
 use super::bulk::{BulkDocument, SimulationDocument};
 use super::bulk_jobs::{BulkItemDocument, BulkJobDocument, BulkJobRequest};
+use super::call::NoMembers;
 use super::dispatch::dispatch;
 use super::event_document::EventDocument;
 use super::operation::{Handler, Operation, Run, run};
@@ -394,6 +395,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::dialects::v3::ignored_members;
     use crate::dialects::v3::path_id::Id;
     use crate::dialects::v3::respond::Described;
 
@@ -452,5 +454,39 @@ mod tests {
                 operation.name
             );
         }
+    }
+
+    #[test]
+    fn the_members_that_cannot_be_honoured_belong_to_operations_with_a_body() {
+        for name in [
+            "accounts_create",
+            "accounts_patch",
+            "webhooks_create",
+            "webhooks_patch",
+        ] {
+            let operation = OPERATIONS.iter().find(|operation| operation.name == name);
+            let is_listed = |row: &Operation| {
+                row.request.is_some() && !ignored_members::cannot_honour(row.name).is_empty()
+            };
+            assert!(operation.is_some_and(is_listed), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_patch_knows_the_members_of_its_answer() {
+        let patches = OPERATIONS.iter().filter(|row| row.method == "PATCH");
+        let mut count = 0;
+        for operation in patches {
+            let known = ignored_members::read_only(operation.method, operation.answer);
+            for name in ["id", "createdAt", "updatedAt"] {
+                assert!(
+                    known.iter().any(|it| it == name),
+                    "{}: {name}",
+                    operation.name
+                );
+            }
+            count += 1;
+        }
+        assert_eq!(count, 4);
     }
 }

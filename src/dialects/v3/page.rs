@@ -8,12 +8,12 @@ use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
 use crate::domain::{ResellerId, Time};
 use crate::service::Slice;
+use crate::wire::nearest;
 
 /// The largest number of items on a page, and the default.
 const MAX_LIMIT: i64 = 100;
 
-/// How an answer is paged. The dispatcher reads the parameters named here. Unless the paging is
-/// [`Paging::None`], it refuses unknown parameters.
+/// How an answer is paged. The dispatcher reads the parameters named here, and refuses unknown ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paging {
     /// The answer is not a list.
@@ -95,8 +95,7 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// Reads the parameters that the row names. A repeated parameter is refused. An unknown one is
-    /// refused in lists, and ignored elsewhere.
+    /// Reads the parameters that the row names. An unknown or repeated parameter is refused.
     pub(super) fn read(
         uri: &Uri,
         paging: Paging,
@@ -127,10 +126,7 @@ impl Query {
                 }
             };
             if !is_paging && parameter.is_none() {
-                if paging == Paging::None {
-                    continue;
-                }
-                return Err(Failure::parameter(name, "is no parameter of this call"));
+                return Err(unknown_parameter(&name, &known(paging, parameters)));
             }
             if seen.contains(&name) {
                 return Err(Failure::parameter(name, "appears more than once"));
@@ -226,6 +222,28 @@ impl Query {
         query.extend_pairs(&self.parameters);
         format!("<{}?{}>; rel=\"next\"", uri.path(), query.finish())
     }
+}
+
+/// The names of the parameters that a query may have.
+pub(super) fn known(paging: Paging, others: &[QueryParameter]) -> Vec<&'static str> {
+    let paging: &[&str] = match paging {
+        Paging::None => &[],
+        Paging::Whole | Paging::AfterNumber | Paging::AfterCursor => &["after", "limit"],
+        Paging::BeforeId | Paging::BeforeNumber => &["before", "limit"],
+        Paging::Search => &["page", "sort", "after", "limit"],
+    };
+    let others = others.iter().map(|parameter| parameter.name);
+    paging.iter().copied().chain(others).collect()
+}
+
+/// The refusal of a parameter that is not among the known ones.
+fn unknown_parameter(name: &str, known: &[&str]) -> Failure {
+    let accepted = match (nearest(name, known.iter().copied()), known) {
+        (Some(nearest), _) => format!("; did you mean {nearest}?"),
+        (None, []) => ", which has none".to_owned(),
+        (None, known) => format!("; the parameters are {}", known.join(", ")),
+    };
+    Failure::parameter(name, format!("is no parameter of this call{accepted}"))
 }
 
 /// The names and values of the query's parameters.

@@ -105,7 +105,9 @@ pub(super) fn suspension(suspension: &Suspension) -> SuspensionDocument {
 pub(super) struct ResellerRequest {
     /// The name: 1 to 255 characters, not only digits, unique ignoring case. Required to create a
     /// reseller.
-    name: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    name: Field<String>,
     /// The name of an IANA time zone, such as `Europe/Berlin`.
     timezone: Option<String>,
     /// How SOAP results write their `Code`: as `word` or `number`.
@@ -134,7 +136,7 @@ impl ResellerRequest {
             Some(_) => return Err(Error::invalid("soap_codes", "must be word or number")),
         };
         Ok(ResellerPatch {
-            name: self.name,
+            name: self.name.value(),
             timezone: self.timezone,
             soap_numbers,
             account_limit: plain(self.account_limit),

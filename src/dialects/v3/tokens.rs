@@ -15,6 +15,7 @@ use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::domain::{Error, ResellerId, Scope, Scopes, TokenId};
 use crate::service::{Context, Credential, IssuedToken, TokenKind, TokenRequest};
+use crate::wire::Field;
 
 /// A credential: an API key or a JSON Web Token.
 #[derive(Debug, Serialize, ToSchema)]
@@ -77,12 +78,14 @@ pub(super) struct NewToken {
     #[schema(pattern = "^(key|jwt)$")]
     kind: Option<String>,
     /// A name for people.
-    #[schema(min_length = 1, max_length = 255)]
-    name: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    name: Field<String>,
     /// Its scopes, all of which the caller must have. If absent, all scopes that both the caller
     /// and the owner may have.
+    #[serde(default)]
     #[schema(schema_with = scope_words)]
-    scopes: Option<Vec<String>>,
+    scopes: Field<Vec<String>>,
     /// Seconds until it stops being valid. If absent, a key is valid until it is revoked, and a
     /// JSON Web Token for 90 days.
     #[schema(minimum = 1)]
@@ -123,8 +126,16 @@ impl NewToken {
         Ok(TokenRequest {
             reseller: self.reseller_id.map(ResellerId),
             kind,
-            scopes: self.scopes.map(read).transpose()?,
-            name: self.name,
+            scopes: match self.scopes {
+                Field::Absent => None,
+                // A list that is missing by mistake must not mean all scopes.
+                Field::Null => {
+                    let problem = "must be a list; leave it out for all scopes";
+                    return Err(Error::invalid("scopes", problem));
+                }
+                Field::Value(words) => Some(read(words)?),
+            },
+            name: self.name.value(),
             expires_in: self.expires_in.map(Duration::from_secs),
         })
     }

@@ -12,7 +12,7 @@ use super::path_id::{EventLogId, WebhookId};
 use super::respond::{Many, Nothing, One, Reply};
 use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
-use crate::dialects::patches::{Reading, text};
+use crate::dialects::patches::plain;
 use crate::domain::{EVENTS, EndpointPatch, Error, ResellerId, SignatureStyle, SuspendedBy};
 use crate::service::{Attempt, AttemptFilter, Context, EndpointView, NewEndpoint};
 use crate::wire::Field;
@@ -155,7 +155,7 @@ pub(crate) fn unknown_event(names: &[String]) -> Option<String> {
 }
 
 impl WebhookRequest {
-    fn patch(self, read: Reading) -> Result<EndpointPatch, Error> {
+    fn patch(self) -> Result<EndpointPatch, Error> {
         let style = |word: String| {
             SignatureStyle::parse(&word)
                 .ok_or_else(|| Error::invalid("signature_style", "must be standard or plain"))
@@ -165,7 +165,7 @@ impl WebhookRequest {
         }
         Ok(EndpointPatch {
             url: self.url,
-            description: text(self.description, read),
+            description: plain(self.description),
             events: self.events,
             style: self.signature_style.map(style).transpose()?,
             enabled: self.enabled,
@@ -202,7 +202,7 @@ pub(super) struct NewWebhook {
 }
 
 impl NewWebhook {
-    fn endpoint(self, read: Reading) -> Result<NewEndpoint, Error> {
+    fn endpoint(self) -> Result<NewEndpoint, Error> {
         let request = WebhookRequest {
             url: self.url,
             description: self.description,
@@ -212,7 +212,7 @@ impl NewWebhook {
         };
         Ok(NewEndpoint {
             reseller: self.reseller_id.map(ResellerId),
-            patch: request.patch(read)?,
+            patch: request.patch()?,
             secret: self.secret,
         })
     }
@@ -326,10 +326,7 @@ pub(super) async fn create(
     context: &Context,
     Request { members, call, .. }: Request<(), NewWebhook>,
 ) -> EndpointReply {
-    let (new, idempotency) = (
-        members.endpoint(call.reading(context.principal.timezone))?,
-        call.secret_idempotency(with_secret),
-    );
+    let (new, idempotency) = (members.endpoint()?, call.secret_idempotency(with_secret));
     let completion = api
         .service
         .create_webhook(context, new, idempotency)
@@ -346,10 +343,7 @@ pub(super) async fn patch(
         call,
     }: Request<WebhookId, WebhookRequest>,
 ) -> EndpointReply {
-    let (patch, idempotency) = (
-        members.patch(call.reading(context.principal.timezone))?,
-        call.idempotency(document),
-    );
+    let (patch, idempotency) = (members.patch()?, call.idempotency(document));
     let completion = api
         .service
         .revise_webhook(context, id, patch, idempotency)

@@ -266,6 +266,15 @@ fn bulk_operations_and_the_purge_plan_are_run_from_the_command_line() {
             r#"{"operation":"freeze","account":3,"paymentUrl":"ftp://x"}"#,
             "line 2: paymentUrl: must be an absolute",
         ),
+        (
+            r#"{"operation":"freeze","account":3,"payment_url":"https://pay.example"}"#,
+            "line 2: payment_url: is no member of this request; did you mean paymentUrl?",
+        ),
+        (
+            r#"{"operation":"delete","account":3,"endsAt":"2027-01-01"}"#,
+            "line 2: endsAt: is no member of the operation delete",
+        ),
+        (r#"["freeze",3]"#, "line 2: must be an object"),
         ("freeze 3", "line 2: "),
     ] {
         write(&[r#"{"operation":"suspend","account":3}"#, line]);

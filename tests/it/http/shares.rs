@@ -450,7 +450,7 @@ async fn a_reseller_plans_one_bulk_job_at_a_time() {
         .execute(&mut *superuser)
         .await
         .unwrap();
-    let job = json!({"selector": {}, "operation": {"operation": "freeze"}});
+    let job = json!({"selector": {"all": true}, "operation": {"operation": "freeze"}});
     let plans = (0..2).map(|_| acme.call("POST", "/v3/bulk-jobs", &job));
     let mut plans = pin!(futures_util::future::join_all(plans));
     let shown = |line: &str| service.render_metrics().lines().any(|it| it == line);

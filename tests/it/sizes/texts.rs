@@ -104,7 +104,7 @@ async fn path_of(v3: &V3, client: &Client, operation: &v3::Operation, number: us
         let id = &document["id"];
         id.as_str().map_or_else(|| id.to_string(), str::to_owned)
     };
-    let job = json!({"selector": {}, "operation": {"operation": "restore"}});
+    let job = json!({"selector": {"all": true}, "operation": {"operation": "restore"}});
     let name = format!("{}-{number}", operation.name);
     let id = match operation.id {
         Id::None => String::new(),

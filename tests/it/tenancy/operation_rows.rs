@@ -95,7 +95,7 @@ impl Things {
             let id = &document["id"];
             id.as_str().map_or_else(|| id.to_string(), str::to_owned)
         };
-        let job = json!({"selector": {}, "operation": {"operation": "restore"}});
+        let job = json!({"selector": {"all": true}, "operation": {"operation": "restore"}});
         let id = match operation.id {
             Id::None => String::new(),
             Id::Account => made("/v3/accounts", json!({})).await,

@@ -37,7 +37,7 @@ async fn path_of(v3: &V3, operation: &v3::Operation) -> String {
         let id = &document["id"];
         id.as_str().map_or_else(|| id.to_string(), str::to_owned)
     };
-    let job = json!({"selector": {}, "operation": {"operation": "restore"}});
+    let job = json!({"selector": {"all": true}, "operation": {"operation": "restore"}});
     let id = match operation.id {
         v3::Id::None => String::new(),
         v3::Id::Account => made("/v3/accounts", json!({})).await,

@@ -125,7 +125,7 @@ async fn with_everything(app: &App, superuser: &PgPool) -> Everything {
     let test = format!("/v3/webhooks/{hook}/test");
     let test = v3.call("POST", &test, &Value::Null).await;
     assert!(test.status.is_success(), "{}", test.body);
-    let job = json!({"selector": {}, "operation": {"operation": "status", "status": "inactive"}});
+    let job = json!({"selector": {"all": true}, "operation": {"operation": "status", "status": "inactive"}});
     let job = made("/v3/bulk-jobs", job).await;
     let path = format!("/v3/bulk-jobs/{job}");
     v3.call("POST", &format!("{path}/apply"), &Value::Null)

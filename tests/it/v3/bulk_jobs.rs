@@ -84,7 +84,7 @@ async fn a_job_is_applied_once_and_reverted_except_where_accounts_changed_since(
         before.push(facts(&client, *id).await);
     }
     let operation = json!({"operation": "freeze", "paymentUrl": "https://pay.example/new", "reasonCode": "all"});
-    let (job, planned) = plan(&v3, json!({}), operation).await;
+    let (job, planned) = plan(&v3, json!({"all": true}), operation).await;
     assert_eq!(
         (
             planned["state"].as_str(),
@@ -231,7 +231,7 @@ async fn every_operation_can_be_reverted() {
     ];
     let before = [facts(&client, ids[0]).await, facts(&client, ids[1]).await];
     for operation in operations {
-        let (job, _) = plan(&v3, json!({}), operation.clone()).await;
+        let (job, _) = plan(&v3, json!({"all": true}), operation.clone()).await;
         let applied = run(&v3, &job, "apply", "applied").await;
         assert!(
             applied["changed"].as_i64().unwrap() > 0 && applied["failed"] == 0,
@@ -333,7 +333,7 @@ async fn a_job_of_the_previous_version_is_listed_applied_and_reverted() {
     let client = app.new_reseller("Acme").await;
     let v3 = V3::of(&client);
     let ids = accounts(&client, 3).await;
-    let (job, _) = plan(&v3, json!({}), json!({"operation": "suspend"})).await;
+    let (job, _) = plan(&v3, json!({"all": true}), json!({"operation": "suspend"})).await;
     as_of_the_previous_version(&app, &job, "planned").await;
     let listed = v3.get("/v3/bulk-jobs").await.ok();
     assert_eq!(
@@ -360,7 +360,7 @@ async fn planning_inserts_one_row_and_its_accounts_are_listed_from_there() {
     let client = app.new_reseller("Acme").await;
     let v3 = V3::of(&client);
     let ids = accounts(&client, 5).await;
-    let (job, planned) = plan(&v3, json!({}), json!({"operation": "suspend"})).await;
+    let (job, planned) = plan(&v3, json!({"all": true}), json!({"operation": "suspend"})).await;
     assert_eq!(app.database.number(ITEMS).await, 0);
     assert_eq!(
         (&planned["total"], &planned["pending"]),
@@ -493,9 +493,9 @@ async fn open_jobs_are_limited_and_planned_ones_are_deleted_after_a_day() {
     let suspend = json!({"operation": "suspend"});
     let mut jobs = Vec::new();
     for _ in 0..20 {
-        jobs.push(plan(&v3, json!({}), suspend.clone()).await.0);
+        jobs.push(plan(&v3, json!({"all": true}), suspend.clone()).await.0);
     }
-    let body = json!({"selector": {}, "operation": suspend});
+    let body = json!({"selector": {"all": true}, "operation": suspend});
     let too_many = async || {
         refused(
             &v3.call("POST", "/v3/bulk-jobs", &body).await,
@@ -506,8 +506,8 @@ async fn open_jobs_are_limited_and_planned_ones_are_deleted_after_a_day() {
     };
     too_many().await;
     // Neither the operator nor another reseller is limited by them.
-    plan(&theirs, json!({}), suspend.clone()).await;
-    let body_for = json!({"resellerId": 1, "selector": {}, "operation": suspend});
+    plan(&theirs, json!({"all": true}), suspend.clone()).await;
+    let body_for = json!({"resellerId": 1, "selector": {"all": true}, "operation": suspend});
     let operators = operator.call("POST", "/v3/bulk-jobs", &body_for).await;
     assert_eq!(operators.status, 201, "{}", operators.body);
     let operators = operators.json()["id"].as_str().unwrap().to_owned();
@@ -536,7 +536,7 @@ async fn open_jobs_are_limited_and_planned_ones_are_deleted_after_a_day() {
 
     // A finished or deleted job is not open.
     run(&v3, &jobs[0], "apply", "applied").await;
-    plan(&v3, json!({}), suspend.clone()).await;
+    plan(&v3, json!({"all": true}), suspend.clone()).await;
     too_many().await;
     let delete = async |by: &V3, id: &str| {
         by.call("DELETE", &format!("/v3/bulk-jobs/{id}"), &Value::Null)
@@ -556,7 +556,7 @@ async fn open_jobs_are_limited_and_planned_ones_are_deleted_after_a_day() {
         "BULK_JOB_NOT_FOUND",
         "",
     );
-    plan(&v3, json!({}), suspend.clone()).await;
+    plan(&v3, json!({"all": true}), suspend.clone()).await;
     let superuser = app.database.superuser().await;
     sqlx::raw_sql("update bulk_job set state = 'filling', claimed_until = '2030-01-01' where id = (select min(id::text)::uuid from bulk_job where state = 'listed' and reseller_id = 1)")
         .execute(&superuser)
@@ -598,8 +598,8 @@ async fn the_accounts_of_a_finished_job_are_deleted_after_a_while_and_its_counts
     let client = app.new_reseller("Acme").await;
     let v3 = V3::of(&client);
     let ids = accounts(&client, 3).await;
-    let (job, _) = plan(&v3, json!({}), json!({"operation": "suspend"})).await;
-    let (old, _) = plan(&v3, json!({}), json!({"operation": "freeze"})).await;
+    let (job, _) = plan(&v3, json!({"all": true}), json!({"operation": "suspend"})).await;
+    let (old, _) = plan(&v3, json!({"all": true}), json!({"operation": "freeze"})).await;
     let applied = run(&v3, &job, "apply", "applied").await;
     as_of_the_previous_version(&app, &old, "planned").await;
     let applied_old = run(&v3, &old, "apply", "applied").await;
@@ -635,8 +635,9 @@ async fn the_jobs_of_a_suspended_reseller_pause() {
     let (v3, operator) = (V3::of(&client), V3::of(&app.operator().await));
     let reseller = app.service.find_reseller("Acme").await.unwrap();
     let id = client.account("a").await;
-    let (job, _) = plan(&v3, json!({}), json!({"operation": "retain"})).await;
-    let body = json!({"resellerId": 1, "selector": {}, "operation": {"operation": "retain"}});
+    let (job, _) = plan(&v3, json!({"all": true}), json!({"operation": "retain"})).await;
+    let body =
+        json!({"resellerId": 1, "selector": {"all": true}, "operation": {"operation": "retain"}});
     let operators = operator.call("POST", "/v3/bulk-jobs", &body).await.json();
     app.suspend_reseller(reseller, true).await;
     let superuser = app.database.superuser().await;
@@ -668,7 +669,7 @@ async fn invalid_jobs_are_refused() {
             json!({"operation": {"operation": "freeze"}}),
             "selector: is required",
         ),
-        (json!({"selector": {}}), "operation: is required"),
+        (json!({"selector": {"all": true}}), "operation: is required"),
         (
             json!({"selector": {"state": "frozen"}, "operation": {"operation": "freeze"}}),
             "selector: finds no account",
@@ -678,15 +679,15 @@ async fn invalid_jobs_are_refused() {
             "state: must be one of",
         ),
         (
-            json!({"selector": {}, "operation": {"operation": "dance"}}),
+            json!({"selector": {"all": true}, "operation": {"operation": "dance"}}),
             "operation: must be one of",
         ),
         (
-            json!({"selector": {}, "operation": {"operation": "unfreeze", "holdId": "00000000-0000-4000-8000-000000000000"}}),
+            json!({"selector": {"all": true}, "operation": {"operation": "unfreeze", "holdId": "00000000-0000-4000-8000-000000000000"}}),
             "operation: cannot be done in bulk",
         ),
         (
-            json!({"selector": {}, "operation": {"operation": "freeze", "paymentUrl": "ftp://x"}}),
+            json!({"selector": {"all": true}, "operation": {"operation": "freeze", "paymentUrl": "ftp://x"}}),
             "paymentUrl",
         ),
     ] {
@@ -698,7 +699,7 @@ async fn invalid_jobs_are_refused() {
         );
     }
     let operator = V3::of(&app.operator().await);
-    let body = json!({"selector": {}, "operation": {"operation": "suspend"}});
+    let body = json!({"selector": {"all": true}, "operation": {"operation": "suspend"}});
     refused(
         &operator.call("POST", "/v3/bulk-jobs", &body).await,
         400,

@@ -390,6 +390,10 @@ fn revise(revision: Revision) -> Command {
 }
 
 fn place(kind: HoldKind, members: Place, read: Reading) -> Result<Command, Failure> {
+    if members.release_ticket && kind != HoldKind::Freeze {
+        let problem = "is for a freeze alone: only a freeze ends when somebody pays";
+        return Err(Error::invalid("release_ticket", problem).into());
+    }
     Ok(place_hold(kind, members.details(read)?))
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::dialects::dates::Role;
 use crate::dialects::metadata::{self, MetadataMembers};
-use crate::dialects::patches::{Reading, only_hold, parsed, plain, required_time, text, time};
+use crate::dialects::patches::{Reading, only_hold, parsed, plain, required_time, time};
 use crate::domain::{
     Email, Error, HoldId, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Status, Time,
 };
@@ -82,9 +82,9 @@ impl Place {
     pub(in crate::dialects::v3) fn details(self, read: Reading) -> Result<HoldPatch, Error> {
         Ok(HoldPatch {
             payment_url: parsed(self.payment_url, read, |url| PaymentUrl::parse(&url))?,
-            reason_code: text(self.reason_code, read),
-            reason: text(self.reason, read),
-            public_message: text(self.public_message, read),
+            reason_code: plain(self.reason_code),
+            reason: plain(self.reason),
+            public_message: plain(self.public_message),
             starts_at: time("starts_at", Role::Begin, self.starts_at, read)?,
             ends_at: time("ends_at", Role::End, self.ends_at, read)?,
         })
@@ -233,23 +233,22 @@ pub(in crate::dialects::v3) struct AccountRequest {
 
 impl AccountRequest {
     pub(in crate::dialects::v3) fn revision(self, read: Reading) -> Result<Revision, Error> {
-        let text = |field| text(field, read);
         let profile = ProfilePatch {
-            company: text(self.company),
+            company: plain(self.company),
             email: parsed(self.email, read, |email| Email::parse(&email))?,
-            admin_portal_domain: text(self.admin_portal_domain),
-            customer_portal_domain: text(self.customer_portal_domain),
-            reseller_portal_domain: text(self.reseller_portal_domain),
-            website: text(self.website),
-            logo_url: text(self.logo_url),
-            favicon_url: text(self.favicon_url),
-            google_client_id: text(self.google_client_id),
+            admin_portal_domain: plain(self.admin_portal_domain),
+            customer_portal_domain: plain(self.customer_portal_domain),
+            reseller_portal_domain: plain(self.reseller_portal_domain),
+            website: plain(self.website),
+            logo_url: plain(self.logo_url),
+            favicon_url: plain(self.favicon_url),
+            google_client_id: plain(self.google_client_id),
             trial_expires_at: time("trial_expires_at", Role::End, self.trial_expires_at, read)?,
-            company_id: text(self.company_id),
-            account_alias: text(self.account_alias),
-            region: text(self.region),
-            payment_method: text(self.payment_method),
-            psp: text(self.psp),
+            company_id: plain(self.company_id),
+            account_alias: plain(self.account_alias),
+            region: plain(self.region),
+            payment_method: plain(self.payment_method),
+            psp: plain(self.psp),
             total_trial_extensions: plain(self.total_trial_extensions),
             plan_id: plan_id(self.plan_id, read)?,
             metadata: metadata::patch(self.metadata),

@@ -7,13 +7,13 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::dialects::dates;
-use crate::dialects::patches::{Reading, plain, text};
+use crate::dialects::patches::plain;
 use crate::domain::{Patch, Plan, PlanTerms, plan_members};
 use crate::wire::Field;
 
 /// The type of each kind of member in a request. Every member may be absent.
 macro_rules! request_type {
-    (required) => { Option<String> };
+    (required) => { Field<String> };
     (text) => { Field<String> };
     (number) => { Option<i32> };
     (limit) => { Field<i32> };
@@ -57,8 +57,8 @@ macro_rules! members {
         }
 
         impl PlanPatch {
-            pub(super) fn apply(self, terms: &mut PlanTerms, read: Reading) {
-                $(take::$kind(self.$field, &mut terms.$field, read);)*
+            pub(super) fn apply(self, terms: &mut PlanTerms) {
+                $(take::$kind(self.$field, &mut terms.$field);)*
             }
         }
 
@@ -72,9 +72,9 @@ macro_rules! members {
         }
 
         impl NewPlan {
-            pub(super) fn terms(self, read: Reading) -> PlanTerms {
+            pub(super) fn terms(self) -> PlanTerms {
                 let mut terms = PlanTerms::default();
-                $(take::$kind(self.$field, &mut terms.$field, read);)*
+                $(take::$kind(self.$field, &mut terms.$field);)*
                 terms
             }
         }
@@ -87,6 +87,19 @@ macro_rules! members {
         struct TermsSchema {
             $(#[schema(required = false)] $field: $type,)*
         }
+
+        /// The schema of [`NewPlan`].
+        #[derive(ToSchema)]
+        #[expect(dead_code, reason = "only its schema is used")]
+        #[schema(as = NewPlan, rename_all = "camelCase")]
+        struct NewPlanSchema {
+            /// The reseller that will own the plan. Only with an operator's token.
+            reseller_id: Option<i64>,
+            /// The number among the reseller's plans, from 1. If absent, the next free number.
+            #[schema(minimum = 1)]
+            number: Option<i32>,
+            $(#[schema(required = false)] $field: $type,)*
+        }
     };
 }
 
@@ -94,45 +107,30 @@ plan_members!(members);
 
 /// Applies a request's member of each kind to the plan's term.
 mod take {
-    use super::{Field, Patch, Reading, plain, text as text_of};
+    use super::{Field, Patch, plain};
 
-    pub(super) fn required(given: Option<String>, member: &mut String, _: Reading) {
-        if let Some(given) = given {
+    pub(super) fn required(given: Field<String>, member: &mut String) {
+        if let Some(given) = given.value() {
             *member = given;
         }
     }
 
-    pub(super) fn text(given: Field<String>, member: &mut Option<String>, read: Reading) {
-        *member = text_of(given, read).over(member.as_ref());
+    pub(super) fn text(given: Field<String>, member: &mut Option<String>) {
+        *member = plain(given).over(member.as_ref());
     }
 
-    pub(super) fn number(given: Option<i32>, member: &mut i32, _: Reading) {
+    pub(super) fn number(given: Option<i32>, member: &mut i32) {
         *member = given.unwrap_or(*member);
     }
 
-    pub(super) fn limit(given: Field<i32>, member: &mut Option<i32>, _: Reading) {
+    pub(super) fn limit(given: Field<i32>, member: &mut Option<i32>) {
         let given: Patch<i32> = plain(given);
         *member = given.over(member.as_ref());
     }
 
-    pub(super) fn flag(given: Option<bool>, member: &mut bool, _: Reading) {
+    pub(super) fn flag(given: Option<bool>, member: &mut bool) {
         *member = given.unwrap_or(*member);
     }
-}
-
-/// The schema of [`NewPlan`].
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only its schema is used")]
-#[schema(as = NewPlan, rename_all = "camelCase")]
-struct NewPlanSchema {
-    #[schema(inline)]
-    #[serde(flatten)]
-    terms: TermsSchema,
-    /// The reseller that will own the plan. Only with an operator's token.
-    reseller_id: Option<i64>,
-    /// The number among the reseller's plans, from 1. If absent, the next free number.
-    #[schema(minimum = 1)]
-    number: Option<i32>,
 }
 
 /// Uses the schema of one type for another.

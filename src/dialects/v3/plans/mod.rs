@@ -76,7 +76,7 @@ pub(super) async fn create(
     let new = service::NewPlan {
         reseller: members.reseller_id.map(ResellerId),
         number: members.number,
-        terms: members.terms(call.reading(context.principal.timezone)),
+        terms: members.terms(),
     };
     let idempotency = call.idempotency(NumberedPlan::of);
     let completion = api.service.create_plan(context, new, idempotency).await?;
@@ -92,9 +92,8 @@ pub(super) async fn patch(
         call,
     }: Request<PlanId, PlanPatch>,
 ) -> PlanReply {
-    let read = call.reading(context.principal.timezone);
     let revise = move |terms: &mut PlanTerms| {
-        members.apply(terms, read);
+        members.apply(terms);
         Ok(())
     };
     let idempotency = call.idempotency(NumberedPlan::of);
