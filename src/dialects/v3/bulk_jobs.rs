@@ -96,8 +96,8 @@ impl Selector {
             ([], true) => Ok((filter, "all".to_owned())),
             ([], false) => Err(Error::invalid(
                 "selector",
-                "has no condition; give state, heldBy, expiresBefore, expiresAfter or q, or \
-                 \"all\": true for every account",
+                "has no condition; give state, heldBy, expiresBefore, expiresAfter, q or \
+                 metadata, or \"all\": true for every account",
             )),
             (_, true) => Err(Error::invalid(
                 "selector",

@@ -10,7 +10,7 @@ use steward::store::{SERVICE_ROLE, Store};
 use crate::harness::App;
 use crate::harness::app::pool_settings;
 
-const TENANT_TABLES: [&str; 17] = [
+const TENANT_TABLES: [&str; 18] = [
     "reseller",
     "reseller_suspension",
     "api_token",
