@@ -43,6 +43,7 @@
 //! [`Error::Unavailable`]: crate::domain::Error::Unavailable
 
 mod batch;
+mod import_batch;
 mod lane;
 mod placement;
 mod reader;
@@ -50,7 +51,9 @@ mod request;
 mod writer;
 
 pub use batch::Rehearsed;
-pub(super) use batch::{ImportOutcomes, Rehearsal, import};
+pub(super) use batch::{Rehearsal, import};
+pub(super) use import_batch::ImportOutcomes;
+pub use import_batch::{ImportBatch, ImportOutcome, ImportProblem, OnExisting};
 pub(super) use lane::Lane;
 pub(super) use placement::Lanes;
 pub(super) use reader::{find_accounts, find_answers, find_each};

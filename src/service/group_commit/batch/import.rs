@@ -11,16 +11,15 @@ use crate::domain::{
     ResellerId, Time,
 };
 use crate::service::Context;
+use crate::service::group_commit::import_batch::{
+    ImportBatch, ImportOutcome, ImportOutcomes, ImportProblem, OnExisting,
+};
 use crate::service::group_commit::request::{ChangeKind, Request};
-use crate::service::import::{ImportBatch, ImportOutcome, ImportProblem, OnExisting};
 use crate::store::{Store, Tenancy, Tx};
 
 /// How often a batch is tried: other processes change accounts too, and then it is read anew. The
 /// last tries lock the accounts.
 const TRIES: usize = 6;
-
-/// The outcome of each row, in order. There are fewer than rows if the batch stopped at a problem.
-pub(in crate::service) type ImportOutcomes = Vec<Result<ImportOutcome, ImportProblem>>;
 
 /// Imports rows in one transaction, or only finds out what would come of them.
 ///
@@ -442,7 +441,6 @@ impl Batch {
         if row.number.is_none() {
             self.fresh_ids.pop();
         }
-        self.live_accounts.insert(reseller, live + 1);
         self.created.insert((reseller, id));
         identities.by_uid.insert(*uid, id);
         self.apply(request, "import", None, change);

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(in crate::service) use import::{ImportOutcomes, import};
+pub(in crate::service) use import::import;
 
 use super::request::Request;
 use crate::domain::{Account, AccountId, AccountKey, Email, Error, Plan, ResellerId, Time};
