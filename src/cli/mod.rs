@@ -11,6 +11,7 @@ mod contract;
 mod demo;
 mod doctor;
 mod import;
+mod listen;
 mod manage;
 mod output;
 mod purge;
@@ -131,6 +132,19 @@ Examples:
   steward purge approve \"Acme Hosting\""
     )]
     Purge(purge::Purge),
+    /// Forward the events of a running service to a local receiver, signed, while you write it.
+    #[command(after_help = "\
+The command follows the events of one reseller from now on, posts each to the receiver as a webhook \
+endpoint would get it, and prints the status of the answer. A failed post is not repeated. The \
+secret that it prints verifies the signatures (Standard Webhooks). Without --url and --token it uses \
+the running demo.
+
+Examples:
+  steward listen --forward-to http://localhost:3000/hooks
+  steward listen --forward-to http://localhost:3000/hooks --events account.frozen,account.unfrozen
+  steward listen --forward-to http://localhost:3000/hooks --url https://accounts.example.com \
+--token \"$TOKEN\"")]
+    Listen(listen::Listen),
     /// Check the configuration, database and webhook receivers; show how to fix problems.
     #[command(after_help = "\
 The exit code is 1 if there is a problem.
@@ -303,6 +317,7 @@ async fn run_command(command: Command, config: Config) -> Result<(), CommandErro
         Command::Bulk(command) => with_service(&config, |service| command.run(service)).await,
         Command::Purge(command) => with_service(&config, |service| command.run(service)).await,
         Command::Doctor(command) => command.run(&config).await,
+        Command::Listen(command) => command.run(&config).await,
         Command::Completions { .. }
         | Command::Man { .. }
         | Command::Config(_)

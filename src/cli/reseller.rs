@@ -167,7 +167,7 @@ impl Reseller {
             Self::Suspend { reseller } => suspend(&service, &reseller, true).await?,
             Self::Unsuspend { reseller } => suspend(&service, &reseller, false).await?,
             Self::Suspensions { reseller, json } => {
-                let id = service.find_reseller(&reseller).await?;
+                let id = find_reseller(&service, &reseller).await?;
                 let all = service.suspensions(&operator, id, None, i64::MAX).await?;
                 list_suspensions(&all, json);
             }

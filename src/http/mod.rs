@@ -57,12 +57,15 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
         request_timeout: settings.request_timeout,
         trusted_proxies: settings.trusted_proxies.clone().into(),
     };
-    let docs = pages::api_docs::routes(apis.v3.settings.public_url.clone());
+    let public_url = &apis.v3.settings.public_url;
+    let home = pages::home::routes(public_url.clone());
+    let docs = pages::api_docs::routes(public_url.clone());
     let notice = notice::routes(Arc::clone(&apis.v3.service));
     let cors = cors(&settings.cors_origins);
     let (admin, soap) = (Arc::clone(&apis.admin.settings), apis.soap);
     let routes = admin::routes(apis.admin)
         .merge(v3::routes(apis.v3))
+        .merge(home)
         .merge(docs)
         .merge(notice);
     let unknown = async move |request: Request| {
@@ -117,18 +120,29 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         header::CONTENT_TYPE,
         header::ACCEPT,
         header::IF_MATCH,
+        header::IF_NONE_MATCH,
         name("idempotency-key"),
+        name("last-event-id"),
+        name("traceparent"),
+        name("tracestate"),
         name("x-request-id"),
     ];
     let exposed_headers = [
+        header::ALLOW,
+        header::CONTENT_LANGUAGE,
         header::ETAG,
         header::LINK,
+        header::LOCATION,
         header::RETRY_AFTER,
+        header::WWW_AUTHENTICATE,
         name("idempotent-replayed"),
         name("ignored-members"),
         name("pagination-count"),
         name("pagination-limit"),
         name("pagination-page"),
+        name("ratelimit"),
+        name("ratelimit-policy"),
+        name("steward-changed"),
         name("x-rate-limit-limit"),
         name("x-rate-limit-remaining"),
         name("x-rate-limit-reset"),

@@ -27,6 +27,7 @@ mod bulk_jobs;
 mod checks;
 mod columns;
 pub mod embedded;
+mod erase;
 mod errors;
 mod idempotency;
 mod journal;
@@ -49,6 +50,7 @@ pub use bulk_jobs::{
     BulkItem, BulkJob, ItemOutcome, JobState, NewBulkJob, Preview, check_bulk_command,
 };
 pub use checks::{Finding, MIGRATOR, SchemaReport, ServerReport};
+pub use erase::{ErasedReseller, erase_resellers};
 pub use idempotency::{IdempotencyKey, StoredAnswer, StoredRequest};
 pub use journal::{JournalEntry, NewJournalEntry};
 pub use notifications::{Listener, Notification};

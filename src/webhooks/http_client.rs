@@ -109,15 +109,26 @@ impl Resolve for AddressFilter {
     }
 }
 
+/// Why a receiver cannot be connected to. The texts are for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreachable {
+    /// The configuration forbids its address, or the URL has none.
+    Forbidden(String),
+    /// Its name is not known, or it accepts no connection.
+    Down(String),
+}
+
 /// Checks whether a receiver accepts connections, without sending anything.
 ///
 /// # Errors
-/// Why the receiver cannot be reached, as a text for the operator.
-pub async fn probe(url: &str, allowed: &[IpNet]) -> Result<(), String> {
+/// [`Unreachable`].
+pub async fn probe(url: &str, allowed: &[IpNet]) -> Result<(), Unreachable> {
+    let forbidden = |problem: &str| Unreachable::Forbidden(problem.to_owned());
+    let down = |problem: String| Unreachable::Down(problem);
     let filter = AddressFilter(allowed.into());
-    let url = Url::parse(url).map_err(|_| "the URL cannot be read".to_owned())?;
+    let url = Url::parse(url).map_err(|_| forbidden("the URL cannot be read"))?;
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-        return Err("the URL names no host".to_owned());
+        return Err(forbidden("the URL names no host"));
     };
     let found = tokio::time::timeout(
         LOOKUP_TIMEOUT,
@@ -125,13 +136,13 @@ pub async fn probe(url: &str, allowed: &[IpNet]) -> Result<(), String> {
     )
     .await;
     let found = found
-        .map_err(|_| "the DNS lookup of its host name timed out".to_owned())?
-        .map_err(|error| error.to_string())?;
+        .map_err(|_| down(format!("looking up the name {host} timed out")))?
+        .map_err(|error| down(format!("the name {host} cannot be looked up: {error}")))?;
     let admitted: Vec<SocketAddr> = found
         .filter(|address| filter.admits(address.ip()))
         .collect();
     if admitted.is_empty() {
-        return Err("its address is not a public one".to_owned());
+        return Err(forbidden("its address is not a public one"));
     }
     match tokio::time::timeout(
         CONNECT_TIMEOUT,
@@ -139,8 +150,8 @@ pub async fn probe(url: &str, allowed: &[IpNet]) -> Result<(), String> {
     )
     .await
     {
-        Ok(connected) => connected.map(drop).map_err(|error| error.to_string()),
-        Err(_elapsed) => Err("connecting to it timed out".to_owned()),
+        Ok(connected) => connected.map(drop).map_err(|error| down(error.to_string())),
+        Err(_elapsed) => Err(down("connecting to it timed out".to_owned())),
     }
 }
 

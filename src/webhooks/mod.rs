@@ -71,10 +71,11 @@ use uuid::Uuid;
 use crate::domain::{Error, ResellerId};
 use crate::service::{News, Service};
 use http_client::Sender;
-pub use http_client::probe;
+pub use http_client::{Unreachable, probe};
 use limits::Limits;
 pub use message::Writer;
 use runner::RunnerContext;
+pub use sign::headers as signature;
 use wake::{Reason, Wake};
 
 /// How often the dispatcher polls for endpoints with work, besides listening to notifications.

@@ -10,7 +10,8 @@ use crate::domain::SignatureStyle;
 /// The headers that sign a delivery. `id` is the message id, the same for every attempt.
 /// `timestamp` is the time of this attempt, in seconds since 1970. While a secret is being rotated
 /// there are two `secrets`, the new one first.
-pub(super) fn headers(
+#[must_use]
+pub fn headers(
     style: SignatureStyle,
     secrets: &[String],
     id: &str,

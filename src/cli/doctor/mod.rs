@@ -9,13 +9,13 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{CommandError, output};
+use super::{CommandError, demo, output};
 use crate::app::{Database, Failure};
 use crate::config::Config;
 use crate::domain::ResellerId;
 use crate::service::{Clock, Service};
 use crate::store::{Finding, Store};
-use crate::webhooks;
+use crate::webhooks::{self, Unreachable};
 
 /// The result of a check of the policies without findings.
 const POLICIES_DETAIL: &str = "row level security, its policies, the grants and the role are those \
@@ -42,8 +42,9 @@ Examples:
   steward doctor isolation --against http://127.0.0.1:8080 --operator-token \"$OPERATOR_TOKEN\"
 
 The test creates two resellers with accounts, plans, tokens and webhooks. It calls every operation \
-of every API with one reseller's token and the other's identifiers. At the end it suspends both \
-resellers. It changes no data of other resellers.
+of every API with one reseller's token and the other's identifiers. It changes no data of other \
+resellers. At the end it removes both, if the service's database is the one of this configuration; \
+else they stay, suspended and empty.
 
 Statements name their reseller besides, so a missing policy may not show in any answer. So the test \
 also compares the row level security of the database of this configuration with the migrations: \
@@ -57,6 +58,8 @@ struct Check {
     /// What the check found; empty if there are problems.
     detail: String,
     findings: Vec<Finding>,
+    /// What others have to look at; no problem of this installation.
+    warnings: Vec<Finding>,
 }
 
 impl Check {
@@ -70,6 +73,7 @@ impl Check {
             name,
             detail,
             findings,
+            warnings: Vec::new(),
         }
     }
 }
@@ -79,7 +83,9 @@ impl Doctor {
         if let Some(DoctorCommand::Isolation(isolation)) = self.command {
             return isolation.run(config).await;
         }
-        let checks = run_checks(config).await?;
+        let mut config = config.clone();
+        demo::apply_to_doctor(&mut config);
+        let checks = run_checks(&config).await?;
         let problems: usize = checks.iter().map(|check| check.findings.len()).sum();
         if self.json {
             output::json(&document(&checks));
@@ -98,8 +104,13 @@ fn document(checks: &[Check]) -> Value {
     let finding =
         |finding: &Finding| json!({ "problem": finding.problem, "remedy": finding.remedy });
     let check = |check: &Check| {
-        let findings: Vec<_> = check.findings.iter().map(finding).collect();
-        json!({ "name": check.name, "detail": check.detail, "findings": findings })
+        let list = |findings: &[Finding]| findings.iter().map(finding).collect::<Vec<_>>();
+        json!({
+            "name": check.name,
+            "detail": check.detail,
+            "findings": list(&check.findings),
+            "warnings": list(&check.warnings),
+        })
     };
     json!({
         "healthy": checks.iter().all(|check| check.findings.is_empty()),
@@ -111,8 +122,12 @@ fn show(check: &Check) {
     if check.findings.is_empty() {
         output::line(&format!("ok     {:<14} {}", check.name, check.detail));
     }
-    for finding in &check.findings {
-        output::line(&format!("FAIL   {:<14} {}", check.name, finding.problem));
+    let all = [("FAIL", &check.findings), ("warn", &check.warnings)];
+    for (word, finding) in all
+        .into_iter()
+        .flat_map(|(word, findings)| findings.iter().map(move |finding| (word, finding)))
+    {
+        output::line(&format!("{word}   {:<14} {}", check.name, finding.problem));
         output::line(&format!("       {:<14} fix: {}", "", finding.remedy));
     }
 }
@@ -198,27 +213,46 @@ async fn check_database(
     Ok(())
 }
 
-/// Connects to the receiver of every webhook endpoint.
+/// Connects to the receiver of every webhook endpoint. A receiver that is down is a warning: it is
+/// its owner's, and deliveries to it are tried again.
 async fn check_webhooks(config: &Config, targets: Vec<(ResellerId, Uuid, String)>) -> Check {
-    let detail = format!("can connect to all {} receivers", targets.len());
+    let mut detail = format!("can connect to all {} receivers", targets.len());
     let allowed = config.dispatcher().allowed_networks;
     let probes = targets.iter().map(|(reseller, id, url)| {
         let allowed = &allowed;
         async move {
-            let problem = webhooks::probe(url, allowed).await.err()?;
-            Some(finding(
-                &format!("endpoint {id} of reseller {reseller}: {problem}"),
-                "ask its owner to correct or disable it; if it is in your own network, add that \
-                 network to webhooks.allowed_networks",
-            ))
+            let unreachable = webhooks::probe(url, allowed).await.err()?;
+            let whose = format!("endpoint {id} of reseller {reseller}");
+            Some((whose, unreachable))
         }
     });
-    let findings = stream::iter(probes)
+    let unreachable: Vec<_> = stream::iter(probes)
         .buffered(PROBES)
         .filter_map(|found| async move { found })
         .collect()
         .await;
-    Check::new("webhooks", detail, findings)
+    let (mut findings, mut warnings) = (Vec::new(), Vec::new());
+    for (whose, unreachable) in unreachable {
+        match unreachable {
+            Unreachable::Forbidden(problem) => findings.push(finding(
+                &format!("{whose}: {problem}"),
+                "ask its owner to correct or disable it; if it is in your own network, add that \
+                 network to webhooks.allowed_networks",
+            )),
+            Unreachable::Down(problem) => warnings.push(finding(
+                &format!("{whose}: {problem}"),
+                "ask its owner to look at the receiver, or to correct or disable the endpoint; if \
+                 many are concerned, look at the DNS and the firewall of this machine",
+            )),
+        }
+    }
+    if !warnings.is_empty() {
+        detail = format!("{} of {} receivers are down", warnings.len(), targets.len());
+    }
+    Check {
+        warnings,
+        ..Check::new("webhooks", detail, findings)
+    }
 }
 
 fn finding(problem: &str, remedy: &str) -> Finding {

@@ -124,7 +124,7 @@ pub(super) struct Freeze {
 pub(super) struct FrozenDetails {
     /// Where the user pays: an absolute http or https URL of at most 2048 characters.
     #[serde(default)]
-    #[schema(value_type = Option<String>, max_length = 2048, pattern = "^https?://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$")]
+    #[schema(value_type = Option<String>, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s/?#\\\\@]+([/?#][^\\s\\\\]*)?$")]
     pub(super) payment_url: Field<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 255)]

@@ -1,18 +1,30 @@
 //! The help page: a list of the operations, and samples for both SOAP versions of each.
 
+use std::sync::LazyLock;
+
 use super::NAMESPACE;
 use super::operation::Operation;
 use super::operations::OPERATIONS;
+use crate::hash::sha256;
 use crate::wire::{SoapVersion, escaped, write_envelope};
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}\
-                     pre{overflow-x:auto;padding:1rem;border:1px solid color-mix(in srgb,currentColor 25%,transparent);border-radius:.5rem}\
-                     a:focus-visible{outline:2px solid}";
+const STYLE: &str = ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}\
+                     pre{white-space:pre-wrap;padding:1rem;border:1px solid color-mix(in srgb,currentColor 25%,transparent);border-radius:.5rem}\
+                     a{color:light-dark(#0b57d0,#8ab4f8)}a:focus-visible{outline:2px solid}";
+
+/// The content security policy: it allows the style sheet by its hash and forbids everything else.
+pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let hash = data_encoding::BASE64.encode(&sha256(STYLE.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    )
+});
 
 fn page(title: &str, content: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>{title}</title><style>{STYLE}</style></head><body><h1>{title}</h1>{content}</body></html>"
+         <title>{title}</title><style>{STYLE}</style></head><body><main><h1>{title}</h1>{content}</main></body></html>"
     )
 }
 

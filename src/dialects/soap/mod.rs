@@ -121,15 +121,22 @@ fn page(api: &Api, uri: &Uri, headers: &HeaderMap) -> Response {
             wsdl(&format!("{base}{PATH}")),
         );
     }
-    let html = Some("text/html; charset=utf-8");
+    let html = |status, page: String| {
+        let mut response = response(status, Some("text/html; charset=utf-8"), page);
+        if let Ok(policy) = HeaderValue::from_str(&help::POLICY) {
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        response
+    };
     match pairs
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case("op"))
     {
-        None => response(StatusCode::OK, html, help::index()),
+        None => html(StatusCode::OK, help::index()),
         Some((_, name)) => match operations::by_name(name) {
-            Some(operation) => response(StatusCode::OK, html, help::operation(operation, PATH)),
-            None => response(StatusCode::NOT_FOUND, html, help::index()),
+            Some(operation) => html(StatusCode::OK, help::operation(operation, PATH)),
+            None => html(StatusCode::NOT_FOUND, help::index()),
         },
     }
 }

@@ -75,6 +75,11 @@ impl Cursor {
     }
 }
 
+/// A cursor behind every event of a reseller: a stream that begins there has only new events.
+pub(crate) fn end_of_events(reseller: ResellerId) -> String {
+    Cursor::event(i64::MAX, reseller).encode()
+}
+
 fn refuse() -> Failure {
     Failure::parameter("after", "must be a cursor of this list, or empty")
 }

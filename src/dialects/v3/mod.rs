@@ -42,6 +42,7 @@ use crate::service::Service;
 use crate::wire::Codec;
 
 pub use bulk::BulkOperation;
+pub(crate) use cursor::end_of_events;
 pub use event_document::{message, test_message};
 pub(super) use openapi::openapi;
 pub use operation::Operation;
@@ -49,11 +50,12 @@ pub use operations::{OPERATIONS, routes};
 pub use page::Paging;
 pub use path_id::Id;
 pub(super) use respond::accepted;
+pub(crate) use webhooks::unknown_event;
 
 /// The path of the accounts.
 pub const ACCOUNTS: &str = "/v3/accounts";
 /// The path below which every path belongs to this dialect.
-pub(super) const ROOT: &str = "/v3";
+pub(crate) const ROOT: &str = "/v3";
 
 /// The settings of the dialect.
 #[derive(Debug, Clone)]

@@ -105,7 +105,7 @@ pub(super) struct WebhookRequest {
     /// The URL that receives events: absolute, with https.
     #[schema(
         max_length = 2048,
-        pattern = "^https://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$"
+        pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s/?#\\\\@]+([/?#][^\\s\\\\]*)?$"
     )]
     url: Option<String>,
     /// A description for people.
@@ -180,7 +180,7 @@ pub(super) struct NewWebhook {
     /// The URL that receives events: absolute, with https.
     #[schema(
         max_length = 2048,
-        pattern = "^https://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$"
+        pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s/?#\\\\@]+([/?#][^\\s\\\\]*)?$"
     )]
     url: Option<String>,
     /// A description for people.

@@ -1,47 +1,37 @@
-//! The OpenAPI document at `/openapi.json`, and the Swagger UI page at `/docs`. All assets are part
-//! of the program. The page loads nothing from other hosts, and its content security policy forbids
-//! it.
+//! The OpenAPI document at `/openapi.json`, and the same as a page for people at `/docs`.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
 use axum::routing::get;
-use utoipa_swagger_ui::Config;
 
+use super::html::{self, Text};
+use super::reference;
 use crate::dialects;
-
-/// The page uses style attributes, which need `unsafe-inline`. Its scripts are files.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \
-                      font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 #[derive(Clone)]
 struct Docs {
     public_url: Option<String>,
-    config: Arc<Config<'static>>,
+    /// The document as it was last sent, with its base URL.
+    latest: Arc<Mutex<Option<Latest>>>,
 }
 
+/// A base URL, and the document for it.
+type Latest = (String, Arc<Text>);
+
 pub(in crate::http) fn routes(public_url: Option<String>) -> Router {
-    let config = Config::new(["/openapi.json"])
-        .validator_url("none")
-        .try_it_out_enabled(true)
-        .persist_authorization(false)
-        .deep_linking(true);
     let docs = Docs {
         public_url,
-        config: Arc::new(config),
+        latest: Arc::default(),
     };
     Router::new()
         .route("/openapi.json", get(description))
-        .route("/docs", get(|| async { Redirect::permanent("/docs/") }))
-        .route(
-            "/docs/",
-            get(|docs: State<Docs>| asset(docs, Path("index.html".to_owned()))),
-        )
-        .route("/docs/{file}", get(asset))
+        .route("/docs", get(page))
+        .route("/docs/", get(page))
         .with_state(docs)
 }
 
@@ -51,37 +41,47 @@ const BASE: &str = "https://base-url.invalid";
 /// The OpenAPI document, made once: it needs no token, and making it takes milliseconds.
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| dialects::openapi(BASE).to_string());
 
-async fn description(State(docs): State<Docs>, headers: HeaderMap) -> Response {
-    let base = docs
-        .public_url
-        .unwrap_or_else(|| format!("http://{}", dialects::exchange::host(&headers)));
-    // As it stands in a JSON text, without the quotes around it.
-    let base = serde_json::Value::from(base).to_string();
-    let document = DOCUMENT.replace(BASE, base.trim_matches('"'));
-    let mut response = Response::new(Body::from(document));
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    response
-}
+/// The page, made once: it is the same for every base URL.
+static PAGE: LazyLock<Text> =
+    LazyLock::new(|| Text::new(reference::page(&dialects::openapi(BASE))));
 
-async fn asset(State(docs): State<Docs>, Path(file): Path<String>) -> Response {
-    let Ok(Some(found)) = utoipa_swagger_ui::serve(&file, docs.config) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    let mut response = Response::new(Body::from(found.bytes.into_owned()));
-    let headers = response.headers_mut();
-    if let Ok(content_type) = HeaderValue::from_str(&found.content_type) {
-        headers.insert(header::CONTENT_TYPE, content_type);
-    }
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(POLICY),
-    );
-    headers.insert(
+async fn page(headers: HeaderMap) -> Response {
+    let mut response = PAGE.answer(&headers, html::response);
+    response.headers_mut().insert(
         header::CACHE_CONTROL,
         HeaderValue::from_static("max-age=3600"),
     );
     response
+}
+
+async fn description(State(docs): State<Docs>, headers: HeaderMap) -> Response {
+    let base = docs
+        .public_url
+        .clone()
+        .unwrap_or_else(|| format!("http://{}", dialects::exchange::host(&headers)));
+    let document = docs.document(base);
+    document.answer(&headers, |body: Body| {
+        let mut response = Response::new(body);
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        response
+    })
+}
+
+impl Docs {
+    /// The document for a base URL. Nearly all requests name the same one.
+    fn document(&self, base: String) -> Arc<Text> {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, text)) = latest.as_ref().filter(|(known, _)| *known == base) {
+            return Arc::clone(text);
+        }
+        // As it stands in a JSON text, without the quotes around it.
+        let quoted = serde_json::Value::from(base.as_str()).to_string();
+        let document = DOCUMENT.replace(BASE, quoted.trim_matches('"'));
+        let text = Arc::new(Text::new(document));
+        *latest = Some((base, Arc::clone(&text)));
+        text
+    }
 }

@@ -33,6 +33,12 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
         succeed(data, &["reseller", "unsuspend", "1"]),
         "reseller 1 is now active\n"
     );
+    let suspensions = json(&["reseller", "suspensions", "Acme Hosting", "--json"]);
+    assert_eq!(suspensions[0]["suspended_by"], "operator, command line");
+    assert_eq!(suspensions[0]["lifted_by"], "operator, command line");
+    assert!(suspensions[0]["lifted_at"].is_string(), "{suspensions}");
+    let table = succeed(data, &["reseller", "suspensions", "1"]);
+    assert!(table.starts_with("SUSPENDED"), "{table}");
     let updated = succeed(
         data,
         &[

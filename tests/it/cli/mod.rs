@@ -3,4 +3,5 @@
 mod commands;
 mod configuration;
 mod import;
+mod listen;
 mod manage;

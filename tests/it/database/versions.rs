@@ -274,3 +274,24 @@ async fn a_login_that_may_not_create_the_role_gets_the_statements_for_the_admini
     .await
     .unwrap();
 }
+
+/// Migration 12 keeps the past of suspensions; the present ones are known to it from the start.
+#[tokio::test]
+async fn the_suspensions_of_before_the_upgrade_are_known() {
+    let database = TestDatabase::blank().await;
+    let superuser = database.superuser().await;
+    MIGRATOR.run_to(11, &superuser).await.unwrap();
+    sqlx::raw_sql(
+        "insert into reseller (name, name_key, suspended_at, created_at, updated_at)
+         values ('A', 'a', '2026-02-01T00:00Z', now(), now()), ('B', 'b', null, now(), now())",
+    )
+    .execute(&superuser)
+    .await
+    .unwrap();
+    MIGRATOR.run(&superuser).await.unwrap();
+    let known = "select count(*) from reseller_suspension where reseller_id = 1
+        and suspended_at = '2026-02-01T00:00Z' and lifted_at is null and suspended_by is null";
+    assert_eq!(database.number(known).await, 1);
+    let all = "select count(*) from reseller_suspension";
+    assert_eq!(database.number(all).await, 1);
+}

@@ -3,7 +3,6 @@
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
 use super::Client;
 use super::app::{Answer, send};
@@ -60,18 +59,6 @@ impl V3 {
             body.to_string()
         };
         self.send(method, path, &[], &body).await
-    }
-
-    /// The status of an answer whose body is not text.
-    pub async fn get_bytes(&self, path: &str) -> u16 {
-        let request = Request::get(path).body(Body::empty()).unwrap();
-        self.router
-            .clone()
-            .oneshot(request)
-            .await
-            .unwrap()
-            .status()
-            .as_u16()
     }
 
     pub async fn get(&self, path: &str) -> Answer {

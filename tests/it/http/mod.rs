@@ -6,6 +6,8 @@ mod connections;
 mod cors;
 mod heads;
 mod notice_page;
+mod openapi_patterns;
+mod pages;
 mod rate_limits;
 mod serving;
 mod shares;

@@ -102,6 +102,6 @@ fn element(name: &str, value: &Value) -> String {
         }
         Value::Null => format!("<{name}/>"),
         Value::String(text) => format!("<{name}>{}</{name}>", escape(text)),
-        other => format!("<{name}>{other}</{name}>"),
+        Value::Bool(_) | Value::Number(_) => format!("<{name}>{value}</{name}>"),
     }
 }

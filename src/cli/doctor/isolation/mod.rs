@@ -16,7 +16,8 @@ use super::prober::{ProbeResponse, Prober};
 use crate::app::Database;
 use crate::cli::{CommandError, output, web_address};
 use crate::config::Config;
-use crate::store::Store;
+use crate::domain::ResellerId;
+use crate::store::{ErasedReseller, Store, erase_resellers};
 use places::Place;
 use tenant::Tenant;
 
@@ -70,6 +71,34 @@ async fn check_policies(config: &Config) -> Result<Vec<String>, CommandError> {
         .collect())
 }
 
+/// Removes the two resellers from the configured database if it is the service's. There is no call
+/// of the API that removes a reseller.
+async fn remove(config: &Config, mine: &Tenant, theirs: &Tenant) -> Result<(), CommandError> {
+    let tenants = [mine, theirs].map(|tenant| ErasedReseller {
+        id: ResellerId(tenant.id),
+        name: tenant.name.clone(),
+    });
+    let removed = match Database::find(config).await? {
+        Some(database) => erase_resellers(database.options(), &tenants)
+            .await
+            .map_err(|problem| format!("they could not be removed: {problem}")),
+        None => Ok(0),
+    };
+    match removed {
+        Ok(2) => {}
+        Ok(_) => output::note(&format!(
+            "The resellers {} and {} stay, suspended and empty: the database of this configuration \
+             is not the service's. Where DATABASE_URL names it, the check removes them.",
+            mine.name, theirs.name
+        )),
+        Err(problem) => output::note(&format!(
+            "The resellers {} and {} stay, suspended and empty: {problem}.",
+            mine.name, theirs.name
+        )),
+    }
+    Ok(())
+}
+
 impl Isolation {
     pub(super) async fn run(self, config: &Config) -> Result<(), CommandError> {
         let prober = Prober::new(&self.against)?;
@@ -94,10 +123,7 @@ impl Isolation {
             tally.documented,
             tally.problems.len()
         ));
-        output::note(&format!(
-            "The resellers {} and {} stay, suspended and empty.",
-            mine.name, theirs.name
-        ));
+        remove(config, &mine, &theirs).await?;
         if tally.problems.is_empty() {
             Ok(())
         } else {

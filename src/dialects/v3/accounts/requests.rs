@@ -50,7 +50,7 @@ impl SetExpiry {
 #[schema(as = HoldRequest)]
 pub(in crate::dialects::v3) struct Place {
     #[serde(default)]
-    #[schema(value_type = Option<String>, max_length = 2048, pattern = "^https?://[A-Za-z][A-Za-z0-9]*([.-][A-Za-z0-9]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~-]*)*$")]
+    #[schema(value_type = Option<String>, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s/?#\\\\@]+([/?#][^\\s\\\\]*)?$")]
     pub(in crate::dialects::v3) payment_url: Field<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]

@@ -1,0 +1,73 @@
+//! The patterns of the OpenAPI document: what the service accepts matches them.
+
+use regex::Regex;
+use serde_json::json;
+
+use crate::harness::App;
+use crate::harness::v3::V3;
+
+#[tokio::test]
+async fn addresses_that_the_service_accepts_match_the_published_patterns() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    let v3 = V3::of(&client);
+    let document = v3.get("/openapi.json").await.ok();
+    let pattern = |schema: &str, member: &str| {
+        let path = format!("/components/schemas/{schema}/properties/{member}/pattern");
+        let pattern = document.pointer(&path).unwrap_or_else(|| panic!("{path}"));
+        Regex::new(pattern.as_str().unwrap()).unwrap()
+    };
+    let payments = [
+        pattern("HoldRequest", "paymentUrl"),
+        pattern("FrozenDetails", "payment_url"),
+    ];
+    let hooks = [
+        pattern("NewWebhook", "url"),
+        pattern("WebhookRequest", "url"),
+    ];
+    let addresses = [
+        "https://example.com",
+        "https://pay.example.com:18443/i?inv=1&x=2",
+        "https://pay.example.com:65535",
+        "https://example.com?invoice=7#top",
+        "https://user-pages.example.com/~jo/a;b=1/@c/%20?q=a%26b",
+        "https://203.0.113.9/pay",
+        "https://[2001:db8::1]:8443/pay",
+        "https://b\u{fc}cher.example/stra\u{df}e?gr\u{f6}\u{df}e=1",
+        "https://xn--bcher-kva.example",
+        "HTTPS://EXAMPLE.COM/Pay",
+        "https://a_b.example.com/pay",
+    ];
+    for address in addresses {
+        let path = format!("/v3/accounts/{id}/freeze");
+        let answer = v3
+            .call("POST", &path, &json!({"paymentUrl": address}))
+            .await;
+        assert_eq!(answer.status, 200, "{address}: {}", answer.body);
+        assert!(
+            payments.iter().all(|pattern| pattern.is_match(address)),
+            "{address}"
+        );
+        let answer = v3
+            .call("POST", "/v3/webhooks", &json!({"url": address}))
+            .await;
+        assert_eq!(answer.status, 201, "{address}: {}", answer.body);
+        assert!(
+            hooks.iter().all(|pattern| pattern.is_match(address)),
+            "{address}"
+        );
+    }
+    for wrong in [
+        "ftp://example.com",
+        "https://",
+        "https://a b",
+        "https://u@example.com",
+        "x",
+    ] {
+        assert!(
+            !payments.iter().any(|pattern| pattern.is_match(wrong)),
+            "{wrong}"
+        );
+    }
+}
