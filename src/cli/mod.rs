@@ -11,6 +11,7 @@ mod configuration;
 mod contract;
 mod demo;
 mod doctor;
+mod import;
 mod listen;
 mod manage;
 mod output;

@@ -47,6 +47,7 @@ mod context;
 mod credentials;
 mod group_commit;
 mod idempotency;
+mod import;
 mod journal;
 mod list_totals;
 mod notifier;
@@ -93,6 +94,7 @@ pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 pub use credentials::{IssuedToken, TokenRequest};
 pub use group_commit::Rehearsed;
+pub use group_commit::{ImportBatch, ImportOutcome, ImportProblem, OnExisting};
 pub use idempotency::{
     CommandOutcome, Completion, Encoder, IdempotentRequest, OtherKey, Written, is_lasting_refusal,
 };

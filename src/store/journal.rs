@@ -310,6 +310,12 @@ fn value_of(fact: &Fact) -> Value {
         Fact::Time(time) => {
             Value::String(time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
         }
+        Fact::Texts(texts) => Value::Object(
+            texts
+                .iter()
+                .map(|(name, text)| (name.clone(), Value::String(text.clone())))
+                .collect(),
+        ),
         Fact::Object(facts) => Value::Object(
             facts
                 .iter()

@@ -55,6 +55,10 @@ pub(super) struct Item {
     is_subscribers_suspend_all: bool,
     is_suspended: bool,
     is_tariff_exceed: bool,
+    /// Texts for your own programs, by name. Absent if there are none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
+    metadata: BTreeMap<String, String>,
     name: Option<String>,
     pixels_enabled: bool,
     /// When the account will be purged. Absent if no purge is planned.
@@ -139,6 +143,7 @@ pub(super) fn item(codec: Codec, account: &Account, viewer: Viewer) -> Members {
         is_subscribers_suspend_all: profile.is_subscribers_suspend_all.unwrap_or_default(),
         is_suspended: suspended.into_iter().any(|block| state.is(block)),
         is_tariff_exceed: profile.is_tariff_exceed.unwrap_or_default(),
+        metadata: profile.metadata.clone().unwrap_or_default().0,
         name: profile.name.clone(),
         pixels_enabled: profile.pixels_enabled.unwrap_or_default(),
         purge_due_at: account.purge_due_at.map(dates::write),

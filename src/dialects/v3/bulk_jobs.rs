@@ -12,6 +12,7 @@ use super::respond::{Done, Many, Nothing, One, Reply};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::dialects::filter::FilterMembers;
+use crate::dialects::metadata::MetadataMembers;
 use crate::domain::{AccountFilter, Error, ResellerId};
 use crate::service::{BulkItem, BulkJob, Context, Written};
 
@@ -50,6 +51,10 @@ struct Selector {
     expires_after: Option<String>,
     /// Only accounts with this text in name, title, e-mail or company, ignoring case.
     q: Option<String>,
+    /// Only accounts whose metadata has these members with these values.
+    #[serde(default)]
+    #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
+    metadata: Option<MetadataMembers>,
     /// Every account. Cannot be combined with a condition.
     #[serde(default)]
     #[schema(required = false)]
@@ -59,7 +64,10 @@ struct Selector {
 impl Selector {
     /// The filter, and its text for people, such as `state=active`.
     fn filter(self, zone: Tz) -> Result<(AccountFilter, String), Error> {
+        let metadata = self.metadata.map(MetadataMembers::metadata);
+        let metadata = metadata.unwrap_or_default();
         let members = FilterMembers {
+            metadata: metadata.clone(),
             state: self.state.as_deref(),
             held_by: self.held_by.as_deref(),
             expires_before: self.expires_before.as_deref(),
@@ -77,13 +85,19 @@ impl Selector {
         let conditions: Vec<String> = parts
             .into_iter()
             .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
+            .chain(
+                metadata
+                    .0
+                    .iter()
+                    .map(|(key, value)| format!("metadata[{key}]={value}")),
+            )
             .collect();
         match (conditions.as_slice(), self.all) {
             ([], true) => Ok((filter, "all".to_owned())),
             ([], false) => Err(Error::invalid(
                 "selector",
-                "has no condition; give state, heldBy, expiresBefore, expiresAfter or q, or \
-                 \"all\": true for every account",
+                "has no condition; give state, heldBy, expiresBefore, expiresAfter, q or \
+                 metadata, or \"all\": true for every account",
             )),
             (_, true) => Err(Error::invalid(
                 "selector",

@@ -3,5 +3,6 @@
 mod commands;
 mod configuration;
 mod demo;
+mod import;
 mod listen;
 mod manage;

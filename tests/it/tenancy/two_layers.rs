@@ -109,6 +109,8 @@ async fn with_everything(app: &App, superuser: &PgPool) -> Everything {
         let freeze = json!({"id": first, "reason": reason});
         client.call_once("freeze", reason, freeze).await.ok();
     }
+    let metadata = json!({"id": first, "metadata": {"x": "x"}});
+    client.call("save", metadata).await.ok();
     for suspend in [true, false] {
         app.suspend_reseller(ResellerId(1), suspend).await;
     }

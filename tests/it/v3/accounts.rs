@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::App;
 use crate::harness::v3::{V3, refused};
 
-const MEMBERS: [&str; 28] = [
+const MEMBERS: [&str; 29] = [
     "id",
     "createdAt",
     "updatedAt",
@@ -34,6 +34,7 @@ const MEMBERS: [&str; 28] = [
     "version",
     "exemptUntil",
     "purgeDueAt",
+    "metadata",
 ];
 
 #[tokio::test]

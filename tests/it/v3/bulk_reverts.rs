@@ -369,7 +369,10 @@ impl World {
         let job = job.done().unwrap();
         self.take(&accounts, &case.planned).await;
         let before = self.read(&accounts).await;
-        service.apply_bulk_job(&context, job.id, None).await.unwrap();
+        service
+            .apply_bulk_job(&context, job.id, None)
+            .await
+            .unwrap();
         self.finish(&context, job.id, "applied").await;
         let touched = self.take(&accounts, &case.after).await;
         let items = service
@@ -377,7 +380,10 @@ impl World {
             .await
             .unwrap();
         let last = self.read(&accounts).await;
-        service.revert_bulk_job(&context, job.id, None).await.unwrap();
+        service
+            .revert_bulk_job(&context, job.id, None)
+            .await
+            .unwrap();
         self.finish(&context, job.id, "reverted").await;
         let reverted = service
             .bulk_items(&context, job.id, None, 0, 100)

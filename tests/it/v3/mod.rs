@@ -10,6 +10,7 @@ mod email_addresses;
 mod errors;
 mod history_pages;
 mod journal_names;
+mod metadata;
 mod plans;
 mod release_tickets;
 mod resellers;

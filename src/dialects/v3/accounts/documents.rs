@@ -1,5 +1,7 @@
 //! The documents of accounts, in answers: Cryptlex's members in their order, then ours.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -60,6 +62,8 @@ pub(in crate::dialects::v3) struct AccountDocument {
     /// When the account will be purged. Null if no purge is planned.
     #[schema(format = DateTime)]
     purge_due_at: Option<String>,
+    /// Texts for the reseller's own programs, by name.
+    metadata: BTreeMap<String, String>,
     /// A ticket that lifts the freeze once, without a token. Only in the answer to a freeze that
     /// asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,6 +133,7 @@ pub(in crate::dialects::v3) fn account(account: &Account, viewer: Viewer) -> Acc
         version: account.version,
         exempt_until: account.exempt_until.map(dates::write),
         purge_due_at: account.purge_due_at.map(dates::write),
+        metadata: profile.metadata.unwrap_or_default().0,
         release_ticket: None,
     }
 }

@@ -126,7 +126,11 @@ impl Batch {
 
     /// A plan has an identity and a number, and a revision may name either. The account stores
     /// both, or the number alone if no plan has it. Adds the missing one to the revision.
-    fn with_plan(&self, reseller: ResellerId, revision: &Revision) -> Result<Revision, Error> {
+    pub(super) fn with_plan(
+        &self,
+        reseller: ResellerId,
+        revision: &Revision,
+    ) -> Result<Revision, Error> {
         let mut revision = revision.clone();
         match (&revision.profile.plan_id, &revision.profile.tariff_id) {
             (Patch::Set(id), _) => {
@@ -224,7 +228,11 @@ impl Batch {
 
     /// Checks that a change takes no address of another account. `before` is the account before the
     /// change; `None` means that the change creates it.
-    fn check_email(&self, before: Option<&Account>, account: &Account) -> Result<(), Error> {
+    pub(super) fn check_email(
+        &self,
+        before: Option<&Account>,
+        account: &Account,
+    ) -> Result<(), Error> {
         let taken = live_email(account);
         if account.deleted_at.is_some() || taken == before.and_then(live_email) {
             return Ok(());
@@ -242,7 +250,7 @@ impl Batch {
 
     /// Applies a change to the batch, and records what is to be written. `before` is the account
     /// before the change; `None` means that the change creates it.
-    fn apply(
+    pub(super) fn apply(
         &mut self,
         request: &Request,
         action: &'static str,
@@ -297,6 +305,11 @@ impl Batch {
         let key = (after.reseller_id, after.id);
         if before.is_none_or(|before| before.profile != after.profile) {
             self.reprofiled.insert(key);
+        }
+        if before.is_some_and(|before| before.profile.metadata != after.profile.metadata)
+            && !self.created.contains(&key)
+        {
+            self.retagged.insert(key);
         }
         let schedule = |account: &Account| {
             (

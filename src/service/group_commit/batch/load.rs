@@ -70,12 +70,7 @@ impl Batch {
             .chain(self.emails.values().copied())
             .collect();
         let mut rehearsal = self.clone();
-        rehearsal.fresh_ids = (1..=i32::MAX)
-            .rev()
-            .filter_map(|id| AccountId::new(i64::from(id)).ok())
-            .filter(|id| !taken.contains(id))
-            .take(creations)
-            .collect();
+        rehearsal.fresh_ids = unused_ids(&taken, creations);
         self.spare_id = rehearsal.fresh_ids.first().copied();
         for request in requests {
             // Only what it creates is of interest. The outcomes come from the second pass.
@@ -138,6 +133,16 @@ impl Batch {
         tx.fetch_emails(&emails.into_iter().collect::<Vec<_>>())
             .await
     }
+}
+
+/// Numbers that no account of the batch has, for decisions that are not written.
+pub(super) fn unused_ids(taken: &HashSet<AccountId>, count: usize) -> Vec<AccountId> {
+    (1..=i32::MAX)
+        .rev()
+        .filter_map(|id| AccountId::new(i64::from(id)).ok())
+        .filter(|id| !taken.contains(id))
+        .take(count)
+        .collect()
 }
 
 /// The terms of the resellers, and how many live accounts each one with a limit has. With
