@@ -21,6 +21,7 @@
 //! store/               Database: the only SQL, with row level security
 //!   accounts/          reads, writes, lists, search, past states, purge
 //!   webhooks/          endpoints, pending deliveries, attempts
+//!   backup/            all rows in one file, and a database made from it
 //!   checks/            checks of the database at start-up and for `steward doctor`
 //!   embedded/          finds or downloads PostgreSQL, and runs a private cluster
 //! webhooks/            Webhooks: journal entries delivered as signed HTTP requests

@@ -75,11 +75,11 @@ fn connect_options(url: &str) -> Result<PgConnectOptions, Failure> {
 
 impl Database {
     /// Uses the configured database URL; without one, starts the embedded cluster, or joins the
-    /// cluster of a running service.
+    /// cluster of a running service. The database may have no tables yet.
     ///
     /// # Errors
     /// [`Failure::Url`], [`Failure::Configuration`] or [`Failure::Embedded`].
-    pub async fn open(config: &Config) -> Result<Self, Failure> {
+    pub async fn open_or_create(config: &Config) -> Result<Self, Failure> {
         if let Some(url) = config.database_url() {
             return Ok(Self {
                 options: connect_options(url.expose_secret())?,
@@ -92,6 +92,40 @@ impl Database {
             options: cluster.options(EMBEDDED_DATABASE),
             cluster: Some(cluster),
         })
+    }
+
+    /// As [`Database::open_or_create`], but makes no new embedded database: a mistyped data folder
+    /// must not look like a service that has lost its data.
+    ///
+    /// # Errors
+    /// [`Failure::NoDatabase`] too.
+    pub async fn open(config: &Config) -> Result<Self, Failure> {
+        if config.database_url().is_some() {
+            return Self::open_or_create(config).await;
+        }
+        let folder = config.data_dir()?;
+        if !Cluster::exists(&folder) {
+            return Err(Failure::NoDatabase { folder });
+        }
+        let database = Self::open_or_create(config).await?;
+        match database.has_tables().await {
+            Ok(true) => Ok(database),
+            outcome => {
+                database.close().await;
+                outcome?;
+                Err(Failure::NoDatabase { folder })
+            }
+        }
+    }
+
+    /// Whether the migrations have been applied to the database, at least the first one.
+    ///
+    /// # Errors
+    /// [`Failure::Migration`] if the connection fails.
+    pub async fn has_tables(&self) -> Result<bool, Failure> {
+        Store::has_tables(&self.options)
+            .await
+            .map_err(Failure::Migration)
     }
 
     /// The configured database, or the embedded cluster if another process runs it now. Starts and

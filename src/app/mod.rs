@@ -42,6 +42,17 @@ pub enum Failure {
     /// The embedded cluster cannot be started.
     #[error(transparent)]
     Embedded(#[from] embedded::Failure),
+    /// The data folder has no database, and this command does not make one.
+    #[error(
+        "there is no database in {folder}, the folder that the key database.data_dir \
+         (STEWARD_DATABASE__DATA_DIR) names: correct the key, or set database.url (DATABASE_URL) \
+         for a PostgreSQL server. A new database is made only by `steward serve`, `steward demo`, \
+         `steward migrate` and `steward restore`"
+    )]
+    NoDatabase {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The database URL cannot be parsed.
     #[error("database.url: {0}")]
     Url(String),
@@ -104,11 +115,12 @@ fn reason(error: &std::io::Error) -> String {
 /// Whether missing migrations are applied at the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Migrations {
-    /// Apply them.
+    /// Apply them, also to a new database.
     Apply,
     /// Apply them to an embedded database, which only this service uses. Check any other database.
+    /// Refuse to start if there is none.
     ApplyIfEmbedded,
-    /// Refuse to start if any is missing.
+    /// Refuse to start if any is missing, or if there is no database.
     Check,
 }
 
@@ -128,7 +140,10 @@ impl Running {
     /// # Errors
     /// [`Failure`]. The embedded cluster is stopped again.
     pub async fn start(config: &Config, migrations: Migrations) -> Result<Self, Failure> {
-        let database = Database::open(config).await?;
+        let database = match migrations {
+            Migrations::Apply => Database::open_or_create(config).await?,
+            Migrations::ApplyIfEmbedded | Migrations::Check => Database::open(config).await?,
+        };
         match Self::start_service(config, migrations, &database).await {
             Ok((service, login_finding)) => Ok(Self {
                 service: Arc::new(service),
@@ -249,6 +264,7 @@ pub async fn serve(
             None
         };
         running.service.prepare_signing_key().await?;
+        running.service.load_restorations().await?;
         running.service.remember_credentials();
         if options.workers {
             start_workers(&running, config, &draining, &stopping)?;
@@ -301,12 +317,7 @@ async fn start_management(
     readiness: http::Readiness,
     stop: CancellationToken,
 ) -> Result<SocketAddr, Failure> {
-    let (listener, address) = bind(
-        config.server.management_listen,
-        "server.management_listen",
-        "STEWARD_SERVER__MANAGEMENT_LISTEN, --management-listen",
-    )
-    .await?;
+    let (listener, address) = bind_management(config).await?;
     let limits = http::Limits {
         connections: MANAGEMENT_CONNECTIONS,
         connections_per_address: MANAGEMENT_CONNECTIONS,
@@ -325,12 +336,7 @@ async fn start_api(
     tasks: &TaskTracker,
     stop: CancellationToken,
 ) -> Result<SocketAddr, Failure> {
-    let (listener, address) = bind(
-        config.server.listen,
-        "server.listen",
-        "STEWARD_SERVER__LISTEN, --listen",
-    )
-    .await?;
+    let (listener, address) = bind_api(config).await?;
     let service = &running.service;
     let apis = http::Apis {
         admin: admin::Api {
@@ -365,6 +371,33 @@ fn start_workers(
         Dispatcher::new(Arc::clone(service), config.dispatcher()).map_err(Failure::Dispatcher)?;
     tasks.spawn(dispatcher.run(stop.clone()));
     Ok(())
+}
+
+/// Checks that both configured addresses are free.
+///
+/// # Errors
+/// [`Failure::Listen`].
+pub async fn check_addresses(config: &Config) -> Result<(), Failure> {
+    bind_api(config).await?;
+    bind_management(config).await.map(drop)
+}
+
+async fn bind_api(config: &Config) -> Result<(TcpListener, SocketAddr), Failure> {
+    bind(
+        config.server.listen,
+        "server.listen",
+        "STEWARD_SERVER__LISTEN, --listen",
+    )
+    .await
+}
+
+async fn bind_management(config: &Config) -> Result<(TcpListener, SocketAddr), Failure> {
+    bind(
+        config.server.management_listen,
+        "server.management_listen",
+        "STEWARD_SERVER__MANAGEMENT_LISTEN, --management-listen",
+    )
+    .await
 }
 
 /// Binds an address. The returned address has the port that the system chose for port 0.

@@ -1,16 +1,15 @@
 //! `steward account`
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::cell::Cell;
+use std::future::ready;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
 use clap::{Args, Subcommand};
 use futures_util::stream::{self, StreamExt as _};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Deserialize;
 
+use super::import::Import;
 use super::manage::Manage;
 use super::{CommandError, context, find_reseller, output};
 use crate::dialects::dates::{self, Role};
@@ -32,19 +31,21 @@ Examples:
     Create(Create),
     /// Import accounts from a .csv or .jsonl file.
     #[command(after_help = "\
-The columns of a CSV file, or the members of each line of JSON, are email (required), name, company \
-and expires_at.
-A file with an invalid line is refused as a whole.
+The columns of a CSV file, or the members of each line of JSON, are
+  number, uid, email, name, title, company, status, expires_at, created_at, plan, timezone,
+  metadata.KEY, freeze_reason, freeze_payment_url, freeze_since, suspend_reason, suspend_message,
+  suspend_since
+Each row needs a number, a uid or an email. By these an account is found when the file is imported
+again, so an import that was interrupted is run again with the same command. An empty value means
+none.
+If a row is refused, nothing is imported; --skip-invalid imports the others.
 
-Example:
-  steward account import accounts.csv --reseller \"Acme Hosting\"")]
-    Import {
-        /// The file, ending in .csv or .jsonl.
-        file: PathBuf,
-        /// The reseller that gets the accounts, by number or name.
-        #[arg(long, value_name = "ID_OR_NAME")]
-        reseller: String,
-    },
+Examples:
+  steward account import accounts.csv --reseller \"Acme Hosting\" --dry-run --report refused.csv
+  steward account import accounts.csv --reseller \"Acme Hosting\"
+  steward account import accounts.jsonl --reseller 1 --on-existing update --skip-invalid
+  zcat accounts.csv.gz | steward account import - --format csv --reseller 1")]
+    Import(Import),
 }
 
 #[derive(Debug, Args)]
@@ -72,29 +73,12 @@ pub(super) struct Create {
     json: bool,
 }
 
-/// A row of an import file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    email: String,
-    name: Option<String>,
-    company: Option<String>,
-    expires_at: Option<String>,
-}
-
 impl Account {
     pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
         match self {
             Self::Create(create) => create.run(service).await,
             Self::Manage(command) => command.run(service).await,
-            Self::Import { file, reseller } => {
-                let reseller = find_reseller(&service, &reseller).await?;
-                let zone = service.zone_of_reseller(&context(), Some(reseller)).await?;
-                let revisions = read(&file, zone)?;
-                let made = create_all(&service, reseller, revisions, &|_| ()).await?;
-                output::line(&format!("imported {made} accounts"));
-                Ok(())
-            }
+            Self::Import(import) => import.run(service).await,
         }
     }
 }
@@ -102,12 +86,6 @@ impl Account {
 impl Create {
     async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
         let reseller = find_reseller(&service, &self.reseller).await?;
-        let line = |email: String| Line {
-            email,
-            name: self.name.clone(),
-            company: self.company.clone(),
-            expires_at: self.expires_at.clone(),
-        };
         let emails: Vec<String> = match self.count {
             None => vec![self.email.clone()],
             Some(count) => (1..=count)
@@ -117,7 +95,7 @@ impl Create {
         let zone = service.zone_of_reseller(&context(), Some(reseller)).await?;
         let revisions = emails
             .into_iter()
-            .map(|email| revision(line(email), zone))
+            .map(|email| self.revision(&email, zone))
             .collect::<Result<Vec<_>, _>>()?;
         let (json, many) = (self.json, self.count.is_some());
         let show = |done: &CommandOutcome| match (json, many) {
@@ -135,6 +113,30 @@ impl Create {
         }
         Ok(())
     }
+
+    /// Dates without a zone are in `zone`.
+    fn revision(&self, email: &str, zone: Tz) -> Result<Revision, Error> {
+        let patch = |text: &Option<String>| {
+            let text = text.clone().filter(|text| !text.is_empty());
+            text.map_or(Patch::Keep, Patch::Set)
+        };
+        let date = |text: &String| -> Result<Time, Error> {
+            dates::parse(text, Role::End, zone)
+                .map_err(|problem| Error::invalid("expires_at", problem))
+        };
+        let profile = ProfilePatch {
+            email: Patch::Set(Email::parse(email)?),
+            name: patch(&self.name),
+            company: patch(&self.company),
+            ..ProfilePatch::default()
+        };
+        let expires_at = self.expires_at.as_ref().filter(|text| !text.is_empty());
+        Ok(Revision {
+            profile,
+            status: None,
+            expires_at: expires_at.map(date).transpose()?.map(Some),
+        })
+    }
 }
 
 fn numbered(email: &str, number: u32) -> String {
@@ -144,36 +146,9 @@ fn numbered(email: &str, number: u32) -> String {
     )
 }
 
-/// Dates without a zone are in `zone`.
-fn revision(line: Line, zone: Tz) -> Result<Revision, Error> {
-    let patch = |text: Option<String>| {
-        text.filter(|text| !text.is_empty())
-            .map_or(Patch::Keep, Patch::Set)
-    };
-    let date = |text: String| -> Result<Time, Error> {
-        dates::parse(&text, Role::End, zone)
-            .map_err(|problem| Error::invalid("expires_at", problem))
-    };
-    let profile = ProfilePatch {
-        email: Patch::Set(Email::parse(&line.email)?),
-        name: patch(line.name),
-        company: patch(line.company),
-        ..ProfilePatch::default()
-    };
-    let expires_at = line
-        .expires_at
-        .filter(|text| !text.is_empty())
-        .map(date)
-        .transpose()?;
-    Ok(Revision {
-        profile,
-        status: None,
-        expires_at: expires_at.map(Some),
-    })
-}
-
-/// Creates accounts in order, many at a time, so that they are committed together. Stops at the
-/// first failure; the accounts before it stay.
+/// Creates accounts in order, many at a time, so that they are committed together. After a failure
+/// no further one is begun. Those that were under way then are waited for, so that the count in the
+/// error is true.
 async fn create_all(
     service: &Arc<Service>,
     reseller: ResellerId,
@@ -193,68 +168,53 @@ async fn create_all(
     }
     // One task polls the futures in order, so they reach the lane in order. Account numbers follow
     // the order of the input.
-    let create = |revision| {
+    let create = |revision: Revision| {
         let service = Arc::clone(service);
         async move {
-            service
+            let email = revision.profile.email.value().cloned();
+            let created = service
                 .create(&context(), Some(reseller), revision, None)
-                .await
+                .await;
+            created.map_err(|error| (email, error))
         }
     };
-    let mut answers = std::pin::pin!(stream::iter(revisions).map(create).buffered(IN_FLIGHT));
-    let mut made = 0;
+    let has_failed = Cell::new(false);
+    let begun = stream::iter(revisions).take_while(|_| ready(!has_failed.get()));
+    let mut answers = std::pin::pin!(begun.map(create).buffered(IN_FLIGHT));
+    let (mut made, mut failure) = (0, None);
     while let Some(answered) = answers.next().await {
         match answered {
-            Ok(Completion::Fresh(done)) => show(&done),
+            Ok(Completion::Fresh(done)) => {
+                show(&done);
+                made += 1;
+            }
             Ok(Completion::Replayed(_)) => {}
-            Err(error) => {
-                return Err(CommandError::Other(format!(
-                    "account {} of {total}: {error}; created the {made} before it",
-                    made + 1
-                )));
+            Err(failed) => {
+                has_failed.set(true);
+                failure.get_or_insert(failed);
             }
         }
-        made += 1;
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(made)
-}
-
-/// Reads the rows of a file. An invalid row is an error with its line number, and nothing is
-/// imported.
-fn read(file: &Path, zone: Tz) -> Result<Vec<Revision>, CommandError> {
-    let fail = |problem: String| CommandError::Other(format!("{}: {problem}", file.display()));
-    let open = File::open(file).map_err(|error| fail(error.to_string()))?;
-    let lines: Vec<(usize, Line)> = match file.extension().and_then(|extension| extension.to_str())
-    {
-        Some("csv") => {
-            let mut reader = csv::Reader::from_reader(open);
-            let rows = reader
-                .deserialize()
-                .enumerate()
-                .map(|(at, row)| row.map(|line| (at + 2, line)));
-            rows.collect::<Result<_, _>>()
-                .map_err(|error| fail(error.to_string()))?
-        }
-        Some("jsonl") => {
-            let rows = BufReader::new(open)
-                .lines()
-                .enumerate()
-                .map(|(at, row)| (at + 1, row))
-                .filter(|(_, row)| row.as_ref().is_ok_and(|row| !row.trim().is_empty()));
-            let parse = |(at, row): (usize, std::io::Result<String>)| {
-                let row = row.map_err(|error| fail(format!("line {at}: {error}")))?;
-                serde_json::from_str(&row)
-                    .map(|line| (at, line))
-                    .map_err(|error| fail(format!("line {at}: {error}")))
-            };
-            rows.map(parse).collect::<Result<_, _>>()?
-        }
-        _ => return Err(fail("must end in .csv or .jsonl".to_owned())),
+    let Some((email, error)) = failure else {
+        return Ok(made);
     };
-    lines
-        .into_iter()
-        .map(|(at, line)| revision(line, zone).map_err(|error| fail(format!("line {at}: {error}"))))
-        .collect()
+    if total == 1 {
+        return Err(error.into());
+    }
+    let email = email.map_or_else(String::new, |email| email.as_str().to_owned());
+    let made = match made {
+        0 => "none of the accounts was created".to_owned(),
+        1 => format!("1 of the {total} accounts was created"),
+        made => format!("{made} of the {total} accounts were created"),
+    };
+    let unknown = if error == Error::Unavailable {
+        ", and perhaps some more"
+    } else {
+        ""
+    };
+    Err(CommandError::Other(format!(
+        "{email}: {error}; {made}{unknown}"
+    )))
 }

@@ -1,11 +1,13 @@
 //! `steward demo`: the service with demo data to experiment with.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 use clap::Args;
 use ipnet::IpNet;
+use nix::fcntl::OFlag;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -65,6 +67,7 @@ pub(super) struct Demo {
 /// What the demo stores between starts, in a file that only its owner can read.
 #[derive(Debug, Serialize, Deserialize)]
 struct DemoFile {
+    /// Empty until the demo listens.
     url: String,
     operator_token: String,
     reseller_tokens: [String; 2],
@@ -72,9 +75,9 @@ struct DemoFile {
 
 impl Demo {
     pub(super) async fn run(self, mut config: Config) -> Result<(), CommandError> {
-        let path = config.data_dir()?.join("demo.json");
+        let folder = config.data_dir()?;
         if self.print_env {
-            return print_env(&path);
+            return print_env(&folder);
         }
         if config.environment == Environment::Production {
             let problem = "a demo is not for production: it would create resellers, accounts and \
@@ -84,13 +87,17 @@ impl Demo {
         }
         self.fetching.apply(&mut config);
         allow_loopback(&mut config);
+        // Before anything is made, so that a port that is taken leaves nothing behind.
+        check_alone(&folder)?;
+        app::check_addresses(&config).await?;
         let mut stop = std::pin::pin!(app::signal());
         let running = tokio::select! {
             running = Running::start(&config, Migrations::Apply) => running?,
             () = &mut stop => return Ok(()),
         };
-        let demo = match prepare(&running.service, &path).await {
-            Ok(demo) => demo,
+        // The lock ends with the process. Taken now, because the folder exists now.
+        let (_lock, demo) = match prepare(&running.service, &folder).await {
+            Ok(prepared) => prepared,
             Err(error) => {
                 running.stop().await;
                 return Err(error);
@@ -104,7 +111,7 @@ impl Demo {
         let announce = |bound: Bound| {
             let url = format!("http://{}", bound.listen.unwrap_or(config.server.listen));
             let demo = DemoFile { url, ..demo };
-            if let Err(error) = write(&path, &demo) {
+            if let Err(error) = write(&folder, &demo) {
                 output::error(&error.to_string());
             }
             welcome(&demo);
@@ -135,11 +142,32 @@ pub(super) fn apply_to_doctor(config: &mut Config) {
     }
 }
 
-fn print_env(path: &Path) -> Result<(), CommandError> {
-    let Some(demo) = read(path) else {
-        let problem = "there is no demo yet; start one with `steward demo`";
-        return Err(CommandError::Other(problem.to_owned()));
+/// The file with the tokens and the address of the demo.
+fn file(folder: &Path) -> PathBuf {
+    folder.join("demo.json")
+}
+
+fn print_env(folder: &Path) -> Result<(), CommandError> {
+    let name = format!(
+        "{} (the key database.data_dir, STEWARD_DATABASE__DATA_DIR)",
+        folder.display()
+    );
+    let Some(demo) = read(folder) else {
+        return Err(CommandError::Other(format!(
+            "there is no demo in the folder {name}: start one with `steward demo`, or name its \
+             folder"
+        )));
     };
+    if check_alone(folder).is_ok() {
+        return Err(CommandError::Other(format!(
+            "the demo in the folder {name} is not running: start it with `steward demo`"
+        )));
+    }
+    if demo.url.is_empty() {
+        return Err(CommandError::Other(format!(
+            "the demo in the folder {name} is starting: try again when it has printed its address"
+        )));
+    }
     let [first, second] = &demo.reseller_tokens;
     output::line(&format!("export STEWARD_URL='{}'", demo.url));
     output::line(&format!("export TOKEN='{first}'"));
@@ -148,24 +176,78 @@ fn print_env(path: &Path) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Takes the lock that a demo holds while it runs. `None` means that another process has it. No
+/// link is followed: the folder may belong to another user.
+fn lock(folder: &Path) -> Result<Option<File>, CommandError> {
+    let path = folder.join("demo.lock");
+    let fail = |error: std::io::Error| CommandError::Other(format!("{}: {error}", path.display()));
+    let mut options = File::options();
+    let file = options.write(true).create(true).truncate(false).mode(0o600);
+    let file = file.custom_flags(OFlag::O_NOFOLLOW.bits());
+    let file = file.open(&path).map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(fail(error)),
+    }
+}
+
+/// Refuses a second demo on a folder. Creates nothing.
+fn check_alone(folder: &Path) -> Result<(), CommandError> {
+    if !folder.join("demo.lock").exists() || lock(folder)?.is_some() {
+        return Ok(());
+    }
+    let url = read(folder).map(|demo| demo.url).unwrap_or_default();
+    Err(CommandError::Other(format!(
+        "a demo is running on the folder {} already, {}: stop it first, or choose another folder \
+         with the key database.data_dir (STEWARD_DATABASE__DATA_DIR)",
+        folder.display(),
+        if url.is_empty() {
+            "and is starting".to_owned()
+        } else {
+            format!("at {url}")
+        }
+    )))
+}
+
 /// Reads the file of an earlier start. `None` means that there is none, or that it is not readable.
-fn read(path: &Path) -> Option<DemoFile> {
-    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
+fn read(folder: &Path) -> Option<DemoFile> {
+    serde_json::from_str(&fs::read_to_string(file(folder)).ok()?).ok()
 }
 
 /// Writes the file so that only its owner can read it.
-fn write(path: &Path, demo: &DemoFile) -> Result<(), CommandError> {
+fn write(folder: &Path, demo: &DemoFile) -> Result<(), CommandError> {
+    let path = file(folder);
     let fail = |error: std::io::Error| CommandError::Other(format!("{}: {error}", path.display()));
     let text = serde_json::to_string_pretty(demo).unwrap_or_default();
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(fail)?;
-    }
-    files::replace(path, 0o600, text.as_bytes()).map_err(fail)
+    files::replace(&path, 0o600, text.as_bytes()).map_err(fail)
 }
 
 /// Creates the demo data and new tokens, unless the tokens of an earlier start are still valid.
-async fn prepare(service: &Service, path: &Path) -> Result<DemoFile, CommandError> {
-    if let Some(demo) = read(path)
+/// Returns the lock of the demo with them.
+async fn prepare(service: &Service, folder: &Path) -> Result<(File, DemoFile), CommandError> {
+    let show =
+        |error: std::io::Error| CommandError::Other(format!("{}: {error}", folder.display()));
+    // With a database URL, nothing else has made the folder.
+    fs::create_dir_all(folder).map_err(show)?;
+    let Some(lock) = lock(folder)? else {
+        check_alone(folder)?;
+        return Err(CommandError::Other(format!(
+            "another demo on the folder {} has just ended: start it again",
+            folder.display()
+        )));
+    };
+    let demo = DemoFile {
+        url: String::new(),
+        ..tokens(service, folder).await?
+    };
+    write(folder, &demo)?;
+    Ok((lock, demo))
+}
+
+/// The tokens of an earlier start, if they are still valid; else new ones, with the demo data.
+async fn tokens(service: &Service, folder: &Path) -> Result<DemoFile, CommandError> {
+    if let Some(demo) = read(folder)
         && is_valid(service, &demo).await?
     {
         return Ok(demo);
@@ -189,16 +271,14 @@ async fn prepare(service: &Service, path: &Path) -> Result<DemoFile, CommandErro
         }
     }
     let [first, second] = resellers;
-    let demo = DemoFile {
+    Ok(DemoFile {
         url: String::new(),
         operator_token: token(service, None).await?,
         reseller_tokens: [
             token(service, Some(first)).await?,
             token(service, Some(second)).await?,
         ],
-    };
-    write(path, &demo)?;
-    Ok(demo)
+    })
 }
 
 /// Whether the service accepts all tokens of an earlier start.

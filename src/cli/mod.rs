@@ -5,11 +5,13 @@
 
 mod account;
 mod assets;
+mod backup;
 mod bulk;
 mod configuration;
 mod contract;
 mod demo;
 mod doctor;
+mod import;
 mod listen;
 mod manage;
 mod output;
@@ -81,6 +83,26 @@ Examples:
 Example:
   DATABASE_URL=postgres://owner@db/steward steward migrate")]
     Migrate,
+    /// Write all data into one file, while the service runs.
+    #[command(after_help = "\
+The file can be read by its owner only: it has the secrets of webhooks. It needs no key to be \
+restored.
+
+Examples:
+  steward backup /var/backups/steward-$(date +%F).gz
+  steward backup - | ssh backup.example.com 'cat > steward.gz'
+  steward restore --check /var/backups/steward-2026-11-26.gz")]
+    Backup(backup::MakeBackup),
+    /// Make a database from a backup.
+    #[command(after_help = "\
+The database must be empty: a new data folder, or a new database in database.url. A backup of an \
+older Steward is migrated. If the restore is interrupted, the database is empty as before.
+
+Examples:
+  steward restore --check steward.gz
+  STEWARD_DATABASE__DATA_DIR=/var/lib/steward-new steward restore steward.gz
+  DATABASE_URL=postgres://steward@db/steward_restored steward restore steward.gz")]
+    Restore(backup::RestoreBackup),
     /// Create, list, update, suspend and unsuspend resellers.
     #[command(
         subcommand,
@@ -218,6 +240,8 @@ enum CommandError {
     #[error("configuration: {}", indented(.0))]
     Configuration(#[from] crate::config::Problem),
     #[error("{0}")]
+    Backup(#[from] crate::store::backup::Failure),
+    #[error("{0}")]
     Other(String),
 }
 
@@ -310,6 +334,8 @@ async fn run_command(command: Command, config: Config) -> Result<(), CommandErro
         Command::Worker(command) => command.run(config).await,
         Command::Demo(command) => command.run(config).await,
         Command::Migrate => serve::migrate(&config).await,
+        Command::Backup(command) => command.run(&config).await,
+        Command::Restore(command) => command.run(config).await,
         Command::Reseller(command) => with_service(&config, |service| command.run(service)).await,
         Command::Token(command) => with_service(&config, |service| command.run(service)).await,
         Command::Account(command) => with_service(&config, |service| command.run(service)).await,

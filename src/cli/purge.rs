@@ -46,8 +46,9 @@ impl Purge {
             Self::Approve { reseller } => {
                 let id = find_reseller(&service, &reseller).await?;
                 let approved = service
-                    .approve_purge(&Principal::command_line(), id)
-                    .await?;
+                    .approve_purge(&Principal::command_line(), id, None)
+                    .await?
+                    .done()?;
                 let result = if approved {
                     "approved; the next run purges the accounts that are due, within a minute"
                 } else {

@@ -144,7 +144,8 @@ impl Reseller {
                 let changed = service
                     .revise_reseller(&operator, id, patch, None)
                     .await?
-                    .done()?;
+                    .done()?
+                    .value;
                 let codes = if changed.soap_numbers {
                     "numbers"
                 } else {
@@ -239,18 +240,12 @@ fn list_suspensions(suspensions: &[Suspension], json: bool) {
 async fn suspend(service: &Service, reseller: &str, suspend: bool) -> Result<(), CommandError> {
     let id = find_reseller(service, reseller).await?;
     let operator = Principal::command_line();
-    let was_suspended = service
-        .reseller(&operator, id)
-        .await?
-        .suspended_at
-        .is_some();
-    service
+    let written = service
         .suspend_reseller(&operator, id, suspend, None)
         .await?
         .done()?;
-    let changed = was_suspended != suspend;
     let state = if suspend { "suspended" } else { "active" };
-    output::line(&if changed {
+    output::line(&if written.is_changed {
         format!("reseller {id} is now {state}")
     } else {
         format!("reseller {id} is already {state}")

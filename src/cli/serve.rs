@@ -94,7 +94,7 @@ async fn serve(
 }
 
 pub(super) async fn migrate(config: &Config) -> Result<(), CommandError> {
-    let database = Database::open(config).await?;
+    let database = Database::open_or_create(config).await?;
     let applied = database.migrate().await;
     database.close().await;
     output::line(&match applied? {

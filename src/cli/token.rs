@@ -125,8 +125,8 @@ impl Token {
             }
             Self::List { json } => list(&service.tokens(&operator, 0, i64::MAX).await?, json),
             Self::Revoke { id } => {
-                let changed = service.revoke_token(&operator, TokenId(id)).await?;
-                output::line(&if changed {
+                let revoked = service.revoke_token(&operator, TokenId(id), None);
+                output::line(&if revoked.await?.done()?.is_changed {
                     format!("token {id} is now revoked")
                 } else {
                     format!("token {id} is already revoked")

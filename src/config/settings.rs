@@ -47,6 +47,7 @@ impl Config {
         service::Settings {
             purge_window: Duration::from_hours(24 * self.lifecycle.purge_window_days),
             idempotency_window: Duration::from_hours(self.idempotency.window_hours),
+            idempotency_wait: service::Settings::default().idempotency_wait,
             queue: self.commit.queue,
             batch: self.commit.batch,
             scope: match self.commit.scope {

@@ -4,19 +4,25 @@
 use std::ops::Deref;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 
 use super::exchange::{Exchange, header_text};
 use super::failure::Failure;
-use crate::service::{Service, StoredAnswer};
+use crate::hash::sha256;
+use crate::service::{
+    Fingerprint, IdempotencyKey, ResultHeaders, Service, StoredAnswer, is_lasting_refusal,
+};
 use crate::shares::Permit;
 use crate::wire::{self, Codec};
 
 /// The header whose key makes a repeated write safe.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The header that tells whether a write changed anything.
+pub(super) const CHANGED: HeaderName = HeaderName::from_static("steward-changed");
 
 /// The bytes of a body that need no permit. Nearly every body is smaller.
 const FREE: usize = 4 << 10;
@@ -77,7 +83,7 @@ pub(super) async fn read(
         return Err(wire::Error::TooLarge.into());
     }
     let (mut body, mut permitted) = (RequestBody::default(), FREE);
-    while let Some(frame) = stream.frame().await {
+    while let Some(frame) = exchange.body_wait.during(stream.frame()).await {
         let frame = frame.map_err(|_| wire::Error::Malformed {
             field: String::new(),
             problem: "the body ended early".to_owned(),
@@ -152,15 +158,71 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fai
     Ok(Some(key.to_owned()))
 }
 
+/// The fingerprint of a command in JSON or XML. The members in `ignored`, at the root of the body,
+/// are no part of it: the credential, and what only concerns the answer. `condition` is the
+/// `If-Match` header, or empty.
+pub(super) fn fingerprint(
+    codec: Codec,
+    body: &[u8],
+    ignored: &[&str],
+    condition: &str,
+) -> Fingerprint {
+    let members = wire::canonical(codec, body, ignored);
+    Fingerprint {
+        // A body that cannot be read is compared as it is.
+        command: members.map_or_else(
+            || sha256(body),
+            |members| sha256(format!("{members}{condition}").as_bytes()),
+        ),
+        body: sha256(body),
+    }
+}
+
+/// Stores the answer to a request that was refused, so that a repeat gets it too, although what
+/// caused the refusal may have changed by then. A refusal that is stored already stays.
+pub(super) async fn store_refusal(
+    service: &Service,
+    request: Option<(IdempotencyKey, Fingerprint)>,
+    failure: &Failure,
+    answer: impl FnOnce() -> StoredAnswer,
+) {
+    let (Some((key, fingerprint)), Failure::Service(error)) = (request, failure) else {
+        return;
+    };
+    if is_lasting_refusal(error)
+        && let Err(error) = service.store_answer(key, fingerprint, answer()).await
+    {
+        tracing::debug!(%error, "a refusal was not stored under its idempotency key");
+    }
+}
+
+/// Adds the headers that belong to a result.
+pub(super) fn write_result_headers(headers: &mut HeaderMap, result: &ResultHeaders) {
+    let changed = result.changed.map(|changed| changed.to_string());
+    let values = [
+        (header::ETAG, result.etag.as_deref()),
+        (header::LOCATION, result.location.as_deref()),
+        (CHANGED, changed.as_deref()),
+    ];
+    for (name, value) in values {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+}
+
 /// The response that replays a stored answer.
 pub(super) fn replay(stored: StoredAnswer) -> Response {
+    let is_empty = stored.body.is_empty();
     let mut response = Response::new(Body::from(stored.body));
     *response.status_mut() =
         StatusCode::from_u16(stored.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    if let Ok(content_type) = HeaderValue::from_str(&stored.content_type) {
+    // Versions before migration 0016 stored a content type for an empty body too.
+    if !is_empty && let Ok(content_type) = HeaderValue::from_str(&stored.content_type) {
         headers.insert(header::CONTENT_TYPE, content_type);
     }
+    write_result_headers(headers, &stored.headers);
     headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
     response
 }

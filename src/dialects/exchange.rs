@@ -3,6 +3,8 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -33,6 +35,25 @@ impl ClientAddress {
     /// share one.
     pub(crate) fn holder(address: Option<&Self>) -> Holder {
         Holder::address(address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.0))
+    }
+}
+
+/// Whether the service waits for the request's body. The HTTP layer stores it in the request.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BodyWait(Arc<AtomicBool>);
+
+impl BodyWait {
+    /// Waits for a part of the body.
+    pub(super) async fn during<T>(&self, part: impl Future<Output = T>) -> T {
+        self.0.store(true, Ordering::Relaxed);
+        let part = part.await;
+        self.0.store(false, Ordering::Relaxed);
+        part
+    }
+
+    /// Whether a part is being waited for.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -108,6 +129,7 @@ impl Handled {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) request_id: RequestId,
+    pub(super) body_wait: BodyWait,
     rate: Option<Rate>,
     holder: Holder,
     /// Whether the answer may be refused for want of memory.
@@ -123,6 +145,7 @@ impl Exchange {
                 .get::<RequestId>()
                 .cloned()
                 .unwrap_or_default(),
+            body_wait: parts.extensions.get().cloned().unwrap_or_default(),
             rate: None,
             holder: ClientAddress::holder(parts.extensions.get::<ClientAddress>()),
             may_refuse_answer: true,
@@ -160,12 +183,27 @@ impl Exchange {
     /// Adds the record of the handled request to the response.
     pub(crate) fn finish(
         self,
-        mut response: Response,
+        response: Response,
         operation: &'static str,
         outcome: RequestOutcome,
     ) -> Response {
+        self.record(response, Some(operation), outcome)
+    }
+
+    /// The same for a request that matches no operation.
+    pub(crate) fn finish_unmatched(self, response: Response) -> Response {
+        let outcome = RequestOutcome::of_status(response.status().as_u16());
+        self.record(response, None, outcome)
+    }
+
+    fn record(
+        self,
+        mut response: Response,
+        operation: Option<&'static str>,
+        outcome: RequestOutcome,
+    ) -> Response {
         response.extensions_mut().insert(Handled {
-            operation: Some(operation),
+            operation,
             outcome,
             rate: self.rate,
             holder: self.may_refuse_answer.then_some(self.holder),

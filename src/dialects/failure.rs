@@ -28,6 +28,8 @@ pub enum Failure {
     MethodNotAllowed,
     /// The request took longer than the configured limit.
     TimedOut,
+    /// The request took longer than the configured limit, because its body did not arrive.
+    BodyTimedOut,
     /// The handler panicked. The log has the cause.
     Crashed,
     /// The client's address sends too many requests.

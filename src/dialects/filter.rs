@@ -4,12 +4,12 @@ use chrono_tz::Tz;
 
 use super::dates;
 use crate::domain::{
-    AccountFilter, Authority, Comparison, Condition, Error, MAX_TEXT, SearchField, SearchValues,
-    StateFilter, ZoneConditions,
+    AccountFilter, Authority, Comparison, Condition, Error, MAX_TEXT, Metadata, SearchField,
+    SearchValues, StateFilter, ZoneConditions, check_metadata_key,
 };
 
 /// The conditions as the caller wrote them. `None` leaves a condition out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct FilterMembers<'a> {
     /// `active`, `suspended` or a value of `blocked_by`.
     pub(crate) state: Option<&'a str>,
@@ -21,6 +21,8 @@ pub(crate) struct FilterMembers<'a> {
     pub(crate) expires_after: Option<&'a str>,
     /// The text to search for.
     pub(crate) text: Option<&'a str>,
+    /// Members that the metadata must have.
+    pub(crate) metadata: Metadata,
 }
 
 impl FilterMembers<'_> {
@@ -61,6 +63,7 @@ impl FilterMembers<'_> {
             expires_before: bound(Comparison::Less),
             expires_after: bound(Comparison::GreaterOrEqual),
             text: self.text.map(search_text).transpose()?,
+            metadata: wanted_metadata(self.metadata)?,
         };
         Ok((filter, by_zone))
     }
@@ -125,6 +128,17 @@ impl TimeConditions {
         }
         Ok(())
     }
+}
+
+fn wanted_metadata(metadata: Metadata) -> Result<Metadata, Error> {
+    for (key, value) in &metadata.0 {
+        check_metadata_key(key).map_err(|problem| Error::invalid("metadata", problem))?;
+        if value.is_empty() || value.contains('\0') {
+            let problem = format!("{key}: must have the value that the member has");
+            return Err(Error::invalid("metadata", problem));
+        }
+    }
+    Ok(metadata)
 }
 
 fn authority(word: &str) -> Result<Authority, Error> {

@@ -14,6 +14,7 @@ pub mod failure;
 pub(crate) mod filter;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod metadata;
 mod openapi;
 pub mod operation;
 mod patches;

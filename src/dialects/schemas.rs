@@ -197,7 +197,7 @@ fn merge(all: &mut Value, part: Value) {
 pub(super) fn idempotency_key() -> Value {
     json!({
         "name": "Idempotency-Key", "in": "header", "required": false,
-        "description": "For 24 hours, a repeated request with this key and the same body gets the stored answer.",
+        "description": "For 24 hours, a repeat of the same command with this key gets the stored answer.",
         "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
     })
 }

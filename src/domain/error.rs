@@ -125,8 +125,13 @@ pub enum Conflict {
     #[error("not_planned: the account is not to be purged now")]
     NotPlanned,
     /// The bulk job's state does not allow this.
-    #[error("bulk_job: it is under way, was not applied, or was reverted")]
-    BulkJob,
+    #[error("bulk_job: the job is {state}, and only {accepted}")]
+    BulkJob {
+        /// The state of the job.
+        state: &'static str,
+        /// What the call accepts, such as `a planned job can be applied`.
+        accepted: &'static str,
+    },
     /// The bulk job's list of accounts was deleted some time after the job was finished.
     #[error("bulk_job_trimmed: the list of its accounts was deleted after its retention period")]
     BulkJobTrimmed,
@@ -139,6 +144,9 @@ pub enum Conflict {
     /// The reseller already has as many webhook endpoints as are allowed.
     #[error("too_many_webhooks: a reseller has at most 50 webhook endpoints")]
     TooManyWebhooks,
+    /// The first request with the same idempotency key is still being carried out.
+    #[error("key_in_use: the first request with this idempotency key is still being carried out")]
+    KeyInUse,
     /// The hold has started, so its start cannot move into the future.
     #[error("hold_has_started: a hold that has started cannot be moved to a later start")]
     HoldHasStarted,

@@ -1,5 +1,7 @@
 //! The value of a fact, as the journal stores it.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::Time;
@@ -17,6 +19,8 @@ pub enum Fact {
     Text(String),
     /// An instant.
     Time(Time),
+    /// Texts whose names a caller chose.
+    Texts(BTreeMap<String, String>),
     /// Several named facts.
     Object(Vec<(&'static str, Fact)>),
 }

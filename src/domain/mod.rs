@@ -57,6 +57,8 @@ mod explain;
 mod fact;
 mod hold;
 mod ids;
+mod import;
+mod metadata;
 mod own_members;
 mod plan;
 mod profile;
@@ -79,12 +81,14 @@ pub use explain::{BlockDetail, EXTENSION, Explanation, Lift};
 pub use fact::Fact;
 pub use hold::{Hold, HoldDetails, HoldKind, HoldPatch, Patch, PaymentUrl, TICKET_PREFIX};
 pub use ids::{AccountId, AccountKey, HoldId, ResellerId, TokenId};
+pub use import::{ImportedAccount, ImportedHold};
+pub use metadata::{MAX_METADATA, Metadata, check_key as check_metadata_key};
 pub use own_members::{Extra, MAX_OWN_MEMBERS};
 pub(crate) use plan::plan_members;
 pub use plan::{Plan, PlanTerms};
 pub use profile::{Profile, ProfilePatch};
 pub use purge::{PURGE_GRACE, PURGE_NOTICE, PurgePolicy, PurgeRule, PurgeStop};
-pub use revert::Revertible;
+pub use revert::{NotReverted, Revertible};
 pub use search::{
     Comparison, Condition, Search, SearchField, SearchValues, Span, Start, ZoneConditions,
 };

@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 use uuid::Uuid;
 
 use super::email::Email;
+use super::metadata::Metadata;
 use super::own_members::Extra;
 use super::text::{self, MAX_LONG_TEXT, MAX_TEXT};
 use super::{Error, Fact, Patch, Time};
@@ -80,6 +81,7 @@ from_journal! {
     bool: Fact::Bool(on) => Some(*on);
     // The members are JSON, which this room does not parse. The store restores them itself.
     Extra: Fact::Null => None;
+    Metadata: Fact::Texts(members) => Some(Self(members.clone()));
 }
 
 profile! {
@@ -143,6 +145,9 @@ profile! {
     psp: String,
     /// How often the trial was extended, 0 or more.
     total_trial_extensions: i32,
+    /// Members for the reseller's own programs. A change adds to them, and removes those to which it
+    /// gives an empty text. `None` if there are none.
+    metadata: Metadata,
 }
 
 impl Profile {
@@ -242,6 +247,10 @@ impl ProfilePatch {
         if let Some(new) = self.extra.value() {
             let known = current.extra.clone().unwrap_or_default();
             profile.extra = Some(known.with(new)?);
+        }
+        if let Some(new) = self.metadata.value() {
+            let known = current.metadata.clone().unwrap_or_default();
+            profile.metadata = Some(known.with(new)?).filter(|all| !all.0.is_empty());
         }
         Ok(profile)
     }

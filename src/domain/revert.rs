@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use thiserror::Error;
+
 use super::{
     Account, Authority, Command, HoldDetails, HoldId, HoldKind, HoldPatch, Patch, Status, Time,
 };
@@ -27,61 +29,105 @@ pub enum Revertible {
     Restored,
 }
 
+/// Why a change is not reverted, although no later command touched what it changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum NotReverted {
+    /// The account is not as the change left it.
+    #[error("it was changed since")]
+    Changed,
+    /// The hold that the change placed has ended by itself.
+    #[error("the hold that the job placed has ended by itself since")]
+    HoldEnded,
+    /// The hold that the change lifted would have ended by itself.
+    #[error("the hold that the job lifted would have ended by itself since")]
+    OldHoldEnded,
+    /// The exemption that the change replaced would have ended by itself.
+    #[error("the exemption that the job replaced would have ended by itself since")]
+    OldExemptionEnded,
+}
+
 impl Account {
-    /// The command that reverts a change made by this authority. `None` if a later command changed
-    /// the same fact. `new_id` is the identity of the new hold, if reverting opens one.
-    #[must_use]
+    /// The command that reverts a change made by this authority, if the account is still as the
+    /// change left it. The caller has made sure that no later command touched the same fact or
+    /// hold: whether one did cannot be seen from the account. `new_id` is the identity of the new
+    /// hold, if reverting opens one.
+    ///
+    /// What would have ended by itself in the meantime is not brought back.
+    ///
+    /// # Errors
+    /// [`NotReverted`] if there is nothing to revert.
     pub fn revert(
         &self,
         change: &Revertible,
         by: Authority,
         new_id: HoldId,
         purge_after: Duration,
-    ) -> Option<Command> {
+        now: Time,
+    ) -> Result<Command, NotReverted> {
         let own = |kind| {
             self.holds
                 .iter()
                 .find(|hold| hold.kind == kind && hold.authority == by)
         };
+        let named = |kind, id| own(kind).filter(|hold| hold.id == id);
+        let has_ended = |end: Option<Time>| end.is_some_and(|end| end <= now);
+        let lift = |kind, id| Command::Lift {
+            kind,
+            only: Some(id),
+        };
+        let place = |kind, details| Command::Place {
+            kind,
+            fresh: new_id,
+            details: exactly(details),
+        };
         match change {
             Revertible::Opened(kind, id) => {
-                own(*kind)
-                    .filter(|hold| hold.id == *id)
-                    .map(|_| Command::Lift {
-                        kind: *kind,
-                        only: Some(*id),
-                    })
+                let hold = named(*kind, *id).ok_or(NotReverted::Changed)?;
+                if hold.has_lapsed(now) {
+                    return Err(NotReverted::HoldEnded);
+                }
+                Ok(lift(*kind, *id))
             }
             Revertible::Revised(kind, id, before) => {
-                own(*kind)
-                    .filter(|hold| hold.id == *id)
-                    .map(|_| Command::Place {
-                        kind: *kind,
-                        fresh: new_id,
-                        details: exactly(before),
-                    })
+                let hold = named(*kind, *id).ok_or(NotReverted::Changed)?;
+                if hold.has_lapsed(now) && has_ended(before.ends_at) {
+                    Err(NotReverted::HoldEnded)
+                } else if has_ended(before.ends_at) {
+                    Ok(lift(*kind, *id))
+                } else {
+                    Ok(place(*kind, before))
+                }
             }
-            Revertible::Closed(kind, before) => own(*kind).is_none().then(|| Command::Place {
-                kind: *kind,
-                fresh: new_id,
-                details: exactly(before),
-            }),
-            Revertible::Status(from, to) => {
-                (self.status == *to).then_some(Command::SetStatus(*from))
+            Revertible::Closed(kind, before) => {
+                if own(*kind).is_some() {
+                    Err(NotReverted::Changed)
+                } else if has_ended(before.ends_at) {
+                    Err(NotReverted::OldHoldEnded)
+                } else {
+                    Ok(place(*kind, before))
+                }
             }
+            Revertible::Status(from, to) => only_if(self.status == *to, Command::SetStatus(*from)),
             Revertible::Expiry(from, to) => {
-                (self.expires_at == *to).then_some(Command::SetExpiry(*from))
+                only_if(self.expires_at == *to, Command::SetExpiry(*from))
             }
             Revertible::Exemption(from, to) => {
-                (self.exempt_until == *to).then_some(Command::SetExemption(*from))
+                let from = from.filter(|until| *until > now);
+                if self.exempt_until == *to && *to == from {
+                    return Err(NotReverted::OldExemptionEnded);
+                }
+                only_if(self.exempt_until == *to, Command::SetExemption(from))
             }
-            Revertible::Deleted => self.deleted_at.is_some().then_some(Command::Restore),
-            Revertible::Restored => self
-                .deleted_at
-                .is_none()
-                .then_some(Command::Delete { purge_after }),
+            Revertible::Deleted => only_if(self.deleted_at.is_some(), Command::Restore),
+            Revertible::Restored => {
+                only_if(self.deleted_at.is_none(), Command::Delete { purge_after })
+            }
         }
     }
+}
+
+fn only_if(is_as_left: bool, command: Command) -> Result<Command, NotReverted> {
+    is_as_left.then_some(command).ok_or(NotReverted::Changed)
 }
 
 /// The patch that turns any details into exactly these.

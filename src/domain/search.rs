@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::{AccountId, Time};
+use super::{AccountId, Metadata, Time};
 
 /// A field that a search can filter and sort by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +113,8 @@ pub struct ZoneConditions {
 pub struct Search {
     /// The conditions. An account must meet all of them.
     pub conditions: Vec<Condition>,
+    /// The members of the metadata that an account must have, with these values.
+    pub metadata: Metadata,
     /// Further conditions, which depend on the time zone of the account's reseller. If there are
     /// any, accounts of resellers in other time zones are not found.
     pub by_zone: Vec<ZoneConditions>,

@@ -1,6 +1,8 @@
 //! The computed state: one function from the facts and the time to what blocks the account.
 
-use super::{Account, Authority, Email, Error, HoldKind, PaymentUrl, Profile, Status, Time};
+use super::{
+    Account, Authority, Email, Error, HoldKind, Metadata, PaymentUrl, Profile, Status, Time,
+};
 
 /// A reason why an account cannot be used.
 ///
@@ -179,6 +181,8 @@ pub struct AccountFilter {
     pub expires_after: Option<Time>,
     /// Only accounts with this text in their name, title, e-mail or company, ignoring case.
     pub text: Option<String>,
+    /// Only accounts whose metadata has all of these members.
+    pub metadata: Metadata,
 }
 
 impl AccountFilter {
@@ -209,7 +213,16 @@ impl AccountFilter {
                 .text
                 .as_ref()
                 .is_none_or(|text| has_text(&account.profile, text))
+            && has_metadata(&account.profile, &self.metadata)
     }
+}
+
+/// Whether the metadata of an account has all of these members.
+fn has_metadata(profile: &Profile, wanted: &Metadata) -> bool {
+    wanted.0.iter().all(|(key, value)| {
+        let known = profile.metadata.as_ref();
+        known.and_then(|known| known.0.get(key)) == Some(value)
+    })
 }
 
 /// Whether a text is in the name, title, e-mail or company, ignoring case. Each character is

@@ -16,13 +16,13 @@ use ipnet::IpNet;
 use tracing::{Instrument as _, debug_span, error, info, info_span};
 use uuid::Uuid;
 
-use super::{client_address, held_body, request_checks};
-use crate::dialects::exchange::{ClientAddress, Handled, RequestId, RequestOutcome};
+use super::{client_address, held_body, rate_headers, request_checks};
+use crate::dialects::exchange::{BodyWait, ClientAddress, Handled, RequestId, RequestOutcome};
 use crate::dialects::failure::Failure;
 use crate::dialects::{Responder, admin, labels};
 use crate::domain::Error;
 use crate::metrics::{Call, Metrics};
-use crate::service::{Rate, Service};
+use crate::service::Service;
 use crate::telemetry;
 
 const REQUEST_ID: &str = "x-request-id";
@@ -66,6 +66,8 @@ pub(super) async fn handle(
     if let Some(address) = address {
         request.extensions_mut().insert(ClientAddress(address));
     }
+    let body_wait = BodyWait::default();
+    request.extensions_mut().insert(body_wait.clone());
     let head = request_checks::check(&request);
     let labels = labels(&request);
     let metrics = shared.service.as_ref().map(|service| service.metrics());
@@ -95,6 +97,7 @@ pub(super) async fn handle(
             span.in_scope(|| log_panic(&*panic));
             respond(Failure::Crashed)
         }
+        Err(_elapsed) if body_wait.is_waiting() => respond(Failure::BodyTimedOut),
         Err(_elapsed) => respond(Failure::TimedOut),
     };
     let mut handled = response.extensions().get::<Handled>().copied();
@@ -124,9 +127,14 @@ pub(super) async fn handle(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    // The credential's rate limit if there is one, else the address's.
-    if let Some(rate) = handled.and_then(|handled| handled.rate).or(address_rate) {
-        write_rate_headers(headers, rate);
+    if let Some(service) = &shared.service {
+        let rates = rate_headers::Rates {
+            token: handled.and_then(|handled| handled.rate),
+            address: address_rate,
+        };
+        let is_refused =
+            handled.is_some_and(|handled| handled.outcome == RequestOutcome::RateLimited);
+        rate_headers::write(headers, rates, is_refused, service.now());
     }
     response
 }
@@ -171,14 +179,6 @@ impl Drop for InFlight {
             self.metrics.request_abandoned(self.labels);
         }
     }
-}
-
-fn write_rate_headers(headers: &mut HeaderMap, rate: Rate) {
-    // The reset time in whole seconds, rounded up.
-    let seconds = rate.reset_at.timestamp() + i64::from(rate.reset_at.timestamp_subsec_nanos() > 0);
-    headers.insert("x-rate-limit-limit", HeaderValue::from(rate.limit));
-    headers.insert("x-rate-limit-remaining", HeaderValue::from(rate.remaining));
-    headers.insert("x-rate-limit-reset", HeaderValue::from(seconds));
 }
 
 /// The caller's own request id if it is short and printable, else a new one.

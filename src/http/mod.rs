@@ -6,6 +6,7 @@ mod listener;
 mod management;
 mod middleware;
 pub mod pages;
+mod rate_headers;
 mod request_checks;
 
 use std::sync::Arc;
@@ -63,12 +64,17 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
     let notice = notice::routes(Arc::clone(&apis.v3.service));
     let cors = cors(&settings.cors_origins);
     let (admin, soap) = (Arc::clone(&apis.admin.settings), apis.soap);
+    let v3 = apis.v3.clone();
     let routes = admin::routes(apis.admin)
         .merge(v3::routes(apis.v3))
         .merge(home)
         .merge(docs)
         .merge(notice);
     let unknown = async move |request: Request| {
+        if Dialect::of(request.uri().path()) == Some(Dialect::V3) {
+            let (parts, _) = request.into_parts();
+            return v3::respond_unmatched(&v3, &parts, |fail| fail(&Failure::NoSuchRoute)).await;
+        }
         Responder::of(&request).respond(&Failure::NoSuchRoute, &admin)
     };
     let mut as_routed = routes.clone().fallback(unknown.clone());

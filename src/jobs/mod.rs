@@ -78,6 +78,16 @@ const JOBS: &[Job] = &[
         run: |service, _| Box::pin(service.observe_account_numbers()),
     },
     Job {
+        name: "account_recount",
+        every: HOUR,
+        run: |service, _| Box::pin(service.recount_accounts()),
+    },
+    Job {
+        name: "account_counts",
+        every: MINUTE,
+        run: |service, _| Box::pin(service.settle_account_counts()),
+    },
+    Job {
         name: "purge_plan",
         every: HOUR,
         run: |service, _| Box::pin(plan_purges(service)),

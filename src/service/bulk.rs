@@ -49,7 +49,7 @@ impl Service {
                     kind: ChangeKind::Command {
                         account,
                         command: item.command,
-                        expected_version: None,
+                        expected_versions: None,
                         filter: None,
                     },
                     idempotency: item.once,

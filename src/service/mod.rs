@@ -37,6 +37,7 @@
     reason = "the module's documentation lists the errors that every method has"
 )]
 
+mod account_counts;
 mod account_numbers;
 mod accounts;
 mod bulk;
@@ -46,6 +47,7 @@ mod context;
 mod credentials;
 mod group_commit;
 mod idempotency;
+mod import;
 mod journal;
 mod list_totals;
 mod notifier;
@@ -61,7 +63,7 @@ mod time_zones;
 mod transaction;
 mod webhooks;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +74,7 @@ use crate::domain::{Account, AccountKey, Error, Time};
 use crate::jwt::Verifier;
 use crate::metrics::Metrics;
 use crate::shares::Shares;
+use crate::store::backup::Restoration;
 use crate::store::{Store, StoredRequest};
 use credentials::CredentialCache;
 use group_commit::{Lane, Lanes, Request};
@@ -81,9 +84,9 @@ use rate_limit::Limiter;
 use shares::ServiceShares;
 
 pub use crate::store::{
-    Attempt, BulkItem, BulkJob, Credential, DeliveryKey, IdempotencyKey, JobState, JournalEntry,
-    Pending, Preview, Progress, PurgeSettings, Reseller, Slice, StoredAnswer, Suspension,
-    TokenKind,
+    Attempt, BulkItem, BulkJob, Credential, DeliveryKey, Fingerprint, IdempotencyKey, JobState,
+    JournalEntry, Pending, Preview, Progress, PurgeSettings, Reseller, ResultHeaders, Slice,
+    StoredAnswer, Suspension, TokenKind,
 };
 pub use accounts::{AccountRef, Explained, Page};
 pub use bulk::{Item, MAX_OPERATIONS};
@@ -91,12 +94,15 @@ pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 pub use credentials::{IssuedToken, TokenRequest};
 pub use group_commit::Rehearsed;
-pub use idempotency::{CommandOutcome, Completion, IdempotentRequest};
+pub use group_commit::{ImportBatch, ImportOutcome, ImportProblem, OnExisting};
+pub use idempotency::{
+    CommandOutcome, Completion, Encoder, IdempotentRequest, OtherKey, Written, is_lasting_refusal,
+};
 pub use notifier::News;
 pub use plans::NewPlan;
 pub use purge::{PlannedPurge, Purged};
 pub use rate_limit::{Limits, Rate};
-pub use release_tickets::TicketMaker;
+pub use release_tickets::{ReleaseTicket, TicketMaker};
 pub use resellers::{NewReseller, ResellerPatch};
 pub use seal::Seal;
 pub use settings::{CommitScope, Settings};
@@ -130,6 +136,8 @@ pub struct Service {
     limiter: Limiter,
     shares: Arc<ServiceShares>,
     totals: Arc<ListTotals>,
+    /// The restores of backups that the events went through.
+    restorations: OnceLock<Vec<Restoration>>,
     /// Verifies the JSON Web Tokens of other issuers. `None` means that none is trusted.
     verifier: Option<Verifier>,
     metrics: Arc<Metrics>,
@@ -194,6 +202,7 @@ impl Service {
             credential_cache: CredentialCache::new(),
             shares: Arc::new(ServiceShares::new(&shares, &metrics)),
             totals: Arc::new(ListTotals::new()),
+            restorations: OnceLock::new(),
             verifier: None,
             metrics,
             watched: Mutex::default(),

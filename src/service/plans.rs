@@ -7,7 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::resellers::lock_named_reseller;
-use super::{Completion, Context, IdempotentRequest, Service};
+use super::{Completion, Context, IdempotentRequest, Service, Written};
 use crate::domain::{Error, Plan, PlanTerms, ResellerId, Resource, Scope};
 use crate::store::Tx;
 
@@ -73,8 +73,8 @@ impl Service {
         context: &Context,
         id: Uuid,
         revise: impl FnOnce(&mut PlanTerms) -> Result<(), Error> + Send + 'static,
-        idempotency: Option<IdempotentRequest<Plan>>,
-    ) -> Result<Completion<Plan>, Error> {
+        idempotency: Option<IdempotentRequest<Written<Plan>>>,
+    ) -> Result<Completion<Written<Plan>>, Error> {
         context.principal.require(Scope::AccountWrite)?;
         let now = self.now();
         let reseller = self.find_plan(context, id).await?.reseller_id;
@@ -86,11 +86,15 @@ impl Service {
                 let before = plan.terms.clone();
                 revise(&mut plan.terms)?;
                 plan.terms.check(Some(&before))?;
-                if plan.terms != before {
+                let is_changed = plan.terms != before;
+                if is_changed {
                     plan.updated_at = now;
                     tx.replace_plan(&plan).await?;
                 }
-                Ok(plan)
+                Ok(Written {
+                    value: plan,
+                    is_changed,
+                })
             })
         })
         .await

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tracing::{info, warn};
 
 use super::group_commit::{ChangeKind, Request};
-use super::{Completion, Context, Principal, Service};
+use super::{Completion, Context, IdempotentRequest, Principal, Service};
 use crate::domain::{
     Account, AccountId, Command, Conflict, Dialect, Error, Outcome, PurgePolicy, PurgeStop,
     ResellerId, Resource, Scope, Time,
@@ -280,10 +280,11 @@ impl Service {
         &self,
         caller: &Principal,
         reseller: ResellerId,
-    ) -> Result<bool, Error> {
+        idempotency: Option<IdempotentRequest<bool>>,
+    ) -> Result<Completion<bool>, Error> {
         caller.require_operator(Scope::ResellerWrite)?;
         let now = self.now();
-        let work = self.write(Tenancy::Platform, move |tx| {
+        let work = self.write_once(Tenancy::Platform, idempotency, move |tx| {
             Box::pin(async move {
                 tx.lock_reseller(reseller)
                     .await
@@ -320,7 +321,7 @@ impl Service {
             kind: ChangeKind::Command {
                 account: *account,
                 command: command.clone(),
-                expected_version: None,
+                expected_versions: None,
                 filter: None,
             },
             idempotency: None,

@@ -16,7 +16,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use super::group_commit::{ChangeKind, Request};
-use super::{CommandOutcome, Context, Principal, Service};
+use super::{Completion, Context, IdempotentRequest, Principal, Service};
 use crate::domain::{
     Account, AccountId, Actor, Authority, Command, Dialect, Error, HoldId, HoldKind, ResellerId,
     TICKET_PREFIX,
@@ -111,25 +111,27 @@ impl TicketMaker {
     }
 }
 
+/// A ticket whose signature is ours.
+#[derive(Debug, Clone)]
+pub struct ReleaseTicket {
+    /// The caller that the ticket makes of its bearer.
+    pub bearer: Principal,
+    account: AccountId,
+    hold: HoldId,
+    revision: i32,
+}
+
 impl Service {
     /// The maker of this database's tickets.
     pub async fn ticket_maker(&self) -> Result<TicketMaker, Error> {
         self.named_key(KEY.to_owned()).await.map(TicketMaker)
     }
 
-    /// Lifts the freeze that a ticket names, also if the reseller is suspended: its customers still
-    /// pay. A repeat changes nothing.
+    /// Reads a ticket.
     ///
     /// # Errors
-    /// [`Error::TicketInvalid`] if the ticket is not ours, [`Error::AccountNotFound`], or
-    /// [`Error::Conflict`] if the account was frozen again, or the freeze revised, after this
-    /// ticket.
-    pub async fn redeem(
-        &self,
-        ticket: &SecretString,
-        dialect: Dialect,
-        request_id: String,
-    ) -> Result<CommandOutcome, Error> {
+    /// [`Error::TicketInvalid`] if it is not ours.
+    pub async fn release_ticket(&self, ticket: &SecretString) -> Result<ReleaseTicket, Error> {
         let Ticket {
             reseller,
             account,
@@ -145,11 +147,35 @@ impl Service {
             authority,
             name: format!("release ticket of hold {hold}"),
         };
-        let principal = Principal::of_reseller(reseller).acting_as(agent);
-        let command = Command::Redeem { hold, revision };
+        Ok(ReleaseTicket {
+            bearer: Principal::of_reseller(reseller).acting_as(agent),
+            account,
+            hold,
+            revision,
+        })
+    }
+
+    /// Lifts the freeze that a ticket names, also if the reseller is suspended: its customers still
+    /// pay. A repeat changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::AccountNotFound`], or [`Error::Conflict`] if the account was frozen again, or the
+    /// freeze revised, after this ticket.
+    pub async fn redeem(
+        &self,
+        ticket: &ReleaseTicket,
+        dialect: Dialect,
+        request_id: String,
+        idempotency: Option<IdempotentRequest>,
+    ) -> Result<Completion, Error> {
+        let (account, reseller) = (ticket.account, ticket.bearer.storage_reseller());
+        let command = Command::Redeem {
+            hold: ticket.hold,
+            revision: ticket.revision,
+        };
         self.change(Request {
             context: Context {
-                principal,
+                principal: ticket.bearer.clone(),
                 dialect,
                 request_id,
             },
@@ -157,12 +183,11 @@ impl Service {
             kind: ChangeKind::Command {
                 account,
                 command,
-                expected_version: None,
+                expected_versions: None,
                 filter: None,
             },
-            idempotency: None,
+            idempotency,
         })
-        .await?
-        .done()
+        .await
     }
 }

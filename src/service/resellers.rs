@@ -3,7 +3,7 @@
 
 use chrono_tz::Tz;
 
-use super::{Completion, IdempotentRequest, Principal, Service};
+use super::{Completion, IdempotentRequest, Principal, Service, Written};
 use crate::domain::{Error, MAX_TEXT, Patch, ResellerId, Resource, Scope, check_text};
 use crate::store::{Reseller, Suspension, Tenancy, Tx};
 
@@ -201,8 +201,8 @@ impl Service {
         caller: &Principal,
         id: ResellerId,
         patch: ResellerPatch,
-        idempotency: Option<IdempotentRequest<Reseller>>,
-    ) -> Result<Completion<Reseller>, Error> {
+        idempotency: Option<IdempotentRequest<Written<Reseller>>>,
+    ) -> Result<Completion<Written<Reseller>>, Error> {
         caller.require_operator(Scope::ResellerWrite)?;
         let now = self.now();
         let completion = self
@@ -213,13 +213,17 @@ impl Service {
                     let before = reseller.clone();
                     patch.check(Some(&before))?;
                     patch.apply_to(&mut reseller);
-                    if reseller != before {
+                    let is_changed = reseller != before;
+                    if is_changed {
                         reseller.updated_at = now;
                         tx.update_reseller(&reseller).await?;
                         // Credential caches hold the reseller's time zone and code style too.
                         tx.announce_credentials(id).await?;
                     }
-                    Ok(reseller)
+                    Ok(Written {
+                        value: reseller,
+                        is_changed,
+                    })
                 })
             })
             .await?;
@@ -238,19 +242,21 @@ impl Service {
         caller: &Principal,
         id: ResellerId,
         suspend: bool,
-        idempotency: Option<IdempotentRequest<Reseller>>,
-    ) -> Result<Completion<Reseller>, Error> {
+        idempotency: Option<IdempotentRequest<Written<Reseller>>>,
+    ) -> Result<Completion<Written<Reseller>>, Error> {
         caller.require_operator(Scope::ResellerWrite)?;
         let (now, by) = (self.now(), caller.actor().name);
         let completion = self
             .write_once(Tenancy::Platform, idempotency, move |tx| {
                 Box::pin(async move {
                     tx.lock_reseller(id).await?;
-                    if tx.suspend_reseller(id, suspend, &by, now).await? {
+                    let is_changed = tx.suspend_reseller(id, suspend, &by, now).await?;
+                    if is_changed {
                         // Credential caches have whether the reseller is suspended.
                         tx.announce_credentials(id).await?;
                     }
-                    fetch(tx, id).await
+                    let value = fetch(tx, id).await?;
+                    Ok(Written { value, is_changed })
                 })
             })
             .await?;

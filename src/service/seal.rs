@@ -14,7 +14,7 @@ use sha2::Sha256;
 
 use super::Principal;
 use crate::domain::{Error, Scope};
-use crate::store::{IdempotencyKey, StoredAnswer, StoredRequest};
+use crate::store::{Fingerprint, IdempotencyKey, StoredAnswer, StoredRequest};
 
 /// The length of a nonce, in bytes.
 const NONCE: usize = 24;
@@ -74,9 +74,10 @@ impl Seal {
     /// then the answer is not stored.
     pub(super) fn close(
         &self,
-        fingerprint: &[u8; 32],
+        fingerprint: &Fingerprint,
         answer: StoredAnswer,
     ) -> Option<StoredRequest> {
+        let fingerprint = &fingerprint.command;
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).ok()?;
         let payload = Payload {
@@ -90,6 +91,7 @@ impl Seal {
         Some(StoredRequest {
             key: self.key.clone(),
             fingerprint: self.fingerprint(fingerprint),
+            command: None,
             nonce: Some(nonce),
             answer: StoredAnswer { body, ..answer },
         })
@@ -98,15 +100,20 @@ impl Seal {
     /// The answer of a stored request.
     ///
     /// # Errors
-    /// [`Error::IdempotencyKeyReused`] if it belongs to a request with another body, or to a caller
-    /// with other rights.
+    /// [`Error::IdempotencyKeyReused`] if it belongs to another command, or to a caller with other
+    /// rights.
     pub(super) fn open(
         &self,
-        fingerprint: &[u8; 32],
+        fingerprint: &Fingerprint,
         stored: StoredRequest,
     ) -> Result<StoredAnswer, Error> {
+        // Versions before migration 0016 encrypted with the hash of the body.
+        let fingerprint = [&fingerprint.command, &fingerprint.body]
+            .into_iter()
+            .find(|hash| self.fingerprint(hash) == stored.fingerprint)
+            .ok_or(Error::IdempotencyKeyReused)?;
         let nonce = XNonce::from(stored.nonce.unwrap_or_default());
-        let answer = stored.answer_to(&self.fingerprint(fingerprint))?;
+        let answer = stored.answer;
         let payload = Payload {
             msg: &answer.body,
             aad: answer.content_type.as_bytes(),
@@ -137,4 +144,41 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
         let mac = parts.iter().fold(mac, Mac::chain_update);
         mac.finalize().into_bytes().into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Authority, ResellerId, Scopes};
+    use crate::store::ResultHeaders;
+
+    #[test]
+    fn an_answer_that_was_sealed_with_the_hash_of_its_body_is_opened() {
+        let caller = Principal::new(Some(ResellerId(1)), Scopes::all_for(Authority::Reseller));
+        let key = IdempotencyKey {
+            reseller: ResellerId(1),
+            method: "POST".to_owned(),
+            path: "/v3/tokens".to_owned(),
+            key: "k".to_owned(),
+        };
+        let seal = Seal::of(&caller, &key);
+        let answer = StoredAnswer {
+            status: 201,
+            content_type: "application/json".to_owned(),
+            body: b"secret".to_vec(),
+            headers: ResultHeaders::default(),
+        };
+        let print = |command, body| Fingerprint {
+            command: [command; 32],
+            body: [body; 32],
+        };
+        // Versions before migration 0016 had no hash of the command.
+        let before = seal.close(&print(2, 2), answer.clone()).unwrap();
+        assert_eq!(seal.open(&print(1, 2), before.clone()), Ok(answer.clone()));
+        let reused = Err(Error::IdempotencyKeyReused);
+        assert_eq!(seal.open(&print(1, 3), before), reused);
+        let now = seal.close(&print(1, 2), answer.clone()).unwrap();
+        assert_eq!(seal.open(&print(1, 3), now.clone()), Ok(answer));
+        assert_eq!(seal.open(&print(3, 2), now), reused);
+    }
 }

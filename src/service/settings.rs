@@ -21,6 +21,9 @@ pub struct Settings {
     pub purge_window: Duration,
     /// How long the answer to a request with an idempotency key is stored.
     pub idempotency_window: Duration,
+    /// How long a request waits for an earlier one with the same idempotency key to finish. Then it
+    /// is refused as in conflict.
+    pub idempotency_wait: Duration,
     /// How many requests a lane queues. A request beyond that is refused as overloaded.
     pub queue: usize,
     /// How many requests a lane carries out together, at most.
@@ -43,6 +46,7 @@ impl Default for Settings {
         Self {
             purge_window: day * 30,
             idempotency_window: day,
+            idempotency_wait: Duration::from_secs(5),
             queue: 4_096,
             batch: 256,
             scope: CommitScope::All,

@@ -8,6 +8,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::task::JoinError;
@@ -122,9 +123,13 @@ impl Service {
             let result = self.write(tenancy, work).await?;
             return Ok(Completion::Fresh(Box::new(result)));
         };
-        let (now, window) = (self.now(), self.settings.idempotency_window);
+        let times = AnswerTimes {
+            now: self.now(),
+            expires_at: self.now() + self.settings.idempotency_window,
+            wait: self.settings.idempotency_wait,
+        };
         self.write(tenancy, move |tx| {
-            Box::pin(answer_once(tx, request, now, now + window, work))
+            Box::pin(answer_once(tx, request, times, work))
         })
         .await
     }
@@ -171,28 +176,38 @@ where
     }
 }
 
+/// The times that the answer to a request has to do with.
+#[derive(Clone, Copy)]
+struct AnswerTimes {
+    now: Time,
+    /// When the answer expires.
+    expires_at: Time,
+    /// How long to wait for an earlier request with the same key.
+    wait: Duration,
+}
+
 /// Does the work and stores its answer, or finds the answer that is stored already. An advisory
 /// lock on the key makes a second request with it wait until the first one has committed.
 async fn answer_once<T, F>(
     tx: &mut Tx,
     request: IdempotentRequest<T>,
-    now: Time,
-    expires_at: Time,
+    times: AnswerTimes,
     work: F,
 ) -> Result<Completion<T>, Error>
 where
     F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>>,
 {
-    tx.lock_answer(&request.key).await?;
+    tx.lock_answer(&request.key, times.wait).await?;
     let stored = tx
-        .fetch_answers(std::slice::from_ref(&request.key), now)
+        .fetch_answers(std::slice::from_ref(&request.key), times.now)
         .await?;
     if let Some(stored) = stored.into_iter().next() {
         return request.stored_answer(stored).map(Completion::Replayed);
     }
     let result = Ok(work(tx).await?);
     if let Some(stored) = request.with_answer(&result) {
-        tx.insert_answers(&[stored], now, expires_at).await?;
+        tx.insert_answers(&[stored], times.now, times.expires_at)
+            .await?;
     }
     result.map(|result| Completion::Fresh(Box::new(result)))
 }

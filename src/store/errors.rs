@@ -70,6 +70,14 @@ pub(super) fn is_stale(error: &sqlx::Error) -> bool {
         .is_some_and(|code| code == "SW001")
 }
 
+/// Whether another transaction has kept a lock for longer than `lock_timeout`.
+pub(super) fn is_locked(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == "55P03")
+}
+
 /// Whether a sequence has reached its end. Only that of the account ids can: the others have 64
 /// bits.
 fn is_exhausted(error: &sqlx::Error) -> bool {

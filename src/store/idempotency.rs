@@ -5,13 +5,15 @@
     reason = "in `query!` it names the type of an array and converts nothing"
 )]
 
+use std::time::Duration;
+
 use sqlx::PgConnection;
 
 use super::Store;
-use super::errors::{OrDomain as _, internal, is_connection_loss};
+use super::errors::{OrDomain as _, internal, is_connection_loss, is_locked};
 use super::tenancy::list_of;
 use super::transaction::Tx;
-use crate::domain::{Error, ResellerId, Time};
+use crate::domain::{Conflict, Error, ResellerId, Time};
 
 /// Identifies a request. Two requests with the same reseller, method, path and key are the same
 /// request.
@@ -27,13 +29,27 @@ pub struct IdempotencyKey {
     pub key: String,
 }
 
+/// What a request asks for, as hashes. Two requests under one key must have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fingerprint {
+    /// The SHA-256 hash of the command, however its body was written.
+    pub command: [u8; 32],
+    /// The SHA-256 hash of the body as it was sent. Answers that versions before migration 0016
+    /// stored are compared by it.
+    pub body: [u8; 32],
+}
+
 /// A request and its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRequest {
     /// Identifies the request.
     pub key: IdempotencyKey,
-    /// The SHA-256 hash of the request's body. If the answer is encrypted, a keyed hash of that.
+    /// The SHA-256 hash of the request's body. If the answer is encrypted, a keyed hash of the
+    /// command's hash.
     pub fingerprint: [u8; 32],
+    /// The SHA-256 hash of the command. `None` if the answer is encrypted, or if a version before
+    /// migration 0016 stored it.
+    pub command: Option<[u8; 32]>,
     /// The nonce that the answer's body is encrypted with. `None` if it is not encrypted.
     pub nonce: Option<[u8; 24]>,
     /// The answer.
@@ -41,12 +57,28 @@ pub struct StoredRequest {
 }
 
 impl StoredRequest {
+    /// A request and its answer, which is not encrypted.
+    #[must_use]
+    pub fn of(key: IdempotencyKey, fingerprint: Fingerprint, answer: StoredAnswer) -> Self {
+        Self {
+            key,
+            fingerprint: fingerprint.body,
+            command: Some(fingerprint.command),
+            nonce: None,
+            answer,
+        }
+    }
+
     /// The answer, for a request with this fingerprint.
     ///
     /// # Errors
-    /// [`Error::IdempotencyKeyReused`] if the answer belongs to a request with another body.
-    pub fn answer_to(self, fingerprint: &[u8; 32]) -> Result<StoredAnswer, Error> {
-        if self.fingerprint == *fingerprint {
+    /// [`Error::IdempotencyKeyReused`] if the answer belongs to another command.
+    pub fn answer_to(self, fingerprint: &Fingerprint) -> Result<StoredAnswer, Error> {
+        let is_same = match self.command {
+            Some(command) => command == fingerprint.command,
+            None => self.fingerprint == fingerprint.body,
+        };
+        if is_same {
             Ok(self.answer)
         } else {
             Err(Error::IdempotencyKeyReused)
@@ -60,24 +92,48 @@ pub struct StoredAnswer {
     /// The HTTP status that the outcome has. Where a dialect answers failures with HTTP 200, it
     /// writes 200 instead.
     pub status: u16,
-    /// The content type.
+    /// The content type. Empty if the answer has no body.
     pub content_type: String,
     /// The body.
     pub body: Vec<u8>,
+    /// The headers that belong to the result.
+    pub headers: ResultHeaders,
+}
+
+/// The headers of an answer that belong to its result, so that a repeat gets them too.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ResultHeaders {
+    /// The value of `ETag`.
+    pub etag: Option<String>,
+    /// The value of `Location`.
+    pub location: Option<String>,
+    /// Whether the request changed anything. `None` if the answer does not tell.
+    pub changed: Option<bool>,
 }
 
 impl Tx {
-    /// Locks a key until the transaction ends. Waits while another transaction has locked it.
-    pub async fn lock_answer(&mut self, key: &IdempotencyKey) -> Result<(), Error> {
+    /// Locks a key until the transaction ends. Waits while another transaction has locked it, up to
+    /// `wait`.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if the other transaction is still not done then.
+    pub async fn lock_answer(&mut self, key: &IdempotencyKey, wait: Duration) -> Result<(), Error> {
         let name = format!("{} {} {} {}", key.reseller, key.method, key.path, key.key);
-        sqlx::query!(
-            "select pg_advisory_xact_lock(hashtextextended($1, 0))",
-            name
+        // The limit is for this lock alone. PostgreSQL evaluates the columns in their order.
+        let locked = sqlx::query!(
+            "select set_config('lock_timeout', $2, true) as begins,
+               pg_advisory_xact_lock(hashtextextended($1, 0)) as locked,
+               set_config('lock_timeout', '0', true) as ends",
+            name,
+            // 0 would mean no limit.
+            wait.as_millis().max(1).to_string()
         )
-        .execute(self.connection())
-        .await
-        .map(drop)
-        .or_domain()
+        .fetch_one(self.connection())
+        .await;
+        match locked {
+            Err(error) if is_locked(&error) => Err(Error::Conflict(Conflict::KeyInUse)),
+            locked => locked.map(drop).or_domain(),
+        }
     }
 
     /// The stored answers of these keys. Keys without an answer, or with an expired one, are left
@@ -123,17 +179,33 @@ impl Tx {
             .iter()
             .map(|stored| stored.nonce.map(|nonce| nonce.to_vec()))
             .collect();
+        let commands: Vec<_> = answers
+            .iter()
+            .map(|stored| stored.command.map(|command| command.to_vec()))
+            .collect();
+        let header = |of: fn(&ResultHeaders) -> &Option<String>| -> Vec<Option<String>> {
+            let headers = answers.iter().map(|stored| &stored.answer.headers);
+            headers.map(|headers| of(headers).clone()).collect()
+        };
+        let (etags, locations) = (header(|of| &of.etag), header(|of| &of.location));
+        let changes: Vec<_> = answers
+            .iter()
+            .map(|stored| stored.answer.headers.changed)
+            .collect();
         let stored = sqlx::query!(
             "insert into idempotency as i (reseller_id, method, path, key, fingerprint, status,
-               content_type, body, nonce, created_at, expires_at)
-             select n.*, $10, $11
+               content_type, body, nonce, command, etag, location, changed, created_at, expires_at)
+             select n.*, $14, $15
              from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[],
-               $6::smallint[], $7::text[], $8::bytea[], $9::bytea[]) as n
+               $6::smallint[], $7::text[], $8::bytea[], $9::bytea[], $10::bytea[], $11::text[],
+               $12::text[], $13::boolean[]) as n
              on conflict on constraint idempotency_pkey do update set
                fingerprint = excluded.fingerprint, status = excluded.status,
                content_type = excluded.content_type, body = excluded.body, nonce = excluded.nonce,
+               command = excluded.command, etag = excluded.etag, location = excluded.location,
+               changed = excluded.changed,
                created_at = excluded.created_at, expires_at = excluded.expires_at
-             where i.expires_at <= $10",
+             where i.expires_at <= $14",
             &resellers,
             &methods,
             &paths,
@@ -143,6 +215,10 @@ impl Tx {
             &types,
             &bodies,
             &nonces as &[Option<Vec<u8>>],
+            &commands as &[Option<Vec<u8>>],
+            &etags as &[Option<String>],
+            &locations as &[Option<String>],
+            &changes as &[Option<bool>],
             now,
             expires_at
         )
@@ -206,7 +282,7 @@ async fn fetch(
     let (resellers, methods, paths, names) = columns(keys);
     let rows = sqlx::query!(
         "select i.reseller_id, i.method, i.path, i.key, i.fingerprint, i.status, i.content_type, i.body,
-           i.nonce
+           i.nonce, i.command, i.etag, i.location, i.changed
          from idempotency i
          join unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
            as wanted(reseller_id, method, path, key) using (reseller_id, method, path, key)
@@ -233,11 +309,17 @@ async fn fetch(
                 key: row.key,
             },
             fingerprint: fingerprint(row.fingerprint),
+            command: row.command.map(fingerprint),
             nonce: row.nonce.and_then(|nonce| nonce.try_into().ok()),
             answer: StoredAnswer {
                 status: u16::try_from(row.status).unwrap_or_default(),
                 content_type: row.content_type,
                 body: row.body,
+                headers: ResultHeaders {
+                    etag: row.etag,
+                    location: row.location,
+                    changed: row.changed,
+                },
             },
         })
         .collect())

@@ -70,6 +70,10 @@ pub struct JournalEntry {
     pub authority: String,
     /// The name of the actor, for people.
     pub actor: String,
+    /// The credential of the request; `None` if the command came without one.
+    pub token: Option<TokenId>,
+    /// The name of that credential. `None` if it has none, or if the transaction cannot see it.
+    pub token_name: Option<String>,
     /// The API that the command came through.
     pub dialect: String,
     /// The id of the request.
@@ -107,6 +111,8 @@ struct EventRow {
     events: Vec<String>,
     authority: String,
     actor: String,
+    token_id: Option<i64>,
+    token_name: Option<String>,
     dialect: String,
     request_id: String,
     before: Value,
@@ -135,6 +141,8 @@ impl TryFrom<EventRow> for (AccountId, JournalEntry) {
             events: row.events,
             authority: row.authority,
             actor: row.actor,
+            token: row.token_id.map(TokenId),
+            token_name: row.token_name,
             dialect: row.dialect,
             request_id: row.request_id,
             before: row.before,
@@ -224,7 +232,10 @@ impl Tx {
         let rows = sqlx::query_as!(
             EventRow,
             r#"select j.account_id, j.id, j.at, j.sequence, j.action, j.outcome, j.refusal, j.events,
-               j.authority, j.actor, j.dialect, j.request_id, j.before, j.after, 0::bigint as "size!"
+               j.authority, j.actor, j.token_id, (
+                 select t.name from api_token t
+                 where t.id = j.token_id and (t.reseller_id = $1 or t.reseller_id = 0)) as token_name,
+               j.dialect, j.request_id, j.before, j.after, 0::bigint as "size!"
              from unnest($2::integer[], $3::bigint[], $4::timestamptz[]) as w(account_id, id, at)
              cross join lateral (select * from journal where reseller_id = $1
                and account_id = w.account_id and id = w.id and at = w.at) as j
@@ -299,6 +310,12 @@ fn value_of(fact: &Fact) -> Value {
         Fact::Time(time) => {
             Value::String(time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
         }
+        Fact::Texts(texts) => Value::Object(
+            texts
+                .iter()
+                .map(|(name, text)| (name.clone(), Value::String(text.clone())))
+                .collect(),
+        ),
         Fact::Object(facts) => Value::Object(
             facts
                 .iter()

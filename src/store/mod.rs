@@ -23,6 +23,7 @@
 )]
 
 mod accounts;
+pub mod backup;
 mod bulk_jobs;
 mod checks;
 mod columns;
@@ -47,11 +48,12 @@ pub use accounts::{
     list_statement,
 };
 pub use bulk_jobs::{
-    BulkItem, BulkJob, ItemOutcome, JobState, NewBulkJob, Preview, check_bulk_command,
+    AppliedChange, BulkItem, BulkJob, ItemOutcome, JobState, LaterChange, NewBulkJob, Preview,
+    check_bulk_command,
 };
 pub use checks::{Finding, MIGRATOR, SchemaReport, ServerReport};
 pub use erase::{ErasedReseller, erase_resellers};
-pub use idempotency::{IdempotencyKey, StoredAnswer, StoredRequest};
+pub use idempotency::{Fingerprint, IdempotencyKey, ResultHeaders, StoredAnswer, StoredRequest};
 pub use journal::{JournalEntry, NewJournalEntry};
 pub use notifications::{Listener, Notification};
 pub use pool::{KEYED, PoolSettings, PoolState, SEARCHING, Store};

@@ -1,7 +1,7 @@
 //! The connection pools.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -53,6 +53,47 @@ const HEALTH: u32 = 1;
 /// nearly empty when a statement was planned may have a million rows now.
 const PLAN_LIFETIME: Duration = Duration::from_mins(2);
 
+/// After how many accounts that this process created its keyed connections are replaced for the
+/// first time. Then they are replaced whenever the number is four times as large.
+const FIRST_GROWTH: u64 = 256;
+
+/// Notices when the accounts have become many since the keyed connections made their plans.
+///
+/// A plan that was made for a few accounts may read all accounts, and [`PLAN_LIFETIME`] is long: an
+/// import creates a million accounts meanwhile. So the connections are replaced after 256, 1,024,
+/// 4,096 ... accounts. Plans for more than about a thousand accounts find each by its key.
+#[derive(Debug)]
+struct Growth {
+    created: u64,
+    next: u64,
+    /// Connections that were opened before are replaced. `None` until the first growth.
+    renewed_at: Option<Instant>,
+}
+
+impl Growth {
+    fn new() -> Self {
+        Self {
+            created: 0,
+            next: FIRST_GROWTH,
+            renewed_at: None,
+        }
+    }
+
+    fn add(&mut self, accounts: u64, now: Instant) {
+        self.created = self.created.saturating_add(accounts);
+        while self.created >= self.next {
+            self.next = self.next.saturating_mul(4);
+            self.renewed_at = Some(now);
+        }
+    }
+
+    /// Whether a connection of this age has plans that are too old.
+    fn is_outgrown(&self, age: Duration, now: Instant) -> bool {
+        self.renewed_at
+            .is_some_and(|at| age > now.saturating_duration_since(at))
+    }
+}
+
 /// The connections to one database: the keyed pool for look-ups and batches of changes by key, the
 /// general pool for all other requests, the background pool for jobs, and one for `/readyz`.
 #[derive(Debug, Clone)]
@@ -61,6 +102,7 @@ pub struct Store {
     pub(super) keyed: PgPool,
     pub(super) background: PgPool,
     health: PgPool,
+    growth: Arc<Mutex<Growth>>,
 }
 
 impl Store {
@@ -74,16 +116,28 @@ impl Store {
             .max_connections
             .saturating_sub(keyed + background + HEALTH)
             .max(1);
+        let growth = Arc::new(Mutex::new(Growth::new()));
         let searching = |connections| {
             let lifetime = Duration::from_mins(10);
-            pool(options.clone(), settings, connections, SEARCHING, lifetime)
+            pool_options(settings, connections, SEARCHING, lifetime)
+                .connect_lazy_with(options.clone())
         };
         Self {
             pool: searching(general),
             background: searching(background),
             health: searching(HEALTH),
-            keyed: pool(options.clone(), settings, keyed, KEYED, PLAN_LIFETIME),
+            keyed: keyed_pool(pool_options(settings, keyed, KEYED, PLAN_LIFETIME), &growth)
+                .connect_lazy_with(options.clone()),
+            growth,
         }
+    }
+
+    /// Takes into account that accounts were created, so that the statements that find them by
+    /// their keys are planned anew when there are many more than before.
+    pub fn note_created(&self, accounts: usize) {
+        let accounts = u64::try_from(accounts).unwrap_or(u64::MAX);
+        let mut growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
+        growth.add(accounts, Instant::now());
     }
 
     /// The same store for background jobs: what uses the general pool uses their own connections.
@@ -191,13 +245,24 @@ pub struct PoolState {
     pub used: u32,
 }
 
-fn pool(
-    options: PgConnectOptions,
+/// A keyed pool, whose connections are replaced when their plans are outgrown.
+fn keyed_pool(options: PgPoolOptions, growth: &Arc<Mutex<Growth>>) -> PgPoolOptions {
+    let growth = Arc::clone(growth);
+    options.before_acquire(move |_, connection| {
+        let is_outgrown = growth
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_outgrown(connection.age, Instant::now());
+        Box::pin(async move { Ok(!is_outgrown) })
+    })
+}
+
+fn pool_options(
     settings: &PoolSettings,
     connections: u32,
     planning: &str,
     lifetime: Duration,
-) -> PgPool {
+) -> PgPoolOptions {
     let prepare: Arc<str> = format!(
         "set role {SERVICE_ROLE}; set statement_timeout = {}; \
          set idle_in_transaction_session_timeout = '10s'; set timezone = 'UTC'; {planning}",
@@ -220,5 +285,27 @@ fn pool(
                     .map(drop)
             })
         })
-        .connect_lazy_with(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_outgrown_after_256_1024_and_4096_accounts() {
+        let (mut growth, start) = (Growth::new(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let age = Duration::from_secs(10);
+        growth.add(255, at(10));
+        assert!(!growth.is_outgrown(age, at(10)));
+        growth.add(1, at(11));
+        assert!(growth.is_outgrown(age, at(11)), "opened before");
+        assert!(!growth.is_outgrown(age, at(30)), "opened since");
+        growth.add(767, at(40));
+        assert!(!growth.is_outgrown(age, at(40)));
+        growth.add(100_000, at(41));
+        assert!(growth.is_outgrown(age, at(42)));
+        growth.add(100_000, at(60));
+        assert!(!growth.is_outgrown(age, at(61)), "the next step is 262,144");
+    }
 }

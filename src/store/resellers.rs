@@ -239,8 +239,9 @@ impl Tx {
         .or_domain()
     }
 
-    /// The terms of these resellers. `lock` is for batches that insert accounts: it locks the
-    /// resellers that have a limit, so that two replicas cannot both use the last place.
+    /// The terms of these resellers. `lock` is for batches that insert or purge accounts: it locks
+    /// the resellers, so that two replicas cannot both use the last place, and so that the number
+    /// of accounts that is kept with the reseller stays right.
     pub async fn fetch_reseller_terms(
         &mut self,
         resellers: &[i64],
@@ -248,8 +249,7 @@ impl Tx {
     ) -> Result<Vec<ResellerTerms>, Error> {
         if lock {
             sqlx::query!(
-                "select id from reseller where id = any($1) and account_limit is not null
-                 order by id for no key update",
+                "select id from reseller where id = any($1) order by id for no key update",
                 resellers
             )
             .fetch_all(self.connection())

@@ -6,6 +6,7 @@
 //! many attributes, a document type, entities other than the five of XML, or a wrong or second root
 //! element. XML must be well-formed too. Errors name the path of the field.
 
+mod canonical;
 mod charset;
 mod field;
 mod json;
@@ -27,6 +28,7 @@ use serde::de::DeserializeOwned;
 
 use notes::Notes;
 
+pub use canonical::canonical;
 pub use charset::{other_charset, to_utf8};
 pub use field::{Field, number_or_text};
 pub use media::{Codec, Parameters, accepted, codec_of, media_type};

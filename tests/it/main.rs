@@ -15,6 +15,7 @@
 )]
 
 mod admin;
+mod backup;
 mod cli;
 mod database;
 mod dates;
@@ -30,3 +31,4 @@ mod soap;
 mod tenancy;
 mod v3;
 mod webhooks;
+mod writes;

@@ -147,6 +147,8 @@ async fn run_checks(config: &Config) -> Result<Vec<Check>, CommandError> {
         Err(failure) => {
             let remedy = if matches!(failure, Failure::Embedded(_)) {
                 "see its log in the data directory"
+            } else if matches!(failure, Failure::NoDatabase { .. }) {
+                "correct database.data_dir or database.url"
             } else {
                 "correct database.url"
             };

@@ -62,6 +62,7 @@ impl List {
             expires_before: self.expires_before.as_deref(),
             expires_after: self.expires_after.as_deref(),
             text: self.text.as_deref(),
+            metadata: crate::domain::Metadata::default(),
         };
         let refuse = |error| {
             let Error::InvalidField { field, problem } = error else {

@@ -17,10 +17,9 @@ use crate::dialects::exchange::{accept, header_text};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::Reading;
 use crate::domain::{AccountId, Command, Error};
-use crate::hash::sha256;
 use crate::service::{
-    AccountRef, CommandOutcome, Completion, Context, IdempotencyKey, IdempotentRequest, Seal,
-    StoredAnswer,
+    AccountRef, CommandOutcome, Completion, Context, Fingerprint, IdempotencyKey,
+    IdempotentRequest, ResultHeaders, Seal, StoredAnswer,
 };
 use crate::wire::{self, Codec, Verbatim};
 
@@ -45,6 +44,8 @@ pub(super) struct Call {
     pub(super) ignored: Vec<String>,
     /// `None` if the caller sent no idempotency key, or if the call does not take one.
     pub(super) key: Option<IdempotencyKey>,
+    /// What the call asks for. Compared if there is a key.
+    pub(super) fingerprint: Fingerprint,
     /// What encrypts an answer with a secret. `None` without an idempotency key, or if no answer of
     /// the call contains a secret.
     pub(super) seal: Option<Seal>,
@@ -129,7 +130,7 @@ impl Call {
         let Some(key) = self.key.clone() else {
             return Ok(None);
         };
-        let fingerprint = sha256(&self.body);
+        let fingerprint = self.fingerprint;
         Ok(match &self.seal {
             Some(seal) => {
                 api.service
@@ -148,25 +149,14 @@ impl Call {
     ) -> Option<IdempotentRequest> {
         let key = self.key.clone()?;
         let (format, verbose, ignored) = (self.format, self.verbose, self.ignored.clone());
-        let encode = move |outcome: &Result<CommandOutcome, Error>| {
-            let (status, body) = match outcome {
-                Ok(done) => (200, reply(done, verbose).ignoring(&ignored).encode(format)),
-                Err(error) => {
-                    let code = codes::code(&Failure::from(error.clone()));
-                    (code.error, Reply::failure(&code).encode(format))
-                }
-            };
-            let content_type = format.content_type().to_owned();
-            StoredAnswer {
-                status,
-                content_type,
-                body,
-            }
+        let encode = move |outcome: &Result<CommandOutcome, Error>| match outcome {
+            Ok(done) => stored(200, reply(done, verbose).ignoring(&ignored), format),
+            Err(error) => stored_failure(&error.clone().into(), format),
         };
-        let fingerprint = sha256(&self.body);
         Some(IdempotentRequest {
             key,
-            fingerprint,
+            fingerprint: self.fingerprint,
+            other_key: None,
             encode: Arc::new(encode),
             seal: None,
         })
@@ -225,6 +215,21 @@ pub(in crate::dialects) fn preferred_format(headers: &HeaderMap, uri: &Uri) -> C
         .or_else(accepted)
         .or_else(own)
         .unwrap_or(Codec::Json)
+}
+
+/// A failure as it is stored for a repeat of the call.
+pub(super) fn stored_failure(failure: &Failure, format: Codec) -> StoredAnswer {
+    let code = codes::code(failure);
+    stored(code.error, Reply::failure(&code), format)
+}
+
+fn stored(status: u16, reply: Reply, format: Codec) -> StoredAnswer {
+    StoredAnswer {
+        status,
+        content_type: format.content_type().to_owned(),
+        body: reply.encode(format),
+        headers: ResultHeaders::default(),
+    }
 }
 
 /// Writes a failure in this dialect's envelope.

@@ -55,9 +55,10 @@ pub(super) fn code(failure: &Failure) -> Code {
             Error::NotFound(_) => say(404, "Not found"),
             Error::RateLimited { retry_after } => later(429, "Too many requests", *retry_after),
             Error::ShareUsedUp { what } => later(429, &format!("Too many {what} at a time"), 1),
-            Error::Conflict(conflict) => {
-                say(409, &format!("Conflict: {}", conflict_text(*conflict)))
-            }
+            Error::Conflict(conflict) => Code {
+                retry_after: (*conflict == Conflict::KeyInUse).then_some(1),
+                ..say(409, &format!("Conflict: {}", conflict_text(*conflict)))
+            },
             Error::PreconditionFailed => say(412, "Precondition failed"),
             Error::QuotaReached => say(402, "Tariff limit reached"),
             Error::AccountNumbersExhausted => say(
@@ -97,13 +98,14 @@ pub(super) fn code(failure: &Failure) -> Code {
         Failure::NoSuchRoute => say(404, "Call not found"),
         Failure::MethodNotAllowed => say(405, "Method not allowed"),
         Failure::TimedOut => later(503, "Service unavailable: the request took too long", 2),
+        Failure::BodyTimedOut => say(408, "Request timeout: the body did not arrive in time"),
         Failure::Crashed => say(500, "Internal error"),
         Failure::RateLimited { retry_after } => later(429, "Too many requests", *retry_after),
     }
 }
 
-fn conflict_text(conflict: Conflict) -> &'static str {
-    match conflict {
+fn conflict_text(conflict: Conflict) -> String {
+    let text = match conflict {
         Conflict::StaleHold => "stale_hold: the hold named is not the one that is open now",
         Conflict::StaleTicket => "stale_ticket: the freeze was changed after this ticket was made",
         Conflict::EmailInUse => "email_in_use: another account has this e-mail address",
@@ -117,7 +119,7 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         }
         Conflict::Exempt => "exempt: automation has to leave the account alone for now",
         Conflict::NotPlanned => "not_planned: the account is not to be purged now",
-        Conflict::BulkJob => "bulk_job: it is under way, was not applied, or was reverted",
+        Conflict::BulkJob { .. } => return conflict.to_string(),
         Conflict::BulkJobTrimmed => {
             "bulk_job_trimmed: it was finished too long ago to be reverted; the list of its \
              accounts was deleted after lifecycle.keep_bulk_items_days"
@@ -127,7 +129,12 @@ fn conflict_text(conflict: Conflict) -> &'static str {
              delete one (GET /v3/bulk-jobs lists them). A planned job is deleted after 24 hours"
         }
         Conflict::NotSelected => "not_selected: the account no longer matches the selector",
-    }
+        Conflict::KeyInUse => {
+            "key_in_use: the first request with this Idempotency-Key is still being carried out; \
+             send it again in a moment"
+        }
+    };
+    text.to_owned()
 }
 
 /// The name that this dialect uses for a field of the domain.
@@ -178,7 +185,10 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::HoldHasStarted)),
             Failure::Service(Error::Conflict(Conflict::Exempt)),
             Failure::Service(Error::Conflict(Conflict::NotPlanned)),
-            Failure::Service(Error::Conflict(Conflict::BulkJob)),
+            Failure::Service(Error::Conflict(Conflict::BulkJob {
+                state: "applying",
+                accepted: "an applied job can be reverted",
+            })),
             Failure::Service(Error::Conflict(Conflict::BulkJobTrimmed)),
             Failure::Service(Error::Conflict(Conflict::TooManyBulkJobs)),
             Failure::Service(Error::Conflict(Conflict::NotSelected)),
@@ -199,6 +209,7 @@ mod tests {
             Failure::NoSuchRoute,
             Failure::MethodNotAllowed,
             Failure::TimedOut,
+            Failure::BodyTimedOut,
             Failure::Crashed,
         ]
         .iter()

@@ -13,17 +13,22 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::call::{Answer, Call, preferred_format, query_value, respond_with_failure};
+use super::call::{
+    Answer, Call, preferred_format, query_value, respond_with_failure, stored_failure,
+};
 use super::codes;
 use super::operation::Operation;
 use super::requests::Common;
-use super::{Api, Settings};
+use super::{Api, PREFIX, Settings};
 use crate::dialects::body;
 use crate::dialects::exchange::{Exchange, RequestOutcome, base_url, header_text};
 use crate::dialects::failure::Failure;
 use crate::domain::{Dialect, Error};
 use crate::service::{Context, IdempotencyKey, Principal, Seal};
 use crate::wire::{self, Codec};
+
+/// The members that say who calls and how to answer, which are no part of the command.
+const NOT_THE_COMMAND: &[&str] = &["token", "format", "verbose"];
 
 /// Answers one request.
 pub(super) async fn dispatch(
@@ -118,7 +123,7 @@ async fn carry_out(
     } else {
         None
     };
-    let path = parts.uri.path().trim_end_matches('/').to_owned();
+    let path = format!("{PREFIX}{}", operation.name);
     let reseller = context.principal.storage_reseller();
     let method = "POST".to_owned();
     let key = key.map(|key| IdempotencyKey {
@@ -136,6 +141,7 @@ async fn carry_out(
         format: *format,
         verbose: common.verbose,
         ignored: Vec::new(),
+        fingerprint: body::fingerprint(codec, &body, NOT_THE_COMMAND, ""),
         key,
         base: base_url(api.settings.public_url.as_deref(), headers),
         body,
@@ -144,12 +150,18 @@ async fn carry_out(
         return Ok(Answer::Stored(stored));
     }
     operation.while_suspended.check(&context.principal)?;
+    let once = call.key.clone().map(|key| (key, call.fingerprint));
     // Last, so that neither a slow body nor a missing token holds a permit.
     let _permit = api
         .service
         .permit(operation.cost, exchange.holder())
         .await?;
-    (operation.handler)(api, &context, call).await
+    let result = (operation.handler)(api, &context, call).await;
+    if let Err(failure) = &result {
+        let answer = || stored_failure(failure, *format);
+        body::store_refusal(&api.service, once, failure, answer).await;
+    }
+    result
 }
 
 async fn authenticate(

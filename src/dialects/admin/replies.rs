@@ -55,6 +55,10 @@ pub(super) struct Item {
     is_subscribers_suspend_all: bool,
     is_suspended: bool,
     is_tariff_exceed: bool,
+    /// Texts for your own programs, by name. Absent if there are none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
+    metadata: BTreeMap<String, String>,
     name: Option<String>,
     pixels_enabled: bool,
     /// When the account will be purged. Absent if no purge is planned.
@@ -139,6 +143,7 @@ pub(super) fn item(codec: Codec, account: &Account, viewer: Viewer) -> Members {
         is_subscribers_suspend_all: profile.is_subscribers_suspend_all.unwrap_or_default(),
         is_suspended: suspended.into_iter().any(|block| state.is(block)),
         is_tariff_exceed: profile.is_tariff_exceed.unwrap_or_default(),
+        metadata: profile.metadata.clone().unwrap_or_default().0,
         name: profile.name.clone(),
         pixels_enabled: profile.pixels_enabled.unwrap_or_default(),
         purge_due_at: account.purge_due_at.map(dates::write),
@@ -229,10 +234,10 @@ pub(super) fn entry_item(entry: &JournalEntry, codec: Codec) -> Value {
     Value::Object(object(&EntryItem {
         action: entry.action,
         actor: entry.actor,
-        after: facts_in(codec, entry.after),
+        after: facts_in(codec, facts(entry.after)),
         at: entry.at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
         authority: entry.authority,
-        before: facts_in(codec, entry.before),
+        before: facts_in(codec, facts(entry.before)),
         dialect: entry.dialect,
         events: entry.events,
         id: entry.id,
@@ -241,6 +246,28 @@ pub(super) fn entry_item(entry: &JournalEntry, codec: Codec) -> Value {
         request_id: entry.request_id,
         sequence: entry.sequence,
     }))
+}
+
+/// Facts of the journal as this dialect names them: the status as `is_active`, the id of a hold as
+/// `hold_id`. The other names are the same.
+fn facts(side: Value) -> Value {
+    let Value::Object(facts) = side else {
+        return side;
+    };
+    let named = facts.into_iter().map(|(name, mut value)| {
+        if name == "status" {
+            let is_active = value.as_str().map(|word| word == Status::Active.as_str());
+            return ("is_active".to_owned(), Value::from(is_active));
+        }
+        if name.contains(':')
+            && let Some(hold) = value.as_object_mut()
+            && let Some(id) = hold.remove("id")
+        {
+            hold.insert("hold_id".to_owned(), id);
+        }
+        (name, value)
+    });
+    Value::Object(named.collect())
 }
 
 /// The members of a serialized struct, in alphabetical order.

@@ -11,7 +11,7 @@ use crate::dialects::dates::Role;
 use crate::dialects::filter::FilterMembers;
 use crate::dialects::patches::{Reading, only_hold, parsed, plain, required_time, time};
 use crate::domain::{
-    AccountFilter, AccountId, Error, HoldId, HoldPatch, Patch, PaymentUrl, Status, Time,
+    AccountFilter, AccountId, Error, HoldId, HoldPatch, Metadata, Patch, PaymentUrl, Status, Time,
     ZoneConditions,
 };
 use crate::wire::{self, Codec, Field};
@@ -364,6 +364,7 @@ impl List {
             expires_before: given(self.expires_before.as_deref()),
             expires_after: given(self.expires_after.as_deref()),
             text: given(self.q.as_deref()),
+            metadata: Metadata::default(),
         };
         members.filter(zones)
     }

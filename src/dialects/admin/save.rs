@@ -7,6 +7,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::dialects::dates::Role;
+use crate::dialects::metadata::{self, MetadataMembers};
 use crate::dialects::patches::{Reading, parsed, plain, time};
 use crate::domain::{
     Account, AccountId, Email, Error, Extra, Patch, ProfilePatch, ResellerId, Revision, Status,
@@ -71,11 +72,17 @@ pub(super) struct Save {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     expiry_date: Field<String>,
+    /// Texts for your own programs, by name: at most 50, with names of 1 to 40 characters and values
+    /// of up to 500. Members that are absent stay; null removes a member, and null instead of the
+    /// object removes all.
+    #[serde(default)]
+    #[schema(value_type = Option<std::collections::HashMap<String, Option<String>>>)]
+    metadata: Field<MetadataMembers>,
 }
 
 /// The members that `save` reads, and the computed members of an account and of answers. All other
 /// members are stored as they came and returned.
-const KNOWN: [&str; 42] = [
+const KNOWN: [&str; 43] = [
     "token",
     "format",
     "verbose",
@@ -96,6 +103,7 @@ const KNOWN: [&str; 42] = [
     "pixels_enabled",
     "pushes_enabled",
     "expiry_date",
+    "metadata",
     "blocked_by",
     "effective_status",
     "exempt_until",
@@ -183,6 +191,7 @@ impl Save {
             pixels_enabled: plain(self.pixels_enabled),
             pushes_enabled: plain(self.pushes_enabled),
             extra: extra(members)?,
+            metadata: metadata::patch(self.metadata),
             ..ProfilePatch::default()
         };
         let expires_at = match time("expires_at", Role::End, self.expiry_date, read)? {

@@ -8,12 +8,14 @@ use axum::response::Response;
 use super::NAMESPACE;
 use super::codes::{self, Code, Fault, Wording};
 use super::values::Values;
-use crate::dialects::body::{self, RequestBody};
+use crate::dialects::body;
 use crate::dialects::exchange::RequestOutcome;
 use crate::dialects::failure::Failure;
 use crate::domain::Error;
-use crate::hash::sha256;
-use crate::service::{CommandOutcome, Completion, IdempotencyKey, IdempotentRequest, StoredAnswer};
+use crate::service::{
+    CommandOutcome, Completion, Fingerprint, IdempotencyKey, IdempotentRequest, ResultHeaders,
+    StoredAnswer,
+};
 use crate::wire::{SoapVersion, escaped, write_envelope, write_not_understood};
 
 /// The result of a handler.
@@ -45,7 +47,8 @@ pub(super) struct Call {
     pub(super) as_number: bool,
     /// `None` if the caller sent no idempotency key, or if the operation does not take one.
     pub(super) key: Option<IdempotencyKey>,
-    pub(super) body: RequestBody,
+    /// What the request asks for. Compared if there is a key.
+    pub(super) fingerprint: Fingerprint,
 }
 
 /// The business result of a request, before it is written.
@@ -69,27 +72,21 @@ impl Call {
                 Ok(_) => success(wording, String::new()),
                 Err(error) => failure(&error.clone().into(), wording, hide_foreign),
             };
-            // The HTTP status of every result is 200. The stored status tells the outcome: for the
-            // metrics, and because the service stores no answer with a status of 500 or more.
-            let status = match result.outcome {
-                RequestOutcome::Ok => 200,
-                RequestOutcome::Refused => 400,
-                RequestOutcome::RateLimited => 429,
-                RequestOutcome::Unavailable | RequestOutcome::Error => 503,
-            };
-            StoredAnswer {
-                status,
-                content_type: version.content_type().to_owned(),
-                body: write_result(version, wording, &result, as_number).into_bytes(),
-            }
+            stored(version, wording, &result, as_number)
         };
-        let fingerprint = sha256(&self.body);
         Some(IdempotentRequest {
             key,
-            fingerprint,
+            fingerprint: self.fingerprint,
+            other_key: None,
             encode: Arc::new(encode),
             seal: None,
         })
+    }
+
+    /// A failure as it is stored for a repeat of the request.
+    pub(super) fn stored_failure(&self, reason: &Failure) -> StoredAnswer {
+        let result = self.failure(reason);
+        stored(self.version, self.wording, &result, self.as_number)
     }
 
     pub(super) fn success(&self, info: String) -> CallResult {
@@ -136,6 +133,27 @@ fn failure(failure: &Failure, wording: &Wording, hide_foreign: bool) -> CallResu
         message,
         joson: String::new(),
         outcome,
+    }
+}
+
+fn stored(
+    version: SoapVersion,
+    wording: &Wording,
+    result: &CallResult,
+    as_number: bool,
+) -> StoredAnswer {
+    StoredAnswer {
+        // The HTTP status of every result is 200. The stored status tells the outcome: for the
+        // metrics, and because the service stores no answer with a status of 500 or more.
+        status: match result.outcome {
+            RequestOutcome::Ok => 200,
+            RequestOutcome::Refused => 400,
+            RequestOutcome::RateLimited => 429,
+            RequestOutcome::Unavailable | RequestOutcome::Error => 503,
+        },
+        content_type: version.content_type().to_owned(),
+        body: write_result(version, wording, result, as_number).into_bytes(),
+        headers: ResultHeaders::default(),
     }
 }
 
@@ -189,7 +207,8 @@ pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOu
         | Fault::RateLimited { .. }
         | Fault::Busy
         | Fault::Crash
-        | Fault::TimedOut => write_envelope(version, &content),
+        | Fault::TimedOut
+        | Fault::BodyTimedOut => write_envelope(version, &content),
     };
     let mut response = body::response(status, Some(version.content_type()), envelope);
     let outcome = match fault {
@@ -201,7 +220,8 @@ pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOu
         | Fault::UnknownOperation(_)
         | Fault::Request(_)
         | Fault::Header(_)
-        | Fault::MustUnderstand(_) => RequestOutcome::Refused,
+        | Fault::MustUnderstand(_)
+        | Fault::BodyTimedOut => RequestOutcome::Refused,
     };
     let retry_after = match fault {
         Fault::RateLimited { retry_after } => Some(*retry_after),
@@ -213,7 +233,8 @@ pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOu
         | Fault::Header(_)
         | Fault::MustUnderstand(_)
         | Fault::Crash
-        | Fault::TimedOut => None,
+        | Fault::TimedOut
+        | Fault::BodyTimedOut => None,
     };
     if let Some(seconds) = retry_after {
         response

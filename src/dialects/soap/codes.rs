@@ -93,6 +93,7 @@ pub(super) fn result(failure: &Failure, wording: &Wording, hide_foreign: bool) -
         | Failure::NoSuchRoute
         | Failure::MethodNotAllowed
         | Failure::TimedOut
+        | Failure::BodyTimedOut
         | Failure::Crashed
         | Failure::RateLimited { .. } => (Code::GeneralError, "General Exception".to_owned()),
     }
@@ -162,13 +163,21 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
             | Conflict::HoldHasStarted
             | Conflict::Exempt
             | Conflict::NotPlanned
-            | Conflict::BulkJob
+            | Conflict::BulkJob { .. }
             | Conflict::BulkJobTrimmed
             | Conflict::TooManyBulkJobs
             | Conflict::NotSelected
             | Conflict::TooManyWebhooks,
         )
         | Error::PreconditionFailed => say(Code::GeneralError, wording.failure),
+        Error::IdempotencyKeyReused => say(
+            Code::GeneralError,
+            "General Error, the Idempotency-Key was used before with another request",
+        ),
+        Error::Conflict(Conflict::KeyInUse) => say(
+            Code::GeneralError,
+            "General Error, the first request with this Idempotency-Key is still being carried out",
+        ),
         Error::InvalidField { field, problem } => (
             Code::GeneralError,
             format!("{}: {field} {problem}", wording.failure),
@@ -186,7 +195,6 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         | Error::TicketInvalid
         | Error::RateLimited { .. }
         | Error::ShareUsedUp { .. }
-        | Error::IdempotencyKeyReused
         | Error::Internal { .. } => say(Code::GeneralError, "General Exception"),
     }
 }
@@ -218,6 +226,8 @@ pub(super) enum Fault {
     Crash,
     /// The request took too long.
     TimedOut,
+    /// The body did not arrive in time.
+    BodyTimedOut,
 }
 
 /// The cause of a fault, written as the fault's code.
@@ -286,6 +296,11 @@ impl Fault {
                 500,
                 Blame::Receiver,
                 "Server was unable to process request.".to_owned(),
+            ),
+            Self::BodyTimedOut => (
+                408,
+                Blame::Sender,
+                format!("{UNREADABLE} ---> The body did not arrive in time."),
             ),
             Self::TimedOut => (
                 500,
@@ -382,6 +397,7 @@ mod tests {
             Fault::MustUnderstand(Vec::new()),
             Fault::Header("Content-Type: appears twice, with different values".to_owned()),
             Fault::Crash,
+            Fault::BodyTimedOut,
         ];
         let lines = faults.iter().flat_map(|fault| {
             [SoapVersion::V12, SoapVersion::V11].map(|version| fault.describe(version))

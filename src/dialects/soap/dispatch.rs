@@ -25,7 +25,7 @@ use crate::dialects::exchange::{Exchange, RequestOutcome, header_text};
 use crate::dialects::failure::Failure;
 use crate::domain::{Dialect, Error, ResellerId};
 use crate::hash::sha256;
-use crate::service::{Context, IdempotencyKey};
+use crate::service::{Context, Fingerprint, IdempotencyKey};
 use crate::wire::{self, Codec, SoapRequest, SoapVersion};
 
 /// Answers a POST request.
@@ -98,7 +98,7 @@ async fn carry_out(
         key.reseller = context.principal.storage_reseller();
         let stored = api
             .service
-            .stored_answer(key.clone(), sha256(&call.body))
+            .stored_answer(key.clone(), call.fingerprint)
             .await?;
         if let Some(stored) = stored {
             return Ok(Answer::Stored(stored));
@@ -109,7 +109,34 @@ async fn carry_out(
         .service
         .permit(operation.cost, exchange.holder())
         .await?;
-    (operation.handler)(api, &context, call).await
+    let result = (operation.handler)(api, &context, call).await;
+    if let Err(failure) = &result {
+        let once = call.key.clone().map(|key| (key, call.fingerprint));
+        let answer = || call.stored_failure(failure);
+        body::store_refusal(&api.service, once, failure, answer).await;
+    }
+    result
+}
+
+/// What a request asks for: its operation's values without the token, in the version of SOAP that
+/// the answer has.
+fn fingerprint(
+    operation: &Operation,
+    version: SoapVersion,
+    children: &[(String, String)],
+    body: &[u8],
+) -> Fingerprint {
+    let value = |name: &str| children.iter().find(|(child, _)| child == name);
+    let values: Vec<_> = operation
+        .children
+        .iter()
+        .filter(|(name, _)| *name != TOKEN)
+        .map(|(name, _)| value(name))
+        .collect();
+    Fingerprint {
+        command: sha256(format!("{version:?} {values:?}").as_bytes()),
+        body: sha256(body),
+    }
 }
 
 /// Why a request could not be read as a call.
@@ -190,7 +217,7 @@ async fn read(
         hide_foreign: api.settings.hide_foreign_accounts,
         as_number: false,
         key,
-        body,
+        fingerprint: fingerprint(operation, version, &envelope.children, &body),
     };
     Ok((operation, call))
 }

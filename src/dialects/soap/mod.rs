@@ -93,6 +93,7 @@ pub(super) fn respond_to(failure: &Failure, version: SoapVersion) -> Response {
         Failure::Service(Error::Overloaded) => Fault::Busy,
         Failure::NoSuchRoute | Failure::MethodNotAllowed => Fault::NoOperation,
         Failure::TimedOut => Fault::TimedOut,
+        Failure::BodyTimedOut => Fault::BodyTimedOut,
         Failure::Parameter { name, problem } => Fault::Header(format!("{name}: {problem}")),
         Failure::Crashed
         | Failure::Service(_)

@@ -11,7 +11,7 @@ use super::accounts::documents::AccountDocument;
 use super::call::{Call, Request};
 use super::codes::{self, Code};
 use super::operation_request::{AccountName, OperationRequest, Operations};
-use super::respond::{One, Reply};
+use super::respond::{Done, One, Reply, encode};
 use super::{Api, accounts};
 use crate::dialects::body;
 use crate::dialects::failure::Failure;
@@ -19,15 +19,18 @@ use crate::dialects::patches::Reading;
 use crate::dialects::views::{Viewer, blocked_by};
 use crate::domain::{AccountId, Command, Error, Outcome, State};
 use crate::service::{
-    AccountRef, CommandOutcome, Completion, Context, Item, Rehearsed, StoredAnswer,
+    AccountRef, CommandOutcome, Completion, Context, Item, Rehearsed, ResultHeaders, StoredAnswer,
 };
 use crate::wire::{self, Codec};
 
 /// An operation with its command, or the reason why it is invalid.
 type Step = (OperationRequest, Result<Command, Error>);
 
+/// The content type that marks the stored result of one operation.
+const RESULT: &str = "steward/bulk-result";
+
 /// The result of one operation, executed or simulated.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = OperationResult)]
 pub(super) struct ResultDocument {
@@ -42,15 +45,21 @@ pub(super) struct ResultDocument {
     #[schema(value_type = Option<String>)]
     code: Option<Cow<'static, str>>,
     message: Option<String>,
-    /// Whether the account changed. Null if the operation failed, or if it is a repeat under the
-    /// same `Idempotency-Key`.
+    /// Whether the account changed. Null if the operation failed.
     changed: Option<bool>,
     /// The events that the operation would cause. Only in `simulate`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
-    events: Option<Vec<&'static str>>,
-    effective_status: Option<&'static str>,
-    blocked_by: Option<Vec<&'static str>>,
+    #[schema(required = false, value_type = Option<Vec<String>>)]
+    events: Option<Vec<Cow<'static, str>>>,
+    #[schema(value_type = Option<String>)]
+    effective_status: Option<Cow<'static, str>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    blocked_by: Option<Vec<Cow<'static, str>>>,
+}
+
+/// Fixed words, as a result has them.
+fn words(words: impl IntoIterator<Item = &'static str>) -> Vec<Cow<'static, str>> {
+    words.into_iter().map(Cow::Borrowed).collect()
 }
 
 /// The result of a simulation.
@@ -120,9 +129,9 @@ fn simulated_result(
         code: None,
         message: None,
         changed: Some(changed),
-        events: Some(events.iter().map(|event| event.as_str()).collect()),
-        effective_status: Some(state.effective_status()),
-        blocked_by: Some(blocked_by(state)),
+        events: Some(words(events.iter().map(|event| event.as_str()))),
+        effective_status: Some(state.effective_status().into()),
+        blocked_by: Some(words(blocked_by(state))),
     }
 }
 
@@ -186,7 +195,7 @@ pub(super) async fn run(
             results.push(Some(replayed(request.operation, account, &stored)));
             continue;
         }
-        match item(context, &call, number, &request, command) {
+        match item(&call, number, &request, command) {
             Ok((status, item)) => {
                 results.push(None);
                 accepted.push((request.operation, account, status));
@@ -204,7 +213,7 @@ pub(super) async fn run(
             .into_iter()
             .zip(outcomes)
             .map(|((operation, account, status), outcome)| {
-                bulk_result(operation, account, status, outcome)
+                completed(operation, account, status, outcome)
             });
     let results: Vec<ResultDocument> = results
         .into_iter()
@@ -212,11 +221,42 @@ pub(super) async fn run(
         .collect();
     let succeeded = results.iter().filter(|result| result.status < 400).count();
     let failed = results.len() - succeeded;
-    Ok(Reply::one(BulkDocument {
+    let is_final = results.iter().all(|result| is_final(result.status));
+    let is_changed = results.iter().any(|result| result.changed == Some(true));
+    let document = BulkDocument {
         succeeded,
         failed,
         results,
-    }))
+    };
+    let done = Done::new(document, is_changed);
+    if is_final {
+        store(api, &call, &done).await;
+    }
+    Ok(Reply::done(done))
+}
+
+/// Whether an operation with this status is not carried out when the request is repeated.
+fn is_final(status: u16) -> bool {
+    status < 500 && status != 429
+}
+
+/// Stores the answer to the whole request. Without it, a repeat is answered from the results of the
+/// operations, which are stored with their changes; operations that were refused unread, such as
+/// those on unknown accounts, are then tried again.
+async fn store(api: &Api, call: &Call, done: &Done<BulkDocument>) {
+    let Some((key, fingerprint)) = call.once() else {
+        return;
+    };
+    let format = call.format();
+    let answer = StoredAnswer {
+        status: call.row.success,
+        content_type: format.content_type().to_owned(),
+        body: encode(format, &done.document),
+        headers: done.headers.clone(),
+    };
+    if let Err(error) = api.service.store_answer(key, fingerprint, answer).await {
+        tracing::debug!(%error, "the answer to a bulk request was not stored");
+    }
 }
 
 /// The stored answer to each operation. They are looked up before the accounts, so that a repeat is
@@ -236,19 +276,21 @@ async fn stored_answers(
 
 /// An operation as an item for the service, with its HTTP status on success.
 fn item(
-    context: &Context,
     call: &Call,
     number: usize,
     request: &OperationRequest,
     command: Result<Command, Error>,
 ) -> Result<(u16, Item), Error> {
-    let account = request.account.as_ref();
-    let account = account
-        .ok_or_else(|| Error::invalid("account", "is required"))?
-        .account_ref()?;
+    let name = request.account.as_ref();
+    let name = name.ok_or_else(|| Error::invalid("account", "is required"))?;
+    let (account, text) = (name.account_ref()?, name.text());
     let command = command?;
     let status = success(Some(&command));
-    let idempotency = call.idempotency_of_part(number, status, accounts::document(context));
+    let operation = request.operation.clone();
+    let idempotency = call.idempotency_of_part(number, move |outcome| {
+        let (operation, account) = (operation.clone(), Some(text.clone()));
+        stored(&result(operation, account, status, outcome))
+    });
     Ok((
         status,
         Item {
@@ -259,7 +301,8 @@ fn item(
     ))
 }
 
-/// The members of a stored failure. All are absent if the stored answer is a success.
+/// The members of a stored failure. All are absent if the stored answer is a success. Only versions
+/// before migration 0016 stored the answers to operations in this form.
 #[derive(Default, Deserialize)]
 struct StoredFailure {
     code: Option<String>,
@@ -268,17 +311,37 @@ struct StoredFailure {
 
 impl StoredFailure {
     fn of(stored: &StoredAnswer) -> Self {
-        if stored.status < 400 {
-            return Self::default();
-        }
         let codec = wire::codec_of(Some(&stored.content_type)).unwrap_or(Codec::Json);
         wire::decode(codec, &stored.body).unwrap_or_default()
     }
 }
 
+/// A result as it is stored.
+fn stored(result: &ResultDocument) -> StoredAnswer {
+    StoredAnswer {
+        status: result.status,
+        content_type: RESULT.to_owned(),
+        body: encode(Codec::Json, result),
+        headers: ResultHeaders {
+            changed: result.changed,
+            ..ResultHeaders::default()
+        },
+    }
+}
+
 /// The result of an operation that was answered before, under the same idempotency key.
 fn replayed(operation: String, account: Option<String>, stored: &StoredAnswer) -> ResultDocument {
-    let failure = StoredFailure::of(stored);
+    let result = (stored.content_type == RESULT)
+        .then(|| wire::decode(Codec::Json, &stored.body).ok())
+        .flatten();
+    if let Some(result) = result {
+        return result;
+    }
+    let failure = if stored.status < 400 {
+        StoredFailure::default()
+    } else {
+        StoredFailure::of(stored)
+    };
     let repeated = || "answered before, under the same Idempotency-Key".to_owned();
     ResultDocument {
         operation,
@@ -293,33 +356,42 @@ fn replayed(operation: String, account: Option<String>, stored: &StoredAnswer) -
     }
 }
 
-fn bulk_result(
+/// The result of an executed operation, or of the first one with the same key.
+fn completed(
     operation: String,
     account: Option<String>,
     status: u16,
     outcome: Result<Completion, Error>,
 ) -> ResultDocument {
     match outcome {
-        Ok(Completion::Fresh(done)) => {
-            let CommandOutcome {
-                account: after,
-                outcome,
-                at,
-            } = *done;
-            let state = after.state(at);
+        Ok(Completion::Replayed(stored)) => replayed(operation, account, &stored),
+        Ok(Completion::Fresh(done)) => result(operation, account, status, &Ok(*done)),
+        Err(error) => result(operation, account, status, &Err(error)),
+    }
+}
+
+/// The result of an executed operation. `status` is the one of a success.
+fn result(
+    operation: String,
+    account: Option<String>,
+    status: u16,
+    outcome: &Result<CommandOutcome, Error>,
+) -> ResultDocument {
+    match outcome {
+        Ok(done) => {
+            let state = done.account.state(done.at);
             ResultDocument {
                 operation,
                 account,
                 status,
                 code: None,
                 message: None,
-                changed: Some(outcome == Outcome::Applied),
+                changed: Some(done.outcome == Outcome::Applied),
                 events: None,
-                effective_status: Some(state.effective_status()),
-                blocked_by: Some(blocked_by(&state)),
+                effective_status: Some(state.effective_status().into()),
+                blocked_by: Some(words(blocked_by(&state))),
             }
         }
-        Ok(Completion::Replayed(stored)) => replayed(operation, account, &stored),
         // A repeated deletion is answered like the first one.
         Err(Error::AccountDeleted) if status == 204 => ResultDocument {
             account,
@@ -331,7 +403,7 @@ fn bulk_result(
         },
         Err(error) => ResultDocument {
             account,
-            ..failed(operation, codes::code(&error.into()))
+            ..failed(operation, codes::code(&error.clone().into()))
         },
     }
 }

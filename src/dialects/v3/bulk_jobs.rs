@@ -8,12 +8,13 @@ use super::Api;
 use super::call::Request;
 use super::operation_request::OperationRequest;
 use super::path_id::JobId;
-use super::respond::{Many, Nothing, One, Reply};
+use super::respond::{Done, Many, Nothing, One, Reply};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::dialects::filter::FilterMembers;
+use crate::dialects::metadata::MetadataMembers;
 use crate::domain::{AccountFilter, Error, ResellerId};
-use crate::service::{BulkItem, BulkJob, Context};
+use crate::service::{BulkItem, BulkJob, Context, Written};
 
 /// A bulk job to plan.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -50,6 +51,10 @@ struct Selector {
     expires_after: Option<String>,
     /// Only accounts with this text in name, title, e-mail or company, ignoring case.
     q: Option<String>,
+    /// Only accounts whose metadata has these members with these values.
+    #[serde(default)]
+    #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
+    metadata: Option<MetadataMembers>,
     /// Every account. Cannot be combined with a condition.
     #[serde(default)]
     #[schema(required = false)]
@@ -59,7 +64,10 @@ struct Selector {
 impl Selector {
     /// The filter, and its text for people, such as `state=active`.
     fn filter(self, zone: Tz) -> Result<(AccountFilter, String), Error> {
+        let metadata = self.metadata.map(MetadataMembers::metadata);
+        let metadata = metadata.unwrap_or_default();
         let members = FilterMembers {
+            metadata: metadata.clone(),
             state: self.state.as_deref(),
             held_by: self.held_by.as_deref(),
             expires_before: self.expires_before.as_deref(),
@@ -77,13 +85,19 @@ impl Selector {
         let conditions: Vec<String> = parts
             .into_iter()
             .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
+            .chain(
+                metadata
+                    .0
+                    .iter()
+                    .map(|(key, value)| format!("metadata[{key}]={value}")),
+            )
             .collect();
         match (conditions.as_slice(), self.all) {
             ([], true) => Ok((filter, "all".to_owned())),
             ([], false) => Err(Error::invalid(
                 "selector",
-                "has no condition; give state, heldBy, expiresBefore, expiresAfter or q, or \
-                 \"all\": true for every account",
+                "has no condition; give state, heldBy, expiresBefore, expiresAfter, q or \
+                 metadata, or \"all\": true for every account",
             )),
             (_, true) => Err(Error::invalid(
                 "selector",
@@ -182,6 +196,10 @@ fn document(job: &BulkJob) -> BulkJobDocument {
     }
 }
 
+fn started(job: &Written<BulkJob>) -> Done<BulkJobDocument> {
+    Done::new(document(&job.value), job.is_changed)
+}
+
 /// One account of a bulk job.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -218,11 +236,14 @@ pub(super) async fn create(
         .operation
         .command(call.reading(zone), api.service.deletion())?;
     let (filter, selector) = members.selector.filter(zone)?;
-    let planned = api
+    let planned =
+        |job: &BulkJob| Done::new(document(job), true).at_path(format!("/v3/bulk-jobs/{}", job.id));
+    let idempotency = call.idempotency(planned);
+    let completion = api
         .service
-        .plan_bulk_job(context, reseller, filter, selector, command)
+        .plan_bulk_job(context, reseller, filter, selector, command, idempotency)
         .await?;
-    Ok(Reply::one(document(&planned)))
+    Ok(Reply::<One<_>>::completed(completion, planned))
 }
 
 pub(super) async fn list(
@@ -296,29 +317,49 @@ pub(super) async fn items(
 pub(super) async fn apply(
     api: &Api,
     context: &Context,
-    Request { id: JobId(id), .. }: Request<JobId>,
+    Request {
+        id: JobId(id),
+        call,
+        ..
+    }: Request<JobId>,
 ) -> JobReply {
-    Ok(Reply::one(document(
-        &api.service.apply_bulk_job(context, id).await?,
-    )))
+    let idempotency = call.idempotency(started);
+    let completion = api.service.apply_bulk_job(context, id, idempotency).await?;
+    Ok(Reply::<One<_>>::completed(completion, started))
 }
 
 pub(super) async fn revert(
     api: &Api,
     context: &Context,
-    Request { id: JobId(id), .. }: Request<JobId>,
+    Request {
+        id: JobId(id),
+        call,
+        ..
+    }: Request<JobId>,
 ) -> JobReply {
-    Ok(Reply::one(document(
-        &api.service.revert_bulk_job(context, id).await?,
-    )))
+    let idempotency = call.idempotency(started);
+    let completion = api
+        .service
+        .revert_bulk_job(context, id, idempotency)
+        .await?;
+    Ok(Reply::<One<_>>::completed(completion, started))
 }
 
 /// Deletes a planned or finished job. The changes that it made stay.
 pub(super) async fn delete(
     api: &Api,
     context: &Context,
-    Request { id: JobId(id), .. }: Request<JobId>,
+    Request {
+        id: JobId(id),
+        call,
+        ..
+    }: Request<JobId>,
 ) -> Result<Reply<Nothing>, Failure> {
-    api.service.delete_bulk_job(context, id).await?;
-    Ok(Reply::new(Nothing))
+    let deleted = |(): &()| Done::new((), true);
+    let idempotency = call.idempotency(deleted);
+    let completion = api
+        .service
+        .delete_bulk_job(context, id, idempotency)
+        .await?;
+    Ok(Reply::<Nothing>::completed(completion, deleted))
 }

@@ -10,30 +10,25 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
-use super::codes;
 use super::ignored_members;
 use super::page::Query;
-use super::path_id::PathId;
-use super::respond::{Described, FailureDocument, encode};
+use super::path_id::{self, Id, PathId};
+use super::respond::{Described, Done, encode, stored_failure};
 use crate::dialects::body::{self, RequestBody};
 use crate::dialects::exchange::{RequestId, header_text};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::Reading;
-use crate::domain::{AccountId, Error};
-use crate::hash::sha256;
-use crate::service::{AccountRef, Context, IdempotencyKey, IdempotentRequest, Seal, StoredAnswer};
+use crate::domain::{Account, AccountId, Error};
+use crate::service::{
+    AccountRef, Context, Encoder, Fingerprint, IdempotencyKey, IdempotentRequest, OtherKey,
+    Principal, Seal, StoredAnswer,
+};
 use crate::wire::Codec;
 
 /// A request whose body has been read.
 pub(super) struct Call {
-    /// The name of the operation.
-    pub(super) name: &'static str,
-    /// The answer of the operation, for the members that its `PATCH` knows.
-    pub(super) answer: Described,
-    /// The method of the request.
-    pub(super) method: &'static str,
-    /// The status of a success.
-    pub(super) success: u16,
+    /// The attributes of the operation's row.
+    pub(super) row: Row,
     pub(super) codec: Codec,
     pub(super) format: Codec,
     pub(super) headers: HeaderMap,
@@ -42,20 +37,77 @@ pub(super) struct Call {
     /// The `{id}` of the path.
     pub(super) id: String,
     pub(super) body: RequestBody,
-    /// The version that `If-Match` requires. `None` accepts any version.
-    pub(super) expected_version: Option<i64>,
+    /// The versions that `If-Match` accepts. `None` accepts any version.
+    pub(super) expected_versions: Option<Arc<[i64]>>,
     /// The idempotency key as the caller sent it. `None` if there is none, or if the operation does
     /// not take one.
     pub(super) key: Option<String>,
-    /// The idempotency key as it is stored, and the SHA-256 of the body. Set once the caller is
-    /// known.
-    pub(super) idempotency: Option<(IdempotencyKey, [u8; 32])>,
-    /// Whether the answer may contain a secret.
-    pub(super) has_secret: bool,
-    /// What encrypts an answer with a secret. Set together with `idempotency`.
-    pub(super) seal: Option<Seal>,
+    /// The key as it is stored, and what it stands for. Set once the caller is known.
+    pub(super) keyed: Option<Keyed>,
     pub(super) request_id: RequestId,
     pub(super) base: String,
+}
+
+/// The attributes of an operation that its calls need.
+#[derive(Clone, Copy)]
+pub(super) struct Row {
+    /// The name of the operation.
+    pub(super) name: &'static str,
+    /// The method of the request.
+    pub(super) method: &'static str,
+    /// The path, with `{id}` for an id.
+    pub(super) path: &'static str,
+    /// The kind of resource that `{id}` names.
+    pub(super) id: Id,
+    /// The status of a success.
+    pub(super) success: u16,
+    /// The answer of the operation, for the members that its `PATCH` knows.
+    pub(super) answer: Described,
+    /// Whether the answer may contain a secret.
+    pub(super) has_secret: bool,
+}
+
+/// A request with an idempotency key whose caller is known.
+#[derive(Clone)]
+pub(super) struct Keyed {
+    key: IdempotencyKey,
+    fingerprint: Fingerprint,
+    caller: Principal,
+}
+
+impl Keyed {
+    /// What encrypts an answer with a secret.
+    fn seal(&self) -> Seal {
+        Seal::of(&self.caller, &self.key)
+    }
+
+    /// The key under the other identity of the account that the path names. `id` is the one in the
+    /// path.
+    fn other_key(&self, row: Row, id: &str, is_secret: bool) -> Option<OtherKey> {
+        let is_number = match (row.id, path_id::account_ref(id)) {
+            (Id::Account, Ok(AccountRef::Id(_))) => true,
+            (Id::Account, Ok(AccountRef::Uid(_))) => false,
+            _ => return None,
+        };
+        let (keyed, path) = (self.clone(), row.path);
+        Some(Arc::new(move |account: &Account| {
+            let other = if is_number {
+                account.uid.to_string()
+            } else {
+                account.id.to_string()
+            };
+            let key = IdempotencyKey {
+                path: path.replace("{id}", &other),
+                ..keyed.key.clone()
+            };
+            if is_secret {
+                let seal = Seal::of(&keyed.caller, &key);
+                (seal.key().clone(), Some(seal))
+            } else {
+                (key, None)
+            }
+        }))
+    }
 }
 
 /// The input of a handler: the id of the path, the decoded members of the body, and the rest of the
@@ -85,31 +137,48 @@ impl Call {
     pub(super) async fn look_up_answer(
         &mut self,
         api: &Api,
-        context: &Context,
+        caller: &Principal,
     ) -> Result<Option<StoredAnswer>, Failure> {
         let Some(key) = self.key.take() else {
             return Ok(None);
         };
+        let id = self.row.id.canonical(&self.id);
         let key = IdempotencyKey {
-            reseller: context.principal.storage_reseller(),
-            method: self.method.to_owned(),
-            path: self.uri.path().trim_end_matches('/').to_owned(),
+            reseller: caller.storage_reseller(),
+            method: self.row.method.to_owned(),
+            path: self.row.path.replace("{id}", &id),
             key,
         };
-        let fingerprint = sha256(&self.body);
-        self.idempotency = Some((key.clone(), fingerprint));
-        if self.has_secret {
-            let seal = self.seal.insert(Seal::of(&context.principal, &key));
-            let stored = api.service.stored_secret_answer(key, seal, fingerprint);
-            return Ok(stored.await?);
+        let condition = super::conditions::text(&self.headers);
+        let keyed = self.keyed.insert(Keyed {
+            fingerprint: body::fingerprint(self.codec, &self.body, &[], &condition),
+            key,
+            caller: caller.clone(),
+        });
+        if let Some(stored) = look_up(api, keyed, self.row.has_secret).await? {
+            return Ok(Some(stored));
         }
-        Ok(api.service.stored_answer(key, fingerprint).await?)
+        // Versions before migration 0016 stored the path as it was written.
+        let spelled = self.uri.path().trim_end_matches('/');
+        if spelled == keyed.key.path {
+            return Ok(None);
+        }
+        let mut keyed = keyed.clone();
+        spelled.clone_into(&mut keyed.key.path);
+        look_up(api, &keyed, self.row.has_secret).await
+    }
+
+    /// The idempotency key and the fingerprint. `None` if the caller sent no key.
+    pub(super) fn once(&self) -> Option<(IdempotencyKey, Fingerprint)> {
+        let keyed = self.keyed.as_ref()?;
+        Some((keyed.key.clone(), keyed.fingerprint))
     }
 
     /// Decodes the members of the body.
     pub(super) fn members<M: DeserializeOwned>(&self) -> Result<M, Failure> {
-        let cannot_honour = ignored_members::cannot_honour(self.name);
-        let read_only = LazyCell::new(|| ignored_members::read_only(self.method, self.answer));
+        let cannot_honour = ignored_members::cannot_honour(self.row.name);
+        let read_only =
+            LazyCell::new(|| ignored_members::read_only(self.row.method, self.row.answer));
         let is_ignored = |name: &str| {
             cannot_honour.contains(&name) || read_only.iter().any(|member| member == name)
         };
@@ -171,40 +240,53 @@ impl Call {
         self.format
     }
 
-    /// The idempotency key, the body's fingerprint, and the function that encodes the answer for
-    /// storage. `None` if the caller sent no key.
+    /// The idempotency key, the fingerprint, and the function that encodes the answer for storage.
+    /// `None` if the caller sent no key.
     pub(super) fn idempotency<T, D: Serialize>(
         &self,
-        document: impl Fn(&T) -> D + Send + Sync + 'static,
+        document: impl Fn(&T) -> Done<D> + Send + Sync + 'static,
     ) -> Option<IdempotentRequest<T>> {
-        let once = self.idempotency.clone()?;
-        Some(self.idempotency_of(once, self.success, document))
+        let keyed = self.keyed.as_ref()?;
+        Some(IdempotentRequest {
+            key: keyed.key.clone(),
+            fingerprint: keyed.fingerprint,
+            other_key: keyed.other_key(self.row, &self.id, false),
+            encode: self.encoder(document),
+            seal: None,
+        })
     }
 
     /// The same as [`Call::idempotency`] for an answer with a secret, which is encrypted.
     pub(super) fn secret_idempotency<T, D: Serialize>(
         &self,
-        document: impl Fn(&T) -> D + Send + Sync + 'static,
+        document: impl Fn(&T) -> Done<D> + Send + Sync + 'static,
     ) -> Option<IdempotentRequest<T>> {
-        let (_, fingerprint) = self.idempotency.clone()?;
-        let seal = self.seal.clone()?;
-        let once = (seal.key().clone(), fingerprint);
+        let keyed = self.keyed.as_ref()?;
+        let seal = keyed.seal();
         Some(IdempotentRequest {
+            key: seal.key().clone(),
+            fingerprint: keyed.fingerprint,
+            other_key: keyed.other_key(self.row, &self.id, true),
+            encode: self.encoder(document),
             seal: Some(seal),
-            ..self.idempotency_of(once, self.success, document)
         })
     }
 
     /// The same as [`Call::idempotency`] for one of several operations in a request. `number` is
-    /// its position, and `success` the status that it has as a request of its own.
-    pub(super) fn idempotency_of_part<T, D: Serialize>(
+    /// its position.
+    pub(super) fn idempotency_of_part<T>(
         &self,
         number: usize,
-        success: u16,
-        document: impl Fn(&T) -> D + Send + Sync + 'static,
+        encode: impl Fn(&Result<T, Error>) -> StoredAnswer + Send + Sync + 'static,
     ) -> Option<IdempotentRequest<T>> {
-        let once = self.key_of_part(number)?;
-        Some(self.idempotency_of(once, success, document))
+        let (key, fingerprint) = self.key_of_part(number)?;
+        Some(IdempotentRequest {
+            key,
+            fingerprint,
+            other_key: None,
+            encode: Arc::new(encode),
+            seal: None,
+        })
     }
 
     /// The stored answer to the operation at position `number`. `None` also without a key.
@@ -219,45 +301,57 @@ impl Call {
         Ok(api.service.stored_answer(key, fingerprint).await?)
     }
 
-    fn key_of_part(&self, number: usize) -> Option<(IdempotencyKey, [u8; 32])> {
-        let (key, fingerprint) = self.idempotency.clone()?;
+    fn key_of_part(&self, number: usize) -> Option<(IdempotencyKey, Fingerprint)> {
+        let (key, fingerprint) = self.once()?;
         let path = format!("{}/{number}", key.path);
         Some((IdempotencyKey { path, ..key }, fingerprint))
     }
 
-    fn idempotency_of<T, D: Serialize>(
+    fn encoder<T, D: Serialize>(
         &self,
-        (key, fingerprint): (IdempotencyKey, [u8; 32]),
-        success: u16,
-        document: impl Fn(&T) -> D + Send + Sync + 'static,
-    ) -> IdempotentRequest<T> {
+        document: impl Fn(&T) -> Done<D> + Send + Sync + 'static,
+    ) -> Encoder<T> {
         let (format, request_id) = (self.format, self.request_id.clone());
+        let success = self.row.success;
         let has_body = success != StatusCode::NO_CONTENT.as_u16();
-        let encode = move |outcome: &Result<T, Error>| {
-            let (status, body) = match outcome {
-                // Deleting a deleted account is answered like the first deletion, so the same
-                // answer is stored.
-                Ok(_) | Err(Error::AccountDeleted) if !has_body => (success, Vec::new()),
-                Ok(done) => (success, encode(format, &document(done))),
-                Err(error) => {
-                    let code = codes::code(&Failure::from(error.clone()));
-                    let document = FailureDocument::new(&code, &request_id);
-                    (code.status, encode(format, &document))
+        Arc::new(move |outcome| match outcome {
+            Ok(done) => {
+                let Done { document, headers } = document(done);
+                let body = has_body.then(|| encode(format, &document));
+                let content_type = has_body.then(|| format.content_type().to_owned());
+                StoredAnswer {
+                    status: success,
+                    content_type: content_type.unwrap_or_default(),
+                    body: body.unwrap_or_default(),
+                    headers,
                 }
-            };
-            StoredAnswer {
-                status,
-                content_type: format.content_type().to_owned(),
-                body,
             }
-        };
-        IdempotentRequest {
-            key,
-            fingerprint,
-            encode: Arc::new(encode),
-            seal: None,
-        }
+            // Deleting a deleted account is answered like the first deletion, so the same answer
+            // is stored.
+            Err(Error::AccountDeleted) if !has_body => StoredAnswer {
+                status: success,
+                content_type: String::new(),
+                body: Vec::new(),
+                headers: Done::new((), false).headers,
+            },
+            Err(error) => stored_failure(&Failure::from(error.clone()), format, &request_id),
+        })
     }
+}
+
+async fn look_up(
+    api: &Api,
+    keyed: &Keyed,
+    has_secret: bool,
+) -> Result<Option<StoredAnswer>, Failure> {
+    let (key, fingerprint) = (keyed.key.clone(), keyed.fingerprint);
+    Ok(if has_secret {
+        let seal = keyed.seal();
+        let stored = api.service.stored_secret_answer(key, &seal, fingerprint);
+        stored.await?
+    } else {
+        api.service.stored_answer(key, fingerprint).await?
+    })
 }
 
 /// The bearer token of the `Authorization` header.

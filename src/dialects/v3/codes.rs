@@ -70,7 +70,10 @@ pub(super) fn code(failure: &Failure) -> Code {
                 message: format!("Too many {what} at a time"),
                 ..too_many(1)
             },
-            Error::Conflict(conflict) => say(409, "CONFLICT", conflict_text(*conflict)),
+            Error::Conflict(conflict) => Code {
+                retry_after: (*conflict == Conflict::KeyInUse).then_some(1),
+                ..say(409, conflict_word(*conflict), &conflict_text(*conflict))
+            },
             Error::QuotaReached => say(
                 409,
                 "CONFLICT",
@@ -111,6 +114,11 @@ pub(super) fn code(failure: &Failure) -> Code {
         Failure::NoSuchRoute => say(404, "NOT_FOUND", "There is no such resource"),
         Failure::MethodNotAllowed => say(405, "METHOD_NOT_ALLOWED", "Method not allowed"),
         Failure::TimedOut => later("The request took too long", 2),
+        Failure::BodyTimedOut => say(
+            408,
+            "REQUEST_TIMEOUT",
+            "The body of the request did not arrive in time; send it faster or in smaller parts",
+        ),
         Failure::Crashed => say(500, "INTERNAL_ERROR", "Internal error"),
         Failure::RateLimited { retry_after } => too_many(*retry_after),
     }
@@ -150,8 +158,22 @@ fn not_found(resource: Resource) -> (&'static str, &'static str) {
     }
 }
 
-fn conflict_text(conflict: Conflict) -> &'static str {
-    match conflict {
+/// The code for a conflict. Those about bulk jobs have codes of their own, because a program handles
+/// each differently.
+fn conflict_word(conflict: Conflict) -> &'static str {
+    if matches!(conflict, Conflict::BulkJob { .. }) {
+        "BULK_JOB_STATE"
+    } else if conflict == Conflict::BulkJobTrimmed {
+        "BULK_JOB_TRIMMED"
+    } else if conflict == Conflict::TooManyBulkJobs {
+        "TOO_MANY_BULK_JOBS"
+    } else {
+        "CONFLICT"
+    }
+}
+
+fn conflict_text(conflict: Conflict) -> String {
+    let text = match conflict {
         Conflict::StaleHold => "stale_hold: the hold named is not the one that is open now",
         Conflict::StaleTicket => {
             "stale_ticket: the freeze was changed after this ticket was made, so it may be about \
@@ -168,7 +190,7 @@ fn conflict_text(conflict: Conflict) -> &'static str {
         }
         Conflict::Exempt => "exempt: automation has to leave the account alone for now",
         Conflict::NotPlanned => "not_planned: the account is not to be purged now",
-        Conflict::BulkJob => "bulk_job: it is under way, was not applied, or was reverted",
+        Conflict::BulkJob { .. } => return conflict.to_string(),
         Conflict::BulkJobTrimmed => {
             "bulk_job_trimmed: it was finished too long ago to be reverted; the list of its \
              accounts was deleted after lifecycle.keep_bulk_items_days"
@@ -178,11 +200,16 @@ fn conflict_text(conflict: Conflict) -> &'static str {
              delete one (GET /v3/bulk-jobs lists them). A planned job is deleted after 24 hours"
         }
         Conflict::NotSelected => "not_selected: the account no longer matches the selector",
-    }
+        Conflict::KeyInUse => {
+            "key_in_use: the first request with this Idempotency-Key is still being carried out; \
+             send it again in a moment"
+        }
+    };
+    text.to_owned()
 }
 
 /// The name that this dialect uses for a field of the domain: the same words in camel case.
-fn member(field: &str) -> String {
+pub(super) fn member(field: &str) -> String {
     let mut words = field.split('_');
     let first = words.next().unwrap_or_default().to_owned();
     words.fold(first, |name, word| {
@@ -245,7 +272,10 @@ mod tests {
             Failure::Service(Error::Conflict(Conflict::HoldHasStarted)),
             Failure::Service(Error::Conflict(Conflict::Exempt)),
             Failure::Service(Error::Conflict(Conflict::NotPlanned)),
-            Failure::Service(Error::Conflict(Conflict::BulkJob)),
+            Failure::Service(Error::Conflict(Conflict::BulkJob {
+                state: "applying",
+                accepted: "an applied job can be reverted",
+            })),
             Failure::Service(Error::Conflict(Conflict::BulkJobTrimmed)),
             Failure::Service(Error::Conflict(Conflict::TooManyBulkJobs)),
             Failure::Service(Error::Conflict(Conflict::NotSelected)),
@@ -264,7 +294,9 @@ mod tests {
             Failure::parameter("limit", "must be between 1 and 100"),
             Failure::NoSuchRoute,
             Failure::MethodNotAllowed,
+            Failure::Service(Error::Conflict(Conflict::KeyInUse)),
             Failure::TimedOut,
+            Failure::BodyTimedOut,
             Failure::Crashed,
             Failure::RateLimited { retry_after: 7 },
         ];

@@ -12,7 +12,8 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 
 use super::Api;
-use super::call::{Call, credential};
+use super::call::{Call, Row, credential};
+use super::conditions;
 use super::ignored_members::{self, IGNORED_MEMBERS};
 use super::operation::{Handler, Operation};
 use super::page::Query;
@@ -40,9 +41,14 @@ pub(super) async fn dispatch(
     if let Some(ignored) = ignored {
         response.headers_mut().insert(IGNORED_MEMBERS, ignored);
     }
-    let outcome = RequestOutcome::of_status(response.status().as_u16());
+    let status = response.status();
+    let outcome = RequestOutcome::of_status(status.as_u16());
     if operation.idempotent {
         exchange.answer_always();
+        if status.is_client_error() {
+            let headers = response.headers_mut();
+            headers.insert(body::CHANGED, HeaderValue::from_static("false"));
+        }
     }
     exchange.finish(response, operation.name, outcome)
 }
@@ -77,16 +83,22 @@ async fn carry_out(
     };
     let mut call = read(api, operation, exchange, parts, body).await?;
     *ignored = ignored_members::header(operation.name, call.codec, &call.body);
-    if let Some(stored) = call.look_up_answer(api, &context).await? {
+    if let Some(stored) = call.look_up_answer(api, &context.principal).await? {
         return Ok(body::replay(stored));
     }
     operation.while_suspended.check(&context.principal)?;
+    let (once, format) = (call.once(), call.format());
     // Last, so that a slow body never holds a permit.
     let _permit = api
         .service
         .permit(operation.cost, exchange.holder())
         .await?;
-    handler(api, &context, call).await
+    let result = handler(api, &context, call).await;
+    if let Err(failure) = &result {
+        let answer = || respond::stored_failure(failure, format, &exchange.request_id);
+        body::store_refusal(&api.service, once, failure, answer).await;
+    }
+    result
 }
 
 /// Reads a request, within the limits of its row.
@@ -99,9 +111,12 @@ async fn read(
 ) -> Result<Call, Failure> {
     let query = Query::read(&parts.uri, operation.paging, operation.query)?;
     let headers = &parts.headers;
-    let expected_version = if operation.conditional {
-        expected_version(headers)?
+    let expected_versions = if operation.conditional {
+        conditions::expected_versions(headers)
     } else {
+        if operation.idempotent {
+            conditions::refuse(headers)?;
+        }
         None
     };
     let key = if operation.idempotent {
@@ -115,10 +130,15 @@ async fn read(
         .ok();
     let id = id.and_then(|params| params.iter().next().map(|(_, id)| id.to_owned()));
     Ok(Call {
-        name: operation.name,
-        answer: operation.answer,
-        method: operation.method,
-        success: operation.success,
+        row: Row {
+            name: operation.name,
+            method: operation.method,
+            path: operation.path,
+            id: operation.id,
+            success: operation.success,
+            answer: operation.answer,
+            has_secret: operation.has_secret,
+        },
         codec,
         format: respond::accepted(&parts.headers),
         base: base_url(api.settings.public_url.as_deref(), &parts.headers),
@@ -127,11 +147,9 @@ async fn read(
         query,
         id: id.unwrap_or_default(),
         body,
-        expected_version,
+        expected_versions,
         key,
-        has_secret: operation.has_secret,
-        idempotency: None,
-        seal: None,
+        keyed: None,
         request_id: exchange.request_id.clone(),
     })
 }
@@ -160,25 +178,4 @@ async fn read_body(
         (Some(codec), false) => Ok((codec, body)),
         (None, false) => Err(wire::Error::UnsupportedMediaType.into()),
     }
-}
-
-/// The version that `If-Match` requires. `None` if the header is absent or `*`.
-fn expected_version(headers: &HeaderMap) -> Result<Option<i64>, Failure> {
-    let refuse = || Failure::parameter("If-Match", "must be one ETag of this account");
-    let mut values = headers.get_all(header::IF_MATCH).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    let tag = value.to_str().map_err(|_| refuse())?.trim();
-    if values.next().is_some() {
-        return Err(refuse());
-    }
-    if tag == "*" {
-        return Ok(None);
-    }
-    let version = tag
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .and_then(|version| version.parse().ok());
-    version.map(Some).ok_or_else(refuse)
 }

@@ -1,16 +1,16 @@
 //! Events as documents: the content of webhooks, and the rows of lists and streams.
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::accounts::documents::{self, AccountDocument};
 use super::cursor::Cursor;
+use super::journal_names::{self, ActorDocument};
 use crate::dialects::dates;
-use crate::dialects::views::{Viewer, facts_in};
+use crate::dialects::views::Viewer;
 use crate::domain::{Authority, ResellerId, TEST, Time, UPDATED, message_id};
 use crate::service::{EventRead, JournalEntry};
-use crate::wire::Codec;
 
 /// An event: Cryptlex's three members, then ours.
 #[derive(Debug, Serialize, ToSchema)]
@@ -25,9 +25,11 @@ pub(super) struct EventDocument {
     id: String,
     /// The account's version after the change. Each change adds 1, without gaps.
     sequence: Option<i64>,
-    actor: Option<String>,
+    /// Who made the change.
+    actor: ActorDocument,
     reason: Option<String>,
-    /// The changed fields, each with its `old` and `new` value.
+    /// The changed members of the account, each with its `old` and `new` value. In `holds` are the
+    /// holds that were opened, changed or closed.
     #[schema(value_type = Object)]
     changes: Value,
     /// The specific events of the change, such as `account.frozen`. Not in webhooks.
@@ -50,9 +52,9 @@ fn document(read: &EventRead, event: &str, viewer: Viewer) -> EventDocument {
         triggered_at: dates::write(read.entry.at),
         id: message_id(read.entry.id, event),
         sequence: read.entry.sequence,
-        actor: Some(read.entry.actor.clone()),
+        actor: journal_names::actor(&read.entry),
         reason: reason(&read.entry),
-        changes: changes(&read.entry),
+        changes: journal_names::changes(&read.entry),
         events: None,
         cursor: None,
     }
@@ -78,21 +80,6 @@ pub fn test_message(id: &str, at: Time) -> String {
     json!({ "event": TEST, "data": {}, "triggeredAt": dates::write(at), "id": id }).to_string()
 }
 
-/// The changed fields, each with its old and new value.
-fn changes(entry: &JournalEntry) -> Value {
-    let side = |value: &Value| value.as_object().cloned().unwrap_or_default();
-    let (before, after) = (side(&entry.before), side(&entry.after));
-    let names = before
-        .keys()
-        .chain(after.keys().filter(|name| !before.contains_key(*name)));
-    let change = |name: &String| json!({ "old": before.get(name), "new": after.get(name) });
-    Value::Object(
-        names
-            .map(|name| (name.clone(), change(name)))
-            .collect::<Map<_, _>>(),
-    )
-}
-
 /// The reason, or else the reason code, of a hold in the entry. `None` if no hold has one.
 fn reason(entry: &JournalEntry) -> Option<String> {
     let mut holds = [&entry.after, &entry.before]
@@ -113,11 +100,9 @@ pub(super) fn answer_document(
     read: &EventRead,
     reseller: ResellerId,
     viewer: Viewer,
-    format: Codec,
 ) -> EventDocument {
     let document = document(read, UPDATED, viewer);
     EventDocument {
-        changes: facts_in(format, document.changes),
         events: Some(read.entry.events.clone()),
         cursor: Some(Cursor::event(read.entry.id, reseller).encode()),
         ..document

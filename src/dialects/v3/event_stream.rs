@@ -18,7 +18,6 @@ use crate::dialects::failure::Failure;
 use crate::dialects::views::Viewer;
 use crate::domain::{ResellerId, UPDATED};
 use crate::service::{Context, FeedPage, StreamPermit};
-use crate::wire::Codec;
 
 /// The interval at which an idle stream checks that its token is still valid.
 const AUTHENTICATE_EVERY: Duration = Duration::from_secs(5);
@@ -100,7 +99,7 @@ impl Follower {
                 self.after = read.entry.id;
                 let read = read.for_caller(&self.context.principal);
                 let viewer = Viewer::of(&self.context, self.api.service.now());
-                let document = answer_document(&read, self.reseller, viewer, Codec::Json);
+                let document = answer_document(&read, self.reseller, viewer);
                 let id = document.cursor.clone().unwrap_or_default();
                 return Event::default()
                     .id(id)

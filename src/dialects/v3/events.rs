@@ -8,6 +8,7 @@ use super::cursor::Cursor;
 use super::event_document::{EventDocument, answer_document};
 use super::event_stream::stream;
 use super::respond::{Many, Reply};
+use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::dialects::views::Viewer;
 use crate::domain::{Error, ResellerId};
@@ -47,12 +48,27 @@ impl Selection {
             .await
     }
 
-    fn position(&self, context: &Context) -> Result<i64, Failure> {
+    fn position(&self, api: &Api, context: &Context) -> Result<i64, Failure> {
         let Some(after) = &self.after else {
             return Ok(0);
         };
         let reseller = context.principal.reseller.or(self.reseller);
-        after.event_of(reseller.unwrap_or(ResellerId::PLATFORM))
+        let reseller = reseller.unwrap_or(ResellerId::PLATFORM);
+        let event = after.event_of(reseller)?;
+        match api.service.undone_by(reseller, event) {
+            // Its reader has seen changes that did not happen: going on would hide that.
+            Some(restored) => Err(Failure::parameter(
+                "after",
+                format!(
+                    "is the cursor of an event that was undone: at {} the database was restored \
+                     from a backup of {}. Read the accounts again, then continue with after={}",
+                    dates::write(restored.restored_at),
+                    dates::write(restored.backed_up_at),
+                    Cursor::event(restored.last_event, reseller).encode()
+                ),
+            )),
+            None => Ok(event),
+        }
     }
 }
 
@@ -62,7 +78,7 @@ pub(super) async fn list(
     Request { call, .. }: Request<()>,
 ) -> Result<Reply<Many<EventDocument>>, Failure> {
     let selection = Selection::read(&call)?;
-    let after = selection.position(context)?;
+    let after = selection.position(api, context)?;
     let accept = call.header(header::ACCEPT);
     if accept.is_some_and(|accept| accept.contains("text/event-stream")) {
         let reseller = context.principal.resolve_reseller(selection.reseller)?;
@@ -84,7 +100,7 @@ pub(super) async fn list(
         has_more: true,
         ..events
     };
-    let document = |event: &EventRead| answer_document(event, reseller, viewer, format);
+    let document = |event: &EventRead| answer_document(event, reseller, viewer);
     let reply = Reply::page(format, events, document, |last| next(last.entry.id));
     Ok(if is_empty {
         reply.with_header(header::LINK, &next(after))

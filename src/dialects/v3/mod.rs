@@ -10,12 +10,14 @@ mod bulk;
 mod bulk_jobs;
 mod call;
 mod codes;
+mod conditions;
 mod cursor;
 mod dispatch;
 mod event_document;
 mod event_stream;
 mod events;
 mod ignored_members;
+mod journal_names;
 mod numbered_page;
 mod openapi;
 mod operation;
@@ -34,10 +36,12 @@ mod webhooks;
 use std::sync::Arc;
 
 use axum::http::Method;
+use axum::http::request::Parts;
 use axum::response::Response;
 
-use super::exchange::RequestId;
+use super::exchange::{Exchange, RequestId};
 use super::failure::Failure;
+use crate::domain::Error;
 use crate::service::Service;
 use crate::wire::Codec;
 
@@ -78,6 +82,27 @@ pub struct Api {
 /// The name of the operation at a method and a route.
 pub(super) fn operation_name(method: &Method, route: &str) -> Option<&'static str> {
     operations::find(method, route).map(|operation| operation.name)
+}
+
+/// Answers a request that matches no operation. It counts against the rate of its credential, if it
+/// has one, like any other.
+pub(crate) async fn respond_unmatched(
+    api: &Api,
+    parts: &Parts,
+    respond: impl FnOnce(&dyn Fn(&Failure) -> Response) -> Response,
+) -> Response {
+    let mut exchange = Exchange::begin(parts);
+    let counted = match call::credential(&parts.headers) {
+        Ok(token) => exchange.authenticate(&api.service, &token).await.map(drop),
+        Err(_) => Ok(()),
+    };
+    let format = accepted(&parts.headers);
+    let failure = |failure: &Failure| respond::failure(failure, format, &exchange.request_id);
+    let response = match counted {
+        Err(error @ Error::RateLimited { .. }) => failure(&error.into()),
+        _ => respond(&failure),
+    };
+    exchange.finish_unmatched(response)
 }
 
 /// Answers a failure that occurred outside the dispatcher: an unknown path, a timeout or a panic.

@@ -73,6 +73,7 @@ fn following(search: &Search, read: usize) -> Option<Search> {
     let limit = search.limit - read;
     (limit > 0).then(|| Search {
         conditions: search.conditions.clone(),
+        metadata: search.metadata.clone(),
         by_zone: search.by_zone.clone(),
         start: Start::Offset {
             skip: skip + read,

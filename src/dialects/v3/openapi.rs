@@ -84,29 +84,7 @@ fn more_members(operation: &Operation) -> Map<String, Value> {
 
 fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema }, "application/xml": { "schema": schema } });
-    let header =
-        |description: &str| json!({ "description": description, "schema": { "type": "string" } });
-    let mut headers = Map::new();
-    for (name, description) in [
-        (
-            "X-Request-Id",
-            "The id of the request, as in the log and the journal",
-        ),
-        (
-            "X-Rate-Limit-Limit",
-            "The number of requests that the caller may make per minute",
-        ),
-        (
-            "X-Rate-Limit-Remaining",
-            "The number of requests that are left",
-        ),
-        (
-            "X-Rate-Limit-Reset",
-            "When all requests are available again, in seconds since 1970",
-        ),
-    ] {
-        headers.insert(name.to_owned(), header(description));
-    }
+    let mut headers = headers(operation);
     let mut success = Map::new();
     match operation.answer {
         Described::Nothing => {}
@@ -144,6 +122,7 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
         ),
         ("404", "Not found, or owned by another reseller", true),
         ("405", "Method not allowed", true),
+        ("408", "The body did not arrive in time", true),
         (
             "409",
             "The state of the resource forbids the operation",
@@ -181,6 +160,49 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
     Value::Object(responses)
 }
 
+/// The headers of a success.
+fn headers(operation: &Operation) -> Map<String, Value> {
+    let mut headers = Map::new();
+    for (name, description) in [
+        (
+            "X-Request-Id",
+            "The id of the request, as in the log and the journal",
+        ),
+        (
+            "X-Rate-Limit-Limit",
+            "The number of requests that the caller may make per minute",
+        ),
+        (
+            "X-Rate-Limit-Remaining",
+            "The number of requests that are left",
+        ),
+        (
+            "X-Rate-Limit-Reset",
+            "When all requests are available again, in seconds since 1970",
+        ),
+        (
+            "RateLimit",
+            "The requests that are left and the seconds until all are, for each limit",
+        ),
+        ("RateLimit-Policy", "The limits, in requests per minute"),
+    ] {
+        headers.insert(name.to_owned(), header(description));
+    }
+    if operation.idempotent {
+        let description = "Whether the request changed anything: `true` or `false`";
+        headers.insert("Steward-Changed".to_owned(), header(description));
+    }
+    if operation.success == 201 {
+        let description = "The path of what was created";
+        headers.insert("Location".to_owned(), header(description));
+    }
+    headers
+}
+
+fn header(description: &str) -> Value {
+    json!({ "description": description, "schema": { "type": "string" } })
+}
+
 fn parameters(operation: &Operation) -> Vec<Value> {
     let mut parameters: Vec<Value> = path_id(operation.id).into_iter().collect();
     if operation.idempotent {
@@ -189,8 +211,8 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     if operation.conditional {
         parameters.push(json!({
             "name": "If-Match", "in": "header", "required": false,
-            "description": "Execute the operation only if the account has the version of this ETag.",
-            "schema": { "type": "string", "minLength": 1, "pattern": "^\"[0-9]{1,18}\"$" },
+            "description": "Execute the operation only if the account has the version of this ETag, or of one in this list; `*` is any version.",
+            "schema": { "type": "string", "minLength": 1, "pattern": "^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\")*)$" },
         }));
     }
     parameters.extend(paging(operation.paging));

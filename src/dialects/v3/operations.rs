@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::routing::{MethodFilter, MethodRouter};
 
 use super::accounts::documents::{
@@ -39,7 +39,6 @@ use super::{
     webhooks,
 };
 use crate::dialects::body;
-use crate::dialects::exchange::RequestId;
 use crate::dialects::failure::Failure;
 use crate::dialects::operation::BodyLimit;
 use crate::dialects::schemas::describe;
@@ -152,7 +151,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(bulk::simulate, (AccountId, Operations) -> 200 One<SimulationDocument>)),
     Operation::post("/v3/release-tickets/redeem", "release_tickets_redeem")
         .about("accounts", "Lift the freeze that a release ticket names, unless it was changed since")
-        .while_suspended()
+        .while_suspended().idempotent()
         .example(r#"{"ticket":"steward_release_AAAA"}"#)
         .run(run!(public release_tickets::redeem, (Redeem) -> 200 One<ReleaseDocument>)),
     Operation::post("/v3/bulk", "bulk_run")
@@ -166,7 +165,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(bulk_jobs::list, (()) -> 200 Many<BulkJobDocument>)),
     Operation::post("/v3/bulk-jobs", "bulk_jobs_create")
         .about("accounts", "Plan one operation for all accounts that a selector finds, without changing them yet; it must be applied within 24 hours")
-        .scope(AccountWrite).heavy()
+        .scope(AccountWrite).idempotent().heavy()
         .example(r#"{"selector":{"state":"active"},"operation":{"operation":"status","status":"active"}}"#)
         .run(run!(bulk_jobs::create, ((), BulkJobRequest) -> 201 One<BulkJobDocument>)),
     Operation::get("/v3/bulk-jobs/{id}", "bulk_jobs_get")
@@ -179,15 +178,15 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(bulk_jobs::items, (JobId) -> 200 Many<BulkItemDocument>)),
     Operation::post("/v3/bulk-jobs/{id}/apply", "bulk_jobs_apply")
         .about("accounts", "Apply a bulk job in the background")
-        .scope(AccountWrite)
+        .scope(AccountWrite).idempotent()
         .run(run!(bulk_jobs::apply, (JobId) -> 202 One<BulkJobDocument>)),
     Operation::post("/v3/bulk-jobs/{id}/revert", "bulk_jobs_revert")
         .about("accounts", "Revert a bulk job, except for accounts changed since")
-        .scope(AccountWrite)
+        .scope(AccountWrite).idempotent()
         .run(run!(bulk_jobs::revert, (JobId) -> 202 One<BulkJobDocument>)),
     Operation::delete("/v3/bulk-jobs/{id}", "bulk_jobs_delete")
         .about("accounts", "Delete a planned or finished bulk job; the changes that it made stay")
-        .scope(AccountWrite)
+        .scope(AccountWrite).idempotent()
         .run(run!(bulk_jobs::delete, (JobId) -> 204 Nothing)),
     Operation::get("/v3/plans", "plans_list")
         .about("plans", "List plans by number")
@@ -229,7 +228,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(tokens::rotate, (TokenId, RotateToken) -> 201 One<TokenDocument>)),
     Operation::delete("/v3/tokens/{id}", "tokens_delete")
         .about("tokens", "Revoke a token immediately")
-        .scope(TokenWrite).while_suspended()
+        .scope(TokenWrite).while_suspended().idempotent()
         .run(run!(tokens::delete, (TokenId) -> 204 Nothing)),
     Operation::get("/v3/webhooks", "webhooks_list")
         .about("webhooks", "List webhook endpoints, oldest first")
@@ -252,7 +251,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(webhooks::patch, (WebhookId, WebhookRequest) -> 200 One<WebhookDocument>)),
     Operation::post("/v3/webhooks/{id}/test", "webhooks_test")
         .about("webhooks", "Deliver a test message; the log shows the result")
-        .scope(WebhookWrite)
+        .scope(WebhookWrite).idempotent()
         .run(run!(webhooks::test, (WebhookId) -> 202 One<Queued>)),
     Operation::post("/v3/webhooks/{id}/rotate-secret", "webhooks_rotate_secret")
         .about("webhooks", "Generate a new secret; the old one also signs for a grace period")
@@ -262,7 +261,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(webhooks::rotate_secret, (WebhookId, RotateSecret) -> 200 One<WebhookDocument>)),
     Operation::post("/v3/webhooks/{id}/redeliver", "webhooks_redeliver")
         .about("webhooks", "Repeat all deliveries since an instant")
-        .scope(WebhookWrite)
+        .scope(WebhookWrite).idempotent()
         .example(r#"{"since":"2026-01-01T00:00:00Z"}"#)
         .run(run!(webhooks::redeliver, (WebhookId, Redeliver) -> 202 One<Queued>)),
     Operation::get("/v3/webhook-event-logs", "webhooks_logs")
@@ -271,11 +270,11 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(webhooks::logs, (()) -> 200 Many<LogDocument>)),
     Operation::post("/v3/webhook-event-logs/{id}/redeliver", "webhooks_redeliver_one")
         .about("webhooks", "Repeat the delivery of one message")
-        .scope(WebhookWrite)
+        .scope(WebhookWrite).idempotent()
         .run(run!(webhooks::redeliver_one, (EventLogId) -> 202 One<Queued>)),
     Operation::delete("/v3/webhooks/{id}", "webhooks_delete")
         .about("webhooks", "Delete a webhook endpoint")
-        .scope(WebhookWrite)
+        .scope(WebhookWrite).idempotent()
         .run(run!(webhooks::delete, (WebhookId) -> 204 Nothing)),
     Operation::get("/v3/events", "events_list")
         .about("webhooks", "Read the events after a cursor; with `Accept: text/event-stream`, stream them")
@@ -317,7 +316,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(purge::plan, (()) -> 200 Many<PlannedDocument>)),
     Operation::post("/v3/resellers/{id}/approve-purge", "purge_approve")
         .about("resellers", "Approve the purge of all accounts due now, beyond the limit")
-        .operator(ResellerWrite)
+        .operator(ResellerWrite).idempotent()
         .run(run!(purge::approve, (ResellerId) -> 200 One<ApprovalDocument>)),
 ];
 
@@ -371,21 +370,19 @@ fn methods(path: &str) -> MethodRouter<Api> {
     }
     allowed.push("OPTIONS");
     let allow = HeaderValue::from_str(&allowed.join(", ")).unwrap_or(HeaderValue::from_static(""));
-    routes.fallback(
-        async move |method: Method, headers: HeaderMap, id: Option<axum::Extension<RequestId>>| {
-            let mut response = if method == Method::OPTIONS {
+    routes.fallback(async move |State(api): State<Api>, request: Request| {
+        let (parts, _) = request.into_parts();
+        let answer = super::respond_unmatched(&api, &parts, |fail| {
+            if parts.method == Method::OPTIONS {
                 body::response(StatusCode::NO_CONTENT, None, Vec::new())
             } else {
-                super::respond_to(
-                    &Failure::MethodNotAllowed,
-                    super::accepted(&headers),
-                    &id.unwrap_or_default().0,
-                )
-            };
-            response.headers_mut().insert(header::ALLOW, allow);
-            response
-        },
-    )
+                fail(&Failure::MethodNotAllowed)
+            }
+        });
+        let mut response = answer.await;
+        response.headers_mut().insert(header::ALLOW, allow);
+        response
+    })
 }
 
 #[cfg(test)]

@@ -29,6 +29,22 @@ pub enum Id {
     Reseller,
 }
 
+impl Id {
+    /// An id as it is written by default, so that all ways to write it are one. A malformed id stays
+    /// as it is.
+    pub(super) fn canonical(self, text: &str) -> String {
+        let number = || text.parse().ok().map(|number: i64| number.to_string());
+        let uuid = || Uuid::try_parse(text).ok().map(|uuid| uuid.to_string());
+        let canonical = match self {
+            Self::None => None,
+            Self::Account => number().or_else(uuid),
+            Self::Token | Self::Reseller => number(),
+            Self::Plan | Self::Webhook | Self::EventLog | Self::BulkJob => uuid(),
+        };
+        canonical.unwrap_or_else(|| text.to_owned())
+    }
+}
+
 /// A type that a handler takes as the id of its path.
 pub(super) trait PathId: Sized + Send {
     /// The kind of resource.

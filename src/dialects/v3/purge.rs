@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::call::Request;
-use super::respond::{Many, One, Reply};
+use super::respond::{Done, Many, One, Reply};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::domain::{PurgeRule, PurgeStop, ResellerId, Time};
@@ -91,8 +91,16 @@ pub(super) async fn plan(
 pub(super) async fn approve(
     api: &Api,
     context: &Context,
-    Request { id, .. }: Request<ResellerId>,
+    Request { id, call, .. }: Request<ResellerId>,
 ) -> Result<Reply<One<ApprovalDocument>>, Failure> {
-    let approved = api.service.approve_purge(&context.principal, id).await?;
-    Ok(Reply::one(ApprovalDocument { approved }))
+    let approval = |approved: &bool| {
+        let approved = *approved;
+        Done::new(ApprovalDocument { approved }, approved)
+    };
+    let idempotency = call.idempotency(approval);
+    let completion = api
+        .service
+        .approve_purge(&context.principal, id, idempotency)
+        .await?;
+    Ok(Reply::<One<_>>::completed(completion, approval))
 }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::call::Call;
-use super::respond::{One, Reply};
+use super::respond::{Done, One, Reply};
 use crate::dialects::failure::Failure;
 use crate::domain::{Dialect, Outcome};
 use crate::service::CommandOutcome;
@@ -30,23 +30,29 @@ pub(super) struct ReleaseDocument {
     effective_status: &'static str,
 }
 
-fn document(done: &CommandOutcome) -> ReleaseDocument {
-    ReleaseDocument {
-        changed: done.outcome == Outcome::Applied,
+fn released(done: &CommandOutcome) -> Done<ReleaseDocument> {
+    let changed = done.outcome == Outcome::Applied;
+    let document = ReleaseDocument {
+        changed,
         effective_status: done.account.state(done.at).effective_status(),
-    }
+    };
+    Done::new(document, changed)
 }
 
 /// Lifts the freeze that the ticket names. The ticket itself authorizes the request.
 pub(super) async fn redeem(
     api: &Api,
-    call: Call,
+    mut call: Call,
     members: Redeem,
 ) -> Result<Reply<One<ReleaseDocument>>, Failure> {
-    let request_id = call.request_id.to_string();
-    let done = api
+    let ticket = api.service.release_ticket(&members.ticket).await?;
+    if let Some(stored) = call.look_up_answer(api, &ticket.bearer).await? {
+        return Ok(Reply::stored(stored));
+    }
+    let (request_id, idempotency) = (call.request_id.to_string(), call.idempotency(released));
+    let completion = api
         .service
-        .redeem(&members.ticket, Dialect::V3, request_id)
+        .redeem(&ticket, Dialect::V3, request_id, idempotency)
         .await?;
-    Ok(Reply::one(document(&done)))
+    Ok(Reply::<One<_>>::completed(completion, released))
 }

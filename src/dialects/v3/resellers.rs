@@ -5,12 +5,12 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::call::{Call, Request};
-use super::respond::{Many, One, Reply};
+use super::respond::{Done, Many, One, Reply};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::plain;
 use crate::domain::{Error, ResellerId};
-use crate::service::{Context, NewReseller, Reseller, ResellerPatch, Suspension};
+use crate::service::{Context, NewReseller, Reseller, ResellerPatch, Suspension, Written};
 use crate::wire::Field;
 
 /// A reseller.
@@ -147,6 +147,14 @@ impl ResellerRequest {
     }
 }
 
+fn created(reseller: &Reseller) -> Done<ResellerDocument> {
+    Done::new(document(reseller), true).at_path(format!("/v3/resellers/{}", reseller.id))
+}
+
+fn written(reseller: &Written<Reseller>) -> Done<ResellerDocument> {
+    Done::new(document(&reseller.value), reseller.is_changed)
+}
+
 type ResellerReply = Result<Reply<One<ResellerDocument>>, Failure>;
 
 pub(super) async fn list(
@@ -207,12 +215,12 @@ pub(super) async fn create(
         .name
         .clone()
         .ok_or_else(|| Error::invalid("name", "is required"))?;
-    let (new, idempotency) = (NewReseller { name, patch }, call.idempotency(document));
+    let (new, idempotency) = (NewReseller { name, patch }, call.idempotency(created));
     let completion = api
         .service
         .create_reseller(&context.principal, new, idempotency)
         .await?;
-    Ok(Reply::completed(completion, document))
+    Ok(Reply::<One<_>>::completed(completion, created))
 }
 
 pub(super) async fn patch(
@@ -220,12 +228,12 @@ pub(super) async fn patch(
     context: &Context,
     Request { id, members, call }: Request<ResellerId, ResellerRequest>,
 ) -> ResellerReply {
-    let (patch, idempotency) = (members.patch()?, call.idempotency(document));
+    let (patch, idempotency) = (members.patch()?, call.idempotency(written));
     let completion = api
         .service
         .revise_reseller(&context.principal, id, patch, idempotency)
         .await?;
-    Ok(Reply::completed(completion, document))
+    Ok(Reply::<One<_>>::completed(completion, written))
 }
 
 pub(super) async fn suspend(
@@ -251,10 +259,10 @@ async fn set_suspension(
     id: ResellerId,
     suspend: bool,
 ) -> ResellerReply {
-    let (principal, idempotency) = (&context.principal, call.idempotency(document));
+    let (principal, idempotency) = (&context.principal, call.idempotency(written));
     let completion = api
         .service
         .suspend_reseller(principal, id, suspend, idempotency)
         .await?;
-    Ok(Reply::completed(completion, document))
+    Ok(Reply::<One<_>>::completed(completion, written))
 }

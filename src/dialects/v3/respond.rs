@@ -12,7 +12,7 @@ use crate::dialects::body;
 use crate::dialects::exchange::{RequestId, accept};
 use crate::dialects::failure::Failure;
 use crate::dialects::schemas::{Describe, describe};
-use crate::service::{Completion, Slice, StoredAnswer};
+use crate::service::{Completion, ResultHeaders, Slice, StoredAnswer};
 use crate::wire::{self, Codec, Rows};
 
 /// An answer's body, for the OpenAPI document.
@@ -71,6 +71,39 @@ impl<D: Serialize + ToSchema + Send> Answer for Many<D> {
     }
 }
 
+/// The result of a write: its document, and the headers that belong to it.
+pub(super) struct Done<D> {
+    pub(super) document: D,
+    pub(super) headers: ResultHeaders,
+}
+
+impl<D> Done<D> {
+    pub(super) fn new(document: D, is_changed: bool) -> Self {
+        let headers = ResultHeaders {
+            changed: Some(is_changed),
+            ..ResultHeaders::default()
+        };
+        Self { document, headers }
+    }
+
+    /// Adds the version of the account as `ETag`.
+    pub(super) fn at_version(mut self, version: i64) -> Self {
+        self.headers.etag = Some(etag(version));
+        self
+    }
+
+    /// Adds the path of what was created as `Location`.
+    pub(super) fn at_path(mut self, path: String) -> Self {
+        self.headers.location = Some(path);
+        self
+    }
+}
+
+/// The `ETag` of an account.
+pub(super) fn etag(version: i64) -> String {
+    format!("\"{version}\"")
+}
+
 /// The reply of a handler.
 pub(super) struct Reply<A> {
     content: Content,
@@ -120,6 +153,12 @@ impl<A: Answer + 'static> Reply<A> {
         self
     }
 
+    /// Adds the headers that belong to the result of a write.
+    fn with_result(mut self, headers: &ResultHeaders) -> Self {
+        body::write_result_headers(&mut self.headers, headers);
+        self
+    }
+
     /// Writes the response. `success` is the status in the operation's row.
     pub(super) fn into_response(self, format: Codec, success: u16) -> Response {
         let mut response = match self.content {
@@ -143,12 +182,35 @@ impl<D: Serialize + ToSchema + Send + 'static> Reply<One<D>> {
         Self::new(One(document))
     }
 
+    /// The reply to a write that was carried out.
+    pub(super) fn done(done: Done<D>) -> Self {
+        Self::one(done.document).with_result(&done.headers)
+    }
+
     /// The reply to a completed write: its document, or the stored answer to a repeat.
-    pub(super) fn completed<T>(completion: Completion<T>, document: impl Fn(&T) -> D) -> Self {
+    pub(super) fn completed<T>(
+        completion: Completion<T>,
+        document: impl Fn(&T) -> Done<D>,
+    ) -> Self {
         match completion {
-            Completion::Fresh(outcome) => Self::one(document(&outcome)),
+            Completion::Fresh(outcome) => Self::done(document(&outcome)),
             Completion::Replayed(stored) => Self::stored(stored),
         }
+    }
+}
+
+impl Reply<Nothing> {
+    /// The reply to a completed write without a document, or the stored answer to a repeat.
+    pub(super) fn completed<T>(completion: Completion<T>, result: impl Fn(&T) -> Done<()>) -> Self {
+        match completion {
+            Completion::Fresh(outcome) => Self::new(Nothing).with_result(&result(&outcome).headers),
+            Completion::Replayed(stored) => Self::stored(stored),
+        }
+    }
+
+    /// The reply to a write that found nothing to change.
+    pub(super) fn unchanged() -> Self {
+        Self::new(Nothing).with_result(&Done::new((), false).headers)
     }
 }
 
@@ -254,6 +316,21 @@ pub(super) fn encode(format: Codec, document: &impl Serialize) -> Vec<u8> {
 fn not_encoded(problem: &str) -> Vec<u8> {
     tracing::error!(%problem, "cannot encode an answer; sending an internal error instead");
     br#"{"code":"INTERNAL_ERROR","message":"Internal error","error":500,"error_text":"Internal error"}"#.to_vec()
+}
+
+/// A failure as it is stored for a repeat of the request.
+pub(super) fn stored_failure(
+    failure: &Failure,
+    format: Codec,
+    request_id: &RequestId,
+) -> StoredAnswer {
+    let code = codes::code(failure);
+    StoredAnswer {
+        status: code.status,
+        content_type: format.content_type().to_owned(),
+        body: encode(format, &FailureDocument::new(&code, request_id)),
+        headers: ResultHeaders::default(),
+    }
 }
 
 /// Writes a failure in this dialect.

@@ -10,11 +10,11 @@ use utoipa::openapi::schema::{Array, ArrayBuilder, Object, Type};
 
 use super::Api;
 use super::call::Request;
-use super::respond::{Many, Nothing, One, Reply};
+use super::respond::{Done, Many, Nothing, One, Reply};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::domain::{Error, ResellerId, Scope, Scopes, TokenId};
-use crate::service::{Context, Credential, IssuedToken, TokenKind, TokenRequest};
+use crate::service::{Context, Credential, IssuedToken, TokenKind, TokenRequest, Written};
 use crate::wire::Field;
 
 /// A credential: an API key or a JSON Web Token.
@@ -66,6 +66,10 @@ fn with_secret(issued: &IssuedToken) -> TokenDocument {
         token: Some(issued.token.expose_secret().to_owned()),
         ..document(&issued.credential)
     }
+}
+
+fn issued(token: &IssuedToken) -> Done<TokenDocument> {
+    Done::new(with_secret(token), true).at_path(format!("/v3/tokens/{}", token.credential.id))
 }
 
 /// A credential to create.
@@ -186,13 +190,13 @@ pub(super) async fn create(
     context: &Context,
     Request { members, call, .. }: Request<(), NewToken>,
 ) -> TokenReply {
-    let idempotency = call.secret_idempotency(with_secret);
+    let idempotency = call.secret_idempotency(issued);
     let request = members.request()?;
     let completion = api
         .service
         .create_token(&context.principal, request, idempotency)
         .await?;
-    Ok(Reply::completed(completion, with_secret))
+    Ok(Reply::<One<_>>::completed(completion, issued))
 }
 
 pub(super) async fn rotate(
@@ -201,20 +205,25 @@ pub(super) async fn rotate(
     Request { id, members, call }: Request<TokenId, RotateToken>,
 ) -> TokenReply {
     let grace = Duration::from_secs(members.grace_seconds);
-    let idempotency = call.secret_idempotency(with_secret);
+    let idempotency = call.secret_idempotency(issued);
     let completion = api
         .service
         .rotate_token(&context.principal, id, grace, idempotency)
         .await?;
-    Ok(Reply::completed(completion, with_secret))
+    Ok(Reply::<One<_>>::completed(completion, issued))
 }
 
 /// Revokes a credential. Revoking a revoked one changes nothing.
 pub(super) async fn delete(
     api: &Api,
     context: &Context,
-    Request { id, .. }: Request<TokenId>,
+    Request { id, call, .. }: Request<TokenId>,
 ) -> Result<Reply<Nothing>, Failure> {
-    api.service.revoke_token(&context.principal, id).await?;
-    Ok(Reply::new(Nothing))
+    let revoked = |written: &Written<ResellerId>| Done::new((), written.is_changed);
+    let idempotency = call.idempotency(revoked);
+    let completion = api
+        .service
+        .revoke_token(&context.principal, id, idempotency)
+        .await?;
+    Ok(Reply::<Nothing>::completed(completion, revoked))
 }

@@ -9,12 +9,12 @@ use utoipa::openapi::schema::{Array, ArrayBuilder, Object, Type};
 use super::Api;
 use super::call::Request;
 use super::path_id::{EventLogId, WebhookId};
-use super::respond::{Many, Nothing, One, Reply};
+use super::respond::{Done, Many, Nothing, One, Reply};
 use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::plain;
 use crate::domain::{EVENTS, EndpointPatch, Error, ResellerId, SignatureStyle, SuspendedBy};
-use crate::service::{Attempt, AttemptFilter, Context, EndpointView, NewEndpoint};
+use crate::service::{Attempt, AttemptFilter, Context, EndpointView, NewEndpoint, Written};
 use crate::wire::Field;
 
 /// How alike an event's name must be to what was written to be suggested, from 0 to 1 by Jaro and
@@ -95,6 +95,18 @@ fn document(view: &EndpointView) -> WebhookDocument {
         secret: None,
         ..with_secret(view)
     }
+}
+
+fn created(view: &EndpointView) -> Done<WebhookDocument> {
+    Done::new(with_secret(view), true).at_path(format!("/v3/webhooks/{}", view.endpoint.id))
+}
+
+fn rotated(view: &EndpointView) -> Done<WebhookDocument> {
+    Done::new(with_secret(view), true)
+}
+
+fn revised(view: &Written<EndpointView>) -> Done<WebhookDocument> {
+    Done::new(document(&view.value), view.is_changed)
 }
 
 /// An endpoint to change. Absent members keep their values.
@@ -247,6 +259,10 @@ pub(super) struct Queued {
     queued: u64,
 }
 
+fn queued(count: u64) -> Done<Queued> {
+    Done::new(Queued { queued: count }, count > 0)
+}
+
 /// One attempt to deliver an event.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -326,12 +342,12 @@ pub(super) async fn create(
     context: &Context,
     Request { members, call, .. }: Request<(), NewWebhook>,
 ) -> EndpointReply {
-    let (new, idempotency) = (members.endpoint()?, call.secret_idempotency(with_secret));
+    let (new, idempotency) = (members.endpoint()?, call.secret_idempotency(created));
     let completion = api
         .service
         .create_webhook(context, new, idempotency)
         .await?;
-    Ok(Reply::completed(completion, with_secret))
+    Ok(Reply::<One<_>>::completed(completion, created))
 }
 
 pub(super) async fn patch(
@@ -343,23 +359,27 @@ pub(super) async fn patch(
         call,
     }: Request<WebhookId, WebhookRequest>,
 ) -> EndpointReply {
-    let (patch, idempotency) = (members.patch()?, call.idempotency(document));
+    let (patch, idempotency) = (members.patch()?, call.idempotency(revised));
     let completion = api
         .service
         .revise_webhook(context, id, patch, idempotency)
         .await?;
-    Ok(Reply::completed(completion, document))
+    Ok(Reply::<One<_>>::completed(completion, revised))
 }
 
 pub(super) async fn delete(
     api: &Api,
     context: &Context,
     Request {
-        id: WebhookId(id), ..
+        id: WebhookId(id),
+        call,
+        ..
     }: Request<WebhookId>,
 ) -> Result<Reply<Nothing>, Failure> {
-    api.service.delete_webhook(context, id).await?;
-    Ok(Reply::new(Nothing))
+    let deleted = |(): &()| Done::new((), true);
+    let idempotency = call.idempotency(deleted);
+    let completion = api.service.delete_webhook(context, id, idempotency).await?;
+    Ok(Reply::<Nothing>::completed(completion, deleted))
 }
 
 pub(super) async fn rotate_secret(
@@ -372,23 +392,27 @@ pub(super) async fn rotate_secret(
     }: Request<WebhookId, RotateSecret>,
 ) -> EndpointReply {
     let grace = Duration::from_secs(members.grace_seconds.unwrap_or(GRACE));
-    let (secret, idempotency) = (members.secret, call.secret_idempotency(with_secret));
+    let (secret, idempotency) = (members.secret, call.secret_idempotency(rotated));
     let completion = api
         .service
         .rotate_webhook_secret(context, id, grace, secret, idempotency)
         .await?;
-    Ok(Reply::completed(completion, with_secret))
+    Ok(Reply::<One<_>>::completed(completion, rotated))
 }
 
 pub(super) async fn test(
     api: &Api,
     context: &Context,
     Request {
-        id: WebhookId(id), ..
+        id: WebhookId(id),
+        call,
+        ..
     }: Request<WebhookId>,
 ) -> QueuedReply {
-    api.service.test_webhook(context, id).await?;
-    Ok(Reply::one(Queued { queued: 1 }))
+    let queued_one = |(): &()| queued(1);
+    let idempotency = call.idempotency(queued_one);
+    let completion = api.service.test_webhook(context, id, idempotency).await?;
+    Ok(Reply::<One<_>>::completed(completion, queued_one))
 }
 
 pub(super) async fn redeliver(
@@ -397,25 +421,34 @@ pub(super) async fn redeliver(
     Request {
         id: WebhookId(id),
         members,
-        ..
+        call,
     }: Request<WebhookId, Redeliver>,
 ) -> QueuedReply {
     let zone = api.service.zone_of_webhook(context, id).await?;
     let since = dates::parse(&members.since, Role::Begin, zone);
     let since = since.map_err(|problem| Error::invalid("since", problem))?;
-    let queued = api.service.redeliver_since(context, id, since).await?;
-    Ok(Reply::one(Queued { queued }))
+    let queued = |count: &u64| queued(*count);
+    let idempotency = call.idempotency(queued);
+    let completion = api
+        .service
+        .redeliver_since(context, id, since, idempotency)
+        .await?;
+    Ok(Reply::<One<_>>::completed(completion, queued))
 }
 
 pub(super) async fn redeliver_one(
     api: &Api,
     context: &Context,
     Request {
-        id: EventLogId(id), ..
+        id: EventLogId(id),
+        call,
+        ..
     }: Request<EventLogId>,
 ) -> QueuedReply {
-    api.service.redeliver_one(context, id).await?;
-    Ok(Reply::one(Queued { queued: 1 }))
+    let queued_one = |(): &()| queued(1);
+    let idempotency = call.idempotency(queued_one);
+    let completion = api.service.redeliver_one(context, id, idempotency).await?;
+    Ok(Reply::<One<_>>::completed(completion, queued_one))
 }
 
 pub(super) async fn logs(

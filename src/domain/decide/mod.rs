@@ -5,9 +5,10 @@
 //! difference the outcome is "unchanged". The rules therefore need no case for "it is already so",
 //! and no change can be missing from the journal.
 //!
-//! The rules for holds are in [`holds`].
+//! The rules for holds are in [`holds`], those for imports in [`import`].
 
 mod holds;
+mod import;
 
 use std::sync::Arc;
 
@@ -87,7 +88,16 @@ impl Account {
         by: &Actor,
         now: Time,
     ) -> Result<Change, Error> {
-        let blank = Self {
+        let blank = Self::blank(new, now);
+        let mut draft = Draft::new(&blank, by, now);
+        draft.revise(revision)?;
+        draft.events = vec![Event::Created];
+        Ok(creation(draft.finish(&blank), now))
+    }
+
+    /// An account without any facts, before its creation.
+    fn blank(new: &NewAccount, now: Time) -> Self {
+        Self {
             id: new.id,
             uid: new.uid,
             reseller_id: new.reseller_id,
@@ -109,20 +119,20 @@ impl Account {
             version: 0,
             created_at: now,
             updated_at: now,
-        };
-        let mut draft = Draft::new(&blank, by, now);
-        draft.revise(revision)?;
-        let mut change = draft.finish(&blank);
-        change.fields.push(FieldChange {
-            field: "created_at",
-            before: Fact::Null,
-            after: Fact::Time(now),
-        });
-        change.events = vec![Event::Created];
-        change.after.version = 1;
-        change.after.updated_at = now;
-        Ok(change)
+        }
     }
+}
+
+/// Completes the change that creates an account.
+fn creation(mut change: Change, now: Time) -> Change {
+    change.fields.push(FieldChange {
+        field: "created_at",
+        before: Fact::Null,
+        after: Fact::Time(change.after.created_at),
+    });
+    change.after.version = 1;
+    change.after.updated_at = now;
+    change
 }
 
 impl<'a> Draft<'a> {

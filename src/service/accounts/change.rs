@@ -1,5 +1,7 @@
 //! Changes of accounts. All of them go through the write lanes.
 
+use std::sync::Arc;
+
 use tracing::{Instrument as _, debug_span};
 use uuid::Uuid;
 
@@ -28,8 +30,8 @@ impl Service {
             .await
     }
 
-    /// Carries out a command on an account, if the account still has the expected version. Without
-    /// `expected_version`, any version will do.
+    /// Carries out a command on an account, if the account has one of the expected versions. Without
+    /// `expected_versions`, any version will do.
     ///
     /// # Errors
     /// [`Error::PreconditionFailed`] if the account has another version, and as
@@ -39,7 +41,7 @@ impl Service {
         context: &Context,
         account: AccountId,
         command: Command,
-        expected_version: Option<i64>,
+        expected_versions: Option<Arc<[i64]>>,
         idempotency: Option<IdempotentRequest>,
     ) -> Result<Completion, Error> {
         context.principal.require(Scope::AccountWrite)?;
@@ -50,7 +52,7 @@ impl Service {
             kind: ChangeKind::Command {
                 account,
                 command,
-                expected_version,
+                expected_versions,
                 filter: None,
             },
             idempotency,

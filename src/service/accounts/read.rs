@@ -167,7 +167,7 @@ async fn rehearse(
         kind: ChangeKind::Command {
             account: account.id,
             command,
-            expected_version: None,
+            expected_versions: None,
             filter: None,
         },
         idempotency: None,

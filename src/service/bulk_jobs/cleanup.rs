@@ -1,5 +1,6 @@
 //! Deletes bulk jobs and the lists of their accounts.
 
+use std::iter::repeat;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -7,11 +8,14 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::domain::{Conflict, Error, ResellerId, Resource, Scope};
-use crate::service::{Context, Service};
+use crate::service::{Completion, Context, IdempotentRequest, Service};
 use crate::store::{JobState, Tenancy};
 
 /// How long a planned job waits to be applied.
 const PLANNED_FOR: TimeDelta = TimeDelta::hours(24);
+/// How many finished jobs of a reseller are kept, the newest ones. An operator's jobs for it are
+/// counted apart.
+const FINISHED: i64 = 1_000;
 /// How many jobs one run deletes or trims at most. Each can have 100,000 items.
 const JOBS: i64 = 500;
 
@@ -20,25 +24,36 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`], or [`Error::Conflict`] if the job is under way.
-    pub async fn delete_bulk_job(&self, context: &Context, id: Uuid) -> Result<(), Error> {
+    pub async fn delete_bulk_job(
+        &self,
+        context: &Context,
+        id: Uuid,
+        idempotency: Option<IdempotentRequest<()>>,
+    ) -> Result<Completion<()>, Error> {
         context.principal.require(Scope::AccountWrite)?;
         let job = self.find_bulk_job(&context.principal, id).await?;
         if job.authority != context.principal.authority() {
             return Err(Error::NotFound(Resource::BulkJob));
         }
         let states = [JobState::Planned, JobState::Applied, JobState::Reverted];
-        let deleted = self.write(Tenancy::of(job.reseller), move |tx| {
-            Box::pin(async move { tx.delete_bulk_job(job.reseller, id, &states).await })
-        });
-        if deleted.await? {
-            Ok(())
-        } else {
-            Err(Error::Conflict(Conflict::BulkJob))
-        }
+        let tenancy = super::tenancy(job.reseller, idempotency.as_ref());
+        self.write_once(tenancy, idempotency, move |tx| {
+            Box::pin(async move {
+                if tx.delete_bulk_job(job.reseller, id, &states).await? {
+                    Ok(())
+                } else {
+                    Err(Error::Conflict(Conflict::BulkJob {
+                        state: job.state.as_str(),
+                        accepted: "a planned or finished job can be deleted",
+                    }))
+                }
+            })
+        })
+        .await
     }
 
-    /// Deletes jobs that were planned more than 24 hours ago and not applied since. Returns how
-    /// many.
+    /// Deletes jobs that were planned more than 24 hours ago and not applied since, and finished
+    /// jobs beyond the newest 1,000 of a reseller. Returns how many.
     ///
     /// # Errors
     /// The error of the first job that could not be deleted. All were tried.
@@ -52,12 +67,18 @@ impl Service {
                 Box::pin(tx.list_stale_bulk_jobs(before, JOBS))
             })
             .await?;
+        let surplus = self
+            .background_read(Tenancy::Platform, |tx| {
+                Box::pin(tx.list_surplus_bulk_jobs(FINISHED, JOBS))
+            })
+            .await?;
+        let finished = &[JobState::Applied, JobState::Reverted][..];
+        let stale = stale.into_iter().zip(repeat(&[JobState::Planned][..]));
+        let surplus = surplus.into_iter().zip(repeat(finished));
         let mut tally = Tally::default();
-        for (reseller, id) in stale {
+        for ((reseller, id), states) in stale.chain(surplus) {
             let deleted = self.background_write(Tenancy::of(reseller), move |tx| {
-                Box::pin(
-                    async move { tx.delete_bulk_job(reseller, id, &[JobState::Planned]).await },
-                )
+                Box::pin(async move { tx.delete_bulk_job(reseller, id, states).await })
             });
             tally.add(reseller, id, deleted.await);
         }

@@ -16,7 +16,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::group_commit::{ChangeKind, Rehearsal, Rehearsed, Request};
-use super::{Context, Principal, Service};
+use super::{Completion, Context, IdempotentRequest, Principal, Service, Written};
 use crate::domain::{
     AccountFilter, AccountId, Command, Conflict, Error, Outcome, ResellerId, Resource, Scope, Time,
 };
@@ -59,7 +59,8 @@ impl Service {
         filter: AccountFilter,
         selector: String,
         command: Command,
-    ) -> Result<BulkJob, Error> {
+        idempotency: Option<IdempotentRequest<BulkJob>>,
+    ) -> Result<Completion<BulkJob>, Error> {
         context.principal.require(Scope::AccountWrite)?;
         let reseller = context.principal.resolve_reseller(reseller)?;
         check_bulk_command(&command)?;
@@ -86,7 +87,8 @@ impl Service {
             created_by: actor.name,
             authority,
         };
-        self.write(Tenancy::of(reseller), move |tx| {
+        let tenancy = tenancy(reseller, idempotency.as_ref());
+        self.write_once(tenancy, idempotency, move |tx| {
             Box::pin(async move {
                 tx.lock_bulk_planning(reseller).await?;
                 check_open(tx.count_open_bulk_jobs(reseller, authority).await?)?;
@@ -123,7 +125,7 @@ impl Service {
                         kind: ChangeKind::Command {
                             account: *account,
                             command: command.clone(),
-                            expected_version: None,
+                            expected_versions: None,
                             filter: None,
                         },
                         idempotency: None,
@@ -217,9 +219,10 @@ impl Service {
         self: &Arc<Self>,
         context: &Context,
         id: Uuid,
-    ) -> Result<BulkJob, Error> {
+        idempotency: Option<IdempotentRequest<Written<BulkJob>>>,
+    ) -> Result<Completion<Written<BulkJob>>, Error> {
         let states = [JobState::Planned, JobState::Applying, JobState::Applied];
-        self.start_bulk_job(context, id, states).await
+        self.start_bulk_job(context, id, states, idempotency).await
     }
 
     /// Starts to revert an applied job, in the background. Accounts that were changed since the job
@@ -232,9 +235,10 @@ impl Service {
         self: &Arc<Self>,
         context: &Context,
         id: Uuid,
-    ) -> Result<BulkJob, Error> {
+        idempotency: Option<IdempotentRequest<Written<BulkJob>>>,
+    ) -> Result<Completion<Written<BulkJob>>, Error> {
         let states = [JobState::Applied, JobState::Reverting, JobState::Reverted];
-        self.start_bulk_job(context, id, states).await
+        self.start_bulk_job(context, id, states, idempotency).await
     }
 
     /// Moves a job from the first of the states to the second, and works on it in a spawned task. A
@@ -244,7 +248,8 @@ impl Service {
         context: &Context,
         id: Uuid,
         [from, working, done]: [JobState; 3],
-    ) -> Result<BulkJob, Error> {
+        idempotency: Option<IdempotentRequest<Written<BulkJob>>>,
+    ) -> Result<Completion<Written<BulkJob>>, Error> {
         context.principal.require(Scope::AccountWrite)?;
         let now = self.now();
         let job = self.find_bulk_job(&context.principal, id).await?;
@@ -252,19 +257,30 @@ impl Service {
             return Err(Error::NotFound(Resource::BulkJob));
         }
         let reseller = job.reseller;
-        let job = self
-            .write(Tenancy::of(reseller), move |tx| {
+        let tenancy = tenancy(reseller, idempotency.as_ref());
+        let completion = self
+            .write_once(tenancy, idempotency, move |tx| {
                 Box::pin(async move {
-                    let is_moved = tx
+                    let is_changed = tx
                         .move_bulk_job(reseller, id, &[from], working, now)
                         .await?;
                     let job = tx.fetch_bulk_job(Some(reseller), id).await?;
-                    if is_moved || job.state == working || job.state == done {
-                        Ok(job)
+                    if is_changed || job.state == working || job.state == done {
+                        Ok(Written {
+                            value: job,
+                            is_changed,
+                        })
                     } else if job.state == from && job.is_trimmed {
                         Err(Error::Conflict(Conflict::BulkJobTrimmed))
                     } else {
-                        Err(Error::Conflict(Conflict::BulkJob))
+                        Err(Error::Conflict(Conflict::BulkJob {
+                            state: job.state.as_str(),
+                            accepted: if from == JobState::Planned {
+                                "a planned job can be applied"
+                            } else {
+                                "an applied job can be reverted"
+                            },
+                        }))
                     }
                 })
             })
@@ -275,8 +291,15 @@ impl Service {
                 warn!(job = %id, %error, "a bulk job was interrupted; it is resumed within a minute");
             }
         });
-        Ok(job)
+        Ok(completion)
     }
+}
+
+/// The rows that a write on the jobs of a reseller reaches: the reseller's, and those of whoever
+/// stores the answer.
+fn tenancy<T>(reseller: ResellerId, idempotency: Option<&IdempotentRequest<T>>) -> Tenancy {
+    let storage = idempotency.map(|request| request.key.reseller);
+    Tenancy::Resellers(storage.into_iter().chain([reseller]).collect())
 }
 
 /// Refuses another job if this many are open.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{SecondsFormat, TimeDelta};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream;
@@ -13,18 +13,18 @@ use uuid::Uuid;
 use super::PAGE;
 use crate::domain::{
     Account, AccountFilter, AccountId, Actor, Authority, Command, Conflict, Dialect, Error, HoldId,
-    Outcome, ResellerId, Revertible, Time,
+    NotReverted, Outcome, ResellerId, Time,
 };
 use crate::service::group_commit::{ChangeKind, Request};
 use crate::service::{Completion, Context, Principal, Service};
-use crate::store::{BulkItem, BulkJob, ItemOutcome, JobState, Tenancy, Tx};
+use crate::store::{
+    AppliedChange, BulkItem, BulkJob, ItemOutcome, JobState, LaterChange, Tenancy, Tx,
+};
 
 /// How long the lease of a job lasts, in seconds. The worker renews it with each page.
 const LEASE: i64 = 30;
 /// How many jobs are resumed at a time, so that a large one does not delay all others.
 const RESUMED: usize = 4;
-/// Why an item is not reverted.
-const CHANGED_SINCE: &str = "it was changed since";
 
 /// What the worker reads before it works on a page.
 struct Page {
@@ -33,8 +33,10 @@ struct Page {
     job: BulkJob,
     /// The items that are not finished. If there are none, the job is done.
     items: Vec<BulkItem>,
-    /// What the job did to these accounts. `None` means a change that cannot be reverted.
-    applied: HashMap<AccountId, Option<Revertible>>,
+    /// What the job did to these accounts.
+    applied: HashMap<AccountId, AppliedChange>,
+    /// What touched the same facts and holds since, if the job is being reverted.
+    later: HashMap<AccountId, LaterChange>,
     /// The accounts that the job's revert has changed already.
     reverted: HashSet<AccountId>,
     /// The accounts as they are, if the job is being reverted.
@@ -128,10 +130,7 @@ impl Service {
                 self.revert_page(&page).await?
             };
             self.background_write(Tenancy::of(reseller), move |tx| {
-                Box::pin(async move {
-                    tx.record_bulk_items(&page.job, page.filled(), &outcomes)
-                        .await
-                })
+                Box::pin(record_page(tx, page, outcomes))
             })
             .await?;
         }
@@ -172,42 +171,54 @@ impl Service {
     /// The outcomes of a page of a revert. An account that is missing stays in its state, and the
     /// next page contains it again.
     async fn revert_page(&self, page: &Page) -> Result<Vec<ItemOutcome>, Error> {
-        let kept = |item: &BulkItem| outcome(item, "kept", Some(CHANGED_SINCE.to_owned()));
+        let kept = |item: &BulkItem, why: String| outcome(item, "kept", Some(why));
         let (mut outcomes, mut commands) = (Vec::new(), Vec::new());
         for item in &page.items {
             if page.reverted.contains(&item.account) {
                 outcomes.push(outcome(item, "reverted", None));
-            } else if let Some((command, version)) = self.reverting_command(page, item.account) {
-                commands.push((item.clone(), command, Some(version)));
-            } else {
-                outcomes.push(kept(item));
+                continue;
+            }
+            match self.reverting_command(page, item.account) {
+                Ok((command, version)) => commands.push((item.clone(), command, Some(version))),
+                Err(why) => outcomes.push(kept(item, why)),
             }
         }
         for (item, result) in self.carry_out(&page.job, None, commands).await {
             match result {
                 Ok(Outcome::Applied) => outcomes.push(outcome(&item, "reverted", None)),
-                Ok(_) => outcomes.push(kept(&item)),
+                Ok(_) => outcomes.push(kept(&item, NotReverted::Changed.to_string())),
                 // The account was changed after it was read: the next page looks at it again.
                 Err(Error::PreconditionFailed) => {}
                 Err(error) if is_temporary(&error) => return Err(error),
-                Err(error) => outcomes.push(outcome(&item, "kept", Some(error.to_string()))),
+                Err(error) => outcomes.push(kept(&item, error.to_string())),
             }
         }
         Ok(outcomes)
     }
 
     /// The command that reverts what the job did to an account, and the account version that it is
-    /// for. `None` if the account was changed since.
-    fn reverting_command(&self, page: &Page, account: AccountId) -> Option<(Command, i64)> {
-        let applied = page.applied.get(&account)?.as_ref()?;
-        let account = page.accounts.get(&account)?;
+    /// for. Or the reason why the account is left alone.
+    fn reverting_command(&self, page: &Page, account: AccountId) -> Result<(Command, i64), String> {
+        let applied = page.applied.get(&account);
+        let Some((fact, change)) = applied.and_then(|applied| applied.change.as_ref()) else {
+            return Err("the journal has no longer what the job changed".to_owned());
+        };
+        if let Some(later) = page.later.get(&account) {
+            return Err(changed_since(fact, later));
+        }
+        let Some(account) = page.accounts.get(&account) else {
+            return Err("the account was purged since".to_owned());
+        };
         let command = account.revert(
-            applied,
+            change,
             page.job.authority,
             HoldId(Uuid::now_v7()),
             self.settings.purge_window,
-        )?;
-        Some((command, account.version))
+            self.now(),
+        );
+        command
+            .map(|command| (command, account.version))
+            .map_err(|why| why.to_string())
     }
 
     /// Carries out commands, each only if the account still matches the filter, if there is one.
@@ -241,7 +252,7 @@ impl Service {
                         kind: ChangeKind::Command {
                             account: item.account,
                             command,
-                            expected_version,
+                            expected_versions: expected_version.map(|version| Arc::from([version])),
                             filter: filter.clone(),
                         },
                         idempotency: None,
@@ -284,28 +295,81 @@ async fn claim_page(
         }
     };
     let ids: Vec<i32> = items.iter().map(|item| item.account.as_i32()).collect();
+    // The accounts are read before the journal. So a change that comes in between is found in the
+    // journal, and one that comes later makes the version that was read a wrong one.
+    let accounts = if is_reverting {
+        let keys: Vec<_> = items.iter().map(|item| (reseller, item.account)).collect();
+        tx.fetch_accounts(&keys).await?
+    } else {
+        Vec::new()
+    };
     let applied = tx
         .fetch_revertible(reseller, &ids, &request_id(id, JobState::Applying))
         .await?;
-    let (mut reverted, mut accounts) = (Vec::new(), Vec::new());
+    let (mut reverted, mut later) = (Vec::new(), Vec::new());
     if is_reverting {
         reverted = tx
             .fetch_revertible(reseller, &ids, &request_id(id, JobState::Reverting))
             .await?;
-        let keys: Vec<_> = items.iter().map(|item| (reseller, item.account)).collect();
-        accounts = tx.fetch_accounts(&keys).await?;
+        later = tx.fetch_later_changes(reseller, &applied).await?;
     }
     Ok(Some(Page {
         leased_until,
         job,
         items,
-        applied: applied.into_iter().collect(),
-        reverted: reverted.into_iter().map(|(account, _)| account).collect(),
+        applied: applied.into_iter().map(|it| (it.account, it)).collect(),
+        later: later.into_iter().map(|it| (it.account, it)).collect(),
+        reverted: reverted.into_iter().map(|it| it.account).collect(),
         accounts: accounts
             .into_iter()
             .map(|account| (account.id, account))
             .collect(),
     }))
+}
+
+/// Records the outcomes of a page.
+///
+/// A page can take longer than the lease. Then another worker carries it out too, and finds an
+/// account unchanged, or not selected any more, because this worker has changed it. So the journal
+/// has the last word on what the job changed.
+async fn record_page(tx: &mut Tx, page: Page, mut outcomes: Vec<ItemOutcome>) -> Result<(), Error> {
+    if page.job.state == JobState::Applying {
+        let doubtful = outcomes.iter().filter(|it| it.state != "changed");
+        let accounts: Vec<i32> = doubtful.map(|it| it.account.as_i32()).collect();
+        let applied = tx
+            .fetch_revertible(
+                page.job.reseller,
+                &accounts,
+                &request_id(page.job.id, JobState::Applying),
+            )
+            .await?;
+        let applied: HashSet<AccountId> = applied.into_iter().map(|it| it.account).collect();
+        for outcome in &mut outcomes {
+            if applied.contains(&outcome.account) {
+                (outcome.state, outcome.problem) = ("changed", None);
+            }
+        }
+    }
+    tx.record_bulk_items(&page.job, page.filled(), &outcomes)
+        .await
+}
+
+/// Why an account is left alone whose fact or hold was touched since the job.
+fn changed_since(fact: &str, later: &LaterChange) -> String {
+    let name = match fact.split_once(':').map_or(fact, |(kind, _)| kind) {
+        "freeze" => "freeze",
+        "suspend" => "suspension",
+        "retention" => "retention",
+        "expires_at" => "expiry date",
+        "exempt_until" => "exemption",
+        "deleted_at" => "deletion",
+        other => other,
+    };
+    let LaterChange {
+        action, actor, at, ..
+    } = later;
+    let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    format!("its {name} was changed since: {action} by {actor} at {at}")
 }
 
 /// Whether an error may disappear by itself. Then the page is tried again later, unchanged.

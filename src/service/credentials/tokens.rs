@@ -13,7 +13,7 @@ use crate::domain::{
 };
 use crate::hash::sha256;
 use crate::jwt;
-use crate::service::{Completion, IdempotentRequest, Principal, Service};
+use crate::service::{Completion, IdempotentRequest, Principal, Service, Written};
 use crate::store::{Credential, NewToken, Tenancy, TokenKind, Tx};
 
 /// The prefix of every key, by which people and secret scanners recognise one.
@@ -141,26 +141,33 @@ impl Service {
         .await
     }
 
-    /// Revokes a credential at once. Returns whether it was not revoked before.
+    /// Revokes a credential at once. Returns the reseller that owns it. A repeat changes nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::InsufficientScope`] if it has more rights than the caller.
-    pub async fn revoke_token(&self, caller: &Principal, id: TokenId) -> Result<bool, Error> {
+    pub async fn revoke_token(
+        &self,
+        caller: &Principal,
+        id: TokenId,
+        idempotency: Option<IdempotentRequest<Written<ResellerId>>>,
+    ) -> Result<Completion<Written<ResellerId>>, Error> {
         let (revoker, now) = (caller.clone(), self.now());
-        let (is_revoked, owner) = self
-            .write(caller.tenancy(), move |tx| {
+        let completion = self
+            .write_once(caller.tenancy(), idempotency, move |tx| {
                 Box::pin(async move {
                     let token = fetch(tx, revoker.reseller, id).await?;
                     revoker.require_all(&token.scopes)?;
-                    let owner = token.reseller;
-                    let is_revoked = tx.revoke_token(owner, id, now).await?;
-                    tx.announce_credentials(owner).await?;
-                    Ok((is_revoked, owner))
+                    let value = token.reseller;
+                    let is_changed = tx.revoke_token(value, id, now).await?;
+                    tx.announce_credentials(value).await?;
+                    Ok(Written { value, is_changed })
                 })
             })
             .await?;
-        self.forget_credentials(owner);
-        Ok(is_revoked)
+        if let Completion::Fresh(written) = &completion {
+            self.forget_credentials(written.value);
+        }
+        Ok(completion)
     }
 
     /// Creates a credential with the owner, kind, rights, name and validity of an old one. The old

@@ -43,14 +43,17 @@
 //! [`Error::Unavailable`]: crate::domain::Error::Unavailable
 
 mod batch;
+mod import_batch;
 mod lane;
 mod placement;
 mod reader;
 mod request;
 mod writer;
 
-pub(super) use batch::Rehearsal;
 pub use batch::Rehearsed;
+pub(super) use batch::{Rehearsal, import};
+pub(super) use import_batch::ImportOutcomes;
+pub use import_batch::{ImportBatch, ImportOutcome, ImportProblem, OnExisting};
 pub(super) use lane::Lane;
 pub(super) use placement::Lanes;
 pub(super) use reader::{find_accounts, find_answers, find_each};

@@ -35,8 +35,8 @@ pub(in crate::service) enum ChangeKind {
     Command {
         account: AccountId,
         command: Command,
-        /// The version that the account must have. `None` means any.
-        expected_version: Option<i64>,
+        /// The versions of which the account must have one. `None` means any.
+        expected_versions: Option<Arc<[i64]>>,
         /// The filter that the account must match. `None` means any account.
         filter: Option<Arc<AccountFilter>>,
     },

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::endpoints::lock_endpoint;
 use crate::domain::{Error, ResellerId, Resource, Scope, TEST, Time};
-use crate::service::{Context, Service};
+use crate::service::{Completion, Context, IdempotentRequest, Service};
 use crate::store::{Attempt, DeliveryKey, Tenancy};
 
 /// Restricts which attempts are listed.
@@ -52,10 +52,15 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn test_webhook(&self, context: &Context, id: Uuid) -> Result<(), Error> {
+    pub async fn test_webhook(
+        &self,
+        context: &Context,
+        id: Uuid,
+        idempotency: Option<IdempotentRequest<()>>,
+    ) -> Result<Completion<()>, Error> {
         context.principal.require(Scope::WebhookWrite)?;
         let (now, reseller) = (self.now(), context.principal.reseller);
-        self.write(context.principal.tenancy(), move |tx| {
+        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 let endpoint = lock_endpoint(tx, reseller, id).await?;
                 let key = DeliveryKey {
@@ -82,10 +87,11 @@ impl Service {
         context: &Context,
         id: Uuid,
         since: Time,
-    ) -> Result<u64, Error> {
+        idempotency: Option<IdempotentRequest<u64>>,
+    ) -> Result<Completion<u64>, Error> {
         context.principal.require(Scope::WebhookWrite)?;
         let (now, reseller) = (self.now(), context.principal.reseller);
-        self.write(context.principal.tenancy(), move |tx| {
+        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 let endpoint = lock_endpoint(tx, reseller, id).await?;
                 let count = tx
@@ -103,10 +109,15 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn redeliver_one(&self, context: &Context, attempt: Uuid) -> Result<(), Error> {
+    pub async fn redeliver_one(
+        &self,
+        context: &Context,
+        attempt: Uuid,
+        idempotency: Option<IdempotentRequest<()>>,
+    ) -> Result<Completion<()>, Error> {
         context.principal.require(Scope::WebhookWrite)?;
         let (now, reseller) = (self.now(), context.principal.reseller);
-        self.write(context.principal.tenancy(), move |tx| {
+        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 let found = tx.fetch_attempt(reseller, attempt).await?;
                 let (owner, endpoint, key, at) =

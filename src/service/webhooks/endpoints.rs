@@ -12,7 +12,7 @@ use crate::domain::{
 };
 use crate::service::credentials::random;
 use crate::service::resellers::lock_named_reseller;
-use crate::service::{Completion, Context, IdempotentRequest, Service};
+use crate::service::{Completion, Context, IdempotentRequest, Service, Written};
 use crate::store::Tx;
 
 /// How long an old secret may stay valid beside a new one, at most.
@@ -151,8 +151,8 @@ impl Service {
         context: &Context,
         id: Uuid,
         patch: EndpointPatch,
-        idempotency: Option<IdempotentRequest<EndpointView>>,
-    ) -> Result<Completion<EndpointView>, Error> {
+        idempotency: Option<IdempotentRequest<Written<EndpointView>>>,
+    ) -> Result<Completion<Written<EndpointView>>, Error> {
         context.principal.require(Scope::WebhookWrite)?;
         let (now, allow_http, reseller) = (
             self.now(),
@@ -167,13 +167,15 @@ impl Service {
                 {
                     check_present_secrets(tx, &endpoint, style, now).await?;
                 }
-                if patch.over(&mut endpoint, allow_http)? {
+                let is_changed = patch.over(&mut endpoint, allow_http)?;
+                if is_changed {
                     endpoint.revision += 1;
                     endpoint.updated_at = now;
                     tx.update_endpoint(&endpoint).await?;
                     tx.announce_endpoints(endpoint.reseller_id);
                 }
-                view(tx, endpoint, now).await
+                let value = view(tx, endpoint, now).await?;
+                Ok(Written { value, is_changed })
             })
         })
         .await
@@ -183,10 +185,15 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn delete_webhook(&self, context: &Context, id: Uuid) -> Result<(), Error> {
+    pub async fn delete_webhook(
+        &self,
+        context: &Context,
+        id: Uuid,
+        idempotency: Option<IdempotentRequest<()>>,
+    ) -> Result<Completion<()>, Error> {
         context.principal.require(Scope::WebhookWrite)?;
         let reseller = context.principal.reseller;
-        self.write(context.principal.tenancy(), move |tx| {
+        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 let endpoint = lock_endpoint(tx, reseller, id).await?;
                 tx.delete_endpoint(endpoint.reseller_id, id).await?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::domain::{Account, AccountId, Authority, Error, ResellerId, Scope};
 use crate::service::{Context, Principal, Service};
 use crate::shares::Holder;
+use crate::store::backup::Restoration;
 use crate::store::{JournalEntry, READ_AT_ONCE, Slice, Tenancy, Tx};
 
 /// A page with at most this many accounts is read without asking how large they are: an account has
@@ -47,6 +48,24 @@ impl Service {
             Box::pin(tx.latest_event(reseller))
         })
         .await
+    }
+
+    /// Reads which restores of backups the events went through. Done once, at the start: a database
+    /// is restored only while no service uses it.
+    pub async fn load_restorations(&self) -> Result<(), Error> {
+        let restorations = self
+            .read(Tenancy::Platform, |tx| Box::pin(tx.list_restorations()))
+            .await?;
+        self.restorations.get_or_init(|| restorations);
+        Ok(())
+    }
+
+    /// The restore of a backup that undid this event of a reseller; `None` if it was not undone.
+    #[must_use]
+    pub fn undone_by(&self, reseller: ResellerId, event: i64) -> Option<&Restoration> {
+        let mut restorations = self.restorations.get().into_iter().flatten();
+        restorations
+            .find(|it| it.reseller == reseller && it.last_event < event && event < it.first_event)
     }
 
     /// A page of the events of a reseller after the journal entry `after`, in order, and the

@@ -137,7 +137,13 @@ impl Tx {
         let mut past = Vec::with_capacity(accounts.len());
         for mut account in accounts {
             let key = (account.reseller_id, account.id);
-            for (fact, value) in values.remove(&key).unwrap_or_default() {
+            let values = values.remove(&key).unwrap_or_default();
+            // An imported account may have been created, in another system, before the instant, and
+            // imported after it.
+            if values.iter().any(|(fact, _)| fact == "created_at") {
+                continue;
+            }
+            for (fact, value) in values {
                 set(&mut account, &fact, &value, &openings)?;
             }
             let version = versions.get(&key);
@@ -367,7 +373,14 @@ fn set(
                 Value::Bool(on) => Fact::Bool(*on),
                 Value::Number(number) => Fact::Number(number.as_i64().ok_or_else(unreadable)?),
                 Value::String(text) => Fact::Text(text.clone()),
-                Value::Array(_) | Value::Object(_) => return Err(unreadable()),
+                Value::Object(members) => Fact::Texts(
+                    members
+                        .iter()
+                        .map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+                        .collect::<Option<_>>()
+                        .ok_or_else(unreadable)?,
+                ),
+                Value::Array(_) => return Err(unreadable()),
             };
             if !std::sync::Arc::make_mut(&mut account.profile).restore(field, &fact) {
                 return Err(unreadable());

@@ -3,11 +3,45 @@
 use sqlx::{Postgres, QueryBuilder};
 
 use crate::domain::{
-    Comparison, Condition, SearchField, SearchValues, Span, ZoneConditions, email_key,
+    Comparison, Condition, Metadata, ResellerId, SearchField, SearchValues, Span, ZoneConditions,
+    email_key,
 };
 
 /// A statement that is being put together.
 type Statement = QueryBuilder<Postgres>;
+
+/// Joins the row of each member that the metadata must have. An account has one row for a name, so
+/// it is found once. The index of these rows has the members of one name and value in the order of
+/// the account ids, so that a page by id stops when it is full.
+pub(super) fn push_members(
+    statement: &mut Statement,
+    reseller: Option<ResellerId>,
+    metadata: &Metadata,
+    from: Option<i32>,
+) {
+    for (position, (key, value)) in metadata.0.iter().enumerate() {
+        let member = format!("m{position}");
+        statement
+            .push(format!(
+                " join account_metadata {member} on {member}.reseller_id = a.reseller_id
+                   and {member}.account_id = a.id and {member}.key = "
+            ))
+            .push_bind(key.clone())
+            .push(format!(" and {member}.value = "))
+            .push_bind(value.clone());
+        // The index begins with the reseller, so it is also named when all are listed.
+        statement.push(format!(" and {member}.reseller_id = "));
+        match reseller {
+            Some(reseller) => statement.push_bind(reseller.0),
+            None => statement.push("any (array(select r.id from reseller r))"),
+        };
+        if let Some(from) = from {
+            statement
+                .push(format!(" and {member}.account_id >= "))
+                .push_bind(from);
+        }
+    }
+}
 
 /// The conditions for the accounts of resellers in each time zone. Pushes nothing if there are none.
 pub(super) fn push_by_zone(statement: &mut Statement, by_zone: &[ZoneConditions]) {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use sqlx::{Postgres, QueryBuilder};
 
-use super::conditions::{column, push_by_zone, push_conditions};
+use super::conditions::{column, push_by_zone, push_conditions, push_members};
 use crate::domain::{
     Account, AccountFilter, AccountId, AccountKey, Authority, Block, Error, ResellerId, Search,
     Start, StateFilter, Time, ZoneConditions,
@@ -32,6 +32,7 @@ const KEYS: &str = "select k.reseller_id, k.id, (
        w.reseller_portal_domain))
      + coalesce(octet_length(w.website), 0) + coalesce(octet_length(w.logo_url), 0)
      + coalesce(octet_length(w.favicon_url), 0) + coalesce(octet_length(w.extra::text), 0)
+     + coalesce(octet_length(w.metadata::text), 0)
    from account w where w.reseller_id = k.reseller_id and w.id = k.id
  )::bigint + (
    select coalesce(sum(512 + coalesce(octet_length(h.reason), 0)
@@ -132,7 +133,11 @@ impl Tx {
         search: &Search,
     ) -> Result<Slice<Account>, Error> {
         let mut statement = Statement::new(KEYS);
-        push_search(&mut statement, reseller, search);
+        let after = match search.start {
+            Start::After(after) => after,
+            Start::Offset { .. } => None,
+        };
+        push_search(&mut statement, reseller, search, after);
         match search.start {
             Start::After(after) => {
                 if let Some(after) = after {
@@ -166,7 +171,7 @@ impl Tx {
         max: i64,
     ) -> Result<i64, Error> {
         let mut statement = Statement::new(COUNT);
-        push_search(&mut statement, reseller, search);
+        push_search(&mut statement, reseller, search, None);
         self.count(statement, max).await
     }
 
@@ -290,12 +295,16 @@ fn push_filter(
         push_optional(statement, " and h.account_id >= ", from);
         push_hold(statement, kinds, authority, now);
         statement.push(
-            ") as held join account a on a.reseller_id = held.reseller_id and a.id = held.account_id
-             where a.deleted_at is null",
+            ") as held
+             join account a on a.reseller_id = held.reseller_id and a.id = held.account_id",
         );
+        push_members(statement, reseller, &filter.metadata, from);
+        statement.push(" where a.deleted_at is null");
     } else {
         let is_deleted = filter.state == Some(StateFilter::BlockedBy(Block::Deleted));
-        statement.push("account a where a.deleted_at is ");
+        statement.push("account a");
+        push_members(statement, reseller, &filter.metadata, from);
+        statement.push(" where a.deleted_at is ");
         statement.push(if is_deleted { "not null" } else { "null" });
         push_optional(statement, " and a.reseller_id = ", reseller.map(|it| it.0));
     }
@@ -416,9 +425,18 @@ where
     }
 }
 
-/// The accounts that are not deleted and meet every condition of a search.
-fn push_search(statement: &mut Statement, reseller: Option<ResellerId>, search: &Search) {
-    statement.push("account a where a.deleted_at is null");
+/// The accounts that are not deleted and meet every condition of a search. The caller leaves out
+/// those up to `after`.
+fn push_search(
+    statement: &mut Statement,
+    reseller: Option<ResellerId>,
+    search: &Search,
+    after: Option<AccountId>,
+) {
+    statement.push("account a");
+    let after = after.map(AccountId::as_i32);
+    push_members(statement, reseller, &search.metadata, after);
+    statement.push(" where a.deleted_at is null");
     push_optional(statement, " and a.reseller_id = ", reseller.map(|it| it.0));
     push_conditions(statement, &search.conditions);
     push_by_zone(statement, &search.by_zone);

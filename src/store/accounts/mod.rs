@@ -4,11 +4,13 @@
 //! - lists and searches: `list.rs`; accounts at an earlier instant: `as_of.rs`
 //! - a batch of changes in one statement: `record_batch.rs`; new accounts and profiles: `write.rs`
 //! - scheduled announcements and the purge: `purge.rs`
+//! - how many accounts a reseller has: `count.rs`
 //!
 //! Statements of more than a few lines are in `sql/`.
 
 mod as_of;
 mod conditions;
+mod count;
 mod holds;
 mod list;
 mod purge;
@@ -132,6 +134,31 @@ impl Tx {
             .collect()
     }
 
+    /// The ids and UUIDs of the accounts of a reseller that have one of these ids or UUIDs, deleted
+    /// ones included.
+    pub async fn locate_imported(
+        &mut self,
+        reseller: ResellerId,
+        ids: &[i32],
+        uids: &[Uuid],
+    ) -> Result<Vec<(AccountId, Uuid)>, Error> {
+        let rows = sqlx::query!(
+            r#"select a.id as "id!", a.uid as "uid!" from unnest($2::integer[]) as w(id)
+                 join account a on a.reseller_id = $1 and a.id = w.id
+               union select a.id, a.uid from unnest($3::uuid[]) as w(uid)
+                 join account a on a.reseller_id = $1 and a.uid = w.uid"#,
+            reseller.0,
+            ids,
+            uids
+        )
+        .fetch_all(self.connection())
+        .await
+        .or_domain()?;
+        rows.into_iter()
+            .map(|row| Ok((account_id(row.id)?, row.uid)))
+            .collect()
+    }
+
     /// The live accounts with one of these e-mail keys, of all resellers of the transaction, in the
     /// order of the keys, then by id; at most `limit` of each key.
     pub async fn locate_email(
@@ -155,23 +182,6 @@ impl Tx {
             .collect()
     }
 
-    /// How many live accounts a reseller has. Counting stops at `limit`.
-    pub async fn count_live_accounts(
-        &mut self,
-        reseller: ResellerId,
-        limit: i32,
-    ) -> Result<i64, Error> {
-        sqlx::query_scalar!(
-            r#"select count(*) as "count!" from (select from account where reseller_id = $1
-                 and deleted_at is null limit $2) as few"#,
-            reseller.0,
-            i64::from(limit)
-        )
-        .fetch_one(self.connection())
-        .await
-        .or_domain()
-    }
-
     /// The live accounts with these e-mail keys.
     pub async fn fetch_emails(
         &mut self,
@@ -179,11 +189,18 @@ impl Tx {
     ) -> Result<HashMap<(ResellerId, String), AccountId>, Error> {
         let resellers: Vec<_> = emails.iter().map(|(reseller, _)| reseller.0).collect();
         let keys: Vec<_> = emails.iter().map(|(_, key)| key.clone()).collect();
+        // The planner has to take each key to the index of keys, also while the table is empty. With
+        // a plain join it reads all accounts and compares each with the keys: `limit` fixes the
+        // order of the join. With a condition on the reseller that an index can answer, it may
+        // choose any index that begins with the reseller.
         let rows = sqlx::query!(
-            r#"select a.reseller_id, a.email_key as "email_key!", a.id
-               from account a join unnest($1::bigint[], $2::text[]) as wanted(reseller_id,
-                 email_key) using (reseller_id, email_key)
-               where a.deleted_at is null"#,
+            r#"select a.reseller_id as "reseller_id!", a.email_key as "email_key!", a.id as "id!"
+               from unnest($1::bigint[], $2::text[]) as w(reseller_id, email_key)
+               cross join lateral (
+                 select a.reseller_id, a.email_key, a.id from account a
+                 where a.email_key = w.email_key and a.deleted_at is null
+                   and a.reseller_id is not distinct from w.reseller_id
+                 limit 1) as a"#,
             &resellers,
             &keys
         )
@@ -200,24 +217,43 @@ impl Tx {
             .collect()
     }
 
-    /// Draws ids for new accounts. A drawn id is never drawn again, also if the transaction is
-    /// rolled back. Near the end of the sequence it returns fewer than `count`, because a statement
+    /// Draws ids for new accounts, and passes over those that an import has given to an account. A
+    /// drawn id is never drawn again, also if the transaction is rolled back. Until the commit, no
+    /// import can take an id. Near the end of the sequence it returns fewer than `count`, because a statement
     /// that fails would abort the whole transaction.
     ///
     /// # Errors
     /// [`Error::AccountNumbersExhausted`] if another transaction draws the last ids meanwhile.
     pub async fn next_account_ids(&mut self, count: i32) -> Result<Vec<AccountId>, Error> {
         let ids = sqlx::query_scalar!(
-            r#"select nextval('account_id_seq')::integer as "id!"
-               from generate_series(1, least($1::integer,
-                 $2::integer - coalesce(pg_sequence_last_value('account_id_seq'), 0)::integer))"#,
-            count,
-            i32::MAX
+            r#"select id as "id!" from draw_account_numbers($1) as id"#,
+            count
         )
         .fetch_all(self.connection())
         .await
         .or_domain()?;
         ids.into_iter().map(account_id).collect()
+    }
+
+    /// Which of these ids and UUIDs are taken: by an account of any reseller, or, of the ids, by one
+    /// that was purged. Until the commit, no other transaction draws an id or imports an account.
+    pub async fn lock_account_ids(
+        &mut self,
+        ids: &[i32],
+        uids: &[Uuid],
+    ) -> Result<(HashSet<i32>, HashSet<Uuid>), Error> {
+        let rows = sqlx::query!(
+            "select number, uid from lock_account_numbers($1, $2)",
+            ids,
+            uids
+        )
+        .fetch_all(self.connection())
+        .await
+        .or_domain()?;
+        Ok((
+            rows.iter().filter_map(|row| row.number).collect(),
+            rows.iter().filter_map(|row| row.uid).collect(),
+        ))
     }
 
     /// How many of the 2^31-1 account ids have been drawn, for all resellers together.

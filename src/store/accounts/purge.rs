@@ -33,7 +33,7 @@ impl Tx {
              from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::timestamptz[],
                $5::timestamptz[], $6::timestamptz[])
                as n(reseller_id, id, exempt_until, announce_at, purge_due_at, warn_at)
-             where a.reseller_id = n.reseller_id and a.id = n.id",
+             where a.id = n.id and a.reseller_id is not distinct from n.reseller_id",
             &column.of(|it| it.reseller_id.0),
             &column.of(|it| it.id.as_i32()),
             &column.of(|it| it.exempt_until) as &[Option<Time>],

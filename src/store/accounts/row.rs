@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::holds::open_holds;
-use crate::domain::{Account, Email, Error, Extra, Profile, ResellerId, Status, Time};
+use crate::domain::{Account, Email, Error, Extra, Metadata, Profile, ResellerId, Status, Time};
 use crate::store::columns::account_id;
 use crate::store::errors::internal;
 use crate::store::plans::plan_from_json;
@@ -61,6 +61,8 @@ pub(super) struct AccountRow {
     pub(super) payment_method: Option<String>,
     pub(super) psp: Option<String>,
     pub(super) total_trial_extensions: Option<i32>,
+    /// An object of texts; `None` if the account has no metadata.
+    pub(super) metadata: Option<String>,
     /// The open holds as a JSON array; `None` if the account has none.
     pub(super) holds: Option<String>,
     /// The plan as a JSON object; `None` if the account has none, or plans are not read.
@@ -101,6 +103,7 @@ impl TryFrom<AccountRow> for Account {
             payment_method: row.payment_method,
             psp: row.psp,
             total_trial_extensions: row.total_trial_extensions,
+            metadata: row.metadata.map(|text| metadata_of(&text)).transpose()?,
         };
         Ok(Self {
             id: account_id(row.id)?,
@@ -129,6 +132,17 @@ impl TryFrom<AccountRow> for Account {
             updated_at: row.updated_at,
         })
     }
+}
+
+/// The metadata of an account as a JSON object.
+pub(super) fn json_of_metadata(metadata: &Metadata) -> String {
+    serde_json::to_string(&metadata.0).unwrap_or_default()
+}
+
+fn metadata_of(text: &str) -> Result<Metadata, Error> {
+    serde_json::from_str(text)
+        .map(Metadata)
+        .map_err(|_| internal("account has unusable metadata"))
 }
 
 /// The members of a profile that this product does not know and stores as they came.

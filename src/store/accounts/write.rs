@@ -7,6 +7,7 @@
 
 use uuid::Uuid;
 
+use super::row::json_of_metadata;
 use crate::domain::{Account, Email, Error, Profile, Time};
 use crate::store::columns::Columns;
 use crate::store::errors::OrDomain as _;
@@ -53,6 +54,7 @@ macro_rules! query_profiles {
             &texts(|it| &it.payment_method) as &[Option<String>],
             &texts(|it| &it.psp) as &[Option<String>],
             &numbers(|it| it.total_trial_extensions) as &[Option<i32>],
+            &column.of(|it| it.profile.metadata.as_ref().map(json_of_metadata)) as &[Option<String>],
         )
     }};
 }
@@ -81,6 +83,40 @@ impl Tx {
             &column.of(|it| it.version),
             &column.of(|it| it.created_at),
             &column.of(|it| it.updated_at),
+        )
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .or_domain()
+    }
+
+    /// Writes the rows by which lists find the metadata of existing accounts, whose profiles are
+    /// written already.
+    pub async fn replace_metadata(&mut self, accounts: &[&Account]) -> Result<(), Error> {
+        let column = Columns(accounts);
+        let (resellers, ids) = (
+            column.of(|it| it.reseller_id.0),
+            column.of(|it| it.id.as_i32()),
+        );
+        sqlx::query!(
+            "delete from account_metadata m
+             using unnest($1::bigint[], $2::integer[]) as n(reseller_id, id)
+             where m.reseller_id = n.reseller_id and m.account_id = n.id",
+            &resellers,
+            &ids
+        )
+        .execute(self.connection())
+        .await
+        .or_domain()?;
+        sqlx::query!(
+            "insert into account_metadata (reseller_id, account_id, key, value)
+             select n.reseller_id, n.id, member.key, member.value
+             from unnest($1::bigint[], $2::integer[], $3::text[]) as n(reseller_id, id, metadata)
+             cross join lateral json_each_text(n.metadata::json) as member",
+            &resellers,
+            &ids,
+            &column.of(|it| it.profile.metadata.as_ref().map(json_of_metadata))
+                as &[Option<String>]
         )
         .execute(self.connection())
         .await

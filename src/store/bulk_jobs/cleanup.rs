@@ -85,6 +85,31 @@ impl Tx {
             .collect())
     }
 
+    /// Finished jobs of which the reseller has `keep` newer ones of the same authority, oldest
+    /// first.
+    pub async fn list_surplus_bulk_jobs(
+        &mut self,
+        keep: i64,
+        limit: i64,
+    ) -> Result<Vec<(ResellerId, Uuid)>, Error> {
+        let rows = sqlx::query!(
+            "select reseller_id, id from (
+               select reseller_id, id, row_number() over (
+                 partition by reseller_id, authority order by id desc) as place
+               from bulk_job where state in ('applied', 'reverted')) as ranked
+             where place > $1 order by id limit $2",
+            keep,
+            limit
+        )
+        .fetch_all(self.connection())
+        .await
+        .or_domain()?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (ResellerId(row.reseller_id), row.id))
+            .collect())
+    }
+
     /// Finished jobs that have items and have not changed since an instant, oldest first.
     pub async fn list_untrimmed_bulk_jobs(
         &mut self,

@@ -31,6 +31,7 @@ use crate::domain::{
 };
 
 pub use items::{BulkItem, ItemOutcome};
+pub use revertible::{AppliedChange, LaterChange};
 
 /// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,23 +3,47 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{AccountId, Error, HoldId, HoldKind, ResellerId, Revertible, Status};
+use crate::domain::{AccountId, Error, HoldId, HoldKind, ResellerId, Revertible, Status, Time};
 use crate::store::accounts::details_of;
 use crate::store::columns::account_id;
 use crate::store::errors::OrDomain as _;
 use crate::store::transaction::Tx;
 
+/// What a job did to an account.
+#[derive(Debug, Clone)]
+pub struct AppliedChange {
+    /// The account.
+    pub account: AccountId,
+    /// The id of the journal entry.
+    entry: i64,
+    /// The fact or hold that the job changed, as the journal names it, with the value before and
+    /// after. `None` if no bulk job makes such a change.
+    pub change: Option<(String, Revertible)>,
+}
+
+/// The first change of a fact or hold that came after the change of a job.
+#[derive(Debug, Clone)]
+pub struct LaterChange {
+    /// The account.
+    pub account: AccountId,
+    /// The command, as a verb.
+    pub action: String,
+    /// The name of the actor, for people.
+    pub actor: String,
+    /// When the command was decided.
+    pub at: Time,
+}
+
 impl Tx {
-    /// The changes that a request made to accounts, read from the journal, in order. `None` stands
-    /// for a change that cannot be reverted.
+    /// The changes that a request made to accounts, read from the journal, in order.
     pub async fn fetch_revertible(
         &mut self,
         reseller: ResellerId,
         accounts: &[i32],
         request_id: &str,
-    ) -> Result<Vec<(AccountId, Option<Revertible>)>, Error> {
+    ) -> Result<Vec<AppliedChange>, Error> {
         let rows = sqlx::query!(
-            r#"select j.account_id, j.before, j.after, j.authority
+            r#"select j.account_id, j.id, j.before, j.after, j.authority
                from unnest($2::integer[]) as w(id)
                join journal j on j.reseller_id = $1 and j.account_id = w.id
                where j.request_id = $3 and j.outcome = 'applied' order by j.id"#,
@@ -32,20 +56,69 @@ impl Tx {
         .or_domain()?;
         rows.into_iter()
             .map(|row| {
-                Ok((
-                    account_id(row.account_id)?,
-                    revertible_of(&row.before, &row.after, &row.authority),
-                ))
+                Ok(AppliedChange {
+                    account: account_id(row.account_id)?,
+                    entry: row.id,
+                    change: revertible_of(&row.before, &row.after, &row.authority),
+                })
+            })
+            .collect()
+    }
+
+    /// The first applied entry after each change that touched the same fact, or a hold of the same
+    /// kind and authority. An account without such an entry is left out.
+    pub async fn fetch_later_changes(
+        &mut self,
+        reseller: ResellerId,
+        changes: &[AppliedChange],
+    ) -> Result<Vec<LaterChange>, Error> {
+        let (mut accounts, mut entries, mut facts) = (Vec::new(), Vec::new(), Vec::new());
+        for applied in changes {
+            if let Some((fact, _)) = &applied.change {
+                accounts.push(applied.account.as_i32());
+                entries.push(applied.entry);
+                facts.push(fact.clone());
+            }
+        }
+        let rows = sqlx::query!(
+            "select later.account_id, later.action, later.actor, later.at
+             from unnest($2::integer[], $3::bigint[], $4::text[]) as w(account_id, entry, fact)
+             cross join lateral (
+               select j.account_id, j.action, j.actor, j.at from journal j
+               where j.reseller_id = $1 and j.account_id = w.account_id and j.id > w.entry
+                 and j.outcome = 'applied' and (j.before ? w.fact or j.after ? w.fact)
+               order by j.id limit 1) as later",
+            reseller.0,
+            &accounts,
+            &entries,
+            &facts
+        )
+        .fetch_all(self.connection())
+        .await
+        .or_domain()?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(LaterChange {
+                    account: account_id(row.account_id)?,
+                    action: row.action,
+                    actor: row.actor,
+                    at: row.at,
+                })
             })
             .collect()
     }
 }
 
-/// The change that a journal entry describes; `None` if no bulk job makes such a change. Ignores
-/// holds of any authority other than `authority`.
-fn revertible_of(before: &Value, after: &Value, authority: &str) -> Option<Revertible> {
+/// The change that a journal entry describes, with the name of the fact or hold; `None` if no bulk
+/// job makes such a change. Ignores holds of any authority other than `authority`.
+fn revertible_of(before: &Value, after: &Value, authority: &str) -> Option<(String, Revertible)> {
     let names = before.as_object()?.keys().chain(after.as_object()?.keys());
     let is_hold = |name: &&String| name.split_once(':').is_some_and(|(_, by)| by == authority);
+    if let Some(name) = names.clone().find(is_hold) {
+        let kind = HoldKind::parse(name.split_once(':')?.0)?;
+        let side = |side: &Value| side.get(name).filter(|hold| !hold.is_null()).cloned();
+        return hold_change(kind, side(before), side(after)).map(|change| (name.clone(), change));
+    }
     let time = |side: &Value, name: &str| {
         side.get(name)
             .and_then(Value::as_str)
@@ -53,52 +126,41 @@ fn revertible_of(before: &Value, after: &Value, authority: &str) -> Option<Rever
             .transpose()
             .ok()
     };
+    let status = |side: &Value| {
+        side.get("status")
+            .and_then(Value::as_str)
+            .and_then(Status::parse)
+    };
+    let facts = ["status", "deleted_at", "expires_at", "exempt_until"];
+    let fact = facts
+        .into_iter()
+        .find(|fact| names.clone().any(|known| known == fact))?;
+    let change = match fact {
+        "status" => Revertible::Status(status(before)?, status(after)?),
+        "deleted_at" if time(after, fact)?.is_some() => Revertible::Deleted,
+        "deleted_at" => Revertible::Restored,
+        "expires_at" => Revertible::Expiry(time(before, fact)?, time(after, fact)?),
+        _ => Revertible::Exemption(time(before, fact)?, time(after, fact)?),
+    };
+    Some((fact.to_owned(), change))
+}
+
+/// The change of a hold that has these journal values before and after.
+fn hold_change(kind: HoldKind, before: Option<Value>, after: Option<Value>) -> Option<Revertible> {
     let id = |hold: &Value| {
         hold.get("id")
             .and_then(Value::as_str)
             .and_then(|id| Uuid::parse_str(id).ok())
             .map(HoldId)
     };
-    if let Some(name) = names.clone().find(is_hold) {
-        let kind = HoldKind::parse(name.split_once(':')?.0)?;
-        let side = |side: &Value| side.get(name).filter(|hold| !hold.is_null()).cloned();
-        return match (side(before), side(after)) {
-            (Some(was), Some(is)) if id(&was) == id(&is) => Some(Revertible::Revised(
-                kind,
-                id(&is)?,
-                Box::new(details_of(&was).ok()?),
-            )),
-            (_, Some(opened)) => Some(Revertible::Opened(kind, id(&opened)?)),
-            (Some(was), None) => Some(Revertible::Closed(kind, Box::new(details_of(&was).ok()?))),
-            (None, None) => None,
-        };
+    match (before, after) {
+        (Some(was), Some(is)) if id(&was) == id(&is) => Some(Revertible::Revised(
+            kind,
+            id(&is)?,
+            Box::new(details_of(&was).ok()?),
+        )),
+        (_, Some(opened)) => Some(Revertible::Opened(kind, id(&opened)?)),
+        (Some(was), None) => Some(Revertible::Closed(kind, Box::new(details_of(&was).ok()?))),
+        (None, None) => None,
     }
-    let has = |name: &str| names.clone().any(|known| known == name);
-    let status = |side: &Value| {
-        side.get("status")
-            .and_then(Value::as_str)
-            .and_then(Status::parse)
-    };
-    if has("status") {
-        return Some(Revertible::Status(status(before)?, status(after)?));
-    }
-    if has("deleted_at") {
-        return Some(if time(after, "deleted_at")?.is_some() {
-            Revertible::Deleted
-        } else {
-            Revertible::Restored
-        });
-    }
-    if has("expires_at") {
-        return Some(Revertible::Expiry(
-            time(before, "expires_at")?,
-            time(after, "expires_at")?,
-        ));
-    }
-    has("exempt_until").then(|| {
-        Some(Revertible::Exemption(
-            time(before, "exempt_until")?,
-            time(after, "exempt_until")?,
-        ))
-    })?
 }

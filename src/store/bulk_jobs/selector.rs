@@ -1,8 +1,10 @@
 //! The stored form of the selector of a bulk job.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{AccountFilter, Authority, Error, StateFilter, Time};
+use crate::domain::{AccountFilter, Authority, Error, Metadata, StateFilter, Time};
 use crate::store::errors::internal;
 
 /// The stored form of a filter. An absent member is no condition.
@@ -18,6 +20,8 @@ struct StoredFilter {
     expires_after: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
 }
 
 /// A filter as JSON.
@@ -30,6 +34,7 @@ pub(super) fn to_json(filter: &AccountFilter) -> Option<String> {
         expires_before: filter.expires_before,
         expires_after: filter.expires_after,
         text: filter.text.clone(),
+        metadata: filter.metadata.0.clone(),
     };
     serde_json::to_string(&stored).ok()
 }
@@ -52,6 +57,7 @@ pub(super) fn from_json(json: &str) -> Result<AccountFilter, Error> {
             expires_before: stored.expires_before,
             expires_after: stored.expires_after,
             text: stored.text,
+            metadata: Metadata(stored.metadata),
         })
     };
     filter().ok_or_else(|| internal("bulk_job has an unreadable filter"))

@@ -23,7 +23,7 @@ const APPLIED: &str = "_sqlx_migrations";
 const NO_RIGHT: &str = "42501";
 
 /// The number of the newest migration of this build.
-fn newest_known() -> i64 {
+pub(in crate::store) fn newest_known() -> i64 {
     MIGRATOR
         .iter()
         .map(|migration| migration.version)
@@ -52,9 +52,28 @@ impl Store {
             .map_err(|error| error.to_string())?;
         Ok(applied)
     }
+
+    /// Whether a migration has been applied to the database.
+    ///
+    /// # Errors
+    /// A message for the operator.
+    pub async fn has_tables(owner: &PgConnectOptions) -> Result<bool, String> {
+        let mut connection = owner
+            .connect()
+            .await
+            .map_err(|error| format!("cannot connect: {error}"))?;
+        let applied = applied(&mut connection)
+            .await
+            .map_err(|error| error.to_string())?;
+        connection
+            .close()
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(!applied.is_empty())
+    }
 }
 
-async fn apply(connection: &mut PgConnection) -> Result<usize, String> {
+pub(super) async fn apply(connection: &mut PgConnection) -> Result<usize, String> {
     // The owner of the tables is subject to row level security too. Without the scope, a migration
     // that changes rows would find none. The level hides notices such as "relation already exists".
     sqlx::raw_sql("set client_min_messages = warning; set steward.scope = 'platform'")
@@ -97,15 +116,29 @@ async fn apply(connection: &mut PgConnection) -> Result<usize, String> {
     Ok(applied)
 }
 
-/// The checksums of the applied migrations by their numbers; none in a new database.
-async fn applied(connection: &mut PgConnection) -> Result<BTreeMap<i64, Vec<u8>>, MigrateError> {
-    let exists = sqlx::query_scalar!(
+/// Whether the database has sqlx's table of migrations.
+async fn has_table(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
         r#"select to_regclass($1) is not null as "exists!""#,
         APPLIED
     )
-    .fetch_one(&mut *connection)
-    .await?;
-    if !exists {
+    .fetch_one(connection)
+    .await
+}
+
+/// The finding that the database has no tables of Steward, if it has none.
+pub(super) async fn check_tables(
+    connection: &mut PgConnection,
+) -> Result<Option<Finding>, sqlx::Error> {
+    if has_table(connection).await? {
+        return Ok(None);
+    }
+    Ok(Some(no_tables(connection).await))
+}
+
+/// The checksums of the applied migrations by their numbers; none in a new database.
+async fn applied(connection: &mut PgConnection) -> Result<BTreeMap<i64, Vec<u8>>, MigrateError> {
+    if !has_table(connection).await? {
         return Ok(BTreeMap::new());
     }
     let applied = connection.list_applied_migrations(APPLIED).await?;
@@ -118,7 +151,7 @@ async fn applied(connection: &mut PgConnection) -> Result<BTreeMap<i64, Vec<u8>>
 /// Creates the role of the service if it is missing, and grants it to the current login unless the
 /// login can take it already. Since PostgreSQL 16, a login that creates a role cannot take it
 /// without a grant.
-async fn prepare_role(connection: &mut PgConnection) -> Result<(), String> {
+pub(in crate::store) async fn prepare_role(connection: &mut PgConnection) -> Result<(), String> {
     let role = sqlx::query!(
         r#"select current_user::text as "login!",
              exists (select from pg_roles where rolname = $1) as "exists!""#,
@@ -226,19 +259,20 @@ pub(super) async fn check_version(connection: &mut PgConnection) -> Result<Schem
     let is_complete = MIGRATOR
         .iter()
         .all(|migration| migrations.contains(&migration.version));
+    let Some(newest) = newest else {
+        return Err(no_tables(connection).await);
+    };
     if !is_complete {
-        let at = newest.map_or_else(|| "none".to_owned(), |newest| newest.to_string());
-        let remedy = if newest.is_some_and(|newest| newest > known) {
+        let remedy = if newest > known {
             "run `steward migrate` of the newest build: an earlier migration is missing"
         } else {
             "run `steward migrate`"
         };
         return Err(Finding::new(
-            format!("the schema is at migration {at}, this build needs {known}"),
+            format!("the schema is at migration {newest}, this build needs {known}"),
             remedy,
         ));
     }
-    let newest = newest.unwrap_or_default();
     if newest <= known {
         return Ok(Schema::Known);
     }
@@ -253,6 +287,19 @@ pub(super) async fn check_version(connection: &mut PgConnection) -> Result<Schem
         known, minimum, "a newer build has migrated the schema; this build may still work with it"
     );
     Ok(Schema::Newer)
+}
+
+/// The finding that nothing has been migrated yet, or that the URL names the wrong database.
+async fn no_tables(connection: &mut PgConnection) -> Finding {
+    let name = sqlx::query_scalar!(r#"select current_database()::text as "name!""#)
+        .fetch_one(connection)
+        .await
+        .unwrap_or_default();
+    Finding::new(
+        format!("the database \"{name}\" has no tables of Steward"),
+        "check that database.url (DATABASE_URL) names the right database; if it is a new one, run \
+         `steward migrate`, or `steward restore` with a backup",
+    )
 }
 
 /// The finding that this build is too old for a schema at migration `newest`, if it is.

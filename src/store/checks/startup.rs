@@ -35,6 +35,9 @@ impl Store {
         };
         let login = read_login(&mut connection).await.or_domain()?;
         if finding.is_none() {
+            finding = migrate::check_tables(&mut connection).await.or_domain()?;
+        }
+        if finding.is_none() {
             finding = set_role(&mut connection).await.or_domain()?;
         }
         if let Some(finding) = finding {

@@ -32,7 +32,9 @@ pub(super) async fn ensure_logins(cluster: &Cluster) -> Result<(), Error> {
         connected => connected?,
     };
     run(&mut connection, LOCK).await?;
-    run(&mut connection, &format!("drop role if exists {RENAMER}")).await?;
+    // The level hides the notice that the role does not exist.
+    let drop = format!("set client_min_messages = warning; drop role if exists {RENAMER}");
+    run(&mut connection, &drop).await?;
     run(&mut connection, &roles()).await?;
     connection.close().await
 }

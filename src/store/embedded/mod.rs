@@ -393,6 +393,19 @@ impl Cluster {
         })
     }
 
+    /// Whether the data directory has a cluster, running or not. A folder that this process may not
+    /// read counts as one, so that the start names the cause.
+    #[must_use]
+    pub fn exists(data_dir: &Path) -> bool {
+        let found = fs::symlink_metadata(Layout::of(data_dir).data);
+        !found.is_err_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            )
+        })
+    }
+
     /// The cluster of the data directory if another process runs its server now. Starts and creates
     /// nothing.
     #[must_use]

@@ -343,6 +343,8 @@ impl Launch {
         );
         set("unix_socket_permissions", "0700");
         set("timezone", "UTC");
+        // A restore makes all partitions of the journal in one transaction.
+        set("max_locks_per_transaction", "256");
         if let Some(megabytes) = memory_megabytes() {
             set(
                 "shared_buffers",

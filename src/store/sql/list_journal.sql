@@ -1,7 +1,9 @@
 -- The facts are written out once, to be measured, and returned as they were written.
 -- $4 is the number of entries, $5 the number of bytes after which the page ends.
-select account_id, id, at, sequence, action, outcome, refusal, events, authority, actor, dialect,
-  request_id, old::json as "before!", new::json as "after!", size as "size!"
+select account_id, id, at, sequence, action, outcome, refusal, events, authority, actor, token_id,
+  (select t.name from api_token t
+   where t.id = measured.token_id and (t.reseller_id = $1 or t.reseller_id = 0)) as token_name,
+  dialect, request_id, old::json as "before!", new::json as "after!", size as "size!"
 from (
   select page.*, (sum(size) over (order by id desc))::bigint as up_to_here
   from (
@@ -9,7 +11,7 @@ from (
       + octet_length(concat(refusal, actor, request_id)) as size
     from (
       select account_id, id, at, sequence, action, outcome, refusal, events, authority, actor,
-        dialect, request_id, before::text as old, after::text as new
+        token_id, dialect, request_id, before::text as old, after::text as new
       from journal
       where reseller_id = $1 and account_id = $2 and id < $3
       order by id desc limit $4

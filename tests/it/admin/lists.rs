@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use steward::domain::{AccountFilter, AccountId, Authority, Block, StateFilter};
+use steward::domain::{AccountFilter, AccountId, Authority, Block, Metadata, StateFilter};
 use steward::service::{Context, Principal};
 
 use crate::harness::{App, Client};
@@ -116,6 +116,11 @@ async fn populate(app: &App, client: &Client, operator: &Client, seed: &[u8]) {
                 .await
                 .ok();
         }
+        let metadata = json!({"plan": if dice & 0x11 == 1 { "gold" } else { "silver" }});
+        client
+            .call("save", json!({"id": id, "metadata": metadata}))
+            .await
+            .ok();
         if dice & 32 != 0 && dice & 5 != 5 {
             client.call("delete", json!({"id": id})).await.ok();
         }
@@ -195,12 +200,20 @@ async fn check(app: &App) -> Result<(), TestCaseError> {
             for (expires_before, expires_after) in
                 [(None, None), (Some(soon), None), (None, Some(soon))]
             {
+                // Each date with and without the metadata, over all states.
+                let gold = Metadata([("plan".to_owned(), "gold".to_owned())].into());
+                let metadata = if held_by.is_none() == expires_after.is_none() {
+                    gold
+                } else {
+                    Metadata::default()
+                };
                 let filter = AccountFilter {
                     state,
                     held_by,
                     expires_before,
                     expires_after,
                     text: None,
+                    metadata,
                 };
                 let expected: Vec<_> = all
                     .iter()

@@ -32,6 +32,7 @@ fn create(data: &Path, reseller: &str, email: &str) -> Value {
 fn accounts_are_named_by_number_uuid_or_address_and_explained_with_the_command_that_helps() {
     let folder = folder();
     let data = folder.path();
+    succeed(data, &["migrate"]);
     let json =
         |arguments: &[&str]| -> Value { serde_json::from_str(&succeed(data, arguments)).unwrap() };
     for name in ["Acme Hosting", "Other"] {
@@ -162,6 +163,7 @@ fn accounts_are_named_by_number_uuid_or_address_and_explained_with_the_command_t
 fn accounts_are_listed_page_by_page_as_a_table_or_as_json() {
     let folder = folder();
     let data = folder.path();
+    succeed(data, &["migrate"]);
     for name in ["Acme", "Other"] {
         succeed(data, &["reseller", "create", "--name", name]);
         let create = [

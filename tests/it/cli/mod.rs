@@ -2,5 +2,7 @@
 
 mod commands;
 mod configuration;
+mod demo;
+mod import;
 mod listen;
 mod manage;

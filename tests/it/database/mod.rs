@@ -2,10 +2,12 @@
 
 mod access;
 mod crashes;
+mod data_folder;
 mod doctor;
 mod email_keys;
 mod embedded;
 mod first_edition;
+mod growth;
 mod links;
 mod lost_answers;
 mod outage;

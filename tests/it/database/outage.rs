@@ -370,7 +370,10 @@ async fn a_frozen_listen_connection_delays_a_revocation_by_a_second_at_most() {
     }
     proxy.freeze_listening();
     let operator = Principal::command_line();
-    other.revoke_token(&operator, tokens[0].0).await.unwrap();
+    other
+        .revoke_token(&operator, tokens[0].0, None)
+        .await
+        .unwrap();
     app.clock.advance(TimeDelta::seconds(1));
     tokens[0]
         .1
@@ -382,7 +385,10 @@ async fn a_frozen_listen_connection_delays_a_revocation_by_a_second_at_most() {
     // one. Notifications arrive again: the clock stands still, so no entry expires.
     until("a heartbeat on the new connection", remembers).await;
     tokens[1].1.get(id).await;
-    other.revoke_token(&operator, tokens[1].0).await.unwrap();
+    other
+        .revoke_token(&operator, tokens[1].0, None)
+        .await
+        .unwrap();
     until("the refusal", async || {
         let status = tokens[1].1.call("get", json!({"id": id})).await.status;
         (status == 401).then_some(())

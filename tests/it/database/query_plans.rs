@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, Execute as _, PgConnection, Row as _};
-use steward::domain::{AccountFilter, Block, ResellerId, StateFilter, Time};
+use steward::domain::{AccountFilter, Block, Metadata, ResellerId, StateFilter, Time};
 use steward::store::{KEYED, SEARCHING, list_statement};
 
 use crate::harness::App;
 
 /// The only checked query that contains all of these texts. Line breaks count as spaces.
-fn statement(with: &[&str]) -> String {
+pub fn statement(with: &[&str]) -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/.sqlx");
     let texts = std::fs::read_dir(folder)
         .unwrap()
@@ -120,7 +120,16 @@ async fn check_lists(connection: &mut PgConnection, now: Time) {
     };
     // A reseller with many accounts finds enough of its own in the order of all accounts.
     let all: &[&str] = &["account_pkey", "account_id_ix"];
-    let lists: [(AccountFilter, &str, &[&str]); 6] = [
+    let by_metadata = AccountFilter {
+        metadata: Metadata([("plan".to_owned(), "gold".to_owned())].into()),
+        ..AccountFilter::default()
+    };
+    let lists: [(AccountFilter, &str, &[&str]); 7] = [
+        (
+            by_metadata,
+            "account_metadata",
+            &["account_metadata_value_ix"],
+        ),
         (AccountFilter::default(), "account", all),
         (by_state(StateFilter::Active), "account", all),
         (
@@ -327,6 +336,8 @@ async fn every_question_is_answered_from_an_index() {
            select reseller_id, id, gen_random_uuid(), 'freeze', 'reseller', 1, '{day}', 'test', '{day}', 'test', 'lifted' from account;
          insert into hold (reseller_id, account_id, id, kind, authority, revision, opened_at, opened_by)
            select reseller_id, id, gen_random_uuid(), 'freeze', 'reseller', 1, '{day}', 'test' from account where id % 50 = 0;
+         insert into account_metadata (reseller_id, account_id, key, value)
+           select reseller_id, id, 'plan', case when id % 7 = 0 then 'gold' else 'silver' end from account;
          insert into journal (reseller_id, account_id, at, sequence, action, outcome, events, authority, actor, dialect, request_id, before, after)
            select reseller_id, id, '{day}', 1, 'create', 'applied', '{{}}', 'reseller', 'test', 'cli', 'r', '{{}}', '{{}}' from account;
          analyze"

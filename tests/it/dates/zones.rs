@@ -201,6 +201,7 @@ async fn a_list_of_several_resellers_compares_each_account_in_its_own_zone() {
 fn the_command_line_reads_dates_in_the_zone_of_the_reseller() {
     let folder = folder();
     let data = folder.path();
+    succeed(data, &["migrate"]);
     let json =
         |arguments: &[&str]| -> Value { serde_json::from_str(&succeed(data, arguments)).unwrap() };
     for (name, zone) in [("Berlin", "Europe/Berlin"), ("Tokyo", "Asia/Tokyo")] {

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use serde_json::json;
 use steward::domain::{Error, ResellerId};
-use steward::service::IdempotencyKey;
+use steward::service::{Fingerprint, IdempotencyKey};
 
 use crate::harness::App;
 
@@ -251,7 +251,7 @@ async fn stored_answers_of_several_resellers_are_found_together() {
     // Whatever body they were sent with, another one is refused: the answers are there.
     let look_ups = keys
         .into_iter()
-        .map(|key| app.service.stored_answer(key, [0; 32]));
+        .map(|key| app.service.stored_answer(key, Fingerprint::default()));
     let looked_up = || {
         let metrics = app.service.render_metrics();
         let sum = "steward_lane_batch_size_sum{lane=\"answer\"} ";
@@ -272,7 +272,9 @@ async fn stored_answers_of_several_resellers_are_found_together() {
     );
     app.clock.advance(TimeDelta::days(2));
     assert_eq!(
-        app.service.stored_answer(key(1, "k"), [0; 32]).await,
+        app.service
+            .stored_answer(key(1, "k"), Fingerprint::default())
+            .await,
         Ok(None)
     );
 }

@@ -63,7 +63,7 @@ fn connections_that_send_no_complete_request_are_closed() {
     assert!(!rest(half_a_head).contains("200 OK"));
     let answer = rest(half_a_body);
     assert!(
-        answer.starts_with("HTTP/1.1 503") && answer.contains("the request took too long"),
+        answer.starts_with("HTTP/1.1 408") && answer.contains("the body did not arrive in time"),
         "{answer}"
     );
     assert_eq!(served.post("get", &json!({"id": 1})).0, 401);

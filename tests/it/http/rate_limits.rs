@@ -1,13 +1,21 @@
 //! Rate limits per token and per client address.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
 use chrono::TimeDelta;
 use serde_json::json;
-use steward::service::Limits;
+use steward::domain::ResellerId;
+use steward::service::{Clock, Cost, Limits, Service, Settings, ShareSettings};
+use steward::shares::Holder;
+use steward::store::Store;
 
-use crate::harness::app::{Answer, http_settings, limited_router, send, start_of_time};
+use crate::harness::app::{
+    Answer, admin_settings, http_settings, limited_router, pool_settings, router_with, send,
+    soap_settings, start_of_time,
+};
 use crate::harness::v3::{V3, refused};
 use crate::harness::{App, Client};
 
@@ -157,4 +165,155 @@ async fn an_address_over_its_rate_is_refused_before_authentication() {
             .status,
         429
     );
+}
+
+#[tokio::test]
+async fn every_answer_to_a_caller_has_the_rate_headers() {
+    let app = App::new().await;
+    let acme = app.new_reseller("Acme").await;
+    let limits = Limits {
+        per_token: Some(60),
+        per_address: None,
+    };
+    let router = limited_router(&app, limits, &http_settings());
+    let v3 = V3::with_token(&router, &acme.token);
+    for (count, (method, path, status)) in [
+        ("GET", "/v3/accounts", 200),
+        ("GET", "/v3/nonsense", 404),
+        ("PATCH", "/v3/accounts", 405),
+        ("OPTIONS", "/v3/accounts", 204),
+        ("GET", "/v3/accounts/1", 404),
+        ("GET", "/v3/accounts?limit=0", 400),
+        ("GET", "/v3/resellers?after=x", 400),
+        ("POST", "/v3/resellers", 403),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = v3.send(method, path, &[], "").await;
+        let left = 59 - count;
+        assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.body);
+        assert_eq!(answer.header("x-rate-limit-limit"), "60", "{method} {path}");
+        assert_eq!(answer.header("x-rate-limit-remaining"), left.to_string());
+        assert_eq!(answer.header("ratelimit-policy"), "\"token\";q=60;w=60");
+        let rate = format!("\"token\";r={left};t={}", count + 1);
+        assert_eq!(answer.header("ratelimit"), rate, "{method} {path}");
+    }
+    for _ in 0..60 {
+        v3.get("/v3/nonsense").await;
+    }
+    let refusal = v3.get("/v3/nonsense").await;
+    refused(&refusal, 429, "RATE_LIMITED", "");
+    assert_eq!(refusal.header("ratelimit"), "\"token\";r=0;t=60");
+}
+
+#[tokio::test]
+async fn both_limits_are_named_and_a_refused_token_has_the_address_rate() {
+    let app = App::new().await;
+    let acme = app.new_reseller("Acme").await;
+    let limits = Limits {
+        per_token: Some(60),
+        per_address: Some(120),
+    };
+    let router = limited_router(&app, limits, &http_settings());
+    let ask = async |token: &str| {
+        let peer: std::net::SocketAddr = "203.0.113.7:1".parse().unwrap();
+        let request = Request::get("/v3/accounts")
+            .header("host", "steward.example")
+            .header("authorization", format!("Bearer {token}"))
+            .extension(ConnectInfo(peer));
+        send(&router, request.body(Body::empty()).unwrap()).await
+    };
+    let answer = ask(&acme.token).await;
+    assert_eq!(
+        answer.header("ratelimit-policy"),
+        "\"token\";q=60;w=60, \"address\";q=120;w=60"
+    );
+    assert_eq!(
+        answer.header("ratelimit"),
+        "\"token\";r=59;t=1, \"address\";r=119;t=1"
+    );
+    let answer = ask("garbage").await;
+    assert_eq!(answer.status, 401);
+    assert_eq!(answer.header("x-rate-limit-remaining"), "118");
+    assert_eq!(answer.header("ratelimit"), "\"address\";r=118;t=1");
+}
+
+#[tokio::test]
+async fn a_used_up_share_leaves_no_requests() {
+    let app = App::new().await;
+    let acme = app.new_reseller("Acme").await;
+    let limits = Limits {
+        per_token: Some(60),
+        per_address: None,
+    };
+    let settings = Settings {
+        limits,
+        shares: ShareSettings {
+            heavy_per_reseller: 1,
+            queue: 0,
+            ..ShareSettings::default()
+        },
+        ..Settings::default()
+    };
+    let service = Arc::new(Service::start(
+        Store::new(app.database.options(), &pool_settings()),
+        Clock::Manual(app.clock.clone()),
+        settings,
+    ));
+    let router = router_with(
+        &service,
+        admin_settings(),
+        soap_settings(),
+        &http_settings(),
+    );
+    let holder = Holder::Reseller(ResellerId(1));
+    let _permit = service.permit(Cost::Heavy, holder).await.unwrap();
+    let answer = V3::with_token(&router, &acme.token)
+        .get("/v3/accounts")
+        .await;
+    refused(&answer, 429, "RATE_LIMITED", "at a time");
+    let reset = start_of_time().timestamp() + 1;
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(answer.header("x-rate-limit-remaining"), "0");
+    assert_eq!(answer.header("x-rate-limit-reset"), reset.to_string());
+    assert_eq!(
+        answer.header("ratelimit"),
+        "\"share\";r=0;t=1, \"token\";r=59;t=1"
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_answered_408_and_the_service_is_not_unavailable() {
+    let app = App::new().await;
+    let acme = app.new_reseller("Acme").await;
+    let http = steward::http::Settings {
+        request_timeout: std::time::Duration::from_secs(1),
+        ..http_settings()
+    };
+    let router = router_with(&app.service, admin_settings(), soap_settings(), &http);
+    let slow = async |path: &str, kind: &str| {
+        let request = Request::post(path)
+            .header("authorization", format!("Bearer {}", acme.token))
+            .header("content-type", kind);
+        let never = Body::from_stream(futures_util::stream::pending::<Result<String, String>>());
+        send(&router, request.body(never).unwrap()).await
+    };
+    let (v3, admin, soap) = tokio::join!(
+        slow("/v3/accounts", "application/json"),
+        slow("/api/v1.1/admin/accounts/save", "application/json"),
+        slow(steward::dialects::soap::PATH, "text/xml")
+    );
+    refused(&v3, 408, "REQUEST_TIMEOUT", "did not arrive in time");
+    admin.is_error(408, "Request timeout: the body did not arrive in time");
+    assert_eq!(soap.status, 408);
+    assert!(
+        soap.body.contains("did not arrive in time"),
+        "{}",
+        soap.body
+    );
+    let metrics = app.service.render_metrics();
+    let count = |outcome: &str| metrics.matches(&format!("outcome=\"{outcome}\"")).count();
+    assert_eq!(count("unavailable"), 0, "{metrics}");
+    assert!(count("refused") > 0, "{metrics}");
 }

@@ -136,7 +136,7 @@ async fn facts(client: &Client, id: i64) -> (Value, Vec<Value>) {
                 .values_mut()
                 .filter_map(Value::as_object_mut)
             {
-                hold.remove("id");
+                hold.remove("hold_id");
             }
         }
         entry

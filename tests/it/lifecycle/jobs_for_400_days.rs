@@ -403,8 +403,10 @@ async fn notices_and_purges_agree_with_the_model_for_400_days() {
         {
             assert!(
                 world.replicas[0]
-                    .approve_purge(&operator, hasty)
+                    .approve_purge(&operator, hasty, None)
                     .await
+                    .unwrap()
+                    .done()
                     .unwrap()
             );
             approvals += 1;

@@ -20,7 +20,7 @@ use steward::jobs as background;
 use crate::harness::App;
 
 /// Lets days pass, with the jobs running twice a day.
-async fn pass_days(app: &App, days: u32) {
+pub async fn pass_days(app: &App, days: u32) {
     for _ in 0..days * 2 {
         app.clock.advance(TimeDelta::hours(12));
         background::announce_and_purge(&app.service, true)

@@ -130,17 +130,17 @@ async fn retention_extension_and_restoration_take_an_account_out_of_the_purge_pl
         .unwrap()
         .clone();
     assert_eq!(
-        (farewell["data"].clone(), farewell["actor"].as_str()),
+        (farewell["data"].clone(), farewell["actor"]["name"].as_str()),
         (Value::Null, Some("steward"))
     );
     assert!(
-        farewell["changes"]["purged_at"]["new"].is_string(),
+        farewell["changes"]["purgedAt"]["new"].is_string(),
         "{farewell}"
     );
     assert_eq!(
         (
-            &farewell["changes"]["id"]["old"],
-            &farewell["changes"]["uid"]["old"]
+            &farewell["changes"]["number"]["old"],
+            &farewell["changes"]["id"]["old"]
         ),
         (&json!(kept), &uid)
     );

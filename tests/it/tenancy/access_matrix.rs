@@ -46,7 +46,7 @@ async fn every_call_with_every_kind_of_credential() {
         .await
         .unwrap();
     app.service
-        .revoke_token(&Principal::command_line(), principal.token.unwrap())
+        .revoke_token(&Principal::command_line(), principal.token.unwrap(), None)
         .await
         .unwrap();
     let other_letter = if client.token.as_bytes()[20] == b'a' {

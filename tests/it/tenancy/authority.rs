@@ -193,7 +193,10 @@ async fn the_service_itself_refuses_what_is_for_operators() {
             refused
         );
     }
-    assert_eq!(service.approve_purge(&reseller, acme).await.err(), refused);
+    assert_eq!(
+        service.approve_purge(&reseller, acme, None).await.err(),
+        refused
+    );
 }
 
 fn expiry(document: &Value) -> Option<Time> {

@@ -10,13 +10,14 @@ use steward::store::{SERVICE_ROLE, Store};
 use crate::harness::App;
 use crate::harness::app::pool_settings;
 
-const TENANT_TABLES: [&str; 17] = [
+const TENANT_TABLES: [&str; 18] = [
     "reseller",
     "reseller_suspension",
     "api_token",
     "plan",
     "signing_key",
     "account",
+    "account_metadata",
     "hold",
     "hold_revision",
     "journal",
@@ -41,6 +42,10 @@ async fn without_a_tenant_setting_the_services_role_sees_no_rows() {
         .ok();
     client
         .call("freeze", json!({"id": id, "reason": "x"}))
+        .await
+        .ok();
+    client
+        .call("save", json!({"id": id, "metadata": {"plan": "gold"}}))
         .await
         .ok();
     let superuser = app.database.superuser().await;

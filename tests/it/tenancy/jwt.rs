@@ -129,8 +129,14 @@ async fn a_trusted_jwt_works_in_every_dialect_and_the_journal_names_its_subject(
     );
     let history = v3.get(&format!("/v3/accounts/{id}/history")).await.ok();
     assert_eq!(
-        history[0]["actor"],
-        format!("reseller {reseller}, subject backend")
+        (
+            &history[0]["actor"]["name"],
+            &history[0]["actor"]["subject"]
+        ),
+        (
+            &json!(format!("reseller {reseller}, subject backend")),
+            &json!("backend")
+        )
     );
     // The token lacks the scope to manage tokens, and a replica without the configuration refuses
     // it.

@@ -109,6 +109,8 @@ async fn with_everything(app: &App, superuser: &PgPool) -> Everything {
         let freeze = json!({"id": first, "reason": reason});
         client.call_once("freeze", reason, freeze).await.ok();
     }
+    let metadata = json!({"id": first, "metadata": {"x": "x"}});
+    client.call("save", metadata).await.ok();
     for suspend in [true, false] {
         app.suspend_reseller(ResellerId(1), suspend).await;
     }
@@ -138,6 +140,8 @@ async fn with_everything(app: &App, superuser: &PgPool) -> Everything {
         "insert into tombstone (reseller_id, account_id, uid, created_at, purge_due_at, purged_at)
          select reseller_id, id, uid, created_at, created_at, created_at from account",
         "insert into signing_key (reseller_id, id, secret, created_at) select id, 'x', sha256('x'), created_at from reseller where id = 1",
+        "insert into restoration (reseller_id, first_event, last_event, backed_up_at, restored_at)
+         select id, 1000000000, 999999999, created_at, created_at from reseller where id = 1",
     ] {
         run(superuser, by_hand).await;
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::App;
 use crate::harness::v3::{V3, refused};
 
-const MEMBERS: [&str; 28] = [
+const MEMBERS: [&str; 29] = [
     "id",
     "createdAt",
     "updatedAt",
@@ -34,6 +34,7 @@ const MEMBERS: [&str; 28] = [
     "version",
     "exemptUntil",
     "purgeDueAt",
+    "metadata",
 ];
 
 #[tokio::test]
@@ -307,14 +308,6 @@ async fn if_match_makes_a_change_depend_on_the_version() {
     );
     assert_eq!(v3.get(&path).await.ok()["status"], "inactive");
     change("*", "active").await.ok();
-    for bad in ["2", "W/\"3\"", "\"x\"", "\"2\", \"3\"", ""] {
-        refused(
-            &change(bad, "inactive").await,
-            400,
-            "INVALID_REQUEST",
-            "If-Match: must be one ETag",
-        );
-    }
     let last = v3.get(&format!("{path}/history")).await.ok()[1].clone();
     assert_eq!(
         (last["outcome"].as_str(), last["sequence"].clone()),

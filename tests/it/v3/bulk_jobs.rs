@@ -107,8 +107,8 @@ async fn a_job_is_applied_once_and_reverted_except_where_accounts_changed_since(
         &v3.call("POST", &format!("/v3/bulk-jobs/{job}/revert"), &Value::Null)
             .await,
         409,
-        "CONFLICT",
-        "bulk_job",
+        "BULK_JOB_STATE",
+        "bulk_job: the job is planned, and only an applied job can be reverted",
     );
 
     // After the plan, one account is deleted, one is frozen in the same way, and a new one is
@@ -166,7 +166,7 @@ async fn a_job_is_applied_once_and_reverted_except_where_accounts_changed_since(
         (Some("reseller"), Some(format!("bulk job {job}").as_str()))
     );
     assert!(
-        entry["actor"]
+        entry["actor"]["name"]
             .as_str()
             .unwrap()
             .ends_with(&format!("bulk job {job}")),
@@ -188,8 +188,8 @@ async fn a_job_is_applied_once_and_reverted_except_where_accounts_changed_since(
         &v3.call("POST", &format!("/v3/bulk-jobs/{job}/apply"), &Value::Null)
             .await,
         409,
-        "CONFLICT",
-        "bulk_job",
+        "BULK_JOB_STATE",
+        "bulk_job: the job is reverted, and only a planned job can be applied",
     );
     refused(
         &V3::of(&other).get(&format!("/v3/bulk-jobs/{job}")).await,
@@ -480,6 +480,167 @@ async fn an_account_that_no_longer_matches_is_skipped_when_the_job_is_applied() 
 }
 
 #[tokio::test]
+async fn every_condition_is_checked_again_for_every_operation() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let v3 = V3::of(&client);
+    let operations = [
+        json!({"operation": "freeze"}),
+        json!({"operation": "unfreeze"}),
+        json!({"operation": "suspend"}),
+        json!({"operation": "unsuspend"}),
+        json!({"operation": "retain"}),
+        json!({"operation": "release"}),
+        json!({"operation": "status", "status": "inactive"}),
+        json!({"operation": "expires-at", "expiresAt": null}),
+        json!({"operation": "exempt-until", "exemptUntil": "2026-12-12"}),
+        json!({"operation": "delete"}),
+    ];
+    // Each condition with the call that makes the account match it, and the one that ends that.
+    let date = |at| json!({ "expiry_date": at });
+    let conditions = [
+        (
+            json!({"state": "active"}),
+            ("unfreeze", json!({})),
+            ("freeze", json!({})),
+        ),
+        (
+            json!({"state": "frozen"}),
+            ("freeze", json!({})),
+            ("unfreeze", json!({})),
+        ),
+        (
+            json!({"state": "suspended:reseller"}),
+            ("suspend", json!({})),
+            ("unsuspend", json!({})),
+        ),
+        (
+            json!({"state": "inactive"}),
+            ("deactivate", json!({})),
+            ("activate", json!({})),
+        ),
+        (
+            json!({"heldBy": "reseller"}),
+            ("freeze", json!({})),
+            ("unfreeze", json!({})),
+        ),
+        (
+            json!({"expiresBefore": "2027-01-01"}),
+            ("expiry_date", date("2026-12-01")),
+            ("expiry_date", date("2027-12-01")),
+        ),
+        (
+            json!({"expiresAfter": "2027-01-01"}),
+            ("expiry_date", date("2027-12-01")),
+            ("expiry_date", date("2026-12-01")),
+        ),
+    ];
+    let id = client.account("a").await;
+    let call = async |call: &str, members: &Value| {
+        let mut members = members.clone();
+        members["id"] = json!(id);
+        client.call(call, members).await.ok();
+    };
+    for (number, (selector, begin, end)) in conditions.iter().enumerate() {
+        for operation in operations.iter().skip(number % 2).step_by(2) {
+            call(begin.0, &begin.1).await;
+            let (job, _) = plan(&v3, selector.clone(), operation.clone()).await;
+            call(end.0, &end.1).await;
+            let version = client.get(id).await["version"].clone();
+            let applied = run(&v3, &job, "apply", "applied").await;
+            assert_eq!(applied["skipped"], 1, "{selector} {operation}: {applied}");
+            assert_eq!(
+                client.get(id).await["version"],
+                version,
+                "{selector} {operation}"
+            );
+        }
+    }
+    // A selector without a condition selects what is not deleted.
+    let (job, _) = plan(&v3, json!({}), operations[0].clone()).await;
+    let (restore, _) = {
+        call("delete", &json!({})).await;
+        plan(
+            &v3,
+            json!({"state": "deleted"}),
+            json!({"operation": "restore"}),
+        )
+        .await
+    };
+    assert_eq!(run(&v3, &job, "apply", "applied").await["skipped"], 1);
+    call("restore", &json!({})).await;
+    assert_eq!(run(&v3, &restore, "apply", "applied").await["skipped"], 1);
+}
+
+#[tokio::test]
+async fn what_a_worker_changed_that_lost_its_lease_counts_as_changed() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let v3 = V3::of(&client);
+    client.account("a").await;
+    let selector = json!({"state": "active"});
+    let operation = json!({"operation": "status", "status": "inactive"});
+    let (job, _) = plan(&v3, selector, operation).await;
+    // The transaction stands for the first worker, whose page takes longer than the lease. This one
+    // takes over, and waits for the account.
+    let superuser = app.database.superuser().await;
+    let mut slow = superuser.begin().await.unwrap();
+    let change = format!(
+        "update account set status = 'inactive', version = 2 where id = 1;
+         insert into journal (reseller_id, account_id, at, sequence, action, outcome, events, authority, actor, dialect, request_id, before, after)
+           values (1, 1, '2026-03-01T12:00:00Z', 2, 'deactivate', 'applied', '{{account.deactivated}}', 'reseller',
+             'reseller 1, token 1, bulk job {job}', 'v3', 'bulk job {job}', '{{\"status\": \"active\"}}', '{{\"status\": \"inactive\"}}')"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(change))
+        .execute(&mut *slow)
+        .await
+        .unwrap();
+    assert_eq!(
+        v3.call("POST", &format!("/v3/bulk-jobs/{job}/apply"), &Value::Null)
+            .await
+            .status,
+        202
+    );
+    until("a worker that waits for the account", async || {
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        (app.database.number(waiting).await > 0).then_some(())
+    })
+    .await;
+    slow.commit().await.unwrap();
+    let applied = finished(&v3, &job, "applied").await;
+    assert_eq!(applied["changed"], 1, "{applied}");
+    let items = v3.get(&format!("/v3/bulk-jobs/{job}/items")).await.ok();
+    assert_eq!(items[0]["problem"], Value::Null);
+    assert_eq!(run(&v3, &job, "revert", "reverted").await["reverted"], 1);
+    assert_eq!(client.get(1).await["is_active"], true);
+}
+
+#[tokio::test]
+async fn the_newest_thousand_finished_jobs_are_kept() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let v3 = V3::of(&client);
+    client.account("a").await;
+    let (job, _) = plan(&v3, json!({}), json!({"operation": "suspend"})).await;
+    run(&v3, &job, "apply", "applied").await;
+    let superuser = app.database.superuser().await;
+    sqlx::raw_sql(
+        "insert into bulk_job (reseller_id, id, command, selector, state, created_at, created_by, authority, updated_at)
+           select 1, ('ffffffff-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, command, selector, 'applied', created_at, created_by,
+             case when n > 1000 then 'operator' else authority end, updated_at
+           from bulk_job, generate_series(1, 1010) as n",
+    )
+    .execute(&superuser)
+    .await
+    .unwrap();
+    assert_eq!(app.service.delete_stale_bulk_jobs().await.unwrap(), 1);
+    assert_eq!(v3.get(&format!("/v3/bulk-jobs/{job}")).await.status, 404);
+    assert_eq!(app.database.number(ITEMS).await, 0);
+    let count = "select count(*) from bulk_job";
+    assert_eq!(app.database.number(count).await, 1_010);
+}
+
+#[tokio::test]
 async fn open_jobs_are_limited_and_planned_ones_are_deleted_after_a_day() {
     let app = App::new().await;
     let (client, other) = (
@@ -500,7 +661,7 @@ async fn open_jobs_are_limited_and_planned_ones_are_deleted_after_a_day() {
         refused(
             &v3.call("POST", "/v3/bulk-jobs", &body).await,
             409,
-            "CONFLICT",
+            "TOO_MANY_BULK_JOBS",
             "too_many_bulk_jobs: there are 20 planned or running bulk jobs already; apply or delete",
         );
     };
@@ -565,8 +726,8 @@ async fn open_jobs_are_limited_and_planned_ones_are_deleted_after_a_day() {
     refused(
         &delete(&v3, &jobs[2]).await,
         409,
-        "CONFLICT",
-        "bulk_job: it is under way",
+        "BULK_JOB_STATE",
+        "bulk_job: the job is applying, and only a planned or finished job can be deleted",
     );
     assert_eq!(delete(&v3, &jobs[0]).await.status, 204);
 
@@ -621,7 +782,7 @@ async fn the_accounts_of_a_finished_job_are_deleted_after_a_while_and_its_counts
             &v3.call("POST", &format!("{path}/revert"), &Value::Null)
                 .await,
             409,
-            "CONFLICT",
+            "BULK_JOB_TRIMMED",
             "bulk_job_trimmed",
         );
     }

@@ -107,7 +107,7 @@ async fn a_ticket_lifts_only_the_freeze_that_it_was_made_for() {
         (Some("unfreeze"), Some("reseller"))
     );
     assert!(
-        entry["actor"]
+        entry["actor"]["name"]
             .as_str()
             .unwrap()
             .starts_with("release ticket of hold "),

@@ -38,16 +38,19 @@ async fn a_change_through_any_dialect_is_delivered_signed_in_cryptlexs_form() {
         (body["sequence"].clone(), body["reason"].clone()),
         (json!(2), json!("unpaid"))
     );
-    assert_eq!(body["changes"]["freeze:reseller"]["old"], Value::Null);
+    assert_eq!(body["changes"]["holds"]["old"], json!([]));
+    let hold = &body["changes"]["holds"]["new"][0];
     assert_eq!(
-        body["changes"]["freeze:reseller"]["new"]["payment_url"],
-        "https://pay.example/1"
+        (&hold["kind"], &hold["paymentUrl"], &hold["id"]),
+        (
+            &json!("freeze"),
+            &json!("https://pay.example/1"),
+            &body["data"]["holds"][0]["id"]
+        )
     );
-    assert!(
-        body["actor"]
-            .as_str()
-            .unwrap()
-            .starts_with("reseller 1, token")
+    assert_eq!(
+        (&body["actor"]["kind"], &body["actor"]["authority"]),
+        (&json!("token"), &json!("reseller"))
     );
     // `data` is the account as GET returns it. Cryptlex's members come first.
     assert_eq!(

@@ -1,13 +1,16 @@
 //! The documents of accounts, in answers: Cryptlex's members in their order, then ours.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::dialects::dates;
+use crate::dialects::v3::journal_names::{self, ActorDocument};
 use crate::dialects::v3::plans::PlanDocument;
 use crate::dialects::v3::resellers::{SuspensionDocument, suspension};
-use crate::dialects::views::{Viewer, blocked_by, facts_in, page_of_entries, upcoming};
+use crate::dialects::views::{Viewer, blocked_by, page_of_entries, upcoming};
 use crate::domain::{Account, Hold, HoldKind, PaymentUrl, Remedy, Time};
 use crate::service::{JournalEntry, Slice, Suspension};
 use crate::wire::Codec;
@@ -59,6 +62,8 @@ pub(in crate::dialects::v3) struct AccountDocument {
     /// When the account will be purged. Null if no purge is planned.
     #[schema(format = DateTime)]
     purge_due_at: Option<String>,
+    /// Texts for the reseller's own programs, by name.
+    metadata: BTreeMap<String, String>,
     /// A ticket that lifts the freeze once, without a token. Only in the answer to a freeze that
     /// asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +133,7 @@ pub(in crate::dialects::v3) fn account(account: &Account, viewer: Viewer) -> Acc
         version: account.version,
         exempt_until: account.exempt_until.map(dates::write),
         purge_due_at: account.purge_due_at.map(dates::write),
+        metadata: profile.metadata.unwrap_or_default().0,
         release_ticket: None,
     }
 }
@@ -215,10 +221,12 @@ pub(in crate::dialects::v3) struct EntryDocument {
     refusal: Option<String>,
     events: Vec<String>,
     authority: String,
-    actor: String,
+    /// Who made the change.
+    actor: ActorDocument,
     dialect: String,
     request_id: String,
-    /// The values before the change, of the facts that changed.
+    /// The values before the change, of the members of the account that changed. In `holds` are the
+    /// holds that were changed or closed.
     #[schema(value_type = Object)]
     before: Value,
     /// The values after the change.
@@ -227,8 +235,8 @@ pub(in crate::dialects::v3) struct EntryDocument {
 }
 
 /// An entry of the journal in an answer.
-pub(in crate::dialects::v3) fn entry(entry: &JournalEntry, format: Codec) -> EntryDocument {
-    let entry = entry.clone();
+pub(in crate::dialects::v3) fn entry(entry: &JournalEntry) -> EntryDocument {
+    let (actor, entry) = (journal_names::actor(entry), entry.clone());
     EntryDocument {
         id: entry.id,
         at: dates::write(entry.at),
@@ -238,11 +246,11 @@ pub(in crate::dialects::v3) fn entry(entry: &JournalEntry, format: Codec) -> Ent
         refusal: entry.refusal,
         events: entry.events,
         authority: entry.authority,
-        actor: entry.actor,
+        actor,
         dialect: entry.dialect,
         request_id: entry.request_id,
-        before: facts_in(format, entry.before),
-        after: facts_in(format, entry.after),
+        before: Value::Object(journal_names::facts(&entry.before)),
+        after: Value::Object(journal_names::facts(&entry.after)),
     }
 }
 
@@ -296,7 +304,7 @@ pub(in crate::dialects::v3) fn timeline(
             state_after: change.state.effective_status(),
         }
     });
-    let (past, next) = page_of_entries(entries, |past| entry(past, format), format);
+    let (past, next) = page_of_entries(entries, entry, format);
     let document = TimelineDocument {
         past,
         reseller_suspensions: suspensions.iter().map(suspension).collect(),

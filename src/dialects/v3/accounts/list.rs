@@ -10,7 +10,8 @@ use crate::dialects::filter::TimeConditions;
 use crate::dialects::v3::cursor::Cursor;
 use crate::dialects::v3::page::pairs;
 use crate::domain::{
-    AccountId, Comparison, Condition, ResellerId, Search, SearchField, SearchValues, Start, Time,
+    AccountId, Comparison, Condition, Metadata, ResellerId, Search, SearchField, SearchValues,
+    Start, Time, check_metadata_key,
 };
 
 const DEFAULT_LIMIT: i64 = 10;
@@ -53,6 +54,7 @@ impl ListRequest {
     ) -> Result<Self, Failure> {
         let (mut page, mut limit, mut sort, mut after, mut as_of) = (None, None, None, None, None);
         let (mut conditions, mut repeated) = (TimeConditions::new(zones), Vec::new());
+        let mut metadata = Metadata::default();
         for (name, value) in pairs(uri) {
             let slot = match name.as_str() {
                 "page" => &mut page,
@@ -61,7 +63,10 @@ impl ListRequest {
                 "after" => &mut after,
                 "asOf" => &mut as_of,
                 _ => {
-                    add_condition(&mut conditions, &name, &value)?;
+                    match metadata_key(&name)? {
+                        Some(key) => require_member(&mut metadata, &name, key, &value)?,
+                        None => add_condition(&mut conditions, &name, &value)?,
+                    }
                     repeated.push((name, value));
                     continue;
                 }
@@ -72,8 +77,7 @@ impl ListRequest {
         }
         let limit = number("limit", limit.as_deref(), DEFAULT_LIMIT, MAX_LIMIT)?;
         if let Some(text) = &as_of {
-            let is_filtered = !conditions.all.is_empty() || !conditions.by_zone.is_empty();
-            if page.is_some() || sort.is_some() || is_filtered {
+            if page.is_some() || sort.is_some() || !repeated.is_empty() {
                 return Err(Failure::parameter(
                     "asOf",
                     "can be combined with after and limit only",
@@ -109,6 +113,7 @@ impl ListRequest {
             return Ok(Self {
                 search: Search {
                     conditions,
+                    metadata,
                     by_zone,
                     start,
                     limit,
@@ -129,6 +134,7 @@ impl ListRequest {
         Ok(Self {
             search: Search {
                 conditions,
+                metadata,
                 by_zone,
                 start: Start::Offset {
                     skip,
@@ -187,6 +193,8 @@ fn field(name: &str) -> Option<SearchField> {
 }
 
 const FIELDS: &str = "createdAt, updatedAt, expiresAt, email, company, status";
+const NO_FIELD: &str = "is no parameter and no field; the fields are createdAt, updatedAt, \
+    expiresAt, email, company, status and metadata[name]";
 
 fn order(sort: &str) -> Result<(SearchField, bool), Failure> {
     let (name, descending) = sort
@@ -201,6 +209,47 @@ fn order(sort: &str) -> Result<(SearchField, bool), Failure> {
     Ok((field, descending))
 }
 
+/// The name of the member that a filter `metadata[name]=value` is about. `None` if the parameter is
+/// another filter.
+fn metadata_key(parameter: &str) -> Result<Option<&str>, Failure> {
+    if parameter != "metadata" && !parameter.starts_with("metadata[") {
+        return Ok(None);
+    }
+    let key = parameter
+        .strip_prefix("metadata[")
+        .and_then(|rest| rest.strip_suffix(']'));
+    key.map(Some).ok_or_else(|| {
+        Failure::parameter(
+            parameter,
+            "must name one member, as in metadata[customer]=4711",
+        )
+    })
+}
+
+/// Adds the condition that the metadata has a member with a value.
+fn require_member(
+    metadata: &mut Metadata,
+    parameter: &str,
+    key: &str,
+    value: &str,
+) -> Result<(), Failure> {
+    check_metadata_key(key).map_err(|problem| Failure::parameter(parameter, problem))?;
+    if value.is_empty() || value.contains('\0') {
+        return Err(Failure::parameter(
+            parameter,
+            "must have the value that the member has; a member without a value does not exist",
+        ));
+    }
+    if metadata
+        .0
+        .insert(key.to_owned(), value.to_owned())
+        .is_some()
+    {
+        return Err(Failure::parameter(parameter, "appears more than once"));
+    }
+    Ok(())
+}
+
 /// Reads a filter: `field[op]=value`, or `field=value` for equality.
 fn add_condition(conditions: &mut TimeConditions, name: &str, value: &str) -> Result<(), Failure> {
     let (field_name, operator) = name
@@ -208,12 +257,7 @@ fn add_condition(conditions: &mut TimeConditions, name: &str, value: &str) -> Re
         .map_or((name, "eq"), |(field_name, rest)| {
             (field_name, rest.strip_suffix(']').unwrap_or_default())
         });
-    let field = field(field_name).ok_or_else(|| {
-        Failure::parameter(
-            name,
-            format!("is no parameter and no field; the fields are {FIELDS}"),
-        )
-    })?;
+    let field = field(field_name).ok_or_else(|| Failure::parameter(name, NO_FIELD))?;
     let comparison = match operator {
         "eq" => Comparison::Equal,
         "ne" => Comparison::NotEqual,

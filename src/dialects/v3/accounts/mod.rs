@@ -9,18 +9,18 @@ use axum::http::header::{self, HeaderName};
 use chrono_tz::Tz;
 use secrecy::ExposeSecret as _;
 
-use super::Api;
 use super::call::{Call, Request};
 use super::numbered_page;
 use super::page::AS_OF;
-use super::respond::{Many, Nothing, One, Reply};
+use super::respond::{Done, Many, Nothing, One, Reply, etag};
+use super::{ACCOUNTS, Api};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::{Reading, place_hold};
 use crate::dialects::views::Viewer;
 use crate::domain::{
-    Account, AccountId, Command, Error, HoldKind, ResellerId, Revision, Start, Time,
+    Account, AccountId, Command, Error, HoldKind, Outcome, ResellerId, Revision, Start, Time,
 };
-use crate::service::{AccountRef, CommandOutcome, Completion, Context, Slice};
+use crate::service::{AccountRef, CommandOutcome, Context, Slice};
 use documents::{AccessDocument, AccountDocument, EntryDocument, HoldDocument, TimelineDocument};
 use explanation::ExplanationDocument;
 use list::ListRequest;
@@ -151,7 +151,7 @@ pub(super) async fn freeze(
         members,
         call.reading_for(api, context, id).await?,
     )?;
-    let document = move |done: &CommandOutcome| {
+    let frozen = move |done: &CommandOutcome| {
         let viewer = Viewer {
             authority,
             now: done.at,
@@ -161,18 +161,19 @@ pub(super) async fn freeze(
             .and_then(|maker| maker.ticket(&done.account, authority));
         let mut document = documents::account(&done.account, viewer);
         document.release_ticket = ticket.map(|ticket| ticket.expose_secret().to_owned());
-        document
+        result(done, document)
     };
     let idempotency = if has_ticket {
-        call.secret_idempotency(document.clone())
+        call.secret_idempotency(frozen.clone())
     } else {
-        call.idempotency(document.clone())
+        call.idempotency(frozen.clone())
     };
+    let expected = call.expected_versions;
     let completion = api
         .service
-        .execute_at(context, id, command, call.expected_version, idempotency)
+        .execute_at(context, id, command, expected, idempotency)
         .await?;
-    Ok(changed(completion, document))
+    Ok(Reply::<One<_>>::completed(completion, frozen))
 }
 
 /// Deletes an account. Deleting a deleted account is answered like the first deletion.
@@ -181,15 +182,16 @@ pub(super) async fn delete(
     context: &Context,
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<Nothing>, Failure> {
-    let idempotency = call.idempotency(|_: &CommandOutcome| ());
-    let (command, expected) = (api.service.deletion(), call.expected_version);
+    let deleted = |done: &CommandOutcome| Done::new((), done.outcome == Outcome::Applied);
+    let idempotency = call.idempotency(deleted);
+    let (command, expected) = (api.service.deletion(), call.expected_versions);
     match api
         .service
         .execute_at(context, id, command, expected, idempotency)
         .await
     {
-        Ok(Completion::Replayed(stored)) => Ok(Reply::stored(stored)),
-        Ok(Completion::Fresh(_)) | Err(Error::AccountDeleted) => Ok(Reply::new(Nothing)),
+        Ok(completion) => Ok(Reply::<Nothing>::completed(completion, deleted)),
+        Err(Error::AccountDeleted) => Ok(Reply::unchanged()),
         Err(error) => Err(error.into()),
     }
 }
@@ -203,12 +205,15 @@ pub(super) async fn create(
     let zone = api.service.zone_of_reseller(context, reseller).await?;
     let revision = members.revision(call.reading(zone))?;
     let document = document(context);
-    let idempotency = call.idempotency(document);
+    let created = move |done: &CommandOutcome| {
+        document(done).at_path(format!("{ACCOUNTS}/{}", done.account.uid))
+    };
+    let idempotency = call.idempotency(created);
     let completion = api
         .service
         .create(context, reseller, revision, idempotency)
         .await?;
-    Ok(changed(completion, document))
+    Ok(Reply::<One<_>>::completed(completion, created))
 }
 
 pub(super) async fn get(
@@ -218,7 +223,7 @@ pub(super) async fn get(
 ) -> AccountReply {
     let (account, now) = read_account(api, context, &call, id).await?;
     let document = documents::account(&account, Viewer::of(context, now));
-    Ok(with_version(Reply::one(document), &account))
+    Ok(Reply::one(document).with_header(header::ETAG, &etag(account.version)))
 }
 
 pub(super) async fn list(
@@ -335,13 +340,13 @@ pub(super) async fn timeline(
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<One<TimelineDocument>>, Failure> {
     let account = api.service.account_or_deleted(context, id).await?;
-    let (query, format) = (&call.query, call.format());
+    let query = &call.query;
     let entries = api
         .service
         .history(context, account.id, query.before_number()?, query.limit)
         .await?;
     let suspensions = api.service.suspensions_since(&account).await?;
-    let now = api.service.now();
+    let (now, format) = (api.service.now(), call.format());
     let (timeline, next) = documents::timeline(&account, entries, &suspensions, now, format);
     let reply = Reply::one(timeline);
     Ok(match next {
@@ -355,15 +360,15 @@ pub(super) async fn history(
     context: &Context,
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<Many<EntryDocument>>, Failure> {
-    let (query, format) = (&call.query, call.format());
+    let query = &call.query;
     let entries = api
         .service
         .history(context, id, query.before_number()?, query.limit)
         .await?;
     Ok(Reply::page(
-        format,
+        call.format(),
         entries,
-        |entry| documents::entry(entry, format),
+        documents::entry,
         |last| query.before_entry(last.id, &call.uri),
     ))
 }
@@ -415,56 +420,31 @@ async fn change(
     id: AccountId,
     command: Command,
 ) -> AccountReply {
-    execute(api, context, call, id, command, document(context)).await
-}
-
-async fn execute(
-    api: &Api,
-    context: &Context,
-    call: &Call,
-    id: AccountId,
-    command: Command,
-    document: impl Fn(&CommandOutcome) -> AccountDocument + Clone + Send + Sync + 'static,
-) -> AccountReply {
-    let idempotency = call.idempotency(document.clone());
-    let expected = call.expected_version;
+    let document = document(context);
+    let idempotency = call.idempotency(document);
+    let expected = call.expected_versions.clone();
     let completion = api
         .service
         .execute_at(context, id, command, expected, idempotency)
         .await?;
-    Ok(changed(completion, document))
+    Ok(Reply::<One<_>>::completed(completion, document))
 }
 
 /// Returns a function that writes the changed account for this caller.
-pub(super) fn document(
+fn document(
     context: &Context,
-) -> impl Fn(&CommandOutcome) -> AccountDocument + Copy + Send + Sync + 'static {
+) -> impl Fn(&CommandOutcome) -> Done<AccountDocument> + Copy + Send + Sync + 'static {
     let authority = context.principal.authority();
     move |done| {
-        documents::account(
-            &done.account,
-            Viewer {
-                authority,
-                now: done.at,
-            },
-        )
+        let viewer = Viewer {
+            authority,
+            now: done.at,
+        };
+        result(done, documents::account(&done.account, viewer))
     }
 }
 
-fn changed(
-    completion: Completion,
-    document: impl Fn(&CommandOutcome) -> AccountDocument,
-) -> Reply<One<AccountDocument>> {
-    match completion {
-        Completion::Fresh(done) => with_version(Reply::one(document(&done)), &done.account),
-        Completion::Replayed(stored) => Reply::stored(stored),
-    }
-}
-
-/// Adds the account's version as `ETag`.
-fn with_version(
-    reply: Reply<One<AccountDocument>>,
-    account: &Account,
-) -> Reply<One<AccountDocument>> {
-    reply.with_header(header::ETAG, &format!("\"{}\"", account.version))
+/// The result of a change: the account's document with its version.
+fn result(done: &CommandOutcome, document: AccountDocument) -> Done<AccountDocument> {
+    Done::new(document, done.outcome == Outcome::Applied).at_version(done.account.version)
 }

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::dialects::dates::Role;
+use crate::dialects::metadata::{self, MetadataMembers};
 use crate::dialects::patches::{Reading, only_hold, parsed, plain, required_time, time};
 use crate::domain::{
     Email, Error, HoldId, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Status, Time,
@@ -222,6 +223,12 @@ pub(in crate::dialects::v3) struct AccountRequest {
     #[serde(default)]
     #[schema(value_type = Option<i32>, minimum = 0)]
     total_trial_extensions: Field<i32>,
+    /// Texts for your own programs, by name: at most 50, with names of 1 to 40 characters and values
+    /// of up to 500. Members that are absent stay; null removes a member, and null instead of the
+    /// object removes all.
+    #[serde(default)]
+    #[schema(value_type = Option<std::collections::HashMap<String, Option<String>>>)]
+    metadata: Field<MetadataMembers>,
 }
 
 impl AccountRequest {
@@ -244,6 +251,7 @@ impl AccountRequest {
             psp: plain(self.psp),
             total_trial_extensions: plain(self.total_trial_extensions),
             plan_id: plan_id(self.plan_id, read)?,
+            metadata: metadata::patch(self.metadata),
             ..ProfilePatch::default()
         };
         let status = self.status.map(|word| {

@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use super::Api;
 use super::call::Request;
 use super::path_id::PlanId;
-use super::respond::{Many, One, Reply};
+use super::respond::{Done, Many, One, Reply};
 use crate::dialects::failure::Failure;
 use crate::domain::{Plan, PlanTerms, ResellerId};
-use crate::service::{self, Context};
+use crate::service::{self, Context, Written};
 pub(super) use document::{NewPlan, PlanDocument, PlanPatch};
 
 type PlanReply = Result<Reply<One<NumberedPlan>>, Failure>;
@@ -78,9 +78,12 @@ pub(super) async fn create(
         number: members.number,
         terms: members.terms(),
     };
-    let idempotency = call.idempotency(NumberedPlan::of);
+    let created = |plan: &Plan| {
+        Done::new(NumberedPlan::of(plan), true).at_path(format!("/v3/plans/{}", plan.id))
+    };
+    let idempotency = call.idempotency(created);
     let completion = api.service.create_plan(context, new, idempotency).await?;
-    Ok(Reply::completed(completion, NumberedPlan::of))
+    Ok(Reply::<One<_>>::completed(completion, created))
 }
 
 pub(super) async fn patch(
@@ -96,10 +99,11 @@ pub(super) async fn patch(
         members.apply(terms);
         Ok(())
     };
-    let idempotency = call.idempotency(NumberedPlan::of);
+    let revised = |plan: &Written<Plan>| Done::new(NumberedPlan::of(&plan.value), plan.is_changed);
+    let idempotency = call.idempotency(revised);
     let completion = api
         .service
         .revise_plan(context, id, revise, idempotency)
         .await?;
-    Ok(Reply::completed(completion, NumberedPlan::of))
+    Ok(Reply::<One<_>>::completed(completion, revised))
 }

@@ -10,7 +10,7 @@ use crate::domain::{
     Outcome, Patch, Plan, PurgePolicy, ResellerId, Revision,
 };
 use crate::service::group_commit::request::ChangeKind;
-use crate::service::{CommandOutcome, Completion};
+use crate::service::{CommandOutcome, Completion, IdempotentRequest};
 use crate::store::NewJournalEntry;
 
 impl Batch {
@@ -20,10 +20,13 @@ impl Batch {
             let outcome = self.decide(request)?;
             return Ok(Completion::Fresh(Box::new(outcome)));
         };
-        if let Some(stored) = self.answers.get(&idempotency.key) {
-            return idempotency
-                .stored_answer(stored.clone())
-                .map(Completion::Replayed);
+        let other = self.under_other_key(request);
+        for known in [Some(idempotency), other.as_ref()].into_iter().flatten() {
+            if let Some(stored) = self.answers.get(&known.key) {
+                return known
+                    .stored_answer(stored.clone())
+                    .map(Completion::Replayed);
+            }
         }
         let outcome = self.decide(request);
         if let Some(stored) = idempotency.with_answer(&outcome) {
@@ -31,6 +34,13 @@ impl Batch {
             self.new_answers.push(stored);
         }
         outcome.map(|outcome| Completion::Fresh(Box::new(outcome)))
+    }
+
+    /// The idempotent request under the other identity of its account. `None` without a key, or
+    /// if the account does not exist.
+    pub(super) fn under_other_key(&self, request: &Request) -> Option<IdempotentRequest> {
+        let idempotency = request.idempotency.as_ref()?;
+        idempotency.under_other_key(self.accounts.get(&request.key()?)?)
     }
 
     fn decide(&mut self, request: &Request) -> Result<CommandOutcome, Error> {
@@ -43,7 +53,7 @@ impl Batch {
             ChangeKind::Command {
                 account,
                 command,
-                expected_version,
+                expected_versions,
                 filter,
             } => {
                 let key = (request.reseller, *account);
@@ -55,7 +65,7 @@ impl Batch {
                     return Err(Error::Conflict(Conflict::NotSelected));
                 }
                 let command = self.complete(request.reseller, command)?;
-                self.command(request, key, &command, *expected_version)
+                self.command(request, key, &command, expected_versions.as_deref())
             }
         }
     }
@@ -116,7 +126,11 @@ impl Batch {
 
     /// A plan has an identity and a number, and a revision may name either. The account stores
     /// both, or the number alone if no plan has it. Adds the missing one to the revision.
-    fn with_plan(&self, reseller: ResellerId, revision: &Revision) -> Result<Revision, Error> {
+    pub(super) fn with_plan(
+        &self,
+        reseller: ResellerId,
+        revision: &Revision,
+    ) -> Result<Revision, Error> {
         let mut revision = revision.clone();
         match (&revision.profile.plan_id, &revision.profile.tariff_id) {
             (Patch::Set(id), _) => {
@@ -177,7 +191,7 @@ impl Batch {
         request: &Request,
         key: AccountKey,
         command: &Command,
-        expected_version: Option<i64>,
+        expected_versions: Option<&[i64]>,
     ) -> Result<CommandOutcome, Error> {
         let account = self
             .accounts
@@ -185,7 +199,8 @@ impl Batch {
             .filter(|_| !self.purged.contains(&key))
             .ok_or(Error::AccountNotFound)?
             .clone();
-        let is_expected = expected_version.is_none_or(|version| version == account.version);
+        let is_expected =
+            expected_versions.is_none_or(|versions| versions.contains(&account.version));
         let decided = if is_expected {
             account.decide(command, &request.context.principal.actor(), self.now)
         } else {
@@ -213,7 +228,11 @@ impl Batch {
 
     /// Checks that a change takes no address of another account. `before` is the account before the
     /// change; `None` means that the change creates it.
-    fn check_email(&self, before: Option<&Account>, account: &Account) -> Result<(), Error> {
+    pub(super) fn check_email(
+        &self,
+        before: Option<&Account>,
+        account: &Account,
+    ) -> Result<(), Error> {
         let taken = live_email(account);
         if account.deleted_at.is_some() || taken == before.and_then(live_email) {
             return Ok(());
@@ -231,7 +250,7 @@ impl Batch {
 
     /// Applies a change to the batch, and records what is to be written. `before` is the account
     /// before the change; `None` means that the change creates it.
-    fn apply(
+    pub(super) fn apply(
         &mut self,
         request: &Request,
         action: &'static str,
@@ -286,6 +305,11 @@ impl Batch {
         let key = (after.reseller_id, after.id);
         if before.is_none_or(|before| before.profile != after.profile) {
             self.reprofiled.insert(key);
+        }
+        if before.is_some_and(|before| before.profile.metadata != after.profile.metadata)
+            && !self.created.contains(&key)
+        {
+            self.retagged.insert(key);
         }
         let schedule = |account: &Account| {
             (

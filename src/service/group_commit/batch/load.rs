@@ -30,7 +30,7 @@ impl Batch {
         let batch = Self::of(accounts, now);
         // Read after the accounts. If another replica changed an account before we read it, its
         // answer is stored by now.
-        let answers = load_answers(tx, requests, now).await?;
+        let answers = batch.load_answers(tx, requests, now).await?;
         let (terms, live_accounts) = load_terms(tx, requests, true).await?;
         let emails = batch.load_emails(tx, requests).await?;
         let plans = load_plans(tx, requests).await?;
@@ -70,12 +70,7 @@ impl Batch {
             .chain(self.emails.values().copied())
             .collect();
         let mut rehearsal = self.clone();
-        rehearsal.fresh_ids = (1..=i32::MAX)
-            .rev()
-            .filter_map(|id| AccountId::new(i64::from(id)).ok())
-            .filter(|id| !taken.contains(id))
-            .take(creations)
-            .collect();
+        rehearsal.fresh_ids = unused_ids(&taken, creations);
         self.spare_id = rehearsal.fresh_ids.first().copied();
         for request in requests {
             // Only what it creates is of interest. The outcomes come from the second pass.
@@ -88,6 +83,32 @@ impl Batch {
         let mut ids = tx.next_account_ids(accepted).await?;
         ids.reverse();
         Ok(ids)
+    }
+
+    /// The stored answers of the requests, also of those whose path named the account by its other
+    /// identity.
+    async fn load_answers(
+        &self,
+        tx: &mut Tx,
+        requests: &[Request],
+        now: Time,
+    ) -> Result<HashMap<IdempotencyKey, StoredRequest>, Error> {
+        let own = requests
+            .iter()
+            .filter_map(|request| Some(request.idempotency.as_ref()?.key.clone()));
+        let others = requests
+            .iter()
+            .filter_map(|request| self.under_other_key(request).map(|other| other.key));
+        let keys: BTreeSet<_> = own.chain(others).collect();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let keys: Vec<_> = keys.into_iter().collect();
+        let stored = tx.fetch_answers(&keys, now).await?;
+        Ok(stored
+            .into_iter()
+            .map(|stored| (stored.key.clone(), stored))
+            .collect())
     }
 
     /// The owners of the addresses that requests give to accounts, or give back to restored ones.
@@ -114,25 +135,14 @@ impl Batch {
     }
 }
 
-async fn load_answers(
-    tx: &mut Tx,
-    requests: &[Request],
-    now: Time,
-) -> Result<HashMap<IdempotencyKey, StoredRequest>, Error> {
-    let keys: BTreeSet<_> = requests
-        .iter()
-        .filter_map(|request| Some(&request.idempotency.as_ref()?.key))
-        .cloned()
-        .collect();
-    if keys.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let keys: Vec<_> = keys.into_iter().collect();
-    let stored = tx.fetch_answers(&keys, now).await?;
-    Ok(stored
-        .into_iter()
-        .map(|stored| (stored.key.clone(), stored))
-        .collect())
+/// Numbers that no account of the batch has, for decisions that are not written.
+pub(super) fn unused_ids(taken: &HashSet<AccountId>, count: usize) -> Vec<AccountId> {
+    (1..=i32::MAX)
+        .rev()
+        .filter_map(|id| AccountId::new(i64::from(id)).ok())
+        .filter(|id| !taken.contains(id))
+        .take(count)
+        .collect()
 }
 
 /// The terms of the resellers, and how many live accounts each one with a limit has. With
@@ -152,11 +162,8 @@ pub(super) async fn load_terms(
     if !resellers.is_empty() {
         let resellers: Vec<_> = resellers.into_iter().collect();
         for reseller in tx.fetch_reseller_terms(&resellers, is_locking).await? {
-            if let Some(limit) = reseller.account_limit {
-                // Counted beyond the limit by as many as the batch may delete before it creates.
-                let deletions = i32::try_from(requests.len()).unwrap_or(i32::MAX);
-                let enough = limit.saturating_add(deletions);
-                let count = tx.count_live_accounts(reseller.id, enough).await?;
+            if reseller.account_limit.is_some() {
+                let count = tx.count_live_accounts(reseller.id).await?;
                 live_accounts.insert(reseller.id, count);
             }
             terms.insert(reseller.id, reseller);

@@ -4,6 +4,7 @@
 //! `group_commit/mod.rs` explains group commit.
 
 mod decide;
+mod import;
 mod load;
 mod rehearsal;
 mod write;
@@ -11,6 +12,8 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub(in crate::service) use import::import;
 
 use super::request::Request;
 use crate::domain::{Account, AccountId, AccountKey, Email, Error, Plan, ResellerId, Time};
@@ -101,6 +104,8 @@ pub(super) async fn commit(
             }
         };
         if let Some(committed) = attempt(tx, batch, requests, answers_until).await? {
+            let creations = requests.iter().filter(|request| request.key().is_none());
+            store.note_created(creations.count());
             return Ok(committed);
         }
     }
@@ -176,6 +181,8 @@ struct Batch {
     changed: BTreeSet<AccountKey>,
     /// Accounts whose profile changed, new ones included.
     reprofiled: BTreeSet<AccountKey>,
+    /// Accounts that exist already and whose metadata changed.
+    retagged: BTreeSet<AccountKey>,
     /// Accounts whose dates of announcement or purge changed.
     rescheduled: BTreeSet<AccountKey>,
     purged: BTreeSet<AccountKey>,

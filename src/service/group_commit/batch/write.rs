@@ -24,6 +24,10 @@ impl Batch {
         if !reprofiled.is_empty() {
             tx.update_profiles(&reprofiled).await?;
         }
+        let retagged = self.select(&self.retagged, |_| true);
+        if !retagged.is_empty() {
+            tx.replace_metadata(&retagged).await?;
+        }
         let created = self.select(&self.created, |_| true);
         if !created.is_empty() {
             tx.insert_accounts(&created).await?;

@@ -8,7 +8,7 @@ select a.reseller_id, a.id, a.uid,
   a.pixels_enabled, a.pushes_enabled, a.extra::text as extra, a.admin_portal_domain,
   a.customer_portal_domain, a.reseller_portal_domain, a.website, a.logo_url, a.favicon_url,
   a.google_client_id, a.trial_expires_at, a.plan_id, a.company_id, a.account_alias, a.region,
-  a.payment_method, a.psp, a.total_trial_extensions,
+  a.payment_method, a.psp, a.total_trial_extensions, a.metadata::text as metadata,
   (select json_agg(open) from (
      select h.id, h.kind, h.authority, h.reason_code, h.reason, h.public_message, h.payment_url,
        h.starts_at, h.ends_at, h.revision, h.opened_at, h.opened_by

@@ -1,7 +1,7 @@
 with gone as (
   delete from account a
   using unnest($1::bigint[], $2::integer[], $3::bigint[]) as n(reseller_id, id, version), reseller r
-  where a.reseller_id = n.reseller_id and a.id = n.id and a.version = n.version
+  where a.id = n.id and a.reseller_id is not distinct from n.reseller_id and a.version = n.version
     and a.purge_due_at <= $4
     and r.id = a.reseller_id and r.purges and r.suspended_at is null
     and (a.deleted_at is not null
@@ -10,7 +10,12 @@ with gone as (
       select from hold h
       where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null
         and h.kind = 'retention' and (h.ends_at is null or h.ends_at > $4))
-  returning a.reseller_id, a.id, a.uid, a.created_at, a.expires_at, a.deleted_at, a.purge_due_at
+  returning a.reseller_id, a.id, a.uid, a.created_at, a.expires_at, a.deleted_at, a.purge_due_at,
+    a.counted
+), shrunk as (
+  update reseller r set counted_accounts = r.counted_accounts - n.accounts
+  from (select reseller_id, count(*) as accounts from gone where counted group by reseller_id) as n
+  where r.id = n.reseller_id
 ), without_holds as (
   delete from hold h using gone g where h.reseller_id = g.reseller_id and h.account_id = g.id
 ), without_revisions as (

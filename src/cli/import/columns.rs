@@ -1,0 +1,144 @@
+//! The columns of an import file.
+
+use crate::domain::check_metadata_key;
+
+/// A column, or a member of a line of JSON.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Column {
+    Number,
+    Uid,
+    Email,
+    Name,
+    Title,
+    Company,
+    Status,
+    ExpiresAt,
+    CreatedAt,
+    Plan,
+    Timezone,
+    FreezeReason,
+    FreezePaymentUrl,
+    FreezeSince,
+    SuspendReason,
+    SuspendMessage,
+    SuspendSince,
+    /// `metadata.` with the name of the member.
+    Metadata(String),
+}
+
+/// Every column except those of the metadata, with its name.
+const COLUMNS: [(&str, Column); 17] = [
+    ("number", Column::Number),
+    ("uid", Column::Uid),
+    ("email", Column::Email),
+    ("name", Column::Name),
+    ("title", Column::Title),
+    ("company", Column::Company),
+    ("status", Column::Status),
+    ("expires_at", Column::ExpiresAt),
+    ("created_at", Column::CreatedAt),
+    ("plan", Column::Plan),
+    ("timezone", Column::Timezone),
+    ("freeze_reason", Column::FreezeReason),
+    ("freeze_payment_url", Column::FreezePaymentUrl),
+    ("freeze_since", Column::FreezeSince),
+    ("suspend_reason", Column::SuspendReason),
+    ("suspend_message", Column::SuspendMessage),
+    ("suspend_since", Column::SuspendSince),
+];
+
+/// The prefix of the columns of the metadata.
+pub(super) const METADATA: &str = "metadata.";
+
+/// Why a name is no column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NoColumn {
+    /// It may be ignored with `--ignore-unknown`. What is wrong with it, for people.
+    Unknown(String),
+    /// It is refused in any case.
+    Refused(String),
+}
+
+impl Column {
+    /// # Errors
+    /// [`NoColumn`], with the nearest column.
+    pub(super) fn parse(name: &str) -> Result<Self, NoColumn> {
+        if let Some((_, column)) = COLUMNS.iter().find(|(known, _)| *known == name) {
+            return Ok(column.clone());
+        }
+        if let Some(key) = name.strip_prefix(METADATA) {
+            return check_metadata_key(key)
+                .map(|()| Self::Metadata(key.to_owned()))
+                .map_err(NoColumn::Refused);
+        }
+        if name == "suspend_owner" {
+            return Err(NoColumn::Refused(
+                "owners are not supported yet: leave this column out".to_owned(),
+            ));
+        }
+        Err(NoColumn::Unknown(format!(
+            "is not a column; the nearest one is {}. --ignore-unknown leaves unknown columns out",
+            nearest(name)
+        )))
+    }
+
+    /// The column of this name in an error of the domain.
+    pub(super) fn of_field(field: &str) -> Option<Self> {
+        let column = COLUMNS.iter().find(|(known, _)| *known == field);
+        column.map(|(_, column)| column.clone())
+    }
+
+    pub(super) fn name(&self) -> String {
+        if let Self::Metadata(key) = self {
+            return format!("{METADATA}{key}");
+        }
+        let column = COLUMNS.iter().find(|(_, column)| column == self);
+        column.map_or_else(String::new, |(name, _)| (*name).to_owned())
+    }
+
+    /// What the column accepts, for people.
+    pub(super) fn accepts(&self) -> &'static str {
+        match self {
+            Self::Number => "a whole number from 1 to 2147483647 that no other account has",
+            Self::Uid => "a UUID such as 0192f0c1-2b7e-7c1a-9d58-3f8e2a1b4c5d",
+            Self::Email => "an e-mail address that no other account of the reseller has",
+            Self::Name | Self::Title | Self::Company => "a text of up to 255 characters",
+            Self::Status => "active or inactive",
+            Self::ExpiresAt => {
+                "a date such as 2027-12-31, whose last second is meant, or a date and time such as \
+                 2027-12-31T18:00:00Z"
+            }
+            Self::CreatedAt => {
+                "a date such as 2019-05-31 or a date and time such as 2019-05-31T18:00:00Z, not in \
+                 the future"
+            }
+            Self::FreezeSince | Self::SuspendSince => {
+                "a date such as 2026-05-31, whose first second is meant, or a date and time such as \
+                 2026-05-31T18:00:00Z"
+            }
+            Self::Plan => "the number or the name of a plan of the reseller, or any other number",
+            Self::Timezone => "the name of a time zone such as Europe/Berlin",
+            Self::FreezeReason | Self::SuspendReason => {
+                "a reason code of up to 255 characters, such as unpaid"
+            }
+            Self::FreezePaymentUrl => "an absolute https or http URL",
+            Self::SuspendMessage => "a text of up to 2048 characters",
+            Self::Metadata(_) => "a text of up to 500 characters",
+        }
+    }
+}
+
+/// The names of all columns.
+pub(super) fn names() -> String {
+    let names: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
+    format!("{} and metadata.KEY", names.join(", "))
+}
+
+fn nearest(name: &str) -> &'static str {
+    let similarity = |known: &str| strsim::jaro_winkler(known, &name.to_lowercase());
+    COLUMNS
+        .iter()
+        .map(|(known, _)| *known)
+        .max_by(|one, other| similarity(one).total_cmp(&similarity(other)))
+        .unwrap_or_default()
+}

@@ -1,0 +1,223 @@
+//! Journal entries in the words of this dialect: the members of the account document, and the actor
+//! as an object. The journal itself has the domain's names, so entries of any age read the same.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::codes::member;
+use crate::service::JournalEntry;
+
+/// Who made a change.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Actor)]
+pub(super) struct ActorDocument {
+    /// `token`, `subject` (of a JSON Web Token), `command_line`, `bulk_job`, `release_ticket`,
+    /// `system` (background jobs) or `other`.
+    kind: &'static str,
+    /// The authority that the actor used: `operator`, `reseller` or `system`.
+    authority: String,
+    /// The text for people, such as `reseller 1, token 2`.
+    name: String,
+    /// The number of the token. Null if the actor used none.
+    token_id: Option<i64>,
+    /// The name of the token. Null if it has none, or if the caller cannot see it.
+    token_name: Option<String>,
+    /// The subject of the JSON Web Token. Null if the actor used none.
+    subject: Option<String>,
+}
+
+/// The actor of an entry.
+pub(super) fn actor(entry: &JournalEntry) -> ActorDocument {
+    let name = entry.actor.as_str();
+    // `reseller 1, token 2`, `operator, subject jo`, `reseller 1, token 2, bulk job ...`
+    let (who, is_bulk) = match name.rsplit_once(", bulk job ") {
+        Some((who, _)) => (who, true),
+        None => (name, false),
+    };
+    let with = who.split_once(", ").map_or("", |(_, with)| with);
+    let token_id = entry
+        .token
+        .map(|token| token.0)
+        .or_else(|| with.strip_prefix("token ")?.parse().ok());
+    let subject = with.strip_prefix("subject ").filter(|_| token_id.is_none());
+    let kind = if is_bulk {
+        "bulk_job"
+    } else if token_id.is_some() {
+        "token"
+    } else if subject.is_some() {
+        "subject"
+    } else if with.starts_with("command line") {
+        "command_line"
+    } else if name.starts_with("release ticket") {
+        "release_ticket"
+    } else if entry.authority == "system" {
+        "system"
+    } else {
+        "other"
+    };
+    ActorDocument {
+        kind,
+        authority: entry.authority.clone(),
+        name: name.to_owned(),
+        token_id,
+        token_name: entry.token_name.clone(),
+        subject: subject.map(str::to_owned),
+    }
+}
+
+/// One side of an entry: its facts as members of the account document. The holds that it changed
+/// are in `holds`.
+pub(super) fn facts(side: &Value) -> Map<String, Value> {
+    let (mut facts, mut holds) = (Map::new(), None);
+    for (name, value) in side.as_object().into_iter().flatten() {
+        if let Some((kind, authority)) = name.split_once(':') {
+            let holds: &mut Vec<Value> = holds.get_or_insert_default();
+            holds.extend(
+                value
+                    .as_object()
+                    .map(|details| hold(kind, authority, details)),
+            );
+        } else {
+            facts.insert(fact_name(name), value.clone());
+        }
+    }
+    if let Some(holds) = holds {
+        facts.insert("holds".to_owned(), Value::Array(holds));
+    }
+    facts
+}
+
+fn hold(kind: &str, authority: &str, details: &Map<String, Value>) -> Value {
+    let known = [("kind", kind), ("authority", authority)];
+    let known = known.map(|(name, word)| (name.to_owned(), Value::from(word)));
+    let details = details
+        .iter()
+        .map(|(name, value)| (member(name), value.clone()));
+    let (id, rest): (Vec<_>, Vec<_>) = details.partition(|(name, _)| name == "id");
+    Value::Object(id.into_iter().chain(known).chain(rest).collect())
+}
+
+/// The member of the account document that shows a fact of the journal.
+fn fact_name(fact: &str) -> String {
+    match fact {
+        "uid" => "id".to_owned(),
+        "id" => "number".to_owned(),
+        other => member(other),
+    }
+}
+
+/// The changed members, each with its old and new value.
+pub(super) fn changes(entry: &JournalEntry) -> Value {
+    let (mut before, mut after) = (facts(&entry.before), facts(&entry.after));
+    let mut names: Vec<String> = before.keys().cloned().collect();
+    names.extend(
+        after
+            .keys()
+            .filter(|name| !before.contains_key(*name))
+            .cloned(),
+    );
+    let mut change = |name: String| {
+        let sides = json!({ "old": before.remove(&name), "new": after.remove(&name) });
+        (name, sides)
+    };
+    Value::Object(names.into_iter().map(&mut change).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::TokenId;
+
+    fn entry(actor: &str, authority: &str, token: Option<i64>) -> JournalEntry {
+        JournalEntry {
+            id: 1,
+            at: chrono::DateTime::default(),
+            sequence: Some(1),
+            action: "freeze".to_owned(),
+            outcome: "applied".to_owned(),
+            refusal: None,
+            events: Vec::new(),
+            authority: authority.to_owned(),
+            actor: actor.to_owned(),
+            token: token.map(TokenId),
+            token_name: None,
+            dialect: "v3".to_owned(),
+            request_id: "r".to_owned(),
+            before: json!({"freeze:reseller": null, "purge_due_at": null}),
+            after: json!({
+                "freeze:reseller": {"reason_code": "r", "id": "x", "payment_url": "https://a.example"},
+                "purge_due_at": "2026-01-01T00:00:00Z",
+            }),
+        }
+    }
+
+    #[test]
+    fn actors_of_every_kind_are_read_also_from_old_entries() {
+        let read = |name, authority, token| {
+            let actor = actor(&entry(name, authority, token));
+            assert_eq!(
+                (actor.name.as_str(), actor.authority.as_str()),
+                (name, authority)
+            );
+            (actor.kind, actor.token_id, actor.subject)
+        };
+        let subject = Some("backend, token 7".to_owned());
+        for (name, authority, token, expected) in [
+            (
+                "reseller 1, token 2",
+                "reseller",
+                Some(2),
+                ("token", Some(2), None),
+            ),
+            (
+                "operator, token 3",
+                "operator",
+                None,
+                ("token", Some(3), None),
+            ),
+            (
+                "reseller 1, subject backend, token 7",
+                "reseller",
+                None,
+                ("subject", None, subject),
+            ),
+            (
+                "operator, command line",
+                "operator",
+                None,
+                ("command_line", None, None),
+            ),
+            (
+                "reseller 1, token 2, bulk job 0-1",
+                "reseller",
+                None,
+                ("bulk_job", Some(2), None),
+            ),
+            (
+                "release ticket of hold 0-1",
+                "reseller",
+                None,
+                ("release_ticket", None, None),
+            ),
+            ("steward", "system", None, ("system", None, None)),
+            ("somebody", "reseller", None, ("other", None, None)),
+        ] {
+            assert_eq!(read(name, authority, token), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn changes_have_the_names_of_the_account_document() {
+        let hold = json!({
+            "id": "x", "kind": "freeze", "authority": "reseller", "reasonCode": "r",
+            "paymentUrl": "https://a.example",
+        });
+        let expected = json!({
+            "holds": {"old": [], "new": [hold]},
+            "purgeDueAt": {"old": null, "new": "2026-01-01T00:00:00Z"},
+        });
+        assert_eq!(changes(&entry("steward", "system", None)), expected);
+    }
+}

@@ -1,0 +1,200 @@
+//! What a row can bring along.
+
+use serde_json::{Value, json};
+use steward::domain::Time;
+use steward::service::Clock;
+
+use super::Place;
+
+pub(super) const ALL: &str = "\
+number,uid,email,name,title,company,status,expires_at,created_at,plan,timezone,metadata.crm_id,freeze_reason,freeze_payment_url,freeze_since,suspend_reason,suspend_message,suspend_since
+71,3f2c8a4e-0b1d-4c6f-9e7a-5d2b1c0f9e8d,jo@example.com,jo,Jo's shop,Acme GmbH,inactive,2030-01-31,2019-05-31,12,Europe/Berlin,K-4711,unpaid,https://pay.example.com/71,2025-02-01,,,
+72,,ann@example.com,,,,,,2020-02-29T10:00:00Z,Gold,,,,,,abuse,Write to us.,2025-03-01T12:00:00+01:00
+";
+
+#[tokio::test]
+async fn a_customer_moves_with_number_dates_plan_metadata_and_holds() {
+    let place = Place::new().await;
+    let plan = json!({"number": 12, "name": "Gold"});
+    let plan = place.v3.call("POST", "/v3/plans", &plan).await.json();
+    place
+        .app
+        .service
+        .revise_reseller(
+            &steward::service::Principal::command_line(),
+            steward::domain::ResellerId(1),
+            steward::service::ResellerPatch {
+                timezone: Some("Europe/Berlin".to_owned()),
+                ..Default::default()
+            },
+            None,
+        )
+        .await
+        .unwrap();
+    let file = place.file("all.csv", ALL);
+    place.import(&[&file]).ok("2 rows, 2 created");
+
+    let jo = place.account(71).await;
+    let hold = &jo["holds"][0];
+    assert_eq!(
+        json!([
+            jo["id"],
+            jo["email"],
+            jo["company"],
+            jo["status"],
+            jo["expiresAt"],
+            jo["createdAt"],
+            jo["plan"]["id"],
+            jo["metadata"],
+            jo["effectiveStatus"],
+            jo["blockedBy"],
+            hold["kind"],
+            hold["authority"],
+            hold["reasonCode"],
+            hold["paymentUrl"],
+            hold["since"],
+        ]),
+        json!([
+            "3f2c8a4e-0b1d-4c6f-9e7a-5d2b1c0f9e8d", "jo@example.com", "Acme GmbH", "inactive",
+            // The last second of the day, and the first ones, in the reseller's time zone.
+            "2030-01-31T22:59:59Z", "2019-05-30T22:00:00Z", plan["id"], {"crm_id": "K-4711"},
+            "inactive", ["inactive", "frozen"], "freeze", "reseller", "unpaid",
+            "https://pay.example.com/71", "2025-01-31T23:00:00Z",
+        ])
+    );
+    let seen = place.client.get(71).await;
+    assert_eq!(
+        json!([
+            seen["name"],
+            seen["title"],
+            seen["timezone"],
+            seen["tariff_id"],
+            seen["version"]
+        ]),
+        json!(["jo", "Jo's shop", "Europe/Berlin", 12, 1])
+    );
+    let ann = place.account(72).await;
+    let hold = &ann["holds"][0];
+    assert_eq!(
+        json!([
+            ann["createdAt"],
+            ann["plan"]["id"],
+            ann["status"],
+            ann["metadata"],
+            hold["kind"],
+            hold["publicMessage"],
+            hold["since"],
+            hold["reasonCode"],
+        ]),
+        json!([
+            "2020-02-29T10:00:00Z",
+            plan["id"],
+            "active",
+            {},
+            "suspend",
+            "Write to us.",
+            "2025-03-01T11:00:00Z",
+            "abuse",
+        ])
+    );
+
+    // The holds are the reseller's own, which lifts them.
+    let lifted = place
+        .v3
+        .call("POST", "/v3/accounts/72/unsuspend", &json!({}))
+        .await;
+    assert_eq!(lifted.ok()["effectiveStatus"], "active");
+
+    let history = place.v3.get("/v3/accounts/71/history").await.ok();
+    let entry = &history.as_array().unwrap()[0];
+    assert_eq!(
+        json!([
+            entry["action"],
+            entry["outcome"],
+            entry["actor"],
+            entry["dialect"],
+            entry["events"]
+        ]),
+        json!([
+            "import",
+            "applied",
+            "reseller 1, command line",
+            "cli",
+            ["account.created", "account.frozen"],
+        ])
+    );
+    let events = place.v3.get("/v3/events").await.ok();
+    let created: Vec<&Value> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| &event["data"]["id"])
+        .collect();
+    assert_eq!(created[0], "3f2c8a4e-0b1d-4c6f-9e7a-5d2b1c0f9e8d");
+}
+
+#[tokio::test]
+async fn new_accounts_pass_over_imported_numbers_now_and_later() {
+    let place = Place::new().await;
+    let file = place.file(
+        "numbers.csv",
+        "number,name\n2,b\n3,c\n5,e\n2147483647,last\n",
+    );
+    place.import(&[&file]).ok("4 created");
+    let other = place.app.new_reseller("Other").await;
+    let mut drawn = Vec::new();
+    for n in 0..2 {
+        drawn.push(place.client.account(&format!("x{n}")).await);
+        drawn.push(other.account(&format!("y{n}")).await);
+    }
+    assert_eq!(drawn, [1, 4, 6, 7]);
+    // Rows without a number too, wherever the rows with one are.
+    let file = place.file(
+        "more.csv",
+        "number,email\n9,i@example.com\n,h@example.com\n,j@example.com\n,l@example.com\n11,k@example.com\n",
+    );
+    place.import(&[&file, "--batch", "2"]).ok("5 created");
+    let file = place.file(
+        "rest.csv",
+        "number,email\n,m@example.com\n14,n@example.com\n,bad\n",
+    );
+    place
+        .import(&[&file, "--batch", "1", "--skip-invalid"])
+        .ok("2 created, 1 refused");
+    let by_email = |email: &str| format!("/v3/accounts?email={email}");
+    for (email, number) in [
+        ("h@example.com", 8),
+        ("j@example.com", 10),
+        ("l@example.com", 12),
+        ("m@example.com", 13),
+    ] {
+        let found = place.v3.get(&by_email(email)).await.ok();
+        let same = place.account(number).await;
+        assert_eq!(found[0]["id"], same["id"], "{email}");
+    }
+}
+
+#[tokio::test]
+async fn an_imported_account_was_not_here_before_its_import() {
+    let place = Place::new().await;
+    place.client.account("older").await;
+    let now = || Clock::System.now();
+    let write = |at: Time| at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let before = write(now());
+    let file = place.file("old.csv", "number,created_at\n50,2019-01-01\n");
+    place.import(&[&file]).ok("1 created");
+    let clock = &place.app.clock;
+    clock.advance(now() - clock.now());
+    let list = |at: String| {
+        let v3 = &place.v3;
+        async move { v3.get(&format!("/v3/accounts?asOf={at}")).await.ok() }
+    };
+    assert_eq!(list(before.clone()).await.as_array().unwrap().len(), 1);
+    let present = write(clock.now());
+    assert_eq!(list(present).await.as_array().unwrap().len(), 2);
+    let past = place
+        .v3
+        .get(&format!("/v3/accounts/50?asOf={before}"))
+        .await;
+    assert_eq!(past.status, 404, "{}", past.body);
+}

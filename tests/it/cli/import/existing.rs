@@ -1,0 +1,159 @@
+//! Rows whose account exists.
+
+use serde_json::json;
+use steward::domain::{Patch, ResellerId};
+use steward::service::{Principal, ResellerPatch};
+
+use super::Place;
+
+#[tokio::test]
+async fn an_import_is_run_again_without_doubling() {
+    let place = Place::new().await;
+    let text = super::columns_without_plan();
+    let file = place.file("all.csv", text);
+    place.import(&[&file]).ok("2 rows, 2 created");
+    let journal = "select count(*) from journal";
+    let entries = place.app.database.number(journal).await;
+    for mode in ["fail", "skip", "update"] {
+        place
+            .import(&[&file, "--on-existing", mode])
+            .ok("2 rows, 0 created, 2 already there");
+    }
+    assert_eq!(place.app.database.number(journal).await, entries);
+    assert_eq!(place.accounts().await, 2);
+}
+
+#[tokio::test]
+async fn rows_that_differ_are_refused_skipped_or_change_the_account() {
+    let place = Place::new().await;
+    let first = "number,email,name,company\n7,a@example.com,a,Acme\n";
+    place
+        .import(&[&place.file("first.csv", first)])
+        .ok("1 created");
+    place.client.call("freeze", json!({"id": 7})).await.ok();
+    let file = place.file(
+        "second.csv",
+        "number,email,name\n7,a@example.com,b\n8,new@example.com,n\n",
+    );
+    place.import(&[&file]).fails(&[
+        "line 2: number \"7\": account 7 has it, and differs in name",
+        "--on-existing skip leaves such accounts as they are, update changes them",
+        "1 of 2 rows are refused",
+    ]);
+    assert_eq!(place.accounts().await, 1);
+    place
+        .import(&[&file, "--on-existing", "skip"])
+        .ok("2 rows, 1 created, 1 skipped");
+    assert_eq!(place.client.get(7).await["name"], "a");
+    place
+        .import(&[&file, "--on-existing", "update"])
+        .ok("2 rows, 0 created, 1 updated, 1 already there");
+    let changed = place.client.get(7).await;
+    // The column company is not in the file, and no column names a freeze.
+    assert_eq!(
+        json!([
+            changed["name"],
+            changed["company"],
+            changed["is_frozen"],
+            changed["version"]
+        ]),
+        json!(["b", "Acme", true, 3])
+    );
+    let file = place.file("clear.csv", "email,company\nA@Example.com,\n");
+    let cleared = place.import(&[&file, "--on-existing", "update"]);
+    cleared.ok("1 rows, 0 created, 1 updated");
+    let changed = place.client.get(7).await;
+    assert_eq!(
+        json!([changed["company"], changed["email"], changed["name"]]),
+        json!([null, "A@Example.com", "b"])
+    );
+}
+
+#[tokio::test]
+async fn a_row_is_about_one_account_whose_identity_stays() {
+    let place = Place::new().await;
+    let other = place.app.new_reseller("Other").await;
+    let theirs = other.account("theirs").await;
+    let uid = other.get(theirs).await["uid"].as_str().unwrap().to_owned();
+    let first = "number,email\n7,a@example.com\n8,b@example.com\n9,c@example.com\n";
+    place
+        .import(&[&place.file("first.csv", first)])
+        .ok("3 created");
+    place.client.call("delete", json!({"id": 9})).await.ok();
+    for mode in ["fail", "update"] {
+        for (row, expected) in [
+            (
+                "7,,b@example.com".to_owned(),
+                "account 8 has it, but account 7 has the number",
+            ),
+            (
+                "10,,b@example.com".to_owned(),
+                "number \"10\": cannot change: account 8 has 8",
+            ),
+            (format!("7,{uid},"), "uid"),
+            (
+                format!("{theirs},,"),
+                "an account of another reseller has it",
+            ),
+            (format!(",{uid},"), "an account of another reseller has it"),
+            ("9,,".to_owned(), "account 9 has it, and is deleted"),
+        ] {
+            let file = place.file("row.csv", format!("number,uid,email\n{row}\n"));
+            place
+                .import(&[&file, "--on-existing", mode])
+                .fails(&["line 2: ", expected]);
+        }
+    }
+    // The address of a deleted account is free, its number is not.
+    let file = place.file("row.csv", "number,email\n11,c@example.com\n");
+    place.import(&[&file]).ok("1 created");
+    let file = place.file("row.csv", "number,email\n7,b@example.com\n");
+    place
+        .import(&[&file, "--on-existing", "skip"])
+        .fails(&["a row is about one account"]);
+}
+
+#[tokio::test]
+async fn the_quota_refuses_the_rows_beyond_it_and_says_how_to_raise_it() {
+    let place = Place::new().await;
+    let limit = |limit: i32| {
+        let patch = ResellerPatch {
+            account_limit: Patch::Set(limit),
+            ..ResellerPatch::default()
+        };
+        let service = place.app.service.clone();
+        async move {
+            let caller = Principal::command_line();
+            service
+                .revise_reseller(&caller, ResellerId(1), patch, None)
+                .await
+                .unwrap()
+        }
+    };
+    limit(5).await;
+    let file = place.file("in.csv", super::addresses(8));
+    let small = |more: &[&str]| place.import(&[&[file.as_str(), "--batch", "2"], more].concat());
+    let dry = small(&["--dry-run"]);
+    dry.fails(&[
+        "line 7: the reseller may have 5 accounts and has 5",
+        "accountLimit",
+        "3 of 8 rows would be refused",
+    ]);
+    small(&[]).fails(&["nothing was imported: 3 of 8 rows are refused"]);
+    assert_eq!(place.accounts().await, 0);
+    small(&["--skip-invalid"]).ok("8 rows, 5 created, 3 refused");
+    limit(8).await;
+    small(&[]).ok("8 rows, 3 created, 5 already there");
+}
+
+#[tokio::test]
+async fn a_dry_run_writes_nothing() {
+    let place = Place::new().await;
+    let file = place.file("in.csv", "number,email\n7,a@example.com\n,b@example.com\n");
+    place
+        .import(&[&file, "--dry-run"])
+        .ok("dry run, nothing was written: 2 rows, 2 created");
+    assert_eq!(place.accounts().await, 0);
+    let drawn = "select coalesce(pg_sequence_last_value('account_id_seq'), 0)";
+    assert_eq!(place.app.database.number(drawn).await, 0);
+}
