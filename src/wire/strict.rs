@@ -315,7 +315,7 @@ mod tests {
             ),
             (
                 Codec::Xml,
-                "<xml><selector/><all>true</all></xml>",
+                "<xml><selector><state>x</state></selector><all>true</all></xml>",
                 "all",
                 Some("selector.all"),
             ),
