@@ -191,13 +191,13 @@ impl<'a> Things<'a> {
             path: operation.path.replace("{id}", &id),
             content_type: "application/json",
             token: caller.token.clone(),
-            body: self.with_fresh_name(body),
+            body: self.with_fresh_name(&body),
             router: self.app.router.clone(),
         }
     }
 
     /// The body with names that nothing else has.
-    fn with_fresh_name(&mut self, body: String) -> String {
+    fn with_fresh_name(&mut self, body: &str) -> String {
         self.made += 1;
         body.replace("new@example.com", &format!("new{}@example.com", self.made))
             .replace(
@@ -242,7 +242,7 @@ impl<'a> Things<'a> {
 
     pub async fn of_admin(&mut self, operation: &admin::Operation) -> Request {
         let mut members: Value =
-            serde_json::from_str(&self.with_fresh_name(operation.example.to_owned())).unwrap();
+            serde_json::from_str(&self.with_fresh_name(operation.example)).unwrap();
         if members["id"] == json!(7) {
             let account = self.made("/v3/accounts", json!({})).await["number"].clone();
             let account = if account.is_null() {
