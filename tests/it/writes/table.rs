@@ -76,7 +76,10 @@ async fn every_write_is_carried_out_once_and_answered_alike() {
             "{name}: the repeat changed something"
         );
         let other = request.send_other(name.replace(' ', "-").as_str()).await;
-        if name.starts_with("soap") {
+        if name == "release_tickets_redeem" {
+            // Its body is its credential, so it is read first. `one_command.rs` sends another one.
+            assert_eq!(other.status, 400, "{}", other.body);
+        } else if name.starts_with("soap") {
             let text = "General Error, the Idempotency-Key was used before with another request";
             assert!(other.body.contains(text), "{name}: {}", other.body);
         } else {
