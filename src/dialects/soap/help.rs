@@ -8,7 +8,7 @@ use super::operations::OPERATIONS;
 use crate::hash::sha256;
 use crate::wire::{SoapVersion, escaped, write_envelope};
 
-const STYLE: &str = ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}\
+const STYLE: &str = ":root{color-scheme:light dark;background:light-dark(#fff,#14171b);color:light-dark(#1b1f24,#e8eaed)}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}\
                      pre{white-space:pre-wrap;padding:1rem;border:1px solid color-mix(in srgb,currentColor 25%,transparent);border-radius:.5rem}\
                      a{color:light-dark(#0b57d0,#8ab4f8)}a:focus-visible{outline:2px solid}";
 

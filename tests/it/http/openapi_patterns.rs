@@ -23,8 +23,8 @@ async fn addresses_that_the_service_accepts_match_the_published_patterns() {
         pattern("FrozenDetails", "payment_url"),
     ];
     let hooks = [
-        pattern("NewWebhook", "url"),
-        pattern("WebhookRequest", "url"),
+        pattern("NewWebhookCreation", "url"),
+        pattern("WebhookPatch", "url"),
     ];
     let addresses = [
         "https://example.com",
