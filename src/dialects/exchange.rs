@@ -217,6 +217,17 @@ pub(super) fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Opti
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
+/// Why a header `Authorization` has no token.
+pub(super) const NO_BEARER: &str =
+    "the Authorization header must be the word Bearer, a space and the token";
+
+/// The token in an `Authorization` header. `None` if it does not have the scheme Bearer and a token.
+pub(super) fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
 /// The `Accept` header. If there are several, they are one list (RFC 9110, section 5.3).
 pub(super) fn accept(headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all(header::ACCEPT).iter();

@@ -22,6 +22,9 @@ pub enum Failure {
     Missing(&'static str),
     /// The tokens in the body and in the `Authorization` header differ. Only in `admin`.
     TokensDiffer,
+    /// There is no token where one is read, but something elsewhere that may be one; the text says
+    /// where tokens are read.
+    TokenNotRead(&'static str),
     /// The dialect has no such path.
     NoSuchRoute,
     /// The path exists, but not with this method.

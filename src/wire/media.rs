@@ -64,7 +64,10 @@ pub fn media_type(content_type: Option<&str>) -> Option<(&str, Parameters<'_>)> 
 pub fn codec_of(content_type: Option<&str>) -> Result<Codec, Error> {
     media_type(content_type)
         .and_then(|(media_type, _)| Codec::of_media_type(media_type))
-        .ok_or(Error::UnsupportedMediaType)
+        .ok_or_else(|| {
+            let given = content_type.unwrap_or_default();
+            Error::UnsupportedMediaType(given.chars().take(80).collect())
+        })
 }
 
 /// The codec that an `Accept` header prefers: of `application/json` and `application/xml` (or
@@ -139,11 +142,14 @@ mod tests {
         ] {
             assert_eq!(
                 codec_of(Some(content_type)),
-                Err(Error::UnsupportedMediaType),
+                Err(Error::UnsupportedMediaType(content_type.to_owned())),
                 "{content_type}"
             );
         }
-        assert_eq!(codec_of(None), Err(Error::UnsupportedMediaType));
+        assert_eq!(
+            codec_of(None),
+            Err(Error::UnsupportedMediaType(String::new()))
+        );
     }
 
     #[test]

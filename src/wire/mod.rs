@@ -47,9 +47,9 @@ const MAX_DEPTH: usize = 32;
 /// Why a request's body was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Neither JSON nor XML.
-    #[error("unsupported media type")]
-    UnsupportedMediaType,
+    /// The body is neither JSON nor XML; the beginning of its `Content-Type`, empty if there is none.
+    #[error("{}", media_type_problem(.0))]
+    UnsupportedMediaType(String),
     /// The body is in this character set, which is unknown or, in `v3`, not UTF-8.
     #[error("unknown character set {0}")]
     UnknownCharset(String),
@@ -76,6 +76,15 @@ impl Error {
             field: String::new(),
             problem: problem.into(),
         }
+    }
+}
+
+fn media_type_problem(given: &str) -> String {
+    let accepted = "send application/json or application/xml";
+    if given.is_empty() {
+        format!("the Content-Type header is missing; {accepted}")
+    } else {
+        format!("the Content-Type is {given}; {accepted}")
     }
 }
 

@@ -77,7 +77,9 @@ pub(super) fn code(failure: &Failure) -> Code {
             }
         },
         Failure::Wire(error) => match error {
-            wire::Error::UnsupportedMediaType => say(415, "Unsupported media type"),
+            wire::Error::UnsupportedMediaType(_) => {
+                say(415, &format!("Unsupported media type: {error}"))
+            }
             wire::Error::UnknownCharset(name) => say(
                 415,
                 &format!("Unsupported media type: the character set {name} is not known"),
@@ -90,6 +92,7 @@ pub(super) fn code(failure: &Failure) -> Code {
             wire::Error::Malformed { .. } => incorrect(&error.to_string()),
         },
         Failure::Parameter { name, problem } => incorrect(&format!("{name}: {problem}")),
+        Failure::TokenNotRead(why) => say(401, &format!("API token required: {why}")),
         Failure::TokensDiffer => {
             incorrect("token: differs from the one in the Authorization header")
         }
@@ -201,7 +204,7 @@ mod tests {
             Failure::Service(Error::Internal {
                 incident: Uuid::nil(),
             }),
-            Failure::Wire(wire::Error::UnsupportedMediaType),
+            Failure::Wire(wire::Error::UnsupportedMediaType("text/plain".to_owned())),
             Failure::Wire(wire::Error::TooLarge),
             Failure::Wire(malformed),
             Failure::parameter("Idempotency-Key", "must be 1 to 255 visible characters"),

@@ -21,7 +21,9 @@ use super::operation::Operation;
 use super::requests::Common;
 use super::{Api, PREFIX, Settings};
 use crate::dialects::body;
-use crate::dialects::exchange::{Exchange, RequestOutcome, base_url, header_text};
+use crate::dialects::exchange::{
+    Exchange, NO_BEARER, RequestOutcome, base_url, bearer, header_text,
+};
 use crate::dialects::failure::Failure;
 use crate::domain::{Dialect, Error};
 use crate::service::{Context, IdempotencyKey, Principal, Seal};
@@ -111,7 +113,7 @@ async fn carry_out(
         }
         (Some((principal, _)), _) => principal,
         (None, Some(token)) => authenticate(api, operation, exchange, &token).await?,
-        (None, None) => return Err(Error::CredentialMissing.into()),
+        (None, None) => return Err(missing(&parts)),
     };
     let context = Context {
         principal,
@@ -178,19 +180,30 @@ async fn authenticate(
 /// The token of the header, or of the query if the settings allow it. Both are read before the
 /// body.
 fn early_credential(parts: &Parts, settings: &Settings) -> Result<Option<SecretString>, Failure> {
-    let in_header = header_text(&parts.headers, header::AUTHORIZATION).and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme
-            .eq_ignore_ascii_case("bearer")
-            .then(|| token.trim().to_owned())
-    });
+    let in_header = header_text(&parts.headers, header::AUTHORIZATION)
+        .and_then(bearer)
+        .map(str::to_owned);
     let in_query = settings
         .token_in_query
         .then(|| query_value(&parts.uri, "token"))
         .flatten();
     let is_given = |token: &String| !token.is_empty();
-    match (in_header.filter(is_given), in_query.filter(is_given)) {
+    match (in_header, in_query.filter(is_given)) {
         (Some(one), Some(other)) if one != other => Err(Failure::TokensDiffer),
         (one, other) => Ok(one.or(other).map(SecretString::from)),
+    }
+}
+
+/// The failure of a request without a token where one is read.
+fn missing(parts: &Parts) -> Failure {
+    if parts.headers.contains_key(header::AUTHORIZATION) {
+        Failure::TokenNotRead(NO_BEARER)
+    } else if query_value(&parts.uri, "token").is_some() {
+        Failure::TokenNotRead(
+            "the one in the query is not read, because admin.token_in_query is off or it is \
+             empty; send it in the Authorization header or in the body",
+        )
+    } else {
+        Error::CredentialMissing.into()
     }
 }

@@ -90,6 +90,7 @@ pub(super) fn result(failure: &Failure, wording: &Wording, hide_foreign: bool) -
         Failure::Wire(_)
         | Failure::Parameter { .. }
         | Failure::TokensDiffer
+        | Failure::TokenNotRead(_)
         | Failure::NoSuchRoute
         | Failure::MethodNotAllowed
         | Failure::TimedOut

@@ -151,7 +151,7 @@ impl From<wire::Error> for Rejection {
     fn from(error: wire::Error) -> Self {
         match error {
             wire::Error::TooLarge => Self::TooLarge,
-            wire::Error::UnsupportedMediaType
+            wire::Error::UnsupportedMediaType(_)
             | wire::Error::UnknownCharset(_)
             | wire::Error::ContentEncoding(_) => Self::MediaType,
             wire::Error::Malformed { .. } => {

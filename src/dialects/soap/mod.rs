@@ -99,7 +99,8 @@ pub(super) fn respond_to(failure: &Failure, version: SoapVersion) -> Response {
         | Failure::Service(_)
         | Failure::Wire(_)
         | Failure::Missing(_)
-        | Failure::TokensDiffer => Fault::Crash,
+        | Failure::TokensDiffer
+        | Failure::TokenNotRead(_) => Fault::Crash,
     };
     let (response, outcome) = call::fault(&fault, version);
     Handled::outside(response, outcome)

@@ -15,7 +15,7 @@ use super::page::Query;
 use super::path_id::{self, Id, PathId};
 use super::respond::{Described, Done, encode, stored_failure};
 use crate::dialects::body::{self, RequestBody};
-use crate::dialects::exchange::{RequestId, header_text};
+use crate::dialects::exchange::{NO_BEARER, RequestId, bearer, header_text};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::Reading;
 use crate::domain::{Account, AccountId, Error};
@@ -356,11 +356,8 @@ async fn look_up(
 
 /// The bearer token of the `Authorization` header.
 pub(super) fn credential(headers: &HeaderMap) -> Result<SecretString, Failure> {
-    let token = header_text(headers, header::AUTHORIZATION)
-        .ok_or(Error::CredentialMissing)?
-        .split_once(' ')
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim())
-        .filter(|token| !token.is_empty());
-    Ok(SecretString::from(token.ok_or(Error::CredentialMissing)?))
+    let written = header_text(headers, header::AUTHORIZATION).ok_or(Error::CredentialMissing)?;
+    bearer(written)
+        .map(SecretString::from)
+        .ok_or(Failure::TokenNotRead(NO_BEARER))
 }

@@ -111,6 +111,11 @@ pub(super) fn code(failure: &Failure) -> Code {
         // Only other dialects produce these failures.
         Failure::Missing(name) => invalid(&format!("{name}: is required")),
         Failure::TokensDiffer => invalid("the tokens differ"),
+        Failure::TokenNotRead(why) => say(
+            401,
+            "AUTHENTICATION_FAILED",
+            &format!("A bearer token is required: {why}"),
+        ),
         Failure::NoSuchRoute => say(404, "NOT_FOUND", "There is no such resource"),
         Failure::MethodNotAllowed => say(405, "METHOD_NOT_ALLOWED", "Method not allowed"),
         Failure::TimedOut => later("The request took too long", 2),
@@ -131,7 +136,7 @@ fn unreadable(error: &wire::Error) -> (u16, &'static str, String) {
         (415, "UNSUPPORTED_MEDIA_TYPE", message)
     };
     match error {
-        wire::Error::UnsupportedMediaType => media_type(""),
+        wire::Error::UnsupportedMediaType(_) => media_type(&format!(": {error}")),
         wire::Error::UnknownCharset(name) => {
             media_type(&format!(": the body must be in UTF-8, not {name}"))
         }
@@ -288,7 +293,7 @@ mod tests {
             Failure::Service(Error::Internal {
                 incident: uuid::Uuid::nil(),
             }),
-            Failure::Wire(wire::Error::UnsupportedMediaType),
+            Failure::Wire(wire::Error::UnsupportedMediaType("text/plain".to_owned())),
             Failure::Wire(wire::Error::TooLarge),
             Failure::Wire(malformed),
             Failure::parameter("limit", "must be between 1 and 100"),

@@ -176,6 +176,6 @@ async fn read_body(
         // An empty body is read as one without members.
         (_, true) => Ok((Codec::Json, RequestBody::from(b"{}".as_slice()))),
         (Some(codec), false) => Ok((codec, body)),
-        (None, false) => Err(wire::Error::UnsupportedMediaType.into()),
+        (None, false) => Err(wire::Error::UnsupportedMediaType(String::new()).into()),
     }
 }
