@@ -70,7 +70,7 @@ fn scan(text: &str) -> Result<(), Error> {
             }
             Event::GeneralRef(reference) => check_reference(&reference)?,
             Event::Decl(declaration) => {
-                check_standalone(&declaration)?;
+                check_declaration(&declaration)?;
                 if let Some(encoding) = declaration.encoding() {
                     let encoding = encoding.map_err(|error| {
                         Error::document(format!("not well-formed XML: {error}"))
@@ -130,9 +130,21 @@ fn check_element(start: &BytesStart<'_>, depth: usize, roots: usize) -> Result<(
     }
 }
 
-/// Refuses a declaration whose `standalone` is neither yes nor no. The parser in [`well_formed`]
+/// Refuses a declaration with another version, or whose `standalone` is neither yes nor no. The parser in [`well_formed`]
 /// accepts any text there.
-pub(super) fn check_standalone(declaration: &BytesDecl<'_>) -> Result<(), Error> {
+pub(super) fn check_declaration(declaration: &BytesDecl<'_>) -> Result<(), Error> {
+    let is_version = |text: &str| {
+        text.strip_prefix("1.")
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    if !declaration
+        .version()
+        .is_ok_and(|version| is_version(&version))
+    {
+        return Err(Error::document(
+            "not well-formed XML: the version must be 1.0",
+        ));
+    }
     let is_known = |text: &str| matches!(text, "yes" | "no");
     match declaration.standalone() {
         None => Ok(()),

@@ -8,7 +8,7 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::{Namespace, ResolveResult};
 
-use super::xml::{check_reference, check_standalone, well_formed};
+use super::xml::{check_declaration, check_reference, well_formed};
 use super::{MAX_DEPTH, text_of};
 
 pub use write::{escaped, write_envelope, write_not_understood};
@@ -134,7 +134,7 @@ pub fn read_envelope(
             Event::DocType(_) => return Err(unreadable("a document type is not accepted")),
             Event::PI(_) => return Err(unreadable("processing instructions are not accepted")),
             Event::Decl(declaration) => {
-                check_standalone(&declaration).map_err(|_| SoapProblem::NotWellFormed)?;
+                check_declaration(&declaration).map_err(|_| SoapProblem::NotWellFormed)?;
                 let is_utf8 = declaration.encoding().is_none_or(|encoding| {
                     encoding.is_ok_and(|it| it.eq_ignore_ascii_case("utf-8"))
                 });

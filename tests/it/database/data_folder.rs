@@ -12,7 +12,15 @@ use crate::harness::process::{Served, folder, steward, succeed};
 /// The commands that may make a new database.
 const MAKERS: [&str; 4] = ["serve", "demo", "migrate", "restore"];
 /// The commands that use no database.
-const WITHOUT: [&str; 6] = ["config", "completions", "man", "openapi", "wsdl", "help"];
+const WITHOUT: [&str; 7] = [
+    "config",
+    "completions",
+    "man",
+    "openapi",
+    "wsdl",
+    "listen",
+    "help",
+];
 /// The other commands, as they are called.
 const READERS: [&[&str]; 10] = [
     &["worker"],

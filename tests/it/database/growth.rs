@@ -63,7 +63,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             &["update account a set name = n.name"],
-            format!("'{{1}}', '{{7}}', {}", nulls(30)),
+            format!("'{{1}}', '{{7}}', {}", nulls(31)),
             by_id,
         ),
         case(
@@ -84,7 +84,7 @@ fn cases() -> Vec<Case> {
                  '{{a@b.example}}', '{{a@b.example}}', {}",
                 nulls(5),
                 nulls(2),
-                nulls(26)
+                nulls(27)
             ),
             found_by: None,
         },

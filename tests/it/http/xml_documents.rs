@@ -29,6 +29,7 @@ async fn documents_that_are_not_well_formed_are_refused_and_no_others() {
     let limits = [
         "the root element must be xml",
         "text where elements are expected",
+        "must be an object, not the text",
         "entities other than",
         "processing instructions",
         "namespaces are not used here",

@@ -142,6 +142,9 @@ impl World {
              select reseller_id, (select id from webhook_endpoint limit 1), gen_random_uuid(), n, 'account.updated', 1, created_at, 1,
                created_at, false, 500, 'answered 500', repeat(chr(1), 512), 1
              from account, generate_series(1, 150) as n where id = 1",
+            "insert into reseller_suspension (reseller_id, suspended_at, suspended_by, lifted_at, lifted_by)
+             select reseller_id, created_at, repeat(chr(1114111), 255), created_at, repeat(chr(1114111), 255)
+             from account, generate_series(1, 120) where id = 1",
             "update account set purge_due_at = created_at + interval '100 days'",
         ] {
             sqlx::query(statement).execute(&superuser).await.unwrap();
@@ -178,6 +181,7 @@ impl World {
             "tokens_list" => (6, 0),
             "webhooks_list" => (usize::try_from(MAX_ENDPOINTS).unwrap(), 0),
             "webhooks_logs" => (150, 1),
+            "resellers_suspensions" => (120, 1),
             // At most 20 jobs are open, and each has a few texts of 255 characters.
             "resellers_list" | "bulk_jobs_list" => (1, 0),
             name => panic!("{name}: make rows for this list, as large as they can be"),
@@ -243,7 +247,8 @@ async fn pages_of_v3_end_at_1_mib_and_lead_to_every_row_once() {
             Id::None => String::new(),
             Id::Account => world.accounts[0].to_string(),
             Id::BulkJob => world.job.clone(),
-            other @ (Id::Plan | Id::Token | Id::Webhook | Id::EventLog | Id::Reseller) => {
+            Id::Reseller => "1".to_owned(),
+            other @ (Id::Plan | Id::Token | Id::Webhook | Id::EventLog) => {
                 panic!("{name}: {other:?}")
             }
         };

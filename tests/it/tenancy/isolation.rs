@@ -10,9 +10,10 @@ use steward::store::{SERVICE_ROLE, Store};
 use crate::harness::App;
 use crate::harness::app::pool_settings;
 
-const TENANT_TABLES: [&str; 18] = [
+const TENANT_TABLES: [&str; 19] = [
     "reseller",
     "reseller_suspension",
+    "restoration",
     "api_token",
     "plan",
     "signing_key",
@@ -74,6 +75,7 @@ async fn without_a_tenant_setting_the_services_role_sees_no_rows() {
                 "bulk_job",
                 "bulk_item",
                 "reseller_suspension",
+                "restoration",
             ]
             .contains(table)
                 && !table.starts_with("webhook")

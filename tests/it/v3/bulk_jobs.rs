@@ -557,7 +557,7 @@ async fn every_condition_is_checked_again_for_every_operation() {
         }
     }
     // A selector without a condition selects what is not deleted.
-    let (job, _) = plan(&v3, json!({}), operations[0].clone()).await;
+    let (job, _) = plan(&v3, json!({"all": true}), operations[0].clone()).await;
     let (restore, _) = {
         call("delete", &json!({})).await;
         plan(
@@ -621,7 +621,7 @@ async fn the_newest_thousand_finished_jobs_are_kept() {
     let client = app.new_reseller("Acme").await;
     let v3 = V3::of(&client);
     client.account("a").await;
-    let (job, _) = plan(&v3, json!({}), json!({"operation": "suspend"})).await;
+    let (job, _) = plan(&v3, json!({"all": true}), json!({"operation": "suspend"})).await;
     run(&v3, &job, "apply", "applied").await;
     let superuser = app.database.superuser().await;
     sqlx::raw_sql(

@@ -111,7 +111,7 @@ async fn a_customer_moves_with_number_dates_plan_metadata_and_holds() {
         json!([
             entry["action"],
             entry["outcome"],
-            entry["actor"],
+            entry["actor"]["name"],
             entry["dialect"],
             entry["events"]
         ]),
