@@ -122,7 +122,7 @@ async fn a_refusal_is_repeated_although_its_cause_is_gone() {
     let job = v3.call("POST", "/v3/bulk-jobs", &job).await.json()["id"].clone();
     let revert = format!("/v3/bulk-jobs/{}/revert", job.as_str().unwrap());
     let conflict = v3.send("POST", &revert, &key, "").await;
-    refused(&conflict, 409, "CONFLICT", "bulk_job");
+    refused(&conflict, 409, "BULK_JOB_STATE", "bulk_job");
     let things = Things::of(&app, &client).await;
     let apply = revert.replace("revert", "apply");
     v3.call("POST", &apply, &Value::Null).await;
