@@ -165,31 +165,38 @@ async fn a_suspension_that_lands_while_a_write_is_under_way_refuses_it() {
             .await
     };
     let simple = async |client: &Client, id: i64| client.call("suspend", json!({"id": id})).await;
-    // The suspension holds the lock that batches take before they write.
-    let mut suspension = superuser.begin().await.unwrap();
-    sqlx::raw_sql(
-        "select pg_advisory_xact_lock(1); update reseller set suspended_at = now() where id = 1",
-    )
-    .execute(&mut *suspension)
-    .await
-    .unwrap();
-    let landing = async {
-        until("batches that wait for the lock", async || {
-            let waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())";
+    // The suspension holds the locks that batches take: those that create accounts wait for the
+    // row of the reseller before they decide, the others for its journal before they write.
+    let suspend = async || {
+        let mut suspension = superuser.begin().await.unwrap();
+        sqlx::raw_sql(
+            "update reseller set suspended_at = now() where id = 1; select pg_advisory_xact_lock(1)",
+        )
+        .execute(&mut *suspension)
+        .await
+        .unwrap();
+        suspension
+    };
+    let land = async |suspension: sqlx::Transaction<'_, sqlx::Postgres>| {
+        until("a batch that waits for a lock", async || {
+            let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
             (app.database.number(waiting).await > 0).then_some(())
         })
         .await;
         suspension.commit().await.unwrap();
     };
-    let (frozen, blocked, created, by_operator, ()) = tokio::join!(
+    let suspension = suspend().await;
+    let (frozen, blocked, by_operator, ()) = tokio::join!(
         freeze(&client, id),
         simple(&client, id),
-        create(&client),
         simple(&operator, other),
-        landing
+        land(suspension)
     );
     frozen.is_error(403, ADMIN_REFUSAL);
     blocked.is_error(403, ADMIN_REFUSAL);
+    app.suspend_reseller(ResellerId(1), false).await;
+    let suspension = suspend().await;
+    let (created, ()) = tokio::join!(create(&client), land(suspension));
     assert_eq!(created.status, 403, "{}", created.body);
     by_operator.ok();
     let accounts = app.database.number("select count(*) from account").await;

@@ -11,7 +11,7 @@ use crate::store::{ResellerTerms, StoredRequest, Tx};
 
 impl Batch {
     /// Reads the accounts with these keys, and the other data that the decisions need. With
-    /// `is_locking`, it first locks the accounts, in the order of their keys.
+    /// `is_locking`, it locks the accounts first, in the order of their keys.
     pub(super) async fn load(
         tx: &mut Tx,
         requests: &[Request],
@@ -19,6 +19,9 @@ impl Batch {
         now: Time,
         is_locking: bool,
     ) -> Result<Self, Error> {
+        // Resellers are locked before accounts, in every transaction: two that lock in different
+        // orders would wait for each other.
+        let (terms, live_accounts) = load_terms(tx, requests, true).await?;
         if is_locking {
             tx.lock_accounts(keys).await?;
         }
@@ -31,7 +34,6 @@ impl Batch {
         // Read after the accounts. If another replica changed an account before we read it, its
         // answer is stored by now.
         let answers = batch.load_answers(tx, requests, now).await?;
-        let (terms, live_accounts) = load_terms(tx, requests, true).await?;
         let emails = batch.load_emails(tx, requests).await?;
         let plans = load_plans(tx, requests).await?;
         let mut batch = Self {
