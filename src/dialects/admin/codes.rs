@@ -76,21 +76,10 @@ pub(super) fn code(failure: &Failure) -> Code {
                 say(500, &format!("Internal error: incident {incident}"))
             }
         },
-        Failure::Wire(error) => match error {
-            wire::Error::UnsupportedMediaType(_) => {
-                say(415, &format!("Unsupported media type: {error}"))
-            }
-            wire::Error::UnknownCharset(name) => say(
-                415,
-                &format!("Unsupported media type: the character set {name} is not known"),
-            ),
-            wire::Error::ContentEncoding(name) => say(
-                415,
-                &format!("Unsupported media type: send the body without Content-Encoding {name}"),
-            ),
-            wire::Error::TooLarge => say(413, "Request too large"),
-            wire::Error::Malformed { .. } => incorrect(&error.to_string()),
-        },
+        Failure::Wire(error) => {
+            let (status, text) = unreadable(error);
+            say(status, &text)
+        }
         Failure::Parameter { name, problem } => incorrect(&format!("{name}: {problem}")),
         Failure::TokenNotRead(why) => say(401, &format!("API token required: {why}")),
         Failure::TokensDiffer => {
@@ -104,6 +93,22 @@ pub(super) fn code(failure: &Failure) -> Code {
         Failure::BodyTimedOut => say(408, "Request timeout: the body did not arrive in time"),
         Failure::Crashed => say(500, "Internal error"),
         Failure::RateLimited { retry_after } => later(429, "Too many requests", *retry_after),
+    }
+}
+
+/// The status and text for a body that cannot be read.
+fn unreadable(error: &wire::Error) -> (u16, String) {
+    let media_type = |problem: &str| (415, format!("Unsupported media type: {problem}"));
+    match error {
+        wire::Error::UnsupportedMediaType(_) => media_type(&error.to_string()),
+        wire::Error::UnknownCharset(name) => {
+            media_type(&format!("the character set {name} is not known"))
+        }
+        wire::Error::ContentEncoding(name) => {
+            media_type(&format!("send the body without Content-Encoding {name}"))
+        }
+        wire::Error::TooLarge => (413, "Request too large".to_owned()),
+        wire::Error::Malformed { .. } => (400, format!("Incorrect request: {error}")),
     }
 }
 

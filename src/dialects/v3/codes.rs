@@ -19,6 +19,10 @@ const SUSPENDED: &str = "The operator has suspended the reseller: until that is 
 const NO_TICKET: &str =
     "The ticket is invalid: it must be a releaseTicket from the answer to a freeze, unchanged";
 
+/// The message when no account number is left.
+const NO_NUMBER: &str = "No account number is left, so this service can create no more accounts; \
+                         its operator has to set up another one";
+
 /// The answer to a failure.
 pub(super) fn code(failure: &Failure) -> Code {
     let say = |status, word, message: &str| Code {
@@ -36,15 +40,14 @@ pub(super) fn code(failure: &Failure) -> Code {
         ..say(429, "RATE_LIMITED", "Too many requests")
     };
     let invalid = |message: &str| say(400, "INVALID_REQUEST", message);
+    let unauthenticated = |message: &str| say(401, "AUTHENTICATION_FAILED", message);
     match failure {
         Failure::Service(error) => match error {
             Error::InvalidField { field, problem } => {
                 invalid(&format!("{}: {problem}", member(field)))
             }
-            Error::CredentialMissing => {
-                say(401, "AUTHENTICATION_FAILED", "A bearer token is required")
-            }
-            Error::CredentialInvalid => say(401, "AUTHENTICATION_FAILED", "The token is invalid"),
+            Error::CredentialMissing => unauthenticated("A bearer token is required"),
+            Error::CredentialInvalid => unauthenticated("The token is invalid"),
             Error::InsufficientScope(scope) => say(
                 403,
                 "INSUFFICIENT_SCOPE",
@@ -56,7 +59,7 @@ pub(super) fn code(failure: &Failure) -> Code {
                 "Only an operator's token may do this",
             ),
             Error::ResellerSuspended => say(403, "RESELLER_SUSPENDED", SUSPENDED),
-            Error::TicketInvalid => say(401, "AUTHENTICATION_FAILED", NO_TICKET),
+            Error::TicketInvalid => unauthenticated(NO_TICKET),
             Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
                 say(404, "ACCOUNT_NOT_FOUND", "Account not found")
             }
@@ -79,12 +82,7 @@ pub(super) fn code(failure: &Failure) -> Code {
                 "CONFLICT",
                 "quota_reached: the reseller has as many accounts as it may have",
             ),
-            Error::AccountNumbersExhausted => say(
-                507,
-                "ACCOUNT_NUMBERS_EXHAUSTED",
-                "No account number is left, so this service can create no more accounts; its \
-                 operator has to set up another one",
-            ),
+            Error::AccountNumbersExhausted => say(507, "ACCOUNT_NUMBERS_EXHAUSTED", NO_NUMBER),
             Error::PreconditionFailed => say(
                 412,
                 "PRECONDITION_FAILED",
@@ -111,11 +109,9 @@ pub(super) fn code(failure: &Failure) -> Code {
         // Only other dialects produce these failures.
         Failure::Missing(name) => invalid(&format!("{name}: is required")),
         Failure::TokensDiffer => invalid("the tokens differ"),
-        Failure::TokenNotRead(why) => say(
-            401,
-            "AUTHENTICATION_FAILED",
-            &format!("A bearer token is required: {why}"),
-        ),
+        Failure::TokenNotRead(why) => {
+            unauthenticated(&format!("A bearer token is required: {why}"))
+        }
         Failure::NoSuchRoute => say(404, "NOT_FOUND", "There is no such resource"),
         Failure::MethodNotAllowed => say(405, "METHOD_NOT_ALLOWED", "Method not allowed"),
         Failure::TimedOut => later("The request took too long", 2),
