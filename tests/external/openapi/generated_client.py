@@ -5,13 +5,13 @@ import sys
 from steward_client import AuthenticatedClient
 from steward_client.api.accounts import accounts_create, accounts_explain, accounts_freeze, accounts_list, accounts_status
 from steward_client.api.admin import admin_get
-from steward_client.models import AccountRequest, AccountsListSort, AdminGetJsonBody, HoldRequest, StatusRequest
+from steward_client.models import AccountCreation, AccountsListSort, AdminGetJsonBody, HoldRequest, StatusRequest
 
 url, token = sys.argv[1:]
 client = AuthenticatedClient(base_url=url, token=token, raise_on_unexpected_status=True)
 
-made = accounts_create.sync_detailed(client=client, body=AccountRequest(email="generated@example.com", company="Generated"), idempotency_key="once")
-again = accounts_create.sync_detailed(client=client, body=AccountRequest(email="generated@example.com", company="Generated"), idempotency_key="once")
+made = accounts_create.sync_detailed(client=client, body=AccountCreation(email="generated@example.com", company="Generated"), idempotency_key="once")
+again = accounts_create.sync_detailed(client=client, body=AccountCreation(email="generated@example.com", company="Generated"), idempotency_key="once")
 assert made.status_code == 201 and made.parsed.id == again.parsed.id, made
 account = made.parsed
 assert accounts_status.sync(account.id, client=client, body=StatusRequest(status="inactive")).status == "inactive"
