@@ -105,15 +105,11 @@ fn events_are_forwarded_signed_and_none_is_lost_when_the_stream_breaks() {
     let data = folder.path();
     let served = Served::start(data);
     succeed(data, &["reseller", "create", "--name", "Acme"]);
-    let create = [
-        "account",
-        "create",
-        "--reseller",
-        "1",
-        "--email",
-        "a@example.com",
-    ];
-    succeed(data, &[&create[..], &["--count", "2"]].concat());
+    // One after the other, so that their numbers are 1 and 2.
+    for email in ["a1@example.com", "a2@example.com"] {
+        let create = ["account", "create", "--reseller", "1", "--email", email];
+        succeed(data, &create);
+    }
     let token = succeed(data, &["token", "create", "--reseller", "1", "--json"]);
     let token: Value = serde_json::from_str(&token).unwrap();
     let cable = Cable::to(served.listen);
