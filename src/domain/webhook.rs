@@ -166,8 +166,9 @@ impl EndpointPatch {
     pub fn over(&self, endpoint: &mut Endpoint, allow_http: bool) -> Result<bool, Error> {
         let before = endpoint.clone();
         // Present values are not checked: other settings, or an earlier version, may have let them
-        // in.
-        if let Some(url) = self.url.as_ref().filter(|url| **url != endpoint.url) {
+        // in. An endpoint that is being made has an empty URL.
+        let is_new = |url: &&String| url.is_empty() || **url != endpoint.url;
+        if let Some(url) = self.url.as_ref().filter(is_new) {
             endpoint.url = Self::target(url, allow_http)?;
         }
         let description = self

@@ -12,6 +12,7 @@ async fn invalid_endpoints_are_refused() {
     for (body, expected) in [
         (json!({}), "url: is required"),
         (json!({"url": "nonsense"}), "url: must be an absolute URL"),
+        (json!({"url": ""}), "url: must not be empty"),
         (
             json!({"url": "http://example.com/"}),
             "url: must be an absolute https URL",
