@@ -26,7 +26,7 @@ pub(super) struct Pass {
     pub(super) batch: usize,
     pub(super) ignore_unknown: bool,
     pub(super) interrupted: Arc<AtomicBool>,
-    /// The numbers that the rows of the file bring along, as far as it was read.
+    /// The numbers in the rows of the file that have been read.
     pub(super) numbers: Arc<HashSet<AccountId>>,
     /// The first refused rows.
     pub(super) refused: Vec<Refused>,

@@ -224,7 +224,7 @@ impl Decided {
     }
 }
 
-/// A request for each row, as far as loading and the journal need one.
+/// A request for each row, with what loading and the journal need.
 fn requests(context: &Context, import: &ImportBatch) -> Vec<Request> {
     let request = |row: &ImportedAccount| Request {
         context: context.clone(),
