@@ -13,7 +13,7 @@ use crate::wire::{Codec, Field};
 pub(super) struct Reading {
     /// The format of the body.
     pub(super) codec: Codec,
-    /// The time zone for dates that name none: that of the account's reseller.
+    /// The time zone of the account's reseller. Dates without a zone are read in it.
     pub(super) zone: Tz,
 }
 
