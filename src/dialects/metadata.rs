@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer};
 use crate::domain::{Metadata, Patch};
 use crate::wire::Field;
 
-/// Texts by name, as a request gives them. Null and an empty text both remove one, because XML does not
-/// distinguish them. A name that appears more than once is refused.
+/// Texts by name, as a request gives them. Null and an empty text both remove one, because XML
+/// does not distinguish them. A name that appears more than once is refused.
 #[derive(Debug, Default)]
 pub(super) struct MetadataMembers(BTreeMap<String, String>);
 
