@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 
 use super::{CommitScope, Config, EMBEDDED_CONNECTIONS, Jwt, LogFormat, Problem};
 use crate::dialects::{admin, soap, v3};
+use crate::domain::WebhookTargets;
 use crate::http;
 use crate::jobs;
 use crate::jwt;
@@ -54,7 +55,10 @@ impl Config {
                 CommitScope::All => service::CommitScope::All,
                 CommitScope::Reseller => service::CommitScope::Reseller,
             },
-            webhooks_allow_http: self.webhooks.allow_http,
+            webhook_targets: WebhookTargets {
+                allow_http: self.webhooks.allow_http,
+                networks: self.webhooks.allowed_networks.clone(),
+            },
             limits: service::Limits {
                 per_token: Some(self.limits.token_per_minute).filter(|limit| *limit > 0),
                 per_address: Some(self.limits.address_per_minute).filter(|limit| *limit > 0),

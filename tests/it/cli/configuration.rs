@@ -479,3 +479,61 @@ fn an_address_in_use_is_named_with_the_key_and_the_flag_that_change_it() {
         assert!(stderr.contains(&expected), "{stderr}");
     }
 }
+
+#[test]
+fn a_value_of_the_environment_is_repeated_as_it_was_written() {
+    for (variable, value) in [
+        ("STEWARD_SERVER__LISTEN", "8081"),
+        ("STEWARD_SERVER__LISTEN", "08.50"),
+        ("STEWARD_SERVER__MANAGEMENT_LISTEN", "true"),
+        ("STEWARD_SERVER__LISTEN", "[8081]"),
+        ("STEWARD_SERVER__REQUEST_TIMEOUT_SECONDS", "-5"),
+        ("STEWARD_SERVER__REQUEST_TIMEOUT_SECONDS", "1e3"),
+        ("STEWARD_WEBHOOKS__ALLOW_HTTP", "yes"),
+        ("STEWARD_WEBHOOKS__ALLOW_HTTP", "1"),
+        ("STEWARD_WEBHOOKS__ALLOWED_NETWORKS", "10.1"),
+        ("STEWARD_WEBHOOKS__RETRY_SECONDS", "007"),
+        ("STEWARD_SERVER__PUBLIC_URL", "0x10"),
+        ("STEWARD_LOG__LEVEL", "5"),
+        ("STEWARD_ENVIRONMENT", "1"),
+    ] {
+        let output = config(&["check"], &[(variable, value)]);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{variable}={value}");
+        let repeated = format!("\"{value}\"");
+        assert!(
+            stderr.contains(&repeated) && stderr.contains(variable),
+            "{variable}={value}: {stderr}"
+        );
+    }
+    let text = shown(&["show"], &[("STEWARD_DATABASE__MAX_CONNECTIONS", "17")]);
+    assert!(
+        text.contains("max_connections = 17  # environment"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_mistake_in_a_list_names_its_source_and_a_file_needs_no_flag() {
+    let variable = "STEWARD_SERVER__CORS_ORIGINS";
+    let output = config(&["check"], &[(variable, "[\"https://x.example/y\"]")]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    for word in ["server.cors_origins", "x.example", variable] {
+        assert!(stderr.contains(word), "{word}: {stderr}");
+    }
+    let folder = folder();
+    let file = folder.path().join("steward.toml");
+    fs::write(&file, "[log]\nlevel = \"verbose\"\n").unwrap();
+    let path = file.to_str().unwrap();
+    for arguments in [&["check", path][..], &["check", "--config", path]] {
+        let output = config(arguments, &[]);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            stderr.contains("verbose") && stderr.contains(path),
+            "{stderr}"
+        );
+    }
+    let text = shown(&["show"], &[("HOME", "/home/jo"), ("XDG_DATA_HOME", "")]);
+    assert!(text.contains("data_dir = \""), "{text}");
+}

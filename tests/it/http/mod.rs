@@ -5,6 +5,7 @@ mod character_sets;
 mod connections;
 mod cors;
 mod heads;
+mod messages;
 mod notice_page;
 mod openapi_patterns;
 mod pages;
