@@ -6,7 +6,6 @@ use chrono::TimeDelta;
 
 use super::{CommitScope, Config, EMBEDDED_CONNECTIONS, Jwt, LogFormat, Problem};
 use crate::dialects::{admin, soap, v3};
-use crate::domain::WebhookTargets;
 use crate::http;
 use crate::jobs;
 use crate::jwt;
@@ -55,7 +54,7 @@ impl Config {
                 CommitScope::All => service::CommitScope::All,
                 CommitScope::Reseller => service::CommitScope::Reseller,
             },
-            webhook_targets: WebhookTargets {
+            webhook_targets: service::WebhookTargets {
                 allow_http: self.webhooks.allow_http,
                 networks: self.webhooks.allowed_networks.clone(),
             },

@@ -25,11 +25,13 @@ impl Loaded {
         for (section, values) in tables {
             // Writing to a String never fails.
             let _written = writeln!(text, "\n[{section}]");
+            let mut lacks_folder = section == "database" && self.config.database.data_dir.is_none();
             for (key, value) in values.as_dict().into_iter().flatten() {
+                if lacks_folder && key.as_str() > "data_dir" {
+                    self.show_data_dir(&mut text);
+                    lacks_folder = false;
+                }
                 self.show_key(&mut text, &format!("{section}.{key}"), key, value);
-            }
-            if section == "database" && self.config.database.data_dir.is_none() {
-                self.show_data_dir(&mut text);
             }
         }
         text

@@ -263,8 +263,8 @@ fn extra(members: BTreeMap<String, Verbatim>) -> Result<Patch<Extra>, Error> {
     if let Some((name, _)) = unfit {
         let name = quoted(name);
         let problem = format!(
-            "cannot store the member {name}: a member of your own has a name of 1 to 64 letters, \
-             digits and underscores, is nested at most 8 deep and has no control characters"
+            "has a member of its own, {name}, whose name is not 1 to 64 letters, digits and \
+             underscores, that is nested too deep, or that has control characters"
         );
         return Err(Error::invalid("save", problem));
     }

@@ -81,7 +81,7 @@ async fn mistakes_are_answered_with_what_was_given_and_what_is_accepted() {
     let stored = client.call("save", json!({"id": id, "e-mail": "x"})).await;
     stored.is_error(
         400,
-        "Incorrect request: save: cannot store the member \"e-mail\": ",
+        "Incorrect request: save: has a member of its own, \"e-mail\", whose name",
     );
     let jsonish = client.raw("freeze", "text/xml", "[1]").await;
     assert!(jsonish.body.contains("looks like JSON"), "{}", jsonish.body);

@@ -19,11 +19,11 @@ use crate::harness::receiver::{Received, Receiver};
 use crate::harness::v3::V3;
 use crate::harness::{App, Client};
 
-/// Endpoints on this machine, over http.
+/// Endpoints anywhere, over http: a service that accepts them may stop delivering to them later.
 pub fn local_targets() -> WebhookTargets {
     WebhookTargets {
         allow_http: true,
-        networks: settings().allowed_networks,
+        networks: ["0.0.0.0/0", "::/0"].map(|it| it.parse().unwrap()).to_vec(),
     }
 }
 
