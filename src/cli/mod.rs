@@ -264,9 +264,23 @@ fn indented(problem: &crate::config::Problem) -> String {
     }
 }
 
+/// The fields that are set by flags of the same name, whatever the command.
+const FLAGS: [&str; 5] = [
+    "account_limit",
+    "expires_at",
+    "purge_grace_days",
+    "purge_limit",
+    "soap_codes",
+];
+
 impl From<Error> for CommandError {
     fn from(error: Error) -> Self {
-        Self::App(Failure::Service(error))
+        match error {
+            Error::InvalidField { field, problem } if FLAGS.contains(&field) => {
+                Self::Other(format!("--{}: {problem}", field.replace('_', "-")))
+            }
+            error => Self::App(Failure::Service(error)),
+        }
     }
 }
 

@@ -43,7 +43,7 @@ async fn mistakes_on_the_command_line_are_answered_with_flag_value_and_way_out()
         (
             &["reseller", "update", "1", "--purge-grace-days", "-1"],
             1,
-            &["purge_grace_days"],
+            &["--purge-grace-days: must be between", "-1"],
         ),
         (
             &["account", "list", "--limit", "-1"],
