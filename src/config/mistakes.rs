@@ -182,6 +182,9 @@ fn wanted(key: &str, kind: &Kind) -> Option<String> {
             "a list of origins such as [\"https://panel.example.com\"]"
         }
         _ if key == "webhooks.retry_seconds" => "a list of numbers such as [5, 300]",
+        _ if key == "environment" => "development or production",
+        _ if key == "commit.scope" => "all or reseller",
+        _ if key == "log.format" => "auto or pretty or json",
         "a boolean" => "true or false",
         "a string" | "path string" => "a text in double quotes",
         "f64" => "a number",
