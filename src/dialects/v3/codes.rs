@@ -1,6 +1,6 @@
 //! The table of codes: the HTTP status, `code` and message for each kind of failure.
 
-use crate::dialects::failure::Failure;
+use crate::dialects::failure::{Failure, NO_ANSWER_SPACE, OUTLIVED};
 use crate::domain::{Conflict, Error, Resource};
 use crate::wire;
 
@@ -53,6 +53,11 @@ pub(super) fn code(failure: &Failure) -> Code {
                 "INSUFFICIENT_SCOPE",
                 &format!("The token lacks {scope}"),
             ),
+            Error::CredentialOutlived => say(
+                403,
+                "INSUFFICIENT_SCOPE",
+                &format!("Not allowed: {OUTLIVED}"),
+            ),
             Error::OperatorRequired => say(
                 403,
                 "INSUFFICIENT_SCOPE",
@@ -72,6 +77,10 @@ pub(super) fn code(failure: &Failure) -> Code {
             Error::ShareUsedUp { what } => Code {
                 message: format!("Too many {what} at a time"),
                 ..too_many(1)
+            },
+            Error::AnswerSpaceUsedUp { retry_after } => Code {
+                message: NO_ANSWER_SPACE.to_owned(),
+                ..too_many(*retry_after)
             },
             Error::Conflict(conflict) => Code {
                 retry_after: (*conflict == Conflict::KeyInUse).then_some(1),
@@ -247,6 +256,8 @@ mod tests {
             Failure::Service(Error::CredentialMissing),
             Failure::Service(Error::CredentialInvalid),
             Failure::Service(Error::InsufficientScope(Scope::AccountWrite)),
+            Failure::Service(Error::CredentialOutlived),
+            Failure::Service(Error::AnswerSpaceUsedUp { retry_after: 7 }),
             Failure::Service(Error::OperatorRequired),
             Failure::Service(Error::ResellerSuspended),
             Failure::Service(Error::TicketInvalid),
