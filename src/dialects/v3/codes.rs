@@ -40,6 +40,7 @@ pub(super) fn code(failure: &Failure) -> Code {
         ..say(429, "RATE_LIMITED", "Too many requests")
     };
     let invalid = |message: &str| say(400, "INVALID_REQUEST", message);
+    let forbidden = |message: &str| say(403, "INSUFFICIENT_SCOPE", message);
     let unauthenticated = |message: &str| say(401, "AUTHENTICATION_FAILED", message);
     match failure {
         Failure::Service(error) => match error {
@@ -48,21 +49,9 @@ pub(super) fn code(failure: &Failure) -> Code {
             }
             Error::CredentialMissing => unauthenticated("A bearer token is required"),
             Error::CredentialInvalid => unauthenticated("The token is invalid"),
-            Error::InsufficientScope(scope) => say(
-                403,
-                "INSUFFICIENT_SCOPE",
-                &format!("The token lacks {scope}"),
-            ),
-            Error::CredentialOutlived => say(
-                403,
-                "INSUFFICIENT_SCOPE",
-                &format!("Not allowed: {OUTLIVED}"),
-            ),
-            Error::OperatorRequired => say(
-                403,
-                "INSUFFICIENT_SCOPE",
-                "Only an operator's token may do this",
-            ),
+            Error::InsufficientScope(scope) => forbidden(&format!("The token lacks {scope}")),
+            Error::CredentialOutlived => forbidden(&format!("Not allowed: {OUTLIVED}")),
+            Error::OperatorRequired => forbidden("Only an operator's token may do this"),
             Error::ResellerSuspended => say(403, "RESELLER_SUSPENDED", SUSPENDED),
             Error::TicketInvalid => unauthenticated(NO_TICKET),
             Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {

@@ -40,7 +40,9 @@ async fn a_reseller_stores_so_many_bytes_of_answers_and_then_waits_until_some_ha
     let text = "x".repeat(500);
     let metadata: serde_json::Map<_, _> = (0..20).map(|n| (format!("k{n}"), json!(text))).collect();
     let body = json!({ "metadata": metadata });
-    let id = v3.call("POST", "/v3/accounts", &body).await.json()["number"].clone();
+    let id = acme.account("a").await;
+    let changed = v3.call("PATCH", &format!("/v3/accounts/{id}"), &body).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
     let unfreeze = format!("/v3/accounts/{id}/unfreeze");
     let keyed = async |v3: &V3, path: &str, key: &str| {
         v3.send("POST", path, &[("idempotency-key", key)], "{}")
@@ -99,8 +101,7 @@ async fn a_reseller_stores_so_many_bytes_of_answers_and_then_waits_until_some_ha
     );
     assert_eq!(v3.send("POST", &unfreeze, &[], "{}").await.status, 200);
     // Neither another reseller nor the operator is refused.
-    let theirs = others.call("POST", "/v3/accounts", &json!({})).await.json();
-    let path = format!("/v3/accounts/{}/unfreeze", theirs["number"]);
+    let path = format!("/v3/accounts/{}/unfreeze", other.account("a").await);
     assert_eq!(keyed(&others, &path, "k").await.status, 200);
     assert_eq!(keyed(&operators, &unfreeze, "k").await.status, 200);
 

@@ -67,13 +67,12 @@ impl ListRequest {
                 "after" => &mut after,
                 "asOf" => &mut as_of,
                 _ => {
-                    match metadata_key(&name)? {
-                        Some(key) => require_member(&mut metadata, &name, key, &value)?,
-                        None => {
-                            on_fields += 1;
-                            check_count(on_fields, &name)?;
-                            add_condition(&mut conditions, &name, &value)?;
-                        }
+                    if let Some(key) = metadata_key(&name)? {
+                        require_member(&mut metadata, &name, key, &value)?;
+                    } else {
+                        on_fields += 1;
+                        check_count(on_fields, &name)?;
+                        add_condition(&mut conditions, &name, &value)?;
                     }
                     repeated.push((name, value));
                     continue;
