@@ -85,7 +85,9 @@ pub use fact::Fact;
 pub use hold::{Hold, HoldDetails, HoldKind, HoldPatch, Patch, PaymentUrl, TICKET_PREFIX};
 pub use ids::{AccountId, AccountKey, HoldId, ResellerId, TokenId};
 pub use import::{ImportedAccount, ImportedHold};
-pub use metadata::{MAX_METADATA, Metadata, check_key as check_metadata_key};
+pub use metadata::{
+    MAX_METADATA, MAX_METADATA_CONDITIONS, Metadata, check_key as check_metadata_key,
+};
 pub use own_members::{Extra, MAX_OWN_MEMBERS};
 pub(crate) use plan::plan_members;
 pub use plan::{Plan, PlanTerms};

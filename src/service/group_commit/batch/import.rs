@@ -83,7 +83,7 @@ async fn try_import(
         return Ok(Some(decided.outcomes));
     }
     match decided.batch.write(&mut tx, now).await {
-        Ok(()) => tx.commit().await.map_err(|error| BatchError {
+        Ok(_) => tx.commit().await.map_err(|error| BatchError {
             error,
             is_worth_trying_alone: false,
         })?,

@@ -317,3 +317,19 @@ async fn of_two_rows_with_one_identity_none_is_imported_if_the_first_is_refused(
     assert!(imported.stderr.contains(first), "{imported:#?}");
     imported.ok("9 rows, 1 created, 8 refused");
 }
+
+#[tokio::test]
+async fn a_uid_that_names_nothing_is_refused() {
+    let place = Place::new().await;
+    let file = place.file(
+        "uids.csv",
+        "uid,email\n00000000-0000-0000-0000-000000000000,a@example.com\n\
+         ffffffff-ffff-ffff-ffff-ffffffffffff,b@example.com\n",
+    );
+    place.import(&[&file]).fails(&[
+        "2 of 2 rows are refused",
+        "is a UUID that names nothing",
+        "00000000-0000-0000-0000-000000000000",
+    ]);
+    assert_eq!(place.accounts().await, 0);
+}
