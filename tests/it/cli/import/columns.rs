@@ -205,7 +205,7 @@ async fn rows_without_a_number_pass_over_those_that_later_rows_bring() {
     let place = Place::new().await;
     let mut file = "number,email\n,first@example.com\n".to_owned();
     for number in 1..=3_000 {
-        file.push_str(&format!("{number},\n"));
+        file.extend([number.to_string().as_str(), ",\n"]);
     }
     file.push_str(",last@example.com\n");
     let file = place.file("dense.csv", file);
