@@ -17,7 +17,7 @@ use super::call::{Answer, Call, fault};
 use super::codes::Fault;
 use super::operation::Operation;
 use super::operations::{OPERATIONS, by_name};
-use super::values::{TOKEN, Values};
+use super::values::{PASSWORD, TOKEN, Values};
 use super::{Api, NAMESPACE, PATH};
 use crate::dialects::UNKNOWN;
 use crate::dialects::body;
@@ -118,8 +118,10 @@ async fn carry_out(
     result
 }
 
-/// What a request asks for: its operation's values without the token, in the version of SOAP that
-/// the answer has.
+/// What a request asks for: its operation's values in the version of SOAP that the answer has.
+/// Without the token and the password: neither is part of the command, and a hash of a password
+/// beside known values would tell whether a guess is right. In the hash of the body the token, a
+/// long random text, prevents that.
 fn fingerprint(
     operation: &Operation,
     version: SoapVersion,
@@ -130,7 +132,7 @@ fn fingerprint(
     let values: Vec<_> = operation
         .children
         .iter()
-        .filter(|(name, _)| *name != TOKEN)
+        .filter(|(name, _)| ![TOKEN, PASSWORD].contains(name))
         .map(|(name, _)| value(name))
         .collect();
     Fingerprint {
