@@ -119,9 +119,9 @@ async fn carry_out(
 }
 
 /// What a request asks for: its operation's values in the version of SOAP that the answer has.
-/// Without the token and the password: neither is part of the command, and a hash of a password
-/// beside known values would tell whether a guess is right. In the hash of the body the token, a
-/// long random text, prevents that.
+/// Without the token and the password: neither is part of the command, and a stored hash of a
+/// password beside known values would tell whether a guess is right. So the body of a request with a
+/// password is not hashed either; only records of versions before migration 0016 are compared by it.
 fn fingerprint(
     operation: &Operation,
     version: SoapVersion,
@@ -135,9 +135,11 @@ fn fingerprint(
         .filter(|(name, _)| ![TOKEN, PASSWORD].contains(name))
         .map(|(name, _)| value(name))
         .collect();
+    let command = sha256(format!("{version:?} {values:?}").as_bytes());
+    let has_password = children.iter().any(|(child, _)| child == PASSWORD);
     Fingerprint {
-        command: CommandHash::of(sha256(format!("{version:?} {values:?}").as_bytes()), None),
-        body: sha256(body),
+        command: CommandHash::of(command, None),
+        body: if has_password { command } else { sha256(body) },
     }
 }
 

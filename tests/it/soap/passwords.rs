@@ -1,5 +1,7 @@
 //! Passwords are checked as Zoolz does, and kept nowhere.
 
+use std::sync::Mutex;
+
 use super::two_resellers;
 use crate::harness::App;
 use crate::harness::soap::{NS12, envelope, post};
@@ -111,6 +113,7 @@ async fn a_password_is_kept_nowhere() {
     const CANARY: &str = "canary-9c1f4e";
     let app = App::new().await;
     let (client, ..) = two_resellers(&app).await;
+    let bodies = Mutex::new(Vec::new());
     let send = async |key: &str, operation: &str, email: &str, password: &str| {
         let element = format!(
             "<{operation} xmlns=\"Zoolz\"><authToken>{}</authToken><name>n</name><email>{email}@example.com</email><password>{password}</password></{operation}>",
@@ -120,7 +123,9 @@ async fn a_password_is_kept_nowhere() {
             ("content-type", "application/soap+xml"),
             ("idempotency-key", key),
         ];
-        post(&app.router, &headers, envelope(NS12, &element)).await
+        let body = envelope(NS12, &element);
+        bodies.lock().unwrap().push(sha256(body.as_bytes()));
+        post(&app.router, &headers, body).await
     };
     let created = send("1", "CreateAccount", "new", CANARY).await;
     let taken = send("2", "CreateAccount", "jo", CANARY).await;
@@ -156,6 +161,9 @@ async fn a_password_is_kept_nowhere() {
         hex(&sha256(CANARY.as_bytes())),
     ] {
         assert!(!stored.contains(&trace), "{trace}");
+    }
+    for body in bodies.lock().unwrap().iter() {
+        assert!(!stored.contains(&hex(body)), "a hash of a body");
     }
     // No stored hash tells whether a guess of the password is right: the password is no part of
     // the command, so a repeat with another one is the same command.
