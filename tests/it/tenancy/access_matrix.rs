@@ -495,9 +495,10 @@ async fn every_soap_operation_with_every_kind_of_credential() {
             );
         }
         let created = ["created", "second", "third", "fourth"];
-        let email = match name.starts_with("CreateAccount") {
-            true => created[index % 4],
-            false => "a",
+        let email = if name.starts_with("CreateAccount") {
+            created[index % created.len()]
+        } else {
+            "a"
         };
         let expected = match name {
             "GetAccountInfoUsingEmailAndPass" | "GetAccountInfoByEmailAndPass" => "InvalidPassword",
