@@ -134,7 +134,6 @@ pub(super) fn result(failure: &Failure, wording: &Wording, hide_foreign: bool) -
 
 fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code, String) {
     let say = |code, message: &str| (code, message.to_owned());
-    let unknown_email = || say(Code::InvalidEmail, "Invalid Email or Email does not exist");
     let by_id = wording.subject == Subject::AccountId;
     match error {
         Error::CredentialMissing
@@ -156,25 +155,12 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         Error::AccountNotFound
         | Error::AccountDeleted
         | Error::AccountOfAnother
-        | Error::InvalidField { field: "id", .. }
-            if by_id =>
-        {
-            say(
-                Code::InvalidAccount,
-                "Invalid Account ID or Account ID does not exist",
-            )
-        }
+        | Error::InvalidField { field: "id", .. } => no_account(by_id),
         Error::InvalidField { field: "email", .. } if wording.subject == Subject::None => say(
             Code::InvalidEmail,
             "Invalid Email, Please send a valid email address",
         ),
-        Error::AccountNotFound
-        | Error::AccountDeleted
-        | Error::AccountOfAnother
-        | Error::InvalidField {
-            field: "id" | "email",
-            ..
-        } => unknown_email(),
+        Error::InvalidField { field: "email", .. } => no_account(false),
         // The handlers write these messages.
         Error::InvalidField {
             field: "password",
@@ -236,6 +222,19 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         | Error::ShareUsedUp { .. }
         | Error::Internal { .. } => say(Code::GeneralError, "General Exception"),
     }
+}
+
+/// The account that the request names by number or by address does not exist.
+fn no_account(by_id: bool) -> (Code, String) {
+    let (code, message) = if by_id {
+        (
+            Code::InvalidAccount,
+            "Invalid Account ID or Account ID does not exist",
+        )
+    } else {
+        (Code::InvalidEmail, "Invalid Email or Email does not exist")
+    };
+    (code, message.to_owned())
 }
 
 /// A protocol error.

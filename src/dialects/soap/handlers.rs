@@ -194,13 +194,14 @@ fn wishes(call: &Call) -> Patch<Metadata> {
         0 => String::new(),
         number => number.to_string(),
     };
-    let network_drive = values.flag(NETWORK_DRIVE);
+    let network_drive = if values.flag(NETWORK_DRIVE) {
+        "true"
+    } else {
+        ""
+    };
     let wishes = [
         ("language", number(LANGUAGE)),
-        (
-            "networkDrive",
-            network_drive.then(|| "true".to_owned()).unwrap_or_default(),
-        ),
+        ("networkDrive", network_drive.to_owned()),
         ("computersLimit", number(COMPUTERS_LIMIT)),
     ];
     let wishes: BTreeMap<_, _> = wishes

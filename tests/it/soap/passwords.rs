@@ -149,12 +149,7 @@ async fn a_password_is_kept_nowhere() {
     }
     let stored = everything_stored(&app).await;
     assert!(stored.contains("new@example.com"), "the rows are read");
-    let hex = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    };
+    let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
     for trace in [
         CANARY.to_owned(),
         hex(CANARY.as_bytes()),
