@@ -139,6 +139,7 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         Error::CredentialMissing
         | Error::CredentialInvalid
         | Error::InsufficientScope(_)
+        | Error::CredentialOutlived
         | Error::OperatorRequired => say(Code::InvalidAuth, "Invalid Authentication Token"),
         Error::ResellerSuspended => say(
             Code::GeneralError,
@@ -220,6 +221,7 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         | Error::TicketInvalid
         | Error::RateLimited { .. }
         | Error::ShareUsedUp { .. }
+        | Error::AnswerSpaceUsedUp { .. }
         | Error::Internal { .. } => say(Code::GeneralError, "General Exception"),
     }
 }

@@ -286,3 +286,19 @@ async fn what_is_in_is_counted_also_if_the_report_cannot_be_written() {
     done.fails(&["the report cannot be written"]);
     assert_eq!(place.accounts().await, 2);
 }
+
+#[tokio::test]
+async fn a_uid_that_names_nothing_is_refused() {
+    let place = Place::new().await;
+    let file = place.file(
+        "uids.csv",
+        "uid,email\n00000000-0000-0000-0000-000000000000,a@example.com\n\
+         ffffffff-ffff-ffff-ffff-ffffffffffff,b@example.com\n",
+    );
+    place.import(&[&file]).fails(&[
+        "2 of 2 rows are refused",
+        "is a UUID that names nothing",
+        "00000000-0000-0000-0000-000000000000",
+    ]);
+    assert_eq!(place.accounts().await, 0);
+}
