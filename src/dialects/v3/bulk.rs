@@ -37,7 +37,7 @@ pub(super) struct ResultDocument {
     operation: String,
     /// The account as the request named it. Only in `bulk`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     account: Option<String>,
     /// The HTTP status that the operation has as a request of its own.
     status: u16,

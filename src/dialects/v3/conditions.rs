@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 
+use crate::dialects::GZIP_TAG;
 use crate::dialects::failure::Failure;
 
 /// The versions that `If-Match` accepts. `None` if the header is absent or has `*`, which any
@@ -45,6 +46,7 @@ fn tags(text: &str) -> impl Iterator<Item = &str> {
 /// The version that a strong tag names, if it is written as we write it.
 fn version(tag: &str) -> Option<i64> {
     let text = tag.strip_prefix('"')?.strip_suffix('"')?;
+    let text = text.strip_suffix(GZIP_TAG).unwrap_or(text);
     let version: i64 = text.parse().ok()?;
     (version.to_string() == text).then_some(version)
 }

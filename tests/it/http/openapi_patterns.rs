@@ -20,10 +20,10 @@ async fn addresses_that_the_service_accepts_match_the_published_patterns() {
     };
     let payments = [
         pattern("HoldRequest", "paymentUrl"),
-        pattern("FrozenDetails", "payment_url"),
+        pattern("AdminFrozenDetailsRequest", "payment_url"),
     ];
     let hooks = [
-        pattern("NewWebhookCreation", "url"),
+        pattern("WebhookCreation", "url"),
         pattern("WebhookPatch", "url"),
     ];
     let addresses = [
