@@ -82,7 +82,7 @@ mod tests {
             match value {
                 Value::Object(members) => members.values().for_each(|it| check(it, schemas)),
                 Value::Array(items) => items.iter().for_each(|it| check(it, schemas)),
-                _ => {}
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
             }
         }
         for document in [openapi("http://x"), openapi_3_0("http://x")] {

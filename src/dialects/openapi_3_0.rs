@@ -48,7 +48,7 @@ fn references(value: &Value) -> Vec<String> {
                 .collect()
         }
         Value::Array(items) => items.iter().flat_map(references).collect(),
-        _ => Vec::new(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }
 
@@ -73,7 +73,7 @@ fn rewrite(value: &mut Value) {
             }
         }
         Value::Array(items) => items.iter_mut().for_each(rewrite),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

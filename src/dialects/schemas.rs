@@ -180,6 +180,17 @@ impl Parts {
         reference(&request_name(name))
     }
 
+    /// Makes members of a named schema required.
+    pub(super) fn require(&mut self, schema: &Value, members: &[&str]) {
+        let named = referred(schema).and_then(|name| self.schemas.get_mut(name));
+        if let Some(Value::Object(schema)) = named
+            && !members.is_empty()
+            && let Value::Array(required) = schema.entry("required").or_insert_with(|| json!([]))
+        {
+            required.extend(members.iter().map(|member| json!(member)));
+        }
+    }
+
     /// The description of a request's body in JSON and XML.
     pub(super) fn body(&self, schema: &Value, example: &Value) -> Value {
         let mut in_xml = self.in_xml(schema);
@@ -265,7 +276,7 @@ fn rename_references(value: &mut Value, rename: &impl Fn(&str) -> String) {
         Value::Array(items) => items
             .iter_mut()
             .for_each(|item| rename_references(item, rename)),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -288,7 +299,7 @@ pub(super) fn list_values(value: &mut Value) {
             members.values_mut().for_each(list_values);
         }
         Value::Array(items) => items.iter_mut().for_each(list_values),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

@@ -21,9 +21,9 @@ pub(super) fn prometheus(open_metrics: &str) -> String {
                 other => ("", other),
             };
             if let Some((_, help)) = help.take().filter(|(described, _)| *described == name) {
-                text += &format!("# HELP {name}{suffix} {help}\n");
+                text.extend(["# HELP ", name, suffix, " ", help, "\n"]);
             }
-            text += &format!("# TYPE {name}{suffix} {kind}\n");
+            text.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
         } else if !line.starts_with('#') {
             text += line;
             text.push('\n');

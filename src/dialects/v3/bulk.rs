@@ -49,7 +49,7 @@ pub(super) struct ResultDocument {
     changed: Option<bool>,
     /// The events that the operation would cause. Only in `simulate`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, value_type = Option<Vec<String>>)]
+    #[schema(required = false, nullable = false, value_type = Option<Vec<String>>)]
     events: Option<Vec<Cow<'static, str>>>,
     #[schema(value_type = Option<String>)]
     effective_status: Option<Cow<'static, str>>,

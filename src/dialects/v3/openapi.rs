@@ -37,6 +37,7 @@ pub(in crate::dialects) fn openapi() -> Parts {
                     &closed_name(operation),
                     &more_members(operation),
                 );
+                parts.require(&schema, operation.required);
                 let example = serde_json::from_str(operation.example).unwrap_or_else(|_| json!({}));
                 let body = parts.body(&schema, &example);
                 members.insert("requestBody".to_owned(), body);

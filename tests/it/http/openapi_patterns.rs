@@ -1,4 +1,5 @@
-//! The patterns of the OpenAPI document: what the service accepts matches them.
+//! The OpenAPI document and the service: what is accepted matches the patterns, and what must not be
+//! missing is required.
 
 use regex::Regex;
 use serde_json::json;
@@ -70,4 +71,47 @@ async fn addresses_that_the_service_accepts_match_the_published_patterns() {
             "{wrong}"
         );
     }
+}
+
+#[tokio::test]
+async fn members_that_must_not_be_missing_are_required_in_the_documents() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    let v3 = V3::of(&client);
+    let operator = V3::of(&app.operator().await);
+    let document = v3.get("/openapi.json").await.ok();
+    let schemas = &document["components"]["schemas"];
+    let mut refused = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, described) in methods.as_object().unwrap() {
+            let Some(body) = described.get("requestBody") else {
+                continue;
+            };
+            let schema = &body["content"]["application/json"]["schema"]["$ref"];
+            let name = schema.as_str().unwrap().rsplit('/').next().unwrap();
+            let required = schemas[name]["required"].clone();
+            let path = path.replace("{id}", &id.to_string());
+            for caller in [&v3, &operator] {
+                let answer = caller.call(&method.to_uppercase(), &path, &json!({})).await;
+                let text = answer.json()["error_text"].clone();
+                let text = text.as_str().unwrap_or_default().to_owned();
+                let text = text.trim_start_matches("Incorrect request: ");
+                let problem = text.split_once(": ");
+                let missing = problem.filter(|(_, problem)| {
+                    problem.starts_with("is required") || problem.starts_with("must not be empty")
+                });
+                // It has conditions that a schema cannot express.
+                if let Some((member, _)) = missing.filter(|_| name != "AdminSaveRequest") {
+                    refused += 1;
+                    let members = required.as_array().cloned().unwrap_or_default();
+                    assert!(
+                        members.contains(&json!(member)),
+                        "{method} {path}: {member}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(refused > 40, "{refused} refused bodies");
 }
