@@ -48,6 +48,8 @@ impl Config {
             purge_window: Duration::from_hours(24 * self.lifecycle.purge_window_days),
             idempotency_window: Duration::from_hours(self.idempotency.window_hours),
             idempotency_wait: service::Settings::default().idempotency_wait,
+            max_answer_bytes: Some(self.idempotency.max_bytes_per_reseller)
+                .filter(|bytes| *bytes > 0),
             queue: self.commit.queue,
             batch: self.commit.batch,
             scope: match self.commit.scope {

@@ -63,6 +63,7 @@ mod own_members;
 mod plan;
 mod profile;
 mod purge;
+mod quoted;
 mod revert;
 mod search;
 mod state;
@@ -82,18 +83,20 @@ pub use fact::Fact;
 pub use hold::{Hold, HoldDetails, HoldKind, HoldPatch, Patch, PaymentUrl, TICKET_PREFIX};
 pub use ids::{AccountId, AccountKey, HoldId, ResellerId, TokenId};
 pub use import::{ImportedAccount, ImportedHold};
-pub use metadata::{MAX_METADATA, Metadata, check_key as check_metadata_key};
+pub use metadata::{
+    MAX_METADATA, MAX_METADATA_CONDITIONS, Metadata, check_key as check_metadata_key,
+};
 pub use own_members::{Extra, MAX_OWN_MEMBERS};
 pub(crate) use plan::plan_members;
 pub use plan::{Plan, PlanTerms};
 pub use profile::{Profile, ProfilePatch};
 pub use purge::{PURGE_GRACE, PURGE_NOTICE, PurgePolicy, PurgeRule, PurgeStop};
+pub(crate) use quoted::quoted;
 pub use revert::{NotReverted, Revertible};
 pub use search::{
     Comparison, Condition, Search, SearchField, SearchValues, Span, Start, ZoneConditions,
 };
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
-pub(crate) use text::quoted;
 pub use text::{MAX_LONG_TEXT, MAX_TEXT, check as check_text, check_time_zone};
 pub use upcoming::{Coming, Upcoming};
 pub use webhook::{

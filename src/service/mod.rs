@@ -40,6 +40,7 @@
 mod account_counts;
 mod account_numbers;
 mod accounts;
+mod answer_space;
 mod bulk;
 mod bulk_jobs;
 mod clock;
@@ -76,6 +77,7 @@ use crate::metrics::Metrics;
 use crate::shares::Shares;
 use crate::store::backup::Restoration;
 use crate::store::{Store, StoredRequest};
+use answer_space::AnswerSpace;
 use credentials::CredentialCache;
 use group_commit::{Lane, Lanes, Request};
 use list_totals::ListTotals;
@@ -132,6 +134,7 @@ pub struct Service {
     credentials: Lane<[u8; 32], Option<credentials::Found>>,
     /// The lane for look-ups of answers to idempotent requests.
     answers: Lane<IdempotencyKey, Option<StoredRequest>>,
+    answer_space: Arc<AnswerSpace>,
     credential_cache: CredentialCache,
     limiter: Limiter,
     shares: Arc<ServiceShares>,
@@ -161,7 +164,12 @@ impl Service {
         let metrics = Arc::new(Metrics::new());
         metrics.set_started(unix_seconds(clock.now()));
 
+        let answer_space = Arc::new(AnswerSpace::new(
+            settings.max_answer_bytes,
+            settings.idempotency_window,
+        ));
         let change_writer = group_commit::Writer {
+            answer_space: Arc::clone(&answer_space),
             store: store.clone(),
             clock: clock.clone(),
             settings: settings.clone(),
@@ -199,6 +207,7 @@ impl Service {
             reads,
             credentials,
             answers,
+            answer_space,
             credential_cache: CredentialCache::new(),
             shares: Arc::new(ServiceShares::new(&shares, &metrics)),
             totals: Arc::new(ListTotals::new()),

@@ -40,7 +40,8 @@ impl Service {
             return Err(Error::invalid("number", "must be at least 1"));
         }
         let now = self.now();
-        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
+        let caller = &context.principal;
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 lock_named_reseller(tx, reseller).await?;
                 let number = match new.number {
@@ -78,7 +79,8 @@ impl Service {
         context.principal.require(Scope::AccountWrite)?;
         let now = self.now();
         let reseller = self.find_plan(context, id).await?.reseller_id;
-        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
+        let caller = &context.principal;
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 // Locking the reseller's row locks all its plans.
                 tx.lock_reseller(reseller).await?;

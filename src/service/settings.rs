@@ -24,6 +24,9 @@ pub struct Settings {
     /// How long a request waits for an earlier one with the same idempotency key to finish. Then it
     /// is refused as in conflict.
     pub idempotency_wait: Duration,
+    /// How many bytes of answers to requests with an idempotency key each process stores for one
+    /// reseller within `idempotency_window`. `None` means any number.
+    pub max_answer_bytes: Option<u64>,
     /// How many requests a lane queues. A request beyond that is refused as overloaded.
     pub queue: usize,
     /// How many requests a lane carries out together, at most.
@@ -47,6 +50,7 @@ impl Default for Settings {
             purge_window: day * 30,
             idempotency_window: day,
             idempotency_wait: Duration::from_secs(5),
+            max_answer_bytes: Some(4 << 30),
             queue: 4_096,
             batch: 256,
             scope: CommitScope::All,

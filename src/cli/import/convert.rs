@@ -82,7 +82,11 @@ impl Converter {
             Column::Number => account.number = given(text).map(number).transpose()?,
             Column::Uid => {
                 let uid = given(text).map(Uuid::parse_str).transpose();
-                account.uid = uid.map_err(|_| "is not a UUID".to_owned())?;
+                let uid = uid.map_err(|_| "is not a UUID".to_owned())?;
+                if uid.is_some_and(|uid| uid.is_nil() || uid.is_max()) {
+                    return Err("is a UUID that names nothing".to_owned());
+                }
+                account.uid = uid;
             }
             Column::Email => {
                 let email = given(text).map(Email::parse).transpose().map_err(problem)?;

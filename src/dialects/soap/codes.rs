@@ -108,6 +108,7 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         Error::CredentialMissing
         | Error::CredentialInvalid
         | Error::InsufficientScope(_)
+        | Error::CredentialOutlived
         | Error::OperatorRequired => say(Code::InvalidAuth, "Invalid Authentication Token"),
         Error::ResellerSuspended => say(
             Code::GeneralError,
@@ -196,6 +197,7 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         | Error::TicketInvalid
         | Error::RateLimited { .. }
         | Error::ShareUsedUp { .. }
+        | Error::AnswerSpaceUsedUp { .. }
         | Error::Internal { .. } => say(Code::GeneralError, "General Exception"),
     }
 }

@@ -60,7 +60,9 @@ pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
         }
         Ok(Answer::Success) => call.success(String::new()),
         Ok(Answer::Info(info)) => call.success(info),
-        Err(Failure::Service(Error::RateLimited { retry_after })) => {
+        Err(Failure::Service(
+            Error::RateLimited { retry_after } | Error::AnswerSpaceUsedUp { retry_after },
+        )) => {
             let (response, outcome) = fault(&Fault::RateLimited { retry_after }, version);
             return exchange.finish(response, name, outcome);
         }

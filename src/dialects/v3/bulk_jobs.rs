@@ -51,7 +51,7 @@ struct Selector {
     expires_after: Option<String>,
     /// Only accounts with this text in name, title, e-mail or company, ignoring case.
     q: Option<String>,
-    /// Only accounts whose metadata has these members with these values.
+    /// Only accounts whose metadata has these members with these values; at most 10 members.
     #[serde(default)]
     #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
     metadata: Option<MetadataMembers>,

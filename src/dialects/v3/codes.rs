@@ -1,6 +1,6 @@
 //! The table of codes: the HTTP status, `code` and message for each kind of failure.
 
-use crate::dialects::failure::Failure;
+use crate::dialects::failure::{Failure, NO_ANSWER_SPACE, OUTLIVED};
 use crate::domain::{Conflict, Error, Resource};
 use crate::wire;
 
@@ -40,6 +40,7 @@ pub(super) fn code(failure: &Failure) -> Code {
         ..say(429, "RATE_LIMITED", "Too many requests")
     };
     let invalid = |message: &str| say(400, "INVALID_REQUEST", message);
+    let forbidden = |message: &str| say(403, "INSUFFICIENT_SCOPE", message);
     let unauthenticated = |message: &str| say(401, "AUTHENTICATION_FAILED", message);
     match failure {
         Failure::Service(error) => match error {
@@ -48,16 +49,9 @@ pub(super) fn code(failure: &Failure) -> Code {
             }
             Error::CredentialMissing => unauthenticated("A bearer token is required"),
             Error::CredentialInvalid => unauthenticated("The token is invalid"),
-            Error::InsufficientScope(scope) => say(
-                403,
-                "INSUFFICIENT_SCOPE",
-                &format!("The token lacks {scope}"),
-            ),
-            Error::OperatorRequired => say(
-                403,
-                "INSUFFICIENT_SCOPE",
-                "Only an operator's token may do this",
-            ),
+            Error::InsufficientScope(scope) => forbidden(&format!("The token lacks {scope}")),
+            Error::CredentialOutlived => forbidden(&format!("Not allowed: {OUTLIVED}")),
+            Error::OperatorRequired => forbidden("Only an operator's token may do this"),
             Error::ResellerSuspended => say(403, "RESELLER_SUSPENDED", SUSPENDED),
             Error::TicketInvalid => unauthenticated(NO_TICKET),
             Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
@@ -72,6 +66,10 @@ pub(super) fn code(failure: &Failure) -> Code {
             Error::ShareUsedUp { what } => Code {
                 message: format!("Too many {what} at a time"),
                 ..too_many(1)
+            },
+            Error::AnswerSpaceUsedUp { retry_after } => Code {
+                message: NO_ANSWER_SPACE.to_owned(),
+                ..too_many(*retry_after)
             },
             Error::Conflict(conflict) => Code {
                 retry_after: (*conflict == Conflict::KeyInUse).then_some(1),
@@ -247,6 +245,8 @@ mod tests {
             Failure::Service(Error::CredentialMissing),
             Failure::Service(Error::CredentialInvalid),
             Failure::Service(Error::InsufficientScope(Scope::AccountWrite)),
+            Failure::Service(Error::CredentialOutlived),
+            Failure::Service(Error::AnswerSpaceUsedUp { retry_after: 7 }),
             Failure::Service(Error::OperatorRequired),
             Failure::Service(Error::ResellerSuspended),
             Failure::Service(Error::TicketInvalid),

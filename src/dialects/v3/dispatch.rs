@@ -113,7 +113,7 @@ async fn read(
     let query = Query::read(&parts.uri, operation.paging, operation.query)?;
     let headers = &parts.headers;
     let expected_versions = if operation.conditional {
-        conditions::expected_versions(headers)
+        conditions::expected_versions(headers)?
     } else {
         if operation.idempotent {
             conditions::refuse(headers)?;

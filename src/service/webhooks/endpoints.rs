@@ -75,7 +75,8 @@ impl Service {
             }
             None => fresh_secret()?,
         };
-        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
+        let caller = &context.principal;
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 lock_named_reseller(tx, reseller).await?;
                 let count = tx.list_endpoints(reseller).await?.len();
@@ -159,7 +160,8 @@ impl Service {
             self.settings.webhooks_allow_http,
             context.principal.reseller,
         );
-        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
+        let caller = &context.principal;
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 let mut endpoint = lock_endpoint(tx, reseller, id).await?;
                 if let Some(style) = patch.style
@@ -193,7 +195,8 @@ impl Service {
     ) -> Result<Completion<()>, Error> {
         context.principal.require(Scope::WebhookWrite)?;
         let reseller = context.principal.reseller;
-        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
+        let caller = &context.principal;
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 let endpoint = lock_endpoint(tx, reseller, id).await?;
                 tx.delete_endpoint(endpoint.reseller_id, id).await?;
@@ -225,7 +228,8 @@ impl Service {
             Some(secret) => secret,
             None => fresh_secret()?,
         };
-        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
+        let caller = &context.principal;
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 let mut endpoint = lock_endpoint(tx, reseller, id).await?;
                 check_secret(endpoint.style, &secret)?;

@@ -424,6 +424,11 @@ fn variables_that_kubernetes_sets_beside_a_service_are_warned_of_once() {
         ("STEWARD_PORT_8080_TCP_PROTO", "tcp"),
         ("STEWARD_PORT_8080_TCP_PORT", "8080"),
         ("STEWARD_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("STEWARD_DATABASE_PORT", "tcp://10.0.0.2:5432"),
+        ("STEWARD_SERVER_SERVICE_HOST", "10.0.0.2"),
+        ("STEWARD_SERVICE_PORT_HTTP", "8080"),
+        // Like no key, although it has the prefix of all.
+        ("STEWARD_HOME", "/home/steward"),
         // One underscore too few: the warning names the key.
         ("STEWARD_SERVER_LISTEN", "127.0.0.1:1"),
     ];
@@ -438,6 +443,7 @@ fn variables_that_kubernetes_sets_beside_a_service_are_warned_of_once() {
         stderr.contains("STEWARD_SERVER_LISTEN (did you mean STEWARD_SERVER__LISTEN?)"),
         "{stderr}"
     );
+    assert_eq!(stderr.matches("did you mean").count(), 1, "{stderr}");
     // The variables of `steward demo --print-env` and the file are known.
     let own = [
         ("STEWARD_URL", "http://127.0.0.1:8080"),

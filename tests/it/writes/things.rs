@@ -18,7 +18,7 @@ pub struct Request {
     method: &'static str,
     path: String,
     content_type: &'static str,
-    token: String,
+    pub token: String,
     body: String,
     router: axum::Router,
 }
