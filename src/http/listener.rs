@@ -207,8 +207,10 @@ async fn answer(
     };
     let permits = Arc::clone(permits);
     let admit = move || {
-        let admitted = permits.admit(address.ip());
-        admitted.inspect_err(|_| permits.metrics.connection_refused())
+        permits.admit(address.ip()).map_err(|refused| {
+            permits.metrics.connection_refused();
+            refusal(refused)
+        })
     };
     http2::serve(io, address, router, limits, admit, stop).await;
 }
@@ -258,7 +260,7 @@ async fn answer_http1(
 }
 
 /// The response to a request that would need a permit for a connection and gets none.
-pub(super) fn refusal(refused: Refused) -> Response {
+fn refusal(refused: Refused) -> Response {
     let (status, text) = match refused {
         Refused::OwnShare | Refused::QueueFull => (StatusCode::TOO_MANY_REQUESTS, TOO_MANY_TEXT),
         Refused::AllShares => (StatusCode::SERVICE_UNAVAILABLE, ""),
