@@ -1,7 +1,9 @@
 //! The HTTP layer: the router, the middleware around every request, and the listeners.
 
 mod client_address;
+mod compression;
 mod held_body;
+mod http2;
 mod listener;
 mod management;
 mod middleware;

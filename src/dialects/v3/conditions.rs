@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 
+use crate::dialects::GZIP_TAG;
 use crate::dialects::failure::Failure;
 use crate::domain::quoted;
 
@@ -61,6 +62,7 @@ fn tags(text: &str) -> impl Iterator<Item = &str> {
 /// The version that a strong tag names, if it is written as we write it.
 fn version(tag: &str) -> Option<i64> {
     let text = tag.strip_prefix('"')?.strip_suffix('"')?;
+    let text = text.strip_suffix(GZIP_TAG).unwrap_or(text);
     let version: i64 = text.parse().ok()?;
     (version.to_string() == text).then_some(version)
 }

@@ -194,7 +194,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(plans::list, (()) -> 200 Many<NumberedPlan>)),
     Operation::post("/v3/plans", "plans_create")
         .about("plans", "Create a plan")
-        .scope(AccountWrite).idempotent()
+        .scope(AccountWrite).idempotent().requires(&["name"])
         .example(r#"{"name":"pro","displayName":"Pro","tier":2,"interval":"month","amount":"49.00","allowedUsers":25,"allowSso":true}"#)
         .run(run!(plans::create, ((), NewPlan) -> 201 One<NumberedPlan>)),
     Operation::get("/v3/plans/{id}", "plans_get")
@@ -236,7 +236,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(webhooks::list, (()) -> 200 Many<WebhookDocument>)),
     Operation::post("/v3/webhooks", "webhooks_create")
         .about("webhooks", "Create a webhook endpoint; only this answer contains its secret")
-        .scope(WebhookWrite).idempotent()
+        .scope(WebhookWrite).idempotent().requires(&["url"])
         .example(r#"{"url":"https://example.com/hooks","events":["account.updated"]}"#)
         .secret()
         .run(run!(webhooks::create, ((), NewWebhook) -> 201 One<WebhookDocument>)),
@@ -286,7 +286,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(resellers::list, (()) -> 200 Many<ResellerDocument>)),
     Operation::post("/v3/resellers", "resellers_create")
         .about("resellers", "Create a reseller")
-        .operator(ResellerWrite).idempotent()
+        .operator(ResellerWrite).idempotent().requires(&["name"])
         .example(r#"{"name":"Acme Hosting","timezone":"Europe/Berlin"}"#)
         .run(run!(resellers::create, ((), ResellerRequest) -> 201 One<ResellerDocument>)),
     Operation::get("/v3/resellers/{id}", "resellers_get")

@@ -59,7 +59,7 @@ pub(super) struct WebhookDocument {
     updated_at: String,
     /// The signing secret. Only in the answer that creates it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     secret: Option<String>,
 }
 
