@@ -117,6 +117,14 @@ pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
 }
 
+/// The value of the variable that sets a key, as it was written. `None` means that none does.
+pub(super) fn written(key: &str) -> Option<String> {
+    let name = source_of(key)?;
+    let mut set = env::vars_os();
+    let (_, value) = set.find(|(set, _)| set.to_str().is_some_and(|it| is(it, &name)))?;
+    value.into_string().ok()
+}
+
 /// The variable that sets a key. `None` means that none does.
 pub(super) fn source_of(key: &str) -> Option<String> {
     let own = variable(key);

@@ -56,7 +56,10 @@ impl Config {
                 CommitScope::All => service::CommitScope::All,
                 CommitScope::Reseller => service::CommitScope::Reseller,
             },
-            webhooks_allow_http: self.webhooks.allow_http,
+            webhook_targets: service::WebhookTargets {
+                allow_http: self.webhooks.allow_http,
+                networks: self.webhooks.allowed_networks.clone(),
+            },
             limits: service::Limits {
                 per_token: Some(self.limits.token_per_minute).filter(|limit| *limit > 0),
                 per_address: Some(self.limits.address_per_minute).filter(|limit| *limit > 0),

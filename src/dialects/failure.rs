@@ -4,6 +4,10 @@
 use crate::domain::{Error, quoted};
 use crate::wire;
 
+/// Where the paths of the management listener are. The address itself is nobody's business here.
+pub(super) const MANAGEMENT: &str = "/livez, /readyz and /metrics are served at the address that \
+     the operator's key server.management_listen names";
+
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -27,8 +31,10 @@ pub enum Failure {
     TokenNotRead(&'static str),
     /// The dialect has no such path.
     NoSuchRoute,
-    /// The path exists, but not with this method.
-    MethodNotAllowed,
+    /// The path is one of the management listener, which is at another address.
+    OnManagementListener,
+    /// The path exists, but not with this method; the methods that it has, separated by commas.
+    MethodNotAllowed(String),
     /// The request took longer than the configured limit.
     TimedOut,
     /// The request took longer than the configured limit, because its body did not arrive.

@@ -46,6 +46,7 @@
 
 mod account;
 mod actor;
+mod address;
 mod change;
 mod command;
 mod decide;
@@ -73,6 +74,7 @@ mod webhook;
 
 pub use account::{Account, NewAccount, Status};
 pub use actor::{Actor, Authority, Dialect, Scope, Scopes};
+pub use address::is_public;
 pub use change::{Change, Event, FieldChange, HoldChange, Outcome};
 pub use command::{Command, Revision};
 pub use email::{Email, email_key};
@@ -101,7 +103,7 @@ pub use text::{MAX_LONG_TEXT, MAX_TEXT, check as check_text, check_time_zone};
 pub use upcoming::{Coming, Upcoming};
 pub use webhook::{
     EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy, TEST, UPDATED,
-    check_secret, message_id,
+    WebhookTargets, check_secret, message_id,
 };
 
 /// An instant in UTC, with the microsecond resolution of PostgreSQL's `timestamptz`.

@@ -77,7 +77,16 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
             let (parts, _) = request.into_parts();
             return v3::respond_unmatched(&v3, &parts, |fail| fail(&Failure::NoSuchRoute)).await;
         }
-        Responder::of(&request).respond(&Failure::NoSuchRoute, &admin)
+        let is_management = matches!(
+            request.uri().path(),
+            "/livez" | "/readyz" | "/healthz" | "/health" | "/metrics"
+        );
+        let failure = if is_management {
+            Failure::OnManagementListener
+        } else {
+            Failure::NoSuchRoute
+        };
+        Responder::of(&request).respond(&failure, &admin)
     };
     let mut as_routed = routes.clone().fallback(unknown.clone());
     let fallback = async move |request: Request| {

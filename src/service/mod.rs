@@ -85,6 +85,7 @@ use notifier::Notifier;
 use rate_limit::Limiter;
 use shares::ServiceShares;
 
+pub use crate::domain::WebhookTargets;
 pub use crate::store::{
     Attempt, BulkItem, BulkJob, CommandHash, Credential, DeliveryKey, Fingerprint, IdempotencyKey,
     JobState, JournalEntry, Pending, Preview, Progress, PurgeSettings, Reseller, ResultHeaders,

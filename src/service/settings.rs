@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Limits, ShareSettings};
+use crate::domain::WebhookTargets;
 
 /// Which commands may share a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +40,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What resellers share.
     pub shares: ShareSettings,
-    /// Whether webhook endpoints may have `http:` URLs.
-    pub webhooks_allow_http: bool,
+    /// Where webhook endpoints may be.
+    pub webhook_targets: WebhookTargets,
 }
 
 impl Default for Settings {
@@ -57,7 +58,7 @@ impl Default for Settings {
             transaction_timeout: Duration::from_secs(10),
             limits: Limits::default(),
             shares: ShareSettings::default(),
-            webhooks_allow_http: false,
+            webhook_targets: WebhookTargets::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The table of codes: the answer to each kind of failure. `error` equals the HTTP status.
 
-use crate::dialects::failure::{Failure, NO_ANSWER_SPACE, OUTLIVED};
+use crate::dialects::failure::{Failure, MANAGEMENT, NO_ANSWER_SPACE, OUTLIVED};
 use crate::domain::{Conflict, Error};
 use crate::wire;
 
@@ -90,7 +90,11 @@ pub(super) fn code(failure: &Failure) -> Code {
         // Only the `soap` dialect produces this failure.
         Failure::Missing(name) => incorrect(&format!("{name}: is required")),
         Failure::NoSuchRoute => say(404, "Call not found"),
-        Failure::MethodNotAllowed => say(405, "Method not allowed"),
+        Failure::OnManagementListener => say(404, &format!("Call not found: {MANAGEMENT}")),
+        Failure::MethodNotAllowed(allowed) => say(
+            405,
+            &format!("Method not allowed; this path takes {allowed}"),
+        ),
         Failure::TimedOut => later(503, "Service unavailable: the request took too long", 2),
         Failure::BodyTimedOut => say(408, "Request timeout: the body did not arrive in time"),
         Failure::Crashed => say(500, "Internal error"),
@@ -219,7 +223,8 @@ mod tests {
             Failure::parameter("Idempotency-Key", "must be 1 to 255 visible characters"),
             Failure::TokensDiffer,
             Failure::NoSuchRoute,
-            Failure::MethodNotAllowed,
+            Failure::OnManagementListener,
+            Failure::MethodNotAllowed("POST".to_owned()),
             Failure::TimedOut,
             Failure::BodyTimedOut,
             Failure::Crashed,

@@ -124,7 +124,8 @@ pub(super) fn result(failure: &Failure, wording: &Wording, hide_foreign: bool) -
         | Failure::TokensDiffer
         | Failure::TokenNotRead(_)
         | Failure::NoSuchRoute
-        | Failure::MethodNotAllowed
+        | Failure::OnManagementListener
+        | Failure::MethodNotAllowed(_)
         | Failure::TimedOut
         | Failure::BodyTimedOut
         | Failure::Crashed

@@ -36,7 +36,7 @@ pub(super) fn index() -> String {
     page(
         "Service",
         &format!(
-            "<p>The following operations are supported. The formal definition is in the <a href=\"?wsdl\">service description</a>.</p><ul>{items}</ul>"
+            "<p>The following operations are supported. The formal definition is in the <a href=\"?wsdl\">service description</a>.</p><ul>{items}</ul><p><a href=\"/\">Start page</a> - <a href=\"/docs\">The other APIs</a></p>"
         ),
     )
 }

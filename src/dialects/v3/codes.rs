@@ -84,7 +84,8 @@ pub(super) fn code(failure: &Failure) -> Code {
             Error::PreconditionFailed => say(
                 412,
                 "PRECONDITION_FAILED",
-                "The account is not at the version that If-Match names",
+                "The account is not at the version that If-Match names; send the ETag as it was \
+                 read, with its quotation marks",
             ),
             Error::IdempotencyKeyReused => say(
                 422,
@@ -110,8 +111,14 @@ pub(super) fn code(failure: &Failure) -> Code {
         Failure::TokenNotRead(why) => {
             unauthenticated(&format!("A bearer token is required: {why}"))
         }
-        Failure::NoSuchRoute => say(404, "NOT_FOUND", "There is no such resource"),
-        Failure::MethodNotAllowed => say(405, "METHOD_NOT_ALLOWED", "Method not allowed"),
+        Failure::NoSuchRoute | Failure::OnManagementListener => {
+            say(404, "NOT_FOUND", "There is no such resource")
+        }
+        Failure::MethodNotAllowed(allowed) => say(
+            405,
+            "METHOD_NOT_ALLOWED",
+            &format!("Method not allowed; this path takes {allowed}"),
+        ),
         Failure::TimedOut => later("The request took too long", 2),
         Failure::BodyTimedOut => say(
             408,
@@ -294,7 +301,7 @@ mod tests {
             Failure::Wire(malformed),
             Failure::parameter("limit", "must be between 1 and 100"),
             Failure::NoSuchRoute,
-            Failure::MethodNotAllowed,
+            Failure::MethodNotAllowed("GET, HEAD, OPTIONS".to_owned()),
             Failure::Service(Error::Conflict(Conflict::KeyInUse)),
             Failure::TimedOut,
             Failure::BodyTimedOut,

@@ -45,7 +45,7 @@ use crate::domain::Error;
 use crate::service::Service;
 
 pub use bulk::BulkOperation;
-pub(crate) use cursor::end_of_events;
+pub(crate) use cursor::{end_of_events, is_cursor_of_events};
 pub use event_document::{message, test_message};
 pub(super) use openapi::openapi;
 pub use operation::Operation;

@@ -369,14 +369,15 @@ fn methods(path: &str) -> MethodRouter<Api> {
         allowed.push("HEAD");
     }
     allowed.push("OPTIONS");
-    let allow = HeaderValue::from_str(&allowed.join(", ")).unwrap_or(HeaderValue::from_static(""));
+    let allowed = allowed.join(", ");
+    let allow = HeaderValue::from_str(&allowed).unwrap_or(HeaderValue::from_static(""));
     routes.fallback(async move |State(api): State<Api>, request: Request| {
         let (parts, _) = request.into_parts();
         let answer = super::respond_unmatched(&api, &parts, |fail| {
             if parts.method == Method::OPTIONS {
                 body::response(StatusCode::NO_CONTENT, None, Vec::new())
             } else {
-                fail(&Failure::MethodNotAllowed)
+                fail(&Failure::MethodNotAllowed(allowed))
             }
         });
         let mut response = answer.await;

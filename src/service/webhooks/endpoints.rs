@@ -67,7 +67,7 @@ impl Service {
         let now = self.now();
         let mut endpoint = blank_endpoint(reseller, now);
         new.patch
-            .over(&mut endpoint, self.settings.webhooks_allow_http)?;
+            .over(&mut endpoint, &self.settings.webhook_targets)?;
         let secret = match new.secret {
             Some(secret) => {
                 check_secret(endpoint.style, &secret)?;
@@ -155,9 +155,9 @@ impl Service {
         idempotency: Option<IdempotentRequest<Written<EndpointView>>>,
     ) -> Result<Completion<Written<EndpointView>>, Error> {
         context.principal.require(Scope::WebhookWrite)?;
-        let (now, allow_http, reseller) = (
+        let (now, targets, reseller) = (
             self.now(),
-            self.settings.webhooks_allow_http,
+            self.settings.webhook_targets.clone(),
             context.principal.reseller,
         );
         let caller = &context.principal;
@@ -169,7 +169,7 @@ impl Service {
                 {
                     check_present_secrets(tx, &endpoint, style, now).await?;
                 }
-                let is_changed = patch.over(&mut endpoint, allow_http)?;
+                let is_changed = patch.over(&mut endpoint, &targets)?;
                 if is_changed {
                     endpoint.revision += 1;
                     endpoint.updated_at = now;

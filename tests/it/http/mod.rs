@@ -8,6 +8,7 @@ mod cors;
 mod heads;
 mod http2;
 mod metrics;
+mod messages;
 mod notice_page;
 mod openapi_patterns;
 mod pages;

@@ -340,18 +340,16 @@ impl Batch {
                 ),
             ));
         }
-        let cannot_change = |column, has: String| {
-            Err(ImportProblem::of(
-                column,
-                format!("cannot change: account {id} has {has}"),
-            ))
+        let cannot_become = |what: &str, has: String, other: String| {
+            let problem = format!("account {id} has it; its {what} {has} cannot become {other}");
+            Err(ImportProblem::of(column, problem))
         };
         let is_skipped = on_existing == OnExisting::Skip;
-        if row.number.is_some_and(|number| number != id) && !is_skipped {
-            return cannot_change("number", id.to_string());
+        if let Some(number) = row.number.filter(|it| *it != id && !is_skipped) {
+            return cannot_become("number", id.to_string(), number.to_string());
         }
-        if row.uid.is_some_and(|uid| uid != account.uid) && !is_skipped {
-            return cannot_change("uid", account.uid.to_string());
+        if let Some(uid) = row.uid.filter(|it| *it != account.uid && !is_skipped) {
+            return cannot_become("uid", account.uid.to_string(), uid.to_string());
         }
         let is_same = row.number.is_none_or(|number| number == id)
             && row.uid.is_none_or(|uid| uid == account.uid)
@@ -369,8 +367,12 @@ impl Batch {
                 Ok(ImportOutcome::Updated(id))
             }
             OnExisting::Fail => {
-                let mut differs: Vec<&str> =
-                    change.fields.iter().map(|changed| changed.field).collect();
+                let mut differs: Vec<&str> = change
+                    .fields
+                    .iter()
+                    .map(|changed| column_of(changed.field))
+                    .collect();
+                differs.dedup();
                 if row.created_at.is_some_and(|at| at != account.created_at) {
                     differs.push("created_at");
                 }
@@ -452,14 +454,20 @@ impl Batch {
     }
 }
 
+/// The columns of the file that a field comes from.
+fn column_of(field: &'static str) -> &'static str {
+    match field {
+        "plan_id" | "tariff_id" => "plan",
+        "freeze:reseller" => "freeze_reason, freeze_payment_url or freeze_since",
+        "suspend:reseller" => "suspend_reason, suspend_message or suspend_since",
+        other => other,
+    }
+}
+
 impl From<Error> for ImportProblem {
     fn from(error: Error) -> Self {
         if let Error::InvalidField { field, problem } = error {
-            let column = match field {
-                "plan_id" | "tariff_id" => "plan",
-                other => other,
-            };
-            return Self::of(column, problem);
+            return Self::of(column_of(field), problem);
         }
         if error == Error::Conflict(Conflict::EmailInUse) {
             return Self::of("email", "another account of this reseller has it");

@@ -88,7 +88,7 @@ async fn a_row_is_about_one_account_whose_identity_stays() {
             ),
             (
                 "10,,b@example.com".to_owned(),
-                "number \"10\": cannot change: account 8 has 8",
+                "email \"b@example.com\": account 8 has it; its number 8 cannot become 10",
             ),
             (format!("7,{uid},"), "uid"),
             (

@@ -26,7 +26,7 @@ async fn every_refused_row_is_named_with_line_column_value_and_what_is_accepted(
         (",no,,,,,,", "email", "must be an e-mail address"),
         (",,Name only,,,,,", "", "none of number, uid and email"),
         ("2,,,off,,,,", "status", "is neither active nor inactive"),
-        ("3,,,,31.12.2030,,,", "expires_at", "must be a date"),
+        ("3,,,,31.12.2030,,,", "expires_at", "is not a date"),
         (
             "4,,,,,2999-01-01,,",
             "created_at",
@@ -301,4 +301,35 @@ async fn a_uid_that_names_nothing_is_refused() {
         "00000000-0000-0000-0000-000000000000",
     ]);
     assert_eq!(place.accounts().await, 0);
+}
+
+#[tokio::test]
+async fn of_two_rows_with_one_identity_none_is_imported_if_the_first_is_refused() {
+    let place = Place::new().await;
+    let file = place.file(
+        "twice.csv",
+        "number,uid,email,status,plan\n\
+         1,,,off,\n\
+         01,,,active,\n\
+         ,0B5F7A52-3C1E-4E8F-9A6B-7D2C4E1F8A01,,active,-1\n\
+         ,0b5f7a52-3c1e-4e8f-9a6b-7d2c4e1f8a01,,active,\n\
+         ,,a@example.com,off,\n\
+         ,,A@example.com,active,\n\
+         5,,b@example.com,active,\n\
+         5,,c@example.com,active,\n\
+         ,,c@example.com,active,\n",
+    );
+    let imported = place.import(&[&file, "--skip-invalid"]);
+    for line in [
+        "line 3: number",
+        "line 5: uid",
+        "line 7: email",
+        "line 9: number",
+    ] {
+        assert!(imported.stderr.contains(line), "{line}: {imported:#?}");
+    }
+    assert!(imported.stderr.contains("line 10: email"), "{imported:#?}");
+    let first = "line 2 of the file has it already";
+    assert!(imported.stderr.contains(first), "{imported:#?}");
+    imported.ok("9 rows, 1 created, 8 refused");
 }
