@@ -43,6 +43,8 @@ need_node() { { has node && has npm; } || apt_install nodejs npm; }
 
 need_php() { php -r 'exit(extension_loaded("soap") ? 0 : 1);' 2>/dev/null || apt_install php-cli php-soap; }
 
+need_go() { has go || apt_install golang-go; }
+
 need_chromium() { has chromium || apt_install chromium; }
 
 need_shellcheck() { has shellcheck || apt_install shellcheck; }

@@ -8,6 +8,7 @@ mod heads;
 mod notice_page;
 mod openapi_patterns;
 mod pages;
+mod path_spelling;
 mod rate_limits;
 mod serving;
 mod shares;
