@@ -8,7 +8,7 @@
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::Scope;
+use super::{Scope, quoted};
 
 /// Why a request failed. Nothing was changed, with one exception: after [`Error::Unavailable`] the
 /// outcome may be unknown.
@@ -182,5 +182,10 @@ impl Error {
             field,
             problem: problem.into(),
         }
+    }
+
+    /// An [`Error::InvalidField`] that says what is accepted and repeats what the caller gave.
+    pub(crate) fn must_be(field: &'static str, accepted: &str, given: &str) -> Self {
+        Self::invalid(field, format!("must be {accepted}, not {}", quoted(given)))
     }
 }

@@ -41,8 +41,12 @@ impl Seal {
     #[must_use]
     pub fn of(caller: &Principal, key: &IdempotencyKey) -> Self {
         let scopes: Vec<&str> = caller.scopes().iter().map(Scope::as_str).collect();
-        // A credential that expires must not get one that does not from a repeat.
-        let scopes = format!("{} {}", scopes.join(" "), caller.expires_at.is_some());
+        let mut scopes = scopes.join(" ");
+        if caller.expires_at.is_some() {
+            // A credential that expires must not get one that does not from a repeat. Without this
+            // word it is the secret of the versions before migration 0016.
+            scopes.push_str(" expires");
+        }
         let request = [
             key.reseller.to_string(),
             key.method.clone(),
@@ -152,15 +156,34 @@ mod tests {
     use crate::domain::{Authority, ResellerId, Scopes};
     use crate::store::ResultHeaders;
 
-    #[test]
-    fn an_answer_that_was_sealed_with_the_hash_of_its_body_is_opened() {
-        let caller = Principal::new(Some(ResellerId(1)), Scopes::all_for(Authority::Reseller));
-        let key = IdempotencyKey {
+    fn key() -> IdempotencyKey {
+        IdempotencyKey {
             reseller: ResellerId(1),
             method: "POST".to_owned(),
             path: "/v3/tokens".to_owned(),
             key: "k".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_caller_that_does_not_expire_has_the_secret_of_earlier_versions() {
+        let caller = Principal::new(
+            Some(ResellerId(1)),
+            [Scope::TokenWrite].into_iter().collect(),
+        );
+        let parts: [&[u8]; 4] = [b"answer\0", b"1\0POST\0/v3/tokens", b"\0", b"token:write"];
+        assert_eq!(Seal::of(&caller, &key()).secret, mac(b"k", &parts));
+        let expiring = Principal {
+            expires_at: chrono::DateTime::from_timestamp(0, 0),
+            ..caller
         };
+        assert_ne!(Seal::of(&expiring, &key()).secret, mac(b"k", &parts));
+    }
+
+    #[test]
+    fn an_answer_that_was_sealed_with_the_hash_of_its_body_is_opened() {
+        let caller = Principal::new(Some(ResellerId(1)), Scopes::all_for(Authority::Reseller));
+        let key = key();
         let seal = Seal::of(&caller, &key);
         let answer = StoredAnswer {
             status: 201,

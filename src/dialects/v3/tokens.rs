@@ -114,7 +114,7 @@ impl NewToken {
         let kind = match self.kind.as_deref() {
             None | Some("key") => TokenKind::Key,
             Some("jwt") => TokenKind::Jwt,
-            Some(_) => return Err(Error::invalid("kind", "must be key or jwt")),
+            Some(word) => return Err(Error::must_be("kind", "key or jwt", word)),
         };
         let unknown = |word: &str| {
             let scopes = Scope::ALL.map(Scope::as_str).join(", ");

@@ -15,11 +15,7 @@ use crate::dialects::failure::Failure;
 use crate::dialects::patches::plain;
 use crate::domain::{EVENTS, EndpointPatch, Error, ResellerId, SignatureStyle, SuspendedBy};
 use crate::service::{Attempt, AttemptFilter, Context, EndpointView, NewEndpoint, Written};
-use crate::wire::Field;
-
-/// How alike an event's name must be to what was written to be suggested, from 0 to 1 by Jaro and
-/// Winkler.
-const ALIKE: f64 = 0.7;
+use crate::wire::{Field, nearest};
 
 /// The default grace period, in seconds: for a day after a rotation, the old secret signs beside
 /// the new one.
@@ -151,12 +147,7 @@ fn event_names() -> Array {
 /// if all are events.
 pub(crate) fn unknown_event(names: &[String]) -> Option<String> {
     let unknown = names.iter().find(|name| !EVENTS.contains(&name.as_str()))?;
-    let likeness = |event: &str| strsim::jaro_winkler(&unknown.to_lowercase(), event);
-    let nearest = EVENTS
-        .into_iter()
-        .filter(|event| likeness(event) >= ALIKE)
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    let hint = nearest.map_or_else(
+    let hint = nearest(unknown, EVENTS).map_or_else(
         || "; the events".to_owned(),
         |near| format!("; did you mean {near}? The events"),
     );
@@ -170,7 +161,7 @@ impl WebhookRequest {
     fn patch(self) -> Result<EndpointPatch, Error> {
         let style = |word: String| {
             SignatureStyle::parse(&word)
-                .ok_or_else(|| Error::invalid("signature_style", "must be standard or plain"))
+                .ok_or_else(|| Error::must_be("signature_style", "standard or plain", &word))
         };
         if let Some(unknown) = unknown_event(self.events.as_deref().unwrap_or_default()) {
             return Err(Error::invalid("events", unknown));
@@ -461,7 +452,7 @@ pub(super) async fn logs(
         None => None,
         Some("true") => Some(true),
         Some("false") => Some(false),
-        Some(_) => return Err(Failure::parameter("succeeded", "must be true or false")),
+        Some(word) => return Err(Failure::must_be("succeeded", "true or false", word)),
     };
     let filter = AttemptFilter {
         endpoint: query.uuid("webhookId")?,

@@ -11,7 +11,7 @@ use crate::dialects::v3::cursor::Cursor;
 use crate::dialects::v3::page::pairs;
 use crate::domain::{
     AccountId, Comparison, Condition, Metadata, ResellerId, Search, SearchField, SearchValues,
-    Start, Time, check_metadata_key,
+    Start, Time, check_metadata_key, quoted,
 };
 
 const DEFAULT_LIMIT: i64 = 10;
@@ -165,19 +165,18 @@ impl ListRequest {
 }
 
 fn number(name: &str, text: Option<&str>, default: i64, max: i64) -> Result<i64, Failure> {
-    let refuse = || {
-        if max == i64::MAX {
-            Failure::parameter(name, "must be a number from 1 on")
-        } else {
-            Failure::parameter(name, format!("must be between 1 and {max}"))
-        }
+    let Some(text) = text else {
+        return Ok(default);
     };
-    let value = text.map_or(Ok(default), |text| text.parse().map_err(|_| refuse()))?;
-    if (1..=max).contains(&value) {
-        Ok(value)
-    } else {
-        Err(refuse())
-    }
+    let value = text.parse().ok().filter(|value| (1..=max).contains(value));
+    value.ok_or_else(|| {
+        let accepted = if max == i64::MAX {
+            "a number from 1 on".to_owned()
+        } else {
+            format!("between 1 and {max}")
+        };
+        Failure::must_be(name, &accepted, text)
+    })
 }
 
 fn field(name: &str) -> Option<SearchField> {
@@ -201,10 +200,8 @@ fn order(sort: &str) -> Result<(SearchField, bool), Failure> {
         .strip_prefix('-')
         .map_or((sort, false), |name| (name, true));
     let field = field(name).ok_or_else(|| {
-        Failure::parameter(
-            "sort",
-            format!("must be one of {FIELDS}, with - in front for descending"),
-        )
+        let accepted = format!("one of {FIELDS}, with - in front for descending");
+        Failure::must_be("sort", &accepted, sort)
     })?;
     Ok((field, descending))
 }
@@ -267,10 +264,11 @@ fn add_condition(conditions: &mut TimeConditions, name: &str, value: &str) -> Re
         "lte" => Comparison::LessOrEqual,
         "in" => Comparison::In,
         _ => {
-            return Err(Failure::parameter(
-                name,
-                "must be compared with eq, ne, gt, gte, lt, lte or in",
-            ));
+            let problem = format!(
+                "must be compared with eq, ne, gt, gte, lt, lte or in, not {}",
+                quoted(operator)
+            );
+            return Err(Failure::parameter(name, problem));
         }
     };
     let texts: Vec<&str> = if comparison == Comparison::In {

@@ -24,7 +24,7 @@ pub(in crate::dialects::v3) struct SetStatus {
 impl SetStatus {
     pub(in crate::dialects::v3) fn status(&self) -> Result<Status, Error> {
         Status::parse(&self.status)
-            .ok_or_else(|| Error::invalid("status", "must be active or inactive"))
+            .ok_or_else(|| Error::must_be("status", "active or inactive", &self.status))
     }
 }
 
@@ -154,7 +154,7 @@ impl AssignPlan {
 
 fn plan_id(written: Field<String>, read: Reading) -> Result<Patch<Uuid>, Error> {
     parsed(written, read, |id| {
-        Uuid::parse_str(&id).map_err(|_| Error::invalid("plan_id", "must be a UUID"))
+        Uuid::parse_str(&id).map_err(|_| Error::must_be("plan_id", "a UUID", &id))
     })
 }
 
@@ -256,7 +256,7 @@ impl AccountRequest {
         };
         let status = self.status.map(|word| {
             Status::parse(&word)
-                .ok_or_else(|| Error::invalid("status", "must be active or inactive"))
+                .ok_or_else(|| Error::must_be("status", "active or inactive", &word))
         });
         let expires_at = match time("expires_at", Role::End, self.expires_at, read)? {
             Patch::Keep => None,
