@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Error, Fact, Profile};
+use super::{Error, Fact};
 
 /// The largest size of all own members of an account together, in bytes, as an answer writes them.
 /// It holds for JSON and for XML, whose tags can make a document many times longer: of a list, XML
@@ -71,31 +71,6 @@ impl Extra {
                  this request is {name} with {bytes} bytes"
             ),
         ))
-    }
-}
-
-/// The flags that Altcraft's `save` names otherwise than its answers: the name in `save`, and the
-/// field of the profile.
-type Renamed = (&'static str, fn(&mut Profile) -> &mut Option<bool>);
-
-const RENAMED: [Renamed; 3] = [
-    ("enable_pixel", |profile| &mut profile.pixels_enabled),
-    ("enable_push", |profile| &mut profile.pushes_enabled),
-    ("enable_smart_settings", |profile| &mut profile.is_smart),
-];
-
-impl Profile {
-    /// Moves the flags to their fields that earlier versions stored as own members, under the names
-    /// of `save`. A field that has a value keeps it.
-    pub fn adopt_renamed_flags(&mut self) {
-        for (name, field) in RENAMED {
-            let Some(json) = self.extra.as_mut().and_then(|own| own.0.remove(name)) else {
-                continue;
-            };
-            let is_on = matches!(json.as_str(), "true" | "1" | "\"true\"" | "\"1\"");
-            field(self).get_or_insert(is_on);
-        }
-        self.extra = self.extra.take().filter(|own| !own.0.is_empty());
     }
 }
 
