@@ -84,9 +84,9 @@ use rate_limit::Limiter;
 use shares::ServiceShares;
 
 pub use crate::store::{
-    Attempt, BulkItem, BulkJob, Credential, DeliveryKey, Fingerprint, IdempotencyKey, JobState,
-    JournalEntry, Pending, Preview, Progress, PurgeSettings, Reseller, ResultHeaders, Slice,
-    StoredAnswer, Suspension, TokenKind,
+    Attempt, BulkItem, BulkJob, CommandHash, Credential, DeliveryKey, Fingerprint, IdempotencyKey,
+    JobState, JournalEntry, Pending, Preview, Progress, PurgeSettings, Reseller, ResultHeaders,
+    Slice, StoredAnswer, Suspension, TokenKind,
 };
 pub use accounts::{AccountRef, Explained, Page};
 pub use bulk::{Item, MAX_OPERATIONS};

@@ -81,7 +81,10 @@ impl Seal {
         fingerprint: &Fingerprint,
         answer: StoredAnswer,
     ) -> Option<StoredRequest> {
-        let fingerprint = &fingerprint.command;
+        self.close_with(&fingerprint.command.loose(), answer)
+    }
+
+    fn close_with(&self, fingerprint: &[u8; 32], answer: StoredAnswer) -> Option<StoredRequest> {
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).ok()?;
         let payload = Payload {
@@ -112,8 +115,9 @@ impl Seal {
         stored: StoredRequest,
     ) -> Result<StoredAnswer, Error> {
         // Versions before migration 0016 encrypted with the hash of the body.
-        let fingerprint = [&fingerprint.command, &fingerprint.body]
-            .into_iter()
+        let hashes = [fingerprint.command.loose(), fingerprint.body];
+        let fingerprint = hashes
+            .iter()
             .find(|hash| self.fingerprint(hash) == stored.fingerprint)
             .ok_or(Error::IdempotencyKeyReused)?;
         let nonce = XNonce::from(stored.nonce.unwrap_or_default());
@@ -154,7 +158,7 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 mod tests {
     use super::*;
     use crate::domain::{Authority, ResellerId, Scopes};
-    use crate::store::ResultHeaders;
+    use crate::store::{CommandHash, ResultHeaders};
 
     fn key() -> IdempotencyKey {
         IdempotencyKey {
@@ -173,10 +177,8 @@ mod tests {
         );
         let parts: [&[u8]; 4] = [b"answer\0", b"1\0POST\0/v3/tokens", b"\0", b"token:write"];
         assert_eq!(Seal::of(&caller, &key()).secret, mac(b"k", &parts));
-        let expiring = Principal {
-            expires_at: chrono::DateTime::from_timestamp(0, 0),
-            ..caller
-        };
+        let mut expiring = caller;
+        expiring.expires_at = chrono::DateTime::from_timestamp(0, 0);
         assert_ne!(Seal::of(&expiring, &key()).secret, mac(b"k", &parts));
     }
 
@@ -192,11 +194,11 @@ mod tests {
             headers: ResultHeaders::default(),
         };
         let print = |command, body| Fingerprint {
-            command: [command; 32],
+            command: CommandHash::of([command; 32], None),
             body: [body; 32],
         };
         // Versions before migration 0016 had no hash of the command.
-        let before = seal.close(&print(2, 2), answer.clone()).unwrap();
+        let before = seal.close_with(&[2; 32], answer.clone()).unwrap();
         assert_eq!(seal.open(&print(1, 2), before.clone()), Ok(answer.clone()));
         let reused = Err(Error::IdempotencyKeyReused);
         assert_eq!(seal.open(&print(1, 3), before), reused);
