@@ -5,6 +5,8 @@
 //! from these variants to its codes and texts. The tables match exhaustively, so the compiler
 //! rejects a new variant until every table has it.
 
+use std::fmt::Display;
+
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -187,5 +189,10 @@ impl Error {
     /// An [`Error::InvalidField`] that says what is accepted and repeats what the caller gave.
     pub(crate) fn must_be(field: &'static str, accepted: &str, given: &str) -> Self {
         Self::invalid(field, format!("must be {accepted}, not {}", quoted(given)))
+    }
+
+    /// The same for a number.
+    pub(crate) fn out_of_range(field: &'static str, accepted: &str, given: impl Display) -> Self {
+        Self::invalid(field, format!("must be {accepted}, not {given}"))
     }
 }

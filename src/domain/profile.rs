@@ -247,7 +247,7 @@ impl ProfilePatch {
         for (field, patch, range) in numbers {
             if let Some(value) = patch.value().filter(|value| !range.contains(value)) {
                 let accepted = format!("between {} and {}", range.start(), range.end());
-                return Err(Error::must_be(field, &accepted, &value.to_string()));
+                return Err(Error::out_of_range(field, &accepted, value));
             }
         }
         if let Some(zone) = self.timezone.value() {

@@ -50,20 +50,17 @@ impl ResellerPatch {
             }
         }
         if let Some(limit) = self.account_limit.value().filter(|limit| **limit < 0) {
-            let limit = limit.to_string();
-            return Err(Error::must_be("account_limit", "at least 0", &limit));
+            return Err(Error::out_of_range("account_limit", "at least 0", limit));
         }
         if let Some(days) = self.purge_grace_days.filter(|it| !(1..=3_650).contains(it)) {
-            let days = days.to_string();
-            return Err(Error::must_be(
+            return Err(Error::out_of_range(
                 "purge_grace_days",
                 "between 1 and 3650",
-                &days,
+                days,
             ));
         }
         if let Some(limit) = self.purge_limit.filter(|limit| *limit < 1) {
-            let limit = limit.to_string();
-            return Err(Error::must_be("purge_limit", "at least 1", &limit));
+            return Err(Error::out_of_range("purge_limit", "at least 1", limit));
         }
         let zone = self.timezone.as_ref();
         let changed = zone.filter(|zone| present.is_none_or(|it| it.timezone != **zone));

@@ -319,7 +319,7 @@ impl List {
     pub(super) fn page(&self) -> Result<(AccountId, i64), Error> {
         let from = self.from_id.unwrap_or(1).max(1);
         let from = AccountId::new(from)
-            .map_err(|_| Error::must_be("from_id", "at most 2147483647", &from.to_string()))?;
+            .map_err(|_| Error::out_of_range("from_id", "at most 2147483647", from))?;
         if self.from_id.is_some_and(|from| from < 0) {
             return Err(Error::invalid("from_id", "must not be negative"));
         }
@@ -395,7 +395,7 @@ fn limit(requested: Option<i64>, default: i64, max: i64) -> Result<i64, Error> {
         Ok(limit)
     } else {
         let accepted = format!("between 1 and {max}");
-        Err(Error::must_be("limit", &accepted, &limit.to_string()))
+        Err(Error::out_of_range("limit", &accepted, limit))
     }
 }
 
