@@ -127,7 +127,12 @@ fn number(value: Verbatim, in_xml: bool) -> Option<Verbatim> {
         Verbatim::Text(text) if in_xml && is_whole(text.trim()) => {
             Some(Verbatim::Number(text.trim().to_owned()))
         }
-        _ => None,
+        Verbatim::Null
+        | Verbatim::Bool(_)
+        | Verbatim::Number(_)
+        | Verbatim::Text(_)
+        | Verbatim::List(_)
+        | Verbatim::Object(_) => None,
     }
 }
 
