@@ -54,11 +54,11 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
     );
     assert_eq!(
         updated,
-        "reseller 1: time zone Europe/Berlin, SOAP codes as numbers, accounts never purged\n"
+        "reseller 1: time zone Europe/Berlin, SOAP codes as numbers, any number of accounts, accounts never purged\n"
     );
     assert_eq!(
         succeed(data, &["reseller", "update", "1", "--soap-codes", "word"]),
-        "reseller 1: time zone Europe/Berlin, SOAP codes as words, accounts never purged\n"
+        "reseller 1: time zone Europe/Berlin, SOAP codes as words, any number of accounts, accounts never purged\n"
     );
 
     let token = json(&[
