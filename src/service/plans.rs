@@ -112,6 +112,35 @@ impl Service {
         self.find_plan(context, id).await
     }
 
+    async fn find_plan(&self, context: &Context, id: Uuid) -> Result<Arc<Plan>, Error> {
+        let reseller = context.principal.reseller;
+        let found = self
+            .read(context.principal.tenancy(), move |tx| {
+                Box::pin(tx.fetch_plan(reseller, id))
+            })
+            .await?;
+        found.ok_or(Error::NotFound(Resource::Plan))
+    }
+
+    /// The plans of a reseller with a number above `after`, in the order of their numbers.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] for `reseller_id` if an operator names none.
+    pub async fn plans(
+        &self,
+        context: &Context,
+        reseller: Option<ResellerId>,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<Arc<Plan>>, Error> {
+        context.principal.require(Scope::AccountRead)?;
+        let reseller = context.principal.resolve_reseller(reseller)?;
+        self.read(context.principal.tenancy(), move |tx| {
+            Box::pin(tx.list_plans(reseller, after, limit))
+        })
+        .await
+    }
+
     /// The number of the plan with this name: of the account's reseller, or of the reseller that
     /// will own a new account.
     ///
@@ -150,57 +179,31 @@ impl Service {
                 })
             })
             .await?;
+        let may_read = context.principal.require(Scope::AccountRead).is_ok();
         let problem = match numbers.as_slice() {
             [number] => return Ok(*number),
-            [] => no_such_plan(name, &plans),
+            [] => no_such_plan(name, may_read.then_some(plans.as_slice())),
             [one, another, ..] => format!(
                 "several plans have the name {name:?}, among them {one} and {another}; give the number"
             ),
         };
         Err(Error::invalid("tariff_id", problem))
     }
-
-    async fn find_plan(&self, context: &Context, id: Uuid) -> Result<Arc<Plan>, Error> {
-        let reseller = context.principal.reseller;
-        let found = self
-            .read(context.principal.tenancy(), move |tx| {
-                Box::pin(tx.fetch_plan(reseller, id))
-            })
-            .await?;
-        found.ok_or(Error::NotFound(Resource::Plan))
-    }
-
-    /// The plans of a reseller with a number above `after`, in the order of their numbers.
-    ///
-    /// # Errors
-    /// [`Error::InvalidField`] for `reseller_id` if an operator names none.
-    pub async fn plans(
-        &self,
-        context: &Context,
-        reseller: Option<ResellerId>,
-        after: i64,
-        limit: i64,
-    ) -> Result<Vec<Arc<Plan>>, Error> {
-        context.principal.require(Scope::AccountRead)?;
-        let reseller = context.principal.resolve_reseller(reseller)?;
-        self.read(context.principal.tenancy(), move |tx| {
-            Box::pin(tx.list_plans(reseller, after, limit))
-        })
-        .await
-    }
 }
 
-/// What is wrong with the name of a plan. `plans` are the first plans of the reseller.
-fn no_such_plan(name: &str, plans: &[Arc<Plan>]) -> String {
-    let names = plans.iter().map(|plan| format!("{:?}", plan.terms.name));
-    let names: Vec<String> = names.collect();
-    let known = if names.is_empty() {
-        "the reseller has no plans".to_owned()
-    } else {
-        format!("its plans are {}", names.join(", "))
+/// What is wrong with the name of a plan. `plans` are the first plans of the reseller. `None` if the
+/// caller may not read them.
+fn no_such_plan(name: &str, plans: Option<&[Arc<Plan>]>) -> String {
+    let known = match plans {
+        None => String::new(),
+        Some([]) => " The reseller has no plans.".to_owned(),
+        Some(plans) => {
+            let names = plans.iter().map(|plan| format!("{:?}", plan.terms.name));
+            format!(" Its plans are {}.", names.collect::<Vec<_>>().join(", "))
+        }
     };
     format!(
-        "no plan of the reseller has the name {name:?}; {known}. A whole number is accepted also if \
+        "no plan of the reseller has the name {name:?}.{known} A whole number is accepted also if \
          no plan has it"
     )
 }

@@ -2,6 +2,7 @@
 //! for them, and the members that Steward only keeps.
 
 use serde_json::{Value, json};
+use steward::domain::{ResellerId, Scope};
 
 use super::client_with_an_account;
 use crate::harness::v3::V3;
@@ -80,11 +81,11 @@ async fn a_name_that_no_plan_has_is_refused_with_the_names_that_there_are() {
         answer.is_error(400, expected);
         assert_eq!(client.get(1).await["tariff_id"], 1);
     };
-    refuse(&client, "Theirs", "Incorrect request: tariff: no plan of the reseller has the name \"Theirs\"; the reseller has no plans. A whole number is accepted").await;
+    refuse(&client, "Theirs", "Incorrect request: tariff: no plan of the reseller has the name \"Theirs\". The reseller has no plans. A whole number is accepted").await;
     plan(&client, "Basic").await;
     plan(&client, "Twice").await;
     plan(&client, "Twice").await;
-    refuse(&client, "basic", "Incorrect request: tariff: no plan of the reseller has the name \"basic\"; its plans are \"Basic\", \"Twice\", \"Twice\".").await;
+    refuse(&client, "basic", "Incorrect request: tariff: no plan of the reseller has the name \"basic\". Its plans are \"Basic\", \"Twice\", \"Twice\".").await;
     refuse(&client, "Twice", "Incorrect request: tariff: several plans have the name \"Twice\", among them 2 and 3; give the number").await;
     refuse(
         &client,
@@ -99,6 +100,15 @@ async fn a_name_that_no_plan_has_is_refused_with_the_names_that_there_are() {
             "Incorrect request: tariff: must be a whole number or a text, not ",
         );
     }
+    // Who may not read accounts and plans learns no names.
+    let writer = app.token(Some(ResellerId(1)), Some(&[Scope::AccountWrite]));
+    let writer = app.client(&writer.await);
+    let answer = writer.call("save", json!({"id": 1, "tariff": "no"})).await;
+    let text = answer.json()["error_text"].clone();
+    assert_eq!(
+        text,
+        "Incorrect request: tariff: no plan of the reseller has the name \"no\". A whole number is accepted also if no plan has it"
+    );
     // An operator's call is about the account's own reseller.
     let operator = app.operator().await;
     refuse(&operator, "Theirs", "Incorrect request: tariff: no plan").await;
