@@ -63,6 +63,7 @@ mod own_members;
 mod plan;
 mod profile;
 mod purge;
+mod quoted;
 mod revert;
 mod search;
 mod state;
@@ -88,12 +89,12 @@ pub(crate) use plan::plan_members;
 pub use plan::{Plan, PlanTerms};
 pub use profile::{Profile, ProfilePatch};
 pub use purge::{PURGE_GRACE, PURGE_NOTICE, PurgePolicy, PurgeRule, PurgeStop};
+pub(crate) use quoted::quoted;
 pub use revert::{NotReverted, Revertible};
 pub use search::{
     Comparison, Condition, Search, SearchField, SearchValues, Span, Start, ZoneConditions,
 };
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
-pub(crate) use text::quoted;
 pub use text::{MAX_LONG_TEXT, MAX_TEXT, check as check_text, check_time_zone};
 pub use upcoming::{Coming, Upcoming};
 pub use webhook::{

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::{Batch, BatchError, CommitError, load};
+use super::{Batch, BatchError, CommitError, imported_numbers, load};
 use crate::domain::{
     Account, AccountId, AccountKey, Conflict, Error, ImportedAccount, NewAccount, Outcome,
     ResellerId, Time,
@@ -209,7 +209,7 @@ impl Decided {
         }
         let created = rehearsal.created.iter().map(|(_, id)| *id);
         let (brought, fresh): (Vec<_>, Vec<_>) = created.partition(|id| named.contains(id));
-        pass_dense_ids(tx, brought).await?;
+        imported_numbers::pass_dense(tx, brought).await?;
         if fresh.is_empty() {
             return Ok(Self {
                 batch: rehearsal,
@@ -218,55 +218,13 @@ impl Decided {
         }
         // Rows of this batch or of a later one bring these numbers along.
         let is_reserved = |id: &AccountId| named.contains(id) || import.reserved.contains(id);
-        let mut fresh = draw_ids(tx, fresh.len(), is_reserved).await?;
+        let mut fresh = imported_numbers::draw(tx, fresh.len(), is_reserved).await?;
         fresh.reverse();
         batch.fresh_ids = fresh;
         let mut identities = identities;
         let outcomes = batch.import_rows(&mut identities, import, requests);
         Ok(Self { batch, outcomes })
     }
-}
-
-/// Lets the sequence pass the numbers that rows bring along, as far as it wastes no more numbers
-/// than there are rows. So the next creations need not pass over them one by one, and cannot draw
-/// one of them while this import is not committed yet.
-async fn pass_dense_ids(tx: &mut Tx, mut brought: Vec<AccountId>) -> Result<(), Error> {
-    brought.sort_unstable();
-    let reached = tx.count_account_ids().await?;
-    let beyond = brought
-        .into_iter()
-        .filter(|id| i64::from(id.as_i32()) > reached);
-    let is_dense = |(rows, id): &(i64, AccountId)| i64::from(id.as_i32()) - reached <= 2 * rows;
-    match (1..).zip(beyond).filter(is_dense).last() {
-        Some((_, last)) => tx.pass_account_ids(last).await,
-        None => Ok(()),
-    }
-}
-
-/// Draws ids that are not reserved; fewer than `count` at the end of the sequence.
-async fn draw_ids(
-    tx: &mut Tx,
-    count: usize,
-    is_reserved: impl Fn(&AccountId) -> bool,
-) -> Result<Vec<AccountId>, Error> {
-    let mut fresh = Vec::with_capacity(count);
-    while fresh.len() < count {
-        let missing = i32::try_from(count - fresh.len()).unwrap_or(i32::MAX);
-        let drawn = tx.next_account_ids(missing).await?;
-        if drawn.is_empty() {
-            break;
-        }
-        let (reserved, free): (Vec<_>, Vec<_>) = drawn.into_iter().partition(&is_reserved);
-        fresh.extend(free);
-        // Often many in a row are reserved. The sequence goes to the end of the row at once.
-        let next = |id: &AccountId| AccountId::new(i64::from(id.as_i32()) + 1).ok();
-        let row =
-            std::iter::successors(reserved.last().copied(), |id| next(id).filter(&is_reserved));
-        if let Some(last) = row.last() {
-            tx.pass_account_ids(last).await?;
-        }
-    }
-    Ok(fresh)
 }
 
 /// A request for each row, with what loading and the journal need.

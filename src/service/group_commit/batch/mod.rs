@@ -5,6 +5,7 @@
 
 mod decide;
 mod import;
+mod imported_numbers;
 mod load;
 mod rehearsal;
 mod write;
