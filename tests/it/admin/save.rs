@@ -224,14 +224,16 @@ async fn documented_members_are_answered_with_their_types_whichever_format_they_
         let in_xml_body = in_xml_body
             .replace("m>", &format!("{member}>"))
             .replace("<m/", &format!("<{member}/"));
-        let written = |value: &Value| match value {
-            Value::Array(values) if values.is_empty() => format!("<{member}/>"),
-            Value::Array(values) => values
-                .iter()
-                .map(|it| format!("<{member}>{it}</{member}>"))
-                .collect(),
-            Value::String(text) => format!("<{member}>{text}</{member}>"),
-            other => format!("<{member}>{other}</{member}>"),
+        let element = |value: &Value| {
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            format!("<{member}>{text}</{member}>")
+        };
+        let written = |value: &Value| match value.as_array() {
+            Some(values) if values.is_empty() => format!("<{member}/>"),
+            Some(values) => values.iter().map(element).collect(),
+            None => element(value),
         };
         saved(&client, 1, json!({member: null})).await;
         let by_json = saved(&client, 1, json!({member: in_json})).await;

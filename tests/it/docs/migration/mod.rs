@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use steward::dialects::soap;
 
 use crate::harness::App;
 use place::{Outcome, Place};
@@ -57,6 +58,71 @@ async fn the_rows_about_zoolz_are_true() {
 #[tokio::test]
 async fn the_rows_about_cryptlex_are_true() {
     walk(Original::Cryptlex).await;
+}
+
+/// Steward's own operations in the style of Zoolz.
+const OWN_OF_SOAP: [&str; 3] = [
+    "FreezeAccountUsingAccountID",
+    "UnfreezeAccountUsingAccountID",
+    "UpdateAccountStatusUsingAccountID",
+];
+
+/// The calls of Altcraft's documentation on accounts.
+const CALLS_OF_ALTCRAFT: [&str; 7] = [
+    "freeze",
+    "unfreeze",
+    "activate",
+    "deactivate",
+    "list/",
+    "save",
+    "delete",
+];
+
+/// The members of `save` in Altcraft's documentation, without those that all calls have.
+const MEMBERS_OF_SAVE: [&str; 17] = [
+    "id",
+    "name",
+    "title",
+    "tz",
+    "tariff",
+    "web_version_policy",
+    "account_postgresql",
+    "account_cache_clickhouse",
+    "external_data_connectors",
+    "reports_day",
+    "reports_hour",
+    "force_2fa_auth",
+    "enable_push",
+    "custom_push_domain",
+    "enable_smart_settings",
+    "enable_pixel",
+    "enable_track_email_replies",
+];
+
+#[test]
+fn no_operation_of_an_original_is_left_out() {
+    let rows = rows(&document()).unwrap();
+    let has = |original, operation: &str, member: Option<&str>| {
+        let mut rows = rows.iter().filter(|row| row.original == original);
+        rows.any(|row| {
+            let is_about_it = match (&row.subject, member) {
+                (Subject::Operation(_), None) => true,
+                (Subject::Member(name, _), Some(member)) => name == member,
+                _ => false,
+            };
+            row.operation == operation && is_about_it
+        })
+    };
+    for call in CALLS_OF_ALTCRAFT {
+        assert!(has(Original::Altcraft, call, None), "{call}");
+    }
+    for member in MEMBERS_OF_SAVE {
+        assert!(has(Original::Altcraft, "save", Some(member)), "{member}");
+    }
+    let operations = soap::OPERATIONS.iter().map(|operation| operation.name);
+    for operation in operations.filter(|name| !OWN_OF_SOAP.contains(name)) {
+        assert!(has(Original::Zoolz, operation, None), "{operation}");
+    }
 }
 
 #[tokio::test]
@@ -218,9 +284,9 @@ fn check_answer(outcome: &Outcome, path: &str, example: &Value) -> Result<(), Pr
 /// The value at a path such as `plan.name`. Of a list its first element is meant, and of Altcraft's
 /// answers also their `data`.
 fn at<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
-    let first = |value: &'a Value| match value {
-        Value::Array(values) => values.first(),
-        other => Some(other),
+    let first = |value: &'a Value| match value.as_array() {
+        Some(values) => values.first(),
+        None => Some(value),
     };
     let below = |value: &'a Value| {
         let mut value = first(value)?;

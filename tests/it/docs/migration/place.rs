@@ -183,10 +183,11 @@ impl Place {
             Some((before, after)) => format!("{before}{}{after}", self.id(&caller, before).await),
             None => path.to_owned(),
         };
-        let body = match body {
-            Value::Object(members) if members.is_empty() && method == "GET" => String::new(),
-            Value::Null => String::new(),
-            body => body.to_string(),
+        let is_empty = body.as_object().is_some_and(serde_json::Map::is_empty);
+        let body = if is_empty && method == "GET" {
+            String::new()
+        } else {
+            body.to_string()
         };
         let headers = Vec::from_iter(header);
         let answer = caller
