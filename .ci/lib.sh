@@ -34,6 +34,8 @@ need_postgres() {
   apt_install postgresql postgresql-client
 }
 
+need_go() { has go || apt_install golang-go; }
+
 need_curl() { has curl || apt_install curl; }
 
 # The system's Python, able to make virtual environments.

@@ -149,7 +149,30 @@ profile! {
     metadata: Metadata,
 }
 
+/// The flags that Altcraft's `save` names otherwise than its answers: the name in `save`, and the
+/// field of the profile.
+type Renamed = (&'static str, fn(&mut Profile) -> &mut Option<bool>);
+
+const RENAMED: [Renamed; 3] = [
+    ("enable_pixel", |profile| &mut profile.pixels_enabled),
+    ("enable_push", |profile| &mut profile.pushes_enabled),
+    ("enable_smart_settings", |profile| &mut profile.is_smart),
+];
+
 impl Profile {
+    /// Moves the flags to their fields that earlier versions stored as own members, under the names
+    /// of `save`. A field that has a value keeps it.
+    pub fn adopt_renamed_flags(&mut self) {
+        for (name, field) in RENAMED {
+            let Some(json) = self.extra.as_mut().and_then(|own| own.0.remove(name)) else {
+                continue;
+            };
+            let is_on = matches!(json.as_str(), "true" | "1" | "\"true\"" | "\"1\"");
+            field(self).get_or_insert(is_on);
+        }
+        self.extra = self.extra.take().filter(|own| !own.0.is_empty());
+    }
+
     /// A flag that is not known reads as false. So false does not change it.
     fn keep_unknown_flags(&mut self, current: &Self) {
         for (flag, before) in [

@@ -35,12 +35,16 @@ pub(super) async fn dispatch(
     let mut exchange = Exchange::begin(&parts);
     exchange.set_secret(operation.has_secret);
     let format = respond::accepted_for_failures(&parts.headers);
+    let none_match = conditions::none_match(&parts.headers);
     let mut ignored = None;
     let response = carry_out(&api, operation, &mut exchange, &mut ignored, parts, body).await;
     let mut response =
         response.unwrap_or_else(|failure| respond::failure(&failure, format, &exchange.request_id));
     if let Some(ignored) = ignored {
         response.headers_mut().insert(IGNORED_MEMBERS, ignored);
+    }
+    if operation.reads_a_document() {
+        response = conditions::with_content_tag(response, &none_match).await;
     }
     let status = response.status();
     let outcome = RequestOutcome::of_status(status.as_u16());

@@ -82,6 +82,11 @@ impl Operation {
         self.body_limit.bytes(configured)
     }
 
+    /// Whether it answers one document and changes nothing.
+    pub(super) fn reads_a_document(&self) -> bool {
+        self.method == "GET" && matches!(self.answer, Described::One(_))
+    }
+
     pub(super) const fn get(path: &'static str, name: &'static str) -> Self {
         Self::new("GET", path, name)
     }

@@ -13,6 +13,7 @@ mod notice_page;
 mod openapi_patterns;
 mod pages;
 mod problems;
+mod path_spelling;
 mod rate_limits;
 mod serving;
 mod shares;
