@@ -96,8 +96,8 @@ pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
 pub use text::{MAX_LONG_TEXT, MAX_TEXT, check as check_text};
 pub use upcoming::{Coming, Upcoming};
 pub use webhook::{
-    EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy, TEST, UPDATED,
-    check_secret, message_id,
+    ChosenSecret, EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy,
+    TEST, UPDATED, message_id,
 };
 
 /// An instant in UTC, with the microsecond resolution of PostgreSQL's `timestamptz`.

@@ -43,6 +43,11 @@ pub(super) struct EventDocument {
 }
 
 fn document(read: &EventRead, event: &str, viewer: Viewer) -> EventDocument {
+    // The journal does not say when an account was created that has been purged.
+    let created_at = read
+        .account
+        .as_ref()
+        .map_or(read.entry.at, |it| it.created_at);
     EventDocument {
         event: event.to_owned(),
         data: read
@@ -54,7 +59,7 @@ fn document(read: &EventRead, event: &str, viewer: Viewer) -> EventDocument {
         sequence: read.entry.sequence,
         actor: journal_names::actor(&read.entry),
         reason: reason(&read.entry),
-        changes: journal_names::changes(&read.entry),
+        changes: journal_names::changes(&read.entry, created_at),
         events: None,
         cursor: None,
     }

@@ -14,7 +14,7 @@ pub(super) const IGNORED_MEMBERS: HeaderName = HeaderName::from_static("ignored-
 ///
 /// A Cryptlex account is made with its first user; `customDomain` is the former name of the three
 /// portal domains. A client that keeps one class for both directions sends the members of an answer
-/// when it creates. The secret of a webhook endpoint is changed by `rotate-secret` alone.
+/// when it creates. The secret of a webhook endpoint is changed by `rotate-secret` or by `token`.
 const CANNOT_HONOUR: &[(&str, &[&str])] = &[
     (
         "accounts_create",
@@ -33,8 +33,8 @@ const CANNOT_HONOUR: &[(&str, &[&str])] = &[
         "accounts_patch",
         &["firstName", "lastName", "password", "customDomain"],
     ),
-    ("webhooks_create", &["name", "token", "active"]),
-    ("webhooks_patch", &["name", "token", "active", "secret"]),
+    ("webhooks_create", &["id", "createdAt", "updatedAt"]),
+    ("webhooks_patch", &["secret"]),
 ];
 
 /// The members that an operation ignores and names in [`IGNORED_MEMBERS`].

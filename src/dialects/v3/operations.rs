@@ -248,6 +248,7 @@ pub const OPERATIONS: &[Operation] = &[
         .about("webhooks", "Change a webhook endpoint; absent members keep their values")
         .scope(WebhookWrite).idempotent()
         .example(r#"{"enabled":true}"#)
+        .secret()
         .run(run!(webhooks::patch, (WebhookId, WebhookRequest) -> 200 One<WebhookDocument>)),
     Operation::post("/v3/webhooks/{id}/test", "webhooks_test")
         .about("webhooks", "Deliver a test message; the log shows the result")

@@ -12,8 +12,10 @@ use super::path_id::{EventLogId, WebhookId};
 use super::respond::{Done, Many, Nothing, One, Reply};
 use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
-use crate::dialects::patches::plain;
-use crate::domain::{EVENTS, EndpointPatch, Error, ResellerId, SignatureStyle, SuspendedBy};
+use crate::dialects::patches::{plain, text_or_none};
+use crate::domain::{
+    ChosenSecret, EVENTS, EndpointPatch, Error, Patch, ResellerId, SignatureStyle, SuspendedBy,
+};
 use crate::service::{Attempt, AttemptFilter, Context, EndpointView, NewEndpoint, Written};
 use crate::wire::Field;
 
@@ -33,6 +35,8 @@ pub(super) struct WebhookDocument {
     #[schema(format = Uuid)]
     id: String,
     reseller_id: i64,
+    /// The name that its owner gave it. Empty if it has none.
+    name: String,
     url: String,
     description: Option<String>,
     events: Vec<String>,
@@ -41,6 +45,8 @@ pub(super) struct WebhookDocument {
     signature_style: &'static str,
     /// Whether events are delivered to the endpoint.
     enabled: bool,
+    /// The same, as Cryptlex calls it.
+    active: bool,
     /// `Healthy`, `Unhealthy` if the latest attempt failed or an event has waited for more than 2 s
     /// for its first attempt to end, or `Suspended`.
     health: &'static str,
@@ -61,7 +67,9 @@ pub(super) struct WebhookDocument {
     created_at: String,
     #[schema(format = DateTime)]
     updated_at: String,
-    /// The signing secret. Only in the answer that creates it.
+    /// The signing secret, as Cryptlex calls it. Empty except in the answer that sets it.
+    token: String,
+    /// The signing secret. Only in the answer that sets it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     secret: Option<String>,
@@ -72,11 +80,13 @@ fn with_secret(view: &EndpointView) -> WebhookDocument {
     WebhookDocument {
         id: endpoint.id.to_string(),
         reseller_id: endpoint.reseller_id.0,
+        name: endpoint.name.clone().unwrap_or_default(),
         url: endpoint.url.clone(),
         description: endpoint.description.clone(),
         events: endpoint.events.clone(),
         signature_style: endpoint.style.as_str(),
         enabled: endpoint.suspended_by.is_none(),
+        active: endpoint.suspended_by.is_none(),
         health: view.health,
         suspended_by: endpoint.suspended_by.map(SuspendedBy::as_str),
         failing_since: endpoint.failing_since.map(dates::write),
@@ -85,6 +95,7 @@ fn with_secret(view: &EndpointView) -> WebhookDocument {
         pending_since: view.pending_since.map(dates::write),
         created_at: dates::write(endpoint.created_at),
         updated_at: dates::write(endpoint.updated_at),
+        token: view.secret.clone().unwrap_or_default(),
         secret: view.secret.clone(),
     }
 }
@@ -92,6 +103,7 @@ fn with_secret(view: &EndpointView) -> WebhookDocument {
 /// The document without the secret.
 fn document(view: &EndpointView) -> WebhookDocument {
     WebhookDocument {
+        token: String::new(),
         secret: None,
         ..with_secret(view)
     }
@@ -106,7 +118,8 @@ fn rotated(view: &EndpointView) -> Done<WebhookDocument> {
 }
 
 fn revised(view: &Written<EndpointView>) -> Done<WebhookDocument> {
-    Done::new(document(&view.value), view.is_changed)
+    // It has the secret if the request set it.
+    Done::new(with_secret(&view.value), view.is_changed)
 }
 
 /// An endpoint to change. Absent members keep their values.
@@ -120,6 +133,10 @@ pub(super) struct WebhookRequest {
         pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s/?#\\\\@]+([/?#][^\\s\\\\]*)?$"
     )]
     url: Option<String>,
+    /// A name for people. Empty removes it; null keeps it, because Cryptlex's clients write null for
+    /// what they do not change.
+    #[schema(max_length = 255)]
+    name: Option<String>,
     /// A description for people.
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
@@ -132,6 +149,12 @@ pub(super) struct WebhookRequest {
     /// Whether events are delivered. True resumes deliveries where they stopped, even after answer
     /// 410 or days of failures.
     enabled: Option<bool>,
+    /// The same, as Cryptlex calls it. If the two differ, the one that changes something counts.
+    active: Option<bool>,
+    /// A new secret, as Cryptlex calls it: 1 to 255 visible characters. It replaces the present one
+    /// at once, and means the signature style `plain` unless `signatureStyle` says otherwise. Empty
+    /// keeps the present one.
+    token: Option<String>,
 }
 
 fn event_names() -> Array {
@@ -176,11 +199,15 @@ impl WebhookRequest {
             return Err(Error::invalid("events", unknown));
         }
         Ok(EndpointPatch {
+            name: self
+                .name
+                .map_or(Patch::Keep, |name| text_or_none(Field::Value(name))),
             url: self.url,
             description: plain(self.description),
             events: self.events,
             style: self.signature_style.map(style).transpose()?,
             enabled: self.enabled,
+            active: self.active,
         })
     }
 }
@@ -195,6 +222,10 @@ pub(super) struct NewWebhook {
         pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s/?#\\\\@]+([/?#][^\\s\\\\]*)?$"
     )]
     url: Option<String>,
+    /// A name for people. Empty removes it; null keeps it, because Cryptlex's clients write null for
+    /// what they do not change.
+    #[schema(max_length = 255)]
+    name: Option<String>,
     /// A description for people.
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
@@ -206,26 +237,48 @@ pub(super) struct NewWebhook {
     signature_style: Option<String>,
     /// Whether events are delivered. If absent, true.
     enabled: Option<bool>,
+    /// The same, as Cryptlex calls it. If the two differ, false.
+    active: Option<bool>,
     /// The reseller that will own the endpoint. Only with an operator's token.
     reseller_id: Option<i64>,
     /// A secret that the receiver already has. For `standard`: `whsec_` and the base64 of 24 to 64
     /// bytes. For `plain`: 16 to 255 visible characters. If absent, a new secret is generated.
     secret: Option<String>,
+    /// The same, as Cryptlex calls it. It means the signature style `plain` unless `signatureStyle`
+    /// says otherwise, and has 1 to 255 visible characters there. Empty is none.
+    token: Option<String>,
 }
 
 impl NewWebhook {
     fn endpoint(self) -> Result<NewEndpoint, Error> {
+        let token = self.token.filter(|token| !token.is_empty());
+        let secret = match (self.secret, token) {
+            (Some(secret), Some(token)) if secret != token => {
+                let problem = "differs from secret, which is another name for it: leave one out";
+                return Err(Error::invalid("token", problem));
+            }
+            (_, Some(token)) => Some(ChosenSecret::Token(token)),
+            (secret, None) => secret.map(ChosenSecret::Secret),
+        };
+        let style = matches!(secret, Some(ChosenSecret::Token(_))).then_some(SignatureStyle::Plain);
         let request = WebhookRequest {
+            name: self.name,
             url: self.url,
             description: self.description,
             events: self.events,
             signature_style: self.signature_style,
             enabled: self.enabled,
+            active: self.active,
+            token: None,
         };
+        let patch = request.patch()?;
         Ok(NewEndpoint {
             reseller: self.reseller_id.map(ResellerId),
-            patch: request.patch()?,
-            secret: self.secret,
+            patch: EndpointPatch {
+                style: patch.style.or(style),
+                ..patch
+            },
+            secret,
         })
     }
 }
@@ -359,10 +412,16 @@ pub(super) async fn patch(
         call,
     }: Request<WebhookId, WebhookRequest>,
 ) -> EndpointReply {
-    let (patch, idempotency) = (members.patch()?, call.idempotency(revised));
+    let token = members.token.clone().filter(|token| !token.is_empty());
+    let idempotency = if token.is_some() {
+        call.secret_idempotency(revised)
+    } else {
+        call.idempotency(revised)
+    };
+    let patch = members.patch()?;
     let completion = api
         .service
-        .revise_webhook(context, id, patch, idempotency)
+        .revise_webhook(context, id, patch, token, idempotency)
         .await?;
     Ok(Reply::<One<_>>::completed(completion, revised))
 }

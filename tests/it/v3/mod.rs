@@ -6,6 +6,7 @@ mod as_of;
 mod bulk;
 mod bulk_jobs;
 mod bulk_reverts;
+pub(crate) mod cryptlex;
 mod email_addresses;
 mod errors;
 mod history_pages;

@@ -24,9 +24,9 @@ pub(super) struct NumberedPlan {
     #[serde(flatten)]
     plan: PlanDocument,
     /// The number among the reseller's plans. It is the tariff in the `admin` dialect, and the
-    /// planID in `soap`.
+    /// planID in `soap`. 0 for the built-in plan `none`.
     number: i32,
-    /// The reseller that owns the plan.
+    /// The reseller that owns the plan. 0 for the built-in plan `none`.
     reseller_id: i64,
 }
 
@@ -63,6 +63,10 @@ pub(super) async fn get(
     context: &Context,
     Request { id: PlanId(id), .. }: Request<PlanId>,
 ) -> PlanReply {
+    if id.is_nil() {
+        // The plan of an account without one can be read as its document shows it.
+        return Ok(Reply::one(NumberedPlan::of(&document::none())));
+    }
     Ok(Reply::one(NumberedPlan::of(
         &*api.service.plan(context, id).await?,
     )))
