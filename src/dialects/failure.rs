@@ -27,6 +27,8 @@ pub enum Failure {
     TokenNotRead(&'static str),
     /// The dialect has no such path.
     NoSuchRoute,
+    /// The original of the dialect has this operation, and Steward does not; the text says why.
+    NotOffered(&'static str),
     /// The path exists, but not with this method.
     MethodNotAllowed,
     /// The request took longer than the configured limit.

@@ -70,7 +70,7 @@ mod text;
 mod upcoming;
 mod webhook;
 
-pub use account::{Account, NewAccount, Status};
+pub use account::{Account, NewAccount, PurgedAccount, Status};
 pub use actor::{Actor, Authority, Dialect, Scope, Scopes};
 pub use change::{Change, Event, FieldChange, HoldChange, Outcome};
 pub use command::{Command, Revision};

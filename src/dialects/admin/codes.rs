@@ -87,7 +87,7 @@ pub(super) fn code(failure: &Failure) -> Code {
         }
         // Only the `soap` dialect produces this failure.
         Failure::Missing(name) => incorrect(&format!("{name}: is required")),
-        Failure::NoSuchRoute => say(404, "Call not found"),
+        Failure::NoSuchRoute | Failure::NotOffered(_) => say(404, "Call not found"),
         Failure::MethodNotAllowed => say(405, "Method not allowed"),
         Failure::TimedOut => later(503, "Service unavailable: the request took too long", 2),
         Failure::BodyTimedOut => say(408, "Request timeout: the body did not arrive in time"),

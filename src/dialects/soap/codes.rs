@@ -92,6 +92,7 @@ pub(super) fn result(failure: &Failure, wording: &Wording, hide_foreign: bool) -
         | Failure::TokensDiffer
         | Failure::TokenNotRead(_)
         | Failure::NoSuchRoute
+        | Failure::NotOffered(_)
         | Failure::MethodNotAllowed
         | Failure::TimedOut
         | Failure::BodyTimedOut

@@ -91,7 +91,9 @@ pub(super) fn respond_to(failure: &Failure, version: SoapVersion) -> Response {
         },
         Failure::Service(Error::ShareUsedUp { .. }) => Fault::RateLimited { retry_after: 1 },
         Failure::Service(Error::Overloaded) => Fault::Busy,
-        Failure::NoSuchRoute | Failure::MethodNotAllowed => Fault::NoOperation,
+        Failure::NoSuchRoute | Failure::NotOffered(_) | Failure::MethodNotAllowed => {
+            Fault::NoOperation
+        }
         Failure::TimedOut => Fault::TimedOut,
         Failure::BodyTimedOut => Fault::BodyTimedOut,
         Failure::Parameter { name, problem } => Fault::Header(format!("{name}: {problem}")),

@@ -113,6 +113,7 @@ pub(super) fn code(failure: &Failure) -> Code {
             unauthenticated(&format!("A bearer token is required: {why}"))
         }
         Failure::NoSuchRoute => say(404, "NOT_FOUND", "There is no such resource"),
+        Failure::NotOffered(why) => say(404, "NOT_FOUND", why),
         Failure::MethodNotAllowed => say(405, "METHOD_NOT_ALLOWED", "Method not allowed"),
         Failure::TimedOut => later("The request took too long", 2),
         Failure::BodyTimedOut => say(
@@ -294,6 +295,7 @@ mod tests {
             Failure::Wire(malformed),
             Failure::parameter("limit", "must be between 1 and 100"),
             Failure::NoSuchRoute,
+            Failure::NotOffered("Accounts do not sign in to Steward"),
             Failure::MethodNotAllowed,
             Failure::Service(Error::Conflict(Conflict::KeyInUse)),
             Failure::TimedOut,

@@ -18,7 +18,7 @@ use crate::service::{EventRead, JournalEntry};
 #[schema(as = Event)]
 pub(super) struct EventDocument {
     event: String,
-    /// The account as it is now. Null if it has been purged.
+    /// The account as it is now. One that has been purged is deleted, and its details are empty.
     data: Option<AccountDocument>,
     #[schema(format = DateTime)]
     triggered_at: String,
@@ -43,7 +43,7 @@ pub(super) struct EventDocument {
 }
 
 fn document(read: &EventRead, event: &str, viewer: Viewer) -> EventDocument {
-    // The journal does not say when an account was created that has been purged.
+    // Of the account of an erased reseller nothing is left.
     let created_at = read
         .account
         .as_ref()

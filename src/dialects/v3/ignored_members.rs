@@ -35,6 +35,10 @@ const CANNOT_HONOUR: &[(&str, &[&str])] = &[
     ),
     ("webhooks_create", &["id", "createdAt", "updatedAt"]),
     ("webhooks_patch", &["secret"]),
+    (
+        "personal_access_tokens_patch",
+        &["name", "expiresAt", "scopes"],
+    ),
 ];
 
 /// The members that an operation ignores and names in [`IGNORED_MEMBERS`].

@@ -116,7 +116,7 @@ pub(super) fn facts(side: &Value, created_at: Time) -> Map<String, Value> {
 fn unknown(fact: &str, created_at: Time) -> Value {
     match fact {
         "total_trial_extensions" => Value::from(0),
-        "trial_expires_at" => Value::from(dates::write(created_at)),
+        "created_at" | "trial_expires_at" => Value::from(dates::write(created_at)),
         text if TEXTS.contains(&text) => Value::from(""),
         _ => Value::Null,
     }
@@ -141,13 +141,14 @@ fn fact_name(fact: &str) -> String {
     }
 }
 
-/// The changed members, each with its old and new value. `created_at` is when the account was
-/// created.
-pub(super) fn changes(entry: &JournalEntry, created_at: Time) -> Value {
-    let (mut before, mut after) = (
-        facts(&entry.before, created_at),
-        facts(&entry.after, created_at),
-    );
+/// The changed members, each with its old and new value, those that have no old one last.
+/// `created_at` is when the account was created.
+pub(super) fn sides(
+    entry: &JournalEntry,
+    created_at: Time,
+) -> impl Iterator<Item = (String, Value, Value)> {
+    let mut before = facts(&entry.before, created_at);
+    let mut after = facts(&entry.after, created_at);
     let mut names: Vec<String> = before.keys().cloned().collect();
     names.extend(
         after
@@ -155,11 +156,17 @@ pub(super) fn changes(entry: &JournalEntry, created_at: Time) -> Value {
             .filter(|name| !before.contains_key(*name))
             .cloned(),
     );
-    let mut change = |name: String| {
-        let sides = json!({ "old": before.remove(&name), "new": after.remove(&name) });
-        (name, sides)
-    };
-    Value::Object(names.into_iter().map(&mut change).collect())
+    names.into_iter().map(move |name| {
+        let old = before.remove(&name).unwrap_or_default();
+        let new = after.remove(&name).unwrap_or_default();
+        (name, old, new)
+    })
+}
+
+/// The changed members as an object, each with its `old` and `new` value.
+pub(super) fn changes(entry: &JournalEntry, created_at: Time) -> Value {
+    let change = |(name, old, new)| (name, json!({ "old": old, "new": new }));
+    Value::Object(sides(entry, created_at).map(change).collect())
 }
 
 #[cfg(test)]

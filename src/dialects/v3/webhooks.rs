@@ -1,4 +1,4 @@
-//! Webhook endpoints, and the log of delivery attempts.
+//! Webhook endpoints. `webhook_logs.rs` has the log of their deliveries.
 
 use std::time::Duration;
 
@@ -8,15 +8,16 @@ use utoipa::openapi::schema::{Array, ArrayBuilder, Object, Type};
 
 use super::Api;
 use super::call::Request;
-use super::path_id::{EventLogId, WebhookId};
+use super::path_id::WebhookId;
 use super::respond::{Done, Many, Nothing, One, Reply};
+use super::whole_list::Listing;
 use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::{plain, text_or_none};
 use crate::domain::{
     ChosenSecret, EVENTS, EndpointPatch, Error, Patch, ResellerId, SignatureStyle, SuspendedBy,
 };
-use crate::service::{Attempt, AttemptFilter, Context, EndpointView, NewEndpoint, Written};
+use crate::service::{Context, EndpointView, NewEndpoint, Written};
 use crate::wire::Field;
 
 /// How alike an event's name must be to what was written to be suggested, from 0 to 1 by Jaro and
@@ -312,58 +313,34 @@ pub(super) struct Queued {
     queued: u64,
 }
 
-fn queued(count: u64) -> Done<Queued> {
+pub(super) fn queued(count: u64) -> Done<Queued> {
     Done::new(Queued { queued: count }, count > 0)
 }
 
-/// One attempt to deliver an event.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = WebhookEventLog)]
-pub(super) struct LogDocument {
-    #[schema(format = Uuid)]
-    id: String,
-    #[schema(format = Uuid)]
-    webhook_id: String,
-    event: String,
-    /// The id of the message. All attempts to deliver the message have the same id.
-    event_id: String,
-    /// The account's number. Null for a test message.
-    account_id: Option<i32>,
-    /// The number of the attempt, from 1.
-    attempt: i32,
-    succeeded: bool,
-    /// The HTTP status of the receiver's answer. Null if there was no answer.
-    status_code: Option<i16>,
-    /// Why the attempt failed. Null if it succeeded.
-    problem: Option<String>,
-    /// The beginning of the receiver's answer.
-    response: Option<String>,
-    /// The duration of the attempt, in milliseconds.
-    duration_ms: i32,
-    #[schema(format = DateTime)]
-    created_at: String,
-}
-
-fn log_document(attempt: &Attempt) -> LogDocument {
-    LogDocument {
-        id: attempt.id.to_string(),
-        webhook_id: attempt.endpoint_id.to_string(),
-        event: attempt.key.event.clone(),
-        event_id: crate::domain::message_id(attempt.key.event_id, &attempt.key.event),
-        account_id: Some(attempt.key.account).filter(|account| *account > 0),
-        attempt: attempt.number,
-        succeeded: attempt.succeeded,
-        status_code: attempt.status,
-        problem: attempt.problem.clone(),
-        response: attempt.answer.clone(),
-        duration_ms: attempt.duration_ms,
-        created_at: dates::write(attempt.at),
-    }
-}
+/// How endpoints are sorted and searched.
+const LISTING: Listing<EndpointView> = Listing {
+    fields: &[
+        ("name", |a, b| a.endpoint.name.cmp(&b.endpoint.name)),
+        ("url", |a, b| a.endpoint.url.cmp(&b.endpoint.url)),
+        ("createdAt", |a, b| {
+            a.endpoint.created_at.cmp(&b.endpoint.created_at)
+        }),
+        ("updatedAt", |a, b| {
+            a.endpoint.updated_at.cmp(&b.endpoint.updated_at)
+        }),
+    ],
+    texts: |view| {
+        let endpoint = &view.endpoint;
+        vec![
+            endpoint.name.as_deref(),
+            endpoint.description.as_deref(),
+            Some(&endpoint.url),
+        ]
+    },
+};
 
 type EndpointReply = Result<Reply<One<WebhookDocument>>, Failure>;
-type QueuedReply = Result<Reply<One<Queued>>, Failure>;
+pub(super) type QueuedReply = Result<Reply<One<Queued>>, Failure>;
 
 pub(super) async fn list(
     api: &Api,
@@ -374,8 +351,24 @@ pub(super) async fn list(
         .service
         .webhooks(context, call.query.reseller()?)
         .await?;
-    let documents: Vec<_> = endpoints.iter().map(document).collect();
-    Ok(Reply::whole(call.format(), &documents))
+    // The test of the table shows that all endpoints of a reseller are smaller than a page can be.
+    LISTING.reply(&call, endpoints, document, |_| {
+        call.query.next_page(&call.uri)
+    })
+}
+
+/// The names of all events, by the resource that they are about.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EventNames {
+    account: [&'static str; EVENTS.len()],
+}
+
+pub(super) async fn events(
+    _: &Api,
+    _: &Context,
+    Request { .. }: Request<()>,
+) -> Result<Reply<One<EventNames>>, Failure> {
+    Ok(Reply::one(EventNames { account: EVENTS }))
 }
 
 pub(super) async fn get(
@@ -493,50 +486,4 @@ pub(super) async fn redeliver(
         .redeliver_since(context, id, since, idempotency)
         .await?;
     Ok(Reply::<One<_>>::completed(completion, queued))
-}
-
-pub(super) async fn redeliver_one(
-    api: &Api,
-    context: &Context,
-    Request {
-        id: EventLogId(id),
-        call,
-        ..
-    }: Request<EventLogId>,
-) -> QueuedReply {
-    let queued_one = |(): &()| queued(1);
-    let idempotency = call.idempotency(queued_one);
-    let completion = api.service.redeliver_one(context, id, idempotency).await?;
-    Ok(Reply::<One<_>>::completed(completion, queued_one))
-}
-
-pub(super) async fn logs(
-    api: &Api,
-    context: &Context,
-    Request { call, .. }: Request<()>,
-) -> Result<Reply<Many<LogDocument>>, Failure> {
-    let query = &call.query;
-    let succeeded = match query.text("succeeded") {
-        None => None,
-        Some("true") => Some(true),
-        Some("false") => Some(false),
-        Some(_) => return Err(Failure::parameter("succeeded", "must be true or false")),
-    };
-    let filter = AttemptFilter {
-        endpoint: query.uuid("webhookId")?,
-        succeeded,
-        before: query.before()?,
-    };
-    let reseller = query.reseller()?;
-    let attempts = api
-        .service
-        .delivery_attempts(context, reseller, filter, query.limit)
-        .await?;
-    let next = |last: &Attempt| query.link("before", &last.id.to_string(), &call.uri);
-    Ok(Reply::page(
-        call.format(),
-        query.rows(attempts),
-        log_document,
-        next,
-    ))
 }

@@ -8,7 +8,7 @@ use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
 use crate::dialects::filter::TimeConditions;
 use crate::dialects::v3::cursor::Cursor;
-use crate::dialects::v3::page::pairs;
+use crate::dialects::v3::page::{pairs, searched};
 use crate::domain::{
     AccountId, Comparison, Condition, Metadata, ResellerId, Search, SearchField, SearchValues,
     Start, Time, check_metadata_key,
@@ -54,14 +54,19 @@ impl ListRequest {
     ) -> Result<Self, Failure> {
         let (mut page, mut limit, mut sort, mut after, mut as_of) = (None, None, None, None, None);
         let (mut conditions, mut repeated) = (TimeConditions::new(zones), Vec::new());
-        let mut metadata = Metadata::default();
+        let (mut metadata, mut text) = (Metadata::default(), None);
         for (name, value) in pairs(uri) {
+            let word = name.clone();
             let slot = match name.as_str() {
                 "page" => &mut page,
                 "limit" => &mut limit,
                 "sort" => &mut sort,
                 "after" => &mut after,
                 "asOf" => &mut as_of,
+                "query" => {
+                    repeated.push((name, value.clone()));
+                    &mut text
+                }
                 _ => {
                     match metadata_key(&name)? {
                         Some(key) => require_member(&mut metadata, &name, key, &value)?,
@@ -72,9 +77,12 @@ impl ListRequest {
                 }
             };
             if slot.replace(value).is_some() {
-                return Err(Failure::parameter(name, "appears more than once"));
+                return Err(Failure::parameter(word, "appears more than once"));
             }
         }
+        // A client that always sends the parameter sends an empty one for the list's own order.
+        let sort = sort.filter(|sort| !sort.is_empty());
+        let text = text.map(searched).transpose()?.flatten();
         let limit = number("limit", limit.as_deref(), DEFAULT_LIMIT, MAX_LIMIT)?;
         if let Some(text) = &as_of {
             if page.is_some() || sort.is_some() || !repeated.is_empty() {
@@ -114,6 +122,7 @@ impl ListRequest {
                 search: Search {
                     conditions,
                     metadata,
+                    text,
                     by_zone,
                     start,
                     limit,
@@ -135,6 +144,7 @@ impl ListRequest {
             search: Search {
                 conditions,
                 metadata,
+                text,
                 by_zone,
                 start: Start::Offset {
                     skip,

@@ -2,6 +2,8 @@
 //! so every member of theirs must have a value of its type, wherever such a document appears.
 
 mod accounts;
+mod lists;
+mod routes;
 mod webhooks;
 
 use serde_json::Value;
@@ -71,6 +73,42 @@ const PLAN: &[(&str, Type)] = &[
     ("activationLogsRetentionPeriod", Text),
     ("createdAt", Time),
     ("updatedAt", Time),
+];
+
+const TOKEN: &[(&str, Type)] = &[
+    ("id", Text),
+    ("createdAt", Time),
+    ("updatedAt", Time),
+    ("name", Text),
+    ("revoked", Flag),
+    ("scopes", Texts),
+];
+
+/// The members of a user, except the times, which may be absent.
+const USER: &[(&str, Type)] = &[
+    ("id", Text),
+    ("name", Text),
+    ("firstName", Text),
+    ("lastName", Text),
+    ("email", Text),
+    ("company", Text),
+    ("twoFactorEnabled", Flag),
+    ("googleSsoEnabled", Flag),
+    ("allowCustomerPortalAccess", Flag),
+    ("role", Text),
+    ("roles", Texts),
+    ("metadata", Texts),
+    ("tags", Texts),
+];
+
+const EVENT_LOG: &[(&str, Type)] = &[
+    ("id", Text),
+    ("createdAt", Time),
+    ("updatedAt", Time),
+    ("resource", Text),
+    ("resourceId", Text),
+    ("action", Text),
+    ("ipAddress", Text),
 ];
 
 pub(crate) const WEBHOOK: &[(&str, Type)] = &[
