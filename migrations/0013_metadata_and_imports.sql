@@ -29,10 +29,18 @@ grant select, insert, delete on account_metadata to steward_service;
 -- yet. The sequence must pass over it, whichever reseller has it, so these functions look at the accounts of all resellers.
 -- They return numbers and UUIDs only, and set the scope back: only a superuser could let the function set it.
 create index tombstone_account_ix on tombstone (account_id);
+create index tombstone_uid_ix on tombstone (uid);
 
--- Draws numbers for new accounts, each greater than the one before, and passes over those that an import has taken. It returns
--- fewer when the sequence ends. The lock is kept until the commit; many transactions can have it at once, but none while an
--- import holds its own.
+-- No two accounts have the same number or UUID, whichever resellers they belong to. Until now the sequence alone, and chance,
+-- saw to that.
+create unique index account_number_uq on account (id);
+create unique index account_uuid_uq on account (uid);
+drop index account_id_ix;
+drop index account_uid_ix;
+
+-- Draws numbers for new accounts, each greater than the one before, and passes over those that an account has. It returns
+-- fewer when the sequence ends. An import that has not been committed yet is not seen; then account_number_uq refuses the
+-- number, and the service draws another.
 create function draw_account_numbers(wanted integer) returns setof integer
 language plpgsql security definer set search_path = pg_catalog, public
 set enable_seqscan = off as $$
@@ -42,8 +50,9 @@ declare
   taken bigint;
   missing integer := wanted;
   drawn integer;
+  looked_at integer := 10;
+  last_of_run integer;
 begin
-  perform pg_advisory_xact_lock_shared(hashtext('steward'), hashtext('account numbers'));
   perform set_config('steward.scope', 'platform', true);
   select coalesce(pg_sequence_last_value('public.account_id_seq'), 0) into reached;
   -- The greatest numbers, each from the end of its index. Usually none is beyond the sequence, and none has to be looked at.
@@ -61,6 +70,18 @@ begin
       and not exists (select from public.tombstone where account_id = drawn) then
       missing := missing - 1;
       return next drawn;
+    else
+      -- Often an import has taken many numbers in a row. The sequence goes to the end of the row at once: a number that is
+      -- drawn and then looked up costs a hundred times as much. Rows end early as a rule, so few numbers are looked at first.
+      select max(n.id) from (
+          select t.id, t.id - row_number() over (order by t.id) as island from (
+            (select id from public.account where id >= drawn order by id limit looked_at)
+            union all
+            (select account_id from public.tombstone where account_id >= drawn order by account_id limit looked_at)) as t) as n
+        where n.island = drawn - 1
+        into last_of_run;
+      looked_at := case when last_of_run - drawn >= looked_at - 1 then least(looked_at * 10, 100000) else 10 end;
+      perform pass_account_numbers(last_of_run);
     end if;
   end loop;
   perform set_config('steward.scope', scope, true);
@@ -69,22 +90,37 @@ $$;
 revoke all on function draw_account_numbers(integer) from public;
 grant execute on function draw_account_numbers(integer) to steward_service;
 
--- Which of these numbers and UUIDs an account has, of any reseller, or had before it was purged. Until the commit no other
--- transaction draws a number or imports an account with one.
-create function lock_account_numbers(numbers integer[], uids uuid[]) returns table (number integer, uid uuid)
+-- Lets the sequence reach a number, so that no new account gets it or one below. Several transactions that do so at the same
+-- time may together go on by a thousand numbers each.
+create function pass_account_numbers(last integer) returns void
+language plpgsql security definer set search_path = pg_catalog, public as $$
+declare
+  reached bigint := coalesce(pg_sequence_last_value('public.account_id_seq'), 0);
+begin
+  while reached < last loop
+    perform nextval('public.account_id_seq') from generate_series(1, least(last - reached, 1000));
+    reached := coalesce(pg_sequence_last_value('public.account_id_seq'), 0);
+  end loop;
+end
+$$;
+revoke all on function pass_account_numbers(integer) from public;
+grant execute on function pass_account_numbers(integer) to steward_service;
+
+-- Which of these numbers and UUIDs an account has, of any reseller, or had before it was purged.
+create function taken_account_identities(numbers integer[], uids uuid[]) returns table (number integer, uid uuid)
 language plpgsql security definer set search_path = pg_catalog, public
 set enable_seqscan = off as $$
 declare
   scope text := coalesce(current_setting('steward.scope', true), '');
 begin
-  perform pg_advisory_xact_lock(hashtext('steward'), hashtext('account numbers'));
   perform set_config('steward.scope', 'platform', true);
   return query
     select a.id, null::uuid from public.account a where a.id = any (numbers)
     union all select t.account_id, null from public.tombstone t where t.account_id = any (numbers)
-    union all select null, a.uid from public.account a where a.uid = any (uids);
+    union all select null, a.uid from public.account a where a.uid = any (uids)
+    union all select null, t.uid from public.tombstone t where t.uid = any (uids);
   perform set_config('steward.scope', scope, true);
 end
 $$;
-revoke all on function lock_account_numbers(integer[], uuid[]) from public;
-grant execute on function lock_account_numbers(integer[], uuid[]) to steward_service;
+revoke all on function taken_account_identities(integer[], uuid[]) from public;
+grant execute on function taken_account_identities(integer[], uuid[]) to steward_service;

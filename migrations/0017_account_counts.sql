@@ -3,10 +3,8 @@
 -- kinds of exceptions are few, and have an index of their own: what was deleted or restored lately, and what a build from
 -- before this migration created. A job counts them in and out. Accounts that such a build purges are corrected by the hourly
 -- recount.
+--
+-- The columns only: nobody can read the table until this is committed. The next migration counts.
 alter table account add column counted boolean not null default true;
 alter table account alter column counted set default false;
 alter table reseller add column counted_accounts bigint not null default 0;
-update reseller r set counted_accounts = (select count(*) from account a where a.reseller_id = r.id);
-
--- A freeze, a suspension or a status change writes neither column.
-create index account_miscounted_ix on account (reseller_id, counted, id) where counted <> (deleted_at is null);

@@ -20,6 +20,7 @@ mod reseller;
 mod serve;
 mod token;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::config::{Config, Loaded};
 use crate::domain::{Dialect, Error, ResellerId};
 use crate::service::{Context, Principal, Service};
 use crate::telemetry;
+use crate::wire::nearest;
 
 /// Self-hosted, multi-tenant admin service for account lifecycles.
 #[derive(Debug, Parser)]
@@ -360,6 +362,17 @@ fn context() -> Context {
     }
 }
 
+/// Reads an address to listen on from the command line.
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let hint = text.parse::<u16>().map_or_else(
+            |_| String::new(),
+            |port| format!("; did you mean 127.0.0.1:{port}?"),
+        );
+        format!("must be an IP address and a port, such as 127.0.0.1:8080 or [::]:8080{hint}")
+    })
+}
+
 /// Reads the address of a service from the command line.
 fn web_address(text: &str) -> Result<String, String> {
     let has_scheme = text.starts_with("http://") || text.starts_with("https://");
@@ -384,15 +397,10 @@ async fn find_reseller(service: &Service, id_or_name: &str) -> Result<ResellerId
     let all = service
         .resellers(&Principal::command_line(), 0, i64::MAX)
         .await?;
-    let wanted = id_or_name.to_lowercase();
-    let alike = |name: &str| strsim::jaro_winkler(&wanted, &name.to_lowercase());
-    let nearest = all
-        .iter()
-        .map(|reseller| (alike(&reseller.name), reseller))
-        .filter(|(likeness, _)| *likeness >= 0.7)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    let hint = match nearest {
-        Some((_, near)) => format!("did you mean {:?} ({})?", near.name, near.id),
+    let name = nearest(id_or_name, all.iter().map(|it| it.name.as_str()));
+    let near = name.and_then(|name| all.iter().find(|it| it.name == name));
+    let hint = match near {
+        Some(near) => format!("did you mean {:?} ({})?", near.name, near.id),
         None if all.is_empty() => {
             "there are none yet; `steward reseller create` makes one".to_owned()
         }

@@ -41,6 +41,7 @@ Example:
     #[command(after_help = "\
 Examples:
   steward reseller update 3 --timezone Europe/Berlin
+  steward reseller update 3 --account-limit 500
   steward reseller update \"Acme Hosting\" --soap-codes number
   steward reseller update 3 --purges on --purge-grace-days 60")]
     Update {
@@ -56,6 +57,9 @@ Examples:
         /// Whether deleted and expired accounts are purged.
         #[arg(long, value_name = "SWITCH", value_parser = ["on", "off"])]
         purges: Option<String>,
+        /// The maximum number of accounts, or none.
+        #[arg(long, value_name = "N", value_parser = account_limit)]
+        account_limit: Option<Patch<i32>>,
         /// How many days after its expiry an account may be purged.
         #[arg(long, value_name = "DAYS")]
         purge_grace_days: Option<i32>,
@@ -97,6 +101,17 @@ Examples:
     },
 }
 
+/// Reads the value of `--account-limit`.
+fn account_limit(text: &str) -> Result<Patch<i32>, String> {
+    if text == "none" {
+        return Ok(Patch::Clear);
+    }
+    let limit = text.parse::<i32>().ok().filter(|limit| *limit >= 0);
+    limit
+        .map(Patch::Set)
+        .ok_or_else(|| "must be a number from 0 on, or none".to_owned())
+}
+
 impl Reseller {
     pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
         let operator = Principal::command_line();
@@ -129,6 +144,7 @@ impl Reseller {
                 timezone,
                 soap_codes,
                 purges,
+                account_limit,
                 purge_grace_days,
                 purge_limit,
             } => {
@@ -136,6 +152,7 @@ impl Reseller {
                 let patch = ResellerPatch {
                     timezone,
                     soap_numbers: soap_codes.map(|kind| kind == "number"),
+                    account_limit: account_limit.unwrap_or_default(),
                     purges: purges.map(|switch| switch == "on"),
                     purge_grace_days,
                     purge_limit,
@@ -160,8 +177,12 @@ impl Reseller {
                 } else {
                     "never purged".to_owned()
                 };
+                let limit = changed.account_limit.map_or_else(
+                    || "any number of accounts".to_owned(),
+                    |limit| format!("at most {limit} accounts"),
+                );
                 output::line(&format!(
-                    "reseller {id}: time zone {}, SOAP codes as {codes}, accounts {accounts}",
+                    "reseller {id}: time zone {}, SOAP codes as {codes}, {limit}, accounts {accounts}",
                     changed.timezone
                 ));
             }

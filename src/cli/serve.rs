@@ -5,17 +5,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{CommandError, Fetching, output};
+use super::{CommandError, Fetching, output, socket_address};
 use crate::app::{self, Database, Migrations, Running, ServeOptions};
 use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     /// The address and port of the API; port 0 picks a free port.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
     listen: Option<SocketAddr>,
     /// The address and port of /livez, /readyz and /metrics.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
     management_listen: Option<SocketAddr>,
     /// Write the listening addresses to this file as JSON when the service is ready.
     #[arg(long, value_name = "FILE")]
@@ -54,7 +54,7 @@ impl Serve {
 #[derive(Debug, Args)]
 pub(super) struct Worker {
     /// The address and port of /livez, /readyz and /metrics.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
     management_listen: Option<SocketAddr>,
     /// Write the management address to this file as JSON when the workers run.
     #[arg(long, value_name = "FILE")]

@@ -7,7 +7,8 @@ use figment::Figment;
 use figment::providers::Env;
 use figment::value::Value;
 
-use super::keys::{leaves, nearest};
+use super::keys::leaves;
+use crate::wire::nearest;
 
 /// The prefix of environment variables.
 const PREFIX: &str = "STEWARD_";
@@ -83,11 +84,12 @@ pub(super) fn warning(defaults: &Value) -> Option<String> {
 
 /// The key that a name without `__` may stand for: the same with two underscores, or one that is
 /// spelled nearly the same.
-fn meant<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
+fn meant<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     let folded = |name: &str| name.to_ascii_uppercase().replace("__", "_");
     let wanted = folded(name);
     let same = known.iter().find(|key| folded(key) == wanted);
-    same.or_else(|| nearest(&wanted, known))
+    let near = || nearest(&wanted, known.iter().map(String::as_str));
+    same.map(String::as_str).or_else(near)
 }
 
 /// The environment variable of a key.

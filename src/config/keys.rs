@@ -2,10 +2,6 @@
 
 use figment::value::Value;
 
-/// How alike a suggestion must be to what was written, from 0 to 1 by Jaro and Winkler. Less alike
-/// words are no slips of the keyboard.
-const ALIKE: f64 = 0.7;
-
 /// Keys without a default, which `config/default.toml` has in comments.
 const WITHOUT_DEFAULT: [&str; 11] = [
     "server.public_url",
@@ -31,18 +27,4 @@ pub(super) fn leaves(defaults: &Value) -> Vec<String> {
         }
     }
     keys
-}
-
-/// The candidate that is most like a word. `None` if none is alike.
-pub(super) fn nearest<'a, T: AsRef<str>>(word: &str, candidates: &'a [T]) -> Option<&'a T> {
-    let likeness = |candidate: &T| {
-        let (word, candidate) = (word.to_lowercase(), candidate.as_ref().to_lowercase());
-        strsim::jaro_winkler(&word, &candidate)
-    };
-    candidates
-        .iter()
-        .map(|candidate| (likeness(candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, candidate)| candidate)
 }

@@ -4,9 +4,10 @@ use figment::Figment;
 use figment::error::{Actual, Kind};
 use figment::value::{Dict, Value};
 
-use super::keys::{leaves, nearest};
+use super::keys::leaves;
 use super::show::{is_masked, origin, shown};
 use super::{Config, Problem, SECRET, URLS};
+use crate::wire::nearest;
 
 /// More mistakes than this are not looked for.
 const MOST: usize = 100;
@@ -104,7 +105,7 @@ fn explain(
         .map_or_else(String::new, |origin| format!(" (from {origin})"));
     if let Kind::UnknownField(field, known) = &error.kind {
         let section = key.strip_suffix(field.as_str()).unwrap_or_default();
-        let near = nearest(field, known).map(|near| format!("{section}{near}"));
+        let near = nearest(field, known.iter().copied()).map(|near| format!("{section}{near}"));
         // The right key in the wrong section.
         let near = near.or_else(|| {
             let keys = leaves(defaults);
@@ -112,7 +113,9 @@ fn explain(
                 let (_, name) = known.split_once('.').unwrap_or_default();
                 name == field
             });
-            same.or_else(|| nearest(key, &keys)).cloned()
+            same.map(String::as_str)
+                .or_else(|| nearest(key, keys.iter().map(String::as_str)))
+                .map(str::to_owned)
         });
         let hint = near.map_or_else(
             || format!("; accepted are {}", known.join(", ")),

@@ -13,10 +13,11 @@ use super::exchange::{Exchange, header_text};
 use super::failure::Failure;
 use crate::hash::sha256;
 use crate::service::{
-    Fingerprint, IdempotencyKey, ResultHeaders, Service, StoredAnswer, is_lasting_refusal,
+    CommandHash, Fingerprint, IdempotencyKey, ResultHeaders, Service, StoredAnswer,
+    is_lasting_refusal,
 };
 use crate::shares::Permit;
-use crate::wire::{self, Codec};
+use crate::wire::{self, Canonical, Codec};
 
 /// The header whose key makes a repeated write safe.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -167,14 +168,18 @@ pub(super) fn fingerprint(
     ignored: &[&str],
     condition: &str,
 ) -> Fingerprint {
-    let members = wire::canonical(codec, body, ignored);
-    Fingerprint {
+    let whole = sha256(body);
+    let command = match wire::canonical(codec, body, ignored) {
+        Some(Canonical { loose, exact }) => {
+            let hash = |form: String| sha256(format!("{form}{condition}").as_bytes());
+            CommandHash::of(hash(loose), exact.map(hash))
+        }
         // A body that cannot be read is compared as it is.
-        command: members.map_or_else(
-            || sha256(body),
-            |members| sha256(format!("{members}{condition}").as_bytes()),
-        ),
-        body: sha256(body),
+        None => CommandHash::of(whole, Some(whole)),
+    };
+    Fingerprint {
+        command,
+        body: whole,
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`Failure`]: the reasons for which a request can fail, shared by all dialects. Each dialect's
 //! `codes.rs` maps them to its own codes.
 
-use crate::domain::Error;
+use crate::domain::{Error, quoted};
 use crate::wire;
 
 /// Why a request failed.
@@ -51,6 +51,11 @@ impl Failure {
             name: name.into(),
             problem: problem.into(),
         }
+    }
+
+    /// A [`Failure::Parameter`] that says what is accepted and repeats what the caller gave.
+    pub(crate) fn must_be(name: impl Into<String>, accepted: &str, given: &str) -> Self {
+        Self::parameter(name, format!("must be {accepted}, not {}", quoted(given)))
     }
 }
 

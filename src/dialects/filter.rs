@@ -143,7 +143,7 @@ fn wanted_metadata(metadata: Metadata) -> Result<Metadata, Error> {
 
 fn authority(word: &str) -> Result<Authority, Error> {
     Authority::parse(word)
-        .ok_or_else(|| Error::invalid("held_by", "must be operator, reseller or system"))
+        .ok_or_else(|| Error::must_be("held_by", "operator, reseller or system", word))
 }
 
 fn search_text(text: &str) -> Result<String, Error> {

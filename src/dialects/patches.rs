@@ -34,9 +34,9 @@ pub(super) fn text_or_none(field: Field<String>) -> Patch<String> {
 
 /// The same for a text that is converted later.
 pub(super) fn none_if_empty(field: Field<String>) -> Field<String> {
-    match field {
+    match &field {
         Field::Value(text) if text.is_empty() => Field::Null,
-        field => field,
+        Field::Value(_) | Field::Null | Field::Absent => field,
     }
 }
 

@@ -5,10 +5,12 @@
 //! from these variants to its codes and texts. The tables match exhaustively, so the compiler
 //! rejects a new variant until every table has it.
 
+use std::fmt::Display;
+
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::Scope;
+use super::{Scope, quoted};
 
 /// Why a request failed. Nothing was changed, with one exception: after [`Error::Unavailable`] the
 /// outcome may be unknown.
@@ -182,5 +184,15 @@ impl Error {
             field,
             problem: problem.into(),
         }
+    }
+
+    /// An [`Error::InvalidField`] that says what is accepted and repeats what the caller gave.
+    pub(crate) fn must_be(field: &'static str, accepted: &str, given: &str) -> Self {
+        Self::invalid(field, format!("must be {accepted}, not {}", quoted(given)))
+    }
+
+    /// The same for a number.
+    pub(crate) fn out_of_range(field: &'static str, accepted: &str, given: impl Display) -> Self {
+        Self::invalid(field, format!("must be {accepted}, not {given}"))
     }
 }

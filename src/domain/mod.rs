@@ -93,7 +93,8 @@ pub use search::{
     Comparison, Condition, Search, SearchField, SearchValues, Span, Start, ZoneConditions,
 };
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
-pub use text::{MAX_LONG_TEXT, MAX_TEXT, check as check_text};
+pub(crate) use text::quoted;
+pub use text::{MAX_LONG_TEXT, MAX_TEXT, check as check_text, check_time_zone};
 pub use upcoming::{Coming, Upcoming};
 pub use webhook::{
     ChosenSecret, EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy,

@@ -3,7 +3,6 @@
 //! Each API of Steward follows an existing one, its original: `admin` follows Altcraft, `soap`
 //! Zoolz and `v3` Cryptlex. An account has the descriptive fields of all three.
 
-use chrono_tz::Tz;
 use uuid::Uuid;
 
 use super::email::Email;
@@ -239,20 +238,13 @@ impl ProfilePatch {
             ),
         ];
         for (field, patch, range) in numbers {
-            if patch.value().is_some_and(|value| !range.contains(value)) {
-                return Err(Error::invalid(
-                    field,
-                    format!("must be between {} and {}", range.start(), range.end()),
-                ));
+            if let Some(value) = patch.value().filter(|value| !range.contains(value)) {
+                let accepted = format!("between {} and {}", range.start(), range.end());
+                return Err(Error::out_of_range(field, &accepted, value));
             }
         }
-        if let Some(zone) = self.timezone.value()
-            && zone.parse::<Tz>().is_err()
-        {
-            return Err(Error::invalid(
-                "timezone",
-                "must be the name of a time zone such as Europe/Berlin",
-            ));
+        if let Some(zone) = self.timezone.value() {
+            text::check_time_zone(zone)?;
         }
         let mut profile = self.apply(current);
         profile.keep_unknown_flags(current);

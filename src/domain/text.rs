@@ -1,5 +1,6 @@
 //! Limits of texts and URLs, shared by all fields that callers fill in.
 
+use chrono_tz::Tz;
 use icu_properties::props::{
     BinaryProperty as _, DefaultIgnorableCodePoint, EnumeratedProperty as _, GeneralCategory,
 };
@@ -11,10 +12,29 @@ use super::Error;
 pub const MAX_TEXT: usize = 255;
 /// The maximum length of a long text (reason, message, URL), in characters.
 pub const MAX_LONG_TEXT: usize = 2_048;
+/// How much of a refused value a message repeats, in characters.
+const MAX_QUOTED: usize = 40;
 /// The maximum length of a host name, in characters (RFC 1035, 2.3.4).
 const MAX_HOST: usize = 253;
 /// The maximum length of a port with its colon, in characters.
 const MAX_PORT: usize = 6;
+
+/// A refused value as a message repeats it: in quotes, control characters escaped, and cut after 40
+/// characters.
+pub(crate) fn quoted(given: &str) -> String {
+    let shown: String = given.chars().take(MAX_QUOTED).collect();
+    let rest = if shown.len() < given.len() { "..." } else { "" };
+    format!("{shown:?}{rest}")
+}
+
+/// # Errors
+/// [`Error::InvalidField`] for `timezone` if there is no time zone of this name.
+pub fn check_time_zone(name: &str) -> Result<(), Error> {
+    let accepted = "the name of a time zone such as Europe/Berlin";
+    let zone = name.parse::<Tz>();
+    zone.map(|_| ())
+        .map_err(|_| Error::must_be("timezone", accepted, name))
+}
 
 /// Parses a URL and checks the length of its host name. A host that is too long is refused before
 /// parsing, because translating a name that is not ASCII takes time quadratic in its length.

@@ -3,7 +3,7 @@
 use tracing::warn;
 
 use super::Service;
-use crate::domain::Error;
+use crate::domain::{Error, ResellerId};
 use crate::store::Tenancy;
 
 /// How many resellers one run looks at, at most.
@@ -21,19 +21,25 @@ impl Service {
                 Box::pin(tx.list_miscounted(RESELLERS))
             })
             .await?;
+        // A reseller that fails holds up no other one.
+        let mut outcome = Ok(());
         for reseller in resellers {
-            loop {
-                let settled = self
-                    .background_write(Tenancy::of(reseller), move |tx| {
-                        Box::pin(tx.settle_account_count(reseller, PAGE))
-                    })
-                    .await?;
-                if settled < PAGE {
-                    break;
-                }
+            outcome = outcome.and(self.settle_account_count(reseller).await);
+        }
+        outcome
+    }
+
+    async fn settle_account_count(&self, reseller: ResellerId) -> Result<(), Error> {
+        loop {
+            let settled = self
+                .background_write(Tenancy::of(reseller), move |tx| {
+                    Box::pin(tx.settle_account_count(reseller, PAGE))
+                })
+                .await?;
+            if settled < PAGE {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Counts the accounts of the resellers with a limit anew. The kept number can be wrong only
@@ -44,16 +50,26 @@ impl Service {
                 Box::pin(tx.list_limited_resellers())
             })
             .await?;
+        let mut outcome = Ok(());
         for reseller in resellers {
-            let difference = self
-                .background_write(Tenancy::of(reseller), move |tx| {
-                    Box::pin(tx.recount_accounts(reseller))
-                })
-                .await?;
-            if difference != 0 {
-                warn!(%reseller, difference, "the kept number of accounts was wrong");
-            }
+            outcome = outcome.and(self.recount_accounts_of(reseller).await);
         }
-        Ok(())
+        outcome
+    }
+
+    async fn recount_accounts_of(&self, reseller: ResellerId) -> Result<(), Error> {
+        let lacks = self
+            .background_read(Tenancy::of(reseller), move |tx| {
+                Box::pin(tx.recount_accounts(reseller))
+            })
+            .await?;
+        if lacks == 0 {
+            return Ok(());
+        }
+        warn!(%reseller, lacks, "the kept number of accounts was wrong");
+        self.background_write(Tenancy::of(reseller), move |tx| {
+            Box::pin(tx.correct_account_count(reseller, lacks))
+        })
+        .await
     }
 }

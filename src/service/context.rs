@@ -200,6 +200,8 @@ impl Principal {
         );
         let with = match (self.token, &self.subject) {
             (Some(token), _) => format!("token {token}"),
+            // In quotes, a comma is none of those between the parts of the name.
+            (None, Some(subject)) if subject.contains(',') => format!("subject {subject:?}"),
             (None, Some(subject)) => format!("subject {subject}"),
             (None, None) => "command line".to_owned(),
         };

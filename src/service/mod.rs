@@ -85,7 +85,7 @@ use rate_limit::Limiter;
 use shares::ServiceShares;
 
 pub use crate::store::{
-    Attempt, AttemptFilter, BulkItem, BulkJob, Credential, DeliveryKey, Fingerprint,
+    Attempt, AttemptFilter, BulkItem, BulkJob, CommandHash, Credential, DeliveryKey, Fingerprint,
     IdempotencyKey, JobState, JournalEntry, Pending, Preview, Progress, PurgeSettings, Reseller,
     ResultHeaders, Slice, StoredAnswer, Suspension, TokenKind,
 };

@@ -1,10 +1,10 @@
 //! Resellers: created, listed, changed, suspended as a whole. Only operators change them; a
 //! reseller may read itself.
 
-use chrono_tz::Tz;
-
 use super::{Completion, IdempotentRequest, Principal, Service, Written};
-use crate::domain::{Error, MAX_TEXT, Patch, ResellerId, Resource, Scope, check_text};
+use crate::domain::{
+    Error, MAX_TEXT, Patch, ResellerId, Resource, Scope, check_text, check_time_zone,
+};
 use crate::store::{Reseller, Suspension, Tenancy, Tx};
 
 /// A reseller to be created.
@@ -49,32 +49,22 @@ impl ResellerPatch {
                 ));
             }
         }
-        if self.account_limit.value().is_some_and(|limit| *limit < 0) {
-            return Err(Error::invalid("account_limit", "must not be negative"));
+        if let Some(limit) = self.account_limit.value().filter(|limit| **limit < 0) {
+            return Err(Error::out_of_range("account_limit", "at least 0", limit));
         }
-        if self
-            .purge_grace_days
-            .is_some_and(|days| !(1..=3_650).contains(&days))
-        {
-            return Err(Error::invalid(
+        if let Some(days) = self.purge_grace_days.filter(|it| !(1..=3_650).contains(it)) {
+            return Err(Error::out_of_range(
                 "purge_grace_days",
-                "must be between 1 and 3650",
+                "between 1 and 3650",
+                days,
             ));
         }
-        if self.purge_limit.is_some_and(|limit| limit < 1) {
-            return Err(Error::invalid("purge_limit", "must be at least 1"));
+        if let Some(limit) = self.purge_limit.filter(|limit| *limit < 1) {
+            return Err(Error::out_of_range("purge_limit", "at least 1", limit));
         }
         let zone = self.timezone.as_ref();
-        if zone
-            .filter(|zone| present.is_none_or(|it| it.timezone != **zone))
-            .is_some_and(|zone| zone.parse::<Tz>().is_err())
-        {
-            return Err(Error::invalid(
-                "timezone",
-                "must be the name of a time zone such as Europe/Berlin",
-            ));
-        }
-        Ok(())
+        let changed = zone.filter(|zone| present.is_none_or(|it| it.timezone != **zone));
+        changed.map_or(Ok(()), |zone| check_time_zone(zone))
     }
 
     fn apply_to(self, reseller: &mut Reseller) {

@@ -41,8 +41,12 @@ impl Seal {
     #[must_use]
     pub fn of(caller: &Principal, key: &IdempotencyKey) -> Self {
         let scopes: Vec<&str> = caller.scopes().iter().map(Scope::as_str).collect();
-        // A credential that expires must not get one that does not from a repeat.
-        let scopes = format!("{} {}", scopes.join(" "), caller.expires_at.is_some());
+        let mut scopes = scopes.join(" ");
+        if caller.expires_at.is_some() {
+            // A credential that expires must not get one that does not from a repeat. Without this
+            // word it is the secret of the versions before migration 0016.
+            scopes.push_str(" expires");
+        }
         let request = [
             key.reseller.to_string(),
             key.method.clone(),
@@ -77,7 +81,10 @@ impl Seal {
         fingerprint: &Fingerprint,
         answer: StoredAnswer,
     ) -> Option<StoredRequest> {
-        let fingerprint = &fingerprint.command;
+        self.close_with(&fingerprint.command.loose(), answer)
+    }
+
+    fn close_with(&self, fingerprint: &[u8; 32], answer: StoredAnswer) -> Option<StoredRequest> {
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).ok()?;
         let payload = Payload {
@@ -108,8 +115,9 @@ impl Seal {
         stored: StoredRequest,
     ) -> Result<StoredAnswer, Error> {
         // Versions before migration 0016 encrypted with the hash of the body.
-        let fingerprint = [&fingerprint.command, &fingerprint.body]
-            .into_iter()
+        let hashes = [fingerprint.command.loose(), fingerprint.body];
+        let fingerprint = hashes
+            .iter()
             .find(|hash| self.fingerprint(hash) == stored.fingerprint)
             .ok_or(Error::IdempotencyKeyReused)?;
         let nonce = XNonce::from(stored.nonce.unwrap_or_default());
@@ -150,17 +158,34 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 mod tests {
     use super::*;
     use crate::domain::{Authority, ResellerId, Scopes};
-    use crate::store::ResultHeaders;
+    use crate::store::{CommandHash, ResultHeaders};
 
-    #[test]
-    fn an_answer_that_was_sealed_with_the_hash_of_its_body_is_opened() {
-        let caller = Principal::new(Some(ResellerId(1)), Scopes::all_for(Authority::Reseller));
-        let key = IdempotencyKey {
+    fn key() -> IdempotencyKey {
+        IdempotencyKey {
             reseller: ResellerId(1),
             method: "POST".to_owned(),
             path: "/v3/tokens".to_owned(),
             key: "k".to_owned(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_caller_that_does_not_expire_has_the_secret_of_earlier_versions() {
+        let caller = Principal::new(
+            Some(ResellerId(1)),
+            [Scope::TokenWrite].into_iter().collect(),
+        );
+        let parts: [&[u8]; 4] = [b"answer\0", b"1\0POST\0/v3/tokens", b"\0", b"token:write"];
+        assert_eq!(Seal::of(&caller, &key()).secret, mac(b"k", &parts));
+        let mut expiring = caller;
+        expiring.expires_at = chrono::DateTime::from_timestamp(0, 0);
+        assert_ne!(Seal::of(&expiring, &key()).secret, mac(b"k", &parts));
+    }
+
+    #[test]
+    fn an_answer_that_was_sealed_with_the_hash_of_its_body_is_opened() {
+        let caller = Principal::new(Some(ResellerId(1)), Scopes::all_for(Authority::Reseller));
+        let key = key();
         let seal = Seal::of(&caller, &key);
         let answer = StoredAnswer {
             status: 201,
@@ -169,11 +194,11 @@ mod tests {
             headers: ResultHeaders::default(),
         };
         let print = |command, body| Fingerprint {
-            command: [command; 32],
+            command: CommandHash::of([command; 32], None),
             body: [body; 32],
         };
         // Versions before migration 0016 had no hash of the command.
-        let before = seal.close(&print(2, 2), answer.clone()).unwrap();
+        let before = seal.close_with(&[2; 32], answer.clone()).unwrap();
         assert_eq!(seal.open(&print(1, 2), before.clone()), Ok(answer.clone()));
         let reused = Err(Error::IdempotencyKeyReused);
         assert_eq!(seal.open(&print(1, 3), before), reused);

@@ -5,6 +5,14 @@ use uuid::Uuid;
 
 use crate::domain::{Conflict, Error};
 
+/// The unique keys of the numbers and UUIDs of accounts.
+const IDENTITIES: [&str; 4] = [
+    "account_pkey",
+    "account_number_uq",
+    "account_uid_uq",
+    "account_uuid_uq",
+];
+
 /// Gives the result of a statement the error type of the domain.
 pub(super) trait OrDomain<T> {
     /// Translates the driver's error and logs its cause.
@@ -62,12 +70,16 @@ fn describe(error: &sqlx::Error) -> String {
     }
 }
 
-/// Whether the database function `require_rows` has counted too few rows.
+/// Whether the database function `require_rows` has counted too few rows, or an account was to get
+/// a number or a UUID that another one has got meanwhile. Either way, what was read is no longer
+/// true.
 pub(super) fn is_stale(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code)
-        .is_some_and(|code| code == "SW001")
+    error.as_database_error().is_some_and(|error| {
+        error.code().is_some_and(|code| code == "SW001")
+            || error
+                .constraint()
+                .is_some_and(|it| IDENTITIES.contains(&it))
+    })
 }
 
 /// Whether another transaction has kept a lock for longer than `lock_timeout`.

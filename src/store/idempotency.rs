@@ -32,11 +32,48 @@ pub struct IdempotencyKey {
 /// What a request asks for, as hashes. Two requests under one key must have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fingerprint {
-    /// The SHA-256 hash of the command, however its body was written.
-    pub command: [u8; 32],
+    /// The command.
+    pub command: CommandHash,
     /// The SHA-256 hash of the body as it was sent. Answers that versions before migration 0016
     /// stored are compared by it.
     pub body: [u8; 32],
+}
+
+/// Half of the SHA-256 hash of a command, in the form that all formats have, and half of that with
+/// the types of its values, which is zero if the format has no types, as XML. 128 bits are enough: a
+/// caller that finds two commands with the same half only mistakes its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CommandHash([u8; 32]);
+
+impl CommandHash {
+    /// From the SHA-256 hashes of the two forms.
+    #[must_use]
+    pub fn of(loose: [u8; 32], exact: Option<[u8; 32]>) -> Self {
+        let exact = exact.unwrap_or_default();
+        let halves = loose.iter().take(16).chain(exact.iter().take(16));
+        let mut hash = [0; 32];
+        for (to, from) in hash.iter_mut().zip(halves) {
+            *to = *from;
+        }
+        Self(hash)
+    }
+
+    /// The hash without the types.
+    #[must_use]
+    pub fn loose(self) -> [u8; 32] {
+        Self::of(self.0, None).0
+    }
+
+    /// Whether two hashes are of one command: with the same types, if both have types.
+    #[must_use]
+    pub fn is_same(self, other: Self) -> bool {
+        let has_types = |it: Self| it.0 != it.loose();
+        if has_types(self) && has_types(other) {
+            self == other
+        } else {
+            self.loose() == other.loose()
+        }
+    }
 }
 
 /// A request and its answer.
@@ -47,9 +84,9 @@ pub struct StoredRequest {
     /// The SHA-256 hash of the request's body. If the answer is encrypted, a keyed hash of the
     /// command's hash.
     pub fingerprint: [u8; 32],
-    /// The SHA-256 hash of the command. `None` if the answer is encrypted, or if a version before
-    /// migration 0016 stored it.
-    pub command: Option<[u8; 32]>,
+    /// The command. `None` if the answer is encrypted, or if a version before migration 0016 stored
+    /// it.
+    pub command: Option<CommandHash>,
     /// The nonce that the answer's body is encrypted with. `None` if it is not encrypted.
     pub nonce: Option<[u8; 24]>,
     /// The answer.
@@ -75,7 +112,7 @@ impl StoredRequest {
     /// [`Error::IdempotencyKeyReused`] if the answer belongs to another command.
     pub fn answer_to(self, fingerprint: &Fingerprint) -> Result<StoredAnswer, Error> {
         let is_same = match self.command {
-            Some(command) => command == fingerprint.command,
+            Some(command) => command.is_same(fingerprint.command),
             None => self.fingerprint == fingerprint.body,
         };
         if is_same {
@@ -181,7 +218,7 @@ impl Tx {
             .collect();
         let commands: Vec<_> = answers
             .iter()
-            .map(|stored| stored.command.map(|command| command.to_vec()))
+            .map(|stored| stored.command.map(|command| command.0.to_vec()))
             .collect();
         let header = |of: fn(&ResultHeaders) -> &Option<String>| -> Vec<Option<String>> {
             let headers = answers.iter().map(|stored| &stored.answer.headers);
@@ -309,7 +346,7 @@ async fn fetch(
                 key: row.key,
             },
             fingerprint: fingerprint(row.fingerprint),
-            command: row.command.map(fingerprint),
+            command: row.command.map(|hash| CommandHash(fingerprint(hash))),
             nonce: row.nonce.and_then(|nonce| nonce.try_into().ok()),
             answer: StoredAnswer {
                 status: u16::try_from(row.status).unwrap_or_default(),

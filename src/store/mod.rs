@@ -53,7 +53,9 @@ pub use bulk_jobs::{
 };
 pub use checks::{Finding, MIGRATOR, SchemaReport, ServerReport};
 pub use erase::{ErasedReseller, erase_resellers};
-pub use idempotency::{Fingerprint, IdempotencyKey, ResultHeaders, StoredAnswer, StoredRequest};
+pub use idempotency::{
+    CommandHash, Fingerprint, IdempotencyKey, ResultHeaders, StoredAnswer, StoredRequest,
+};
 pub use journal::{ChangeFilter, JournalEntry, NewJournalEntry};
 pub use notifications::{Listener, Notification};
 pub use pool::{KEYED, PoolSettings, PoolState, SEARCHING, Store};

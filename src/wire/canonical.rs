@@ -1,18 +1,25 @@
 //! The members of a document in a form that does not depend on how it was written: not on white
-//! space, not on the order of members, and not on whether it is JSON or XML.
+//! space between them, and not on their order.
 //!
-//! XML has texts and elements only. So numbers, booleans and texts are all texts here, `null` and an
-//! empty object are the empty text, and the members of an array are repeated elements.
+//! XML has texts and elements only. So there are two forms. In the loose one, which JSON and XML
+//! have, numbers, booleans and texts are all texts, `null` and an empty object are the empty text,
+//! and the members of an array are repeated elements. The exact one, which only JSON has, keeps the
+//! types.
 
 use std::collections::BTreeMap;
 
-use quick_xml::Reader;
-use quick_xml::escape::resolve_predefined_entity;
-use quick_xml::events::Event;
+use super::{Codec, Verbatim, json, text_of, xml};
 
-use super::{Codec, MAX_DEPTH, Verbatim, json, text_of};
+/// The forms of a document.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Canonical {
+    /// The same for a document in JSON and one in XML that say the same.
+    pub loose: String,
+    /// With the types of the values. `None` for XML.
+    pub exact: Option<String>,
+}
 
-/// A value.
+/// A value of the loose form.
 enum Node {
     Text(String),
     Members(Children),
@@ -24,112 +31,101 @@ type Children = BTreeMap<String, Vec<Node>>;
 /// The members of a document, without those at its root that are named in `ignored`. `None` if the
 /// document has no members or cannot be read.
 #[must_use]
-pub fn canonical(codec: Codec, body: &[u8], ignored: &[&str]) -> Option<String> {
+pub fn canonical(codec: Codec, body: &[u8], ignored: &[&str]) -> Option<Canonical> {
     let text = text_of(body).ok()?;
     let mut members = match codec {
-        Codec::Json => {
-            let members = json::members(text).ok()?.into_iter();
-            members.map(|(name, value)| (name, nodes(value))).collect()
-        }
-        Codec::Xml => elements(text)?,
-    };
+        Codec::Json => json::members(text),
+        Codec::Xml => xml::members(text),
+    }
+    .ok()?;
     members.retain(|name, _| !ignored.contains(&name.as_str()));
-    let mut written = String::new();
-    write_members(&members, &mut written);
-    Some(written)
+    let exact = (codec == Codec::Json).then(|| {
+        let mut written = String::new();
+        write_exact_members(&members, &mut written);
+        written
+    });
+    let nodes = |value| match codec {
+        Codec::Json => nodes(value, &str::to_owned),
+        Codec::Xml => nodes(value, &without_indentation),
+    };
+    let members = members.into_iter();
+    let members = members.map(|(name, value)| (name, nodes(value))).collect();
+    let mut loose = String::new();
+    write_members(&members, &mut loose);
+    Some(Canonical { loose, exact })
 }
 
-/// The value of a JSON member: several nodes for an array.
-fn nodes(value: Verbatim) -> Vec<Node> {
+/// A text of an XML document without the white space around it, if there are line breaks in that:
+/// then the document is indented.
+fn without_indentation(text: &str) -> String {
+    let bare = text.trim();
+    let is_indented = |around: &str| around.contains('\n');
+    match text.split_once(bare) {
+        Some((before, after)) if is_indented(before) || is_indented(after) => bare.to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
+/// The nodes of a member: several for an array.
+fn nodes(value: Verbatim, text: &impl Fn(&str) -> String) -> Vec<Node> {
     match value {
-        Verbatim::List(values) => values.into_iter().map(node).collect(),
+        Verbatim::List(values) => values.into_iter().map(|value| node(value, text)).collect(),
         other @ (Verbatim::Null
         | Verbatim::Bool(_)
         | Verbatim::Number(_)
         | Verbatim::Text(_)
-        | Verbatim::Object(_)) => vec![node(other)],
+        | Verbatim::Object(_)) => vec![node(other, text)],
     }
 }
 
-fn node(value: Verbatim) -> Node {
+fn node(value: Verbatim, text: &impl Fn(&str) -> String) -> Node {
     match value {
         Verbatim::Null => Node::Text(String::new()),
         Verbatim::Bool(on) => Node::Text(on.to_string()),
-        Verbatim::Number(text) | Verbatim::Text(text) => Node::Text(text),
+        Verbatim::Number(written) | Verbatim::Text(written) => Node::Text(text(&written)),
         // An array in an array has no form in XML.
-        list @ Verbatim::List(_) => Node::Members(Children::from([(String::new(), nodes(list))])),
+        list @ Verbatim::List(_) => {
+            Node::Members(Children::from([(String::new(), nodes(list, text))]))
+        }
         Verbatim::Object(members) if members.is_empty() => Node::Text(String::new()),
         Verbatim::Object(members) => {
             let members = members.into_iter();
-            Node::Members(members.map(|(name, value)| (name, nodes(value))).collect())
+            let members = members.map(|(name, value)| (name, nodes(value, text)));
+            Node::Members(members.collect())
         }
     }
 }
 
-/// An element that is not closed yet.
-#[derive(Default)]
-struct Open {
-    text: String,
-    children: Children,
+fn write_exact_members(members: &BTreeMap<String, Verbatim>, to: &mut String) {
+    to.push('{');
+    for (name, value) in members {
+        write_text(name, to);
+        write_exact(value, to);
+    }
+    to.push('}');
 }
 
-impl Open {
-    fn close(self) -> Node {
-        if self.children.is_empty() {
-            Node::Text(self.text)
-        } else {
-            Node::Members(self.children)
+fn write_exact(value: &Verbatim, to: &mut String) {
+    match value {
+        Verbatim::Null => to.push('n'),
+        Verbatim::Bool(on) => to.push(if *on { 't' } else { 'f' }),
+        Verbatim::Number(text) => {
+            to.push('#');
+            write_text(text, to);
         }
-    }
-}
-
-/// The children of the root element of an XML document.
-fn elements(text: &str) -> Option<Children> {
-    let mut reader = Reader::from_str(text);
-    let mut open = vec![(String::new(), Open::default())];
-    loop {
-        match reader.read_event().ok()? {
-            Event::Start(start) => {
-                open.push((start.name().as_ref().to_owned(), Open::default()));
-                if open.len() > MAX_DEPTH + 1 {
-                    return None;
-                }
-            }
-            Event::Empty(start) => {
-                let name = start.name().as_ref().to_owned();
-                add(&mut open, name, Node::Text(String::new()))?;
-            }
-            Event::End(_) => {
-                let (name, element) = open.pop()?;
-                add(&mut open, name, element.close())?;
-            }
-            Event::Text(part) => open.last_mut()?.1.text.push_str(&part),
-            Event::CData(part) => open.last_mut()?.1.text.push_str(&part),
-            Event::GeneralRef(reference) => {
-                let element = &mut open.last_mut()?.1;
-                match reference.resolve_char_ref().ok()? {
-                    Some(character) => element.text.push(character),
-                    None => element
-                        .text
-                        .push_str(resolve_predefined_entity(&reference)?),
-                }
-            }
-            Event::Eof => break,
-            Event::Decl(_) | Event::PI(_) | Event::DocType(_) | Event::Comment(_) => {}
+        Verbatim::Text(text) => {
+            to.push('"');
+            write_text(text, to);
         }
+        Verbatim::List(values) => {
+            to.push('[');
+            for value in values {
+                write_exact(value, to);
+            }
+            to.push(']');
+        }
+        Verbatim::Object(members) => write_exact_members(members, to),
     }
-    let (_, document) = open.pop()?;
-    let root = document.children.into_values().next()?.into_iter().next()?;
-    match root {
-        Node::Members(children) => Some(children),
-        Node::Text(_) => Some(Children::new()),
-    }
-}
-
-fn add(open: &mut [(String, Open)], name: String, node: Node) -> Option<()> {
-    let parent = &mut open.last_mut()?.1;
-    parent.children.entry(name).or_default().push(node);
-    Some(())
 }
 
 fn write_members(members: &Children, to: &mut String) {
@@ -159,7 +155,7 @@ fn write_text(text: &str, to: &mut String) {
 mod tests {
     use super::*;
 
-    fn form(body: &str) -> Option<String> {
+    fn form(body: &str) -> Option<Canonical> {
         let codec = if body.starts_with('<') {
             Codec::Xml
         } else {
@@ -177,11 +173,40 @@ mod tests {
             "<xml><id>7</id><on>true</on><note/><tags>a</tags><tags>b</tags><at><a>1</a><b>x&amp;&lt;&#121;&gt;</b></at></xml>",
             "<?xml version=\"1.0\"?>\n<xml>\n  <token>other</token><at><b><![CDATA[x&<y>]]></b><a>1</a></at>\n <tags>a</tags><id>7</id><tags>b</tags><note></note><on>true</on><!-- --></xml>",
         ];
-        let first = form(alike[0]);
-        assert!(first.is_some());
+        let first = form(alike[0]).unwrap().loose;
         for body in alike {
-            assert_eq!(form(body), first, "{body}");
+            assert_eq!(form(body).unwrap().loose, first, "{body}");
         }
+        let alike = [
+            r#"{"id":7,"at":{"b":[1,null],"a":"1"}}"#,
+            "{\n \"at\": {\"\\u0061\": \"1\", \"b\": [1, null]}, \"id\": 7, \"token\": {}}",
+        ];
+        assert_eq!(form(alike[0]), form(alike[1]));
+    }
+
+    #[test]
+    fn the_exact_form_has_types() {
+        let all = [
+            "null",
+            "\"\"",
+            "{}",
+            "[]",
+            "1",
+            "\"1\"",
+            "true",
+            "\"true\"",
+            "[\"1\"]",
+            "[[\"1\"]]",
+        ];
+        let forms: Vec<_> = all
+            .map(|value| form(&format!("{{\"a\":{value}}}")).unwrap().exact)
+            .into_iter()
+            .collect();
+        for (position, one) in forms.iter().enumerate() {
+            assert!(one.is_some());
+            assert!(!forms[position + 1..].contains(one), "{}", all[position]);
+        }
+        assert_eq!(form("<xml><a>1</a></xml>").unwrap().exact, None);
     }
 
     #[test]
@@ -205,6 +230,8 @@ mod tests {
             assert!(form(one).is_some(), "{one}");
             for other in &all[position + 1..] {
                 assert_ne!(form(one), form(other), "{one} and {other}");
+                let loose = |body| form(body).map(|it| it.loose);
+                assert_ne!(loose(one), loose(other), "{one} and {other}");
             }
         }
         for unreadable in ["", "[1]", "7", "{", "<xml>", "<xml>&unknown;</xml>"] {

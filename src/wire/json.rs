@@ -1,5 +1,5 @@
-//! JSON documents: a scan of the nesting depth, then serde. Serde alone would skip unknown members
-//! however deep they are.
+//! JSON documents: a scan of the nesting depth and the number of values, then serde. Serde alone
+//! would skip unknown members however deep they are.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use serde::de::DeserializeOwned;
 
 use super::notes::Notes;
 use super::strict;
-use super::{Error, MAX_DEPTH, Verbatim, malformed};
+use super::{Error, MAX_DEPTH, MAX_VALUES, Verbatim, malformed, too_many_values};
 
 pub(super) fn decode<T: DeserializeOwned>(text: &str, notes: &mut Notes) -> Result<T, Error> {
     if text.trim_start().starts_with('[') {
         return Err(Error::document("must be an object, not an array"));
     }
-    check_depth(text)?;
+    check_limits(text)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     notes.refuses_sequences = true;
     let value: T = strict::read(&mut deserializer, notes)
@@ -22,31 +22,40 @@ pub(super) fn decode<T: DeserializeOwned>(text: &str, notes: &mut Notes) -> Resu
     Ok(value)
 }
 
-fn check_depth(text: &str) -> Result<(), Error> {
-    if depth(text) > MAX_DEPTH {
+fn check_limits(text: &str) -> Result<(), Error> {
+    let (depth, values) = measure(text);
+    if depth > MAX_DEPTH {
         return Err(Error::document(format!(
             "objects and arrays are nested deeper than {MAX_DEPTH}"
         )));
     }
+    if values > MAX_VALUES {
+        return Err(too_many_values());
+    }
     Ok(())
 }
 
-/// The nesting depth of objects and arrays. Also works for documents that are not well-formed.
-fn depth(text: &str) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0_usize);
+/// The nesting depth of objects and arrays, and the number of values: each begins the document, an
+/// object or an array, or follows a comma. Also works for documents that are not well-formed.
+fn measure(text: &str) -> (usize, usize) {
+    let (mut depth, mut deepest, mut values) = (0_usize, 0_usize, 1_usize);
     let (mut is_in_string, mut is_escaped) = (false, false);
     for byte in text.bytes() {
         match byte {
             _ if is_escaped => is_escaped = false,
             b'\\' if is_in_string => is_escaped = true,
             b'"' => is_in_string = !is_in_string,
-            b'{' | b'[' if !is_in_string => depth += 1,
+            b'{' | b'[' if !is_in_string => {
+                depth += 1;
+                values += 1;
+            }
+            b',' if !is_in_string => values += 1,
             b'}' | b']' if !is_in_string => depth = depth.saturating_sub(1),
             _ => {}
         }
         deepest = deepest.max(depth);
     }
-    deepest
+    (deepest, values)
 }
 
 /// An error in a value gets the path of its field. A syntax error has no path; serde's message
@@ -62,7 +71,7 @@ fn json_error(path: &str, error: &serde_json::Error) -> Error {
 
 /// See [`super::members`].
 pub(super) fn members(text: &str) -> Result<BTreeMap<String, Verbatim>, Error> {
-    check_depth(text)?;
+    check_limits(text)?;
     match Verbatim::read(text) {
         Ok(Verbatim::Object(members)) => Ok(members),
         Ok(_) => Err(Error::document("must be an object")),
@@ -76,8 +85,8 @@ mod tests {
 
     #[test]
     fn depth_counts_brackets_outside_strings() {
-        assert_eq!(depth(r#"{"a":[1,{"b":"[[[[\"]]{{"}],"c":[]}"#), 3);
-        assert_eq!(depth("7"), 0);
-        assert_eq!(depth(&"[".repeat(10_000)), 10_000);
+        assert_eq!(measure(r#"{"a":[1,{"b":"[[[[\"],]{{"}],"c":[]}"#), (3, 7));
+        assert_eq!(measure("7"), (0, 1));
+        assert_eq!(measure(&"[".repeat(10_000)), (10_000, 10_001));
     }
 }

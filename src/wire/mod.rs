@@ -2,7 +2,7 @@
 //! interpret the documents.
 //!
 //! The JSON and XML codecs decode into the same serde structs. Serde would accept some documents
-//! that must be refused, so a scan refuses them first: nesting that is too deep and, in XML, too
+//! that must be refused, so a scan refuses them first: nesting that is too deep, too many values and, in XML, too
 //! many attributes, a document type, entities other than the five of XML, or a wrong or second root
 //! element. XML must be well-formed too. Errors name the path of the field.
 
@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 
 use notes::Notes;
 
-pub use canonical::canonical;
+pub use canonical::{Canonical, canonical};
 pub use charset::{other_charset, to_utf8};
 pub use field::{Field, number_or_text};
 pub use media::{Codec, Parameters, accepted, codec_of, media_type};
@@ -43,6 +43,14 @@ pub use verbatim::{Members, Verbatim};
 
 /// The maximum nesting depth of a document, in all formats.
 const MAX_DEPTH: usize = 32;
+/// The maximum number of values in a document, in all formats: members, elements and the entries of
+/// lists. Small ones cost the most time to read. The largest request, a bulk request of 1,000
+/// operations with every member, has 15,000.
+const MAX_VALUES: usize = 20_000;
+
+fn too_many_values() -> Error {
+    Error::document(format!("has more than {MAX_VALUES} values"))
+}
 
 /// Why a request's body was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

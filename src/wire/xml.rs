@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::notes::Notes;
 use super::strict;
 use super::tree::Element;
-use super::{Error, MAX_DEPTH, Verbatim, malformed};
+use super::{Error, MAX_DEPTH, MAX_VALUES, Verbatim, malformed, too_many_values};
 
 /// The maximum number of attributes of an element. No request of our APIs uses any.
 const MAX_ATTRIBUTES: usize = 16;
@@ -40,18 +40,23 @@ pub(super) fn well_formed(text: &str) -> Result<(), String> {
 fn scan(text: &str) -> Result<(), Error> {
     let mut reader = Reader::from_str(text);
     let mut depth = 0_usize;
-    let mut roots = 0_usize;
+    let (mut roots, mut elements) = (0_usize, 0_usize);
     loop {
+        if elements > MAX_VALUES {
+            return Err(too_many_values());
+        }
         match reader
             .read_event()
             .map_err(|error| Error::document(format!("not well-formed XML: {error}")))?
         {
             Event::Start(start) => {
                 depth += 1;
+                elements += 1;
                 roots += usize::from(depth == 1);
                 check_element(&start, depth, roots)?;
             }
             Event::Empty(start) => {
+                elements += 1;
                 roots += usize::from(depth == 0);
                 check_element(&start, depth + 1, roots)?;
             }

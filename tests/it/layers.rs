@@ -115,6 +115,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 17] = [
             "store",
             "telemetry",
             "webhooks",
+            "wire",
         ],
         &["axum", "sqlx", "clap"],
     ),

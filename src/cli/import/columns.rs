@@ -1,6 +1,7 @@
 //! The columns of an import file.
 
 use crate::domain::check_metadata_key;
+use crate::wire::nearest;
 
 /// A column, or a member of a line of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,9 +77,12 @@ impl Column {
                 "owners are not supported yet: leave this column out".to_owned(),
             ));
         }
+        let hint = nearest(name, COLUMNS.iter().map(|(known, _)| *known)).map_or_else(
+            || format!("; the columns are {}.", names()),
+            |near| format!("; did you mean {near}?"),
+        );
         Err(NoColumn::Unknown(format!(
-            "is not a column; the nearest one is {}. --ignore-unknown leaves unknown columns out",
-            nearest(name)
+            "is not a column{hint} --ignore-unknown leaves unknown columns out"
         )))
     }
 
@@ -132,13 +136,4 @@ impl Column {
 pub(super) fn names() -> String {
     let names: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
     format!("{} and metadata.KEY", names.join(", "))
-}
-
-fn nearest(name: &str) -> &'static str {
-    let similarity = |known: &str| strsim::jaro_winkler(known, &name.to_lowercase());
-    COLUMNS
-        .iter()
-        .map(|(known, _)| *known)
-        .max_by(|one, other| similarity(one).total_cmp(&similarity(other)))
-        .unwrap_or_default()
 }

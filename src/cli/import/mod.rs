@@ -148,10 +148,15 @@ impl Import {
                     .await
             }
         };
-        if let Some(report) = &mut report {
-            report.finish().map_err(CommandError::Other)?;
+        let finished = report.as_mut().map_or(Ok(()), Report::finish);
+        match (self.show(&pass, &done, was_written), finished) {
+            (Ok(()), finished) => finished.map_err(CommandError::Other),
+            (Err(error), Ok(())) => Err(error),
+            (Err(error), Err(problem)) => {
+                output::note(&problem);
+                Err(error)
+            }
         }
-        self.show(&pass, &done, was_written)
     }
 
     /// Prints the result. It is an error if not everything was imported that should have been.

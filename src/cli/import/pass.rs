@@ -243,6 +243,7 @@ impl Pass {
                 })?
         };
         let mut outcomes = outcomes.into_iter();
+        let (mut all_refused, mut stopped_at) = (Vec::new(), None);
         for row in rows {
             let refused = match row {
                 Err(refused) => refused,
@@ -256,13 +257,18 @@ impl Pass {
                     None => break,
                 },
             };
-            keep(refused.clone(), &mut self.refused, report).map_err(Stop::File)?;
+            all_refused.push(refused.clone());
             if stops {
-                return Err(Stop::Row(Box::new(refused)));
+                stopped_at = Some(Stop::Row(Box::new(refused)));
+                break;
             }
             done.count(refused.line, None);
         }
-        Ok(())
+        // After all rows are counted: they are in, whatever becomes of the report.
+        for refused in all_refused {
+            keep(refused, &mut self.refused, report).map_err(Stop::File)?;
+        }
+        stopped_at.map_or(Ok(()), Err)
     }
 }
 

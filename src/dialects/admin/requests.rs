@@ -12,7 +12,7 @@ use crate::dialects::filter::FilterMembers;
 use crate::dialects::patches::{Reading, only_hold, parsed, plain, required_time, time};
 use crate::domain::{
     AccountFilter, AccountId, Error, HoldId, HoldPatch, Metadata, Patch, PaymentUrl, Status, Time,
-    ZoneConditions,
+    ZoneConditions, quoted,
 };
 use crate::wire::{self, Codec, Field};
 
@@ -45,7 +45,7 @@ impl Common {
         };
         let unknown = || wire::Error::Malformed {
             field: "format".to_owned(),
-            problem: "must be json or xml".to_owned(),
+            problem: format!("must be json or xml, not {}", quoted(word)),
         };
         Codec::parse(word).map(Some).ok_or_else(unknown)
     }
@@ -238,7 +238,7 @@ pub(super) struct SetStatus {
 impl SetStatus {
     pub(super) fn status(&self) -> Result<Status, Error> {
         Status::parse(&self.status)
-            .ok_or_else(|| Error::invalid("status", "must be active or inactive"))
+            .ok_or_else(|| Error::must_be("status", "active or inactive", &self.status))
     }
 }
 
@@ -319,7 +319,7 @@ impl List {
     pub(super) fn page(&self) -> Result<(AccountId, i64), Error> {
         let from = self.from_id.unwrap_or(1).max(1);
         let from = AccountId::new(from)
-            .map_err(|_| Error::invalid("from_id", "must be at most 2147483647"))?;
+            .map_err(|_| Error::out_of_range("from_id", "at most 2147483647", from))?;
         if self.from_id.is_some_and(|from| from < 0) {
             return Err(Error::invalid("from_id", "must not be negative"));
         }
@@ -394,10 +394,8 @@ fn limit(requested: Option<i64>, default: i64, max: i64) -> Result<i64, Error> {
     if (1..=max).contains(&limit) {
         Ok(limit)
     } else {
-        Err(Error::invalid(
-            "limit",
-            format!("must be between 1 and {max}"),
-        ))
+        let accepted = format!("between 1 and {max}");
+        Err(Error::out_of_range("limit", &accepted, limit))
     }
 }
 

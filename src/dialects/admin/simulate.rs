@@ -83,7 +83,9 @@ impl Simulate {
 
     pub(super) fn steps(self, read: Reading, deletion: &Command) -> Result<Vec<Step>, Error> {
         if !(1..=MAX_CALLS).contains(&self.operations.len()) {
-            return Err(Error::invalid("operations", "must be 1 to 1000"));
+            let count = self.operations.len();
+            let problem = format!("must have 1 to {MAX_CALLS} entries, not {count}");
+            return Err(Error::invalid("operations", problem));
         }
         Ok(self
             .operations
@@ -105,10 +107,10 @@ impl SimulatedCall {
             "activate" => Ok(Command::SetStatus(Status::Active)),
             "deactivate" => Ok(Command::SetStatus(Status::Inactive)),
             "status" => {
-                let status = self.status.as_deref().and_then(Status::parse);
-                status
+                let word = self.status.unwrap_or_default();
+                Status::parse(&word)
                     .map(Command::SetStatus)
-                    .ok_or_else(|| Error::invalid("status", "must be active or inactive"))
+                    .ok_or_else(|| Error::must_be("status", "active or inactive", &word))
             }
             "expiry_date" => {
                 required_time("expires_at", self.expiry_date, read, "never").map(Command::SetExpiry)
@@ -117,7 +119,11 @@ impl SimulatedCall {
                 .map(Command::SetExemption),
             "delete" => Ok(deletion.clone()),
             "restore" => Ok(Command::Restore),
-            _ => Err(Error::invalid("call", format!("must be one of {CALLS}"))),
+            _ => Err(Error::must_be(
+                "call",
+                &format!("one of {CALLS}"),
+                &self.call,
+            )),
         }
     }
 

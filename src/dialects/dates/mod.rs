@@ -14,13 +14,11 @@ use chrono::{
 };
 use chrono_tz::{GapInfo, Tz};
 
-use crate::domain::{Span, Time};
+use crate::domain::{Span, Time, quoted};
 
 /// The accepted forms, for the texts of errors.
 const FORMS: &str = "a date (2026-12-31), or a date and time with a zone or without \
     (2026-12-31T23:59:59Z, 2026-12-31T23:59:59+02:00, 2026-12-31T23:59:59)";
-/// How much of a value an error repeats, in characters.
-const SHOWN: usize = 40;
 
 /// What a date is for. It decides what a date alone means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,9 +117,7 @@ pub(crate) fn write(time: Time) -> String {
 }
 
 fn refusal(text: &str) -> String {
-    let shown: String = text.chars().take(SHOWN).collect();
-    let rest = if shown.len() < text.len() { "..." } else { "" };
-    format!("must be {FORMS}, not {shown:?}{rest}")
+    format!("must be {FORMS}, not {}", quoted(text))
 }
 
 fn read(text: &str) -> Option<Written> {

@@ -25,7 +25,7 @@ use crate::dialects::exchange::{Exchange, RequestOutcome, header_text};
 use crate::dialects::failure::Failure;
 use crate::domain::{Dialect, Error, ResellerId};
 use crate::hash::sha256;
-use crate::service::{Context, Fingerprint, IdempotencyKey};
+use crate::service::{CommandHash, Context, Fingerprint, IdempotencyKey};
 use crate::wire::{self, Codec, SoapRequest, SoapVersion};
 
 /// Answers a POST request.
@@ -134,7 +134,7 @@ fn fingerprint(
         .map(|(name, _)| value(name))
         .collect();
     Fingerprint {
-        command: sha256(format!("{version:?} {values:?}").as_bytes()),
+        command: CommandHash::of(sha256(format!("{version:?} {values:?}").as_bytes()), None),
         body: sha256(body),
     }
 }

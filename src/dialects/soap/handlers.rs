@@ -65,11 +65,12 @@ pub(super) async fn change_expiry(api: &Api, context: &Context, call: &Call) -> 
 
 pub(super) async fn update_status(api: &Api, context: &Context, call: &Call) -> HandlerResult {
     let account = account(api, context, call).await?;
-    let status = match call.values.text(STATUS).trim() {
-        "" => return Err(Failure::Missing(STATUS)),
-        word => Status::parse(word),
-    };
-    let status = status.ok_or_else(|| Error::invalid("status", "must be active or inactive"))?;
+    let word = call.values.text(STATUS).trim();
+    if word.is_empty() {
+        return Err(Failure::Missing(STATUS));
+    }
+    let status =
+        Status::parse(word).ok_or_else(|| Error::must_be("status", "active or inactive", word))?;
     execute(api, context, call, account, Command::SetStatus(status)).await
 }
 

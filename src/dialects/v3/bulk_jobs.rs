@@ -294,12 +294,9 @@ pub(super) async fn items(
         "kept",
     ];
     let state = call.query.text("state").map(str::to_owned);
-    if state
-        .as_deref()
-        .is_some_and(|state| !states.contains(&state))
-    {
-        let problem = format!("must be one of {}", states.join(", "));
-        return Err(Failure::parameter("state", problem));
+    if let Some(word) = state.as_deref().filter(|word| !states.contains(word)) {
+        let accepted = format!("one of {}", states.join(", "));
+        return Err(Failure::must_be("state", &accepted, word));
     }
     let after = i32::try_from(call.query.after).unwrap_or(i32::MAX);
     let found_items = api

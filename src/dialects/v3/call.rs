@@ -139,10 +139,10 @@ impl Call {
         api: &Api,
         caller: &Principal,
     ) -> Result<Option<StoredAnswer>, Failure> {
-        let Some(key) = self.key.take() else {
+        // What nothing has is answered anew every time.
+        let (Some(key), Some(id)) = (self.key.take(), self.row.id.canonical(&self.id)) else {
             return Ok(None);
         };
-        let id = self.row.id.canonical(&self.id);
         let key = IdempotencyKey {
             reseller: caller.storage_reseller(),
             method: self.row.method.to_owned(),

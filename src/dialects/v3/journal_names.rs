@@ -53,8 +53,9 @@ pub(super) fn actor(entry: &JournalEntry) -> ActorDocument {
     let name = entry.actor.as_str();
     // `reseller 1, token 2`, `operator, subject jo`, `reseller 1, token 2, bulk job ...`
     let (who, is_bulk) = match name.rsplit_once(", bulk job ") {
-        Some((who, _)) => (who, true),
-        None => (name, false),
+        // Otherwise the words are part of a subject, which stands in quotes.
+        Some((who, job)) if !job.contains('"') => (who, true),
+        _ => (name, false),
     };
     let with = who.split_once(", ").map_or("", |(_, with)| with);
     let token_id = entry
@@ -62,6 +63,12 @@ pub(super) fn actor(entry: &JournalEntry) -> ActorDocument {
         .map(|token| token.0)
         .or_else(|| with.strip_prefix("token ")?.parse().ok());
     let subject = with.strip_prefix("subject ").filter(|_| token_id.is_none());
+    // One with a comma stands in quotes.
+    let subject = subject.map(|text| {
+        let quoted = Some(text).filter(|text| text.contains(','));
+        let unquoted = quoted.and_then(|text| serde_json::from_str(text).ok());
+        unquoted.unwrap_or_else(|| text.to_owned())
+    });
     let kind = if is_bulk {
         "bulk_job"
     } else if token_id.is_some() {
@@ -83,7 +90,7 @@ pub(super) fn actor(entry: &JournalEntry) -> ActorDocument {
         name: name.to_owned(),
         token_id,
         token_name: entry.token_name.clone(),
-        subject: subject.map(str::to_owned),
+        subject,
     }
 }
 

@@ -186,9 +186,10 @@ impl OperationRequest {
             )),
             "delete" => Ok(deletion),
             "restore" => Ok(Command::Restore),
-            _ => Err(Error::invalid(
+            _ => Err(Error::must_be(
                 "operation",
-                format!("must be one of {OPERATIONS}"),
+                &format!("one of {OPERATIONS}"),
+                &self.operation,
             )),
         }
     }
@@ -212,7 +213,8 @@ impl Operations {
         if (1..=MAX_OPERATIONS).contains(&count) {
             Ok(self.operations)
         } else {
-            Err(Error::invalid("operations", "must be 1 to 1000"))
+            let problem = format!("must have 1 to {MAX_OPERATIONS} entries, not {count}");
+            Err(Error::invalid("operations", problem))
         }
     }
 }

@@ -194,12 +194,9 @@ impl Query {
 
     /// The value of `resellerId`.
     pub(super) fn reseller(&self) -> Result<Option<ResellerId>, Failure> {
-        let refuse = || Failure::parameter(RESELLER.name, "must be a number from 1 on");
         let read = |text: &str| {
-            text.parse()
-                .ok()
-                .filter(|number| *number > 0)
-                .ok_or_else(refuse)
+            let number = text.parse().ok().filter(|number| *number > 0);
+            number.ok_or_else(|| Failure::must_be(RESELLER.name, "a number from 1 on", text))
         };
         Ok(self
             .text(RESELLER.name)
@@ -239,7 +236,7 @@ impl Query {
     pub(super) fn before_number(&self) -> Result<Option<i64>, Failure> {
         let read = |text: &str| {
             let number = text.parse().ok().filter(|number| *number > 0);
-            number.ok_or_else(|| Failure::parameter("before", "must be a number from 1 on"))
+            number.ok_or_else(|| Failure::must_be("before", "a number from 1 on", text))
         };
         self.before.as_deref().map(read).transpose()
     }
@@ -285,11 +282,11 @@ impl Query {
     /// The refusal of a field that the list cannot be sorted by.
     pub(super) fn no_sort<'a>(&self, fields: impl Iterator<Item = &'a str>) -> Failure {
         let fields: Vec<&str> = fields.collect();
-        let problem = format!(
-            "must be one of {}, with - in front for descending",
+        let accepted = format!(
+            "one of {}, with - in front for descending",
             fields.join(", ")
         );
-        Failure::parameter("sort", problem)
+        Failure::must_be("sort", &accepted, self.sort.as_deref().unwrap_or_default())
     }
 }
 
@@ -315,7 +312,7 @@ pub(super) fn pairs(uri: &Uri) -> impl Iterator<Item = (String, String)> {
 }
 
 fn limit(text: &str) -> Result<i64, Failure> {
-    let refuse = || Failure::parameter("limit", format!("must be between 1 and {MAX_LIMIT}"));
+    let refuse = || Failure::must_be("limit", &format!("between 1 and {MAX_LIMIT}"), text);
     let limit = text
         .parse()
         .ok()
@@ -324,7 +321,7 @@ fn limit(text: &str) -> Result<i64, Failure> {
 }
 
 fn page(text: &str) -> Result<i64, Failure> {
-    let refuse = || Failure::parameter("page", "must be a number from 1 on");
+    let refuse = || Failure::must_be("page", "a number from 1 on", text);
     text.parse()
         .ok()
         .filter(|page| *page > 0)
@@ -342,7 +339,7 @@ pub(super) fn searched(text: String) -> Result<Option<String>, Failure> {
 }
 
 fn after(text: &str) -> Result<i64, Failure> {
-    let refuse = || Failure::parameter("after", "must be a number from 0 on");
+    let refuse = || Failure::must_be("after", "a number from 0 on", text);
     text.parse()
         .ok()
         .filter(|after| *after >= 0)
@@ -350,6 +347,6 @@ fn after(text: &str) -> Result<i64, Failure> {
 }
 
 fn uuid(name: &'static str, text: Option<&str>) -> Result<Option<Uuid>, Failure> {
-    let read = |text| Uuid::try_parse(text).map_err(|_| Failure::parameter(name, "must be a UUID"));
+    let read = |text| Uuid::try_parse(text).map_err(|_| Failure::must_be(name, "a UUID", text));
     text.map(read).transpose()
 }

@@ -32,18 +32,17 @@ pub enum Id {
 }
 
 impl Id {
-    /// An id as it is written by default, so that all ways to write it are one. A malformed id stays
-    /// as it is.
-    pub(super) fn canonical(self, text: &str) -> String {
+    /// An id as it is written by default, so that all ways to write it are one. `None` if it is
+    /// malformed: then nothing has it.
+    pub(super) fn canonical(self, text: &str) -> Option<String> {
         let number = || text.parse().ok().map(|number: i64| number.to_string());
         let uuid = || Uuid::try_parse(text).ok().map(|uuid| uuid.to_string());
-        let canonical = match self {
-            Self::None => None,
+        match self {
+            Self::None => Some(text.to_owned()),
             Self::Account => number().or_else(uuid),
             Self::Token | Self::Reseller | Self::Entry => number(),
             Self::Plan | Self::Webhook | Self::EventLog | Self::BulkJob => uuid(),
-        };
-        canonical.unwrap_or_else(|| text.to_owned())
+        }
     }
 }
 

@@ -134,7 +134,7 @@ impl ResellerRequest {
             None => None,
             Some("word") => Some(false),
             Some("number") => Some(true),
-            Some(_) => return Err(Error::invalid("soap_codes", "must be word or number")),
+            Some(word) => return Err(Error::must_be("soap_codes", "word or number", word)),
         };
         Ok(ResellerPatch {
             name: self.name.value(),

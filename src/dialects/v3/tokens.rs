@@ -119,7 +119,7 @@ impl NewToken {
         let kind = match self.kind.as_deref() {
             None | Some("key") => TokenKind::Key,
             Some("jwt") => TokenKind::Jwt,
-            Some(_) => return Err(Error::invalid("kind", "must be key or jwt")),
+            Some(word) => return Err(Error::must_be("kind", "key or jwt", word)),
         };
         Ok(TokenRequest {
             reseller: self.reseller_id.map(ResellerId),

@@ -84,7 +84,7 @@ pub(super) async fn list(
         None => None,
         Some("true") => Some(true),
         Some("false") => Some(false),
-        Some(_) => return Err(Failure::parameter("succeeded", "must be true or false")),
+        Some(word) => return Err(Failure::must_be("succeeded", "true or false", word)),
     };
     let filter = AttemptFilter {
         endpoint: query.uuid("webhookId")?,

@@ -18,11 +18,7 @@ use crate::domain::{
     ChosenSecret, EVENTS, EndpointPatch, Error, Patch, ResellerId, SignatureStyle, SuspendedBy,
 };
 use crate::service::{Context, EndpointView, NewEndpoint, Written};
-use crate::wire::Field;
-
-/// How alike an event's name must be to what was written to be suggested, from 0 to 1 by Jaro and
-/// Winkler.
-const ALIKE: f64 = 0.7;
+use crate::wire::{Field, nearest};
 
 /// The default grace period, in seconds: for a day after a rotation, the old secret signs beside
 /// the new one.
@@ -175,12 +171,7 @@ fn event_names() -> Array {
 /// if all are events.
 pub(crate) fn unknown_event(names: &[String]) -> Option<String> {
     let unknown = names.iter().find(|name| !EVENTS.contains(&name.as_str()))?;
-    let likeness = |event: &str| strsim::jaro_winkler(&unknown.to_lowercase(), event);
-    let nearest = EVENTS
-        .into_iter()
-        .filter(|event| likeness(event) >= ALIKE)
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    let hint = nearest.map_or_else(
+    let hint = nearest(unknown, EVENTS).map_or_else(
         || "; the events".to_owned(),
         |near| format!("; did you mean {near}? The events"),
     );
@@ -194,7 +185,7 @@ impl WebhookRequest {
     fn patch(self) -> Result<EndpointPatch, Error> {
         let style = |word: String| {
             SignatureStyle::parse(&word)
-                .ok_or_else(|| Error::invalid("signature_style", "must be standard or plain"))
+                .ok_or_else(|| Error::must_be("signature_style", "standard or plain", &word))
         };
         if let Some(unknown) = unknown_event(self.events.as_deref().unwrap_or_default()) {
             return Err(Error::invalid("events", unknown));

@@ -15,10 +15,13 @@ use crate::service::Slice;
 /// The most rows of such a list that are read for its pages. A longer list can be read by cursor.
 pub(super) const MOST: i64 = 10_000;
 
+/// A field that `sort` can name, and the order of the rows by it.
+type Field<R> = (&'static str, fn(&R, &R) -> Ordering);
+
 /// How a kind of row is sorted and searched.
 pub(super) struct Listing<R: 'static> {
-    /// The fields that `sort` can name, each with its order.
-    pub(super) fields: &'static [(&'static str, fn(&R, &R) -> Ordering)],
+    /// The fields that `sort` can name.
+    pub(super) fields: &'static [Field<R>],
     /// The texts of a row in which `query` is searched.
     pub(super) texts: fn(&R) -> Vec<Option<&str>>,
 }

@@ -3,7 +3,7 @@
 use super::super::import::{FREEZE_COLUMNS, SUSPEND_COLUMNS, in_column};
 use super::super::{
     Account, Actor, Change, Error, Event, HoldChange, HoldKind, ImportedAccount, ImportedHold,
-    NewAccount, Time,
+    NewAccount, Patch, Time,
 };
 use super::{Draft, check_date, creation};
 
@@ -66,10 +66,23 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Places a hold. One that is opened with a start in the past was opened then, in the other
-    /// system.
+    /// Places a hold, or changes the one that the reseller has placed. One that is opened with a
+    /// start in the past was opened then, in the other system.
     fn import_hold(&mut self, kind: HoldKind, imported: &ImportedHold) -> Result<(), Error> {
-        self.place(kind, imported.fresh, &imported.details)?;
+        let mut details = imported.details.clone();
+        let mut holds = self.after.holds.iter();
+        if let Some(open) = holds.find(|it| it.kind == kind && it.authority == self.by.authority) {
+            // A file without a column for a time does not change it. In a call its absence means
+            // from now on, and without end.
+            let keep = |patch: &mut Patch<Time>, present: Option<Time>| {
+                if let (Patch::Keep, Some(at)) = (&patch, present) {
+                    *patch = Patch::Set(at);
+                }
+            };
+            keep(&mut details.starts_at, open.details.starts_at);
+            keep(&mut details.ends_at, open.details.ends_at);
+        }
+        self.place(kind, imported.fresh, &details)?;
         let since = imported.details.starts_at.value();
         if let Some(since) = since.filter(|since| **since < self.now) {
             let is_new = |id| id == imported.fresh;

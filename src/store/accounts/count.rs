@@ -73,20 +73,33 @@ impl Tx {
         .or_domain()
     }
 
-    /// Counts the accounts of a reseller anew. Returns by how many the number was wrong.
+    /// Counts the accounts of a reseller anew. Returns how many the kept number lacks. One statement
+    /// reads both, so nothing is locked: they change together.
     pub async fn recount_accounts(&mut self, reseller: ResellerId) -> Result<i64, Error> {
-        self.lock_reseller(reseller).await?;
         sqlx::query_scalar!(
-            r#"update reseller r set counted_accounts = n.accounts
-               from (select count(*) filter (where a.counted) as accounts from account a
-                     where a.reseller_id = $1) as n,
-                 (select counted_accounts as accounts from reseller where id = $1) as was
-               where r.id = $1
-               returning n.accounts - was.accounts as "difference!""#,
+            r#"select (select count(*) from account a where a.reseller_id = $1 and a.counted)
+                 - r.counted_accounts as "lacks!" from reseller r where r.id = $1"#,
             reseller.0
         )
         .fetch_one(self.connection())
         .await
+        .or_domain()
+    }
+
+    /// Adds to the kept number of a reseller's accounts.
+    pub async fn correct_account_count(
+        &mut self,
+        reseller: ResellerId,
+        lacks: i64,
+    ) -> Result<(), Error> {
+        sqlx::query!(
+            "update reseller set counted_accounts = counted_accounts + $2 where id = $1",
+            reseller.0,
+            lacks
+        )
+        .execute(self.connection())
+        .await
+        .map(drop)
         .or_domain()
     }
 }

@@ -144,9 +144,11 @@ impl Tx {
     ) -> Result<Vec<(AccountId, Uuid)>, Error> {
         let rows = sqlx::query!(
             r#"select a.id as "id!", a.uid as "uid!" from unnest($2::integer[]) as w(id)
-                 join account a on a.reseller_id = $1 and a.id = w.id
+                 cross join lateral (select id, uid from account
+                   where id = w.id and reseller_id is not distinct from $1 limit 1) as a
                union select a.id, a.uid from unnest($3::uuid[]) as w(uid)
-                 join account a on a.reseller_id = $1 and a.uid = w.uid"#,
+                 cross join lateral (select id, uid from account
+                   where uid = w.uid and reseller_id is not distinct from $1 limit 1) as a"#,
             reseller.0,
             ids,
             uids
@@ -218,9 +220,9 @@ impl Tx {
     }
 
     /// Draws ids for new accounts, and passes over those that an import has given to an account. A
-    /// drawn id is never drawn again, also if the transaction is rolled back. Until the commit, no
-    /// import can take an id. Near the end of the sequence it returns fewer than `count`, because a statement
-    /// that fails would abort the whole transaction.
+    /// drawn id is never drawn again, also if the transaction is rolled back. An import may take an
+    /// id at the same time; then writing the account fails as stale. Near the end of the sequence it
+    /// returns fewer than `count`, because a statement that fails would abort the whole transaction.
     ///
     /// # Errors
     /// [`Error::AccountNumbersExhausted`] if another transaction draws the last ids meanwhile.
@@ -235,15 +237,25 @@ impl Tx {
         ids.into_iter().map(account_id).collect()
     }
 
-    /// Which of these ids and UUIDs are taken: by an account of any reseller, or, of the ids, by one
-    /// that was purged. Until the commit, no other transaction draws an id or imports an account.
-    pub async fn lock_account_ids(
+    /// Lets the sequence of ids go on up to `last`, so that no new account gets an id up to it.
+    /// Nothing happens if it is there already.
+    pub async fn pass_account_ids(&mut self, last: AccountId) -> Result<(), Error> {
+        sqlx::query!("select pass_account_numbers($1)", last.as_i32())
+            .fetch_one(self.connection())
+            .await
+            .or_domain()?;
+        Ok(())
+    }
+
+    /// Which of these ids and UUIDs are taken: by an account of any reseller, or by one that was
+    /// purged.
+    pub async fn taken_account_ids(
         &mut self,
         ids: &[i32],
         uids: &[Uuid],
     ) -> Result<(HashSet<i32>, HashSet<Uuid>), Error> {
         let rows = sqlx::query!(
-            "select number, uid from lock_account_numbers($1, $2)",
+            "select number, uid from taken_account_identities($1, $2)",
             ids,
             uids
         )

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::row::json_of_metadata;
 use crate::domain::{Account, Email, Error, Profile, Time};
 use crate::store::columns::Columns;
-use crate::store::errors::OrDomain as _;
+use crate::store::errors::{OrDomain as _, is_stale};
 use crate::store::transaction::Tx;
 
 /// `query_file!` that binds the arguments given, then the profiles of the accounts: one array for
@@ -60,14 +60,15 @@ macro_rules! query_profiles {
 }
 
 impl Tx {
-    /// Writes new accounts, without their holds.
+    /// Writes new accounts, without their holds. `false` if another account has taken a number or a
+    /// UUID meanwhile; then the transaction can only be rolled back.
     ///
     /// # Errors
     /// [`Error::Conflict`] if another account of the reseller has taken an e-mail address
     /// meanwhile.
-    pub async fn insert_accounts(&mut self, accounts: &[&Account]) -> Result<(), Error> {
+    pub async fn insert_accounts(&mut self, accounts: &[&Account]) -> Result<bool, Error> {
         let column = Columns(accounts);
-        query_profiles!(
+        let written = query_profiles!(
             accounts,
             "src/store/accounts/sql/insert_accounts.sql",
             &column.of(|it| it.reseller_id.0),
@@ -85,9 +86,12 @@ impl Tx {
             &column.of(|it| it.updated_at),
         )
         .execute(self.connection())
-        .await
-        .map(drop)
-        .or_domain()
+        .await;
+        match written {
+            Ok(_) => Ok(true),
+            Err(error) if is_stale(&error) => Ok(false),
+            Err(error) => Err(error).or_domain(),
+        }
     }
 
     /// Writes the rows by which lists find the metadata of existing accounts, whose profiles are

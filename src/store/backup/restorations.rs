@@ -75,10 +75,12 @@ pub(super) async fn begin(
     let epoch = now.timestamp().saturating_mul(IDS_A_SECOND);
     // If the clock was set back, the ids still grow.
     let first = epoch.max(last.saturating_add(IDS_A_SECOND));
+    // As if the last number before the epoch had been given: then a backup has the place, also if it
+    // is made before the next event.
     sqlx::query!(
-        "select setval($1::text::regclass, $2, false)",
+        "select setval($1::text::regclass, $2)",
         SEQUENCE,
-        first
+        first.saturating_sub(1)
     )
     .fetch_one(&mut *connection)
     .await?;

@@ -84,10 +84,14 @@ pub(super) async fn sequences(connection: &mut PgConnection) -> Result<Vec<Seque
     sqlx::query_as!(
         Sequence,
         r#"select s.sequencename::text as "name!", s.last_value as last from pg_sequences s
-           where s.schemaname = 'public' and exists (
-             select from pg_class c, aclexplode(c.relacl) g join pg_roles r on r.oid = g.grantee
-             where c.relnamespace = 'public'::regnamespace and c.relname = s.sequencename
-               and r.rolname = 'steward_service')
+           join pg_class c
+             on c.relnamespace = 'public'::regnamespace and c.relname = s.sequencename
+           where s.schemaname = 'public' and (
+             exists (select from aclexplode(c.relacl) g join pg_roles r on r.oid = g.grantee
+               where r.rolname = 'steward_service')
+             -- That of an identity column, which needs no grant.
+             or exists (select from pg_depend d
+               where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'i'))
            order by 1"#
     )
     .fetch_all(connection)

@@ -43,6 +43,20 @@ async fn checksums(database: &TestDatabase) -> BTreeMap<String, Option<String>> 
     checksums
 }
 
+/// The last number that each sequence gave. That of the journal begins an epoch with a restore.
+async fn sequences(database: &TestDatabase) -> BTreeMap<String, Option<i64>> {
+    let pool = database.superuser().await;
+    let rows = sqlx::query_as(
+        "select sequencename::text, last_value from pg_sequences
+         where schemaname = 'public' and sequencename <> 'journal_id_seq'",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    pool.close().await;
+    rows.into_iter().collect()
+}
+
 async fn run(database: &TestDatabase, statements: &str) {
     let pool = database.superuser().await;
     sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))
@@ -81,6 +95,9 @@ async fn every_row_of_every_table_comes_back_as_it_was() {
     served.post("unfreeze", &json!({"token": token, "id": 2}));
     served.post("delete", &json!({"token": token, "id": 3}));
     assert!(served.stop().success());
+    for verb in ["suspend", "unsuspend"] {
+        succeeds(on(&database, folder.path(), &["reseller", verb, "Acme"]));
+    }
     // Values that copy must escape, an empty text beside a missing one, and a day without partition.
     run(
         &database,
@@ -102,6 +119,9 @@ async fn every_row_of_every_table_comes_back_as_it_was() {
 
     let (before, after) = (checksums(&database).await, checksums(&restored).await);
     assert_eq!(before, after);
+    let given = sequences(&database).await;
+    assert_eq!(given, sequences(&restored).await);
+    assert!(given["reseller_suspension_id_seq"].is_some(), "{given:?}");
     assert!(
         before.values().filter(|it| it.is_some()).count() >= 6,
         "{before:?}"

@@ -137,7 +137,12 @@ async fn every_restore_begins_an_epoch_of_its_own() {
     reseller(&database, folder.path(), "Acme");
     let first = back_up(&database, folder.path());
     let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-    let once = next_id(&restore_at(&first, now).await).await;
+    let restored = restore_at(&first, now).await;
+    // A backup that is made before the next event has the place too.
+    let unused = back_up(&restored, folder.path());
+    let once = next_id(&restored).await;
+    let from_unused = next_id(&restore_at(&unused, now - TimeDelta::days(1)).await).await;
+    assert!(once < from_unused, "{once} {from_unused}");
     // The same backup a second later, and a backup of a restored database with its clock set back.
     let again = restore_at(&first, now + TimeDelta::seconds(1)).await;
     let twice = next_id(&again).await;

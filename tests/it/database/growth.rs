@@ -37,7 +37,7 @@ fn cases() -> Vec<Case> {
         arguments,
         found_by: Some(found_by),
     };
-    let by_id = ("account_id_ix", "id = ");
+    let by_id = ("account_number_uq", "id = ");
     vec![
         case(
             &["where a.email_key = w.email_key and a.deleted_at is null"],
@@ -60,6 +60,14 @@ fn cases() -> Vec<Case> {
             ],
             "'{1}', '{7}'".to_owned(),
             by_id,
+        ),
+        case(
+            &[
+                "select a.id as \"id!\"",
+                "where uid = w.uid and reseller_id is not distinct",
+            ],
+            "1, '{}', '{00000000-0000-4000-8000-000000000001}'".to_owned(),
+            ("account_uuid_uq", "uid = "),
         ),
         case(
             &["update account a set name = n.name"],

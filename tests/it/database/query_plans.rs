@@ -119,7 +119,7 @@ async fn check_lists(connection: &mut PgConnection, now: Time) {
         ..AccountFilter::default()
     };
     // A reseller with many accounts finds enough of its own in the order of all accounts.
-    let all: &[&str] = &["account_pkey", "account_id_ix"];
+    let all: &[&str] = &["account_pkey", "account_number_uq"];
     let by_metadata = AccountFilter {
         metadata: Metadata([("plan".to_owned(), "gold".to_owned())].into()),
         ..AccountFilter::default()
@@ -143,7 +143,7 @@ async fn check_lists(connection: &mut PgConnection, now: Time) {
             &[
                 "account_expiry_of_reseller_ix",
                 "account_pkey",
-                "account_id_ix",
+                "account_number_uq",
             ],
         ),
         (next_hour, "account", &["account_expiry_of_reseller_ix"]),
@@ -183,7 +183,7 @@ async fn check_lists(connection: &mut PgConnection, now: Time) {
             &below(sizes[0]),
             &name,
             "account",
-            &["account_pkey", "account_id_ix"],
+            &["account_pkey", "account_number_uq"],
         );
         assert_reads(
             &below(sizes[1]),
@@ -194,7 +194,7 @@ async fn check_lists(connection: &mut PgConnection, now: Time) {
     }
 }
 
-const BY_KEY: &[&str] = &["account_id_ix"];
+const BY_KEY: &[&str] = &["account_number_uq"];
 /// Sets the role and the tenancy that the service's statements run with.
 const TENANCY: &str = "set role steward_service; select set_config('steward.resellers', '1', true)";
 

@@ -3,11 +3,13 @@
 use futures_util::future::join_all;
 use secrecy::SecretString;
 use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use steward::domain::{Dialect, Email, Error, Patch, ProfilePatch, Revision};
 use steward::service::{Completion, Context, ResellerPatch};
 use steward::store::{ACCOUNT_NUMBERS, Store};
 
 use crate::harness::app::pool_settings;
+use crate::harness::process::until;
 use crate::harness::soap::Soap;
 use crate::harness::v3::{V3, refused};
 use crate::harness::{App, Client};
@@ -185,4 +187,95 @@ async fn the_end_of_the_account_numbers_is_foreseen_and_has_an_error_of_its_own(
     assert_eq!(code, "GeneralError");
     assert!(text.starts_with(message), "{text}");
     client.call("unfreeze", json!({"id": first})).await.ok();
+}
+
+/// Inserts an account with a number, as an import does.
+fn imported(reseller: i64, number: &str) -> String {
+    format!(
+        "insert into account (reseller_id, id, uid, status, status_set_at, version, created_at, updated_at)
+         select {reseller}, n, gen_random_uuid(), 'active', '2026-03-01', 1, '2026-03-01', '2026-03-01'
+         from {number} as n"
+    )
+}
+
+async fn run(connection: &mut PgConnection, statements: String) {
+    sqlx::raw_sql(AssertSqlSafe(statements))
+        .execute(connection)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_long_row_of_imported_numbers_is_passed_at_once() {
+    let app = App::new().await;
+    app.new_reseller("Acme").await;
+    let mut connection = PgConnection::connect_with(&app.database.superuser_options())
+        .await
+        .unwrap();
+    // A row of 30,000 numbers, one of which an account had that was purged, and a few more.
+    run(&mut connection, imported(1, "generate_series(1, 30000)")).await;
+    run(
+        &mut connection,
+        imported(1, "unnest('{30002,30005,2000000000}'::integer[])"),
+    )
+    .await;
+    let purged = "insert into tombstone (reseller_id, account_id, uid, created_at, purge_due_at, purged_at)
+          select reseller_id, id, uid, created_at, created_at, created_at from account where id = 17000;
+        delete from account where id = 17000";
+    run(&mut connection, purged.to_owned()).await;
+    let mut tx = connection.begin().await.unwrap();
+    let drawn: Vec<i32> = sqlx::query_scalar("select draw_account_numbers(3)")
+        .fetch_all(&mut *tx)
+        .await
+        .unwrap();
+    assert_eq!(drawn, [30_001, 30_003, 30_004]);
+    let scans: i64 = sqlx::query_scalar(
+        "select sum(idx_scan)::bigint from pg_stat_xact_user_tables
+         where relname in ('account', 'tombstone')",
+    )
+    .fetch_one(&mut *tx)
+    .await
+    .unwrap();
+    assert!(scans < 100, "{scans} look-ups");
+}
+
+const WAITING: &str = "select count(*) from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock'";
+
+#[tokio::test]
+async fn no_two_accounts_get_the_same_number() {
+    let app = App::new().await;
+    let acme = app.new_reseller("Acme").await;
+    app.new_reseller("Other").await;
+    let mut other = PgConnection::connect_with(&app.database.superuser_options())
+        .await
+        .unwrap();
+    // An import into another reseller has written the next number, and is not committed.
+    run(
+        &mut other,
+        format!("begin; {}", imported(2, "generate_series(1, 1)")),
+    )
+    .await;
+    let context = context(&app, &acme).await;
+    let creation = app
+        .service
+        .create(&context, None, named("a@example.com"), None);
+    let commit = async {
+        until("the creation waits for the import", async || {
+            (app.database.number(WAITING).await == 1).then_some(())
+        })
+        .await;
+        run(&mut other, "commit".to_owned()).await;
+    };
+    let (created, ()) = tokio::join!(creation, commit);
+    let created = created.unwrap().done().unwrap().account;
+    assert_eq!(created.id.as_i32(), 2);
+    // Nor the same UUID.
+    let repeated = imported(2, "generate_series(9, 9)")
+        .replace("gen_random_uuid()", &format!("'{}'", created.uid));
+    let refused = sqlx::raw_sql(AssertSqlSafe(repeated))
+        .execute(&mut other)
+        .await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("account_uuid_uq"), "{refused}");
 }

@@ -207,3 +207,26 @@ async fn a_limit_below_the_number_of_accounts_stays_one_when_some_are_deleted() 
     assert_eq!(statuses, [204, 204, 409], "{done}");
     assert_eq!(live(&app).await, 7);
 }
+
+#[tokio::test]
+async fn the_recount_waits_for_nobody_and_nobody_for_it() {
+    let app = App::new().await;
+    let (_, client) = limited(&app, 5).await;
+    client.account("a").await;
+    let superuser = app.database.superuser().await;
+    // As a creation does that is not committed yet.
+    let mut tx = superuser.begin().await.unwrap();
+    sqlx::raw_sql("select id from reseller where id = 1 for update")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    app.service.recount_accounts().await.unwrap();
+    tx.rollback().await.unwrap();
+    sqlx::raw_sql("update reseller set counted_accounts = 4 where id = 1")
+        .execute(&superuser)
+        .await
+        .unwrap();
+    app.service.recount_accounts().await.unwrap();
+    let counted = "select counted_accounts from reseller where id = 1";
+    assert_eq!(app.database.number(counted).await, 1);
+}

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use steward::domain::{AccountId, Authority, Command, Dialect, ResellerId, Scopes, Status};
+use steward::service::{Context, Principal};
 
 use crate::harness::App;
 use crate::harness::v3::V3;
@@ -188,4 +190,40 @@ async fn an_actor_is_an_object_with_its_token() {
     );
     let events = v3.get("/v3/events?limit=100").await.ok();
     assert_eq!(events[1]["actor"], history[3]["actor"]);
+}
+
+#[tokio::test]
+async fn a_subject_is_nothing_else_whatever_its_name_is() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let v3 = V3::of(&client);
+    let id = client.account("a").await;
+    let subjects = [
+        "jo",
+        "jo, bulk job 0b5f7a52-3c1e-4e8f-9a6b-7d2c4e1f8a01",
+        "CN=\"Jo\", O=Acme",
+        "\"jo\"",
+    ];
+    for subject in subjects {
+        let mut principal =
+            Principal::new(Some(ResellerId(1)), Scopes::all_for(Authority::Reseller));
+        principal.subject = Some(subject.to_owned());
+        let context = Context {
+            principal,
+            dialect: Dialect::V3,
+            request_id: "test".to_owned(),
+        };
+        let command = Command::SetStatus(Status::Active);
+        let done = app
+            .service
+            .execute(&context, AccountId::new(id).unwrap(), command, None)
+            .await;
+        done.unwrap();
+        let history = v3.get(&format!("/v3/accounts/{id}/history")).await.ok();
+        let actor = &history[0]["actor"];
+        assert_eq!(
+            json!([actor["kind"], actor["subject"], actor["tokenId"]]),
+            json!(["subject", subject, null])
+        );
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::Request;
 use serde_json::{Value, json};
+use steward::dialects::v3;
 use steward::domain::ResellerId;
 use steward::service::{Clock, Service, Settings};
 use steward::store::Store;
@@ -361,4 +362,82 @@ async fn a_ticket_is_redeemed_once_under_its_key() {
         "",
     );
     assert_eq!(client.get(id).await["is_frozen"], json!(true));
+}
+
+#[tokio::test]
+async fn values_of_other_types_are_another_command() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let json = "application/json";
+    let values = [
+        "null",
+        "\"\"",
+        "{}",
+        "1",
+        "\"1\"",
+        "true",
+        "\"true\"",
+        "[\"a\"]",
+        "\"a\"",
+        "[[\"a\"]]",
+    ];
+    for (position, value) in values.into_iter().enumerate() {
+        let save = async |key: &str, value: &str| {
+            let body = format!(
+                "{{\"token\":\"{}\",\"data\":{{\"name\":\"a\",\"tags\":{value}}}}}",
+                client.token
+            );
+            let request = Request::post("/api/v1.1/admin/accounts/save")
+                .header("content-type", json)
+                .header("idempotency-key", key);
+            send(&client.router, request.body(body.into()).unwrap()).await
+        };
+        let key = format!("k{position}");
+        let first = save(&key, value).await;
+        assert_eq!(first.status, 200, "{value}: {}", first.body);
+        replayed(&save(&key, &format!(" {value} ")).await, &first, value);
+        for other in values.iter().filter(|other| **other != value) {
+            let answer = save(&key, other).await;
+            answer.is_error(422, "Idempotency-Key was used before");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_indented_document_is_the_same_command() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let v3 = V3::of(&client);
+    let id = client.account("a").await;
+    let status = async |body: &str| {
+        let headers = [KEY, ("content-type", "application/xml")];
+        let path = format!("/v3/accounts/{id}/status");
+        v3.send("PUT", &path, &headers, body).await
+    };
+    let first = status("<xml><status>inactive</status></xml>").await;
+    assert_eq!(first.status, 200, "{}", first.body);
+    let indented = status("<xml>\r\n  <status>\r\n    inactive\r\n  </status>\r\n</xml>").await;
+    replayed(&indented, &first, "indented");
+}
+
+#[tokio::test]
+async fn a_malformed_id_is_not_found_with_a_key_too() {
+    let app = App::new().await;
+    let v3 = V3::of(&app.operator().await);
+    for row in v3::OPERATIONS {
+        let path = row.path.replace("{id}", "%00");
+        if row.method == "GET" || path == row.path {
+            continue;
+        }
+        let body = if row.method == "DELETE" { "" } else { "{}" };
+        for headers in [&[KEY][..], &[]] {
+            let answer = v3.send(row.method, &path, headers, body).await;
+            let is_refusal = answer.status.is_client_error();
+            assert!(
+                is_refusal,
+                "{} {path}: {} {}",
+                row.method, answer.status, answer.body
+            );
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::dialects::v3::cursor::Cursor;
 use crate::dialects::v3::page::{pairs, searched};
 use crate::domain::{
     AccountId, Comparison, Condition, Metadata, ResellerId, Search, SearchField, SearchValues,
-    Start, Time, check_metadata_key,
+    Start, Time, check_metadata_key, quoted,
 };
 
 const DEFAULT_LIMIT: i64 = 10;
@@ -56,17 +56,13 @@ impl ListRequest {
         let (mut conditions, mut repeated) = (TimeConditions::new(zones), Vec::new());
         let (mut metadata, mut text) = (Metadata::default(), None);
         for (name, value) in pairs(uri) {
-            let word = name.clone();
             let slot = match name.as_str() {
                 "page" => &mut page,
                 "limit" => &mut limit,
                 "sort" => &mut sort,
                 "after" => &mut after,
                 "asOf" => &mut as_of,
-                "query" => {
-                    repeated.push((name, value.clone()));
-                    &mut text
-                }
+                "query" => &mut text,
                 _ => {
                     match metadata_key(&name)? {
                         Some(key) => require_member(&mut metadata, &name, key, &value)?,
@@ -77,12 +73,12 @@ impl ListRequest {
                 }
             };
             if slot.replace(value).is_some() {
-                return Err(Failure::parameter(word, "appears more than once"));
+                return Err(Failure::parameter(name, "appears more than once"));
             }
         }
         // A client that always sends the parameter sends an empty one for the list's own order.
         let sort = sort.filter(|sort| !sort.is_empty());
-        let text = text.map(searched).transpose()?.flatten();
+        let text = searched_in(text, &mut repeated)?;
         let limit = number("limit", limit.as_deref(), DEFAULT_LIMIT, MAX_LIMIT)?;
         if let Some(text) = &as_of {
             if page.is_some() || sort.is_some() || !repeated.is_empty() {
@@ -174,20 +170,29 @@ impl ListRequest {
     }
 }
 
+/// The text of `query`, which is repeated in links.
+fn searched_in(
+    text: Option<String>,
+    repeated: &mut Vec<(String, String)>,
+) -> Result<Option<String>, Failure> {
+    let text = text.map(searched).transpose()?.flatten();
+    repeated.extend(text.iter().map(|text| ("query".to_owned(), text.clone())));
+    Ok(text)
+}
+
 fn number(name: &str, text: Option<&str>, default: i64, max: i64) -> Result<i64, Failure> {
-    let refuse = || {
-        if max == i64::MAX {
-            Failure::parameter(name, "must be a number from 1 on")
-        } else {
-            Failure::parameter(name, format!("must be between 1 and {max}"))
-        }
+    let Some(text) = text else {
+        return Ok(default);
     };
-    let value = text.map_or(Ok(default), |text| text.parse().map_err(|_| refuse()))?;
-    if (1..=max).contains(&value) {
-        Ok(value)
-    } else {
-        Err(refuse())
-    }
+    let value = text.parse().ok().filter(|value| (1..=max).contains(value));
+    value.ok_or_else(|| {
+        let accepted = if max == i64::MAX {
+            "a number from 1 on".to_owned()
+        } else {
+            format!("between 1 and {max}")
+        };
+        Failure::must_be(name, &accepted, text)
+    })
 }
 
 fn field(name: &str) -> Option<SearchField> {
@@ -211,10 +216,8 @@ fn order(sort: &str) -> Result<(SearchField, bool), Failure> {
         .strip_prefix('-')
         .map_or((sort, false), |name| (name, true));
     let field = field(name).ok_or_else(|| {
-        Failure::parameter(
-            "sort",
-            format!("must be one of {FIELDS}, with - in front for descending"),
-        )
+        let accepted = format!("one of {FIELDS}, with - in front for descending");
+        Failure::must_be("sort", &accepted, sort)
     })?;
     Ok((field, descending))
 }
@@ -277,10 +280,11 @@ fn add_condition(conditions: &mut TimeConditions, name: &str, value: &str) -> Re
         "lte" => Comparison::LessOrEqual,
         "in" => Comparison::In,
         _ => {
-            return Err(Failure::parameter(
-                name,
-                "must be compared with eq, ne, gt, gte, lt, lte or in",
-            ));
+            let problem = format!(
+                "must be compared with eq, ne, gt, gte, lt, lte or in, not {}",
+                quoted(operator)
+            );
+            return Err(Failure::parameter(name, problem));
         }
     };
     let texts: Vec<&str> = if comparison == Comparison::In {

@@ -26,7 +26,7 @@ pub(in crate::dialects::v3) struct SetStatus {
 impl SetStatus {
     pub(in crate::dialects::v3) fn status(&self) -> Result<Status, Error> {
         Status::parse(&self.status)
-            .ok_or_else(|| Error::invalid("status", "must be active or inactive"))
+            .ok_or_else(|| Error::must_be("status", "active or inactive", &self.status))
     }
 }
 
@@ -157,16 +157,13 @@ impl AssignPlan {
 /// The nil UUID is the id of the plan `none`, which an account has without a plan.
 fn plan_id(written: Field<String>, read: Reading) -> Result<Patch<Uuid>, Error> {
     let id = parsed(none_if_empty(written), read, |id| {
-        Uuid::parse_str(&id).map_err(|_| {
-            Error::invalid(
-                "plan_id",
-                "must be a UUID, or null or the nil UUID for none",
-            )
-        })
+        Uuid::parse_str(&id)
+            .map_err(|_| Error::must_be("plan_id", "a UUID, or null or the nil UUID for none", &id))
     })?;
-    Ok(match id {
-        Patch::Set(id) if id.is_nil() => Patch::Clear,
-        id => id,
+    Ok(if id == Patch::Set(Uuid::nil()) {
+        Patch::Clear
+    } else {
+        id
     })
 }
 
@@ -276,7 +273,7 @@ impl AccountRequest {
         };
         let status = self.status.map(|word| {
             Status::parse(&word)
-                .ok_or_else(|| Error::invalid("status", "must be active or inactive"))
+                .ok_or_else(|| Error::must_be("status", "active or inactive", &word))
         });
         let expires_at = match time("expires_at", Role::End, self.expires_at, read)? {
             Patch::Keep => None,

@@ -193,10 +193,12 @@ mod take {
     }
 
     pub(super) fn limit(given: Field<i32>, member: &mut Option<i32>) {
-        *member = match plain(given) {
+        let given = plain(given);
+        *member = if given == Patch::Set(0) {
             // No limit reads as 0. A stored 0 stays, so that sending it back changes nothing.
-            Patch::Set(0) => member.filter(|limit| *limit == 0),
-            given => given.over(member.as_ref()),
+            member.filter(|limit| *limit == 0)
+        } else {
+            given.over(member.as_ref())
         };
     }
 

@@ -35,7 +35,13 @@ pub(in crate::service) async fn import(
     let mut last = Error::Unavailable;
     for attempt in 0..TRIES {
         match try_import(store, context, batch, now, attempt >= 2).await {
-            Ok(Some(outcomes)) => return Ok(outcomes),
+            Ok(Some(outcomes)) => {
+                let created = |it: &&Result<_, _>| matches!(it, Ok(ImportOutcome::Created(_)));
+                if batch.is_writing {
+                    store.note_created(outcomes.iter().filter(created).count());
+                }
+                return Ok(outcomes);
+            }
             Ok(None) => {}
             // Somebody else took an address, a number or a UUID after it was looked up.
             Err(BatchError {
@@ -106,7 +112,7 @@ struct Identities {
     by_uid: HashMap<Uuid, AccountId>,
     /// Numbers that an account of another reseller has, or one that was purged.
     taken_numbers: HashSet<i32>,
-    /// UUIDs that an account of another reseller has.
+    /// UUIDs that an account of another reseller has, or one that was purged.
     taken_uids: HashSet<Uuid>,
 }
 
@@ -131,12 +137,10 @@ impl Decided {
             return Err(Error::ResellerNotFound);
         }
         *live_accounts.entry(reseller).or_default() += import.planned;
-        // Everything that is looked up from here on stays so, because no other transaction takes a
-        // number or a UUID until this one ends.
         let (mut taken_numbers, mut taken_uids) = if numbers.is_empty() && uids.is_empty() {
             Default::default()
         } else {
-            tx.lock_account_ids(&numbers, &uids).await?
+            tx.taken_account_ids(&numbers, &uids).await?
         };
         let found = tx.locate_imported(reseller, &numbers, &uids).await?;
         for (id, uid) in &found {
@@ -197,31 +201,72 @@ impl Decided {
         let mut rehearsal = batch.clone();
         rehearsal.fresh_ids = load::unused_ids(&avoid, unnamed);
         let outcomes = rehearsal.import_rows(&mut identities.clone(), import, requests);
-        let is_fresh = |(_, id): &&AccountKey| !named.contains(id);
-        let needed = rehearsal.created.iter().filter(is_fresh).count();
-        if !import.is_writing || needed == 0 {
+        if !import.is_writing {
             return Ok(Self {
                 batch: rehearsal,
                 outcomes,
             });
         }
-        let mut fresh = Vec::with_capacity(needed);
-        while fresh.len() < needed {
-            let missing = i32::try_from(needed - fresh.len()).unwrap_or(i32::MAX);
-            let drawn = tx.next_account_ids(missing).await?;
-            if drawn.is_empty() {
-                break;
-            }
-            // Rows of this batch or of a later one bring these numbers along.
-            let is_free = |id: &AccountId| !named.contains(id) && !import.reserved.contains(id);
-            fresh.extend(drawn.into_iter().filter(is_free));
+        let created = rehearsal.created.iter().map(|(_, id)| *id);
+        let (brought, fresh): (Vec<_>, Vec<_>) = created.partition(|id| named.contains(id));
+        pass_dense_ids(tx, brought).await?;
+        if fresh.is_empty() {
+            return Ok(Self {
+                batch: rehearsal,
+                outcomes,
+            });
         }
+        // Rows of this batch or of a later one bring these numbers along.
+        let is_reserved = |id: &AccountId| named.contains(id) || import.reserved.contains(id);
+        let mut fresh = draw_ids(tx, fresh.len(), is_reserved).await?;
         fresh.reverse();
         batch.fresh_ids = fresh;
         let mut identities = identities;
         let outcomes = batch.import_rows(&mut identities, import, requests);
         Ok(Self { batch, outcomes })
     }
+}
+
+/// Lets the sequence pass the numbers that rows bring along, as far as it wastes no more numbers
+/// than there are rows. So the next creations need not pass over them one by one, and cannot draw
+/// one of them while this import is not committed yet.
+async fn pass_dense_ids(tx: &mut Tx, mut brought: Vec<AccountId>) -> Result<(), Error> {
+    brought.sort_unstable();
+    let reached = tx.count_account_ids().await?;
+    let beyond = brought
+        .into_iter()
+        .filter(|id| i64::from(id.as_i32()) > reached);
+    let is_dense = |(rows, id): &(i64, AccountId)| i64::from(id.as_i32()) - reached <= 2 * rows;
+    match (1..).zip(beyond).filter(is_dense).last() {
+        Some((_, last)) => tx.pass_account_ids(last).await,
+        None => Ok(()),
+    }
+}
+
+/// Draws ids that are not reserved; fewer than `count` at the end of the sequence.
+async fn draw_ids(
+    tx: &mut Tx,
+    count: usize,
+    is_reserved: impl Fn(&AccountId) -> bool,
+) -> Result<Vec<AccountId>, Error> {
+    let mut fresh = Vec::with_capacity(count);
+    while fresh.len() < count {
+        let missing = i32::try_from(count - fresh.len()).unwrap_or(i32::MAX);
+        let drawn = tx.next_account_ids(missing).await?;
+        if drawn.is_empty() {
+            break;
+        }
+        let (reserved, free): (Vec<_>, Vec<_>) = drawn.into_iter().partition(&is_reserved);
+        fresh.extend(free);
+        // Often many in a row are reserved. The sequence goes to the end of the row at once.
+        let next = |id: &AccountId| AccountId::new(i64::from(id.as_i32()) + 1).ok();
+        let row =
+            std::iter::successors(reserved.last().copied(), |id| next(id).filter(&is_reserved));
+        if let Some(last) = row.last() {
+            tx.pass_account_ids(last).await?;
+        }
+    }
+    Ok(fresh)
 }
 
 /// A request for each row, with what loading and the journal need.
@@ -405,7 +450,8 @@ impl Batch {
         {
             return Err(ImportProblem::of(
                 "uid",
-                "an account of another reseller has it; leave it empty for a random one",
+                "an account of another reseller has it, or one that was purged; leave it empty for a \
+                 random one",
             ));
         }
         let terms = *self.terms.get(&reseller).ok_or(Error::ResellerNotFound)?;

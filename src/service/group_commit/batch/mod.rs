@@ -94,7 +94,9 @@ pub(super) async fn commit(
         }
     }
     let tenancy = Tenancy::Resellers(resellers);
-    for is_locking in [false, true] {
+    // The first time without locks. Locked accounts do not change, but an import may yet take a
+    // number that was drawn for a new account.
+    for is_locking in [false, true, true, true] {
         let mut tx = store.begin_keyed(&tenancy).await?;
         let batch = match Batch::load(&mut tx, requests, &keys, now, is_locking).await {
             Ok(batch) => batch,
@@ -109,7 +111,7 @@ pub(super) async fn commit(
             return Ok(committed);
         }
     }
-    // Cannot happen: no other transaction changes locked accounts.
+    // Several imports took the numbers that were drawn, one after the other.
     Err(BatchError::from(Error::Unavailable))
 }
 

@@ -29,8 +29,8 @@ impl Batch {
             tx.replace_metadata(&retagged).await?;
         }
         let created = self.select(&self.created, |_| true);
-        if !created.is_empty() {
-            tx.insert_accounts(&created).await?;
+        if !created.is_empty() && !tx.insert_accounts(&created).await? {
+            return Err(CommitError::Stale);
         }
         let rescheduled = self.select(&self.rescheduled, |_| true);
         if !rescheduled.is_empty() {

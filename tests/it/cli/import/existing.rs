@@ -1,6 +1,6 @@
 //! Rows whose account exists.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use steward::domain::{Patch, ResellerId};
 use steward::service::{Principal, ResellerPatch};
 
@@ -156,4 +156,31 @@ async fn a_dry_run_writes_nothing() {
     assert_eq!(place.accounts().await, 0);
     let drawn = "select coalesce(pg_sequence_last_value('account_id_seq'), 0)";
     assert_eq!(place.app.database.number(drawn).await, 0);
+}
+
+#[tokio::test]
+async fn a_hold_keeps_the_times_that_the_file_does_not_have() {
+    let place = Place::new().await;
+    let file = place.file("first.csv", "number\n7\n8\n");
+    place.import(&[&file]).ok("2 created");
+    let times = json!({"id": 7, "reason_code": "unpaid", "ends_at": "2099-01-31T12:00:00Z"});
+    place.client.call("freeze", times).await.ok();
+    let times = json!({"id": 8, "reason_code": "unpaid", "starts_at": "2098-01-31T12:00:00Z"});
+    place.client.call("freeze", times).await.ok();
+    let file = place.file("second.csv", "number,freeze_reason\n7,overdue\n8,overdue\n");
+    place
+        .import(&[&file, "--on-existing", "update"])
+        .ok("2 updated");
+    let hold = |account: Value| {
+        let hold = &account["holds"][0];
+        json!([hold["reason_code"], hold["starts_at"], hold["ends_at"]])
+    };
+    assert_eq!(
+        hold(place.client.get(7).await),
+        json!(["overdue", null, "2099-01-31T12:00:00Z"])
+    );
+    assert_eq!(
+        hold(place.client.get(8).await),
+        json!(["overdue", "2098-01-31T12:00:00Z", null])
+    );
 }

@@ -275,3 +275,16 @@ async fn an_unclosed_quotation_mark_refuses_what_follows_it() {
         .import(&[&file])
         .fails(&["line 3: the quotation mark that is opened on line 3 is never closed"]);
 }
+
+#[tokio::test]
+async fn what_is_in_is_counted_also_if_the_report_cannot_be_written() {
+    let place = Place::new().await;
+    let report = place.path("report.csv");
+    std::os::unix::fs::symlink("/dev/full", &report).unwrap();
+    let file = place.file("in.csv", "number,email\n7,\n8,bad\n9,\n");
+    let report = report.to_str().unwrap();
+    place
+        .import(&[&file, "--skip-invalid", "--report", report])
+        .fails(&["2 created, 1 refused", "the report cannot be written"]);
+    assert_eq!(place.accounts().await, 2);
+}
