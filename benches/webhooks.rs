@@ -118,6 +118,7 @@ async fn bench() -> Result<(), Failure> {
                     ..EndpointPatch::default()
                 },
                 None,
+                None,
             )
             .await
     };
@@ -258,7 +259,7 @@ async fn time_quiet_events(resellers: usize, path: &str) -> Result<Vec<f64>, Fai
             let url = format!("{base}/{path}");
             let endpoint = create_disabled_endpoint(&service, reseller, url).await?;
             service
-                .revise_webhook(&operator(), endpoint, enabled.clone(), None)
+                .revise_webhook(&operator(), endpoint, enabled.clone(), None, None)
                 .await?;
         }
         let (service, stop) = (Arc::clone(&service), stop.clone());
@@ -279,7 +280,7 @@ async fn time_quiet_events(resellers: usize, path: &str) -> Result<Vec<f64>, Fai
     let accounts = make_accounts(&service, quiet, 1).await?;
     let endpoint = create_disabled_endpoint(&service, quiet, format!("{base}/quiet")).await?;
     service
-        .revise_webhook(&operator(), endpoint, enabled, None)
+        .revise_webhook(&operator(), endpoint, enabled, None, None)
         .await?;
     tokio::time::sleep(QUIET_INTERVAL).await;
     let mut taken = Vec::new();

@@ -192,6 +192,22 @@ impl Profile {
     }
 }
 
+impl Profile {
+    /// A number that is not known reads as 0, and a trial that there was not as one that ended when
+    /// the account was created. So neither changes anything when it is sent back. Clients that write
+    /// times with fewer digits, or with the least time of their language for none, send an earlier
+    /// one.
+    pub(super) fn keep_unknown(&mut self, current: &Self, created_at: Time) {
+        if current.total_trial_extensions.is_none() && self.total_trial_extensions == Some(0) {
+            self.total_trial_extensions = None;
+        }
+        let is_past = |end: Time| end <= created_at;
+        if current.trial_expires_at.is_none() && self.trial_expires_at.is_some_and(is_past) {
+            self.trial_expires_at = None;
+        }
+    }
+}
+
 impl ProfilePatch {
     /// The profile after the patch. A value that is the present one is not checked: an earlier
     /// version may have stored values that this one refuses, and a caller may send them back.

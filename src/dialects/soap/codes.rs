@@ -125,6 +125,7 @@ pub(super) fn result(failure: &Failure, wording: &Wording, hide_foreign: bool) -
         | Failure::TokenNotRead(_)
         | Failure::NoSuchRoute
         | Failure::OnManagementListener
+        | Failure::NotOffered(_)
         | Failure::MethodNotAllowed(_)
         | Failure::TimedOut
         | Failure::BodyTimedOut

@@ -92,7 +92,10 @@ pub(super) fn respond_to(failure: &Failure, version: SoapVersion) -> Response {
         },
         Failure::Service(Error::ShareUsedUp { .. }) => Fault::RateLimited { retry_after: 1 },
         Failure::Service(Error::Overloaded) => Fault::Busy,
-        Failure::NoSuchRoute | Failure::OnManagementListener | Failure::MethodNotAllowed(_) => {
+        Failure::NoSuchRoute
+        | Failure::OnManagementListener
+        | Failure::NotOffered(_)
+        | Failure::MethodNotAllowed(_) => {
             Fault::NoOperation
         }
         Failure::TimedOut => Fault::TimedOut,

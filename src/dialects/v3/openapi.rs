@@ -225,7 +225,7 @@ fn parameters(operation: &Operation) -> Vec<Value> {
             "schema": { "type": "string", "minLength": 1, "pattern": "^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\")*)$" },
         }));
     }
-    parameters.extend(paging(operation.paging));
+    parameters.extend(page_parameters(operation.paging));
     parameters.extend(operation.query.iter().map(query_parameter));
     parameters
 }
@@ -244,6 +244,7 @@ fn path_id(id: Id) -> Option<Value> {
         Id::EventLog => ("The attempt's UUID", uuid),
         Id::BulkJob => ("The job's UUID", uuid),
         Id::Token => ("The token's number", number),
+        Id::Entry => ("The number of the change", number),
         Id::Reseller => ("The reseller's number", number),
     };
     Some(
@@ -260,13 +261,17 @@ fn query_parameter(parameter: &QueryParameter) -> Value {
     query(parameter.name, parameter.description, &schema)
 }
 
-fn paging(paging: Paging) -> Vec<Value> {
+fn page_parameters(paging: Paging) -> Vec<Value> {
     let limit = |default: i64| {
         let schema = json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": default });
         query("limit", "The largest number of items on the page.", &schema)
     };
     match paging {
-        Paging::None | Paging::Whole => Vec::new(),
+        Paging::None => Vec::new(),
+        Paging::Whole => [pages(), vec![limit(100)]].concat(),
+        Paging::PageOrNumber => [pages(), page_parameters(Paging::AfterNumber)].concat(),
+        Paging::PageOrId => [pages(), page_parameters(Paging::BeforeId)].concat(),
+        Paging::PageOrEntry => [pages(), page_parameters(Paging::BeforeNumber)].concat(),
         Paging::AfterNumber => vec![
             query(
                 "after",
@@ -313,6 +318,27 @@ const FIELDS: [&str; 6] = [
     "status",
 ];
 
+/// The parameters of a list whose pages have numbers.
+fn pages() -> Vec<Value> {
+    vec![
+        query(
+            "page",
+            "The number of the page, from 1. The headers `Pagination-Page`, `Pagination-Limit` and `Pagination-Count` describe it.",
+            &json!({ "type": "integer", "format": "int64", "minimum": 1 }),
+        ),
+        query(
+            "sort",
+            "The field to sort by. A leading - sorts in descending order.",
+            &json!({ "type": "string" }),
+        ),
+        query(
+            "query",
+            "Only rows whose names contain this text, in any case.",
+            &json!({ "type": "string", "maxLength": 255 }),
+        ),
+    ]
+}
+
 fn search() -> Vec<Value> {
     let ascending = FIELDS.iter().map(|field| (*field).to_owned());
     let descending = FIELDS.iter().map(|field| format!("-{field}"));
@@ -327,6 +353,11 @@ fn search() -> Vec<Value> {
             "sort",
             "The field to sort by. A leading - sorts in descending order.",
             &json!({ "type": "string", "enum": sorts, "default": "-createdAt" }),
+        ),
+        query(
+            "query",
+            "Only accounts whose e-mail address, company, companyId or accountAlias contains this text, in any case.",
+            &json!({ "type": "string", "maxLength": 255 }),
         ),
         query(
             "after",

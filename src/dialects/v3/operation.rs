@@ -158,6 +158,14 @@ impl Operation {
         }
     }
 
+    /// Every credential may call it.
+    pub(super) const fn any_token(self) -> Self {
+        Self {
+            access: Access::AnyToken,
+            ..self
+        }
+    }
+
     /// Operators' credentials with this scope may call it.
     pub(super) const fn operator(self, scope: Scope) -> Self {
         Self {

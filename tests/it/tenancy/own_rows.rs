@@ -44,6 +44,11 @@ async fn path_of(v3: &V3, operation: &v3::Operation) -> String {
         v3::Id::Plan => made("/v3/plans", json!({"name": "x", "displayName": "x"})).await,
         v3::Id::Token => made("/v3/tokens", json!({})).await,
         v3::Id::Webhook => made("/v3/webhooks", json!({"url": "https://example.com"})).await,
+        v3::Id::Entry => {
+            made("/v3/accounts", json!({})).await;
+            let logs = v3.get("/v3/event-logs?limit=1").await.json();
+            logs[0]["id"].as_str().unwrap().to_owned()
+        }
         v3::Id::BulkJob => made("/v3/bulk-jobs", job).await,
         v3::Id::Reseller => "1".to_owned(),
         v3::Id::EventLog => "00000000-0000-4000-8000-000000000000".to_owned(),

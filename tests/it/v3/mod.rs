@@ -7,6 +7,7 @@ mod bulk;
 mod bulk_jobs;
 mod bulk_reverts;
 mod conditional_reads;
+pub(crate) mod cryptlex;
 mod email_addresses;
 mod errors;
 mod history_pages;

@@ -78,6 +78,8 @@ fn v3_ids(mine: &Tenant, theirs: &Tenant) -> Vec<Place> {
             Id::Token => vec![("", theirs.credential.to_string(), number)],
             Id::BulkJob => vec![("", theirs.job.clone(), nobody())],
             Id::Reseller => vec![("", theirs.id.to_string(), number)],
+            // Nobody's account was changed so often.
+            Id::Entry => vec![("", number.clone(), (NOBODY - 1).to_string())],
             // The log of attempts is empty here, so an endpoint's id stands for an attempt's.
             Id::Webhook | Id::EventLog => vec![("", theirs.webhook.clone(), nobody())],
         };

@@ -381,6 +381,7 @@ pub(super) async fn history(
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<Many<EntryDocument>>, Failure> {
     let query = &call.query;
+    let account = api.service.account_or_deleted(context, id).await?;
     let entries = api
         .service
         .history(context, id, query.before_number()?, query.limit)
@@ -388,7 +389,7 @@ pub(super) async fn history(
     Ok(Reply::page(
         call.format(),
         entries,
-        documents::entry,
+        |entry| documents::entry(entry, account.created_at),
         |last| query.before_entry(last.id, &call.uri),
     ))
 }
