@@ -82,11 +82,24 @@ impl Telemetry {
     }
 }
 
-/// Starts the log and the traces. A second call changes nothing.
+/// Writes lines of the log, each as a whole.
+struct Lines(fn(&[u8]) -> io::Result<()>);
+
+impl io::Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0(line).map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts the log and the traces. `write` writes a line of the log. A second call changes nothing.
 ///
 /// # Errors
 /// The key of the configuration that is invalid, and why.
-pub fn start(settings: &Settings) -> Result<Telemetry, String> {
+pub fn start(settings: &Settings, write: fn(&[u8]) -> io::Result<()>) -> Result<Telemetry, String> {
     let traces = settings
         .traces
         .as_ref()
@@ -121,7 +134,7 @@ pub fn start(settings: &Settings) -> Result<Telemetry, String> {
     });
     let log = if is_pretty {
         fmt::layer()
-            .with_writer(io::stderr)
+            .with_writer(move || Lines(write))
             .with_ansi(io::stderr().is_terminal())
             .with_target(false)
             .boxed()
@@ -130,7 +143,7 @@ pub fn start(settings: &Settings) -> Result<Telemetry, String> {
         // each line lists all spans.
         fmt::layer()
             .json()
-            .with_writer(io::stderr)
+            .with_writer(move || Lines(write))
             .flatten_event(true)
             .with_current_span(traces.is_none())
             .with_span_list(traces.is_some())

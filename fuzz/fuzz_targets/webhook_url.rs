@@ -2,7 +2,7 @@
 //! Addresses of webhooks and of payment pages. An accepted address must be accepted again in the
 //! form in which it is stored.
 use libfuzzer_sys::fuzz_target;
-use steward::domain::{EndpointPatch, PaymentUrl};
+use steward::domain::{EndpointPatch, PaymentUrl, WebhookTargets};
 use steward_fuzz::{bounded, text};
 
 fuzz_target!(|data: &[u8]| {
@@ -16,13 +16,17 @@ fuzz_target!(|data: &[u8]| {
             );
         }
         for allow_http in [false, true] {
-            if let Ok(url) = EndpointPatch::target(text, allow_http) {
+            let targets = WebhookTargets {
+                allow_http,
+                networks: Vec::new(),
+            };
+            if let Ok(url) = EndpointPatch::target(text, &targets) {
                 assert!(
                     url.starts_with("https://") || (allow_http && url.starts_with("http://")),
                     "{url:?}"
                 );
                 assert_eq!(
-                    EndpointPatch::target(&url, allow_http).as_deref(),
+                    EndpointPatch::target(&url, &targets).as_deref(),
                     Ok(url.as_str())
                 );
             }

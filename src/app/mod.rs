@@ -56,6 +56,9 @@ pub enum Failure {
     /// The database URL cannot be parsed.
     #[error("database.url: {0}")]
     Url(String),
+    /// Two things are wrong at once.
+    #[error("{0}\n  {1}")]
+    Both(Box<Self>, Box<Self>),
     /// A migration failed.
     #[error("migration: {0}")]
     Migration(String),
@@ -378,8 +381,10 @@ fn start_workers(
 /// # Errors
 /// [`Failure::Listen`].
 pub async fn check_addresses(config: &Config) -> Result<(), Failure> {
-    bind_api(config).await?;
-    bind_management(config).await.map(drop)
+    match (bind_api(config).await, bind_management(config).await) {
+        (Err(one), Err(other)) => Err(Failure::Both(Box::new(one), Box::new(other))),
+        (one, other) => one.and(other).map(drop),
+    }
 }
 
 async fn bind_api(config: &Config) -> Result<(TcpListener, SocketAddr), Failure> {

@@ -13,8 +13,8 @@ use super::import::Import;
 use super::manage::Manage;
 use super::{CommandError, context, find_reseller, output};
 use crate::dialects::dates::{self, Role};
-use crate::domain::{Email, Error, Patch, ProfilePatch, ResellerId, Revision, Time};
-use crate::service::{CommandOutcome, Completion, Service};
+use crate::domain::{Conflict, Email, Error, Patch, ProfilePatch, ResellerId, Revision, Time};
+use crate::service::{AccountRef, CommandOutcome, Completion, Context, Principal, Service};
 
 /// How many accounts are created at once: enough to fill batches.
 const IN_FLIGHT: usize = 512;
@@ -157,7 +157,7 @@ async fn create_all(
 ) -> Result<u64, CommandError> {
     let total = u64::try_from(revisions.len()).unwrap_or_default();
     let bar = if total > 1_000 {
-        ProgressBar::new(total)
+        output::show_bar(ProgressBar::new(total))
     } else {
         ProgressBar::hidden()
     };
@@ -200,10 +200,27 @@ async fn create_all(
     let Some((email, error)) = failure else {
         return Ok(made);
     };
+    let mut owner = String::new();
+    if let (Error::Conflict(Conflict::EmailInUse), Some(email)) = (&error, &email) {
+        let context = Context {
+            principal: Principal::of_reseller(reseller),
+            ..context()
+        };
+        // It may have been freed again.
+        if let Ok(id) = service
+            .find(&context, AccountRef::Email(email.clone()))
+            .await
+        {
+            owner = format!(": account {id}, which `steward account show {id}` shows");
+        }
+    }
+    let email = email.map_or_else(String::new, |email| email.as_str().to_owned());
+    if total == 1 && !owner.is_empty() {
+        return Err(CommandError::Other(format!("{email}: {error}{owner}")));
+    }
     if total == 1 {
         return Err(error.into());
     }
-    let email = email.map_or_else(String::new, |email| email.as_str().to_owned());
     let made = match made {
         0 => "none of the accounts was created".to_owned(),
         1 => format!("1 of the {total} accounts was created"),
@@ -215,6 +232,6 @@ async fn create_all(
         ""
     };
     Err(CommandError::Other(format!(
-        "{email}: {error}; {made}{unknown}"
+        "{email}: {error}{owner}; {made}{unknown}"
     )))
 }

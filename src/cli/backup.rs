@@ -138,6 +138,14 @@ impl Draft {
             return Ok(Self { path, force, file });
         }
         check_absent(&path, force)?;
+        let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|it| !it.is_dir()) {
+            return Err(CommandError::Other(format!(
+                "{}: there is no folder {}; make it first, or name another file",
+                path.display(),
+                folder.display()
+            )));
+        }
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.partial", std::process::id()));
         let draft = path.with_file_name(name);

@@ -1,5 +1,7 @@
 //! `steward config`
 
+use std::path::{Path, PathBuf};
+
 use clap::Subcommand;
 
 use super::output;
@@ -13,8 +15,12 @@ A value that is ******** is the mask that `config show` prints in place of a sec
 here, and not checked. A service refuses to start with it.
 
 Example:
-  steward config check --config steward.toml")]
-    Check,
+  steward config check steward.toml")]
+    Check {
+        /// The configuration file, as --config names it.
+        #[arg(value_name = "FILE", conflicts_with = "config")]
+        file: Option<PathBuf>,
+    },
     /// Show the effective configuration with the source of each value; secrets are masked.
     #[command(after_help = "\
 The output is a configuration file. Put the secrets in place of the masks ******** before you use \
@@ -26,10 +32,18 @@ Example:
 }
 
 impl Configuration {
+    /// The file that the command names besides `--config`.
+    pub(super) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Check { file } => file.as_deref(),
+            Self::Show => None,
+        }
+    }
+
     /// Reading the configuration has already checked it.
     pub(super) fn run(&self, loaded: &Loaded) {
         match self {
-            Self::Check => {
+            Self::Check { .. } => {
                 output::line("the configuration is valid");
                 if !loaded.masked().is_empty() {
                     output::note(&format!(

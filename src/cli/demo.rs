@@ -1,6 +1,7 @@
 //! `steward demo`: the service with demo data to experiment with.
 
 use std::fs::{self, File, TryLockError};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{CommandError, Fetching, output};
+use super::{CommandError, Fetching, output, socket_address};
 use crate::app::{self, Bound, Migrations, Running, ServeOptions};
 use crate::config::{Config, Environment};
 use crate::domain::{
@@ -54,6 +55,12 @@ enum DemoState {
 
 #[derive(Debug, Args)]
 pub(super) struct Demo {
+    /// The address and port of the API; port 0 picks a free port.
+    #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
+    listen: Option<SocketAddr>,
+    /// The address and port of /livez, /readyz and /metrics.
+    #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
+    management_listen: Option<SocketAddr>,
     /// Write the listening addresses to this file as JSON when the service is ready.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -85,6 +92,10 @@ impl Demo {
                            DATABASE_URL, and it runs on an embedded PostgreSQL";
             return Err(CommandError::Other(problem.to_owned()));
         }
+        config.server.listen = self.listen.unwrap_or(config.server.listen);
+        config.server.management_listen = self
+            .management_listen
+            .unwrap_or(config.server.management_listen);
         self.fetching.apply(&mut config);
         allow_loopback(&mut config);
         // Before anything is made, so that a port that is taken leaves nothing behind.
@@ -122,7 +133,6 @@ impl Demo {
 
 /// Lets webhooks into this machine, over http too: a receiver that is being written runs here.
 fn allow_loopback(config: &mut Config) {
-    config.webhooks.allow_http = true;
     for network in ["127.0.0.0/8", "::1/128"] {
         config
             .webhooks

@@ -45,7 +45,7 @@ pub(super) struct Listen {
     #[arg(long, value_name = "ID")]
     reseller: Option<i64>,
     /// Begin behind this cursor of an event instead of now.
-    #[arg(long, value_name = "CURSOR")]
+    #[arg(long, value_name = "CURSOR", value_parser = cursor)]
     after: Option<String>,
     /// The secret that signs the requests; if absent, a new one is made.
     #[arg(long, value_name = "SECRET", value_parser = secret, hide_env_values = true)]
@@ -57,6 +57,15 @@ fn event(name: &str) -> Result<String, String> {
     match v3::unknown_event(&names) {
         Some(problem) => Err(problem),
         None => Ok(name.to_owned()),
+    }
+}
+
+/// Checks the form of a cursor. Whether it is one of the reseller's events is checked by the service.
+fn cursor(text: &str) -> Result<String, String> {
+    if v3::is_cursor_of_events(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be the cursor of an event, as GET /v3/events shows it".to_owned())
     }
 }
 

@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use uuid::Uuid;
 
@@ -34,6 +35,10 @@ use crate::domain::{Dialect, Error, ResellerId};
 use crate::service::{Context, Principal, Service};
 use crate::telemetry;
 use crate::wire::nearest;
+
+/// The log of a command that is no service. The log lines of the service would bury the output of the
+/// command, and nobody who waits for a command can do anything about a slow statement.
+const COMMAND_LOG: &str = "warn,sqlx::query=error";
 
 /// Self-hosted, multi-tenant admin service for account lifecycles.
 #[derive(Debug, Parser)]
@@ -73,11 +78,13 @@ Example:
     /// Serve with demo data: an operator, two resellers and twelve accounts.
     #[command(after_help = "\
 At the start, Steward prints the tokens and curl commands to paste. The next start finds the same \
-data.
+data: it is in the folder that database.data_dir names, which `steward config show` prints. To begin \
+anew, stop the demo and delete that folder.
 --print-env sets STEWARD_URL, TOKEN, OTHER_TOKEN and OPERATOR_TOKEN in a second terminal.
 
 Examples:
   steward demo
+  steward demo --listen 127.0.0.1:8081 --management-listen 127.0.0.1:9091
   eval \"$(steward demo --print-env)\"")]
     Demo(demo::Demo),
     /// Apply the missing database migrations; several replicas may run this at once.
@@ -215,7 +222,12 @@ Example:
     #[command(after_help = "\
 Example:
   STEWARD_SERVER__PUBLIC_URL=https://accounts.example.com steward wsdl > service.wsdl")]
-    Wsdl,
+    Wsdl {
+        /// Whether result codes are words, or numbers as after `reseller update --soap-codes
+        /// number`.
+        #[arg(long, value_name = "KIND", value_parser = ["word", "number"], default_value = "word")]
+        codes: String,
+    },
 }
 
 /// The flag that forbids downloading PostgreSQL.
@@ -257,16 +269,30 @@ fn indented(problem: &crate::config::Problem) -> String {
     }
 }
 
+/// The fields that are set by flags of the same name, whatever the command.
+const FLAGS: [&str; 5] = [
+    "account_limit",
+    "expires_at",
+    "purge_grace_days",
+    "purge_limit",
+    "soap_codes",
+];
+
 impl From<Error> for CommandError {
     fn from(error: Error) -> Self {
-        Self::App(Failure::Service(error))
+        match error {
+            Error::InvalidField { field, problem } if FLAGS.contains(&field) => {
+                Self::Other(format!("--{}: {problem}", field.replace('_', "-")))
+            }
+            error => Self::App(Failure::Service(error)),
+        }
     }
 }
 
 /// Runs the command on the command line.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| with_place(error).exit());
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -286,6 +312,25 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// The error of an unknown command, with the group that has a command of this name.
+fn with_place(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    let name = name.clone();
+    let program = Cli::command();
+    let groups = program.get_subcommands();
+    let places: Vec<String> = groups
+        .filter(|group| group.find_subcommand(&name).is_some())
+        .map(|group| format!("{} {name}", group.get_name()))
+        .collect();
+    if !places.is_empty() {
+        let places = ContextValue::Strings(places);
+        error.insert(ContextKind::SuggestedSubcommand, places);
+    }
+    error
+}
+
 async fn execute(cli: Cli) -> Result<(), CommandError> {
     // These commands need no configuration, so they run even if it is invalid.
     if let Command::Completions { shell } = cli.command {
@@ -295,7 +340,11 @@ async fn execute(cli: Cli) -> Result<(), CommandError> {
     if let Command::Man { folder } = &cli.command {
         return assets::manual(folder, Cli::command());
     }
-    let loaded = Loaded::read(cli.config.as_deref())?;
+    let named = match &cli.command {
+        Command::Config(command) => command.file(),
+        _ => None,
+    };
+    let loaded = Loaded::read(named.or(cli.config.as_deref()))?;
     let is_service = matches!(
         cli.command,
         Command::Serve(_) | Command::Worker(_) | Command::Demo(_)
@@ -312,16 +361,16 @@ async fn execute(cli: Cli) -> Result<(), CommandError> {
         output::json(&contract::openapi(&loaded.config));
         return Ok(());
     }
-    if let Command::Wsdl = cli.command {
-        output::line(&contract::wsdl(&loaded.config));
+    if let Command::Wsdl { codes } = &cli.command {
+        output::line(&contract::wsdl(&loaded.config, codes));
         return Ok(());
     }
     let mut config = loaded.config;
     if !is_service && config.log.level == "info" {
-        // The log lines of the service would bury the output of the command.
-        "warn".clone_into(&mut config.log.level);
+        COMMAND_LOG.clone_into(&mut config.log.level);
     }
-    let telemetry = telemetry::start(&config.telemetry()).map_err(CommandError::Other)?;
+    let telemetry =
+        telemetry::start(&config.telemetry(), output::around_bars).map_err(CommandError::Other)?;
     if let Some(warning) = loaded.warning.filter(|_| is_service) {
         tracing::warn!("{warning}");
     }
@@ -349,7 +398,7 @@ async fn run_command(command: Command, config: Config) -> Result<(), CommandErro
         | Command::Man { .. }
         | Command::Config(_)
         | Command::Openapi
-        | Command::Wsdl => Ok(()),
+        | Command::Wsdl { .. } => Ok(()),
     }
 }
 

@@ -52,7 +52,7 @@ impl Purge {
                 let result = if approved {
                     "approved; the next run purges the accounts that are due, within a minute"
                 } else {
-                    "no purge is waiting for approval"
+                    "no purge is waiting for approval; nothing changed"
                 };
                 output::line(&format!("reseller {id}: {result}"));
                 Ok(())

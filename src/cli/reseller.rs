@@ -61,11 +61,11 @@ Examples:
         #[arg(long, value_name = "N", value_parser = account_limit)]
         account_limit: Option<Patch<i32>>,
         /// How many days after its expiry an account may be purged.
-        #[arg(long, value_name = "DAYS")]
+        #[arg(long, value_name = "DAYS", allow_negative_numbers = true)]
         purge_grace_days: Option<i32>,
         /// How many accounts one run may purge; if more are due, none is purged until an operator
         /// approves.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", allow_negative_numbers = true)]
         purge_limit: Option<i32>,
     },
     /// Suspend a reseller: block all its accounts without changing them.

@@ -55,8 +55,11 @@ Examples:
     /// List all tokens, without their secrets.
     #[command(after_help = "\
 Example:
-  steward token list --json")]
+  steward token list --reseller \"Acme Hosting\" --json")]
     List {
+        /// List only the tokens of this reseller, by number or name.
+        #[arg(long, value_name = "ID_OR_NAME")]
+        reseller: Option<String>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -67,6 +70,7 @@ Example:
   steward token revoke 12")]
     Revoke {
         /// The token's number.
+        #[arg(value_parser = number, allow_negative_numbers = true)]
         id: i64,
     },
     /// Replace a token with a new one. The old token stays valid for a grace period.
@@ -75,6 +79,7 @@ Example:
   steward token rotate 12 --grace 7d")]
     Rotate {
         /// The number of the old token.
+        #[arg(value_parser = number, allow_negative_numbers = true)]
         id: i64,
         /// How long the old token stays valid, such as 7d.
         #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
@@ -83,6 +88,19 @@ Example:
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Reads the number of a token.
+fn number(text: &str) -> Result<i64, String> {
+    text.parse().ok().filter(|id| *id > 0).ok_or_else(|| {
+        let is_token = text.starts_with("stw_") || text.starts_with("eyJ");
+        let what = if is_token {
+            "this is a token, not its number"
+        } else {
+            "the number of a token is a whole number from 1 on"
+        };
+        format!("{what}; `steward token list` shows the numbers")
+    })
 }
 
 fn scope(word: &str) -> Result<Scope, String> {
@@ -123,7 +141,14 @@ impl Token {
                     json,
                 );
             }
-            Self::List { json } => list(&service.tokens(&operator, 0, i64::MAX).await?, json),
+            Self::List { reseller, json } => {
+                let mut tokens = service.tokens(&operator, 0, i64::MAX).await?;
+                if let Some(reseller) = reseller {
+                    let reseller = find_reseller(&service, &reseller).await?;
+                    tokens.retain(|token| token.owner() == Some(reseller));
+                }
+                list(&tokens, json);
+            }
             Self::Revoke { id } => {
                 let revoked = service.revoke_token(&operator, TokenId(id), None);
                 output::line(&if revoked.await?.done()?.is_changed {

@@ -50,9 +50,25 @@ impl Mistakes {
     fn web_address(&mut self, key: &str, url: Option<&str>) {
         self.require(
             url.is_none_or(is_web_address),
-            &format!("{key}: must begin with https:// or http://"),
+            &format!(
+                "{key}: must begin with https:// or http://{}",
+                not(key, url)
+            ),
         );
     }
+}
+
+/// What was given, unless it may have a secret in a place that only a right address shows.
+fn not(key: &str, url: Option<&str>) -> String {
+    let given = url.filter(|_| key == "server.public_url");
+    given.map_or_else(String::new, |given| {
+        let given = if given.contains("://") {
+            mask(given)
+        } else {
+            given.to_owned()
+        };
+        format!(", not \"{given}\"")
+    })
 }
 
 impl Config {

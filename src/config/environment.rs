@@ -85,16 +85,44 @@ pub(super) fn warning(defaults: &Value) -> Option<String> {
 /// The key that a name without `__` may stand for: the same with two underscores, or one that is
 /// spelled nearly the same.
 fn meant<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
-    let folded = |name: &str| name.to_ascii_uppercase().replace("__", "_");
-    let wanted = folded(name);
-    let same = known.iter().find(|key| folded(key) == wanted);
-    let near = || nearest(&wanted, known.iter().map(String::as_str));
-    same.map(String::as_str).or_else(near)
+    // The prefix is the same in all names, and would make any two of them similar.
+    let folded = |name: &str| {
+        let upper = name.to_ascii_uppercase().replace("__", "_");
+        upper.strip_prefix(PREFIX).map(str::to_owned)
+    };
+    let wanted = folded(name)?;
+    let keys = || known.iter().filter_map(|key| Some((folded(key)?, key)));
+    if let Some((_, same)) = keys().find(|(key, _)| *key == wanted) {
+        return Some(same);
+    }
+    if is_of_kubernetes(&wanted) {
+        return None;
+    }
+    let folded: Vec<_> = keys().collect();
+    let near = nearest(&wanted, folded.iter().map(|(key, _)| key.as_str()))?;
+    let (_, key) = folded.iter().find(|(key, _)| key == near)?;
+    Some(key)
+}
+
+/// Whether a name is one that Kubernetes sets beside a Service whose name begins with `steward`:
+/// `<SERVICE>_SERVICE_HOST`, `<SERVICE>_SERVICE_PORT` and `<SERVICE>_PORT`, and more for each port.
+/// No key of the configuration has such a name.
+fn is_of_kubernetes(rest: &str) -> bool {
+    let name = format!("_{rest}_");
+    name.contains("_PORT_") || name.ends_with("_SERVICE_HOST_")
 }
 
 /// The environment variable of a key.
 pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
+}
+
+/// The value of the variable that sets a key, as it was written. `None` means that none does.
+pub(super) fn written(key: &str) -> Option<String> {
+    let name = source_of(key)?;
+    let mut set = env::vars_os();
+    let (_, value) = set.find(|(set, _)| set.to_str().is_some_and(|it| is(it, &name)))?;
+    value.into_string().ok()
 }
 
 /// The variable that sets a key. `None` means that none does.

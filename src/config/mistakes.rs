@@ -6,7 +6,7 @@ use figment::value::{Dict, Value};
 
 use super::keys::leaves;
 use super::show::{is_masked, origin, shown};
-use super::{Config, Problem, SECRET, URLS};
+use super::{Config, Problem, SECRET, URLS, environment};
 use crate::wire::nearest;
 
 /// More mistakes than this are not looked for.
@@ -28,7 +28,8 @@ pub(super) fn read(figment: &Figment, defaults: &Value) -> Result<(Config, Vec<S
     while mistakes.len() < MOST {
         let error = match root.deserialize::<Config>() {
             Ok(config) => {
-                mistakes.extend(config.mistakes(&masked));
+                let wrong = config.mistakes(&masked).into_iter();
+                mistakes.extend(wrong.map(|mistake| with_source(&mistake, figment)));
                 return match mistakes.as_slice() {
                     [] => Ok((config, masked)),
                     _ => Err(Problem(mistakes.join("\n"))),
@@ -98,11 +99,7 @@ fn explain(
     root: &Value,
     defaults: &Value,
 ) -> String {
-    let from = figment
-        .find_metadata(key)
-        .map(|metadata| origin(metadata, key))
-        .filter(|origin| origin != "default")
-        .map_or_else(String::new, |origin| format!(" (from {origin})"));
+    let from = source(figment, key);
     if let Kind::UnknownField(field, known) = &error.kind {
         let section = key.strip_suffix(field.as_str()).unwrap_or_default();
         let near = nearest(field, known.iter().copied()).map(|near| format!("{section}{near}"));
@@ -134,11 +131,34 @@ fn explain(
              quotes, in the environment too"
         );
     }
-    let given = value.map_or_else(|| "nothing".to_owned(), shown);
+    // The parser of variables reads numbers and lists, and would repeat them otherwise.
+    let written = || {
+        let metadata = figment.find_metadata(key)?;
+        let is_variable = metadata.name.contains("environment");
+        let text = is_variable.then(|| environment::written(key))??;
+        Some(shown(&Value::from(text)))
+    };
+    let given = written().or_else(|| value.map(shown));
+    let given = given.unwrap_or_else(|| "nothing".to_owned());
     match wanted(key, &error.kind) {
         Some(wanted) => format!("{key}: must be {wanted}, not {given}{from}"),
         None => format!("{key}: {}{from}", without_quotes(&error.kind.to_string())),
     }
+}
+
+/// Where the value of a key comes from, in parentheses. Empty if it is the default.
+fn source(figment: &Figment, key: &str) -> String {
+    figment
+        .find_metadata(key)
+        .map(|metadata| origin(metadata, key))
+        .filter(|origin| origin != "default")
+        .map_or_else(String::new, |origin| format!(" (from {origin})"))
+}
+
+/// A mistake that begins with its key, with the source of the value.
+fn with_source(mistake: &str, figment: &Figment) -> String {
+    let key = mistake.split(':').next().unwrap_or_default();
+    format!("{mistake}{}", source(figment, key))
 }
 
 /// What a key accepts, with an example. `None` if the error alone does not show it.
@@ -162,6 +182,9 @@ fn wanted(key: &str, kind: &Kind) -> Option<String> {
             "a list of origins such as [\"https://panel.example.com\"]"
         }
         _ if key == "webhooks.retry_seconds" => "a list of numbers such as [5, 300]",
+        _ if key == "environment" => "development or production",
+        _ if key == "commit.scope" => "all or reseller",
+        _ if key == "log.format" => "auto or pretty or json",
         "a boolean" => "true or false",
         "a string" | "path string" => "a text in double quotes",
         "f64" => "a number",

@@ -216,6 +216,8 @@ section! {
     Idempotency {
         /// How many hours an answer is kept.
         window_hours: u64,
+        /// How many bytes of answers each process stores for one reseller. 0 = any number.
+        max_bytes_per_reseller: u64,
     }
 }
 section! {

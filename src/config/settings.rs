@@ -48,13 +48,18 @@ impl Config {
             purge_window: Duration::from_hours(24 * self.lifecycle.purge_window_days),
             idempotency_window: Duration::from_hours(self.idempotency.window_hours),
             idempotency_wait: service::Settings::default().idempotency_wait,
+            max_answer_bytes: Some(self.idempotency.max_bytes_per_reseller)
+                .filter(|bytes| *bytes > 0),
             queue: self.commit.queue,
             batch: self.commit.batch,
             scope: match self.commit.scope {
                 CommitScope::All => service::CommitScope::All,
                 CommitScope::Reseller => service::CommitScope::Reseller,
             },
-            webhooks_allow_http: self.webhooks.allow_http,
+            webhook_targets: service::WebhookTargets {
+                allow_http: self.webhooks.allow_http,
+                networks: self.webhooks.allowed_networks.clone(),
+            },
             limits: service::Limits {
                 per_token: Some(self.limits.token_per_minute).filter(|limit| *limit > 0),
                 per_address: Some(self.limits.address_per_minute).filter(|limit| *limit > 0),

@@ -25,11 +25,25 @@ impl Loaded {
         for (section, values) in tables {
             // Writing to a String never fails.
             let _written = writeln!(text, "\n[{section}]");
+            let mut lacks_folder = section == "database" && self.config.database.data_dir.is_none();
             for (key, value) in values.as_dict().into_iter().flatten() {
+                if lacks_folder && key.as_str() > "data_dir" {
+                    self.show_data_dir(&mut text);
+                    lacks_folder = false;
+                }
                 self.show_key(&mut text, &format!("{section}.{key}"), key, value);
             }
         }
         text
+    }
+
+    /// The folder of the embedded database, if no key names it. Its default is not among the
+    /// defaults, because it depends on the user.
+    fn show_data_dir(&self, text: &mut String) {
+        if let Ok(folder) = self.config.data_dir() {
+            let folder = quoted(&folder.display().to_string());
+            let _written = writeln!(text, "data_dir = {folder}  # default of this user");
+        }
     }
 
     fn show_key(&self, text: &mut String, path: &str, key: &str, value: &Value) {
@@ -55,10 +69,11 @@ pub(super) fn shown(value: &Value) -> String {
         Value::String(_, text) => quoted(text),
         Value::Char(_, char) => quoted(&char.to_string()),
         Value::Bool(_, value) => value.to_string(),
-        Value::Num(_, value) => value.to_i128().map_or_else(
-            || format!("{:?}", value.to_f64().unwrap_or_default()),
-            |value| value.to_string(),
-        ),
+        Value::Num(_, value) => {
+            let signed = value.to_i128().map(|value| value.to_string());
+            let whole = signed.or_else(|| Some(value.to_u128()?.to_string()));
+            whole.unwrap_or_else(|| format!("{:?}", value.to_f64().unwrap_or_default()))
+        }
         Value::Array(_, values) => {
             let values: Vec<String> = values.iter().map(shown).collect();
             format!("[{}]", values.join(", "))

@@ -25,6 +25,12 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The header that tells whether a write changed anything.
 pub(super) const CHANGED: HeaderName = HeaderName::from_static("steward-changed");
 
+/// The header of an answer that names the members of the request that were ignored, separated by
+/// commas.
+pub(super) const IGNORED_MEMBERS: HeaderName = HeaderName::from_static("ignored-members");
+/// The length of the longest value of [`IGNORED_MEMBERS`], in bytes.
+const MAX_IGNORED_MEMBERS: usize = 1_000;
+
 /// The bytes of a body that need no permit. Nearly every body is smaller.
 const FREE: usize = 4 << 10;
 /// Permits are taken for this many bytes at a time.
@@ -123,6 +129,33 @@ fn check_content_encoding(headers: &HeaderMap, stream: &Body) -> Result<(), wire
         let shown = encodings.chars().take(40).collect();
         Err(wire::Error::ContentEncoding(shown))
     }
+}
+
+/// The value of [`IGNORED_MEMBERS`]. `None` if there are none. A name is written as in a URL, because
+/// a header takes no other characters, and the rest of a long list is left out.
+pub(super) fn ignored_members(paths: &[String]) -> Option<HeaderValue> {
+    let mut named = String::new();
+    for path in paths {
+        let path = in_header(path);
+        let separator = if named.is_empty() { "" } else { ", " };
+        if named.len() + separator.len() + path.len() > MAX_IGNORED_MEMBERS {
+            break;
+        }
+        named = format!("{named}{separator}{path}");
+    }
+    let value = HeaderValue::from_str(&named).ok();
+    value.filter(|value| !value.is_empty())
+}
+
+/// A name in characters that a list in a header may have; others are written as in a URL.
+fn in_header(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b'%');
+    name.bytes()
+        .map(|byte| match byte {
+            byte if is_plain(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
 }
 
 /// Decodes the members of a body. Refuses an unknown member, unless it stands at the top and

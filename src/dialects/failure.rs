@@ -4,6 +4,10 @@
 use crate::domain::{Error, quoted};
 use crate::wire;
 
+/// Where the paths of the management listener are. The address itself is nobody's business here.
+pub(super) const MANAGEMENT: &str = "/livez, /readyz and /metrics are served at the address that \
+     the operator's key server.management_listen names";
+
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -29,8 +33,10 @@ pub enum Failure {
     NoSuchRoute,
     /// The original of the dialect has this operation, and Steward does not; the text says why.
     NotOffered(&'static str),
-    /// The path exists, but not with this method.
-    MethodNotAllowed,
+    /// The path is one of the management listener, which is at another address.
+    OnManagementListener,
+    /// The path exists, but not with this method; the methods that it has, separated by commas.
+    MethodNotAllowed(String),
     /// The request took longer than the configured limit.
     TimedOut,
     /// The request took longer than the configured limit, because its body did not arrive.
@@ -58,6 +64,14 @@ impl Failure {
         Self::parameter(name, format!("must be {accepted}, not {}", quoted(given)))
     }
 }
+
+/// The text of [`Error::CredentialOutlived`].
+pub(crate) const OUTLIVED: &str = "the caller's token expires before the token that it is to revoke \
+    or rotate; use one that expires no earlier";
+/// The text of [`Error::AnswerSpaceUsedUp`].
+pub(crate) const NO_ANSWER_SPACE: &str = "The answers stored under the reseller's idempotency keys \
+    take all the space that it has; send the request without a key, or later; the operator raises \
+    the space with idempotency.max_bytes_per_reseller";
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {

@@ -4,8 +4,8 @@ use chrono_tz::Tz;
 
 use super::dates;
 use crate::domain::{
-    AccountFilter, Authority, Comparison, Condition, Error, MAX_TEXT, Metadata, SearchField,
-    SearchValues, StateFilter, ZoneConditions, check_metadata_key,
+    AccountFilter, Authority, Comparison, Condition, Error, MAX_METADATA_CONDITIONS, MAX_TEXT,
+    Metadata, SearchField, SearchValues, StateFilter, ZoneConditions, check_metadata_key,
 };
 
 /// The conditions as the caller wrote them. `None` leaves a condition out.
@@ -130,7 +130,23 @@ impl TimeConditions {
     }
 }
 
+/// Refuses more members than accounts can be selected by.
+///
+/// # Errors
+/// A message for the caller.
+pub(super) fn check_member_count(metadata: &Metadata) -> Result<(), String> {
+    let count = metadata.0.len();
+    if count > MAX_METADATA_CONDITIONS {
+        return Err(format!(
+            "accounts can be selected by at most {MAX_METADATA_CONDITIONS} members of their \
+             metadata at a time, not {count}"
+        ));
+    }
+    Ok(())
+}
+
 fn wanted_metadata(metadata: Metadata) -> Result<Metadata, Error> {
+    check_member_count(&metadata).map_err(|problem| Error::invalid("metadata", problem))?;
     for (key, value) in &metadata.0 {
         check_metadata_key(key).map_err(|problem| Error::invalid("metadata", problem))?;
         if value.is_empty() || value.contains('\0') {

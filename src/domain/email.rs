@@ -3,7 +3,9 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizer;
+use idna::AsciiDenyList;
 
 use super::text;
 use super::{Error, Fact};
@@ -77,24 +79,60 @@ impl Email {
         self.key.clone()
     }
 
-    /// The keys by which an account with this address may be stored, the first one preferred. An
-    /// earlier version stored the address in lower case without normalizing it, and such a key
-    /// stays if the present one is another account's already.
+    /// The keys by which an account with this address may be stored, the first one preferred.
+    /// Earlier versions stored the address in lower case, at first without normalizing it, and such
+    /// a key stays if the present one is another account's already.
     #[must_use]
     pub fn possible_keys(&self) -> Vec<String> {
-        let mut keys = vec![self.text.to_lowercase(), email_key(&self.text), self.key()];
-        keys.dedup();
+        let mut keys = Vec::new();
+        for key in [
+            self.text.to_lowercase(),
+            nfkc(&nfkc(&self.text).to_lowercase()),
+            email_key(&self.text),
+            self.key(),
+        ] {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
         keys
     }
 }
 
-/// The key of an address: the lower case of its normalization form KC, in this form again. Full
-/// width letters, ligatures and composed letters have the keys of the plain ones.
+/// The key of an address.
+///
+/// Of the part before the @ it is the normalization form KC with its case folded, in this form
+/// again. Full width letters, ligatures and composed letters have the keys of the plain ones, and so
+/// have a sharp s (ss) and a final sigma. Of the domain it is the form in ASCII that UTS 46 gives
+/// it, because that is the name that mail is sent to: `b\u{fc}cher.example` is
+/// `xn--bcher-kva.example`. A domain that has no such form is in lower case.
+///
+/// The key of an address in ASCII is its lower case.
 #[must_use]
 pub fn email_key(address: &str) -> String {
-    let normalizer = ComposingNormalizer::new_nfkc();
-    let lower = normalizer.normalize(address).to_lowercase();
-    normalizer.normalize(&lower).into_owned()
+    let address = nfkc(address);
+    let Some((local, domain)) = address.rsplit_once('@') else {
+        return nfkc(&folded(&address));
+    };
+    format!("{}@{}", nfkc(&folded(local)), domain_key(domain))
+}
+
+fn folded(text: &str) -> String {
+    CaseMapper::new().fold_string(text).into_owned()
+}
+
+fn nfkc(text: &str) -> String {
+    ComposingNormalizer::new_nfkc().normalize(text).into_owned()
+}
+
+fn domain_key(domain: &str) -> String {
+    if domain.is_ascii() {
+        return domain.to_ascii_lowercase();
+    }
+    match idna::domain_to_ascii_cow(domain.as_bytes(), AsciiDenyList::EMPTY) {
+        Ok(ascii) => ascii.into_owned(),
+        Err(_) => nfkc(&domain.to_lowercase()),
+    }
 }
 
 fn is_well_formed(address: &str) -> bool {
@@ -144,6 +182,17 @@ mod tests {
             ("\u{210b}@example.com", "h@example.com"),
             ("jo@b\u{fc}cher.example", "jo@bu\u{308}cher.example"),
             ("\u{130}@example.com", "i\u{307}@example.com"),
+            ("x\u{391}\u{3a3}@x.gr", "x\u{3b1}\u{3c3}@x.gr"),
+            ("x\u{3b1}\u{3c2}@x.gr", "X\u{391}\u{3a3}@x.gr"),
+            ("stra\u{df}e@example.com", "STRASSE@example.com"),
+            ("stra\u{1e9e}e@example.com", "stra\u{df}e@example.com"),
+            ("jo@b\u{fc}cher.example", "jo@xn--bcher-kva.example"),
+            ("jo@B\u{dc}CHER.example", "jo@XN--BCHER-KVA.example"),
+            (
+                "jo@\u{ff42}\u{fc}cher\u{3002}example",
+                "jo@b\u{fc}cher.example",
+            ),
+            ("jo@stra\u{df}e.example", "jo@xn--strae-oqa.example"),
         ] {
             let (one, other) = (Email::parse(one).unwrap(), Email::parse(other).unwrap());
             assert_eq!(one.key(), other.key());
@@ -155,9 +204,43 @@ mod tests {
         }
         let decomposed = Email::parse("Jose\u{301}@example.com").unwrap();
         assert_eq!(decomposed.as_str(), "Jos\u{e9}@example.com");
-        assert_ne!(
-            email_key("jos\u{e9}@example.com"),
-            email_key("jose@example.com")
+        for (one, other) in [
+            ("jos\u{e9}@example.com", "jose@example.com"),
+            // Two domains, which may belong to two people.
+            ("jo@stra\u{df}e.example", "jo@strasse.example"),
+        ] {
+            assert_ne!(email_key(one), email_key(other));
+        }
+    }
+
+    #[test]
+    fn every_character_has_a_key_that_is_its_own_key_and_ascii_keeps_its_lower_case() {
+        for c in '\u{1}'..=char::MAX {
+            for address in [
+                format!("{c}@example.com"),
+                format!("a{c}\u{345}\u{301}@example.com"),
+            ] {
+                let key = email_key(&address);
+                assert_eq!(email_key(&key), key, "{address:?}");
+                if address.is_ascii() {
+                    assert_eq!(key, address.to_ascii_lowercase());
+                }
+            }
+        }
+        for ascii in [
+            "Jo@Example.com",
+            "jo@XN--BCHER-KVA.example",
+            "jo@xn--999999999.example",
+            "jo@xn--a.-b_c%",
+            "jo@[IPv6:2001:DB8::1]",
+            "jo@1.2.3",
+        ] {
+            assert_eq!(email_key(ascii), ascii.to_ascii_lowercase());
+        }
+        // No domain, but some version may have accepted it.
+        assert_eq!(
+            email_key("jo@\u{301}\u{dc}.example"),
+            "jo@\u{301}\u{fc}.example"
         );
     }
 

@@ -33,6 +33,9 @@ pub enum Error {
     /// The credential is valid, but lacks this right.
     #[error("credential lacks {0}")]
     InsufficientScope(Scope),
+    /// The credential is valid, but expires before the one that it is to end or replace.
+    #[error("credential expires before the one that it is to end")]
+    CredentialOutlived,
     /// Only an operator may do this, whatever rights the credential has.
     #[error("only an operator may do this")]
     OperatorRequired,
@@ -70,6 +73,13 @@ pub enum Error {
     ShareUsedUp {
         /// What there are too many of, in the plural.
         what: &'static str,
+    },
+    /// The answers that are stored under the idempotency keys of the caller's reseller take as much
+    /// space as they may. Requests without a key are accepted.
+    #[error("the answers stored under the reseller's idempotency keys take all of its space")]
+    AnswerSpaceUsedUp {
+        /// Seconds after which some of them have expired.
+        retry_after: u32,
     },
     /// The facts forbid it. Repeating the request fails until they change.
     #[error("{0}")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Error, Fact};
+use super::{Error, Fact, text};
 
 /// The most members that the metadata of an account may have.
 pub const MAX_METADATA: usize = 50;
@@ -11,13 +11,17 @@ const MAX_KEY: usize = 40;
 /// The maximum length of the value of a member, in characters.
 const MAX_VALUE: usize = 500;
 
+/// The most members by which accounts can be selected at a time. Each costs the database a join.
+pub const MAX_METADATA_CONDITIONS: usize = 10;
+
 /// Texts by name. In a change, an empty text removes the member of this name. Stored metadata
 /// contains no empty text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Metadata(pub BTreeMap<String, String>);
 
 impl Metadata {
-    /// This metadata after a change. Members that the change does not name stay as they are.
+    /// This metadata after a change. Members that the change does not name stay as they are, and so
+    /// may those that an earlier version accepted by other rules.
     ///
     /// # Errors
     /// [`Error::InvalidField`] for `metadata`, naming the member that breaks a limit.
@@ -28,6 +32,14 @@ impl Metadata {
             if value.is_empty() {
                 all.0.remove(key);
                 continue;
+            }
+            let before = self.0.get(key);
+            if before == Some(value) {
+                continue;
+            }
+            if before.is_none() {
+                check_visible(key)
+                    .map_err(|problem| refuse(format!("the name {key:?} {problem}")))?;
             }
             check_value(value).map_err(|problem| refuse(format!("{key}: {problem}")))?;
             all.0.insert(key.clone(), value.clone());
@@ -82,10 +94,21 @@ fn check_value(value: &str) -> Result<(), String> {
     let is_legal = |c: char| {
         matches!(c, '\n' | '\t') || !(c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
     };
-    if value.chars().all(is_legal) {
-        Ok(())
-    } else {
-        Err("the value must not contain control characters".to_owned())
+    if !value.chars().all(is_legal) {
+        return Err("the value must not contain control characters".to_owned());
+    }
+    check_visible(value).map_err(|problem| format!("the value {problem}"))
+}
+
+/// Refuses invisible characters, as in other short texts. Names that differ in one alone look the
+/// same to people.
+///
+/// # Errors
+/// What is wrong, without the name of what has it.
+fn check_visible(text: &str) -> Result<(), String> {
+    match text::check_visible("metadata", text) {
+        Err(Error::InvalidField { problem, .. }) => Err(problem),
+        _ => Ok(()),
     }
 }
 

@@ -46,6 +46,7 @@
 
 mod account;
 mod actor;
+mod address;
 mod change;
 mod command;
 mod decide;
@@ -63,6 +64,7 @@ mod own_members;
 mod plan;
 mod profile;
 mod purge;
+mod quoted;
 mod revert;
 mod search;
 mod state;
@@ -72,6 +74,7 @@ mod webhook;
 
 pub use account::{Account, NewAccount, PurgedAccount, Status};
 pub use actor::{Actor, Authority, Dialect, Scope, Scopes};
+pub use address::is_public;
 pub use change::{Change, Event, FieldChange, HoldChange, Outcome};
 pub use command::{Command, Revision};
 pub use email::{Email, email_key};
@@ -82,23 +85,25 @@ pub use fact::Fact;
 pub use hold::{Hold, HoldDetails, HoldKind, HoldPatch, Patch, PaymentUrl, TICKET_PREFIX};
 pub use ids::{AccountId, AccountKey, HoldId, ResellerId, TokenId};
 pub use import::{ImportedAccount, ImportedHold};
-pub use metadata::{MAX_METADATA, Metadata, check_key as check_metadata_key};
+pub use metadata::{
+    MAX_METADATA, MAX_METADATA_CONDITIONS, Metadata, check_key as check_metadata_key,
+};
 pub use own_members::{Extra, MAX_OWN_MEMBERS};
 pub(crate) use plan::plan_members;
 pub use plan::{Plan, PlanTerms};
 pub use profile::{Profile, ProfilePatch};
 pub use purge::{PURGE_GRACE, PURGE_NOTICE, PurgePolicy, PurgeRule, PurgeStop};
+pub(crate) use quoted::quoted;
 pub use revert::{NotReverted, Revertible};
 pub use search::{
     Comparison, Condition, Search, SearchField, SearchValues, Span, Start, ZoneConditions,
 };
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
-pub(crate) use text::quoted;
 pub use text::{MAX_LONG_TEXT, MAX_TEXT, check as check_text, check_time_zone};
 pub use upcoming::{Coming, Upcoming};
 pub use webhook::{
     ChosenSecret, EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy,
-    TEST, UPDATED, message_id,
+    TEST, UPDATED, WebhookTargets, message_id,
 };
 
 /// An instant in UTC, with the microsecond resolution of PostgreSQL's `timestamptz`.

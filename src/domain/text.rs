@@ -12,20 +12,10 @@ use super::Error;
 pub const MAX_TEXT: usize = 255;
 /// The maximum length of a long text (reason, message, URL), in characters.
 pub const MAX_LONG_TEXT: usize = 2_048;
-/// How much of a refused value a message repeats, in characters.
-const MAX_QUOTED: usize = 40;
 /// The maximum length of a host name, in characters (RFC 1035, 2.3.4).
 const MAX_HOST: usize = 253;
 /// The maximum length of a port with its colon, in characters.
 const MAX_PORT: usize = 6;
-
-/// A refused value as a message repeats it: in quotes, control characters escaped, and cut after 40
-/// characters.
-pub(crate) fn quoted(given: &str) -> String {
-    let shown: String = given.chars().take(MAX_QUOTED).collect();
-    let rest = if shown.len() < given.len() { "..." } else { "" };
-    format!("{shown:?}{rest}")
-}
 
 /// # Errors
 /// [`Error::InvalidField`] for `timezone` if there is no time zone of this name.

@@ -1,9 +1,13 @@
 //! Webhook endpoints: which events go to which URL, and how the requests are signed.
 
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use url::Url;
 use uuid::Uuid;
 
 use super::text::{self, MAX_LONG_TEXT, MAX_TEXT};
-use super::{Error, Patch, ResellerId, Time};
+use super::{Error, Patch, ResellerId, Time, is_public};
 
 /// The event that every change has. Endpoints that name no events subscribe to it.
 pub const UPDATED: &str = "account.updated";
@@ -165,18 +169,80 @@ pub struct EndpointPatch {
     pub active: Option<bool>,
 }
 
+/// Where webhook endpoints may be.
+#[derive(Debug, Clone, Default)]
+pub struct WebhookTargets {
+    /// Whether they may have `http:` URLs, wherever they are. Without it, only those on this machine
+    /// may, if it is in `networks`: such a request does not leave the machine.
+    pub allow_http: bool,
+    /// The private and local networks that they may be in.
+    pub networks: Vec<IpNet>,
+}
+
+impl WebhookTargets {
+    /// Checks the scheme and the host. A host name is looked up only when a delivery is made, so an
+    /// address behind it that is not allowed is found then.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] for `url`.
+    fn check(&self, url: &Url) -> Result<(), Error> {
+        let refuse = |problem: String| Err(Error::invalid("url", problem));
+        let host = url.host_str().unwrap_or_default();
+        let is_web = matches!(url.scheme(), "https" | "http");
+        if !is_web || host.is_empty() {
+            let schemes = if self.allow_http {
+                "https or http"
+            } else {
+                "https"
+            };
+            return refuse(format!("must be an absolute {schemes} URL"));
+        }
+        let address = address(host);
+        if let Some(address) = address
+            && !is_public(address)
+            && !self
+                .networks
+                .iter()
+                .any(|network| network.contains(&address))
+        {
+            return refuse(format!(
+                "{host} is not a public address; the operator's key webhooks.allowed_networks \
+                 allows others"
+            ));
+        }
+        let is_local = address.is_some_and(|address| address.is_loopback());
+        if url.scheme() == "http" && !self.allow_http && !is_local {
+            return refuse(
+                "must be an absolute https URL; the operator's key webhooks.allow_http allows http"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The address that a host is, without a lookup: one written into the URL, or that of this machine.
+fn address(host: &str) -> Option<IpAddr> {
+    let name = host.trim_end_matches('.');
+    if name == "localhost" || name.ends_with(".localhost") {
+        return Some(Ipv4Addr::LOCALHOST.into());
+    }
+    let literal = host.trim_matches(['[', ']']).parse::<IpAddr>().ok()?;
+    Some(literal.to_canonical())
+}
+
 impl EndpointPatch {
     /// Applies the change to an endpoint. Returns whether anything changed.
     ///
     /// # Errors
     /// [`Error::InvalidField`].
-    pub fn over(&self, endpoint: &mut Endpoint, allow_http: bool) -> Result<bool, Error> {
+    pub fn over(&self, endpoint: &mut Endpoint, targets: &WebhookTargets) -> Result<bool, Error> {
         let before = endpoint.clone();
         // Present values are not checked: other settings, or an earlier version, may have let them
         // in. An endpoint that is being made has an empty URL.
         let is_new = |url: &&String| url.is_empty() || **url != endpoint.url;
         if let Some(url) = self.url.as_ref().filter(is_new) {
-            endpoint.url = Self::target(url, allow_http)?;
+            endpoint.url = Self::target(url, targets)?;
         }
         let name = self.name.unless_present(endpoint.name.as_ref());
         if let Some(name) = name.value() {
@@ -223,24 +289,17 @@ impl EndpointPatch {
         Ok(*endpoint != before)
     }
 
-    /// Checks a URL and returns it as it is stored. It must be absolute, https (or http if the
-    /// settings allow it), without user info, and have at most 2,048 characters before and after
+    /// Checks a URL and returns it as it is stored. It must be absolute, to a target that the
+    /// settings allow, without user info, and have at most 2,048 characters before and after
     /// encoding.
     ///
     /// # Errors
     /// [`Error::InvalidField`].
-    pub fn target(written: &str, allow_http: bool) -> Result<String, Error> {
+    pub fn target(written: &str, targets: &WebhookTargets) -> Result<String, Error> {
         text::check("url", written, MAX_LONG_TEXT)?;
         let refuse = |problem: &str| Error::invalid("url", problem);
         let url = text::read_url("url", written, "must be an absolute URL")?;
-        let is_allowed = url.scheme() == "https" || (allow_http && url.scheme() == "http");
-        if !is_allowed || url.host_str().is_none_or(str::is_empty) {
-            return Err(refuse(if allow_http {
-                "must be an absolute https or http URL"
-            } else {
-                "must be an absolute https URL"
-            }));
-        }
+        targets.check(&url)?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse("must not have user info"));
         }
@@ -312,4 +371,44 @@ pub fn message_id(event_id: i64, event: &str) -> String {
         "evt_{event_id}_{}",
         event.rsplit('.').next().unwrap_or(event)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_https_and_public_unless_the_settings_allow_more() {
+        let service = WebhookTargets::default();
+        let loopback = ["127.0.0.0/8", "::1/128"].map(|it| it.parse().unwrap());
+        let demo = WebhookTargets {
+            networks: loopback.to_vec(),
+            ..WebhookTargets::default()
+        };
+        let lan = WebhookTargets {
+            allow_http: true,
+            networks: vec!["192.168.0.0/16".parse().unwrap()],
+        };
+        for (url, accepted) in [
+            ("https://example.com/hook", [true, true, true]),
+            ("http://example.com/hook", [false, false, true]),
+            ("https://192.168.1.4/", [false, false, true]),
+            ("http://192.168.1.4/", [false, false, true]),
+            ("http://127.0.0.1:3000/", [false, true, false]),
+            ("http://localhost:3000/", [false, true, false]),
+            ("http://a.localhost:3000/", [false, true, false]),
+            ("http://[::1]:3000/", [false, true, false]),
+            ("https://[::ffff:10.0.0.1]/", [false, false, false]),
+            ("https://2130706433/", [false, true, false]),
+            ("ftp://example.com/", [false, false, false]),
+            ("https://8.8.8.8/", [true, true, true]),
+        ] {
+            let is_accepted =
+                [&service, &demo, &lan].map(|targets| EndpointPatch::target(url, targets).is_ok());
+            assert_eq!(is_accepted, accepted, "{url}");
+        }
+        let refused = |url| EndpointPatch::target(url, &demo).unwrap_err().to_string();
+        assert!(refused("https://192.168.1.4/").contains("webhooks.allowed_networks"));
+        assert!(refused("http://example.com/").contains("webhooks.allow_http"));
+    }
 }

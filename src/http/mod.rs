@@ -1,7 +1,9 @@
 //! The HTTP layer: the router, the middleware around every request, and the listeners.
 
 mod client_address;
+mod compression;
 mod held_body;
+mod http2;
 mod listener;
 mod management;
 mod middleware;
@@ -75,7 +77,16 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
             let (parts, _) = request.into_parts();
             return v3::respond_unmatched(&v3, &parts, |fail| fail(&Failure::NoSuchRoute)).await;
         }
-        Responder::of(&request).respond(&Failure::NoSuchRoute, &admin)
+        let is_management = matches!(
+            request.uri().path(),
+            "/livez" | "/readyz" | "/healthz" | "/health" | "/metrics"
+        );
+        let failure = if is_management {
+            Failure::OnManagementListener
+        } else {
+            Failure::NoSuchRoute
+        };
+        Responder::of(&request).respond(&failure, &admin)
     };
     let mut as_routed = routes.clone().fallback(unknown.clone());
     let fallback = async move |request: Request| {

@@ -29,6 +29,8 @@ use keys::Keys;
 const MAX_LENGTH: usize = 8 * 1024;
 /// The prefix of the `kid` of own tokens.
 const OWN_KEY_PREFIX: &str = "steward-";
+/// The last second of the year 9999, in seconds since 1970.
+const END_OF_9999: f64 = 253_402_300_799.0;
 /// Issuer and audience of own tokens.
 const OWN_ISSUER: &str = "steward";
 
@@ -76,6 +78,8 @@ pub struct Verifier {
 /// The claims as the token has them.
 #[derive(Deserialize)]
 struct RawClaims {
+    /// One issuer (RFC 7519, 4.1.1). The library would accept a list that has ours among others.
+    iss: Option<String>,
     exp: Option<f64>,
     nbf: Option<f64>,
     sub: Option<String>,
@@ -227,8 +231,11 @@ impl Verifier {
     }
 
     fn claims(&self, raw: RawClaims, now: Time) -> Result<Claims, &'static str> {
+        if raw.iss.as_ref() != Some(&self.settings.issuer) {
+            return Err("its iss is not the configured issuer");
+        }
         let expires_at = expiry(&raw, now, self.settings.leeway)
-            .ok_or("it has expired, is not valid yet, or has no exp")?;
+            .ok_or("it has expired, is not valid yet, or has no exp up to the year 9999")?;
         let reseller = match (raw.role.as_deref(), &raw.reseller_id) {
             (Some("operator"), None) if self.settings.operators => None,
             (Some("operator"), _) => return Err("role: operators are not trusted"),
@@ -257,19 +264,19 @@ fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation 
 }
 
 /// When a token expires, leeway included. `None` if it has expired, is not valid yet, or has no
-/// `exp`.
+/// `exp`. A later `exp` than the year 9999 is a mistake, such as milliseconds instead of seconds.
 fn expiry(claims: &RawClaims, now: Time, leeway: Duration) -> Option<Time> {
     let at = |seconds: f64| {
-        // Times after the year 9999 are taken as its end, which is as good as never.
         #[expect(
             clippy::as_conversions,
             clippy::cast_possible_truncation,
             reason = "clamped to what fits"
         )]
-        let seconds = seconds.clamp(0.0, 253_402_300_799.0) as i64;
+        let seconds = seconds.clamp(0.0, END_OF_9999) as i64;
         Time::from_timestamp(seconds, 0)
     };
-    let ends = at(claims.exp?)?.checked_add_signed(chrono::TimeDelta::from_std(leeway).ok()?)?;
+    let ends = claims.exp.filter(|seconds| *seconds <= END_OF_9999)?;
+    let ends = at(ends)?.checked_add_signed(chrono::TimeDelta::from_std(leeway).ok()?)?;
     let begins = match claims.nbf {
         None => None,
         Some(begins) => {
@@ -362,6 +369,7 @@ mod tests {
         let minute = Duration::from_mins(1);
         let is_valid = |exp, nbf| {
             let claims = RawClaims {
+                iss: None,
                 exp,
                 nbf,
                 sub: None,
@@ -382,7 +390,9 @@ mod tests {
         assert!(
             is_valid(second(9), second(60))
                 && !is_valid(second(9), second(61))
-                && is_valid(Some(1e300), Some(-1e300))
+                && is_valid(Some(END_OF_9999), Some(-1e300))
+                && !is_valid(second(9), Some(1e300))
+                && !is_valid(Some(END_OF_9999 + 1.0), None)
                 && !is_valid(Some(f64::NAN), None)
         );
     }

@@ -117,8 +117,7 @@ impl Principal {
     }
 
     /// Checks that the caller's reseller is not suspended. The caller may have been looked up up to
-    /// a second ago in another process; changes of accounts are checked once more in their
-    /// transaction.
+    /// a second ago in another process, so writes are checked once more in their transaction.
     ///
     /// # Errors
     /// [`Error::ResellerSuspended`].

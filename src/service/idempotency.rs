@@ -164,9 +164,11 @@ pub fn is_lasting_refusal(error: &Error) -> bool {
         | Error::TicketInvalid
         | Error::ResellerSuspended
         | Error::InsufficientScope(_)
+        | Error::CredentialOutlived
         | Error::OperatorRequired
         | Error::RateLimited { .. }
         | Error::ShareUsedUp { .. }
+        | Error::AnswerSpaceUsedUp { .. }
         | Error::PreconditionFailed
         | Error::AccountNumbersExhausted
         | Error::IdempotencyKeyReused
@@ -185,16 +187,18 @@ impl Service {
     /// finds its answer.
     ///
     /// # Errors
-    /// [`Error::IdempotencyKeyReused`] if the key was used with another command.
+    /// [`Error::IdempotencyKeyReused`] if the key was used with another command;
+    /// [`Error::AnswerSpaceUsedUp`] if the key is new and its reseller may store no more answers.
     pub async fn stored_answer(
         &self,
         key: IdempotencyKey,
         fingerprint: Fingerprint,
     ) -> Result<Option<StoredAnswer>, Error> {
-        let stored = self.answers.submit(key).await?;
-        stored
-            .map(|stored| stored.answer_to(&fingerprint))
-            .transpose()
+        let reseller = key.reseller;
+        match self.answers.submit(key).await? {
+            Some(stored) => stored.answer_to(&fingerprint).map(Some),
+            None => self.answer_space.check(reseller, self.now()).map(|()| None),
+        }
     }
 
     /// The same as [`Service::stored_answer`] for an operation whose answer may contain a secret.
@@ -230,7 +234,7 @@ impl Service {
             seal: None,
         };
         let tenancy = Tenancy::of(key.reseller);
-        let stored = self.write_once(tenancy, Some(request), |_| Box::pin(async { Ok(()) }));
+        let stored = self.answer_once(tenancy, Some(request), |_| Box::pin(async { Ok(()) }));
         stored.await.map(drop)
     }
 
@@ -238,6 +242,7 @@ impl Service {
     /// answers.
     pub async fn forget_expired_answers(&self) -> Result<u64, Error> {
         let now = self.now();
+        self.answer_space.forget_expired(now);
         self.background_write(Tenancy::Platform, move |tx| {
             Box::pin(tx.delete_expired_answers(now, 10_000))
         })

@@ -40,6 +40,7 @@
 mod account_counts;
 mod account_numbers;
 mod accounts;
+mod answer_space;
 mod bulk;
 mod bulk_jobs;
 mod clock;
@@ -77,6 +78,7 @@ use crate::metrics::Metrics;
 use crate::shares::Shares;
 use crate::store::backup::Restoration;
 use crate::store::{Store, StoredRequest};
+use answer_space::AnswerSpace;
 use credentials::CredentialCache;
 use group_commit::{Lane, Lanes, Request};
 use list_totals::ListTotals;
@@ -84,6 +86,7 @@ use notifier::Notifier;
 use rate_limit::Limiter;
 use shares::ServiceShares;
 
+pub use crate::domain::WebhookTargets;
 pub use crate::store::{
     Attempt, AttemptFilter, BulkItem, BulkJob, CommandHash, Credential, DeliveryKey, Fingerprint,
     IdempotencyKey, JobState, JournalEntry, Pending, Preview, Progress, PurgeSettings, Reseller,
@@ -133,6 +136,7 @@ pub struct Service {
     credentials: Lane<[u8; 32], Option<credentials::Found>>,
     /// The lane for look-ups of answers to idempotent requests.
     answers: Lane<IdempotencyKey, Option<StoredRequest>>,
+    answer_space: Arc<AnswerSpace>,
     credential_cache: CredentialCache,
     limiter: Limiter,
     shares: Arc<ServiceShares>,
@@ -162,7 +166,12 @@ impl Service {
         let metrics = Arc::new(Metrics::new());
         metrics.set_started(unix_seconds(clock.now()));
 
+        let answer_space = Arc::new(AnswerSpace::new(
+            settings.max_answer_bytes,
+            settings.idempotency_window,
+        ));
         let change_writer = group_commit::Writer {
+            answer_space: Arc::clone(&answer_space),
             store: store.clone(),
             clock: clock.clone(),
             settings: settings.clone(),
@@ -200,6 +209,7 @@ impl Service {
             reads,
             credentials,
             answers,
+            answer_space,
             credential_cache: CredentialCache::new(),
             shares: Arc::new(ServiceShares::new(&shares, &metrics)),
             totals: Arc::new(ListTotals::new()),

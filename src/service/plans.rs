@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::resellers::lock_named_reseller;
 use super::{Completion, Context, IdempotentRequest, Service, Written};
-use crate::domain::{Error, Plan, PlanTerms, ResellerId, Resource, Scope};
+use crate::domain::{AccountId, Error, Plan, PlanTerms, ResellerId, Resource, Scope};
 use crate::store::Tx;
 
 /// A plan to be created.
@@ -40,7 +40,8 @@ impl Service {
             return Err(Error::invalid("number", "must be at least 1"));
         }
         let now = self.now();
-        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
+        let caller = &context.principal;
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 lock_named_reseller(tx, reseller).await?;
                 let number = match new.number {
@@ -78,7 +79,8 @@ impl Service {
         context.principal.require(Scope::AccountWrite)?;
         let now = self.now();
         let reseller = self.find_plan(context, id).await?.reseller_id;
-        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
+        let caller = &context.principal;
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 // Locking the reseller's row locks all its plans.
                 tx.lock_reseller(reseller).await?;
@@ -107,6 +109,37 @@ impl Service {
     pub async fn plan(&self, context: &Context, id: Uuid) -> Result<Arc<Plan>, Error> {
         context.principal.require(Scope::AccountRead)?;
         self.find_plan(context, id).await
+    }
+
+    /// The plan with this number: of the account's reseller, or of the caller for an account that is
+    /// to be created. `None` if no plan has it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] for `reseller_id` if an operator names no account.
+    pub async fn numbered_plan(
+        &self,
+        context: &Context,
+        account: Option<AccountId>,
+        number: i32,
+    ) -> Result<Option<Arc<Plan>>, Error> {
+        let principal = &context.principal;
+        // Who may write accounts may learn whether the plan that they name exists.
+        principal
+            .require(Scope::AccountRead)
+            .or_else(|_| principal.require(Scope::AccountWrite))?;
+        let reseller = match account {
+            Some(account) => self.owner_of(context, account).await?,
+            None => principal.resolve_reseller(None)?,
+        };
+        let found = self
+            .read(principal.tenancy(), move |tx| {
+                Box::pin(async move {
+                    let wanted = BTreeSet::from([(reseller, number)]);
+                    tx.fetch_numbered_plans(&wanted).await
+                })
+            })
+            .await?;
+        Ok(found.into_iter().next())
     }
 
     async fn find_plan(&self, context: &Context, id: Uuid) -> Result<Arc<Plan>, Error> {

@@ -284,7 +284,7 @@ impl Service {
     ) -> Result<Completion<bool>, Error> {
         caller.require_operator(Scope::ResellerWrite)?;
         let now = self.now();
-        let work = self.write_once(Tenancy::Platform, idempotency, move |tx| {
+        let work = self.write_once(caller, Tenancy::Platform, idempotency, move |tx| {
             Box::pin(async move {
                 tx.lock_reseller(reseller)
                     .await

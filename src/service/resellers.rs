@@ -102,7 +102,7 @@ impl Service {
         };
         patch.check(None)?;
         let now = self.now();
-        self.write_once(Tenancy::Platform, idempotency, move |tx| {
+        self.write_once(caller, Tenancy::Platform, idempotency, move |tx| {
             Box::pin(async move {
                 let id = tx.insert_reseller(&new.name, now).await?;
                 let mut reseller = fetch(tx, id).await?;
@@ -196,7 +196,7 @@ impl Service {
         caller.require_operator(Scope::ResellerWrite)?;
         let now = self.now();
         let completion = self
-            .write_once(Tenancy::Platform, idempotency, move |tx| {
+            .write_once(caller, Tenancy::Platform, idempotency, move |tx| {
                 Box::pin(async move {
                     tx.lock_reseller(id).await?;
                     let mut reseller = fetch(tx, id).await?;
@@ -237,7 +237,7 @@ impl Service {
         caller.require_operator(Scope::ResellerWrite)?;
         let (now, by) = (self.now(), caller.actor().name);
         let completion = self
-            .write_once(Tenancy::Platform, idempotency, move |tx| {
+            .write_once(caller, Tenancy::Platform, idempotency, move |tx| {
                 Box::pin(async move {
                     tx.lock_reseller(id).await?;
                     let is_changed = tx.suspend_reseller(id, suspend, &by, now).await?;

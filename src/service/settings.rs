@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Limits, ShareSettings};
+use crate::domain::WebhookTargets;
 
 /// Which commands may share a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,9 @@ pub struct Settings {
     /// How long a request waits for an earlier one with the same idempotency key to finish. Then it
     /// is refused as in conflict.
     pub idempotency_wait: Duration,
+    /// How many bytes of answers to requests with an idempotency key each process stores for one
+    /// reseller within `idempotency_window`. `None` means any number.
+    pub max_answer_bytes: Option<u64>,
     /// How many requests a lane queues. A request beyond that is refused as overloaded.
     pub queue: usize,
     /// How many requests a lane carries out together, at most.
@@ -36,8 +40,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What resellers share.
     pub shares: ShareSettings,
-    /// Whether webhook endpoints may have `http:` URLs.
-    pub webhooks_allow_http: bool,
+    /// Where webhook endpoints may be.
+    pub webhook_targets: WebhookTargets,
 }
 
 impl Default for Settings {
@@ -47,13 +51,14 @@ impl Default for Settings {
             purge_window: day * 30,
             idempotency_window: day,
             idempotency_wait: Duration::from_secs(5),
+            max_answer_bytes: Some(4 << 30),
             queue: 4_096,
             batch: 256,
             scope: CommitScope::All,
             transaction_timeout: Duration::from_secs(10),
             limits: Limits::default(),
             shares: ShareSettings::default(),
-            webhooks_allow_http: false,
+            webhook_targets: WebhookTargets::default(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Transactions of their own, for everything that no lane carries out.
 //!
 //! [`Service::read`] and [`Service::write`] begin a transaction, call the work, and commit, or roll
-//! back if the work fails. [`Service::write_once`] also stores the answer under an idempotency key.
-//! All three run in a spawned task, so the transaction is finished even when the caller hangs up.
+//! back if the work fails. [`Service::answer_once`] also stores the answer under an idempotency key,
+//! and [`Service::write_once`] checks the caller's reseller besides. All four run in a spawned task, so the transaction is finished even when the caller hangs up.
 //! Each takes a permit of its reseller's share of the general connections (`shares.rs`). The
 //! background jobs have connections of their own.
 
@@ -15,8 +15,9 @@ use tokio::task::JoinError;
 use tracing::{Instrument as _, Span, debug_span, error};
 use uuid::Uuid;
 
+use super::answer_space::AnswerSpace;
 use super::idempotency::{Completion, IdempotentRequest};
-use super::{Service, shares};
+use super::{Principal, Service, shares};
 use crate::domain::{Error, Time};
 use crate::shares::Holder;
 use crate::store::{Tenancy, Tx};
@@ -106,10 +107,40 @@ impl Service {
             .await
     }
 
+    /// Writes on behalf of a caller, as [`Service::answer_once`] does. If a suspension of the
+    /// caller's reseller stops the caller's writes, the transaction checks that there is none, and
+    /// keeps any from beginning until it ends. The caller itself may have been looked up earlier,
+    /// or in another process.
+    ///
+    /// # Errors
+    /// [`Error::ResellerSuspended`].
+    pub(super) async fn write_once<T, F>(
+        &self,
+        caller: &Principal,
+        tenancy: Tenancy,
+        idempotency: Option<IdempotentRequest<T>>,
+        work: F,
+    ) -> Result<Completion<T>, Error>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, Error>> + Send + 'static,
+    {
+        let heeding = caller.reseller.filter(|_| caller.heeds_suspension);
+        self.answer_once(tenancy, idempotency, move |tx| {
+            Box::pin(async move {
+                if let Some(reseller) = heeding {
+                    tx.require_unsuspended(reseller).await?;
+                }
+                work(tx).await
+            })
+        })
+        .await
+    }
+
     /// Writes in a transaction of its own and, with `idempotency`, stores the answer in the same
     /// transaction. A repeat gets the stored answer. Work that failed stores no answer, so a repeat
     /// tries it again.
-    pub(super) async fn write_once<T, F>(
+    pub(super) async fn answer_once<T, F>(
         &self,
         tenancy: Tenancy,
         idempotency: Option<IdempotentRequest<T>>,
@@ -128,8 +159,9 @@ impl Service {
             expires_at: self.now() + self.settings.idempotency_window,
             wait: self.settings.idempotency_wait,
         };
+        let space = Arc::clone(&self.answer_space);
         self.write(tenancy, move |tx| {
-            Box::pin(answer_once(tx, request, times, work))
+            Box::pin(answer_once(tx, request, times, space, work))
         })
         .await
     }
@@ -192,6 +224,7 @@ async fn answer_once<T, F>(
     tx: &mut Tx,
     request: IdempotentRequest<T>,
     times: AnswerTimes,
+    space: Arc<AnswerSpace>,
     work: F,
 ) -> Result<Completion<T>, Error>
 where
@@ -206,6 +239,7 @@ where
     }
     let result = Ok(work(tx).await?);
     if let Some(stored) = request.with_answer(&result) {
+        space.add([&stored], times.now);
         tx.insert_answers(&[stored], times.now, times.expires_at)
             .await?;
     }

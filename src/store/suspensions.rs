@@ -82,6 +82,30 @@ impl Tx {
         .or_domain()
     }
 
+    /// Locks a reseller, and checks that it is not suspended. Waits for a suspension under way, and
+    /// keeps any from beginning until the transaction ends.
+    ///
+    /// The lock is that of [`Tx::lock_reseller`], so that work which takes it too need not wait for
+    /// another transaction in the same place.
+    ///
+    /// # Errors
+    /// [`Error::ResellerSuspended`].
+    pub async fn require_unsuspended(&mut self, reseller: ResellerId) -> Result<(), Error> {
+        let is_suspended = sqlx::query_scalar!(
+            r#"select suspended_at is not null as "is_suspended!" from reseller where id = $1
+               for no key update"#,
+            reseller.0
+        )
+        .fetch_optional(self.connection())
+        .await
+        .or_domain()?;
+        if is_suspended == Some(true) {
+            Err(Error::ResellerSuspended)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Opens a suspension in the history, unless one is open.
     async fn open_suspension(
         &mut self,

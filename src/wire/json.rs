@@ -10,15 +10,25 @@ use super::strict;
 use super::{Error, MAX_DEPTH, MAX_VALUES, Verbatim, malformed, too_many_values};
 
 pub(super) fn decode<T: DeserializeOwned>(text: &str, notes: &mut Notes) -> Result<T, Error> {
-    if text.trim_start().starts_with('[') {
-        return Err(Error::document("must be an object, not an array"));
-    }
     check_limits(text)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     notes.refuses_sequences = true;
-    let value: T = strict::read(&mut deserializer, notes)
-        .map_err(|error| json_error(&notes.path(), &error))?;
-    deserializer.end().map_err(|error| json_error("", &error))?;
+    if text.trim_start().starts_with('[') {
+        // It cannot be read, but trying to finds out what members it should have.
+        let _refused: Result<T, _> = strict::read(&mut deserializer, notes);
+        let only = notes
+            .only_member()
+            .map(|name| format!(" such as {{\"{name}\": [...]}}"));
+        return Err(Error::document(format!(
+            "must be an object{}, not an array",
+            only.unwrap_or_default()
+        )));
+    }
+    let value: T =
+        strict::read(&mut deserializer, notes).map_err(|error| json_error(notes, &error))?;
+    deserializer
+        .end()
+        .map_err(|error| json_error(&Notes::default(), &error))?;
     Ok(value)
 }
 
@@ -60,9 +70,9 @@ fn measure(text: &str) -> (usize, usize) {
 
 /// An error in a value gets the path of its field. A syntax error has no path; serde's message
 /// names the line and column.
-fn json_error(path: &str, error: &serde_json::Error) -> Error {
+fn json_error(notes: &Notes, error: &serde_json::Error) -> Error {
     match error.classify() {
-        serde_json::error::Category::Data => malformed(path, &error.to_string()),
+        serde_json::error::Category::Data => malformed(notes, &error.to_string()),
         serde_json::error::Category::Syntax
         | serde_json::error::Category::Eof
         | serde_json::error::Category::Io => Error::document(format!("not valid JSON: {error}")),
@@ -75,7 +85,7 @@ pub(super) fn members(text: &str) -> Result<BTreeMap<String, Verbatim>, Error> {
     match Verbatim::read(text) {
         Ok(Verbatim::Object(members)) => Ok(members),
         Ok(_) => Err(Error::document("must be an object")),
-        Err(error) => Err(json_error("", &error)),
+        Err(error) => Err(json_error(&Notes::default(), &error)),
     }
 }
 

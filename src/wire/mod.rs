@@ -31,7 +31,7 @@ use notes::Notes;
 pub use canonical::{Canonical, canonical};
 pub use charset::{other_charset, to_utf8};
 pub use field::{Field, number_or_text};
-pub use media::{Codec, Parameters, accepted, codec_of, media_type};
+pub use media::{Codec, Parameters, accepted, codec_of, media_type, quality};
 pub use nearest::nearest;
 pub use notes::UnknownMember;
 pub use rows::{MAX_PAGE, Rows, encode_row};
@@ -122,11 +122,26 @@ pub fn decode_listing_unknown<T: DeserializeOwned>(
     body: &[u8],
 ) -> Result<(T, Vec<UnknownMember>), Error> {
     let (text, mut notes) = (text_of(body)?, Notes::default());
+    check_language(codec, text)?;
     let value = match codec {
         Codec::Json => json::decode(text, &mut notes)?,
         Codec::Xml => xml::decode(text, &mut notes)?,
     };
     Ok((value, notes.unknown()))
+}
+
+/// Refuses JSON that is declared as XML, and the reverse, in words that name the mistake.
+fn check_language(codec: Codec, text: &str) -> Result<(), Error> {
+    let (declared, looks_like) = match (codec, text.trim_start().chars().next()) {
+        (Codec::Xml, Some('{' | '[')) => {
+            ("XML", "JSON; send it with Content-Type application/json")
+        }
+        (Codec::Json, Some('<')) => ("JSON", "XML; send it with Content-Type application/xml"),
+        _ => return Ok(()),
+    };
+    Err(Error::document(format!(
+        "the Content-Type is {declared}, but the body looks like {looks_like}"
+    )))
 }
 
 /// Encodes a response. XML documents have the root element `xml`, no declaration and no namespace.
@@ -170,7 +185,8 @@ fn text_of(body: &[u8]) -> Result<&str, Error> {
 
 /// Makes an error of a serde error and its path. For `missing field` and `duplicate field`, the path
 /// ends at the parent and the message names the field, which is appended to the path.
-fn malformed(path: &str, message: &str) -> Error {
+fn malformed(notes: &Notes, message: &str) -> Error {
+    let path = notes.path();
     let message = message
         .split_once(" at line ")
         .map_or(message, |(message, _)| message);
@@ -180,14 +196,28 @@ fn malformed(path: &str, message: &str) -> Error {
             .and_then(|rest| rest.split('`').next())
     };
     let (child, problem) = match (quoted("missing field `"), quoted("duplicate field `")) {
-        (Some(child), _) => (Some(child), "is required".to_owned()),
+        (Some(child), _) => (Some(child), missing(notes, child)),
         (_, Some(child)) => (Some(child), "appears more than once".to_owned()),
         _ => (None, type_errors::in_plain_words(message)),
     };
     let field = match child {
         Some(child) if path.is_empty() => child.to_owned(),
         Some(child) => format!("{path}.{child}"),
-        None => path.to_owned(),
+        None => path,
     };
     Error::Malformed { field, problem }
+}
+
+/// The problem of a missing member, with the unknown one beside it that the caller may have sent
+/// instead.
+fn missing(notes: &Notes, child: &str) -> String {
+    let beside = notes.unknown_beside();
+    let is_like = |given: &&&str| {
+        let words = format!("_{given}");
+        nearest(given, [child]).is_some() || words.ends_with(&format!("_{child}"))
+    };
+    beside.iter().find(is_like).map_or_else(
+        || "is required".to_owned(),
+        |given| format!("is required; {given} is no member of this request, did you mean {child}?"),
+    )
 }

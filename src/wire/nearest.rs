@@ -2,7 +2,8 @@
 
 /// The name among `known` that is nearest to `given`. `None` if none is near enough to be what the
 /// caller meant. Names that differ only in case, hyphens and underscores are the nearest, so
-/// `expires_at` finds `expiresAt`.
+/// `expires_at` finds `expiresAt`. If none is near, the only name that begins with `given` is it, so
+/// `op` finds `operation`.
 #[must_use]
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let given = plain(given);
@@ -12,12 +13,21 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     }
     let distance = |name: &str| strsim::damerau_levenshtein(&given, &plain(name));
     let longest = |name: &str| given.chars().count().max(name.chars().count());
-    known
-        .into_iter()
-        .map(|name| (distance(name), name))
+    let known: Vec<&str> = known.into_iter().collect();
+    let near = known
+        .iter()
+        .map(|name| (distance(name), *name))
         .filter(|(distance, name)| distance * 3 <= longest(name))
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+        .map(|(_, name)| name);
+    near.or_else(|| begun(&given, &known))
+}
+
+/// The only name that begins with a text of at least two letters.
+fn begun<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+    let mut longer = known.iter().filter(|name| plain(name).starts_with(given));
+    let only = longer.next().filter(|_| given.chars().count() > 1);
+    only.filter(|_| longer.next().is_none()).copied()
 }
 
 /// The longest name for which the nearest is sought, in bytes.
@@ -48,6 +58,8 @@ mod tests {
             ("expires-before", Some("expiresBefore")),
             ("EXPIRESAFTER", Some("expiresAfter")),
             ("al", Some("all")),
+            ("exp", None),
+            ("hel", Some("heldBy")),
             ("company", None),
             ("x", None),
             ("", None),

@@ -105,6 +105,21 @@ impl Notes {
         self.unknown.iter().map(unknown).collect()
     }
 
+    /// The name of the only member of the document. `None` if it can have several, or none.
+    pub(super) fn only_member(&self) -> Option<&'static str> {
+        match self.structs.first()? {
+            (path, [only]) if path.is_empty() => Some(only),
+            _ => None,
+        }
+    }
+
+    /// The names of the unknown members of the object that is being read.
+    pub(super) fn unknown_beside(&self) -> Vec<&str> {
+        let path = self.path();
+        let beside = self.unknown.iter().filter(|found| found.parent == path);
+        beside.map(|found| found.name.as_str()).collect()
+    }
+
     /// Notes the member if the struct with these fields does not know it.
     pub(super) fn check(&mut self, name: &str, fields: Fields) {
         if fields.contains(&name) || self.unknown.len() == MAX_UNKNOWN {

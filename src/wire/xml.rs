@@ -20,8 +20,7 @@ pub(super) fn decode<T: DeserializeOwned>(text: &str, notes: &mut Notes) -> Resu
     scan(text)?;
     well_formed(text).map_err(Error::document)?;
     let root = Element::read(text)?;
-    strict::read(root.deserializer(), notes)
-        .map_err(|error| malformed(&notes.path(), &error.to_string()))
+    strict::read(root.deserializer(), notes).map_err(|error| malformed(notes, &error.to_string()))
 }
 
 /// Refuses documents that are not well-formed, which quick-xml checks only in part: it accepts

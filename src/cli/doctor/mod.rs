@@ -120,15 +120,28 @@ fn document(checks: &[Check]) -> Value {
 
 fn show(check: &Check) {
     if check.findings.is_empty() {
-        output::line(&format!("ok     {:<14} {}", check.name, check.detail));
+        let word = if check.warnings.is_empty() {
+            "ok"
+        } else {
+            "warn"
+        };
+        output::line(&format!("{word:<6} {:<14} {}", check.name, check.detail));
     }
-    let all = [("FAIL", &check.findings), ("warn", &check.warnings)];
-    for (word, finding) in all
-        .into_iter()
-        .flat_map(|(word, findings)| findings.iter().map(move |finding| (word, finding)))
-    {
-        output::line(&format!("{word}   {:<14} {}", check.name, finding.problem));
+    for finding in &check.findings {
+        output::line(&format!("FAIL   {:<14} {}", check.name, finding.problem));
         output::line(&format!("       {:<14} fix: {}", "", finding.remedy));
+    }
+    // Several warnings with the same remedy name it once.
+    for same in check
+        .warnings
+        .chunk_by(|one, next| one.remedy == next.remedy)
+    {
+        for warning in same {
+            output::line(&format!("       {:<14} {}", "", warning.problem));
+        }
+        if let Some(warning) = same.first() {
+            output::line(&format!("       {:<14} fix: {}", "", warning.remedy));
+        }
     }
 }
 
@@ -215,8 +228,8 @@ async fn check_database(
     Ok(())
 }
 
-/// Connects to the receiver of every webhook endpoint. A receiver that is down is a warning: it is
-/// its owner's, and deliveries to it are tried again.
+/// Connects to the receiver of every webhook endpoint. A receiver that is down, or whose address is
+/// not allowed, is a warning: it is its owner's, and deliveries to it are tried again.
 async fn check_webhooks(config: &Config, targets: Vec<(ResellerId, Uuid, String)>) -> Check {
     let mut detail = format!("can connect to all {} receivers", targets.len());
     let allowed = config.dispatcher().allowed_networks;
@@ -233,27 +246,37 @@ async fn check_webhooks(config: &Config, targets: Vec<(ResellerId, Uuid, String)
         .filter_map(|found| async move { found })
         .collect()
         .await;
-    let (mut findings, mut warnings) = (Vec::new(), Vec::new());
+    let (mut forbidden, mut down) = (Vec::new(), Vec::new());
     for (whose, unreachable) in unreachable {
         match unreachable {
-            Unreachable::Forbidden(problem) => findings.push(finding(
+            Unreachable::Forbidden(problem) => forbidden.push(finding(
                 &format!("{whose}: {problem}"),
                 "ask its owner to correct or disable it; if it is in your own network, add that \
                  network to webhooks.allowed_networks",
             )),
-            Unreachable::Down(problem) => warnings.push(finding(
+            Unreachable::Down(problem) => down.push(finding(
                 &format!("{whose}: {problem}"),
                 "ask its owner to look at the receiver, or to correct or disable the endpoint; if \
                  many are concerned, look at the DNS and the firewall of this machine",
             )),
         }
     }
-    if !warnings.is_empty() {
-        detail = format!("{} of {} receivers are down", warnings.len(), targets.len());
+    let total = targets.len();
+    let parts = [(down.len(), "down"), (forbidden.len(), "not allowed")];
+    let parts: Vec<_> = parts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| {
+            let are = if count == 1 { "is" } else { "are" };
+            format!("{count} of {total} receivers {are} {what}")
+        })
+        .collect();
+    if !parts.is_empty() {
+        detail = parts.join(", ");
     }
     Check {
-        warnings,
-        ..Check::new("webhooks", detail, findings)
+        warnings: [forbidden, down].concat(),
+        ..Check::new("webhooks", detail, Vec::new())
     }
 }
 

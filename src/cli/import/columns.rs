@@ -88,6 +88,10 @@ impl Column {
 
     /// The column of this name in an error of the domain.
     pub(super) fn of_field(field: &str) -> Option<Self> {
+        let field = match field {
+            "plan_id" | "tariff_id" => "plan",
+            other => other,
+        };
         let column = COLUMNS.iter().find(|(known, _)| *known == field);
         column.map(|(_, column)| column.clone())
     }

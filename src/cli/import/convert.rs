@@ -82,7 +82,11 @@ impl Converter {
             Column::Number => account.number = given(text).map(number).transpose()?,
             Column::Uid => {
                 let uid = given(text).map(Uuid::parse_str).transpose();
-                account.uid = uid.map_err(|_| "is not a UUID".to_owned())?;
+                let uid = uid.map_err(|_| "is not a UUID".to_owned())?;
+                if uid.is_some_and(|uid| uid.is_nil() || uid.is_max()) {
+                    return Err("is a UUID that names nothing".to_owned());
+                }
+                account.uid = uid;
             }
             Column::Email => {
                 let email = given(text).map(Email::parse).transpose().map_err(problem)?;
@@ -95,7 +99,7 @@ impl Converter {
             Column::Plan => (profile.plan_id, profile.tariff_id) = self.plan(text)?,
             Column::Status => account.revision.status = given(text).map(status).transpose()?,
             Column::ExpiresAt => {
-                let at = given(text).map(|text| dates::parse(text, Role::End, self.zone));
+                let at = given(text).map(|text| self.time(text, Role::End));
                 account.revision.expires_at = Some(at.transpose()?);
             }
             Column::CreatedAt => account.created_at = self.begin(text)?,
@@ -120,8 +124,13 @@ impl Converter {
     /// The instant of a date at which something began: of a date alone, its first second.
     fn begin(&self, text: &str) -> Result<Option<Time>, Problem> {
         given(text)
-            .map(|text| dates::parse(text, Role::Begin, self.zone))
+            .map(|text| self.time(text, Role::Begin))
             .transpose()
+    }
+
+    /// The forms that are accepted are named beside the problem.
+    fn time(&self, text: &str, role: Role) -> Result<Time, Problem> {
+        dates::parse(text, role, self.zone).map_err(|_| "is not a date".to_owned())
     }
 
     /// The plan of a number or a name. A number that no plan has is stored as it is.
@@ -242,35 +251,36 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Refuses a row whose number, UUID or address an earlier row has.
-    pub(super) fn check(&mut self, row: &Row, account: &ImportedAccount) -> Result<(), Refused> {
-        let email = account.revision.profile.email.value();
-        let keys = [
-            account
-                .number
-                .map(|number| (Column::Number, number.to_string())),
-            account.uid.map(|uid| (Column::Uid, uid.to_string())),
-            email.map(|email| (Column::Email, email.key())),
-        ];
-        let mut new = Vec::new();
-        for (column, key) in keys.into_iter().flatten() {
-            let hash = self.hasher.hash_one((column.name(), key));
-            match self.lines.entry(hash) {
+    /// Refuses a row whose number, UUID or address an earlier row has, also if that row was refused:
+    /// nobody knows which of the two is right.
+    pub(super) fn check(&mut self, row: &Row) -> Result<(), Refused> {
+        let mut first = Ok(());
+        for (column, value) in &row.cells {
+            let Some(key) = key(column, value) else {
+                continue;
+            };
+            match self.lines.entry(self.hasher.hash_one((column.name(), key))) {
                 Entry::Occupied(line) => {
                     let problem = format!("line {} of the file has it already", line.get());
-                    for key in new {
-                        self.lines.remove(&key);
-                    }
-                    let cell = row.cells.iter().find(|(known, _)| *known == column);
-                    let value = cell.map_or("", |(_, value)| value);
-                    return Err(refused(row.line, &column, value, problem));
+                    first = first.and(Err(refused(row.line, column, value, problem)));
                 }
                 Entry::Vacant(place) => {
                     place.insert(u32::try_from(row.line).unwrap_or(u32::MAX));
-                    new.push(hash);
                 }
             }
         }
-        Ok(())
+        first
+    }
+}
+
+/// The form of a number, UUID or address that is the same however it is written. `None` if the cell
+/// has none.
+fn key(column: &Column, value: &str) -> Option<String> {
+    let value = given(value)?;
+    match column {
+        Column::Number => number(value).ok().map(|number| number.to_string()),
+        Column::Uid => Uuid::parse_str(value).ok().map(|uid| uid.to_string()),
+        Column::Email => Email::parse(value).ok().map(|email| email.key()),
+        _ => None,
     }
 }

@@ -209,8 +209,13 @@ impl Import {
                 } else {
                     String::new()
                 };
+                let later = if done.last_line.is_some() {
+                    " No later row is in."
+                } else {
+                    ""
+                };
                 Err(format!(
-                    "{stop}. {}.{unknown} No later row is in. {again}",
+                    "{stop}. {}.{unknown}{later} {again}",
                     done.progress()
                 ))
             }

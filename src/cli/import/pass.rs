@@ -13,6 +13,7 @@ use super::reading::{self, ReadBatch};
 use super::report::Report;
 use super::rows::{Refused, Row};
 use super::{keep, report};
+use crate::cli::output;
 use crate::domain::{AccountId, Error, ImportedAccount, ResellerId};
 use crate::service::{Context, ImportBatch, ImportOutcome, OnExisting, Service};
 
@@ -288,6 +289,7 @@ fn bar(size: Option<u64>, what: &'static str) -> ProgressBar {
         ),
         None => (ProgressBar::new_spinner(), "{msg} {spinner} {bytes}"),
     };
+    let bar = output::show_bar(bar);
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

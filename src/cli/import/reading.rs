@@ -50,8 +50,10 @@ pub(super) fn start(
             while batch.len() < size {
                 match rows.next() {
                     Ok(Some(row)) => batch.push(row.and_then(|row| {
+                        // A row that is refused is in the file too.
+                        let is_first = seen.check(&row);
                         let account = converter.account(&row)?;
-                        seen.check(&row, &account)?;
+                        is_first?;
                         Ok((row, account))
                     })),
                     Ok(None) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono_tz::Tz;
 use clap::Args;
 
-use super::{blocks_in_words, human};
+use super::human;
 use crate::cli::{CommandError, context, find_reseller, output};
 use crate::dialects::filter::FilterMembers;
 use crate::domain::{Account, AccountFilter, AccountId, Error, StateFilter, Time, ZoneConditions};
@@ -34,11 +34,11 @@ pub(in crate::cli) struct List {
     #[arg(long)]
     text: Option<String>,
     /// List accounts with this number or a higher one.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1,
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, allow_negative_numbers = true,
         value_parser = clap::value_parser!(i32).range(1..))]
     from: i32,
     /// How many accounts to list; 0 lists all.
-    #[arg(long, value_name = "N", default_value_t = 50,
+    #[arg(long, value_name = "N", default_value_t = 50, allow_negative_numbers = true,
         value_parser = clap::value_parser!(i64).range(0..))]
     limit: i64,
     /// Print JSON.
@@ -131,12 +131,21 @@ impl List {
             printer.page(&page.accounts.rows, page.at);
         }
         printer.finish();
+        // A filter by state is the only one that finds them.
+        let without_deleted = match self.state {
+            None => ", without the deleted ones, which --state deleted lists",
+            Some(_) => "",
+        };
         match from {
             Some(next) => output::note(&format!(
-                "{} of {total} accounts; --from {next} lists the next ones, --limit 0 all",
+                "{} of {total} accounts{without_deleted}; --from {next} lists the next ones, \
+                 --limit 0 all",
                 limit - left
             )),
-            None if limit == left => output::note("no account"),
+            None if limit == left => output::note(&format!("no account{without_deleted}")),
+            None if !self.json => {
+                output::note(&format!("{} accounts{without_deleted}", limit - left));
+            }
             None => {}
         }
         Ok(())
@@ -200,8 +209,12 @@ impl Printer {
             profile.name.clone().unwrap_or_default(),
             name.map_or_else(|| reseller.to_string(), |name| format!("{reseller} {name}")),
             match state.blocked_by() {
-                [] => "may be used".to_owned(),
-                blocks => blocks_in_words(blocks),
+                [] => "active".to_owned(),
+                // The words that --state takes.
+                blocks => {
+                    let words: Vec<_> = blocks.iter().map(|block| block.as_str()).collect();
+                    words.join(", ")
+                }
             },
             account.expires_at.map_or_else(|| "never".to_owned(), human),
         ]

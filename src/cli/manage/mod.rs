@@ -2,6 +2,7 @@
 
 mod explain;
 mod list;
+mod show;
 mod target;
 
 use std::sync::Arc;
@@ -13,9 +14,9 @@ use super::{CommandError, context, output};
 use crate::dialects::dates::{self, Role};
 use crate::domain::{
     Account, Authority, Block, Command, Error, HoldId, HoldKind, HoldPatch, Outcome, Patch,
-    PaymentUrl, Status, Time,
+    PaymentUrl, Status, Time, quoted,
 };
-use crate::service::{Principal, Service};
+use crate::service::Service;
 use target::{Target, label};
 
 #[derive(Debug, Subcommand)]
@@ -143,7 +144,7 @@ impl Manage {
             Self::List(list) => list.run(service).await,
             Self::Show(target) => {
                 let account = target.find(service).await?;
-                show(service, &account, target.json).await
+                show::run(service, &account, target.json).await
             }
             Self::Explain(target) => {
                 let account = target.find(service).await?;
@@ -209,8 +210,22 @@ impl Place {
         };
         let text = |text: Option<String>| text.map_or(Patch::Keep, Patch::Set);
         let at = |time: Option<Time>| time.map_or(Patch::Keep, Patch::Set);
+        let given = [
+            ("reason_code", self.reason_code.clone()),
+            ("reason", self.reason.clone()),
+            ("public_message", self.public_message.clone()),
+            ("payment_url", self.payment_url.clone()),
+            ("starts_at", self.starts_at.clone()),
+            ("ends_at", self.ends_at.clone()),
+        ];
+        let verb = Verb {
+            given: given.to_vec(),
+            ..verb
+        };
         let payment_url = self.payment_url.as_deref().map(PaymentUrl::parse);
-        let payment_url = payment_url.transpose()?;
+        let payment_url = payment_url
+            .transpose()
+            .map_err(|error| of_flag(error, &verb.given))?;
         change(service, &self.target, &verb, |zone| {
             let details = HoldPatch {
                 reason_code: text(self.reason_code),
@@ -255,13 +270,38 @@ struct Verb {
     /// Behind "account 7".
     done: &'static str,
     /// The sentence if nothing changed; `{}` stands for the account.
-    unchanged: &'static str,
+    unchanged: String,
+    /// The fields that flags set, with their values.
+    given: Vec<(&'static str, Option<String>)>,
 }
 
 impl Verb {
-    fn new(done: &'static str, unchanged: &'static str) -> Self {
-        Self { done, unchanged }
+    fn new(done: &'static str, unchanged: &str) -> Self {
+        Self {
+            done,
+            unchanged: unchanged.to_owned(),
+            given: Vec::new(),
+        }
     }
+}
+
+/// A refusal of a value of a flag, with the flag and the value.
+fn of_flag(error: Error, given: &[(&'static str, Option<String>)]) -> CommandError {
+    let Error::InvalidField { field, problem } = error else {
+        return error.into();
+    };
+    let named = given.iter().find(|(name, _)| *name == field);
+    let Some((_, Some(value))) = named else {
+        return Error::InvalidField { field, problem }.into();
+    };
+    let flag = field.replace('_', "-");
+    let value = quoted(value);
+    let not = if problem.contains(&value) {
+        String::new()
+    } else {
+        format!(", not {value}")
+    };
+    CommandError::Other(format!("--{flag}: {problem}{not}"))
 }
 
 /// Reads a time of the command line.
@@ -291,7 +331,9 @@ async fn change(
         .zone_of_reseller(&context(), Some(found.reseller_id))
         .await?;
     let command = command(zone)?;
-    let answered = service.execute(&context(), found.id, command, None).await;
+    let answered = service
+        .execute(&context(), found.id, command.clone(), None)
+        .await;
     let done = match answered {
         Ok(completion) => completion.done()?,
         Err(Error::AccountDeleted) => {
@@ -300,6 +342,12 @@ async fn change(
                 label(&found),
                 found.id
             )));
+        }
+        Err(Error::InvalidField { field, problem })
+            if verb.given.iter().any(|(name, _)| *name == field) =>
+        {
+            let error = Error::InvalidField { field, problem };
+            return Err(of_flag(error, &verb.given));
         }
         Err(error) => {
             return Err(CommandError::Other(format!(
@@ -314,13 +362,30 @@ async fn change(
         return Ok(());
     }
     output::line(&if done.outcome == Outcome::Applied {
-        format!("account {} {}", label(account), verb.done)
+        format!(
+            "account {} {}{}",
+            label(account),
+            verb.done,
+            detail(&command, account)
+        )
     } else {
         let unchanged = verb.unchanged.replace("{}", &label(account));
         format!("{unchanged}; nothing changed")
     });
     report_state(account, now);
     Ok(())
+}
+
+/// What a command has set, where its report does not show it.
+fn detail(command: &Command, account: &Account) -> String {
+    if let Command::SetExpiry(_) = command {
+        format!(
+            ": {}",
+            account.expires_at.map_or_else(|| "never".to_owned(), human)
+        )
+    } else {
+        String::new()
+    }
 }
 
 /// Prints what blocks the account, and the command that explains it.
@@ -366,50 +431,4 @@ fn authority_in_words(authority: Authority) -> &'static str {
 /// A time that people read: in UTC, to the second.
 fn human(time: Time) -> String {
     time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
-}
-
-async fn show(service: &Service, account: &Account, json: bool) -> Result<(), CommandError> {
-    let now = service.now();
-    if json {
-        output::json(&output::account(account, now));
-        return Ok(());
-    }
-    let owner = service
-        .reseller(&Principal::command_line(), account.reseller_id)
-        .await?;
-    let (state, profile) = (account.state(now), &account.profile);
-    let email = profile
-        .email
-        .as_ref()
-        .map(|email| email.as_str().to_owned());
-    let rows = [
-        ("account", Some(account.id.to_string())),
-        ("uid", Some(account.uid.to_string())),
-        ("reseller", Some(format!("{} {}", owner.id, owner.name))),
-        ("e-mail", email),
-        ("name", profile.name.clone()),
-        ("company", profile.company.clone()),
-        ("status", Some(account.status.as_str().to_owned())),
-        (
-            "state",
-            Some(match state.blocked_by() {
-                [] => "may be used".to_owned(),
-                blocks => format!("blocked: {}", blocks_in_words(blocks)),
-            }),
-        ),
-        (
-            "expires",
-            Some(account.expires_at.map_or_else(|| "never".to_owned(), human)),
-        ),
-        ("deleted", account.deleted_at.map(human)),
-        ("created", Some(human(account.created_at))),
-        ("changed", Some(human(account.updated_at))),
-        ("version", Some(account.version.to_string())),
-    ];
-    for (name, value) in rows {
-        if let Some(value) = value {
-            output::line(&format!("{name:<9} {value}"));
-        }
-    }
-    Ok(())
 }

@@ -40,7 +40,7 @@ pub(super) struct Call {
     pub(super) codec: Codec,
     pub(super) format: Codec,
     pub(super) verbose: bool,
-    /// The paths of the members that were ignored. Empty unless the request is verbose.
+    /// The paths of the members that are ignored.
     pub(super) ignored: Vec<String>,
     /// `None` if the caller sent no idempotency key, or if the call does not take one.
     pub(super) key: Option<IdempotencyKey>,
@@ -70,23 +70,22 @@ impl Answer {
 }
 
 impl Call {
-    /// Decodes the members. A verbose answer names those that the type has no field for and for
-    /// which `is_ignored` is true.
-    pub(super) fn with_members<M: DeserializeOwned>(
-        mut self,
-        is_ignored: fn(&str) -> bool,
-    ) -> Result<Request<M>, Failure> {
-        let (members, unknown) = wire::decode_listing_unknown::<M>(self.codec, &self.body)?;
-        if self.verbose {
-            let paths = unknown.into_iter().map(|member| member.path);
-            self.ignored = paths
-                .filter(|path| !COMMON.contains(&path.as_str()) && is_ignored(path))
-                .collect();
-        }
+    /// Decodes the members.
+    pub(super) fn with_members<M: DeserializeOwned>(self) -> Result<Request<M>, Failure> {
+        let members = wire::decode::<M>(self.codec, &self.body)?;
         Ok(Request {
             members,
             call: self,
         })
+    }
+
+    /// The paths of the members that are ignored, if the answer's body names them too.
+    pub(super) fn named_in_body(&self) -> Vec<String> {
+        if self.verbose {
+            self.ignored.clone()
+        } else {
+            Vec::new()
+        }
     }
 
     /// The settings for reading members: the body's format, and the time zone for dates without
@@ -148,7 +147,7 @@ impl Call {
         reply: impl Fn(&CommandOutcome, bool) -> Reply + Send + Sync + 'static,
     ) -> Option<IdempotentRequest> {
         let key = self.key.clone()?;
-        let (format, verbose, ignored) = (self.format, self.verbose, self.ignored.clone());
+        let (format, verbose, ignored) = (self.format, self.verbose, self.named_in_body());
         let encode = move |outcome: &Result<CommandOutcome, Error>| match outcome {
             Ok(done) => stored(200, reply(done, verbose).ignoring(&ignored), format),
             Err(error) => stored_failure(&error.clone().into(), format),
@@ -203,6 +202,22 @@ impl Call {
             Completion::Replayed(stored) => Answer::Stored(stored),
         }
     }
+}
+
+/// The paths of the members of a body that `M` has no field for and for which `is_ignored` is true.
+/// None if the body cannot be decoded.
+pub(super) fn ignored_members<M: DeserializeOwned>(
+    codec: Codec,
+    body: &[u8],
+    is_ignored: fn(&str) -> bool,
+) -> Vec<String> {
+    let Ok((_, unknown)) = wire::decode_listing_unknown::<M>(codec, body) else {
+        return Vec::new();
+    };
+    let paths = unknown.into_iter().map(|member| member.path);
+    paths
+        .filter(|path| !COMMON.contains(&path.as_str()) && is_ignored(path))
+        .collect()
 }
 
 /// The format of the answer, unless the body names another. The first of these that exists: the

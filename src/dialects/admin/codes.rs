@@ -1,6 +1,6 @@
 //! The table of codes: the answer to each kind of failure. `error` equals the HTTP status.
 
-use crate::dialects::failure::Failure;
+use crate::dialects::failure::{Failure, MANAGEMENT, NO_ANSWER_SPACE, OUTLIVED};
 use crate::domain::{Conflict, Error};
 use crate::wire;
 
@@ -37,6 +37,7 @@ pub(super) fn code(failure: &Failure) -> Code {
             Error::InsufficientScope(scope) => {
                 say(403, &format!("No access rights: the token lacks {scope}"))
             }
+            Error::CredentialOutlived => say(403, &format!("No access rights: {OUTLIVED}")),
             Error::OperatorRequired => say(
                 403,
                 "No access rights: only an operator's token may do this",
@@ -55,6 +56,7 @@ pub(super) fn code(failure: &Failure) -> Code {
             Error::NotFound(_) => say(404, "Not found"),
             Error::RateLimited { retry_after } => later(429, "Too many requests", *retry_after),
             Error::ShareUsedUp { what } => later(429, &format!("Too many {what} at a time"), 1),
+            Error::AnswerSpaceUsedUp { retry_after } => later(429, NO_ANSWER_SPACE, *retry_after),
             Error::Conflict(conflict) => Code {
                 retry_after: (*conflict == Conflict::KeyInUse).then_some(1),
                 ..say(409, &format!("Conflict: {}", conflict_text(*conflict)))
@@ -88,7 +90,11 @@ pub(super) fn code(failure: &Failure) -> Code {
         // Only the `soap` dialect produces this failure.
         Failure::Missing(name) => incorrect(&format!("{name}: is required")),
         Failure::NoSuchRoute | Failure::NotOffered(_) => say(404, "Call not found"),
-        Failure::MethodNotAllowed => say(405, "Method not allowed"),
+        Failure::OnManagementListener => say(404, &format!("Call not found: {MANAGEMENT}")),
+        Failure::MethodNotAllowed(allowed) => say(
+            405,
+            &format!("Method not allowed; this path takes {allowed}"),
+        ),
         Failure::TimedOut => later(503, "Service unavailable: the request took too long", 2),
         Failure::BodyTimedOut => say(408, "Request timeout: the body did not arrive in time"),
         Failure::Crashed => say(500, "Internal error"),
@@ -177,6 +183,8 @@ mod tests {
             Failure::Service(Error::CredentialMissing),
             Failure::Service(Error::CredentialInvalid),
             Failure::Service(Error::InsufficientScope(Scope::AccountWrite)),
+            Failure::Service(Error::CredentialOutlived),
+            Failure::Service(Error::AnswerSpaceUsedUp { retry_after: 7 }),
             Failure::Service(Error::OperatorRequired),
             Failure::Service(Error::ShareUsedUp {
                 what: "heavy requests",
@@ -215,7 +223,8 @@ mod tests {
             Failure::parameter("Idempotency-Key", "must be 1 to 255 visible characters"),
             Failure::TokensDiffer,
             Failure::NoSuchRoute,
-            Failure::MethodNotAllowed,
+            Failure::OnManagementListener,
+            Failure::MethodNotAllowed("POST".to_owned()),
             Failure::TimedOut,
             Failure::BodyTimedOut,
             Failure::Crashed,

@@ -9,7 +9,7 @@
 use axum::body::Body;
 use axum::extract::{self, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -20,7 +20,7 @@ use super::codes;
 use super::operation::Operation;
 use super::requests::Common;
 use super::{Api, PREFIX, Settings};
-use crate::dialects::body;
+use crate::dialects::body::{self, IGNORED_MEMBERS};
 use crate::dialects::exchange::{
     Exchange, NO_BEARER, RequestOutcome, base_url, bearer, header_text,
 };
@@ -40,10 +40,20 @@ pub(super) async fn dispatch(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let mut exchange = Exchange::begin(&parts);
+    exchange.set_secret(operation.has_secret);
     // This is the format unless the body names another.
     let mut format = preferred_format(&parts.headers, &parts.uri);
-    let answer = carry_out(&api, operation, &mut exchange, &mut format, parts, body).await;
-    let (response, outcome) = match answer {
+    let mut ignored = None;
+    let answer = carry_out(
+        &api,
+        operation,
+        &mut exchange,
+        (&mut format, &mut ignored),
+        parts,
+        body,
+    )
+    .await;
+    let (mut response, outcome) = match answer {
         Ok(Answer::Reply(reply)) => (
             body::response(
                 StatusCode::OK,
@@ -68,6 +78,9 @@ pub(super) async fn dispatch(
             )
         }
     };
+    if let Some(ignored) = ignored {
+        response.headers_mut().insert(IGNORED_MEMBERS, ignored);
+    }
     if operation.idempotent {
         exchange.answer_always();
     }
@@ -78,7 +91,7 @@ async fn carry_out(
     api: &Api,
     operation: &'static Operation,
     exchange: &mut Exchange,
-    format: &mut Codec,
+    (format, ignored_header): (&mut Codec, &mut Option<HeaderValue>),
     parts: Parts,
     stream: Body,
 ) -> Result<Answer, Failure> {
@@ -134,6 +147,8 @@ async fn carry_out(
         path,
         key,
     });
+    let ignored = (operation.ignored)(codec, &body);
+    *ignored_header = body::ignored_members(&ignored);
     let call = Call {
         seal: key
             .as_ref()
@@ -142,7 +157,7 @@ async fn carry_out(
         codec,
         format: *format,
         verbose: common.verbose,
-        ignored: Vec::new(),
+        ignored,
         fingerprint: body::fingerprint(codec, &body, NOT_THE_COMMAND, ""),
         key,
         base: base_url(api.settings.public_url.as_deref(), headers),

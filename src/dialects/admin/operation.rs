@@ -9,6 +9,7 @@ use crate::dialects::operation::{Access, BodyLimit, Cost, WhileSuspended};
 use crate::dialects::schemas::Describe;
 use crate::domain::Scope::AccountWrite;
 use crate::service::Context;
+use crate::wire::Codec;
 
 /// A row of the table: everything that defines one call.
 #[derive(Clone, Copy)]
@@ -35,6 +36,7 @@ pub struct Operation {
     pub(super) request: Describe,
     pub(super) data: Data,
     pub(super) handler: Handler,
+    pub(super) ignored: Ignored,
     #[cfg(fuzzing)]
     pub(super) read: crate::dialects::schemas::Reader,
 }
@@ -50,6 +52,10 @@ pub(super) enum Data {
 /// The function that executes a call.
 pub(super) type Handler =
     for<'a> fn(&'a Api, &'a Context, Call) -> BoxFuture<'a, Result<Answer, Failure>>;
+
+/// The function that lists the paths of the members of a body that a call ignores. It lists none if
+/// the body cannot be decoded.
+pub(super) type Ignored = fn(Codec, &[u8]) -> Vec<String>;
 
 impl Operation {
     pub(super) const fn new(
@@ -75,6 +81,7 @@ impl Operation {
             request: run.request,
             data: Data::Nothing,
             handler: run.handler,
+            ignored: run.ignored,
             #[cfg(fuzzing)]
             read: run.read,
         }
@@ -115,6 +122,7 @@ impl Operation {
 pub(super) struct Run {
     pub(super) request: Describe,
     pub(super) handler: Handler,
+    pub(super) ignored: Ignored,
     #[cfg(fuzzing)]
     pub(super) read: crate::dialects::schemas::Reader,
 }
@@ -130,12 +138,13 @@ macro_rules! run {
             request: describe::<$members>,
             handler: |api, context, call| {
                 Box::pin(async move {
-                    let request = call.with_members::<$members>($is_ignored)?;
-                    let ignored = request.call.ignored.clone();
+                    let request = call.with_members::<$members>()?;
+                    let ignored = request.call.named_in_body();
                     let answer = handlers::$handler(api, context, request).await?;
                     Ok(answer.ignoring(&ignored))
                 })
             },
+            ignored: |codec, body| ignored_members::<$members>(codec, body, $is_ignored),
             #[cfg(fuzzing)]
             read: |codec, body| drop(crate::wire::decode::<$members>(codec, body)),
         }

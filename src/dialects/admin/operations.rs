@@ -5,6 +5,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Uri};
 use axum::routing::post;
 
+use super::call::ignored_members;
 use super::dispatch::dispatch;
 use super::explain::{ExplanationItem, TimelineItem};
 use super::operation::{Data, Operation, Run, run};
@@ -128,7 +129,11 @@ pub fn routes(api: Api) -> Router {
     let settings = api.settings.clone();
     let refuse = async move |headers: HeaderMap, uri: Uri| {
         let format = preferred_format(&headers, &uri);
-        respond_to(&Failure::MethodNotAllowed, format, &settings)
+        respond_to(
+            &Failure::MethodNotAllowed("POST".to_owned()),
+            format,
+            &settings,
+        )
     };
     router.method_not_allowed_fallback(refuse).with_state(api)
 }

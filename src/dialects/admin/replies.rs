@@ -38,14 +38,17 @@ pub(super) struct Item {
     /// Until this instant the account does not expire, is not purged, and gets no holds from the
     /// system. Absent if the account is not exempt.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     #[schema(required = false)]
     exempt_until: Option<String>,
     /// When the account expires. Null if it never does.
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     frozen_details: Option<FrozenDetailsItem>,
     /// The open holds. Only in `get`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     holds: Option<Vec<HoldItem>>,
     id: i32,
     /// Whether the account is switched on (`status` is `active`). Holds and expiry are separate.
@@ -63,6 +66,7 @@ pub(super) struct Item {
     pixels_enabled: bool,
     /// When the account will be purged. Absent if no purge is planned.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     #[schema(required = false)]
     purge_due_at: Option<String>,
     pushes_enabled: bool,
@@ -82,6 +86,7 @@ pub(super) struct Item {
 #[schema(as = AdminFrozenDetails)]
 struct FrozenDetailsItem {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     payment_url: Option<String>,
 }
 

@@ -11,6 +11,7 @@ use crate::dialects::metadata::{self, MetadataMembers};
 use crate::dialects::patches::{Reading, parsed, plain, time};
 use crate::domain::{
     Account, AccountId, Email, Error, Extra, Patch, ProfilePatch, ResellerId, Revision, Status,
+    quoted,
 };
 use crate::wire::{self, Codec, Field, Verbatim};
 
@@ -256,14 +257,16 @@ fn extra(members: BTreeMap<String, Verbatim>) -> Result<Patch<Extra>, Error> {
             format!("has more than {MAX_EXTRA} members of its own"),
         ));
     }
-    if !others
+    let unfit = others
         .iter()
-        .all(|(name, value)| is_name(name) && is_fit(value, 0))
-    {
-        return Err(Error::invalid(
-            "save",
-            "has a member of its own whose name is not 1 to 64 letters, digits and underscores, that is nested too deep, or that has control characters",
-        ));
+        .find(|(name, value)| !is_name(name) || !is_fit(value, 0));
+    if let Some((name, _)) = unfit {
+        let name = quoted(name);
+        let problem = format!(
+            "has a member of its own, {name}, whose name is not 1 to 64 letters, digits and \
+             underscores, that is nested too deep, or that has control characters"
+        );
+        return Err(Error::invalid("save", problem));
     }
     Ok(Patch::Set(Extra(
         others

@@ -51,7 +51,7 @@ struct Selector {
     expires_after: Option<String>,
     /// Only accounts with this text in name, title, e-mail or company, ignoring case.
     q: Option<String>,
-    /// Only accounts whose metadata has these members with these values.
+    /// Only accounts whose metadata has these members with these values; at most 10 members.
     #[serde(default)]
     #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
     metadata: Option<MetadataMembers>,
@@ -142,7 +142,7 @@ pub(super) struct BulkJobDocument {
     kept: i64,
     /// The expected result. Absent if an earlier version of the service planned the job.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     preview: Option<PreviewDocument>,
     created_by: String,
     #[schema(format = DateTime)]

@@ -1,6 +1,6 @@
 //! The table of codes: the HTTP status, `code` and message for each kind of failure.
 
-use crate::dialects::failure::Failure;
+use crate::dialects::failure::{Failure, NO_ANSWER_SPACE, OUTLIVED};
 use crate::domain::{Conflict, Error, Resource};
 use crate::wire;
 
@@ -40,6 +40,7 @@ pub(super) fn code(failure: &Failure) -> Code {
         ..say(429, "RATE_LIMITED", "Too many requests")
     };
     let invalid = |message: &str| say(400, "INVALID_REQUEST", message);
+    let forbidden = |message: &str| say(403, "INSUFFICIENT_SCOPE", message);
     let unauthenticated = |message: &str| say(401, "AUTHENTICATION_FAILED", message);
     match failure {
         Failure::Service(error) => match error {
@@ -48,16 +49,9 @@ pub(super) fn code(failure: &Failure) -> Code {
             }
             Error::CredentialMissing => unauthenticated("A bearer token is required"),
             Error::CredentialInvalid => unauthenticated("The token is invalid"),
-            Error::InsufficientScope(scope) => say(
-                403,
-                "INSUFFICIENT_SCOPE",
-                &format!("The token lacks {scope}"),
-            ),
-            Error::OperatorRequired => say(
-                403,
-                "INSUFFICIENT_SCOPE",
-                "Only an operator's token may do this",
-            ),
+            Error::InsufficientScope(scope) => forbidden(&format!("The token lacks {scope}")),
+            Error::CredentialOutlived => forbidden(&format!("Not allowed: {OUTLIVED}")),
+            Error::OperatorRequired => forbidden("Only an operator's token may do this"),
             Error::ResellerSuspended => say(403, "RESELLER_SUSPENDED", SUSPENDED),
             Error::TicketInvalid => unauthenticated(NO_TICKET),
             Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
@@ -73,6 +67,10 @@ pub(super) fn code(failure: &Failure) -> Code {
                 message: format!("Too many {what} at a time"),
                 ..too_many(1)
             },
+            Error::AnswerSpaceUsedUp { retry_after } => Code {
+                message: NO_ANSWER_SPACE.to_owned(),
+                ..too_many(*retry_after)
+            },
             Error::Conflict(conflict) => Code {
                 retry_after: (*conflict == Conflict::KeyInUse).then_some(1),
                 ..say(409, conflict_word(*conflict), &conflict_text(*conflict))
@@ -86,7 +84,8 @@ pub(super) fn code(failure: &Failure) -> Code {
             Error::PreconditionFailed => say(
                 412,
                 "PRECONDITION_FAILED",
-                "The account is not at the version that If-Match names",
+                "The account is not at the version that If-Match names; send the ETag as it was \
+                 read, with its quotation marks",
             ),
             Error::IdempotencyKeyReused => say(
                 422,
@@ -112,9 +111,15 @@ pub(super) fn code(failure: &Failure) -> Code {
         Failure::TokenNotRead(why) => {
             unauthenticated(&format!("A bearer token is required: {why}"))
         }
-        Failure::NoSuchRoute => say(404, "NOT_FOUND", "There is no such resource"),
+        Failure::NoSuchRoute | Failure::OnManagementListener => {
+            say(404, "NOT_FOUND", "There is no such resource")
+        }
         Failure::NotOffered(why) => say(404, "NOT_FOUND", why),
-        Failure::MethodNotAllowed => say(405, "METHOD_NOT_ALLOWED", "Method not allowed"),
+        Failure::MethodNotAllowed(allowed) => say(
+            405,
+            "METHOD_NOT_ALLOWED",
+            &format!("Method not allowed; this path takes {allowed}"),
+        ),
         Failure::TimedOut => later("The request took too long", 2),
         Failure::BodyTimedOut => say(
             408,
@@ -248,6 +253,8 @@ mod tests {
             Failure::Service(Error::CredentialMissing),
             Failure::Service(Error::CredentialInvalid),
             Failure::Service(Error::InsufficientScope(Scope::AccountWrite)),
+            Failure::Service(Error::CredentialOutlived),
+            Failure::Service(Error::AnswerSpaceUsedUp { retry_after: 7 }),
             Failure::Service(Error::OperatorRequired),
             Failure::Service(Error::ResellerSuspended),
             Failure::Service(Error::TicketInvalid),
@@ -296,7 +303,7 @@ mod tests {
             Failure::parameter("limit", "must be between 1 and 100"),
             Failure::NoSuchRoute,
             Failure::NotOffered("Accounts do not sign in to Steward"),
-            Failure::MethodNotAllowed,
+            Failure::MethodNotAllowed("GET, HEAD, OPTIONS".to_owned()),
             Failure::Service(Error::Conflict(Conflict::KeyInUse)),
             Failure::TimedOut,
             Failure::BodyTimedOut,

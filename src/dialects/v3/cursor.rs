@@ -80,6 +80,11 @@ pub(crate) fn end_of_events(reseller: ResellerId) -> String {
     Cursor::event(i64::MAX, reseller).encode()
 }
 
+/// Whether a text has the form of a cursor of events.
+pub(crate) fn is_cursor_of_events(text: &str) -> bool {
+    Cursor::decode(text).is_ok_and(|cursor| cursor.kind == EVENTS)
+}
+
 fn refuse() -> Failure {
     Failure::parameter("after", "must be a cursor of this list, or empty")
 }

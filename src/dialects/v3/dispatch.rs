@@ -33,7 +33,8 @@ pub(super) async fn dispatch(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let mut exchange = Exchange::begin(&parts);
-    let format = respond::accepted(&parts.headers);
+    exchange.set_secret(operation.has_secret);
+    let format = respond::accepted_for_failures(&parts.headers);
     let mut ignored = None;
     let response = carry_out(&api, operation, &mut exchange, &mut ignored, parts, body).await;
     let mut response =
@@ -87,7 +88,7 @@ async fn carry_out(
         return Ok(body::replay(stored));
     }
     operation.while_suspended.check(&context.principal)?;
-    let (once, format) = (call.once(), call.format());
+    let (once, format) = (call.once(), call.failure_format);
     // Last, so that a slow body never holds a permit.
     let _permit = api
         .service
@@ -112,7 +113,7 @@ async fn read(
     let query = Query::read(&parts.uri, operation.paging, operation.query)?;
     let headers = &parts.headers;
     let expected_versions = if operation.conditional {
-        conditions::expected_versions(headers)
+        conditions::expected_versions(headers)?
     } else {
         if operation.idempotent {
             conditions::refuse(headers)?;
@@ -141,6 +142,7 @@ async fn read(
         },
         codec,
         format: respond::accepted(&parts.headers),
+        failure_format: respond::accepted_for_failures(&parts.headers),
         base: base_url(api.settings.public_url.as_deref(), &parts.headers),
         headers: parts.headers,
         uri: parts.uri,

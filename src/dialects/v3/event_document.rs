@@ -34,11 +34,11 @@ pub(super) struct EventDocument {
     changes: Value,
     /// The specific events of the change, such as `account.frozen`. Not in webhooks.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     events: Option<Vec<String>>,
     /// The cursor of this event; the next page begins after it. Not in webhooks.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     pub(super) cursor: Option<String>,
 }
 

@@ -1,13 +1,11 @@
 //! Members of requests that are ignored, while all others that a request does not know are refused.
 
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::HeaderValue;
 
 use super::respond::Described;
+pub(super) use crate::dialects::body::IGNORED_MEMBERS;
 use crate::dialects::schemas::member_names;
 use crate::wire::{self, Codec};
-
-/// The header of an answer that names the members that were ignored, separated by commas.
-pub(super) const IGNORED_MEMBERS: HeaderName = HeaderName::from_static("ignored-members");
 
 /// The members that Cryptlex's clients send and that Steward cannot honour, by operation. An answer
 /// names them in [`IGNORED_MEMBERS`].

@@ -49,17 +49,17 @@ use super::exchange::{Exchange, RequestId};
 use super::failure::Failure;
 use crate::domain::Error;
 use crate::service::Service;
-use crate::wire::Codec;
 
 pub use bulk::BulkOperation;
-pub(crate) use cursor::end_of_events;
+pub(crate) use cursor::{end_of_events, is_cursor_of_events};
 pub use event_document::{message, test_message};
 pub(super) use openapi::openapi;
 pub use operation::Operation;
 pub use operations::{OPERATIONS, routes};
 pub use page::Paging;
 pub use path_id::Id;
-pub(super) use respond::accepted;
+pub use respond::FailureFormat;
+pub(super) use respond::accepted_for_failures;
 pub(crate) use webhooks::unknown_event;
 
 /// The path of the accounts.
@@ -102,7 +102,7 @@ pub(crate) async fn respond_unmatched(
         Ok(token) => exchange.authenticate(&api.service, &token).await.map(drop),
         Err(_) => Ok(()),
     };
-    let format = accepted(&parts.headers);
+    let format = accepted_for_failures(&parts.headers);
     let failure = |failure: &Failure| respond::failure(failure, format, &exchange.request_id);
     let response = match counted {
         Err(error @ Error::RateLimited { .. }) => failure(&error.into()),
@@ -112,7 +112,7 @@ pub(crate) async fn respond_unmatched(
 }
 
 /// Answers a failure that occurred outside the dispatcher: an unknown path, a timeout or a panic.
-pub(super) fn respond_to(failure: &Failure, format: Codec, id: &RequestId) -> Response {
+pub(super) fn respond_to(failure: &Failure, format: FailureFormat, id: &RequestId) -> Response {
     respond::failure(failure, format, id)
 }
 

@@ -9,7 +9,7 @@ use super::operations::OPERATIONS;
 use super::page::Paging;
 use super::page::QueryParameter;
 use super::path_id::Id;
-use super::respond::{Described, FailureDocument};
+use super::respond::{Described, FailureDocument, PROBLEM, Problem};
 use crate::dialects::operation::Access;
 use crate::dialects::schemas::{Parts, describe, idempotency_key};
 
@@ -19,7 +19,8 @@ const UUID: &str = "3f0cbf36-2f0e-4c56-9e0b-6d1f6c9d1d10";
 /// The paths and the schemas of this dialect.
 pub(in crate::dialects) fn openapi() -> Parts {
     let mut parts = Parts::default();
-    let error = parts.schema(describe::<FailureDocument>);
+    let error = parts.written_schema(describe::<FailureDocument>);
+    let problem = parts.written_schema(describe::<Problem>);
     for operation in OPERATIONS {
         let mut described = json!({
             "operationId": operation.name,
@@ -27,7 +28,7 @@ pub(in crate::dialects) fn openapi() -> Parts {
             "description": operation.access.describe(),
             "tags": [operation.tag],
             "parameters": parameters(operation),
-            "responses": responses(operation, &mut parts, &error),
+            "responses": responses(operation, &mut parts, &error, &problem),
         });
         if let Value::Object(members) = &mut described {
             if let Some(describe) = operation.request {
@@ -36,8 +37,9 @@ pub(in crate::dialects) fn openapi() -> Parts {
                     &closed_name(operation),
                     &more_members(operation),
                 );
+                parts.require(&schema, operation.required);
                 let example = serde_json::from_str(operation.example).unwrap_or_else(|_| json!({}));
-                let body = parts.body(&schema, &example, false);
+                let body = parts.body(&schema, &example);
                 members.insert("requestBody".to_owned(), body);
             }
             if operation.access == Access::Public {
@@ -59,6 +61,7 @@ fn closed_name(operation: &Operation) -> String {
     let name = name.strip_suffix("Request").unwrap_or(&name);
     match operation.method {
         "PATCH" => format!("{name}Patch"),
+        _ if name.ends_with("Creation") => name.to_owned(),
         _ => format!("{name}Creation"),
     }
 }
@@ -82,17 +85,20 @@ fn more_members(operation: &Operation) -> Map<String, Value> {
     read_only.chain(ignored).collect()
 }
 
-fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
+fn responses(operation: &Operation, parts: &mut Parts, error: &Value, problem: &Value) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema }, "application/xml": { "schema": schema } });
     let mut headers = headers(operation);
     let mut success = Map::new();
     match operation.answer {
         Described::Nothing => {}
         Described::One(describe) => {
-            success.insert("content".to_owned(), content(parts.schema(describe)));
+            success.insert(
+                "content".to_owned(),
+                content(parts.written_schema(describe)),
+            );
         }
         Described::Many(describe) => {
-            let items = parts.schema(describe);
+            let items = parts.written_schema(describe);
             let list = json!({ "type": "array", "items": items });
             success.insert("content".to_owned(), content(list));
             headers.insert("Link".to_owned(), header("A link to the next page"));
@@ -153,7 +159,11 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
         ),
     ] {
         if applies {
-            let failure = json!({ "description": description, "content": content(error.clone()) });
+            let mut content = content(error.clone());
+            if let Value::Object(content) = &mut content {
+                content.insert(PROBLEM.to_owned(), json!({ "schema": problem }));
+            }
+            let failure = json!({ "description": description, "content": content });
             responses.insert(status.to_owned(), failure);
         }
     }
@@ -369,7 +379,8 @@ fn filters() -> Vec<Value> {
         ("in", "one of, separated by commas"),
     ];
     let filter = |field: &str, (comparison, description): (&str, &str)| {
-        let schema = if field.ends_with("At") {
+        // Several instants are one text.
+        let schema = if field.ends_with("At") && comparison != "in" {
             json!({ "type": "string", "format": "date-time" })
         } else {
             json!({ "type": "string" })

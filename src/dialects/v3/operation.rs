@@ -50,6 +50,9 @@ pub struct Operation {
     pub example: &'static str,
     /// The HTTP status of a success.
     pub success: u16,
+    /// The members of the body that must not be missing, besides those that the type of the request
+    /// requires: its other operations can do without them.
+    pub(super) required: &'static [&'static str],
     pub(super) request: Option<Describe>,
     pub(super) answer: Described,
     pub(super) handler: Handler,
@@ -124,6 +127,7 @@ impl Operation {
             cost: Cost::Light,
             example: "",
             success: 0,
+            required: &[],
             request: None,
             answer: Described::Nothing,
             handler: Handler::Public(|_, _| Box::pin(async { Err(Failure::NoSuchRoute) })),
@@ -179,6 +183,11 @@ impl Operation {
             idempotent: true,
             ..self
         }
+    }
+
+    /// The body must have these members.
+    pub(super) const fn requires(self, required: &'static [&'static str]) -> Self {
+        Self { required, ..self }
     }
 
     /// The answer may contain a secret, so it is encrypted where it is stored.

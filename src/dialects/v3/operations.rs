@@ -200,7 +200,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(plans::list, (()) -> 200 Many<NumberedPlan>)),
     Operation::post("/v3/plans", "plans_create")
         .about("plans", "Create a plan")
-        .scope(AccountWrite).idempotent()
+        .scope(AccountWrite).idempotent().requires(&["name"])
         .example(r#"{"name":"pro","displayName":"Pro","tier":2,"interval":"month","amount":"49.00","allowedUsers":25,"allowSso":true}"#)
         .run(run!(plans::create, ((), NewPlan) -> 201 One<NumberedPlan>)),
     Operation::get("/v3/plans/{id}", "plans_get")
@@ -269,7 +269,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(webhooks::list, (()) -> 200 Many<WebhookDocument>)),
     Operation::post("/v3/webhooks", "webhooks_create")
         .about("webhooks", "Create a webhook endpoint; only this answer contains its secret")
-        .scope(WebhookWrite).idempotent()
+        .scope(WebhookWrite).idempotent().requires(&["url"])
         .example(r#"{"url":"https://example.com/hooks","events":["account.updated"]}"#)
         .secret()
         .run(run!(webhooks::create, ((), NewWebhook) -> 201 One<WebhookDocument>)),
@@ -332,7 +332,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(resellers::list, (()) -> 200 Many<ResellerDocument>)),
     Operation::post("/v3/resellers", "resellers_create")
         .about("resellers", "Create a reseller")
-        .operator(ResellerWrite).idempotent()
+        .operator(ResellerWrite).idempotent().requires(&["name"])
         .example(r#"{"name":"Acme Hosting","timezone":"Europe/Berlin"}"#)
         .run(run!(resellers::create, ((), ResellerRequest) -> 201 One<ResellerDocument>)),
     Operation::get("/v3/resellers/{id}", "resellers_get")
@@ -398,8 +398,8 @@ pub fn routes(api: Api) -> Router {
 }
 
 /// The failure of a method that a path does not have. Cryptlex has a few operations on accounts whose
-/// paths look like those of an account.
-fn not_offered(method: &Method, path: &str) -> Failure {
+/// paths look like those of an account. `allowed` are the methods that the path has.
+fn not_offered(method: &Method, path: &str, allowed: String) -> Failure {
     let last = path.trim_end_matches('/').strip_prefix("/v3/accounts/");
     match last {
         Some("login" | "login-google") if *method == Method::POST => Failure::NotOffered(
@@ -410,7 +410,7 @@ fn not_offered(method: &Method, path: &str) -> Failure {
             "Steward stores no passwords, so there is none to reset: reset it at your own login \
              service",
         ),
-        _ => Failure::MethodNotAllowed,
+        _ => Failure::MethodNotAllowed(allowed),
     }
 }
 
@@ -432,14 +432,15 @@ fn methods(path: &str) -> MethodRouter<Api> {
         allowed.push("HEAD");
     }
     allowed.push("OPTIONS");
-    let allow = HeaderValue::from_str(&allowed.join(", ")).unwrap_or(HeaderValue::from_static(""));
+    let allowed = allowed.join(", ");
+    let allow = HeaderValue::from_str(&allowed).unwrap_or(HeaderValue::from_static(""));
     routes.fallback(async move |State(api): State<Api>, request: Request| {
         let (parts, _) = request.into_parts();
         let answer = super::respond_unmatched(&api, &parts, |fail| {
             if parts.method == Method::OPTIONS {
                 body::response(StatusCode::NO_CONTENT, None, Vec::new())
             } else {
-                fail(&not_offered(&parts.method, parts.uri.path()))
+                fail(&not_offered(&parts.method, parts.uri.path(), allowed))
             }
         });
         let mut response = answer.await;

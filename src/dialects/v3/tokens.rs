@@ -46,7 +46,7 @@ pub(super) struct TokenDocument {
     last_used_at: Option<String>,
     /// The secret. Only in the answer that creates the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     token: Option<String>,
 }
 

@@ -68,7 +68,7 @@ pub(super) struct WebhookDocument {
     token: String,
     /// The signing secret. Only in the answer that sets it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     secret: Option<String>,
 }
 

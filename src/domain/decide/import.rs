@@ -2,8 +2,8 @@
 
 use super::super::import::{FREEZE_COLUMNS, SUSPEND_COLUMNS, in_column};
 use super::super::{
-    Account, Actor, Change, Error, Event, HoldChange, HoldKind, ImportedAccount, ImportedHold,
-    NewAccount, Patch, Time,
+    Account, Actor, Change, Error, Event, Hold, HoldChange, HoldKind, ImportedAccount,
+    ImportedHold, NewAccount, Patch, Time,
 };
 use super::{Draft, check_date, creation};
 
@@ -71,7 +71,8 @@ impl Draft<'_> {
     fn import_hold(&mut self, kind: HoldKind, imported: &ImportedHold) -> Result<(), Error> {
         let mut details = imported.details.clone();
         let mut holds = self.after.holds.iter();
-        if let Some(open) = holds.find(|it| it.kind == kind && it.authority == self.by.authority) {
+        let is_own = |it: &&Hold| it.kind == kind && it.authority == self.by.authority;
+        if let Some(open) = holds.find(|it| is_own(it) && !it.has_lapsed(self.now)) {
             // A file without a column for a time does not change it. In a call its absence means
             // from now on, and without end.
             let keep = |patch: &mut Patch<Time>, present: Option<Time>| {

@@ -84,7 +84,7 @@ impl Service {
     /// Numbers and outside identities are found by one statement. A reseller's addresses are found
     /// by one more. An operator's addresses take a statement each, because several resellers may
     /// use the same address; such an address is [`Error::InvalidField`].
-    pub(in crate::service) async fn resolve_all(
+    pub async fn resolve_all(
         &self,
         context: &Context,
         accounts: Vec<AccountRef>,

@@ -37,7 +37,7 @@ impl Service {
         }
         let states = [JobState::Planned, JobState::Applied, JobState::Reverted];
         let tenancy = super::tenancy(job.reseller, idempotency.as_ref());
-        self.write_once(tenancy, idempotency, move |tx| {
+        self.write_once(&context.principal, tenancy, idempotency, move |tx| {
             Box::pin(async move {
                 if tx.delete_bulk_job(job.reseller, id, &states).await? {
                     Ok(())

@@ -88,7 +88,7 @@ impl Service {
             authority,
         };
         let tenancy = tenancy(reseller, idempotency.as_ref());
-        self.write_once(tenancy, idempotency, move |tx| {
+        self.write_once(&context.principal, tenancy, idempotency, move |tx| {
             Box::pin(async move {
                 tx.lock_bulk_planning(reseller).await?;
                 check_open(tx.count_open_bulk_jobs(reseller, authority).await?)?;
@@ -259,7 +259,7 @@ impl Service {
         let reseller = job.reseller;
         let tenancy = tenancy(reseller, idempotency.as_ref());
         let completion = self
-            .write_once(tenancy, idempotency, move |tx| {
+            .write_once(&context.principal, tenancy, idempotency, move |tx| {
                 Box::pin(async move {
                     let is_changed = tx
                         .move_bulk_job(reseller, id, &[from], working, now)

@@ -74,7 +74,7 @@ impl Service {
         };
         let (now, maker) = (self.now(), caller.clone());
         let signing = self.signing_key_for(request.kind).await?;
-        self.write_once(caller.tenancy(), idempotency, move |tx| {
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move { issue(tx, request, &maker, signing.as_deref(), now).await })
         })
         .await
@@ -144,7 +144,8 @@ impl Service {
     /// Revokes a credential at once. Returns it as it is now. A repeat changes nothing.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::InsufficientScope`] if it has more rights than the caller.
+    /// [`Error::NotFound`]; [`Error::InsufficientScope`] or [`Error::CredentialOutlived`] if it has
+    /// more rights than the caller, or has them for longer.
     pub async fn revoke_token(
         &self,
         caller: &Principal,
@@ -153,10 +154,11 @@ impl Service {
     ) -> Result<Completion<Written<Credential>>, Error> {
         let (revoker, now) = (caller.clone(), self.now());
         let completion = self
-            .write_once(caller.tenancy(), idempotency, move |tx| {
+            // Also while the reseller is suspended: a token that leaked must not wait for that.
+            .answer_once(caller.tenancy(), idempotency, move |tx| {
                 Box::pin(async move {
                     let token = fetch(tx, revoker.reseller, id).await?;
-                    revoker.require_all(&token.scopes)?;
+                    check_lesser(&token, &revoker)?;
                     let is_changed = tx.revoke_token(token.reseller, id, now).await?;
                     tx.announce_credentials(token.reseller).await?;
                     let value = Credential {
@@ -177,8 +179,8 @@ impl Service {
     /// one stays valid for the grace period.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the old one is not valid any more; [`Error::InsufficientScope`] if it
-    /// has more rights than the caller.
+    /// [`Error::NotFound`] if the old one is not valid any more; [`Error::InsufficientScope`] or
+    /// [`Error::CredentialOutlived`] if it has more rights than the caller, or has them for longer.
     pub async fn rotate_token(
         &self,
         caller: &Principal,
@@ -191,13 +193,13 @@ impl Service {
         let kind = self.token(caller, id).await?.kind;
         let signing = self.signing_key_for(kind).await?;
         let completion = self
-            .write_once(caller.tenancy(), idempotency, move |tx| {
+            .write_once(caller, caller.tenancy(), idempotency, move |tx| {
                 Box::pin(async move {
                     let old = fetch(tx, maker.reseller, id).await?;
                     if !old.is_valid(now) {
                         return Err(Error::NotFound(Resource::Token));
                     }
-                    maker.require_all(&old.scopes)?;
+                    check_lesser(&old, &maker)?;
                     tx.expire_token(old.reseller, id, ends).await?;
                     tx.announce_credentials(old.reseller).await?;
                     let validity = old
@@ -229,6 +231,22 @@ async fn fetch(
 ) -> Result<Credential, Error> {
     let found = tx.fetch_token(reseller, id).await?;
     found.ok_or(Error::NotFound(Resource::Token))
+}
+
+/// Checks that a credential is no greater than the one that is to end it: in rights, and in the time
+/// that they last. A credential may always end itself.
+fn check_lesser(token: &Credential, caller: &Principal) -> Result<(), Error> {
+    caller.require_all(&token.scopes)?;
+    let lasts = |until: Option<Time>| {
+        caller
+            .expires_at
+            .is_none_or(|ends| until <= Some(ends) && until.is_some())
+    };
+    if caller.token == Some(token.id) || lasts(token.expires_at) {
+        Ok(())
+    } else {
+        Err(Error::CredentialOutlived)
+    }
 }
 
 /// Creates a credential and its secret. It has no more rights than its maker, and does not outlive

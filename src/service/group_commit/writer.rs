@@ -9,6 +9,7 @@ use super::batch::{self, BatchError};
 use super::request::Request;
 use crate::domain::{Error, ResellerId};
 use crate::service::Clock;
+use crate::service::answer_space::AnswerSpace;
 use crate::service::idempotency::Completion;
 use crate::service::notifier::Notifier;
 use crate::service::settings::{CommitScope, Settings};
@@ -18,6 +19,7 @@ use crate::store::Store;
 /// Carries out changes of accounts. It runs on the write lanes.
 #[derive(Clone)]
 pub(in crate::service) struct Writer {
+    pub(in crate::service) answer_space: Arc<AnswerSpace>,
     pub(in crate::service) store: Store,
     pub(in crate::service) clock: Clock,
     pub(in crate::service) settings: Settings,
@@ -85,7 +87,12 @@ impl Writer {
             self.settings.idempotency_window,
             self.settings.transaction_timeout,
         );
-        let work = async move { batch::commit(&store, &requests, now, window).await };
+        let space = Arc::clone(&self.answer_space);
+        let work = async move {
+            let committed = batch::commit(&store, &requests, now, window).await?;
+            space.add(&committed.answers, now);
+            Ok(committed)
+        };
         match tokio::spawn(tokio::time::timeout(limit, work).instrument(Span::current())).await {
             Ok(Ok(result)) => result.map(|committed| {
                 self.notifier.notify(committed.with_events);

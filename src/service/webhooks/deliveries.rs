@@ -55,7 +55,8 @@ impl Service {
     ) -> Result<Completion<()>, Error> {
         context.principal.require(Scope::WebhookWrite)?;
         let (now, reseller) = (self.now(), context.principal.reseller);
-        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
+        let caller = &context.principal;
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 let endpoint = lock_endpoint(tx, reseller, id).await?;
                 let key = DeliveryKey {
@@ -86,7 +87,8 @@ impl Service {
     ) -> Result<Completion<u64>, Error> {
         context.principal.require(Scope::WebhookWrite)?;
         let (now, reseller) = (self.now(), context.principal.reseller);
-        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
+        let caller = &context.principal;
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 let endpoint = lock_endpoint(tx, reseller, id).await?;
                 let count = tx
@@ -112,7 +114,8 @@ impl Service {
     ) -> Result<Completion<()>, Error> {
         context.principal.require(Scope::WebhookWrite)?;
         let (now, reseller) = (self.now(), context.principal.reseller);
-        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
+        let caller = &context.principal;
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 let found = tx.fetch_attempt(reseller, attempt).await?;
                 let (owner, endpoint, key, at) =

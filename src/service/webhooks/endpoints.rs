@@ -67,7 +67,7 @@ impl Service {
         let now = self.now();
         let mut endpoint = blank_endpoint(reseller, now);
         new.patch
-            .over(&mut endpoint, self.settings.webhooks_allow_http)?;
+            .over(&mut endpoint, &self.settings.webhook_targets)?;
         let secret = match new.secret {
             Some(secret) => {
                 secret.check(endpoint.style)?;
@@ -75,7 +75,8 @@ impl Service {
             }
             None => fresh_secret()?,
         };
-        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
+        let caller = &context.principal;
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 lock_named_reseller(tx, reseller).await?;
                 let count = tx.list_endpoints(reseller).await?.len();
@@ -156,12 +157,13 @@ impl Service {
         idempotency: Option<IdempotentRequest<Written<EndpointView>>>,
     ) -> Result<Completion<Written<EndpointView>>, Error> {
         context.principal.require(Scope::WebhookWrite)?;
-        let (now, allow_http, reseller) = (
+        let (now, targets, reseller) = (
             self.now(),
-            self.settings.webhooks_allow_http,
+            self.settings.webhook_targets.clone(),
             context.principal.reseller,
         );
-        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
+        let caller = &context.principal;
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 let mut endpoint = lock_endpoint(tx, reseller, id).await?;
                 let secret = other_secret(tx, &endpoint, token, now).await?;
@@ -177,7 +179,7 @@ impl Service {
                 {
                     check_present_secrets(tx, &endpoint, style, now).await?;
                 }
-                let is_revised = patch.over(&mut endpoint, allow_http)?;
+                let is_revised = patch.over(&mut endpoint, &targets)?;
                 let (owner, is_changed) = (endpoint.reseller_id, is_revised || secret.is_some());
                 let secret = match secret {
                     Some(token) => {
@@ -215,7 +217,8 @@ impl Service {
     ) -> Result<Completion<()>, Error> {
         context.principal.require(Scope::WebhookWrite)?;
         let reseller = context.principal.reseller;
-        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
+        let caller = &context.principal;
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 let endpoint = lock_endpoint(tx, reseller, id).await?;
                 tx.delete_endpoint(endpoint.reseller_id, id).await?;
@@ -247,7 +250,8 @@ impl Service {
             Some(secret) => secret,
             None => fresh_secret()?,
         };
-        self.write_once(context.principal.tenancy(), idempotency, move |tx| {
+        let caller = &context.principal;
+        self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 let mut endpoint = lock_endpoint(tx, reseller, id).await?;
                 ChosenSecret::Secret(secret.clone()).check(endpoint.style)?;

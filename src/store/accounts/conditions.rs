@@ -108,20 +108,21 @@ pub(super) fn push_conditions(statement: &mut Statement, conditions: &[Condition
 /// A condition on an instant. Each value is a span: equal means within it, less before its first
 /// instant, and greater after its last.
 fn push_times(statement: &mut Statement, column: &str, comparison: Comparison, spans: &[Span]) {
-    let within = |statement: &mut Statement| {
-        statement.push("(false");
-        for span in spans {
-            statement
-                .push(format!(" or ({column} >= "))
-                .push_bind(span.first)
-                .push(format!(" and {column} < "))
-                .push_bind(span.next)
-                .push(")");
-        }
-        statement.push(")");
-    };
     let firsts = spans.iter().map(|span| span.first);
     let nexts = spans.iter().map(|span| span.next);
+    // Two values to bind, however many spans there are: a statement has at most 65,535, and this is
+    // repeated for each time zone.
+    let within = |statement: &mut Statement| {
+        statement
+            .push("exists (select from unnest(")
+            .push_bind(firsts.clone().collect::<Vec<_>>())
+            .push("::timestamptz[], ")
+            .push_bind(nexts.clone().collect::<Vec<_>>())
+            .push(format!(
+                "::timestamptz[]) as span(first, next)
+                   where {column} >= span.first and {column} < span.next)"
+            ));
+    };
     let (operator, bound) = match comparison {
         Comparison::Equal | Comparison::In => {
             statement.push(" and ");

@@ -18,7 +18,7 @@ use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -31,9 +31,12 @@ use crate::domain::Time;
 const FORMAT: u32 = 1;
 /// The size at which rows are handed on, in bytes.
 pub(super) const CHUNK: usize = 64 * 1024;
-/// The longest line, in bytes. PostgreSQL has no longer row, and a damaged file must not fill the
+/// The longest row, in bytes. PostgreSQL has no longer one, and a damaged file must not fill the
 /// memory.
-const MAX_LINE: u64 = 1 << 30;
+const MAX_ROW: u64 = 1 << 30;
+/// The longest line outside of tables, in bytes. It is read as JSON, and names tables, columns,
+/// migrations, sequences or days.
+const MAX_LINE: u64 = 1 << 20;
 /// The line that ends a table.
 const END_OF_TABLE: &[u8] = b"\\.\n";
 
@@ -188,7 +191,7 @@ pub enum Record {
 /// Reads a backup from its beginning to its end.
 pub struct Reader {
     path: PathBuf,
-    lines: BufReader<GzDecoder<Box<dyn Read + Send>>>,
+    lines: BufReader<GzDecoder<BufReader<Box<dyn Read + Send>>>>,
     hash: Sha256,
     header: Header,
     /// The table whose rows are read, and how many have been read.
@@ -216,7 +219,7 @@ impl Reader {
     pub fn open(path: &Path, file: Box<dyn Read + Send>) -> Result<Self, Failure> {
         let mut reader = Self {
             path: path.to_owned(),
-            lines: BufReader::with_capacity(CHUNK, GzDecoder::new(file)),
+            lines: BufReader::with_capacity(CHUNK, GzDecoder::new(BufReader::new(file))),
             hash: Sha256::new(),
             header: Header::new("", Time::default(), Vec::new(), Vec::new()),
             table: None,
@@ -228,7 +231,7 @@ impl Reader {
             path: path.to_owned(),
             problem,
         };
-        if let Err(failure) = reader.next_line() {
+        if let Err(failure) = reader.next_line(MAX_LINE) {
             return Err(if let Failure::Damaged { problem, .. } = failure {
                 foreign(problem)
             } else {
@@ -270,7 +273,7 @@ impl Reader {
             return self.next_rows();
         }
         let before = self.hash.clone();
-        self.next_line()?;
+        self.next_line(MAX_LINE)?;
         if let Ok(start) = serde_json::from_slice::<TableStart>(&self.line) {
             self.table = Some((start.table.clone(), 0));
             return Ok(Record::Table {
@@ -294,7 +297,7 @@ impl Reader {
     fn next_rows(&mut self) -> Result<Record, Failure> {
         let mut chunk = Vec::with_capacity(CHUNK);
         while !self.is_table_over && chunk.len() < CHUNK {
-            self.next_line()?;
+            self.next_line(MAX_ROW)?;
             if self.line == END_OF_TABLE {
                 self.is_table_over = true;
             } else {
@@ -323,18 +326,23 @@ impl Reader {
         }
         // At the end of the stream, the decoder compares the checksum of gzip.
         let mut rest = [0; 1];
-        match self.lines.read(&mut rest) {
-            Ok(0) => Ok(Record::End { rows: end.rows }),
-            Ok(_) => Err(self.damaged("something follows its end")),
+        let more = self.lines.read(&mut rest).and_then(|read| {
+            // The decoder ends with the first stream. What follows it in the file is no part of the
+            // backup either.
+            Ok(read > 0 || !self.lines.get_mut().get_mut().fill_buf()?.is_empty())
+        });
+        match more {
+            Ok(false) => Ok(Record::End { rows: end.rows }),
+            Ok(true) => Err(self.damaged("something follows its end")),
             Err(error) => Err(self.unreadable(error)),
         }
     }
 
-    /// Reads a line with its end into `self.line`.
-    fn next_line(&mut self) -> Result<(), Failure> {
+    /// Reads a line of at most `max` bytes, with its end, into `self.line`.
+    fn next_line(&mut self, max: u64) -> Result<(), Failure> {
         self.line.clear();
         let read = (&mut self.lines)
-            .take(MAX_LINE)
+            .take(max)
             .read_until(b'\n', &mut self.line);
         match read {
             Err(error) => return Err(self.unreadable(error)),

@@ -1,7 +1,9 @@
 //! The keys of e-mail addresses that an earlier version stored: made anew after the migrations, and
 //! checked by `steward doctor`.
 //!
-//! Keys of ASCII addresses never change, so only the others are read, by an index that has no more.
+//! Keys of ASCII addresses never change, also if a label of the domain begins with `xn--`: the key of
+//! another spelling of the domain is the same ASCII. So only keys that are not ASCII are read, by an
+//! index that has no more.
 
 use sqlx::PgConnection;
 
@@ -144,7 +146,8 @@ async fn finding(
         Some(other) => Finding::new(
             format!(
                 "accounts {} and {account} of reseller {reseller} have the same e-mail address \
-                 since addresses are compared in Unicode normalization form KC: {:?} and {email:?}",
+                 since addresses are compared by Unicode's rules for case and for domains: {:?} and \
+                 {email:?}",
                 other.id, other.email
             ),
             format!(

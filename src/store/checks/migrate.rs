@@ -44,7 +44,7 @@ impl Store {
             .application_name("steward-migrate")
             .connect()
             .await
-            .map_err(|error| format!("cannot connect: {error}"))?;
+            .map_err(|error| super::unreachable(owner, &error))?;
         let applied = apply(&mut connection).await?;
         connection
             .close()
@@ -61,7 +61,7 @@ impl Store {
         let mut connection = owner
             .connect()
             .await
-            .map_err(|error| format!("cannot connect: {error}"))?;
+            .map_err(|error| super::unreachable(owner, &error))?;
         let applied = applied(&mut connection)
             .await
             .map_err(|error| error.to_string())?;
@@ -278,7 +278,7 @@ pub(super) async fn check_version(connection: &mut PgConnection) -> Result<Schem
     }
     let minimum = minimum(connection)
         .await
-        .map_err(|error| super::cannot_connect(&error))?;
+        .map_err(|error| Finding::new(error.to_string(), "start the service again"))?;
     if let Some(finding) = too_old(newest, minimum) {
         return Err(finding);
     }

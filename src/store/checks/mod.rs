@@ -17,6 +17,8 @@ pub use migrate::MIGRATOR;
 pub use server::ServerReport;
 pub use startup::SchemaReport;
 
+use sqlx::postgres::PgConnectOptions;
+
 /// A problem, and how the operator solves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -35,9 +37,18 @@ impl Finding {
     }
 }
 
-fn cannot_connect(error: &sqlx::Error) -> Finding {
+/// Why a connection failed, with the address that was tried.
+fn unreachable(options: &PgConnectOptions, error: &sqlx::Error) -> String {
+    let place = options.get_socket().map_or_else(
+        || format!("{}:{}", options.get_host(), options.get_port()),
+        |folder| format!("the socket in {}", folder.display()),
+    );
+    format!("cannot connect to {place}, which the key database.url (DATABASE_URL) names: {error}")
+}
+
+fn cannot_connect(options: &PgConnectOptions, error: &sqlx::Error) -> Finding {
     Finding::new(
-        format!("cannot connect: {error}"),
+        unreachable(options, error),
         "check the database URL, and that the server is running and accepts this login",
     )
 }

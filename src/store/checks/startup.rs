@@ -25,13 +25,14 @@ impl Store {
     /// [`Error::Unavailable`] if the connection is lost meanwhile.
     pub async fn check_schema(&self) -> Result<SchemaReport, Error> {
         // Not from the pool: it would try again and again, and would not return the reason.
-        let mut connection = match self.pool.connect_options().connect().await {
+        let options = self.pool.connect_options();
+        let mut connection = match options.connect().await {
             Ok(connection) => connection,
-            Err(error) => return Ok(SchemaReport::unusable(cannot_connect(&error))),
+            Err(error) => return Ok(SchemaReport::unusable(cannot_connect(&options, &error))),
         };
-        let mut finding = match pooler::check(&self.pool.connect_options()).await {
+        let mut finding = match pooler::check(&options).await {
             Ok(finding) => finding,
-            Err(error) => Some(cannot_connect(&error)),
+            Err(error) => Some(cannot_connect(&options, &error)),
         };
         let login = read_login(&mut connection).await.or_domain()?;
         if finding.is_none() {

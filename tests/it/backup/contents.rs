@@ -119,9 +119,11 @@ async fn every_row_of_every_table_comes_back_as_it_was() {
 
     let (before, after) = (checksums(&database).await, checksums(&restored).await);
     assert_eq!(before, after);
-    let given = sequences(&database).await;
-    assert_eq!(given, sequences(&restored).await);
+    // A restore leaves out what may have been given after the backup.
+    let (given, later) = (sequences(&database).await, sequences(&restored).await);
     assert!(given["reseller_suspension_id_seq"].is_some(), "{given:?}");
+    let is_later = |(name, last): (&String, &Option<i64>)| last.is_none() || later[name] > *last;
+    assert!(given.iter().all(is_later), "{given:?} {later:?}");
     assert!(
         before.values().filter(|it| it.is_some()).count() >= 6,
         "{before:?}"

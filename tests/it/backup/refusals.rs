@@ -58,6 +58,34 @@ async fn a_damaged_file_is_recognized_and_restores_nothing() {
         pack(&broken, &lines);
         check(&[name, words]);
     }
+    // Whole, and something follows in the file: junk, zeros, a second stream.
+    let more = folder.path().join("more.gz");
+    for more in [&b"junk"[..], &[0; 512], &bytes, &{
+        pack(&more, "");
+        std::fs::read(&more).unwrap()
+    }] {
+        std::fs::write(&broken, [&bytes, more].concat()).unwrap();
+        check(&[name, "follows its end"]);
+    }
+    // A line outside of tables that would fill the memory: the header, and a later one.
+    let long = "x".repeat(1 << 20);
+    for (lines, words) in [
+        (
+            format!("{{\"steward_backup\":1,\"x\":\"{long}\"}}\n"),
+            "too long",
+        ),
+        (
+            format!(
+                "{}{{\"sequences\":[],\"x\":\"{long}\"}}\n{}",
+                &lines[..end],
+                &lines[end..]
+            ),
+            "too long",
+        ),
+    ] {
+        pack(&broken, &lines);
+        check(&[name, words]);
+    }
     std::fs::write(&broken, "PGDMP").unwrap();
     check(&[name, "is not a backup"]);
 

@@ -401,10 +401,12 @@ fn all_mistakes_are_named_at_once() {
         "  commit.queue: must be a whole number that is not negative, not \"many\" (from \
          environment variable STEWARD_COMMIT__QUEUE)\n"
             .to_owned(),
-        "  commit.batch: must be at least 1, not 0\n".to_owned(),
+        format!("  commit.batch: must be at least 1, not 0 (from {path})\n"),
         "  jwt.issuer: needs a key that verifies the tokens; set jwt.secret,".to_owned(),
         "  database.url: mysql:// is not PostgreSQL; write postgres://USER:".to_owned(),
-        "  traces.sample: must be between 0 and 1, not 2\n".to_owned(),
+        "  traces.sample: must be between 0 and 1, not 2 (from environment variable \
+         STEWARD_TRACES__SAMPLE)\n"
+            .to_owned(),
     ] {
         assert!(
             stderr.contains(&expected),
@@ -424,6 +426,11 @@ fn variables_that_kubernetes_sets_beside_a_service_are_warned_of_once() {
         ("STEWARD_PORT_8080_TCP_PROTO", "tcp"),
         ("STEWARD_PORT_8080_TCP_PORT", "8080"),
         ("STEWARD_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("STEWARD_DATABASE_PORT", "tcp://10.0.0.2:5432"),
+        ("STEWARD_SERVER_SERVICE_HOST", "10.0.0.2"),
+        ("STEWARD_SERVICE_PORT_HTTP", "8080"),
+        // Like no key, although it has the prefix of all.
+        ("STEWARD_HOME", "/home/steward"),
         // One underscore too few: the warning names the key.
         ("STEWARD_SERVER_LISTEN", "127.0.0.1:1"),
     ];
@@ -438,6 +445,7 @@ fn variables_that_kubernetes_sets_beside_a_service_are_warned_of_once() {
         stderr.contains("STEWARD_SERVER_LISTEN (did you mean STEWARD_SERVER__LISTEN?)"),
         "{stderr}"
     );
+    assert_eq!(stderr.matches("did you mean").count(), 1, "{stderr}");
     // The variables of `steward demo --print-env` and the file are known.
     let own = [
         ("STEWARD_URL", "http://127.0.0.1:8080"),
@@ -478,4 +486,61 @@ fn an_address_in_use_is_named_with_the_key_and_the_flag_that_change_it() {
             format!("error: cannot listen on {address}: another program listens there; {key}");
         assert!(stderr.contains(&expected), "{stderr}");
     }
+}
+
+#[test]
+fn a_value_of_the_environment_is_repeated_as_it_was_written() {
+    for (variable, value) in [
+        ("STEWARD_SERVER__LISTEN", "8081"),
+        ("STEWARD_SERVER__LISTEN", "08.50"),
+        ("STEWARD_SERVER__MANAGEMENT_LISTEN", "true"),
+        ("STEWARD_SERVER__LISTEN", "[8081]"),
+        ("STEWARD_SERVER__REQUEST_TIMEOUT_SECONDS", "-5"),
+        ("STEWARD_SERVER__REQUEST_TIMEOUT_SECONDS", "1e3"),
+        ("STEWARD_WEBHOOKS__ALLOW_HTTP", "yes"),
+        ("STEWARD_WEBHOOKS__ALLOW_HTTP", "1"),
+        ("STEWARD_WEBHOOKS__ALLOWED_NETWORKS", "10.1"),
+        ("STEWARD_WEBHOOKS__RETRY_SECONDS", "007"),
+        ("STEWARD_SERVER__PUBLIC_URL", "0x10"),
+        ("STEWARD_ENVIRONMENT", "1"),
+    ] {
+        let output = config(&["check"], &[(variable, value)]);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{variable}={value}");
+        let repeated = format!("\"{value}\"");
+        assert!(
+            stderr.contains(&repeated) && stderr.contains(variable),
+            "{variable}={value}: {stderr}"
+        );
+    }
+    let text = shown(&["show"], &[("STEWARD_DATABASE__MAX_CONNECTIONS", "17")]);
+    assert!(
+        text.contains("max_connections = 17  # environment"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_mistake_in_a_list_names_its_source_and_a_file_needs_no_flag() {
+    let variable = "STEWARD_SERVER__CORS_ORIGINS";
+    let output = config(&["check"], &[(variable, "[\"https://x.example/y\"]")]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    for word in ["server.cors_origins", "x.example", variable] {
+        assert!(stderr.contains(word), "{word}: {stderr}");
+    }
+    let folder = folder();
+    let file = folder.path().join("steward.toml");
+    fs::write(&file, "[log]\nlevel = \"verbose\"\n").unwrap();
+    let path = file.to_str().unwrap();
+    for arguments in [&["check", path][..], &["check", "--config", path]] {
+        let output = config(arguments, &[]);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            stderr.contains("verbose") && stderr.contains(path),
+            "{stderr}"
+        );
+    }
+    let text = shown(&["show"], &[("HOME", "/home/jo"), ("XDG_DATA_HOME", "")]);
+    assert!(text.contains("data_dir = \""), "{text}");
 }

@@ -196,13 +196,13 @@ fn accounts_are_listed_page_by_page_as_a_table_or_as_json() {
     let page = run(data, ["account", "list", "--limit", "2"]);
     assert_eq!(
         String::from_utf8(page.stdout).unwrap(),
-        "ID  EMAIL           NAME  RESELLER  STATE        EXPIRES\n\
-         1   a1@example.com        1 Acme    may be used  never\n\
-         2   a2@example.com        1 Acme    frozen       never\n"
+        "ID  EMAIL           NAME  RESELLER  STATE   EXPIRES\n\
+         1   a1@example.com        1 Acme    active  never\n\
+         2   a2@example.com        1 Acme    frozen  never\n"
     );
     assert_eq!(
         String::from_utf8(page.stderr).unwrap(),
-        "2 of 6 accounts; --from 3 lists the next ones, --limit 0 all\n"
+        "2 of 6 accounts, without the deleted ones, which --state deleted lists; --from 3 lists the next ones, --limit 0 all\n"
     );
     let empty = run(data, ["account", "list", "--state", "expired"]);
     assert!(empty.status.success() && empty.stdout.is_empty());

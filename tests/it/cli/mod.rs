@@ -6,3 +6,4 @@ mod demo;
 mod import;
 mod listen;
 mod manage;
+mod messages;

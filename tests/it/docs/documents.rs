@@ -289,6 +289,10 @@ fn shell_blocks(text: &str) -> Vec<&str> {
 /// A running demo, with what `demo --print-env` exports.
 struct Demo {
     folder: tempfile::TempDir,
+    /// The folder of the shell, where the reader has a clone of the repository.
+    clone: tempfile::TempDir,
+    /// What stands for `/tmp`.
+    temporary: tempfile::TempDir,
     child: Child,
     environment: String,
 }
@@ -300,21 +304,34 @@ impl Demo {
         let environment = succeed(folder.path(), &["demo", "--print-env"]);
         Self {
             folder,
+            clone: tempfile::tempdir().unwrap(),
+            temporary: tempfile::tempdir().unwrap(),
             child,
             environment,
         }
     }
 
-    /// Runs a script as pasted into a shell that has the demo's environment and finds `steward`.
-    /// Every command must succeed, and every request must be answered with a 2xx status.
+    /// Runs a script as pasted into a shell that has the demo's environment, the variables of the
+    /// blocks before, and finds `steward`. Every command must succeed, every request must be answered
+    /// with a 2xx status, and no file may be left in the reader's clone.
     #[track_caller]
     fn paste(&self, document: &str, script: &str) -> String {
         let program = Path::new(env!("CARGO_BIN_EXE_steward")).parent().unwrap();
         let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
         let script = script.replace("curl ", "curl -s -S -f ");
+        let temporary = self.temporary.path().display();
+        let script = script.replace("/tmp/", &format!("{temporary}/"));
+        let variables = self.temporary.path().join("variables");
+        let variables = variables.display();
         let output = Command::new("sh")
-            .args(["-ec", &format!("{}\n{script}", self.environment)])
-            .current_dir(self.folder.path())
+            .args([
+                "-ec",
+                &format!(
+                    "[ ! -e {variables} ] || . {variables}\n{}\nset -a\n{script}\nexport -p > {variables}",
+                    self.environment
+                ),
+            ])
+            .current_dir(self.clone.path())
             .env("PATH", path)
             .env("STEWARD_DATABASE__DATA_DIR", self.folder.path())
             .output()
@@ -324,6 +341,11 @@ impl Demo {
         assert!(
             output.status.success(),
             "{document}:\n{script}\n{stdout}\n{stderr}"
+        );
+        let left = fs::read_dir(self.clone.path()).unwrap().count();
+        assert_eq!(
+            left, 0,
+            "{document} writes a file into the clone:\n{script}"
         );
         stdout
     }
@@ -354,9 +376,7 @@ fn every_call_of_the_readme_works_as_pasted() {
     assert!(readme.lines().count() <= 180, "the README has grown");
     let calls: Vec<&str> = shell_blocks(&readme)
         .into_iter()
-        .find(|block| block.contains("curl "))
-        .unwrap()
-        .split("\n\n")
+        .filter(|block| block.contains("curl "))
         .collect();
     let answers = [
         "Successful operation",
@@ -376,7 +396,7 @@ fn every_call_of_the_readme_works_as_pasted() {
     demo.stop();
 }
 
-/// What the blocks of the tour answer: a text, and how often it is in the answers of a block.
+/// What the sections of the tour answer: a text, and how often it is in the answers of a section.
 const TOUR: &[(&str, usize)] = &[
     // The admin API: freeze and suspend, activate, expiry, read.
     ("Successful operation", 6),
@@ -391,22 +411,29 @@ const TOUR: &[(&str, usize)] = &[
     (r#""token":"stw_"#, 1),
     // Webhooks and events.
     (r#""secret":"whsec_"#, 1),
-    // Scheduling, payment tickets, bulk.
-    (r#""exemptUntil":"2099-12-31T23:59:59"#, 1),
-    (r#"{"changed":true,"effectiveStatus":"active"}"#, 1),
+    // Scheduling, purge and bulk.
     (r#""succeeded":2"#, 1),
 ];
 
 #[test]
 fn every_call_of_the_tour_works_as_pasted() {
     let tour = read("docs/tour.md");
-    let blocks = shell_blocks(&tour);
-    assert_eq!(blocks.len(), TOUR.len());
+    let sections: Vec<Vec<&str>> = tour
+        .split("\n## ")
+        .map(shell_blocks)
+        .filter(|blocks| !blocks.is_empty())
+        .collect();
+    assert_eq!(sections.len(), TOUR.len());
     let demo = Demo::start();
-    for (block, (wanted, count)) in blocks.iter().zip(TOUR) {
-        let answer = demo.paste("docs/tour.md", block);
-        assert_eq!(answer.matches(wanted).count(), *count, "{block}\n{answer}");
-        demo.is_healthy(block);
+    for (blocks, (wanted, count)) in sections.iter().zip(TOUR) {
+        let answers = blocks.iter().map(|block| {
+            let answer = demo.paste("docs/tour.md", block);
+            demo.is_healthy(block);
+            answer
+        });
+        let answers: String = answers.collect();
+        let found = answers.matches(wanted).count();
+        assert_eq!(found, *count, "{blocks:?}\n{answers}");
     }
     demo.stop();
 }
@@ -435,6 +462,28 @@ fn every_command_of_the_guides_works_as_pasted() {
         }
     }
     demo.stop();
+}
+
+/// An interactive zsh, the shell of macOS, takes a comment for a command, and a parenthesis or an
+/// apostrophe in it for syntax. What a block is about stands above it.
+#[test]
+fn no_block_to_paste_has_a_comment() {
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        let mut language = None;
+        for line in text.lines() {
+            match (line.strip_prefix("```"), language) {
+                (Some(_), Some(_)) => language = None,
+                (Some(opened), None) => language = Some(opened),
+                (None, Some("sh" | "text" | "bash" | "console")) => assert!(
+                    !line.trim_start().starts_with('#') && !line.contains(" # "),
+                    "{}: {line}",
+                    document.display()
+                ),
+                (None, _) => {}
+            }
+        }
+    }
 }
 
 // Links and names.

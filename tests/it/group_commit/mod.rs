@@ -1,6 +1,7 @@
 //! Commands that are committed together, retried and repeated.
 
 mod account_numbers;
+mod answer_space;
 mod concurrency;
 mod idempotency;
 mod replay;

@@ -309,3 +309,29 @@ fn http_1_1_without_a_host_is_refused() {
         "{head}"
     );
 }
+
+#[test]
+fn a_request_with_two_lengths_ends_its_connection() {
+    use std::io::{Read as _, Write as _};
+    let folder = folder();
+    let served = Served::start(folder.path());
+    for lengths in [
+        "content-length: 4\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ncontent-length: 4",
+    ] {
+        let mut stream = std::net::TcpStream::connect(served.listen).unwrap();
+        // By one length, a second request follows the first.
+        let both = format!(
+            "POST /v3/accounts HTTP/1.1\r\nhost: x\r\n{lengths}\r\n\r\n0\r\n\r\n\
+             GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n"
+        );
+        stream.write_all(both.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(
+            answer.matches("HTTP/1.1 ").count(),
+            1,
+            "{lengths}: {answer}"
+        );
+    }
+}

@@ -319,7 +319,9 @@ async fn admin_ignores_unknown_members_and_names_them_if_it_is_verbose() {
             assert_eq!(answer.get("ignored"), None, "{}", operation.name);
             members["verbose"] = json!(true);
             fresh(&mut members).await;
-            let answer = client.call(operation.name, members.clone()).await.ok();
+            let answer = client.call(operation.name, members.clone()).await;
+            assert_eq!(answer.header("ignored-members"), member);
+            let answer = answer.ok();
             let expected = if member.is_empty() {
                 Value::Null
             } else {
@@ -339,6 +341,37 @@ async fn admin_ignores_unknown_members_and_names_them_if_it_is_verbose() {
             assert_eq!(is_named, !member.is_empty(), "{}: {answer}", operation.name);
         }
     }
+    // Every answer names them in a header: a plain one, a repeat, a refusal and an error.
+    let id = things.client.account("plain").await;
+    let members = json!({
+        "id": id, "payment_url": "https://pay.example", "frozen_details": {"public_mesage": "x"},
+        "p\u{e4}y, a%": 1,
+    });
+    let wanted = "frozen_details.public_mesage, payment_url, p%C3%A4y%2C%20a%25";
+    for _ in 0..2 {
+        let answer = client.call_once("freeze", "header", members.clone()).await;
+        assert_eq!(answer.header("ignored-members"), wanted);
+        assert_eq!(
+            answer.ok(),
+            json!({"error": 0, "error_text": "Successful operation"})
+        );
+    }
+    let mut missing = members.clone();
+    missing["id"] = json!(999);
+    let refused = client.call("freeze", missing).await;
+    assert_eq!(refused.header("ignored-members"), wanted);
+    // `save` stores a member of its own, and ignores one that is read only.
+    let saved = json!({"id": id, "timezone": "Berlin", "paymentUrl": "x"});
+    let saved = client.call("save", saved).await;
+    assert_eq!(saved.header("ignored-members"), "timezone");
+    let many: serde_json::Map<_, _> = (0..200)
+        .map(|number| (format!("member_{number}"), json!(1)))
+        .chain([("id".to_owned(), json!(id))])
+        .collect();
+    let many = client.call("suspend", Value::Object(many)).await;
+    assert!(many.header("ignored-members").len() <= 1_000);
+    assert_eq!(many.ok()["error"], 0);
+
     // A repeat names them, too.
     let id = things.client.account("repeat").await;
     let members = json!({"id": id, "verbose": true, "reson": "x"});

@@ -463,7 +463,7 @@ async fn every_soap_operation_with_every_kind_of_credential() {
     );
     let call = |name: &'static str, token: String, id: i64, email: &'static str| {
         let children = format!(
-            "<authToken>{token}</authToken><accountID>{id}</accountID><email>{email}@example.com</email><expiryDate>2030-01-01</expiryDate><status>active</status><name>n</name><password>p</password>"
+            "<authToken>{token}</authToken><accountID>{id}</accountID><email>{email}@example.com</email><expiryDate>2030-01-01</expiryDate><status>active</status><name>n</name><password>secret</password><planID>1</planID><planName>p</planName>"
         );
         let envelope = format!(
             "<e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope'><e:Body><{name} xmlns='Zoolz'>{children}</{name}></e:Body></e:Envelope>"
@@ -487,9 +487,12 @@ async fn every_soap_operation_with_every_kind_of_credential() {
                 .to_owned()
         }
     };
-    for operation in soap::OPERATIONS {
+    let plan = json!({"name": "p", "displayName": "p"});
+    let plan = V3::of(&client).call("POST", "/v3/plans", &plan).await;
+    assert_eq!(plan.status, 201);
+    for (index, operation) in soap::OPERATIONS.iter().enumerate() {
         let name = operation.name;
-        let reads = name.starts_with("GetAccountInfo");
+        let reads = name.starts_with("Get");
         let (right, wrong) = if reads {
             (&readable, &writable)
         } else {
@@ -502,11 +505,10 @@ async fn every_soap_operation_with_every_kind_of_credential() {
                 "{name}"
             );
         }
-        if name != "CreateAccount" {
-            let refused = if name.ends_with("UsingAccountID") {
-                "InvalidAccount"
-            } else {
-                "InvalidEmail"
+        if let Some(child) = operation.account_child() {
+            let refused = match child {
+                "accountID" => "InvalidAccount",
+                _ => "InvalidEmail",
             };
             assert_eq!(
                 call(name, right.clone(), theirs, "b").await,
@@ -519,14 +521,20 @@ async fn every_soap_operation_with_every_kind_of_credential() {
                 "{name}, nobody's"
             );
         }
-        let email = if name == "CreateAccount" {
-            "created"
+        let created = ["created", "second", "third", "fourth"];
+        let email = if name.starts_with("CreateAccount") {
+            created[index % created.len()]
         } else {
             "a"
         };
+        let expected = match name {
+            "GetAccountInfoUsingEmailAndPass" | "GetAccountInfoByEmailAndPass" => "InvalidPassword",
+            "ResetPassword" | "ToggleNetworkDrive" => "GeneralError",
+            _ => "Success",
+        };
         assert_eq!(
             call(name, right.clone(), mine, email).await,
-            "Success",
+            expected,
             "{name}"
         );
         if name.starts_with("DeleteAccount") {

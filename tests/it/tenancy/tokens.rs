@@ -243,3 +243,45 @@ async fn a_repeated_creation_makes_no_second_token() {
     );
     assert_eq!(reseller("Fresh").await.status, 201);
 }
+
+#[tokio::test]
+async fn a_token_ends_no_token_that_lasts_longer_except_itself() {
+    let app = App::new().await;
+    let acme = app.new_reseller("Acme").await;
+    let v3 = V3::of(&acme);
+    let make = async |expires_in: Value| {
+        let body = json!({ "expiresIn": expires_in });
+        v3.call("POST", "/v3/tokens", &body).await.json()
+    };
+    let (hour, day, other_day, forever) = (
+        make(json!(3_600)).await,
+        make(json!(86_400)).await,
+        make(json!(86_400)).await,
+        make(Value::Null).await,
+    );
+    let holder = |token: &Value| V3::with_token(&app.router, token["token"].as_str().unwrap());
+    let rotate = async |by: &Value, token: &Value| {
+        let path = format!("/v3/tokens/{}/rotate", token["id"]);
+        holder(by)
+            .call("POST", &path, &json!({"graceSeconds": 0}))
+            .await
+    };
+    let revoke = async |by: &Value, token: &Value| {
+        let path = format!("/v3/tokens/{}", token["id"]);
+        holder(by).call("DELETE", &path, &Value::Null).await
+    };
+    let problem = "expires before the token that it is to revoke or rotate";
+    for (by, token) in [(&hour, &day), (&hour, &forever), (&day, &forever)] {
+        refused(&rotate(by, token).await, 403, "INSUFFICIENT_SCOPE", problem);
+        refused(&revoke(by, token).await, 403, "INSUFFICIENT_SCOPE", problem);
+        assert_eq!(holder(token).get("/v3/accounts").await.status, 200);
+    }
+    // The same time, a shorter one, and itself.
+    assert_eq!(revoke(&day, &other_day).await.status, 204);
+    let rotated = rotate(&day, &hour).await;
+    assert_eq!(rotated.status, 201, "{}", rotated.body);
+    let shorter = rotated.json();
+    assert_eq!(rotate(&shorter, &shorter).await.status, 201);
+    assert_eq!(revoke(&forever, &day).await.status, 204);
+    assert_eq!(revoke(&forever, &forever).await.status, 204);
+}

@@ -165,6 +165,8 @@ async fn with_everything(app: &App, superuser: &PgPool) -> Everything {
 async fn copy_everything(app: &App, superuser: &PgPool) {
     let other = app.reseller("Other").await;
     assert_eq!(other, ResellerId(2));
+    // The copies have the numbers and UUIDs of the originals, which no two accounts can have.
+    run(superuser, "drop index account_number_uq, account_uuid_uq").await;
     let mut copying = superuser.begin().await.unwrap();
     for (table, column) in tenant_tables(superuser).await {
         if table == "reseller" {

@@ -1,6 +1,7 @@
 //! Lists of accounts: pages, filters, orders, cursors.
 
 use serde_json::{Value, json};
+use steward::service::ResellerPatch;
 
 use crate::harness::App;
 use crate::harness::app::Answer;
@@ -136,4 +137,37 @@ async fn accounts_are_listed_with_pages_filters_order_and_cursors() {
         )
         .await;
     assert_eq!(xml.body.matches("<item><id>").count(), 2, "{}", xml.body);
+}
+
+#[tokio::test]
+async fn a_list_has_at_most_20_conditions_and_many_dates_in_many_time_zones_are_answered() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let v3 = V3::of(&client);
+    let created = v3.call("POST", "/v3/accounts", &json!({})).await.json();
+    let of = |count: usize| "createdAt[gte]=2020-01-01&".repeat(count);
+    let listed = v3.get(&format!("/v3/accounts?{}", of(20))).await.ok();
+    assert_eq!(listed[0]["id"], created["id"]);
+    let many = v3.get(&format!("/v3/accounts?{}", of(21))).await;
+    refused(
+        &many,
+        400,
+        "INVALID_REQUEST",
+        "at most 20 conditions on fields",
+    );
+    // 100 dates without a zone for each of 40 zones, in 20 conditions.
+    for (number, zone) in chrono_tz::TZ_VARIANTS.iter().enumerate().take(40) {
+        let patch = ResellerPatch {
+            timezone: Some(zone.name().to_owned()),
+            ..ResellerPatch::default()
+        };
+        app.reseller_with(&format!("r{number}"), patch).await;
+    }
+    let operator = V3::of(&app.operator().await);
+    let days: Vec<String> = (0..100)
+        .map(|n| format!("2026-{:02}-{:02}", n % 12 + 1, n % 28 + 1))
+        .collect();
+    let dates = format!("createdAt[in]={}&", days.join(",")).repeat(20);
+    let all = operator.get(&format!("/v3/accounts?{dates}after=")).await;
+    assert_eq!(all.status, 200, "{}", all.body);
 }

@@ -41,6 +41,54 @@ async fn an_address_is_one_address_in_all_its_spellings() {
 }
 
 #[tokio::test]
+async fn case_folding_and_the_names_of_domains_make_no_second_address() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let (v3, soap) = (V3::of(&client), Soap::of(&client));
+    for spellings in [
+        [
+            "x\u{391}\u{3a3}@x.gr",
+            "x\u{3b1}\u{3c3}@x.gr",
+            "x\u{3b1}\u{3c2}@X.gr",
+        ],
+        ["stra\u{df}e@x.de", "STRASSE@x.de", "Stra\u{1e9e}e@x.de"],
+        [
+            "jo@b\u{fc}cher.example",
+            "jo@xn--bcher-kva.example",
+            "JO@BU\u{308}CHER.EXAMPLE",
+        ],
+    ] {
+        let made = v3
+            .call("POST", "/v3/accounts", &json!({"email": spellings[0]}))
+            .await
+            .json();
+        assert_eq!(made["email"], spellings[0], "kept as it was written");
+        for same in spellings {
+            let again = v3
+                .call("POST", "/v3/accounts", &json!({"email": same}))
+                .await;
+            refused(&again, 409, "CONFLICT", "email_in_use");
+            let (code, info, _) = soap
+                .call("GetAccountInfo", &format!("<email>{same}</email>"))
+                .await;
+            assert_eq!(code, "Success", "{same}: {info}");
+            let filter: String = url::form_urlencoded::byte_serialize(same.as_bytes()).collect();
+            let found = v3.get(&format!("/v3/accounts?email={filter}")).await.ok();
+            assert_eq!(found[0]["id"], made["id"], "{same}");
+        }
+    }
+    for other in ["jo@stra\u{df}e.example", "jo@strasse.example"] {
+        let made = v3
+            .call("POST", "/v3/accounts", &json!({"email": other}))
+            .await;
+        assert_eq!(
+            made.status, 201,
+            "another domain is another address: {other}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn names_and_addresses_with_invisible_characters_are_refused_by_name() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;

@@ -96,6 +96,22 @@ async fn what_breaks_a_limit_is_refused_by_name() {
             json!({"k1": "a\u{0}b"}),
             "k1: the value must not contain control characters",
         ),
+        (
+            json!({"k1": "ad\u{200b}min"}),
+            "k1: the value must not contain invisible characters, such as U+200B",
+        ),
+        (
+            json!({"k1": "\u{202e}nimda"}),
+            "k1: the value must not contain invisible characters, such as U+202E",
+        ),
+        (
+            json!({"k\u{200d}1": "v"}),
+            "must not contain invisible characters, such as U+200D",
+        ),
+        (
+            json!({"k\u{e0041}": "v"}),
+            "must not contain invisible characters, such as U+E0041",
+        ),
         (json!({"k1": 5}), "metadata"),
         (json!(["k1"]), "metadata"),
         (json!("k1"), "metadata"),
@@ -234,11 +250,21 @@ async fn accounts_are_listed_by_their_metadata() {
         .get("/v3/accounts?metadata[plan]=gold&after=")
         .await;
     assert_eq!(regions(all.ok()), ["gold/eu", "gold/us", "gold/eu"]);
+    let ten: String = (0..10).map(|n| format!("metadata[k{n}]=v&")).collect();
+    assert_eq!(
+        regions(v3.get(&format!("/v3/accounts?{ten}")).await.ok()),
+        [""; 0]
+    );
+    let many = format!("metadata[k]=v&{ten}");
     for (query, expected) in [
         ("metadata=gold", "must name one member"),
         ("metadata[plan]=", "must have the value"),
         ("metadata[a%20b]=1", "is not accepted"),
         ("metadata[plan]=a&metadata[plan]=b", "more than once"),
+        (
+            many.as_str(),
+            "metadata[k9]: accounts can be selected by at most 10 members",
+        ),
         ("asOf=2026-01-01&metadata[plan]=a", "asOf"),
     ] {
         let answer = v3.get(&format!("/v3/accounts?{query}")).await;
@@ -271,6 +297,15 @@ async fn a_bulk_job_selects_by_metadata_and_checks_it_again() {
     );
     let silver = json!({"metadata": {"plan": "silver"}});
     v3.call("PATCH", &changed, &silver).await.ok();
+    let many: Map<_, _> = (0..11).map(|n| (format!("k{n}"), json!("v"))).collect();
+    let refusal = v3
+        .call(
+            "POST",
+            "/v3/bulk-jobs",
+            &json!({"selector": {"metadata": many}, "operation": {"operation": "freeze"}}),
+        )
+        .await;
+    refused(&refusal, 400, "INVALID_REQUEST", "at most 10 members");
     let job = format!("/v3/bulk-jobs/{}", planned["id"].as_str().unwrap());
     let applying = v3.call("POST", &format!("{job}/apply"), &Value::Null).await;
     assert_eq!(applying.status, 202, "{}", applying.body);

@@ -21,6 +21,7 @@ use crate::harness::app::{admin_settings, pool_settings, router, soap_settings};
 use crate::harness::process::folder;
 use crate::harness::v3::V3;
 use crate::harness::{App, Client};
+use crate::webhooks::live::local_targets;
 
 const ACCOUNTS: i64 = 200;
 const EVENTS_EACH: i64 = 100;
@@ -88,7 +89,7 @@ async fn killed_dispatchers_and_a_failing_receiver_lose_no_event_and_keep_the_or
     let app = App::new().await;
     let owner = app.new_reseller("Acme").await;
     let settings = Settings {
-        webhooks_allow_http: true,
+        webhook_targets: local_targets(),
         ..Settings::default()
     };
     let service = Arc::new(Service::start(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use steward::dialects::v3;
+use steward::domain::WebhookTargets;
 use steward::service::{Clock, Service, Settings as ServiceSettings};
 use steward::store::Store;
 use steward::webhooks::{Dispatcher, Settings, Writer};
@@ -17,6 +18,14 @@ use crate::harness::process::until;
 use crate::harness::receiver::{Received, Receiver};
 use crate::harness::v3::V3;
 use crate::harness::{App, Client};
+
+/// Endpoints anywhere, over http: a service that accepts them may stop delivering to them later.
+pub fn local_targets() -> WebhookTargets {
+    WebhookTargets {
+        allow_http: true,
+        networks: ["0.0.0.0/0", "::/0"].map(|it| it.parse().unwrap()).to_vec(),
+    }
+}
 
 pub fn settings() -> Settings {
     Settings {
@@ -62,7 +71,7 @@ impl Live {
     async fn on(app: App, clock: Clock) -> Self {
         let owner = app.new_reseller("Acme").await;
         let service_settings = ServiceSettings {
-            webhooks_allow_http: true,
+            webhook_targets: local_targets(),
             ..ServiceSettings::default()
         };
         let service = Arc::new(Service::start(

@@ -8,7 +8,7 @@ use crate::harness::App;
 use crate::harness::v3::{V3, refused};
 
 #[tokio::test]
-async fn if_match_compares_strong_tags_and_never_answers_400() {
+async fn if_match_compares_strong_tags_and_the_star_stands_alone() {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let v3 = V3::of(&client);
@@ -53,6 +53,17 @@ async fn if_match_compares_strong_tags_and_never_answers_400() {
     for other in others {
         let answer = patch(other).await;
         refused(&answer, 412, "PRECONDITION_FAILED", "If-Match");
+    }
+    let stars: [&[&str]; 5] = [
+        &["\"1\", *"],
+        &["*, \"9\""],
+        &["*", "\"1\""],
+        &["*,*"],
+        &["nonsense, *"],
+    ];
+    for star in stars {
+        let answer = patch(star).await;
+        refused(&answer, 400, "INVALID_REQUEST", "or * alone");
     }
 }
 

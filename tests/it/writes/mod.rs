@@ -3,5 +3,6 @@
 mod conditions;
 mod one_command;
 mod random_repeats;
+mod suspensions;
 mod table;
 mod things;

@@ -70,7 +70,7 @@ pub(in crate::dialects::v3) struct AccountDocument {
     /// A ticket that lifts the freeze once, without a token. Only in the answer to a freeze that
     /// asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     pub(in crate::dialects::v3) release_ticket: Option<String>,
 }
 

@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 
 use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
-use crate::dialects::filter::TimeConditions;
+use crate::dialects::filter::{TimeConditions, check_member_count};
 use crate::dialects::v3::cursor::Cursor;
 use crate::dialects::v3::page::{pairs, searched};
 use crate::domain::{
@@ -16,6 +16,10 @@ use crate::domain::{
 
 const DEFAULT_LIMIT: i64 = 10;
 const MAX_LIMIT: i64 = 100;
+/// The most conditions on fields. Every account that is read is compared with each.
+const MAX_CONDITIONS: usize = 20;
+/// The most values of a condition with `in`.
+const MAX_VALUES: usize = 100;
 /// The largest number of accounts that a page may skip, because the database reads all skipped
 /// accounts. Beyond it, callers must use cursors.
 const MAX_SKIP: i64 = 100_000;
@@ -55,6 +59,7 @@ impl ListRequest {
         let (mut page, mut limit, mut sort, mut after, mut as_of) = (None, None, None, None, None);
         let (mut conditions, mut repeated) = (TimeConditions::new(zones), Vec::new());
         let (mut metadata, mut text) = (Metadata::default(), None);
+        let mut on_fields = 0;
         for (name, value) in pairs(uri) {
             let slot = match name.as_str() {
                 "page" => &mut page,
@@ -64,9 +69,12 @@ impl ListRequest {
                 "asOf" => &mut as_of,
                 "query" => &mut text,
                 _ => {
-                    match metadata_key(&name)? {
-                        Some(key) => require_member(&mut metadata, &name, key, &value)?,
-                        None => add_condition(&mut conditions, &name, &value)?,
+                    if let Some(key) = metadata_key(&name)? {
+                        require_member(&mut metadata, &name, key, &value)?;
+                    } else {
+                        on_fields += 1;
+                        check_count(on_fields, &name)?;
+                        add_condition(&mut conditions, &name, &value)?;
                     }
                     repeated.push((name, value));
                     continue;
@@ -260,6 +268,20 @@ fn require_member(
     {
         return Err(Failure::parameter(parameter, "appears more than once"));
     }
+    check_member_count(metadata).map_err(|problem| Failure::parameter(parameter, problem))
+}
+
+/// Refuses another condition on a field if there are too many.
+fn check_count(count: usize, parameter: &str) -> Result<(), Failure> {
+    if count > MAX_CONDITIONS {
+        return Err(Failure::parameter(
+            parameter,
+            format!(
+                "is one condition too many: a list has at most {MAX_CONDITIONS} conditions on \
+                 fields; several values of one field are one condition with [in]"
+            ),
+        ));
+    }
     Ok(())
 }
 
@@ -292,10 +314,10 @@ fn add_condition(conditions: &mut TimeConditions, name: &str, value: &str) -> Re
     } else {
         vec![value]
     };
-    if texts.len() > 100 || value.contains('\0') {
+    if texts.len() > MAX_VALUES || value.contains('\0') {
         return Err(Failure::parameter(
             name,
-            "must have at most 100 values and no control characters",
+            format!("must have at most {MAX_VALUES} values and no control characters"),
         ));
     }
     if field.is_time() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::{Batch, BatchError, CommitError, load};
+use super::{Batch, BatchError, CommitError, imported_numbers, load};
 use crate::domain::{
     Account, AccountId, AccountKey, Conflict, Error, ImportedAccount, NewAccount, Outcome,
     ResellerId, Time,
@@ -83,7 +83,7 @@ async fn try_import(
         return Ok(Some(decided.outcomes));
     }
     match decided.batch.write(&mut tx, now).await {
-        Ok(()) => tx.commit().await.map_err(|error| BatchError {
+        Ok(_) => tx.commit().await.map_err(|error| BatchError {
             error,
             is_worth_trying_alone: false,
         })?,
@@ -209,7 +209,7 @@ impl Decided {
         }
         let created = rehearsal.created.iter().map(|(_, id)| *id);
         let (brought, fresh): (Vec<_>, Vec<_>) = created.partition(|id| named.contains(id));
-        pass_dense_ids(tx, brought).await?;
+        imported_numbers::pass_dense(tx, brought).await?;
         if fresh.is_empty() {
             return Ok(Self {
                 batch: rehearsal,
@@ -218,55 +218,13 @@ impl Decided {
         }
         // Rows of this batch or of a later one bring these numbers along.
         let is_reserved = |id: &AccountId| named.contains(id) || import.reserved.contains(id);
-        let mut fresh = draw_ids(tx, fresh.len(), is_reserved).await?;
+        let mut fresh = imported_numbers::draw(tx, fresh.len(), is_reserved).await?;
         fresh.reverse();
         batch.fresh_ids = fresh;
         let mut identities = identities;
         let outcomes = batch.import_rows(&mut identities, import, requests);
         Ok(Self { batch, outcomes })
     }
-}
-
-/// Lets the sequence pass the numbers that rows bring along, as far as it wastes no more numbers
-/// than there are rows. So the next creations need not pass over them one by one, and cannot draw
-/// one of them while this import is not committed yet.
-async fn pass_dense_ids(tx: &mut Tx, mut brought: Vec<AccountId>) -> Result<(), Error> {
-    brought.sort_unstable();
-    let reached = tx.count_account_ids().await?;
-    let beyond = brought
-        .into_iter()
-        .filter(|id| i64::from(id.as_i32()) > reached);
-    let is_dense = |(rows, id): &(i64, AccountId)| i64::from(id.as_i32()) - reached <= 2 * rows;
-    match (1..).zip(beyond).filter(is_dense).last() {
-        Some((_, last)) => tx.pass_account_ids(last).await,
-        None => Ok(()),
-    }
-}
-
-/// Draws ids that are not reserved; fewer than `count` at the end of the sequence.
-async fn draw_ids(
-    tx: &mut Tx,
-    count: usize,
-    is_reserved: impl Fn(&AccountId) -> bool,
-) -> Result<Vec<AccountId>, Error> {
-    let mut fresh = Vec::with_capacity(count);
-    while fresh.len() < count {
-        let missing = i32::try_from(count - fresh.len()).unwrap_or(i32::MAX);
-        let drawn = tx.next_account_ids(missing).await?;
-        if drawn.is_empty() {
-            break;
-        }
-        let (reserved, free): (Vec<_>, Vec<_>) = drawn.into_iter().partition(&is_reserved);
-        fresh.extend(free);
-        // Often many in a row are reserved. The sequence goes to the end of the row at once.
-        let next = |id: &AccountId| AccountId::new(i64::from(id.as_i32()) + 1).ok();
-        let row =
-            std::iter::successors(reserved.last().copied(), |id| next(id).filter(&is_reserved));
-        if let Some(last) = row.last() {
-            tx.pass_account_ids(last).await?;
-        }
-    }
-    Ok(fresh)
 }
 
 /// A request for each row, with what loading and the journal need.
@@ -382,18 +340,16 @@ impl Batch {
                 ),
             ));
         }
-        let cannot_change = |column, has: String| {
-            Err(ImportProblem::of(
-                column,
-                format!("cannot change: account {id} has {has}"),
-            ))
+        let cannot_become = |what: &str, has: String, other: String| {
+            let problem = format!("account {id} has it; its {what} {has} cannot become {other}");
+            Err(ImportProblem::of(column, problem))
         };
         let is_skipped = on_existing == OnExisting::Skip;
-        if row.number.is_some_and(|number| number != id) && !is_skipped {
-            return cannot_change("number", id.to_string());
+        if let Some(number) = row.number.filter(|it| *it != id && !is_skipped) {
+            return cannot_become("number", id.to_string(), number.to_string());
         }
-        if row.uid.is_some_and(|uid| uid != account.uid) && !is_skipped {
-            return cannot_change("uid", account.uid.to_string());
+        if let Some(uid) = row.uid.filter(|it| *it != account.uid && !is_skipped) {
+            return cannot_become("uid", account.uid.to_string(), uid.to_string());
         }
         let is_same = row.number.is_none_or(|number| number == id)
             && row.uid.is_none_or(|uid| uid == account.uid)
@@ -411,8 +367,12 @@ impl Batch {
                 Ok(ImportOutcome::Updated(id))
             }
             OnExisting::Fail => {
-                let mut differs: Vec<&str> =
-                    change.fields.iter().map(|changed| changed.field).collect();
+                let mut differs: Vec<&str> = change
+                    .fields
+                    .iter()
+                    .map(|changed| column_of(changed.field))
+                    .collect();
+                differs.dedup();
                 if row.created_at.is_some_and(|at| at != account.created_at) {
                     differs.push("created_at");
                 }
@@ -494,14 +454,20 @@ impl Batch {
     }
 }
 
+/// The columns of the file that a field comes from.
+fn column_of(field: &'static str) -> &'static str {
+    match field {
+        "plan_id" | "tariff_id" => "plan",
+        "freeze:reseller" => "freeze_reason, freeze_payment_url or freeze_since",
+        "suspend:reseller" => "suspend_reason, suspend_message or suspend_since",
+        other => other,
+    }
+}
+
 impl From<Error> for ImportProblem {
     fn from(error: Error) -> Self {
         if let Error::InvalidField { field, problem } = error {
-            let column = match field {
-                "plan_id" | "tariff_id" => "plan",
-                other => other,
-            };
-            return Self::of(column, problem);
+            return Self::of(column_of(field), problem);
         }
         if error == Error::Conflict(Conflict::EmailInUse) {
             return Self::of("email", "another account of this reseller has it");

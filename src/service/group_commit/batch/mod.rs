@@ -5,6 +5,7 @@
 
 mod decide;
 mod import;
+mod imported_numbers;
 mod load;
 mod rehearsal;
 mod write;
@@ -60,6 +61,8 @@ pub(super) struct Committed {
     pub(super) outcomes: Vec<Result<Completion, Error>>,
     /// The resellers that have new events.
     pub(super) with_events: BTreeSet<ResellerId>,
+    /// The answers that were stored.
+    pub(super) answers: Vec<StoredRequest>,
 }
 
 /// Carries out requests in one transaction. Answers to idempotent requests are stored for `window`.
@@ -133,7 +136,7 @@ async fn attempt(
         .map(|entry| entry.reseller)
         .collect();
     match batch.write(&mut tx, answers_until).await {
-        Ok(()) => {
+        Ok(answers) => {
             tx.commit().await.map_err(|error| BatchError {
                 error,
                 is_worth_trying_alone: false,
@@ -141,6 +144,7 @@ async fn attempt(
             Ok(Some(Committed {
                 outcomes,
                 with_events,
+                answers,
             }))
         }
         Err(CommitError::Stale) => {

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use super::{Batch, CommitError};
 use crate::domain::{Account, AccountKey, Time};
-use crate::store::{Changes, Tx};
+use crate::store::{Changes, StoredRequest, Tx};
 
 impl Batch {
-    /// Writes the batch. If it returns an error, the transaction must be rolled back.
+    /// Writes the batch, and returns the answers that are stored with it. If it returns an error,
+    /// the transaction must be rolled back.
     pub(super) async fn write(
         mut self,
         tx: &mut Tx,
         answers_until: Time,
-    ) -> Result<(), CommitError> {
+    ) -> Result<Vec<StoredRequest>, CommitError> {
         if tx.is_standalone() && !self.rescheduled.is_empty() {
             return Err(CommitError::Stale);
         }
@@ -48,7 +49,7 @@ impl Batch {
             tx.insert_answers(&self.new_answers, self.now, answers_until)
                 .await?;
         }
-        Ok(())
+        Ok(self.new_answers)
     }
 
     /// Writes lifecycle facts, holds and the journal, if the accounts still have the versions that

@@ -88,7 +88,7 @@ async fn a_row_is_about_one_account_whose_identity_stays() {
             ),
             (
                 "10,,b@example.com".to_owned(),
-                "number \"10\": cannot change: account 8 has 8",
+                "email \"b@example.com\": account 8 has it; its number 8 cannot become 10",
             ),
             (format!("7,{uid},"), "uid"),
             (
@@ -166,8 +166,9 @@ async fn a_hold_keeps_the_times_that_the_file_does_not_have() {
     let times = json!({"id": 7, "reason_code": "unpaid", "ends_at": "2099-01-31T12:00:00Z"});
     place.client.call("freeze", times).await.ok();
     let times = json!({"id": 8, "reason_code": "unpaid", "starts_at": "2098-01-31T12:00:00Z"});
-    place.client.call("freeze", times).await.ok();
-    let file = place.file("second.csv", "number,freeze_reason\n7,overdue\n8,overdue\n");
+    place.client.call("suspend", times).await.ok();
+    let file = "number,freeze_reason,suspend_reason\n7,overdue,\n8,,overdue\n";
+    let file = place.file("second.csv", file);
     place
         .import(&[&file, "--on-existing", "update"])
         .ok("2 updated");

@@ -26,7 +26,7 @@ async fn every_refused_row_is_named_with_line_column_value_and_what_is_accepted(
         (",no,,,,,,", "email", "must be an e-mail address"),
         (",,Name only,,,,,", "", "none of number, uid and email"),
         ("2,,,off,,,,", "status", "is neither active nor inactive"),
-        ("3,,,,31.12.2030,,,", "expires_at", "must be a date"),
+        ("3,,,,31.12.2030,,,", "expires_at", "is not a date"),
         (
             "4,,,,,2999-01-01,,",
             "created_at",
@@ -161,10 +161,7 @@ async fn json_lines_have_the_same_members() {
             "{\"number\":9,\"name\":5}",
             "name \"5\": the value is not a text",
         ),
-        (
-            "{\"number\":9,\"e_mail\":\"x\"}",
-            "the nearest one is email",
-        ),
+        ("{\"number\":9,\"e_mail\":\"x\"}", "did you mean email?"),
         (
             "{\"number\":9,\"suspend_owner\":\"x\"}",
             "owners are not supported yet",
@@ -201,7 +198,7 @@ async fn a_header_that_cannot_be_used_is_refused_with_the_nearest_column() {
         ),
         (
             "emial,name\n",
-            "line 1: \"emial\" is not a column; the nearest one is email",
+            "line 1: \"emial\" is not a column; did you mean email?",
         ),
         ("email;name\n", "Columns are separated by commas"),
         (
@@ -283,8 +280,56 @@ async fn what_is_in_is_counted_also_if_the_report_cannot_be_written() {
     std::os::unix::fs::symlink("/dev/full", &report).unwrap();
     let file = place.file("in.csv", "number,email\n7,\n8,bad\n9,\n");
     let report = report.to_str().unwrap();
-    place
-        .import(&[&file, "--skip-invalid", "--report", report])
-        .fails(&["2 created, 1 refused", "the report cannot be written"]);
+    let done = place.import(&[&file, "--skip-invalid", "--report", report]);
+    let counts = "3 rows, 2 created, 1 refused";
+    assert!(done.stdout.contains(counts), "{done:#?}");
+    done.fails(&["the report cannot be written"]);
     assert_eq!(place.accounts().await, 2);
+}
+
+#[tokio::test]
+async fn a_uid_that_names_nothing_is_refused() {
+    let place = Place::new().await;
+    let file = place.file(
+        "uids.csv",
+        "uid,email\n00000000-0000-0000-0000-000000000000,a@example.com\n\
+         ffffffff-ffff-ffff-ffff-ffffffffffff,b@example.com\n",
+    );
+    place.import(&[&file]).fails(&[
+        "2 of 2 rows are refused",
+        "is a UUID that names nothing",
+        "00000000-0000-0000-0000-000000000000",
+    ]);
+    assert_eq!(place.accounts().await, 0);
+}
+
+#[tokio::test]
+async fn of_two_rows_with_one_identity_none_is_imported_if_the_first_is_refused() {
+    let place = Place::new().await;
+    let file = place.file(
+        "twice.csv",
+        "number,uid,email,status,plan\n\
+         1,,,off,\n\
+         01,,,active,\n\
+         ,0B5F7A52-3C1E-4E8F-9A6B-7D2C4E1F8A01,,active,-1\n\
+         ,0b5f7a52-3c1e-4e8f-9a6b-7d2c4e1f8a01,,active,\n\
+         ,,a@example.com,off,\n\
+         ,,A@example.com,active,\n\
+         5,,b@example.com,active,\n\
+         5,,c@example.com,active,\n\
+         ,,c@example.com,active,\n",
+    );
+    let imported = place.import(&[&file, "--skip-invalid"]);
+    for line in [
+        "line 3: number",
+        "line 5: uid",
+        "line 7: email",
+        "line 9: number",
+    ] {
+        assert!(imported.stderr.contains(line), "{line}: {imported:#?}");
+    }
+    assert!(imported.stderr.contains("line 10: email"), "{imported:#?}");
+    let first = "line 2 of the file has it already";
+    assert!(imported.stderr.contains(first), "{imported:#?}");
+    imported.ok("9 rows, 1 created, 8 refused");
 }
