@@ -95,9 +95,7 @@ pub(super) fn respond_to(failure: &Failure, version: SoapVersion) -> Response {
         Failure::NoSuchRoute
         | Failure::OnManagementListener
         | Failure::NotOffered(_)
-        | Failure::MethodNotAllowed(_) => {
-            Fault::NoOperation
-        }
+        | Failure::MethodNotAllowed(_) => Fault::NoOperation,
         Failure::TimedOut => Fault::TimedOut,
         Failure::BodyTimedOut => Fault::BodyTimedOut,
         Failure::Parameter { name, problem } => Fault::Header(format!("{name}: {problem}")),
