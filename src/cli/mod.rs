@@ -280,12 +280,12 @@ const FLAGS: [&str; 5] = [
 
 impl From<Error> for CommandError {
     fn from(error: Error) -> Self {
-        match error {
-            Error::InvalidField { field, problem } if FLAGS.contains(&field) => {
-                Self::Other(format!("--{}: {problem}", field.replace('_', "-")))
-            }
-            error => Self::App(Failure::Service(error)),
+        if let Error::InvalidField { field, problem } = &error
+            && FLAGS.contains(field)
+        {
+            return Self::Other(format!("--{}: {problem}", field.replace('_', "-")));
         }
+        Self::App(Failure::Service(error))
     }
 }
 
@@ -340,9 +340,10 @@ async fn execute(cli: Cli) -> Result<(), CommandError> {
     if let Command::Man { folder } = &cli.command {
         return assets::manual(folder, Cli::command());
     }
-    let named = match &cli.command {
-        Command::Config(command) => command.file(),
-        _ => None,
+    let named = if let Command::Config(command) = &cli.command {
+        command.file()
+    } else {
+        None
     };
     let loaded = Loaded::read(named.or(cli.config.as_deref()))?;
     let is_service = matches!(

@@ -8,6 +8,11 @@ use crate::wire;
 pub(super) const MANAGEMENT: &str = "/livez, /readyz and /metrics are served at the address that \
      the operator's key server.management_listen names";
 
+/// The text for a method that a path does not take.
+pub(super) fn wrong_method(allowed: &str) -> String {
+    format!("Method not allowed; this path takes {allowed}")
+}
+
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {

@@ -277,10 +277,12 @@ impl Seen {
 /// has none.
 fn key(column: &Column, value: &str) -> Option<String> {
     let value = given(value)?;
-    match column {
-        Column::Number => number(value).ok().map(|number| number.to_string()),
-        Column::Uid => Uuid::parse_str(value).ok().map(|uid| uid.to_string()),
-        Column::Email => Email::parse(value).ok().map(|email| email.key()),
-        _ => None,
+    if *column == Column::Number {
+        return number(value).ok().map(|number| number.to_string());
     }
+    if *column == Column::Uid {
+        return Uuid::parse_str(value).ok().map(|uid| uid.to_string());
+    }
+    let email = (*column == Column::Email).then(|| Email::parse(value).ok())?;
+    email.map(|email| email.key())
 }

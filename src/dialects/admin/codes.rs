@@ -1,6 +1,6 @@
 //! The table of codes: the answer to each kind of failure. `error` equals the HTTP status.
 
-use crate::dialects::failure::{Failure, MANAGEMENT, NO_ANSWER_SPACE, OUTLIVED};
+use crate::dialects::failure::{Failure, MANAGEMENT, NO_ANSWER_SPACE, OUTLIVED, wrong_method};
 use crate::domain::{Conflict, Error};
 use crate::wire;
 
@@ -91,10 +91,7 @@ pub(super) fn code(failure: &Failure) -> Code {
         Failure::Missing(name) => incorrect(&format!("{name}: is required")),
         Failure::NoSuchRoute | Failure::NotOffered(_) => say(404, "Call not found"),
         Failure::OnManagementListener => say(404, &format!("Call not found: {MANAGEMENT}")),
-        Failure::MethodNotAllowed(allowed) => say(
-            405,
-            &format!("Method not allowed; this path takes {allowed}"),
-        ),
+        Failure::MethodNotAllowed(allowed) => say(405, &wrong_method(allowed)),
         Failure::TimedOut => later(503, "Service unavailable: the request took too long", 2),
         Failure::BodyTimedOut => say(408, "Request timeout: the body did not arrive in time"),
         Failure::Crashed => say(500, "Internal error"),

@@ -1,6 +1,6 @@
 //! The table of codes: the HTTP status, `code` and message for each kind of failure.
 
-use crate::dialects::failure::{Failure, NO_ANSWER_SPACE, OUTLIVED};
+use crate::dialects::failure::{Failure, NO_ANSWER_SPACE, OUTLIVED, wrong_method};
 use crate::domain::{Conflict, Error, Resource};
 use crate::wire;
 
@@ -81,12 +81,7 @@ pub(super) fn code(failure: &Failure) -> Code {
                 "quota_reached: the reseller has as many accounts as it may have",
             ),
             Error::AccountNumbersExhausted => say(507, "ACCOUNT_NUMBERS_EXHAUSTED", NO_NUMBER),
-            Error::PreconditionFailed => say(
-                412,
-                "PRECONDITION_FAILED",
-                "The account is not at the version that If-Match names; send the ETag as it was \
-                 read, with its quotation marks",
-            ),
+            Error::PreconditionFailed => say(412, "PRECONDITION_FAILED", STALE),
             Error::IdempotencyKeyReused => say(
                 422,
                 "IDEMPOTENCY_KEY_REUSED",
@@ -115,11 +110,9 @@ pub(super) fn code(failure: &Failure) -> Code {
             say(404, "NOT_FOUND", "There is no such resource")
         }
         Failure::NotOffered(why) => say(404, "NOT_FOUND", why),
-        Failure::MethodNotAllowed(allowed) => say(
-            405,
-            "METHOD_NOT_ALLOWED",
-            &format!("Method not allowed; this path takes {allowed}"),
-        ),
+        Failure::MethodNotAllowed(allowed) => {
+            say(405, "METHOD_NOT_ALLOWED", &wrong_method(allowed))
+        }
         Failure::TimedOut => later("The request took too long", 2),
         Failure::BodyTimedOut => say(
             408,
@@ -130,6 +123,10 @@ pub(super) fn code(failure: &Failure) -> Code {
         Failure::RateLimited { retry_after } => too_many(*retry_after),
     }
 }
+
+/// The message for a version that `If-Match` does not name.
+const STALE: &str = "The account is not at the version that If-Match names; send the ETag as it \
+                     was read, with its quotation marks";
 
 /// The status, code and message for a body that cannot be read.
 fn unreadable(error: &wire::Error) -> (u16, &'static str, String) {

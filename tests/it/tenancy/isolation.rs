@@ -279,7 +279,7 @@ async fn the_owner_of_the_tables_need_not_be_a_superuser() {
     .await
     .unwrap();
     assert!(
-        findings[0].problem.starts_with("cannot connect: "),
+        findings[0].problem.starts_with("cannot connect to "),
         "{findings:?}"
     );
     sqlx::raw_sql(AssertSqlSafe(format!("drop role {stranger}")))
