@@ -136,12 +136,6 @@ impl ListRequest {
             });
         }
         let page = number("page", page.as_deref(), 1, i64::MAX)?;
-        let skip = (page - 1)
-            .checked_mul(limit)
-            .filter(|skip| *skip <= MAX_SKIP);
-        let skip = skip.ok_or_else(|| {
-            Failure::parameter("page", "is too deep; follow cursors from `after=` instead")
-        })?;
         let (by, descending) = order(sort.as_deref().unwrap_or("-createdAt"))?;
         Ok(Self {
             search: Search {
@@ -150,7 +144,7 @@ impl ListRequest {
                 text,
                 by_zone,
                 start: Start::Offset {
-                    skip,
+                    skip: skipped(page, limit)?,
                     by,
                     descending,
                 },
@@ -185,6 +179,14 @@ fn searched_in(
     let text = text.map(searched).transpose()?.flatten();
     repeated.extend(text.iter().map(|text| ("query".to_owned(), text.clone())));
     Ok(text)
+}
+
+/// How many accounts precede a page.
+fn skipped(page: i64, limit: i64) -> Result<i64, Failure> {
+    let skip = (page - 1).checked_mul(limit);
+    skip.filter(|skip| *skip <= MAX_SKIP).ok_or_else(|| {
+        Failure::parameter("page", "is too deep; follow cursors from `after=` instead")
+    })
 }
 
 fn number(name: &str, text: Option<&str>, default: i64, max: i64) -> Result<i64, Failure> {
