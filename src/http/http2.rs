@@ -67,7 +67,7 @@ pub(super) async fn serve<I, A>(
     stop: CancellationToken,
 ) where
     I: AsyncRead + AsyncWrite + Unpin,
-    A: Fn() -> Result<Permit, axum::response::Response>,
+    A: Fn() -> Result<Permit, Box<axum::response::Response>>,
     A: Clone + Send + 'static,
 {
     let watch = Arc::new(Watch::new(limits));
@@ -108,7 +108,7 @@ pub(super) async fn serve<I, A>(
 }
 
 /// Answers one request, or refuses it if it is one too many.
-fn answer<A: Fn() -> Result<Permit, axum::response::Response>>(
+fn answer<A: Fn() -> Result<Permit, Box<axum::response::Response>>>(
     watch: &Arc<Watch>,
     admit: &A,
     address: SocketAddr,
@@ -125,7 +125,7 @@ fn answer<A: Fn() -> Result<Permit, axum::response::Response>>(
     request.extensions_mut().insert(ConnectInfo(address));
     let (permit, refused) = match permit {
         Ok(permit) => (permit, None),
-        Err(refused) => (None, Some(refused)),
+        Err(refused) => (None, Some(*refused)),
     };
     let mut stream = Stream::begin(watch, permit);
     async move {

@@ -209,7 +209,7 @@ async fn answer(
     let admit = move || {
         permits.admit(address.ip()).map_err(|refused| {
             permits.metrics.connection_refused();
-            refusal(refused)
+            Box::new(refusal(refused))
         })
     };
     http2::serve(io, address, router, limits, admit, stop).await;
