@@ -125,7 +125,7 @@ fn answer<A: Fn() -> Result<Permit, Box<axum::response::Response>>>(
     request.extensions_mut().insert(ConnectInfo(address));
     let (permit, refused) = match permit {
         Ok(permit) => (permit, None),
-        Err(refused) => (None, Some(refused)),
+        Err(refused) => (None, Some(*refused)),
     };
     let mut stream = Stream::begin(watch, permit);
     async move {
