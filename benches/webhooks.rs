@@ -182,7 +182,10 @@ async fn start_service(cluster: &Cluster) -> Result<Arc<Service>, Failure> {
         statement_timeout: Duration::from_mins(1),
     };
     let service_settings = Settings {
-        webhooks_allow_http: true,
+        webhook_targets: steward::domain::WebhookTargets {
+            allow_http: true,
+            networks: vec!["127.0.0.0/8".parse().unwrap()],
+        },
         transaction_timeout: Duration::from_mins(1),
         ..Settings::default()
     };

@@ -223,10 +223,12 @@ async fn every_finding_of_the_doctor_names_a_remedy() {
     );
     let found: serde_json::Value =
         serde_json::from_slice(&checked.command(&["doctor", "--json"]).stdout).unwrap();
+    let webhooks = &found["checks"][7];
     assert_eq!(
-        (&found["healthy"], &found["checks"][7]["name"]),
-        (&true.into(), &"webhooks".into())
+        (&webhooks["name"], &webhooks["findings"]),
+        (&"webhooks".into(), &serde_json::json!([]))
     );
+    assert_eq!(webhooks["warnings"].as_array().unwrap().len(), 1);
 
     let nowhere = steward(&checked.served.data_dir)
         .arg("doctor")
