@@ -184,7 +184,7 @@ async fn start_service(cluster: &Cluster) -> Result<Arc<Service>, Failure> {
     let service_settings = Settings {
         webhook_targets: steward::domain::WebhookTargets {
             allow_http: true,
-            networks: vec!["127.0.0.0/8".parse().unwrap()],
+            networks: vec!["127.0.0.0/8".parse()?],
         },
         transaction_timeout: Duration::from_mins(1),
         ..Settings::default()

@@ -130,7 +130,7 @@ fn answer<A: Fn() -> Result<Permit, Box<axum::response::Response>>>(
     let mut stream = Stream::begin(watch, permit);
     async move {
         let response = match refused {
-            Some(response) => *response,
+            Some(response) => response,
             None => router.call(request).await?,
         };
         Ok(response.map(|body| {

@@ -250,7 +250,8 @@ async fn accounts_are_listed_by_their_metadata() {
         .get("/v3/accounts?metadata[plan]=gold&after=")
         .await;
     assert_eq!(regions(all.ok()), ["gold/eu", "gold/us", "gold/eu"]);
-    let ten: String = (0..10).map(|n| format!("metadata[k{n}]=v&")).collect();
+    let ten: Vec<String> = (0..10).map(|n| format!("metadata[k{n}]=v&")).collect();
+    let ten = ten.concat();
     assert_eq!(
         regions(v3.get(&format!("/v3/accounts?{ten}")).await.ok()),
         [""; 0]
