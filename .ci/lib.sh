@@ -34,6 +34,8 @@ need_postgres() {
   apt_install postgresql postgresql-client
 }
 
+need_go() { has go || apt_install golang-go; }
+
 need_curl() { has curl || apt_install curl; }
 
 # The system's Python, able to make virtual environments.
@@ -42,6 +44,15 @@ need_python() { python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install p
 need_node() { { has node && has npm; } || apt_install nodejs npm; }
 
 need_php() { php -r 'exit(extension_loaded("soap") ? 0 : 1);' 2>/dev/null || apt_install php-cli php-soap; }
+
+need_soap_lite() { perl -MSOAP::Lite -e 1 2>/dev/null || apt_install libsoap-lite-perl; }
+
+need_gsoap() { { has wsdl2h && has soapcpp2 && has g++ && [ -e /usr/include/stdsoap2.h ]; } || apt_install gsoap libgsoap-dev g++; }
+need_go() { has go || apt_install golang-go; }
+
+need_java() { has java || apt_install default-jre-headless; }
+
+need_promtool() { has promtool || apt_install prometheus; }
 
 need_chromium() { has chromium || apt_install chromium; }
 

@@ -118,6 +118,7 @@ async fn bench() -> Result<(), Failure> {
                     ..EndpointPatch::default()
                 },
                 None,
+                None,
             )
             .await
     };
@@ -183,7 +184,7 @@ async fn start_service(cluster: &Cluster) -> Result<Arc<Service>, Failure> {
     let service_settings = Settings {
         webhook_targets: steward::domain::WebhookTargets {
             allow_http: true,
-            networks: Vec::from_iter("127.0.0.0/8".parse()),
+            networks: vec!["127.0.0.0/8".parse()?],
         },
         transaction_timeout: Duration::from_mins(1),
         ..Settings::default()
@@ -261,7 +262,7 @@ async fn time_quiet_events(resellers: usize, path: &str) -> Result<Vec<f64>, Fai
             let url = format!("{base}/{path}");
             let endpoint = create_disabled_endpoint(&service, reseller, url).await?;
             service
-                .revise_webhook(&operator(), endpoint, enabled.clone(), None)
+                .revise_webhook(&operator(), endpoint, enabled.clone(), None, None)
                 .await?;
         }
         let (service, stop) = (Arc::clone(&service), stop.clone());
@@ -282,7 +283,7 @@ async fn time_quiet_events(resellers: usize, path: &str) -> Result<Vec<f64>, Fai
     let accounts = make_accounts(&service, quiet, 1).await?;
     let endpoint = create_disabled_endpoint(&service, quiet, format!("{base}/quiet")).await?;
     service
-        .revise_webhook(&operator(), endpoint, enabled, None)
+        .revise_webhook(&operator(), endpoint, enabled, None, None)
         .await?;
     tokio::time::sleep(QUIET_INTERVAL).await;
     let mut taken = Vec::new();

@@ -18,6 +18,8 @@ pub(super) fn openapi(config: &Config) -> Value {
     dialects::openapi(&base(config))
 }
 
-pub(super) fn wsdl(config: &Config) -> String {
-    soap::wsdl(&format!("{}{}", base(config), soap::PATH))
+/// `codes` is `word` or `number`.
+pub(super) fn wsdl(config: &Config, codes: &str) -> String {
+    let codes = soap::CodeStyle::parse(codes).unwrap_or(soap::CodeStyle::Word);
+    soap::wsdl(&format!("{}{}", base(config), soap::PATH), codes)
 }

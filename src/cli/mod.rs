@@ -222,7 +222,12 @@ Example:
     #[command(after_help = "\
 Example:
   STEWARD_SERVER__PUBLIC_URL=https://accounts.example.com steward wsdl > service.wsdl")]
-    Wsdl,
+    Wsdl {
+        /// Whether result codes are words, or numbers as after `reseller update --soap-codes
+        /// number`.
+        #[arg(long, value_name = "KIND", value_parser = ["word", "number"], default_value = "word")]
+        codes: String,
+    },
 }
 
 /// The flag that forbids downloading PostgreSQL.
@@ -357,8 +362,8 @@ async fn execute(cli: Cli) -> Result<(), CommandError> {
         output::json(&contract::openapi(&loaded.config));
         return Ok(());
     }
-    if let Command::Wsdl = cli.command {
-        output::line(&contract::wsdl(&loaded.config));
+    if let Command::Wsdl { codes } = &cli.command {
+        output::line(&contract::wsdl(&loaded.config, codes));
         return Ok(());
     }
     let mut config = loaded.config;
@@ -394,7 +399,7 @@ async fn run_command(command: Command, config: Config) -> Result<(), CommandErro
         | Command::Man { .. }
         | Command::Config(_)
         | Command::Openapi
-        | Command::Wsdl => Ok(()),
+        | Command::Wsdl { .. } => Ok(()),
     }
 }
 

@@ -109,6 +109,8 @@ pub(crate) struct Handled {
     /// Whose share the answer uses. `None` if no dispatcher answered, and for writes: their answers
     /// are sent always.
     pub(crate) holder: Option<Holder>,
+    /// Whether the answer may contain a secret.
+    pub(crate) has_secret: bool,
 }
 
 impl Handled {
@@ -120,6 +122,7 @@ impl Handled {
             outcome,
             rate: None,
             holder: None,
+            has_secret: false,
         });
         response
     }
@@ -134,6 +137,7 @@ pub(crate) struct Exchange {
     holder: Holder,
     /// Whether the answer may be refused for want of memory.
     may_refuse_answer: bool,
+    has_secret: bool,
 }
 
 impl Exchange {
@@ -149,6 +153,7 @@ impl Exchange {
             rate: None,
             holder: ClientAddress::holder(parts.extensions.get::<ClientAddress>()),
             may_refuse_answer: true,
+            has_secret: false,
         }
     }
 
@@ -180,6 +185,11 @@ impl Exchange {
         self.may_refuse_answer = false;
     }
 
+    /// Notes whether the operation's answer may contain a secret.
+    pub(crate) fn set_secret(&mut self, has_secret: bool) {
+        self.has_secret = has_secret;
+    }
+
     /// Adds the record of the handled request to the response.
     pub(crate) fn finish(
         self,
@@ -207,6 +217,7 @@ impl Exchange {
             outcome,
             rate: self.rate,
             holder: self.may_refuse_answer.then_some(self.holder),
+            has_secret: self.has_secret,
         });
         response
     }
@@ -229,7 +240,7 @@ pub(super) fn bearer(authorization: &str) -> Option<&str> {
 }
 
 /// The `Accept` header. If there are several, they are one list (RFC 9110, section 5.3).
-pub(super) fn accept(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn accept(headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all(header::ACCEPT).iter();
     let values: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(","))

@@ -38,6 +38,8 @@ pub enum Failure {
     NoSuchRoute,
     /// The path is one of the management listener, which is at another address.
     OnManagementListener,
+    /// The original of the dialect has this operation, and Steward does not; the text says why.
+    NotOffered(&'static str),
     /// The path exists, but not with this method; the methods that it has, separated by commas.
     MethodNotAllowed(String),
     /// The request took longer than the configured limit.

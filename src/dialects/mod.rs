@@ -16,6 +16,7 @@ pub(crate) mod filter;
 pub mod fuzzing;
 mod metadata;
 mod openapi;
+mod openapi_3_0;
 pub mod operation;
 mod patches;
 pub(crate) mod path;
@@ -33,10 +34,12 @@ use crate::wire::{Codec, SoapVersion};
 use failure::Failure;
 
 pub use exchange::RequestId;
-pub use openapi::openapi;
+pub use openapi::{openapi, openapi_3_0};
 
 /// The operation's label in metrics and logs if the request matches no operation.
 pub(crate) const UNKNOWN: &str = "unknown";
+/// The end of the entity tag of an answer that is sent compressed with gzip.
+pub(crate) const GZIP_TAG: &str = "-gzip";
 
 /// The API that a path belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +111,7 @@ pub enum Responder {
     /// With a SOAP fault.
     Soap(SoapVersion),
     /// In the `v3` dialect's envelope, which contains the request's id.
-    V3(Codec, RequestId),
+    V3(v3::FailureFormat, RequestId),
 }
 
 impl Responder {
@@ -120,7 +123,10 @@ impl Responder {
             Some(Dialect::Soap) => Self::Soap(soap::version(headers)),
             Some(Dialect::V3) => {
                 let id = request.extensions().get::<RequestId>();
-                Self::V3(v3::accepted(headers), id.cloned().unwrap_or_default())
+                Self::V3(
+                    v3::accepted_for_failures(headers),
+                    id.cloned().unwrap_or_default(),
+                )
             }
             Some(Dialect::Admin) | None => Self::Admin(admin::preferred_format(headers, uri)),
         }

@@ -15,6 +15,8 @@ pub enum Access {
     /// Operators' credentials with this scope. A reseller's credential is refused, whatever its
     /// scopes.
     Operator(Scope),
+    /// Every credential, whatever its scopes.
+    AnyToken,
     /// Everybody: the operation needs no token.
     Public,
 }
@@ -28,16 +30,16 @@ impl Access {
         match self {
             Self::Scope(scope) => principal.require(scope),
             Self::Operator(scope) => principal.require_operator(scope),
-            Self::Public => Ok(()),
+            Self::AnyToken | Self::Public => Ok(()),
         }
     }
 
-    /// The scope that a credential needs. `None` for a public operation.
+    /// The scope that a credential needs. `None` if it needs none, or if no credential is needed.
     #[must_use]
     pub fn scope(self) -> Option<Scope> {
         match self {
             Self::Scope(scope) | Self::Operator(scope) => Some(scope),
-            Self::Public => None,
+            Self::AnyToken | Self::Public => None,
         }
     }
 
@@ -46,6 +48,7 @@ impl Access {
         match self {
             Self::Scope(scope) => format!("Needs a token with the scope `{scope}`."),
             Self::Operator(scope) => format!("Needs an operator's token with the scope `{scope}`."),
+            Self::AnyToken => "Needs a token, with any scope.".to_owned(),
             Self::Public => "Needs no token.".to_owned(),
         }
     }

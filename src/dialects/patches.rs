@@ -26,6 +26,20 @@ pub(super) fn plain<T>(field: Field<T>) -> Patch<T> {
     }
 }
 
+/// A text that an answer of the `v3` original shows as empty if there is none, so an empty one means
+/// none. Other texts keep their white space.
+pub(super) fn text_or_none(field: Field<String>) -> Patch<String> {
+    plain(none_if_empty(field))
+}
+
+/// The same for a text that is converted later.
+pub(super) fn none_if_empty(field: Field<String>) -> Field<String> {
+    match &field {
+        Field::Value(text) if text.is_empty() => Field::Null,
+        Field::Value(_) | Field::Null | Field::Absent => field,
+    }
+}
+
 /// A text that `parse` converts to another type. In XML, where documents are often indented, it may
 /// have white space around it.
 pub(super) fn parsed<T>(

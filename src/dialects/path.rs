@@ -5,9 +5,23 @@ use std::borrow::Cow;
 /// The path in the form that the routes have: slashes merged, and escapes of unreserved characters
 /// (RFC 3986, section 2.3) decoded.
 pub(crate) fn plain(path: &str) -> Cow<'_, str> {
-    if !path.contains('%') && !path.contains("//") {
-        return Cow::Borrowed(path);
+    if path.contains("//") {
+        Cow::Owned(respelled(path, true))
+    } else {
+        decoded(path)
     }
+}
+
+/// The path with escapes of unreserved characters decoded, and its slashes as they are.
+pub(crate) fn decoded(path: &str) -> Cow<'_, str> {
+    if path.contains('%') {
+        Cow::Owned(respelled(path, false))
+    } else {
+        Cow::Borrowed(path)
+    }
+}
+
+fn respelled(path: &str, merges_slashes: bool) -> String {
     let is_hex = |digits: &&str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let mut plain = String::with_capacity(path.len());
     let mut rest = path;
@@ -18,12 +32,12 @@ pub(crate) fn plain(path: &str) -> Cow<'_, str> {
             .map(char::from)
             .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~'));
         let (c, length) = unreserved.map_or((c, c.len_utf8()), |c| (c, 3));
-        if !(c == '/' && plain.ends_with('/')) {
+        if !(merges_slashes && c == '/' && plain.ends_with('/')) {
             plain.push(c);
         }
         rest = rest.get(length..).unwrap_or_default();
     }
-    Cow::Owned(plain)
+    plain
 }
 
 #[cfg(test)]
@@ -50,5 +64,6 @@ mod tests {
         ] {
             assert_eq!(plain(path), expected, "{path}");
         }
+        assert_eq!(decoded("/v3//%61ccounts/%2F"), "/v3//accounts/%2F");
     }
 }

@@ -107,3 +107,51 @@ impl Account {
             .filter(move |hold| hold.kind == kind && hold.in_force(now))
     }
 }
+
+/// What is left of an account that was purged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PurgedAccount {
+    /// See [`Account::id`].
+    pub id: AccountId,
+    /// See [`Account::uid`].
+    pub uid: Uuid,
+    /// See [`Account::reseller_id`].
+    pub reseller_id: ResellerId,
+    /// See [`Account::created_at`].
+    pub created_at: Time,
+    /// When it was deleted. `None` if it had expired instead.
+    pub deleted_at: Option<Time>,
+    /// When it was purged.
+    pub purged_at: Time,
+}
+
+impl PurgedAccount {
+    /// The account as far as it is left, for events about it: deleted, with no details. `version` is
+    /// that of the latest event that is known.
+    #[must_use]
+    pub fn remains(&self, version: i64) -> Account {
+        Account {
+            id: self.id,
+            uid: self.uid,
+            reseller_id: self.reseller_id,
+            reseller_suspended_at: None,
+            profile: Arc::default(),
+            plan: None,
+            status: Status::Inactive,
+            status_set_at: self.purged_at,
+            expires_at: None,
+            expiry_set_at: None,
+            exempt_until: None,
+            announce_at: None,
+            deleted_at: Some(self.deleted_at.unwrap_or(self.purged_at)),
+            purge_at: None,
+            purge_due_at: None,
+            warn_at: None,
+            operator_released_at: None,
+            holds: Vec::new(),
+            version,
+            created_at: self.created_at,
+            updated_at: self.purged_at,
+        }
+    }
+}

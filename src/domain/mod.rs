@@ -72,7 +72,7 @@ mod text;
 mod upcoming;
 mod webhook;
 
-pub use account::{Account, NewAccount, Status};
+pub use account::{Account, NewAccount, PurgedAccount, Status};
 pub use actor::{Actor, Authority, Dialect, Scope, Scopes};
 pub use address::is_public;
 pub use change::{Change, Event, FieldChange, HoldChange, Outcome};
@@ -102,8 +102,8 @@ pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
 pub use text::{MAX_LONG_TEXT, MAX_TEXT, check as check_text, check_time_zone};
 pub use upcoming::{Coming, Upcoming};
 pub use webhook::{
-    EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy, TEST, UPDATED,
-    WebhookTargets, check_secret, message_id,
+    ChosenSecret, EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy,
+    TEST, UPDATED, WebhookTargets, message_id,
 };
 
 /// An instant in UTC, with the microsecond resolution of PostgreSQL's `timestamptz`.

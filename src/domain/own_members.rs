@@ -103,7 +103,8 @@ impl Scan<'_> {
                 while self.has_more(']') {
                     size += self.value(name);
                 }
-                size
+                // An empty list is written as one empty element.
+                if size == 0 { element(name, 0) } else { size }
             }
             Some('{') => {
                 let mut size = 0;

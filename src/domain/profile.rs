@@ -149,7 +149,30 @@ profile! {
     metadata: Metadata,
 }
 
+/// The flags that Altcraft's `save` names otherwise than its answers: the name in `save`, and the
+/// field of the profile.
+type Renamed = (&'static str, fn(&mut Profile) -> &mut Option<bool>);
+
+const RENAMED: [Renamed; 3] = [
+    ("enable_pixel", |profile| &mut profile.pixels_enabled),
+    ("enable_push", |profile| &mut profile.pushes_enabled),
+    ("enable_smart_settings", |profile| &mut profile.is_smart),
+];
+
 impl Profile {
+    /// Moves the flags to their fields that earlier versions stored as own members, under the names
+    /// of `save`. A field that has a value keeps it.
+    pub fn adopt_renamed_flags(&mut self) {
+        for (name, field) in RENAMED {
+            let Some(json) = self.extra.as_mut().and_then(|own| own.0.remove(name)) else {
+                continue;
+            };
+            let is_on = matches!(json.as_str(), "true" | "1" | "\"true\"" | "\"1\"");
+            field(self).get_or_insert(is_on);
+        }
+        self.extra = self.extra.take().filter(|own| !own.0.is_empty());
+    }
+
     /// A flag that is not known reads as false. So false does not change it.
     fn keep_unknown_flags(&mut self, current: &Self) {
         for (flag, before) in [
@@ -165,6 +188,22 @@ impl Profile {
             if before.is_none() && *flag == Some(false) {
                 *flag = None;
             }
+        }
+    }
+}
+
+impl Profile {
+    /// A number that is not known reads as 0, and a trial that there was not as one that ended when
+    /// the account was created. So neither changes anything when it is sent back. Clients that write
+    /// times with fewer digits, or with the least time of their language for none, send an earlier
+    /// one.
+    pub(super) fn keep_unknown(&mut self, current: &Self, created_at: Time) {
+        if current.total_trial_extensions.is_none() && self.total_trial_extensions == Some(0) {
+            self.total_trial_extensions = None;
+        }
+        let is_past = |end: Time| end <= created_at;
+        if current.trial_expires_at.is_none() && self.trial_expires_at.is_some_and(is_past) {
+            self.trial_expires_at = None;
         }
     }
 }

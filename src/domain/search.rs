@@ -115,6 +115,8 @@ pub struct Search {
     pub conditions: Vec<Condition>,
     /// The members of the metadata that an account must have, with these values.
     pub metadata: Metadata,
+    /// A text that the e-mail address, the company, its id or the alias must contain, in any case.
+    pub text: Option<String>,
     /// Further conditions, which depend on the time zone of the account's reseller. If there are
     /// any, accounts of resellers in other time zones are not found.
     pub by_zone: Vec<ZoneConditions>,

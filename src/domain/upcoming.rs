@@ -27,6 +27,19 @@ pub struct Upcoming {
 }
 
 impl Account {
+    /// Whether all that an answer computes from the account has been the same from its last change
+    /// until `now`: nothing came about by time, neither the plan nor the reseller's suspension
+    /// changed. Suspensions that were lifted since are not known here.
+    #[must_use]
+    pub fn is_as_it_was_changed(&self, now: Time) -> bool {
+        let since = self.updated_at;
+        let coming = self.upcoming(since);
+        let plan = self.plan.as_ref().map(|plan| plan.updated_at);
+        coming.first().is_none_or(|next| next.at > now)
+            && plan.is_none_or(|at| at < since)
+            && self.reseller_suspended_at.is_none_or(|at| at < since)
+    }
+
     /// What will happen to the account after `now` without a command, in order of time.
     #[must_use]
     pub fn upcoming(&self, now: Time) -> Vec<Upcoming> {

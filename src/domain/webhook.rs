@@ -101,6 +101,8 @@ pub struct Endpoint {
     pub id: Uuid,
     /// The reseller that owns it.
     pub reseller_id: ResellerId,
+    /// The name that its owner gave it.
+    pub name: Option<String>,
     /// The URL that deliveries are sent to.
     pub url: String,
     /// A description for people.
@@ -150,6 +152,8 @@ impl Endpoint {
 /// A change of an endpoint. Fields that it omits stay as they are.
 #[derive(Debug, Clone, Default)]
 pub struct EndpointPatch {
+    /// The name that its owner gives it.
+    pub name: Patch<String>,
     /// The URL that deliveries are sent to.
     pub url: Option<String>,
     /// A description for people.
@@ -160,6 +164,9 @@ pub struct EndpointPatch {
     pub style: Option<SignatureStyle>,
     /// Whether it gets deliveries. `true` also ends a suspension by failures or by a 410.
     pub enabled: Option<bool>,
+    /// The same under the name that Cryptlex gives it. If the two differ, the one that changes
+    /// something counts: a client that changes one of them may send the other one as it was read.
+    pub active: Option<bool>,
 }
 
 /// Where webhook endpoints may be.
@@ -237,6 +244,11 @@ impl EndpointPatch {
         if let Some(url) = self.url.as_ref().filter(is_new) {
             endpoint.url = Self::target(url, targets)?;
         }
+        let name = self.name.unless_present(endpoint.name.as_ref());
+        if let Some(name) = name.value() {
+            text::check("name", name, MAX_TEXT)?;
+        }
+        endpoint.name = self.name.over(endpoint.name.as_ref());
         let description = self
             .description
             .unless_present(endpoint.description.as_ref());
@@ -260,7 +272,13 @@ impl EndpointPatch {
             }
         }
         endpoint.style = self.style.unwrap_or(endpoint.style);
-        match self.enabled {
+        let enabled = match (self.enabled, self.active) {
+            (Some(enabled), Some(active)) if enabled != active => {
+                Some(endpoint.suspended_by.is_some())
+            }
+            (enabled, active) => enabled.or(active),
+        };
+        match enabled {
             // Its failures start to count anew.
             Some(true) if endpoint.suspended_by.take().is_some() => endpoint.failing_since = None,
             Some(false) => {
@@ -291,36 +309,56 @@ impl EndpointPatch {
     }
 }
 
-/// Checks a secret that the caller chose. The standard style needs `whsec_` and the base64 of 24 to
-/// 64 bytes, the plain style 16 to 255 visible characters.
-///
-/// # Errors
-/// [`Error::InvalidField`] for `secret`.
-pub fn check_secret(style: SignatureStyle, secret: &str) -> Result<(), Error> {
-    match style {
-        SignatureStyle::Standard => {
-            let decoded = secret
-                .strip_prefix("whsec_")
-                .and_then(|encoded| data_encoding::BASE64.decode(encoded.as_bytes()).ok());
-            if decoded.is_some_and(|bytes| (24..=64).contains(&bytes.len())) {
-                return Ok(());
+/// A secret that the caller chose, under the name that it came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChosenSecret {
+    /// `secret`.
+    Secret(String),
+    /// `token`, as Cryptlex calls it. Receivers have it already, so it may be short.
+    Token(String),
+}
+
+impl ChosenSecret {
+    /// Checks the secret. The standard style needs `whsec_` and the base64 of 24 to 64 bytes, the
+    /// plain style 16 to 255 visible characters, or for a token 1 to 255.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] for `secret` or `token`.
+    pub fn check(&self, style: SignatureStyle) -> Result<(), Error> {
+        let (field, text, least) = match self {
+            Self::Secret(text) => ("secret", text, 16),
+            Self::Token(text) => ("token", text, 1),
+        };
+        match style {
+            SignatureStyle::Standard => {
+                let decoded = text
+                    .strip_prefix("whsec_")
+                    .and_then(|encoded| data_encoding::BASE64.decode(encoded.as_bytes()).ok());
+                if decoded.is_some_and(|bytes| (24..=64).contains(&bytes.len())) {
+                    return Ok(());
+                }
+                let problem = "must be whsec_ and the base64 of 24 to 64 bytes, because \
+                               signatureStyle is standard; with plain any text";
+                Err(Error::invalid(field, problem))
             }
-            Err(Error::invalid(
-                "secret",
-                "must be whsec_ and the base64 of 24 to 64 bytes",
-            ))
+            SignatureStyle::Plain => {
+                let is_valid = (least..=255).contains(&text.len())
+                    && text.bytes().all(|byte| byte.is_ascii_graphic());
+                if is_valid {
+                    Ok(())
+                } else {
+                    let problem = format!("must be {least} to 255 visible characters");
+                    Err(Error::invalid(field, problem))
+                }
+            }
         }
-        SignatureStyle::Plain => {
-            let is_valid = (16..=255).contains(&secret.len())
-                && secret.bytes().all(|byte| byte.is_ascii_graphic());
-            if is_valid {
-                Ok(())
-            } else {
-                Err(Error::invalid(
-                    "secret",
-                    "must be 16 to 255 visible characters",
-                ))
-            }
+    }
+
+    /// The secret itself.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        match self {
+            Self::Secret(text) | Self::Token(text) => text,
         }
     }
 }

@@ -3,8 +3,11 @@
 //! A client may open connections and send nothing, send a byte now and then, or never read the
 //! responses. The limits here bound the time and memory that this costs. The time limit for a whole
 //! request is in `middleware.rs`.
+//!
+//! A connection speaks HTTP/2 if it begins with the preface of HTTP/2, else HTTP/1. A request that
+//! asks for `Upgrade: h2c` is answered in HTTP/1.1: RFC 9113 has withdrawn that upgrade.
 
-use std::io;
+use std::io::{self, Cursor};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,19 +17,22 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
 use tracing::{debug, error, warn};
 
+use super::http2;
 use crate::metrics::Metrics;
 use crate::shares::{self, Holder, Permit, Refused, Shares};
 
@@ -35,6 +41,8 @@ use crate::shares::{self, Holder, Permit, Refused, Shares};
 const PAUSE: Duration = Duration::from_millis(100);
 /// The idle time before the first TCP keepalive probe, and the time between probes.
 const KEEPALIVE: Duration = Duration::from_mins(1);
+/// The body of the response to a connection above the limit of its address.
+const TOO_MANY_TEXT: &str = "Too many open connections from this address: 429\n";
 /// The response to a connection above the limit of its address.
 const TOO_MANY_OF_ADDRESS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-type: text/plain\r\ncontent-length: 49\r\nconnection: close\r\n\r\nToo many open connections from this address: 429\n";
 /// The response to a connection above the limit.
@@ -42,7 +50,9 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n
 
 /// The largest head of a request, and the most of a body that the HTTP library reads in advance, in
 /// bytes. It bounds the memory of a connection.
-const READ_BUFFER: usize = 64 << 10;
+const READ_BUFFER: u32 = 64 << 10;
+/// The first bytes of a connection that speaks HTTP/2.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The limits on connections.
 #[derive(Debug, Clone)]
@@ -70,7 +80,7 @@ pub async fn serve(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
-    let permits = Permits::new(&limits, &metrics);
+    let permits = Arc::new(Permits::new(&limits, &metrics));
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -107,9 +117,10 @@ pub async fn serve(
             continue;
         }
         let (router, metrics, stop) = (router.clone(), Arc::clone(&metrics), stop.clone());
+        let permits = Arc::clone(&permits);
         connections.spawn(async move {
             metrics.connection_opens();
-            answer(stream, address, router, limits.head, stop).await;
+            answer(stream, address, router, &permits, stop).await;
             metrics.connection_closes();
             drop(permit);
         });
@@ -123,6 +134,7 @@ pub async fn serve(
 struct Permits {
     limits: Limits,
     shares: Shares,
+    metrics: Arc<Metrics>,
     /// Whether an address has been refused yet. The log says it once.
     has_warned: AtomicBool,
 }
@@ -138,6 +150,7 @@ impl Permits {
         Self {
             limits: limits.clone(),
             shares: Shares::new("connections", shares, Arc::clone(metrics)),
+            metrics: Arc::clone(metrics),
             has_warned: AtomicBool::new(false),
         }
     }
@@ -166,8 +179,56 @@ impl Permits {
     }
 }
 
+/// Answers the requests of a connection.
 async fn answer(
-    stream: TcpStream,
+    mut stream: TcpStream,
+    address: SocketAddr,
+    router: Router,
+    permits: &Arc<Permits>,
+    stop: CancellationToken,
+) {
+    let limits = &permits.limits;
+    let first = tokio::select! {
+        biased;
+        first = tokio::time::timeout(limits.head, first_bytes(&mut stream)) => first,
+        () = stop.cancelled() => return,
+    };
+    let Ok(Ok(first)) = first else { return };
+    let speaks_http2 = first == PREFACE;
+    let (reader, writer) = stream.into_split();
+    let io = tokio::io::join(Cursor::new(first).chain(reader), writer);
+    if !speaks_http2 {
+        return answer_http1(io, address, router, limits.head, stop).await;
+    }
+    let limits = http2::Limits {
+        head_bytes: READ_BUFFER,
+        idle: limits.head,
+        unread: limits.unread,
+    };
+    let permits = Arc::clone(permits);
+    let admit = move || {
+        permits.admit(address.ip()).map_err(|refused| {
+            permits.metrics.connection_refused();
+            Box::new(refusal(refused))
+        })
+    };
+    http2::serve(io, address, router, limits, admit, stop).await;
+}
+
+/// Reads the first bytes of a connection, until they are the preface of HTTP/2 or differ from it.
+async fn first_bytes(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(PREFACE.len());
+    while bytes.len() < PREFACE.len() && PREFACE.starts_with(&bytes) {
+        let missing = u64::try_from(PREFACE.len() - bytes.len()).unwrap_or(1);
+        if (&mut *stream).take(missing).read_buf(&mut bytes).await? == 0 {
+            break;
+        }
+    }
+    Ok(bytes)
+}
+
+async fn answer_http1(
+    io: impl AsyncRead + AsyncWrite + Unpin,
     address: SocketAddr,
     router: Router,
     head: Duration,
@@ -181,9 +242,9 @@ async fn answer(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head)
-        .max_buf_size(READ_BUFFER)
+        .max_buf_size(usize::try_from(READ_BUFFER).unwrap_or(usize::MAX))
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
@@ -196,6 +257,21 @@ async fn answer(
         // The client caused it: it disconnected, sent something that is not HTTP, or was too slow.
         debug!(%error, "a connection ended with an error");
     }
+}
+
+/// The response to a request that would need a permit for a connection and gets none.
+fn refusal(refused: Refused) -> Response {
+    let (status, text) = match refused {
+        Refused::OwnShare | Refused::QueueFull => (StatusCode::TOO_MANY_REQUESTS, TOO_MANY_TEXT),
+        Refused::AllShares => (StatusCode::SERVICE_UNAVAILABLE, ""),
+    };
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    let content_type = HeaderValue::from_static("text/plain");
+    headers.insert(header::CONTENT_TYPE, content_type);
+    response
 }
 
 /// Sends small packets without delay, and makes the kernel detect clients that are gone or do not

@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
-use crate::metrics::CONTENT_TYPE;
+use super::compression;
+use crate::dialects::exchange::accept;
+use crate::metrics::TextFormat;
 use crate::service::Service;
+use crate::wire;
 
 /// Whether the service accepts requests. It is set once, when the shutdown begins.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +31,8 @@ impl Readiness {
 }
 
 /// The router: `/livez` answers 200 while the process runs; `/readyz` answers 200 while the service
-/// accepts requests and the database answers; `/metrics` has the metrics for Prometheus.
+/// accepts requests and the database answers; `/metrics` has the metrics for Prometheus, in
+/// OpenMetrics for those who ask for it.
 pub fn management(service: Arc<Service>, readiness: Readiness) -> Router {
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))
@@ -37,11 +41,34 @@ pub fn management(service: Arc<Service>, readiness: Readiness) -> Router {
         .with_state((service, readiness))
 }
 
-async fn metrics(State((service, _)): State<(Arc<Service>, Readiness)>) -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, CONTENT_TYPE)],
-        service.render_metrics(),
-    )
+async fn metrics(
+    State((service, _)): State<(Arc<Service>, Readiness)>,
+    headers: HeaderMap,
+) -> Response {
+    let format = text_format(&headers);
+    let content_type = (header::CONTENT_TYPE, format.content_type());
+    let vary = (header::VARY, "Accept");
+    let text = format.write(service.render_metrics());
+    let response = ([content_type, vary], text).into_response();
+    compression::apply(response, compression::is_wanted(&headers))
+}
+
+/// The format that a scraper prefers. The text format of Prometheus, unless `Accept` names
+/// OpenMetrics with at least the same quality.
+fn text_format(headers: &HeaderMap) -> TextFormat {
+    let accept = accept(headers).unwrap_or_default();
+    let quality = |names: &[&str]| {
+        wire::quality(&accept, |range| {
+            names.iter().any(|name| range.eq_ignore_ascii_case(name))
+        })
+    };
+    let text = quality(&["text/plain"]).or_else(|| quality(&["text/*", "*/*"]));
+    match quality(&["application/openmetrics-text"]) {
+        Some(open_metrics) if open_metrics > 0 && open_metrics >= text.unwrap_or(0) => {
+            TextFormat::OpenMetrics
+        }
+        _ => TextFormat::Prometheus,
+    }
 }
 
 async fn readyz(

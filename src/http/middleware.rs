@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt as _;
@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use tracing::{Instrument as _, debug_span, error, info, info_span};
 use uuid::Uuid;
 
-use super::{client_address, held_body, rate_headers, request_checks};
+use super::{client_address, compression, held_body, rate_headers, request_checks};
 use crate::dialects::exchange::{BodyWait, ClientAddress, Handled, RequestId, RequestOutcome};
 use crate::dialects::failure::Failure;
 use crate::dialects::{Responder, admin, labels};
@@ -68,7 +68,9 @@ pub(super) async fn handle(
     }
     let body_wait = BodyWait::default();
     request.extensions_mut().insert(body_wait.clone());
-    let head = request_checks::check(&request);
+    let head = request_checks::check(&mut request);
+    let is_head = request.method() == Method::HEAD;
+    let wants_gzip = compression::is_wanted(request.headers());
     let labels = labels(&request);
     let metrics = shared.service.as_ref().map(|service| service.metrics());
     let in_flight = metrics.map(|metrics| InFlight::begin(metrics, labels));
@@ -101,7 +103,9 @@ pub(super) async fn handle(
         Err(_elapsed) => respond(Failure::TimedOut),
     };
     let mut handled = response.extensions().get::<Handled>().copied();
-    if let (Some(service), Some(holder)) = (&shared.service, handled.and_then(|it| it.holder)) {
+    // The router drops the body of an answer to HEAD.
+    let holder = handled.and_then(|it| it.holder).filter(|_| !is_head);
+    if let (Some(service), Some(holder)) = (&shared.service, holder) {
         response = match held_body::hold(service, holder, response).await {
             Ok(response) => response,
             Err(error) => {
@@ -111,6 +115,9 @@ pub(super) async fn handle(
                 response
             }
         };
+    }
+    if !handled.is_some_and(|handled| handled.has_secret) {
+        response = compression::apply(response, wants_gzip);
     }
     if let Some(in_flight) = in_flight {
         in_flight.end(handled, response.status(), started.elapsed());

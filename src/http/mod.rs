@@ -1,7 +1,9 @@
 //! The HTTP layer: the router, the middleware around every request, and the listeners.
 
 mod client_address;
+mod compression;
 mod held_body;
+mod http2;
 mod listener;
 mod management;
 mod middleware;
@@ -20,7 +22,7 @@ use ipnet::IpNet;
 use tower_http::cors::CorsLayer;
 
 use crate::dialects::failure::Failure;
-use crate::dialects::path::plain;
+use crate::dialects::path::{decoded, plain};
 use crate::dialects::{Dialect, Responder, admin, soap, v3};
 use pages::notice;
 use tower_service::Service as _;
@@ -104,13 +106,13 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
     }
 }
 
-/// The request with its path as the routes have it, if it is written otherwise: in `admin` with
-/// doubled slashes or with escapes that need not be, in `v3` with a slash at its end.
+/// The request with its path as the routes have it, if it is written otherwise: with escapes that
+/// need not be, in `admin` with doubled slashes, in `v3` with a slash at its end.
 fn respelled(mut request: Request) -> Request {
     let path = request.uri().path();
     let plain = match Dialect::of(path) {
         Some(Dialect::Admin) => plain(path),
-        Some(Dialect::V3) => path.strip_suffix('/').unwrap_or(path).into(),
+        Some(Dialect::V3) => decoded(path.strip_suffix('/').unwrap_or(path)),
         Some(Dialect::Soap) | None => path.into(),
     };
     if plain == path {

@@ -7,6 +7,7 @@
 //! 20 holders of each share.
 
 mod process;
+mod prometheus;
 mod shares;
 mod webhooks;
 
@@ -26,8 +27,34 @@ use process::Process;
 use shares::Shares;
 pub use webhooks::Webhooks;
 
-/// The media type of [`Metrics::encode`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The format of the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextFormat {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// The text format of Prometheus, version 0.0.4, which every scraper and `promtool` read.
+    Prometheus,
+}
+
+impl TextFormat {
+    /// The content type.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+
+    /// The metrics in this format. `open_metrics` is what [`Metrics::encode`] returns.
+    #[must_use]
+    pub fn write(self, open_metrics: String) -> String {
+        match self {
+            Self::OpenMetrics => open_metrics,
+            Self::Prometheus => prometheus::prometheus(&open_metrics),
+        }
+    }
+}
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 /// A gauge in seconds.

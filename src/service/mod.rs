@@ -51,6 +51,7 @@ mod idempotency;
 mod import;
 mod journal;
 mod list_totals;
+mod log_page;
 mod notifier;
 mod plans;
 mod purge;
@@ -87,9 +88,9 @@ use shares::ServiceShares;
 
 pub use crate::domain::WebhookTargets;
 pub use crate::store::{
-    Attempt, BulkItem, BulkJob, CommandHash, Credential, DeliveryKey, Fingerprint, IdempotencyKey,
-    JobState, JournalEntry, Pending, Preview, Progress, PurgeSettings, Reseller, ResultHeaders,
-    Slice, StoredAnswer, Suspension, TokenKind,
+    Attempt, AttemptFilter, BulkItem, BulkJob, CommandHash, Credential, DeliveryKey, Fingerprint,
+    IdempotencyKey, JobState, JournalEntry, Pending, Preview, Progress, PurgeSettings, Reseller,
+    ResultHeaders, Slice, StoredAnswer, Suspension, TokenKind,
 };
 pub use accounts::{AccountRef, Explained, Page};
 pub use bulk::{Item, MAX_OPERATIONS};
@@ -101,6 +102,8 @@ pub use group_commit::{ImportBatch, ImportOutcome, ImportProblem, OnExisting};
 pub use idempotency::{
     CommandOutcome, Completion, Encoder, IdempotentRequest, OtherKey, Written, is_lasting_refusal,
 };
+pub use journal::{EventLog, EventLogQuery};
+pub use log_page::{LogPage, MAX_LOGGED};
 pub use notifier::News;
 pub use plans::NewPlan;
 pub use purge::{PlannedPurge, Purged};
@@ -110,9 +113,7 @@ pub use resellers::{NewReseller, ResellerPatch};
 pub use seal::Seal;
 pub use settings::{CommitScope, Settings};
 pub use shares::{Cost, ShareSettings, StreamPermit};
-pub use webhooks::{
-    AttemptFilter, Due, EndpointView, EventRead, FeedPage, NewEndpoint, PendingRead,
-};
+pub use webhooks::{Due, EndpointView, EventRead, FeedPage, NewEndpoint, PendingRead};
 
 /// How many notifications of events a receiver may be behind before it misses some.
 const EVENT_BACKLOG: usize = 1_024;

@@ -8,8 +8,11 @@ use uuid::Uuid;
 
 use super::resellers::lock_named_reseller;
 use super::{Completion, Context, IdempotentRequest, Service, Written};
-use crate::domain::{Error, Plan, PlanTerms, ResellerId, Resource, Scope};
+use crate::domain::{AccountId, Error, Plan, PlanTerms, ResellerId, Resource, Scope};
 use crate::store::Tx;
+
+/// The number of plans that a refusal names.
+const NAMED_PLANS: i64 = 10;
 
 /// A plan to be created.
 #[derive(Debug, Clone)]
@@ -111,6 +114,37 @@ impl Service {
         self.find_plan(context, id).await
     }
 
+    /// The plan with this number: of the account's reseller, or of the caller for an account that is
+    /// to be created. `None` if no plan has it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] for `reseller_id` if an operator names no account.
+    pub async fn numbered_plan(
+        &self,
+        context: &Context,
+        account: Option<AccountId>,
+        number: i32,
+    ) -> Result<Option<Arc<Plan>>, Error> {
+        let principal = &context.principal;
+        // Who may write accounts may learn whether the plan that they name exists.
+        principal
+            .require(Scope::AccountRead)
+            .or_else(|_| principal.require(Scope::AccountWrite))?;
+        let reseller = match account {
+            Some(account) => self.owner_of(context, account).await?,
+            None => principal.resolve_reseller(None)?,
+        };
+        let found = self
+            .read(principal.tenancy(), move |tx| {
+                Box::pin(async move {
+                    let wanted = BTreeSet::from([(reseller, number)]);
+                    tx.fetch_numbered_plans(&wanted).await
+                })
+            })
+            .await?;
+        Ok(found.into_iter().next())
+    }
+
     async fn find_plan(&self, context: &Context, id: Uuid) -> Result<Arc<Plan>, Error> {
         let reseller = context.principal.reseller;
         let found = self
@@ -139,6 +173,72 @@ impl Service {
         })
         .await
     }
+
+    /// The number of the plan with this name: of the account's reseller, or of the reseller that
+    /// will own a new account.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] for `tariff_id` if no plan or more than one has the name, and for
+    /// `reseller_id` if an operator names none. [`Error::AccountNotFound`].
+    pub async fn plan_number(
+        &self,
+        context: &Context,
+        account: Option<AccountId>,
+        reseller: Option<ResellerId>,
+        name: &str,
+    ) -> Result<i32, Error> {
+        context.principal.require(Scope::AccountWrite)?;
+        let owner = match (context.principal.reseller, account) {
+            (Some(own), _) => Some(own),
+            (None, Some(_)) => None,
+            (None, None) => Some(context.principal.resolve_reseller(reseller)?),
+        };
+        let wanted = name.to_owned();
+        let (numbers, plans) = self
+            .read(context.principal.tenancy(), move |tx| {
+                Box::pin(async move {
+                    let owner = match (owner, account) {
+                        (Some(owner), _) => Some(owner),
+                        (None, Some(account)) => tx.locate_account(account).await?,
+                        (None, None) => None,
+                    };
+                    let owner = owner.ok_or(Error::AccountNotFound)?;
+                    let numbers = tx.plan_numbers(owner, &wanted).await?;
+                    let plans = match numbers.as_slice() {
+                        [_] => Vec::new(),
+                        _ => tx.list_plans(owner, 0, NAMED_PLANS).await?,
+                    };
+                    Ok((numbers, plans))
+                })
+            })
+            .await?;
+        let may_read = context.principal.require(Scope::AccountRead).is_ok();
+        let problem = match numbers.as_slice() {
+            [number] => return Ok(*number),
+            [] => no_such_plan(name, may_read.then_some(plans.as_slice())),
+            [one, another, ..] => format!(
+                "several plans have the name {name:?}, among them {one} and {another}; give the number"
+            ),
+        };
+        Err(Error::invalid("tariff_id", problem))
+    }
+}
+
+/// What is wrong with the name of a plan. `plans` are the first plans of the reseller. `None` if the
+/// caller may not read them.
+fn no_such_plan(name: &str, plans: Option<&[Arc<Plan>]>) -> String {
+    let known = match plans {
+        None => String::new(),
+        Some([]) => " The reseller has no plans.".to_owned(),
+        Some(plans) => {
+            let names = plans.iter().map(|plan| format!("{:?}", plan.terms.name));
+            format!(" Its plans are {}.", names.collect::<Vec<_>>().join(", "))
+        }
+    };
+    format!(
+        "no plan of the reseller has the name {name:?}.{known} A whole number is accepted also if \
+         no plan has it"
+    )
 }
 
 async fn fetch(tx: &mut Tx, reseller: ResellerId, id: Uuid) -> Result<Plan, Error> {

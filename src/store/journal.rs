@@ -1,7 +1,10 @@
 //! The journal: every command on an account, who gave it, and its outcome.
 
+use std::collections::HashMap;
+
 use chrono::NaiveDate;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::columns::account_id;
 use super::errors::OrDomain as _;
@@ -99,6 +102,17 @@ impl JournalEntry {
     }
 }
 
+/// Restricts which applied entries are listed.
+#[derive(Debug, Clone)]
+pub struct ChangeFilter {
+    /// Only entries with this id or a greater one.
+    pub from: i64,
+    /// Only entries with smaller ids.
+    pub before: i64,
+    /// Only entries whose command or actor contains this text, in any case.
+    pub text: Option<String>,
+}
+
 /// A journal entry with its account.
 struct EventRow {
     account_id: i32,
@@ -191,6 +205,85 @@ impl Tx {
                 });
             }
         }
+    }
+
+    /// How many applied entries of a reseller a filter admits. Counting stops at `most`.
+    pub async fn count_changes(
+        &mut self,
+        reseller: ResellerId,
+        filter: &ChangeFilter,
+        most: i64,
+    ) -> Result<i64, Error> {
+        sqlx::query_scalar!(
+            r#"select count(*) as "count!" from (select from journal
+             where reseller_id = $1 and outcome = 'applied' and id >= $2 and id < $3
+               and ($4::text is null
+                 or position(lower($4) in lower(concat_ws(' ', action, actor))) > 0)
+             limit $5) as found"#,
+            reseller.0,
+            filter.from,
+            filter.before,
+            filter.text,
+            most
+        )
+        .fetch_one(self.connection())
+        .await
+        .or_domain()
+    }
+
+    /// The applied entries of a reseller that a filter admits, newest first.
+    pub async fn list_changes(
+        &mut self,
+        reseller: ResellerId,
+        filter: &ChangeFilter,
+        skip: i64,
+        limit: i64,
+    ) -> Result<Slice<(AccountId, JournalEntry)>, Error> {
+        let rows = sqlx::query_file_as!(
+            EventRow,
+            "src/store/sql/list_changes.sql",
+            reseller.0,
+            filter.from,
+            filter.before,
+            filter.text,
+            limit,
+            skip,
+            READ_AT_ONCE
+        )
+        .fetch_all(self.connection())
+        .await
+        .or_domain()?;
+        let (found, sizes) = sizes(&rows);
+        Ok(Slice {
+            has_more: found == limit || sizes >= READ_AT_ONCE,
+            rows: rows
+                .into_iter()
+                .map(TryFrom::try_from)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The UUIDs of accounts of a reseller, also of purged ones, and when they were created.
+    pub async fn fetch_account_names(
+        &mut self,
+        reseller: ResellerId,
+        accounts: &[AccountId],
+    ) -> Result<HashMap<AccountId, (Uuid, Time)>, Error> {
+        let ids: Vec<i32> = accounts.iter().map(|id| id.as_i32()).collect();
+        let rows = sqlx::query!(
+            r#"select id as "id!", uid as "uid!", created_at as "created_at!" from account
+               where reseller_id = $1 and id = any($2)
+             union all select account_id, uid, created_at from tombstone
+               where reseller_id = $1 and account_id = any($2)"#,
+            reseller.0,
+            &ids
+        )
+        .fetch_all(self.connection())
+        .await
+        .or_domain()?;
+        rows.into_iter()
+            .map(|row| Ok((account_id(row.id)?, (row.uid, row.created_at))))
+            .collect()
     }
 
     /// The applied entries of a reseller after an entry, in order.

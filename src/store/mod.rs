@@ -56,7 +56,7 @@ pub use erase::{ErasedReseller, erase_resellers};
 pub use idempotency::{
     CommandHash, Fingerprint, IdempotencyKey, ResultHeaders, StoredAnswer, StoredRequest,
 };
-pub use journal::{JournalEntry, NewJournalEntry};
+pub use journal::{ChangeFilter, JournalEntry, NewJournalEntry};
 pub use notifications::{Listener, Notification};
 pub use pool::{KEYED, PoolSettings, PoolState, SEARCHING, Store};
 pub use resellers::{Preferences, PurgeSettings, Reseller, ResellerTerms};
@@ -65,7 +65,7 @@ pub use suspensions::Suspension;
 pub use tenancy::Tenancy;
 pub use tokens::{Credential, NewToken, TokenKind};
 pub use transaction::Tx;
-pub use webhooks::{Attempt, DeliveryKey, Pending, Progress};
+pub use webhooks::{Attempt, AttemptFilter, DeliveryKey, Pending, Progress};
 
 /// The database role of the service. The migrations create it.
 pub const SERVICE_ROLE: &str = "steward_service";

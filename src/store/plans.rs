@@ -156,6 +156,22 @@ impl Tx {
         rows.iter().map(|json| plan_from_json(json)).collect()
     }
 
+    /// The numbers of the reseller's plans with this name, at most two of them.
+    pub async fn plan_numbers(
+        &mut self,
+        reseller: ResellerId,
+        name: &str,
+    ) -> Result<Vec<i32>, Error> {
+        sqlx::query_scalar!(
+            "select number from plan where reseller_id = $1 and name = $2 order by number limit 2",
+            reseller.0,
+            name
+        )
+        .fetch_all(self.connection())
+        .await
+        .or_domain()
+    }
+
     /// The number after the greatest one of the reseller's plans. The caller must have locked the
     /// reseller.
     pub async fn next_plan_number(&mut self, reseller: ResellerId) -> Result<i64, Error> {

@@ -92,19 +92,32 @@ pub fn accepted(accept: &str) -> Option<Codec> {
     }
 }
 
+/// The quality, in thousandths, of an item in a header such as `Accept` or `Accept-Encoding`: the
+/// highest of those that `is_named` accepts by name. `None` if there is no such item, or if its
+/// quality is not 0 to 1 with at most three decimals.
+pub fn quality(list: &str, is_named: impl Fn(&str) -> bool) -> Option<u16> {
+    let items = list.split(',').filter_map(|item| media_type(Some(item)));
+    let named = items.filter(|(name, _)| is_named(name));
+    named.filter_map(|(_, parameters)| q(&parameters)).max()
+}
+
 /// The codec and the quality in thousandths of one range of an `Accept` header. `None` if the
 /// range names neither codec, or if its quality is not 0 to 1 with at most three decimals.
 fn range(range: &str) -> Option<(Codec, u16)> {
     let (media_type, parameters) = media_type(Some(range))?;
     let codec = Codec::of_media_type(media_type)?;
+    Some((codec, q(&parameters)?))
+}
+
+/// The quality, in thousandths, among the parameters of an item.
+fn q(parameters: &Parameters<'_>) -> Option<u16> {
     let written = parameters
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case("q"));
-    let quality = match written {
-        None => 1000,
-        Some((_, text)) => thousandths(text)?,
-    };
-    Some((codec, quality))
+    match written {
+        None => Some(1000),
+        Some((_, text)) => thousandths(text),
+    }
 }
 
 /// Reads a `qvalue` (RFC 9110, section 12.4.2) as thousandths.

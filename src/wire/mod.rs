@@ -31,7 +31,7 @@ use notes::Notes;
 pub use canonical::{Canonical, canonical};
 pub use charset::{other_charset, to_utf8};
 pub use field::{Field, number_or_text};
-pub use media::{Codec, Parameters, accepted, codec_of, media_type};
+pub use media::{Codec, Parameters, accepted, codec_of, media_type, quality};
 pub use nearest::nearest;
 pub use notes::UnknownMember;
 pub use rows::{MAX_PAGE, Rows, encode_row};

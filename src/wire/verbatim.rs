@@ -170,13 +170,14 @@ impl From<Value> for Verbatim {
     }
 }
 
-/// For XML, which writes numbers and texts alike.
+/// For XML, which writes numbers and texts alike, and an empty list as one empty element.
 impl Serialize for Verbatim {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Null => serializer.serialize_unit(),
             Self::Bool(on) => serializer.serialize_bool(*on),
             Self::Number(text) | Self::Text(text) => serializer.serialize_str(text),
+            Self::List(values) if values.is_empty() => serializer.serialize_unit(),
             Self::List(values) => values.serialize(serializer),
             Self::Object(members) => members.serialize(serializer),
         }

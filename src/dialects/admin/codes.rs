@@ -89,7 +89,7 @@ pub(super) fn code(failure: &Failure) -> Code {
         }
         // Only the `soap` dialect produces this failure.
         Failure::Missing(name) => incorrect(&format!("{name}: is required")),
-        Failure::NoSuchRoute => say(404, "Call not found"),
+        Failure::NoSuchRoute | Failure::NotOffered(_) => say(404, "Call not found"),
         Failure::OnManagementListener => say(404, &format!("Call not found: {MANAGEMENT}")),
         Failure::MethodNotAllowed(allowed) => say(405, &wrong_method(allowed)),
         Failure::TimedOut => later(503, "Service unavailable: the request took too long", 2),

@@ -40,6 +40,7 @@ pub(super) async fn dispatch(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let mut exchange = Exchange::begin(&parts);
+    exchange.set_secret(operation.has_secret);
     // This is the format unless the body names another.
     let mut format = preferred_format(&parts.headers, &parts.uri);
     let mut ignored = None;

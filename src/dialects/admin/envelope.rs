@@ -20,16 +20,20 @@ pub(super) const SUCCESS: &str = "Successful operation";
 pub(super) struct Envelope {
     /// What blocks the account now. Only with `verbose`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     blocked_by: Option<Vec<&'static str>>,
     /// Whether the call changed the account. Only with `verbose`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     changed: Option<bool>,
     /// The result, if the call has one. In XML, a list is one element per item.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     #[schema(value_type = Option<Value>)]
     data: Option<Data>,
     /// The computed state of the account. Only with `verbose`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     effective_status: Option<&'static str>,
     /// 0 for a success, else the HTTP status of the error.
     error: u16,
@@ -42,13 +46,16 @@ pub(super) struct Envelope {
     /// The `before` of the next page. Only in lists of journal entries that are shorter than their
     /// `limit` because a page has at most 1 MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     next_before: Option<i64>,
     /// The `from_id` of the next page. Only in lists of accounts that are shorter than their `limit`
     /// because a page has at most 1 MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     next_from_id: Option<i64>,
     /// The number of all accounts that match. Only in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     total_count: Option<i64>,
 }
 

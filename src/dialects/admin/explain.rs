@@ -19,6 +19,7 @@ use crate::wire::Codec;
 pub(super) struct TimelineItem {
     /// The number before which `history` goes on. Absent if `past` has the oldest entry.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     next_before: Option<i64>,
     /// The newest entries of the journal, newest first: at most 100, and at most 1 MiB.
     #[schema(value_type = Vec<EntryItem>)]

@@ -201,7 +201,15 @@ pub(super) async fn save(
     {
         save::leave_out_unchanged(&mut all_members, &present, call.codec);
     }
-    let revision = members.revision(all_members, call.reading(zone))?;
+    let named_plan = match members.plan_name() {
+        Some(name) => Some(
+            api.service
+                .plan_number(context, account, reseller, name)
+                .await?,
+        ),
+        None => None,
+    };
+    let revision = members.revision(all_members, named_plan, call.reading(zone))?;
     if let Some(account) = account {
         let command = Command::Revise(Box::new(revision));
         return call

@@ -9,6 +9,7 @@
 mod call;
 mod codes;
 mod dispatch;
+mod documented;
 mod envelope;
 mod explain;
 mod handlers;

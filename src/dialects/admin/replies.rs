@@ -7,11 +7,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::documented;
 use crate::dialects::dates;
 use crate::dialects::views::{Viewer, blocked_by, facts_in};
 use crate::domain::{Account, Block, Hold, Status};
 use crate::service::JournalEntry;
-use crate::wire::{Codec, Members};
+use crate::wire::{Codec, Members, Verbatim};
 
 /// The result of `save`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,14 +39,17 @@ pub(super) struct Item {
     /// Until this instant the account does not expire, is not purged, and gets no holds from the
     /// system. Absent if the account is not exempt.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     #[schema(required = false)]
     exempt_until: Option<String>,
     /// When the account expires. Null if it never does.
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     frozen_details: Option<FrozenDetailsItem>,
     /// The open holds. Only in `get`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     holds: Option<Vec<HoldItem>>,
     id: i32,
     /// Whether the account is switched on (`status` is `active`). Holds and expiry are separate.
@@ -59,18 +63,21 @@ pub(super) struct Item {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(required = false)]
     metadata: BTreeMap<String, String>,
-    name: Option<String>,
+    /// The system name. Empty if it has none.
+    name: String,
     pixels_enabled: bool,
     /// When the account will be purged. Absent if no purge is planned.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     #[schema(required = false)]
     purge_due_at: Option<String>,
     pushes_enabled: bool,
     reports_day: Option<i32>,
     reports_hour: Option<i32>,
-    /// The number of the account's plan. Null if it has none.
-    tariff_id: Option<i32>,
-    timezone: Option<String>,
+    /// The number of the account's plan. 0 if it has none.
+    tariff_id: i32,
+    /// The name of its time zone. Empty if it has none of its own.
+    timezone: String,
     title: Option<String>,
     /// The account's UUID.
     uid: String,
@@ -82,6 +89,7 @@ pub(super) struct Item {
 #[schema(as = AdminFrozenDetails)]
 struct FrozenDetailsItem {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     payment_url: Option<String>,
 }
 
@@ -144,14 +152,14 @@ pub(super) fn item(codec: Codec, account: &Account, viewer: Viewer) -> Members {
         is_suspended: suspended.into_iter().any(|block| state.is(block)),
         is_tariff_exceed: profile.is_tariff_exceed.unwrap_or_default(),
         metadata: profile.metadata.clone().unwrap_or_default().0,
-        name: profile.name.clone(),
+        name: profile.name.clone().unwrap_or_default(),
         pixels_enabled: profile.pixels_enabled.unwrap_or_default(),
         purge_due_at: account.purge_due_at.map(dates::write),
         pushes_enabled: profile.pushes_enabled.unwrap_or_default(),
         reports_day: profile.reports_day,
         reports_hour: profile.reports_hour,
-        tariff_id: profile.tariff_id,
-        timezone: profile.timezone.clone(),
+        tariff_id: profile.tariff_id.unwrap_or_default(),
+        timezone: profile.timezone.clone().unwrap_or_default(),
         title: profile.title.clone(),
         uid: account.uid.to_string(),
         version: account.version,
@@ -160,7 +168,10 @@ pub(super) fn item(codec: Codec, account: &Account, viewer: Viewer) -> Members {
     // alphabetical order with ours.
     let mut members = Members::of(codec, object(&item));
     for (name, value) in profile.extra.iter().flat_map(|extra| &extra.0) {
-        members.add_stored(name, value);
+        match Verbatim::read(value) {
+            Ok(value) => members.add_stored(name, &documented::answered(name, value).json()),
+            Err(_) => members.add_stored(name, value),
+        }
     }
     members
 }

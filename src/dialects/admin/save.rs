@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
+use super::documented::{self, Documented, NumberOrName};
 use crate::dialects::dates::Role;
 use crate::dialects::metadata::{self, MetadataMembers};
 use crate::dialects::patches::{Reading, parsed, plain, time};
@@ -19,6 +21,10 @@ use crate::wire::{self, Codec, Field, Verbatim};
 /// their numbers as written, and returned. All of them together take at most 4096 bytes per account, in
 /// JSON and in XML.
 #[derive(Debug, Deserialize, ToSchema)]
+#[expect(
+    dead_code,
+    reason = "the documented members are read from all members of the body"
+)]
 pub(super) struct Save {
     /// The number of the account to change. If absent, an account is created.
     pub(super) id: Option<i64>,
@@ -34,10 +40,11 @@ pub(super) struct Save {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     tz: Field<String>,
-    /// The number of the account's plan (its tariff).
+    /// The account's plan (its tariff): its number, or its name. A number that no plan has is
+    /// stored as it is.
     #[serde(default)]
-    #[schema(value_type = Option<i32>, minimum = 0)]
-    tariff: Field<i32>,
+    #[schema(value_type = Option<NumberOrName>)]
+    tariff: Field<Tariff>,
     /// The day of the month for reports, 0 to 31.
     #[serde(default)]
     #[schema(value_type = Option<i32>, minimum = 0, maximum = 31)]
@@ -69,6 +76,18 @@ pub(super) struct Save {
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
     pushes_enabled: Field<bool>,
+    /// The name in Altcraft's `save` for `pixels_enabled`, which it overrides.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    enable_pixel: Field<bool>,
+    /// The name in Altcraft's `save` for `pushes_enabled`, which it overrides.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    enable_push: Field<bool>,
+    /// The name in Altcraft's `save` for `is_smart`, which it overrides.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    enable_smart_settings: Field<bool>,
     /// The expiry date, in the same form as in the call `expiry_date`.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
@@ -79,11 +98,60 @@ pub(super) struct Save {
     #[serde(default)]
     #[schema(value_type = Option<std::collections::HashMap<String, Option<String>>>)]
     metadata: Field<MetadataMembers>,
+    /// The number or the name that Altcraft documents. Stored and returned.
+    #[serde(default)]
+    #[schema(value_type = Option<NumberOrName>)]
+    account_cache_clickhouse: Documented,
+    /// The number or the name that Altcraft documents. Stored and returned.
+    #[serde(default)]
+    #[schema(value_type = Option<NumberOrName>)]
+    account_postgresql: Documented,
+    /// Stored and returned.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    custom_push_domain: Documented,
+    /// Stored and returned.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    enable_track_email_replies: Documented,
+    /// Stored and returned as a list; in XML the element is repeated, and one empty element is an
+    /// empty list.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<i64>>)]
+    external_data_connectors: Documented,
+    /// Stored and returned.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    force_2fa_auth: Documented,
+    /// The number or the name that Altcraft documents. Stored and returned.
+    #[serde(default)]
+    #[schema(value_type = Option<NumberOrName>)]
+    web_version_policy: Documented,
+}
+
+/// The plan of an account, by its number or by its name. XML does not tell the two apart, so a text
+/// of digits is a number in both formats.
+#[derive(Debug)]
+pub(super) enum Tariff {
+    Number(i32),
+    Name(String),
+}
+
+impl<'de> Deserialize<'de> for Tariff {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = wire::number_or_text(deserializer)?;
+        let digits = text.strip_prefix('-').unwrap_or(&text);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Self::Name(text));
+        }
+        let too_large = |_| D::Error::custom("must be between 0 and 2147483647");
+        text.parse().map(Self::Number).map_err(too_large)
+    }
 }
 
 /// The members that `save` reads, and the computed members of an account and of answers. All other
 /// members are stored as they came and returned.
-const KNOWN: [&str; 43] = [
+const KNOWN: [&str; 46] = [
     "token",
     "format",
     "verbose",
@@ -103,6 +171,9 @@ const KNOWN: [&str; 43] = [
     "is_tariff_exceed",
     "pixels_enabled",
     "pushes_enabled",
+    "enable_pixel",
+    "enable_push",
+    "enable_smart_settings",
     "expiry_date",
     "metadata",
     "blocked_by",
@@ -145,53 +216,70 @@ impl Save {
         self.reseller_id.map(ResellerId)
     }
 
-    /// The change that the request describes. `members` are all members of the body. Six members
-    /// are required to create an account.
+    /// The name of the plan, if the request names it so.
+    pub(super) fn plan_name(&self) -> Option<&str> {
+        match &self.tariff {
+            Field::Value(Tariff::Name(name)) => Some(name),
+            Field::Value(Tariff::Number(_)) | Field::Null | Field::Absent => None,
+        }
+    }
+
+    /// Whether the six members are there that are required to create an account.
+    fn check_required(&self) -> Result<(), Error> {
+        let is_value = |field: &Field<i32>| matches!(field, Field::Value(_));
+        let required = [
+            ("name", matches!(self.name, Field::Value(_))),
+            ("title", matches!(self.title, Field::Value(_))),
+            ("tz", matches!(self.tz, Field::Value(_))),
+            ("tariff", matches!(self.tariff, Field::Value(_))),
+            ("reports_day", is_value(&self.reports_day)),
+            ("reports_hour", is_value(&self.reports_hour)),
+        ];
+        match required.into_iter().find(|(_, is_there)| !is_there) {
+            Some((name, _)) => Err(Error::invalid(name, "is required")),
+            None => Ok(()),
+        }
+    }
+
+    /// The change that the request describes. `members` are all members of the body; `named_plan`
+    /// is the number of the plan that the request names.
     pub(super) fn revision(
-        self,
+        mut self,
         members: BTreeMap<String, Verbatim>,
+        named_plan: Option<i32>,
         read: Reading,
     ) -> Result<Revision, Error> {
-        if self.id.is_none() {
-            let texts = [
-                ("name", &self.name),
-                ("title", &self.title),
-                ("tz", &self.tz),
-            ];
-            let numbers = [
-                ("tariff", &self.tariff),
-                ("reports_day", &self.reports_day),
-                ("reports_hour", &self.reports_hour),
-            ];
-            let missing = texts
-                .iter()
-                .find(|(_, value)| !matches!(value, Field::Value(_)))
-                .map(|(name, _)| *name);
-            let missing = missing.or_else(|| {
-                numbers
-                    .iter()
-                    .find(|(_, value)| !matches!(value, Field::Value(_)))
-                    .map(|(name, _)| *name)
-            });
-            if let Some(name) = missing {
-                return Err(Error::invalid(name, "is required"));
-            }
+        if matches!(&self.name, Field::Value(name) if name.is_empty()) {
+            self.name = Field::Null;
         }
+        if self.id.is_none() {
+            self.check_required()?;
+        }
+        let tariff_id = match self.tariff {
+            Field::Absent => Patch::Keep,
+            Field::Null => Patch::Clear,
+            Field::Value(Tariff::Number(number)) => Patch::Set(number),
+            Field::Value(Tariff::Name(_)) => named_plan.map_or(Patch::Keep, Patch::Set),
+        };
+        let renamed = |requested, answered| match requested {
+            Field::Absent => plain(answered),
+            Field::Null | Field::Value(_) => plain(requested),
+        };
         let profile = ProfilePatch {
             name: plain(self.name),
             title: plain(self.title),
             timezone: parsed(self.tz, read, Ok)?,
-            tariff_id: plain(self.tariff),
+            tariff_id,
             reports_day: plain(self.reports_day),
             reports_hour: plain(self.reports_hour),
             email: parsed(self.email, read, |email| Email::parse(&email))?,
             company: plain(self.company),
-            is_smart: plain(self.is_smart),
+            is_smart: renamed(self.enable_smart_settings, self.is_smart),
             is_subscribers_suspend_all: plain(self.is_subscribers_suspend_all),
             is_tariff_exceed: plain(self.is_tariff_exceed),
-            pixels_enabled: plain(self.pixels_enabled),
-            pushes_enabled: plain(self.pushes_enabled),
-            extra: extra(members)?,
+            pixels_enabled: renamed(self.enable_pixel, self.pixels_enabled),
+            pushes_enabled: renamed(self.enable_push, self.pushes_enabled),
+            extra: extra(members, read.codec)?,
             metadata: metadata::patch(self.metadata),
             ..ProfilePatch::default()
         };
@@ -238,16 +326,19 @@ pub(super) fn leave_out_unchanged(
     let stored = present.profile.extra.as_ref();
     members.retain(|name, value| {
         let stored = stored.and_then(|extra| Verbatim::read(extra.0.get(name)?).ok());
+        let stored = stored.map(|stored| documented::answered(name, stored));
         stored.is_none_or(|stored| !is_same(name, &stored, value))
     });
 }
 
 /// The extra members, checked so that they can also be written in XML.
-fn extra(members: BTreeMap<String, Verbatim>) -> Result<Patch<Extra>, Error> {
-    let others: BTreeMap<String, Verbatim> = members
-        .into_iter()
-        .filter(|(name, _)| !is_computed(name))
-        .collect();
+fn extra(members: BTreeMap<String, Verbatim>, codec: Codec) -> Result<Patch<Extra>, Error> {
+    let others = members.into_iter().filter(|(name, _)| !is_computed(name));
+    let others = others.map(|(name, value)| {
+        let value = documented::typed(&name, value, codec)?;
+        Ok((name, value))
+    });
+    let others: BTreeMap<String, Verbatim> = others.collect::<Result<_, Error>>()?;
     if others.is_empty() {
         return Ok(Patch::Keep);
     }

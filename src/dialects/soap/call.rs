@@ -13,8 +13,7 @@ use crate::dialects::exchange::RequestOutcome;
 use crate::dialects::failure::Failure;
 use crate::domain::Error;
 use crate::service::{
-    CommandOutcome, Completion, Fingerprint, IdempotencyKey, IdempotentRequest, ResultHeaders,
-    StoredAnswer,
+    Completion, Fingerprint, IdempotencyKey, IdempotentRequest, ResultHeaders, StoredAnswer,
 };
 use crate::wire::{SoapVersion, escaped, write_envelope, write_not_understood};
 
@@ -22,11 +21,14 @@ use crate::wire::{SoapVersion, escaped, write_envelope, write_not_understood};
 pub(super) enum Answer {
     /// The change succeeded. The row of the operation has the message.
     Success,
-    /// The account's information.
+    /// The call succeeded, and this JSON document is its result.
     Info(String),
     /// The stored answer to an earlier request with the same idempotency key.
     Stored(StoredAnswer),
 }
+
+/// What a handler returns.
+pub(super) type HandlerResult = Result<Answer, Failure>;
 
 impl From<Completion> for Answer {
     fn from(completion: Completion) -> Self {
@@ -55,8 +57,8 @@ pub(super) struct Call {
 pub(super) struct CallResult {
     code: Code,
     message: String,
-    /// The content of the `Joson` element. Empty in most operations.
-    joson: String,
+    /// The content of the `Joson` or `JSON` element. Empty in most operations.
+    document: String,
     pub(super) outcome: RequestOutcome,
 }
 
@@ -64,12 +66,20 @@ impl Call {
     /// The idempotency key, the body's fingerprint, and the function that encodes the answer for
     /// storage. `None` if the caller sent no key.
     pub(super) fn idempotency(&self) -> Option<IdempotentRequest> {
+        self.idempotency_of(|_| String::new())
+    }
+
+    /// The same for a request whose result has a document; `document` makes it.
+    pub(super) fn idempotency_of<T>(
+        &self,
+        document: impl Fn(&T) -> String + Send + Sync + 'static,
+    ) -> Option<IdempotentRequest<T>> {
         let key = self.key.clone()?;
         let (wording, version) = (self.wording, self.version);
         let (hide_foreign, as_number) = (self.hide_foreign, self.as_number);
-        let encode = move |outcome: &Result<CommandOutcome, Error>| {
+        let encode = move |outcome: &Result<T, Error>| {
             let result = match outcome {
-                Ok(_) => success(wording, String::new()),
+                Ok(done) => success(wording, document(done)),
                 Err(error) => failure(&error.clone().into(), wording, hide_foreign),
             };
             stored(version, wording, &result, as_number)
@@ -102,19 +112,17 @@ impl Call {
     }
 }
 
-/// A success. If there is account information, it is both the message and the `Joson` element;
-/// other operations have a fixed message.
-fn success(wording: &Wording, info: String) -> CallResult {
-    let message = if info.is_empty() {
-        wording.success.to_owned()
-    } else {
-        info.clone()
+/// A success. The message is fixed, or it is the document.
+fn success(wording: &Wording, document: String) -> CallResult {
+    let message = match wording.success {
+        "" => document.clone(),
+        fixed => fixed.to_owned(),
     };
     let outcome = RequestOutcome::Ok;
     CallResult {
         code: Code::Success,
         message,
-        joson: info,
+        document,
         outcome,
     }
 }
@@ -131,7 +139,7 @@ fn failure(failure: &Failure, wording: &Wording, hide_foreign: bool) -> CallResu
     CallResult {
         code,
         message,
-        joson: String::new(),
+        document: String::new(),
         outcome,
     }
 }
@@ -173,12 +181,9 @@ fn write_result(
     };
     let code = result.code.text(as_number);
     let message = text("Message", &result.message);
-    let joson = if wording.is_by_id {
-        text("Joson", &result.joson)
-    } else {
-        String::new()
-    };
-    let content = format!("<{name}Result><Code>{code}</Code>{message}{joson}</{name}Result>");
+    let document = wording.detail.element();
+    let document = document.map_or_else(String::new, |name| text(name, &result.document));
+    let content = format!("<{name}Result><Code>{code}</Code>{message}{document}</{name}Result>");
     let body = format!("<{name}Response xmlns=\"{NAMESPACE}\">{content}</{name}Response>");
     write_envelope(version, &body)
 }

@@ -2,7 +2,7 @@
 //! each protocol error.
 
 use crate::dialects::failure::Failure;
-use crate::domain::{Conflict, Error};
+use crate::domain::{Conflict, Error, Resource};
 use crate::wire::{SoapProblem, SoapVersion};
 
 /// The words of Zoolz's enumeration, in its order. A word's number is 1000 plus its position.
@@ -62,19 +62,51 @@ impl Code {
     }
 }
 
+/// By what an operation's request names its account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    AccountId,
+    Email,
+    /// It names none: it creates one, or it is about plans.
+    None,
+}
+
+/// The element of a result that has a document, after `Code` and `Message`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    None,
+    /// Zoolz's first operations by number write the name so.
+    Joson,
+    /// Zoolz's later operations.
+    Json,
+}
+
+impl Detail {
+    /// The name of the element.
+    pub(super) const fn element(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Joson => Some("Joson"),
+            Self::Json => Some("JSON"),
+        }
+    }
+}
+
 /// The texts of an operation's results.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wording {
     /// The name of the operation.
     pub(super) operation: &'static str,
-    /// The message of a success.
+    /// The message of a success. Empty if the message is the document.
     pub(super) success: &'static str,
     /// The message of a failed change.
     pub(super) failure: &'static str,
     /// The message for another reseller's account, unless such accounts are hidden.
     pub(super) foreign: &'static str,
-    /// Whether the request names the account by number. The result then has a `Joson` element.
-    pub(super) is_by_id: bool,
+    /// By what the request names its account.
+    pub(super) subject: Subject,
+    /// The element with a document.
+    pub(super) detail: Detail,
 }
 
 /// The code and message of a failure. `hide_foreign` answers another reseller's account as if it
@@ -93,6 +125,7 @@ pub(super) fn result(failure: &Failure, wording: &Wording, hide_foreign: bool) -
         | Failure::TokenNotRead(_)
         | Failure::NoSuchRoute
         | Failure::OnManagementListener
+        | Failure::NotOffered(_)
         | Failure::MethodNotAllowed(_)
         | Failure::TimedOut
         | Failure::BodyTimedOut
@@ -103,8 +136,7 @@ pub(super) fn result(failure: &Failure, wording: &Wording, hide_foreign: bool) -
 
 fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code, String) {
     let say = |code, message: &str| (code, message.to_owned());
-    let unknown_email = || say(Code::InvalidEmail, "Invalid Email or Email does not exist");
-    let by_id = wording.is_by_id;
+    let by_id = wording.subject == Subject::AccountId;
     match error {
         Error::CredentialMissing
         | Error::CredentialInvalid
@@ -126,33 +158,26 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         Error::AccountNotFound
         | Error::AccountDeleted
         | Error::AccountOfAnother
-        | Error::InvalidField { field: "id", .. }
-            if by_id =>
-        {
-            say(
-                Code::InvalidAccount,
-                "Invalid Account ID or Account ID does not exist",
-            )
-        }
-        Error::AccountNotFound
-        | Error::AccountDeleted
-        | Error::AccountOfAnother
-        | Error::InvalidField {
-            field: "id" | "email",
-            ..
-        } => unknown_email(),
+        | Error::InvalidField { field: "id", .. } => no_account(by_id),
+        Error::InvalidField { field: "email", .. } if wording.subject == Subject::None => say(
+            Code::InvalidEmail,
+            "Invalid Email, Please send a valid email address",
+        ),
+        Error::InvalidField { field: "email", .. } => no_account(false),
+        // The handlers write these messages.
         Error::InvalidField {
             field: "password",
             problem,
-        } => (
-            Code::InvalidPassword,
-            format!("Invalid Password: {problem}"),
-        ),
+        } => (Code::InvalidPassword, problem.clone()),
         Error::InvalidField {
-            field: "tariff_id",
+            field: "plan" | "plan_id",
             problem,
-        } => (Code::PlanError, format!("Plan Error: {problem}")),
-        Error::Conflict(Conflict::EmailInUse) => say(Code::UsedEmail, "Email is already used"),
+        } => (Code::PlanError, problem.clone()),
+        Error::NotFound(Resource::Plan) => say(Code::PlanError, "Plan Error, Plan does not exist"),
+        Error::Conflict(Conflict::EmailInUse) => say(
+            Code::UsedEmail,
+            "Used Email, Someone already has that email",
+        ),
         // Zoolz's message names no reason for an invalid date.
         Error::InvalidField {
             field: "expires_at",
@@ -201,6 +226,19 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         | Error::AnswerSpaceUsedUp { .. }
         | Error::Internal { .. } => say(Code::GeneralError, "General Exception"),
     }
+}
+
+/// The account that the request names by number or by address does not exist.
+fn no_account(by_id: bool) -> (Code, String) {
+    let (code, message) = if by_id {
+        (
+            Code::InvalidAccount,
+            "Invalid Account ID or Account ID does not exist",
+        )
+    } else {
+        (Code::InvalidEmail, "Invalid Email or Email does not exist")
+    };
+    (code, message.to_owned())
 }
 
 /// A protocol error.
@@ -345,11 +383,15 @@ mod tests {
             Failure::Service(Error::AccountOfAnother),
             Failure::Service(Error::invalid("id", "must be between 1 and 2147483647")),
             Failure::Service(Error::invalid("email", "must be an e-mail address")),
-            Failure::Service(Error::invalid("password", "must not be empty")),
             Failure::Service(Error::invalid(
-                "tariff_id",
-                "must be between 0 and 2147483647",
+                "password",
+                "Invalid Password, Minimum 6 characters",
             )),
+            Failure::Service(Error::invalid(
+                "plan_id",
+                "The specified plan id does not exist",
+            )),
+            Failure::Service(Error::NotFound(Resource::Plan)),
             Failure::Service(Error::invalid(
                 "expires_at",
                 "must be in the years 1970 to 9999",

@@ -53,13 +53,10 @@ pub(super) fn operation(operation: &Operation, path: &str) -> String {
         "<{0} xmlns=\"{NAMESPACE}\">{children}</{0}>",
         operation.name
     );
-    let joson = if operation.is_by_id() {
-        "<Joson>string</Joson>"
-    } else {
-        ""
-    };
+    let document = operation.wording.detail.element();
+    let document = document.map_or_else(String::new, |name| format!("<{name}>string</{name}>"));
     let response = format!(
-        "<{0}Response xmlns=\"{NAMESPACE}\"><{0}Result><Code>Success</Code><Message>string</Message>{joson}</{0}Result></{0}Response>",
+        "<{0}Response xmlns=\"{NAMESPACE}\"><{0}Result><Code>Success</Code><Message>string</Message>{document}</{0}Result></{0}Response>",
         operation.name
     );
     let sample = |version: SoapVersion, title: &str, action: &str| {

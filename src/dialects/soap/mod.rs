@@ -14,6 +14,7 @@ mod handlers;
 mod help;
 mod operation;
 mod operations;
+mod plans;
 mod values;
 mod wsdl;
 
@@ -33,7 +34,7 @@ use codes::Fault;
 
 pub use operation::Operation;
 pub use operations::OPERATIONS;
-pub use wsdl::wsdl;
+pub use wsdl::{CodeStyle, wsdl};
 
 /// The XML namespace of every operation. Zoolz uses this bare word.
 pub(super) const NAMESPACE: &str = "Zoolz";
@@ -91,9 +92,10 @@ pub(super) fn respond_to(failure: &Failure, version: SoapVersion) -> Response {
         },
         Failure::Service(Error::ShareUsedUp { .. }) => Fault::RateLimited { retry_after: 1 },
         Failure::Service(Error::Overloaded) => Fault::Busy,
-        Failure::NoSuchRoute | Failure::OnManagementListener | Failure::MethodNotAllowed(_) => {
-            Fault::NoOperation
-        }
+        Failure::NoSuchRoute
+        | Failure::OnManagementListener
+        | Failure::NotOffered(_)
+        | Failure::MethodNotAllowed(_) => Fault::NoOperation,
         Failure::TimedOut => Fault::TimedOut,
         Failure::BodyTimedOut => Fault::BodyTimedOut,
         Failure::Parameter { name, problem } => Fault::Header(format!("{name}: {problem}")),
@@ -108,7 +110,7 @@ pub(super) fn respond_to(failure: &Failure, version: SoapVersion) -> Response {
     Handled::outside(response, outcome)
 }
 
-/// The WSDL (`?wsdl`), the page of an operation (`?op=`), or the list of operations.
+/// The WSDL (`?wsdl`, with `codes=number` for resellers whose codes are numbers), the page of an operation (`?op=`), or the list of operations.
 fn page(api: &Api, uri: &Uri, headers: &HeaderMap) -> Response {
     let query = uri.query().unwrap_or_default();
     let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
@@ -118,11 +120,23 @@ fn page(api: &Api, uri: &Uri, headers: &HeaderMap) -> Response {
         .iter()
         .any(|(name, _)| name.eq_ignore_ascii_case("wsdl"))
     {
+        let codes = pairs
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("codes"))
+            .map_or(Some(CodeStyle::Word), |(_, style)| CodeStyle::parse(style));
+        let Some(codes) = codes else {
+            let problem = "codes must be word or number\n".to_owned();
+            return response(
+                StatusCode::BAD_REQUEST,
+                Some("text/plain; charset=utf-8"),
+                problem,
+            );
+        };
         let base = base_url(api.settings.public_url.as_deref(), headers);
         return response(
             StatusCode::OK,
             Some("text/xml; charset=utf-8"),
-            wsdl(&format!("{base}{PATH}")),
+            wsdl(&format!("{base}{PATH}"), codes),
         );
     }
     let html = |status, page: String| {

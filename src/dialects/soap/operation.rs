@@ -4,8 +4,8 @@ use futures_util::future::BoxFuture;
 
 use super::Api;
 use super::call::{Answer, Call};
-use super::codes::Wording;
-use super::values::Kind;
+use super::codes::{Detail, Subject, Wording};
+use super::values::{ACCOUNT_ID, EMAIL, Kind};
 use crate::dialects::failure::Failure;
 use crate::dialects::operation::{Access, BodyLimit, Cost, WhileSuspended};
 use crate::domain::Scope;
@@ -49,6 +49,7 @@ impl Operation {
         [success, failure]: [&'static str; 2],
         handler: Handler,
     ) -> Self {
+        let subject = subject(children);
         Self {
             name,
             children,
@@ -65,12 +66,15 @@ impl Operation {
                 operation: name,
                 success,
                 failure,
-                foreign: if has_account_id(children) {
-                    FOREIGN_ID
-                } else {
-                    FOREIGN_EMAIL
+                foreign: match subject {
+                    Subject::AccountId => FOREIGN_ID,
+                    Subject::Email | Subject::None => FOREIGN_EMAIL,
                 },
-                is_by_id: has_account_id(children),
+                subject,
+                detail: match subject {
+                    Subject::AccountId => Detail::Joson,
+                    Subject::Email | Subject::None => Detail::None,
+                },
             },
             handler,
         }
@@ -85,14 +89,45 @@ impl Operation {
         Self { wording, ..self }
     }
 
-    /// Whether the request names the account by number. The result then has a `Joson` element.
+    /// With a `JSON` element in its results.
+    pub(super) const fn json(self) -> Self {
+        let wording = Wording {
+            detail: Detail::Json,
+            ..self.wording
+        };
+        Self { wording, ..self }
+    }
+
+    /// For an operation that is always refused. So it needs no idempotency key, and the credentials
+    /// of a suspended reseller may call it.
+    pub(super) const fn never_writes(self) -> Self {
+        Self {
+            while_suspended: WhileSuspended::Admitted,
+            idempotent: false,
+            ..self
+        }
+    }
+
+    /// The child by which the request names its account: `accountID` or `email`. `None` if it names
+    /// no account that exists already.
     #[must_use]
-    pub const fn is_by_id(&self) -> bool {
-        self.wording.is_by_id
+    pub const fn account_child(&self) -> Option<&'static str> {
+        match self.wording.subject {
+            Subject::AccountId => Some(ACCOUNT_ID),
+            Subject::Email => Some(EMAIL),
+            Subject::None => None,
+        }
     }
 }
 
-/// Operations that take an account's number have it as their second child.
-const fn has_account_id(children: &[(&'static str, Kind)]) -> bool {
-    matches!(children, [_, (_, Kind::Int), ..])
+/// Operations on an account have its number or its address as their second child.
+const fn subject(children: &[(&'static str, Kind)]) -> Subject {
+    match children {
+        [_, (name, _), ..] => match name.as_bytes() {
+            b"accountID" => Subject::AccountId,
+            b"email" => Subject::Email,
+            _ => Subject::None,
+        },
+        _ => Subject::None,
+    }
 }

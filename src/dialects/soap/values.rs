@@ -17,6 +17,18 @@ pub(super) const PLAN_ID: &str = "planID";
 pub(super) const SEND_EMAIL: &str = "sendEmail";
 pub(super) const PAYMENT_URL: &str = "paymentUrl";
 pub(super) const STATUS: &str = "status";
+pub(super) const COMPANY_NAME: &str = "companyName";
+pub(super) const LANGUAGE: &str = "Language";
+pub(super) const NETWORK_DRIVE: &str = "enableNetworkDrive";
+pub(super) const COMPUTERS_LIMIT: &str = "computersLimit";
+pub(super) const IS_ENABLED: &str = "isEnabled";
+pub(super) const PLAN_NAME: &str = "planName";
+pub(super) const INSTANT_STORAGE: &str = "instantStorageGB";
+pub(super) const COLD_STORAGE: &str = "coldStorageGB";
+pub(super) const USERS: &str = "users";
+pub(super) const SERVERS: &str = "servers";
+pub(super) const PLAN_TYPE: &str = "type";
+pub(super) const FREQUENCY: &str = "frequency";
 
 /// The type of a child element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +37,11 @@ pub(super) enum Kind {
     Int,
     Boolean,
     DateTime,
+    /// An int that the WSDL lets callers leave out: `PHP`'s client refuses to send a request
+    /// without a member that the WSDL requires.
+    OptionalInt,
+    /// A boolean that the WSDL lets callers leave out.
+    OptionalBoolean,
 }
 
 impl Kind {
@@ -35,6 +52,8 @@ impl Kind {
             Self::Int => ("int", 1),
             Self::Boolean => ("boolean", 1),
             Self::DateTime => ("dateTime", 1),
+            Self::OptionalInt => ("int", 0),
+            Self::OptionalBoolean => ("boolean", 0),
         }
     }
 }
@@ -43,10 +62,8 @@ impl Kind {
 #[derive(Debug)]
 pub(super) struct Values {
     texts: Vec<(&'static str, String)>,
-    /// 0 if missing.
-    pub(super) account_id: i32,
-    /// 0 if missing.
-    pub(super) plan_id: i32,
+    numbers: Vec<(&'static str, i32)>,
+    flags: Vec<(&'static str, bool)>,
     expiry: Expiry,
 }
 
@@ -68,8 +85,8 @@ impl Values {
     ) -> Result<Self, Fault> {
         let mut values = Self {
             texts: Vec::new(),
-            account_id: 0,
-            plan_id: 0,
+            numbers: Vec::new(),
+            flags: Vec::new(),
             expiry: Expiry::Missing,
         };
         for (name, kind) in known {
@@ -87,21 +104,23 @@ impl Values {
                     text.chars().take(40).collect::<String>()
                 ))
             };
-            match (*name, kind) {
-                (ACCOUNT_ID, Kind::Int) => {
-                    values.account_id = text.parse().map_err(|_| refuse("an int"))?;
+            match kind {
+                Kind::Int | Kind::OptionalInt => {
+                    let number = text.parse().map_err(|_| refuse("an int"))?;
+                    values.numbers.push((name, number));
                 }
-                (PLAN_ID, Kind::Int) => {
-                    values.plan_id = text.parse().map_err(|_| refuse("an int"))?;
+                Kind::Boolean | Kind::OptionalBoolean => {
+                    let flag = match text {
+                        "true" | "1" => true,
+                        "false" | "0" => false,
+                        _ => return Err(refuse("a boolean")),
+                    };
+                    values.flags.push((name, flag));
                 }
-                (SEND_EMAIL, Kind::Boolean) if !matches!(text, "true" | "false" | "1" | "0") => {
-                    return Err(refuse("a boolean"));
-                }
-                (EXPIRY_DATE, Kind::DateTime) => {
+                Kind::DateTime => {
                     values.expiry = expiry(text).ok_or_else(|| refuse("a dateTime"))?;
                 }
-                (_, Kind::Text) => values.texts.push((name, text.to_owned())),
-                (_, Kind::Int | Kind::Boolean | Kind::DateTime) => {}
+                Kind::Text => values.texts.push((name, text.to_owned())),
             }
         }
         Ok(values)
@@ -113,6 +132,23 @@ impl Values {
             .iter()
             .find(|(known, _)| *known == name)
             .map_or("", |(_, text)| text)
+    }
+
+    /// An int. `None` if missing.
+    pub(super) fn given_number(&self, name: &str) -> Option<i32> {
+        let found = self.numbers.iter().find(|(known, _)| *known == name);
+        found.map(|(_, number)| *number)
+    }
+
+    /// An int. 0 if missing.
+    pub(super) fn number(&self, name: &str) -> i32 {
+        self.given_number(name).unwrap_or_default()
+    }
+
+    /// A boolean. False if missing.
+    pub(super) fn flag(&self, name: &str) -> bool {
+        let found = self.flags.iter().find(|(known, _)| *known == name);
+        found.is_some_and(|(_, flag)| *flag)
     }
 
     /// The expiry date; a date without a zone is in `zone`. `None` if it is missing.

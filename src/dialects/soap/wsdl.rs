@@ -3,14 +3,34 @@
 use std::fmt::Write as _;
 
 use super::NAMESPACE;
-use super::codes::Code;
+use super::codes::{Code, Detail};
 use super::operation::Operation;
 use super::operations::OPERATIONS;
 use crate::wire::escaped;
 
-/// The WSDL of a service at `address`.
+/// How a reseller's result codes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeStyle {
+    /// `Success`: a word of the enumeration.
+    Word,
+    /// `1000`: its number. Typed clients refuse it where the WSDL has the enumeration.
+    Number,
+}
+
+impl CodeStyle {
+    /// Reads `word` or `number`, in any case.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [("word", Self::Word), ("number", Self::Number)]
+            .into_iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text))
+            .map(|(_, style)| style)
+    }
+}
+
+/// The WSDL of a service at `address`, for resellers with this style of codes.
 #[must_use]
-pub fn wsdl(address: &str) -> String {
+pub fn wsdl(address: &str, codes: CodeStyle) -> String {
     let mut elements = String::new();
     let mut messages = String::new();
     let mut operations = String::new();
@@ -36,9 +56,14 @@ pub fn wsdl(address: &str) -> String {
             );
         }
     }
-    let codes: String = Code::ALL.iter().fold(String::new(), |text, (_, word, _)| {
-        text + &format!("<s:enumeration value=\"{word}\"/>")
-    });
+    let (code_type, code) = describe_code(codes);
+    let types = [
+        ("AccountIDResult", Detail::Joson),
+        ("EmailResult", Detail::None),
+        ("JSONResult", Detail::Json),
+    ];
+    let types = types.map(|(name, detail)| describe_result(name, detail, code));
+    let types = types.concat();
     let address = escaped(address);
     let transport = "transport=\"http://schemas.xmlsoap.org/soap/http\"";
     format!(
@@ -47,9 +72,7 @@ pub fn wsdl(address: &str) -> String {
          xmlns:soap12=\"http://schemas.xmlsoap.org/wsdl/soap12/\" xmlns:s=\"http://www.w3.org/2001/XMLSchema\" xmlns:tns=\"{NAMESPACE}\" \
          targetNamespace=\"{NAMESPACE}\">\
          <wsdl:types><s:schema elementFormDefault=\"qualified\" targetNamespace=\"{NAMESPACE}\">{elements}\
-         <s:complexType name=\"AccountIDResult\"><s:sequence>{RESULT}<s:element minOccurs=\"0\" maxOccurs=\"1\" name=\"Joson\" type=\"s:string\"/></s:sequence></s:complexType>\
-         <s:complexType name=\"EmailResult\"><s:sequence>{RESULT}</s:sequence></s:complexType>\
-         <s:simpleType name=\"ReturnCode\"><s:restriction base=\"s:string\">{codes}</s:restriction></s:simpleType>\
+         {types}{code_type}\
          </s:schema></wsdl:types>{messages}\
          <wsdl:portType name=\"ServiceSoap\">{operations}</wsdl:portType>\
          <wsdl:binding name=\"ServiceSoap\" type=\"tns:ServiceSoap\"><soap:binding {transport}/>{soap}</wsdl:binding>\
@@ -61,9 +84,36 @@ pub fn wsdl(address: &str) -> String {
     )
 }
 
-/// The elements with which every result begins.
-const RESULT: &str = "<s:element minOccurs=\"1\" maxOccurs=\"1\" name=\"Code\" type=\"tns:ReturnCode\"/>\
-                      <s:element minOccurs=\"0\" maxOccurs=\"1\" name=\"Message\" type=\"s:string\"/>";
+/// The type of codes, if it is one of ours, and its name.
+fn describe_code(style: CodeStyle) -> (String, &'static str) {
+    match style {
+        CodeStyle::Word => {
+            let words = Code::ALL.iter().fold(String::new(), |text, (_, word, _)| {
+                text + &format!("<s:enumeration value=\"{word}\"/>")
+            });
+            let restriction = format!("<s:restriction base=\"s:string\">{words}</s:restriction>");
+            (
+                format!("<s:simpleType name=\"ReturnCode\">{restriction}</s:simpleType>"),
+                "tns:ReturnCode",
+            )
+        }
+        CodeStyle::Number => (String::new(), "s:string"),
+    }
+}
+
+/// The type of a result.
+fn describe_result(name: &str, detail: Detail, code: &str) -> String {
+    let text = |name: &str| {
+        format!("<s:element minOccurs=\"0\" maxOccurs=\"1\" name=\"{name}\" type=\"s:string\"/>")
+    };
+    let message = text("Message");
+    let document = detail.element().map_or_else(String::new, text);
+    format!(
+        "<s:complexType name=\"{name}\"><s:sequence>\
+         <s:element minOccurs=\"1\" maxOccurs=\"1\" name=\"Code\" type=\"{code}\"/>{message}{document}\
+         </s:sequence></s:complexType>"
+    )
+}
 
 fn describe_elements(elements: &mut String, operation: &Operation) {
     let name = operation.name;
@@ -71,10 +121,10 @@ fn describe_elements(elements: &mut String, operation: &Operation) {
         let (schema, least) = kind.schema();
         text + &format!("<s:element minOccurs=\"{least}\" maxOccurs=\"1\" name=\"{child}\" type=\"s:{schema}\"/>")
     });
-    let result = if operation.is_by_id() {
-        "AccountIDResult"
-    } else {
-        "EmailResult"
+    let result = match operation.wording.detail {
+        Detail::Joson => "AccountIDResult",
+        Detail::None => "EmailResult",
+        Detail::Json => "JSONResult",
     };
     let _written = write!(
         elements,

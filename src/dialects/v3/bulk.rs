@@ -37,7 +37,7 @@ pub(super) struct ResultDocument {
     operation: String,
     /// The account as the request named it. Only in `bulk`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     account: Option<String>,
     /// The HTTP status that the operation has as a request of its own.
     status: u16,
@@ -49,7 +49,7 @@ pub(super) struct ResultDocument {
     changed: Option<bool>,
     /// The events that the operation would cause. Only in `simulate`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, value_type = Option<Vec<String>>)]
+    #[schema(required = false, nullable = false, value_type = Option<Vec<String>>)]
     events: Option<Vec<Cow<'static, str>>>,
     #[schema(value_type = Option<String>)]
     effective_status: Option<Cow<'static, str>>,

@@ -142,7 +142,7 @@ pub(super) struct BulkJobDocument {
     kept: i64,
     /// The expected result. Absent if an earlier version of the service planned the job.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     preview: Option<PreviewDocument>,
     created_by: String,
     #[schema(format = DateTime)]

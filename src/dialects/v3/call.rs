@@ -13,7 +13,7 @@ use super::Api;
 use super::ignored_members;
 use super::page::Query;
 use super::path_id::{self, Id, PathId};
-use super::respond::{Described, Done, encode, stored_failure};
+use super::respond::{Described, Done, FailureFormat, encode, stored_failure};
 use crate::dialects::body::{self, RequestBody};
 use crate::dialects::exchange::{NO_BEARER, RequestId, bearer, header_text};
 use crate::dialects::failure::Failure;
@@ -31,6 +31,7 @@ pub(super) struct Call {
     pub(super) row: Row,
     pub(super) codec: Codec,
     pub(super) format: Codec,
+    pub(super) failure_format: FailureFormat,
     pub(super) headers: HeaderMap,
     pub(super) uri: Uri,
     pub(super) query: Query,
@@ -312,6 +313,7 @@ impl Call {
         document: impl Fn(&T) -> Done<D> + Send + Sync + 'static,
     ) -> Encoder<T> {
         let (format, request_id) = (self.format, self.request_id.clone());
+        let failure_format = self.failure_format;
         let success = self.row.success;
         let has_body = success != StatusCode::NO_CONTENT.as_u16();
         Arc::new(move |outcome| match outcome {
@@ -334,7 +336,10 @@ impl Call {
                 body: Vec::new(),
                 headers: Done::new((), false).headers,
             },
-            Err(error) => stored_failure(&Failure::from(error.clone()), format, &request_id),
+            Err(error) => {
+                let failure = Failure::from(error.clone());
+                stored_failure(&failure, failure_format, &request_id)
+            }
         })
     }
 }

@@ -109,6 +109,7 @@ pub(super) fn code(failure: &Failure) -> Code {
         Failure::NoSuchRoute | Failure::OnManagementListener => {
             say(404, "NOT_FOUND", "There is no such resource")
         }
+        Failure::NotOffered(why) => say(404, "NOT_FOUND", why),
         Failure::MethodNotAllowed(allowed) => {
             say(405, "METHOD_NOT_ALLOWED", &wrong_method(allowed))
         }
@@ -298,6 +299,7 @@ mod tests {
             Failure::Wire(malformed),
             Failure::parameter("limit", "must be between 1 and 100"),
             Failure::NoSuchRoute,
+            Failure::NotOffered("Accounts do not sign in to Steward"),
             Failure::MethodNotAllowed("GET, HEAD, OPTIONS".to_owned()),
             Failure::Service(Error::Conflict(Conflict::KeyInUse)),
             Failure::TimedOut,

@@ -1,11 +1,16 @@
-//! The conditional headers: `If-Match`, with the rules of RFC 9110 for entity tags.
+//! The conditional headers: `If-Match` and `If-None-Match`, with the rules of RFC 9110 for entity
+//! tags.
 
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, header};
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
 
+use crate::dialects::GZIP_TAG;
 use crate::dialects::failure::Failure;
 use crate::domain::quoted;
+use crate::hash::sha256;
 
 /// The versions that `If-Match` accepts. `None` if the header is absent or is `*`, which any version
 /// matches.
@@ -38,7 +43,7 @@ pub(super) fn expected_versions(headers: &HeaderMap) -> Result<Option<Arc<[i64]>
 pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Failure> {
     if headers.contains_key(header::IF_MATCH) {
         let problem = "is accepted only by the operations on one account, because only accounts \
-                       have an ETag; leave it out";
+                       have a version; leave it out";
         return Err(Failure::parameter("If-Match", problem));
     }
     Ok(())
@@ -46,7 +51,55 @@ pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Failure> {
 
 /// The `If-Match` header, all its lines together. Empty if there is none.
 pub(super) fn text(headers: &HeaderMap) -> String {
-    let lines = headers.get_all(header::IF_MATCH).iter();
+    lines(headers, &header::IF_MATCH)
+}
+
+/// The `If-None-Match` header, all its lines together. Empty if there is none.
+pub(super) fn none_match(headers: &HeaderMap) -> String {
+    lines(headers, &header::IF_NONE_MATCH)
+}
+
+/// Whether `If-None-Match` names the tag. Weak tags compare as strong ones.
+pub(super) fn names(none_match: &str, tag: &str) -> bool {
+    let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
+    tags(none_match).any(|named| named == "*" || opaque(named) == opaque(tag))
+}
+
+/// The answer 304 to a read whose caller has the document with this tag already.
+pub(super) fn not_modified(tag: &HeaderValue) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response.headers_mut().insert(header::ETAG, tag.clone());
+    response
+}
+
+/// A document that was read, with a weak tag of its content, or 304 if `If-None-Match` names the
+/// tag. An answer that has a tag of its own stays as it is.
+pub(super) async fn with_content_tag(response: Response, none_match: &str) -> Response {
+    if response.status() != StatusCode::OK || response.headers().contains_key(header::ETAG) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    // Documents are in memory as a whole, so this neither waits nor fails.
+    let Ok(bytes) = to_bytes(body, usize::MAX).await else {
+        return Response::from_parts(parts, Body::empty());
+    };
+    // Half of the digest: 128 bits are enough for a document and its changes.
+    let half = sha256(&bytes)
+        .first_chunk()
+        .map_or(0, |half| u128::from_be_bytes(*half));
+    let Ok(tag) = HeaderValue::try_from(format!("W/\"{half:032x}\"")) else {
+        return Response::from_parts(parts, bytes.into());
+    };
+    if names(none_match, tag.to_str().unwrap_or_default()) {
+        return not_modified(&tag);
+    }
+    parts.headers.insert(header::ETAG, tag);
+    Response::from_parts(parts, bytes.into())
+}
+
+fn lines(headers: &HeaderMap, name: &HeaderName) -> String {
+    let lines = headers.get_all(name).iter();
     let lines: Vec<_> = lines
         .map(|line| String::from_utf8_lossy(line.as_bytes()))
         .collect();
@@ -61,6 +114,7 @@ fn tags(text: &str) -> impl Iterator<Item = &str> {
 /// The version that a strong tag names, if it is written as we write it.
 fn version(tag: &str) -> Option<i64> {
     let text = tag.strip_prefix('"')?.strip_suffix('"')?;
+    let text = text.strip_suffix(GZIP_TAG).unwrap_or(text);
     let version: i64 = text.parse().ok()?;
     (version.to_string() == text).then_some(version)
 }

@@ -33,13 +33,18 @@ pub(super) async fn dispatch(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let mut exchange = Exchange::begin(&parts);
-    let format = respond::accepted(&parts.headers);
+    exchange.set_secret(operation.has_secret);
+    let format = respond::accepted_for_failures(&parts.headers);
+    let none_match = conditions::none_match(&parts.headers);
     let mut ignored = None;
     let response = carry_out(&api, operation, &mut exchange, &mut ignored, parts, body).await;
     let mut response =
         response.unwrap_or_else(|failure| respond::failure(&failure, format, &exchange.request_id));
     if let Some(ignored) = ignored {
         response.headers_mut().insert(IGNORED_MEMBERS, ignored);
+    }
+    if operation.reads_a_document() {
+        response = conditions::with_content_tag(response, &none_match).await;
     }
     let status = response.status();
     let outcome = RequestOutcome::of_status(status.as_u16());
@@ -87,7 +92,7 @@ async fn carry_out(
         return Ok(body::replay(stored));
     }
     operation.while_suspended.check(&context.principal)?;
-    let (once, format) = (call.once(), call.format());
+    let (once, format) = (call.once(), call.failure_format);
     // Last, so that a slow body never holds a permit.
     let _permit = api
         .service
@@ -141,6 +146,7 @@ async fn read(
         },
         codec,
         format: respond::accepted(&parts.headers),
+        failure_format: respond::accepted_for_failures(&parts.headers),
         base: base_url(api.settings.public_url.as_deref(), &parts.headers),
         headers: parts.headers,
         uri: parts.uri,

@@ -18,7 +18,7 @@ use crate::service::{EventRead, JournalEntry};
 #[schema(as = Event)]
 pub(super) struct EventDocument {
     event: String,
-    /// The account as it is now. Null if it has been purged.
+    /// The account as it is now. One that has been purged is deleted, and its details are empty.
     data: Option<AccountDocument>,
     #[schema(format = DateTime)]
     triggered_at: String,
@@ -34,15 +34,20 @@ pub(super) struct EventDocument {
     changes: Value,
     /// The specific events of the change, such as `account.frozen`. Not in webhooks.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     events: Option<Vec<String>>,
     /// The cursor of this event; the next page begins after it. Not in webhooks.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     pub(super) cursor: Option<String>,
 }
 
 fn document(read: &EventRead, event: &str, viewer: Viewer) -> EventDocument {
+    // Of the account of an erased reseller nothing is left.
+    let created_at = read
+        .account
+        .as_ref()
+        .map_or(read.entry.at, |it| it.created_at);
     EventDocument {
         event: event.to_owned(),
         data: read
@@ -54,7 +59,7 @@ fn document(read: &EventRead, event: &str, viewer: Viewer) -> EventDocument {
         sequence: read.entry.sequence,
         actor: journal_names::actor(&read.entry),
         reason: reason(&read.entry),
-        changes: journal_names::changes(&read.entry),
+        changes: journal_names::changes(&read.entry, created_at),
         events: None,
         cursor: None,
     }

@@ -12,7 +12,7 @@ use crate::wire::{self, Codec};
 ///
 /// A Cryptlex account is made with its first user; `customDomain` is the former name of the three
 /// portal domains. A client that keeps one class for both directions sends the members of an answer
-/// when it creates. The secret of a webhook endpoint is changed by `rotate-secret` alone.
+/// when it creates. The secret of a webhook endpoint is changed by `rotate-secret` or by `token`.
 const CANNOT_HONOUR: &[(&str, &[&str])] = &[
     (
         "accounts_create",
@@ -31,8 +31,12 @@ const CANNOT_HONOUR: &[(&str, &[&str])] = &[
         "accounts_patch",
         &["firstName", "lastName", "password", "customDomain"],
     ),
-    ("webhooks_create", &["name", "token", "active"]),
-    ("webhooks_patch", &["name", "token", "active", "secret"]),
+    ("webhooks_create", &["id", "createdAt", "updatedAt"]),
+    ("webhooks_patch", &["secret"]),
+    (
+        "personal_access_tokens_patch",
+        &["name", "expiresAt", "scopes"],
+    ),
 ];
 
 /// The members that an operation ignores and names in [`IGNORED_MEMBERS`].

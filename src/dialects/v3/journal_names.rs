@@ -6,7 +6,27 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::codes::member;
+use crate::dialects::dates;
+use crate::domain::Time;
 use crate::service::JournalEntry;
+
+/// The facts that are texts of Cryptlex's account. One that is not known is empty there.
+const TEXTS: &[&str] = &[
+    "company",
+    "email",
+    "admin_portal_domain",
+    "customer_portal_domain",
+    "reseller_portal_domain",
+    "website",
+    "logo_url",
+    "favicon_url",
+    "google_client_id",
+    "company_id",
+    "account_alias",
+    "region",
+    "payment_method",
+    "psp",
+];
 
 /// Who made a change.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -74,9 +94,10 @@ pub(super) fn actor(entry: &JournalEntry) -> ActorDocument {
     }
 }
 
-/// One side of an entry: its facts as members of the account document. The holds that it changed
-/// are in `holds`.
-pub(super) fn facts(side: &Value) -> Map<String, Value> {
+/// One side of an entry: its facts as members of the account document, with the same values for what
+/// is not known. The holds that it changed are in `holds`. `created_at` is when the account was
+/// created.
+pub(super) fn facts(side: &Value, created_at: Time) -> Map<String, Value> {
     let (mut facts, mut holds) = (Map::new(), None);
     for (name, value) in side.as_object().into_iter().flatten() {
         if let Some((kind, authority)) = name.split_once(':') {
@@ -87,13 +108,25 @@ pub(super) fn facts(side: &Value) -> Map<String, Value> {
                     .map(|details| hold(kind, authority, details)),
             );
         } else {
-            facts.insert(fact_name(name), value.clone());
+            let known = Some(value.clone()).filter(|value| !value.is_null());
+            let value = known.unwrap_or_else(|| unknown(name, created_at));
+            facts.insert(fact_name(name), value);
         }
     }
     if let Some(holds) = holds {
         facts.insert("holds".to_owned(), Value::Array(holds));
     }
     facts
+}
+
+/// The value of a member of the account document whose fact is null.
+fn unknown(fact: &str, created_at: Time) -> Value {
+    match fact {
+        "total_trial_extensions" => Value::from(0),
+        "created_at" | "trial_expires_at" => Value::from(dates::write(created_at)),
+        text if TEXTS.contains(&text) => Value::from(""),
+        _ => Value::Null,
+    }
 }
 
 fn hold(kind: &str, authority: &str, details: &Map<String, Value>) -> Value {
@@ -115,9 +148,14 @@ fn fact_name(fact: &str) -> String {
     }
 }
 
-/// The changed members, each with its old and new value.
-pub(super) fn changes(entry: &JournalEntry) -> Value {
-    let (mut before, mut after) = (facts(&entry.before), facts(&entry.after));
+/// The changed members, each with its old and new value, those that have no old one last.
+/// `created_at` is when the account was created.
+pub(super) fn sides(
+    entry: &JournalEntry,
+    created_at: Time,
+) -> impl Iterator<Item = (String, Value, Value)> {
+    let mut before = facts(&entry.before, created_at);
+    let mut after = facts(&entry.after, created_at);
     let mut names: Vec<String> = before.keys().cloned().collect();
     names.extend(
         after
@@ -125,11 +163,17 @@ pub(super) fn changes(entry: &JournalEntry) -> Value {
             .filter(|name| !before.contains_key(*name))
             .cloned(),
     );
-    let mut change = |name: String| {
-        let sides = json!({ "old": before.remove(&name), "new": after.remove(&name) });
-        (name, sides)
-    };
-    Value::Object(names.into_iter().map(&mut change).collect())
+    names.into_iter().map(move |name| {
+        let old = before.remove(&name).unwrap_or_default();
+        let new = after.remove(&name).unwrap_or_default();
+        (name, old, new)
+    })
+}
+
+/// The changed members as an object, each with its `old` and `new` value.
+pub(super) fn changes(entry: &JournalEntry, created_at: Time) -> Value {
+    let change = |(name, old, new)| (name, json!({ "old": old, "new": new }));
+    Value::Object(sides(entry, created_at).map(change).collect())
 }
 
 #[cfg(test)]
@@ -216,6 +260,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_known_has_the_value_that_the_account_document_shows() {
+        let side = json!({"company": null, "trial_expires_at": null,
+            "total_trial_extensions": null, "expires_at": null, "email": "jo@example.com"});
+        let expected = json!({"company": "", "trialExpiresAt": "1970-01-01T00:00:00Z",
+            "totalTrialExtensions": 0, "expiresAt": null, "email": "jo@example.com"});
+        let facts = facts(&side, chrono::DateTime::default());
+        assert_eq!(Value::Object(facts), expected);
+    }
+
+    #[test]
     fn changes_have_the_names_of_the_account_document() {
         let hold = json!({
             "id": "x", "kind": "freeze", "authority": "reseller", "reasonCode": "r",
@@ -225,6 +279,8 @@ mod tests {
             "holds": {"old": [], "new": [hold]},
             "purgeDueAt": {"old": null, "new": "2026-01-01T00:00:00Z"},
         });
-        assert_eq!(changes(&entry("steward", "system", None)), expected);
+        let created_at = chrono::DateTime::default();
+        let changes = changes(&entry("steward", "system", None), created_at);
+        assert_eq!(changes, expected);
     }
 }

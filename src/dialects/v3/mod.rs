@@ -14,10 +14,12 @@ mod conditions;
 mod cursor;
 mod dispatch;
 mod event_document;
+mod event_logs;
 mod event_stream;
 mod events;
 mod ignored_members;
 mod journal_names;
+mod log_page;
 mod numbered_page;
 mod openapi;
 mod operation;
@@ -25,13 +27,17 @@ mod operation_request;
 mod operations;
 mod page;
 mod path_id;
+mod personal_access_tokens;
 mod plans;
 mod purge;
 mod release_tickets;
 mod resellers;
 mod respond;
 mod tokens;
+mod users;
+mod webhook_logs;
 mod webhooks;
+mod whole_list;
 
 use std::sync::Arc;
 
@@ -43,7 +49,6 @@ use super::exchange::{Exchange, RequestId};
 use super::failure::Failure;
 use crate::domain::Error;
 use crate::service::Service;
-use crate::wire::Codec;
 
 pub use bulk::BulkOperation;
 pub(crate) use cursor::{end_of_events, is_cursor_of_events};
@@ -53,7 +58,8 @@ pub use operation::Operation;
 pub use operations::{OPERATIONS, routes};
 pub use page::Paging;
 pub use path_id::Id;
-pub(super) use respond::accepted;
+pub use respond::FailureFormat;
+pub(super) use respond::accepted_for_failures;
 pub(crate) use webhooks::unknown_event;
 
 /// The path of the accounts.
@@ -96,7 +102,7 @@ pub(crate) async fn respond_unmatched(
         Ok(token) => exchange.authenticate(&api.service, &token).await.map(drop),
         Err(_) => Ok(()),
     };
-    let format = accepted(&parts.headers);
+    let format = accepted_for_failures(&parts.headers);
     let failure = |failure: &Failure| respond::failure(failure, format, &exchange.request_id);
     let response = match counted {
         Err(error @ Error::RateLimited { .. }) => failure(&error.into()),
@@ -106,7 +112,7 @@ pub(crate) async fn respond_unmatched(
 }
 
 /// Answers a failure that occurred outside the dispatcher: an unknown path, a timeout or a panic.
-pub(super) fn respond_to(failure: &Failure, format: Codec, id: &RequestId) -> Response {
+pub(super) fn respond_to(failure: &Failure, format: FailureFormat, id: &RequestId) -> Response {
     respond::failure(failure, format, id)
 }
 

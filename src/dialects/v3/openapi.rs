@@ -9,7 +9,7 @@ use super::operations::OPERATIONS;
 use super::page::Paging;
 use super::page::QueryParameter;
 use super::path_id::Id;
-use super::respond::{Described, FailureDocument};
+use super::respond::{Described, FailureDocument, PROBLEM, Problem};
 use crate::dialects::operation::Access;
 use crate::dialects::schemas::{Parts, describe, idempotency_key};
 
@@ -19,7 +19,8 @@ const UUID: &str = "3f0cbf36-2f0e-4c56-9e0b-6d1f6c9d1d10";
 /// The paths and the schemas of this dialect.
 pub(in crate::dialects) fn openapi() -> Parts {
     let mut parts = Parts::default();
-    let error = parts.schema(describe::<FailureDocument>);
+    let error = parts.written_schema(describe::<FailureDocument>);
+    let problem = parts.written_schema(describe::<Problem>);
     for operation in OPERATIONS {
         let mut described = json!({
             "operationId": operation.name,
@@ -27,7 +28,7 @@ pub(in crate::dialects) fn openapi() -> Parts {
             "description": operation.access.describe(),
             "tags": [operation.tag],
             "parameters": parameters(operation),
-            "responses": responses(operation, &mut parts, &error),
+            "responses": responses(operation, &mut parts, &error, &problem),
         });
         if let Value::Object(members) = &mut described {
             if let Some(describe) = operation.request {
@@ -36,8 +37,9 @@ pub(in crate::dialects) fn openapi() -> Parts {
                     &closed_name(operation),
                     &more_members(operation),
                 );
+                parts.require(&schema, operation.required);
                 let example = serde_json::from_str(operation.example).unwrap_or_else(|_| json!({}));
-                let body = parts.body(&schema, &example, false);
+                let body = parts.body(&schema, &example);
                 members.insert("requestBody".to_owned(), body);
             }
             if operation.access == Access::Public {
@@ -59,6 +61,7 @@ fn closed_name(operation: &Operation) -> String {
     let name = name.strip_suffix("Request").unwrap_or(&name);
     match operation.method {
         "PATCH" => format!("{name}Patch"),
+        _ if name.ends_with("Creation") => name.to_owned(),
         _ => format!("{name}Creation"),
     }
 }
@@ -82,17 +85,20 @@ fn more_members(operation: &Operation) -> Map<String, Value> {
     read_only.chain(ignored).collect()
 }
 
-fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
+fn responses(operation: &Operation, parts: &mut Parts, error: &Value, problem: &Value) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema }, "application/xml": { "schema": schema } });
     let mut headers = headers(operation);
     let mut success = Map::new();
     match operation.answer {
         Described::Nothing => {}
         Described::One(describe) => {
-            success.insert("content".to_owned(), content(parts.schema(describe)));
+            success.insert(
+                "content".to_owned(),
+                content(parts.written_schema(describe)),
+            );
         }
         Described::Many(describe) => {
-            let items = parts.schema(describe);
+            let items = parts.written_schema(describe);
             let list = json!({ "type": "array", "items": items });
             success.insert("content".to_owned(), content(list));
             headers.insert("Link".to_owned(), header("A link to the next page"));
@@ -153,7 +159,11 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value) -> Value {
         ),
     ] {
         if applies {
-            let failure = json!({ "description": description, "content": content(error.clone()) });
+            let mut content = content(error.clone());
+            if let Value::Object(content) = &mut content {
+                content.insert(PROBLEM.to_owned(), json!({ "schema": problem }));
+            }
+            let failure = json!({ "description": description, "content": content });
             responses.insert(status.to_owned(), failure);
         }
     }
@@ -215,7 +225,7 @@ fn parameters(operation: &Operation) -> Vec<Value> {
             "schema": { "type": "string", "minLength": 1, "pattern": "^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\")*)$" },
         }));
     }
-    parameters.extend(paging(operation.paging));
+    parameters.extend(page_parameters(operation.paging));
     parameters.extend(operation.query.iter().map(query_parameter));
     parameters
 }
@@ -234,6 +244,7 @@ fn path_id(id: Id) -> Option<Value> {
         Id::EventLog => ("The attempt's UUID", uuid),
         Id::BulkJob => ("The job's UUID", uuid),
         Id::Token => ("The token's number", number),
+        Id::Entry => ("The number of the change", number),
         Id::Reseller => ("The reseller's number", number),
     };
     Some(
@@ -250,13 +261,17 @@ fn query_parameter(parameter: &QueryParameter) -> Value {
     query(parameter.name, parameter.description, &schema)
 }
 
-fn paging(paging: Paging) -> Vec<Value> {
+fn page_parameters(paging: Paging) -> Vec<Value> {
     let limit = |default: i64| {
         let schema = json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": default });
         query("limit", "The largest number of items on the page.", &schema)
     };
     match paging {
-        Paging::None | Paging::Whole => Vec::new(),
+        Paging::None => Vec::new(),
+        Paging::Whole => [pages(), vec![limit(100)]].concat(),
+        Paging::PageOrNumber => [pages(), page_parameters(Paging::AfterNumber)].concat(),
+        Paging::PageOrId => [pages(), page_parameters(Paging::BeforeId)].concat(),
+        Paging::PageOrEntry => [pages(), page_parameters(Paging::BeforeNumber)].concat(),
         Paging::AfterNumber => vec![
             query(
                 "after",
@@ -303,6 +318,27 @@ const FIELDS: [&str; 6] = [
     "status",
 ];
 
+/// The parameters of a list whose pages have numbers.
+fn pages() -> Vec<Value> {
+    vec![
+        query(
+            "page",
+            "The number of the page, from 1. The headers `Pagination-Page`, `Pagination-Limit` and `Pagination-Count` describe it.",
+            &json!({ "type": "integer", "format": "int64", "minimum": 1 }),
+        ),
+        query(
+            "sort",
+            "The field to sort by. A leading - sorts in descending order.",
+            &json!({ "type": "string" }),
+        ),
+        query(
+            "query",
+            "Only rows whose names contain this text, in any case.",
+            &json!({ "type": "string", "maxLength": 255 }),
+        ),
+    ]
+}
+
 fn search() -> Vec<Value> {
     let ascending = FIELDS.iter().map(|field| (*field).to_owned());
     let descending = FIELDS.iter().map(|field| format!("-{field}"));
@@ -317,6 +353,11 @@ fn search() -> Vec<Value> {
             "sort",
             "The field to sort by. A leading - sorts in descending order.",
             &json!({ "type": "string", "enum": sorts, "default": "-createdAt" }),
+        ),
+        query(
+            "query",
+            "Only accounts whose e-mail address, company, companyId or accountAlias contains this text, in any case.",
+            &json!({ "type": "string", "maxLength": 255 }),
         ),
         query(
             "after",
@@ -338,7 +379,8 @@ fn filters() -> Vec<Value> {
         ("in", "one of, separated by commas"),
     ];
     let filter = |field: &str, (comparison, description): (&str, &str)| {
-        let schema = if field.ends_with("At") {
+        // Several instants are one text.
+        let schema = if field.ends_with("At") && comparison != "in" {
             json!({ "type": "string", "format": "date-time" })
         } else {
             json!({ "type": "string" })

@@ -50,6 +50,9 @@ pub struct Operation {
     pub example: &'static str,
     /// The HTTP status of a success.
     pub success: u16,
+    /// The members of the body that must not be missing, besides those that the type of the request
+    /// requires: its other operations can do without them.
+    pub(super) required: &'static [&'static str],
     pub(super) request: Option<Describe>,
     pub(super) answer: Described,
     pub(super) handler: Handler,
@@ -77,6 +80,11 @@ impl Operation {
     #[must_use]
     pub fn max_body(&self, configured: usize) -> usize {
         self.body_limit.bytes(configured)
+    }
+
+    /// Whether it answers one document and changes nothing.
+    pub(super) fn reads_a_document(&self) -> bool {
+        self.method == "GET" && matches!(self.answer, Described::One(_))
     }
 
     pub(super) const fn get(path: &'static str, name: &'static str) -> Self {
@@ -124,6 +132,7 @@ impl Operation {
             cost: Cost::Light,
             example: "",
             success: 0,
+            required: &[],
             request: None,
             answer: Described::Nothing,
             handler: Handler::Public(|_, _| Box::pin(async { Err(Failure::NoSuchRoute) })),
@@ -145,6 +154,14 @@ impl Operation {
     pub(super) const fn scope(self, scope: Scope) -> Self {
         Self {
             access: Access::Scope(scope),
+            ..self
+        }
+    }
+
+    /// Every credential may call it.
+    pub(super) const fn any_token(self) -> Self {
+        Self {
+            access: Access::AnyToken,
             ..self
         }
     }
@@ -171,6 +188,11 @@ impl Operation {
             idempotent: true,
             ..self
         }
+    }
+
+    /// The body must have these members.
+    pub(super) const fn requires(self, required: &'static [&'static str]) -> Self {
+        Self { required, ..self }
     }
 
     /// The answer may contain a secret, so it is encrypted where it is stored.

@@ -20,23 +20,29 @@ use super::bulk_jobs::{BulkItemDocument, BulkJobDocument, BulkJobRequest};
 use super::call::NoMembers;
 use super::dispatch::dispatch;
 use super::event_document::EventDocument;
+use super::event_logs::EventLogDocument;
 use super::operation::{Handler, Operation, Run, run};
 use super::operation_request::Operations;
 use super::page::Paging;
 use super::page::{AS_OF, AS_OF_LIST, ITEM_STATE, PURGE_RESELLER, RESELLER, SUCCEEDED, WEBHOOK};
-use super::path_id::{EventLogId, JobId, PathId, PlanId, WebhookId};
+use super::path_id::{EntryId, EventLogId, JobId, PathId, PlanId, WebhookId};
+use super::personal_access_tokens::{
+    NewPersonalAccessToken, PersonalAccessTokenDocument, RevokeToken,
+};
 use super::plans::{NewPlan, NumberedPlan, PlanPatch};
 use super::purge::{ApprovalDocument, PlannedDocument};
 use super::release_tickets::{Redeem, ReleaseDocument};
 use super::resellers::{ResellerDocument, ResellerRequest, SuspensionDocument};
 use super::respond::{Answer, Many, Nothing, One, Reply};
 use super::tokens::{NewToken, RotateToken, TokenDocument};
+use super::users::UserDocument;
+use super::webhook_logs::LogDocument;
 use super::webhooks::{
-    LogDocument, NewWebhook, Queued, Redeliver, RotateSecret, WebhookDocument, WebhookRequest,
+    EventNames, NewWebhook, Queued, Redeliver, RotateSecret, WebhookDocument, WebhookRequest,
 };
 use super::{
-    Api, accounts, bulk, bulk_jobs, events, plans, purge, release_tickets, resellers, tokens,
-    webhooks,
+    Api, accounts, bulk, bulk_jobs, event_logs, events, personal_access_tokens, plans, purge,
+    release_tickets, resellers, tokens, users, webhook_logs, webhooks,
 };
 use crate::dialects::body;
 use crate::dialects::failure::Failure;
@@ -190,11 +196,11 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(bulk_jobs::delete, (JobId) -> 204 Nothing)),
     Operation::get("/v3/plans", "plans_list")
         .about("plans", "List plans by number")
-        .scope(AccountRead).paged(Paging::AfterNumber).query(&[RESELLER])
+        .scope(AccountRead).paged(Paging::PageOrNumber).query(&[RESELLER])
         .run(run!(plans::list, (()) -> 200 Many<NumberedPlan>)),
     Operation::post("/v3/plans", "plans_create")
         .about("plans", "Create a plan")
-        .scope(AccountWrite).idempotent()
+        .scope(AccountWrite).idempotent().requires(&["name"])
         .example(r#"{"name":"pro","displayName":"Pro","tier":2,"interval":"month","amount":"49.00","allowedUsers":25,"allowSso":true}"#)
         .run(run!(plans::create, ((), NewPlan) -> 201 One<NumberedPlan>)),
     Operation::get("/v3/plans/{id}", "plans_get")
@@ -208,7 +214,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(plans::patch, (PlanId, PlanPatch) -> 200 One<NumberedPlan>)),
     Operation::get("/v3/tokens", "tokens_list")
         .about("tokens", "List tokens, without their secrets")
-        .scope(TokenWrite).paged(Paging::AfterNumber)
+        .scope(TokenWrite).paged(Paging::PageOrNumber)
         .run(run!(tokens::list, (()) -> 200 Many<TokenDocument>)),
     Operation::post("/v3/tokens", "tokens_create")
         .about("tokens", "Create a token; only this answer contains its secret")
@@ -230,16 +236,47 @@ pub const OPERATIONS: &[Operation] = &[
         .about("tokens", "Revoke a token immediately")
         .scope(TokenWrite).while_suspended().idempotent()
         .run(run!(tokens::delete, (TokenId) -> 204 Nothing)),
+    Operation::get("/v3/personal-access-tokens", "personal_access_tokens_list")
+        .about("tokens", "List tokens as Cryptlex does, without their secrets")
+        .scope(TokenWrite).paged(Paging::PageOrNumber)
+        .run(run!(personal_access_tokens::list, (()) -> 200 Many<PersonalAccessTokenDocument>)),
+    Operation::post("/v3/personal-access-tokens", "personal_access_tokens_create")
+        .about("tokens", "Create a token as Cryptlex does; only this answer contains its secret, as accessToken")
+        .scope(TokenWrite).idempotent()
+        .example(r#"{"name":"reporting","scopes":["token:write"],"expiresAt":"2099-12-31"}"#)
+        .secret()
+        .run(run!(personal_access_tokens::create, ((), NewPersonalAccessToken) -> 201 One<PersonalAccessTokenDocument>)),
+    Operation::get("/v3/personal-access-tokens/{id}", "personal_access_tokens_get")
+        .about("tokens", "Read a token as Cryptlex does, without its secret")
+        .scope(TokenWrite)
+        .run(run!(personal_access_tokens::get, (TokenId) -> 200 One<PersonalAccessTokenDocument>)),
+    Operation::patch("/v3/personal-access-tokens/{id}", "personal_access_tokens_patch")
+        .about("tokens", "Revoke a token immediately as Cryptlex does, with revoked")
+        .scope(TokenWrite).while_suspended().idempotent()
+        .example(r#"{"revoked":true}"#)
+        .run(run!(personal_access_tokens::patch, (TokenId, RevokeToken) -> 200 One<PersonalAccessTokenDocument>)),
+    Operation::delete("/v3/personal-access-tokens/{id}", "personal_access_tokens_delete")
+        .about("tokens", "Revoke a token immediately")
+        .scope(TokenWrite).while_suspended().idempotent()
+        .run(run!(tokens::delete, (TokenId) -> 204 Nothing)),
+    Operation::get("/v3/me", "me_get")
+        .about("tokens", "Read who the caller is: its token, its scopes and its reseller")
+        .any_token()
+        .run(run!(users::me, (()) -> 200 One<UserDocument>)),
     Operation::get("/v3/webhooks", "webhooks_list")
         .about("webhooks", "List webhook endpoints, oldest first")
         .scope(WebhookRead).paged(Paging::Whole).query(&[RESELLER])
         .run(run!(webhooks::list, (()) -> 200 Many<WebhookDocument>)),
     Operation::post("/v3/webhooks", "webhooks_create")
         .about("webhooks", "Create a webhook endpoint; only this answer contains its secret")
-        .scope(WebhookWrite).idempotent()
+        .scope(WebhookWrite).idempotent().requires(&["url"])
         .example(r#"{"url":"https://example.com/hooks","events":["account.updated"]}"#)
         .secret()
         .run(run!(webhooks::create, ((), NewWebhook) -> 201 One<WebhookDocument>)),
+    Operation::get("/v3/webhooks/events", "webhooks_events")
+        .about("webhooks", "List the events that an endpoint can subscribe to, by resource")
+        .scope(WebhookRead)
+        .run(run!(webhooks::events, (()) -> 200 One<EventNames>)),
     Operation::get("/v3/webhooks/{id}", "webhooks_get")
         .about("webhooks", "Read a webhook endpoint and its health")
         .scope(WebhookRead)
@@ -248,6 +285,7 @@ pub const OPERATIONS: &[Operation] = &[
         .about("webhooks", "Change a webhook endpoint; absent members keep their values")
         .scope(WebhookWrite).idempotent()
         .example(r#"{"enabled":true}"#)
+        .secret()
         .run(run!(webhooks::patch, (WebhookId, WebhookRequest) -> 200 One<WebhookDocument>)),
     Operation::post("/v3/webhooks/{id}/test", "webhooks_test")
         .about("webhooks", "Deliver a test message; the log shows the result")
@@ -266,12 +304,12 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(webhooks::redeliver, (WebhookId, Redeliver) -> 202 One<Queued>)),
     Operation::get("/v3/webhook-event-logs", "webhooks_logs")
         .about("webhooks", "List delivery attempts, newest first")
-        .scope(WebhookRead).paged(Paging::BeforeId).query(&[WEBHOOK, SUCCEEDED, RESELLER])
-        .run(run!(webhooks::logs, (()) -> 200 Many<LogDocument>)),
+        .scope(WebhookRead).paged(Paging::PageOrId).query(&[WEBHOOK, SUCCEEDED, RESELLER])
+        .run(run!(webhook_logs::list, (()) -> 200 Many<LogDocument>)),
     Operation::post("/v3/webhook-event-logs/{id}/redeliver", "webhooks_redeliver_one")
         .about("webhooks", "Repeat the delivery of one message")
         .scope(WebhookWrite).idempotent()
-        .run(run!(webhooks::redeliver_one, (EventLogId) -> 202 One<Queued>)),
+        .run(run!(webhook_logs::redeliver, (EventLogId) -> 202 One<Queued>)),
     Operation::delete("/v3/webhooks/{id}", "webhooks_delete")
         .about("webhooks", "Delete a webhook endpoint")
         .scope(WebhookWrite).idempotent()
@@ -280,13 +318,21 @@ pub const OPERATIONS: &[Operation] = &[
         .about("webhooks", "Read the events after a cursor; with `Accept: text/event-stream`, stream them")
         .scope(WebhookRead).paged(Paging::AfterCursor).query(&[RESELLER])
         .run(run!(events::list, (()) -> 200 Many<EventDocument>)),
+    Operation::get("/v3/event-logs", "event_logs_list")
+        .about("accounts", "List the changes of all accounts, newest first")
+        .scope(AccountRead).paged(Paging::PageOrEntry).query(&[RESELLER]).heavy()
+        .run(run!(event_logs::list, (()) -> 200 Many<EventLogDocument>)),
+    Operation::get("/v3/event-logs/{id}", "event_logs_get")
+        .about("accounts", "Read a change of an account")
+        .scope(AccountRead).query(&[RESELLER])
+        .run(run!(event_logs::get, (EntryId) -> 200 One<EventLogDocument>)),
     Operation::get("/v3/resellers", "resellers_list")
         .about("resellers", "List resellers; a reseller's token sees only itself")
-        .scope(AccountRead).paged(Paging::AfterNumber)
+        .scope(AccountRead).paged(Paging::PageOrNumber)
         .run(run!(resellers::list, (()) -> 200 Many<ResellerDocument>)),
     Operation::post("/v3/resellers", "resellers_create")
         .about("resellers", "Create a reseller")
-        .operator(ResellerWrite).idempotent()
+        .operator(ResellerWrite).idempotent().requires(&["name"])
         .example(r#"{"name":"Acme Hosting","timezone":"Europe/Berlin"}"#)
         .run(run!(resellers::create, ((), ResellerRequest) -> 201 One<ResellerDocument>)),
     Operation::get("/v3/resellers/{id}", "resellers_get")
@@ -351,6 +397,24 @@ pub fn routes(api: Api) -> Router {
     router.with_state(api)
 }
 
+/// The failure of an operation on accounts that Cryptlex has and Steward does not. Its path looks
+/// like that of an account. `None` if it is no such operation.
+fn not_offered(method: &Method, path: &str) -> Option<Failure> {
+    let last = path.trim_end_matches('/').strip_prefix("/v3/accounts/");
+    let why = match last {
+        Some("login" | "login-google") if *method == Method::POST => {
+            "Nobody signs in to Steward with a password: sign in at your own login service, or \
+             create a token with POST /v3/personal-access-tokens"
+        }
+        Some("reset-password-request") if *method == Method::POST => {
+            "Steward stores no passwords, so there is none to reset: reset it at your own login \
+             service"
+        }
+        _ => return None,
+    };
+    Some(Failure::NotOffered(why))
+}
+
 /// The methods of one path. `OPTIONS` lists them; other methods are refused with the same list.
 fn methods(path: &str) -> MethodRouter<Api> {
     let operations = OPERATIONS.iter().filter(|operation| operation.path == path);
@@ -377,7 +441,8 @@ fn methods(path: &str) -> MethodRouter<Api> {
             if parts.method == Method::OPTIONS {
                 body::response(StatusCode::NO_CONTENT, None, Vec::new())
             } else {
-                fail(&Failure::MethodNotAllowed(allowed))
+                let failure = not_offered(&parts.method, parts.uri.path());
+                fail(&failure.unwrap_or(Failure::MethodNotAllowed(allowed)))
             }
         });
         let mut response = answer.await;
@@ -387,104 +452,4 @@ fn methods(path: &str) -> MethodRouter<Api> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use serde_json::Value;
-
-    use super::*;
-    use crate::dialects::v3::ignored_members;
-    use crate::dialects::v3::path_id::Id;
-    use crate::dialects::v3::respond::Described;
-
-    #[test]
-    fn every_row_is_complete_and_unique() {
-        let names: BTreeSet<_> = OPERATIONS.iter().map(|operation| operation.name).collect();
-        let routes: BTreeSet<_> = OPERATIONS
-            .iter()
-            .map(|row| (row.method, row.path))
-            .collect();
-        assert_eq!(
-            (names.len(), routes.len()),
-            (OPERATIONS.len(), OPERATIONS.len())
-        );
-        for operation in OPERATIONS {
-            let name = operation.name;
-            assert!(
-                !operation.tag.is_empty() && !operation.summary.is_empty(),
-                "{name}"
-            );
-            assert_eq!(
-                operation.path.contains("{id}"),
-                operation.id != Id::None,
-                "{name}"
-            );
-            assert!(
-                operation.example.is_empty()
-                    || serde_json::from_str::<Value>(operation.example).is_ok(),
-                "{name}"
-            );
-            assert!(
-                operation.request.is_some() || operation.example.is_empty(),
-                "{name}"
-            );
-            assert_eq!(
-                matches!(operation.answer, Described::Many(_)) || name == "accounts_timeline",
-                operation.paging != Paging::None || name == "accounts_holds",
-                "{name}: a list must be paged, except the open holds, of which there are nine at most"
-            );
-        }
-    }
-
-    #[test]
-    fn read_scopes_do_not_allow_writes() {
-        for operation in OPERATIONS {
-            let only_reads = matches!(operation.access.scope(), Some(AccountRead | WebhookRead));
-            let is_safe = operation.method == "GET" || operation.name == "accounts_simulate";
-            assert!(
-                !only_reads || is_safe,
-                "{} writes with a read scope",
-                operation.name
-            );
-            assert!(
-                !is_safe || !(operation.idempotent || operation.conditional),
-                "{}",
-                operation.name
-            );
-        }
-    }
-
-    #[test]
-    fn the_members_that_cannot_be_honoured_belong_to_operations_with_a_body() {
-        for name in [
-            "accounts_create",
-            "accounts_patch",
-            "webhooks_create",
-            "webhooks_patch",
-        ] {
-            let operation = OPERATIONS.iter().find(|operation| operation.name == name);
-            let is_listed = |row: &Operation| {
-                row.request.is_some() && !ignored_members::cannot_honour(row.name).is_empty()
-            };
-            assert!(operation.is_some_and(is_listed), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_patch_knows_the_members_of_its_answer() {
-        let patches = OPERATIONS.iter().filter(|row| row.method == "PATCH");
-        let mut count = 0;
-        for operation in patches {
-            let known = ignored_members::read_only(operation.method, operation.answer);
-            for name in ["id", "createdAt", "updatedAt"] {
-                assert!(
-                    known.iter().any(|it| it == name),
-                    "{}: {name}",
-                    operation.name
-                );
-            }
-            count += 1;
-        }
-        assert_eq!(count, 4);
-    }
-}
+mod tests;

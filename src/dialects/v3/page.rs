@@ -13,23 +13,46 @@ use crate::wire::nearest;
 /// The largest number of items on a page, and the default.
 const MAX_LIMIT: i64 = 100;
 
+/// The most characters of a text to search for: those of the longest text of a row.
+const MAX_SEARCHED: usize = 255;
+
 /// How an answer is paged. The dispatcher reads the parameters named here, and refuses unknown ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paging {
     /// The answer is not a list.
     None,
-    /// The whole list is one page.
+    /// A list that is small enough to be one page: by page, too.
     Whole,
+    /// By page, or by number: `after` a number.
+    PageOrNumber,
     /// By number: `after` a number, and `limit`.
     AfterNumber,
     /// By cursor: `after` a cursor, and `limit`.
     AfterCursor,
     /// By id, newest first: `before` an id, and `limit`.
     BeforeId,
+    /// By page, or by id, newest first.
+    PageOrId,
     /// By number, newest first: `before` a number, and `limit`.
     BeforeNumber,
+    /// By page, or by number, newest first.
+    PageOrEntry,
     /// The list of accounts: `page`, `sort`, `after`, `limit` and filters.
     Search,
+}
+
+impl Paging {
+    /// The names of the parameters with which a page is chosen.
+    pub(super) const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &[],
+            Self::AfterNumber | Self::AfterCursor => &["after", "limit"],
+            Self::Whole | Self::PageOrNumber => &["page", "limit", "sort", "query", "after"],
+            Self::BeforeId | Self::BeforeNumber => &["before", "limit"],
+            Self::PageOrId | Self::PageOrEntry => &["page", "limit", "sort", "query", "before"],
+            Self::Search => &["page", "sort", "query", "after", "limit"],
+        }
+    }
 }
 
 /// A query parameter. The table of operations and the OpenAPI document use it.
@@ -91,6 +114,15 @@ pub(super) struct Query {
     pub(super) cursor: Option<String>,
     /// For a list by id: the id before which the page begins. `None` means the newest item.
     before: Option<String>,
+    /// The number of the page, from 1. `None` if the query names none.
+    pub(super) page: Option<i64>,
+    /// The name of the field to sort by, with `-` in front for descending. `None` means the list's
+    /// own order.
+    pub(super) sort: Option<String>,
+    /// The text that the rows must contain, in any case. `None` means all rows.
+    pub(super) search: Option<String>,
+    /// Whether the page begins at a row that the query names.
+    pub(super) is_by_cursor: bool,
     parameters: Vec<(&'static str, String)>,
 }
 
@@ -106,6 +138,10 @@ impl Query {
             limit: MAX_LIMIT,
             cursor: None,
             before: None,
+            page: None,
+            sort: None,
+            search: None,
+            is_by_cursor: false,
             parameters: Vec::new(),
         };
         if paging == Paging::Search {
@@ -115,16 +151,7 @@ impl Query {
         let mut seen = Vec::new();
         for (name, value) in pairs(uri) {
             let parameter = parameters.iter().find(|known| known.name == name);
-            let is_paging = match (paging, name.as_str()) {
-                (Paging::None | Paging::Search, _) => false,
-                // A client that pages every list alike may page a list that is one page, too.
-                (Paging::Whole | Paging::AfterNumber | Paging::AfterCursor, word) => {
-                    matches!(word, "after" | "limit")
-                }
-                (Paging::BeforeId | Paging::BeforeNumber, word) => {
-                    matches!(word, "before" | "limit")
-                }
-            };
+            let is_paging = paging.names().contains(&name.as_str());
             if !is_paging && parameter.is_none() {
                 return Err(unknown_parameter(&name, &known(paging, parameters)));
             }
@@ -135,11 +162,25 @@ impl Query {
                 (Some(parameter), _) => query.parameters.push((parameter.name, value)),
                 (None, "limit") => query.limit = limit(&value)?,
                 (None, "before") => query.before = Some(value),
+                (None, "page") => query.page = Some(page(&value)?),
+                (None, "sort") => query.sort = Some(value).filter(|sort| !sort.is_empty()),
+                (None, "query") => query.search = searched(value)?,
                 (None, _) if paging == Paging::AfterCursor => query.cursor = Some(value),
                 (None, _) => query.after = after(&value)?,
             }
             seen.push(name);
         }
+        let cursor = seen
+            .iter()
+            .find(|name| matches!(name.as_str(), "after" | "before"));
+        let by_page = seen
+            .iter()
+            .find(|name| matches!(name.as_str(), "page" | "sort" | "query"));
+        if let (Some(cursor), Some(by_page)) = (cursor, by_page) {
+            let problem = format!("cannot be combined with {by_page}");
+            return Err(Failure::parameter(cursor, problem));
+        }
+        query.is_by_cursor = cursor.is_some();
         Ok(query)
     }
 
@@ -216,21 +257,43 @@ impl Query {
         query
             .append_pair(name, place)
             .append_pair("limit", &self.limit.to_string());
+        query.extend_pairs(self.sort.iter().map(|sort| ("sort", sort)));
+        query.extend_pairs(self.search.iter().map(|text| ("query", text)));
         query.extend_pairs(&self.parameters);
         format!("<{}?{}>; rel=\"next\"", uri.path(), query.finish())
+    }
+
+    /// Whether the query chooses a page by its number, or sorts or searches the list.
+    pub(super) fn is_by_page(&self) -> bool {
+        self.page.is_some() || self.sort.is_some() || self.search.is_some()
+    }
+
+    /// How many rows the pages before this one have.
+    pub(super) fn skip(&self) -> i64 {
+        (self.page.unwrap_or(1) - 1).saturating_mul(self.limit)
+    }
+
+    /// The link to the page with the next number.
+    pub(super) fn next_page(&self, uri: &Uri) -> String {
+        let next = self.page.unwrap_or(1).saturating_add(1);
+        self.link("page", &next.to_string(), uri)
+    }
+
+    /// The refusal of a field that the list cannot be sorted by.
+    pub(super) fn no_sort<'a>(&self, fields: impl Iterator<Item = &'a str>) -> Failure {
+        let fields: Vec<&str> = fields.collect();
+        let accepted = format!(
+            "one of {}, with - in front for descending",
+            fields.join(", ")
+        );
+        Failure::must_be("sort", &accepted, self.sort.as_deref().unwrap_or_default())
     }
 }
 
 /// The names of the parameters that a query may have.
 pub(super) fn known(paging: Paging, others: &[QueryParameter]) -> Vec<&'static str> {
-    let paging: &[&str] = match paging {
-        Paging::None => &[],
-        Paging::Whole | Paging::AfterNumber | Paging::AfterCursor => &["after", "limit"],
-        Paging::BeforeId | Paging::BeforeNumber => &["before", "limit"],
-        Paging::Search => &["page", "sort", "after", "limit"],
-    };
     let others = others.iter().map(|parameter| parameter.name);
-    paging.iter().copied().chain(others).collect()
+    paging.names().iter().copied().chain(others).collect()
 }
 
 /// The refusal of a parameter that is not among the known ones.
@@ -255,6 +318,24 @@ fn limit(text: &str) -> Result<i64, Failure> {
         .ok()
         .filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(refuse)
+}
+
+fn page(text: &str) -> Result<i64, Failure> {
+    let refuse = || Failure::must_be("page", "a number from 1 on", text);
+    text.parse()
+        .ok()
+        .filter(|page| *page > 0)
+        .ok_or_else(refuse)
+}
+
+/// The text of `query`. An empty one is none, as clients send it that always send the parameter.
+pub(super) fn searched(text: String) -> Result<Option<String>, Failure> {
+    if text.chars().count() > MAX_SEARCHED || text.contains('\0') {
+        let problem =
+            format!("must have at most {MAX_SEARCHED} characters, and no control characters");
+        return Err(Failure::parameter("query", problem));
+    }
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 fn after(text: &str) -> Result<i64, Failure> {

@@ -23,6 +23,8 @@ pub enum Id {
     Webhook,
     /// A delivery attempt, by UUID.
     EventLog,
+    /// An entry of the journal, by number.
+    Entry,
     /// A bulk job, by UUID.
     BulkJob,
     /// A reseller, by number.
@@ -38,7 +40,7 @@ impl Id {
         match self {
             Self::None => Some(text.to_owned()),
             Self::Account => number().or_else(uuid),
-            Self::Token | Self::Reseller => number(),
+            Self::Token | Self::Reseller | Self::Entry => number(),
             Self::Plan | Self::Webhook | Self::EventLog | Self::BulkJob => uuid(),
         }
     }
@@ -113,6 +115,9 @@ pub(super) struct WebhookId(pub(super) Uuid);
 /// The id of a delivery attempt.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EventLogId(pub(super) Uuid);
+/// The number of an entry of the journal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EntryId(pub(super) i64);
 /// The id of a bulk job.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct JobId(pub(super) Uuid);
@@ -135,6 +140,7 @@ path_ids! {
     PlanId Plan uuid Plan;
     WebhookId Webhook uuid Webhook;
     EventLogId EventLog uuid EventLog;
+    EntryId Entry number EventLog;
     JobId BulkJob uuid BulkJob;
     TokenId Token number Token;
     ResellerId Reseller number Reseller;

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::call::{Call, Request};
 use super::respond::{Done, Many, One, Reply};
+use super::whole_list::{Listing, MOST};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::plain;
@@ -155,6 +156,17 @@ fn written(reseller: &Written<Reseller>) -> Done<ResellerDocument> {
     Done::new(document(&reseller.value), reseller.is_changed)
 }
 
+/// How resellers are sorted and searched.
+const LISTING: Listing<Reseller> = Listing {
+    fields: &[
+        ("id", |a, b| a.id.0.cmp(&b.id.0)),
+        ("name", |a, b| a.name.cmp(&b.name)),
+        ("createdAt", |a, b| a.created_at.cmp(&b.created_at)),
+        ("updatedAt", |a, b| a.updated_at.cmp(&b.updated_at)),
+    ],
+    texts: |reseller| vec![Some(&reseller.name)],
+};
+
 type ResellerReply = Result<Reply<One<ResellerDocument>>, Failure>;
 
 pub(super) async fn list(
@@ -163,11 +175,19 @@ pub(super) async fn list(
     Request { call, .. }: Request<()>,
 ) -> Result<Reply<Many<ResellerDocument>>, Failure> {
     let query = &call.query;
+    let limit = if query.is_by_cursor {
+        query.limit
+    } else {
+        MOST
+    };
     let resellers = api
         .service
-        .resellers(&context.principal, query.after, query.limit)
+        .resellers(&context.principal, query.after, limit)
         .await?;
     let next = |last: &Reseller| query.after(last.id.0, &call.uri);
+    if !query.is_by_cursor {
+        return LISTING.reply(&call, resellers, document, next);
+    }
     Ok(Reply::page(
         call.format(),
         query.rows(resellers),

@@ -301,11 +301,78 @@ impl FailureDocument {
     }
 }
 
+/// The same as a problem (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Problem {
+    /// Always `about:blank`: `code` says which problem it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The meaning of the HTTP status.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong with this request.
+    detail: String,
+    #[serde(flatten)]
+    failure: FailureDocument,
+}
+
+/// The media type of [`Problem`].
+pub(super) const PROBLEM: &str = "application/problem+json";
+
+/// The format of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureFormat {
+    /// The dialect's own document.
+    Own(Codec),
+    /// `application/problem+json`
+    Problem,
+}
+
+impl FailureFormat {
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Own(codec) => codec.content_type(),
+            Self::Problem => PROBLEM,
+        }
+    }
+
+    fn encode(self, code: &Code, request_id: &RequestId) -> Vec<u8> {
+        let failure = FailureDocument::new(code, request_id);
+        match self {
+            Self::Own(codec) => encode(codec, &failure),
+            Self::Problem => {
+                let status = StatusCode::from_u16(code.status).ok();
+                let title = status.and_then(|status| status.canonical_reason());
+                let problem = Problem {
+                    kind: "about:blank",
+                    title: title.unwrap_or_default(),
+                    status: code.status,
+                    detail: code.message.clone(),
+                    failure,
+                };
+                encode(Codec::Json, &problem)
+            }
+        }
+    }
+}
+
 /// The format of the answer: JSON, unless `Accept` names only XML.
-pub(in crate::dialects) fn accepted(headers: &HeaderMap) -> Codec {
+pub(super) fn accepted(headers: &HeaderMap) -> Codec {
     accept(headers)
         .and_then(|ranges| wire::accepted(&ranges))
         .unwrap_or(Codec::Json)
+}
+
+/// The format of a failure: a problem if `Accept` names that type, else the format of the answer.
+pub(in crate::dialects) fn accepted_for_failures(headers: &HeaderMap) -> FailureFormat {
+    let is_problem = |name: &str| name.eq_ignore_ascii_case(PROBLEM);
+    let ranges = accept(headers).unwrap_or_default();
+    if wire::quality(&ranges, is_problem).is_some_and(|quality| quality > 0) {
+        FailureFormat::Problem
+    } else {
+        FailureFormat::Own(accepted(headers))
+    }
 }
 
 /// Encodes a document.
@@ -321,23 +388,27 @@ fn not_encoded(problem: &str) -> Vec<u8> {
 /// A failure as it is stored for a repeat of the request.
 pub(super) fn stored_failure(
     failure: &Failure,
-    format: Codec,
+    format: FailureFormat,
     request_id: &RequestId,
 ) -> StoredAnswer {
     let code = codes::code(failure);
     StoredAnswer {
         status: code.status,
         content_type: format.content_type().to_owned(),
-        body: encode(format, &FailureDocument::new(&code, request_id)),
+        body: format.encode(&code, request_id),
         headers: ResultHeaders::default(),
     }
 }
 
 /// Writes a failure in this dialect.
-pub(super) fn failure(failure: &Failure, format: Codec, request_id: &RequestId) -> Response {
+pub(super) fn failure(
+    failure: &Failure,
+    format: FailureFormat,
+    request_id: &RequestId,
+) -> Response {
     let code = codes::code(failure);
     let status = StatusCode::from_u16(code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = encode(format, &FailureDocument::new(&code, request_id));
+    let body = format.encode(&code, request_id);
     let mut response = body::response(status, Some(format.content_type()), body);
     if let Some(seconds) = code.retry_after {
         let headers = response.headers_mut();

@@ -11,9 +11,10 @@ use utoipa::openapi::schema::{Array, ArrayBuilder, Object, Type};
 use super::Api;
 use super::call::Request;
 use super::respond::{Done, Many, Nothing, One, Reply};
+use super::whole_list::{Listing, MOST};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
-use crate::domain::{Error, ResellerId, Scope, Scopes, TokenId};
+use crate::domain::{Error, ResellerId, Scope, Scopes, Time, TokenId};
 use crate::service::{Context, Credential, IssuedToken, TokenKind, TokenRequest, Written};
 use crate::wire::Field;
 
@@ -31,6 +32,9 @@ pub(super) struct TokenDocument {
     scopes: Vec<&'static str>,
     #[schema(format = DateTime)]
     created_at: String,
+    /// When it was revoked, or else created.
+    #[schema(format = DateTime)]
+    updated_at: String,
     /// When it stops being valid. Null if it never does.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
@@ -42,7 +46,7 @@ pub(super) struct TokenDocument {
     last_used_at: Option<String>,
     /// The secret. Only in the answer that creates the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     token: Option<String>,
 }
 
@@ -54,6 +58,7 @@ fn document(credential: &Credential) -> TokenDocument {
         name: credential.name.clone(),
         scopes: credential.scopes.iter().map(Scope::as_str).collect(),
         created_at: dates::write(credential.created_at),
+        updated_at: dates::write(updated_at(credential)),
         expires_at: credential.expires_at.map(dates::write),
         revoked_at: credential.revoked_at.map(dates::write),
         last_used_at: credential.last_used_at.map(dates::write),
@@ -96,7 +101,7 @@ pub(super) struct NewToken {
     expires_in: Option<u64>,
 }
 
-fn scope_words() -> Array {
+pub(super) fn scope_words() -> Array {
     let words = Object::builder()
         .schema_type(Type::String)
         .enum_values(Some(Scope::ALL.map(Scope::as_str)));
@@ -116,32 +121,36 @@ impl NewToken {
             Some("jwt") => TokenKind::Jwt,
             Some(word) => return Err(Error::must_be("kind", "key or jwt", word)),
         };
-        let unknown = |word: &str| {
-            let scopes = Scope::ALL.map(Scope::as_str).join(", ");
-            let problem = format!("{word:?} is not a scope; the scopes are {scopes}");
-            Error::invalid("scopes", problem)
-        };
-        let read = |words: Vec<String>| {
-            words
-                .iter()
-                .map(|word| Scope::parse(word).ok_or_else(|| unknown(word)))
-                .collect::<Result<Scopes, _>>()
-        };
         Ok(TokenRequest {
             reseller: self.reseller_id.map(ResellerId),
             kind,
-            scopes: match self.scopes {
-                Field::Absent => None,
-                // A list that is missing by mistake must not mean all scopes.
-                Field::Null => {
-                    let problem = "must be a list; leave it out for all scopes";
-                    return Err(Error::invalid("scopes", problem));
-                }
-                Field::Value(words) => Some(read(words)?),
-            },
+            scopes: read_scopes(self.scopes)?,
             name: self.name.value(),
             expires_in: self.expires_in.map(Duration::from_secs),
         })
+    }
+}
+
+/// The scopes that a request names. `None` means all that the caller and the owner may have.
+pub(super) fn read_scopes(scopes: Field<Vec<String>>) -> Result<Option<Scopes>, Error> {
+    let unknown = |word: &str| {
+        let scopes = Scope::ALL.map(Scope::as_str).join(", ");
+        let problem = format!("{word:?} is not a scope; the scopes are {scopes}");
+        Error::invalid("scopes", problem)
+    };
+    match scopes {
+        Field::Absent => Ok(None),
+        // A list that is missing by mistake must not mean all scopes.
+        Field::Null => {
+            let problem = "must be a list; leave it out for all scopes";
+            Err(Error::invalid("scopes", problem))
+        }
+        Field::Value(words) => {
+            let scopes = words
+                .iter()
+                .map(|word| Scope::parse(word).ok_or_else(|| unknown(word)));
+            scopes.collect::<Result<Scopes, _>>().map(Some)
+        }
     }
 }
 
@@ -154,6 +163,23 @@ pub(super) struct RotateToken {
     grace_seconds: u64,
 }
 
+/// How tokens are sorted and searched.
+pub(super) const LISTING: Listing<Credential> = Listing {
+    fields: &[
+        ("id", |a, b| a.id.0.cmp(&b.id.0)),
+        ("name", |a, b| a.name.cmp(&b.name)),
+        ("createdAt", |a, b| a.created_at.cmp(&b.created_at)),
+        ("updatedAt", |a, b| updated_at(a).cmp(&updated_at(b))),
+        ("expiresAt", |a, b| a.expires_at.cmp(&b.expires_at)),
+    ],
+    texts: |token| vec![token.name.as_deref()],
+};
+
+/// When a credential last changed: when it was created or revoked.
+pub(super) fn updated_at(credential: &Credential) -> Time {
+    credential.revoked_at.unwrap_or(credential.created_at)
+}
+
 type TokenReply = Result<Reply<One<TokenDocument>>, Failure>;
 
 pub(super) async fn list(
@@ -162,11 +188,19 @@ pub(super) async fn list(
     Request { call, .. }: Request<()>,
 ) -> Result<Reply<Many<TokenDocument>>, Failure> {
     let query = &call.query;
+    let limit = if query.is_by_cursor {
+        query.limit
+    } else {
+        MOST
+    };
     let tokens = api
         .service
-        .tokens(&context.principal, query.after, query.limit)
+        .tokens(&context.principal, query.after, limit)
         .await?;
     let next = |last: &Credential| query.after(last.id.0, &call.uri);
+    if !query.is_by_cursor {
+        return LISTING.reply(&call, tokens, document, next);
+    }
     Ok(Reply::page(
         call.format(),
         query.rows(tokens),
@@ -219,7 +253,7 @@ pub(super) async fn delete(
     context: &Context,
     Request { id, call, .. }: Request<TokenId>,
 ) -> Result<Reply<Nothing>, Failure> {
-    let revoked = |written: &Written<ResellerId>| Done::new((), written.is_changed);
+    let revoked = |written: &Written<Credential>| Done::new((), written.is_changed);
     let idempotency = call.idempotency(revoked);
     let completion = api
         .service

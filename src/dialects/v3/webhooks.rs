@@ -1,4 +1,4 @@
-//! Webhook endpoints, and the log of delivery attempts.
+//! Webhook endpoints. `webhook_logs.rs` has the log of their deliveries.
 
 use std::time::Duration;
 
@@ -8,13 +8,16 @@ use utoipa::openapi::schema::{Array, ArrayBuilder, Object, Type};
 
 use super::Api;
 use super::call::Request;
-use super::path_id::{EventLogId, WebhookId};
+use super::path_id::WebhookId;
 use super::respond::{Done, Many, Nothing, One, Reply};
+use super::whole_list::Listing;
 use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
-use crate::dialects::patches::plain;
-use crate::domain::{EVENTS, EndpointPatch, Error, ResellerId, SignatureStyle, SuspendedBy};
-use crate::service::{Attempt, AttemptFilter, Context, EndpointView, NewEndpoint, Written};
+use crate::dialects::patches::{plain, text_or_none};
+use crate::domain::{
+    ChosenSecret, EVENTS, EndpointPatch, Error, Patch, ResellerId, SignatureStyle, SuspendedBy,
+};
+use crate::service::{Context, EndpointView, NewEndpoint, Written};
 use crate::wire::{Field, nearest};
 
 /// The default grace period, in seconds: for a day after a rotation, the old secret signs beside
@@ -29,6 +32,8 @@ pub(super) struct WebhookDocument {
     #[schema(format = Uuid)]
     id: String,
     reseller_id: i64,
+    /// The name that its owner gave it. Empty if it has none.
+    name: String,
     url: String,
     description: Option<String>,
     events: Vec<String>,
@@ -37,6 +42,8 @@ pub(super) struct WebhookDocument {
     signature_style: &'static str,
     /// Whether events are delivered to the endpoint.
     enabled: bool,
+    /// The same, as Cryptlex calls it.
+    active: bool,
     /// `Healthy`, `Unhealthy` if the latest attempt failed or an event has waited for more than 2 s
     /// for its first attempt to end, or `Suspended`.
     health: &'static str,
@@ -57,9 +64,11 @@ pub(super) struct WebhookDocument {
     created_at: String,
     #[schema(format = DateTime)]
     updated_at: String,
-    /// The signing secret. Only in the answer that creates it.
+    /// The signing secret, as Cryptlex calls it. Empty except in the answer that sets it.
+    token: String,
+    /// The signing secret. Only in the answer that sets it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     secret: Option<String>,
 }
 
@@ -68,11 +77,13 @@ fn with_secret(view: &EndpointView) -> WebhookDocument {
     WebhookDocument {
         id: endpoint.id.to_string(),
         reseller_id: endpoint.reseller_id.0,
+        name: endpoint.name.clone().unwrap_or_default(),
         url: endpoint.url.clone(),
         description: endpoint.description.clone(),
         events: endpoint.events.clone(),
         signature_style: endpoint.style.as_str(),
         enabled: endpoint.suspended_by.is_none(),
+        active: endpoint.suspended_by.is_none(),
         health: view.health,
         suspended_by: endpoint.suspended_by.map(SuspendedBy::as_str),
         failing_since: endpoint.failing_since.map(dates::write),
@@ -81,6 +92,7 @@ fn with_secret(view: &EndpointView) -> WebhookDocument {
         pending_since: view.pending_since.map(dates::write),
         created_at: dates::write(endpoint.created_at),
         updated_at: dates::write(endpoint.updated_at),
+        token: view.secret.clone().unwrap_or_default(),
         secret: view.secret.clone(),
     }
 }
@@ -88,6 +100,7 @@ fn with_secret(view: &EndpointView) -> WebhookDocument {
 /// The document without the secret.
 fn document(view: &EndpointView) -> WebhookDocument {
     WebhookDocument {
+        token: String::new(),
         secret: None,
         ..with_secret(view)
     }
@@ -102,7 +115,8 @@ fn rotated(view: &EndpointView) -> Done<WebhookDocument> {
 }
 
 fn revised(view: &Written<EndpointView>) -> Done<WebhookDocument> {
-    Done::new(document(&view.value), view.is_changed)
+    // It has the secret if the request set it.
+    Done::new(with_secret(&view.value), view.is_changed)
 }
 
 /// An endpoint to change. Absent members keep their values.
@@ -116,6 +130,10 @@ pub(super) struct WebhookRequest {
         pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s/?#\\\\@]+([/?#][^\\s\\\\]*)?$"
     )]
     url: Option<String>,
+    /// A name for people. Empty removes it; null keeps it, because Cryptlex's clients write null for
+    /// what they do not change.
+    #[schema(max_length = 255)]
+    name: Option<String>,
     /// A description for people.
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
@@ -128,6 +146,12 @@ pub(super) struct WebhookRequest {
     /// Whether events are delivered. True resumes deliveries where they stopped, even after answer
     /// 410 or days of failures.
     enabled: Option<bool>,
+    /// The same, as Cryptlex calls it. If the two differ, the one that changes something counts.
+    active: Option<bool>,
+    /// A new secret, as Cryptlex calls it: 1 to 255 visible characters. It replaces the present one
+    /// at once, and means the signature style `plain` unless `signatureStyle` says otherwise. Empty
+    /// keeps the present one.
+    token: Option<String>,
 }
 
 fn event_names() -> Array {
@@ -167,11 +191,15 @@ impl WebhookRequest {
             return Err(Error::invalid("events", unknown));
         }
         Ok(EndpointPatch {
+            name: self
+                .name
+                .map_or(Patch::Keep, |name| text_or_none(Field::Value(name))),
             url: self.url,
             description: plain(self.description),
             events: self.events,
             style: self.signature_style.map(style).transpose()?,
             enabled: self.enabled,
+            active: self.active,
         })
     }
 }
@@ -186,6 +214,10 @@ pub(super) struct NewWebhook {
         pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s/?#\\\\@]+([/?#][^\\s\\\\]*)?$"
     )]
     url: Option<String>,
+    /// A name for people. Empty removes it; null keeps it, because Cryptlex's clients write null for
+    /// what they do not change.
+    #[schema(max_length = 255)]
+    name: Option<String>,
     /// A description for people.
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
@@ -197,26 +229,48 @@ pub(super) struct NewWebhook {
     signature_style: Option<String>,
     /// Whether events are delivered. If absent, true.
     enabled: Option<bool>,
+    /// The same, as Cryptlex calls it. If the two differ, false.
+    active: Option<bool>,
     /// The reseller that will own the endpoint. Only with an operator's token.
     reseller_id: Option<i64>,
     /// A secret that the receiver already has. For `standard`: `whsec_` and the base64 of 24 to 64
     /// bytes. For `plain`: 16 to 255 visible characters. If absent, a new secret is generated.
     secret: Option<String>,
+    /// The same, as Cryptlex calls it. It means the signature style `plain` unless `signatureStyle`
+    /// says otherwise, and has 1 to 255 visible characters there. Empty is none.
+    token: Option<String>,
 }
 
 impl NewWebhook {
     fn endpoint(self) -> Result<NewEndpoint, Error> {
+        let token = self.token.filter(|token| !token.is_empty());
+        let secret = match (self.secret, token) {
+            (Some(secret), Some(token)) if secret != token => {
+                let problem = "differs from secret, which is another name for it: leave one out";
+                return Err(Error::invalid("token", problem));
+            }
+            (_, Some(token)) => Some(ChosenSecret::Token(token)),
+            (secret, None) => secret.map(ChosenSecret::Secret),
+        };
+        let style = matches!(secret, Some(ChosenSecret::Token(_))).then_some(SignatureStyle::Plain);
         let request = WebhookRequest {
+            name: self.name,
             url: self.url,
             description: self.description,
             events: self.events,
             signature_style: self.signature_style,
             enabled: self.enabled,
+            active: self.active,
+            token: None,
         };
+        let patch = request.patch()?;
         Ok(NewEndpoint {
             reseller: self.reseller_id.map(ResellerId),
-            patch: request.patch()?,
-            secret: self.secret,
+            patch: EndpointPatch {
+                style: patch.style.or(style),
+                ..patch
+            },
+            secret,
         })
     }
 }
@@ -250,58 +304,34 @@ pub(super) struct Queued {
     queued: u64,
 }
 
-fn queued(count: u64) -> Done<Queued> {
+pub(super) fn queued(count: u64) -> Done<Queued> {
     Done::new(Queued { queued: count }, count > 0)
 }
 
-/// One attempt to deliver an event.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = WebhookEventLog)]
-pub(super) struct LogDocument {
-    #[schema(format = Uuid)]
-    id: String,
-    #[schema(format = Uuid)]
-    webhook_id: String,
-    event: String,
-    /// The id of the message. All attempts to deliver the message have the same id.
-    event_id: String,
-    /// The account's number. Null for a test message.
-    account_id: Option<i32>,
-    /// The number of the attempt, from 1.
-    attempt: i32,
-    succeeded: bool,
-    /// The HTTP status of the receiver's answer. Null if there was no answer.
-    status_code: Option<i16>,
-    /// Why the attempt failed. Null if it succeeded.
-    problem: Option<String>,
-    /// The beginning of the receiver's answer.
-    response: Option<String>,
-    /// The duration of the attempt, in milliseconds.
-    duration_ms: i32,
-    #[schema(format = DateTime)]
-    created_at: String,
-}
-
-fn log_document(attempt: &Attempt) -> LogDocument {
-    LogDocument {
-        id: attempt.id.to_string(),
-        webhook_id: attempt.endpoint_id.to_string(),
-        event: attempt.key.event.clone(),
-        event_id: crate::domain::message_id(attempt.key.event_id, &attempt.key.event),
-        account_id: Some(attempt.key.account).filter(|account| *account > 0),
-        attempt: attempt.number,
-        succeeded: attempt.succeeded,
-        status_code: attempt.status,
-        problem: attempt.problem.clone(),
-        response: attempt.answer.clone(),
-        duration_ms: attempt.duration_ms,
-        created_at: dates::write(attempt.at),
-    }
-}
+/// How endpoints are sorted and searched.
+const LISTING: Listing<EndpointView> = Listing {
+    fields: &[
+        ("name", |a, b| a.endpoint.name.cmp(&b.endpoint.name)),
+        ("url", |a, b| a.endpoint.url.cmp(&b.endpoint.url)),
+        ("createdAt", |a, b| {
+            a.endpoint.created_at.cmp(&b.endpoint.created_at)
+        }),
+        ("updatedAt", |a, b| {
+            a.endpoint.updated_at.cmp(&b.endpoint.updated_at)
+        }),
+    ],
+    texts: |view| {
+        let endpoint = &view.endpoint;
+        vec![
+            endpoint.name.as_deref(),
+            endpoint.description.as_deref(),
+            Some(&endpoint.url),
+        ]
+    },
+};
 
 type EndpointReply = Result<Reply<One<WebhookDocument>>, Failure>;
-type QueuedReply = Result<Reply<One<Queued>>, Failure>;
+pub(super) type QueuedReply = Result<Reply<One<Queued>>, Failure>;
 
 pub(super) async fn list(
     api: &Api,
@@ -312,8 +342,24 @@ pub(super) async fn list(
         .service
         .webhooks(context, call.query.reseller()?)
         .await?;
-    let documents: Vec<_> = endpoints.iter().map(document).collect();
-    Ok(Reply::whole(call.format(), &documents))
+    // The test of the table shows that all endpoints of a reseller are smaller than a page can be.
+    LISTING.reply(&call, endpoints, document, |_| {
+        call.query.next_page(&call.uri)
+    })
+}
+
+/// The names of all events, by the resource that they are about.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EventNames {
+    account: [&'static str; EVENTS.len()],
+}
+
+pub(super) async fn events(
+    _: &Api,
+    _: &Context,
+    Request { .. }: Request<()>,
+) -> Result<Reply<One<EventNames>>, Failure> {
+    Ok(Reply::one(EventNames { account: EVENTS }))
 }
 
 pub(super) async fn get(
@@ -350,10 +396,16 @@ pub(super) async fn patch(
         call,
     }: Request<WebhookId, WebhookRequest>,
 ) -> EndpointReply {
-    let (patch, idempotency) = (members.patch()?, call.idempotency(revised));
+    let token = members.token.clone().filter(|token| !token.is_empty());
+    let idempotency = if token.is_some() {
+        call.secret_idempotency(revised)
+    } else {
+        call.idempotency(revised)
+    };
+    let patch = members.patch()?;
     let completion = api
         .service
-        .revise_webhook(context, id, patch, idempotency)
+        .revise_webhook(context, id, patch, token, idempotency)
         .await?;
     Ok(Reply::<One<_>>::completed(completion, revised))
 }
@@ -425,50 +477,4 @@ pub(super) async fn redeliver(
         .redeliver_since(context, id, since, idempotency)
         .await?;
     Ok(Reply::<One<_>>::completed(completion, queued))
-}
-
-pub(super) async fn redeliver_one(
-    api: &Api,
-    context: &Context,
-    Request {
-        id: EventLogId(id),
-        call,
-        ..
-    }: Request<EventLogId>,
-) -> QueuedReply {
-    let queued_one = |(): &()| queued(1);
-    let idempotency = call.idempotency(queued_one);
-    let completion = api.service.redeliver_one(context, id, idempotency).await?;
-    Ok(Reply::<One<_>>::completed(completion, queued_one))
-}
-
-pub(super) async fn logs(
-    api: &Api,
-    context: &Context,
-    Request { call, .. }: Request<()>,
-) -> Result<Reply<Many<LogDocument>>, Failure> {
-    let query = &call.query;
-    let succeeded = match query.text("succeeded") {
-        None => None,
-        Some("true") => Some(true),
-        Some("false") => Some(false),
-        Some(word) => return Err(Failure::must_be("succeeded", "true or false", word)),
-    };
-    let filter = AttemptFilter {
-        endpoint: query.uuid("webhookId")?,
-        succeeded,
-        before: query.before()?,
-    };
-    let reseller = query.reseller()?;
-    let attempts = api
-        .service
-        .delivery_attempts(context, reseller, filter, query.limit)
-        .await?;
-    let next = |last: &Attempt| query.link("before", &last.id.to_string(), &call.uri);
-    Ok(Reply::page(
-        call.format(),
-        query.rows(attempts),
-        log_document,
-        next,
-    ))
 }

@@ -205,7 +205,9 @@ impl<'a> Draft<'a> {
 
     /// Changes descriptive fields, and the switch and the expiry date if the revision names them.
     fn revise(&mut self, revision: &Revision) -> Result<(), Error> {
-        self.after.profile = Arc::new(revision.profile.over(&self.after.profile)?);
+        let mut profile = revision.profile.over(&self.after.profile)?;
+        profile.keep_unknown(&self.after.profile, self.after.created_at);
+        self.after.profile = Arc::new(profile);
         if let Some(status) = revision.status {
             self.set_status(status);
         }

@@ -10,6 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::hash::sha256;
+use crate::http::compression;
 use crate::wire::escaped;
 
 /// The style of the start page and of the reference. All colours are used in pairs with a contrast
@@ -90,7 +91,7 @@ impl Text {
         headers: &HeaderMap,
         wrap: impl FnOnce(Body) -> Response,
     ) -> Response {
-        let is_compressed = accepts_gzip(headers) && !self.compressed.is_empty();
+        let is_compressed = compression::is_wanted(headers) && !self.compressed.is_empty();
         let mut response = if is_compressed {
             wrap(Body::from(self.compressed.clone()))
         } else {
@@ -102,49 +103,5 @@ impl Text {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         response
-    }
-}
-
-/// Whether `Accept-Encoding` names gzip, or everything, with a quality above 0.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let quality = |name: &str| {
-        let values = headers.get_all(header::ACCEPT_ENCODING).iter();
-        let parts = values.filter_map(|value| value.to_str().ok());
-        parts.flat_map(|value| value.split(',')).find_map(|part| {
-            let (coding, parameters) = part.split_once(';').unwrap_or((part, ""));
-            let quality = parameters.trim().strip_prefix("q=").unwrap_or("1");
-            coding
-                .trim()
-                .eq_ignore_ascii_case(name)
-                .then(|| quality.trim().parse().unwrap_or(0.0))
-        })
-    };
-    quality("gzip")
-        .or_else(|| quality("*"))
-        .is_some_and(|quality: f32| quality > 0.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gzip_is_sent_only_to_those_who_accept_it() {
-        for (value, accepts) in [
-            ("gzip", true),
-            ("br, GZIP;q=0.5", true),
-            ("*", true),
-            ("gzip;q=0", false),
-            ("gzip; q=0.0, *", false),
-            ("br", false),
-            ("identity, *;q=0", false),
-            ("", false),
-            ("gzip;q=x", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(value));
-            assert_eq!(accepts_gzip(&headers), accepts, "{value}");
-        }
-        assert!(!accepts_gzip(&HeaderMap::new()));
     }
 }

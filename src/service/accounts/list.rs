@@ -74,7 +74,10 @@ impl Service {
                 let few = tx.count_found(reseller, &search, EXACT + 1).await?;
                 let list = (
                     reseller,
-                    format!("{:?} {:?}", search.conditions, search.by_zone),
+                    format!(
+                        "{:?} {:?} {:?} {:?}",
+                        search.conditions, search.metadata, search.text, search.by_zone
+                    ),
                 );
                 let all = tx.count_found(reseller, &search, i64::MAX);
                 let total = totals.get_or_count(list, at, few, all).await?;

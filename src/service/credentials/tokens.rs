@@ -141,7 +141,7 @@ impl Service {
         .await
     }
 
-    /// Revokes a credential at once. Returns the reseller that owns it. A repeat changes nothing.
+    /// Revokes a credential at once. Returns it as it is now. A repeat changes nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::InsufficientScope`] or [`Error::CredentialOutlived`] if it has
@@ -150,8 +150,8 @@ impl Service {
         &self,
         caller: &Principal,
         id: TokenId,
-        idempotency: Option<IdempotentRequest<Written<ResellerId>>>,
-    ) -> Result<Completion<Written<ResellerId>>, Error> {
+        idempotency: Option<IdempotentRequest<Written<Credential>>>,
+    ) -> Result<Completion<Written<Credential>>, Error> {
         let (revoker, now) = (caller.clone(), self.now());
         let completion = self
             // Also while the reseller is suspended: a token that leaked must not wait for that.
@@ -159,15 +159,18 @@ impl Service {
                 Box::pin(async move {
                     let token = fetch(tx, revoker.reseller, id).await?;
                     check_lesser(&token, &revoker)?;
-                    let value = token.reseller;
-                    let is_changed = tx.revoke_token(value, id, now).await?;
-                    tx.announce_credentials(value).await?;
+                    let is_changed = tx.revoke_token(token.reseller, id, now).await?;
+                    tx.announce_credentials(token.reseller).await?;
+                    let value = Credential {
+                        revoked_at: token.revoked_at.or(Some(now)),
+                        ..token
+                    };
                     Ok(Written { value, is_changed })
                 })
             })
             .await?;
         if let Completion::Fresh(written) = &completion {
-            self.forget_credentials(written.value);
+            self.forget_credentials(written.value.reseller);
         }
         Ok(completion)
     }

@@ -7,22 +7,14 @@ use uuid::Uuid;
 
 use super::endpoints::lock_endpoint;
 use crate::domain::{Error, ResellerId, Resource, Scope, TEST, Time};
-use crate::service::{Completion, Context, IdempotentRequest, Service};
+use crate::service::{
+    AttemptFilter, Completion, Context, IdempotentRequest, LogPage, MAX_LOGGED, Service,
+};
 use crate::store::{Attempt, DeliveryKey, Tenancy};
 
-/// Restricts which attempts are listed.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct AttemptFilter {
-    /// Only attempts to this endpoint. `None` means all endpoints.
-    pub endpoint: Option<Uuid>,
-    /// Only attempts that succeeded, or only those that failed. `None` means both.
-    pub succeeded: Option<bool>,
-    /// Only attempts that are older than this one.
-    pub before: Option<Uuid>,
-}
-
 impl Service {
-    /// The attempts to deliver events to a reseller's endpoints, newest first.
+    /// A page of the attempts to deliver events to a reseller's endpoints, and how many there are on
+    /// all pages, if they are counted. Counting stops above [`MAX_LOGGED`].
     ///
     /// # Errors
     /// [`Error::InvalidField`] for `reseller_id` if an operator names none.
@@ -31,18 +23,21 @@ impl Service {
         context: &Context,
         reseller: Option<ResellerId>,
         filter: AttemptFilter,
-        limit: i64,
-    ) -> Result<Vec<Attempt>, Error> {
+        page: LogPage,
+    ) -> Result<(Vec<Attempt>, Option<i64>), Error> {
         context.principal.require(Scope::WebhookRead)?;
         let reseller = context.principal.resolve_reseller(reseller)?;
         self.read(context.principal.tenancy(), move |tx| {
-            Box::pin(tx.list_attempts(
-                reseller,
-                filter.endpoint,
-                filter.succeeded,
-                filter.before,
-                limit,
-            ))
+            Box::pin(async move {
+                let count = if page.is_counted {
+                    Some(tx.count_attempts(reseller, &filter, MAX_LOGGED + 1).await?)
+                } else {
+                    None
+                };
+                let (skip, limit) = page.newest_first(count)?;
+                let attempts = tx.list_attempts(reseller, &filter, skip, limit).await?;
+                Ok((page.in_order(attempts), count))
+            })
         })
         .await
     }

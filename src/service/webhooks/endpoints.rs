@@ -7,8 +7,8 @@ use data_encoding::BASE64;
 use uuid::Uuid;
 
 use crate::domain::{
-    Conflict, Endpoint, EndpointPatch, Error, MAX_ENDPOINTS, ResellerId, Resource, Scope,
-    SignatureStyle, Time, UPDATED, check_secret,
+    ChosenSecret, Conflict, Endpoint, EndpointPatch, Error, MAX_ENDPOINTS, ResellerId, Resource,
+    Scope, SignatureStyle, Time, UPDATED,
 };
 use crate::service::credentials::random;
 use crate::service::resellers::lock_named_reseller;
@@ -28,7 +28,7 @@ pub struct NewEndpoint {
     /// The endpoint's fields. The URL is required.
     pub patch: EndpointPatch,
     /// The secret, if the receiver has one already. `None` means that a new one is created.
-    pub secret: Option<String>,
+    pub secret: Option<ChosenSecret>,
 }
 
 /// An endpoint with the state of its deliveries.
@@ -70,8 +70,8 @@ impl Service {
             .over(&mut endpoint, &self.settings.webhook_targets)?;
         let secret = match new.secret {
             Some(secret) => {
-                check_secret(endpoint.style, &secret)?;
-                secret
+                secret.check(endpoint.style)?;
+                secret.into_text()
             }
             None => fresh_secret()?,
         };
@@ -143,7 +143,8 @@ impl Service {
         .await
     }
 
-    /// Changes an endpoint.
+    /// Changes an endpoint. A `token` replaces its secret at once, and means the plain style unless
+    /// the patch names a style. The present secret as token changes nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`] or [`Error::InvalidField`].
@@ -152,6 +153,7 @@ impl Service {
         context: &Context,
         id: Uuid,
         patch: EndpointPatch,
+        token: Option<String>,
         idempotency: Option<IdempotentRequest<Written<EndpointView>>>,
     ) -> Result<Completion<Written<EndpointView>>, Error> {
         context.principal.require(Scope::WebhookWrite)?;
@@ -164,19 +166,39 @@ impl Service {
         self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 let mut endpoint = lock_endpoint(tx, reseller, id).await?;
+                let secret = other_secret(tx, &endpoint, token, now).await?;
+                let patch = EndpointPatch {
+                    style: patch
+                        .style
+                        .or_else(|| secret.as_ref().map(|_| SignatureStyle::Plain)),
+                    ..patch
+                };
                 if let Some(style) = patch.style
                     && style != endpoint.style
+                    && secret.is_none()
                 {
                     check_present_secrets(tx, &endpoint, style, now).await?;
                 }
-                let is_changed = patch.over(&mut endpoint, &targets)?;
+                let is_revised = patch.over(&mut endpoint, &targets)?;
+                let (owner, is_changed) = (endpoint.reseller_id, is_revised || secret.is_some());
+                let secret = match secret {
+                    Some(token) => {
+                        token.check(endpoint.style)?;
+                        let token = token.into_text();
+                        tx.expire_secrets(owner, id, now, now).await?;
+                        tx.insert_secret(owner, id, &token, now).await?;
+                        Some(token)
+                    }
+                    None => None,
+                };
                 if is_changed {
                     endpoint.revision += 1;
                     endpoint.updated_at = now;
                     tx.update_endpoint(&endpoint).await?;
                     tx.announce_endpoints(endpoint.reseller_id);
                 }
-                let value = view(tx, endpoint, now).await?;
+                let view = view(tx, endpoint, now).await?;
+                let value = EndpointView { secret, ..view };
                 Ok(Written { value, is_changed })
             })
         })
@@ -232,7 +254,7 @@ impl Service {
         self.write_once(caller, caller.tenancy(), idempotency, move |tx| {
             Box::pin(async move {
                 let mut endpoint = lock_endpoint(tx, reseller, id).await?;
-                check_secret(endpoint.style, &secret)?;
+                ChosenSecret::Secret(secret.clone()).check(endpoint.style)?;
                 let owner = endpoint.reseller_id;
                 tx.expire_secrets(owner, id, now + grace, now).await?;
                 tx.insert_secret(owner, id, &secret, now).await?;
@@ -288,6 +310,7 @@ fn blank_endpoint(reseller: ResellerId, now: Time) -> Endpoint {
     Endpoint {
         id: Uuid::new_v4(),
         reseller_id: reseller,
+        name: None,
         url: String::new(),
         description: None,
         events: vec![UPDATED.to_owned()],
@@ -302,6 +325,24 @@ fn blank_endpoint(reseller: ResellerId, now: Time) -> Endpoint {
     }
 }
 
+/// The token as the endpoint's new secret. `None` if there is no token, or if it is the present
+/// secret.
+async fn other_secret(
+    tx: &mut Tx,
+    endpoint: &Endpoint,
+    token: Option<String>,
+    now: Time,
+) -> Result<Option<ChosenSecret>, Error> {
+    let Some(token) = token else {
+        return Ok(None);
+    };
+    let secrets = tx
+        .fetch_secrets(endpoint.reseller_id, endpoint.id, now)
+        .await?;
+    let is_present = secrets.first() == Some(&token);
+    Ok((!is_present).then_some(ChosenSecret::Token(token)))
+}
+
 /// Checks that the endpoint's secrets fit another signature style.
 async fn check_present_secrets(
     tx: &mut Tx,
@@ -313,7 +354,7 @@ async fn check_present_secrets(
         .fetch_secrets(endpoint.reseller_id, endpoint.id, now)
         .await?
     {
-        check_secret(style, &secret).map_err(|_| {
+        ChosenSecret::Token(secret).check(style).map_err(|_| {
             Error::invalid(
                 "signature_style",
                 "does not fit the endpoint's secret; rotate it first",

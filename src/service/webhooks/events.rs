@@ -21,7 +21,8 @@ pub struct EventRead {
     pub entry: JournalEntry,
     /// The account that the event happened to.
     pub account_id: AccountId,
-    /// The account as it is now. `None` means that it was purged.
+    /// The account as it is now, or what is left of it if it was purged. `None` means that nothing
+    /// is.
     pub account: Option<Arc<Account>>,
 }
 
@@ -141,7 +142,8 @@ async fn fitting(
     Ok(entries.iter().take_while(fits).count())
 }
 
-/// Adds the accounts, as they are now, to journal entries of a reseller.
+/// Adds the accounts, as they are now, to journal entries of a reseller. Of purged ones what is left
+/// of them.
 pub(super) async fn with_accounts(
     tx: &mut Tx,
     reseller: ResellerId,
@@ -154,10 +156,24 @@ pub(super) async fn with_accounts(
     } else {
         tx.fetch_accounts(&keys).await?
     };
-    let accounts: HashMap<AccountId, Arc<Account>> = accounts
+    let mut accounts: HashMap<AccountId, Arc<Account>> = accounts
         .into_iter()
         .map(|account| (account.id, Arc::new(account)))
         .collect();
+    let missing = entries.iter().map(|(account, _)| account);
+    let missing: HashSet<i32> = missing
+        .filter(|account| !accounts.contains_key(account))
+        .map(|account| account.as_i32())
+        .collect();
+    if !missing.is_empty() {
+        let missing: Vec<i32> = missing.into_iter().collect();
+        for purged in tx.fetch_purged(reseller, &missing).await? {
+            let of_it = entries.iter().filter(|(account, _)| *account == purged.id);
+            let version = of_it.filter_map(|(_, entry)| entry.sequence).max();
+            let remains = purged.remains(version.unwrap_or_default());
+            accounts.insert(purged.id, Arc::new(remains));
+        }
+    }
     Ok(entries
         .into_iter()
         .map(|(account_id, entry)| EventRead {

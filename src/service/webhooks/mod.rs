@@ -6,7 +6,6 @@ mod endpoints;
 mod events;
 mod feed;
 
-pub use deliveries::AttemptFilter;
 pub use dispatch::{Due, PendingRead};
 pub use endpoints::{EndpointView, NewEndpoint};
 pub use events::EventRead;

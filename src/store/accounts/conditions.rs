@@ -43,6 +43,18 @@ pub(super) fn push_members(
     }
 }
 
+/// The condition that one of the texts by which people know an account contains a text.
+pub(super) fn push_text(statement: &mut Statement, text: Option<&str>) {
+    if let Some(text) = text {
+        statement
+            .push(" and position(lower(")
+            .push_bind(text.to_owned())
+            .push(
+                ") in lower(concat_ws(' ', a.email, a.company, a.company_id, a.account_alias))) > 0",
+            );
+    }
+}
+
 /// The conditions for the accounts of resellers in each time zone. Pushes nothing if there are none.
 pub(super) fn push_by_zone(statement: &mut Statement, by_zone: &[ZoneConditions]) {
     if by_zone.is_empty() {

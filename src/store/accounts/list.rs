@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use sqlx::{Postgres, QueryBuilder};
 
-use super::conditions::{column, push_by_zone, push_conditions, push_members};
+use super::conditions::{column, push_by_zone, push_conditions, push_members, push_text};
 use crate::domain::{
     Account, AccountFilter, AccountId, AccountKey, Authority, Block, Error, ResellerId, Search,
     Start, StateFilter, Time, ZoneConditions,
@@ -439,5 +439,6 @@ fn push_search(
     statement.push(" where a.deleted_at is null");
     push_optional(statement, " and a.reseller_id = ", reseller.map(|it| it.0));
     push_conditions(statement, &search.conditions);
+    push_text(statement, search.text.as_deref());
     push_by_zone(statement, &search.by_zone);
 }

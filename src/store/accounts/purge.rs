@@ -5,7 +5,9 @@
     reason = "in `query!` it names the type of an array and converts nothing"
 )]
 
-use crate::domain::{Account, AccountId, AccountKey, Error, PURGE_NOTICE, ResellerId, Time};
+use crate::domain::{
+    Account, AccountId, AccountKey, Error, PURGE_NOTICE, PurgedAccount, ResellerId, Time,
+};
 use crate::store::columns::{Columns, account_id, account_key};
 use crate::store::errors::{OrDomain as _, is_stale};
 use crate::store::transaction::Tx;
@@ -246,6 +248,34 @@ impl Tx {
         .await
         .or_domain()?;
         ids.into_iter().map(account_id).collect()
+    }
+
+    /// What is left of those of these accounts that were purged.
+    pub async fn fetch_purged(
+        &mut self,
+        reseller: ResellerId,
+        accounts: &[i32],
+    ) -> Result<Vec<PurgedAccount>, Error> {
+        let rows = sqlx::query!(
+            "select account_id, uid, created_at, deleted_at, purged_at from tombstone
+             where reseller_id = $1 and account_id = any($2)",
+            reseller.0,
+            accounts
+        )
+        .fetch_all(self.connection())
+        .await
+        .or_domain()?;
+        let purged = rows.into_iter().map(|row| {
+            Ok(PurgedAccount {
+                id: account_id(row.account_id)?,
+                uid: row.uid,
+                reseller_id: reseller,
+                created_at: row.created_at,
+                deleted_at: row.deleted_at,
+                purged_at: row.purged_at,
+            })
+        });
+        purged.collect()
     }
 
     /// Deletes accounts and their holds for good, and writes a tombstone for each. Returns `false`

@@ -73,7 +73,7 @@ impl TryFrom<AccountRow> for Account {
     type Error = Error;
 
     fn try_from(row: AccountRow) -> Result<Self, Error> {
-        let profile = Profile {
+        let mut profile = Profile {
             name: row.name,
             title: row.title,
             email: row.email.map(|email| Email::stored(&email, row.email_key)),
@@ -105,6 +105,7 @@ impl TryFrom<AccountRow> for Account {
             total_trial_extensions: row.total_trial_extensions,
             metadata: row.metadata.map(|text| metadata_of(&text)).transpose()?,
         };
+        profile.adopt_renamed_flags();
         Ok(Self {
             id: account_id(row.id)?,
             uid: row.uid,

@@ -40,6 +40,19 @@ pub struct Attempt {
     pub duration_ms: i32,
 }
 
+/// Restricts which attempts are listed.
+#[derive(Debug, Clone, Default)]
+pub struct AttemptFilter {
+    /// Only attempts to this endpoint. `None` means all endpoints.
+    pub endpoint: Option<Uuid>,
+    /// Only attempts that succeeded, or only those that failed. `None` means both.
+    pub succeeded: Option<bool>,
+    /// Only attempts that are older than this one.
+    pub before: Option<Uuid>,
+    /// Only attempts whose event or problem contains this text, in any case.
+    pub text: Option<String>,
+}
+
 impl Tx {
     pub(super) async fn insert_attempts(
         &mut self,
@@ -79,14 +92,38 @@ impl Tx {
         .or_domain()
     }
 
-    /// The attempts of a reseller, newest first, with ids below `before`; to one endpoint, or to
-    /// all.
+    /// How many attempts of a reseller a filter admits. Counting stops at `most`.
+    pub async fn count_attempts(
+        &mut self,
+        reseller: ResellerId,
+        filter: &AttemptFilter,
+        most: i64,
+    ) -> Result<i64, Error> {
+        sqlx::query_scalar!(
+            r#"select count(*) as "count!" from (select from webhook_attempt
+             where reseller_id = $1 and ($2::uuid is null or endpoint_id = $2)
+               and ($3::boolean is null or succeeded = $3) and ($4::uuid is null or id < $4)
+               and ($5::text is null
+                 or position(lower($5) in lower(concat_ws(' ', event, problem))) > 0)
+             limit $6) as found"#,
+            reseller.0,
+            filter.endpoint,
+            filter.succeeded,
+            filter.before,
+            filter.text,
+            most
+        )
+        .fetch_one(self.connection())
+        .await
+        .or_domain()
+    }
+
+    /// The attempts of a reseller that a filter admits, newest first.
     pub async fn list_attempts(
         &mut self,
         reseller: ResellerId,
-        endpoint: Option<Uuid>,
-        succeeded: Option<bool>,
-        before: Option<Uuid>,
+        filter: &AttemptFilter,
+        skip: i64,
         limit: i64,
     ) -> Result<Vec<Attempt>, Error> {
         let rows = sqlx::query!(
@@ -94,12 +131,16 @@ impl Tx {
                status, problem, answer, duration_ms from webhook_attempt
              where reseller_id = $1 and ($2::uuid is null or endpoint_id = $2)
                and ($3::boolean is null or succeeded = $3) and ($4::uuid is null or id < $4)
-             order by id desc limit $5",
+               and ($5::text is null
+                 or position(lower($5) in lower(concat_ws(' ', event, problem))) > 0)
+             order by id desc limit $6 offset $7",
             reseller.0,
-            endpoint,
-            succeeded,
-            before,
-            limit
+            filter.endpoint,
+            filter.succeeded,
+            filter.before,
+            filter.text,
+            limit,
+            skip
         )
         .fetch_all(self.connection())
         .await

@@ -9,6 +9,7 @@ use crate::store::transaction::Tx;
 struct EndpointRow {
     reseller_id: i64,
     id: Uuid,
+    display_name: Option<String>,
     url: String,
     description: Option<String>,
     events: Vec<String>,
@@ -33,6 +34,7 @@ impl TryFrom<EndpointRow> for Endpoint {
         Ok(Self {
             id: row.id,
             reseller_id: ResellerId(row.reseller_id),
+            name: row.display_name,
             url: row.url,
             description: row.description,
             events: row.events,
@@ -99,7 +101,7 @@ impl Tx {
     pub async fn list_endpoints(&mut self, reseller: ResellerId) -> Result<Vec<Endpoint>, Error> {
         let rows = sqlx::query_as!(
             EndpointRow,
-            "select reseller_id, id, url, description, events, signature_style, suspended_by,
+            "select reseller_id, id, display_name, url, description, events, signature_style, suspended_by,
                revision,
                position, failing_since, last_success_at, created_at, updated_at
              from webhook_endpoint where reseller_id = $1 order by created_at, id",
@@ -119,7 +121,7 @@ impl Tx {
     ) -> Result<Option<Endpoint>, Error> {
         let row = sqlx::query_as!(
             EndpointRow,
-            "select reseller_id, id, url, description, events, signature_style, suspended_by,
+            "select reseller_id, id, display_name, url, description, events, signature_style, suspended_by,
                revision,
                position, failing_since, last_success_at, created_at, updated_at
              from webhook_endpoint where ($1::bigint is null or reseller_id = $1) and id = $2",
@@ -141,7 +143,7 @@ impl Tx {
     ) -> Result<Option<Endpoint>, Error> {
         let row = sqlx::query_as!(
             EndpointRow,
-            "select reseller_id, id, url, description, events, signature_style, suspended_by,
+            "select reseller_id, id, display_name, url, description, events, signature_style, suspended_by,
                revision,
                position, failing_since, last_success_at, created_at, updated_at
              from webhook_endpoint where ($1::bigint is null or reseller_id = $1) and id = $2
@@ -160,7 +162,7 @@ impl Tx {
         sqlx::query!(
             "insert into webhook_endpoint (reseller_id, id, url, description, events,
                signature_style, suspended_by, revision, position, created_at,
-               updated_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+               updated_at, display_name) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
             endpoint.reseller_id.0,
             endpoint.id,
             endpoint.url,
@@ -171,7 +173,8 @@ impl Tx {
             endpoint.revision,
             endpoint.position,
             endpoint.created_at,
-            endpoint.updated_at
+            endpoint.updated_at,
+            endpoint.name
         )
         .execute(self.connection())
         .await
@@ -184,7 +187,7 @@ impl Tx {
         sqlx::query!(
             "update webhook_endpoint set url = $3, description = $4, events = $5,
                signature_style = $6, suspended_by = $7, revision = $8,
-               failing_since = $9, updated_at = $10 where reseller_id = $1 and id = $2",
+               failing_since = $9, updated_at = $10, display_name = $11 where reseller_id = $1 and id = $2",
             endpoint.reseller_id.0,
             endpoint.id,
             endpoint.url,
@@ -194,7 +197,8 @@ impl Tx {
             endpoint.suspended_by.map(SuspendedBy::as_str),
             endpoint.revision,
             endpoint.failing_since,
-            endpoint.updated_at
+            endpoint.updated_at,
+            endpoint.name
         )
         .execute(self.connection())
         .await

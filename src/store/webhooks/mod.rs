@@ -11,7 +11,7 @@ mod endpoints;
 
 use crate::domain::{SuspendedBy, Time};
 
-pub use attempts::Attempt;
+pub use attempts::{Attempt, AttemptFilter};
 
 /// Identifies a delivery among those to one endpoint: an event under one of its names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

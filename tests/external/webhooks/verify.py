@@ -1,4 +1,5 @@
-"""Receives deliveries and verifies them with the standardwebhooks package, as a receiver would."""
+"""Receives deliveries and verifies them with the standardwebhooks and svix packages, as a receiver would. Writes them to a
+file, for the packages of other languages."""
 
 import base64
 import hashlib
@@ -10,9 +11,14 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from queue import Queue
 
-from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+import standardwebhooks
+import svix
 
-url, token = sys.argv[1:]
+url, token, file = sys.argv[1:]
+PACKAGES = {
+    "standardwebhooks": (standardwebhooks.Webhook, standardwebhooks.WebhookVerificationError),
+    "svix": (svix.Webhook, svix.WebhookVerificationError),
+}
 arrived = Queue()
 
 
@@ -51,17 +57,21 @@ call("POST", f"/v3/webhooks/{standard['id']}/rotate-secret", {"graceSeconds": 60
 call("PUT", f"/v3/accounts/{account['id']}/status", {"status": "active"})
 
 seen = {"/standard": [], "/plain": []}
+recorded = []
 while min(len(sequences) for sequences in seen.values()) < 3:
     path, headers, body = arrived.get(timeout=60)
     headers = {name.lower(): value for name, value in headers.items()}
     if path == "/standard":
         # During the grace period both secrets sign, so the old one still verifies.
-        message = Webhook(standard["secret"]).verify(body, headers)
-        try:
-            Webhook(standard["secret"]).verify(body.replace(b"hooked", b"hacked"), headers)
-            raise SystemExit("a body that was tampered with was accepted")
-        except WebhookVerificationError:
-            pass
+        for name, (Webhook, Refused) in PACKAGES.items():
+            message = Webhook(standard["secret"]).verify(body, headers)
+            message = message or json.loads(body)
+            try:
+                Webhook(standard["secret"]).verify(body.replace(b"hooked", b"hacked"), headers)
+                raise SystemExit(f"{name} accepted a body that was tampered with")
+            except Refused:
+                pass
+        recorded.append({"secret": standard["secret"], "headers": headers, "body": body.decode()})
     else:
         expected = base64.b64encode(hmac.digest(b"a-secret-that-a-cryptlex-client-has", body, hashlib.sha256)).decode()
         assert headers["webhook-signature"] == expected, headers
@@ -69,4 +79,6 @@ while min(len(sequences) for sequences in seen.values()) < 3:
     assert message["event"] == "account.updated" and message["data"]["id"] == account["id"], message
     seen[path].append(message["sequence"])
 assert all(sequences == [1, 2, 3] for sequences in seen.values()), seen
-print("standardwebhooks: 3 deliveries verified, tampering refused; plain style: 3 verified: ok")
+with open(file, "w", encoding="utf-8") as out:
+    json.dump(recorded, out)
+print(f"PyPI {', '.join(PACKAGES)}: 3 deliveries verified, tampering refused; plain style: 3 verified: ok")

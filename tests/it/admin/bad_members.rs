@@ -172,8 +172,8 @@ async fn errors_name_the_wrong_member_of_every_call() {
         ),
         (
             "save",
-            json!({"id": 1, "name": ""}),
-            "name: must not be empty",
+            json!({"id": 1, "title": ""}),
+            "title: must not be empty",
         ),
         (
             "save",

@@ -7,6 +7,7 @@ mod bad_members;
 mod formats;
 mod holds;
 mod lists;
+mod save;
 mod transcript;
 
 use crate::harness::{App, Client};

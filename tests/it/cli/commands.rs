@@ -420,19 +420,29 @@ fn openapi_needs_no_database_and_describes_every_call() {
 }
 
 #[test]
-fn wsdl_names_the_configured_address() {
+fn wsdl_names_the_configured_address_and_types_codes_as_they_are_written() {
     let folder = folder();
-    let output = steward(folder.path())
-        .arg("wsdl")
-        .env("STEWARD_SERVER__PUBLIC_URL", "https://accounts.example")
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    let wsdl = |arguments: &[&str]| {
+        let output = steward(folder.path())
+            .arg("wsdl")
+            .args(arguments)
+            .env("STEWARD_SERVER__PUBLIC_URL", "https://accounts.example")
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let words = wsdl(&[]);
+    let location = "location=\"https://accounts.example/Services/Reseller/Service.asmx\"";
     assert!(
-        text.starts_with("<?xml")
-            && text
-                .contains("location=\"https://accounts.example/Services/Reseller/Service.asmx\""),
-        "{text}"
+        words.starts_with("<?xml") && words.contains(location),
+        "{words}"
+    );
+    let enumeration = "name=\"Code\" type=\"tns:ReturnCode\"";
+    assert!(words.contains(enumeration) && words == wsdl(&["--codes", "word"]));
+    let numbers = wsdl(&["--codes", "number"]);
+    assert!(
+        numbers.contains("name=\"Code\" type=\"s:string\"") && !numbers.contains(enumeration),
+        "{numbers}"
     );
 }
 

@@ -88,13 +88,14 @@ async fn as_of_today_is_now_and_as_of_a_past_day_is_its_end() {
         app.clock.advance(chrono::TimeDelta::hours(19));
     }
     // It is 13:00 on 3 March in Berlin.
-    let company = |account: Value| account["company"].clone();
+    // Where there is none, `v3` answers an empty text, and `admin` null.
+    let company = |account: Value| account["company"].as_str().unwrap_or_default().to_owned();
     for (as_of, expected) in [
-        ("2026-03-03", json!("second")),
-        ("2026-03-02", json!("second")),
-        ("2026-03-01", json!("first")),
-        ("2026-03-01T17:59:59", Value::Null),
-        ("2026-03-01T18:00:00", json!("first")),
+        ("2026-03-03", "second"),
+        ("2026-03-02", "second"),
+        ("2026-03-01", "first"),
+        ("2026-03-01T17:59:59", ""),
+        ("2026-03-01T18:00:00", "first"),
     ] {
         let one = v3.get(&format!("{path}?asOf={as_of}")).await.ok();
         let list = v3.get(&format!("/v3/accounts?asOf={as_of}")).await.ok();

@@ -1,3 +1,4 @@
 //! The documents: every key and every command in them is tried.
 
 mod documents;
+mod migration;

@@ -181,7 +181,7 @@ async fn the_end_of_the_account_numbers_is_foreseen_and_has_an_error_of_its_own(
     let (code, text, _) = soap
         .call(
             "CreateAccount",
-            "<name>Six</name><email>six@example.com</email><password>pw</password><planID>3</planID><sendEmail>false</sendEmail>",
+            "<name>Six</name><email>six@example.com</email><password>secret</password><planID>0</planID><sendEmail>false</sendEmail>",
         )
         .await;
     assert_eq!(code, "GeneralError");

@@ -283,6 +283,4 @@ fn requests_are_counted_by_dialect_operation_and_outcome() {
             "steward_job_last_success_timestamp_seconds{job=\"announce\"}",
         )
     });
-    let answer = request(served.management, "GET", "/metrics", &[], "").1;
-    assert!(answer.ends_with("# EOF\n"));
 }

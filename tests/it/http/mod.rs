@@ -2,13 +2,18 @@
 
 mod api_docs;
 mod character_sets;
+mod compression;
 mod connections;
 mod cors;
 mod heads;
+mod http2;
 mod messages;
+mod metrics;
 mod notice_page;
 mod openapi_patterns;
 mod pages;
+mod path_spelling;
+mod problems;
 mod rate_limits;
 mod serving;
 mod shares;

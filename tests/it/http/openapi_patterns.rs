@@ -1,4 +1,5 @@
-//! The patterns of the OpenAPI document: what the service accepts matches them.
+//! The OpenAPI document and the service: what is accepted matches the patterns, and what must not be
+//! missing is required.
 
 use regex::Regex;
 use serde_json::json;
@@ -20,10 +21,10 @@ async fn addresses_that_the_service_accepts_match_the_published_patterns() {
     };
     let payments = [
         pattern("HoldRequest", "paymentUrl"),
-        pattern("FrozenDetails", "payment_url"),
+        pattern("AdminFrozenDetailsRequest", "payment_url"),
     ];
     let hooks = [
-        pattern("NewWebhookCreation", "url"),
+        pattern("WebhookCreation", "url"),
         pattern("WebhookPatch", "url"),
     ];
     let addresses = [
@@ -70,4 +71,78 @@ async fn addresses_that_the_service_accepts_match_the_published_patterns() {
             "{wrong}"
         );
     }
+}
+
+#[tokio::test]
+async fn members_that_must_not_be_missing_are_required_in_the_documents() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    let v3 = V3::of(&client);
+    let operator = V3::of(&app.operator().await);
+    let document = v3.get("/openapi.json").await.ok();
+    let schemas = &document["components"]["schemas"];
+    let mut refused = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, described) in methods.as_object().unwrap() {
+            let Some(body) = described.get("requestBody") else {
+                continue;
+            };
+            let schema = &body["content"]["application/json"]["schema"]["$ref"];
+            let name = schema.as_str().unwrap().rsplit('/').next().unwrap();
+            let required = schemas[name]["required"].clone();
+            let path = path.replace("{id}", &id.to_string());
+            for caller in [&v3, &operator] {
+                let answer = caller.call(&method.to_uppercase(), &path, &json!({})).await;
+                let text = answer.json()["error_text"].clone();
+                let text = text.as_str().unwrap_or_default().to_owned();
+                let text = text.trim_start_matches("Incorrect request: ");
+                let problem = text.split_once(": ");
+                let missing = problem.filter(|(_, problem)| {
+                    problem.starts_with("is required") || problem.starts_with("must not be empty")
+                });
+                // A schema cannot say that operators must name the reseller, and new accounts the name.
+                let is_conditional = |member| member == "resellerId" || name == "AdminSaveRequest";
+                let missing = missing.filter(|(member, _)| !is_conditional(*member));
+                if let Some((member, _)) = missing {
+                    refused += 1;
+                    let members = required.as_array().cloned().unwrap_or_default();
+                    assert!(
+                        members.contains(&json!(member)),
+                        "{method} {path}: {member}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(refused > 40, "{refused} refused bodies");
+}
+
+/// In the document, a member that can be null is always written. So one that is left out when it has
+/// no value must not be null, and its attribute has to say so.
+#[test]
+fn members_that_answers_leave_out_are_not_nullable() {
+    fn check(folder: &std::path::Path) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                check(&path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for member in text
+                .split("#[serde(skip_serializing_if = \"Option::is_none\"")
+                .skip(1)
+            {
+                let attributes = member.split(": Option<").next().unwrap();
+                let is_described = attributes.contains("nullable = false");
+                assert!(
+                    is_described,
+                    "{}: nullable = false{attributes}",
+                    path.display()
+                );
+            }
+        }
+    }
+    check(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dialects"));
 }

@@ -7,6 +7,7 @@ use steward::service::ResellerPatch;
 use super::pass_days;
 use crate::harness::v3::{V3, refused};
 use crate::harness::{App, Client};
+use crate::v3::cryptlex::{ACCOUNT, typed};
 
 async fn purging(app: &App, name: &str) -> Client {
     let reseller = app
@@ -129,10 +130,21 @@ async fn retention_extension_and_restoration_take_an_account_out_of_the_purge_pl
         .find(|event| event["events"] == json!(["account.purged"]))
         .unwrap()
         .clone();
+    assert_eq!(farewell["actor"]["name"], "steward");
+    // What is left of the account has the types of Cryptlex, and no details.
+    let remains = &farewell["data"];
+    typed(remains, ACCOUNT);
     assert_eq!(
-        (farewell["data"].clone(), farewell["actor"]["name"].as_str()),
-        (Value::Null, Some("steward"))
+        (
+            &remains["id"],
+            &remains["effectiveStatus"],
+            &remains["email"]
+        ),
+        (&uid, &json!("deleted"), &json!(""))
     );
+    assert_eq!(remains["version"], farewell["sequence"]);
+    let log = v3.get("/v3/event-logs?query=purge&limit=1&page=1").await;
+    assert_eq!(log.ok()[0]["resourceId"], uid, "{}", log.body);
     assert!(
         farewell["changes"]["purgedAt"]["new"].is_string(),
         "{farewell}"

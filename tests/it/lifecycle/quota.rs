@@ -92,7 +92,7 @@ async fn no_road_leads_past_the_limit() {
         v3.call("POST", "/v3/accounts", &json!({})).await.status,
         409
     );
-    let members = "<name>e</name><email>e@example.com</email><password>secret</password><planID>1</planID><sendEmail>false</sendEmail>";
+    let members = "<name>e</name><email>e@example.com</email><password>secret</password><planID>0</planID><sendEmail>false</sendEmail>";
     let (code, ..) = Soap::of(&client).call("CreateAccount", members).await;
     assert_eq!(code, "NoCredit");
     let context = Context {

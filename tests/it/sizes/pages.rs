@@ -175,10 +175,15 @@ impl World {
                     .await,
                 5,
             ),
+            "event_logs_list" => (
+                self.number("select count(*) from journal where outcome = 'applied'".to_owned())
+                    .await,
+                1,
+            ),
             "bulk_jobs_items" => (ACCOUNTS, 0),
             "plans_list" => (110, 1),
             // The reseller's five, and the one of this test.
-            "tokens_list" => (6, 0),
+            "tokens_list" | "personal_access_tokens_list" => (6, 0),
             "webhooks_list" => (usize::try_from(MAX_ENDPOINTS).unwrap(), 0),
             "webhooks_logs" => (150, 1),
             "resellers_suspensions" => (120, 1),
@@ -248,7 +253,7 @@ async fn pages_of_v3_end_at_1_mib_and_lead_to_every_row_once() {
             Id::Account => world.accounts[0].to_string(),
             Id::BulkJob => world.job.clone(),
             Id::Reseller => "1".to_owned(),
-            other @ (Id::Plan | Id::Token | Id::Webhook | Id::EventLog) => {
+            other @ (Id::Plan | Id::Token | Id::Webhook | Id::EventLog | Id::Entry) => {
                 panic!("{name}: {other:?}")
             }
         };

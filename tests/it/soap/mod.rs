@@ -1,7 +1,11 @@
 //! The `soap` dialect: compatible with Zoolz.
 
+mod account_info;
+mod creation;
 mod faults;
 mod operations;
+mod passwords;
+mod plans;
 mod transcript;
 mod wsdl;
 

@@ -8,10 +8,20 @@ use crate::harness::soap::{NS12, envelope};
 use crate::harness::transcript::Transcript;
 
 /// The story: each operation with its children.
-const STORY: [(&str, &str); 15] = [
+const STORY: [(&str, &str); 30] = [
+    (
+        "CreatePlan",
+        "<planName>Home 50</planName><instantStorageGB>50</instantStorageGB><coldStorageGB>100</coldStorageGB><users>5</users><servers>1</servers><type>0</type><frequency>2</frequency>",
+    ),
+    (
+        "CreatePlan",
+        "<planName>Business</planName><type>1</type><frequency>3</frequency>",
+    ),
+    ("GetPlanInfo", "<planID>1</planID>"),
+    ("GetPlansInfo", ""),
     (
         "CreateAccount",
-        "<name>Jo</name><email>jo@example.com</email><password>secret</password><planID>3</planID><sendEmail>false</sendEmail>",
+        "<name>Jo</name><email>jo@example.com</email><password>secret</password><planID>1</planID><sendEmail>false</sendEmail>",
     ),
     ("GetAccountInfo", "<email>jo@example.com</email>"),
     ("SuspendAccount", "<email>jo@example.com</email>"),
@@ -39,9 +49,47 @@ const STORY: [(&str, &str); 15] = [
     ("DeleteAccountUsingAccountID", "<accountID>1</accountID>"),
     (
         "CreateAccount",
-        "<name>Al</name><email>al@example.com</email><password>secret</password><planID>3</planID><sendEmail>false</sendEmail>",
+        "<name>Al</name><email>al@example.com</email><password>secret</password><planID>1</planID><sendEmail>false</sendEmail>",
+    ),
+    (
+        "UpgradeAccount",
+        "<email>al@example.com</email><planID>2</planID>",
+    ),
+    ("GetAccountInfoByEmail", "<email>al@example.com</email>"),
+    (
+        "UpgradeAccountUsingAccountID",
+        "<accountID>2</accountID><planID>1</planID>",
+    ),
+    ("GetAccountInfoByID", "<accountID>2</accountID>"),
+    (
+        "GetAccountInfoUsingEmailAndPass",
+        "<email>al@example.com</email><password>secret</password>",
+    ),
+    (
+        "GetAccountInfoByEmailAndPass",
+        "<email>al@example.com</email><password>secret</password>",
+    ),
+    (
+        "ResetPassword",
+        "<email>al@example.com</email><password>secret</password>",
+    ),
+    (
+        "ToggleNetworkDrive",
+        "<accountID>2</accountID><isEnabled>true</isEnabled>",
     ),
     ("DeleteAccount", "<email>al@example.com</email>"),
+    (
+        "CreateAccountWithLanguage",
+        "<name>Bo</name><email>bo@example.com</email><password></password><planID>0</planID><sendEmail>true</sendEmail><Language>3</Language>",
+    ),
+    (
+        "CreateAccountWithNetworkDrive",
+        "<name>Cy</name><email>cy@example.com</email><planID>0</planID><sendEmail>true</sendEmail><Language>1</Language><enableNetworkDrive>true</enableNetworkDrive>",
+    ),
+    (
+        "CreateAccountWithComputersLimit",
+        "<name>Di</name><email>di@example.com</email><planID>0</planID><sendEmail>true</sendEmail><Language>1</Language><enableNetworkDrive>false</enableNetworkDrive><computersLimit>4</computersLimit>",
+    ),
 ];
 
 #[tokio::test]
@@ -62,8 +110,13 @@ async fn every_operation() {
         let answer = transcript
             .send(operation, "POST", PATH, &headers, &body)
             .await;
+        let code = match operation {
+            "GetAccountInfoUsingEmailAndPass" | "GetAccountInfoByEmailAndPass" => "InvalidPassword",
+            "ResetPassword" | "ToggleNetworkDrive" => "GeneralError",
+            _ => "Success",
+        };
         assert!(
-            answer.body.contains("<Code>Success</Code>"),
+            answer.body.contains(&format!("<Code>{code}</Code>")),
             "{operation}: {}",
             answer.body
         );

@@ -46,6 +46,26 @@ async fn the_wsdl_and_the_help_page_list_every_operation() {
         });
         assert!(wsdl.body.contains(&enumeration));
     }
+    // For resellers whose codes are numbers, which no enumeration of words has.
+    let numbers = get(&format!("{}?codes=number&wsdl", soap::PATH)).await;
+    assert_eq!(numbers.status, 200);
+    let code = "<s:element minOccurs=\"1\" maxOccurs=\"1\" name=\"Code\" type=\"s:string\"/>";
+    assert_eq!(
+        numbers.body.matches(code).count(),
+        3,
+        "of each type of result"
+    );
+    assert!(!numbers.body.contains("ReturnCode"));
+    let words = get(&format!("{}?wsdl&codes=Word", soap::PATH)).await;
+    assert_eq!(
+        words.body,
+        get("/Services/Reseller/Service.asmx?wsdl").await.body
+    );
+    let refused = get(&format!("{}?wsdl&codes=roman", soap::PATH)).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.body.as_str()),
+        (400, "codes must be word or number\n")
+    );
     let index = get(soap::PATH).await;
     for operation in soap::OPERATIONS {
         assert!(index.body.contains(&format!("?op={}", operation.name)));

@@ -288,6 +288,11 @@ async fn every_v3_operation_with_every_kind_of_credential() {
         logged(&my_webhook, 1).await,
         logged(&their_webhook, 2).await,
     );
+    let newest = async |client: &Client| {
+        let logs = V3::of(client).get("/v3/event-logs?limit=1").await.ok();
+        logs[0]["id"].as_str().unwrap().to_owned()
+    };
+    let (my_entry, their_entry) = (newest(&client).await, newest(&other).await);
     let their_uid = other.get(theirs).await["uid"].as_str().unwrap().to_owned();
     let nobody = "00000000-0000-4000-8000-000000000000";
     for operation in v3::OPERATIONS {
@@ -312,6 +317,15 @@ async fn every_v3_operation_with_every_kind_of_credential() {
                 "WEBHOOK_NOT_FOUND",
             ),
             Id::EventLog => (my_log.clone(), uuids(&their_log), "EVENT_LOG_NOT_FOUND"),
+            Id::Entry => (
+                my_entry.clone(),
+                vec![
+                    their_entry.clone(),
+                    "2000000000".to_owned(),
+                    nobody.to_owned(),
+                ],
+                "EVENT_LOG_NOT_FOUND",
+            ),
             Id::Token => (
                 my_token.clone(),
                 vec![
@@ -331,6 +345,19 @@ async fn every_v3_operation_with_every_kind_of_credential() {
         let is = |(status, code, _): (u16, String, Value), wanted: (u16, &str), case: &str| {
             assert_eq!((status, code.as_str()), wanted, "{name}, {case}");
         };
+        if operation.access == Access::AnyToken {
+            let unauthenticated = (401, "AUTHENTICATION_FAILED");
+            for token in [None, Some("garbage".to_owned())] {
+                let answer = try_operation(operation, token, mine.clone()).await;
+                is(answer, unauthenticated, "no token of this service");
+            }
+            for scope in [Scope::AccountRead, Scope::TokenWrite] {
+                let token = app.token(Some(reseller), Some(&[scope])).await;
+                let answer = try_operation(operation, Some(token), mine.clone()).await;
+                is(answer, (200, ""), "any scope");
+            }
+            continue;
+        }
         let Some(scope) = operation.access.scope() else {
             // The ticket of the example is none of ours: refused as a credential, not for the lack of one.
             is(
@@ -436,7 +463,7 @@ async fn every_soap_operation_with_every_kind_of_credential() {
     );
     let call = |name: &'static str, token: String, id: i64, email: &'static str| {
         let children = format!(
-            "<authToken>{token}</authToken><accountID>{id}</accountID><email>{email}@example.com</email><expiryDate>2030-01-01</expiryDate><status>active</status><name>n</name><password>p</password>"
+            "<authToken>{token}</authToken><accountID>{id}</accountID><email>{email}@example.com</email><expiryDate>2030-01-01</expiryDate><status>active</status><name>n</name><password>secret</password><planID>1</planID><planName>p</planName>"
         );
         let envelope = format!(
             "<e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope'><e:Body><{name} xmlns='Zoolz'>{children}</{name}></e:Body></e:Envelope>"
@@ -460,9 +487,12 @@ async fn every_soap_operation_with_every_kind_of_credential() {
                 .to_owned()
         }
     };
-    for operation in soap::OPERATIONS {
+    let plan = json!({"name": "p", "displayName": "p"});
+    let plan = V3::of(&client).call("POST", "/v3/plans", &plan).await;
+    assert_eq!(plan.status, 201);
+    for (index, operation) in soap::OPERATIONS.iter().enumerate() {
         let name = operation.name;
-        let reads = name.starts_with("GetAccountInfo");
+        let reads = name.starts_with("Get");
         let (right, wrong) = if reads {
             (&readable, &writable)
         } else {
@@ -475,11 +505,10 @@ async fn every_soap_operation_with_every_kind_of_credential() {
                 "{name}"
             );
         }
-        if name != "CreateAccount" {
-            let refused = if name.ends_with("UsingAccountID") {
-                "InvalidAccount"
-            } else {
-                "InvalidEmail"
+        if let Some(child) = operation.account_child() {
+            let refused = match child {
+                "accountID" => "InvalidAccount",
+                _ => "InvalidEmail",
             };
             assert_eq!(
                 call(name, right.clone(), theirs, "b").await,
@@ -492,14 +521,20 @@ async fn every_soap_operation_with_every_kind_of_credential() {
                 "{name}, nobody's"
             );
         }
-        let email = if name == "CreateAccount" {
-            "created"
+        let created = ["created", "second", "third", "fourth"];
+        let email = if name.starts_with("CreateAccount") {
+            created[index % created.len()]
         } else {
             "a"
         };
+        let expected = match name {
+            "GetAccountInfoUsingEmailAndPass" | "GetAccountInfoByEmailAndPass" => "InvalidPassword",
+            "ResetPassword" | "ToggleNetworkDrive" => "GeneralError",
+            _ => "Success",
+        };
         assert_eq!(
             call(name, right.clone(), mine, email).await,
-            "Success",
+            expected,
             "{name}"
         );
         if name.starts_with("DeleteAccount") {

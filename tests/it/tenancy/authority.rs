@@ -17,7 +17,7 @@ use steward::service::{Principal, Service, TokenKind, TokenRequest};
 use super::jwt::{SECRET, claims, hs256, settings, trusting_service};
 use crate::harness::App;
 use crate::harness::app::{admin_settings, router, send, soap_settings};
-use crate::harness::v3::V3;
+use crate::harness::v3::{V3, refused};
 
 fn trusting(app: &App) -> (Arc<Service>, Router) {
     let jwt = jwt::Settings {
@@ -245,17 +245,20 @@ async fn a_credential_makes_none_that_outlives_it() {
             Some(app.service.now() + Duration::from_secs(5))
         );
     }
-    // Nor does it renew another one, or itself, beyond its own end.
+    // Nor does it renew itself beyond its own end, or end one that lasts longer.
     let maker = V3::with_token(&router, short.token.expose_secret());
-    let principal = app.service.authenticate(&long.into()).await.unwrap();
-    for id in [principal.token.unwrap(), short.credential.id] {
+    let rotate = async |id| {
         let path = format!("/v3/tokens/{id}/rotate");
-        let rotated = maker
+        maker
             .call("POST", &path, &json!({"graceSeconds": 60}))
-            .await;
-        assert_eq!(rotated.status, 201, "{}", rotated.body);
-        assert_eq!(expiry(&rotated.json()), short.credential.expires_at);
-    }
+            .await
+    };
+    let principal = app.service.authenticate(&long.into()).await.unwrap();
+    let longer = rotate(principal.token.unwrap()).await;
+    refused(&longer, 403, "INSUFFICIENT_SCOPE", "expires before");
+    let rotated = rotate(short.credential.id).await;
+    assert_eq!(rotated.status, 201, "{}", rotated.body);
+    assert_eq!(expiry(&rotated.json()), short.credential.expires_at);
     let operator = V3::with_token(&router, &app.token(None, None).await);
     let made = operator
         .call("POST", "/v3/tokens", &json!({"resellerId": acme.0}))

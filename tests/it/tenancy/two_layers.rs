@@ -94,7 +94,7 @@ impl Everything {
             // The log has one attempt, with the id of the endpoint.
             v3::Id::Webhook | v3::Id::EventLog => &self.webhook,
             v3::Id::BulkJob => &self.job,
-            v3::Id::Token | v3::Id::Reseller => "1",
+            v3::Id::Token | v3::Id::Reseller | v3::Id::Entry => "1",
         };
         operation.path.replace("{id}", id)
     }

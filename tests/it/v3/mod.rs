@@ -6,6 +6,8 @@ mod as_of;
 mod bulk;
 mod bulk_jobs;
 mod bulk_reverts;
+mod conditional_reads;
+pub(crate) mod cryptlex;
 mod email_addresses;
 mod errors;
 mod history_pages;

@@ -180,6 +180,10 @@ async fn holds(story: &mut Story, plan: &str) {
         .await;
     story.call("GET", "/v3/purge-plan", "", "").await;
     story.call("GET", "/v3/events?limit=2", "", "").await;
+    let logs = "/v3/event-logs?page=1&limit=2";
+    let logs = story.call("GET", logs, "", "").await.json();
+    let log = logs[0]["id"].as_str().unwrap().to_owned();
+    story.call("GET", "/v3/event-logs/{id}", &log, "").await;
     let assign = json!({ "planId": plan }).to_string();
     story
         .call("PUT", "/v3/accounts/{id}/plan", "1", &assign)
@@ -233,6 +237,21 @@ async fn tokens(story: &mut Story) {
         .transcript
         .name("rotated token", rotated["token"].as_str().unwrap());
     story.call("DELETE", "/v3/tokens/{id}", &id, "").await;
+    story.call("GET", "/v3/me", "", "").await;
+
+    let new = r#"{"name":"exports","scopes":["account:read"],"expiresAt":"2026-12-31"}"#;
+    let path = "/v3/personal-access-tokens";
+    let made = story.call("POST", path, "", new).await.json();
+    let id = made["id"].as_str().unwrap().to_owned();
+    let secret = made["accessToken"].as_str().unwrap();
+    story.transcript.name("exports' token", secret);
+    let list = "/v3/personal-access-tokens?query=exports";
+    story.call("GET", list, "", "").await;
+    let path = "/v3/personal-access-tokens/{id}";
+    story.call("GET", path, &id, "").await;
+    let revoke = r#"{"revoked":true}"#;
+    story.call("PATCH", path, &id, revoke).await;
+    story.call("DELETE", path, &id, "").await;
 }
 
 async fn webhooks(story: &mut Story) {
@@ -244,6 +263,7 @@ async fn webhooks(story: &mut Story) {
         .transcript
         .name("webhook's secret", made["secret"].as_str().unwrap());
     story.call("GET", "/v3/webhooks", "", "").await;
+    story.call("GET", "/v3/webhooks/events", "", "").await;
     story.call("GET", "/v3/webhooks/{id}", &id, "").await;
     let disable = r#"{"enabled":false}"#;
     story.call("PATCH", "/v3/webhooks/{id}", &id, disable).await;

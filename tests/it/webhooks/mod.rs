@@ -3,6 +3,7 @@
 mod answers;
 mod backlog;
 mod chaos;
+mod cryptlex;
 mod endpoints;
 mod events;
 mod failures;

@@ -67,7 +67,7 @@ async fn receive(
 ) -> StatusCode {
     let message: Value = serde_json::from_slice(&body).unwrap();
     let (hangs, fails) = (name.starts_with("hang"), name.starts_with("fail"));
-    let is_first_attempt = message["data"]["company"].is_null();
+    let is_first_attempt = message["data"]["company"] == "";
     arrivals.send((name, message)).unwrap();
     if hangs || (fails && !is_first_attempt) {
         gate.cancelled().await;

@@ -91,7 +91,7 @@ async fn a_change_through_any_dialect_is_delivered_signed_in_cryptlexs_form() {
 }
 
 /// HMAC-SHA-256 as RFC 2104 defines it.
-fn hmac(key: &[u8], content: &str) -> [u8; 32] {
+pub(super) fn hmac(key: &[u8], content: &str) -> [u8; 32] {
     let mut block = [0_u8; 64];
     block[..key.len()].copy_from_slice(key);
     let inner = [

@@ -38,7 +38,7 @@ impl Request {
                 members.to_string()
             }
             // Each operation has an account number, an address or a name, and the first counts.
-            _ => self.body.replacen("</authToken>", "</authToken><accountID>99</accountID><email>o@example.com</email><name>other</name>", 1),
+            _ => self.body.replacen("</authToken>", "</authToken><accountID>99</accountID><email>o@example.com</email><name>other</name><planName>other</planName>", 1),
         };
         self.send_body(key, &body).await
     }
@@ -133,6 +133,8 @@ impl<'a> Things<'a> {
                 let url = json!({"url": "https://example.com"});
                 self.made("/v3/webhooks", url).await["id"].clone()
             }
+            // Nothing writes one.
+            Id::Entry => json!("1"),
             Id::BulkJob => {
                 let account = self.made("/v3/accounts", json!({})).await;
                 let job = json!({
@@ -183,7 +185,7 @@ impl<'a> Things<'a> {
         }
         let caller = match operation.access {
             Access::Operator(_) => &self.operator,
-            Access::Scope(_) | Access::Public => &self.v3,
+            Access::Scope(_) | Access::AnyToken | Access::Public => &self.v3,
         };
         Request {
             name: operation.name.to_owned(),
@@ -270,6 +272,8 @@ impl<'a> Things<'a> {
 
     async fn of_soap(&mut self, operation: &str) -> Request {
         self.made += 1;
+        let number = self.made("/v3/plans", json!({"name": "x", "displayName": "x"}));
+        let number = number.await["number"].clone();
         let email = format!("soap{}@example.com", self.made);
         let new = json!({ "email": email });
         let id = if operation.starts_with("CreateAccount") {
@@ -283,9 +287,9 @@ impl<'a> Things<'a> {
         };
         let members = format!(
             "<authToken>{}</authToken><accountID>{id}</accountID><email>{email}</email>\
-             <name>n</name><password>secret</password><planID>1</planID><sendEmail>false</sendEmail>\
+             <name>n</name><password>secret</password><planID>{number}</planID><sendEmail>false</sendEmail>\
              <expiryDate>2027-01-01T00:00:00Z</expiryDate><status>inactive</status>\
-             <paymentUrl>https://pay.example</paymentUrl>",
+             <paymentUrl>https://pay.example</paymentUrl><planName>x</planName>",
             self.client.token
         );
         let element = format!("<{operation} xmlns=\"Zoolz\">{members}</{operation}>");

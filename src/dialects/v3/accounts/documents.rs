@@ -15,7 +15,8 @@ use crate::domain::{Account, Hold, HoldKind, PaymentUrl, Remedy, Time};
 use crate::service::{JournalEntry, Slice, Suspension};
 use crate::wire::Codec;
 
-/// An account: the 21 members of Cryptlex in their order, then ours. Unknown values are null.
+/// An account: the 21 members of Cryptlex in their order, then ours. Cryptlex's clients cannot read
+/// null in its members: a text that is not known is empty, a number 0. In ours null is possible.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Account)]
@@ -25,25 +26,27 @@ pub(in crate::dialects::v3) struct AccountDocument {
     created_at: String,
     #[schema(format = DateTime)]
     updated_at: String,
-    company: Option<String>,
-    email: Option<String>,
+    company: String,
+    email: String,
     status: &'static str,
-    admin_portal_domain: Option<String>,
-    customer_portal_domain: Option<String>,
-    reseller_portal_domain: Option<String>,
-    website: Option<String>,
-    logo_url: Option<String>,
-    favicon_url: Option<String>,
-    google_client_id: Option<String>,
+    admin_portal_domain: String,
+    customer_portal_domain: String,
+    reseller_portal_domain: String,
+    website: String,
+    logo_url: String,
+    favicon_url: String,
+    google_client_id: String,
+    /// When its trial ends or ended. The time of creation if it never had one.
     #[schema(format = DateTime)]
-    trial_expires_at: Option<String>,
-    plan: Option<PlanDocument>,
-    company_id: Option<String>,
-    account_alias: Option<String>,
-    region: Option<String>,
-    payment_method: Option<String>,
-    psp: Option<String>,
-    total_trial_extensions: Option<i32>,
+    trial_expires_at: String,
+    /// Its plan. The built-in plan `none`, with the nil UUID, if it has none.
+    plan: PlanDocument,
+    company_id: String,
+    account_alias: String,
+    region: String,
+    payment_method: String,
+    psp: String,
+    total_trial_extensions: i32,
     /// When the account expires. Null if it never does.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
@@ -67,7 +70,7 @@ pub(in crate::dialects::v3) struct AccountDocument {
     /// A ticket that lifts the freeze once, without a token. Only in the answer to a freeze that
     /// asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     pub(in crate::dialects::v3) release_ticket: Option<String>,
 }
 
@@ -104,28 +107,32 @@ pub(in crate::dialects::v3) struct HoldDocument {
 pub(in crate::dialects::v3) fn account(account: &Account, viewer: Viewer) -> AccountDocument {
     let state = account.state(viewer.now);
     let profile = (*account.profile).clone();
+    let text = Option::unwrap_or_default;
     AccountDocument {
         id: account.uid.to_string(),
         created_at: dates::write(account.created_at),
         updated_at: dates::write(account.updated_at),
-        company: profile.company,
-        email: profile.email.map(|email| email.as_str().to_owned()),
+        company: text(profile.company),
+        email: text(profile.email.map(|email| email.as_str().to_owned())),
         status: account.status.as_str(),
-        admin_portal_domain: profile.admin_portal_domain,
-        customer_portal_domain: profile.customer_portal_domain,
-        reseller_portal_domain: profile.reseller_portal_domain,
-        website: profile.website,
-        logo_url: profile.logo_url,
-        favicon_url: profile.favicon_url,
-        google_client_id: profile.google_client_id,
-        trial_expires_at: profile.trial_expires_at.map(dates::write),
-        plan: account.plan.as_deref().map(PlanDocument::of),
-        company_id: profile.company_id,
-        account_alias: profile.account_alias,
-        region: profile.region,
-        payment_method: profile.payment_method,
-        psp: profile.psp,
-        total_trial_extensions: profile.total_trial_extensions,
+        admin_portal_domain: text(profile.admin_portal_domain),
+        customer_portal_domain: text(profile.customer_portal_domain),
+        reseller_portal_domain: text(profile.reseller_portal_domain),
+        website: text(profile.website),
+        logo_url: text(profile.logo_url),
+        favicon_url: text(profile.favicon_url),
+        google_client_id: text(profile.google_client_id),
+        trial_expires_at: dates::write(profile.trial_expires_at.unwrap_or(account.created_at)),
+        plan: account
+            .plan
+            .as_deref()
+            .map_or_else(PlanDocument::none, PlanDocument::of),
+        company_id: text(profile.company_id),
+        account_alias: text(profile.account_alias),
+        region: text(profile.region),
+        payment_method: text(profile.payment_method),
+        psp: text(profile.psp),
+        total_trial_extensions: profile.total_trial_extensions.unwrap_or_default(),
         expires_at: account.expires_at.map(dates::write),
         holds: holds(account, viewer),
         effective_status: state.effective_status(),
@@ -234,8 +241,8 @@ pub(in crate::dialects::v3) struct EntryDocument {
     after: Value,
 }
 
-/// An entry of the journal in an answer.
-pub(in crate::dialects::v3) fn entry(entry: &JournalEntry) -> EntryDocument {
+/// An entry of the journal in an answer. `created_at` is when its account was created.
+pub(in crate::dialects::v3) fn entry(entry: &JournalEntry, created_at: Time) -> EntryDocument {
     let (actor, entry) = (journal_names::actor(entry), entry.clone());
     EntryDocument {
         id: entry.id,
@@ -249,8 +256,8 @@ pub(in crate::dialects::v3) fn entry(entry: &JournalEntry) -> EntryDocument {
         actor,
         dialect: entry.dialect,
         request_id: entry.request_id,
-        before: Value::Object(journal_names::facts(&entry.before)),
-        after: Value::Object(journal_names::facts(&entry.after)),
+        before: Value::Object(journal_names::facts(&entry.before, created_at)),
+        after: Value::Object(journal_names::facts(&entry.after, created_at)),
     }
 }
 
@@ -304,7 +311,7 @@ pub(in crate::dialects::v3) fn timeline(
             state_after: change.state.effective_status(),
         }
     });
-    let (past, next) = page_of_entries(entries, entry, format);
+    let (past, next) = page_of_entries(entries, |it| entry(it, account.created_at), format);
     let document = TimelineDocument {
         past,
         reseller_suspensions: suspensions.iter().map(suspension).collect(),

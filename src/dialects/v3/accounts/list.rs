@@ -8,7 +8,7 @@ use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
 use crate::dialects::filter::{TimeConditions, check_member_count};
 use crate::dialects::v3::cursor::Cursor;
-use crate::dialects::v3::page::pairs;
+use crate::dialects::v3::page::{pairs, searched};
 use crate::domain::{
     AccountId, Comparison, Condition, Metadata, ResellerId, Search, SearchField, SearchValues,
     Start, Time, check_metadata_key, quoted,
@@ -58,7 +58,7 @@ impl ListRequest {
     ) -> Result<Self, Failure> {
         let (mut page, mut limit, mut sort, mut after, mut as_of) = (None, None, None, None, None);
         let (mut conditions, mut repeated) = (TimeConditions::new(zones), Vec::new());
-        let (mut metadata, mut on_fields) = (Metadata::default(), 0);
+        let (mut metadata, mut text, mut on_fields) = (Metadata::default(), None, 0);
         for (name, value) in pairs(uri) {
             let slot = match name.as_str() {
                 "page" => &mut page,
@@ -66,6 +66,7 @@ impl ListRequest {
                 "sort" => &mut sort,
                 "after" => &mut after,
                 "asOf" => &mut as_of,
+                "query" => &mut text,
                 _ => {
                     if let Some(key) = metadata_key(&name)? {
                         require_member(&mut metadata, &name, key, &value)?;
@@ -82,6 +83,9 @@ impl ListRequest {
                 return Err(Failure::parameter(name, "appears more than once"));
             }
         }
+        // A client that always sends the parameter sends an empty one for the list's own order.
+        let sort = sort.filter(|sort| !sort.is_empty());
+        let text = searched_in(text, &mut repeated)?;
         let limit = number("limit", limit.as_deref(), DEFAULT_LIMIT, MAX_LIMIT)?;
         if let Some(text) = &as_of {
             if page.is_some() || sort.is_some() || !repeated.is_empty() {
@@ -121,6 +125,7 @@ impl ListRequest {
                 search: Search {
                     conditions,
                     metadata,
+                    text,
                     by_zone,
                     start,
                     limit,
@@ -131,20 +136,15 @@ impl ListRequest {
             });
         }
         let page = number("page", page.as_deref(), 1, i64::MAX)?;
-        let skip = (page - 1)
-            .checked_mul(limit)
-            .filter(|skip| *skip <= MAX_SKIP);
-        let skip = skip.ok_or_else(|| {
-            Failure::parameter("page", "is too deep; follow cursors from `after=` instead")
-        })?;
         let (by, descending) = order(sort.as_deref().unwrap_or("-createdAt"))?;
         Ok(Self {
             search: Search {
                 conditions,
                 metadata,
+                text,
                 by_zone,
                 start: Start::Offset {
-                    skip,
+                    skip: skipped(page, limit)?,
                     by,
                     descending,
                 },
@@ -169,6 +169,24 @@ impl ListRequest {
             query.finish()
         )
     }
+}
+
+/// The text of `query`, which is repeated in links.
+fn searched_in(
+    text: Option<String>,
+    repeated: &mut Vec<(String, String)>,
+) -> Result<Option<String>, Failure> {
+    let text = text.map(searched).transpose()?.flatten();
+    repeated.extend(text.iter().map(|text| ("query".to_owned(), text.clone())));
+    Ok(text)
+}
+
+/// How many accounts precede a page.
+fn skipped(page: i64, limit: i64) -> Result<i64, Failure> {
+    let skip = (page - 1).checked_mul(limit);
+    skip.filter(|skip| *skip <= MAX_SKIP).ok_or_else(|| {
+        Failure::parameter("page", "is too deep; follow cursors from `after=` instead")
+    })
 }
 
 fn number(name: &str, text: Option<&str>, default: i64, max: i64) -> Result<i64, Failure> {

@@ -5,11 +5,13 @@ pub(super) mod explanation;
 mod list;
 pub(super) mod requests;
 
+use axum::http::HeaderValue;
 use axum::http::header::{self, HeaderName};
 use chrono_tz::Tz;
 use secrecy::ExposeSecret as _;
 
 use super::call::{Call, Request};
+use super::conditions;
 use super::numbered_page;
 use super::page::AS_OF;
 use super::respond::{Done, Many, Nothing, One, Reply, etag};
@@ -222,8 +224,26 @@ pub(super) async fn get(
     Request { id, call, .. }: Request<AccountId>,
 ) -> AccountReply {
     let (account, now) = read_account(api, context, &call, id).await?;
+    let tag = etag(account.version);
+    if conditions::names(&conditions::none_match(&call.headers), &tag)
+        && is_as_it_was_changed(api, &account, now).await?
+        && let Ok(tag) = HeaderValue::try_from(&tag)
+    {
+        return Ok(Reply::response(conditions::not_modified(&tag)));
+    }
     let document = documents::account(&account, Viewer::of(context, now));
-    Ok(Reply::one(document).with_header(header::ETAG, &etag(account.version)))
+    Ok(Reply::one(document).with_header(header::ETAG, &tag))
+}
+
+/// Whether the account's document has been the same from its last change until now. Its version
+/// alone does not say so: blocks come and go with time, and with the reseller's suspension.
+async fn is_as_it_was_changed(api: &Api, account: &Account, now: Time) -> Result<bool, Failure> {
+    if !account.is_as_it_was_changed(now) {
+        return Ok(false);
+    }
+    let suspensions = api.service.suspensions_since(account).await?;
+    let lifted = suspensions.iter().filter_map(|it| it.lifted_at).max();
+    Ok(lifted.is_none_or(|at| at < account.updated_at))
 }
 
 pub(super) async fn list(
@@ -361,6 +381,7 @@ pub(super) async fn history(
     Request { id, call, .. }: Request<AccountId>,
 ) -> Result<Reply<Many<EntryDocument>>, Failure> {
     let query = &call.query;
+    let account = api.service.account_or_deleted(context, id).await?;
     let entries = api
         .service
         .history(context, id, query.before_number()?, query.limit)
@@ -368,7 +389,7 @@ pub(super) async fn history(
     Ok(Reply::page(
         call.format(),
         entries,
-        documents::entry,
+        |entry| documents::entry(entry, account.created_at),
         |last| query.before_entry(last.id, &call.uri),
     ))
 }

@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use crate::dialects::dates::Role;
 use crate::dialects::metadata::{self, MetadataMembers};
-use crate::dialects::patches::{Reading, only_hold, parsed, plain, required_time, time};
+use crate::dialects::patches::{
+    Reading, none_if_empty, only_hold, parsed, plain, required_time, text_or_none, time,
+};
 use crate::domain::{
     Email, Error, HoldId, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Status, Time,
 };
@@ -152,14 +154,22 @@ impl AssignPlan {
     }
 }
 
+/// The nil UUID is the id of the plan `none`, which an account has without a plan.
 fn plan_id(written: Field<String>, read: Reading) -> Result<Patch<Uuid>, Error> {
-    parsed(written, read, |id| {
-        Uuid::parse_str(&id).map_err(|_| Error::must_be("plan_id", "a UUID", &id))
+    let id = parsed(none_if_empty(written), read, |id| {
+        Uuid::parse_str(&id)
+            .map_err(|_| Error::must_be("plan_id", "a UUID, or null or the nil UUID for none", &id))
+    })?;
+    Ok(if id == Patch::Set(Uuid::nil()) {
+        Patch::Clear
+    } else {
+        id
     })
 }
 
 /// The body of `POST /v3/accounts` and `PATCH /v3/accounts/{id}`. Absent members keep their values.
-/// Computed members are ignored, so a caller may send back an account as it was read.
+/// An empty text is none. Computed members are ignored, so a caller may send back an account as it
+/// was read.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = AccountRequest)]
@@ -176,49 +186,49 @@ pub(in crate::dialects::v3) struct AccountRequest {
     #[schema(value_type = Option<String>, format = Uuid)]
     plan_id: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<String>, max_length = 255)]
     company: Field<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>, format = "email", max_length = 254)]
     email: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<String>, max_length = 255)]
     admin_portal_domain: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<String>, max_length = 255)]
     customer_portal_domain: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<String>, max_length = 255)]
     reseller_portal_domain: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
+    #[schema(value_type = Option<String>, max_length = 2048)]
     website: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
+    #[schema(value_type = Option<String>, max_length = 2048)]
     logo_url: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
+    #[schema(value_type = Option<String>, max_length = 2048)]
     favicon_url: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<String>, max_length = 255)]
     google_client_id: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     trial_expires_at: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<String>, max_length = 255)]
     company_id: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<String>, max_length = 255)]
     account_alias: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<String>, max_length = 255)]
     region: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<String>, max_length = 255)]
     payment_method: Field<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<String>, max_length = 255)]
     psp: Field<String>,
     #[serde(default)]
     #[schema(value_type = Option<i32>, minimum = 0)]
@@ -234,21 +244,28 @@ pub(in crate::dialects::v3) struct AccountRequest {
 impl AccountRequest {
     pub(in crate::dialects::v3) fn revision(self, read: Reading) -> Result<Revision, Error> {
         let profile = ProfilePatch {
-            company: plain(self.company),
-            email: parsed(self.email, read, |email| Email::parse(&email))?,
-            admin_portal_domain: plain(self.admin_portal_domain),
-            customer_portal_domain: plain(self.customer_portal_domain),
-            reseller_portal_domain: plain(self.reseller_portal_domain),
-            website: plain(self.website),
-            logo_url: plain(self.logo_url),
-            favicon_url: plain(self.favicon_url),
-            google_client_id: plain(self.google_client_id),
-            trial_expires_at: time("trial_expires_at", Role::End, self.trial_expires_at, read)?,
-            company_id: plain(self.company_id),
-            account_alias: plain(self.account_alias),
-            region: plain(self.region),
-            payment_method: plain(self.payment_method),
-            psp: plain(self.psp),
+            company: text_or_none(self.company),
+            email: parsed(none_if_empty(self.email), read, |email| {
+                Email::parse(&email)
+            })?,
+            admin_portal_domain: text_or_none(self.admin_portal_domain),
+            customer_portal_domain: text_or_none(self.customer_portal_domain),
+            reseller_portal_domain: text_or_none(self.reseller_portal_domain),
+            website: text_or_none(self.website),
+            logo_url: text_or_none(self.logo_url),
+            favicon_url: text_or_none(self.favicon_url),
+            google_client_id: text_or_none(self.google_client_id),
+            trial_expires_at: time(
+                "trial_expires_at",
+                Role::End,
+                none_if_empty(self.trial_expires_at),
+                read,
+            )?,
+            company_id: text_or_none(self.company_id),
+            account_alias: text_or_none(self.account_alias),
+            region: text_or_none(self.region),
+            payment_method: text_or_none(self.payment_method),
+            psp: text_or_none(self.psp),
             total_trial_extensions: plain(self.total_trial_extensions),
             plan_id: plan_id(self.plan_id, read)?,
             metadata: metadata::patch(self.metadata),

@@ -5,11 +5,16 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
+use uuid::Uuid;
 
 use crate::dialects::dates;
-use crate::dialects::patches::plain;
-use crate::domain::{Patch, Plan, PlanTerms, plan_members};
+use crate::dialects::patches::{plain, text_or_none};
+use crate::domain::{Patch, Plan, PlanTerms, ResellerId, plan_members};
 use crate::wire::Field;
+
+/// When the plan `none` was made, in seconds since 1970: at the beginning of 2026, before the first
+/// version.
+const BUILT_IN: i64 = 1_767_225_600;
 
 /// The type of each kind of member in a request. Every member may be absent.
 macro_rules! request_type {
@@ -20,17 +25,29 @@ macro_rules! request_type {
     (flag) => { Option<bool> };
 }
 
+/// The type of each kind of member in an answer. None is nullable, because Cryptlex's clients cannot
+/// read null: a text that is not set is empty, and a limit of 0 is no limit.
+#[expect(non_camel_case_types, reason = "the names are the kinds of members")]
+mod answer {
+    pub(super) type required = String;
+    pub(super) type text = String;
+    pub(super) type number = i32;
+    pub(super) type limit = i32;
+    pub(super) type flag = bool;
+}
+
 /// The document, the requests and their schemas, with one field for each term of a plan.
 macro_rules! members {
     ($($kind:ident $field:ident: $type:ty,)*) => {
-        /// A plan: the 40 members of Cryptlex in their order, then ours.
+        /// A plan: the 40 members of Cryptlex in their order. A text that is not set is empty, and
+        /// a limit of 0 is no limit.
         #[derive(Debug, Clone, Serialize, ToSchema)]
         #[serde(rename_all = "camelCase")]
         #[schema(as = Plan)]
         pub(in crate::dialects::v3) struct PlanDocument {
             #[schema(format = Uuid)]
             id: String,
-            $($field: $type,)*
+            $(#[schema(inline)] $field: answer::$kind,)*
             #[schema(format = DateTime)]
             created_at: String,
             #[schema(format = DateTime)]
@@ -41,15 +58,15 @@ macro_rules! members {
             pub(in crate::dialects::v3) fn of(plan: &Plan) -> Self {
                 Self {
                     id: plan.id.to_string(),
-                    $($field: plan.terms.$field.clone(),)*
+                    $($field: write::$kind(&plan.terms.$field),)*
                     created_at: dates::write(plan.created_at),
                     updated_at: dates::write(plan.updated_at),
                 }
             }
         }
 
-        /// A change of a plan's terms. Absent members keep their values. A limit of null means no
-        /// limit.
+        /// A change of a plan's terms. Absent members keep their values. An empty text is none, and a
+        /// limit of 0 or null is no limit.
         #[derive(Debug, Deserialize)]
         #[serde(rename_all = "camelCase")]
         pub(in crate::dialects::v3) struct PlanPatch {
@@ -105,9 +122,61 @@ macro_rules! members {
 
 plan_members!(members);
 
+impl PlanDocument {
+    /// The plan of an account that has none.
+    pub(in crate::dialects::v3) fn none() -> Self {
+        Self::of(&none())
+    }
+}
+
+/// The built-in plan `none`: the nil UUID, no number, and terms that grant nothing. No reseller has
+/// it, and no list contains it.
+pub(super) fn none() -> Plan {
+    let built_in = chrono::DateTime::from_timestamp(BUILT_IN, 0).unwrap_or_default();
+    Plan {
+        id: Uuid::nil(),
+        reseller_id: ResellerId::PLATFORM,
+        number: 0,
+        terms: PlanTerms {
+            name: "none".to_owned(),
+            ..PlanTerms::default()
+        },
+        created_at: built_in,
+        updated_at: built_in,
+    }
+}
+
+/// Writes a plan's term of each kind.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::ref_option,
+    reason = "the macro passes every member by reference"
+)]
+mod write {
+    pub(super) fn required(term: &str) -> String {
+        term.to_owned()
+    }
+
+    pub(super) fn text(term: &Option<String>) -> String {
+        term.clone().unwrap_or_default()
+    }
+
+    pub(super) fn number(term: &i32) -> i32 {
+        *term
+    }
+
+    pub(super) fn limit(term: &Option<i32>) -> i32 {
+        term.unwrap_or_default()
+    }
+
+    pub(super) fn flag(term: &bool) -> bool {
+        *term
+    }
+}
+
 /// Applies a request's member of each kind to the plan's term.
 mod take {
-    use super::{Field, Patch, plain};
+    use super::{Field, Patch, plain, text_or_none};
 
     pub(super) fn required(given: Field<String>, member: &mut String) {
         if let Some(given) = given.value() {
@@ -116,7 +185,7 @@ mod take {
     }
 
     pub(super) fn text(given: Field<String>, member: &mut Option<String>) {
-        *member = plain(given).over(member.as_ref());
+        *member = text_or_none(given).over(member.as_ref());
     }
 
     pub(super) fn number(given: Option<i32>, member: &mut i32) {
@@ -124,8 +193,13 @@ mod take {
     }
 
     pub(super) fn limit(given: Field<i32>, member: &mut Option<i32>) {
-        let given: Patch<i32> = plain(given);
-        *member = given.over(member.as_ref());
+        let given = plain(given);
+        *member = if given == Patch::Set(0) {
+            // No limit reads as 0. A stored 0 stays, so that sending it back changes nothing.
+            member.filter(|limit| *limit == 0)
+        } else {
+            given.over(member.as_ref())
+        };
     }
 
     pub(super) fn flag(given: Option<bool>, member: &mut bool) {

@@ -2,6 +2,8 @@
 
 mod document;
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -9,10 +11,27 @@ use super::Api;
 use super::call::Request;
 use super::path_id::PlanId;
 use super::respond::{Done, Many, One, Reply};
+use super::whole_list::{Listing, MOST};
 use crate::dialects::failure::Failure;
 use crate::domain::{Plan, PlanTerms, ResellerId};
 use crate::service::{self, Context, Written};
 pub(super) use document::{NewPlan, PlanDocument, PlanPatch};
+
+/// How plans are sorted and searched.
+const LISTING: Listing<Arc<Plan>> = Listing {
+    fields: &[
+        ("number", |a, b| a.number.cmp(&b.number)),
+        ("name", |a, b| a.terms.name.cmp(&b.terms.name)),
+        ("displayName", |a, b| {
+            a.terms.display_name.cmp(&b.terms.display_name)
+        }),
+        ("version", |a, b| a.terms.version.cmp(&b.terms.version)),
+        ("tier", |a, b| a.terms.tier.cmp(&b.terms.tier)),
+        ("createdAt", |a, b| a.created_at.cmp(&b.created_at)),
+        ("updatedAt", |a, b| a.updated_at.cmp(&b.updated_at)),
+    ],
+    texts: |plan| vec![Some(&plan.terms.name), plan.terms.display_name.as_deref()],
+};
 
 type PlanReply = Result<Reply<One<NumberedPlan>>, Failure>;
 
@@ -24,9 +43,9 @@ pub(super) struct NumberedPlan {
     #[serde(flatten)]
     plan: PlanDocument,
     /// The number among the reseller's plans. It is the tariff in the `admin` dialect, and the
-    /// planID in `soap`.
+    /// planID in `soap`. 0 for the built-in plan `none`.
     number: i32,
-    /// The reseller that owns the plan.
+    /// The reseller that owns the plan. 0 for the built-in plan `none`.
     reseller_id: i64,
 }
 
@@ -46,10 +65,19 @@ pub(super) async fn list(
     Request { call, .. }: Request<()>,
 ) -> Result<Reply<Many<NumberedPlan>>, Failure> {
     let query = &call.query;
+    let limit = if query.is_by_cursor {
+        query.limit
+    } else {
+        MOST
+    };
     let plans = api
         .service
-        .plans(context, query.reseller()?, query.after, query.limit)
+        .plans(context, query.reseller()?, query.after, limit)
         .await?;
+    if !query.is_by_cursor {
+        let next = |last: &Arc<Plan>| query.after(last.number.into(), &call.uri);
+        return LISTING.reply(&call, plans, |plan| NumberedPlan::of(plan), next);
+    }
     Ok(Reply::page(
         call.format(),
         query.rows(plans),
@@ -63,6 +91,10 @@ pub(super) async fn get(
     context: &Context,
     Request { id: PlanId(id), .. }: Request<PlanId>,
 ) -> PlanReply {
+    if id.is_nil() {
+        // The plan of an account without one can be read as its document shows it.
+        return Ok(Reply::one(NumberedPlan::of(&document::none())));
+    }
     Ok(Reply::one(NumberedPlan::of(
         &*api.service.plan(context, id).await?,
     )))

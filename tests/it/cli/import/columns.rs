@@ -203,11 +203,9 @@ async fn an_imported_account_was_not_here_before_its_import() {
 #[tokio::test]
 async fn rows_without_a_number_pass_over_those_that_later_rows_bring() {
     let place = Place::new().await;
-    let mut file = "number,email\n,first@example.com\n".to_owned();
-    for number in 1..=3_000 {
-        file.extend([number.to_string().as_str(), ",\n"]);
-    }
-    file.push_str(",last@example.com\n");
+    let numbers: Vec<String> = (1..=3_000).map(|number| format!("{number},")).collect();
+    let numbers = numbers.join("\n");
+    let file = format!("number,email\n,first@example.com\n{numbers}\n,last@example.com\n");
     let file = place.file("dense.csv", file);
     place.import(&[&file, "--skip-invalid"]).ok("3002 created");
     let first = place

@@ -288,6 +288,22 @@ async fn what_is_in_is_counted_also_if_the_report_cannot_be_written() {
 }
 
 #[tokio::test]
+async fn a_uid_that_names_nothing_is_refused() {
+    let place = Place::new().await;
+    let file = place.file(
+        "uids.csv",
+        "uid,email\n00000000-0000-0000-0000-000000000000,a@example.com\n\
+         ffffffff-ffff-ffff-ffff-ffffffffffff,b@example.com\n",
+    );
+    place.import(&[&file]).fails(&[
+        "2 of 2 rows are refused",
+        "is a UUID that names nothing",
+        "00000000-0000-0000-0000-000000000000",
+    ]);
+    assert_eq!(place.accounts().await, 0);
+}
+
+#[tokio::test]
 async fn of_two_rows_with_one_identity_none_is_imported_if_the_first_is_refused() {
     let place = Place::new().await;
     let file = place.file(
@@ -316,20 +332,4 @@ async fn of_two_rows_with_one_identity_none_is_imported_if_the_first_is_refused(
     let first = "line 2 of the file has it already";
     assert!(imported.stderr.contains(first), "{imported:#?}");
     imported.ok("9 rows, 1 created, 8 refused");
-}
-
-#[tokio::test]
-async fn a_uid_that_names_nothing_is_refused() {
-    let place = Place::new().await;
-    let file = place.file(
-        "uids.csv",
-        "uid,email\n00000000-0000-0000-0000-000000000000,a@example.com\n\
-         ffffffff-ffff-ffff-ffff-ffffffffffff,b@example.com\n",
-    );
-    place.import(&[&file]).fails(&[
-        "2 of 2 rows are refused",
-        "is a UUID that names nothing",
-        "00000000-0000-0000-0000-000000000000",
-    ]);
-    assert_eq!(place.accounts().await, 0);
 }

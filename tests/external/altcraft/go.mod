@@ -1,0 +1,3 @@
+module steward/altcraft
+
+go 1.19
