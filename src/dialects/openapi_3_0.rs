@@ -151,7 +151,7 @@ mod tests {
                 "described": { "allOf": [{ "$ref": "#/a" }], "description": "b" },
                 "map": { "type": "object", "additionalProperties": { "type": "integer", "nullable": true } },
             }, "example": { "const": 1, "type": ["null"] } } } },
-            "paths": { "$ref": "#/components/schemas/const", "content": { "application/json": { "schema": {} } } },
+            "paths": { "allOf": [{ "$ref": "#/components/schemas/const" }], "content": { "application/json": { "schema": {} } } },
         });
         assert_eq!(in_3_0(schema), expected);
     }

@@ -154,10 +154,7 @@ pub(super) async fn create(api: &Api, context: &Context, call: &Call) -> Handler
     if name.is_empty() {
         return Err(Failure::Missing(NAME));
     }
-    let email = match call.values.text(EMAIL).trim() {
-        "" => return Err(Failure::Missing(EMAIL)),
-        email => Email::parse(email)?,
-    };
+    let email = Email::parse(call.values.text(EMAIL).trim())?;
     check_password(call)?;
     let plan_id = match call.values.number(PLAN_ID) {
         0 => Patch::Keep,
