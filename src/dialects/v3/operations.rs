@@ -243,7 +243,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::post("/v3/personal-access-tokens", "personal_access_tokens_create")
         .about("tokens", "Create a token as Cryptlex does; only this answer contains its secret, as accessToken")
         .scope(TokenWrite).idempotent()
-        .example(r#"{"name":"reporting","scopes":["token:write"],"expiresAt":"2099-12-31"}"#)
+        .example(r#"{"name":"reporting","scopes":["token:write"],"expiresAt":"2099-12-31T23:59:59Z"}"#)
         .secret()
         .run(run!(personal_access_tokens::create, ((), NewPersonalAccessToken) -> 201 One<PersonalAccessTokenDocument>)),
     Operation::get("/v3/personal-access-tokens/{id}", "personal_access_tokens_get")

@@ -37,7 +37,7 @@ pub(super) struct PersonalAccessTokenDocument {
     scopes: Vec<&'static str>,
     /// The secret. Only in the answer that creates the token.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     access_token: Option<String>,
 }
 

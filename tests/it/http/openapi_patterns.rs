@@ -33,7 +33,7 @@ async fn addresses_that_the_service_accepts_match_the_published_patterns() {
         "https://pay.example.com:65535",
         "https://example.com?invoice=7#top",
         "https://user-pages.example.com/~jo/a;b=1/@c/%20?q=a%26b",
-        "https://203.0.113.9/pay",
+        "https://93.184.216.34/pay",
         "https://[2001:db8::1]:8443/pay",
         "https://b\u{fc}cher.example/stra\u{df}e?gr\u{f6}\u{df}e=1",
         "https://xn--bcher-kva.example",
