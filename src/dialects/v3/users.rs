@@ -47,11 +47,11 @@ pub(super) struct UserDocument {
     tags: Vec<String>,
     /// What the credential may do. Only in the answer of `me`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     scopes: Option<Vec<&'static str>>,
     /// The reseller's number. Only in the answer of `me`, and absent for an operator.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     reseller_id: Option<i64>,
     /// When the credential stops being valid. Absent if it never does.
     #[serde(skip_serializing_if = "Option::is_none")]
