@@ -20,10 +20,10 @@ pub(super) struct UserDocument {
     /// is neither.
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, format = DateTime)]
+    #[schema(required = false, nullable = false, format = DateTime)]
     created_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, format = DateTime)]
+    #[schema(required = false, nullable = false, format = DateTime)]
     updated_at: Option<String>,
     /// The name of the token, or else what the journal calls the caller.
     name: String,
@@ -39,7 +39,7 @@ pub(super) struct UserDocument {
     role: String,
     roles: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, format = DateTime)]
+    #[schema(required = false, nullable = false, format = DateTime)]
     last_seen_at: Option<String>,
     /// Always empty.
     metadata: Vec<String>,
@@ -55,7 +55,7 @@ pub(super) struct UserDocument {
     reseller_id: Option<i64>,
     /// When the credential stops being valid. Absent if it never does.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, format = DateTime)]
+    #[schema(required = false, nullable = false, format = DateTime)]
     expires_at: Option<String>,
 }
 
