@@ -106,18 +106,25 @@ fn rewrite_schema(schema: &mut Map<String, Value>) {
     }
     if let Some(Value::Array(parts)) = schema.get("oneOf") {
         let is_null = |part: &Value| part.get("type").is_some_and(|kind| kind == "null");
-        let others: Vec<_> = parts
+        let mut others: Vec<_> = parts
             .iter()
             .filter(|part| !is_null(part))
             .cloned()
             .collect();
         if others.len() < parts.len() {
             schema.remove("oneOf");
-            let keyword = if others.len() == 1 { "allOf" } else { "oneOf" };
-            schema.insert(keyword.to_owned(), Value::Array(others));
-            schema.insert("nullable".to_owned(), json!(true));
-            // Without a type, `nullable` says nothing. All named schemas are objects.
-            schema.insert("type".to_owned(), json!("object"));
+            // Without a type, `nullable` says nothing.
+            if others.len() == 1 {
+                schema.insert("allOf".to_owned(), Value::Array(others));
+                schema.insert("nullable".to_owned(), json!(true));
+                // All named schemas are objects.
+                schema.insert("type".to_owned(), json!("object"));
+            } else {
+                for other in others.iter_mut().filter_map(Value::as_object_mut) {
+                    other.insert("nullable".to_owned(), json!(true));
+                }
+                schema.insert("anyOf".to_owned(), Value::Array(others));
+            }
         }
     }
     if schema.len() > 1
@@ -138,6 +145,7 @@ mod tests {
                 "type": { "type": ["string", "null"], "enum": ["a", null], "examples": ["a"] },
                 "const": { "const": "x" },
                 "one": { "oneOf": [{ "$ref": "#/a" }, { "type": "null" }] },
+                "several": { "oneOf": [{ "type": "integer" }, { "type": "string" }, { "type": "null" }] },
                 "described": { "$ref": "#/a", "description": "b" },
                 "map": { "type": "object", "propertyNames": { "type": "string" }, "additionalProperties": { "type": ["integer", "null"] } },
             }, "example": { "const": 1, "type": ["null"] } }, "other": {} } },
@@ -148,6 +156,7 @@ mod tests {
                 "type": { "type": "string", "nullable": true, "enum": ["a", null], "example": "a" },
                 "const": { "enum": ["x"] },
                 "one": { "allOf": [{ "$ref": "#/a" }], "type": "object", "nullable": true },
+                "several": { "anyOf": [{ "type": "integer", "nullable": true }, { "type": "string", "nullable": true }] },
                 "described": { "allOf": [{ "$ref": "#/a" }], "description": "b" },
                 "map": { "type": "object", "additionalProperties": { "type": "integer", "nullable": true } },
             }, "example": { "const": 1, "type": ["null"] } } } },

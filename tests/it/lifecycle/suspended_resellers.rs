@@ -44,7 +44,11 @@ async fn a_suspended_resellers_writes_are_refused_in_every_dialect_and_its_reads
         let answer = v3.send(operation.method, &path, &[], body).await;
         let is_safe = matches!(
             name,
-            "accounts_simulate" | "tokens_delete" | "release_tickets_redeem"
+            "accounts_simulate"
+                | "tokens_delete"
+                | "personal_access_tokens_patch"
+                | "personal_access_tokens_delete"
+                | "release_tickets_redeem"
         );
         let is_operators = operation.access.scope() == Some(Scope::ResellerWrite);
         let is_write = operation.method != "GET" && !is_safe && !is_operators;

@@ -168,7 +168,7 @@ async fn every_operation_works_by_account_id_and_by_email() {
         soap.call("CreateAccount", create).await.1,
         "The Account has been created successfully"
     );
-    assert_eq!(client.get(3).await["tariff_id"], json!(null));
+    assert_eq!(client.get(3).await["tariff_id"], json!(0));
 }
 
 #[tokio::test]

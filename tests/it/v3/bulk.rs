@@ -119,7 +119,7 @@ async fn bulk_operations_succeed_or_fail_on_their_own_and_can_be_repeated() {
         &v3.call("POST", "/v3/bulk", &many(1_001)).await,
         400,
         "INVALID_REQUEST",
-        "operations: must be 1 to 1000",
+        "operations: must have 1 to 1000 entries, not 1001",
     );
     let operator = V3::of(&app.operator().await);
     let both = json!({"operations": [{"operation": "suspend", "account": first}, {"operation": "suspend", "account": theirs}]});
