@@ -15,9 +15,20 @@ pub(super) fn in_3_0(mut document: Value) -> Value {
         license.remove("identifier");
         license.insert("url".to_owned(), json!(LICENSE));
     }
-    rewrite(&mut document);
+    let objects = objects(&document);
+    rewrite(&mut document, &objects);
     remove_unused(&mut document);
     document
+}
+
+/// The paths of the named schemas that are objects.
+fn objects(document: &Value) -> BTreeSet<String> {
+    let schemas = document.pointer("/components/schemas");
+    let schemas = schemas.and_then(Value::as_object).into_iter().flatten();
+    schemas
+        .filter(|(_, schema)| schema.get("type").is_some_and(|kind| kind == "object"))
+        .map(|(name, _)| format!("#/components/schemas/{name}"))
+        .collect()
 }
 
 /// Removes the schemas that only described bodies in other formats.
@@ -52,10 +63,10 @@ fn references(value: &Value) -> Vec<String> {
     }
 }
 
-fn rewrite(value: &mut Value) {
+fn rewrite(value: &mut Value, objects: &BTreeSet<String>) {
     match value {
         Value::Object(members) => {
-            rewrite_schema(members);
+            rewrite_schema(members, objects);
             if let Some(Value::Object(content)) = members.get_mut("content") {
                 let json = content.contains_key(JSON);
                 content.retain(|media_type, _| !json || media_type == JSON);
@@ -66,13 +77,13 @@ fn rewrite(value: &mut Value) {
                     ("example" | "default" | "enum" | "required", _) => {}
                     // The names in there are no keywords.
                     ("properties" | "schemas" | "headers", Value::Object(named)) => {
-                        named.values_mut().for_each(rewrite);
+                        named.values_mut().for_each(|it| rewrite(it, objects));
                     }
-                    _ => rewrite(member),
+                    _ => rewrite(member, objects),
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(rewrite),
+        Value::Array(items) => items.iter_mut().for_each(|it| rewrite(it, objects)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
@@ -82,7 +93,7 @@ const JSON: &str = "application/json";
 const LICENSE: &str = "https://www.apache.org/licenses/LICENSE-2.0";
 
 /// Replaces what 3.0 has no keyword for. It changes nothing in objects that are no schemas.
-fn rewrite_schema(schema: &mut Map<String, Value>) {
+fn rewrite_schema(schema: &mut Map<String, Value>, objects: &BTreeSet<String>) {
     schema.remove("propertyNames");
     if let Some(Value::Array(examples)) = schema.get("examples") {
         let example = examples.first().cloned();
@@ -113,12 +124,15 @@ fn rewrite_schema(schema: &mut Map<String, Value>) {
             .collect();
         if others.len() < parts.len() {
             schema.remove("oneOf");
+            let reference = |part: &Value| Some(part.get("$ref")?.as_str()?.to_owned());
+            let reference = others.first().and_then(reference);
             // Without a type, `nullable` says nothing.
             if others.len() == 1 {
                 schema.insert("allOf".to_owned(), Value::Array(others));
                 schema.insert("nullable".to_owned(), json!(true));
-                // All named schemas are objects.
-                schema.insert("type".to_owned(), json!("object"));
+                if reference.is_some_and(|path| objects.contains(&path)) {
+                    schema.insert("type".to_owned(), json!("object"));
+                }
             } else {
                 for other in others.iter_mut().filter_map(Value::as_object_mut) {
                     other.insert("nullable".to_owned(), json!(true));
@@ -144,22 +158,24 @@ mod tests {
             "components": { "schemas": { "const": { "type": "object", "properties": {
                 "type": { "type": ["string", "null"], "enum": ["a", null], "examples": ["a"] },
                 "const": { "const": "x" },
-                "one": { "oneOf": [{ "$ref": "#/a" }, { "type": "null" }] },
+                "one": { "oneOf": [{ "$ref": "#/components/schemas/const" }, { "type": "null" }] },
+                "word": { "oneOf": [{ "$ref": "#/components/schemas/word" }, { "type": "null" }] },
                 "several": { "oneOf": [{ "type": "integer" }, { "type": "string" }, { "type": "null" }] },
                 "described": { "$ref": "#/a", "description": "b" },
                 "map": { "type": "object", "propertyNames": { "type": "string" }, "additionalProperties": { "type": ["integer", "null"] } },
-            }, "example": { "const": 1, "type": ["null"] } }, "other": {} } },
+            }, "example": { "const": 1, "type": ["null"] } }, "word": { "type": "string" }, "other": {} } },
             "paths": { "$ref": "#/components/schemas/const", "content": { "application/json": { "schema": {} }, "application/xml": { "schema": { "$ref": "#/components/schemas/other" } } } },
         });
         let expected = json!({ "openapi": "3.0.3", "info": { "license": { "name": "x", "url": LICENSE } },
             "components": { "schemas": { "const": { "type": "object", "properties": {
                 "type": { "type": "string", "nullable": true, "enum": ["a", null], "example": "a" },
                 "const": { "enum": ["x"] },
-                "one": { "allOf": [{ "$ref": "#/a" }], "type": "object", "nullable": true },
+                "one": { "allOf": [{ "$ref": "#/components/schemas/const" }], "type": "object", "nullable": true },
+                "word": { "allOf": [{ "$ref": "#/components/schemas/word" }], "nullable": true },
                 "several": { "anyOf": [{ "type": "integer", "nullable": true }, { "type": "string", "nullable": true }] },
                 "described": { "allOf": [{ "$ref": "#/a" }], "description": "b" },
                 "map": { "type": "object", "additionalProperties": { "type": "integer", "nullable": true } },
-            }, "example": { "const": 1, "type": ["null"] } } } },
+            }, "example": { "const": 1, "type": ["null"] } }, "word": { "type": "string" } } },
             "paths": { "allOf": [{ "$ref": "#/components/schemas/const" }], "content": { "application/json": { "schema": {} } } },
         });
         assert_eq!(in_3_0(schema), expected);

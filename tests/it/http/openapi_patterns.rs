@@ -34,7 +34,7 @@ async fn addresses_that_the_service_accepts_match_the_published_patterns() {
         "https://example.com?invoice=7#top",
         "https://user-pages.example.com/~jo/a;b=1/@c/%20?q=a%26b",
         "https://93.184.216.34/pay",
-        "https://[2001:db8::1]:8443/pay",
+        "https://[2606:4700:4700::1111]:8443/pay",
         "https://b\u{fc}cher.example/stra\u{df}e?gr\u{f6}\u{df}e=1",
         "https://xn--bcher-kva.example",
         "HTTPS://EXAMPLE.COM/Pay",

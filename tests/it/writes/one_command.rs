@@ -384,7 +384,7 @@ async fn values_of_other_types_are_another_command() {
     for (position, value) in values.into_iter().enumerate() {
         let save = async |key: &str, value: &str| {
             let body = format!(
-                "{{\"token\":\"{}\",\"data\":{{\"name\":\"a\",\"tags\":{value}}}}}",
+                "{{\"token\":\"{}\",\"name\":\"a{position}\",\"tags\":{value}}}",
                 client.token
             );
             let request = Request::post("/api/v1.1/admin/accounts/save")
