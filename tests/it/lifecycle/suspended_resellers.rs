@@ -69,7 +69,9 @@ async fn a_suspended_resellers_writes_are_refused_in_every_dialect_and_its_reads
     for operation in soap::OPERATIONS {
         let members = format!("<accountID>{id}</accountID><email>a@example.com</email>");
         let (code, message, _) = Soap::of(&client).call(operation.name, &members).await;
-        let is_write = operation.access.scope() == Some(Scope::AccountWrite);
+        // What Steward has no use for: nothing is ever written.
+        let is_idle = ["ResetPassword", "ToggleNetworkDrive"].contains(&operation.name);
+        let is_write = operation.access.scope() == Some(Scope::AccountWrite) && !is_idle;
         assert_eq!(
             (code.as_str(), message.as_str())
                 == ("GeneralError", "General Error, the reseller is suspended"),
@@ -84,10 +86,8 @@ async fn a_suspended_resellers_writes_are_refused_in_every_dialect_and_its_reads
             "GetPlanInfo",
         ]
         .contains(&operation.name);
-        assert!(
-            is_write || is_incomplete || code == "Success",
-            "{code} {message}"
-        );
+        let is_answered = is_idle || is_incomplete || code == "Success";
+        assert!(is_write || is_answered, "{code} {message}");
     }
     // A refused call leaves no trace, and lifting the suspension finds everything as it was.
     app.suspend_reseller(reseller, false).await;
