@@ -126,11 +126,12 @@ fn rewrite_schema(schema: &mut Map<String, Value>, objects: &BTreeSet<String>) {
             schema.remove("oneOf");
             let reference = |part: &Value| Some(part.get("$ref")?.as_str()?.to_owned());
             let reference = others.first().and_then(reference);
-            // Without a type, `nullable` says nothing.
+            // `nullable` wants a type, which only the named objects have. That the others can be null
+            // is left out.
             if others.len() == 1 {
                 schema.insert("allOf".to_owned(), Value::Array(others));
-                schema.insert("nullable".to_owned(), json!(true));
                 if reference.is_some_and(|path| objects.contains(&path)) {
+                    schema.insert("nullable".to_owned(), json!(true));
                     schema.insert("type".to_owned(), json!("object"));
                 }
             } else {
@@ -171,7 +172,7 @@ mod tests {
                 "type": { "type": "string", "nullable": true, "enum": ["a", null], "example": "a" },
                 "const": { "enum": ["x"] },
                 "one": { "allOf": [{ "$ref": "#/components/schemas/const" }], "type": "object", "nullable": true },
-                "word": { "allOf": [{ "$ref": "#/components/schemas/word" }], "nullable": true },
+                "word": { "allOf": [{ "$ref": "#/components/schemas/word" }] },
                 "several": { "anyOf": [{ "type": "integer", "nullable": true }, { "type": "string", "nullable": true }] },
                 "described": { "allOf": [{ "$ref": "#/a" }], "description": "b" },
                 "map": { "type": "object", "additionalProperties": { "type": "integer", "nullable": true } },
