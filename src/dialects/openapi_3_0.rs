@@ -129,10 +129,15 @@ fn rewrite_schema(schema: &mut Map<String, Value>, objects: &BTreeSet<String>) {
             // `nullable` wants a type, which only the named objects have. That the others can be null
             // is left out.
             if others.len() == 1 {
-                schema.insert("allOf".to_owned(), Value::Array(others));
-                if reference.is_some_and(|path| objects.contains(&path)) {
-                    schema.insert("nullable".to_owned(), json!(true));
-                    schema.insert("type".to_owned(), json!("object"));
+                match reference {
+                    Some(path) if !objects.contains(&path) => {
+                        schema.insert("$ref".to_owned(), json!(path));
+                    }
+                    _ => {
+                        schema.insert("allOf".to_owned(), Value::Array(others));
+                        schema.insert("nullable".to_owned(), json!(true));
+                        schema.insert("type".to_owned(), json!("object"));
+                    }
                 }
             } else {
                 for other in others.iter_mut().filter_map(Value::as_object_mut) {
@@ -172,7 +177,7 @@ mod tests {
                 "type": { "type": "string", "nullable": true, "enum": ["a", null], "example": "a" },
                 "const": { "enum": ["x"] },
                 "one": { "allOf": [{ "$ref": "#/components/schemas/const" }], "type": "object", "nullable": true },
-                "word": { "allOf": [{ "$ref": "#/components/schemas/word" }] },
+                "word": { "$ref": "#/components/schemas/word" },
                 "several": { "anyOf": [{ "type": "integer", "nullable": true }, { "type": "string", "nullable": true }] },
                 "described": { "allOf": [{ "$ref": "#/a" }], "description": "b" },
                 "map": { "type": "object", "additionalProperties": { "type": "integer", "nullable": true } },

@@ -339,18 +339,26 @@ impl Runner {
             );
         }
         if revision != self.endpoint.revision && !is_suspended {
-            match self.context.service.endpoint_as_it_is(reseller, id).await? {
-                Some((endpoint, secrets)) => {
-                    self.endpoint = Endpoint {
-                        position,
-                        ..endpoint
-                    };
-                    self.secrets = secrets;
-                }
-                None => self.is_over = true,
-            }
+            self.refresh().await?;
         }
         self.is_over |= is_suspended;
+        Ok(())
+    }
+
+    /// Reads the endpoint and its secrets anew. It is over if the endpoint is suspended or deleted.
+    pub(super) async fn refresh(&mut self) -> Result<(), Error> {
+        let (reseller, id) = (self.context.reseller, self.context.id);
+        match self.context.service.endpoint_as_it_is(reseller, id).await? {
+            Some((endpoint, secrets)) => {
+                self.is_over |= endpoint.suspended_by.is_some();
+                self.endpoint = Endpoint {
+                    position: self.endpoint.position,
+                    ..endpoint
+                };
+                self.secrets = secrets;
+            }
+            None => self.is_over = true,
+        }
         Ok(())
     }
 

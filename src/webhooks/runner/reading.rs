@@ -26,6 +26,13 @@ impl Runner {
                     as_limit(page),
                 )
                 .await?;
+            if !events.rows.is_empty() {
+                // What happened after the owner changed the endpoint is delivered to the changed one.
+                self.refresh().await?;
+                if self.is_over {
+                    break;
+                }
+            }
             self.is_caught_up = !events.has_more;
             let now = self.context.service.now();
             for event in events.rows {

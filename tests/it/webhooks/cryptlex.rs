@@ -15,7 +15,7 @@ async fn a_receiver_of_cryptlex_verifies_the_signature_and_reads_the_account() {
     // As Cryptlex's clients make an endpoint: the token is a secret that the receiver knows.
     let webhook =
         json!({"name": "CRM", "token": "s3cret", "active": true, "events": ["account.updated"]});
-    live.endpoint(&receiver, webhook).await;
+    let endpoint = live.endpoint(&receiver, webhook).await;
     live.dispatch(settings());
     let account = live
         .v3
@@ -29,5 +29,20 @@ async fn a_receiver_of_cryptlex_verifies_the_signature_and_reads_the_account() {
     assert_eq!(body["event"], "account.updated");
     assert_eq!(body["data"], account);
     typed(&body["data"], ACCOUNT);
+
+    // A new token counts at once: for every event after the answer.
+    let path = format!("/v3/webhooks/{}", endpoint["id"].as_str().unwrap());
+    for (number, token) in ["n3w", "n3wer", "n3west"].into_iter().enumerate() {
+        live.v3
+            .call("PATCH", &path, &json!({"token": token}))
+            .await
+            .ok();
+        let account = format!("/v3/accounts/{}", account["id"].as_str().unwrap());
+        let change = json!({"company": format!("Acme {number}")});
+        live.v3.call("PATCH", &account, &change).await.ok();
+        let delivery = receiver.next().await;
+        let signature = BASE64.encode(&hmac(token.as_bytes(), &delivery.body));
+        assert_eq!(delivery.header("webhook-signature"), signature, "{token}");
+    }
     live.finish().await;
 }
