@@ -92,6 +92,11 @@ const JSON: &str = "application/json";
 /// What the license's identifier stands for.
 const LICENSE: &str = "https://www.apache.org/licenses/LICENSE-2.0";
 
+fn is_scalar(schema: &Value) -> bool {
+    let kind = schema.get("type").and_then(Value::as_str);
+    kind.is_some_and(|kind| matches!(kind, "integer" | "number" | "string" | "boolean"))
+}
+
 /// Replaces what 3.0 has no keyword for. It changes nothing in objects that are no schemas.
 fn rewrite_schema(schema: &mut Map<String, Value>, objects: &BTreeSet<String>) {
     schema.remove("propertyNames");
@@ -147,6 +152,15 @@ fn rewrite_schema(schema: &mut Map<String, Value>, objects: &BTreeSet<String>) {
             }
         }
     }
+    // Generators make types of their own of a choice between a number and a text. In 3.0 the
+    // description says what is accepted.
+    schema.retain(|keyword, parts| {
+        let is_choice = matches!(keyword.as_str(), "oneOf" | "anyOf");
+        !(is_choice
+            && parts
+                .as_array()
+                .is_some_and(|parts| parts.iter().all(is_scalar)))
+    });
     if schema.len() > 1
         && let Some(reference) = schema.remove("$ref")
     {
@@ -166,7 +180,7 @@ mod tests {
                 "const": { "const": "x" },
                 "one": { "oneOf": [{ "$ref": "#/components/schemas/const" }, { "type": "null" }] },
                 "word": { "oneOf": [{ "$ref": "#/components/schemas/word" }, { "type": "null" }] },
-                "several": { "oneOf": [{ "type": "integer" }, { "type": "string" }, { "type": "null" }] },
+                "several": { "description": "x", "oneOf": [{ "type": "integer" }, { "type": "string" }, { "type": "null" }] },
                 "described": { "$ref": "#/a", "description": "b" },
                 "map": { "type": "object", "propertyNames": { "type": "string" }, "additionalProperties": { "type": ["integer", "null"] } },
             }, "example": { "const": 1, "type": ["null"] } }, "word": { "type": "string" }, "other": {} } },
@@ -178,7 +192,7 @@ mod tests {
                 "const": { "enum": ["x"] },
                 "one": { "allOf": [{ "$ref": "#/components/schemas/const" }], "type": "object", "nullable": true },
                 "word": { "$ref": "#/components/schemas/word" },
-                "several": { "anyOf": [{ "type": "integer", "nullable": true }, { "type": "string", "nullable": true }] },
+                "several": { "description": "x" },
                 "described": { "allOf": [{ "$ref": "#/a" }], "description": "b" },
                 "map": { "type": "object", "additionalProperties": { "type": "integer", "nullable": true } },
             }, "example": { "const": 1, "type": ["null"] } }, "word": { "type": "string" } } },
