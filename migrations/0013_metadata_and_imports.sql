@@ -31,16 +31,9 @@ grant select, insert, delete on account_metadata to steward_service;
 create index tombstone_account_ix on tombstone (account_id);
 create index tombstone_uid_ix on tombstone (uid);
 
--- No two accounts have the same number or UUID, whichever resellers they belong to. Until now the sequence alone, and chance,
--- saw to that.
-create unique index account_number_uq on account (id);
-create unique index account_uuid_uq on account (uid);
-drop index account_id_ix;
-drop index account_uid_ix;
-
 -- Draws numbers for new accounts, each greater than the one before, and passes over those that an account has. It returns
--- fewer when the sequence ends. An import that has not been committed yet is not seen; then account_number_uq refuses the
--- number, and the service draws another.
+-- fewer when the sequence ends. An import that has not been committed yet is not seen; then the unique key of the
+-- numbers refuses it, and the service draws another.
 create function draw_account_numbers(wanted integer) returns setof integer
 language plpgsql security definer set search_path = pg_catalog, public
 set enable_seqscan = off as $$

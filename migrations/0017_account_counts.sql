@@ -4,7 +4,7 @@
 -- before this migration created. A job counts them in and out. Accounts that such a build purges are corrected by the hourly
 -- recount.
 --
--- The columns only: nobody can read the table until this is committed. The next migration counts.
+-- The tables are changed one by one, because whoever changes accounts locks their reseller first: a migration that locked both
+-- could wait for a transaction that waits for it.
 alter table account add column counted boolean not null default true;
 alter table account alter column counted set default false;
-alter table reseller add column counted_accounts bigint not null default 0;

@@ -132,6 +132,7 @@ impl Token {
                     scopes: scope.map(Scopes::from_iter),
                     name,
                     expires_in,
+                    expires_at: None,
                 };
                 show(
                     &service

@@ -201,6 +201,9 @@ impl Profile {
         if current.total_trial_extensions.is_none() && self.total_trial_extensions == Some(0) {
             self.total_trial_extensions = None;
         }
+        if current.tariff_id.is_none() && self.tariff_id == Some(0) {
+            self.tariff_id = None;
+        }
         let is_past = |end: Time| end <= created_at;
         if current.trial_expires_at.is_none() && self.trial_expires_at.is_some_and(is_past) {
             self.trial_expires_at = None;

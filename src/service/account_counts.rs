@@ -67,8 +67,13 @@ impl Service {
             return Ok(());
         }
         warn!(%reseller, lacks, "the kept number of accounts was wrong");
+        // Several processes recount. The lock lets one correct the number, and the others see it.
         self.background_write(Tenancy::of(reseller), move |tx| {
-            Box::pin(tx.correct_account_count(reseller, lacks))
+            Box::pin(async move {
+                tx.lock_reseller(reseller).await?;
+                let lacks = tx.recount_accounts(reseller).await?;
+                tx.correct_account_count(reseller, lacks).await
+            })
         })
         .await
     }

@@ -128,10 +128,12 @@ impl Service {
         let heeding = caller.reseller.filter(|_| caller.heeds_suspension);
         self.answer_once(tenancy, idempotency, move |tx| {
             Box::pin(async move {
+                let result = work(tx).await?;
+                // Last, so that the lock, for which creations wait, is held for the commit only.
                 if let Some(reseller) = heeding {
                     tx.require_unsuspended(reseller).await?;
                 }
-                work(tx).await
+                Ok(result)
             })
         })
         .await

@@ -21,11 +21,11 @@ mod rows;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use uuid::Uuid;
 
 use super::{CommandError, find_reseller, output};
@@ -278,18 +278,12 @@ fn keep(
 /// A switch that turns on when the command is interrupted, by Ctrl-C or SIGTERM. The batch under way
 /// is finished first.
 fn interruption() -> Result<Arc<AtomicBool>, CommandError> {
-    let fail = |error: std::io::Error| CommandError::Other(error.to_string());
-    let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
     let interrupted = Arc::new(AtomicBool::new(false));
-    let switch = Arc::clone(&interrupted);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        switch.store(true, Ordering::Relaxed);
-    });
+    for signal in [SIGTERM, SIGINT] {
+        // It is set in the signal's handler, so the batch under way is the last one.
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))
+            .map_err(|error| CommandError::Other(error.to_string()))?;
+    }
     Ok(interrupted)
 }
 

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::documented::{self, Documented, NumberOrName};
 use crate::dialects::dates::Role;
 use crate::dialects::metadata::{self, MetadataMembers};
-use crate::dialects::patches::{Reading, parsed, plain, time};
+use crate::dialects::patches::{Reading, none_if_empty, parsed, plain, time};
 use crate::domain::{
     Account, AccountId, Email, Error, Extra, Patch, ProfilePatch, ResellerId, Revision, Status,
     quoted,
@@ -268,7 +268,7 @@ impl Save {
         let profile = ProfilePatch {
             name: plain(self.name),
             title: plain(self.title),
-            timezone: parsed(self.tz, read, Ok)?,
+            timezone: parsed(none_if_empty(self.tz), read, Ok)?,
             tariff_id,
             reports_day: plain(self.reports_day),
             reports_hour: plain(self.reports_hour),

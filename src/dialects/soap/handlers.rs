@@ -196,8 +196,12 @@ fn wishes(call: &Call) -> Patch<Metadata> {
     } else {
         ""
     };
+    let language = match values.text(LANGUAGE).trim().parse::<i32>() {
+        Ok(0) | Err(_) => number(LANGUAGE),
+        Ok(written) => written.to_string(),
+    };
     let wishes = [
-        ("language", number(LANGUAGE)),
+        ("language", language),
         ("networkDrive", network_drive.to_owned()),
         ("computersLimit", number(COMPUTERS_LIMIT)),
     ];

@@ -184,7 +184,8 @@ pub const OPERATIONS: &[Operation] = &[
             PASSWORD_CHILD,
             PLAN_CHILD,
             SEND_EMAIL_CHILD,
-            LANGUAGE_CHILD,
+            // A text: whoever sent one that is no number was not refused before.
+            (LANGUAGE, Kind::Text),
             (COMPANY_NAME, Kind::Text),
         ],
         WRITE,

@@ -304,7 +304,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(webhooks::redeliver, (WebhookId, Redeliver) -> 202 One<Queued>)),
     Operation::get("/v3/webhook-event-logs", "webhooks_logs")
         .about("webhooks", "List delivery attempts, newest first")
-        .scope(WebhookRead).paged(Paging::PageOrId).query(&[WEBHOOK, SUCCEEDED, RESELLER])
+        .scope(WebhookRead).heavy().paged(Paging::PageOrId).query(&[WEBHOOK, SUCCEEDED, RESELLER])
         .run(run!(webhook_logs::list, (()) -> 200 Many<LogDocument>)),
     Operation::post("/v3/webhook-event-logs/{id}/redeliver", "webhooks_redeliver_one")
         .about("webhooks", "Repeat the delivery of one message")

@@ -94,18 +94,18 @@ impl NewPersonalAccessToken {
             let problem = "must be false: revoke the token once it exists";
             return Err(Error::invalid("revoked", problem));
         }
-        let expires_in = match time("expires_at", Role::End, self.expires_at, read)? {
+        let expires_at = match time("expires_at", Role::End, self.expires_at, read)? {
             Patch::Keep | Patch::Clear => None,
-            Patch::Set(at) => {
-                let left = (at - now).to_std().ok().filter(|left| !left.is_zero());
+            Patch::Set(at) if at <= now => {
                 let problem = "must be in the future; leave it out for never";
-                Some(left.ok_or_else(|| Error::invalid("expires_at", problem))?)
+                return Err(Error::invalid("expires_at", problem));
             }
+            Patch::Set(at) => Some(at),
         };
         Ok(TokenRequest {
             name: none_if_empty(self.name).value(),
             scopes: read_scopes(self.scopes)?,
-            expires_in,
+            expires_at,
             ..TokenRequest::default()
         })
     }
@@ -131,7 +131,7 @@ pub(super) async fn list(
     let limit = if query.is_by_cursor {
         query.limit
     } else {
-        MOST
+        MOST + 1
     };
     let tokens = api
         .service

@@ -127,6 +127,7 @@ impl NewToken {
             scopes: read_scopes(self.scopes)?,
             name: self.name.value(),
             expires_in: self.expires_in.map(Duration::from_secs),
+            expires_at: None,
         })
     }
 }
@@ -191,7 +192,7 @@ pub(super) async fn list(
     let limit = if query.is_by_cursor {
         query.limit
     } else {
-        MOST
+        MOST + 1
     };
     let tokens = api
         .service

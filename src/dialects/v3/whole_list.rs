@@ -12,7 +12,8 @@ use super::respond::{Many, Reply};
 use crate::dialects::failure::Failure;
 use crate::service::Slice;
 
-/// The most rows of such a list that are read for its pages. A longer list can be read by cursor.
+/// The most rows that such a list may have for its pages. One more is read, to notice a longer list,
+/// which can only be read by cursor.
 pub(super) const MOST: i64 = 10_000;
 
 /// A field that `sort` can name, and the order of the rows by it.
@@ -37,6 +38,22 @@ impl<R> Listing<R> {
         next: impl FnOnce(&R) -> String,
     ) -> Result<Reply<Many<D>>, Failure> {
         let query = &call.query;
+        let is_whole = i64::try_from(rows.len()).is_ok_and(|count| count <= MOST);
+        if query.is_by_page() && !is_whole {
+            let name = [
+                ("page", query.page.is_some()),
+                ("sort", query.sort.is_some()),
+                ("query", true),
+            ];
+            let name = name.iter().find(|(_, is_given)| *is_given);
+            let problem = format!(
+                "needs a list of at most {MOST} rows, and this one has more; read it with after="
+            );
+            return Err(Failure::parameter(
+                name.map_or("page", |(name, _)| name),
+                problem,
+            ));
+        }
         if let Some(text) = &query.search {
             let text = text.to_lowercase();
             rows.retain(|row| {
@@ -74,7 +91,8 @@ impl<R> Listing<R> {
         } else {
             Reply::page(format, Slice { rows, has_more }, document, next)
         };
-        Ok(with_page(reply, call, i64::try_from(count).ok()))
+        let count = i64::try_from(count).ok().filter(|_| is_whole);
+        Ok(with_page(reply, call, count))
     }
 }
 

@@ -41,6 +41,8 @@ pub struct TokenRequest {
     /// How long the credential is valid, up to a hundred years. `None` means 90 days for a JSON Web
     /// Token, and until it is revoked for a key. It never outlives the credential that makes it.
     pub expires_in: Option<Duration>,
+    /// When it stops being valid, instead of `expires_in`.
+    pub expires_at: Option<Time>,
 }
 
 /// A credential that was just created, with its secret. The secret is shown this once.
@@ -158,7 +160,8 @@ impl Service {
             .answer_once(caller.tenancy(), idempotency, move |tx| {
                 Box::pin(async move {
                     let token = fetch(tx, revoker.reseller, id).await?;
-                    check_lesser(&token, &revoker)?;
+                    // Whoever has the rights may end a token that leaked, however long it lasts.
+                    revoker.require_all(&token.scopes)?;
                     let is_changed = tx.revoke_token(token.reseller, id, now).await?;
                     tx.announce_credentials(token.reseller).await?;
                     let value = Credential {
@@ -211,6 +214,7 @@ impl Service {
                         scopes: Some(old.scopes),
                         name: old.name,
                         expires_in: validity,
+                        expires_at: None,
                     };
                     issue(tx, request, &maker, signing.as_deref(), now).await
                 })
@@ -233,8 +237,8 @@ async fn fetch(
     found.ok_or(Error::NotFound(Resource::Token))
 }
 
-/// Checks that a credential is no greater than the one that is to end it: in rights, and in the time
-/// that they last. A credential may always end itself.
+/// Checks that a credential that is to be rotated is no greater than the caller: in rights, and in
+/// the time that they last. A credential may always rotate itself.
 fn check_lesser(token: &Credential, caller: &Principal) -> Result<(), Error> {
     caller.require_all(&token.scopes)?;
     let lasts = |until: Option<Time>| {
@@ -270,9 +274,12 @@ async fn issue(
     let validity = request
         .expires_in
         .or((request.kind == TokenKind::Jwt).then_some(JWT_VALIDITY));
-    let expires_at = validity
-        .map(|validity| after(now, validity, "expires_in"))
-        .transpose()?;
+    let expires_at = match request.expires_at {
+        Some(at) => Some(at),
+        None => validity
+            .map(|validity| after(now, validity, "expires_in"))
+            .transpose()?,
+    };
     let expires_at = expires_at.into_iter().chain(maker.expires_at).min();
     if expires_at.is_some_and(|at| at <= now) {
         return Err(Error::invalid("expires_in", "must be longer"));

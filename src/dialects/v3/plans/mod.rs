@@ -68,7 +68,7 @@ pub(super) async fn list(
     let limit = if query.is_by_cursor {
         query.limit
     } else {
-        MOST
+        MOST + 1
     };
     let plans = api
         .service
