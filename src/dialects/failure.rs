@@ -71,8 +71,8 @@ impl Failure {
 }
 
 /// The text of [`Error::CredentialOutlived`].
-pub(crate) const OUTLIVED: &str = "the caller's token expires before the token that it is to revoke \
-    or rotate; use one that expires no earlier";
+pub(crate) const OUTLIVED: &str = "the caller's token expires before the token that it is to rotate; \
+    use one that expires no earlier";
 /// The text of [`Error::AnswerSpaceUsedUp`].
 pub(crate) const NO_ANSWER_SPACE: &str = "The answers stored under the reseller's idempotency keys \
     take all the space that it has; send the request without a key, or later; the operator raises \
