@@ -12,13 +12,18 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use hyper::body::Frame;
+use http_body_util::BodyExt;
+use hyper::body::{Frame, SizeHint};
 
 use crate::wire;
 
 /// Smaller answers fit into one packet as they are, in bytes.
 const SMALLEST: u64 = 1_024;
-/// The bytes that are compressed at a time, so that a large answer does not delay other requests.
+/// Answers of at most this many bytes are compressed before they are sent. An encoder takes several
+/// times their size, and would be kept until the client takes the answer.
+const WHOLE: u64 = 64 << 10;
+/// The bytes that are compressed or sent at a time, so that a large answer does not delay other
+/// requests.
 const PART: usize = 16 << 10;
 /// The media types that compress well and that are sent whole.
 const TYPES: [&str; 8] = [
@@ -50,7 +55,7 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 
 /// Compresses a response if its caller wants that and it is worth it. A response to `HEAD` gets the
 /// headers that the one to `GET` would have.
-pub(super) fn apply(response: Response, is_wanted: bool) -> Response {
+pub(super) async fn apply(response: Response, is_wanted: bool) -> Response {
     if !is_worth_it(&response) {
         return response;
     }
@@ -66,12 +71,15 @@ pub(super) fn apply(response: Response, is_wanted: bool) -> Response {
     if let Some(tag) = headers.get(header::ETAG).and_then(tag_of_compressed) {
         headers.insert(header::ETAG, tag);
     }
-    let body = if body.is_end_stream() {
-        body
-    } else {
-        Body::new(Compressed::new(body))
-    };
-    Response::from_parts(parts, body)
+    if body.is_end_stream() {
+        return Response::from_parts(parts, body);
+    }
+    let is_small = body.size_hint().exact().is_some_and(|size| size <= WHOLE);
+    let mut compressed = Compressed::new(body);
+    if is_small && let Some(length) = compressed.finish().await {
+        parts.headers.insert(header::CONTENT_LENGTH, length);
+    }
+    Response::from_parts(parts, Body::new(compressed))
 }
 
 fn tag_of_compressed(tag: &HeaderValue) -> Option<HeaderValue> {
@@ -98,13 +106,16 @@ fn is_worth_it(response: &Response) -> bool {
         && size.is_none_or(|size| size >= SMALLEST)
 }
 
-/// A body that is compressed while it is sent.
+/// A body that is compressed while it is sent, or before.
 struct Compressed {
+    /// It is kept to the end, because it may hold a permit for the answer's memory.
     body: Body,
     /// What is left of the body's last piece.
     rest: Bytes,
     /// `None` when the body has ended.
     encoder: Option<GzEncoder<Vec<u8>>>,
+    /// What was compressed before it is sent.
+    finished: Bytes,
 }
 
 impl Compressed {
@@ -113,7 +124,16 @@ impl Compressed {
             body,
             rest: Bytes::new(),
             encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())),
+            finished: Bytes::new(),
         }
+    }
+
+    /// Compresses all of a body that is in memory, drops the encoder and returns the length. `None` if
+    /// the body fails, which none in memory does.
+    async fn finish(&mut self) -> Option<HeaderValue> {
+        let finished = BodyExt::collect(&mut *self).await.ok()?;
+        self.finished = finished.to_bytes();
+        Some(self.finished.len().into())
     }
 }
 
@@ -126,6 +146,10 @@ impl hyper::body::Body for Compressed {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
+        if !this.finished.is_empty() {
+            let part = this.finished.split_to(this.finished.len().min(PART));
+            return Poll::Ready(Some(Ok(Frame::data(part))));
+        }
         loop {
             let Some(encoder) = this.encoder.as_mut() else {
                 return Poll::Ready(None);
@@ -155,7 +179,14 @@ impl hyper::body::Body for Compressed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.encoder.is_none()
+        self.encoder.is_none() && self.finished.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.encoder.is_some() {
+            return SizeHint::default();
+        }
+        SizeHint::with_exact(u64::try_from(self.finished.len()).unwrap_or(u64::MAX))
     }
 }
 

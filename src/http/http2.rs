@@ -248,7 +248,7 @@ impl Watch {
 struct Stream {
     watch: Arc<Watch>,
     number: u64,
-    /// Whether the client has got the whole answer.
+    /// Whether the client has room for the whole answer.
     is_answered: bool,
     _permit: Option<Permit>,
 }
@@ -298,8 +298,8 @@ impl Drop for Stream {
     }
 }
 
-/// An answer that is handed to the library in parts. It asks for the next part when the client has
-/// room for it.
+/// An answer that is handed to the library in parts. It keeps one part until the client has room for
+/// it, and asks for the next one then.
 struct Answer {
     body: Body,
     /// What is left of the body's last piece.
@@ -315,8 +315,9 @@ impl HttpBody for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        // It asks again when there is room for all of the part before.
         self.stream.set_unread(false);
-        if self.rest.is_empty() {
+        while self.rest.is_empty() {
             match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.rest = data,
@@ -329,18 +330,18 @@ impl HttpBody for Answer {
                 }
             }
         }
-        let length = self.rest.len().min(PART);
+        // The library hands on a part when there is room for its first byte. So the last byte is a
+        // part of its own.
+        let length = (self.rest.len() - 1).clamp(1, PART);
         let part = self.rest.split_to(length);
-        if self.is_end_stream() {
-            self.stream.is_answered = true;
-        } else {
-            self.stream.set_unread(true);
-        }
+        self.stream.set_unread(true);
         Poll::Ready(Some(Ok(Frame::data(part))))
     }
 
+    /// Never after the last part, which the library would keep without asking again: it would not
+    /// show when the client has room for it.
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.stream.is_answered
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -50,7 +50,7 @@ async fn metrics(
     let vary = (header::VARY, "Accept");
     let text = format.write(service.render_metrics());
     let response = ([content_type, vary], text).into_response();
-    compression::apply(response, compression::is_wanted(&headers))
+    compression::apply(response, compression::is_wanted(&headers)).await
 }
 
 /// The format that a scraper prefers. The text format of Prometheus, unless `Accept` names

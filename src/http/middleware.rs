@@ -117,7 +117,7 @@ pub(super) async fn handle(
         };
     }
     if !handled.is_some_and(|handled| handled.has_secret) {
-        response = compression::apply(response, wants_gzip);
+        response = compression::apply(response, wants_gzip).await;
     }
     if let Some(in_flight) = in_flight {
         in_flight.end(handled, response.status(), started.elapsed());

@@ -12,6 +12,9 @@ use crate::dialects::failure::Failure;
 use crate::domain::quoted;
 use crate::hash::sha256;
 
+/// The end of the strong tag of a document in XML: it is not the same sequence of bytes as in JSON.
+const XML_TAG: &str = "-xml";
+
 /// The versions that `If-Match` accepts. `None` if the header is absent or is `*`, which any version
 /// matches.
 ///
@@ -59,17 +62,30 @@ pub(super) fn none_match(headers: &HeaderMap) -> String {
     lines(headers, &header::IF_NONE_MATCH)
 }
 
-/// Whether `If-None-Match` names the tag. Weak tags compare as strong ones.
-pub(super) fn names(none_match: &str, tag: &str) -> bool {
+/// The tag for an answer 304: the document's tag if `If-None-Match` names it, or the one that the
+/// document has when it is sent compressed. `None` if it names neither. Weak tags compare as strong
+/// ones.
+pub(super) fn named(none_match: &str, tag: &str) -> Option<HeaderValue> {
+    let compressed = format!("{}{GZIP_TAG}\"", tag.strip_suffix('"')?);
     let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
-    tags(none_match).any(|named| named == "*" || opaque(named) == opaque(tag))
+    let is_named =
+        |tag: &&str| tags(none_match).any(|named| named == "*" || opaque(named) == opaque(tag));
+    let tag = [tag, &compressed].into_iter().find(is_named)?;
+    HeaderValue::try_from(tag).ok()
+}
+
+/// The tag of a version that is sent as XML, if `tag` is the one of the same version in JSON.
+pub(super) fn tag_of_xml(tag: &str) -> String {
+    format!("{}{XML_TAG}\"", tag.strip_suffix('"').unwrap_or(tag))
 }
 
 /// The answer 304 to a read whose caller has the document with this tag already.
-pub(super) fn not_modified(tag: &HeaderValue) -> Response {
+pub(super) fn not_modified(tag: HeaderValue) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
-    response.headers_mut().insert(header::ETAG, tag.clone());
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, tag);
+    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     response
 }
 
@@ -91,8 +107,8 @@ pub(super) async fn with_content_tag(response: Response, none_match: &str) -> Re
     let Ok(tag) = HeaderValue::try_from(format!("W/\"{half:032x}\"")) else {
         return Response::from_parts(parts, bytes.into());
     };
-    if names(none_match, tag.to_str().unwrap_or_default()) {
-        return not_modified(&tag);
+    if let Some(named) = named(none_match, tag.to_str().unwrap_or_default()) {
+        return not_modified(named);
     }
     parts.headers.insert(header::ETAG, tag);
     Response::from_parts(parts, bytes.into())
@@ -115,6 +131,7 @@ fn tags(text: &str) -> impl Iterator<Item = &str> {
 fn version(tag: &str) -> Option<i64> {
     let text = tag.strip_prefix('"')?.strip_suffix('"')?;
     let text = text.strip_suffix(GZIP_TAG).unwrap_or(text);
+    let text = text.strip_suffix(XML_TAG).unwrap_or(text);
     let version: i64 = text.parse().ok()?;
     (version.to_string() == text).then_some(version)
 }

@@ -106,7 +106,10 @@ fn served(
 }
 
 /// Router, listener and limits in this process.
-async fn serving(router: axum::Router, unread: Duration) -> (SocketAddr, CancellationToken) {
+pub(super) async fn serving(
+    router: axum::Router,
+    unread: Duration,
+) -> (SocketAddr, CancellationToken) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let limits = Limits {

@@ -7,6 +7,7 @@ mod connections;
 mod cors;
 mod heads;
 mod http2;
+mod http2_windows;
 mod messages;
 mod metrics;
 mod notice_page;

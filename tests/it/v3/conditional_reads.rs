@@ -203,3 +203,84 @@ async fn a_repeat_names_the_ignored_members_as_the_first_answer_did() {
         (first.clone(), &json!(["uid"]))
     );
 }
+
+#[tokio::test]
+async fn the_tag_of_a_compressed_document_is_not_sent_again_either() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let v3 = V3::of(&client);
+    let metadata = json!({"a": "x".repeat(255), "b": "y".repeat(255), "c": "z".repeat(255)});
+    let account = json!({"email": "a@example.com", "metadata": metadata});
+    let made = v3.call("POST", "/v3/accounts", &account).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let path = made.header("location").to_owned();
+    let url = format!("https://example.com/{}", "y".repeat(1_500));
+    let webhook = v3.call("POST", "/v3/webhooks", &json!({"url": url})).await;
+    assert_eq!(webhook.status, 201, "{}", webhook.body);
+    let webhook = format!("/v3/webhooks/{}", webhook.json()["id"].as_str().unwrap());
+    for path in [&path, &webhook] {
+        let plain = v3.get(path).await;
+        assert!(!plain.header("etag").is_empty(), "{path}: {}", plain.body);
+        let plain = plain.header("etag").to_owned();
+        // The body is not text.
+        let gzip = ("accept-encoding", "gzip");
+        let zipped = v3.send("HEAD", path, &[gzip], "").await;
+        let zipped = zipped.header("etag").to_owned();
+        let opaque = plain.strip_suffix('"').unwrap();
+        assert_eq!(zipped, format!("{opaque}-gzip\""));
+        let weak = format!("W/{}", zipped.trim_start_matches("W/"));
+        for (named, answered) in [
+            (zipped.clone(), &zipped),
+            (weak, &zipped),
+            (format!("\"x\", {zipped}"), &zipped),
+            (plain.clone(), &plain),
+            ("*".to_owned(), &plain),
+        ] {
+            let headers = [gzip, ("if-none-match", named.as_str())];
+            let answer = v3.send("GET", path, &headers, "").await;
+            is_not_modified(&answer, answered);
+            assert_eq!(answer.header("vary"), "Accept-Encoding", "{path}");
+        }
+        for other in ["\"-gzip\"", "\"7-gzip\"", "\"1-br\"", "1-gzip"] {
+            is_whole(&read(&v3, path, other).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_account_in_xml_has_a_tag_of_its_own_that_if_match_accepts() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    let (v3, path) = (V3::of(&client), format!("/v3/accounts/{id}"));
+    let xml = ("accept", "application/xml");
+    let first = v3.send("GET", &path, &[xml], "").await;
+    assert!(first.body.starts_with('<'), "{}", first.body);
+    assert_eq!(first.header("etag"), "\"1-xml\"");
+    for named in ["\"1-xml\"", "*"] {
+        let answer = v3
+            .send("GET", &path, &[xml, ("if-none-match", named)], "")
+            .await;
+        is_not_modified(&answer, "\"1-xml\"");
+    }
+    let named = ("if-none-match", "\"1-xml-gzip\"");
+    let answer = v3.send("GET", &path, &[xml, named], "").await;
+    is_not_modified(&answer, "\"1-xml-gzip\"");
+    // Whoever has the one form does not have the other.
+    let answer = v3
+        .send("GET", &path, &[xml, ("if-none-match", "\"1\"")], "")
+        .await;
+    assert_eq!((answer.status.as_u16(), answer.body), (200, first.body));
+    is_whole(&read(&v3, &path, "\"1-xml\"").await);
+    for (tag, status) in [
+        ("\"1-xml\"", 200),
+        ("\"1-xml\"", 412),
+        ("\"2-xml-gzip\"", 200),
+        ("\"3-gzip-xml\"", 412),
+        ("\"-xml\"", 412),
+    ] {
+        let change = json!({"company": format!("{tag}{status}")}).to_string();
+        let answer = v3.send("PATCH", &path, &[("if-match", tag)], &change).await;
+        assert_eq!(answer.status, status, "{tag}: {}", answer.body);
+    }
+}

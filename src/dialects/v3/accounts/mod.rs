@@ -5,7 +5,6 @@ pub(super) mod explanation;
 mod list;
 pub(super) mod requests;
 
-use axum::http::HeaderValue;
 use axum::http::header::{self, HeaderName};
 use chrono_tz::Tz;
 use secrecy::ExposeSecret as _;
@@ -23,6 +22,7 @@ use crate::domain::{
     Account, AccountId, Command, Error, HoldKind, Outcome, ResellerId, Revision, Start, Time,
 };
 use crate::service::{AccountRef, CommandOutcome, Context, Slice};
+use crate::wire::Codec;
 use documents::{AccessDocument, AccountDocument, EntryDocument, HoldDocument, TimelineDocument};
 use explanation::ExplanationDocument;
 use list::ListRequest;
@@ -224,12 +224,14 @@ pub(super) async fn get(
     Request { id, call, .. }: Request<AccountId>,
 ) -> AccountReply {
     let (account, now) = read_account(api, context, &call, id).await?;
-    let tag = etag(account.version);
-    if conditions::names(&conditions::none_match(&call.headers), &tag)
+    let tag = match call.format() {
+        Codec::Json => etag(account.version),
+        Codec::Xml => conditions::tag_of_xml(&etag(account.version)),
+    };
+    if let Some(named) = conditions::named(&conditions::none_match(&call.headers), &tag)
         && is_as_it_was_changed(api, &account, now).await?
-        && let Ok(tag) = HeaderValue::try_from(&tag)
     {
-        return Ok(Reply::response(conditions::not_modified(&tag)));
+        return Ok(Reply::response(conditions::not_modified(named)));
     }
     let document = documents::account(&account, Viewer::of(context, now));
     Ok(Reply::one(document).with_header(header::ETAG, &tag))
