@@ -55,12 +55,16 @@ impl Email {
         Self { text, key }
     }
 
-    /// Refuses invisible characters. Separate from [`Email::parse`], so that an account can be
-    /// found by an address, and keep one, that an earlier version accepted.
+    /// Refuses invisible characters, and a dot at the end: the domain is the same without it.
+    /// Separate from [`Email::parse`], so that an account can be found by an address, and keep one,
+    /// that an earlier version accepted.
     ///
     /// # Errors
     /// [`Error::InvalidField`] for `email`, naming the character.
-    pub(super) fn check_visible(&self) -> Result<(), Error> {
+    pub(super) fn check_new(&self) -> Result<(), Error> {
+        if self.text.ends_with('.') {
+            return Err(Error::invalid("email", "must not end with a dot"));
+        }
         match self.text.chars().find(|c| text::is_invisible(*c)) {
             Some(c) => Err(text::invisible("email", c)),
             None => Ok(()),
@@ -275,11 +279,13 @@ mod tests {
             '\u{e0020}',
         ] {
             let email = Email::parse(&format!("j{c}o@example.com")).unwrap();
-            assert_eq!(email.check_visible(), Err(text::invisible("email", c)));
+            assert_eq!(email.check_new(), Err(text::invisible("email", c)));
         }
+        let dotted = Email::parse("jo@example.com.").unwrap().check_new();
         assert_eq!(
-            Email::parse("jo@example.com").unwrap().check_visible(),
-            Ok(())
+            dotted,
+            Err(Error::invalid("email", "must not end with a dot"))
         );
+        assert_eq!(Email::parse("jo@example.com").unwrap().check_new(), Ok(()));
     }
 }

@@ -251,7 +251,7 @@ impl ProfilePatch {
             }
         }
         if let Some(email) = self.email.value() {
-            email.check_visible()?;
+            email.check_new()?;
         }
         let numbers = [
             ("tariff_id", &self.tariff_id, 0..=i32::MAX),
