@@ -126,7 +126,7 @@ pub struct PurgedAccount {
 }
 
 impl PurgedAccount {
-    /// The account as far as it is left, for events about it: deleted, with no details. `version` is
+    /// What is left of the account, for events about it: deleted, with no details. `version` is
     /// that of the latest event that is known.
     #[must_use]
     pub fn remains(&self, version: i64) -> Account {

@@ -67,7 +67,7 @@ impl Code {
 pub(super) enum Subject {
     AccountId,
     Email,
-    /// It names none: it creates one, or it is about plans.
+    /// None: the operation creates one, or is about plans.
     None,
 }
 

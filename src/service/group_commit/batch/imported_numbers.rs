@@ -3,7 +3,7 @@
 use crate::domain::{AccountId, Error};
 use crate::store::Tx;
 
-/// Lets the sequence pass the numbers that rows bring along, as far as it wastes no more numbers
+/// Moves the sequence past the numbers in the rows, as long as that wastes no more numbers
 /// than there are rows. So the next creations need not pass over them one by one, and cannot draw
 /// one of them while this import is not committed yet.
 pub(super) async fn pass_dense(tx: &mut Tx, mut brought: Vec<AccountId>) -> Result<(), Error> {
