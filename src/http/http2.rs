@@ -42,7 +42,7 @@ const PART: usize = 16 << 10;
 /// How many more requests a client may cancel than it lets be answered. Each costs work that is
 /// thrown away, and a connection would allow any number of them ("rapid reset").
 const CANCELLED: usize = 100;
-/// How long a client may take to close the connection after it was told to.
+/// The time that a client has to close the connection once it was asked to.
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// The limits of one connection.
