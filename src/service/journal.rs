@@ -19,7 +19,8 @@ pub struct EventLogQuery {
     pub reseller: Option<ResellerId>,
     /// Only changes before this entry of the journal.
     pub before: Option<i64>,
-    /// Only changes whose command or actor contains this text, in any case.
+    /// Only changes whose command or actor contains this text, in any case. It is looked for in the
+    /// newest [`LogPage::searched`] changes.
     pub text: Option<String>,
 }
 
@@ -49,7 +50,7 @@ impl Service {
     ) -> Result<(Slice<EventLog>, Option<i64>), Error> {
         context.principal.require(Scope::AccountRead)?;
         let reseller = context.principal.resolve_reseller(query.reseller)?;
-        let filter = ChangeFilter {
+        let mut filter = ChangeFilter {
             from: 0,
             before: query.before.unwrap_or(i64::MAX),
             text: query.text,
@@ -57,6 +58,10 @@ impl Service {
         let authority = context.principal.authority();
         self.read(context.principal.tenancy(), move |tx| {
             Box::pin(async move {
+                if filter.text.is_some() {
+                    let oldest = tx.change_with_newer(reseller, page.searched - 1).await?;
+                    filter.from = oldest.unwrap_or_default();
+                }
                 let count = if page.is_counted {
                     let most = MAX_LOGGED + 1;
                     Some(tx.count_changes(reseller, &filter, most).await?)

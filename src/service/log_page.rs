@@ -2,8 +2,8 @@
 
 use crate::domain::Error;
 
-/// The most entries of a log that are counted, and that a page can skip, because the database reads
-/// all that it skips.
+/// The most entries of a log that are counted, that a page can skip, and in which a text is looked
+/// for: the database reads all of them.
 pub const MAX_LOGGED: i64 = 100_000;
 
 /// A page of a log.
@@ -17,6 +17,8 @@ pub struct LogPage {
     pub is_ascending: bool,
     /// Whether the entries on all pages are counted.
     pub is_counted: bool,
+    /// In how many of the newest entries a text is looked for, from 1 on.
+    pub searched: i64,
 }
 
 impl LogPage {
@@ -56,6 +58,7 @@ mod tests {
             limit: 3,
             is_ascending: true,
             is_counted: true,
+            searched: MAX_LOGGED,
         };
         // Seven entries, of which the newest is number 0.
         let read = [0, 3, 6, 9].map(|skip| page(skip).newest_first(Some(7)).unwrap());

@@ -231,6 +231,23 @@ impl Tx {
         .or_domain()
     }
 
+    /// The id of a reseller's applied entry that has `newer` newer ones. `None` if there are fewer.
+    pub async fn change_with_newer(
+        &mut self,
+        reseller: ResellerId,
+        newer: i64,
+    ) -> Result<Option<i64>, Error> {
+        sqlx::query_scalar!(
+            "select id from journal where reseller_id = $1 and outcome = 'applied'
+             order by id desc limit 1 offset $2",
+            reseller.0,
+            newer
+        )
+        .fetch_optional(self.connection())
+        .await
+        .or_domain()
+    }
+
     /// The applied entries of a reseller that a filter admits, newest first.
     pub async fn list_changes(
         &mut self,

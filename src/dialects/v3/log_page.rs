@@ -27,6 +27,7 @@ pub(super) fn log_page(query: &Query) -> Result<LogPage, Failure> {
         limit: query.limit,
         is_ascending,
         is_counted: query.is_by_page(),
+        searched: MAX_LOGGED,
     })
 }
 

@@ -89,6 +89,7 @@ pub(super) async fn list(
     let filter = AttemptFilter {
         endpoint: query.uuid("webhookId")?,
         succeeded,
+        from: None,
         before: query.before()?,
         text: query.search.clone(),
     };

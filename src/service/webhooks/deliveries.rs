@@ -14,7 +14,8 @@ use crate::store::{Attempt, DeliveryKey, Tenancy};
 
 impl Service {
     /// A page of the attempts to deliver events to a reseller's endpoints, and how many there are on
-    /// all pages, if they are counted. Counting stops above [`MAX_LOGGED`].
+    /// all pages, if they are counted. Counting stops above [`MAX_LOGGED`]. A text is looked for in
+    /// the newest [`LogPage::searched`] attempts.
     ///
     /// # Errors
     /// [`Error::InvalidField`] for `reseller_id` if an operator names none.
@@ -22,13 +23,16 @@ impl Service {
         &self,
         context: &Context,
         reseller: Option<ResellerId>,
-        filter: AttemptFilter,
+        mut filter: AttemptFilter,
         page: LogPage,
     ) -> Result<(Vec<Attempt>, Option<i64>), Error> {
         context.principal.require(Scope::WebhookRead)?;
         let reseller = context.principal.resolve_reseller(reseller)?;
         self.read(context.principal.tenancy(), move |tx| {
             Box::pin(async move {
+                if filter.text.is_some() {
+                    filter.from = tx.attempt_with_newer(reseller, page.searched - 1).await?;
+                }
                 let count = if page.is_counted {
                     Some(tx.count_attempts(reseller, &filter, MAX_LOGGED + 1).await?)
                 } else {

@@ -47,6 +47,8 @@ pub struct AttemptFilter {
     pub endpoint: Option<Uuid>,
     /// Only attempts that succeeded, or only those that failed. `None` means both.
     pub succeeded: Option<bool>,
+    /// Only this attempt and newer ones.
+    pub from: Option<Uuid>,
     /// Only attempts that are older than this one.
     pub before: Option<Uuid>,
     /// Only attempts whose event or problem contains this text, in any case.
@@ -103,17 +105,35 @@ impl Tx {
             r#"select count(*) as "count!" from (select from webhook_attempt
              where reseller_id = $1 and ($2::uuid is null or endpoint_id = $2)
                and ($3::boolean is null or succeeded = $3) and ($4::uuid is null or id < $4)
-               and ($5::text is null
-                 or position(lower($5) in lower(concat_ws(' ', event, problem))) > 0)
-             limit $6) as found"#,
+               and ($5::uuid is null or id >= $5) and ($6::text is null
+                 or position(lower($6) in lower(concat_ws(' ', event, problem))) > 0)
+             limit $7) as found"#,
             reseller.0,
             filter.endpoint,
             filter.succeeded,
             filter.before,
+            filter.from,
             filter.text,
             most
         )
         .fetch_one(self.connection())
+        .await
+        .or_domain()
+    }
+
+    /// The id of a reseller's attempt that has `newer` newer ones. `None` if there are fewer.
+    pub async fn attempt_with_newer(
+        &mut self,
+        reseller: ResellerId,
+        newer: i64,
+    ) -> Result<Option<Uuid>, Error> {
+        sqlx::query_scalar!(
+            "select id from webhook_attempt where reseller_id = $1
+             order by id desc limit 1 offset $2",
+            reseller.0,
+            newer
+        )
+        .fetch_optional(self.connection())
         .await
         .or_domain()
     }
@@ -131,13 +151,14 @@ impl Tx {
                status, problem, answer, duration_ms from webhook_attempt
              where reseller_id = $1 and ($2::uuid is null or endpoint_id = $2)
                and ($3::boolean is null or succeeded = $3) and ($4::uuid is null or id < $4)
-               and ($5::text is null
-                 or position(lower($5) in lower(concat_ws(' ', event, problem))) > 0)
-             order by id desc limit $6 offset $7",
+               and ($5::uuid is null or id >= $5) and ($6::text is null
+                 or position(lower($6) in lower(concat_ws(' ', event, problem))) > 0)
+             order by id desc limit $7 offset $8",
             reseller.0,
             filter.endpoint,
             filter.succeeded,
             filter.before,
+            filter.from,
             filter.text,
             limit,
             skip

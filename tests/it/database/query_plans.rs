@@ -271,6 +271,54 @@ fn searching() -> Vec<Case> {
             "journal",
             &["_reseller_id_id_idx"],
         ),
+        // A text is looked for from the id on that these two find.
+        other(
+            &[
+                "select id from journal where reseller_id = $1 and outcome = 'applied' order by id desc",
+            ],
+            "1, 99",
+            "journal",
+            &["_reseller_id_id_idx"],
+        ),
+        other(
+            &["select id from webhook_attempt where reseller_id = $1 order by id desc"],
+            "1, 99",
+            "webhook_attempt",
+            &["webhook_attempt_pkey"],
+        ),
+        other(
+            &[
+                "(select from journal where reseller_id = $1",
+                "$4::text is null",
+            ],
+            "1, 19000, 9223372036854775807, 'x', 100001",
+            "journal",
+            &["_reseller_id_id_idx"],
+        ),
+        other(
+            &[
+                "from journal where reseller_id = $1 and outcome",
+                "limit $5 offset $6",
+            ],
+            "1, 19000, 9223372036854775807, 'x', 100, 0, 1048576",
+            "journal",
+            &["_reseller_id_id_idx"],
+        ),
+        other(
+            &["(select from webhook_attempt where reseller_id = $1"],
+            "1, null, null, null, 'f0000000-0000-4000-8000-000000000000', 'x', 100001",
+            "webhook_attempt",
+            &["webhook_attempt_pkey"],
+        ),
+        other(
+            &[
+                "from webhook_attempt where reseller_id = $1",
+                "limit $7 offset $8",
+            ],
+            "1, null, null, null, 'f0000000-0000-4000-8000-000000000000', 'x', 100, 0",
+            "webhook_attempt",
+            &["webhook_attempt_pkey"],
+        ),
         other(
             &["where announce_at is not null"],
             "'2026-01-01', 256, '{}'",
@@ -340,6 +388,8 @@ async fn every_question_is_answered_from_an_index() {
            select reseller_id, id, 'plan', case when id % 7 = 0 then 'gold' else 'silver' end from account;
          insert into journal (reseller_id, account_id, at, sequence, action, outcome, events, authority, actor, dialect, request_id, before, after)
            select reseller_id, id, '{day}', 1, 'create', 'applied', '{{}}', 'reseller', 'test', 'cli', 'r', '{{}}', '{{}}' from account;
+         insert into webhook_attempt (reseller_id, endpoint_id, id, event_id, event, account_id, event_at, number, at, succeeded, duration_ms)
+           select reseller_id, gen_random_uuid(), gen_random_uuid(), id, 'account.updated', id, '{day}', 1, '{day}', true, 1 from account;
          analyze"
     );
     sqlx::raw_sql(AssertSqlSafe(load))

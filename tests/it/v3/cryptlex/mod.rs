@@ -3,6 +3,7 @@
 
 mod accounts;
 mod lists;
+mod log_searches;
 mod routes;
 mod webhooks;
 
