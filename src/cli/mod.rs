@@ -269,21 +269,23 @@ fn indented(problem: &crate::config::Problem) -> String {
     }
 }
 
-/// The fields that are set by flags of the same name, whatever the command.
-const FLAGS: [&str; 5] = [
-    "account_limit",
-    "expires_at",
-    "purge_grace_days",
-    "purge_limit",
-    "soap_codes",
+/// The fields that are set by the same flag, whatever the command, and the flag.
+const FLAGS: [(&str, &str); 7] = [
+    ("account_limit", "account-limit"),
+    ("expires_at", "expires-at"),
+    ("expires_in", "expires-in"),
+    ("grace_seconds", "grace"),
+    ("purge_grace_days", "purge-grace-days"),
+    ("purge_limit", "purge-limit"),
+    ("soap_codes", "soap-codes"),
 ];
 
 impl From<Error> for CommandError {
     fn from(error: Error) -> Self {
         if let Error::InvalidField { field, problem } = &error
-            && FLAGS.contains(field)
+            && let Some((_, flag)) = FLAGS.iter().find(|(name, _)| name == field)
         {
-            return Self::Other(format!("--{}: {problem}", field.replace('_', "-")));
+            return Self::Other(format!("--{flag}: {problem}"));
         }
         Self::App(Failure::Service(error))
     }

@@ -12,7 +12,7 @@ use super::whole_list::MOST;
 use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::{Reading, none_if_empty, time};
-use crate::domain::{Error, Patch, Scope, Time, TokenId};
+use crate::domain::{Error, Patch, Scope, TokenId};
 use crate::service::{Context, Credential, IssuedToken, TokenRequest, Written};
 use crate::wire::Field;
 
@@ -77,8 +77,8 @@ pub(super) struct NewPersonalAccessToken {
     name: Field<String>,
     /// False: a token is not created to be revoked at once.
     revoked: Option<bool>,
-    /// A date (its last second) or a date and time. If absent or null, it is valid until it is
-    /// revoked.
+    /// A date (its last second) or a date and time, at most a hundred years from now. If absent or
+    /// null, it is valid until it is revoked.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     expires_at: Field<String>,
@@ -89,17 +89,13 @@ pub(super) struct NewPersonalAccessToken {
 }
 
 impl NewPersonalAccessToken {
-    fn request(self, read: Reading, now: Time) -> Result<TokenRequest, Error> {
+    fn request(self, read: Reading) -> Result<TokenRequest, Error> {
         if self.revoked == Some(true) {
             let problem = "must be false: revoke the token once it exists";
             return Err(Error::invalid("revoked", problem));
         }
         let expires_at = match time("expires_at", Role::End, self.expires_at, read)? {
             Patch::Keep | Patch::Clear => None,
-            Patch::Set(at) if at <= now => {
-                let problem = "must be in the future; leave it out for never";
-                return Err(Error::invalid("expires_at", problem));
-            }
             Patch::Set(at) => Some(at),
         };
         Ok(TokenRequest {
@@ -161,7 +157,7 @@ pub(super) async fn create(
 ) -> TokenReply {
     let idempotency = call.secret_idempotency(issued);
     let read = call.reading(context.principal.timezone);
-    let request = members.request(read, api.service.now())?;
+    let request = members.request(read)?;
     let completion = api
         .service
         .create_token(&context.principal, request, idempotency)

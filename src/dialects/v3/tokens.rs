@@ -97,7 +97,7 @@ pub(super) struct NewToken {
     scopes: Field<Vec<String>>,
     /// Seconds until it stops being valid. If absent, a key is valid until it is revoked, and a
     /// JSON Web Token for 90 days.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 3_155_760_000_u64)]
     expires_in: Option<u64>,
 }
 

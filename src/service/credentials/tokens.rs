@@ -41,7 +41,7 @@ pub struct TokenRequest {
     /// How long the credential is valid, up to a hundred years. `None` means 90 days for a JSON Web
     /// Token, and until it is revoked for a key. It never outlives the credential that makes it.
     pub expires_in: Option<Duration>,
-    /// When it stops being valid, instead of `expires_in`.
+    /// When it stops being valid, instead of `expires_in`, up to a hundred years from now.
     pub expires_at: Option<Time>,
 }
 
@@ -178,8 +178,8 @@ impl Service {
         Ok(completion)
     }
 
-    /// Creates a credential with the owner, kind, rights, name and validity of an old one. The old
-    /// one stays valid for the grace period.
+    /// Creates a credential with the owner, kind, rights, name and validity of an old one, but valid
+    /// for at most a hundred years. The old one stays valid for the grace period.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the old one is not valid any more; [`Error::InsufficientScope`] or
@@ -192,7 +192,7 @@ impl Service {
         idempotency: Option<IdempotentRequest<IssuedToken>>,
     ) -> Result<Completion<IssuedToken>, Error> {
         let (now, maker) = (self.now(), caller.clone());
-        let ends = after(now, grace, "grace")?;
+        let ends = after(now, grace, "grace_seconds")?;
         let kind = self.token(caller, id).await?.kind;
         let signing = self.signing_key_for(kind).await?;
         let completion = self
@@ -205,9 +205,10 @@ impl Service {
                     check_lesser(&old, &maker)?;
                     tx.expire_token(old.reseller, id, ends).await?;
                     tx.announce_credentials(old.reseller).await?;
-                    let validity = old
-                        .expires_at
-                        .map(|at| (at - old.created_at).to_std().unwrap_or_default());
+                    let validity = old.expires_at.map(|at| {
+                        let validity = (at - old.created_at).to_std().unwrap_or_default();
+                        validity.min(MAX_VALIDITY)
+                    });
                     let request = TokenRequest {
                         reseller: old.owner(),
                         kind: old.kind,
@@ -267,22 +268,15 @@ async fn issue(
     } else {
         Authority::Operator
     };
+    let requested = requested_end(&request, now);
     let scopes = choose_scopes(request.scopes, &Scopes::all_for(authority), maker)?;
     if let Some(name) = &request.name {
         check_text("name", name, MAX_TEXT)?;
     }
-    let validity = request
-        .expires_in
-        .or((request.kind == TokenKind::Jwt).then_some(JWT_VALIDITY));
-    let expires_at = match request.expires_at {
-        Some(at) => Some(at),
-        None => validity
-            .map(|validity| after(now, validity, "expires_in"))
-            .transpose()?,
-    };
-    let expires_at = expires_at.into_iter().chain(maker.expires_at).min();
+    let expires_at = requested?.into_iter().chain(maker.expires_at).min();
     if expires_at.is_some_and(|at| at <= now) {
-        return Err(Error::invalid("expires_in", "must be longer"));
+        // The maker's own credential has expired since it was checked.
+        return Err(Error::CredentialInvalid);
     }
     let id = tx.next_token_id().await?;
     let token = match (signing, expires_at) {
@@ -314,6 +308,29 @@ async fn issue(
         credential: tx.insert_token(new, now).await?,
         token,
     })
+}
+
+/// When a new credential is to stop being valid. `None` means never.
+fn requested_end(request: &TokenRequest, now: Time) -> Result<Option<Time>, Error> {
+    if let Some(at) = request.expires_at {
+        let problem = if at <= now {
+            "must be in the future; leave it out for never"
+        } else if at > now + MAX_VALIDITY {
+            "must be at most a hundred years from now; leave it out for never"
+        } else {
+            return Ok(Some(at));
+        };
+        return Err(Error::invalid("expires_at", problem));
+    }
+    let validity = request
+        .expires_in
+        .or((request.kind == TokenKind::Jwt).then_some(JWT_VALIDITY));
+    if validity == Some(Duration::ZERO) {
+        return Err(Error::invalid("expires_in", "must be longer"));
+    }
+    validity
+        .map(|validity| after(now, validity, "expires_in"))
+        .transpose()
 }
 
 /// The rights of a new credential: those requested, or else all that are both possible for its

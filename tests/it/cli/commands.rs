@@ -80,6 +80,24 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
         (json!(1), json!(["account:read", "account:write"]))
     );
     let id = token["id"].to_string();
+    for arguments in [
+        ["token", "create", "--operator", "--expires-in", "36526d"],
+        ["token", "create", "--operator", "--expires-in", "0s"],
+        ["token", "rotate", &id, "--grace", "36526d"],
+    ] {
+        let output = run(data, &arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let problem = if arguments[4] == "0s" {
+            "must be longer"
+        } else {
+            "must be at most a hundred years"
+        };
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(
+            stderr.contains(&format!("{}: {problem}", arguments[3])),
+            "{arguments:?}: {stderr}"
+        );
+    }
     let rotated = json(&["token", "rotate", &id, "--grace", "7d", "--json"]);
     assert_ne!(rotated["token"], token["token"]);
     assert_eq!(rotated["name"], "backend");

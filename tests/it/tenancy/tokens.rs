@@ -285,3 +285,81 @@ async fn a_token_rotates_none_that_lasts_longer_and_revokes_any_with_its_scopes(
     assert_eq!(revoke(&day, &forever).await.status, 204);
     assert_eq!(revoke(&day, &day).await.status, 204);
 }
+
+#[tokio::test]
+async fn a_token_is_valid_for_at_most_a_hundred_years_however_its_end_is_given() {
+    let app = App::new().await;
+    let v3 = V3::of(&app.new_reseller("Acme").await);
+    // 36,525 days from the first of March 2026 on.
+    let last = "2126-03-02T12:00:00Z";
+    for (path, body, problem) in [
+        ("/v3/tokens", json!({"expiresIn": 3_155_760_000_u64}), None),
+        (
+            "/v3/tokens",
+            json!({"expiresIn": 3_155_760_001_u64}),
+            Some("expiresIn: must be at most a hundred years"),
+        ),
+        (
+            "/v3/tokens",
+            json!({"kind": "jwt", "expiresIn": 3_155_760_001_u64}),
+            Some("expiresIn: must be at most a hundred years"),
+        ),
+        (
+            "/v3/personal-access-tokens",
+            json!({"expiresAt": last}),
+            None,
+        ),
+        (
+            "/v3/personal-access-tokens",
+            json!({"expiresAt": "2126-03-02T12:00:01Z"}),
+            Some("expiresAt: must be at most a hundred years from now"),
+        ),
+        (
+            "/v3/personal-access-tokens",
+            json!({"expiresAt": "9999-12-31T23:59:59Z"}),
+            Some("expiresAt: must be at most a hundred years from now; leave it out for never"),
+        ),
+        (
+            "/v3/personal-access-tokens",
+            json!({"expiresAt": "2026-03-01T12:00:00Z"}),
+            Some("expiresAt: must be in the future"),
+        ),
+    ] {
+        let answer = v3.call("POST", path, &body).await;
+        match problem {
+            None => {
+                assert_eq!(answer.status, 201, "{body}: {}", answer.body);
+                assert_eq!(answer.json()["expiresAt"], last);
+            }
+            Some(problem) => refused(&answer, 400, "INVALID_REQUEST", problem),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_made_for_longer_is_rotated_for_a_hundred_years() {
+    let app = App::new().await;
+    let v3 = V3::of(&app.new_reseller("Acme").await);
+    let body = json!({"expiresIn": 3600, "scopes": ["account:read"]});
+    let made = v3.call("POST", "/v3/tokens", &body).await.json();
+    // An earlier version accepted any expiresAt.
+    let superuser = app.database.superuser().await;
+    sqlx::query("update api_token set expires_at = '2300-01-01' where expires_at is not null")
+        .execute(&superuser)
+        .await
+        .unwrap();
+    let rotate = async |seconds: u64| {
+        let path = format!("/v3/tokens/{}/rotate", made["id"]);
+        v3.call("POST", &path, &json!({"graceSeconds": seconds}))
+            .await
+    };
+    refused(
+        &rotate(3_155_760_001).await,
+        400,
+        "INVALID_REQUEST",
+        "graceSeconds: must be at most a hundred years",
+    );
+    let rotated = rotate(0).await;
+    assert_eq!(rotated.status, 201, "{}", rotated.body);
+    assert_eq!(rotated.json()["expiresAt"], "2126-03-02T12:00:00Z");
+}
