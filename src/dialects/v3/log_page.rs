@@ -11,12 +11,15 @@ use super::whole_list::{too_large, with_page};
 use crate::dialects::failure::Failure;
 use crate::service::{LogPage, MAX_LOGGED};
 
-/// The page of a log that a query asks for. A log is sorted by the times of its entries alone.
+/// The fields that a log can be sorted by: the times of its entries alone.
+pub(super) const FIELDS: [&str; 1] = ["createdAt"];
+
+/// The page of a log that a query asks for.
 pub(super) fn log_page(query: &Query) -> Result<LogPage, Failure> {
     let is_ascending = match query.sort.as_deref() {
         None | Some("-createdAt") => false,
         Some("createdAt") => true,
-        Some(_) => return Err(query.no_sort(std::iter::once("createdAt"))),
+        Some(_) => return Err(query.no_sort(&FIELDS)),
     };
     if query.skip() > MAX_LOGGED {
         let problem = "is too deep; follow the links from a list without page instead";

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::accounts::list::FIELDS;
 use super::ignored_members::{cannot_honour, read_only};
 use super::operation::Operation;
 use super::operations::OPERATIONS;
@@ -12,6 +13,9 @@ use super::path_id::Id;
 use super::respond::{Described, FailureDocument, PROBLEM, Problem};
 use crate::dialects::operation::Access;
 use crate::dialects::schemas::{Parts, describe, idempotency_key};
+
+/// What the header `ETag` of a read has.
+const ETAG: &str = "The tag of the document, which `If-None-Match` takes";
 
 /// An example of a UUID.
 const UUID: &str = "3f0cbf36-2f0e-4c56-9e0b-6d1f6c9d1d10";
@@ -114,6 +118,13 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value, problem: &
     );
     success.insert("headers".to_owned(), Value::Object(headers));
     let mut responses = Map::from_iter([(operation.success.to_string(), Value::Object(success))]);
+    if operation.reads_a_document() {
+        let not_modified = json!({
+            "description": "`If-None-Match` names the document's ETag: the caller has it already",
+            "headers": { "ETag": header(ETAG) },
+        });
+        responses.insert("304".to_owned(), not_modified);
+    }
     for (status, description, applies) in [
         (
             "400",
@@ -198,6 +209,9 @@ fn headers(operation: &Operation) -> Map<String, Value> {
     ] {
         headers.insert(name.to_owned(), header(description));
     }
+    if operation.reads_a_document() {
+        headers.insert("ETag".to_owned(), header(ETAG));
+    }
     if operation.idempotent {
         let description = "Whether the request changed anything: `true` or `false`";
         headers.insert("Steward-Changed".to_owned(), header(description));
@@ -225,7 +239,14 @@ fn parameters(operation: &Operation) -> Vec<Value> {
             "schema": { "type": "string", "minLength": 1, "pattern": "^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\")*)$" },
         }));
     }
-    parameters.extend(page_parameters(operation.paging));
+    if operation.reads_a_document() {
+        parameters.push(json!({
+            "name": "If-None-Match", "in": "header", "required": false,
+            "description": "Answer 304 without a body if the document has this ETag, or one in this list; `*` is any.",
+            "schema": { "type": "string" },
+        }));
+    }
+    parameters.extend(page_parameters(operation.paging, &sort(operation)));
     parameters.extend(operation.query.iter().map(query_parameter));
     parameters
 }
@@ -261,17 +282,49 @@ fn query_parameter(parameter: &QueryParameter) -> Value {
     query(parameter.name, parameter.description, &schema)
 }
 
-fn page_parameters(paging: Paging) -> Vec<Value> {
+/// The parameter `sort`.
+fn sort(operation: &Operation) -> Value {
+    let fields = (operation.sorts)();
+    let ascending = fields.iter().map(|field| (*field).to_owned());
+    let descending = fields.iter().map(|field| format!("-{field}"));
+    let sorts: Vec<String> = ascending.chain(descending).collect();
+    let description = match operation.paging {
+        Paging::Search | Paging::PageOrId | Paging::PageOrEntry => {
+            "The field to sort by. A leading - sorts in descending order. If absent, `-createdAt`."
+        }
+        _ => "The field to sort by. A leading - sorts in descending order.",
+    };
+    query(
+        "sort",
+        description,
+        &json!({ "type": "string", "enum": sorts }),
+    )
+}
+
+/// The parameters that choose a page. `sort` is the one of lists that can be sorted.
+fn page_parameters(paging: Paging, sort: &Value) -> Vec<Value> {
     let limit = |default: i64| {
         let schema = json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": default });
         query("limit", "The largest number of items on the page.", &schema)
     };
     match paging {
         Paging::None => Vec::new(),
-        Paging::Whole => [pages(), vec![limit(100)]].concat(),
-        Paging::PageOrNumber => [pages(), page_parameters(Paging::AfterNumber)].concat(),
-        Paging::PageOrId => [pages(), page_parameters(Paging::BeforeId)].concat(),
-        Paging::PageOrEntry => [pages(), page_parameters(Paging::BeforeNumber)].concat(),
+        Paging::Whole => [pages(sort, NAMES), vec![limit(100)]].concat(),
+        Paging::PageOrNumber => [
+            pages(sort, NAMES),
+            page_parameters(Paging::AfterNumber, sort),
+        ]
+        .concat(),
+        Paging::PageOrId => [
+            pages(sort, ATTEMPTS),
+            page_parameters(Paging::BeforeId, sort),
+        ]
+        .concat(),
+        Paging::PageOrEntry => [
+            pages(sort, CHANGES),
+            page_parameters(Paging::BeforeNumber, sort),
+        ]
+        .concat(),
         Paging::AfterNumber => vec![
             query(
                 "after",
@@ -304,56 +357,42 @@ fn page_parameters(paging: Paging) -> Vec<Value> {
             ),
             limit(100),
         ],
-        Paging::Search => [search(), vec![limit(10)], filters()].concat(),
+        Paging::Search => [search(sort), vec![limit(10)], filters()].concat(),
     }
 }
 
-/// The fields by which accounts can be sorted and filtered.
-const FIELDS: [&str; 6] = [
-    "createdAt",
-    "updatedAt",
-    "expiresAt",
-    "email",
-    "company",
-    "status",
-];
+/// What `query` does in the lists that are whole, and in the logs.
+const NAMES: &str = "Only rows whose names contain this text, in any case.";
+const ATTEMPTS: &str = "Only attempts whose event or problem contains this text, in any case. It is looked for in the newest 100,000 attempts of the reseller; older ones are not found.";
+const CHANGES: &str = "Only changes whose action or user contains this text, in any case. It is looked for in the newest 100,000 changes of the reseller; older ones are not found.";
 
-/// The parameters of a list whose pages have numbers.
-fn pages() -> Vec<Value> {
+/// The parameters of a list whose pages have numbers. `searched` says what `query` does.
+fn pages(sort: &Value, searched: &str) -> Vec<Value> {
     vec![
         query(
             "page",
             "The number of the page, from 1. The headers `Pagination-Page`, `Pagination-Limit` and `Pagination-Count` describe it.",
             &json!({ "type": "integer", "format": "int64", "minimum": 1 }),
         ),
-        query(
-            "sort",
-            "The field to sort by. A leading - sorts in descending order.",
-            &json!({ "type": "string" }),
-        ),
+        sort.clone(),
         query(
             "query",
-            "Only rows whose names contain this text, in any case.",
+            searched,
             &json!({ "type": "string", "maxLength": 255 }),
         ),
     ]
 }
 
-fn search() -> Vec<Value> {
-    let ascending = FIELDS.iter().map(|field| (*field).to_owned());
-    let descending = FIELDS.iter().map(|field| format!("-{field}"));
-    let sorts: Vec<String> = ascending.chain(descending).collect();
+/// The parameters of the list of accounts. `page` and `sort` have no `default`: generated clients
+/// would send it, and it cannot be combined with `after`.
+fn search(sort: &Value) -> Vec<Value> {
     vec![
         query(
             "page",
             "The number of the page, from 1. A page may skip at most 100,000 accounts.",
-            &json!({ "type": "integer", "minimum": 1, "default": 1 }),
+            &json!({ "type": "integer", "minimum": 1 }),
         ),
-        query(
-            "sort",
-            "The field to sort by. A leading - sorts in descending order.",
-            &json!({ "type": "string", "enum": sorts, "default": "-createdAt" }),
-        ),
+        sort.clone(),
         query(
             "query",
             "Only accounts whose e-mail address, company, companyId or accountAlias contains this text, in any case.",

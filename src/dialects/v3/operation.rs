@@ -40,6 +40,8 @@ pub struct Operation {
     pub conditional: bool,
     /// How its answer is paged.
     pub paging: Paging,
+    /// The fields that `sort` can name, if it takes `sort`.
+    pub(super) sorts: fn() -> Vec<&'static str>,
     /// The other query parameters.
     pub(super) query: &'static [QueryParameter],
     /// The largest body that the operation accepts.
@@ -127,6 +129,7 @@ impl Operation {
             has_secret: false,
             conditional: false,
             paging: Paging::None,
+            sorts: Vec::new,
             query: &[],
             body_limit: BodyLimit::Configured,
             cost: Cost::Light,
@@ -214,6 +217,11 @@ impl Operation {
 
     pub(super) const fn paged(self, paging: Paging) -> Self {
         Self { paging, ..self }
+    }
+
+    /// `sort` can name these fields.
+    pub(super) const fn sorted(self, sorts: fn() -> Vec<&'static str>) -> Self {
+        Self { sorts, ..self }
     }
 
     pub(super) const fn query(self, query: &'static [QueryParameter]) -> Self {

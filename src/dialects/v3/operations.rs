@@ -41,8 +41,8 @@ use super::webhooks::{
     EventNames, NewWebhook, Queued, Redeliver, RotateSecret, WebhookDocument, WebhookRequest,
 };
 use super::{
-    Api, accounts, bulk, bulk_jobs, event_logs, events, personal_access_tokens, plans, purge,
-    release_tickets, resellers, tokens, users, webhook_logs, webhooks,
+    Api, accounts, bulk, bulk_jobs, event_logs, events, log_page, personal_access_tokens, plans,
+    purge, release_tickets, resellers, tokens, users, webhook_logs, webhooks,
 };
 use crate::dialects::body;
 use crate::dialects::failure::Failure;
@@ -58,7 +58,7 @@ use crate::domain::{AccountId, ResellerId, TokenId};
 pub const OPERATIONS: &[Operation] = &[
     Operation::get("/v3/accounts", "accounts_list")
         .about("accounts", "List accounts: by page, or by cursor at any depth")
-        .scope(AccountRead).paged(Paging::Search).query(&[AS_OF_LIST]).heavy()
+        .scope(AccountRead).paged(Paging::Search).sorted(|| accounts::list::FIELDS.to_vec()).query(&[AS_OF_LIST]).heavy()
         .run(run!(accounts::list, (()) -> 200 Many<AccountDocument>)),
     Operation::post("/v3/accounts", "accounts_create")
         .about("accounts", "Create an account")
@@ -196,7 +196,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(bulk_jobs::delete, (JobId) -> 204 Nothing)),
     Operation::get("/v3/plans", "plans_list")
         .about("plans", "List plans by number")
-        .scope(AccountRead).paged(Paging::PageOrNumber).query(&[RESELLER])
+        .scope(AccountRead).paged(Paging::PageOrNumber).sorted(|| plans::LISTING.names()).query(&[RESELLER])
         .run(run!(plans::list, (()) -> 200 Many<NumberedPlan>)),
     Operation::post("/v3/plans", "plans_create")
         .about("plans", "Create a plan")
@@ -214,7 +214,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(plans::patch, (PlanId, PlanPatch) -> 200 One<NumberedPlan>)),
     Operation::get("/v3/tokens", "tokens_list")
         .about("tokens", "List tokens, without their secrets")
-        .scope(TokenWrite).paged(Paging::PageOrNumber)
+        .scope(TokenWrite).paged(Paging::PageOrNumber).sorted(|| tokens::LISTING.names())
         .run(run!(tokens::list, (()) -> 200 Many<TokenDocument>)),
     Operation::post("/v3/tokens", "tokens_create")
         .about("tokens", "Create a token; only this answer contains its secret")
@@ -238,7 +238,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(tokens::delete, (TokenId) -> 204 Nothing)),
     Operation::get("/v3/personal-access-tokens", "personal_access_tokens_list")
         .about("tokens", "List tokens as Cryptlex does, without their secrets")
-        .scope(TokenWrite).paged(Paging::PageOrNumber)
+        .scope(TokenWrite).paged(Paging::PageOrNumber).sorted(|| tokens::LISTING.names())
         .run(run!(personal_access_tokens::list, (()) -> 200 Many<PersonalAccessTokenDocument>)),
     Operation::post("/v3/personal-access-tokens", "personal_access_tokens_create")
         .about("tokens", "Create a token as Cryptlex does; only this answer contains its secret, as accessToken")
@@ -265,7 +265,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(users::me, (()) -> 200 One<UserDocument>)),
     Operation::get("/v3/webhooks", "webhooks_list")
         .about("webhooks", "List webhook endpoints, oldest first")
-        .scope(WebhookRead).paged(Paging::Whole).query(&[RESELLER])
+        .scope(WebhookRead).paged(Paging::Whole).sorted(|| webhooks::LISTING.names()).query(&[RESELLER])
         .run(run!(webhooks::list, (()) -> 200 Many<WebhookDocument>)),
     Operation::post("/v3/webhooks", "webhooks_create")
         .about("webhooks", "Create a webhook endpoint; only this answer contains its secret")
@@ -304,7 +304,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(webhooks::redeliver, (WebhookId, Redeliver) -> 202 One<Queued>)),
     Operation::get("/v3/webhook-event-logs", "webhooks_logs")
         .about("webhooks", "List delivery attempts, newest first")
-        .scope(WebhookRead).heavy().paged(Paging::PageOrId).query(&[WEBHOOK, SUCCEEDED, RESELLER])
+        .scope(WebhookRead).heavy().paged(Paging::PageOrId).sorted(|| log_page::FIELDS.to_vec()).query(&[WEBHOOK, SUCCEEDED, RESELLER])
         .run(run!(webhook_logs::list, (()) -> 200 Many<LogDocument>)),
     Operation::post("/v3/webhook-event-logs/{id}/redeliver", "webhooks_redeliver_one")
         .about("webhooks", "Repeat the delivery of one message")
@@ -320,7 +320,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(events::list, (()) -> 200 Many<EventDocument>)),
     Operation::get("/v3/event-logs", "event_logs_list")
         .about("accounts", "List the changes of all accounts, newest first")
-        .scope(AccountRead).paged(Paging::PageOrEntry).query(&[RESELLER]).heavy()
+        .scope(AccountRead).paged(Paging::PageOrEntry).sorted(|| log_page::FIELDS.to_vec()).query(&[RESELLER]).heavy()
         .run(run!(event_logs::list, (()) -> 200 Many<EventLogDocument>)),
     Operation::get("/v3/event-logs/{id}", "event_logs_get")
         .about("accounts", "Read a change of an account")
@@ -328,7 +328,7 @@ pub const OPERATIONS: &[Operation] = &[
         .run(run!(event_logs::get, (EntryId) -> 200 One<EventLogDocument>)),
     Operation::get("/v3/resellers", "resellers_list")
         .about("resellers", "List resellers; a reseller's token sees only itself")
-        .scope(AccountRead).paged(Paging::PageOrNumber)
+        .scope(AccountRead).paged(Paging::PageOrNumber).sorted(|| resellers::LISTING.names())
         .run(run!(resellers::list, (()) -> 200 Many<ResellerDocument>)),
     Operation::post("/v3/resellers", "resellers_create")
         .about("resellers", "Create a reseller")

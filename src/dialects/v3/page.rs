@@ -280,14 +280,18 @@ impl Query {
     }
 
     /// The refusal of a field that the list cannot be sorted by.
-    pub(super) fn no_sort<'a>(&self, fields: impl Iterator<Item = &'a str>) -> Failure {
-        let fields: Vec<&str> = fields.collect();
-        let accepted = format!(
-            "one of {}, with - in front for descending",
-            fields.join(", ")
-        );
-        Failure::must_be("sort", &accepted, self.sort.as_deref().unwrap_or_default())
+    pub(super) fn no_sort(&self, fields: &[&str]) -> Failure {
+        no_sort(fields, self.sort.as_deref().unwrap_or_default())
     }
+}
+
+/// The refusal of a field that a list cannot be sorted by.
+pub(super) fn no_sort(fields: &[&str], sort: &str) -> Failure {
+    let accepted = format!(
+        "one of {}, with - in front for descending",
+        fields.join(", ")
+    );
+    Failure::must_be("sort", &accepted, sort)
 }
 
 /// The names of the parameters that a query may have.

@@ -157,7 +157,7 @@ fn written(reseller: &Written<Reseller>) -> Done<ResellerDocument> {
 }
 
 /// How resellers are sorted and searched.
-const LISTING: Listing<Reseller> = Listing {
+pub(super) const LISTING: Listing<Reseller> = Listing {
     fields: &[
         ("id", |a, b| a.id.0.cmp(&b.id.0)),
         ("name", |a, b| a.name.cmp(&b.name)),

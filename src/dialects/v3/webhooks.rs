@@ -309,7 +309,7 @@ pub(super) fn queued(count: u64) -> Done<Queued> {
 }
 
 /// How endpoints are sorted and searched.
-const LISTING: Listing<EndpointView> = Listing {
+pub(super) const LISTING: Listing<EndpointView> = Listing {
     fields: &[
         ("name", |a, b| a.endpoint.name.cmp(&b.endpoint.name)),
         ("url", |a, b| a.endpoint.url.cmp(&b.endpoint.url)),

@@ -28,6 +28,11 @@ pub(super) struct Listing<R: 'static> {
 }
 
 impl<R> Listing<R> {
+    /// The names of the fields that `sort` can name.
+    pub(super) fn names(&self) -> Vec<&'static str> {
+        self.fields.iter().map(|(name, _)| *name).collect()
+    }
+
     /// The page of all rows that the query of a call asks for, and its headers. `next` links to the
     /// page after a row, for a query without a page, an order and a text.
     pub(super) fn reply<D: Serialize + ToSchema + Send + 'static>(
@@ -66,8 +71,7 @@ impl<R> Listing<R> {
                 .strip_prefix('-')
                 .map_or((sort.as_str(), false), |name| (name, true));
             let field = self.fields.iter().find(|(field, _)| *field == name);
-            let (_, order) =
-                field.ok_or_else(|| query.no_sort(self.fields.iter().map(|(field, _)| *field)))?;
+            let (_, order) = field.ok_or_else(|| query.no_sort(&self.names()))?;
             rows.sort_by(order);
             if is_descending {
                 rows.reverse();

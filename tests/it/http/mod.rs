@@ -12,6 +12,7 @@ mod messages;
 mod metrics;
 mod notice_page;
 mod openapi_patterns;
+mod openapi_reads;
 mod pages;
 mod path_spelling;
 mod problems;

@@ -8,7 +8,7 @@ use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
 use crate::dialects::filter::{TimeConditions, check_member_count};
 use crate::dialects::v3::cursor::Cursor;
-use crate::dialects::v3::page::{pairs, searched};
+use crate::dialects::v3::page::{no_sort, pairs, searched};
 use crate::domain::{
     AccountId, Comparison, Condition, Metadata, ResellerId, Search, SearchField, SearchValues,
     Start, Time, check_metadata_key, quoted,
@@ -216,18 +216,21 @@ fn field(name: &str) -> Option<SearchField> {
     })
 }
 
-const FIELDS: &str = "createdAt, updatedAt, expiresAt, email, company, status";
-const NO_FIELD: &str = "is no parameter and no field; the fields are createdAt, updatedAt, \
-    expiresAt, email, company, status and metadata[name]";
+/// The fields that accounts can be sorted and filtered by.
+pub(in crate::dialects::v3) const FIELDS: [&str; 6] = [
+    "createdAt",
+    "updatedAt",
+    "expiresAt",
+    "email",
+    "company",
+    "status",
+];
 
 fn order(sort: &str) -> Result<(SearchField, bool), Failure> {
     let (name, descending) = sort
         .strip_prefix('-')
         .map_or((sort, false), |name| (name, true));
-    let field = field(name).ok_or_else(|| {
-        let accepted = format!("one of {FIELDS}, with - in front for descending");
-        Failure::must_be("sort", &accepted, sort)
-    })?;
+    let field = field(name).ok_or_else(|| no_sort(&FIELDS, sort))?;
     Ok((field, descending))
 }
 
@@ -293,7 +296,12 @@ fn add_condition(conditions: &mut TimeConditions, name: &str, value: &str) -> Re
         .map_or((name, "eq"), |(field_name, rest)| {
             (field_name, rest.strip_suffix(']').unwrap_or_default())
         });
-    let field = field(field_name).ok_or_else(|| Failure::parameter(name, NO_FIELD))?;
+    let field = field(field_name).ok_or_else(|| {
+        let fields = FIELDS.join(", ");
+        let problem =
+            format!("is no parameter and no field; the fields are {fields} and metadata[name]");
+        Failure::parameter(name, problem)
+    })?;
     let comparison = match operator {
         "eq" => Comparison::Equal,
         "ne" => Comparison::NotEqual,

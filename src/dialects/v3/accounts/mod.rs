@@ -2,7 +2,7 @@
 
 pub(super) mod documents;
 pub(super) mod explanation;
-mod list;
+pub(super) mod list;
 pub(super) mod requests;
 
 use axum::http::header::{self, HeaderName};

@@ -18,7 +18,7 @@ use crate::service::{self, Context, Written};
 pub(super) use document::{NewPlan, PlanDocument, PlanPatch};
 
 /// How plans are sorted and searched.
-const LISTING: Listing<Arc<Plan>> = Listing {
+pub(super) const LISTING: Listing<Arc<Plan>> = Listing {
     fields: &[
         ("number", |a, b| a.number.cmp(&b.number)),
         ("name", |a, b| a.terms.name.cmp(&b.terms.name)),
