@@ -20,6 +20,8 @@ frozen = accounts_freeze.sync(account.id, client=client, body=HoldRequest(paymen
 assert frozen.effective_status == "inactive" and frozen.blocked_by == ["inactive", "frozen"], frozen
 listed = accounts_list.sync(client=client, emaileq="generated@example.com", statusin="inactive")
 assert [one.id for one in listed] == [account.id], listed
+first = accounts_list.sync_detailed(client=client, after="", limit=1)
+assert first.status_code == 200 and len(first.parsed) == 1, first
 blocks = accounts_explain.sync(account.id, client=client).blocks
 assert [one.block for one in blocks] == ["inactive", "frozen"], blocks
 refused = accounts_status.sync_detailed(account.id, client=client, body=StatusRequest(status=SimpleNamespace(value="asleep")))
