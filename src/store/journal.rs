@@ -141,6 +141,19 @@ fn sizes(rows: &[EventRow]) -> (i64, i64) {
     (found, rows.iter().map(|row| row.size).sum())
 }
 
+/// The rows that one statement found. More may follow if they are as many, or as large, as it may
+/// find.
+fn page(rows: Vec<EventRow>, limit: i64) -> Result<Slice<(AccountId, JournalEntry)>, Error> {
+    let (found, sizes) = sizes(&rows);
+    Ok(Slice {
+        has_more: found == limit || sizes >= READ_AT_ONCE,
+        rows: rows
+            .into_iter()
+            .map(TryFrom::try_from)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
 impl TryFrom<EventRow> for (AccountId, JournalEntry) {
     type Error = Error;
 
@@ -270,14 +283,7 @@ impl Tx {
         .fetch_all(self.connection())
         .await
         .or_domain()?;
-        let (found, sizes) = sizes(&rows);
-        Ok(Slice {
-            has_more: found == limit || sizes >= READ_AT_ONCE,
-            rows: rows
-                .into_iter()
-                .map(TryFrom::try_from)
-                .collect::<Result<_, _>>()?,
-        })
+        page(rows, limit)
     }
 
     /// The UUIDs of accounts of a reseller, also of purged ones, and when they were created.
@@ -321,14 +327,7 @@ impl Tx {
         .fetch_all(self.connection())
         .await
         .or_domain()?;
-        let (found, sizes) = sizes(&rows);
-        Ok(Slice {
-            has_more: found == limit || sizes >= READ_AT_ONCE,
-            rows: rows
-                .into_iter()
-                .map(TryFrom::try_from)
-                .collect::<Result<_, _>>()?,
-        })
+        page(rows, limit)
     }
 
     /// The entries of a reseller with these accounts, ids and times, in order.
