@@ -105,8 +105,10 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value, problem: &
             let items = parts.written_schema(describe);
             let list = json!({ "type": "array", "items": items });
             success.insert("content".to_owned(), content(list));
-            headers.insert("Link".to_owned(), header("A link to the next page"));
         }
+    }
+    if operation.paging != Paging::None {
+        headers.insert("Link".to_owned(), header("A link to the next page"));
     }
     if !cannot_honour(operation.name).is_empty() {
         let description = "The members of the request that were ignored, separated by commas";

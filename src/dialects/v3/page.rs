@@ -153,7 +153,7 @@ impl Query {
             let parameter = parameters.iter().find(|known| known.name == name);
             let is_paging = paging.names().contains(&name.as_str());
             if !is_paging && parameter.is_none() {
-                return Err(unknown_parameter(&name, &known(paging, parameters)));
+                return Err(unknown_parameter(&name, paging, parameters));
             }
             if seen.contains(&name) {
                 return Err(Failure::parameter(name, "appears more than once"));
@@ -300,14 +300,41 @@ pub(super) fn known(paging: Paging, others: &[QueryParameter]) -> Vec<&'static s
     paging.names().iter().copied().chain(others).collect()
 }
 
-/// The refusal of a parameter that is not among the known ones.
-fn unknown_parameter(name: &str, known: &[&str]) -> Failure {
-    let accepted = match (nearest(name, known.iter().copied()), known) {
-        (Some(nearest), _) => format!("; did you mean {nearest}?"),
-        (None, []) => ", which has none".to_owned(),
-        (None, known) => format!("; the parameters are {}", known.join(", ")),
+/// The refusal of a parameter that a call does not have.
+fn unknown_parameter(name: &str, paging: Paging, others: &[QueryParameter]) -> Failure {
+    let known = known(paging, others);
+    let nearest = nearest(name, known.iter().copied());
+    let accepted = match (instead(name, paging), nearest, known.as_slice()) {
+        (Some(instead), _, known) => {
+            format!(": {instead}; the parameters are {}", known.join(", "))
+        }
+        (None, Some(nearest), _) => format!("; did you mean {nearest}?"),
+        (None, None, []) => ", which has none".to_owned(),
+        (None, None, known) => format!("; the parameters are {}", known.join(", ")),
     };
     Failure::parameter(name, format!("is no parameter of this call{accepted}"))
+}
+
+/// What a list has instead of a parameter that other lists have. `None` if there is no such list, or
+/// no other list has the parameter.
+fn instead(name: &str, paging: Paging) -> Option<&'static str> {
+    use Paging::{AfterCursor, AfterNumber, BeforeId, BeforeNumber, PageOrEntry, PageOrId};
+    Some(match (name, paging) {
+        ("page", BeforeId | BeforeNumber)
+        | ("after", BeforeId | BeforeNumber | PageOrId | PageOrEntry) => {
+            "the first page is the newest, and its Link header leads to older ones by before"
+        }
+        ("page" | "before", AfterNumber | AfterCursor) => {
+            "the Link header of each page leads to the next one by after"
+        }
+        ("sort", BeforeId | BeforeNumber) => "the list is always newest first",
+        ("sort", AfterNumber) => "the list is always in the order of the accounts' numbers",
+        ("sort", AfterCursor) => "the list is always in the order of the changes",
+        ("query", AfterNumber | AfterCursor | BeforeId | BeforeNumber) => {
+            "no text can be looked for in this list"
+        }
+        _ => return None,
+    })
 }
 
 /// The names and values of the query's parameters.

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use serde_json::json;
+use steward::dialects::v3::{OPERATIONS, Paging};
 
 use crate::harness::app::Answer;
 use crate::harness::v3::{V3, refused};
@@ -192,6 +193,50 @@ async fn every_list_of_cryptlex_has_pages_an_order_and_a_text() {
     }
     // A client that pages until a page is empty.
     assert_eq!(v3.get("/v3/plans?page=999999").await.ok(), json!([]));
+}
+
+#[tokio::test]
+async fn a_list_without_pages_by_number_an_order_or_a_text_says_what_it_has_instead() {
+    let app = App::new().await;
+    let v3 = V3::of(&app.new_reseller("Acme").await);
+    let mut lists = 0;
+    for row in OPERATIONS {
+        let taken: Vec<&str> = row.query_parameters().collect();
+        if row.paging == Paging::None || taken.contains(&"page") {
+            continue;
+        }
+        lists += 1;
+        let is_newest_first = taken.contains(&"before");
+        let (other, link, order) = if is_newest_first {
+            ("after", "older ones by before", "always newest first")
+        } else {
+            ("before", "the next one by after", "always in the order of")
+        };
+        for (name, instead) in [
+            ("page", link),
+            (other, link),
+            ("sort", order),
+            ("query", "no text can be looked for in this list"),
+        ] {
+            let path = row.path.replace("{id}", "1");
+            let answer = v3.get(&format!("{path}?{name}=1")).await;
+            refused(&answer, 400, "INVALID_REQUEST", instead);
+            let rest = format!("; the parameters are {}", taken.join(", "));
+            let begin = format!("{name}: is no parameter of this call: ");
+            let message = answer.json()["message"].as_str().unwrap().to_owned();
+            assert!(
+                message.starts_with(&begin) && message.ends_with(&rest),
+                "{path}: {message}"
+            );
+        }
+    }
+    // Bulk jobs and their accounts, history, timeline, suspensions, the purge plan, events.
+    assert_eq!(lists, 7);
+    let answer = v3.get("/v3/event-logs?after=1").await;
+    refused(&answer, 400, "INVALID_REQUEST", "older ones by before");
+    let answer = v3.get("/v3/me?page=1").await;
+    let problem = "page: is no parameter of this call, which has none";
+    refused(&answer, 400, "INVALID_REQUEST", problem);
 }
 
 #[tokio::test]
