@@ -104,6 +104,20 @@ impl Column {
         column.map_or_else(String::new, |(name, _)| (*name).to_owned())
     }
 
+    pub(super) fn is_of_freeze(&self) -> bool {
+        matches!(
+            self,
+            Self::FreezeReason | Self::FreezePaymentUrl | Self::FreezeSince
+        )
+    }
+
+    pub(super) fn is_of_suspension(&self) -> bool {
+        matches!(
+            self,
+            Self::SuspendReason | Self::SuspendMessage | Self::SuspendSince
+        )
+    }
+
     /// What the column accepts, for people.
     pub(super) fn accepts(&self) -> &'static str {
         match self {
