@@ -14,6 +14,7 @@ mod blocked;
 mod columns;
 mod convert;
 mod csv_rows;
+mod descriptive;
 mod input;
 mod pass;
 mod reading;
