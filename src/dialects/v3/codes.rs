@@ -1,6 +1,6 @@
 //! The table of codes: the HTTP status, `code` and message for each kind of failure.
 
-use crate::dialects::failure::{Failure, NO_ANSWER_SPACE, OUTLIVED, wrong_method};
+use crate::dialects::failure::{BASE_PATHS, Failure, NO_ANSWER_SPACE, OUTLIVED, wrong_method};
 use crate::domain::{Conflict, Error, Resource};
 use crate::wire;
 
@@ -108,6 +108,10 @@ pub(super) fn code(failure: &Failure) -> Code {
         }
         Failure::NoSuchRoute | Failure::OnManagementListener => {
             say(404, "NOT_FOUND", "There is no such resource")
+        }
+        Failure::NoSuchPath(path) => {
+            let message = format!("There is no such resource: {path}; {BASE_PATHS}");
+            say(404, "NOT_FOUND", &message)
         }
         Failure::NotOffered(why) => say(404, "NOT_FOUND", why),
         Failure::MethodNotAllowed(allowed) => {
@@ -299,6 +303,7 @@ mod tests {
             Failure::Wire(malformed),
             Failure::parameter("limit", "must be between 1 and 100"),
             Failure::NoSuchRoute,
+            Failure::no_such_path("/v3/x"),
             Failure::NotOffered("Accounts do not sign in to Steward"),
             Failure::MethodNotAllowed("GET, HEAD, OPTIONS".to_owned()),
             Failure::Service(Error::Conflict(Conflict::KeyInUse)),
