@@ -49,6 +49,7 @@ impl Converter {
         let hold = |details: HoldPatch| {
             (details != HoldPatch::default()).then(|| ImportedHold {
                 fresh: HoldId(Uuid::now_v7()),
+                owner: None,
                 details,
             })
         };
@@ -179,6 +180,7 @@ impl Converter {
         };
         let by = Actor {
             authority: Authority::Reseller,
+            bound_to: None,
             name: String::new(),
         };
         Account::import(&new, account, &by, self.now).map(drop)

@@ -370,7 +370,7 @@ impl Batch {
                 let mut differs: Vec<&str> = change
                     .fields
                     .iter()
-                    .map(|changed| column_of(changed.field))
+                    .map(|changed| column_of(&changed.field))
                     .collect();
                 differs.dedup();
                 if row.created_at.is_some_and(|at| at != account.created_at) {
@@ -455,11 +455,13 @@ impl Batch {
 }
 
 /// The columns of the file that a field comes from.
-fn column_of(field: &'static str) -> &'static str {
+fn column_of(field: &str) -> &str {
     match field {
         "plan_id" | "tariff_id" => "plan",
         "freeze:reseller" => "freeze_reason, freeze_payment_url or freeze_since",
-        "suspend:reseller" => "suspend_reason, suspend_message or suspend_since",
+        hold if hold.starts_with("suspend:reseller") => {
+            "suspend_reason, suspend_message, suspend_since or suspend_owner"
+        }
         other => other,
     }
 }
