@@ -34,7 +34,10 @@ Examples:
 The columns of a CSV file, or the members of each line of JSON, are
   number, uid, email, name, title, company, status, expires_at, created_at, plan, timezone,
   metadata.KEY, freeze_reason, freeze_payment_url, freeze_since, suspend_reason, suspend_message,
-  suspend_since
+  suspend_since, is_smart, is_subscribers_suspend_all, is_tariff_exceed, pixels_enabled,
+  pushes_enabled, reports_day, reports_hour, company_id, website, logo_url, favicon_url,
+  admin_portal_domain, customer_portal_domain, reseller_portal_domain, google_client_id,
+  account_alias, region, payment_method, psp, trial_expires_at, total_trial_extensions
 Each row needs a number, a uid or an email. By these an account is found when the file is imported
 again, so an import that was interrupted is run again with the same command. An empty value means
 none.
@@ -44,6 +47,7 @@ Examples:
   steward account import accounts.csv --reseller \"Acme Hosting\" --dry-run --report refused.csv
   steward account import accounts.csv --reseller \"Acme Hosting\"
   steward account import accounts.jsonl --reseller 1 --on-existing update --skip-invalid
+  steward account import accounts.csv --reseller 1 --on-existing update --lift
   zcat accounts.csv.gz | steward account import - --format csv --reseller 1")]
     Import(Import),
 }

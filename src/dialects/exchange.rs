@@ -246,14 +246,23 @@ pub(crate) fn accept(headers: &HeaderMap) -> Option<String> {
     (!values.is_empty()).then(|| values.join(","))
 }
 
+/// `https` if a trusted proxy says that the client came by TLS. The middleware removes the header
+/// that others send.
+pub(crate) const FORWARDED_PROTO: &str = "x-forwarded-proto";
+
 /// The service's base URL as callers see it: the configured one, else one made from the request's
-/// `Host` header.
-pub(super) fn base_url(configured: Option<&str>, headers: &HeaderMap) -> String {
-    configured.map_or_else(|| format!("http://{}", host(headers)), str::to_owned)
+/// `Host` header, with the scheme that a trusted proxy names.
+pub(crate) fn base_url(configured: Option<&str>, headers: &HeaderMap) -> String {
+    let scheme = if headers.contains_key(FORWARDED_PROTO) {
+        "https"
+    } else {
+        "http"
+    };
+    configured.map_or_else(|| format!("{scheme}://{}", host(headers)), str::to_owned)
 }
 
 /// The host from the request's `Host` header if it can stand in a URL unquoted, else `localhost`.
-pub(crate) fn host(headers: &HeaderMap) -> &str {
+fn host(headers: &HeaderMap) -> &str {
     let is_plain = |host: &&str| {
         !host.is_empty()
             && host

@@ -59,6 +59,7 @@ pub(super) async fn handle(
     let responder = Responder::of(&request);
     let respond = |failure| responder.respond(&failure, &shared.admin);
     let address = client_address::address(&request, &shared.trusted_proxies);
+    client_address::settle_scheme(&mut request, &shared.trusted_proxies);
     let (address_rate, admitted) = match (&shared.service, address) {
         (Some(service), Some(address)) => service.count_address(address),
         _ => (None, Ok(())),

@@ -160,6 +160,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         name("ratelimit"),
         name("ratelimit-policy"),
         name("steward-changed"),
+        name("steward-problem"),
         name("x-rate-limit-limit"),
         name("x-rate-limit-remaining"),
         name("x-rate-limit-reset"),

@@ -27,7 +27,7 @@ impl Service {
             let has_events = |outcome: &Result<ImportOutcome, _>| {
                 matches!(
                     outcome,
-                    Ok(ImportOutcome::Created(_) | ImportOutcome::Updated(_))
+                    Ok(ImportOutcome::Created(_) | ImportOutcome::Updated(..))
                 )
             };
             if batch.is_writing && outcomes.iter().any(has_events) {

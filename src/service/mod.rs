@@ -98,7 +98,7 @@ pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
 pub use credentials::{IssuedToken, TokenRequest};
 pub use group_commit::Rehearsed;
-pub use group_commit::{ImportBatch, ImportOutcome, ImportProblem, OnExisting};
+pub use group_commit::{ImportBatch, ImportOutcome, ImportProblem, OnExisting, OwnBlocks};
 pub use idempotency::{
     CommandOutcome, Completion, Encoder, IdempotentRequest, OtherKey, Written, is_lasting_refusal,
 };

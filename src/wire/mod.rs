@@ -36,7 +36,7 @@ pub use nearest::nearest;
 pub use notes::UnknownMember;
 pub use rows::{MAX_PAGE, Rows, encode_row};
 pub use soap::{
-    SoapProblem, SoapRequest, SoapVersion, escaped, read_envelope, write_envelope,
+    SoapProblem, SoapRequest, SoapVersion, escaped, not_well_formed, read_envelope, write_envelope,
     write_not_understood,
 };
 pub use verbatim::{Members, Verbatim};

@@ -1,5 +1,6 @@
 //! The columns of an import file.
 
+use super::descriptive::{FLAGS, NUMBERS, SHORT, TEXTS};
 use crate::domain::check_metadata_key;
 use crate::wire::nearest;
 
@@ -23,12 +24,19 @@ pub(super) enum Column {
     SuspendReason,
     SuspendMessage,
     SuspendSince,
+    TrialExpiresAt,
+    /// One of [`TEXTS`].
+    Text(&'static str),
+    /// One of [`FLAGS`].
+    Flag(&'static str),
+    /// One of [`NUMBERS`].
+    Count(&'static str),
     /// `metadata.` with the name of the member.
     Metadata(String),
 }
 
-/// Every column except those of the metadata, with its name.
-const COLUMNS: [(&str, Column); 17] = [
+/// Every column except those of the metadata and those of `descriptive.rs`, with its name.
+const COLUMNS: [(&str, Column); 18] = [
     ("number", Column::Number),
     ("uid", Column::Uid),
     ("email", Column::Email),
@@ -46,6 +54,20 @@ const COLUMNS: [(&str, Column); 17] = [
     ("suspend_reason", Column::SuspendReason),
     ("suspend_message", Column::SuspendMessage),
     ("suspend_since", Column::SuspendSince),
+    ("trial_expires_at", Column::TrialExpiresAt),
+];
+
+/// What the three systems call a column, if no word of the name leads to it.
+const RENAMED: [(&str, &str); 9] = [
+    ("account_id", "number"),
+    ("tz", "timezone"),
+    ("tariff", "plan"),
+    ("tariff_id", "plan"),
+    ("plan_id", "plan"),
+    ("reg_end_date", "expires_at"),
+    ("company_name", "company"),
+    ("is_active", "status"),
+    ("frozen_details", "freeze_payment_url"),
 ];
 
 /// The prefix of the columns of the metadata.
@@ -64,8 +86,8 @@ impl Column {
     /// # Errors
     /// [`NoColumn`], with the nearest column.
     pub(super) fn parse(name: &str) -> Result<Self, NoColumn> {
-        if let Some((_, column)) = COLUMNS.iter().find(|(known, _)| *known == name) {
-            return Ok(column.clone());
+        if let Some(column) = named(name) {
+            return Ok(column);
         }
         if let Some(key) = name.strip_prefix(METADATA) {
             return check_metadata_key(key)
@@ -77,10 +99,19 @@ impl Column {
                 "owners are not supported yet: leave this column out".to_owned(),
             ));
         }
-        let hint = nearest(name, COLUMNS.iter().map(|(known, _)| *known)).map_or_else(
-            || format!("; the columns are {}.", names()),
-            |near| format!("; did you mean {near}?"),
-        );
+        let snake = snake_case(name);
+        if let Some(column) = named(&snake) {
+            return Ok(column);
+        }
+        let renamed = RENAMED.iter().find(|(theirs, _)| *theirs == snake);
+        let near = renamed.map(|(_, ours)| *ours);
+        let hint = match near.or_else(|| nearest(&snake, all_names())) {
+            _ if snake == "id" => {
+                "; number is the column of account numbers, uid that of UUIDs.".to_owned()
+            }
+            Some(near) => format!("; did you mean {near}?"),
+            None => format!("; the columns are {}.", names()),
+        };
         Err(NoColumn::Unknown(format!(
             "is not a column{hint} --ignore-unknown leaves unknown columns out"
         )))
@@ -92,16 +123,31 @@ impl Column {
             "plan_id" | "tariff_id" => "plan",
             other => other,
         };
-        let column = COLUMNS.iter().find(|(known, _)| *known == field);
-        column.map(|(_, column)| column.clone())
+        named(field)
     }
 
     pub(super) fn name(&self) -> String {
-        if let Self::Metadata(key) = self {
-            return format!("{METADATA}{key}");
+        match self {
+            Self::Metadata(key) => return format!("{METADATA}{key}"),
+            Self::Text(name) | Self::Flag(name) | Self::Count(name) => return (*name).to_owned(),
+            _ => {}
         }
         let column = COLUMNS.iter().find(|(_, column)| column == self);
         column.map_or_else(String::new, |(name, _)| (*name).to_owned())
+    }
+
+    pub(super) fn is_of_freeze(&self) -> bool {
+        matches!(
+            self,
+            Self::FreezeReason | Self::FreezePaymentUrl | Self::FreezeSince
+        )
+    }
+
+    pub(super) fn is_of_suspension(&self) -> bool {
+        matches!(
+            self,
+            Self::SuspendReason | Self::SuspendMessage | Self::SuspendSince
+        )
     }
 
     /// What the column accepts, for people.
@@ -110,9 +156,12 @@ impl Column {
             Self::Number => "a whole number from 1 to 2147483647 that no other account has",
             Self::Uid => "a UUID such as 0192f0c1-2b7e-7c1a-9d58-3f8e2a1b4c5d",
             Self::Email => "an e-mail address that no other account of the reseller has",
-            Self::Name | Self::Title | Self::Company => "a text of up to 255 characters",
+            Self::Name | Self::Title | Self::Company => SHORT,
+            Self::Text(name) => accepted(&TEXTS, name),
+            Self::Count(name) => accepted(&NUMBERS, name),
+            Self::Flag(_) => "true or false",
             Self::Status => "active or inactive",
-            Self::ExpiresAt => {
+            Self::ExpiresAt | Self::TrialExpiresAt => {
                 "a date such as 2027-12-31, whose last second is meant, or a date and time such as \
                  2027-12-31T18:00:00Z"
             }
@@ -136,8 +185,47 @@ impl Column {
     }
 }
 
+/// The column of this name, except those of the metadata.
+fn named(name: &str) -> Option<Column> {
+    let column = COLUMNS.iter().find(|(known, _)| *known == name);
+    let text = || TEXTS.iter().find(|(known, _)| *known == name);
+    let count = || NUMBERS.iter().find(|(known, _)| *known == name);
+    let flag = || FLAGS.iter().find(|known| **known == name);
+    column
+        .map(|(_, column)| column.clone())
+        .or_else(|| text().map(|(name, _)| Column::Text(name)))
+        .or_else(|| count().map(|(name, _)| Column::Count(name)))
+        .or_else(|| flag().map(|name| Column::Flag(name)))
+}
+
+fn accepted(columns: &[(&str, &'static str)], name: &str) -> &'static str {
+    let column = columns.iter().find(|(known, _)| *known == name);
+    column.map_or("", |(_, accepted)| accepted)
+}
+
+/// `companyId` and `AccountID` as `company_id` and `account_id`.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    let mut was_small = false;
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && was_small {
+            snake.push('_');
+        }
+        was_small = c.is_ascii_lowercase() || c.is_ascii_digit();
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
+}
+
+fn all_names() -> impl Iterator<Item = &'static str> {
+    let texts = TEXTS.iter().map(|(name, _)| *name);
+    let numbers = NUMBERS.iter().map(|(name, _)| *name);
+    let others = texts.chain(numbers).chain(FLAGS);
+    COLUMNS.iter().map(|(name, _)| *name).chain(others)
+}
+
 /// The names of all columns.
 pub(super) fn names() -> String {
-    let names: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = all_names().collect();
     format!("{} and metadata.KEY", names.join(", "))
 }

@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 use uuid::Uuid;
 
 use super::columns::Column;
+use super::descriptive;
 use super::rows::{Refused, Row};
 use crate::dialects::dates::{self, Role};
 use crate::domain::{
@@ -117,6 +118,28 @@ impl Converter {
             Column::SuspendSince => {
                 suspension.starts_at = self.begin(text)?.map_or(Patch::Keep, Patch::Set);
             }
+            Column::TrialExpiresAt => {
+                let at = given(text).map(|text| self.time(text, Role::End));
+                profile.trial_expires_at = at.transpose()?.map_or(Patch::Clear, Patch::Set);
+            }
+            Column::Text(name) => {
+                if let Some(field) = descriptive::text(profile, name) {
+                    *field = clear_or_set();
+                }
+            }
+            Column::Flag(name) => {
+                let flag = given(text).map(flag).transpose()?;
+                if let Some(field) = descriptive::flag(profile, name) {
+                    *field = flag.map_or(Patch::Clear, Patch::Set);
+                }
+            }
+            Column::Count(name) => {
+                let count = given(text).map(str::parse).transpose();
+                let count = count.map_err(|_| "is not a whole number".to_owned())?;
+                if let Some(field) = descriptive::number(profile, name) {
+                    *field = count.map_or(Patch::Clear, Patch::Set);
+                }
+            }
             Column::Metadata(_) => {}
         }
         Ok(())
@@ -196,6 +219,14 @@ fn number(text: &str) -> Result<AccountId, Problem> {
         .parse()
         .map_err(|_| "is not a whole number".to_owned())?;
     AccountId::new(number).map_err(problem)
+}
+
+fn flag(text: &str) -> Result<bool, Problem> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("is neither true nor false".to_owned()),
+    }
 }
 
 fn status(text: &str) -> Result<Status, Problem> {

@@ -10,9 +10,11 @@
 //!    the command knows up to which line the rows are in. When it is run again, rows that are in
 //!    are found by their number, UUID or address.
 
+mod blocked;
 mod columns;
 mod convert;
 mod csv_rows;
+mod descriptive;
 mod input;
 mod pass;
 mod reading;
@@ -59,6 +61,9 @@ pub(super) struct Import {
     /// What becomes of a row whose number, uid or email an account has, and which differs from it.
     #[arg(long, value_enum, default_value = "fail")]
     on_existing: Existing,
+    /// Lift the reseller's freeze or suspension of accounts whose row has none, if the file has such columns.
+    #[arg(long)]
+    lift: bool,
     /// Import the other rows if some are refused; without it, one refused row refuses the file.
     #[arg(long)]
     skip_invalid: bool,
@@ -103,6 +108,11 @@ impl From<Existing> for OnExisting {
 
 impl Import {
     pub(super) async fn run(self, service: Arc<Service>) -> Result<(), CommandError> {
+        if self.lift && self.on_existing != Existing::Update {
+            return Err(CommandError::Other(
+                "--lift changes accounts: it needs --on-existing update".to_owned(),
+            ));
+        }
         let reseller = find_reseller(&service, &self.reseller).await?;
         let context = Context {
             principal: Principal::of_reseller(reseller),
@@ -141,13 +151,20 @@ impl Import {
             pass.read_numbers(&mut input).await;
         }
         let was_written = checked.is_none();
-        let done = match checked {
+        let mut done = match checked {
             Some(done) => done,
             None => {
                 pass.run(&mut input, &mut report, true, !self.skip_invalid)
                     .await
             }
         };
+        if self.lift && was_written && done.stop.is_none() {
+            let lifted = done.blocked.lift(&pass.service, &pass.context).await;
+            match lifted {
+                Ok(lifted) => done.lifted = lifted,
+                Err(problem) => done.stop = Some(Stop::Lift(problem)),
+            }
+        }
         let finished = report.as_mut().map_or(Ok(()), Report::finish);
         match (self.show(&pass, &done, was_written), finished) {
             (Ok(()), finished) => finished.map_err(CommandError::Other),
@@ -177,6 +194,14 @@ impl Import {
         if !pass.ignored.is_empty() {
             let ignored = pass.ignored.join(", ");
             output::note(&format!("left out as unknown: {ignored}"));
+        }
+        let staying = if self.lift {
+            Vec::new()
+        } else {
+            done.blocked.texts()
+        };
+        for text in staying {
+            output::note(&text);
         }
         let outcome = self.outcome(done, was_written);
         if self.json {
@@ -229,6 +254,10 @@ impl Import {
                  them. --skip-invalid would import the others: {counts}",
                 done.refused, done.rows
             )),
+            (None, false) if self.lift => Ok(format!(
+                "dry run, nothing was written: {counts}, {} to lift",
+                done.blocked.count()
+            )),
             (None, false) => Ok(format!("dry run, nothing was written: {counts}")),
             (None, true) => Ok(format!("imported {}: {counts}", self.file.display())),
         }
@@ -252,6 +281,8 @@ impl Import {
             "already_there": done.already_there,
             "skipped": done.skipped,
             "refused": done.refused,
+            "lifted": done.lifted,
+            "blocked_only_here": done.blocked.document(),
             "last_line": done.last_line,
             "problems": refused,
             "ignored_columns": pass.ignored,

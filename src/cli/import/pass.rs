@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::blocked::Blocked;
 use super::convert::{Converter, of_field};
 use super::input::Input;
 use super::reading::{self, ReadBatch};
@@ -45,6 +46,8 @@ pub(super) enum Stop {
         first_line: u64,
         last_line: u64,
     },
+    /// All rows are in, but not all blocks were lifted.
+    Lift(String),
     /// The file cannot be read, or the report cannot be written.
     File(String),
     Interrupted,
@@ -55,7 +58,7 @@ impl fmt::Display for Stop {
         match self {
             Self::Row(refused) => f.write_str(&report::text(refused)),
             Self::Failed { error, .. } => error.fmt(f),
-            Self::File(problem) => f.write_str(problem),
+            Self::Lift(problem) | Self::File(problem) => f.write_str(problem),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }
@@ -70,6 +73,10 @@ pub(super) struct Done {
     pub(super) already_there: u64,
     pub(super) skipped: u64,
     pub(super) refused: u64,
+    /// How many freezes and suspensions were lifted.
+    pub(super) lifted: u64,
+    /// The accounts that are blocked here and not in the file.
+    pub(super) blocked: Blocked,
     /// The line on which the first row begins.
     first_line: Option<u64>,
     /// The line on which the last of these rows begins.
@@ -84,6 +91,7 @@ impl Done {
             (self.updated, "updated"),
             (self.already_there, "already there"),
             (self.skipped, "skipped"),
+            (self.lifted, "lifted"),
             (self.refused, "refused"),
         ];
         let others = parts
@@ -110,9 +118,9 @@ impl Done {
         self.last_line = Some(line);
         *match outcome {
             Some(ImportOutcome::Created(_)) => &mut self.created,
-            Some(ImportOutcome::Updated(_)) => &mut self.updated,
-            Some(ImportOutcome::AlreadyThere(_)) => &mut self.already_there,
-            Some(ImportOutcome::Skipped(_)) => &mut self.skipped,
+            Some(ImportOutcome::Updated(..)) => &mut self.updated,
+            Some(ImportOutcome::AlreadyThere(..)) => &mut self.already_there,
+            Some(ImportOutcome::Skipped(..)) => &mut self.skipped,
             None => &mut self.refused,
         } += 1;
     }
@@ -251,6 +259,7 @@ impl Pass {
                 Ok((row, _)) => match outcomes.next() {
                     Some(Ok(outcome)) => {
                         done.count(row.line, Some(outcome));
+                        done.blocked.see(&row, outcome);
                         continue;
                     }
                     Some(Err(problem)) => refusal(&row, problem.column, problem.problem),

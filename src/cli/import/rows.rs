@@ -342,6 +342,13 @@ fn json_row(
     Ok(Row { line, cells })
 }
 
+/// A value as people read it: a text without quotation marks.
+fn shown(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
 fn cell(
     line: u64,
     name: &str,
@@ -353,7 +360,7 @@ fn cell(
     let refuse = |value: &Value, problem: String, accepted: String| Refused {
         line,
         column: Some(name.to_owned()),
-        value: Some(value.to_string()),
+        value: Some(shown(value)),
         problem,
         accepted,
     };
@@ -373,11 +380,12 @@ fn cell(
         let problem = "the member stands there twice".to_owned();
         return Err(refuse(&value, problem, "each member once".to_owned()));
     }
-    let takes_numbers = matches!(column, Column::Number | Column::Plan);
+    let takes_numbers = matches!(column, Column::Number | Column::Plan | Column::Count(_));
     let text = match value {
         Value::Null => String::new(),
         Value::String(text) => text.trim().to_owned(),
         Value::Number(number) if takes_numbers => number.to_string(),
+        Value::Bool(flag) if matches!(column, Column::Flag(_)) => flag.to_string(),
         other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
             let problem = "the value is not a text".to_owned();
             return Err(refuse(&other, problem, column.accepts().to_owned()));

@@ -49,6 +49,8 @@ pub(super) struct Call {
     pub(super) as_number: bool,
     /// `None` if the caller sent no idempotency key, or if the operation does not take one.
     pub(super) key: Option<IdempotencyKey>,
+    /// The children of the request that were not read.
+    pub(super) ignored: Vec<String>,
     /// What the request asks for. Compared if there is a key.
     pub(super) fingerprint: Fingerprint,
 }
@@ -191,14 +193,27 @@ fn write_result(
 /// Writes a fault, with its outcome for the metrics. The outcome cannot be derived from the HTTP
 /// status, because faults of the caller also have status 500.
 pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOutcome) {
+    let (fault, detail) = match fault {
+        Fault::Explained(fault, why) => (fault.as_ref(), Some(why)),
+        other => (other, None),
+    };
+    let detail_of = |name: &str| match detail {
+        Some(why) => {
+            let why = escaped(why);
+            format!("<{name}><explanation xmlns=\"{NAMESPACE}\">{why}</explanation></{name}>")
+        }
+        None => format!("<{name} />"),
+    };
     let (status, code, reason) = fault.describe(version);
     let reason = escaped(&reason);
     let content = match version {
         SoapVersion::V12 => format!(
-            "<soap:Fault><soap:Code><soap:Value>soap:{code}</soap:Value></soap:Code><soap:Reason><soap:Text xml:lang=\"en\">{reason}</soap:Text></soap:Reason><soap:Detail /></soap:Fault>"
+            "<soap:Fault><soap:Code><soap:Value>soap:{code}</soap:Value></soap:Code><soap:Reason><soap:Text xml:lang=\"en\">{reason}</soap:Text></soap:Reason>{}</soap:Fault>",
+            detail_of("soap:Detail")
         ),
         SoapVersion::V11 => format!(
-            "<soap:Fault><faultcode>soap:{code}</faultcode><faultstring>{reason}</faultstring><detail /></soap:Fault>"
+            "<soap:Fault><faultcode>soap:{code}</faultcode><faultstring>{reason}</faultstring>{}</soap:Fault>",
+            detail_of("detail")
         ),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -209,6 +224,8 @@ pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOu
         | Fault::UnknownOperation(_)
         | Fault::Request(_)
         | Fault::Header(_)
+        | Fault::MediaType(_)
+        | Fault::Explained(..)
         | Fault::RateLimited { .. }
         | Fault::Busy
         | Fault::Crash
@@ -225,6 +242,8 @@ pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOu
         | Fault::UnknownOperation(_)
         | Fault::Request(_)
         | Fault::Header(_)
+        | Fault::MediaType(_)
+        | Fault::Explained(..)
         | Fault::MustUnderstand(_)
         | Fault::BodyTimedOut => RequestOutcome::Refused,
     };
@@ -236,6 +255,8 @@ pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOu
         | Fault::UnknownOperation(_)
         | Fault::Request(_)
         | Fault::Header(_)
+        | Fault::MediaType(_)
+        | Fault::Explained(..)
         | Fault::MustUnderstand(_)
         | Fault::Crash
         | Fault::TimedOut

@@ -260,6 +260,10 @@ pub(super) enum Fault {
     MustUnderstand(Vec<(String, String)>),
     /// An HTTP header is missing or contradicts itself; the text explains it.
     Header(String),
+    /// The media type, the character set or the content encoding is not known; the text explains it.
+    MediaType(String),
+    /// A fault whose reason is fixed, with an explanation for its detail.
+    Explained(Box<Self>, String),
     /// The caller sends too many requests.
     RateLimited {
         /// Seconds until the next request is accepted.
@@ -324,6 +328,8 @@ impl Fault {
                 };
                 (500, Blame::Sender, reason)
             }
+            Self::MediaType(why) => (415, Blame::Sender, format!("{UNREADABLE} ---> {why}")),
+            Self::Explained(fault, _) => return fault.describe(version),
             Self::Header(why) => (400, Blame::Sender, format!("{UNREADABLE} ---> {why}")),
             Self::MustUnderstand(_) => (
                 500,
@@ -447,6 +453,8 @@ mod tests {
             Fault::Header("Content-Type: appears twice, with different values".to_owned()),
             Fault::Crash,
             Fault::BodyTimedOut,
+            Fault::MediaType("the Content-Encoding is gzip; send bodies uncompressed".to_owned()),
+            Fault::Explained(Box::new(Fault::NoOperation), "why".to_owned()),
         ];
         let lines = faults.iter().flat_map(|fault| {
             [SoapVersion::V12, SoapVersion::V11].map(|version| fault.describe(version))

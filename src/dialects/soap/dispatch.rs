@@ -9,7 +9,7 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use secrecy::SecretString;
 
@@ -17,10 +17,10 @@ use super::call::{Answer, Call, fault};
 use super::codes::Fault;
 use super::operation::Operation;
 use super::operations::{OPERATIONS, by_name};
-use super::values::{PASSWORD, TOKEN, Values};
+use super::values::{EXPIRY_DATE, PASSWORD, TOKEN, Values};
 use super::{Api, NAMESPACE, PATH};
 use crate::dialects::UNKNOWN;
-use crate::dialects::body;
+use crate::dialects::body::{self, IGNORED_MEMBERS};
 use crate::dialects::exchange::{Exchange, RequestOutcome, header_text};
 use crate::dialects::failure::Failure;
 use crate::domain::{Dialect, Error, ResellerId};
@@ -28,22 +28,24 @@ use crate::hash::sha256;
 use crate::service::{CommandHash, Context, Fingerprint, IdempotencyKey};
 use crate::wire::{self, Codec, SoapRequest, SoapVersion};
 
+/// What was wrong, where the message in the body is one of Zoolz's, which are fixed.
+const PROBLEM: HeaderName = HeaderName::from_static("steward-problem");
+
 /// Answers a POST request.
 pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
     let (parts, stream) = request.into_parts();
+    let mut exchange = Exchange::begin(&parts);
     let content_type = header_text(&parts.headers, header::CONTENT_TYPE);
     let Some((version, action)) = version_and_action(content_type, &parts.headers) else {
-        return body::response(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, String::new());
+        let reason = Fault::MediaType(not_soap(content_type));
+        let (response, outcome) = fault(&reason, SoapVersion::V12);
+        return exchange.finish(response, UNKNOWN, outcome);
     };
-    let mut exchange = Exchange::begin(&parts);
     let read = read(api, &exchange, version, &action, &parts, stream).await;
     let (operation, mut call) = match read {
         Ok(read) => read,
         Err(Rejection::TooLarge) => {
             return body::response(StatusCode::PAYLOAD_TOO_LARGE, None, String::new());
-        }
-        Err(Rejection::MediaType) => {
-            return body::response(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, String::new());
         }
         Err(Rejection::Fault(reason)) => {
             let (response, outcome) = fault(&reason, version);
@@ -51,12 +53,20 @@ pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
         }
     };
     let name = operation.name;
+    let ignored = body::ignored_members(&call.ignored);
+    let finish = |exchange: Exchange, mut response: Response, outcome| {
+        if let Some(ignored) = ignored {
+            response.headers_mut().insert(IGNORED_MEMBERS, ignored);
+        }
+        exchange.finish(response, name, outcome)
+    };
+    let mut problem = None;
     let result = match carry_out(api, operation, &mut exchange, &mut call).await {
         Ok(Answer::Stored(stored)) => {
             let outcome = RequestOutcome::of_status(stored.status);
             let mut response = body::replay(stored);
             *response.status_mut() = StatusCode::OK;
-            return exchange.finish(response, name, outcome);
+            return finish(exchange, response, outcome);
         }
         Ok(Answer::Success) => call.success(String::new()),
         Ok(Answer::Info(info)) => call.success(info),
@@ -64,17 +74,54 @@ pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
             Error::RateLimited { retry_after } | Error::AnswerSpaceUsedUp { retry_after },
         )) => {
             let (response, outcome) = fault(&Fault::RateLimited { retry_after }, version);
-            return exchange.finish(response, name, outcome);
+            return finish(exchange, response, outcome);
         }
         Err(Failure::Service(Error::ShareUsedUp { .. })) => {
             let (response, outcome) = fault(&Fault::RateLimited { retry_after: 1 }, version);
-            return exchange.finish(response, name, outcome);
+            return finish(exchange, response, outcome);
         }
-        Err(failure) => call.failure(&failure),
+        Err(failure) => {
+            problem = behind_fixed_message(&failure);
+            call.failure(&failure)
+        }
     };
     let content_type = Some(version.content_type());
-    let response = body::response(StatusCode::OK, content_type, call.write(&result));
-    exchange.finish(response, name, result.outcome)
+    let mut response = body::response(StatusCode::OK, content_type, call.write(&result));
+    let problem = problem.and_then(|problem| HeaderValue::from_str(&problem).ok());
+    if let Some(problem) = problem {
+        response.headers_mut().insert(PROBLEM, problem);
+    }
+    finish(exchange, response, result.outcome)
+}
+
+/// What was wrong, where Zoolz's message is fixed and does not tell. Accounts of others stay out of
+/// it.
+fn behind_fixed_message(failure: &Failure) -> Option<String> {
+    match failure {
+        Failure::Service(Error::CredentialMissing) => Some(format!(
+            "{TOKEN} is missing, empty or not in the namespace {NAMESPACE}"
+        )),
+        Failure::Service(Error::InsufficientScope(scope)) => {
+            Some(format!("the token lacks the scope {}", scope.as_str()))
+        }
+        Failure::Service(Error::InvalidField {
+            field: "expires_at",
+            problem,
+        }) => Some(format!("{EXPIRY_DATE}: {problem}")),
+        _ => None,
+    }
+}
+
+/// Why a request is not SOAP.
+fn not_soap(content_type: Option<&str>) -> String {
+    let accepted = "send text/xml (SOAP 1.1) or application/soap+xml (SOAP 1.2)";
+    content_type.map_or_else(
+        || format!("the Content-Type header is missing; {accepted}"),
+        |given| {
+            let given: String = given.chars().take(60).collect();
+            format!("the Content-Type is {given}; {accepted}")
+        },
+    )
 }
 
 async fn carry_out(
@@ -148,8 +195,6 @@ fn fingerprint(
 /// Why a request could not be read as a call.
 enum Rejection {
     TooLarge,
-    /// The media type, the character set or the content encoding is not known.
-    MediaType,
     Fault(Fault),
 }
 
@@ -157,9 +202,15 @@ impl From<wire::Error> for Rejection {
     fn from(error: wire::Error) -> Self {
         match error {
             wire::Error::TooLarge => Self::TooLarge,
-            wire::Error::UnsupportedMediaType(_)
-            | wire::Error::UnknownCharset(_)
-            | wire::Error::ContentEncoding(_) => Self::MediaType,
+            wire::Error::UnsupportedMediaType(given) => {
+                Self::Fault(Fault::MediaType(not_soap(Some(&given))))
+            }
+            wire::Error::UnknownCharset(_) => {
+                Self::Fault(Fault::MediaType(format!("{error}; send UTF-8")))
+            }
+            wire::Error::ContentEncoding(_) => Self::Fault(Fault::MediaType(format!(
+                "{error}; send bodies uncompressed"
+            ))),
             wire::Error::Malformed { .. } => {
                 Self::Fault(Fault::Envelope(wire::SoapProblem::NotWellFormed))
             }
@@ -196,7 +247,8 @@ async fn read(
     };
     let content_type = header_text(&parts.headers, header::CONTENT_TYPE);
     let body = body.into_utf8(Codec::Xml, content_type)?;
-    let envelope = wire::read_envelope(&body, version, NAMESPACE).map_err(Fault::Envelope)?;
+    let envelope = wire::read_envelope(&body, version, NAMESPACE)
+        .map_err(|problem| unreadable(problem, &body))?;
     let operation = find(version, action, &envelope)?;
     if body.len() > operation.body_limit.bytes(api.settings.max_body) {
         return Err(Rejection::TooLarge);
@@ -216,7 +268,12 @@ async fn read(
         path: format!("{PATH}/{}", operation.name),
         key,
     });
+    let is_known = |name: &str| operation.children.iter().any(|(known, _)| *known == name);
+    let unknown = envelope.children.iter().map(|(name, _)| name);
+    let unknown = unknown.filter(|name| !is_known(name));
+    let ignored = unknown.chain(&envelope.other_children).cloned().collect();
     let call = Call {
+        ignored,
         wording: &operation.wording,
         values,
         version,
@@ -226,6 +283,45 @@ async fn read(
         fingerprint: fingerprint(operation, version, &envelope.children, &body),
     };
     Ok((operation, call))
+}
+
+/// The fault of an envelope, with the place if it is not well-formed.
+fn unreadable(problem: wire::SoapProblem, body: &[u8]) -> Fault {
+    let is_malformed = problem == wire::SoapProblem::NotWellFormed;
+    let fault = Fault::Envelope(problem);
+    match is_malformed.then(|| wire::not_well_formed(body)).flatten() {
+        Some(why) => Fault::Explained(Box::new(fault), why),
+        None => fault,
+    }
+}
+
+/// The fault of an operation that was not found, with what the caller may have meant.
+fn unknown_operation(name: &str, envelope: &SoapRequest) -> Fault {
+    let fault = Fault::UnknownOperation(name.to_owned());
+    let other_namespace = envelope
+        .element
+        .as_ref()
+        .filter(|(namespace, element)| namespace != NAMESPACE && by_name(element).is_some());
+    let plain = name.rsplit('/').next().unwrap_or(name);
+    let names = OPERATIONS.iter().map(|operation| operation.name);
+    let explanation = if let Some((namespace, element)) = other_namespace {
+        let found = if namespace.is_empty() {
+            "no namespace".to_owned()
+        } else {
+            format!("the namespace {namespace}")
+        };
+        Some(format!(
+            "the element {element} is in {found}; write xmlns=\"{NAMESPACE}\" on it"
+        ))
+    } else if by_name(plain).is_some() {
+        Some(format!("the action must be {NAMESPACE}/{plain}"))
+    } else {
+        wire::nearest(plain, names).map(|near| format!("did you mean {near}?"))
+    };
+    match explanation {
+        Some(why) => Fault::Explained(Box::new(fault), why),
+        None => fault,
+    }
 }
 
 /// The SOAP version, from the content type, and the action: a parameter of the content type in SOAP
@@ -278,13 +374,13 @@ pub(super) fn find(
             ))),
         },
         (None, _) if version == SoapVersion::V11 && !action.is_empty() => {
-            Err(Fault::UnknownOperation(action.to_owned()))
+            Err(unknown_operation(action, envelope))
         }
         (_, Some(operation)) => Ok(operation),
         (None, None) => match element {
-            Some((_, name)) if action.is_empty() => Err(Fault::UnknownOperation(name.clone())),
+            Some((_, name)) if action.is_empty() => Err(unknown_operation(name, envelope)),
             _ if action.is_empty() => Err(Fault::NoOperation),
-            _ => Err(Fault::UnknownOperation(action.to_owned())),
+            _ => Err(unknown_operation(action, envelope)),
         },
     }
 }

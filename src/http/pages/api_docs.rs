@@ -87,10 +87,7 @@ impl Docs {
         document: &str,
         latest: &Mutex<Option<Latest>>,
     ) -> Response {
-        let base = self
-            .public_url
-            .clone()
-            .unwrap_or_else(|| format!("http://{}", dialects::exchange::host(headers)));
+        let base = dialects::exchange::base_url(self.public_url.as_deref(), headers);
         json_response(&Self::document(base, document, latest), headers)
     }
 

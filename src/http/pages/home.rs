@@ -9,7 +9,7 @@ use axum::routing::get;
 use serde_json::json;
 
 use super::html;
-use crate::dialects::exchange::host;
+use crate::dialects::exchange::base_url;
 use crate::dialects::{admin, soap, v3};
 use crate::wire::escaped;
 
@@ -20,7 +20,7 @@ pub(in crate::http) fn routes(public_url: Option<String>) -> Router {
 }
 
 async fn home(State(public_url): State<Option<String>>, headers: HeaderMap) -> Response {
-    let base = public_url.unwrap_or_else(|| format!("http://{}", host(&headers)));
+    let base = base_url(public_url.as_deref(), &headers);
     let wants_html = headers
         .get_all(header::ACCEPT)
         .iter()

@@ -44,11 +44,20 @@ pub enum ImportOutcome {
     /// The account was created.
     Created(AccountId),
     /// The account existed and was changed.
-    Updated(AccountId),
+    Updated(AccountId, OwnBlocks),
     /// The account existed, as the row says.
-    AlreadyThere(AccountId),
+    AlreadyThere(AccountId, OwnBlocks),
     /// The account existed, differs from the row, and stays as it is.
-    Skipped(AccountId),
+    Skipped(AccountId, OwnBlocks),
+}
+
+/// The holds of the reseller that an account has and its row does not. An import lifts none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnBlocks {
+    /// It has a freeze.
+    pub freeze: bool,
+    /// It has a suspension.
+    pub suspension: bool,
 }
 
 /// Why a row was refused. Nothing of it was imported.

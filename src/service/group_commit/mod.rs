@@ -53,7 +53,7 @@ mod writer;
 pub use batch::Rehearsed;
 pub(super) use batch::{Rehearsal, import};
 pub(super) use import_batch::ImportOutcomes;
-pub use import_batch::{ImportBatch, ImportOutcome, ImportProblem, OnExisting};
+pub use import_batch::{ImportBatch, ImportOutcome, ImportProblem, OnExisting, OwnBlocks};
 pub(super) use lane::Lane;
 pub(super) use placement::Lanes;
 pub(super) use reader::{find_accounts, find_answers, find_each};

@@ -55,6 +55,8 @@ pub struct SoapRequest {
     /// Name and text of the element's children that are in the service's namespace, in order.
     /// Children that are nil are left out.
     pub children: Vec<(String, String)>,
+    /// The names of the element's children in no namespace or another one, which are not read.
+    pub other_children: Vec<String>,
     /// Namespace and local name of the header blocks that must be understood and are for this
     /// service. It understands none.
     pub not_understood: Vec<(String, String)>,
@@ -153,6 +155,42 @@ pub fn read_envelope(
     Ok(request)
 }
 
+/// What makes a document not well-formed, and where. `None` if that is not known.
+#[must_use]
+pub fn not_well_formed(body: &[u8]) -> Option<String> {
+    let text = match text_of(body) {
+        Ok(text) => text,
+        Err(error) => return Some(error.to_string()),
+    };
+    if text.trim().is_empty() {
+        return Some("the body is empty".to_owned());
+    }
+    let mut reader = quick_xml::Reader::from_str(text);
+    let mut depth = 0_usize;
+    loop {
+        match reader.read_event() {
+            Ok(Event::Start(start)) => {
+                depth += 1;
+                // Beyond these limits the other parser takes too long.
+                if depth > MAX_DEPTH || start.attributes().count() > MAX_ATTRIBUTES {
+                    return None;
+                }
+            }
+            Ok(Event::Empty(start)) if start.attributes().count() > MAX_ATTRIBUTES => return None,
+            Ok(Event::End(_)) => depth = depth.saturating_sub(1),
+            Ok(Event::Eof) => return well_formed(text).err(),
+            Ok(_) => {}
+            Err(error) => {
+                let at = usize::try_from(reader.error_position()).unwrap_or(usize::MAX);
+                let before = text.get(..at).unwrap_or(text);
+                let line = before.matches('\n').count() + 1;
+                let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+                return Some(format!("not well-formed XML: {error} at {line}:{column}"));
+            }
+        }
+    }
+}
+
 fn unreadable(why: &str) -> SoapProblem {
     SoapProblem::Unreadable(why.to_owned())
 }
@@ -214,7 +252,11 @@ impl Scan<'_> {
                 self.request.element = Some((element_namespace.to_owned(), name));
             }
             [_, part, _, _] if part == "Body" => {
-                let is_read = element_namespace == self.namespace && !attributes.is_nil;
+                let is_ours = element_namespace == self.namespace;
+                if !is_ours {
+                    self.request.other_children.push(name.clone());
+                }
+                let is_read = is_ours && !attributes.is_nil;
                 self.child = is_read.then(|| (name, String::new()));
             }
             [_, part, ..] if part == "Body" && self.child.is_some() => {
@@ -343,6 +385,7 @@ mod tests {
         let expected = SoapRequest {
             element: Some(pair("Zoolz", "Op")),
             children: vec![pair("one", "1&<2"), pair("two", "")],
+            other_children: vec!["three".to_owned()],
             not_understood: Vec::new(),
         };
         assert_eq!(read(body), Ok(expected));

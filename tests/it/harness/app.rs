@@ -62,6 +62,7 @@ pub fn router_with(
     soap: soap::Settings,
     http: &steward::http::Settings,
 ) -> Router {
+    let public_url = admin.public_url.clone();
     let apis = steward::http::Apis {
         admin: admin::Api {
             service: Arc::clone(service),
@@ -75,7 +76,7 @@ pub fn router_with(
             service: Arc::clone(service),
             settings: Arc::new(v3::Settings {
                 max_body: 64 * 1024,
-                public_url: Some("https://steward.example".to_owned()),
+                public_url,
             }),
         },
     };

@@ -5,6 +5,7 @@ mod character_sets;
 mod compression;
 mod connections;
 mod cors;
+mod forwarded_scheme;
 mod heads;
 mod http2;
 mod http2_windows;

@@ -155,11 +155,18 @@ async fn protocol_errors_are_faults_and_change_nothing() {
         refused.status.as_u16() == 500
             && refused.body.contains("the action names DeleteAccountUsingAccountID, the Body SuspendAccountUsingAccountID")
     );
-    for content_type in [
-        "application/json",
-        "application/xml",
-        "application/soap+xml; charset=utf-7",
-        "text/xml; charset=klingon",
+    let accepted = "send text/xml (SOAP 1.1) or application/soap+xml (SOAP 1.2)";
+    for (content_type, expected) in [
+        ("application/json", accepted),
+        ("application/xml", "the Content-Type is application/xml;"),
+        (
+            "application/soap+xml; charset=utf-7",
+            "unknown character set utf-7; send UTF-8",
+        ),
+        (
+            "text/xml; charset=klingon",
+            "<faultstring>Server was unable to read request. ---&gt; unknown character set klingon",
+        ),
     ] {
         let refused = post(
             &app.router,
@@ -167,11 +174,9 @@ async fn protocol_errors_are_faults_and_change_nothing() {
             envelope(NS12, &good),
         )
         .await;
-        assert_eq!(
-            (refused.status.as_u16(), refused.body.as_str()),
-            (415, ""),
-            "{content_type}"
-        );
+        assert_eq!(refused.status, 415, "{content_type}");
+        assert!(refused.body.contains(expected), "{}", refused.body);
+        assert!(refused.body.contains(":Fault>"), "{}", refused.body);
     }
     assert_eq!(soap.raw("x".repeat(65_537)).await.status.as_u16(), 413);
     assert_eq!(client.get(id).await["version"], 1, "nothing was run");
@@ -244,4 +249,112 @@ async fn soap_1_1_uses_its_action_header_and_its_own_faults() {
                 && answer.body.contains(&format!("xmlns:soap=\"{NS11}\""))
         );
     }
+}
+
+#[tokio::test]
+async fn answers_explain_what_the_fixed_texts_leave_out() {
+    let app = App::new().await;
+    let (_client, soap, id) = two_resellers(&app).await;
+    let token = &soap.token;
+    let call = async |body: &str| soap.raw(envelope(NS12, body)).await;
+    let explained = |text: &str| {
+        format!("<soap:Detail><explanation xmlns=\"Zoolz\">{text}</explanation></soap:Detail>")
+    };
+    for (body, expected) in [
+        (
+            "<SuspendAccount><authToken>x</authToken></SuspendAccount>",
+            "the element SuspendAccount is in no namespace; write xmlns=\"Zoolz\" on it",
+        ),
+        (
+            "<SuspendAccount xmlns='urn:x'/>",
+            "the element SuspendAccount is in the namespace urn:x; write xmlns=\"Zoolz\" on it",
+        ),
+        (
+            "<SupendAccount xmlns='Zoolz'/>",
+            "did you mean SuspendAccount?",
+        ),
+    ] {
+        let answer = call(body).await;
+        assert_eq!(answer.status, 500, "{}", answer.body);
+        let expected = explained(&expected.replace('"', "&quot;"));
+        assert!(
+            answer.body.contains(&expected),
+            "{expected}: {}",
+            answer.body
+        );
+    }
+    let without_prefix = post(
+        &app.router,
+        &[
+            ("content-type", "text/xml"),
+            ("soapaction", "SuspendAccount"),
+        ],
+        envelope(NS11, "<SuspendAccount xmlns='Zoolz'/>"),
+    )
+    .await;
+    let expected = "<detail><explanation xmlns=\"Zoolz\">the action must be Zoolz/SuspendAccount<";
+    assert!(
+        without_prefix.body.contains(expected),
+        "{}",
+        without_prefix.body
+    );
+
+    let good = envelope(NS12, "<GetPlansInfo xmlns='Zoolz'/>");
+    for (body, expected) in [
+        (
+            good.replace("</q:Body>", "</q:Bodi>"),
+            ["not well-formed XML: ", " at 2:"],
+        ),
+        (
+            good.replace("<GetPlansInfo xmlns='Zoolz'/>", "<a>&</a>"),
+            ["not well-formed XML: ", " at 2:"],
+        ),
+        (
+            good.replace("</q:Envelope>", ""),
+            ["not well-formed XML: ", " at 2:"],
+        ),
+        (String::new(), ["the body is empty", ""]),
+    ] {
+        let answer = soap.raw(body).await;
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        for text in expected {
+            assert!(answer.body.contains(text), "{text}: {}", answer.body);
+        }
+        assert!(
+            answer.body.contains("<explanation xmlns="),
+            "{}",
+            answer.body
+        );
+    }
+
+    let date = "<ChangeAccountExpiryDateUsingAccountID xmlns='Zoolz'>";
+    let end = "</ChangeAccountExpiryDateUsingAccountID>";
+    let id = format!("<accountID>{id}</accountID>");
+    let late = "<expiryDate>12000-01-01T00:00:00Z</expiryDate>";
+    for (body, expected) in [
+        (
+            format!("{date}<authToken>{token}</authToken>{id}{late}{end}"),
+            "expiryDate: must be in the years 1970 to 9999",
+        ),
+        (
+            format!("{date}{id}{end}"),
+            "authToken is missing, empty or not in the namespace Zoolz",
+        ),
+        (
+            format!("{date}<authToken xmlns=''>{token}</authToken>{id}{end}"),
+            "authToken is missing, empty or not in the namespace Zoolz",
+        ),
+        (format!("{date}<authToken>unknown</authToken>{id}{end}"), ""),
+    ] {
+        let answer = call(&body).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.header("steward-problem"), expected, "{body}");
+    }
+    let body = format!(
+        "<SuspendAccountUsingAccountID xmlns='Zoolz'><authToken>{token}</authToken>{id}<reason>1</reason>\
+         <y xmlns=''>2</y></SuspendAccountUsingAccountID>"
+    );
+    let answer = call(&body).await;
+    assert!(answer.body.contains("Success"), "{}", answer.body);
+    assert_eq!(answer.header("ignored-members"), "reason, y");
 }

@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use super::{Batch, BatchError, CommitError, imported_numbers, load};
 use crate::domain::{
-    Account, AccountId, AccountKey, Conflict, Error, ImportedAccount, NewAccount, Outcome,
-    ResellerId, Time,
+    Account, AccountId, AccountKey, Actor, Conflict, Error, Hold, HoldKind, ImportedAccount,
+    NewAccount, Outcome, ResellerId, Time,
 };
 use crate::service::Context;
 use crate::service::group_commit::import_batch::{
-    ImportBatch, ImportOutcome, ImportOutcomes, ImportProblem, OnExisting,
+    ImportBatch, ImportOutcome, ImportOutcomes, ImportProblem, OnExisting, OwnBlocks,
 };
 use crate::service::group_commit::request::{ChangeKind, Request};
 use crate::store::{Store, Tenancy, Tx};
@@ -331,7 +331,7 @@ impl Batch {
         let id = account.id;
         if account.deleted_at.is_some() {
             if on_existing == OnExisting::Skip {
-                return Ok(ImportOutcome::Skipped(id));
+                return Ok(ImportOutcome::Skipped(id, OwnBlocks::default()));
             }
             return Err(ImportProblem::of(
                 column,
@@ -355,16 +355,17 @@ impl Batch {
             && row.uid.is_none_or(|uid| uid == account.uid)
             && row.created_at.is_none_or(|at| at == account.created_at);
         let actor = request.context.principal.actor();
+        let blocks = blocks_without_row(account, row, &actor, self.now);
         let change = account.reimport(row, &actor, self.now)?;
         let is_unchanged = change.outcome() == Outcome::Unchanged;
         match on_existing {
-            _ if is_unchanged && is_same => Ok(ImportOutcome::AlreadyThere(id)),
-            OnExisting::Skip => Ok(ImportOutcome::Skipped(id)),
-            OnExisting::Update if is_unchanged => Ok(ImportOutcome::AlreadyThere(id)),
+            _ if is_unchanged && is_same => Ok(ImportOutcome::AlreadyThere(id, blocks)),
+            OnExisting::Skip => Ok(ImportOutcome::Skipped(id, blocks)),
+            OnExisting::Update if is_unchanged => Ok(ImportOutcome::AlreadyThere(id, blocks)),
             OnExisting::Update => {
                 self.check_email(Some(account), &change.after)?;
                 self.apply(request, "import", Some(account), change);
-                Ok(ImportOutcome::Updated(id))
+                Ok(ImportOutcome::Updated(id, blocks))
             }
             OnExisting::Fail => {
                 let mut differs: Vec<&str> = change
@@ -451,6 +452,24 @@ impl Batch {
         identities.by_uid.insert(*uid, id);
         self.apply(request, "import", None, change);
         Ok(ImportOutcome::Created(id))
+    }
+}
+
+/// The caller's own holds that the account has and the row does not.
+fn blocks_without_row(
+    account: &Account,
+    row: &ImportedAccount,
+    by: &Actor,
+    now: Time,
+) -> OwnBlocks {
+    let has = |kind| {
+        let is_own = |hold: &&Hold| hold.kind == kind && hold.authority == by.authority;
+        let mut holds = account.holds.iter().filter(is_own);
+        holds.any(|hold| !hold.has_lapsed(now))
+    };
+    OwnBlocks {
+        freeze: row.freeze.is_none() && has(HoldKind::Freeze),
+        suspension: row.suspension.is_none() && has(HoldKind::Suspend),
     }
 }
 

@@ -216,3 +216,72 @@ async fn rows_without_a_number_pass_over_those_that_later_rows_bring() {
     assert_eq!(first[0]["id"], place.account(3_001).await["id"]);
     assert_eq!(place.client.account("next").await, 3_003);
 }
+
+#[tokio::test]
+async fn a_customer_moves_with_the_fields_that_only_one_of_the_systems_has() {
+    let place = Place::new().await;
+    let cryptlex = r#"{"uid":"3f2c8a4e-0b1d-4c6f-9e7a-5d2b1c0f9e8d","companyId":"acme","website":"https://acme.example","logoUrl":"https://acme.example/l.png","faviconUrl":"https://acme.example/f.ico","adminPortalDomain":"admin.acme.example","customerPortalDomain":"portal.acme.example","resellerPortalDomain":"resell.acme.example","googleClientId":"g-1","accountAlias":"acme-1","region":"eu","paymentMethod":"card","psp":"paddle","trialExpiresAt":"2031-02-03T04:05:06Z","totalTrialExtensions":2,"createdAt":"2020-11-03T09:15:00Z"}"#;
+    let altcraft = r#"{"number":9,"pixels_enabled":true,"pushes_enabled":true,"is_smart":true,"is_subscribers_suspend_all":true,"is_tariff_exceed":true,"reports_day":5,"reports_hour":22}"#;
+    let file = place.file("all.jsonl", format!("{cryptlex}\n{altcraft}\n"));
+    place.import(&[&file]).ok("2 rows, 2 created");
+    place.import(&[&file]).ok("2 already there");
+
+    let sent: Value = serde_json::from_str(cryptlex).unwrap();
+    let uid = sent["uid"].as_str().unwrap();
+    let account = place.v3.get(&format!("/v3/accounts/{uid}")).await.ok();
+    for (member, value) in sent.as_object().unwrap() {
+        let member = if member == "uid" { "id" } else { member };
+        assert_eq!(&account[member], value, "{member}: {account}");
+    }
+    let sent: Value = serde_json::from_str(altcraft).unwrap();
+    let account = place.client.get(9).await;
+    for (member, value) in sent.as_object().unwrap().iter().skip(1) {
+        if member != "number" {
+            assert_eq!(&account[member], value, "{member}: {account}");
+        }
+    }
+
+    let csv = "number,is_smart,reports_day,website\n9,false,,\n";
+    let csv = place.file("less.csv", csv);
+    place
+        .import(&[&csv, "--on-existing", "update"])
+        .ok("1 updated");
+    let account = place.client.get(9).await;
+    assert_eq!(
+        json!([account["is_smart"], account["is_tariff_exceed"]]),
+        json!([false, true])
+    );
+    for (line, expected) in [
+        (
+            r#"{"number":1,"is_smart":"yes"}"#,
+            r#"is_smart "yes": is neither true nor false"#,
+        ),
+        (
+            r#"{"number":1,"reports_day":32}"#,
+            "accepted: a whole number from 0 to 31",
+        ),
+        (
+            r#"{"number":1,"reports_hour":"x"}"#,
+            "is not a whole number",
+        ),
+        (
+            r#"{"id":1}"#,
+            "number is the column of account numbers, uid that of UUIDs",
+        ),
+        (r#"{"number":1,"tz":"UTC"}"#, "did you mean timezone?"),
+        (r#"{"number":1,"tariff_id":3}"#, "did you mean plan?"),
+        (r#"{"number":1,"is_active":true}"#, "did you mean status?"),
+        (
+            r#"{"number":1,"companyName":"x"}"#,
+            r#"companyName "x": is not a column; did you mean company?"#,
+        ),
+        (
+            r#"{"number":1,"companyId":"a","company_id":"b"}"#,
+            "stands there twice",
+        ),
+    ] {
+        place
+            .import(&[&place.file("one.jsonl", line)])
+            .fails(&[expected]);
+    }
+}

@@ -185,3 +185,84 @@ async fn a_hold_keeps_the_times_that_the_file_does_not_have() {
         json!(["overdue", "2098-01-31T12:00:00Z", null])
     );
 }
+
+#[tokio::test]
+async fn blocks_that_the_file_does_not_have_are_named_and_lifted_on_demand() {
+    let place = Place::new().await;
+    let first = "number,name,freeze_reason,suspend_reason\n1,a,unpaid,\n2,b,unpaid,abuse\n3,c,,\n";
+    place
+        .import(&[&place.file("first.csv", first)])
+        .ok("3 created");
+    let names = "number,name\n1,a\n2,b\n3,c\n";
+    let silent = place.import(&[&place.file("names.csv", names)]);
+    silent.ok("3 already there");
+    assert!(
+        !silent.stderr.contains("not in the file"),
+        "{}",
+        silent.stderr
+    );
+    let paid = "number,name,freeze_reason,suspend_reason\n1,a,,\n2,b,unpaid,\n3,c2,,\n";
+    let paid = place.file("paid.csv", paid);
+    let update = [paid.as_str(), "--on-existing", "update"];
+    let named = place.import(&update);
+    named.ok("3 rows, 0 created, 1 updated, 2 already there");
+    for text in [
+        "frozen here and not in the file: 1 (account 1 of line 2)",
+        "suspended here and not in the file: 1 (account 2 of line 3)",
+        "--on-existing update --lift",
+    ] {
+        assert!(named.stderr.contains(text), "{text}: {}", named.stderr);
+    }
+    assert_eq!(place.client.get(1).await["is_frozen"], true);
+    place
+        .import(&[&paid, "--lift"])
+        .fails(&["--lift changes accounts: it needs --on-existing update"]);
+    let lift = [&update[..], &["--lift"]].concat();
+    place
+        .import(&[&lift[..], &["--dry-run"]].concat())
+        .ok("3 already there, 2 to lift");
+    place.import(&lift).ok("3 already there, 2 lifted");
+    let blocks = async |id| {
+        let account = place.client.get(id).await;
+        json!([account["is_frozen"], account["is_suspended"]])
+    };
+    assert_eq!(blocks(1).await, json!([false, false]));
+    assert_eq!(blocks(2).await, json!([true, false]));
+    // The operator's blocks are not the reseller's to lift.
+    place
+        .app
+        .operator()
+        .await
+        .call("suspend", json!({"id": 1}))
+        .await
+        .ok();
+    let counts = place.import(&[&lift[..], &["--json"]].concat()).json();
+    assert_eq!(
+        json!([
+            counts["lifted"],
+            counts["blocked_only_here"]["suspended"]["count"]
+        ]),
+        json!([0, 0])
+    );
+}
+
+#[tokio::test]
+async fn json_lines_need_the_members_of_a_block_in_one_row() {
+    let place = Place::new().await;
+    let first = "{\"number\":1,\"freeze_reason\":\"unpaid\"}\n{\"number\":2}\n";
+    place
+        .import(&[&place.file("first.jsonl", first)])
+        .ok("2 created");
+    let none = place.file("none.jsonl", "{\"number\":1}\n{\"number\":2}\n");
+    let lift = ["--on-existing", "update", "--lift"];
+    place
+        .import(&[&[none.as_str()], &lift[..]].concat())
+        .ok("2 already there");
+    assert_eq!(place.client.get(1).await["is_frozen"], true);
+    let null = "{\"number\":1}\n{\"number\":2,\"freeze_reason\":null}\n";
+    let null = place.file("null.jsonl", null);
+    place
+        .import(&[&[null.as_str()], &lift[..]].concat())
+        .ok("1 lifted");
+    assert_eq!(place.client.get(1).await["is_frozen"], false);
+}

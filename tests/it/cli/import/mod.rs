@@ -113,7 +113,7 @@ impl From<Output> for Imported {
 
 impl Imported {
     #[track_caller]
-    pub(super) fn ok(self, expected: &str) {
+    pub(super) fn ok(&self, expected: &str) {
         assert_eq!(self.code, Some(0), "{self:#?}");
         assert!(self.stdout.contains(expected), "{expected}: {self:#?}");
     }
