@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{CommandError, find_reseller, output};
 use crate::dialects::dates;
-use crate::domain::{Scope, Scopes, TokenId};
+use crate::domain::{Error, Owner, Scope, Scopes, TokenId};
 use crate::service::{Credential, IssuedToken, Principal, Service, TokenKind, TokenRequest};
 
 #[derive(Debug, Subcommand)]
@@ -42,6 +42,10 @@ Examples:
         /// A name that helps you recognize the token.
         #[arg(long)]
         name: Option<String>,
+        /// The owner whose holds the token places and lifts, such as billing; if absent, a call may
+        /// name any.
+        #[arg(long, value_parser = owner, value_name = "NAME")]
+        owner: Option<Owner>,
         /// How long the token is valid, such as 90d or 12h; if absent, until it is revoked.
         #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
         expires_in: Option<Duration>,
@@ -103,6 +107,16 @@ fn number(text: &str) -> Result<i64, String> {
     })
 }
 
+fn owner(name: &str) -> Result<Owner, String> {
+    Owner::parse("owner", name).map_err(|error| {
+        if let Error::InvalidField { problem, .. } = error {
+            problem
+        } else {
+            error.to_string()
+        }
+    })
+}
+
 fn scope(word: &str) -> Result<Scope, String> {
     let scopes: Vec<_> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
     Scope::parse(word).ok_or_else(|| format!("must be one of {}", scopes.join(", ")))
@@ -117,6 +131,7 @@ impl Token {
                 operator: _,
                 scope,
                 name,
+                owner,
                 expires_in,
                 jwt,
                 json,
@@ -131,6 +146,7 @@ impl Token {
                     kind,
                     scopes: scope.map(Scopes::from_iter),
                     name,
+                    bound_to: owner,
                     expires_in,
                     expires_at: None,
                 };
@@ -196,6 +212,7 @@ fn document(credential: &Credential) -> Value {
         "kind": credential.kind.as_str(),
         "name": credential.name,
         "scopes": credential.scopes.iter().map(Scope::as_str).collect::<Vec<_>>(),
+        "owner": credential.bound_to.as_ref().map(Owner::as_str),
         "created_at": dates::write(credential.created_at),
         "expires_at": credential.expires_at.map(dates::write),
         "revoked_at": credential.revoked_at.map(dates::write),
@@ -208,7 +225,7 @@ fn list(tokens: &[Credential], json: bool) {
         output::json(&tokens.iter().map(document).collect());
         return;
     }
-    let owner = |token: &Credential| {
+    let of = |token: &Credential| {
         token.owner().map_or_else(
             || "operator".to_owned(),
             |reseller| format!("reseller {reseller}"),
@@ -235,7 +252,12 @@ fn list(tokens: &[Credential], json: bool) {
     let row = |token: &Credential| {
         vec![
             token.id.to_string(),
-            owner(token),
+            of(token),
+            token
+                .bound_to
+                .as_ref()
+                .map(Owner::to_string)
+                .unwrap_or_default(),
             token.name.clone().unwrap_or_default(),
             validity(token),
             used(token),
@@ -243,7 +265,7 @@ fn list(tokens: &[Credential], json: bool) {
         ]
     };
     output::table(
-        &["ID", "OWNER", "NAME", "VALID", "LAST USED", "SCOPES"],
+        &["ID", "OF", "OWNER", "NAME", "VALID", "LAST USED", "SCOPES"],
         &tokens.iter().map(row).collect::<Vec<_>>(),
     );
 }

@@ -87,6 +87,14 @@ impl Failure {
 /// The text of [`Error::CredentialOutlived`].
 pub(crate) const OUTLIVED: &str = "the caller's token expires before the token that it is to rotate; \
     use one that expires no earlier";
+/// The text of [`Error::CredentialBound`].
+pub(crate) const BOUND: &str = "the caller's token is bound to an owner; it rotates and revokes only \
+    tokens that are bound to the same";
+/// The text of [`Error::NotYourHold`].
+pub(crate) fn not_yours(holder: &str) -> String {
+    format!("the hold belongs to {holder}; only its holder can lift it")
+}
+
 /// The text of [`Error::AnswerSpaceUsedUp`].
 pub(crate) const NO_ANSWER_SPACE: &str = "The answers stored under the reseller's idempotency keys \
     take all the space that it has; send the request without a key, or later; the operator raises \

@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use super::dates;
 use crate::domain::{
     AccountFilter, Authority, Comparison, Condition, Error, MAX_METADATA_CONDITIONS, MAX_TEXT,
-    Metadata, SearchField, SearchValues, StateFilter, ZoneConditions, check_metadata_key,
+    Metadata, Owner, SearchField, SearchValues, StateFilter, ZoneConditions, check_metadata_key,
 };
 
 /// The conditions as the caller wrote them. `None` leaves a condition out.
@@ -15,6 +15,8 @@ pub(crate) struct FilterMembers<'a> {
     pub(crate) state: Option<&'a str>,
     /// `operator`, `reseller` or `system`.
     pub(crate) held_by: Option<&'a str>,
+    /// The name of an owner.
+    pub(crate) owner: Option<&'a str>,
     /// A date, or a date and time.
     pub(crate) expires_before: Option<&'a str>,
     /// A date, or a date and time.
@@ -60,6 +62,10 @@ impl FilterMembers<'_> {
         let filter = AccountFilter {
             state: self.state.map(StateFilter::parse).transpose()?,
             held_by: self.held_by.map(authority).transpose()?,
+            held_by_owner: self
+                .owner
+                .map(|owner| Owner::parse("owner", owner))
+                .transpose()?,
             expires_before: bound(Comparison::Less),
             expires_after: bound(Comparison::GreaterOrEqual),
             text: self.text.map(search_text).transpose()?,

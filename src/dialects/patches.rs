@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use uuid::Uuid;
 
 use super::dates::{self, Role};
-use crate::domain::{Command, Error, HoldId, HoldKind, HoldPatch, Patch, Time};
+use crate::domain::{Command, Error, HoldId, HoldKind, HoldPatch, Level, Owner, Patch, Time};
 use crate::wire::{Codec, Field};
 
 /// The settings for reading members.
@@ -100,10 +100,26 @@ pub(super) fn only_hold(field: Field<String>, read: Reading) -> Result<Option<Ho
     Ok(id.value().copied().map(HoldId))
 }
 
+/// The owner that a request names. `None` if it names none.
+pub(super) fn owner(field: Field<String>, read: Reading) -> Result<Option<Owner>, Error> {
+    let owner = parsed(field, read, |written| Owner::parse("owner", &written))?;
+    Ok(owner.value().cloned())
+}
+
+/// The level that a request gives to a hold; without one, the hold blocks.
+pub(super) fn level(field: Field<String>, read: Reading) -> Result<Level, Error> {
+    let level = parsed(field, read, |written| {
+        Level::parse(&written)
+            .ok_or_else(|| Error::must_be("level", "block, limit or warn", &written))
+    })?;
+    Ok(level.value().copied().unwrap_or_default())
+}
+
 /// The command that places a hold, or changes the caller's open one.
-pub(super) fn place_hold(kind: HoldKind, details: HoldPatch) -> Command {
+pub(super) fn place_hold(kind: HoldKind, owner: Option<Owner>, details: HoldPatch) -> Command {
     Command::Place {
         kind,
+        owner,
         fresh: HoldId(Uuid::now_v7()),
         details,
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::domain::{Authority, BlockDetail, Coming, Error, HoldId, HoldKind, State, Time};
+use crate::domain::{Authority, Block, BlockDetail, Coming, Error, HoldName, State, Time};
 use crate::service::{Context, JournalEntry, Slice};
 use crate::wire::{self, Codec, MAX_PAGE};
 
@@ -29,7 +29,11 @@ impl Viewer {
 
 /// The words for what blocks an account, the most severe first. Empty if nothing does.
 pub(super) fn blocked_by(state: &State) -> Vec<&'static str> {
-    let blocks = state.blocked_by();
+    words(state.blocked_by())
+}
+
+/// The words for blocks.
+pub(super) fn words(blocks: &[Block]) -> Vec<&'static str> {
     blocks.iter().map(|block| block.as_str()).collect()
 }
 
@@ -58,15 +62,12 @@ pub(super) fn needs(
     }
 }
 
-/// A hold that a scheduled change concerns.
-pub(super) type UpcomingHold = (HoldKind, Authority, HoldId);
-
 /// The word for a scheduled change, and the hold that it concerns. `None` if it concerns the
 /// account itself.
-pub(super) fn upcoming(change: Coming) -> (&'static str, Option<UpcomingHold>) {
+pub(super) fn upcoming(change: Coming) -> (&'static str, Option<HoldName>) {
     match change {
-        Coming::HoldStarts(kind, authority, id) => ("hold_starts", Some((kind, authority, id))),
-        Coming::HoldEnds(kind, authority, id) => ("hold_ends", Some((kind, authority, id))),
+        Coming::HoldStarts(hold) => ("hold_starts", Some(hold)),
+        Coming::HoldEnds(hold) => ("hold_ends", Some(hold)),
         Coming::Expires => ("expires", None),
         Coming::Purge => ("purge", None),
     }

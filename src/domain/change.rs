@@ -1,6 +1,8 @@
 //! A decision's result: the facts afterwards, the changed holds, the journal fields and the events.
 
-use super::{Account, Fact, Hold, HoldDetails, Time};
+use std::borrow::Cow;
+
+use super::{Account, Fact, Hold, Time};
 
 /// The decision on one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +62,11 @@ pub enum HoldChange {
     Revised {
         /// The hold with the new details.
         hold: Hold,
-        /// The old details.
-        replaced: HoldDetails,
+        /// The hold as it was before.
+        replaced: Box<Hold>,
     },
+    /// The begin of a hold that was scheduled was announced.
+    Begun(Hold),
     /// The hold was closed.
     Closed {
         /// The hold as it was before.
@@ -77,8 +81,9 @@ pub enum HoldChange {
 /// One fact before and after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldChange {
-    /// The name of the fact. Holds are named by kind and authority, such as `freeze:reseller`.
-    pub field: &'static str,
+    /// The name of the fact. Holds are named by kind, authority and owner, such as
+    /// `freeze:reseller` or `suspend:reseller:abuse-desk`.
+    pub field: Cow<'static, str>,
     /// The value before.
     pub before: Fact,
     /// The value after.
@@ -96,6 +101,7 @@ pub enum Event {
     Unfrozen,
     Suspended,
     Unsuspended,
+    HoldScheduled,
     Activated,
     Deactivated,
     ExpiryChanged,
@@ -117,6 +123,7 @@ impl Event {
             Self::Unfrozen => "account.unfrozen",
             Self::Suspended => "account.suspended",
             Self::Unsuspended => "account.unsuspended",
+            Self::HoldScheduled => "account.hold_scheduled",
             Self::Activated => "account.activated",
             Self::Deactivated => "account.deactivated",
             Self::ExpiryChanged => "account.expiry_changed",

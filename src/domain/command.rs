@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{HoldId, HoldKind, HoldPatch, ProfilePatch, PurgePolicy, Status, Time};
+use super::{Actor, HoldId, HoldKind, HoldPatch, Owner, ProfilePatch, PurgePolicy, Status, Time};
 
 /// One request to change an account. Creation is [`super::Account::create`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Command {
     Place {
         /// Which kind.
         kind: HoldKind,
+        /// For which owner. `None`: for that of the credential, else for none in particular.
+        owner: Option<Owner>,
         /// The identity for the hold, if the command opens one.
         fresh: HoldId,
         /// Its details.
@@ -21,8 +23,11 @@ pub enum Command {
     Lift {
         /// Which kind.
         kind: HoldKind,
-        /// The hold that the caller expects to be open. If another one is, the command is refused,
-        /// so that a late request cannot lift a newer hold. `None` lifts whichever is open.
+        /// Whose hold. `None`: that of the credential's owner, else that of none in particular.
+        owner: Option<Owner>,
+        /// The hold that the caller expects to be open. If it is not, or if it is not the caller's,
+        /// the command is refused, so that a late request cannot lift a newer hold. `None` lifts
+        /// whichever hold of the owner is open.
         only: Option<HoldId>,
     },
     /// Closes the caller's freeze as [`Command::Lift`] does, for somebody who paid for one revision
@@ -48,7 +53,8 @@ pub enum Command {
     },
     /// Undo a deletion.
     Restore,
-    /// Make one announcement that is due, of the expiry or of the purge.
+    /// Make the earliest announcement that is due: of the begin or the lapse of a hold, of the
+    /// expiry or of the purge.
     Announce,
     /// Put the account into the purge plan or take it out, as its facts require.
     PlanPurge(PurgePolicy),
@@ -68,6 +74,26 @@ pub struct Revision {
 }
 
 impl Command {
+    /// The owner whose hold the command places or lifts. `None` if it names none, or if it is about
+    /// no hold of an owner.
+    #[must_use]
+    pub fn owner(&self) -> Option<&Owner> {
+        if let Self::Place { owner, .. } | Self::Lift { owner, .. } = self {
+            owner.as_ref()
+        } else {
+            None
+        }
+    }
+
+    /// The same command, which names the owner for whom the actor acts.
+    #[must_use]
+    pub fn for_owner_of(mut self, actor: &Actor) -> Self {
+        if let Self::Place { owner, .. } | Self::Lift { owner, .. } = &mut self {
+            *owner = actor.owner(owner.as_ref()).cloned();
+        }
+        self
+    }
+
     /// The verb in the journal.
     #[must_use]
     pub fn action(&self) -> &'static str {

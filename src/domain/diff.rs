@@ -1,8 +1,9 @@
 //! The facts that differ between an account before and after a change, for the journal.
 
+use std::borrow::Cow;
+
 use super::{
-    Account, Authority, Fact, FieldChange, Hold, HoldChange, HoldDetails, HoldId, HoldKind, Status,
-    Time,
+    Account, Authority, Fact, FieldChange, Hold, HoldChange, HoldKind, Level, Status, Time,
 };
 
 /// Every field whose value differs, with the value before and after.
@@ -10,10 +11,10 @@ pub(super) fn differences(before: &Account, after: &Account) -> Vec<FieldChange>
     let text = |status: Status| Fact::Text(status.as_str().to_owned());
     let time = |at: Option<Time>| at.map_or(Fact::Null, Fact::Time);
     let mut fields = Vec::new();
-    let mut compare = |field, before: Fact, after: Fact| {
+    let mut compare = |field: &'static str, before: Fact, after: Fact| {
         if before != after {
             fields.push(FieldChange {
-                field,
+                field: field.into(),
                 before,
                 after,
             });
@@ -57,27 +58,30 @@ pub(super) fn differences(before: &Account, after: &Account) -> Vec<FieldChange>
 /// One field per hold change. A command that replaces a lapsed hold gives two: one for the hold
 /// that it closes and one for the hold that it opens.
 pub(super) fn hold_differences(changes: &[HoldChange]) -> impl Iterator<Item = FieldChange> + '_ {
-    changes.iter().map(|change| match change {
-        HoldChange::Opened(hold) => FieldChange {
+    changes.iter().map(|change| {
+        let (hold, before, after) = match change {
+            HoldChange::Opened(hold) => (hold, Fact::Null, hold_fact(hold)),
+            HoldChange::Revised { hold, replaced } => (hold, hold_fact(replaced), hold_fact(hold)),
+            HoldChange::Begun(hold) => {
+                let scheduled = Hold {
+                    has_begun: false,
+                    ..hold.clone()
+                };
+                (hold, hold_fact(&scheduled), hold_fact(hold))
+            }
+            HoldChange::Closed { hold, .. } => (hold, hold_fact(hold), Fact::Null),
+        };
+        FieldChange {
             field: hold_field(hold),
-            before: Fact::Null,
-            after: hold_fact(hold.id, &hold.details),
-        },
-        HoldChange::Revised { hold, replaced } => FieldChange {
-            field: hold_field(hold),
-            before: hold_fact(hold.id, replaced),
-            after: hold_fact(hold.id, &hold.details),
-        },
-        HoldChange::Closed { hold, .. } => FieldChange {
-            field: hold_field(hold),
-            before: hold_fact(hold.id, &hold.details),
-            after: Fact::Null,
-        },
+            before,
+            after,
+        }
     })
 }
 
-fn hold_field(hold: &Hold) -> &'static str {
-    match (hold.kind, hold.authority) {
+/// The name of a hold in the journal: kind, authority and owner.
+fn hold_field(hold: &Hold) -> Cow<'static, str> {
+    let name = match (hold.kind, hold.authority) {
         (HoldKind::Freeze, Authority::Operator) => "freeze:operator",
         (HoldKind::Freeze, Authority::Reseller) => "freeze:reseller",
         (HoldKind::Freeze, Authority::System) => "freeze:system",
@@ -87,26 +91,41 @@ fn hold_field(hold: &Hold) -> &'static str {
         (HoldKind::Retention, Authority::Operator) => "retention:operator",
         (HoldKind::Retention, Authority::Reseller) => "retention:reseller",
         (HoldKind::Retention, Authority::System) => "retention:system",
+    };
+    match &hold.owner {
+        Some(owner) => Cow::Owned(format!("{name}:{owner}")),
+        None => Cow::Borrowed(name),
     }
 }
 
-fn hold_fact(id: HoldId, details: &HoldDetails) -> Fact {
+/// What is usual is left out: a hold that has begun, and the level of a block.
+fn hold_fact(hold: &Hold) -> Fact {
     let text = |text: Option<&String>| text.map_or(Fact::Null, Fact::from);
     let time = |at: Option<Time>| at.map_or(Fact::Null, Fact::Time);
+    let word = |text: &str| Fact::Text(text.to_owned());
+    let details = &hold.details;
+    let payment_url = details.payment_url.as_ref();
+    let level = Some(details.level).filter(|level| *level != Level::Block);
     let facts = [
-        ("id", Fact::Text(id.to_string())),
+        ("id", Fact::Text(hold.id.to_string())),
         ("reason_code", text(details.reason_code.as_ref())),
         ("reason", text(details.reason.as_ref())),
         ("public_message", text(details.public_message.as_ref())),
         (
             "payment_url",
-            details
-                .payment_url
-                .as_ref()
-                .map_or(Fact::Null, |url| Fact::Text(url.as_str().to_owned())),
+            payment_url.map_or(Fact::Null, |url| word(url.as_str())),
         ),
         ("starts_at", time(details.starts_at)),
         ("ends_at", time(details.ends_at)),
+        ("level", level.map_or(Fact::Null, |it| word(it.as_str()))),
+        (
+            "scheduled",
+            if hold.has_begun {
+                Fact::Null
+            } else {
+                Fact::Bool(true)
+            },
+        ),
     ];
     Fact::Object(
         facts

@@ -36,6 +36,10 @@ pub enum Error {
     /// The credential is valid, but expires before the one that it is to end or replace.
     #[error("credential expires before the one that it is to end")]
     CredentialOutlived,
+    /// The credential is bound to an owner, and the one that it is to end or replace is not bound to
+    /// the same.
+    #[error("credential is bound to an owner")]
+    CredentialBound,
     /// Only an operator may do this, whatever rights the credential has.
     #[error("only an operator may do this")]
     OperatorRequired,
@@ -56,6 +60,12 @@ pub enum Error {
     /// The account is deleted and not yet purged. Most dialects answer "not found".
     #[error("account is deleted")]
     AccountDeleted,
+    /// The hold that the caller named is open, and belongs to another authority or owner.
+    #[error("not_your_hold: the hold belongs to {holder}")]
+    NotYourHold {
+        /// Whose it is, such as `the operator` or `abuse-desk of the reseller`.
+        holder: String,
+    },
     /// No such reseller.
     #[error("reseller not found")]
     ResellerNotFound,
@@ -115,7 +125,7 @@ pub enum Error {
 /// The facts that forbid a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Conflict {
-    /// The caller named a hold that is not the open one.
+    /// The caller named a hold that is not open any more.
     #[error("stale_hold: the hold named is not the one that is open now")]
     StaleHold,
     /// The freeze was changed after the release ticket was made for it.
@@ -130,6 +140,10 @@ pub enum Conflict {
     /// A suspension by the operator forbids deletion.
     #[error("suspended_by_operator: an account that the operator suspended cannot be deleted")]
     SuspendedByOperator,
+    /// The authority has as many holds of this kind on the account, each of another owner, as it may
+    /// have.
+    #[error("too_many_holds: an account has at most 10 open holds of one kind and authority")]
+    TooManyHolds,
     /// The account is exempt from automation for now.
     #[error("exempt: automation has to leave the account alone for now")]
     Exempt,

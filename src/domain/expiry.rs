@@ -35,7 +35,7 @@ impl Account {
     /// The next announcement, after the effective expiry moved from `before`. Notices whose instant
     /// has passed are skipped. If the account is expired now, this is announced, unless it was
     /// announced already for `before`.
-    pub(super) fn next_announcement(&self, before: Option<Time>, now: Time) -> Option<Time> {
+    pub(super) fn next_expiry_announcement(&self, before: Option<Time>, now: Time) -> Option<Time> {
         let at = self.expires_in_effect_at()?;
         let is_unannounced =
             at > now || before.is_none_or(|before| before > now) || self.announce_at.is_some();
@@ -53,7 +53,7 @@ impl Account {
 
     /// The announcement that is due at `due`: the number of days left (0 at the expiry itself), and
     /// when the next announcement is due. `None` if the account never expires.
-    pub(super) fn announcement(&self, due: Time) -> Option<(i64, Option<Time>)> {
+    pub(super) fn expiry_announcement(&self, due: Time) -> Option<(i64, Option<Time>)> {
         let at = self.expires_in_effect_at()?;
         let days = notices(at)
             .find(|(notice_at, _)| *notice_at == due)

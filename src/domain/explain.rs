@@ -2,7 +2,9 @@
 
 use chrono::TimeDelta;
 
-use super::{Account, Authority, Block, Command, Hold, HoldKind, Remedy, State, Status, Time};
+use super::{
+    Account, Authority, Block, Command, Hold, HoldKind, Level, Remedy, State, Status, Time,
+};
 
 /// How far ahead the call that lifts an expiry sets the new one: a year.
 pub const EXTENSION: TimeDelta = TimeDelta::days(365);
@@ -12,9 +14,11 @@ pub const EXTENSION: TimeDelta = TimeDelta::days(365);
 pub struct Explanation {
     /// The computed state.
     pub state: State,
-    /// The blocks, in the order of [`Block::ALL`]. A freeze by several authorities is several
-    /// entries.
+    /// The blocks, in the order of [`Block::ALL`]. A freeze by several authorities or owners is
+    /// several entries.
     pub blocks: Vec<BlockDetail>,
+    /// The holds that limit the account and those that warn its user, the limits first.
+    pub milder: Vec<BlockDetail>,
 }
 
 impl Explanation {
@@ -50,8 +54,12 @@ impl BlockDetail {
     #[must_use]
     pub fn command(&self, now: Time) -> Option<Command> {
         let hold = |kind| {
-            let only = self.hold.as_ref().map(|hold| hold.id);
-            Some(Command::Lift { kind, only })
+            let hold = self.hold.as_ref();
+            Some(Command::Lift {
+                kind,
+                owner: hold.and_then(|hold| hold.owner.clone()),
+                only: hold.map(|hold| hold.id),
+            })
         };
         match self.lift {
             Lift::Restore => Some(Command::Restore),
@@ -92,7 +100,27 @@ impl Account {
             .iter()
             .flat_map(|block| self.details_of(*block, now))
             .collect();
-        Explanation { state, blocks }
+        let milder = [Level::Limit, Level::Warn].into_iter().flat_map(|level| {
+            let all = Block::ALL.into_iter();
+            all.flat_map(move |block| self.details_of_holds(block, level, now))
+        });
+        Explanation {
+            blocks,
+            milder: milder.collect(),
+            state,
+        }
+    }
+
+    /// The holds in force at a level that cause this block, or would if they were blocks.
+    fn details_of_holds(&self, block: Block, level: Level, now: Time) -> Vec<BlockDetail> {
+        let holds = self.holds.iter().filter(|hold| {
+            hold.in_force(now)
+                && hold.details.level == level
+                && Block::of_hold(hold.kind, hold.authority) == Some(block)
+        });
+        holds
+            .map(|hold| self.detail_of_hold(block, hold, now))
+            .collect()
     }
 
     fn details_of(&self, block: Block, now: Time) -> Vec<BlockDetail> {
@@ -131,12 +159,7 @@ impl Account {
                 })
             }
             Block::SuspendedByOperator | Block::SuspendedByReseller | Block::Frozen => {
-                let holds = self.holds.iter().filter(|hold| {
-                    hold.in_force(now) && Block::of_hold(hold.kind, hold.authority) == Some(block)
-                });
-                holds
-                    .map(|hold| self.detail_of_hold(block, hold, now))
-                    .collect()
+                self.details_of_holds(block, Level::Block, now)
             }
         }
     }

@@ -6,11 +6,14 @@
 use std::fmt;
 
 use super::text::{self, MAX_LONG_TEXT, MAX_TEXT};
-use super::{Authority, Error, HoldId, Time};
+use super::{Authority, Error, HoldId, Owner, Time};
 
 /// The prefix of release tickets. A ticket is a secret, so no text that a user sees may contain
 /// one.
 pub const TICKET_PREFIX: &str = "steward_release_";
+
+/// How many open holds of one kind an authority may have on an account, each of another owner.
+pub const MAX_OWNERS: usize = 10;
 
 /// What a hold blocks, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +47,40 @@ impl HoldKind {
     }
 }
 
-/// An open hold. An account has at most one for each kind and authority.
+/// How far a hold restricts the account, from the weakest to the strongest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Level {
+    /// Nothing is closed. The user is told.
+    Warn,
+    /// The product should let the user read and not write.
+    Limit,
+    /// The account cannot be used.
+    #[default]
+    Block,
+}
+
+impl Level {
+    /// Every level, from the weakest to the strongest.
+    pub const ALL: [Self; 3] = [Self::Warn, Self::Limit, Self::Block];
+
+    /// The word on the wire and in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Warn => "warn",
+            Self::Limit => "limit",
+            Self::Block => "block",
+        }
+    }
+
+    /// Parses a word of [`Level::as_str`]. `None` for any other word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == word)
+    }
+}
+
+/// An open hold. An account has at most one for each kind, authority and owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
     /// The identity. Revisions keep it.
@@ -53,6 +89,9 @@ pub struct Hold {
     pub kind: HoldKind,
     /// The authority that placed it. Only the same authority can lift it.
     pub authority: Authority,
+    /// The owner within the authority. `None`: no owner in particular, which is an owner of its
+    /// own. Only the same owner can lift it.
+    pub owner: Option<Owner>,
     /// The part that a later call may revise.
     pub details: HoldDetails,
     /// When it was opened. Revisions keep it.
@@ -61,10 +100,13 @@ pub struct Hold {
     pub opened_by: String,
     /// 1 when opened, then 1 more with each revision.
     pub revision: i32,
+    /// Whether its begin has been announced, or was when it was placed. A hold that is scheduled
+    /// for later has not begun; [`super::Account::announce_hold`] says when it does.
+    pub has_begun: bool,
 }
 
 impl Hold {
-    /// Whether it blocks at `now`: it has started and has not lapsed.
+    /// Whether it counts at `now`, at its level: it has started and has not lapsed.
     #[must_use]
     pub fn in_force(&self, now: Time) -> bool {
         self.has_started(now) && !self.has_lapsed(now)
@@ -81,6 +123,39 @@ impl Hold {
     #[must_use]
     pub fn has_lapsed(&self, now: Time) -> bool {
         self.details.ends_at.is_some_and(|end| end <= now)
+    }
+
+    /// Whether it blocks the use of the account at `now`.
+    #[must_use]
+    pub fn blocks(&self, now: Time) -> bool {
+        self.details.level == Level::Block && self.in_force(now)
+    }
+
+    /// Whether it belongs to this authority and to this owner within it.
+    #[must_use]
+    pub fn is_of(&self, authority: Authority, owner: Option<&Owner>) -> bool {
+        self.authority == authority && self.owner.as_ref() == owner
+    }
+
+    /// Whose it is, for a text, such as `abuse-desk of the reseller`.
+    #[must_use]
+    pub fn holder(&self) -> String {
+        let authority = self.authority.as_str();
+        match &self.owner {
+            Some(owner) => format!("{owner} of the {authority}"),
+            None => format!("the {authority}"),
+        }
+    }
+
+    /// The instant that the next announcement of the hold is about: its begin, then its end. `None`
+    /// if it has begun and has no end.
+    #[must_use]
+    pub fn next_announcement(&self) -> Option<Time> {
+        if self.has_begun {
+            self.details.ends_at
+        } else {
+            self.details.starts_at
+        }
     }
 
     /// The internal reason, if the reader may see it. The operator sees every reason, others only
@@ -115,6 +190,9 @@ pub struct HoldDetails {
     pub starts_at: Option<Time>,
     /// When it lapses by itself. `None` means that it blocks until it is lifted.
     pub ends_at: Option<Time>,
+    /// How far it restricts the account. A retention hold has [`Level::Block`], which stands there
+    /// for blocking the deletion.
+    pub level: Level,
 }
 
 /// How a request changes one optional value.
@@ -163,8 +241,8 @@ impl<T: Clone> Patch<T> {
 }
 
 /// The details that a freeze, suspend or retain call gives. Descriptions that it omits keep their
-/// value. Every such call states the time of the hold: see [`HoldPatch::starts_at`] and
-/// [`HoldPatch::ends_at`].
+/// value. Every such call states the time and the level of the hold: see [`HoldPatch::starts_at`],
+/// [`HoldPatch::ends_at`] and [`HoldPatch::level`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HoldPatch {
     /// See [`HoldDetails::reason_code`].
@@ -180,6 +258,9 @@ pub struct HoldPatch {
     pub starts_at: Patch<Time>,
     /// See [`HoldDetails::ends_at`]. Without a value, the hold blocks until it is lifted.
     pub ends_at: Patch<Time>,
+    /// See [`HoldDetails::level`]. Like the time, every call states it: a caller that names none
+    /// wants a block.
+    pub level: Level,
 }
 
 impl HoldPatch {
@@ -215,6 +296,7 @@ impl HoldPatch {
             payment_url: self.payment_url.over(current.payment_url.as_ref()),
             starts_at: self.starts_at.value().copied().or(current.starts_at),
             ends_at: self.ends_at.value().copied(),
+            level: self.level,
         };
         match (details.starts_at, details.ends_at) {
             (Some(start), Some(end)) if end <= start => {

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{AccountId, Error, HoldId, HoldPatch, Revision, Time};
+use super::{AccountId, Error, HoldId, HoldPatch, Owner, Revision, Time};
 
 /// An account as a row of an import gives it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,6 +27,8 @@ pub struct ImportedAccount {
 pub struct ImportedHold {
     /// The identity for the hold, if it has to be opened.
     pub fresh: HoldId,
+    /// Its owner.
+    pub owner: Option<Owner>,
     /// Its details. A start in the past is when it was opened.
     pub details: HoldPatch,
 }

@@ -16,9 +16,11 @@
 //!
 //! A hold is a standing reason to block an account: a freeze (payment is due), a suspension, or a
 //! retention hold (which blocks deletion and purge only). A hold is opened, possibly revised, and
-//! closed; the store keeps every revision. A hold belongs to the [`Authority`] that placed it, and
-//! only the same authority can lift it. An account has at most one open hold for each kind and
-//! authority, so that a reseller's suspension and the operator's stand side by side.
+//! closed; the store keeps every revision. A hold belongs to the [`Authority`] that placed it and to
+//! an [`Owner`] within it (the billing robot, the abuse desk; by default to none in particular), and
+//! only the same authority and owner can lift it. An account has at most one open hold for each
+//! kind, authority and owner, so that a reseller's suspension and the operator's stand side by side.
+//! Its [`Level`] says how far it restricts the account: only a [`Level::Block`] blocks.
 //!
 //! # The computed state
 //!
@@ -47,6 +49,7 @@
 mod account;
 mod actor;
 mod address;
+mod authority;
 mod change;
 mod command;
 mod decide;
@@ -61,6 +64,7 @@ mod ids;
 mod import;
 mod metadata;
 mod own_members;
+mod owner;
 mod plan;
 mod profile;
 mod purge;
@@ -73,8 +77,9 @@ mod upcoming;
 mod webhook;
 
 pub use account::{Account, NewAccount, PurgedAccount, Status};
-pub use actor::{Actor, Authority, Dialect, Scope, Scopes};
+pub use actor::{Actor, Dialect};
 pub use address::is_public;
+pub use authority::{Authority, Scope, Scopes};
 pub use change::{Change, Event, FieldChange, HoldChange, Outcome};
 pub use command::{Command, Revision};
 pub use email::{Email, email_key};
@@ -82,13 +87,16 @@ pub use error::{Conflict, Error, Resource};
 pub use expiry::NOTICE_DAYS;
 pub use explain::{BlockDetail, EXTENSION, Explanation, Lift};
 pub use fact::Fact;
-pub use hold::{Hold, HoldDetails, HoldKind, HoldPatch, Patch, PaymentUrl, TICKET_PREFIX};
+pub use hold::{
+    Hold, HoldDetails, HoldKind, HoldPatch, Level, MAX_OWNERS, Patch, PaymentUrl, TICKET_PREFIX,
+};
 pub use ids::{AccountId, AccountKey, HoldId, ResellerId, TokenId};
 pub use import::{ImportedAccount, ImportedHold};
 pub use metadata::{
     MAX_METADATA, MAX_METADATA_CONDITIONS, Metadata, check_key as check_metadata_key,
 };
 pub use own_members::{Extra, MAX_OWN_MEMBERS};
+pub use owner::{MAX_OWNER, Owner};
 pub(crate) use plan::plan_members;
 pub use plan::{Plan, PlanTerms};
 pub use profile::{Profile, ProfilePatch};
@@ -100,7 +108,7 @@ pub use search::{
 };
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
 pub use text::{MAX_LONG_TEXT, MAX_TEXT, check as check_text, check_time_zone};
-pub use upcoming::{Coming, Upcoming};
+pub use upcoming::{Announcement, Coming, HoldName, Upcoming};
 pub use webhook::{
     ChosenSecret, EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy,
     TEST, UPDATED, WebhookTargets, message_id,

@@ -5,18 +5,19 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::{
-    Account, Authority, Command, HoldDetails, HoldId, HoldKind, HoldPatch, Patch, Status, Time,
+    Account, Authority, Command, HoldDetails, HoldId, HoldKind, HoldPatch, Owner, Patch, Status,
+    Time,
 };
 
 /// What a change did, with what is needed to revert it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revertible {
     /// It opened a hold.
-    Opened(HoldKind, HoldId),
+    Opened(HoldKind, Option<Owner>, HoldId),
     /// It revised a hold that had these details before.
-    Revised(HoldKind, HoldId, Box<HoldDetails>),
+    Revised(HoldKind, Option<Owner>, HoldId, Box<HoldDetails>),
     /// It closed a hold that had these details.
-    Closed(HoldKind, Box<HoldDetails>),
+    Closed(HoldKind, Option<Owner>, Box<HoldDetails>),
     /// It moved the switch from the first value to the second.
     Status(Status, Status),
     /// It moved the expiry date from the first value to the second.
@@ -64,47 +65,51 @@ impl Account {
         purge_after: Duration,
         now: Time,
     ) -> Result<Command, NotReverted> {
-        let own = |kind| {
+        let own = |kind, owner: &Option<Owner>| {
             self.holds
                 .iter()
-                .find(|hold| hold.kind == kind && hold.authority == by)
+                .find(|hold| hold.kind == kind && hold.is_of(by, owner.as_ref()))
         };
-        let named = |kind, id| own(kind).filter(|hold| hold.id == id);
+        let named = |kind, owner, id| own(kind, owner).filter(|hold| hold.id == id);
         let has_ended = |end: Option<Time>| end.is_some_and(|end| end <= now);
-        let lift = |kind, id| Command::Lift {
+        let lift = |kind, owner: &Option<Owner>, id| Command::Lift {
             kind,
+            owner: owner.clone(),
             only: Some(id),
         };
-        let place = |kind, details| Command::Place {
+        let place = |kind, owner: &Option<Owner>, details| Command::Place {
             kind,
+            owner: owner.clone(),
             fresh: new_id,
             details: exactly(details),
         };
         match change {
-            Revertible::Opened(kind, id) => {
-                let hold = named(*kind, *id).ok_or(NotReverted::Changed)?;
+            Revertible::Opened(kind, owner, id) => {
+                // One that is gone has lapsed: no command closed it.
+                let hold = named(*kind, owner, *id).ok_or(NotReverted::HoldEnded)?;
                 if hold.has_lapsed(now) {
                     return Err(NotReverted::HoldEnded);
                 }
-                Ok(lift(*kind, *id))
+                Ok(lift(*kind, owner, *id))
             }
-            Revertible::Revised(kind, id, before) => {
-                let hold = named(*kind, *id).ok_or(NotReverted::Changed)?;
-                if hold.has_lapsed(now) && has_ended(before.ends_at) {
+            Revertible::Revised(kind, owner, id, before) => {
+                let hold = named(*kind, owner, *id);
+                let has_lapsed = hold.is_none_or(|hold| hold.has_lapsed(now));
+                if has_lapsed && has_ended(before.ends_at) {
                     Err(NotReverted::HoldEnded)
                 } else if has_ended(before.ends_at) {
-                    Ok(lift(*kind, *id))
+                    Ok(lift(*kind, owner, *id))
                 } else {
-                    Ok(place(*kind, before))
+                    Ok(place(*kind, owner, before))
                 }
             }
-            Revertible::Closed(kind, before) => {
-                if own(*kind).is_some() {
+            Revertible::Closed(kind, owner, before) => {
+                if own(*kind, owner).is_some() {
                     Err(NotReverted::Changed)
                 } else if has_ended(before.ends_at) {
                     Err(NotReverted::OldHoldEnded)
                 } else {
-                    Ok(place(*kind, before))
+                    Ok(place(*kind, owner, before))
                 }
             }
             Revertible::Status(from, to) => only_if(self.status == *to, Command::SetStatus(*from)),
@@ -142,5 +147,6 @@ fn exactly(details: &HoldDetails) -> HoldPatch {
         payment_url: patch(details.payment_url.as_ref()),
         starts_at: patch(details.starts_at.as_ref()),
         ends_at: patch(details.ends_at.as_ref()),
+        level: details.level,
     }
 }

@@ -1,7 +1,8 @@
 //! The computed state: one function from the facts and the time to what blocks the account.
 
 use super::{
-    Account, Authority, Email, Error, HoldKind, Metadata, PaymentUrl, Profile, Status, Time,
+    Account, Authority, Email, Error, HoldKind, Level, Metadata, Owner, PaymentUrl, Profile,
+    Status, Time,
 };
 
 /// A reason why an account cannot be used.
@@ -98,35 +99,63 @@ impl Remedy {
 /// The computed state of an account at one instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    blocked_by: Vec<Block>,
+    blocks: Vec<Block>,
+    limits: Vec<Block>,
+    warnings: Vec<Block>,
 }
 
 impl State {
     /// Every block that stands, in the order of [`Block::ALL`]. Empty if the account can be used.
     #[must_use]
     pub fn blocked_by(&self) -> &[Block] {
-        &self.blocked_by
+        &self.blocks
+    }
+
+    /// What limits the account, as [`State::blocked_by`] says what blocks it: the holds in force
+    /// at [`Level::Limit`].
+    #[must_use]
+    pub fn limited_by(&self) -> &[Block] {
+        &self.limits
+    }
+
+    /// What the user is warned of: the holds in force at [`Level::Warn`].
+    #[must_use]
+    pub fn warned_by(&self) -> &[Block] {
+        &self.warnings
+    }
+
+    /// The strongest level that is in force. `None` if nothing restricts the account.
+    #[must_use]
+    pub fn level(&self) -> Option<Level> {
+        let is_any = |blocks: &[Block], level| (!blocks.is_empty()).then_some(level);
+        is_any(&self.blocks, Level::Block)
+            .or_else(|| is_any(&self.limits, Level::Limit))
+            .or_else(|| is_any(&self.warnings, Level::Warn))
+    }
+
+    /// The word for [`State::level`]: `none`, `warn`, `limit` or `block`.
+    #[must_use]
+    pub fn restriction(&self) -> &'static str {
+        self.level().map_or("none", Level::as_str)
     }
 
     /// Whether this block stands.
     #[must_use]
     pub fn is(&self, block: Block) -> bool {
-        self.blocked_by.contains(&block)
+        self.blocks.contains(&block)
     }
 
     /// `active` if nothing blocks the account, else the word of the first block.
     #[must_use]
     pub fn effective_status(&self) -> &'static str {
-        self.blocked_by
-            .first()
-            .map_or("active", |block| block.as_str())
+        self.blocks.first().map_or("active", |block| block.as_str())
     }
 
     /// What the user can do about the blocks. `None` if nothing blocks the account, or if something
     /// does that the user cannot fix.
     #[must_use]
     pub fn remedy(&self) -> Option<Remedy> {
-        (self.is(Block::Frozen) && self.blocked_by.iter().all(|block| block.user_can_fix()))
+        (self.is(Block::Frozen) && self.blocks.iter().all(|block| block.user_can_fix()))
             .then_some(Remedy::Pay)
     }
 }
@@ -136,35 +165,50 @@ impl Account {
     /// that the state is right even if no background job has run.
     #[must_use]
     pub fn state(&self, now: Time) -> State {
-        let held = |block| {
+        let held = |block, level| {
             self.holds.iter().any(|hold| {
-                hold.in_force(now) && Block::of_hold(hold.kind, hold.authority) == Some(block)
+                hold.in_force(now)
+                    && hold.details.level == level
+                    && Block::of_hold(hold.kind, hold.authority) == Some(block)
             })
+        };
+        let all_held = |level| {
+            let all = Block::ALL.into_iter();
+            all.filter(|block| held(*block, level)).collect()
         };
         let stands = |block: &Block| match block {
             Block::Deleted => self.deleted_at.is_some(),
             Block::ResellerSuspended => self.reseller_suspended_at.is_some(),
             Block::Inactive => self.status == Status::Inactive,
             Block::Expired => self.expires_in_effect_at().is_some_and(|at| at <= now),
-            Block::SuspendedByOperator | Block::SuspendedByReseller | Block::Frozen => held(*block),
+            Block::SuspendedByOperator | Block::SuspendedByReseller | Block::Frozen => {
+                held(*block, Level::Block)
+            }
         };
         State {
-            blocked_by: Block::ALL.into_iter().filter(stands).collect(),
+            blocks: Block::ALL.into_iter().filter(stands).collect(),
+            limits: all_held(Level::Limit),
+            warnings: all_held(Level::Warn),
         }
     }
 
-    /// Where the user of a frozen account pays. If several authorities froze it, the reseller's
-    /// page comes first, then the operator's. `None` if it is not frozen or no freeze names a page.
+    /// Where the user of a frozen account pays, or one whom a freeze limits or warns. Of several
+    /// freezes, the strongest comes first, then the reseller's, then the operator's, then the
+    /// oldest. `None` if no freeze in force names a page.
     #[must_use]
     pub fn payment_url(&self, now: Time) -> Option<&PaymentUrl> {
-        let url_of = |authority| {
-            self.holds_in_force(HoldKind::Freeze, now)
-                .find(|hold| hold.authority == authority)
-                .and_then(|hold| hold.details.payment_url.as_ref())
+        let rank = |authority| match authority {
+            Authority::Reseller => 0,
+            Authority::Operator => 1,
+            Authority::System => 2,
         };
-        [Authority::Reseller, Authority::Operator, Authority::System]
-            .into_iter()
-            .find_map(url_of)
+        self.holds_in_force(HoldKind::Freeze, now)
+            .filter_map(|hold| Some((hold, hold.details.payment_url.as_ref()?)))
+            .min_by_key(|(hold, _)| {
+                let level = std::cmp::Reverse(hold.details.level);
+                (level, rank(hold.authority), hold.opened_at, hold.id)
+            })
+            .map(|(_, url)| url)
     }
 }
 
@@ -173,8 +217,11 @@ impl Account {
 pub struct AccountFilter {
     /// The computed state. `None` means every account that is not deleted.
     pub state: Option<StateFilter>,
-    /// Only accounts with a hold of this authority that blocks now.
+    /// Only accounts with a hold of this authority that is in force now, at any level.
     pub held_by: Option<Authority>,
+    /// Only accounts with a hold of this owner that is in force now, at any level; of the authority
+    /// of `held_by`, if that is present.
+    pub held_by_owner: Option<Owner>,
     /// Only accounts that expire before this instant.
     pub expires_before: Option<Time>,
     /// Only accounts that expire at or after this instant.
@@ -193,16 +240,16 @@ impl AccountFilter {
             None => account.deleted_at.is_none(),
             Some(state) => state.admits(&account.state(now)),
         };
-        let is_held = self.held_by.is_none_or(|authority| {
-            account.holds.iter().any(|hold| {
-                hold.kind != HoldKind::Retention
-                    && hold.authority == authority
-                    && hold.in_force(now)
-            })
+        let needs_hold = self.held_by.is_some() || self.held_by_owner.is_some();
+        let is_held = account.holds.iter().any(|hold| {
+            hold.kind != HoldKind::Retention
+                && self.held_by.is_none_or(|it| it == hold.authority)
+                && (self.held_by_owner.is_none() || self.held_by_owner == hold.owner)
+                && hold.in_force(now)
         });
         let expires = |is_within: &dyn Fn(Time) -> bool| account.expires_at.is_some_and(is_within);
         is_in_state
-            && is_held
+            && (is_held || !needs_hold)
             && self
                 .expires_before
                 .is_none_or(|before| expires(&|at| at < before))

@@ -1,17 +1,41 @@
 //! Coming changes of the state: what happens at a set time, without a command.
 
-use super::{Account, Authority, HoldId, HoldKind, State, Time};
+use super::{Account, Authority, HoldId, HoldKind, Owner, State, Time};
 
 /// Something that happens to an account at a set time, without a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Coming {
-    /// A hold begins to block.
-    HoldStarts(HoldKind, Authority, HoldId),
+    /// A hold begins.
+    HoldStarts(HoldName),
     /// A hold lapses.
-    HoldEnds(HoldKind, Authority, HoldId),
+    HoldEnds(HoldName),
     /// The account expires.
     Expires,
     /// The account is purged as planned.
+    Purge,
+}
+
+/// Which hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldName {
+    /// Its identity.
+    pub id: HoldId,
+    /// Its kind.
+    pub kind: HoldKind,
+    /// Its authority.
+    pub authority: Authority,
+    /// Its owner.
+    pub owner: Option<Owner>,
+}
+
+/// An announcement that the background job makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announcement {
+    /// Of the begin or the lapse of a hold.
+    Hold(HoldId),
+    /// Of the expiry, on the day or some days before.
+    Expiry,
+    /// Of the purge, some days before.
     Purge,
 }
 
@@ -40,18 +64,37 @@ impl Account {
             && self.reseller_suspended_at.is_none_or(|at| at < since)
     }
 
+    /// The earliest announcement that is still to be made, and the instant that it is about. `None`
+    /// if there is none. The expiry of a deleted account is announced after a restore.
+    #[must_use]
+    pub fn next_announcement(&self) -> Option<(Time, Announcement)> {
+        let holds = self
+            .holds
+            .iter()
+            .filter_map(|hold| Some((hold.next_announcement()?, Announcement::Hold(hold.id))));
+        let expiry = self.announce_at.map(|at| (at, Announcement::Expiry));
+        let expiry = expiry.filter(|_| self.deleted_at.is_none());
+        let purge = self.purge_due_at.and(self.warn_at);
+        holds
+            .chain(expiry)
+            .chain(purge.map(|at| (at, Announcement::Purge)))
+            .min_by_key(|(at, _)| *at)
+    }
+
     /// What will happen to the account after `now` without a command, in order of time.
     #[must_use]
     pub fn upcoming(&self, now: Time) -> Vec<Upcoming> {
         let holds = self.holds.iter().flat_map(|hold| {
-            let starts = hold
-                .details
-                .starts_at
-                .map(|at| (at, Coming::HoldStarts(hold.kind, hold.authority, hold.id)));
-            let ends = hold
-                .details
-                .ends_at
-                .map(|at| (at, Coming::HoldEnds(hold.kind, hold.authority, hold.id)));
+            let name = || HoldName {
+                id: hold.id,
+                kind: hold.kind,
+                authority: hold.authority,
+                owner: hold.owner.clone(),
+            };
+            let starts = hold.details.starts_at;
+            let starts = starts.map(|at| (at, Coming::HoldStarts(name())));
+            let ends = hold.details.ends_at;
+            let ends = ends.map(|at| (at, Coming::HoldEnds(name())));
             starts.into_iter().chain(ends)
         });
         let expires = self.expires_in_effect_at().map(|at| (at, Coming::Expires));

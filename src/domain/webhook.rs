@@ -15,7 +15,7 @@ pub const UPDATED: &str = "account.updated";
 pub const TEST: &str = "webhook.test";
 /// Every event that an endpoint can subscribe to. Each change is `account.updated`, and may have
 /// specific events besides.
-pub const EVENTS: [&str; 15] = [
+pub const EVENTS: [&str; 16] = [
     UPDATED,
     "account.created",
     "account.deleted",
@@ -24,6 +24,7 @@ pub const EVENTS: [&str; 15] = [
     "account.unfrozen",
     "account.suspended",
     "account.unsuspended",
+    "account.hold_scheduled",
     "account.activated",
     "account.deactivated",
     "account.expiry_changed",

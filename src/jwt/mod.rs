@@ -21,7 +21,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::{Error, MAX_TEXT, ResellerId, Scope, Scopes, Time, check_text};
+use crate::domain::{Error, MAX_TEXT, Owner, ResellerId, Scope, Scopes, Time, check_text};
 use crate::secret_url::SecretUrl;
 use keys::Keys;
 
@@ -64,6 +64,8 @@ pub struct Claims {
     pub reseller: Option<ResellerId>,
     /// The scopes that Steward knows. Others are left out.
     pub scopes: Scopes,
+    /// The claim `owner`: the owner to which the token is bound.
+    pub owner: Option<Owner>,
     /// When the token expires, leeway included.
     pub expires_at: Time,
 }
@@ -85,6 +87,7 @@ struct RawClaims {
     sub: Option<String>,
     reseller_id: Option<Value>,
     role: Option<String>,
+    owner: Option<Value>,
     /// Issuers name the scopes in one of these three claims, or in several.
     scope: Option<Value>,
     scopes: Option<Value>,
@@ -248,9 +251,18 @@ impl Verifier {
             subject: subject(raw.sub)?,
             reseller,
             scopes,
+            owner: raw.owner.as_ref().map(owner).transpose()?,
             expires_at,
         })
     }
+}
+
+/// The claim `owner`. A token whose owner cannot be read is refused: unbound, it would do more.
+fn owner(claim: &Value) -> Result<Owner, &'static str> {
+    claim
+        .as_str()
+        .and_then(|name| Owner::parse("owner", name).ok())
+        .ok_or("owner is not 1 to 40 lower-case letters, digits and hyphens")
 }
 
 /// Checks everything but the times. [`expiry`] checks those, because tests set the clock.
@@ -375,6 +387,7 @@ mod tests {
                 sub: None,
                 reseller_id: None,
                 role: None,
+                owner: None,
                 scope: None,
                 scopes: None,
                 scp: None,

@@ -2,7 +2,9 @@
 
 use chrono_tz::Tz;
 
-use crate::domain::{Actor, Authority, Dialect, Error, ResellerId, Scope, Scopes, Time, TokenId};
+use crate::domain::{
+    Actor, Authority, Dialect, Error, Owner, ResellerId, Scope, Scopes, Time, TokenId,
+};
 use crate::store::Tenancy;
 
 /// The caller that a credential belongs to. Only the credential determines which accounts a request
@@ -27,6 +29,9 @@ pub struct Principal {
     /// Set when the caller is not a person: the authority it acts under, and its name in the
     /// journal.
     pub agent: Option<Actor>,
+    /// The owner to which the credential is bound: it places and lifts this owner's holds only.
+    /// `None`: it is not bound.
+    pub bound_to: Option<Owner>,
     /// Whether the caller may change nothing while its reseller is suspended: a reseller's
     /// credentials and bulk jobs. The operator, the background jobs and release tickets may.
     pub(super) heeds_suspension: bool,
@@ -48,6 +53,7 @@ impl Principal {
             timezone: Tz::UTC,
             soap_numbers: false,
             agent: None,
+            bound_to: None,
             heeds_suspension: false,
             is_suspended: false,
         };
@@ -85,6 +91,7 @@ impl Principal {
     pub fn automation(reseller: ResellerId) -> Self {
         let agent = Actor {
             authority: Authority::System,
+            bound_to: None,
             name: "steward".to_owned(),
         };
         Self::of_reseller(reseller).acting_as(agent)
@@ -206,6 +213,7 @@ impl Principal {
         };
         Actor {
             authority: self.authority(),
+            bound_to: self.bound_to.clone(),
             name: format!("{who}, {with}"),
         }
     }

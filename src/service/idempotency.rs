@@ -159,12 +159,14 @@ pub fn is_lasting_refusal(error: &Error) -> bool {
         | Error::QuotaReached => true,
         Error::Conflict(conflict) => *conflict != Conflict::KeyInUse,
         Error::InvalidField { .. }
+        | Error::NotYourHold { .. }
         | Error::CredentialMissing
         | Error::CredentialInvalid
         | Error::TicketInvalid
         | Error::ResellerSuspended
         | Error::InsufficientScope(_)
         | Error::CredentialOutlived
+        | Error::CredentialBound
         | Error::OperatorRequired
         | Error::RateLimited { .. }
         | Error::ShareUsedUp { .. }

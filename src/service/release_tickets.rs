@@ -18,8 +18,8 @@ use uuid::Uuid;
 use super::group_commit::{ChangeKind, Request};
 use super::{Completion, Context, IdempotentRequest, Principal, Service};
 use crate::domain::{
-    Account, AccountId, Actor, Authority, Command, Dialect, Error, HoldId, HoldKind, ResellerId,
-    TICKET_PREFIX,
+    Account, AccountId, Actor, Authority, Command, Dialect, Error, HoldId, HoldKind, Owner,
+    ResellerId, TICKET_PREFIX,
 };
 
 /// The name of the signing key in the database.
@@ -52,14 +52,19 @@ impl std::fmt::Debug for TicketMaker {
 }
 
 impl TicketMaker {
-    /// The ticket for the freeze that an authority has placed on an account. `None` if there is no
-    /// such freeze.
+    /// The ticket for the freeze that an authority has placed on an account for an owner. `None` if
+    /// there is no such freeze.
     #[must_use]
-    pub fn ticket(&self, account: &Account, authority: Authority) -> Option<SecretString> {
+    pub fn ticket(
+        &self,
+        account: &Account,
+        authority: Authority,
+        owner: Option<&Owner>,
+    ) -> Option<SecretString> {
         let hold = account
             .holds
             .iter()
-            .find(|hold| hold.kind == HoldKind::Freeze && hold.authority == authority)?;
+            .find(|hold| hold.kind == HoldKind::Freeze && hold.is_of(authority, owner))?;
         let index = u8::try_from(Authority::ALL.iter().position(|it| *it == authority)?).ok()?;
         let mut bytes = Vec::with_capacity(SIGNED + SIGNATURE);
         bytes.extend(account.reseller_id.0.to_be_bytes());
@@ -145,6 +150,7 @@ impl Service {
             .ok_or(Error::TicketInvalid)?;
         let agent = Actor {
             authority,
+            bound_to: None,
             name: format!("release ticket of hold {hold}"),
         };
         Ok(ReleaseTicket {

@@ -400,11 +400,11 @@ pub(super) fn json_of(fields: &[FieldChange], side: fn(&FieldChange) -> &Fact) -
     for change in fields {
         let value = value_of(side(change));
         let erases = members
-            .get(change.field)
+            .get(change.field.as_ref())
             .is_some_and(|known: &Value| !known.is_null())
             && value.is_null();
         if !erases {
-            members.insert(change.field.to_owned(), value);
+            members.insert(change.field.clone().into_owned(), value);
         }
     }
     Value::Object(members)

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::errors::{OrDomain as _, internal};
 use super::resellers::Preferences;
 use super::transaction::Tx;
-use crate::domain::{Error, ResellerId, Scope, Scopes, Time, TokenId};
+use crate::domain::{Error, Owner, ResellerId, Scope, Scopes, Time, TokenId};
 
 /// A credential, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Credential {
     pub name: Option<String>,
     /// Its rights.
     pub scopes: Scopes,
+    /// The owner whose holds it places and lifts. `None`: it is bound to no owner.
+    pub bound_to: Option<Owner>,
     /// When it was created.
     pub created_at: Time,
     /// When it expires; `None` means never.
@@ -80,6 +82,8 @@ pub struct NewToken {
     pub name: Option<String>,
     /// Its rights.
     pub scopes: Scopes,
+    /// See [`Credential::bound_to`].
+    pub bound_to: Option<Owner>,
     /// When it expires; `None` means never.
     pub expires_at: Option<Time>,
 }
@@ -90,6 +94,7 @@ struct TokenRow {
     kind: String,
     name: Option<String>,
     scopes: Vec<String>,
+    owner: Option<String>,
     created_at: Time,
     expires_at: Option<Time>,
     revoked_at: Option<Time>,
@@ -113,6 +118,7 @@ impl TryFrom<TokenRow> for Credential {
             },
             name: row.name,
             scopes: scopes.collect::<Result<_, _>>()?,
+            bound_to: row.owner.map(Owner::stored),
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
@@ -143,7 +149,7 @@ impl Tx {
             .collect();
         sqlx::query!(
             "insert into api_token (reseller_id, id, kind, hash, name, scopes, created_at,
-               expires_at) values ($1, $2, $3, $4, $5, $6, $7, $8)",
+               expires_at, owner) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             token.reseller.0,
             token.id.0,
             token.kind.as_str(),
@@ -151,7 +157,8 @@ impl Tx {
             token.name,
             &scopes,
             now,
-            token.expires_at
+            token.expires_at,
+            token.bound_to.as_ref().map(Owner::as_str)
         )
         .execute(self.connection())
         .await
@@ -162,6 +169,7 @@ impl Tx {
             kind,
             name,
             scopes,
+            bound_to,
             expires_at,
             ..
         } = token;
@@ -171,6 +179,7 @@ impl Tx {
             kind,
             name,
             scopes,
+            bound_to,
             created_at: now,
             expires_at,
             revoked_at: None,
@@ -186,8 +195,8 @@ impl Tx {
     ) -> Result<HashMap<[u8; 32], (Credential, Preferences)>, Error> {
         let hashes: Vec<Vec<u8>> = hashes.iter().map(|hash| hash.to_vec()).collect();
         let rows = sqlx::query!(
-            "select hash, reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at,
-               last_used_at from api_token where hash = any($1)",
+            "select hash, reseller_id, id, kind, name, scopes, owner, created_at, expires_at,
+               revoked_at, last_used_at from api_token where hash = any($1)",
             &hashes
         )
         .fetch_all(self.connection())
@@ -205,6 +214,7 @@ impl Tx {
                 kind: row.kind,
                 name: row.name,
                 scopes: row.scopes,
+                owner: row.owner,
                 created_at: row.created_at,
                 expires_at: row.expires_at,
                 revoked_at: row.revoked_at,
@@ -239,7 +249,7 @@ impl Tx {
     ) -> Result<Option<Credential>, Error> {
         let row = sqlx::query_as!(
             TokenRow,
-            "select reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at,
+            "select reseller_id, id, kind, name, scopes, owner, created_at, expires_at, revoked_at,
                last_used_at from api_token
              where ($1::bigint is null or reseller_id = $1) and id = $2",
             reseller.map(|it| it.0),
@@ -261,7 +271,7 @@ impl Tx {
     ) -> Result<Vec<Credential>, Error> {
         let rows = sqlx::query_as!(
             TokenRow,
-            "select reseller_id, id, kind, name, scopes, created_at, expires_at, revoked_at,
+            "select reseller_id, id, kind, name, scopes, owner, created_at, expires_at, revoked_at,
                last_used_at from api_token
              where ($1::bigint is null or reseller_id = $1) and id > $2 order by id limit $3",
             reseller.map(|it| it.0),

@@ -107,7 +107,11 @@ impl Blocked {
         let freezes = of(HoldKind::Freeze, &self.freezes);
         let all = freezes.chain(of(HoldKind::Suspend, &self.suspensions));
         let lift = async |(kind, id)| {
-            let command = Command::Lift { kind, only: None };
+            let command = Command::Lift {
+                kind,
+                owner: None,
+                only: None,
+            };
             let done = service.execute(context, id, command, None).await?.done()?;
             Ok::<_, Error>(done.outcome == Outcome::Applied)
         };

@@ -50,6 +50,7 @@ impl Converter {
         let hold = |details: HoldPatch| {
             (details != HoldPatch::default()).then(|| ImportedHold {
                 fresh: HoldId(Uuid::now_v7()),
+                owner: None,
                 details,
             })
         };
@@ -202,6 +203,7 @@ impl Converter {
         };
         let by = Actor {
             authority: Authority::Reseller,
+            bound_to: None,
             name: String::new(),
         };
         Account::import(&new, account, &by, self.now).map(drop)

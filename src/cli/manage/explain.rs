@@ -6,7 +6,9 @@ use super::target::label;
 use super::{authority_in_words, human, in_words};
 use crate::cli::{CommandError, output};
 use crate::dialects::dates;
-use crate::domain::{Account, Authority, BlockDetail, Explanation, Lift, PaymentUrl, Remedy};
+use crate::domain::{
+    Account, Authority, BlockDetail, Explanation, Level, Lift, Owner, PaymentUrl, Remedy,
+};
 use crate::service::{Principal, Reseller, Service};
 
 pub(super) async fn run(
@@ -33,7 +35,7 @@ pub(super) async fn run(
         owner.id,
         owner.name
     ));
-    for block in &explanation.blocks {
+    for block in explanation.blocks.iter().chain(&explanation.milder) {
         output::line("");
         show(account, block, &owner);
     }
@@ -45,15 +47,27 @@ pub(super) async fn run(
 }
 
 fn show(account: &Account, block: &BlockDetail, owner: &Reseller) {
-    output::line(in_words(block.block));
+    let level = block.hold.as_ref().map(|hold| hold.details.level);
+    output::line(&match level {
+        Some(Level::Limit) => format!(
+            "{}, as a limit: its user may only read",
+            in_words(block.block)
+        ),
+        Some(Level::Warn) => format!("{}, as a warning: nothing is closed", in_words(block.block)),
+        Some(Level::Block) | None => in_words(block.block).to_owned(),
+    });
     let details = block.hold.as_ref().map(|hold| &hold.details);
     let text = |value: fn(&crate::domain::HoldDetails) -> Option<&String>| {
         details.and_then(value).cloned()
     };
+    let hold_owner = block.hold.as_ref().and_then(|hold| hold.owner.as_ref());
     let who: Vec<_> = block
         .lifted_by
         .iter()
-        .map(|authority| authority_in_words(*authority))
+        .map(|authority| match hold_owner {
+            Some(owner) => format!("{owner}, of {}", authority_in_words(*authority)),
+            None => authority_in_words(*authority).to_owned(),
+        })
         .collect();
     let after = match block.state_after.blocked_by() {
         [] => "may be used".to_owned(),
@@ -125,7 +139,9 @@ fn command(account: &Account, block: &BlockDetail) -> Option<String> {
         Lift::UnsuspendReseller => format!("steward reseller unsuspend {}", account.reseller_id),
         Lift::ExtendExpiry => format!("steward account expiry {id} DATE, or never for DATE"),
         lift @ (Lift::Unfreeze | Lift::Unsuspend | Lift::Restore | Lift::Activate) => {
-            format!("steward account {} {id}", call(lift))
+            let owner = block.hold.as_ref().and_then(|hold| hold.owner.as_ref());
+            let flag = owner.map_or_else(String::new, |owner| format!(" --owner {owner}"));
+            format!("steward account {} {id}{flag}", call(lift))
         }
     })
 }
@@ -138,6 +154,8 @@ fn document(account: &Account, explanation: &Explanation) -> Value {
             "since": dates::write(block.since),
             "until": block.until.map(dates::write),
             "hold_id": block.hold.as_ref().map(|hold| hold.id.to_string()),
+            "owner": block.hold.as_ref().and_then(|hold| hold.owner.as_ref()).map(Owner::as_str),
+            "level": details.map(|details| details.level.as_str()),
             "placed_by": block.hold.as_ref().map(|hold| &hold.opened_by),
             "reason_code": details.and_then(|details| details.reason_code.as_ref()),
             "reason": details.and_then(|details| details.reason.as_ref()),

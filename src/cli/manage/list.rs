@@ -59,6 +59,7 @@ impl List {
         let members = FilterMembers {
             state: None,
             held_by: None,
+            owner: None,
             expires_before: self.expires_before.as_deref(),
             expires_after: self.expires_after.as_deref(),
             text: self.text.as_deref(),

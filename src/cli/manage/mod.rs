@@ -13,8 +13,8 @@ use clap::{Args, Subcommand};
 use super::{CommandError, context, output};
 use crate::dialects::dates::{self, Role};
 use crate::domain::{
-    Account, Authority, Block, Command, Error, HoldId, HoldKind, HoldPatch, Outcome, Patch,
-    PaymentUrl, Status, Time, quoted,
+    Account, Authority, Block, Command, Error, HoldId, HoldKind, HoldPatch, Level, Outcome, Owner,
+    Patch, PaymentUrl, Status, Time, quoted,
 };
 use crate::service::Service;
 use target::{Target, label};
@@ -119,6 +119,12 @@ pub(super) struct Place {
     /// Where the user pays.
     #[arg(long, value_name = "URL")]
     payment_url: Option<String>,
+    /// The owner of the hold, such as billing: holds of different owners stand side by side.
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
+    /// How far it restricts the account: block, limit or warn.
+    #[arg(long, value_name = "LEVEL", default_value = "block")]
+    level: String,
     /// When it begins: a date (its begin), or a date and time; now if absent.
     #[arg(long, value_name = "TIME")]
     starts_at: Option<String>,
@@ -135,6 +141,9 @@ pub(super) struct Lift {
     /// Lift only the hold with this UUID; a newer one is left alone.
     #[arg(long, value_name = "UUID")]
     hold_id: Option<uuid::Uuid>,
+    /// Lift the hold of this owner, such as billing.
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
 }
 
 impl Manage {
@@ -217,6 +226,8 @@ impl Place {
             ("payment_url", self.payment_url.clone()),
             ("starts_at", self.starts_at.clone()),
             ("ends_at", self.ends_at.clone()),
+            ("owner", self.owner.clone()),
+            ("level", Some(self.level.clone())),
         ];
         let verb = Verb {
             given: given.to_vec(),
@@ -226,8 +237,13 @@ impl Place {
         let payment_url = payment_url
             .transpose()
             .map_err(|error| of_flag(error, &verb.given))?;
+        let owner = owner(self.owner.as_deref()).map_err(|error| of_flag(error, &verb.given))?;
+        let level = Level::parse(&self.level)
+            .ok_or_else(|| Error::must_be("level", "block, limit or warn", &self.level))
+            .map_err(|error| of_flag(error, &verb.given))?;
         change(service, &self.target, &verb, |zone| {
             let details = HoldPatch {
+                level,
                 reason_code: text(self.reason_code),
                 reason: text(self.reason),
                 public_message: text(self.public_message),
@@ -237,6 +253,7 @@ impl Place {
             };
             Ok(Command::Place {
                 kind,
+                owner,
                 fresh: HoldId(uuid::Uuid::now_v7()),
                 details,
             })
@@ -258,11 +275,21 @@ impl Lift {
             ),
         };
         let only = self.hold_id.map(HoldId);
+        let verb = Verb {
+            given: vec![("owner", self.owner.clone())],
+            ..verb
+        };
+        let owner = owner(self.owner.as_deref()).map_err(|error| of_flag(error, &verb.given))?;
         change(service, &self.target, &verb, |_| {
-            Ok(Command::Lift { kind, only })
+            Ok(Command::Lift { kind, owner, only })
         })
         .await
     }
+}
+
+/// The owner that a flag names.
+fn owner(flag: Option<&str>) -> Result<Option<Owner>, Error> {
+    flag.map(|name| Owner::parse("owner", name)).transpose()
 }
 
 /// How a command reports its result.

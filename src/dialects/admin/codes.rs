@@ -1,7 +1,7 @@
 //! The table of codes: the answer to each kind of failure. `error` equals the HTTP status.
 
 use crate::dialects::failure::{
-    BASE_PATHS, Failure, MANAGEMENT, NO_ANSWER_SPACE, OUTLIVED, wrong_method,
+    BASE_PATHS, BOUND, Failure, MANAGEMENT, NO_ANSWER_SPACE, OUTLIVED, not_yours, wrong_method,
 };
 use crate::domain::{Conflict, Error};
 use crate::wire;
@@ -40,6 +40,7 @@ pub(super) fn code(failure: &Failure) -> Code {
                 say(403, &format!("No access rights: the token lacks {scope}"))
             }
             Error::CredentialOutlived => say(403, &format!("No access rights: {OUTLIVED}")),
+            Error::CredentialBound => say(403, &format!("No access rights: {BOUND}")),
             Error::OperatorRequired => say(
                 403,
                 "No access rights: only an operator's token may do this",
@@ -49,6 +50,9 @@ pub(super) fn code(failure: &Failure) -> Code {
                 "No access rights: the operator has suspended the reseller; until that is lifted, \
                  its tokens can only read",
             ),
+            Error::NotYourHold { holder } => {
+                say(403, &format!("No access rights: {}", not_yours(holder)))
+            }
             // Only `v3` redeems tickets.
             Error::TicketInvalid => say(401, "The ticket is invalid"),
             Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
@@ -120,6 +124,9 @@ fn unreadable(error: &wire::Error) -> (u16, String) {
 
 fn conflict_text(conflict: Conflict) -> String {
     let text = match conflict {
+        Conflict::TooManyHolds => {
+            "too_many_holds: the account has 10 open holds of this kind already, each of another owner"
+        }
         Conflict::StaleHold => "stale_hold: the hold named is not the one that is open now",
         Conflict::StaleTicket => "stale_ticket: the freeze was changed after this ticket was made",
         Conflict::EmailInUse => "email_in_use: another account has this e-mail address",

@@ -9,7 +9,7 @@ use super::codes;
 use super::replies::{EntryItem, entry_item, object};
 use crate::dialects::dates;
 use crate::dialects::views::{Viewer, blocked_by, needs, page_of_entries, upcoming};
-use crate::domain::{Account, AccountId, BlockDetail, EXTENSION, Error, Lift, Time};
+use crate::domain::{Account, AccountId, BlockDetail, EXTENSION, Error, Level, Lift, Time};
 use crate::service::{Explained, JournalEntry, Slice, Suspension};
 use crate::wire::Codec;
 
@@ -43,6 +43,9 @@ struct UpcomingItem {
     hold_id: Option<String>,
     /// The kind of the hold. Null if the change does not concern a hold.
     kind: Option<&'static str>,
+    /// The owner of the hold. Null if it has none in particular, or if the change does not concern a
+    /// hold.
+    owner: Option<String>,
     /// The state after this change, if nothing else changes the account before.
     state_after: &'static str,
     /// The change: `hold_starts`, `hold_ends`, `expires` or `purge`.
@@ -82,9 +85,10 @@ pub(super) fn timeline(
         let (what, hold) = upcoming(change.what);
         UpcomingItem {
             at: dates::write(change.at),
-            authority: hold.map(|(_, authority, _)| authority.as_str()),
-            hold_id: hold.map(|(.., id)| id.to_string()),
-            kind: hold.map(|(kind, ..)| kind.as_str()),
+            authority: hold.as_ref().map(|hold| hold.authority.as_str()),
+            hold_id: hold.as_ref().map(|hold| hold.id.to_string()),
+            kind: hold.as_ref().map(|hold| hold.kind.as_str()),
+            owner: hold.and_then(|hold| hold.owner).map(|it| it.to_string()),
             state_after: change.state.effective_status(),
             what,
         }
@@ -107,8 +111,13 @@ pub(super) struct ExplanationItem {
     blocks: Vec<BlockItem>,
     /// The computed state of the account.
     effective_status: &'static str,
+    /// The holds that limit the account (its user may only read), and those that close nothing, of
+    /// which its user is told. `level` tells them apart.
+    milder: Vec<BlockItem>,
     /// `pay` if paying unblocks the account, else null.
     remedy: Option<&'static str>,
+    /// The strongest level of what is in force: `none`, `warn`, `limit` or `block`.
+    restriction: &'static str,
 }
 
 /// One block, and the call that lifts it.
@@ -122,10 +131,14 @@ struct BlockItem {
     call: Option<CallItem>,
     /// The UUID of the hold that causes the block. Null if no hold does.
     hold_id: Option<String>,
+    /// How far this restricts the account: `block`, `limit` or `warn`.
+    level: &'static str,
     /// The authorities that may lift the block.
     lifted_by: Vec<&'static str>,
     /// Who can lift the block instead, or what must come first. Null if `call` is there.
     needs: Option<String>,
+    /// The owner of the hold, within its authority. Null if it has none in particular.
+    owner: Option<String>,
     /// Where the user pays. Null unless the block is a freeze that has a URL.
     payment_url: Option<String>,
     /// The actor that placed the hold.
@@ -159,16 +172,24 @@ struct CallItem {
 pub(super) fn explanation(explained: &Explained, base: &str, viewer: Viewer) -> Value {
     let explanation = &explained.explanation;
     let state = &explanation.state;
-    let blocks = explanation.blocks.iter().zip(&explained.obstacles);
-    Value::Object(object(&ExplanationItem {
-        blocked_by: blocked_by(state),
-        blocks: blocks
+    let (of_blocks, of_milder) = explained
+        .obstacles
+        .split_at(explanation.blocks.len().min(explained.obstacles.len()));
+    let items = |blocks: &[BlockDetail], obstacles: &[Option<Error>]| {
+        let blocks = blocks.iter().zip(obstacles);
+        blocks
             .map(|(block, obstacle)| {
                 block_item(&explained.account, block, obstacle.as_ref(), base, viewer)
             })
-            .collect(),
+            .collect()
+    };
+    Value::Object(object(&ExplanationItem {
+        blocked_by: blocked_by(state),
+        blocks: items(&explanation.blocks, of_blocks),
         effective_status: state.effective_status(),
+        milder: items(&explanation.milder, of_milder),
         remedy: explanation.remedy().map(crate::domain::Remedy::as_str),
+        restriction: state.restriction(),
     }))
 }
 
@@ -199,12 +220,18 @@ fn block_item(
         block: detail.block.as_str(),
         call,
         hold_id: hold.map(|hold| hold.id.to_string()),
+        level: details
+            .map_or(Level::Block, |details| details.level)
+            .as_str(),
         lifted_by: detail
             .lifted_by
             .iter()
             .map(|authority| authority.as_str())
             .collect(),
         needs,
+        owner: hold
+            .and_then(|hold| hold.owner.as_ref())
+            .map(ToString::to_string),
         payment_url: details
             .and_then(|details| details.payment_url.as_ref())
             .map(|url| url.as_str().to_owned()),
@@ -229,16 +256,19 @@ fn call_that_lifts(
     viewer: Viewer,
 ) -> Option<CallItem> {
     let id = account.as_i32();
-    let hold_id = detail.hold.as_ref().map(|hold| hold.id.to_string());
+    let named_hold = || {
+        let hold = detail.hold.as_ref();
+        let hold_id = hold.map(|hold| hold.id.to_string());
+        match hold.and_then(|hold| hold.owner.as_ref()) {
+            Some(owner) => {
+                serde_json::json!({ "hold_id": hold_id, "id": id, "owner": owner.as_str() })
+            }
+            None => serde_json::json!({ "hold_id": hold_id, "id": id }),
+        }
+    };
     let (call, body) = match detail.lift {
-        Lift::Unfreeze => (
-            "unfreeze",
-            serde_json::json!({ "hold_id": hold_id, "id": id }),
-        ),
-        Lift::Unsuspend => (
-            "unsuspend",
-            serde_json::json!({ "hold_id": hold_id, "id": id }),
-        ),
+        Lift::Unfreeze => ("unfreeze", named_hold()),
+        Lift::Unsuspend => ("unsuspend", named_hold()),
         Lift::Activate => ("activate", serde_json::json!({ "id": id })),
         Lift::Restore => ("restore", serde_json::json!({ "id": id })),
         Lift::ExtendExpiry => {

@@ -31,8 +31,7 @@ async fn lift(
     Request { members, call }: Request<Lift>,
 ) -> HandlerResult {
     let account = AccountId::new(members.id)?;
-    let only = members.only(call.reading(context.principal.timezone))?;
-    let command = Command::Lift { kind, only };
+    let command = members.command(kind, call.reading(context.principal.timezone))?;
     call.execute(api, context, account, command, Reply::done)
         .await
 }
@@ -49,17 +48,17 @@ pub(super) async fn freeze(
     } else {
         None
     };
-    let (authority, has_ticket) = (context.principal.authority(), members.release_ticket);
+    let has_ticket = members.release_ticket;
+    let (owner, details) = members.details(call.reading_for(api, context, account).await?)?;
+    let actor = context.principal.actor();
+    let owner = actor.owner(owner.as_ref()).cloned();
+    let command = place_hold(HoldKind::Freeze, owner.clone(), details);
     let reply = move |done: &CommandOutcome, verbose| {
         let ticket = maker
             .as_ref()
-            .and_then(|maker| maker.ticket(&done.account, authority));
+            .and_then(|maker| maker.ticket(&done.account, actor.authority, owner.as_ref()));
         Reply::frozen(done, verbose, ticket.as_ref())
     };
-    let command = place_hold(
-        HoldKind::Freeze,
-        members.details(call.reading_for(api, context, account).await?)?,
-    );
     let idempotency = if has_ticket {
         call.secret_idempotency(reply.clone())
     } else {
@@ -403,10 +402,8 @@ async fn place_simple(
     Request { members, call }: Request<Suspend>,
 ) -> HandlerResult {
     let account = AccountId::new(members.id)?;
-    let command = place_hold(
-        kind,
-        members.details(call.reading_for(api, context, account).await?)?,
-    );
+    let (owner, details) = members.details(call.reading_for(api, context, account).await?)?;
+    let command = place_hold(kind, owner, details);
     call.execute(api, context, account, command, Reply::done)
         .await
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::documented;
 use crate::dialects::dates;
-use crate::dialects::views::{Viewer, blocked_by, facts_in};
+use crate::dialects::views::{Viewer, blocked_by, facts_in, words};
 use crate::domain::{Account, Block, Hold, Status};
 use crate::service::JournalEntry;
 use crate::wire::{Codec, Members, Verbatim};
@@ -59,6 +59,10 @@ pub(super) struct Item {
     is_subscribers_suspend_all: bool,
     is_suspended: bool,
     is_tariff_exceed: bool,
+    /// What limits the account, as `blocked_by` says what blocks it. Absent if nothing does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    limited_by: Vec<&'static str>,
     /// Texts for your own programs, by name. Absent if there are none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(required = false)]
@@ -74,6 +78,8 @@ pub(super) struct Item {
     pushes_enabled: bool,
     reports_day: Option<i32>,
     reports_hour: Option<i32>,
+    /// The strongest level of what is in force: `none`, `warn`, `limit` or `block`.
+    restriction: &'static str,
     /// The number of the account's plan. 0 if it has none.
     tariff_id: i32,
     /// The name of its time zone. Empty if it has none of its own.
@@ -83,6 +89,10 @@ pub(super) struct Item {
     uid: String,
     /// A number that each change of the account increases by 1.
     version: i64,
+    /// What the account's user is warned of. Absent if of nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warned_by: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -104,9 +114,14 @@ struct HoldItem {
     /// Whether the hold has started and not ended.
     in_force: bool,
     kind: &'static str,
+    /// How far the hold restricts the account: `block`, `limit` or `warn`.
+    level: &'static str,
     opened_at: String,
     /// The actor that placed the hold.
     opened_by: String,
+    /// For whom the authority holds the account, such as `billing`. Null if for nobody in
+    /// particular.
+    owner: Option<String>,
     payment_url: Option<String>,
     public_message: Option<String>,
     /// The internal reason, shown only to the authority that placed the hold.
@@ -151,6 +166,7 @@ pub(super) fn item(codec: Codec, account: &Account, viewer: Viewer) -> Members {
         is_subscribers_suspend_all: profile.is_subscribers_suspend_all.unwrap_or_default(),
         is_suspended: suspended.into_iter().any(|block| state.is(block)),
         is_tariff_exceed: profile.is_tariff_exceed.unwrap_or_default(),
+        limited_by: words(state.limited_by()),
         metadata: profile.metadata.clone().unwrap_or_default().0,
         name: profile.name.clone().unwrap_or_default(),
         pixels_enabled: profile.pixels_enabled.unwrap_or_default(),
@@ -158,11 +174,13 @@ pub(super) fn item(codec: Codec, account: &Account, viewer: Viewer) -> Members {
         pushes_enabled: profile.pushes_enabled.unwrap_or_default(),
         reports_day: profile.reports_day,
         reports_hour: profile.reports_hour,
+        restriction: state.restriction(),
         tariff_id: profile.tariff_id.unwrap_or_default(),
         timezone: profile.timezone.clone().unwrap_or_default(),
         title: profile.title.clone(),
         uid: account.uid.to_string(),
         version: account.version,
+        warned_by: words(state.warned_by()),
     };
     // Members that an earlier `save` stored as extra are returned under their own names, in
     // alphabetical order with ours.
@@ -197,8 +215,10 @@ fn hold_item(hold: &Hold, viewer: Viewer) -> HoldItem {
         hold_id: hold.id.to_string(),
         in_force: hold.in_force(viewer.now),
         kind: hold.kind.as_str(),
+        level: details.level.as_str(),
         opened_at: dates::write(hold.opened_at),
         opened_by: hold.opened_by.clone(),
+        owner: hold.owner.as_ref().map(ToString::to_string),
         payment_url: details
             .payment_url
             .as_ref()

@@ -9,10 +9,12 @@ use utoipa::ToSchema;
 
 use crate::dialects::dates::Role;
 use crate::dialects::filter::FilterMembers;
-use crate::dialects::patches::{Reading, only_hold, parsed, plain, required_time, time};
+use crate::dialects::patches::{
+    Reading, level, only_hold, owner, parsed, plain, required_time, time,
+};
 use crate::domain::{
-    AccountFilter, AccountId, Error, HoldId, HoldPatch, Metadata, Patch, PaymentUrl, Status, Time,
-    ZoneConditions, quoted,
+    AccountFilter, AccountId, Command, Error, HoldKind, HoldPatch, Metadata, Owner, Patch,
+    PaymentUrl, Status, Time, ZoneConditions, quoted,
 };
 use crate::wire::{self, Codec, Field};
 
@@ -107,6 +109,21 @@ pub(super) struct Freeze {
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 2048)]
     public_message: Field<String>,
+    /// For whom the hold is placed, such as `billing`. Holds of different owners stand side by side,
+    /// and only the same owner lifts its own. A token that is bound to an owner always acts for it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    owner: Field<String>,
+    /// `block` (the default) blocks the account; `limit` asks the product to let it only read;
+    /// `warn` closes nothing and tells its user.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^(block|limit|warn)$")]
+    level: Field<String>,
+    /// When the freeze starts: a date (its first second) or a date and time. If absent, at once; a
+    /// freeze that blocks already keeps its begin.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    starts_at: Field<String>,
     /// When the freeze ends automatically: a date (its last second) or a date and time. If absent,
     /// it stays until it is lifted, also if an earlier call gave it an end.
     #[serde(default)]
@@ -136,14 +153,26 @@ pub(super) struct FrozenDetails {
     #[schema(value_type = Option<String>, max_length = 2048)]
     public_message: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    owner: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^(block|limit|warn)$")]
+    level: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
+    starts_at: Field<String>,
+    #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     ends_at: Field<String>,
 }
 
 impl Freeze {
-    pub(super) fn details(self, read: Reading) -> Result<HoldPatch, Error> {
+    /// The owner and the details.
+    pub(super) fn details(self, read: Reading) -> Result<(Option<Owner>, HoldPatch), Error> {
         let inner = self.frozen_details.unwrap_or_default();
-        Ok(HoldPatch {
+        let owner = owner(either("owner", self.owner, inner.owner)?, read)?;
+        let details = HoldPatch {
+            level: level(either("level", self.level, inner.level)?, read)?,
             reason_code: plain(either("reason_code", self.reason_code, inner.reason_code)?),
             reason: plain(either("reason", self.reason, inner.reason)?),
             public_message: plain(either(
@@ -152,14 +181,20 @@ impl Freeze {
                 inner.public_message,
             )?),
             payment_url: parsed(inner.payment_url, read, |url| PaymentUrl::parse(&url))?,
-            starts_at: Patch::Keep,
+            starts_at: time(
+                "starts_at",
+                Role::Begin,
+                either("starts_at", self.starts_at, inner.starts_at)?,
+                read,
+            )?,
             ends_at: time(
                 "ends_at",
                 Role::End,
                 either("ends_at", self.ends_at, inner.ends_at)?,
                 read,
             )?,
-        })
+        };
+        Ok((owner, details))
     }
 }
 
@@ -173,11 +208,21 @@ pub(super) struct Lift {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Uuid)]
     hold_id: Field<String>,
+    /// Lift the hold of this owner. If absent, the hold of no owner in particular. A token that is
+    /// bound to an owner always lifts its own.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    owner: Field<String>,
 }
 
 impl Lift {
-    pub(super) fn only(self, read: Reading) -> Result<Option<HoldId>, Error> {
-        only_hold(self.hold_id, read)
+    /// The command that lifts the hold.
+    pub(super) fn command(self, kind: HoldKind, read: Reading) -> Result<Command, Error> {
+        Ok(Command::Lift {
+            kind,
+            owner: owner(self.owner, read)?,
+            only: only_hold(self.hold_id, read)?,
+        })
     }
 }
 
@@ -199,6 +244,16 @@ pub(super) struct Suspend {
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 2048)]
     public_message: Field<String>,
+    /// For whom the hold is placed, such as `billing`. Holds of different owners stand side by side,
+    /// and only the same owner lifts its own. A token that is bound to an owner always acts for it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    owner: Field<String>,
+    /// `block` (the default) blocks the account; `limit` asks the product to let it only read;
+    /// `warn` closes nothing and tells its user.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^(block|limit|warn)$")]
+    level: Field<String>,
     /// When the hold starts: a date (its first second) or a date and time. If absent, at once; a
     /// hold that blocks already keeps its begin.
     #[serde(default)]
@@ -212,15 +267,18 @@ pub(super) struct Suspend {
 }
 
 impl Suspend {
-    pub(super) fn details(self, read: Reading) -> Result<HoldPatch, Error> {
-        Ok(HoldPatch {
+    /// The owner and the details.
+    pub(super) fn details(self, read: Reading) -> Result<(Option<Owner>, HoldPatch), Error> {
+        let details = HoldPatch {
+            level: level(self.level, read)?,
             reason_code: plain(self.reason_code),
             reason: plain(self.reason),
             public_message: plain(self.public_message),
             payment_url: Patch::Keep,
             starts_at: time("starts_at", Role::Begin, self.starts_at, read)?,
             ends_at: time("ends_at", Role::End, self.ends_at, read)?,
-        })
+        };
+        Ok((owner(self.owner, read)?, details))
     }
 }
 
@@ -298,6 +356,9 @@ pub(super) struct List {
     /// Only accounts that a hold of this authority blocks: `operator`, `reseller` or `system`.
     #[schema(pattern = "^(operator|reseller|system)$")]
     held_by: Option<String>,
+    /// Only accounts that a hold of this owner blocks, limits or warns, such as `billing`.
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    owner: Option<String>,
     /// Only accounts that expire before this instant, or before this day.
     #[schema(format = DateTime, min_length = 1)]
     expires_before: Option<String>,
@@ -333,6 +394,7 @@ impl List {
         let filters = [
             &self.state,
             &self.held_by,
+            &self.owner,
             &self.expires_before,
             &self.expires_after,
             &self.q,
@@ -361,6 +423,7 @@ impl List {
         let members = FilterMembers {
             state: given(self.state.as_deref()),
             held_by: given(self.held_by.as_deref()),
+            owner: given(self.owner.as_deref()),
             expires_before: given(self.expires_before.as_deref()),
             expires_after: given(self.expires_after.as_deref()),
             text: given(self.q.as_deref()),

@@ -151,7 +151,7 @@ impl<'de> Deserialize<'de> for Tariff {
 
 /// The members that `save` reads, and the computed members of an account and of answers. All other
 /// members are stored as they came and returned.
-const KNOWN: [&str; 46] = [
+const KNOWN: [&str; 49] = [
     "token",
     "format",
     "verbose",
@@ -182,6 +182,9 @@ const KNOWN: [&str; 46] = [
     "expires_at",
     "frozen_details",
     "holds",
+    "limited_by",
+    "warned_by",
+    "restriction",
     "is_frozen",
     "is_suspended",
     "purge_due_at",

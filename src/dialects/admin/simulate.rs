@@ -11,7 +11,7 @@ use super::replies;
 use super::requests::FrozenDetails;
 use crate::dialects::dates::Role;
 use crate::dialects::patches::{
-    Reading, only_hold, parsed, place_hold, plain, required_time, time,
+    Reading, level, only_hold, owner, parsed, place_hold, plain, required_time, time,
 };
 use crate::dialects::views::blocked_by;
 use crate::domain::{
@@ -55,6 +55,12 @@ pub(super) struct SimulatedCall {
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 2048)]
     public_message: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    owner: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^(block|limit|warn)$")]
+    level: Field<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     starts_at: Field<String>,
@@ -128,13 +134,17 @@ impl SimulatedCall {
     }
 
     fn lift(self, kind: HoldKind, read: Reading) -> Result<Command, Error> {
-        let only = only_hold(self.hold_id, read)?;
-        Ok(Command::Lift { kind, only })
+        Ok(Command::Lift {
+            kind,
+            owner: owner(self.owner, read)?,
+            only: only_hold(self.hold_id, read)?,
+        })
     }
 
     fn place(self, kind: HoldKind, read: Reading) -> Result<Command, Error> {
         let url = self.frozen_details.unwrap_or_default().payment_url;
         let details = HoldPatch {
+            level: level(self.level, read)?,
             reason_code: plain(self.reason_code),
             reason: plain(self.reason),
             public_message: plain(self.public_message),
@@ -142,7 +152,7 @@ impl SimulatedCall {
             starts_at: time("starts_at", Role::Begin, self.starts_at, read)?,
             ends_at: time("ends_at", Role::End, self.ends_at, read)?,
         };
-        Ok(place_hold(kind, details))
+        Ok(place_hold(kind, owner(self.owner, read)?, details))
     }
 }
 

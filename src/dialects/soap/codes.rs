@@ -143,11 +143,13 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         | Error::CredentialInvalid
         | Error::InsufficientScope(_)
         | Error::CredentialOutlived
+        | Error::CredentialBound
         | Error::OperatorRequired => say(Code::InvalidAuth, "Invalid Authentication Token"),
         Error::ResellerSuspended => say(
             Code::GeneralError,
             "General Error, the reseller is suspended",
         ),
+        Error::NotYourHold { .. } => say(Code::GeneralError, "General Error, another owner's hold"),
         Error::AccountOfAnother if !hide_foreign => {
             let code = if by_id {
                 Code::InvalidAccount
@@ -186,6 +188,7 @@ fn service_result(error: &Error, wording: &Wording, hide_foreign: bool) -> (Code
         }
         | Error::Conflict(
             Conflict::StaleHold
+            | Conflict::TooManyHolds
             | Conflict::StaleTicket
             | Conflict::RetentionHold
             | Conflict::SuspendedByOperator

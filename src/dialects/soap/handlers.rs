@@ -27,7 +27,7 @@ const MIN_PASSWORD: usize = 6;
 
 pub(super) async fn suspend(api: &Api, context: &Context, call: &Call) -> HandlerResult {
     let account = account(api, context, call).await?;
-    let command = place_hold(HoldKind::Suspend, HoldPatch::default());
+    let command = place_hold(HoldKind::Suspend, None, HoldPatch::default());
     execute(api, context, call, account, command).await
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn freeze(api: &Api, context: &Context, call: &Call) -> Handler
         context,
         call,
         account,
-        place_hold(HoldKind::Freeze, details),
+        place_hold(HoldKind::Freeze, None, details),
     )
     .await
 }
@@ -257,7 +257,11 @@ async fn execute(
 }
 
 fn lift(kind: HoldKind) -> Command {
-    Command::Lift { kind, only: None }
+    Command::Lift {
+        kind,
+        owner: None,
+        only: None,
+    }
 }
 
 /// The account as JSON: Zoolz's members, which are never null, and ours. Nobody tells this service

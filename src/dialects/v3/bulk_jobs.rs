@@ -42,6 +42,9 @@ struct Selector {
     /// Only accounts that a hold of this authority blocks: `operator`, `reseller` or `system`.
     #[schema(pattern = "^(operator|reseller|system)$")]
     held_by: Option<String>,
+    /// Only accounts that a hold of this owner blocks, limits or warns, such as `billing`.
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    owner: Option<String>,
     /// Only accounts that expire before this instant, or before this day.
     #[schema(format = DateTime, min_length = 1)]
     expires_before: Option<String>,
@@ -70,6 +73,7 @@ impl Selector {
             metadata: metadata.clone(),
             state: self.state.as_deref(),
             held_by: self.held_by.as_deref(),
+            owner: self.owner.as_deref(),
             expires_before: self.expires_before.as_deref(),
             expires_after: self.expires_after.as_deref(),
             text: self.q.as_deref(),
@@ -78,6 +82,7 @@ impl Selector {
         let parts = [
             ("state", self.state),
             ("heldBy", self.held_by),
+            ("owner", self.owner),
             ("expiresBefore", self.expires_before),
             ("expiresAfter", self.expires_after),
             ("q", self.q),

@@ -1,6 +1,8 @@
 //! The table of codes: the HTTP status, `code` and message for each kind of failure.
 
-use crate::dialects::failure::{BASE_PATHS, Failure, NO_ANSWER_SPACE, OUTLIVED, wrong_method};
+use crate::dialects::failure::{
+    BASE_PATHS, BOUND, Failure, NO_ANSWER_SPACE, OUTLIVED, not_yours, wrong_method,
+};
 use crate::domain::{Conflict, Error, Resource};
 use crate::wire;
 
@@ -51,8 +53,10 @@ pub(super) fn code(failure: &Failure) -> Code {
             Error::CredentialInvalid => unauthenticated("The token is invalid"),
             Error::InsufficientScope(scope) => forbidden(&format!("The token lacks {scope}")),
             Error::CredentialOutlived => forbidden(&format!("Not allowed: {OUTLIVED}")),
+            Error::CredentialBound => forbidden(&format!("Not allowed: {BOUND}")),
             Error::OperatorRequired => forbidden("Only an operator's token may do this"),
             Error::ResellerSuspended => say(403, "RESELLER_SUSPENDED", SUSPENDED),
+            Error::NotYourHold { holder } => say(403, "NOT_YOUR_HOLD", &not_yours(holder)),
             Error::TicketInvalid => unauthenticated(NO_TICKET),
             Error::AccountNotFound | Error::AccountOfAnother | Error::AccountDeleted => {
                 say(404, "ACCOUNT_NOT_FOUND", "Account not found")
@@ -182,6 +186,9 @@ fn conflict_word(conflict: Conflict) -> &'static str {
 
 fn conflict_text(conflict: Conflict) -> String {
     let text = match conflict {
+        Conflict::TooManyHolds => {
+            "too_many_holds: the account has 10 open holds of this kind already, each of another owner"
+        }
         Conflict::StaleHold => "stale_hold: the hold named is not the one that is open now",
         Conflict::StaleTicket => {
             "stale_ticket: the freeze was changed after this ticket was made, so it may be about \

@@ -22,11 +22,16 @@ pub(super) struct EventDocument {
     data: Option<AccountDocument>,
     #[schema(format = DateTime)]
     triggered_at: String,
+    /// The instant that the event is about. Earlier than `triggeredAt` if time changed the account: a
+    /// hold began or lapsed, or the account expired, some time before it was announced.
+    #[schema(format = DateTime)]
+    effective_at: String,
     id: String,
     /// The account's version after the change. Each change adds 1, without gaps.
     sequence: Option<i64>,
     /// Who made the change.
     actor: ActorDocument,
+    /// The reason of the hold; `lapsed` if the hold has ended by itself.
     reason: Option<String>,
     /// The changed members of the account, each with its `old` and `new` value. In `holds` are the
     /// holds that were opened, changed or closed.
@@ -55,6 +60,7 @@ fn document(read: &EventRead, event: &str, viewer: Viewer) -> EventDocument {
             .as_ref()
             .map(|account| documents::account(account, viewer)),
         triggered_at: dates::write(read.entry.at),
+        effective_at: dates::write(effective_at(&read.entry)),
         id: message_id(read.entry.id, event),
         sequence: read.entry.sequence,
         actor: journal_names::actor(&read.entry),
@@ -85,8 +91,22 @@ pub fn test_message(id: &str, at: Time) -> String {
     json!({ "event": TEST, "data": {}, "triggeredAt": dates::write(at), "id": id }).to_string()
 }
 
-/// The reason, or else the reason code, of a hold in the entry. `None` if no hold has one.
+/// The instant that an entry is about: for an announcement, that of what it announces.
+fn effective_at(entry: &JournalEntry) -> Time {
+    let announced = entry.after.get("effective_at").and_then(Value::as_str);
+    announced
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(entry.at)
+}
+
+/// The reason, or else the reason code, of a hold in the entry; `lapsed` if it ended by itself.
+/// `None` if no hold has a reason.
 fn reason(entry: &JournalEntry) -> Option<String> {
+    let is_lifted =
+        |event: &String| event.ends_with(".unfrozen") || event.ends_with(".unsuspended");
+    if entry.action == "announce" && entry.events.iter().any(is_lifted) {
+        return Some("lapsed".to_owned());
+    }
     let mut holds = [&entry.after, &entry.before]
         .into_iter()
         .filter_map(Value::as_object)

@@ -100,13 +100,9 @@ pub(super) fn actor(entry: &JournalEntry) -> ActorDocument {
 pub(super) fn facts(side: &Value, created_at: Time) -> Map<String, Value> {
     let (mut facts, mut holds) = (Map::new(), None);
     for (name, value) in side.as_object().into_iter().flatten() {
-        if let Some((kind, authority)) = name.split_once(':') {
+        if let Some((kind, holder)) = name.split_once(':') {
             let holds: &mut Vec<Value> = holds.get_or_insert_default();
-            holds.extend(
-                value
-                    .as_object()
-                    .map(|details| hold(kind, authority, details)),
-            );
+            holds.extend(value.as_object().map(|details| hold(kind, holder, details)));
         } else {
             let known = Some(value.clone()).filter(|value| !value.is_null());
             let value = known.unwrap_or_else(|| unknown(name, created_at));
@@ -129,12 +125,30 @@ fn unknown(fact: &str, created_at: Time) -> Value {
     }
 }
 
-fn hold(kind: &str, authority: &str, details: &Map<String, Value>) -> Value {
-    let known = [("kind", kind), ("authority", authority)];
-    let known = known.map(|(name, word)| (name.to_owned(), Value::from(word)));
-    let details = details
-        .iter()
-        .map(|(name, value)| (member(name), value.clone()));
+/// A hold as the account document names its members. `holder` is the authority, and behind a colon
+/// the owner if there is one. The journal leaves out the level of a block, and names as scheduled a
+/// hold that has not begun.
+fn hold(kind: &str, holder: &str, details: &Map<String, Value>) -> Value {
+    let (authority, owner) = match holder.split_once(':') {
+        Some((authority, owner)) => (authority, Value::from(owner)),
+        None => (holder, Value::Null),
+    };
+    let level = details.get("level").cloned();
+    let known = [
+        ("kind", Value::from(kind)),
+        ("authority", Value::from(authority)),
+        ("owner", owner),
+        ("level", level.unwrap_or_else(|| Value::from("block"))),
+    ];
+    let known = known.map(|(name, value)| (name.to_owned(), value));
+    let details =
+        details
+            .iter()
+            .filter(|(name, _)| *name != "level")
+            .map(|(name, value)| match name.as_str() {
+                "scheduled" => ("inForce".to_owned(), Value::Bool(false)),
+                name => (member(name), value.clone()),
+            });
     let (id, rest): (Vec<_>, Vec<_>) = details.partition(|(name, _)| name == "id");
     Value::Object(id.into_iter().chain(known).chain(rest).collect())
 }
@@ -163,6 +177,8 @@ pub(super) fn sides(
             .filter(|name| !before.contains_key(*name))
             .cloned(),
     );
+    // No member of the account; events have it as a member of their own.
+    names.retain(|name| name != "effectiveAt");
     names.into_iter().map(move |name| {
         let old = before.remove(&name).unwrap_or_default();
         let new = after.remove(&name).unwrap_or_default();
@@ -272,7 +288,8 @@ mod tests {
     #[test]
     fn changes_have_the_names_of_the_account_document() {
         let hold = json!({
-            "id": "x", "kind": "freeze", "authority": "reseller", "reasonCode": "r",
+            "id": "x", "kind": "freeze", "authority": "reseller", "owner": null, "level": "block",
+            "reasonCode": "r",
             "paymentUrl": "https://a.example",
         });
         let expected = json!({

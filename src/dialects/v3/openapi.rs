@@ -290,11 +290,14 @@ fn sort(operation: &Operation) -> Value {
     let ascending = fields.iter().map(|field| (*field).to_owned());
     let descending = fields.iter().map(|field| format!("-{field}"));
     let sorts: Vec<String> = ascending.chain(descending).collect();
-    let description = match operation.paging {
-        Paging::Search | Paging::PageOrId | Paging::PageOrEntry => {
-            "The field to sort by. A leading - sorts in descending order. If absent, `-createdAt`."
-        }
-        _ => "The field to sort by. A leading - sorts in descending order.",
+    let is_newest_first = matches!(
+        operation.paging,
+        Paging::Search | Paging::PageOrId | Paging::PageOrEntry
+    );
+    let description = if is_newest_first {
+        "The field to sort by. A leading - sorts in descending order. If absent, `-createdAt`."
+    } else {
+        "The field to sort by. A leading - sorts in descending order."
     };
     query(
         "sort",

@@ -43,6 +43,12 @@ pub(super) struct OperationRequest {
     #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
     public_message: Field<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    owner: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^(block|limit|warn)$")]
+    level: Field<String>,
+    #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, min_length = 1)]
     starts_at: Field<String>,
     #[serde(default)]
@@ -103,12 +109,14 @@ impl OperationRequest {
             "reason_code",
             "reason",
             "public_message",
+            "owner",
+            "level",
             "starts_at",
             "ends_at",
         ];
         let takes = match self.operation.as_str() {
             "freeze" | "suspend" | "retain" => HOLD,
-            "unfreeze" | "unsuspend" | "release" => &["hold_id"],
+            "unfreeze" | "unsuspend" | "release" => &["hold_id", "owner"],
             "status" => &["status"],
             "expires-at" => &["expires_at"],
             "exempt-until" => &["exempt_until"],
@@ -124,6 +132,8 @@ impl OperationRequest {
             ("reason_code", given(&self.reason_code)),
             ("reason", given(&self.reason)),
             ("public_message", given(&self.public_message)),
+            ("owner", given(&self.owner)),
+            ("level", given(&self.level)),
             ("starts_at", given(&self.starts_at)),
             ("ends_at", given(&self.ends_at)),
             ("hold_id", given(&self.hold_id)),
@@ -148,7 +158,19 @@ impl OperationRequest {
             "suspend" | "unsuspend" => HoldKind::Suspend,
             _ => HoldKind::Retention,
         };
+        if matches!(
+            self.operation.as_str(),
+            "unfreeze" | "unsuspend" | "release"
+        ) {
+            let lift = Lift {
+                hold_id: self.hold_id,
+                owner: self.owner,
+            };
+            return lift.command(kind, read);
+        }
         let place = Place {
+            owner: self.owner,
+            level: self.level,
             payment_url: self.payment_url,
             reason_code: self.reason_code,
             reason: self.reason,
@@ -158,14 +180,10 @@ impl OperationRequest {
             release_ticket: false,
         };
         match self.operation.as_str() {
-            "freeze" | "suspend" | "retain" => Ok(place_hold(kind, place.details(read)?)),
-            "unfreeze" | "unsuspend" | "release" => Ok(Command::Lift {
-                kind,
-                only: Lift {
-                    hold_id: self.hold_id,
-                }
-                .only(read)?,
-            }),
+            "freeze" | "suspend" | "retain" => {
+                let (owner, details) = place.details(read)?;
+                Ok(place_hold(kind, owner, details))
+            }
             "status" => {
                 let status = self
                     .status

@@ -14,7 +14,7 @@ use super::respond::{Done, Many, Nothing, One, Reply};
 use super::whole_list::{Listing, MOST};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
-use crate::domain::{Error, ResellerId, Scope, Scopes, Time, TokenId};
+use crate::domain::{Error, Owner, ResellerId, Scope, Scopes, Time, TokenId};
 use crate::service::{Context, Credential, IssuedToken, TokenKind, TokenRequest, Written};
 use crate::wire::Field;
 
@@ -30,6 +30,8 @@ pub(super) struct TokenDocument {
     kind: &'static str,
     name: Option<String>,
     scopes: Vec<&'static str>,
+    /// The owner whose holds it places and lifts. Null if it is bound to none.
+    owner: Option<String>,
     #[schema(format = DateTime)]
     created_at: String,
     /// When it was revoked, or else created.
@@ -57,6 +59,7 @@ fn document(credential: &Credential) -> TokenDocument {
         kind: credential.kind.as_str(),
         name: credential.name.clone(),
         scopes: credential.scopes.iter().map(Scope::as_str).collect(),
+        owner: credential.bound_to.as_ref().map(Owner::to_string),
         created_at: dates::write(credential.created_at),
         updated_at: dates::write(updated_at(credential)),
         expires_at: credential.expires_at.map(dates::write),
@@ -90,6 +93,11 @@ pub(super) struct NewToken {
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     name: Field<String>,
+    /// The owner whose holds it places and lifts, such as `billing`, whatever its calls name. If
+    /// absent, that of the caller's token, if that is bound.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    owner: Field<String>,
     /// Its scopes, all of which the caller must have. If absent, all scopes that both the caller
     /// and the owner may have.
     #[serde(default)]
@@ -133,6 +141,11 @@ impl NewToken {
             kind,
             scopes: read_scopes(self.scopes)?,
             name: self.name.value(),
+            bound_to: self
+                .owner
+                .value()
+                .map(|name| Owner::parse("owner", &name))
+                .transpose()?,
             expires_in: self.expires_in.map(Duration::from_secs),
             expires_at: None,
         })

@@ -53,6 +53,10 @@ pub(super) struct UserDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
     reseller_id: Option<i64>,
+    /// The owner whose holds the credential places and lifts. Absent if it is bound to none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    owner: Option<String>,
     /// When the credential stops being valid. Absent if it never does.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false, format = DateTime)]
@@ -108,6 +112,7 @@ pub(super) async fn me(
         last_seen_at: last_used_at.map(dates::write),
         scopes: Some(principal.scopes().iter().map(Scope::as_str).collect()),
         reseller_id: principal.reseller.map(|reseller| reseller.0),
+        owner: principal.bound_to.as_ref().map(ToString::to_string),
         expires_at: principal.expires_at.map(dates::write),
         ..UserDocument::default()
     }))

@@ -71,7 +71,8 @@ impl Draft<'_> {
     fn import_hold(&mut self, kind: HoldKind, imported: &ImportedHold) -> Result<(), Error> {
         let mut details = imported.details.clone();
         let mut holds = self.after.holds.iter();
-        let is_own = |it: &&Hold| it.kind == kind && it.authority == self.by.authority;
+        let owner = self.by.owner(imported.owner.as_ref());
+        let is_own = |it: &&Hold| it.kind == kind && it.is_of(self.by.authority, owner);
         if let Some(open) = holds.find(|it| is_own(it) && !it.has_lapsed(self.now)) {
             // A file without a column for a time does not change it. In a call its absence means
             // from now on, and without end.
@@ -83,7 +84,7 @@ impl Draft<'_> {
             keep(&mut details.starts_at, open.details.starts_at);
             keep(&mut details.ends_at, open.details.ends_at);
         }
-        self.place(kind, imported.fresh, &details)?;
+        self.place(kind, imported.owner.as_ref(), imported.fresh, &details)?;
         let since = imported.details.starts_at.value();
         if let Some(since) = since.filter(|since| **since < self.now) {
             let is_new = |id| id == imported.fresh;

@@ -17,8 +17,9 @@ use chrono::TimeDelta;
 use super::diff::{differences, hold_differences};
 use super::expiry::notices;
 use super::{
-    Account, Actor, Authority, Change, Command, Conflict, Error, Event, Fact, FieldChange, Hold,
-    HoldChange, HoldKind, NewAccount, PurgePolicy, Revision, Status, Time,
+    Account, Actor, Announcement, Authority, Change, Command, Conflict, Error, Event, Fact,
+    FieldChange, Hold, HoldChange, HoldKind, Level, NewAccount, PurgePolicy, Revision, Status,
+    Time,
 };
 
 /// How late a warning of the purge may be before the purge is postponed.
@@ -57,13 +58,15 @@ impl Account {
         match command {
             Command::Place {
                 kind,
+                owner,
                 fresh: new_id,
                 details,
-            } => draft.place(*kind, *new_id, details)?,
+            } => draft.place(*kind, owner.as_ref(), *new_id, details)?,
             Command::Lift {
                 kind,
+                owner,
                 only: expected,
-            } => draft.lift(*kind, *expected)?,
+            } => draft.lift(*kind, owner.as_ref(), *expected)?,
             Command::Redeem { hold, revision } => draft.redeem(*hold, *revision)?,
             Command::SetStatus(status) => draft.set_status(*status),
             Command::SetExpiry(at) => draft.set_expiry(*at)?,
@@ -126,7 +129,7 @@ impl Account {
 /// Completes the change that creates an account.
 fn creation(mut change: Change, now: Time) -> Change {
     change.fields.push(FieldChange {
-        field: "created_at",
+        field: "created_at".into(),
         before: Fact::Null,
         after: Fact::Time(change.after.created_at),
     });
@@ -199,7 +202,7 @@ impl<'a> Draft<'a> {
         let before = self.after.expires_in_effect_at();
         edit(&mut self.after);
         if self.after.expires_in_effect_at() != before {
-            self.after.announce_at = self.after.next_announcement(before, self.now);
+            self.after.announce_at = self.after.next_expiry_announcement(before, self.now);
         }
     }
 
@@ -221,6 +224,7 @@ impl<'a> Draft<'a> {
             self.after.holds.iter().any(|hold| {
                 hold.kind == kind
                     && authority.is_none_or(|it| it == hold.authority)
+                    && hold.details.level == Level::Block
                     && !hold.has_lapsed(self.now)
             })
         };
@@ -246,49 +250,54 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Makes one announcement that is due, of the expiry or of the purge. A late announcement is
-    /// still made, and each is made once. If none is due, nothing changes.
-    ///
+    /// Makes the earliest announcement that is due. A late announcement is still made, and each is
+    /// made once. If none is due, nothing changes.
+    fn announce(&mut self) {
+        match self.after.next_announcement() {
+            Some((at, announcement)) if at <= self.now => match announcement {
+                Announcement::Hold(id) => self.announce_hold(id),
+                Announcement::Expiry => self.announce_expiry(at),
+                Announcement::Purge => self.announce_purge(at),
+            },
+            _ => {}
+        }
+    }
+
+    fn announce_expiry(&mut self, due: Time) {
+        let Some((days, next)) = self.after.expiry_announcement(due) else {
+            return;
+        };
+        self.after.announce_at = next;
+        self.extra_fields.push(days_left("days_to_expiry", days));
+        self.events.push(if days == 0 {
+            Event::Expired
+        } else {
+            Event::Expiring
+        });
+        self.announced(due);
+    }
+
     /// A late warning postpones the purge: the account keeps the number of days that the warning
     /// states.
-    fn announce(&mut self) {
-        let is_due = |at: Option<Time>| at.filter(|at| *at <= self.now);
-        let days_left = |field, days| FieldChange {
-            field,
-            before: Fact::Null,
-            after: Fact::Number(days),
+    fn announce_purge(&mut self, due: Time) {
+        let Some(at) = self.after.purge_due_at else {
+            return;
         };
-        if let Some(due) =
-            is_due(self.after.announce_at).filter(|_| self.after.deleted_at.is_none())
-        {
-            let Some((days, next)) = self.after.announcement(due) else {
-                return;
-            };
-            self.after.announce_at = next;
-            self.extra_fields.push(days_left("days_to_expiry", days));
-            self.events.push(if days == 0 {
-                Event::Expired
-            } else {
-                Event::Expiring
-            });
-        } else if let (Some(due), Some(at)) = (is_due(self.after.warn_at), self.after.purge_due_at)
-        {
-            let days = notices(at)
-                .find(|(notice_at, _)| *notice_at >= due)
-                .map_or(0, |(_, days)| days);
-            let promised = self.now + TimeDelta::days(days);
-            let at = if promised - at > NOTICE_TOLERANCE {
-                promised
-            } else {
-                at
-            };
-            self.after.purge_due_at = Some(at);
-            self.after.warn_at = notices(at)
-                .find(|(_, left)| *left < days)
-                .map(|(notice_at, _)| notice_at);
-            self.extra_fields.push(days_left("days_to_purge", days));
-            self.events.push(Event::Purging);
-        }
+        let days = notices(at)
+            .find(|(notice_at, _)| *notice_at >= due)
+            .map_or(0, |(_, days)| days);
+        let promised = self.now + TimeDelta::days(days);
+        let at = if promised - at > NOTICE_TOLERANCE {
+            promised
+        } else {
+            at
+        };
+        self.after.purge_due_at = Some(at);
+        self.after.warn_at = notices(at)
+            .find(|(_, left)| *left < days)
+            .map(|(notice_at, _)| notice_at);
+        self.extra_fields.push(days_left("days_to_purge", days));
+        self.events.push(Event::Purging);
     }
 
     /// Puts the account into the purge plan, keeps it there, or takes it out, as
@@ -311,17 +320,17 @@ impl<'a> Draft<'a> {
         }
         // The account cannot be looked up any more, so the journal entry itself names it.
         self.extra_fields.push(FieldChange {
-            field: "uid",
+            field: "uid".into(),
             before: Fact::from(&self.after.uid),
             after: Fact::Null,
         });
         self.extra_fields.push(FieldChange {
-            field: "id",
+            field: "id".into(),
             before: Fact::Number(i64::from(self.after.id.as_i32())),
             after: Fact::Null,
         });
         self.extra_fields.push(FieldChange {
-            field: "purged_at",
+            field: "purged_at".into(),
             before: Fact::Null,
             after: Fact::Time(self.now),
         });
@@ -365,7 +374,17 @@ fn affects_purge(before: &Account, after: &Account, holds: &[HoldChange]) -> boo
             HoldChange::Opened(hold)
             | HoldChange::Revised { hold, .. }
             | HoldChange::Closed { hold, .. } => can_stop_purge(hold),
+            HoldChange::Begun(_) => false,
         })
+}
+
+/// The field of a journal entry that says how many days are left.
+fn days_left(field: &'static str, days: i64) -> FieldChange {
+    FieldChange {
+        field: field.into(),
+        before: Fact::Null,
+        after: Fact::Number(days),
+    }
 }
 
 /// Refuses dates outside the supported years, 1970 to 9999.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::notice_texts::{Advice, Language};
 use crate::dialects::exchange::ClientAddress;
-use crate::domain::{Account, Block, Error, HoldKind, Remedy, Time};
+use crate::domain::{Account, Block, Error, HoldKind, Level, Remedy, Time};
 use crate::hash::sha256;
 use crate::service::Service;
 use crate::wire::escaped;
@@ -67,7 +67,7 @@ async fn notice(
     let (status, heading, content) = match found {
         Ok((account, now)) => (
             StatusCode::OK,
-            language.heading(account.state(now).blocked_by().first().copied()),
+            heading(&account, now, language),
             content(&account, now, language),
         ),
         Err(Error::AccountNotFound | Error::AccountDeleted) => (
@@ -82,6 +82,15 @@ async fn notice(
         ),
     };
     respond(status, language, &page(language, heading, &content))
+}
+
+/// What is strongest: the first block, or else that the account is limited or its user warned.
+fn heading(account: &Account, now: Time, language: Language) -> &'static str {
+    let state = account.state(now);
+    match (state.blocked_by().first(), state.level()) {
+        (None, Some(level)) => language.milder_heading(level),
+        (block, _) => language.heading(block.copied()),
+    }
 }
 
 fn paragraph(text: &str) -> String {
@@ -131,7 +140,8 @@ fn content(account: &Account, now: Time, language: Language) -> String {
             Block::SuspendedByOperator | Block::SuspendedByReseller | Block::Frozen
         )
     });
-    let ends: Option<Vec<Time>> = holds().map(|hold| hold.details.ends_at).collect();
+    let strongest = holds().filter(|hold| Some(hold.details.level) == state.level());
+    let ends: Option<Vec<Time>> = strongest.map(|hold| hold.details.ends_at).collect();
     if let Some(end) = ends
         .and_then(|ends| ends.into_iter().max())
         .filter(|_| only_holds)
@@ -145,9 +155,12 @@ fn content(account: &Account, now: Time, language: Language) -> String {
 
     let payment = account
         .payment_url(now)
-        .filter(|_| state.remedy() == Some(Remedy::Pay));
+        .filter(|_| blocks.is_empty() || state.remedy() == Some(Remedy::Pay));
     let advice = match (blocks, payment) {
-        ([], _) => Advice::NotBlocked,
+        ([], Some(_)) if state.level() == Some(Level::Limit) => Advice::PayToWrite,
+        ([], Some(_)) => Advice::PayInTime,
+        ([], None) if state.level().is_some() => Advice::ContactProvider,
+        ([], None) => Advice::NotBlocked,
         (_, Some(_)) => Advice::Pay,
         ([Block::Expired], _) => Advice::Renew,
         _ => Advice::ContactProvider,

@@ -2,7 +2,7 @@
 
 use chrono::Datelike as _;
 
-use crate::domain::{Block, Time};
+use crate::domain::{Block, Level, Time};
 
 /// A language that the page is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,9 +83,27 @@ impl Language {
     }
 
     /// The sentence that tells the user what to do.
+    /// The heading for an account that nothing blocks, and that is limited, or whose user is warned.
+    pub(super) fn milder_heading(self, level: Level) -> &'static str {
+        match (self, level) {
+            (Self::English, Level::Limit) => "This account is read-only for now",
+            (Self::English, Level::Warn | Level::Block) => "This account needs your attention",
+            (Self::German, Level::Limit) => "Dieses Konto kann vorerst nur gelesen werden",
+            (Self::German, Level::Warn | Level::Block) => {
+                "Dieses Konto braucht Ihre Aufmerksamkeit"
+            }
+        }
+    }
+
     pub(super) fn advice(self, advice: Advice) -> &'static str {
         match (self, advice) {
             (Self::English, Advice::NotBlocked) => "Nothing keeps you from using it.",
+            (Self::English, Advice::PayInTime) => {
+                "A payment is due. Until it is late, you can use the account."
+            }
+            (Self::English, Advice::PayToWrite) => {
+                "You can read what is there. Everything else is possible again once the payment has arrived."
+            }
             (Self::English, Advice::Pay) => "It can be used again once the payment has arrived.",
             (Self::English, Advice::ContactProvider) => "Please contact your provider.",
             (Self::English, Advice::Renew) => "To go on using it, renew it with your provider.",
@@ -96,6 +114,12 @@ impl Language {
                 "We cannot check this account right now. Please try again in a minute."
             }
             (Self::German, Advice::NotBlocked) => "Sie können es ohne Einschränkung benutzen.",
+            (Self::German, Advice::PayInTime) => {
+                "Eine Zahlung ist fällig. Vorerst können Sie das Konto weiter benutzen."
+            }
+            (Self::German, Advice::PayToWrite) => {
+                "Sie können lesen, was da ist. Sobald die Zahlung eingegangen ist, geht auch alles andere wieder."
+            }
             (Self::German, Advice::Pay) => {
                 "Sobald die Zahlung eingegangen ist, können Sie es wieder benutzen."
             }
@@ -158,6 +182,10 @@ impl Language {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Advice {
     NotBlocked,
+    /// Warned by a freeze: paying in time keeps the account usable.
+    PayInTime,
+    /// Limited by a freeze: paying ends that.
+    PayToWrite,
     Pay,
     ContactProvider,
     Renew,

@@ -74,6 +74,7 @@ impl Service {
     ) -> Result<Completion, Error> {
         let command = Command::Place {
             kind,
+            owner: None,
             fresh: HoldId(Uuid::now_v7()),
             details,
         };

@@ -14,7 +14,8 @@ pub struct Explained {
     pub account: Account,
     /// Its blocks.
     pub explanation: Explanation,
-    /// Why the caller cannot lift each block, in the order of the blocks. `None` if it can.
+    /// Why the caller cannot lift each block, in the order of the blocks and then of what is milder.
+    /// `None` if it can.
     /// [`Error::OperatorRequired`] means that it lacks the authority.
     pub obstacles: Vec<Option<Error>>,
     /// The instant that the explanation is for.
@@ -112,8 +113,8 @@ impl Service {
         let account = self.account_or_deleted(context, id).await?;
         let (context, now) = (context.clone(), self.now());
         let explanation = account.explain(now);
-        let mut obstacles = Vec::with_capacity(explanation.blocks.len());
-        for block in &explanation.blocks {
+        let mut obstacles = Vec::new();
+        for block in explanation.blocks.iter().chain(&explanation.milder) {
             let is_allowed = may_lift(&context.principal, block);
             obstacles.push(match (is_allowed, block.command(now)) {
                 (Ok(()), Some(command)) => self.obstacle(&context, &account, command).await?,

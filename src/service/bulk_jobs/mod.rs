@@ -65,6 +65,7 @@ impl Service {
         let reseller = context.principal.resolve_reseller(reseller)?;
         check_bulk_command(&command)?;
         let (actor, now) = (context.principal.actor(), self.now());
+        let command = command.for_owner_of(&actor);
         // Checked before the work, and once more in the transaction that inserts the job.
         let authority = actor.authority;
         let open = self.read(Tenancy::of(reseller), move |tx| {
@@ -256,6 +257,7 @@ impl Service {
         if job.authority != context.principal.authority() {
             return Err(Error::NotFound(Resource::BulkJob));
         }
+        check_owner(&context.principal, &job)?;
         let reseller = job.reseller;
         let tenancy = tenancy(reseller, idempotency.as_ref());
         let completion = self
@@ -293,6 +295,25 @@ impl Service {
         });
         Ok(completion)
     }
+}
+
+/// Refuses a caller that is bound to an owner and not to that of the job: the job places and lifts
+/// the holds of its own owner.
+fn check_owner(caller: &Principal, job: &BulkJob) -> Result<(), Error> {
+    let is_about_holds = matches!(job.command, Command::Place { .. } | Command::Lift { .. });
+    if is_about_holds
+        && caller.bound_to.is_some()
+        && caller.bound_to.as_ref() != job.command.owner()
+    {
+        let authority = job.authority.as_str();
+        return Err(Error::NotYourHold {
+            holder: match job.command.owner() {
+                Some(owner) => format!("{owner} of the {authority}"),
+                None => format!("the {authority}"),
+            },
+        });
+    }
+    Ok(())
 }
 
 /// The rows that a write on the jobs of a reseller reaches: the reseller's, and those of whoever

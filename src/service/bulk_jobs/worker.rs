@@ -230,6 +230,8 @@ impl Service {
     ) -> Vec<(BulkItem, Result<Outcome, Error>)> {
         let agent = Actor {
             authority: job.authority,
+            // The command that is stored with the job names the owner of the job's creator.
+            bound_to: None,
             name: format!("{}, bulk job {}", job.created_by, job.id),
         };
         let principal = Principal::of_reseller(job.reseller).acting_as(agent);

@@ -114,6 +114,7 @@ impl Service {
         let preferences = preferences.get(&reseller).ok_or(Error::CredentialInvalid)?;
         let mut principal = Principal::new(claims.reseller, claims.scopes);
         principal.subject = Some(claims.subject);
+        principal.bound_to = claims.owner;
         principal.expires_at = Some(claims.expires_at);
         principal.prefer(preferences);
         Ok((principal, Some(claims.expires_at)))
@@ -182,6 +183,7 @@ fn principal_of((credential, preferences): Found, now: Time) -> Option<(Principa
     let expires_at = credential.expires_at;
     let mut principal = Principal::new(credential.owner(), credential.scopes);
     principal.token = Some(credential.id);
+    principal.bound_to = credential.bound_to;
     principal.expires_at = expires_at;
     principal.prefer(&preferences);
     Some((principal, expires_at))

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::SIGNING_KEY;
 use crate::domain::{
-    Authority, Error, MAX_TEXT, ResellerId, Resource, Scopes, Time, TokenId, check_text,
+    Authority, Error, MAX_TEXT, Owner, ResellerId, Resource, Scopes, Time, TokenId, check_text,
 };
 use crate::hash::sha256;
 use crate::jwt;
@@ -38,6 +38,8 @@ pub struct TokenRequest {
     pub scopes: Option<Scopes>,
     /// A name for people, 1 ..= 255 characters.
     pub name: Option<String>,
+    /// The owner to which it is bound. `None` means that of the credential that makes it.
+    pub bound_to: Option<Owner>,
     /// How long the credential is valid, up to a hundred years. `None` means 90 days for a JSON Web
     /// Token, and until it is revoked for a key. It never outlives the credential that makes it.
     pub expires_in: Option<Duration>,
@@ -162,6 +164,7 @@ impl Service {
                     let token = fetch(tx, revoker.reseller, id).await?;
                     // Whoever has the rights may end a token that leaked, however long it lasts.
                     revoker.require_all(&token.scopes)?;
+                    check_bound(&token, &revoker)?;
                     let is_changed = tx.revoke_token(token.reseller, id, now).await?;
                     tx.announce_credentials(token.reseller).await?;
                     let value = Credential {
@@ -214,6 +217,7 @@ impl Service {
                         kind: old.kind,
                         scopes: Some(old.scopes),
                         name: old.name,
+                        bound_to: old.bound_to,
                         expires_in: validity,
                         expires_at: None,
                     };
@@ -242,6 +246,7 @@ async fn fetch(
 /// the time that they last. A credential may always rotate itself.
 fn check_lesser(token: &Credential, caller: &Principal) -> Result<(), Error> {
     caller.require_all(&token.scopes)?;
+    check_bound(token, caller)?;
     let lasts = |until: Option<Time>| {
         caller
             .expires_at
@@ -251,6 +256,28 @@ fn check_lesser(token: &Credential, caller: &Principal) -> Result<(), Error> {
         Ok(())
     } else {
         Err(Error::CredentialOutlived)
+    }
+}
+
+/// Checks that a caller that is bound to an owner acts on a credential of the same owner. Others act
+/// for more.
+fn check_bound(token: &Credential, caller: &Principal) -> Result<(), Error> {
+    match &caller.bound_to {
+        Some(owner) if token.bound_to.as_ref() != Some(owner) => Err(Error::CredentialBound),
+        _ => Ok(()),
+    }
+}
+
+/// The owner to which a new credential is bound: the one that the request names, which must be that
+/// of a maker that is bound.
+fn choose_owner(requested: Option<Owner>, maker: &Principal) -> Result<Option<Owner>, Error> {
+    match (&maker.bound_to, requested) {
+        (Some(own), Some(requested)) if requested != *own => Err(Error::invalid(
+            "owner",
+            format!("must be {own}, to which the token that creates this one is bound"),
+        )),
+        (Some(own), _) => Ok(Some(own.clone())),
+        (None, requested) => Ok(requested),
     }
 }
 
@@ -270,6 +297,7 @@ async fn issue(
     };
     let requested = requested_end(&request, now);
     let scopes = choose_scopes(request.scopes, &Scopes::all_for(authority), maker)?;
+    let bound_to = choose_owner(request.bound_to, maker)?;
     if let Some(name) = &request.name {
         check_text("name", name, MAX_TEXT)?;
     }
@@ -302,6 +330,7 @@ async fn issue(
         hash: sha256(token.expose_secret().as_bytes()),
         name: request.name,
         scopes,
+        bound_to,
         expires_at,
     };
     Ok(IssuedToken {

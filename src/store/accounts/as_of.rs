@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::row::extra_of;
 use crate::domain::{
-    Account, AccountKey, Authority, Error, Fact, Hold, HoldDetails, HoldId, HoldKind, PaymentUrl,
-    ResellerId, Status, Time,
+    Account, AccountKey, Authority, Error, Fact, Hold, HoldDetails, HoldId, HoldKind, Level, Owner,
+    PaymentUrl, ResellerId, Status, Time,
 };
 use crate::store::columns::{Columns, account_key};
 use crate::store::errors::{OrDomain as _, internal};
@@ -351,20 +351,16 @@ fn set(
                 value.as_str().map(extra_of).transpose()?;
         }
         // Members of events that are not fields of the account.
-        "created_at" | "purged_at" | "id" | "uid" | "days_to_expiry" | "days_to_purge" => {}
+        "created_at" | "purged_at" | "id" | "uid" | "days_to_expiry" | "days_to_purge"
+        | "effective_at" => {}
         hold if hold.contains(':') => {
-            let (kind, authority) = hold.split_once(':').ok_or_else(unreadable)?;
-            let (kind, authority) = (
-                HoldKind::parse(kind).ok_or_else(unreadable)?,
-                Authority::parse(authority).ok_or_else(unreadable)?,
-            );
+            let (kind, authority, owner) = hold_name(hold).ok_or_else(unreadable)?;
             account
                 .holds
-                .retain(|hold| hold.kind != kind || hold.authority != authority);
+                .retain(|hold| hold.kind != kind || !hold.is_of(authority, owner.as_ref()));
             if !value.is_null() {
-                account
-                    .holds
-                    .push(hold_of(kind, authority, value, openings)?);
+                let hold = hold_of(kind, authority, owner, value, openings)?;
+                account.holds.push(hold);
             }
         }
         field => {
@@ -390,6 +386,17 @@ fn set(
     Ok(())
 }
 
+/// The kind, the authority and the owner in the journal's name of a hold, such as
+/// `suspend:reseller:abuse-desk`. `None` if it is no such name.
+pub(in crate::store) fn hold_name(name: &str) -> Option<(HoldKind, Authority, Option<Owner>)> {
+    let (kind, holder) = name.split_once(':')?;
+    let (authority, owner) = match holder.split_once(':') {
+        Some((authority, owner)) => (authority, Some(Owner::stored(owner.to_owned()))),
+        None => (holder, None),
+    };
+    Some((HoldKind::parse(kind)?, Authority::parse(authority)?, owner))
+}
+
 /// The id of a hold in the object that the journal has of it. `None` if the value is not a hold.
 fn hold_id(value: &Value) -> Option<Uuid> {
     let id = value.get("id")?.as_str()?;
@@ -400,6 +407,7 @@ fn hold_id(value: &Value) -> Option<Uuid> {
 fn hold_of(
     kind: HoldKind,
     authority: Authority,
+    owner: Option<Owner>,
     value: &Value,
     openings: &HashMap<Uuid, Opening>,
 ) -> Result<Hold, Error> {
@@ -410,10 +418,12 @@ fn hold_of(
         id: HoldId(id),
         kind,
         authority,
+        owner,
         details: details_of(value)?,
         opened_at,
         opened_by,
         revision,
+        has_begun: value.get("scheduled").is_none(),
     })
 }
 
@@ -435,5 +445,8 @@ pub(in crate::store) fn details_of(value: &Value) -> Result<HoldDetails, Error> 
         payment_url: text("payment_url").map(|url| PaymentUrl::stored(url.to_owned())),
         starts_at: time("starts_at")?,
         ends_at: time("ends_at")?,
+        level: text("level")
+            .map_or(Some(Level::Block), Level::parse)
+            .ok_or_else(unreadable)?,
     })
 }

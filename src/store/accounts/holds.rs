@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::domain::{
     AccountId, AccountKey, Authority, Error, Hold, HoldChange, HoldDetails, HoldId, HoldKind,
-    PaymentUrl, ResellerId, Time,
+    Level, Owner, PaymentUrl, ResellerId, Time,
 };
 use crate::store::errors::internal;
 
@@ -17,6 +17,9 @@ struct OpenHold {
     id: uuid::Uuid,
     kind: String,
     authority: String,
+    owner: Option<String>,
+    level: String,
+    has_begun: bool,
     reason_code: Option<String>,
     reason: Option<String>,
     public_message: Option<String>,
@@ -39,6 +42,8 @@ impl TryFrom<OpenHold> for Hold {
             payment_url: open.payment_url.map(PaymentUrl::stored),
             starts_at: open.starts_at,
             ends_at: open.ends_at,
+            level: Level::parse(&open.level)
+                .ok_or_else(|| internal("hold has an unknown level"))?,
         };
         Ok(Self {
             id: HoldId(open.id),
@@ -46,20 +51,25 @@ impl TryFrom<OpenHold> for Hold {
                 .ok_or_else(|| internal("hold has an unknown kind"))?,
             authority: Authority::parse(&open.authority)
                 .ok_or_else(|| internal("hold has an unknown authority"))?,
+            owner: open.owner.map(Owner::stored),
             details,
             opened_at: open.opened_at,
             opened_by: open.opened_by,
             revision: open.revision,
+            has_begun: open.has_begun,
         })
     }
 }
 
-/// The open holds in the JSON array of an account's row, by kind and authority. They are few, and
+/// The open holds in the JSON array of an account's row, by kind, authority and owner. They are few, and
 /// sorting them on the server would take longer than finding them.
 pub(super) fn open_holds(json: &str) -> Result<Vec<Hold>, Error> {
     let mut open: Vec<OpenHold> =
         serde_json::from_str(json).map_err(|_| internal("account has unreadable holds"))?;
-    open.sort_by(|a, b| (&a.kind, &a.authority).cmp(&(&b.kind, &b.authority)));
+    open.sort_by(|a, b| {
+        let name = |it: &OpenHold| (it.kind.clone(), it.authority.clone(), it.owner.clone());
+        name(a).cmp(&name(b))
+    });
     open.into_iter().map(TryFrom::try_from).collect()
 }
 
@@ -131,10 +141,11 @@ impl HoldWrites {
                         revision: hold.revision - 1,
                         at: now,
                         by: by.to_owned(),
-                        details: replaced.clone(),
+                        details: replaced.details.clone(),
                     });
                     self.touch(key, hold).hold = hold.clone();
                 }
+                HoldChange::Begun(hold) => self.touch(key, hold).hold = hold.clone(),
                 HoldChange::Closed { hold, at, lapsed } => {
                     let (by, reason) = if *lapsed {
                         ("system", "lapsed")

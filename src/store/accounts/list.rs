@@ -10,8 +10,8 @@ use sqlx::{Postgres, QueryBuilder};
 
 use super::conditions::{column, push_by_zone, push_conditions, push_members, push_text};
 use crate::domain::{
-    Account, AccountFilter, AccountId, AccountKey, Authority, Block, Error, ResellerId, Search,
-    Start, StateFilter, Time, ZoneConditions,
+    Account, AccountFilter, AccountId, AccountKey, Authority, Block, Error, Owner, ResellerId,
+    Search, Start, StateFilter, Time, ZoneConditions,
 };
 use crate::store::columns::{account_id, account_key};
 use crate::store::errors::OrDomain as _;
@@ -47,7 +47,11 @@ const COUNT: &str = "select count(*) from (select from ";
 const RESELLER_SUSPENDED: &str =
     "exists (select from reseller r where r.id = a.reseller_id and r.suspended_at is not null)";
 /// The holds that block the use of an account. A retention hold only keeps it from being deleted.
-const BLOCKING: &str = "h.kind <> 'retention'";
+const BLOCKING: &str = "h.kind <> 'retention' and h.level = 'block'";
+/// The suspensions that block it.
+const SUSPENDING: &str = "h.kind = 'suspend' and h.level = 'block'";
+/// The same at every level: those that block, limit and warn.
+const RESTRICTING: &str = "h.kind <> 'retention'";
 
 impl Tx {
     /// A page of the accounts that a filter admits, by account id from `from` on. `None` lists the
@@ -287,13 +291,13 @@ fn push_filter(
     from: Option<i32>,
     now: Time,
 ) {
-    if let Some((kinds, authority)) = required_hold(filter) {
+    if let Some(required) = required_hold(filter) {
         statement.push(
             "(select distinct h.reseller_id, h.account_id from hold h where h.closed_at is null",
         );
         push_optional(statement, " and h.reseller_id = ", reseller.map(|it| it.0));
         push_optional(statement, " and h.account_id >= ", from);
-        push_hold(statement, kinds, authority, now);
+        push_hold(statement, required, now);
         statement.push(
             ") as held
              join account a on a.reseller_id = held.reseller_id and a.id = held.account_id",
@@ -310,9 +314,9 @@ fn push_filter(
     }
     if let Some(state) = filter.state {
         push_state(statement, state, now);
-        if filter.held_by.is_some() {
+        if let Some(held) = held_by(filter) {
             statement.push(" and ");
-            push_has_hold(statement, BLOCKING, filter.held_by, now);
+            push_has_hold(statement, held, now);
         }
     }
     push_optional(statement, " and a.expires_at < ", filter.expires_before);
@@ -326,18 +330,50 @@ fn push_filter(
     push_optional(statement, " and a.id >= ", from);
 }
 
-/// The kinds and the authority of the holds that a list begins with. `None` if the list begins with
-/// the accounts, because an account without a hold may belong to it.
-fn required_hold(filter: &AccountFilter) -> Option<(&'static str, Option<Authority>)> {
+/// Which open holds are looked for.
+#[derive(Debug, Clone, Copy)]
+struct Held<'a> {
+    /// A condition on the kind, the level and the authority.
+    which: &'static str,
+    authority: Option<Authority>,
+    owner: Option<&'a Owner>,
+}
+
+impl Held<'_> {
+    /// The holds that a condition admits, whosever they are.
+    fn any(which: &'static str) -> Self {
+        Self {
+            which,
+            authority: None,
+            owner: None,
+        }
+    }
+}
+
+/// The holds that the filter by authority and owner looks for. `None` if it has no such part.
+fn held_by(filter: &AccountFilter) -> Option<Held<'_>> {
+    (filter.held_by.is_some() || filter.held_by_owner.is_some()).then_some(Held {
+        which: RESTRICTING,
+        authority: filter.held_by,
+        owner: filter.held_by_owner.as_ref(),
+    })
+}
+
+/// The holds that a list begins with. `None` if the list begins with the accounts, because an
+/// account without a hold may belong to it.
+fn required_hold(filter: &AccountFilter) -> Option<Held<'_>> {
     match filter.state {
-        None => filter.held_by.map(|authority| (BLOCKING, Some(authority))),
-        Some(StateFilter::BlockedBy(Block::Frozen)) => Some(("h.kind = 'freeze'", None)),
-        Some(StateFilter::BlockedBy(Block::SuspendedByReseller)) => {
-            Some(("h.kind = 'suspend'", Some(Authority::Reseller)))
+        None => held_by(filter),
+        Some(StateFilter::BlockedBy(Block::Frozen)) => {
+            Some(Held::any("h.kind = 'freeze' and h.level = 'block'"))
         }
-        Some(StateFilter::BlockedBy(Block::SuspendedByOperator)) => {
-            Some(("h.kind = 'suspend' and h.authority <> 'reseller'", None))
-        }
+        Some(StateFilter::BlockedBy(Block::SuspendedByReseller)) => Some(Held {
+            authority: Some(Authority::Reseller),
+            ..Held::any(SUSPENDING)
+        }),
+        Some(StateFilter::BlockedBy(Block::SuspendedByOperator)) => Some(Held::any(
+            "h.kind = 'suspend' and h.level = 'block' and h.authority <> 'reseller'",
+        )),
         Some(
             StateFilter::Active
             | StateFilter::Suspended
@@ -359,11 +395,11 @@ fn push_state(statement: &mut Statement, state: StateFilter, now: Time) {
                 .push(" or a.exempt_until > ")
                 .push_bind(now)
                 .push(format!(") and not {RESELLER_SUSPENDED} and not "));
-            push_has_hold(statement, BLOCKING, None, now);
+            push_has_hold(statement, Held::any(BLOCKING), now);
         }
         StateFilter::Suspended => {
             statement.push(format!(" and ({RESELLER_SUSPENDED} or "));
-            push_has_hold(statement, "h.kind = 'suspend'", None, now);
+            push_has_hold(statement, Held::any(SUSPENDING), now);
             statement.push(")");
         }
         StateFilter::BlockedBy(Block::ResellerSuspended) => {
@@ -389,24 +425,26 @@ fn push_state(statement: &mut Statement, state: StateFilter, now: Time) {
     }
 }
 
-/// Whether the account has an open hold of these kinds and this authority that is in force.
-fn push_has_hold(statement: &mut Statement, kinds: &str, authority: Option<Authority>, now: Time) {
+/// Whether the account has such a hold, in force.
+fn push_has_hold(statement: &mut Statement, held: Held<'_>, now: Time) {
     statement.push(
         "exists (select from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id
            and h.closed_at is null",
     );
-    push_hold(statement, kinds, authority, now);
+    push_hold(statement, held, now);
     statement.push(")");
 }
 
-/// The conditions on one open hold: its kind, its authority, and that it is in force.
-fn push_hold(statement: &mut Statement, kinds: &str, authority: Option<Authority>, now: Time) {
-    statement.push(format!(" and {kinds}"));
+/// The conditions on one open hold: which it is, and that it is in force.
+fn push_hold(statement: &mut Statement, held: Held<'_>, now: Time) {
+    statement.push(" and ").push(held.which);
     push_optional(
         statement,
         " and h.authority = ",
-        authority.map(Authority::as_str),
+        held.authority.map(Authority::as_str),
     );
+    let owner = held.owner.map(|owner| owner.as_str().to_owned());
+    push_optional(statement, " and h.owner = ", owner);
     statement
         .push(" and (h.starts_at is null or h.starts_at <= ")
         .push_bind(now)

@@ -31,8 +31,8 @@ use super::transaction::Tx;
 use crate::domain::{Account, AccountId, AccountKey, Error, ResellerId};
 use row::AccountRow;
 
-pub(super) use as_of::details_of;
 pub use as_of::{Past, PastFact};
+pub(super) use as_of::{details_of, hold_name};
 pub use holds::HoldWrites;
 pub use list::list_statement;
 pub use purge::PurgingReseller;

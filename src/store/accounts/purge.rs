@@ -49,7 +49,7 @@ impl Tx {
         .or_domain()
     }
 
-    /// Accounts with an announcement or a warning that is due, the longest overdue first, without
+    /// Accounts with an announcement that is due, of a hold, the expiry or the purge, the longest overdue first, without
     /// those of the resellers in `skipped`.
     pub async fn list_due_announcements(
         &mut self,
@@ -67,7 +67,17 @@ impl Tx {
                  (select reseller_id, id, warn_at as at from account
                   where warn_at is not null and warn_at <= $1
                     and reseller_id <> all($3)
-                  order by warn_at limit $2)) as due
+                  order by warn_at limit $2)
+                 union all
+                 (select reseller_id, account_id, starts_at as at from hold
+                  where closed_at is null and not has_begun and starts_at <= $1
+                    and reseller_id <> all($3)
+                  order by starts_at limit $2)
+                 union all
+                 (select reseller_id, account_id, ends_at as at from hold
+                  where closed_at is null and has_begun and ends_at <= $1
+                    and reseller_id <> all($3)
+                  order by ends_at limit $2)) as due
                group by reseller_id, id order by min(at), reseller_id, id limit $2"#,
             now,
             limit,

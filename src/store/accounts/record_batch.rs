@@ -20,7 +20,7 @@
 use std::collections::BTreeSet;
 
 use super::holds::{HoldWrites, Touched};
-use crate::domain::{Account, AccountKey, Error, HoldDetails, PaymentUrl, Time};
+use crate::domain::{Account, AccountKey, Error, HoldDetails, Owner, PaymentUrl, Time};
 use crate::store::columns::Columns;
 use crate::store::errors::{OrDomain as _, is_stale};
 use crate::store::journal::{NewJournalEntry, json_of};
@@ -111,6 +111,9 @@ impl Tx {
                     &holds.of(|it| it.closed.as_ref().map(|closing| closing.at)) as &[Option<Time>],
                     &holds.of(|it| it.closed.as_ref().map(|closing| closing.by.as_str())) as &[Option<&str>],
                     &holds.of(|it| it.closed.as_ref().map(|closing| closing.reason)) as &[Option<&str>],
+                    &holds.of(|it| it.hold.owner.as_ref().map(Owner::as_str)) as &[Option<&str>],
+                    &holds.of(|it| it.hold.details.level.as_str()) as &[&str],
+                    &holds.of(|it| it.hold.has_begun),
                     &journal.of(|it| it.reseller.0),
                     &journal.of(|it| it.account.as_i32()),
                     &journal.of(|it| it.at),
@@ -159,6 +162,7 @@ impl Tx {
                 &replaced.of(|it| url(&it.details)) as &[Option<&str>],
                 &replaced.of(|it| it.details.starts_at) as &[Option<Time>],
                 &replaced.of(|it| it.details.ends_at) as &[Option<Time>],
+                &replaced.of(|it| it.details.level.as_str()) as &[&str],
                 changes.unsuspended,
             )
         };

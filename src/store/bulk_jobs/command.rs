@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{Command, Error, HoldId, HoldKind, HoldPatch, Patch, PaymentUrl, Status, Time};
+use crate::domain::{
+    Command, Error, HoldId, HoldKind, HoldPatch, Level, Owner, Patch, PaymentUrl, Status, Time,
+};
 use crate::store::errors::internal;
 
 /// The stored form of a command.
@@ -14,10 +16,14 @@ use crate::store::errors::internal;
 enum StoredCommand {
     Place {
         kind: String,
+        #[serde(default)]
+        owner: Option<String>,
         details: Box<StoredHoldDetails>,
     },
     Lift {
         kind: String,
+        #[serde(default)]
+        owner: Option<String>,
     },
     Status {
         status: String,
@@ -52,6 +58,8 @@ struct StoredHoldDetails {
     payment_url: StoredPatch,
     starts_at: StoredPatch,
     ends_at: StoredPatch,
+    #[serde(default)]
+    level: Option<String>,
 }
 
 fn store_patch<T>(patch: &Patch<T>, write: impl Fn(&T) -> String) -> StoredPatch {
@@ -73,7 +81,12 @@ fn load_patch<T>(patch: StoredPatch, read: impl Fn(String) -> Option<T>) -> Opti
 /// A command as JSON; `None` for the commands that no bulk job carries out.
 pub(super) fn to_json(command: &Command) -> Option<String> {
     let stored = match command {
-        Command::Place { kind, details, .. } => {
+        Command::Place {
+            kind,
+            owner,
+            details,
+            ..
+        } => {
             let text = |text: &String| text.clone();
             let time = |at: &Time| at.to_rfc3339();
             let details = StoredHoldDetails {
@@ -83,14 +96,21 @@ pub(super) fn to_json(command: &Command) -> Option<String> {
                 payment_url: store_patch(&details.payment_url, |url| url.as_str().to_owned()),
                 starts_at: store_patch(&details.starts_at, time),
                 ends_at: store_patch(&details.ends_at, time),
+                level: Some(details.level.as_str().to_owned()),
             };
             StoredCommand::Place {
                 kind: kind.as_str().to_owned(),
+                owner: owner.as_ref().map(Owner::to_string),
                 details: Box::new(details),
             }
         }
-        Command::Lift { kind, only: None } => StoredCommand::Lift {
+        Command::Lift {
+            kind,
+            owner,
+            only: None,
+        } => StoredCommand::Lift {
             kind: kind.as_str().to_owned(),
+            owner: owner.as_ref().map(Owner::to_string),
         },
         Command::SetStatus(status) => StoredCommand::Status {
             status: status.as_str().to_owned(),
@@ -115,7 +135,11 @@ pub(super) fn to_json(command: &Command) -> Option<String> {
 pub(super) fn from_json(json: &str) -> Result<Command, Error> {
     let command = || {
         Some(match serde_json::from_str(json).ok()? {
-            StoredCommand::Place { kind, details } => {
+            StoredCommand::Place {
+                kind,
+                owner,
+                details,
+            } => {
                 let time = |text: String| text.parse().ok();
                 let details = HoldPatch {
                     reason_code: load_patch(details.reason_code, Some)?,
@@ -126,15 +150,21 @@ pub(super) fn from_json(json: &str) -> Result<Command, Error> {
                     })?,
                     starts_at: load_patch(details.starts_at, time)?,
                     ends_at: load_patch(details.ends_at, time)?,
+                    level: match details.level {
+                        Some(level) => Level::parse(&level)?,
+                        None => Level::Block,
+                    },
                 };
                 Command::Place {
                     kind: HoldKind::parse(&kind)?,
+                    owner: owner.map(Owner::stored),
                     fresh: HoldId(Uuid::nil()),
                     details,
                 }
             }
-            StoredCommand::Lift { kind } => Command::Lift {
+            StoredCommand::Lift { kind, owner } => Command::Lift {
                 kind: HoldKind::parse(&kind)?,
+                owner: owner.map(Owner::stored),
                 only: None,
             },
             StoredCommand::Status { status } => Command::SetStatus(Status::parse(&status)?),

@@ -3,8 +3,10 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{AccountId, Error, HoldId, HoldKind, ResellerId, Revertible, Status, Time};
-use crate::store::accounts::details_of;
+use crate::domain::{
+    AccountId, Error, HoldId, HoldKind, Owner, ResellerId, Revertible, Status, Time,
+};
+use crate::store::accounts::{details_of, hold_name};
 use crate::store::columns::account_id;
 use crate::store::errors::OrDomain as _;
 use crate::store::transaction::Tx;
@@ -66,7 +68,8 @@ impl Tx {
     }
 
     /// The first applied entry after each change that touched the same fact, or a hold of the same
-    /// kind and authority. An account without such an entry is left out.
+    /// kind, authority and owner. An account without such an entry is left out. The announcement
+    /// that a hold has begun or lapsed is none: no command caused it.
     pub async fn fetch_later_changes(
         &mut self,
         reseller: ResellerId,
@@ -86,7 +89,8 @@ impl Tx {
              cross join lateral (
                select j.account_id, j.action, j.actor, j.at from journal j
                where j.reseller_id = $1 and j.account_id = w.account_id and j.id > w.entry
-                 and j.outcome = 'applied' and (j.before ? w.fact or j.after ? w.fact)
+                 and j.outcome = 'applied' and j.action <> 'announce'
+                 and (j.before ? w.fact or j.after ? w.fact)
                order by j.id limit 1) as later",
             reseller.0,
             &accounts,
@@ -113,11 +117,14 @@ impl Tx {
 /// job makes such a change. Ignores holds of any authority other than `authority`.
 fn revertible_of(before: &Value, after: &Value, authority: &str) -> Option<(String, Revertible)> {
     let names = before.as_object()?.keys().chain(after.as_object()?.keys());
-    let is_hold = |name: &&String| name.split_once(':').is_some_and(|(_, by)| by == authority);
-    if let Some(name) = names.clone().find(is_hold) {
-        let kind = HoldKind::parse(name.split_once(':')?.0)?;
-        let side = |side: &Value| side.get(name).filter(|hold| !hold.is_null()).cloned();
-        return hold_change(kind, side(before), side(after)).map(|change| (name.clone(), change));
+    let own = |name: &'_ String| {
+        let (kind, by, owner) = hold_name(name)?;
+        (by.as_str() == authority).then(|| (name.clone(), kind, owner))
+    };
+    if let Some((name, kind, owner)) = names.clone().find_map(own) {
+        let side = |side: &Value| side.get(&name).filter(|hold| !hold.is_null()).cloned();
+        let change = hold_change(kind, owner, side(before), side(after));
+        return change.map(|change| (name, change));
     }
     let time = |side: &Value, name: &str| {
         side.get(name)
@@ -146,7 +153,12 @@ fn revertible_of(before: &Value, after: &Value, authority: &str) -> Option<(Stri
 }
 
 /// The change of a hold that has these journal values before and after.
-fn hold_change(kind: HoldKind, before: Option<Value>, after: Option<Value>) -> Option<Revertible> {
+fn hold_change(
+    kind: HoldKind,
+    owner: Option<Owner>,
+    before: Option<Value>,
+    after: Option<Value>,
+) -> Option<Revertible> {
     let id = |hold: &Value| {
         hold.get("id")
             .and_then(Value::as_str)
@@ -156,11 +168,16 @@ fn hold_change(kind: HoldKind, before: Option<Value>, after: Option<Value>) -> O
     match (before, after) {
         (Some(was), Some(is)) if id(&was) == id(&is) => Some(Revertible::Revised(
             kind,
+            owner,
             id(&is)?,
             Box::new(details_of(&was).ok()?),
         )),
-        (_, Some(opened)) => Some(Revertible::Opened(kind, id(&opened)?)),
-        (Some(was), None) => Some(Revertible::Closed(kind, Box::new(details_of(&was).ok()?))),
+        (_, Some(opened)) => Some(Revertible::Opened(kind, owner, id(&opened)?)),
+        (Some(was), None) => Some(Revertible::Closed(
+            kind,
+            owner,
+            Box::new(details_of(&was).ok()?),
+        )),
         (None, None) => None,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{AccountFilter, Authority, Error, Metadata, StateFilter, Time};
+use crate::domain::{AccountFilter, Authority, Error, Metadata, Owner, StateFilter, Time};
 use crate::store::errors::internal;
 
 /// The stored form of a filter. An absent member is no condition.
@@ -14,6 +14,8 @@ struct StoredFilter {
     state: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     held_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held_by_owner: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_before: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,6 +33,7 @@ pub(super) fn to_json(filter: &AccountFilter) -> Option<String> {
         held_by: filter
             .held_by
             .map(|authority| authority.as_str().to_owned()),
+        held_by_owner: filter.held_by_owner.as_ref().map(Owner::to_string),
         expires_before: filter.expires_before,
         expires_after: filter.expires_after,
         text: filter.text.clone(),
@@ -54,6 +57,7 @@ pub(super) fn from_json(json: &str) -> Result<AccountFilter, Error> {
         Some(AccountFilter {
             state,
             held_by,
+            held_by_owner: stored.held_by_owner.map(Owner::stored),
             expires_before: stored.expires_before,
             expires_after: stored.expires_after,
             text: stored.text,

@@ -188,7 +188,7 @@ async fn explain_names_the_call_that_lifts_each_block() {
     let explained = client.call("explain", json!({"id": id})).await.ok()["data"].clone();
     assert_eq!(
         explained,
-        json!({"blocked_by": [], "blocks": [], "effective_status": "active", "remedy": null})
+        json!({"blocked_by": [], "blocks": [], "effective_status": "active", "milder": [], "remedy": null, "restriction": "none"})
     );
 }
 
@@ -318,6 +318,7 @@ async fn retention_and_the_operators_suspension_forbid_deletion() {
             &context,
             account,
             Command::Lift {
+                owner: None,
                 kind: HoldKind::Retention,
                 only: None,
             },

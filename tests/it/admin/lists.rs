@@ -172,6 +172,7 @@ async fn check(app: &App) -> Result<(), TestCaseError> {
     let mut all = list(AccountFilter::default()).await.accounts.rows;
     all.extend(
         list(AccountFilter {
+            held_by_owner: None,
             state: Some(StateFilter::BlockedBy(Block::Deleted)),
             ..AccountFilter::default()
         })
@@ -208,6 +209,7 @@ async fn check(app: &App) -> Result<(), TestCaseError> {
                     Metadata::default()
                 };
                 let filter = AccountFilter {
+                    held_by_owner: None,
                     state,
                     held_by,
                     expires_before,

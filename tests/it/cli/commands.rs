@@ -85,7 +85,7 @@ fn resellers_tokens_and_accounts_are_managed_from_the_command_line() {
         ["token", "create", "--operator", "--expires-in", "0s"],
         ["token", "rotate", &id, "--grace", "36526d"],
     ] {
-        let output = run(data, &arguments);
+        let output = run(data, arguments);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let problem = if arguments[4] == "0s" {
             "must be longer"

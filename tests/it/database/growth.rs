@@ -78,7 +78,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             &["with written as"],
-            format!("{}, 0, '{{}}'", vec!["'{}'"; 45].join(", ")),
+            format!("{}, 0, '{{}}'", vec!["'{}'"; 48].join(", ")),
             by_id,
         ),
         Case {

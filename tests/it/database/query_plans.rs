@@ -150,7 +150,7 @@ async fn check_lists(connection: &mut PgConnection, now: Time) {
         (
             by_state(StateFilter::BlockedBy(Block::Frozen)),
             "hold",
-            &["hold_open_uq"],
+            &["hold_owned_uq"],
         ),
     ];
     for (filter, table, indexes) in lists {
@@ -189,7 +189,7 @@ async fn check_lists(connection: &mut PgConnection, now: Time) {
             &below(sizes[1]),
             &name,
             "hold",
-            &["hold_open_uq", "hold_pkey"],
+            &["hold_owned_uq", "hold_pkey"],
         );
     }
 }
@@ -209,12 +209,12 @@ fn keyed() -> Vec<Case> {
     };
     let nothing = |arrays| vec!["'{}'"; arrays].join(", ");
     let (changes, and_more) = (
-        format!("{}, 0, {}", nothing(45), nothing(1)),
-        format!("{}, 0, {}", nothing(45), nothing(16)),
+        format!("{}, 0, {}", nothing(48), nothing(1)),
+        format!("{}, 0, {}", nothing(48), nothing(17)),
     );
     vec![
         look_up("account", BY_KEY),
-        look_up("hold", &["hold_open_uq", "hold_pkey"]),
+        look_up("hold", &["hold_owned_uq", "hold_pkey"]),
         look_up("reseller", &["reseller_suspended_ix"]),
         Case {
             planning: KEYED,
@@ -324,6 +324,12 @@ fn searching() -> Vec<Case> {
             "'2026-01-01', 256, '{}'",
             "account",
             &["account_announce_ix", "account_warn_ix"],
+        ),
+        other(
+            &["where announce_at is not null"],
+            "'2026-01-01', 256, '{}'",
+            "hold",
+            &["hold_begins_ix", "hold_ends_ix"],
         ),
         other(
             &["from account where reseller_id = $1 and purge_due_at <= $2 order by"],

@@ -49,9 +49,9 @@ fn command() -> impl Strategy<Value = Command> {
         ..Revision::default()
     });
     prop_oneof![
-        4 => (kind.clone(), details).prop_map(|(kind, details)| Command::Place { kind, fresh: HoldId(Uuid::now_v7()), details }),
-        3 => kind.prop_map(|kind| Command::Lift { kind, only: None }),
-        1 => Just(Command::Lift { kind: HoldKind::Freeze, only: Some(HoldId(Uuid::nil())) }),
+        4 => (kind.clone(), details).prop_map(|(kind, details)| Command::Place { owner: None, kind, fresh: HoldId(Uuid::now_v7()), details }),
+        3 => kind.prop_map(|kind| Command::Lift { owner: None, kind, only: None }),
+        1 => Just(Command::Lift { owner: None, kind: HoldKind::Freeze, only: Some(HoldId(Uuid::nil())) }),
         2 => any::<bool>().prop_map(|on| Command::SetStatus(if on { Status::Active } else { Status::Inactive })),
         2 => (0..4_i64).prop_map(|day| Command::SetExpiry((day > 0).then(|| "2031-01-01T00:00:00Z".parse::<steward::domain::Time>().unwrap() + chrono::TimeDelta::days(day)))),
         1 => any::<bool>().prop_map(|on| Command::SetExemption(on.then(|| "2031-01-05T00:00:00Z".parse().unwrap()))),

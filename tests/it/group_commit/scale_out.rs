@@ -89,6 +89,7 @@ async fn a_group_commit_of_one_reseller_does_not_wait_for_the_locks_of_another()
                 request_id: "r".to_owned(),
             };
             let command = Command::Place {
+                owner: None,
                 kind: HoldKind::Freeze,
                 fresh: HoldId(Uuid::now_v7()),
                 details: HoldPatch::default(),

@@ -197,3 +197,38 @@ async fn the_page_has_a_strict_content_policy_and_unknown_ids_get_404() {
         page.body
     );
 }
+
+#[tokio::test]
+async fn the_page_tells_of_limits_and_warnings_and_where_to_pay_in_time() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    let uid = client.get(id).await["uid"].as_str().unwrap().to_owned();
+    let link = "<a href=\"https://pay.example/7\" rel=\"noreferrer\">Go to payment</a>";
+    for (level, heading) in [
+        ("warn", "This account needs your attention"),
+        ("limit", "This account is read-only for now"),
+        ("block", "A payment is due for this account"),
+    ] {
+        let details = json!({"payment_url": "https://pay.example/7"});
+        let freeze = json!({"id": id, "level": level, "frozen_details": details, "public_message": "Invoice 7 is open."});
+        client.call("freeze", freeze).await.ok();
+        let page = open(&app, &uid, "en").await;
+        for part in [&format!("<h1>{heading}</h1>"), link, "Invoice 7 is open."] {
+            assert!(page.body.contains(part), "{part}: {}", page.body);
+        }
+    }
+    // Without somewhere to pay, there is only somebody to speak to.
+    client.call("unfreeze", json!({"id": id})).await.ok();
+    client
+        .call("suspend", json!({"id": id, "level": "limit"}))
+        .await
+        .ok();
+    let page = open(&app, &uid, "de").await;
+    for part in [
+        "<h1>Dieses Konto kann vorerst nur gelesen werden</h1>",
+        "Bitte wenden Sie sich an Ihren Anbieter.",
+    ] {
+        assert!(page.body.contains(part), "{part}: {}", page.body);
+    }
+}

@@ -68,10 +68,8 @@ async fn every_read_that_heeds_if_none_match_says_so_and_no_other() {
     let made = async |path: &str, body: Value| {
         let answer = v3.call("POST", path, &body).await;
         assert_eq!(answer.status, 201, "{}", answer.body);
-        match &answer.json()["id"] {
-            Value::String(id) => id.clone(),
-            number => number.to_string(),
-        }
+        // A token's is a number, the others are texts.
+        answer.json()["id"].to_string().replace('"', "")
     };
     let plan = made("/v3/plans", json!({"name": "pro"})).await;
     let webhook = made("/v3/webhooks", json!({"url": "https://example.com"})).await;

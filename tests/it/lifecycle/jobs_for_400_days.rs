@@ -141,11 +141,16 @@ impl World {
             return;
         }
         let hold = |kind| Command::Place {
+            owner: None,
             kind,
             fresh: HoldId(Uuid::now_v7()),
             details: HoldPatch::default(),
         };
-        let lift = |kind| Command::Lift { kind, only: None };
+        let lift = |kind| Command::Lift {
+            owner: None,
+            kind,
+            only: None,
+        };
         let (mut operator, is_live) = (false, model.deleted.is_none());
         let command = match numbers.below(12) {
             0 | 1 if is_live => {

@@ -28,6 +28,7 @@ impl Story {
     fn new() -> Self {
         let now = start_of_time();
         let by = Actor {
+            bound_to: None,
             authority: Authority::Reseller,
             name: "reseller".to_owned(),
         };
@@ -49,6 +50,7 @@ impl Story {
         let change = self.account.decide(
             command,
             &Actor {
+                bound_to: None,
                 authority,
                 name: authority.as_str().to_owned(),
             },
@@ -67,6 +69,7 @@ impl Story {
     fn announced(&mut self) -> Vec<(Event, i64)> {
         let mut notices = Vec::new();
         let by = Actor {
+            bound_to: None,
             authority: Authority::System,
             name: "steward".to_owned(),
         };
@@ -112,6 +115,7 @@ impl Story {
 
 fn place(kind: HoldKind) -> Command {
     Command::Place {
+        owner: None,
         kind,
         fresh: HoldId(Uuid::new_v4()),
         details: HoldPatch::default(),
@@ -302,6 +306,7 @@ fn every_change_that_affects_the_purge_takes_an_account_out_of_the_plan() {
         (
             Authority::Operator,
             Command::Place {
+                owner: None,
                 kind: HoldKind::Freeze,
                 fresh: HoldId(Uuid::new_v4()),
                 details: ends_at,
@@ -329,6 +334,7 @@ fn every_change_that_affects_the_purge_takes_an_account_out_of_the_plan() {
         place(HoldKind::Freeze),
         place(HoldKind::Suspend),
         Command::Lift {
+            owner: None,
             kind: HoldKind::Freeze,
             only: None,
         },

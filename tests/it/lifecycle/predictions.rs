@@ -36,6 +36,7 @@ fn commands() -> impl Strategy<Value = Event> {
         proptest::option::of(1..90_i64),
     );
     let place = (kind.clone(), span).prop_map(move |(kind, (start, end))| Command::Place {
+        owner: None,
         kind,
         fresh: HoldId(Uuid::new_v4()),
         details: HoldPatch {
@@ -48,7 +49,7 @@ fn commands() -> impl Strategy<Value = Event> {
     });
     let command = prop_oneof![
         5 => place,
-        2 => kind.prop_map(|kind| Command::Lift { kind, only: None }),
+        2 => kind.prop_map(|kind| Command::Lift { owner: None, kind, only: None }),
         2 => any::<bool>().prop_map(|on| Command::SetStatus(if on { Status::Active } else { Status::Inactive })),
         3 => proptest::option::of(-60..60_i64).prop_map(move |hours| Command::SetExpiry(hours.map(at))),
         1 => proptest::option::of(1..80_i64).prop_map(move |hours| Command::SetExemption(hours.map(at))),
@@ -60,6 +61,7 @@ fn commands() -> impl Strategy<Value = Event> {
 
 fn actor(authority: Authority) -> Actor {
     Actor {
+        bound_to: None,
         authority,
         name: authority.as_str().to_owned(),
     }
@@ -112,10 +114,12 @@ fn lift_block(account: &mut Account, lift: Lift, by: Authority, now: Time) -> bo
     let command = match lift {
         Lift::Restore => Command::Restore,
         Lift::Unfreeze => Command::Lift {
+            owner: None,
             kind: HoldKind::Freeze,
             only: None,
         },
         Lift::Unsuspend => Command::Lift {
+            owner: None,
             kind: HoldKind::Suspend,
             only: None,
         },

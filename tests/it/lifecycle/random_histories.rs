@@ -203,6 +203,7 @@ fn command(step: &Step, hour: i64) -> Option<(Command, Authority)> {
             };
             (
                 Command::Place {
+                    owner: None,
                     kind: kind(*what),
                     fresh: HoldId(Uuid::new_v4()),
                     details,
@@ -212,6 +213,7 @@ fn command(step: &Step, hour: i64) -> Option<(Command, Authority)> {
         }
         Step::Lift { kind: what, by } => (
             Command::Lift {
+                owner: None,
                 kind: kind(*what),
                 only: None,
             },
@@ -242,6 +244,7 @@ fn command(step: &Step, hour: i64) -> Option<(Command, Authority)> {
 
 fn check(steps: &[Step]) -> Result<(), TestCaseError> {
     let by = |authority: Authority| Actor {
+        bound_to: None,
         authority,
         name: authority.as_str().to_owned(),
     };

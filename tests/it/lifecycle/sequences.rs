@@ -30,6 +30,7 @@ struct Story {
 
 fn actor(authority: Authority) -> Actor {
     Actor {
+        bound_to: None,
         authority,
         name: authority.as_str().to_owned(),
     }
@@ -40,6 +41,7 @@ fn freeze(url: Option<&str>) -> Command {
         Patch::Set(PaymentUrl::parse(url).unwrap())
     });
     Command::Place {
+        owner: None,
         kind: HoldKind::Freeze,
         fresh: HoldId(Uuid::new_v4()),
         details: HoldPatch {
@@ -51,6 +53,7 @@ fn freeze(url: Option<&str>) -> Command {
 
 fn place(kind: HoldKind) -> Command {
     Command::Place {
+        owner: None,
         kind,
         fresh: HoldId(Uuid::new_v4()),
         details: HoldPatch::default(),
@@ -59,6 +62,7 @@ fn place(kind: HoldKind) -> Command {
 
 fn until(kind: HoldKind, ends_at: Time) -> Command {
     Command::Place {
+        owner: None,
         kind,
         fresh: HoldId(Uuid::new_v4()),
         details: HoldPatch {
@@ -69,7 +73,11 @@ fn until(kind: HoldKind, ends_at: Time) -> Command {
 }
 
 fn lift(kind: HoldKind) -> Command {
-    Command::Lift { kind, only: None }
+    Command::Lift {
+        owner: None,
+        kind,
+        only: None,
+    }
 }
 
 fn delete() -> Command {
@@ -294,6 +302,7 @@ fn a_late_unfreeze_does_not_lift_a_newer_freeze() {
     story.reseller(&lift(HoldKind::Freeze));
     story.reseller(&freeze(None));
     let late = Command::Lift {
+        owner: None,
         kind: HoldKind::Freeze,
         only: Some(earlier),
     };
@@ -304,6 +313,7 @@ fn a_late_unfreeze_does_not_lift_a_newer_freeze() {
     assert_eq!(story.state(), "frozen");
     let open = story.account.holds[0].id;
     story.reseller(&Command::Lift {
+        owner: None,
         kind: HoldKind::Freeze,
         only: Some(open),
     });
@@ -448,6 +458,7 @@ fn a_scheduled_hold_blocks_from_its_start_and_can_be_called_off() {
         ..HoldPatch::default()
     };
     let schedule = Command::Place {
+        owner: None,
         kind: HoldKind::Suspend,
         fresh: HoldId(Uuid::new_v4()),
         details,
@@ -474,6 +485,7 @@ fn a_scheduled_hold_blocks_from_its_start_and_can_be_called_off() {
         ..HoldPatch::default()
     };
     let later = Command::Place {
+        owner: None,
         kind: HoldKind::Suspend,
         fresh: HoldId(Uuid::new_v4()),
         details: later,

@@ -73,6 +73,7 @@ async fn wherever_a_principal_is_made_its_scopes_are_cut_to_its_authority() {
     }
     let everything: Scopes = Scope::ALL.into_iter().collect();
     let agent = |authority| steward::domain::Actor {
+        bound_to: None,
         authority,
         name: "agent".to_owned(),
     };

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::App;
 use crate::harness::v3::{V3, refused};
 
-const MEMBERS: [&str; 29] = [
+const MEMBERS: [&str; 32] = [
     "id",
     "createdAt",
     "updatedAt",
@@ -35,6 +35,9 @@ const MEMBERS: [&str; 29] = [
     "exemptUntil",
     "purgeDueAt",
     "metadata",
+    "restriction",
+    "limitedBy",
+    "warnedBy",
 ];
 
 #[tokio::test]
@@ -235,7 +238,7 @@ async fn holds_are_placed_lifted_and_explained() {
         (Some("frozen"), Some("https://pay.example"))
     );
     let access = v3.get(&path("access")).await;
-    let expected = r#"{"allowed":false,"effectiveStatus":"frozen","blockedBy":["frozen"],"remedy":"pay","paymentUrl":"https://pay.example","publicMessage":"Please pay."}"#;
+    let expected = r#"{"allowed":false,"effectiveStatus":"frozen","blockedBy":["frozen"],"remedy":"pay","paymentUrl":"https://pay.example","publicMessage":"Please pay.","level":"block","limitedBy":[],"warnedBy":[]}"#;
     assert_eq!(access.body, expected);
     v3.call("POST", &path("suspend"), &json!({"reasonCode": "abuse"}))
         .await

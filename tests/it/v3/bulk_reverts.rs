@@ -105,6 +105,7 @@ impl Deed {
                 start,
                 end,
             } => Command::Place {
+                owner: None,
                 kind: HoldKind::ALL[*kind],
                 fresh: HoldId(Uuid::new_v4()),
                 details: HoldPatch {
@@ -123,6 +124,7 @@ impl Deed {
                 },
             },
             Self::Lift(kind) => Command::Lift {
+                owner: None,
                 kind: HoldKind::ALL[*kind],
                 only: None,
             },

@@ -10,8 +10,8 @@ use crate::dialects::dates;
 use crate::dialects::v3::journal_names::{self, ActorDocument};
 use crate::dialects::v3::plans::PlanDocument;
 use crate::dialects::v3::resellers::{SuspensionDocument, suspension};
-use crate::dialects::views::{Viewer, blocked_by, page_of_entries, upcoming};
-use crate::domain::{Account, Hold, HoldKind, PaymentUrl, Remedy, Time};
+use crate::dialects::views::{Viewer, blocked_by, page_of_entries, upcoming, words};
+use crate::domain::{Account, Hold, HoldKind, Owner, PaymentUrl, Remedy, Time};
 use crate::service::{JournalEntry, Slice, Suspension};
 use crate::wire::Codec;
 
@@ -67,6 +67,12 @@ pub(in crate::dialects::v3) struct AccountDocument {
     purge_due_at: Option<String>,
     /// Texts for the reseller's own programs, by name.
     metadata: BTreeMap<String, String>,
+    /// The strongest level of what is in force: `none`, `warn`, `limit` or `block`.
+    restriction: &'static str,
+    /// What limits the account, as `blockedBy` says what blocks it.
+    limited_by: Vec<&'static str>,
+    /// What its user is warned of.
+    warned_by: Vec<&'static str>,
     /// A ticket that lifts the freeze once, without a token. Only in the answer to a freeze that
     /// asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,6 +88,10 @@ pub(in crate::dialects::v3) struct HoldDocument {
     id: String,
     kind: &'static str,
     authority: &'static str,
+    /// For whom the authority holds the account, such as `billing`. Null if for nobody in particular.
+    owner: Option<String>,
+    /// How far the hold restricts the account: `block`, `limit` or `warn`.
+    level: &'static str,
     /// Whether the hold has started and not ended.
     in_force: bool,
     /// When the hold took effect, or will.
@@ -137,6 +147,9 @@ pub(in crate::dialects::v3) fn account(account: &Account, viewer: Viewer) -> Acc
         holds: holds(account, viewer),
         effective_status: state.effective_status(),
         blocked_by: blocked_by(&state),
+        restriction: state.restriction(),
+        limited_by: words(state.limited_by()),
+        warned_by: words(state.warned_by()),
         version: account.version,
         exempt_until: account.exempt_until.map(dates::write),
         purge_due_at: account.purge_due_at.map(dates::write),
@@ -161,6 +174,8 @@ pub(super) fn hold(hold: &Hold, viewer: Viewer) -> HoldDocument {
         id: hold.id.to_string(),
         kind: hold.kind.as_str(),
         authority: hold.authority.as_str(),
+        owner: hold.owner.as_ref().map(Owner::to_string),
+        level: details.level.as_str(),
         in_force: hold.in_force(viewer.now),
         since: dates::write(hold.since()),
         starts_at: details.starts_at.map(dates::write),
@@ -187,8 +202,16 @@ pub(in crate::dialects::v3) struct AccessDocument {
     remedy: Option<&'static str>,
     /// Where the user pays. Null if no freeze has a URL.
     payment_url: Option<String>,
-    /// The message for the user, from a suspension or else a freeze. Null if there is none.
+    /// The message for the user, from a suspension or else a freeze, the strongest first. Null if
+    /// there is none.
     public_message: Option<String>,
+    /// The strongest level of what is in force: `none`, `warn`, `limit` (the user may only read) or
+    /// `block`.
+    level: &'static str,
+    /// What limits the account, as `blockedBy` says what blocks it.
+    limited_by: Vec<&'static str>,
+    /// What its user is warned of.
+    warned_by: Vec<&'static str>,
 }
 
 pub(in crate::dialects::v3) fn access(account: &Account, now: Time) -> AccessDocument {
@@ -196,10 +219,15 @@ pub(in crate::dialects::v3) fn access(account: &Account, now: Time) -> AccessDoc
     let message = |kind| {
         account
             .holds_in_force(kind, now)
-            .find_map(|hold| hold.details.public_message.clone())
+            .filter_map(|hold| Some((hold, hold.details.public_message.clone()?)))
+            .max_by_key(|(hold, _)| hold.details.level)
+            .map(|(_, message)| message)
     };
     AccessDocument {
         allowed: state.blocked_by().is_empty(),
+        level: state.restriction(),
+        limited_by: words(state.limited_by()),
+        warned_by: words(state.warned_by()),
         effective_status: state.effective_status(),
         blocked_by: blocked_by(&state),
         remedy: state.remedy().map(Remedy::as_str),
@@ -287,6 +315,9 @@ struct UpcomingDocument {
     kind: Option<&'static str>,
     authority: Option<&'static str>,
     hold_id: Option<String>,
+    /// The owner of the hold. Null if it has none in particular, or if the change does not concern a
+    /// hold.
+    owner: Option<String>,
     /// The state after this change, if nothing else changes the account before.
     state_after: &'static str,
 }
@@ -305,9 +336,10 @@ pub(in crate::dialects::v3) fn timeline(
         UpcomingDocument {
             at: dates::write(change.at),
             what,
-            kind: hold.map(|(kind, ..)| kind.as_str()),
-            authority: hold.map(|(_, authority, _)| authority.as_str()),
-            hold_id: hold.map(|(.., id)| id.to_string()),
+            kind: hold.as_ref().map(|hold| hold.kind.as_str()),
+            authority: hold.as_ref().map(|hold| hold.authority.as_str()),
+            hold_id: hold.as_ref().map(|hold| hold.id.to_string()),
+            owner: hold.and_then(|hold| hold.owner).map(|it| it.to_string()),
             state_after: change.state.effective_status(),
         }
     });

@@ -7,7 +7,7 @@ use super::documents::{HoldDocument, hold};
 use crate::dialects::dates;
 use crate::dialects::v3::{ACCOUNTS, codes};
 use crate::dialects::views::{Viewer, blocked_by, needs};
-use crate::domain::{Account, BlockDetail, EXTENSION, Lift, Remedy, Time};
+use crate::domain::{Account, BlockDetail, EXTENSION, Error, Level, Lift, Remedy, Time};
 use crate::service::Explained;
 
 /// Why an account is blocked.
@@ -20,6 +20,12 @@ pub(in crate::dialects::v3) struct ExplanationDocument {
     /// `pay` if paying unblocks the account, else null.
     remedy: Option<&'static str>,
     blocks: Vec<BlockDocument>,
+    /// The strongest level of what is in force: `none`, `warn`, `limit` or `block`.
+    restriction: &'static str,
+    /// The holds that limit the account: its user may only read.
+    limits: Vec<BlockDocument>,
+    /// The holds that close nothing, of which its user is told.
+    warnings: Vec<BlockDocument>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -63,8 +69,7 @@ pub(in crate::dialects::v3) fn explanation(
 ) -> ExplanationDocument {
     let explanation = &explained.explanation;
     let state = &explanation.state;
-    let blocks = explanation.blocks.iter().zip(&explained.obstacles);
-    let blocks = blocks.map(|(detail, obstacle)| BlockDocument {
+    let block = |(detail, obstacle): (&BlockDetail, &Option<Error>)| BlockDocument {
         block: detail.block.as_str(),
         since: dates::write(detail.since),
         until: detail.until.map(dates::write),
@@ -89,25 +94,49 @@ pub(in crate::dialects::v3) fn explanation(
             })
         }),
         state_after: detail.state_after.effective_status(),
-    });
+    };
+    let (of_blocks, of_milder) = explained
+        .obstacles
+        .split_at(explanation.blocks.len().min(explained.obstacles.len()));
+    let milder = |level| {
+        let milder = explanation.milder.iter().zip(of_milder);
+        let is_level = move |(detail, _): &(&BlockDetail, &Option<Error>)| {
+            let hold = detail.hold.as_ref();
+            hold.is_some_and(|hold| hold.details.level == level)
+        };
+        milder.filter(is_level).map(block).collect()
+    };
     ExplanationDocument {
         effective_status: state.effective_status(),
         blocked_by: blocked_by(state),
         remedy: explanation.remedy().map(Remedy::as_str),
-        blocks: blocks.collect(),
+        blocks: explanation
+            .blocks
+            .iter()
+            .zip(of_blocks)
+            .map(block)
+            .collect(),
+        restriction: state.restriction(),
+        limits: milder(Level::Limit),
+        warnings: milder(Level::Warn),
+    }
+}
+
+/// The members that name the hold to lift.
+fn named_hold(detail: &BlockDetail) -> serde_json::Value {
+    let hold = detail.hold.as_ref();
+    let id = hold.map(|hold| hold.id.to_string());
+    match hold.and_then(|hold| hold.owner.as_ref()) {
+        Some(owner) => serde_json::json!({ "holdId": id, "owner": owner.as_str() }),
+        None => serde_json::json!({ "holdId": id }),
     }
 }
 
 /// The call that lifts a block.
 fn call_that_lifts(account: &Account, detail: &BlockDetail, base: &str, now: Time) -> CallDocument {
-    let hold_id = detail.hold.as_ref().map(|hold| hold.id.to_string());
     let (method, tail, body) = match detail.lift {
-        Lift::Unfreeze => ("POST", "unfreeze", serde_json::json!({ "holdId": hold_id })),
-        Lift::Unsuspend => (
-            "POST",
-            "unsuspend",
-            serde_json::json!({ "holdId": hold_id }),
-        ),
+        Lift::Unfreeze => ("POST", "unfreeze", named_hold(detail)),
+        Lift::Unsuspend => ("POST", "unsuspend", named_hold(detail)),
         Lift::Restore => ("POST", "restore", serde_json::json!({})),
         Lift::Activate => ("PUT", "status", serde_json::json!({ "status": "active" })),
         Lift::ExtendExpiry => (

@@ -147,20 +147,21 @@ pub(super) async fn freeze(
     } else {
         None
     };
-    let (authority, has_ticket) = (context.principal.authority(), members.release_ticket);
+    let (actor, has_ticket) = (context.principal.actor(), members.release_ticket);
     let command = place(
         HoldKind::Freeze,
         members,
         call.reading_for(api, context, id).await?,
     )?;
+    let owner = actor.owner(command.owner()).cloned();
     let frozen = move |done: &CommandOutcome| {
         let viewer = Viewer {
-            authority,
+            authority: actor.authority,
             now: done.at,
         };
         let ticket = maker
             .as_ref()
-            .and_then(|maker| maker.ticket(&done.account, authority));
+            .and_then(|maker| maker.ticket(&done.account, actor.authority, owner.as_ref()));
         let mut document = documents::account(&done.account, viewer);
         document.release_ticket = ticket.map(|ticket| ticket.expose_secret().to_owned());
         result(done, document)
@@ -422,7 +423,8 @@ fn place(kind: HoldKind, members: Place, read: Reading) -> Result<Command, Failu
         let problem = "is for a freeze alone: only a freeze ends when somebody pays";
         return Err(Error::invalid("release_ticket", problem).into());
     }
-    Ok(place_hold(kind, members.details(read)?))
+    let (owner, details) = members.details(read)?;
+    Ok(place_hold(kind, owner, details))
 }
 
 async fn lift(
@@ -431,8 +433,8 @@ async fn lift(
     kind: HoldKind,
     Request { id, members, call }: Request<AccountId, Lift>,
 ) -> AccountReply {
-    let only = members.only(call.reading(context.principal.timezone))?;
-    change(api, context, &call, id, Command::Lift { kind, only }).await
+    let command = members.command(kind, call.reading(context.principal.timezone))?;
+    change(api, context, &call, id, command).await
 }
 
 /// Executes a command, and answers with the changed account.

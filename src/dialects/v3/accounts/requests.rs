@@ -7,10 +7,12 @@ use uuid::Uuid;
 use crate::dialects::dates::Role;
 use crate::dialects::metadata::{self, MetadataMembers};
 use crate::dialects::patches::{
-    Reading, none_if_empty, only_hold, parsed, plain, required_time, text_or_none, time,
+    Reading, level, none_if_empty, only_hold, owner, parsed, plain, required_time, text_or_none,
+    time,
 };
 use crate::domain::{
-    Email, Error, HoldId, HoldPatch, Patch, PaymentUrl, ProfilePatch, Revision, Status, Time,
+    Command, Email, Error, HoldKind, HoldPatch, Owner, Patch, PaymentUrl, ProfilePatch, Revision,
+    Status, Time,
 };
 use crate::wire::Field;
 
@@ -63,6 +65,16 @@ pub(in crate::dialects::v3) struct Place {
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
     pub(in crate::dialects::v3) public_message: Field<String>,
+    /// For whom the hold is placed, such as `billing`. Holds of different owners stand side by side,
+    /// and only the same owner lifts its own. A token that is bound to an owner always acts for it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    pub(in crate::dialects::v3) owner: Field<String>,
+    /// `block` (the default) blocks the account; `limit` asks the product to let it only read;
+    /// `warn` closes nothing and tells its user.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^(block|limit|warn)$")]
+    pub(in crate::dialects::v3) level: Field<String>,
     /// A date (its first second) or a date and time. If absent, at once; a hold that blocks already
     /// keeps its begin.
     #[serde(default)]
@@ -81,15 +93,21 @@ pub(in crate::dialects::v3) struct Place {
 }
 
 impl Place {
-    pub(in crate::dialects::v3) fn details(self, read: Reading) -> Result<HoldPatch, Error> {
-        Ok(HoldPatch {
+    /// The owner and the details.
+    pub(in crate::dialects::v3) fn details(
+        self,
+        read: Reading,
+    ) -> Result<(Option<Owner>, HoldPatch), Error> {
+        let details = HoldPatch {
+            level: level(self.level, read)?,
             payment_url: parsed(self.payment_url, read, |url| PaymentUrl::parse(&url))?,
             reason_code: plain(self.reason_code),
             reason: plain(self.reason),
             public_message: plain(self.public_message),
             starts_at: time("starts_at", Role::Begin, self.starts_at, read)?,
             ends_at: time("ends_at", Role::End, self.ends_at, read)?,
-        })
+        };
+        Ok((owner(self.owner, read)?, details))
     }
 }
 
@@ -101,11 +119,25 @@ pub(in crate::dialects::v3) struct Lift {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Uuid)]
     pub(in crate::dialects::v3) hold_id: Field<String>,
+    /// Lift the hold of this owner. If absent, the hold of no owner in particular. A token that is
+    /// bound to an owner always lifts its own.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    pub(in crate::dialects::v3) owner: Field<String>,
 }
 
 impl Lift {
-    pub(in crate::dialects::v3) fn only(self, read: Reading) -> Result<Option<HoldId>, Error> {
-        only_hold(self.hold_id, read)
+    /// The command that lifts the hold.
+    pub(in crate::dialects::v3) fn command(
+        self,
+        kind: HoldKind,
+        read: Reading,
+    ) -> Result<Command, Error> {
+        Ok(Command::Lift {
+            kind,
+            owner: owner(self.owner, read)?,
+            only: only_hold(self.hold_id, read)?,
+        })
     }
 }
 

@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::{Batch, Request, emails_of, is_live, live_email};
 use crate::domain::{
-    Account, AccountId, AccountKey, Change, Command, Conflict, Dialect, Error, Event, NewAccount,
-    Outcome, Patch, Plan, PurgePolicy, ResellerId, Revision,
+    Account, AccountId, AccountKey, Announcement, Change, Command, Conflict, Dialect, Error, Event,
+    NewAccount, Outcome, Patch, Plan, PurgePolicy, ResellerId, Revision,
 };
 use crate::service::group_commit::request::ChangeKind;
-use crate::service::{CommandOutcome, Completion, IdempotentRequest};
+use crate::service::{CommandOutcome, Completion, Context, IdempotentRequest, Principal};
 use crate::store::NewJournalEntry;
 
 impl Batch {
@@ -201,6 +201,11 @@ impl Batch {
             .clone();
         let is_expected =
             expected_versions.is_none_or(|versions| versions.contains(&account.version));
+        let account = if is_expected && *command != Command::Announce {
+            self.announce_holds(request, account)
+        } else {
+            account
+        };
         let decided = if is_expected {
             account.decide(command, &request.context.principal.actor(), self.now)
         } else {
@@ -224,6 +229,35 @@ impl Batch {
                 Err(error)
             }
         }
+    }
+
+    /// Announces the begins and the lapses of holds that are due, before a command is decided: the
+    /// events then tell what happened in its order. Returns the account afterwards.
+    fn announce_holds(&mut self, request: &Request, mut account: Account) -> Account {
+        let jobs = Principal::automation(account.reseller_id);
+        while let Some((at, Announcement::Hold(_))) = account.next_announcement()
+            && at <= self.now
+        {
+            let request = Request {
+                context: Context {
+                    principal: jobs.clone(),
+                    dialect: Dialect::Job,
+                    request_id: "job".to_owned(),
+                },
+                idempotency: None,
+                ..request.clone()
+            };
+            let command = Command::Announce;
+            let Ok(change) = account.decide(&command, &jobs.actor(), self.now) else {
+                break;
+            };
+            self.apply(&request, command.action(), Some(&account), change.clone());
+            if change.outcome() != Outcome::Applied {
+                break;
+            }
+            account = change.after;
+        }
+        account
     }
 
     /// Checks that a change takes no address of another account. `before` is the account before the

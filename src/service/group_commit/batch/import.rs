@@ -355,7 +355,7 @@ impl Batch {
             && row.uid.is_none_or(|uid| uid == account.uid)
             && row.created_at.is_none_or(|at| at == account.created_at);
         let actor = request.context.principal.actor();
-        let blocks = blocks_without_row(account, row, &actor, self.now);
+        let blocks = blocks_here(account, row, &actor, self.now);
         let change = account.reimport(row, &actor, self.now)?;
         let is_unchanged = change.outcome() == Outcome::Unchanged;
         match on_existing {
@@ -371,7 +371,7 @@ impl Batch {
                 let mut differs: Vec<&str> = change
                     .fields
                     .iter()
-                    .map(|changed| column_of(changed.field))
+                    .map(|changed| column_of(&changed.field))
                     .collect();
                 differs.dedup();
                 if row.created_at.is_some_and(|at| at != account.created_at) {
@@ -455,17 +455,12 @@ impl Batch {
     }
 }
 
-/// The caller's own holds that the account has and the row does not.
-fn blocks_without_row(
-    account: &Account,
-    row: &ImportedAccount,
-    by: &Actor,
-    now: Time,
-) -> OwnBlocks {
+/// The caller's own holds, of no owner in particular, that the account has and the row does not.
+fn blocks_here(account: &Account, row: &ImportedAccount, by: &Actor, now: Time) -> OwnBlocks {
     let has = |kind| {
-        let is_own = |hold: &&Hold| hold.kind == kind && hold.authority == by.authority;
-        let mut holds = account.holds.iter().filter(is_own);
-        holds.any(|hold| !hold.has_lapsed(now))
+        let is_own = |it: &Hold| it.kind == kind && it.is_of(by.authority, None);
+        let mut holds = account.holds.iter();
+        holds.any(|it| is_own(it) && !it.has_lapsed(now))
     };
     OwnBlocks {
         freeze: row.freeze.is_none() && has(HoldKind::Freeze),
@@ -474,11 +469,13 @@ fn blocks_without_row(
 }
 
 /// The columns of the file that a field comes from.
-fn column_of(field: &'static str) -> &'static str {
+fn column_of(field: &str) -> &str {
     match field {
         "plan_id" | "tariff_id" => "plan",
         "freeze:reseller" => "freeze_reason, freeze_payment_url or freeze_since",
-        "suspend:reseller" => "suspend_reason, suspend_message or suspend_since",
+        hold if hold.starts_with("suspend:reseller") => {
+            "suspend_reason, suspend_message, suspend_since or suspend_owner"
+        }
         other => other,
     }
 }

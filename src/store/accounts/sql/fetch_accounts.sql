@@ -10,7 +10,7 @@ select a.reseller_id, a.id, a.uid,
   a.google_client_id, a.trial_expires_at, a.plan_id, a.company_id, a.account_alias, a.region,
   a.payment_method, a.psp, a.total_trial_extensions, a.metadata::text as metadata,
   (select json_agg(open) from (
-     select h.id, h.kind, h.authority, h.reason_code, h.reason, h.public_message, h.payment_url,
+     select h.id, h.kind, h.authority, h.owner, h.level, h.has_begun, h.reason_code, h.reason, h.public_message, h.payment_url,
        h.starts_at, h.ends_at, h.revision, h.opened_at, h.opened_by
      from hold h
      where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null) as open

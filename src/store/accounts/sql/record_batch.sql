@@ -13,33 +13,34 @@ with written as (
 ), placed as (
   insert into hold as h (reseller_id, account_id, id, kind, authority, reason_code, reason,
     public_message, payment_url, starts_at, ends_at, revision, opened_at, opened_by, closed_at,
-    closed_by, close_reason)
+    closed_by, close_reason, owner, level, has_begun)
   select n.* from unnest($13::bigint[], $14::integer[], $15::uuid[], $16::text[], $17::text[],
     $18::text[], $19::text[], $20::text[], $21::text[], $22::timestamptz[], $23::timestamptz[],
     $24::integer[], $25::timestamptz[], $26::text[], $27::timestamptz[], $28::text[],
-    $29::text[]) as n
+    $29::text[], $30::text[], $31::text[], $32::boolean[]) as n
   where (select count(*) from written) >= 0
   on conflict on constraint hold_pkey do update set reason_code = excluded.reason_code,
     reason = excluded.reason, public_message = excluded.public_message,
     payment_url = excluded.payment_url, starts_at = excluded.starts_at,
     ends_at = excluded.ends_at, revision = excluded.revision, closed_at = excluded.closed_at,
-    closed_by = excluded.closed_by, close_reason = excluded.close_reason
+    closed_by = excluded.closed_by, close_reason = excluded.close_reason,
+    level = excluded.level, has_begun = excluded.has_begun
 ), entered as (
   insert into journal (reseller_id, account_id, at, sequence, action, outcome, refusal, events,
     authority, actor, token_id, dialect, request_id, before, after)
   select n.reseller_id, n.account_id, n.at, n.sequence, n.action, n.outcome, n.refusal,
     string_to_array(n.events, ' '), n.authority, n.actor, n.token_id, n.dialect, n.request_id,
     n.before, n.after
-  from unnest($30::bigint[], $31::integer[], $32::timestamptz[], $33::bigint[], $34::text[],
-      $35::text[], $36::text[], $37::text[], $38::text[], $39::text[], $40::bigint[], $41::text[],
-      $42::text[], $43::jsonb[], $44::jsonb[])
+  from unnest($33::bigint[], $34::integer[], $35::timestamptz[], $36::bigint[], $37::text[],
+      $38::text[], $39::text[], $40::text[], $41::text[], $42::text[], $43::bigint[], $44::text[],
+      $45::text[], $46::jsonb[], $47::jsonb[])
     with ordinality as n(reseller_id, account_id, at, sequence, action, outcome, refusal, events,
       authority, actor, token_id, dialect, request_id, before, after, place)
   cross join (
-    select require_unsuspended($47, count(pg_advisory_xact_lock(id))) from (
-      select id from unnest($45::bigint[]) as r(id)
+    select require_unsuspended($50, count(pg_advisory_xact_lock(id))) from (
+      select id from unnest($48::bigint[]) as r(id)
       where (select count(*) from written) >= 0
       order by id) as r) as locked
   order by n.place
 )
-select require_rows((select count(*) from written), $46) as "done!"
+select require_rows((select count(*) from written), $49) as "done!"

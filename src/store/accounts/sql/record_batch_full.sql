@@ -1,7 +1,7 @@
 -- As record_batch.sql. It also locks the accounts that were only read (seen), and stores the details
 -- of holds that a revision replaced (replaced).
 with seen as (
-  select from unnest($47::bigint[], $48::integer[], $49::bigint[]) as n(reseller_id, id, was)
+  select from unnest($50::bigint[], $51::integer[], $52::bigint[]) as n(reseller_id, id, was)
   cross join lateral (
     select from account a
     where a.id = n.id and a.reseller_id is not distinct from n.reseller_id and a.version = n.was
@@ -22,39 +22,40 @@ with seen as (
 ), placed as (
   insert into hold as h (reseller_id, account_id, id, kind, authority, reason_code, reason,
     public_message, payment_url, starts_at, ends_at, revision, opened_at, opened_by, closed_at,
-    closed_by, close_reason)
+    closed_by, close_reason, owner, level, has_begun)
   select n.* from unnest($13::bigint[], $14::integer[], $15::uuid[], $16::text[], $17::text[],
     $18::text[], $19::text[], $20::text[], $21::text[], $22::timestamptz[], $23::timestamptz[],
     $24::integer[], $25::timestamptz[], $26::text[], $27::timestamptz[], $28::text[],
-    $29::text[]) as n
+    $29::text[], $30::text[], $31::text[], $32::boolean[]) as n
   where (select count(*) from written) >= 0
   on conflict on constraint hold_pkey do update set reason_code = excluded.reason_code,
     reason = excluded.reason, public_message = excluded.public_message,
     payment_url = excluded.payment_url, starts_at = excluded.starts_at,
     ends_at = excluded.ends_at, revision = excluded.revision, closed_at = excluded.closed_at,
-    closed_by = excluded.closed_by, close_reason = excluded.close_reason
+    closed_by = excluded.closed_by, close_reason = excluded.close_reason,
+    level = excluded.level, has_begun = excluded.has_begun
 ), replaced as (
   insert into hold_revision (reseller_id, account_id, hold_id, revision, replaced_at, replaced_by,
-    reason_code, reason, public_message, payment_url, starts_at, ends_at)
-  select n.* from unnest($50::bigint[], $51::integer[], $52::uuid[], $53::integer[],
-    $54::timestamptz[], $55::text[], $56::text[], $57::text[], $58::text[], $59::text[],
-    $60::timestamptz[], $61::timestamptz[]) as n
+    reason_code, reason, public_message, payment_url, starts_at, ends_at, level)
+  select n.* from unnest($53::bigint[], $54::integer[], $55::uuid[], $56::integer[],
+    $57::timestamptz[], $58::text[], $59::text[], $60::text[], $61::text[], $62::text[],
+    $63::timestamptz[], $64::timestamptz[], $65::text[]) as n
 ), entered as (
   insert into journal (reseller_id, account_id, at, sequence, action, outcome, refusal, events,
     authority, actor, token_id, dialect, request_id, before, after)
   select n.reseller_id, n.account_id, n.at, n.sequence, n.action, n.outcome, n.refusal,
     string_to_array(n.events, ' '), n.authority, n.actor, n.token_id, n.dialect, n.request_id,
     n.before, n.after
-  from unnest($30::bigint[], $31::integer[], $32::timestamptz[], $33::bigint[], $34::text[],
-      $35::text[], $36::text[], $37::text[], $38::text[], $39::text[], $40::bigint[], $41::text[],
-      $42::text[], $43::jsonb[], $44::jsonb[])
+  from unnest($33::bigint[], $34::integer[], $35::timestamptz[], $36::bigint[], $37::text[],
+      $38::text[], $39::text[], $40::text[], $41::text[], $42::text[], $43::bigint[], $44::text[],
+      $45::text[], $46::jsonb[], $47::jsonb[])
     with ordinality as n(reseller_id, account_id, at, sequence, action, outcome, refusal, events,
       authority, actor, token_id, dialect, request_id, before, after, place)
   cross join (
-    select require_unsuspended($62, count(pg_advisory_xact_lock(id))) from (
-      select id from unnest($45::bigint[]) as r(id)
+    select require_unsuspended($66, count(pg_advisory_xact_lock(id))) from (
+      select id from unnest($48::bigint[]) as r(id)
       where (select count(*) from written) >= 0
       order by id) as r) as locked
   order by n.place
 )
-select require_rows((select count(*) from seen) + (select count(*) from written), $46) as "done!"
+select require_rows((select count(*) from seen) + (select count(*) from written), $49) as "done!"
