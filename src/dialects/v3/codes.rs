@@ -113,10 +113,7 @@ pub(super) fn code(failure: &Failure) -> Code {
         Failure::NoSuchRoute | Failure::OnManagementListener => {
             say(404, "NOT_FOUND", "There is no such resource")
         }
-        Failure::NoSuchPath(path) => {
-            let message = format!("There is no such resource: {path}; {BASE_PATHS}");
-            say(404, "NOT_FOUND", &message)
-        }
+        Failure::NoSuchPath(path) => say(404, "NOT_FOUND", &no_such_path(path)),
         Failure::NotOffered(why) => say(404, "NOT_FOUND", why),
         Failure::MethodNotAllowed(allowed) => {
             say(405, "METHOD_NOT_ALLOWED", &wrong_method(allowed))
@@ -231,6 +228,10 @@ pub(super) fn member(field: &str) -> String {
         let (head, tail) = word.split_at_checked(1).unwrap_or((word, ""));
         name + &head.to_uppercase() + tail
     })
+}
+
+fn no_such_path(path: &str) -> String {
+    format!("There is no such resource: {path}; {BASE_PATHS}")
 }
 
 #[cfg(test)]
