@@ -463,7 +463,7 @@ fn blocks_without_row(
     now: Time,
 ) -> OwnBlocks {
     let has = |kind| {
-        let is_own = |hold: &&Hold| hold.kind == kind && hold.authority == by.authority;
+        let is_own = |hold: &&Hold| hold.kind == kind && hold.is_of(by.authority, by.owner(None));
         let mut holds = account.holds.iter().filter(is_own);
         holds.any(|hold| !hold.has_lapsed(now))
     };
