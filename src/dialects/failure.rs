@@ -36,6 +36,8 @@ pub enum Failure {
     TokenNotRead(&'static str),
     /// The dialect has no such path.
     NoSuchRoute,
+    /// No dialect has this path, which is given as the caller wrote it, up to a length.
+    NoSuchPath(String),
     /// The path is one of the management listener, which is at another address.
     OnManagementListener,
     /// The original of the dialect has this operation, and Steward does not; the text says why.
@@ -55,7 +57,19 @@ pub enum Failure {
     },
 }
 
+/// How many characters of an unknown path an answer shows.
+const MAX_SHOWN_PATH: usize = 100;
+
+/// Where the paths of the dialects begin.
+pub(super) const BASE_PATHS: &str = "paths begin with /api/v1.1/admin/accounts/ or /v3/, and SOAP is at \
+     /Services/Reseller/Service.asmx";
+
 impl Failure {
+    /// A [`Failure::NoSuchPath`].
+    pub(crate) fn no_such_path(path: &str) -> Self {
+        Self::NoSuchPath(path.chars().take(MAX_SHOWN_PATH).collect())
+    }
+
     /// A [`Failure::Parameter`].
     pub(crate) fn parameter(name: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Parameter {

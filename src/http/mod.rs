@@ -75,7 +75,8 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
     let unknown = async move |request: Request| {
         if Dialect::of(request.uri().path()) == Some(Dialect::V3) {
             let (parts, _) = request.into_parts();
-            return v3::respond_unmatched(&v3, &parts, |fail| fail(&Failure::NoSuchRoute)).await;
+            let failure = Failure::no_such_path(parts.uri.path());
+            return v3::respond_unmatched(&v3, &parts, |fail| fail(&failure)).await;
         }
         let is_management = matches!(
             request.uri().path(),
@@ -83,8 +84,11 @@ pub fn router(apis: Apis, settings: &Settings) -> Router {
         );
         let failure = if is_management {
             Failure::OnManagementListener
-        } else {
+        } else if Dialect::of(request.uri().path()) == Some(Dialect::Admin) {
+            // Altcraft's text for an unknown call, which clients compare.
             Failure::NoSuchRoute
+        } else {
+            Failure::no_such_path(request.uri().path())
         };
         Responder::of(&request).respond(&failure, &admin)
     };

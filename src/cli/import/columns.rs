@@ -124,10 +124,11 @@ impl Column {
     }
 
     pub(super) fn name(&self) -> String {
-        match self {
-            Self::Metadata(key) => return format!("{METADATA}{key}"),
-            Self::Text(name) | Self::Flag(name) | Self::Count(name) => return (*name).to_owned(),
-            _ => {}
+        if let Self::Metadata(key) = self {
+            return format!("{METADATA}{key}");
+        }
+        if let Self::Text(name) | Self::Flag(name) | Self::Count(name) = self {
+            return (*name).to_owned();
         }
         let column = COLUMNS.iter().find(|(_, column)| column == self);
         column.map_or_else(String::new, |(name, _)| (*name).to_owned())

@@ -1,7 +1,7 @@
 //! The table of codes: the answer to each kind of failure. `error` equals the HTTP status.
 
 use crate::dialects::failure::{
-    BOUND, Failure, MANAGEMENT, NO_ANSWER_SPACE, OUTLIVED, not_yours, wrong_method,
+    BASE_PATHS, BOUND, Failure, MANAGEMENT, NO_ANSWER_SPACE, OUTLIVED, not_yours, wrong_method,
 };
 use crate::domain::{Conflict, Error};
 use crate::wire;
@@ -96,6 +96,7 @@ pub(super) fn code(failure: &Failure) -> Code {
         // Only the `soap` dialect produces this failure.
         Failure::Missing(name) => incorrect(&format!("{name}: is required")),
         Failure::NoSuchRoute | Failure::NotOffered(_) => say(404, "Call not found"),
+        Failure::NoSuchPath(path) => say(404, &format!("Call not found: {path}; {BASE_PATHS}")),
         Failure::OnManagementListener => say(404, &format!("Call not found: {MANAGEMENT}")),
         Failure::MethodNotAllowed(allowed) => say(405, &wrong_method(allowed)),
         Failure::TimedOut => later(503, "Service unavailable: the request took too long", 2),
@@ -229,6 +230,7 @@ mod tests {
             Failure::parameter("Idempotency-Key", "must be 1 to 255 visible characters"),
             Failure::TokensDiffer,
             Failure::NoSuchRoute,
+            Failure::no_such_path("/api/v1"),
             Failure::OnManagementListener,
             Failure::MethodNotAllowed("POST".to_owned()),
             Failure::TimedOut,

@@ -193,9 +193,10 @@ fn write_result(
 /// Writes a fault, with its outcome for the metrics. The outcome cannot be derived from the HTTP
 /// status, because faults of the caller also have status 500.
 pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOutcome) {
-    let (fault, detail) = match fault {
-        Fault::Explained(fault, why) => (fault.as_ref(), Some(why)),
-        other => (other, None),
+    let (fault, detail) = if let Fault::Explained(fault, why) = fault {
+        (fault.as_ref(), Some(why))
+    } else {
+        (fault, None)
     };
     let detail_of = |name: &str| match detail {
         Some(why) => {

@@ -124,6 +124,7 @@ pub(super) fn result(failure: &Failure, wording: &Wording, hide_foreign: bool) -
         | Failure::TokensDiffer
         | Failure::TokenNotRead(_)
         | Failure::NoSuchRoute
+        | Failure::NoSuchPath(_)
         | Failure::OnManagementListener
         | Failure::NotOffered(_)
         | Failure::MethodNotAllowed(_)

@@ -97,19 +97,24 @@ pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
 /// What was wrong, where Zoolz's message is fixed and does not tell. Accounts of others stay out of
 /// it.
 fn behind_fixed_message(failure: &Failure) -> Option<String> {
-    match failure {
-        Failure::Service(Error::CredentialMissing) => Some(format!(
-            "{TOKEN} is missing, empty or not in the namespace {NAMESPACE}"
-        )),
-        Failure::Service(Error::InsufficientScope(scope)) => {
-            Some(format!("the token lacks the scope {}", scope.as_str()))
-        }
-        Failure::Service(Error::InvalidField {
-            field: "expires_at",
-            problem,
-        }) => Some(format!("{EXPIRY_DATE}: {problem}")),
-        _ => None,
+    let Failure::Service(error) = failure else {
+        return None;
+    };
+    if *error == Error::CredentialMissing {
+        let problem = "is missing, empty or not in the namespace";
+        return Some(format!("{TOKEN} {problem} {NAMESPACE}"));
     }
+    if let Error::InsufficientScope(scope) = error {
+        return Some(format!("the token lacks the scope {}", scope.as_str()));
+    }
+    if let Error::InvalidField {
+        field: "expires_at",
+        problem,
+    } = error
+    {
+        return Some(format!("{EXPIRY_DATE}: {problem}"));
+    }
+    None
 }
 
 /// Why a request is not SOAP.

@@ -66,7 +66,7 @@ pub(super) async fn change_expiry(api: &Api, context: &Context, call: &Call) -> 
     let account = account(api, context, call).await?;
     let zone = api.service.zone_of(context, AccountRef::Id(account));
     let at = call.values.expiry(zone.await?);
-    let at = at.map_err(|()| Error::invalid("expires_at", "is out of range"))?;
+    let at = at.map_err(|()| Error::invalid("expires_at", "must be in the years 1970 to 9999"))?;
     let command = Command::SetExpiry(Some(at.ok_or(Failure::Missing(EXPIRY_DATE))?));
     execute(api, context, call, account, command).await
 }

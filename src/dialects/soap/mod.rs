@@ -93,6 +93,7 @@ pub(super) fn respond_to(failure: &Failure, version: SoapVersion) -> Response {
         Failure::Service(Error::ShareUsedUp { .. }) => Fault::RateLimited { retry_after: 1 },
         Failure::Service(Error::Overloaded) => Fault::Busy,
         Failure::NoSuchRoute
+        | Failure::NoSuchPath(_)
         | Failure::OnManagementListener
         | Failure::NotOffered(_)
         | Failure::MethodNotAllowed(_) => Fault::NoOperation,

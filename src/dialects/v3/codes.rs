@@ -1,7 +1,7 @@
 //! The table of codes: the HTTP status, `code` and message for each kind of failure.
 
 use crate::dialects::failure::{
-    BOUND, Failure, NO_ANSWER_SPACE, OUTLIVED, not_yours, wrong_method,
+    BASE_PATHS, BOUND, Failure, NO_ANSWER_SPACE, OUTLIVED, not_yours, wrong_method,
 };
 use crate::domain::{Conflict, Error, Resource};
 use crate::wire;
@@ -112,6 +112,10 @@ pub(super) fn code(failure: &Failure) -> Code {
         }
         Failure::NoSuchRoute | Failure::OnManagementListener => {
             say(404, "NOT_FOUND", "There is no such resource")
+        }
+        Failure::NoSuchPath(path) => {
+            let message = format!("There is no such resource: {path}; {BASE_PATHS}");
+            say(404, "NOT_FOUND", &message)
         }
         Failure::NotOffered(why) => say(404, "NOT_FOUND", why),
         Failure::MethodNotAllowed(allowed) => {
@@ -306,6 +310,7 @@ mod tests {
             Failure::Wire(malformed),
             Failure::parameter("limit", "must be between 1 and 100"),
             Failure::NoSuchRoute,
+            Failure::no_such_path("/v3/x"),
             Failure::NotOffered("Accounts do not sign in to Steward"),
             Failure::MethodNotAllowed("GET, HEAD, OPTIONS".to_owned()),
             Failure::Service(Error::Conflict(Conflict::KeyInUse)),

@@ -3,11 +3,12 @@
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::Array;
 
 use super::Api;
 use super::call::Request;
 use super::respond::{Done, Many, One, Reply};
-use super::tokens::{LISTING, read_scopes, scope_words, updated_at};
+use super::tokens::{LISTING, read_scopes_by, scope_words_and, updated_at};
 use super::whole_list::MOST;
 use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
@@ -84,7 +85,7 @@ pub(super) struct NewPersonalAccessToken {
     expires_at: Field<String>,
     /// Its scopes, all of which the caller must have. If absent, all scopes of the caller.
     #[serde(default)]
-    #[schema(schema_with = scope_words)]
+    #[schema(schema_with = own_and_cryptlex_scopes)]
     scopes: Field<Vec<String>>,
 }
 
@@ -100,11 +101,27 @@ impl NewPersonalAccessToken {
         };
         Ok(TokenRequest {
             name: none_if_empty(self.name).value(),
-            scopes: read_scopes(self.scopes)?,
+            scopes: read_scopes_by(self.scopes, scope)?,
             expires_at,
             ..TokenRequest::default()
         })
     }
+}
+
+/// Cryptlex's scopes of calls that Steward has under another one.
+const CRYPTLEX_SCOPES: [(&str, Scope); 2] = [
+    ("eventLog:read", Scope::AccountRead),
+    ("personalAccessToken:write", Scope::TokenWrite),
+];
+
+fn own_and_cryptlex_scopes() -> Array {
+    scope_words_and(&CRYPTLEX_SCOPES.map(|(name, _)| name))
+}
+
+/// A scope by Steward's name or by Cryptlex's.
+fn scope(word: &str) -> Option<Scope> {
+    let of_cryptlex = CRYPTLEX_SCOPES.iter().find(|(name, _)| *name == word);
+    Scope::parse(word).or_else(|| of_cryptlex.map(|(_, scope)| *scope))
 }
 
 /// Revokes a token.

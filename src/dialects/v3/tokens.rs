@@ -110,9 +110,16 @@ pub(super) struct NewToken {
 }
 
 pub(super) fn scope_words() -> Array {
+    scope_words_and(&[])
+}
+
+/// The scopes, and other words for some of them.
+pub(super) fn scope_words_and(others: &[&'static str]) -> Array {
+    let words = Scope::ALL.map(Scope::as_str);
+    let words: Vec<&str> = words.iter().chain(others).copied().collect();
     let words = Object::builder()
         .schema_type(Type::String)
-        .enum_values(Some(Scope::ALL.map(Scope::as_str)));
+        .enum_values(Some(words));
     ArrayBuilder::new()
         .items(words)
         .description(Some(
@@ -147,6 +154,14 @@ impl NewToken {
 
 /// The scopes that a request names. `None` means all that the caller and the owner may have.
 pub(super) fn read_scopes(scopes: Field<Vec<String>>) -> Result<Option<Scopes>, Error> {
+    read_scopes_by(scopes, Scope::parse)
+}
+
+/// The same, with other words for scopes.
+pub(super) fn read_scopes_by(
+    scopes: Field<Vec<String>>,
+    parse: fn(&str) -> Option<Scope>,
+) -> Result<Option<Scopes>, Error> {
     let unknown = |word: &str| {
         let scopes = Scope::ALL.map(Scope::as_str).join(", ");
         let problem = format!("{word:?} is not a scope; the scopes are {scopes}");
@@ -162,7 +177,7 @@ pub(super) fn read_scopes(scopes: Field<Vec<String>>) -> Result<Option<Scopes>, 
         Field::Value(words) => {
             let scopes = words
                 .iter()
-                .map(|word| Scope::parse(word).ok_or_else(|| unknown(word)));
+                .map(|word| parse(word).ok_or_else(|| unknown(word)));
             scopes.collect::<Result<Scopes, _>>().map(Some)
         }
     }

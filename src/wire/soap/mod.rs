@@ -1,6 +1,7 @@
 //! The syntax of SOAP 1.1 and 1.2 envelopes: the element in the Body, its text children, and
 //! whether a header block must be understood. Namespace prefixes do not matter.
 
+mod place;
 mod write;
 
 use quick_xml::NsReader;
@@ -11,6 +12,7 @@ use quick_xml::name::{Namespace, ResolveResult};
 use super::xml::{check_declaration, check_reference, well_formed};
 use super::{MAX_DEPTH, text_of};
 
+pub use place::not_well_formed;
 pub use write::{escaped, write_envelope, write_not_understood};
 
 /// The maximum number of attributes of an element, namespace declarations included.
@@ -153,42 +155,6 @@ pub fn read_envelope(
     let request = scan.finish()?;
     well_formed(text).map_err(|_| SoapProblem::NotWellFormed)?;
     Ok(request)
-}
-
-/// What makes a document not well-formed, and where. `None` if that is not known.
-#[must_use]
-pub fn not_well_formed(body: &[u8]) -> Option<String> {
-    let text = match text_of(body) {
-        Ok(text) => text,
-        Err(error) => return Some(error.to_string()),
-    };
-    if text.trim().is_empty() {
-        return Some("the body is empty".to_owned());
-    }
-    let mut reader = quick_xml::Reader::from_str(text);
-    let mut depth = 0_usize;
-    loop {
-        match reader.read_event() {
-            Ok(Event::Start(start)) => {
-                depth += 1;
-                // Beyond these limits the other parser takes too long.
-                if depth > MAX_DEPTH || start.attributes().count() > MAX_ATTRIBUTES {
-                    return None;
-                }
-            }
-            Ok(Event::Empty(start)) if start.attributes().count() > MAX_ATTRIBUTES => return None,
-            Ok(Event::End(_)) => depth = depth.saturating_sub(1),
-            Ok(Event::Eof) => return well_formed(text).err(),
-            Ok(_) => {}
-            Err(error) => {
-                let at = usize::try_from(reader.error_position()).unwrap_or(usize::MAX);
-                let before = text.get(..at).unwrap_or(text);
-                let line = before.matches('\n').count() + 1;
-                let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-                return Some(format!("not well-formed XML: {error} at {line}:{column}"));
-            }
-        }
-    }
 }
 
 fn unreadable(why: &str) -> SoapProblem {

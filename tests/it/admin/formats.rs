@@ -142,7 +142,29 @@ async fn the_token_may_be_in_the_header_the_body_or_if_allowed_the_query() {
     };
     let router =
         crate::harness::app::router(&app.service, allowing, crate::harness::app::soap_settings());
-    send(&router, query, None, json!({"id": id})).await.ok();
+    send(&router, query.clone(), None, json!({"id": id}))
+        .await
+        .ok();
+    for (content_type, body, status) in [
+        (None, "", 200),
+        (Some("application/json"), "", 200),
+        (Some("application/xml"), "", 200),
+        (None, "{}", 415),
+        (Some("application/json"), " ", 400),
+    ] {
+        let path = format!("/api/v1.1/admin/accounts/list/{query}");
+        let mut request = Request::post(path);
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        let request = request.body(body.into()).unwrap();
+        let answer = crate::harness::app::send(&router, request).await;
+        assert_eq!(
+            answer.status, status,
+            "{content_type:?} {body:?}: {}",
+            answer.body
+        );
+    }
 }
 
 #[tokio::test]

@@ -102,7 +102,22 @@ async fn a_path_of_the_management_listener_and_a_wrong_method_say_where_and_how(
              operator's key server.management_listen names",
         );
     }
-    get("/other").await.is_error(404, "Call not found");
+    for path in ["/other", "/api/v1/admin/accounts/list", "/accounts"] {
+        let expected = format!(
+            "Call not found: {path}; paths begin with /api/v1.1/admin/accounts/ or /v3/, and SOAP is \
+             at /Services/Reseller/Service.asmx"
+        );
+        get(path).await.is_error(404, &expected);
+    }
+    let long = format!("/{}", "x".repeat(5_000));
+    let answer = get(&long).await;
+    assert!(answer.body.len() < 400, "{}", answer.body);
+    assert!(
+        get("/v3/licences")
+            .await
+            .body
+            .contains("no such resource: /v3/licences;")
+    );
     let freeze = get("/api/v1.1/admin/accounts/freeze").await;
     freeze.is_error(405, "Method not allowed; this path takes POST");
     let help = get(steward::dialects::soap::PATH).await.body;

@@ -193,8 +193,8 @@ async fn blocks_that_the_file_does_not_have_are_named_and_lifted_on_demand() {
     place
         .import(&[&place.file("first.csv", first)])
         .ok("3 created");
-    let names = "number,name\n1,a\n2,b\n3,c\n";
-    let silent = place.import(&[&place.file("names.csv", names)]);
+    let unmarked = "number,name\n1,a\n2,b\n3,c\n";
+    let silent = place.import(&[&place.file("names.csv", unmarked)]);
     silent.ok("3 already there");
     assert!(
         !silent.stderr.contains("not in the file"),

@@ -269,7 +269,7 @@ async fn a_personal_access_token_is_made_read_and_revoked() {
         (json!({"expiresAt": ""}), "expiresAt: must be"),
         (json!({"revoked": true}), "revoked: must be false"),
         (
-            json!({"scopes": ["license:read"]}),
+            json!({"scopes": ["license:read", "eventLog:read"]}),
             "is not a scope; the scopes are",
         ),
         (json!({"scopes": null}), "scopes: must be a list"),
@@ -335,4 +335,34 @@ async fn nobody_signs_in_with_a_password() {
         "ACCOUNT_NOT_FOUND",
         "",
     );
+}
+
+#[tokio::test]
+async fn scopes_of_cryptlex_become_those_of_the_same_calls() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let v3 = V3::of(&client);
+    let body = json!({"name": "CRM", "scopes": ["account:read", "eventLog:read", "webhook:write"]});
+    let made = v3.call("POST", "/v3/personal-access-tokens", &body).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let made = made.json();
+    assert_eq!(made["scopes"], json!(["account:read", "webhook:write"]));
+    let logs = V3::with_token(&app.router, made["accessToken"].as_str().unwrap());
+    logs.get("/v3/event-logs").await.ok();
+    let another = json!({"name": "x"});
+    let refused = logs
+        .call("POST", "/v3/personal-access-tokens", &another)
+        .await;
+    assert_eq!(refused.status, 403, "{}", refused.body);
+
+    let body = json!({"scopes": ["personalAccessToken:write"]});
+    let made = v3.call("POST", "/v3/personal-access-tokens", &body).await;
+    let made = made.json();
+    assert_eq!(made["scopes"], json!(["token:write"]));
+    let tokens = V3::with_token(&app.router, made["accessToken"].as_str().unwrap());
+    let made = tokens
+        .call("POST", "/v3/personal-access-tokens", &body)
+        .await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    assert_eq!(tokens.get("/v3/accounts").await.status, 403);
 }
