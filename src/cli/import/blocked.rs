@@ -1,5 +1,6 @@
 //! Accounts that are blocked here and not in the file. An import lifts nothing by itself, so it names
-//! them; with `--lift` it lifts these blocks once all rows are in.
+//! them; with `--lift` it lifts these blocks once all rows are in. The blocks of owners, such as the
+//! reseller's abuse desk, are left alone: nobody but their owner lifts them.
 
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Value, json};

@@ -24,6 +24,7 @@ pub(super) enum Column {
     SuspendReason,
     SuspendMessage,
     SuspendSince,
+    SuspendOwner,
     TrialExpiresAt,
     /// One of [`TEXTS`].
     Text(&'static str),
@@ -36,7 +37,7 @@ pub(super) enum Column {
 }
 
 /// Every column except those of the metadata and those of `descriptive.rs`, with its name.
-const COLUMNS: [(&str, Column); 18] = [
+const COLUMNS: [(&str, Column); 19] = [
     ("number", Column::Number),
     ("uid", Column::Uid),
     ("email", Column::Email),
@@ -54,6 +55,7 @@ const COLUMNS: [(&str, Column); 18] = [
     ("suspend_reason", Column::SuspendReason),
     ("suspend_message", Column::SuspendMessage),
     ("suspend_since", Column::SuspendSince),
+    ("suspend_owner", Column::SuspendOwner),
     ("trial_expires_at", Column::TrialExpiresAt),
 ];
 
@@ -93,11 +95,6 @@ impl Column {
             return check_metadata_key(key)
                 .map(|()| Self::Metadata(key.to_owned()))
                 .map_err(NoColumn::Refused);
-        }
-        if name == "suspend_owner" {
-            return Err(NoColumn::Refused(
-                "owners are not supported yet: leave this column out".to_owned(),
-            ));
         }
         let snake = snake_case(name);
         if let Some(column) = named(&snake) {
@@ -147,7 +144,7 @@ impl Column {
     pub(super) fn is_of_suspension(&self) -> bool {
         matches!(
             self,
-            Self::SuspendReason | Self::SuspendMessage | Self::SuspendSince
+            Self::SuspendReason | Self::SuspendMessage | Self::SuspendSince | Self::SuspendOwner
         )
     }
 
@@ -175,6 +172,9 @@ impl Column {
                  2026-05-31T18:00:00Z"
             }
             Self::Plan => "the number or the name of a plan of the reseller, or any other number",
+            Self::SuspendOwner => {
+                "1 to 40 lower-case letters, digits and hyphens such as abuse-desk, or nothing"
+            }
             Self::Timezone => "the name of a time zone such as Europe/Berlin",
             Self::FreezeReason | Self::SuspendReason => {
                 "a reason code of up to 255 characters, such as unpaid"

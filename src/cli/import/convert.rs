@@ -14,7 +14,7 @@ use super::rows::{Refused, Row};
 use crate::dialects::dates::{self, Role};
 use crate::domain::{
     Account, AccountId, Actor, Authority, Email, Error, HoldId, HoldPatch, ImportedAccount,
-    ImportedHold, Metadata, NewAccount, Patch, PaymentUrl, Plan, ResellerId, Status, Time,
+    ImportedHold, Metadata, NewAccount, Owner, Patch, PaymentUrl, Plan, ResellerId, Status, Time,
 };
 
 /// Turns rows into accounts. It checks everything that can be checked without the database.
@@ -35,10 +35,17 @@ impl Converter {
         let line = row.line;
         let mut account = ImportedAccount::default();
         let (mut freeze, mut suspension) = (HoldPatch::default(), HoldPatch::default());
-        let mut metadata = Metadata::default();
+        let (mut metadata, mut owner) = (Metadata::default(), None);
         for (column, text) in &row.cells {
             if let Column::Metadata(key) = column {
                 metadata.0.insert(key.clone(), text.clone());
+                continue;
+            }
+            if *column == Column::SuspendOwner {
+                let parsed = given(text).map(|name| Owner::parse("suspend_owner", name));
+                owner = parsed
+                    .transpose()
+                    .map_err(|error| refused(line, column, text, problem(error)))?;
                 continue;
             }
             let set = self.set(&mut account, &mut freeze, &mut suspension, column, text);
@@ -47,14 +54,15 @@ impl Converter {
         if !metadata.0.is_empty() {
             account.revision.profile.metadata = Patch::Set(metadata);
         }
-        let hold = |details: HoldPatch| {
-            (details != HoldPatch::default()).then(|| ImportedHold {
+        // An owner alone says that it holds the account.
+        let hold = |details: HoldPatch, owner: Option<Owner>| {
+            (details != HoldPatch::default() || owner.is_some()).then(|| ImportedHold {
                 fresh: HoldId(Uuid::now_v7()),
-                owner: None,
+                owner,
                 details,
             })
         };
-        (account.freeze, account.suspension) = (hold(freeze), hold(suspension));
+        (account.freeze, account.suspension) = (hold(freeze, None), hold(suspension, owner));
         let email = account.revision.profile.email.value();
         if account.number.is_none() && account.uid.is_none() && email.is_none() {
             return Err(Refused::row(
@@ -118,6 +126,8 @@ impl Converter {
             Column::SuspendSince => {
                 suspension.starts_at = self.begin(text)?.map_or(Patch::Keep, Patch::Set);
             }
+            // Read by the caller.
+            Column::SuspendOwner => {}
             Column::TrialExpiresAt => {
                 let at = given(text).map(|text| self.time(text, Role::End));
                 profile.trial_expires_at = at.transpose()?.map_or(Patch::Clear, Patch::Set);

@@ -458,9 +458,9 @@ impl Batch {
 /// The caller's own holds, of no owner in particular, that the account has and the row does not.
 fn blocks_here(account: &Account, row: &ImportedAccount, by: &Actor, now: Time) -> OwnBlocks {
     let has = |kind| {
-        let is_own = |it: &Hold| it.kind == kind && it.is_of(by.authority, None);
-        let mut holds = account.holds.iter();
-        holds.any(|it| is_own(it) && !it.has_lapsed(now))
+        let is_own = |hold: &&Hold| hold.kind == kind && hold.is_of(by.authority, by.owner(None));
+        let mut holds = account.holds.iter().filter(is_own);
+        holds.any(|hold| !hold.has_lapsed(now))
     };
     OwnBlocks {
         freeze: row.freeze.is_none() && has(HoldKind::Freeze),

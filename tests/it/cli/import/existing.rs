@@ -266,3 +266,43 @@ async fn json_lines_need_the_members_of_a_block_in_one_row() {
         .ok("1 lifted");
     assert_eq!(place.client.get(1).await["is_frozen"], false);
 }
+
+/// A suspension of an owner is placed for this owner, stands beside others, and is left alone by a
+/// file that says nothing of it.
+#[tokio::test]
+async fn a_suspension_may_be_an_owners_and_is_then_lifted_by_nobody_else() {
+    let place = Place::new().await;
+    let file = place.file(
+        "owners.csv",
+        "number,email,suspend_reason,suspend_owner\n\
+         71,jo@example.com,spam,abuse-desk\n72,al@example.com,,billing\n73,di@example.com,late,\n",
+    );
+    place.import(&[&file]).ok("3 created");
+    place.import(&[&file]).ok("3 already there");
+    let mut owners = Vec::new();
+    for number in [71, 72, 73] {
+        let account = place.account(number).await;
+        assert_eq!(account["effectiveStatus"], "suspended:reseller");
+        owners.push(account["holds"][0]["owner"].clone());
+    }
+    assert_eq!(owners, [json!("abuse-desk"), json!("billing"), json!(null)]);
+    let silent = place.file(
+        "silent.csv",
+        "number,email,suspend_reason\n71,jo@example.com,\n72,al@example.com,\n73,di@example.com,\n",
+    );
+    let lift = ["--on-existing", "update", "--lift"];
+    place
+        .import(&[&[silent.as_str()], &lift[..]].concat())
+        .ok("1 lifted");
+    for (number, status) in [
+        (71, "suspended:reseller"),
+        (72, "suspended:reseller"),
+        (73, "active"),
+    ] {
+        assert_eq!(
+            place.account(number).await["effectiveStatus"],
+            status,
+            "{number}"
+        );
+    }
+}
