@@ -4,7 +4,7 @@ alter table hold
   add column level text not null default 'block',
   -- Whether the begin was announced. The builds before announced a scheduled hold when it was placed.
   add column has_begun boolean not null default true,
-  add constraint hold_level_ck check (level in ('warn', 'limit', 'block'));
+  add constraint hold_level_ck check (level in ('warn', 'limit', 'block')) not valid;
 alter table hold_revision
   add column level text not null default 'block';
 -- A credential that is bound to an owner places and lifts the holds of this owner only.

@@ -1,5 +1,7 @@
 -- While an index is built, holds can be read and not changed.
 
+alter table hold validate constraint hold_level_ck;
+
 -- At most one open hold per account, kind, authority and owner; no owner in particular counts as one.
 create unique index hold_owned_uq on hold (reseller_id, account_id, kind, authority, coalesce(owner, ''))
   where closed_at is null;

@@ -137,6 +137,16 @@ impl Hold {
         self.authority == authority && self.owner.as_ref() == owner
     }
 
+    /// Its kind, authority and owner, such as `suspend:reseller:abuse-desk`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let (kind, authority) = (self.kind.as_str(), self.authority.as_str());
+        match &self.owner {
+            Some(owner) => format!("{kind}:{authority}:{owner}"),
+            None => format!("{kind}:{authority}"),
+        }
+    }
+
     /// Whose it is, for a text, such as `abuse-desk of the reseller`.
     #[must_use]
     pub fn holder(&self) -> String {

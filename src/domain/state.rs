@@ -192,9 +192,9 @@ impl Account {
         }
     }
 
-    /// Where the user of a frozen account pays, or one whom a freeze limits or warns. Of several
-    /// freezes, the strongest comes first, then the reseller's, then the operator's, then the
-    /// oldest. `None` if no freeze in force names a page.
+    /// Where the user of a frozen account pays, or one whom a freeze limits or warns, if nothing
+    /// stronger is in force. Of several freezes, the reseller's page comes first, then the
+    /// operator's, then the oldest. `None` if no such freeze names a page.
     #[must_use]
     pub fn payment_url(&self, now: Time) -> Option<&PaymentUrl> {
         let rank = |authority| match authority {
@@ -202,12 +202,11 @@ impl Account {
             Authority::Operator => 1,
             Authority::System => 2,
         };
+        let level = self.state(now).level();
         self.holds_in_force(HoldKind::Freeze, now)
+            .filter(|hold| Some(hold.details.level) == level)
             .filter_map(|hold| Some((hold, hold.details.payment_url.as_ref()?)))
-            .min_by_key(|(hold, _)| {
-                let level = std::cmp::Reverse(hold.details.level);
-                (level, rank(hold.authority), hold.opened_at, hold.id)
-            })
+            .min_by_key(|(hold, _)| (rank(hold.authority), hold.opened_at, hold.id))
             .map(|(_, url)| url)
     }
 }

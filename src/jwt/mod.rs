@@ -87,6 +87,8 @@ struct RawClaims {
     sub: Option<String>,
     reseller_id: Option<Value>,
     role: Option<String>,
+    /// Also null is something: an issuer that knows no owner leaves the claim out.
+    #[serde(default, deserialize_with = "present")]
     owner: Option<Value>,
     /// Issuers name the scopes in one of these three claims, or in several.
     scope: Option<Value>,
@@ -255,6 +257,11 @@ impl Verifier {
             expires_at,
         })
     }
+}
+
+/// A claim that is there, whatever its value.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// The claim `owner`. A token whose owner cannot be read is refused: unbound, it would do more.

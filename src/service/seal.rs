@@ -36,7 +36,7 @@ impl fmt::Debug for Seal {
 
 impl Seal {
     /// The seal for a request with this idempotency key. A caller with other scopes, or with a
-    /// credential that expires where the first one did not, gets another seal, so that a weaker
+    /// credential that expires where the first one did not or is bound to another owner, gets another seal, so that a weaker
     /// credential of the same reseller cannot have the answer repeated to it. A rotated credential has the scopes of the old one.
     #[must_use]
     pub fn of(caller: &Principal, key: &IdempotencyKey) -> Self {
@@ -46,6 +46,11 @@ impl Seal {
             // A credential that expires must not get one that does not from a repeat. Without this
             // word it is the secret of the versions before migration 0016.
             scopes.push_str(" expires");
+        }
+        if let Some(owner) = &caller.bound_to {
+            // Nor must one that is bound to an owner get what another may do more with.
+            scopes.push_str(" owner ");
+            scopes.push_str(owner.as_str());
         }
         let request = [
             key.reseller.to_string(),

@@ -13,7 +13,8 @@ use super::Store;
 use super::errors::{OrDomain as _, internal, is_connection_loss, is_locked};
 use super::tenancy::list_of;
 use super::transaction::Tx;
-use crate::domain::{Conflict, Error, ResellerId, Time};
+use crate::domain::{Conflict, Error, Owner, ResellerId, Time};
+use crate::hash::sha256;
 
 /// Identifies a request. Two requests with the same reseller, method, path and key are the same
 /// request.
@@ -37,6 +38,39 @@ pub struct Fingerprint {
     /// The SHA-256 hash of the body as it was sent. Answers that versions before migration 0016
     /// stored are compared by it.
     pub body: [u8; 32],
+}
+
+impl Fingerprint {
+    /// The fingerprint of the same request by a credential that is bound to an owner: it acts for
+    /// this owner, so the same words are another command than by others of the reseller. A
+    /// credential that is not bound leaves it as it is.
+    #[must_use]
+    pub fn of_owner(self, owner: Option<&Owner>) -> Self {
+        let Some(owner) = owner else {
+            return self;
+        };
+        let mask = sha256(format!("owner {owner}").as_bytes());
+        let mix = |hash: [u8; 32]| {
+            let mut mixed = hash;
+            for (to, from) in mixed.iter_mut().zip(mask) {
+                *to ^= from;
+            }
+            mixed
+        };
+        let CommandHash(command) = self.command;
+        let mixed = mix(command);
+        // A command without types keeps the half that is zero.
+        let has_types = self.command.0 != self.command.loose();
+        let command = if has_types {
+            CommandHash(mixed)
+        } else {
+            CommandHash::of(mixed, None)
+        };
+        Self {
+            command,
+            body: mix(self.body),
+        }
+    }
 }
 
 /// Half of the SHA-256 hash of a command, in the form that all formats have, and half of that with

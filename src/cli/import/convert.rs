@@ -126,8 +126,6 @@ impl Converter {
             Column::SuspendSince => {
                 suspension.starts_at = self.begin(text)?.map_or(Patch::Keep, Patch::Set);
             }
-            // Read by the caller.
-            Column::SuspendOwner => {}
             Column::TrialExpiresAt => {
                 let at = given(text).map(|text| self.time(text, Role::End));
                 profile.trial_expires_at = at.transpose()?.map_or(Patch::Clear, Patch::Set);
@@ -150,7 +148,8 @@ impl Converter {
                     *field = count.map_or(Patch::Clear, Patch::Set);
                 }
             }
-            Column::Metadata(_) => {}
+            // Read by the caller.
+            Column::Metadata(_) | Column::SuspendOwner => {}
         }
         Ok(())
     }

@@ -172,7 +172,8 @@ async fn carry_out(
         format: *format,
         verbose: common.verbose,
         ignored,
-        fingerprint: body::fingerprint(codec, &body, NOT_THE_COMMAND, ""),
+        fingerprint: body::fingerprint(codec, &body, NOT_THE_COMMAND, "")
+            .of_owner(context.principal.bound_to.as_ref()),
         key,
         base: base_url(api.settings.public_url.as_deref(), headers),
         body,

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::codes::Code;
 use super::replies::{SavedItem, object};
 use crate::dialects::views::blocked_by;
-use crate::domain::Outcome;
+use crate::domain::{Hold, Outcome};
 use crate::service::CommandOutcome;
 use crate::wire::{self, Codec, Members, Rows};
 
@@ -39,6 +39,11 @@ pub(super) struct Envelope {
     error: u16,
     /// `Successful operation`, or the reason for the error.
     error_text: String,
+    /// The holds in force, such as `suspend:reseller` or `freeze:reseller:billing`: kind, authority
+    /// and owner. Only with `verbose`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    held_by: Option<Vec<String>>,
     /// The paths of the members of the request that were ignored. Only with `verbose`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -96,6 +101,7 @@ impl Reply {
             effective_status: None,
             error: 0,
             error_text: SUCCESS.to_owned(),
+            held_by: None,
             ignored: Vec::new(),
             next_before: None,
             next_from_id: None,
@@ -114,6 +120,12 @@ impl Reply {
         if verbose {
             let state = done.account.state(done.at);
             reply.envelope.blocked_by = Some(blocked_by(&state));
+            let in_force = done
+                .account
+                .holds
+                .iter()
+                .filter(|hold| hold.in_force(done.at));
+            reply.envelope.held_by = Some(in_force.map(Hold::name).collect());
             reply.envelope.changed = Some(done.outcome == Outcome::Applied);
             reply.envelope.effective_status = Some(state.effective_status());
         }

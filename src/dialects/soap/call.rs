@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::NAMESPACE;
@@ -16,6 +16,9 @@ use crate::service::{
     Completion, Fingerprint, IdempotencyKey, IdempotentRequest, ResultHeaders, StoredAnswer,
 };
 use crate::wire::{SoapVersion, escaped, write_envelope, write_not_understood};
+
+/// What was wrong, where the message in the body is one of Zoolz's, which are fixed.
+pub(super) const PROBLEM: HeaderName = HeaderName::from_static("steward-problem");
 
 /// The result of a handler.
 pub(super) enum Answer {
@@ -193,6 +196,15 @@ fn write_result(
 /// Writes a fault, with its outcome for the metrics. The outcome cannot be derived from the HTTP
 /// status, because faults of the caller also have status 500.
 pub(super) fn fault(fault: &Fault, version: SoapVersion) -> (Response, RequestOutcome) {
+    if let Fault::MediaType(why) = fault {
+        // Whoever did not send SOAP cannot read it: the body is empty, as the original's is.
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        let mut response = body::response(status, None, String::new());
+        if let Ok(why) = HeaderValue::from_str(why) {
+            response.headers_mut().insert(PROBLEM, why);
+        }
+        return (response, RequestOutcome::of_status(status.as_u16()));
+    }
     let (fault, detail) = if let Fault::Explained(fault, why) = fault {
         (fault.as_ref(), Some(why))
     } else {

@@ -9,11 +9,11 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use secrecy::SecretString;
 
-use super::call::{Answer, Call, fault};
+use super::call::{Answer, Call, PROBLEM, fault};
 use super::codes::Fault;
 use super::operation::Operation;
 use super::operations::{OPERATIONS, by_name};
@@ -27,9 +27,6 @@ use crate::domain::{Dialect, Error, ResellerId};
 use crate::hash::sha256;
 use crate::service::{CommandHash, Context, Fingerprint, IdempotencyKey};
 use crate::wire::{self, Codec, SoapRequest, SoapVersion};
-
-/// What was wrong, where the message in the body is one of Zoolz's, which are fixed.
-const PROBLEM: HeaderName = HeaderName::from_static("steward-problem");
 
 /// Answers a POST request.
 pub(super) async fn dispatch(api: &Api, request: Request) -> Response {
@@ -143,6 +140,7 @@ async fn carry_out(
     let principal = exchange.authenticate(&api.service, &token).await?;
     operation.access.check(&principal)?;
     call.as_number = principal.soap_numbers;
+    call.fingerprint = call.fingerprint.of_owner(principal.bound_to.as_ref());
     let context = Context {
         principal,
         dialect: Dialect::Soap,

@@ -39,7 +39,8 @@ struct Selector {
         pattern = "^(active|suspended|deleted|suspended:operator|suspended:reseller_account|suspended:reseller|inactive|frozen|expired)$"
     )]
     state: Option<String>,
-    /// Only accounts that a hold of this authority blocks: `operator`, `reseller` or `system`.
+    /// Only accounts that a hold of this authority blocks, limits or warns: `operator`, `reseller`
+    /// or `system`.
     #[schema(pattern = "^(operator|reseller|system)$")]
     held_by: Option<String>,
     /// Only accounts that a hold of this owner blocks, limits or warns, such as `billing`.

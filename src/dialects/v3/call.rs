@@ -152,7 +152,8 @@ impl Call {
         };
         let condition = super::conditions::text(&self.headers);
         let keyed = self.keyed.insert(Keyed {
-            fingerprint: body::fingerprint(self.codec, &self.body, &[], &condition),
+            fingerprint: body::fingerprint(self.codec, &self.body, &[], &condition)
+                .of_owner(caller.bound_to.as_ref()),
             key,
             caller: caller.clone(),
         });

@@ -88,7 +88,8 @@ pub fn message(read: &EventRead, event: &str, now: Time) -> String {
 /// The content of a test webhook, in JSON.
 #[must_use]
 pub fn test_message(id: &str, at: Time) -> String {
-    json!({ "event": TEST, "data": {}, "triggeredAt": dates::write(at), "id": id }).to_string()
+    let at = dates::write(at);
+    json!({ "event": TEST, "data": {}, "triggeredAt": at, "effectiveAt": at, "id": id }).to_string()
 }
 
 /// The instant that an entry is about: for an announcement, that of what it announces.
@@ -102,9 +103,11 @@ fn effective_at(entry: &JournalEntry) -> Time {
 /// The reason, or else the reason code, of a hold in the entry; `lapsed` if it ended by itself.
 /// `None` if no hold has a reason.
 fn reason(entry: &JournalEntry) -> Option<String> {
-    let is_lifted =
-        |event: &String| event.ends_with(".unfrozen") || event.ends_with(".unsuspended");
-    if entry.action == "announce" && entry.events.iter().any(is_lifted) {
+    let before = entry.before.as_object().into_iter().flatten();
+    let is_gone = |(name, hold): (&String, &Value)| {
+        name.contains(':') && !hold.is_null() && entry.after.get(name).is_none_or(Value::is_null)
+    };
+    if entry.action == "announce" && before.into_iter().any(is_gone) {
         return Some("lapsed".to_owned());
     }
     let mut holds = [&entry.after, &entry.before]

@@ -103,7 +103,8 @@ pub(super) fn facts(side: &Value, created_at: Time) -> Map<String, Value> {
         if let Some((kind, holder)) = name.split_once(':') {
             let holds: &mut Vec<Value> = holds.get_or_insert_default();
             holds.extend(value.as_object().map(|details| hold(kind, holder, details)));
-        } else {
+        } else if name != "effective_at" {
+            // That is no member of the account; events have it as a member of their own.
             let known = Some(value.clone()).filter(|value| !value.is_null());
             let value = known.unwrap_or_else(|| unknown(name, created_at));
             facts.insert(fact_name(name), value);
@@ -177,8 +178,6 @@ pub(super) fn sides(
             .filter(|name| !before.contains_key(*name))
             .cloned(),
     );
-    // No member of the account; events have it as a member of their own.
-    names.retain(|name| name != "effectiveAt");
     names.into_iter().map(move |name| {
         let old = before.remove(&name).unwrap_or_default();
         let new = after.remove(&name).unwrap_or_default();

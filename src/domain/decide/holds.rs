@@ -61,7 +61,7 @@ impl Draft<'_> {
                 let replaced = hold.clone();
                 hold.details = details;
                 hold.revision += 1;
-                hold.has_begun = hold.has_begun || hold.has_started(self.now);
+                hold.has_begun = hold.has_started(self.now);
                 let was_blocking = replaced.blocks(self.now);
                 self.holds.push(HoldChange::Revised {
                     hold: hold.clone(),
@@ -94,8 +94,11 @@ impl Draft<'_> {
             return Err(Error::Conflict(Conflict::Exempt));
         }
         let authority = self.by.authority;
-        let is_alike = |hold: &&Hold| hold.kind == kind && hold.authority == authority;
-        if self.after.holds.iter().filter(is_alike).count() >= MAX_OWNERS {
+        let owner = self.by.owner(owner);
+        let is_another_owners =
+            |hold: &&Hold| hold.kind == kind && hold.authority == authority && hold.owner.is_some();
+        let owners = self.after.holds.iter().filter(is_another_owners).count();
+        if owner.is_some() && owners >= MAX_OWNERS {
             return Err(Error::Conflict(Conflict::TooManyHolds));
         }
         let details = patch.over(&HoldDetails::default())?;
@@ -104,7 +107,7 @@ impl Draft<'_> {
             id,
             kind,
             authority,
-            owner: self.by.owner(owner).cloned(),
+            owner: owner.cloned(),
             has_begun: details.starts_at.is_none_or(|start| start <= self.now),
             details,
             opened_at: self.now,
@@ -162,7 +165,7 @@ impl Draft<'_> {
         let (kind, was_blocking) = (hold.kind, hold.blocks(self.now));
         self.close(index);
         self.events.extend(event(kind, was_blocking, false));
-        if self.by.authority == Authority::Operator && kind != HoldKind::Retention {
+        if was_blocking && self.by.authority == Authority::Operator && kind != HoldKind::Retention {
             self.after.operator_released_at = Some(self.now);
         }
     }

@@ -83,6 +83,8 @@ impl Draft<'_> {
             };
             keep(&mut details.starts_at, open.details.starts_at);
             keep(&mut details.ends_at, open.details.ends_at);
+            // No column has the level.
+            details.level = open.details.level;
         }
         self.place(kind, imported.owner.as_ref(), imported.fresh, &details)?;
         let since = imported.details.starts_at.value();

@@ -18,8 +18,7 @@ use super::diff::{differences, hold_differences};
 use super::expiry::notices;
 use super::{
     Account, Actor, Announcement, Authority, Change, Command, Conflict, Error, Event, Fact,
-    FieldChange, Hold, HoldChange, HoldKind, Level, NewAccount, PurgePolicy, Revision, Status,
-    Time,
+    FieldChange, Hold, HoldChange, HoldKind, NewAccount, PurgePolicy, Revision, Status, Time,
 };
 
 /// How late a warning of the purge may be before the purge is postponed.
@@ -224,7 +223,6 @@ impl<'a> Draft<'a> {
             self.after.holds.iter().any(|hold| {
                 hold.kind == kind
                     && authority.is_none_or(|it| it == hold.authority)
-                    && hold.details.level == Level::Block
                     && !hold.has_lapsed(self.now)
             })
         };
@@ -373,8 +371,13 @@ fn affects_purge(before: &Account, after: &Account, holds: &[HoldChange]) -> boo
         || holds.iter().any(|change| match change {
             HoldChange::Opened(hold)
             | HoldChange::Revised { hold, .. }
-            | HoldChange::Closed { hold, .. } => can_stop_purge(hold),
-            HoldChange::Begun(_) => false,
+            | HoldChange::Closed {
+                hold,
+                lapsed: false,
+                ..
+            } => can_stop_purge(hold),
+            // Time did this, and the plan knew that it would.
+            HoldChange::Begun(_) | HoldChange::Closed { lapsed: true, .. } => false,
         })
 }
 

@@ -35,6 +35,7 @@ impl Service {
         if job.authority != context.principal.authority() {
             return Err(Error::NotFound(Resource::BulkJob));
         }
+        super::check_owner(&context.principal, &job)?;
         let states = [JobState::Planned, JobState::Applied, JobState::Reverted];
         let tenancy = super::tenancy(job.reseller, idempotency.as_ref());
         self.write_once(&context.principal, tenancy, idempotency, move |tx| {

@@ -8,6 +8,7 @@ mod jobs_for_400_days;
 mod model;
 mod notices;
 mod owners;
+mod owners_repeats;
 mod predictions;
 mod purge;
 mod quota;

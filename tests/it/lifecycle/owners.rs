@@ -10,7 +10,7 @@ use crate::harness::v3::{V3, refused};
 use crate::harness::{App, Client};
 
 /// A reseller's client whose token is bound to an owner.
-async fn bound(app: &App, owner: &str) -> Client {
+pub(super) async fn bound(app: &App, owner: &str) -> Client {
     let request = TokenRequest {
         reseller: Some(ResellerId(1)),
         bound_to: Some(Owner::parse("owner", owner).unwrap()),
@@ -21,7 +21,7 @@ async fn bound(app: &App, owner: &str) -> Client {
 }
 
 /// The events of the reseller, as their finer names and the instants that they are about.
-async fn events(v3: &V3) -> Vec<(String, String, Value)> {
+pub(super) async fn events(v3: &V3) -> Vec<(String, String, Value)> {
     let page = v3.get("/v3/events?limit=100").await.ok();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let rows = page.as_array().unwrap().iter();
@@ -233,7 +233,7 @@ fn story(placed: &str) -> Vec<(String, String, Value)> {
     ]
 }
 
-async fn scheduled() -> (App, Client, V3, i64) {
+pub(super) async fn scheduled() -> (App, Client, V3, i64) {
     let app = App::new().await;
     let client = app.new_reseller("Acme").await;
     let id = client.account("a").await;

@@ -202,8 +202,8 @@ pub(in crate::dialects::v3) struct AccessDocument {
     remedy: Option<&'static str>,
     /// Where the user pays. Null if no freeze has a URL.
     payment_url: Option<String>,
-    /// The message for the user, from a suspension or else a freeze, the strongest first. Null if
-    /// there is none.
+    /// The message for the user: from the strongest hold, and of equals from a suspension before a
+    /// freeze. Null if there is none.
     public_message: Option<String>,
     /// The strongest level of what is in force: `none`, `warn`, `limit` (the user may only read) or
     /// `block`.
@@ -216,13 +216,17 @@ pub(in crate::dialects::v3) struct AccessDocument {
 
 pub(in crate::dialects::v3) fn access(account: &Account, now: Time) -> AccessDocument {
     let state = account.state(now);
-    let message = |kind| {
-        account
-            .holds_in_force(kind, now)
-            .filter_map(|hold| Some((hold, hold.details.public_message.clone()?)))
-            .max_by_key(|(hold, _)| hold.details.level)
-            .map(|(_, message)| message)
-    };
+    let messages = account.holds.iter().filter_map(|hold| {
+        let rank = match hold.kind {
+            HoldKind::Suspend => 1,
+            HoldKind::Freeze => 0,
+            HoldKind::Retention => return None,
+        };
+        let message = hold.details.public_message.clone();
+        let message = message.filter(|_| hold.in_force(now))?;
+        Some(((hold.details.level, rank), message))
+    });
+    let message = messages.max_by_key(|(rank, _)| *rank);
     AccessDocument {
         allowed: state.blocked_by().is_empty(),
         level: state.restriction(),
@@ -235,7 +239,7 @@ pub(in crate::dialects::v3) fn access(account: &Account, now: Time) -> AccessDoc
             .payment_url(now)
             .map(PaymentUrl::as_str)
             .map(str::to_owned),
-        public_message: message(HoldKind::Suspend).or_else(|| message(HoldKind::Freeze)),
+        public_message: message.map(|(_, message)| message),
     }
 }
 

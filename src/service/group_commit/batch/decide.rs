@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::{Batch, Request, emails_of, is_live, live_email};
 use crate::domain::{
-    Account, AccountId, AccountKey, Announcement, Change, Command, Conflict, Dialect, Error, Event,
-    NewAccount, Outcome, Patch, Plan, PurgePolicy, ResellerId, Revision,
+    Account, AccountId, AccountKey, Change, Command, Conflict, Dialect, Error, Event, NewAccount,
+    Outcome, Patch, Plan, PurgePolicy, ResellerId, Revision,
 };
 use crate::service::group_commit::request::ChangeKind;
 use crate::service::{CommandOutcome, Completion, Context, IdempotentRequest, Principal};
@@ -202,7 +202,7 @@ impl Batch {
         let is_expected =
             expected_versions.is_none_or(|versions| versions.contains(&account.version));
         let account = if is_expected && *command != Command::Announce {
-            self.announce_holds(request, account)
+            self.announce_due(request, account)
         } else {
             account
         };
@@ -231,13 +231,21 @@ impl Batch {
         }
     }
 
-    /// Announces the begins and the lapses of holds that are due, before a command is decided: the
-    /// events then tell what happened in its order. Returns the account afterwards.
-    fn announce_holds(&mut self, request: &Request, mut account: Account) -> Account {
+    /// Makes the announcements that are due before a command is decided: the events then tell what
+    /// happened in its order. Returns the account afterwards.
+    pub(super) fn announce_due(&mut self, request: &Request, mut account: Account) -> Account {
         let jobs = Principal::automation(account.reseller_id);
-        while let Some((at, Announcement::Hold(_))) = account.next_announcement()
-            && at <= self.now
+        let command = Command::Announce;
+        while account
+            .next_announcement()
+            .is_some_and(|(at, _)| at <= self.now)
         {
+            let Ok(change) = account.decide(&command, &jobs.actor(), self.now) else {
+                break;
+            };
+            if change.outcome() != Outcome::Applied {
+                break;
+            }
             let request = Request {
                 context: Context {
                     principal: jobs.clone(),
@@ -247,15 +255,8 @@ impl Batch {
                 idempotency: None,
                 ..request.clone()
             };
-            let command = Command::Announce;
-            let Ok(change) = account.decide(&command, &jobs.actor(), self.now) else {
-                break;
-            };
-            self.apply(&request, command.action(), Some(&account), change.clone());
-            if change.outcome() != Outcome::Applied {
-                break;
-            }
-            account = change.after;
+            let announced = self.apply(&request, command.action(), Some(&account), change);
+            account = announced.account;
         }
         account
     }

@@ -356,6 +356,10 @@ impl Batch {
             && row.created_at.is_none_or(|at| at == account.created_at);
         let actor = request.context.principal.actor();
         let blocks = blocks_here(account, row, &actor, self.now);
+        let account = match on_existing {
+            OnExisting::Update => &self.announce_due(request, account.clone()),
+            OnExisting::Skip | OnExisting::Fail => account,
+        };
         let change = account.reimport(row, &actor, self.now)?;
         let is_unchanged = change.outcome() == Outcome::Unchanged;
         match on_existing {

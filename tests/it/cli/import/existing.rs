@@ -306,3 +306,29 @@ async fn a_suspension_may_be_an_owners_and_is_then_lifted_by_nobody_else() {
         );
     }
 }
+
+/// A file has no column for the level of a hold, so it changes none.
+#[tokio::test]
+async fn a_warning_stays_one_when_its_row_is_imported_again() {
+    let place = Place::new().await;
+    let file = place.file(
+        "late.csv",
+        "number,email,freeze_reason\n71,jo@example.com,late\n",
+    );
+    place.import(&[&file]).ok("1 created");
+    let warn = json!({"id": 71, "level": "warn"});
+    place.client.call("freeze", warn).await.ok();
+    place.import(&[&file]).ok("1 already there");
+    let changed = place.file(
+        "later.csv",
+        "number,email,freeze_reason\n71,jo@example.com,later\n",
+    );
+    place
+        .import(&[&changed, "--on-existing", "update"])
+        .ok("1 updated");
+    let account = place.account(71).await;
+    assert_eq!(
+        (&account["restriction"], &account["effectiveStatus"]),
+        (&json!("warn"), &json!("active"))
+    );
+}
