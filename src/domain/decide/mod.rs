@@ -80,6 +80,17 @@ impl Account {
         Ok(draft.finish(self))
     }
 
+    /// Announces the earliest begin or lapse of a hold that is due. `None` if none is.
+    #[must_use]
+    pub fn announce_hold(&self, by: &Actor, now: Time) -> Option<Change> {
+        let holds = self.holds.iter();
+        let due = holds.filter_map(|hold| Some((hold.next_announcement()?, hold.id)));
+        let (_, id) = due.filter(|(at, _)| *at <= now).min()?;
+        let mut draft = Draft::new(self, by, now);
+        draft.announce_hold(id);
+        Some(draft.finish(self))
+    }
+
     /// Decides the creation of an account.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ async fn verbose_answers_tell_what_changed_and_what_still_blocks() {
         .await;
     assert_eq!(
         answer.body,
-        r#"{"blocked_by":["suspended:operator"],"changed":true,"effective_status":"suspended:operator","error":0,"error_text":"Successful operation"}"#
+        r#"{"blocked_by":["suspended:operator"],"changed":true,"effective_status":"suspended:operator","error":0,"error_text":"Successful operation","held_by":["suspend:operator"]}"#
     );
     let again = client
         .call("unsuspend", json!({"id": id, "verbose": true}))

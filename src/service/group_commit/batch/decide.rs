@@ -201,16 +201,22 @@ impl Batch {
             .clone();
         let is_expected =
             expected_versions.is_none_or(|versions| versions.contains(&account.version));
-        let account = if is_expected && *command != Command::Announce {
-            self.announce_due(request, account)
-        } else {
-            account
-        };
-        let decided = if is_expected {
-            account.decide(command, &request.context.principal.actor(), self.now)
+        let actor = request.context.principal.actor();
+        let mut account = account;
+        let mut decided = if is_expected {
+            account.decide(command, &actor, self.now)
         } else {
             Err(Error::PreconditionFailed)
         };
+        // What changes nothing needs no past in order.
+        let changes = |change: &Change| change.outcome() == Outcome::Applied;
+        if *command != Command::Announce && decided.as_ref().is_ok_and(changes) {
+            let announced = self.announce_holds(request, account.clone());
+            if announced.version != account.version {
+                account = announced;
+                decided = account.decide(command, &actor, self.now);
+            }
+        }
         let decided = decided.and_then(|change| {
             if !is_live(&account) && is_live(&change.after) {
                 self.check_quota(key.0)?;
@@ -231,21 +237,11 @@ impl Batch {
         }
     }
 
-    /// Makes the announcements that are due before a command is decided: the events then tell what
-    /// happened in its order. Returns the account afterwards.
-    pub(super) fn announce_due(&mut self, request: &Request, mut account: Account) -> Account {
+    /// Announces the begins and the lapses of holds that are due, before a command is carried out:
+    /// the events then tell what happened to the holds in its order. Returns the account afterwards.
+    pub(super) fn announce_holds(&mut self, request: &Request, mut account: Account) -> Account {
         let jobs = Principal::automation(account.reseller_id);
-        let command = Command::Announce;
-        while account
-            .next_announcement()
-            .is_some_and(|(at, _)| at <= self.now)
-        {
-            let Ok(change) = account.decide(&command, &jobs.actor(), self.now) else {
-                break;
-            };
-            if change.outcome() != Outcome::Applied {
-                break;
-            }
+        while let Some(change) = account.announce_hold(&jobs.actor(), self.now) {
             let request = Request {
                 context: Context {
                     principal: jobs.clone(),
@@ -255,8 +251,8 @@ impl Batch {
                 idempotency: None,
                 ..request.clone()
             };
-            let announced = self.apply(&request, command.action(), Some(&account), change);
-            account = announced.account;
+            let action = Command::Announce.action();
+            account = self.apply(&request, action, Some(&account), change).account;
         }
         account
     }

@@ -357,7 +357,7 @@ impl Batch {
         let actor = request.context.principal.actor();
         let blocks = blocks_here(account, row, &actor, self.now);
         let account = match on_existing {
-            OnExisting::Update => &self.announce_due(request, account.clone()),
+            OnExisting::Update => &self.announce_holds(request, account.clone()),
             OnExisting::Skip | OnExisting::Fail => account,
         };
         let change = account.reimport(row, &actor, self.now)?;
