@@ -50,7 +50,7 @@ impl HoldKind {
 /// How far a hold restricts the account, from the weakest to the strongest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Level {
-    /// Nothing is closed. The user is told.
+    /// Nothing is closed. The product shows the user a warning.
     Warn,
     /// The product should let the user read and not write.
     Limit,

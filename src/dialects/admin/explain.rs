@@ -111,8 +111,8 @@ pub(super) struct ExplanationItem {
     blocks: Vec<BlockItem>,
     /// The computed state of the account.
     effective_status: &'static str,
-    /// The holds that limit the account (its user may only read), and those that close nothing, of
-    /// which its user is told. `level` tells them apart.
+    /// The holds that limit the account, whose user may then only read, and the warnings, which
+    /// close nothing. `level` has `limit` or `warn`.
     milder: Vec<BlockItem>,
     /// `pay` if paying unblocks the account, else null.
     remedy: Option<&'static str>,

@@ -115,7 +115,7 @@ pub(super) struct Freeze {
     #[schema(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
     owner: Field<String>,
     /// `block` (the default) blocks the account; `limit` asks the product to let it only read;
-    /// `warn` closes nothing and tells its user.
+    /// `warn` closes nothing; the product shows its user a warning.
     #[serde(default)]
     #[schema(value_type = Option<String>, pattern = "^(block|limit|warn)$")]
     level: Field<String>,
@@ -250,7 +250,7 @@ pub(super) struct Suspend {
     #[schema(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
     owner: Field<String>,
     /// `block` (the default) blocks the account; `limit` asks the product to let it only read;
-    /// `warn` closes nothing and tells its user.
+    /// `warn` closes nothing; the product shows its user a warning.
     #[serde(default)]
     #[schema(value_type = Option<String>, pattern = "^(block|limit|warn)$")]
     level: Field<String>,

@@ -69,7 +69,7 @@ impl Tx {
 
     /// The first applied entry after each change that touched the same fact, or a hold of the same
     /// kind, authority and owner. An account without such an entry is left out. The announcement
-    /// that a hold has begun or lapsed is none: no command caused it.
+    /// that a hold has begun or lapsed does not count, because no command caused it.
     pub async fn fetch_later_changes(
         &mut self,
         reseller: ResellerId,

@@ -24,7 +24,7 @@ pub(in crate::dialects::v3) struct ExplanationDocument {
     restriction: &'static str,
     /// The holds that limit the account: its user may only read.
     limits: Vec<BlockDocument>,
-    /// The holds that close nothing, of which its user is told.
+    /// The holds that close nothing. The product shows the user a warning.
     warnings: Vec<BlockDocument>,
 }
 

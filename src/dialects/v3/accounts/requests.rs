@@ -71,7 +71,7 @@ pub(in crate::dialects::v3) struct Place {
     #[schema(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
     pub(in crate::dialects::v3) owner: Field<String>,
     /// `block` (the default) blocks the account; `limit` asks the product to let it only read;
-    /// `warn` closes nothing and tells its user.
+    /// `warn` closes nothing; the product shows its user a warning.
     #[serde(default)]
     #[schema(value_type = Option<String>, pattern = "^(block|limit|warn)$")]
     pub(in crate::dialects::v3) level: Field<String>,
