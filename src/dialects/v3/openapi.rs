@@ -371,6 +371,9 @@ const NAMES: &str = "Only rows whose names contain this text, in any case.";
 const ATTEMPTS: &str = "Only attempts whose event or problem contains this text, in any case. It is looked for in the newest 100,000 attempts of the reseller; older ones are not found.";
 const CHANGES: &str = "Only changes whose action or user contains this text, in any case. It is looked for in the newest 100,000 changes of the reseller; older ones are not found.";
 
+/// The pattern of a text that is searched for: it has no control characters.
+const NO_CONTROLS: &str = r"^[^\u0000-\u001F\u007F-\u009F]*$";
+
 /// The parameters of a list whose pages have numbers. `searched` says what `query` does.
 fn pages(sort: &Value, searched: &str) -> Vec<Value> {
     vec![
@@ -383,7 +386,7 @@ fn pages(sort: &Value, searched: &str) -> Vec<Value> {
         query(
             "query",
             searched,
-            &json!({ "type": "string", "maxLength": 255 }),
+            &json!({ "type": "string", "maxLength": 255, "pattern": NO_CONTROLS }),
         ),
     ]
 }
@@ -401,7 +404,7 @@ fn search(sort: &Value) -> Vec<Value> {
         query(
             "query",
             "Only accounts whose e-mail address, company, companyId or accountAlias contains this text, in any case.",
-            &json!({ "type": "string", "maxLength": 255 }),
+            &json!({ "type": "string", "maxLength": 255, "pattern": NO_CONTROLS }),
         ),
         query(
             "after",
@@ -427,7 +430,7 @@ fn filters() -> Vec<Value> {
         let schema = if field.ends_with("At") && comparison != "in" {
             json!({ "type": "string", "format": "date-time" })
         } else {
-            json!({ "type": "string" })
+            json!({ "type": "string", "pattern": NO_CONTROLS })
         };
         query(
             &format!("{field}[{comparison}]"),

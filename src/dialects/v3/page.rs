@@ -361,7 +361,7 @@ fn page(text: &str) -> Result<i64, Failure> {
 
 /// The text of `query`. An empty one is none, as clients send it that always send the parameter.
 pub(super) fn searched(text: String) -> Result<Option<String>, Failure> {
-    if text.chars().count() > MAX_SEARCHED || text.contains('\0') {
+    if text.chars().count() > MAX_SEARCHED || text.chars().any(char::is_control) {
         let problem =
             format!("must have at most {MAX_SEARCHED} characters, and no control characters");
         return Err(Failure::parameter("query", problem));

@@ -146,3 +146,56 @@ fn members_that_answers_leave_out_are_not_nullable() {
     }
     check(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dialects"));
 }
+
+#[tokio::test]
+async fn texts_with_control_characters_are_refused_where_the_documents_say_so() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    client.account("a").await;
+    let v3 = V3::of(&client);
+    let operator = V3::of(&app.operator().await);
+    let document = operator.get("/openapi.json").await.ok();
+    let mut asked = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        if path.contains('{') {
+            continue;
+        }
+        let caller = if path == "/v3/resellers" {
+            &operator
+        } else {
+            &v3
+        };
+        for parameter in methods["get"]["parameters"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let schema = &parameter["schema"];
+            let name = parameter["name"].as_str().unwrap();
+            let is_text = schema["type"] == "string"
+                && schema.get("enum").is_none()
+                && schema.get("format").is_none();
+            // A cursor is a text that the service gave, and several times are one text.
+            let has_a_form = name == "after" || name.ends_with("At[in]");
+            if parameter["in"] != "query" || !is_text || has_a_form {
+                continue;
+            }
+            asked += 1;
+            for text in ["a\u{1}b", "a\0b", "a\u{9f}b", "ab"] {
+                let encoded: String =
+                    url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
+                let answer = caller.get(&format!("{path}?{name}={encoded}")).await;
+                let pattern = schema["pattern"].as_str();
+                let fits =
+                    pattern.is_none_or(|pattern| Regex::new(pattern).unwrap().is_match(text));
+                assert_eq!(
+                    answer.status != 400,
+                    fits,
+                    "{path} {name} {text:?}: {}",
+                    answer.body
+                );
+            }
+        }
+    }
+    assert!(asked > 20, "{asked} parameters");
+}

@@ -259,7 +259,7 @@ fn require_member(
     value: &str,
 ) -> Result<(), Failure> {
     check_metadata_key(key).map_err(|problem| Failure::parameter(parameter, problem))?;
-    if value.is_empty() || value.contains('\0') {
+    if value.is_empty() || value.chars().any(char::is_control) {
         return Err(Failure::parameter(
             parameter,
             "must have the value that the member has; a member without a value does not exist",
@@ -323,7 +323,7 @@ fn add_condition(conditions: &mut TimeConditions, name: &str, value: &str) -> Re
     } else {
         vec![value]
     };
-    if texts.len() > MAX_VALUES || value.contains('\0') {
+    if texts.len() > MAX_VALUES || value.chars().any(char::is_control) {
         return Err(Failure::parameter(
             name,
             format!("must have at most {MAX_VALUES} values and no control characters"),
