@@ -230,6 +230,11 @@ impl Extractor for Headers<'_> {
     }
 }
 
+/// Whether traces are sent.
+pub fn is_tracing() -> bool {
+    IS_TRACING.load(Ordering::Relaxed)
+}
+
 /// Makes the span of a request and gives it the request id, which inner spans inherit. If the
 /// request has a `traceparent` header, the span joins the caller's trace.
 pub fn in_callers_trace(
@@ -237,7 +242,7 @@ pub fn in_callers_trace(
     request_id: &str,
     make: impl FnOnce() -> Span,
 ) -> Span {
-    if !IS_TRACING.load(Ordering::Relaxed) {
+    if !is_tracing() {
         return make();
     }
     let caller = TraceContextPropagator::new().extract(&Headers(headers));
