@@ -130,9 +130,7 @@ impl Store {
             pool: searching(general),
             background: searching(background),
             health: searching(HEALTH),
-            keyed: Connections::new(
-                keyed_pool(keyed, &growth).connect_lazy_with(options.clone()),
-            ),
+            keyed: Connections::new(keyed_pool(keyed, &growth).connect_lazy_with(options.clone())),
             growth,
         }
     }

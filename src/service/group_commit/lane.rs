@@ -184,3 +184,80 @@ impl<Q, A> Shared<Q, A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// A lane that answers each number with the size of its batch. 13 panics, and 0 waits for
+    /// `release` first.
+    fn lane(tasks: &TaskTracker, release: &Arc<Notify>) -> Lane<u32, usize> {
+        let settings = Settings {
+            queue: 3,
+            batch: 2,
+            ..Settings::default()
+        };
+        let release = Arc::clone(release);
+        let metrics = Arc::new(Metrics::new());
+        Lane::start(
+            "test",
+            &settings,
+            &metrics,
+            tasks,
+            move |batch: Vec<u32>| {
+                let release = Arc::clone(&release);
+                async move {
+                    if batch.contains(&0) {
+                        release.notified().await;
+                    }
+                    assert!(!batch.contains(&13), "a bad number");
+                    batch.iter().map(|_| Ok(batch.len())).collect()
+                }
+            },
+        )
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_its_batch_and_the_lane_goes_on() {
+        let lane = lane(&TaskTracker::new(), &Arc::default());
+        let failed = lane.submit(13).await;
+        assert!(matches!(failed, Err(Error::Internal { .. })), "{failed:?}");
+        assert_eq!(lane.submit(1).await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_batch_forms_the_next_ones_and_a_full_queue_refuses() {
+        let (tasks, release) = (TaskTracker::new(), Arc::default());
+        let lane = lane(&tasks, &release);
+        let (mut first, mut waiting) = (Box::pin(lane.submit(0)), Vec::new());
+        assert!(first.as_mut().now_or_never().is_none());
+        // The task that the first request has spawned takes it.
+        tokio::task::yield_now().await;
+        for number in 1..=3 {
+            let mut submitted = Box::pin(lane.submit(number));
+            assert!(submitted.as_mut().now_or_never().is_none());
+            waiting.push(submitted);
+        }
+        assert_eq!(lane.submit(4).await, Err(Error::Overloaded));
+        release.notify_one();
+        assert_eq!(first.await, Ok(1));
+        let sizes = futures_util::future::join_all(waiting).await;
+        assert_eq!(sizes, [Ok(2), Ok(2), Ok(1)]);
+    }
+
+    #[tokio::test]
+    async fn a_closed_lane_carries_out_what_is_queued_though_its_caller_is_gone() {
+        let (tasks, release) = (TaskTracker::new(), Arc::default());
+        let lane = lane(&tasks, &release);
+        assert!(lane.submit(0).now_or_never().is_none(), "it waits");
+        lane.close();
+        assert_eq!(lane.submit(1).await, Err(Error::Unavailable));
+        release.notify_one();
+        tasks.close();
+        tasks.wait().await;
+        let last = lane.shared.state();
+        assert!(last.queued.is_empty() && !last.is_running);
+    }
+}
