@@ -183,6 +183,7 @@ impl Service {
         W: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let limited = tokio::time::timeout(self.settings.transaction_timeout, work);
+        let limited = telemetry::for_same_request(limited);
         // The request's own span is entered too, so that what the work logs carries the request id.
         let traced = limited
             .instrument(debug_span!(target: telemetry::SPANS, "detached"))
