@@ -110,7 +110,15 @@ fn with_path(field: &str, problem: &str) -> String {
 /// [`Error::Malformed`] with the path of the field. [`Error::UnsupportedMediaType`] if an XML
 /// declaration names a character set other than UTF-8.
 pub fn decode<T: DeserializeOwned>(codec: Codec, body: &[u8]) -> Result<T, Error> {
-    decode_listing_unknown(codec, body).map(|(value, _)| value)
+    decode_noting(codec, body).map(|(value, _)| value)
+}
+
+/// The paths of the members of a request's body that the request does not know.
+///
+/// # Errors
+/// As [`decode`].
+pub fn unknown_paths<T: DeserializeOwned>(codec: Codec, body: &[u8]) -> Result<Vec<String>, Error> {
+    decode_noting::<T>(codec, body).map(|(_, notes)| notes.unknown_paths())
 }
 
 /// Decodes a request's body, and lists the members that the request does not know.
@@ -121,13 +129,19 @@ pub fn decode_listing_unknown<T: DeserializeOwned>(
     codec: Codec,
     body: &[u8],
 ) -> Result<(T, Vec<UnknownMember>), Error> {
+    decode_noting(codec, body).map(|(value, notes)| (value, notes.unknown()))
+}
+
+/// Decodes a request's body. What it does not know is noted only: comparing it with what it does
+/// know takes longer than decoding a small body.
+fn decode_noting<T: DeserializeOwned>(codec: Codec, body: &[u8]) -> Result<(T, Notes), Error> {
     let (text, mut notes) = (text_of(body)?, Notes::default());
     check_language(codec, text)?;
     let value = match codec {
         Codec::Json => json::decode(text, &mut notes)?,
         Codec::Xml => xml::decode(text, &mut notes)?,
     };
-    Ok((value, notes.unknown()))
+    Ok((value, notes))
 }
 
 /// Refuses JSON that is declared as XML, and the reverse, in words that name the mistake.

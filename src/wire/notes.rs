@@ -105,6 +105,14 @@ impl Notes {
         self.unknown.iter().map(unknown).collect()
     }
 
+    /// The paths of the same members.
+    pub(super) fn unknown_paths(&self) -> Vec<String> {
+        let paths = self.unknown.iter();
+        paths
+            .map(|found| join(&found.parent, &found.name))
+            .collect()
+    }
+
     /// The name of the only member of the document. `None` if it can have several, or none.
     pub(super) fn only_member(&self) -> Option<&'static str> {
         match self.structs.first()? {

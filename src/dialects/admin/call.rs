@@ -211,11 +211,9 @@ pub(super) fn ignored_members<M: DeserializeOwned>(
     body: &[u8],
     is_ignored: fn(&str) -> bool,
 ) -> Vec<String> {
-    let Ok((_, unknown)) = wire::decode_listing_unknown::<M>(codec, body) else {
-        return Vec::new();
-    };
-    let paths = unknown.into_iter().map(|member| member.path);
+    let paths = wire::unknown_paths::<M>(codec, body).unwrap_or_default();
     paths
+        .into_iter()
         .filter(|path| !COMMON.contains(&path.as_str()) && is_ignored(path))
         .collect()
 }

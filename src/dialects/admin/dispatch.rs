@@ -152,13 +152,10 @@ async fn carry_out(
     } else {
         None
     };
-    let path = format!("{PREFIX}{}", operation.name);
-    let reseller = context.principal.storage_reseller();
-    let method = "POST".to_owned();
     let key = key.map(|key| IdempotencyKey {
-        reseller,
-        method,
-        path,
+        reseller: context.principal.storage_reseller(),
+        method: "POST".to_owned(),
+        path: format!("{PREFIX}{}", operation.name),
         key,
     });
     // Most calls have no key, and the fingerprint costs more than reading the members.
