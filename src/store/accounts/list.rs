@@ -23,23 +23,10 @@ type Statement = QueryBuilder<Postgres>;
 
 /// The beginning of a statement that finds the keys of a page; [`push_limit`] appends its end.
 ///
-/// The size of an account counts the texts that callers set, in bytes, and 512 bytes for the rest of
-/// the account and of each hold.
+/// The size of an account counts the bytes of its profile and holds, and 512 for the rest.
 const KEYS: &str = "select k.reseller_id, k.id, (
-   select 512 + octet_length(concat(w.name, w.title, w.email, w.company, w.google_client_id,
-       w.company_id, w.account_alias, w.region, w.payment_method, w.psp))
-     + octet_length(concat(w.admin_portal_domain, w.customer_portal_domain,
-       w.reseller_portal_domain))
-     + coalesce(octet_length(w.website), 0) + coalesce(octet_length(w.logo_url), 0)
-     + coalesce(octet_length(w.favicon_url), 0) + coalesce(octet_length(w.extra::text), 0)
-     + coalesce(octet_length(w.metadata::text), 0)
+   select 512 + octet_length(w.profile::text) + coalesce(octet_length(w.holds::text), 0)
    from account w where w.reseller_id = k.reseller_id and w.id = k.id
- )::bigint + (
-   select coalesce(sum(512 + coalesce(octet_length(h.reason), 0)
-     + coalesce(octet_length(h.public_message), 0) + coalesce(octet_length(h.payment_url), 0)
-     + coalesce(octet_length(h.reason_code), 0)), 0)
-   from hold h
-   where h.reseller_id = k.reseller_id and h.account_id = k.id and h.closed_at is null
  )::bigint as size from (select a.reseller_id, a.id from ";
 /// The beginning of a statement that counts accounts; [`Tx::count`] appends its end.
 const COUNT: &str = "select count(*) from (select from ";
@@ -292,9 +279,7 @@ fn push_filter(
     now: Time,
 ) {
     if let Some(required) = required_hold(filter) {
-        statement.push(
-            "(select distinct h.reseller_id, h.account_id from hold h where h.closed_at is null",
-        );
+        statement.push("(select distinct h.reseller_id, h.account_id from held h where true");
         push_optional(statement, " and h.reseller_id = ", reseller.map(|it| it.0));
         push_optional(statement, " and h.account_id >= ", from);
         push_hold(statement, required, now);
@@ -323,7 +308,10 @@ fn push_filter(
     push_optional(statement, " and a.expires_at >= ", filter.expires_after);
     if let Some(text) = &filter.text {
         statement
-            .push(" and strpos(lower(concat_ws(' ', a.name, a.title, a.email, a.company)), ")
+            .push(
+                " and strpos(lower(concat_ws(' ', a.profile ->> 'name',
+               a.profile ->> 'title', a.profile ->> 'email', a.profile ->> 'company')), ",
+            )
             .push_bind(text.to_lowercase())
             .push(") > 0");
     }
@@ -428,8 +416,7 @@ fn push_state(statement: &mut Statement, state: StateFilter, now: Time) {
 /// Whether the account has such a hold, in force.
 fn push_has_hold(statement: &mut Statement, held: Held<'_>, now: Time) {
     statement.push(
-        "exists (select from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id
-           and h.closed_at is null",
+        "exists (select from held h where h.reseller_id = a.reseller_id and h.account_id = a.id",
     );
     push_hold(statement, held, now);
     statement.push(")");

@@ -1,6 +1,6 @@
 //! Accounts: read, listed, changed and purged.
 //!
-//! - by key: this file, with the row in `row.rs` and its open holds in `holds.rs`
+//! - by key: this file, with the row in `row.rs`, its profile in `profile.rs` and its open holds in `holds.rs`
 //! - lists and searches: `list.rs`; accounts at an earlier instant: `as_of.rs`
 //! - a batch of changes in one statement: `record_batch.rs`; new accounts and profiles: `write.rs`
 //! - scheduled announcements and the purge: `purge.rs`
@@ -13,6 +13,7 @@ mod conditions;
 mod count;
 mod holds;
 mod list;
+mod profile;
 mod purge;
 mod record_batch;
 mod row;
@@ -33,7 +34,7 @@ use row::AccountRow;
 
 pub use as_of::{Past, PastFact};
 pub(super) use as_of::{details_of, hold_name};
-pub use holds::HoldWrites;
+pub use holds::{HeldChanges, HeldRows};
 pub use list::list_statement;
 pub use purge::PurgingReseller;
 pub use record_batch::Changes;
