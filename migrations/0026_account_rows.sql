@@ -27,7 +27,7 @@ create table account_row (
   email_key text,
   -- The members that describe the account, without those that are not known. No rule reads them. json and not jsonb, because
   -- members that a client made up are given back as they came.
-  profile json not null,
+  profile json not null default '{}',
   -- The open holds with their details; null if there are none.
   holds json,
   constraint account_id_ck check (id >= 1),
@@ -220,5 +220,12 @@ alter table journal drop column xid;
 
 create or replace function schema_minimum() returns bigint language sql immutable parallel safe as 'select 26::bigint';
 
-analyze account;
-analyze held;
+-- What is known of an empty table would lead the planner astray.
+do $$
+begin
+  if exists (select from account) then
+    analyze account;
+    analyze held;
+  end if;
+end
+$$;
