@@ -58,6 +58,12 @@ impl Span {
             next: at + TimeDelta::microseconds(1),
         }
     }
+
+    /// Its last instant. Instants have microseconds.
+    #[must_use]
+    pub fn last(self) -> Time {
+        self.next - TimeDelta::microseconds(1)
+    }
 }
 
 /// The values that a field is compared with. E-mail addresses are compared by their keys.

@@ -11,6 +11,7 @@ use super::page::Paging;
 use super::page::QueryParameter;
 use super::path_id::Id;
 use super::respond::{Described, FailureDocument, PROBLEM, Problem};
+use super::snapshot::LINES;
 use crate::dialects::operation::Access;
 use crate::dialects::schemas::{Parts, describe, idempotency_key};
 
@@ -105,6 +106,21 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value, problem: &
             let items = parts.written_schema(describe);
             let list = json!({ "type": "array", "items": items });
             success.insert("content".to_owned(), content(list));
+        }
+        Described::Lines(kinds) => {
+            let lines: Vec<Value> = kinds
+                .iter()
+                .map(|describe| parts.written_schema(*describe))
+                .collect();
+            // The text as a whole is no document, so its schema is that of a text.
+            let text = json!({
+                "type": "string",
+                "description": "Each line is a document in JSON.",
+                "contentMediaType": "application/json",
+                "contentSchema": { "oneOf": lines },
+            });
+            let content = json!({ LINES: { "schema": text } });
+            success.insert("content".to_owned(), content);
         }
     }
     if operation.paging != Paging::None {
@@ -342,6 +358,14 @@ fn page_parameters(paging: Paging, sort: &Value) -> Vec<Value> {
             query(
                 "after",
                 "The cursor after which the page begins, from an event or the `Link` header. If absent, the page begins with the first event.",
+                &json!({ "type": "string" }),
+            ),
+            limit(100),
+        ],
+        Paging::ByTime => vec![
+            query(
+                "after",
+                "The cursor after which the page begins, from a `Link` header. If absent, the page begins now.",
                 &json!({ "type": "string" }),
             ),
             limit(100),

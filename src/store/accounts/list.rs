@@ -1,4 +1,5 @@
-//! Lists and searches of accounts: the only statements that are put together at run time.
+//! Lists and searches of accounts. Their statements are put together at run time, as are those of
+//! `upcoming.rs` and `snapshot.rs`, and no others.
 //!
 //! A page takes two statements. The first finds the keys in their order, each with the size of its
 //! account; the second reads the accounts by key, as many as `READ_AT_ONCE` allows. The texts are
@@ -25,7 +26,7 @@ type Statement = QueryBuilder<Postgres>;
 ///
 /// The size of an account counts the texts that callers set, in bytes, and 512 bytes for the rest of
 /// the account and of each hold.
-const KEYS: &str = "select k.reseller_id, k.id, (
+pub(super) const KEYS: &str = "select k.reseller_id, k.id, (
    select 512 + octet_length(concat(w.name, w.title, w.email, w.company, w.google_client_id,
        w.company_id, w.account_alias, w.region, w.payment_method, w.psp))
      + octet_length(concat(w.admin_portal_domain, w.customer_portal_domain,
@@ -193,20 +194,25 @@ impl Tx {
         })
     }
 
-    /// The sizes of accounts of a reseller, about, in bytes.
+    /// The sizes of accounts, about, in bytes. Without a reseller it looks at all resellers of the
+    /// transaction.
     pub async fn account_sizes(
         &mut self,
-        reseller: ResellerId,
+        reseller: Option<ResellerId>,
         accounts: &[AccountId],
     ) -> Result<HashMap<AccountId, i64>, Error> {
         let ids: Vec<i32> = accounts.iter().map(|id| id.as_i32()).collect();
         let mut statement = Statement::new(KEYS);
         statement
-            .push("account a where a.reseller_id = ")
-            .push_bind(reseller.0)
-            .push(" and a.id = any(")
+            .push("account a where a.id = any(")
             .push_bind(ids)
-            .push(")) as k");
+            .push(")");
+        push_optional(
+            &mut statement,
+            " and a.reseller_id = ",
+            reseller.map(|it| it.0),
+        );
+        statement.push(") as k");
         let found: Vec<(i64, i32, i64)> = statement
             .build_query_as()
             .fetch_all(self.connection())
@@ -225,19 +231,24 @@ impl Tx {
         mut statement: Statement,
         limit: i64,
     ) -> Result<Slice<(AccountKey, i64)>, Error> {
+        let found = self.fetch_sized(&mut statement).await?;
+        Ok(Slice::within(found, |(_, size)| *size, limit))
+    }
+
+    /// All keys that a statement finds, in its order, with the sizes of the accounts.
+    pub(super) async fn fetch_sized(
+        &mut self,
+        statement: &mut Statement,
+    ) -> Result<Vec<(AccountKey, i64)>, Error> {
         let found: Vec<(i64, i32, i64)> = statement
             .build_query_as()
             .fetch_all(self.connection())
             .await
             .or_domain()?;
-        let sized = found
+        found
             .into_iter()
-            .map(|(reseller, account, size)| account_key(reseller, account).map(|key| (key, size)));
-        Ok(Slice::within(
-            sized.collect::<Result<_, _>>()?,
-            |(_, size)| *size,
-            limit,
-        ))
+            .map(|(reseller, account, size)| account_key(reseller, account).map(|key| (key, size)))
+            .collect()
     }
 
     async fn count(&mut self, mut statement: Statement, max: i64) -> Result<i64, Error> {
@@ -269,7 +280,7 @@ pub fn list_statement(
 }
 
 /// The end of a statement that begins with [`KEYS`] and lists by id.
-fn push_order(statement: &mut Statement, limit: i64) {
+pub(super) fn push_order(statement: &mut Statement, limit: i64) {
     statement.push(" order by a.id");
     push_limit(statement, limit);
 }

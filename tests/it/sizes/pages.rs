@@ -181,6 +181,8 @@ impl World {
                 1,
             ),
             "bulk_jobs_items" => (ACCOUNTS, 0),
+            // The purges of all accounts. They are small, but their accounts are read for them.
+            "upcoming_list" => (ACCOUNTS, 1),
             "plans_list" => (110, 1),
             // The reseller's five, and the one of this test.
             "tokens_list" | "personal_access_tokens_list" => (6, 0),
