@@ -431,6 +431,16 @@ fn search(sort: &Value) -> Vec<Value> {
             &json!({ "type": "string", "maxLength": 255, "pattern": NO_CONTROLS }),
         ),
         query(
+            "owner",
+            "Only accounts that a hold of this owner blocks, limits or warns, such as `billing`.",
+            &json!({ "type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$" }),
+        ),
+        query(
+            "level",
+            "Only accounts whose strongest hold in force has this level. With `owner`, the strongest of its holds.",
+            &json!({ "type": "string", "enum": ["block", "limit", "warn"] }),
+        ),
+        query(
             "after",
             "The cursor after which the page begins, from a `Link` header; empty for the first page. Cannot be combined with `page` or `sort`.",
             &json!({ "type": "string" }),

@@ -1,7 +1,7 @@
 //! Accounts: read, listed, changed and purged.
 //!
 //! - by key: this file, with the row in `row.rs` and its open holds in `holds.rs`
-//! - lists and searches: `list.rs`; accounts at an earlier instant: `as_of.rs`
+//! - lists and searches: `list.rs`, with conditions in `conditions.rs` and `held.rs`; accounts at an earlier instant: `as_of.rs`
 //! - a batch of changes in one statement: `record_batch.rs`; new accounts and profiles: `write.rs`
 //! - scheduled announcements and the purge: `purge.rs`; what time will do: `upcoming.rs`
 //! - all accounts of a reseller, for a consumer of its events: `snapshot.rs`
@@ -12,6 +12,7 @@
 mod as_of;
 mod conditions;
 mod count;
+mod held;
 mod holds;
 mod list;
 mod purge;
