@@ -90,22 +90,19 @@ fn more_members(operation: &Operation) -> Map<String, Value> {
     read_only.chain(ignored).collect()
 }
 
-fn responses(operation: &Operation, parts: &mut Parts, error: &Value, problem: &Value) -> Value {
-    let content = |schema: Value| json!({ "application/json": { "schema": schema }, "application/xml": { "schema": schema } });
-    let mut headers = headers(operation);
-    let mut success = Map::new();
-    match operation.answer {
-        Described::Nothing => {}
-        Described::One(describe) => {
-            success.insert(
-                "content".to_owned(),
-                content(parts.written_schema(describe)),
-            );
-        }
+/// A body that is a document in JSON or XML.
+fn content(schema: &Value) -> Value {
+    json!({ "application/json": { "schema": schema }, "application/xml": { "schema": schema } })
+}
+
+/// The body of an answer. `None` if it has none.
+fn answer_content(answer: Described, parts: &mut Parts) -> Option<Value> {
+    match answer {
+        Described::Nothing => None,
+        Described::One(describe) => Some(content(&parts.written_schema(describe))),
         Described::Many(describe) => {
             let items = parts.written_schema(describe);
-            let list = json!({ "type": "array", "items": items });
-            success.insert("content".to_owned(), content(list));
+            Some(content(&json!({ "type": "array", "items": items })))
         }
         Described::Lines(kinds) => {
             let lines: Vec<Value> = kinds
@@ -119,9 +116,16 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value, problem: &
                 "contentMediaType": "application/json",
                 "contentSchema": { "oneOf": lines },
             });
-            let content = json!({ LINES: { "schema": text } });
-            success.insert("content".to_owned(), content);
+            Some(json!({ LINES: { "schema": text } }))
         }
+    }
+}
+
+fn responses(operation: &Operation, parts: &mut Parts, error: &Value, problem: &Value) -> Value {
+    let mut headers = headers(operation);
+    let mut success = Map::new();
+    if let Some(content) = answer_content(operation.answer, parts) {
+        success.insert("content".to_owned(), content);
     }
     if operation.paging != Paging::None {
         headers.insert("Link".to_owned(), header("A link to the next page"));
@@ -188,7 +192,7 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value, problem: &
         ),
     ] {
         if applies {
-            let mut content = content(error.clone());
+            let mut content = content(error);
             if let Value::Object(content) = &mut content {
                 content.insert(PROBLEM.to_owned(), json!({ "schema": problem }));
             }

@@ -10,7 +10,7 @@ use super::page::{Query, UNTIL, WHAT};
 use super::respond::{Many, Reply};
 use crate::dialects::dates;
 use crate::dialects::failure::Failure;
-use crate::domain::{Coming, ComingKind, Event, HoldName, Owner, Time, UPDATED};
+use crate::domain::{Coming, ComingKind, Event, HoldName, Owner, State, Time, UPDATED};
 use crate::service::{ComingChange, ComingQuery, Context};
 
 /// Something that will happen to an account without a request.
@@ -65,8 +65,8 @@ fn document(coming: &ComingChange) -> ComingDocument {
             .and_then(|hold| hold.owner.as_ref())
             .map(Owner::to_string),
         level: hold.map(|hold| hold.level.as_str()),
-        state_after: state.map(|state| state.effective_status()),
-        restriction_after: state.map(|state| state.restriction()),
+        state_after: state.map(State::effective_status),
+        restriction_after: state.map(State::restriction),
     }
 }
 

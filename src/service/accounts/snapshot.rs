@@ -80,22 +80,19 @@ async fn page(
     place: Option<SnapshotPlace>,
     at: Time,
 ) -> Result<Option<SnapshotPage>, Error> {
-    let (reseller, after, begins_after) = match place {
-        Some(SnapshotPlace {
-            reseller,
-            after: Some(after),
-        }) => (reseller, after, None),
-        _ => {
-            let previous = place.map_or(0, |place| place.reseller.0);
-            let next = tx.list_resellers(only, previous, 1).await?.pop();
-            let Some(next) = next.map(|reseller| reseller.id) else {
-                return match (only, place) {
-                    (Some(_), None) => Err(Error::ResellerNotFound),
-                    _ => Ok(None),
-                };
+    let within = place.and_then(|place| Some((place.reseller, place.after?)));
+    let (reseller, after, begins_after) = if let Some((reseller, after)) = within {
+        (reseller, after, None)
+    } else {
+        let previous = place.map_or(0, |place| place.reseller.0);
+        let next = tx.list_resellers(only, previous, 1).await?.pop();
+        let Some(next) = next.map(|reseller| reseller.id) else {
+            return match (only, place) {
+                (Some(_), None) => Err(Error::ResellerNotFound),
+                _ => Ok(None),
             };
-            (next, 0, Some(tx.latest_event(next).await?))
-        }
+        };
+        (next, 0, Some(tx.latest_event(next).await?))
     };
     let budget = i64::try_from(SNAPSHOT_PAGE_BYTES).unwrap_or(i64::MAX);
     let accounts = tx.list_for_snapshot(reseller, after, PAGE, budget).await?;

@@ -113,36 +113,30 @@ impl ListRequest {
             by_zone,
             ..
         } = conditions;
-        if let Some(after) = after {
+        let (start, page) = if let Some(after) = after {
             if page.is_some() || sort.is_some() {
                 return Err(Failure::parameter(
                     "after",
                     "cannot be combined with page or sort",
                 ));
             }
-            let start = Start::After(if after.is_empty() {
+            let after = if after.is_empty() {
                 None
             } else {
                 Some(Cursor::decode(&after)?.account_of(reseller)?)
-            });
-            return Ok(Self {
-                search: Search {
-                    conditions,
-                    metadata,
-                    owner,
-                    level,
-                    text,
-                    by_zone,
-                    start,
-                    limit,
-                },
-                page: None,
-                as_of,
-                repeated,
-            });
-        }
-        let page = number("page", page.as_deref(), 1, i64::MAX)?;
-        let (by, descending) = order(sort.as_deref().unwrap_or("-createdAt"))?;
+            };
+            (Start::After(after), None)
+        } else {
+            let page = number("page", page.as_deref(), 1, i64::MAX)?;
+            let (by, descending) = order(sort.as_deref().unwrap_or("-createdAt"))?;
+            let skip = skipped(page, limit)?;
+            let start = Start::Offset {
+                skip,
+                by,
+                descending,
+            };
+            (start, Some(page))
+        };
         Ok(Self {
             search: Search {
                 conditions,
@@ -151,14 +145,10 @@ impl ListRequest {
                 level,
                 text,
                 by_zone,
-                start: Start::Offset {
-                    skip: skipped(page, limit)?,
-                    by,
-                    descending,
-                },
+                start,
                 limit,
             },
-            page: Some(page),
+            page,
             as_of,
             repeated,
         })
