@@ -113,6 +113,9 @@ impl World {
     }
 }
 
+/// A condition on a row.
+type Condition<'a> = &'a dyn Fn(&Value) -> bool;
+
 fn rows(answer: &Answer) -> Vec<Value> {
     answer.ok().as_array().unwrap().clone()
 }
@@ -224,7 +227,7 @@ async fn pages_of_every_size_lead_to_every_row_once() {
         let of_all = walk(&world.operator, "/v3/upcoming?resellerId=1", limit).await;
         assert_eq!(of_all, all, "{limit}");
     }
-    let filters: [(&str, &dyn Fn(&Value) -> bool); 5] = [
+    let filters: [(&str, Condition<'_>); 5] = [
         ("what=expires", &|row| row["what"] == "expires"),
         ("what=hold_starts,hold_ends", &|row| {
             row["holdId"].is_string()
