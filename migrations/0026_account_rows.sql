@@ -185,6 +185,9 @@ create index account_expiry_ix on account (expires_at, id) where expires_at is n
 create index account_expiry_of_reseller_ix on account (reseller_id, expires_at, id) where deleted_at is null and expires_at is not null;
 create index account_announce_ix on account (announce_at) where announce_at is not null and deleted_at is null;
 create index account_warn_ix on account (warn_at) where warn_at is not null;
+create index account_exempt_ix on account (exempt_until, id) where exempt_until is not null;
+create index account_exempt_of_reseller_ix on account (reseller_id, exempt_until, id) where exempt_until is not null;
+create index account_purge_due_ix on account (purge_due_at, id) where purge_due_at is not null;
 create index account_purge_ix on account (reseller_id, purge_due_at, id) where purge_due_at is not null;
 create index account_miscounted_ix on account (reseller_id, counted, id) where counted <> (deleted_at is null);
 
@@ -192,8 +195,11 @@ create index account_miscounted_ix on account (reseller_id, counted, id) where c
 alter table held add constraint held_pkey primary key (reseller_id, kind, account_id, authority, owner);
 create index held_kind_ix on held (kind, account_id);
 -- The begins and the ends that are still to be announced.
-create index held_begins_ix on held (starts_at) where not has_begun;
-create index held_ends_ix on held (ends_at) where has_begun and ends_at is not null;
+create index held_begins_ix on held (starts_at, account_id) where not has_begun;
+create index held_ends_ix on held (ends_at, account_id) where ends_at is not null;
+-- The same of a reseller, for the list of what time will do.
+create index held_begins_of_reseller_ix on held (reseller_id, starts_at, account_id) where not has_begun;
+create index held_ends_of_reseller_ix on held (reseller_id, ends_at, account_id) where ends_at is not null;
 
 alter table account add constraint account_reseller_fk foreign key (reseller_id) references reseller (id);
 alter table account add constraint account_plan_fk foreign key (reseller_id, plan_id) references plan (reseller_id, id);

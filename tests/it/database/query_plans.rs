@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection as _, Execute as _, PgConnection, Row as _};
-use steward::domain::{AccountFilter, Block, Metadata, ResellerId, StateFilter, Time};
-use steward::store::{KEYED, SEARCHING, list_statement};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Execute as _, PgConnection, Postgres, QueryBuilder, Row as _,
+};
+use steward::domain::{AccountFilter, Block, ComingKind, Metadata, ResellerId, StateFilter, Time};
+use steward::store::{
+    ComingFilter, KEYED, SEARCHING, coming_statements, list_statement, snapshot_statement,
+};
 
 use crate::harness::App;
 
@@ -155,20 +159,7 @@ async fn check_lists(connection: &mut PgConnection, now: Time) {
     ];
     for (filter, table, indexes) in lists {
         let mut statement = list_statement(Some(ResellerId(1)), &filter, &[], 1_000, 50, now);
-        let mut query = statement.build();
-        let arguments = query.take_arguments().unwrap().unwrap();
-        let explain = format!("explain (format json) {}", query.sql().as_str());
-        let mut tx = connection.begin().await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(format!("{SEARCHING}; {TENANCY}")))
-            .execute(&mut *tx)
-            .await
-            .unwrap();
-        let plan: Value = sqlx::query_with(AssertSqlSafe(explain), arguments)
-            .fetch_one(&mut *tx)
-            .await
-            .unwrap()
-            .get(0);
-        tx.rollback().await.unwrap();
+        let plan = plan_of(connection, &mut statement).await;
         // The keys of the page are found in a subquery. Then the account of each is measured.
         let parts = plan[0]["Plan"]["Plans"].as_array().unwrap();
         let (keys, sizes): (Vec<_>, Vec<_>) = parts
@@ -185,6 +176,70 @@ async fn check_lists(connection: &mut PgConnection, now: Time) {
             &["account_pkey", "account_number_uq"],
         );
     }
+}
+
+/// The list of what time will do, of one reseller and of all, and the pages of a snapshot.
+async fn check_by_time(connection: &mut PgConnection, now: Time) {
+    // The few rows of one reseller may be found among those of all.
+    let (begins, ends): (&[&str], &[&str]) = (
+        &["held_begins_of_reseller_ix", "held_begins_ix"],
+        &["held_ends_of_reseller_ix", "held_ends_ix"],
+    );
+    let expiries = &[
+        "account_expiry_of_reseller_ix",
+        "account_exempt_of_reseller_ix",
+        "account_exempt_ix",
+    ];
+    let purges = &["account_purge_ix", "account_purge_due_ix"];
+    let of_reseller = Some(ResellerId(1));
+    let lists: [(ComingKind, Option<ResellerId>, &str, &[&str]); 8] = [
+        (ComingKind::HoldStarts, of_reseller, "held", begins),
+        (ComingKind::HoldStarts, None, "held", begins),
+        (ComingKind::HoldEnds, of_reseller, "held", ends),
+        (ComingKind::HoldEnds, None, "held", ends),
+        (ComingKind::Expires, of_reseller, "account", expiries),
+        (
+            ComingKind::Expires,
+            None,
+            "account",
+            &["account_expiry_ix", "account_exempt_ix"],
+        ),
+        (ComingKind::Purge, of_reseller, "account", purges),
+        (ComingKind::Purge, None, "account", purges),
+    ];
+    for (kind, reseller, table, indexes) in lists {
+        let filter = ComingFilter {
+            reseller,
+            kinds: vec![kind],
+            until: None,
+        };
+        for mut statement in coming_statements(&filter, (now, 0), 11) {
+            let plan = plan_of(connection, &mut statement).await;
+            assert_reads(&plan, &format!("{filter:?}"), table, indexes);
+        }
+    }
+    let mut statement = snapshot_statement(ResellerId(1), 1_000, 100);
+    let plan = plan_of(connection, &mut statement).await;
+    let by_number = &["account_pkey", "account_number_uq"];
+    assert_reads(&plan, "a snapshot", "account", by_number);
+}
+
+/// The plan of a statement with the settings of the general pool.
+async fn plan_of(connection: &mut PgConnection, statement: &mut QueryBuilder<Postgres>) -> Value {
+    let mut query = statement.build();
+    let arguments = query.take_arguments().unwrap().unwrap();
+    let explain = format!("explain (format json) {}", query.sql().as_str());
+    let mut tx = connection.begin().await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!("{SEARCHING}; {TENANCY}")))
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let row = sqlx::query_with(AssertSqlSafe(explain), arguments)
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    tx.rollback().await.unwrap();
+    row.get(0)
 }
 
 const BY_KEY: &[&str] = &["account_number_uq"];
@@ -420,6 +475,7 @@ async fn every_question_is_answered_from_an_index() {
         .await
         .unwrap();
     check_lists(&mut connection, now).await;
+    check_by_time(&mut connection, now).await;
     let scan = "explain (format json) select reseller_id, id from account where expires_at >= now() order by expires_at, id limit 500";
     let plan: Value = sqlx::raw_sql(scan)
         .fetch_one(&mut *connection)

@@ -39,7 +39,7 @@ async fn fifty_identical_suspends_in_parallel_make_one_change() {
     }
     assert_eq!(changed, 1);
     assert_eq!(client.get(id).await["version"], 2);
-    assert_eq!(app.database.number("select count(*) from hold").await, 1);
+    assert_eq!(app.database.number("select count(*) from held").await, 1);
     assert_eq!(
         app.database
             .number("select count(*) from journal where outcome = 'applied' and action = 'suspend'")
