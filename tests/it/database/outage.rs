@@ -259,6 +259,7 @@ async fn cut_database_connections_lose_no_acknowledged_change_and_make_none_twic
     assert_eq!(texts(repeated).await, none, "accounts that were made twice");
     let half = "select a.profile ->> 'name' from account a where a.version <> (select count(*) from journal j where j.account_id = a.id and j.outcome = 'applied')";
     assert_eq!(texts(half).await, none, "nothing is half applied");
+    assert_eq!(app.database.wrong_held_rows().await, 0);
     let holds = "select count(*) from held";
     assert_eq!(app.database.number(holds).await, 1, "one suspension");
 }

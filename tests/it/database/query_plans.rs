@@ -455,6 +455,9 @@ async fn every_question_is_answered_from_an_index() {
              '{day}', 1, '{day}', '{day}', json_build_object('email', 'user' || n || '@example7.test'), 'user' || n || '@example7.test' from generate_series(1, 20000) n;
          insert into held (reseller_id, account_id, kind, authority, owner, level, has_begun)
            select reseller_id, id, 'freeze', 'reseller', '', 'block', true from account where id % 50 = 0;
+         insert into held (reseller_id, account_id, kind, authority, owner, level, starts_at, ends_at, has_begun)
+           select reseller_id, id, 'suspend', 'reseller', '', 'warn', now() + id * interval '1 minute', now() + id * interval '2 minutes', id % 100 = 1
+           from account where id % 50 = 1;
          insert into account_metadata (reseller_id, account_id, key, value)
            select reseller_id, id, 'plan', case when id % 7 = 0 then 'gold' else 'silver' end from account;
          insert into journal (reseller_id, account_id, at, sequence, action, outcome, events, authority, actor, dialect, request_id, before, after)

@@ -19,10 +19,10 @@ const FAULTS: &str = "
   create table faults.account (email text, what text);
   create function faults.act() returns trigger language plpgsql security definer as $$
   begin
-    if exists (select from faults.account f where f.email = new.email and f.what = 'die') then
+    if exists (select from faults.account f where f.email = new.profile ->> 'email' and f.what = 'die') then
       perform pg_terminate_backend(pg_backend_pid());
     end if;
-    if exists (select from faults.account f where f.email = new.email and f.what = 'wait') then
+    if exists (select from faults.account f where f.email = new.profile ->> 'email' and f.what = 'wait') then
       perform pg_advisory_xact_lock_shared(4242);
     end if;
     return new;
