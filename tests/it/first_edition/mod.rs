@@ -48,20 +48,23 @@ async fn a_migration_that_was_interrupted_begins_again() {
         .await
         .unwrap();
     let options = database.options();
-    let migrating = tokio::spawn(async move { Store::migrate(&options).await });
-    until("the migration waits", async || {
-        let waiting = "select count(*) from pg_stat_activity where application_name = 'steward-migrate' and wait_event_type = 'Lock'
-             and datname = current_database()";
-        (database.number(waiting).await == 1).then_some(())
-    })
-    .await;
-    run(
-        &database,
-        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'steward-migrate'
-             and datname = current_database()",
-    )
-    .await;
-    assert!(migrating.await.unwrap().is_err());
+    let interrupting = async {
+        until("the migration waits", async || {
+            let waiting =
+                "select count(*) from pg_stat_activity where application_name = 'steward-migrate'
+                 and wait_event_type = 'Lock' and datname = current_database()";
+            (database.number(waiting).await == 1).then_some(())
+        })
+        .await;
+        run(
+            &database,
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'steward-migrate'
+                 and datname = current_database()",
+        )
+        .await;
+    };
+    let (migrated, ()) = tokio::join!(Store::migrate(&options), interrupting);
+    assert!(migrated.is_err(), "it was not interrupted");
     reading.rollback().await.unwrap();
     let left = "select count(*) from pg_class where relname in ('account_row', 'held')";
     assert_eq!(database.number(left).await, 0, "it left something behind");

@@ -109,7 +109,13 @@ impl Script {
             .unwrap_or_else(|error| panic!("{query}: {error}"));
         superuser.close().await.unwrap();
         rows.iter()
-            .map(|row| (0..columns).map(|it| row.get(it)).collect())
+            .map(|row| {
+                let value = |it| {
+                    row.try_get(it)
+                        .unwrap_or_else(|error| panic!("{query}: {error}"))
+                };
+                (0..columns).map(value).collect()
+            })
             .collect()
     }
 
