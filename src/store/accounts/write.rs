@@ -43,7 +43,7 @@ impl Tx {
             &column.of(|it| it.version),
             &column.of(|it| it.created_at),
             &column.of(|it| it.updated_at),
-            &column.of(email_key_of) as &[Option<String>],
+            &column.of(|it| email_key_of(it)) as &[Option<String>],
             &column.of(|it| it.profile.plan_id) as &[Option<Uuid>],
             &profiles,
             &holds as &[Option<String>],
@@ -102,7 +102,7 @@ impl Tx {
             "src/store/accounts/sql/update_profiles.sql",
             &column.of(|it| it.reseller_id.0),
             &column.of(|it| it.id.as_i32()),
-            &column.of(email_key_of) as &[Option<String>],
+            &column.of(|it| email_key_of(it)) as &[Option<String>],
             &column.of(|it| it.profile.plan_id) as &[Option<Uuid>],
             &profiles_of(accounts)?,
         )
@@ -119,7 +119,7 @@ fn profiles_of(accounts: &[&Account]) -> Result<Vec<String>, Error> {
     profiles.collect()
 }
 
-fn email_key_of(account: &&Account) -> Option<String> {
+fn email_key_of(account: &Account) -> Option<String> {
     account.profile.email.as_ref().map(Email::key)
 }
 

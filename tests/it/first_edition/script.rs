@@ -110,10 +110,7 @@ impl Script {
         superuser.close().await.unwrap();
         rows.iter()
             .map(|row| {
-                let value = |it| {
-                    row.try_get(it)
-                        .unwrap_or_else(|error| panic!("{query}: {error}"))
-                };
+                let value = |it| row.get::<Option<String>, _>(it).unwrap_or_default();
                 (0..columns).map(value).collect()
             })
             .collect()
