@@ -27,6 +27,7 @@ pub mod backup;
 mod bulk_jobs;
 mod checks;
 mod columns;
+mod connections;
 pub mod embedded;
 mod erase;
 mod errors;
