@@ -68,15 +68,14 @@ impl Connections {
 
     /// Takes a connection; waits for one if all are in use.
     pub(super) async fn acquire(&self) -> Result<Lent, Error> {
-        let turn = match Arc::clone(&self.turns).try_acquire_owned() {
-            Ok(turn) => turn,
-            Err(_) => {
-                let turn = Arc::clone(&self.turns).acquire_owned();
-                tokio::time::timeout(self.options().get_acquire_timeout(), turn)
-                    .await
-                    .map_err(|_elapsed| Error::PoolTimedOut)?
-                    .map_err(|_closed| Error::PoolClosed)?
-            }
+        let turn = if let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() {
+            turn
+        } else {
+            let turn = Arc::clone(&self.turns).acquire_owned();
+            tokio::time::timeout(self.options().get_acquire_timeout(), turn)
+                .await
+                .map_err(|_elapsed| Error::PoolTimedOut)?
+                .map_err(|_closed| Error::PoolClosed)?
         };
         let kept = self.kept().idle.pop();
         let slot = match kept {

@@ -154,10 +154,9 @@ async fn carry_out(
     };
     let path = format!("{PREFIX}{}", operation.name);
     let reseller = context.principal.storage_reseller();
-    let method = "POST".to_owned();
     let key = key.map(|key| IdempotencyKey {
         reseller,
-        method,
+        method: "POST".to_owned(),
         path,
         key,
     });
