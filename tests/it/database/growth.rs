@@ -78,7 +78,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             &["with written as", "unnest($1::account_change[])"],
-            format!("{}, 0", vec!["'{}'"; 6].join(", ")),
+            format!("{}, 0", ["'{}'"; 6].join(", ")),
             by_id,
         ),
         Case {
