@@ -92,7 +92,9 @@ pub use crate::store::{
     IdempotencyKey, JobState, JournalEntry, Pending, Preview, Progress, PurgeSettings, Reseller,
     ResultHeaders, Slice, StoredAnswer, Suspension, TokenKind,
 };
-pub use accounts::{AccountRef, Explained, Page};
+pub use accounts::{
+    AccountRef, ComingChange, ComingQuery, Explained, Page, SnapshotPage, SnapshotPlace,
+};
 pub use bulk::{Item, MAX_OPERATIONS};
 pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
@@ -112,7 +114,7 @@ pub use release_tickets::{ReleaseTicket, TicketMaker};
 pub use resellers::{NewReseller, ResellerPatch};
 pub use seal::Seal;
 pub use settings::{CommitScope, Settings};
-pub use shares::{Cost, ShareSettings, StreamPermit};
+pub use shares::{Cost, ShareSettings, SnapshotPermit, StreamPermit};
 pub use webhooks::{Due, EndpointView, EventRead, FeedPage, NewEndpoint, PendingRead};
 
 /// How many notifications of events a receiver may be behind before it misses some.

@@ -20,6 +20,7 @@ mod cli;
 mod database;
 mod dates;
 mod docs;
+mod first_edition;
 mod group_commit;
 mod harness;
 mod http;
