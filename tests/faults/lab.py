@@ -336,12 +336,12 @@ class Load:
         twice = [key for key, count in applied.items() if count != "1" and key.split("-")[0].startswith("load")]
         # A request that is sent once has one entry at most, whatever its outcome. And each creation makes one account.
         twice += [key for key, count in sql(port, "select request_id, count(*) from journal group by 1 having count(*) > 1") if key in self.keyless]
-        twice += [key for key, count in sql(port, "select company, count(*) from account group by 1 having count(*) > 1")]
+        twice += [key for key, count in sql(port, "select profile ->> 'company', count(*) from account group by 1 having count(*) > 1")]
         twice += [f"account {account}" for account, in sql(port, "select id from account a where version <> (select count(*) from journal where account_id = a.id and outcome = 'applied')")]
         twice += [key for key in self.refused if key in applied]
         facts = {
             "expires-at": dict(sql(port, "select uid, to_char(expires_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') from account")),
-            "suspend": dict(sql(port, "select a.uid, h.reason from account a join hold h on h.account_id = a.id where h.kind = 'suspend' and h.closed_at is null")),
+            "suspend": dict(sql(port, "select a.uid, h ->> 'reason' from account a cross join json_array_elements(a.holds) as h where h ->> 'kind' = 'suspend'")),
         }
         latest = {}
         for kind, account, value in self.acknowledged.values():
