@@ -12,6 +12,7 @@ use steward::service::{Clock, ManualClock, Service, Settings};
 use steward::store::Store;
 
 use super::compare;
+use super::deliveries::Deliveries;
 use super::fixture::{read_packed, write_packed};
 use crate::harness::app::{Answer, admin_settings, pool_settings, router, send, soap_settings};
 use crate::harness::{App, TestDatabase};
@@ -38,9 +39,8 @@ pub(super) struct Recorded {
     /// The secret of each credential.
     pub(super) credentials: BTreeMap<String, String>,
     pub(super) exchanges: Vec<Exchange>,
-    /// What each endpoint is sent by a dispatcher that begins at the instant: id and body of each
-    /// message, in the order of the ids.
-    pub(super) deliveries: BTreeMap<String, Vec<(String, String)>>,
+    /// What a dispatcher delivers that begins at the instant.
+    pub(super) deliveries: Deliveries,
 }
 
 /// A request, and the answer that it had.
