@@ -150,6 +150,20 @@ impl Recorded {
         write_packed(FILE, &serde_json::to_string(self).unwrap());
     }
 
+    /// Asks again what is wanted, and compares.
+    pub(super) async fn differences(
+        &self,
+        served: &App,
+        is_wanted: impl Fn(&Exchange) -> bool,
+    ) -> Vec<String> {
+        let mut differences = Vec::new();
+        for exchange in self.exchanges.iter().filter(|it| is_wanted(it)) {
+            let now = exchange.send(&served.router, &self.credentials).await;
+            differences.extend(exchange.differences(&now));
+        }
+        differences
+    }
+
     /// A service on the database, whose clock stands at the instant of the recording.
     pub(super) async fn serve(&self, database: TestDatabase) -> App {
         serve(database, self.instant).await

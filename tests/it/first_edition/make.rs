@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use steward::domain::{
-    AccountId, Command, Dialect, Email, HoldId, HoldKind, HoldPatch, ImportedAccount, ImportedHold, Patch, PaymentUrl,
-    ProfilePatch, ResellerId, Revision,
+    AccountId, Command, Dialect, Email, HoldId, HoldKind, HoldPatch, ImportedAccount, ImportedHold,
+    Patch, PaymentUrl, ProfilePatch, ResellerId, Revision,
 };
 use steward::service::{Context, ImportBatch, OnExisting, Principal};
 use steward::store::MIGRATOR;
@@ -24,7 +25,11 @@ use crate::harness::app::start_of_time;
 #[tokio::test(flavor = "multi_thread")]
 async fn the_story_of_the_fixture_can_be_played() {
     let story = std::fs::read_to_string(path("story.txt")).unwrap();
-    let app = serve(TestDatabase::new().await, start_of_time()).await;
+    let app = serve(
+        TestDatabase::new().await,
+        start_of_time() - TimeDelta::days(10),
+    )
+    .await;
     let operator = app.token(None, None).await;
     let credentials = BTreeMap::from([("operator".to_owned(), operator)]);
     let mut script = Script::new(app, credentials, true);
@@ -133,7 +138,7 @@ pub(super) async fn import(app: &App, reseller: i64) {
             suspension: Some(hold(suspended)),
             ..row(Some(4712), "ann@imported.example")
         },
-        row(None, "new@imported.example"),
+        row(Some(4713), "new@imported.example"),
     ];
     let context = Context {
         principal: Principal::command_line(),

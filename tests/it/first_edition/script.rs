@@ -3,7 +3,7 @@
 //! ```text
 //! # a comment
 //! +2d                                   the clock advances
-//! job announce                          a background job runs once
+//! job all                               background jobs run once
 //! sql update ...                        what no request can do, as superuser
 //! acme POST /v3/accounts 201 {...}      a request of `v3`, by a credential, with the expected status
 //! acme admin freeze 200 {...}           a call of `admin`, in JSON (`adminxml`: in XML)
@@ -110,7 +110,10 @@ impl Script {
             .unwrap_or_else(|error| panic!("{query}: {error}"));
         superuser.close().await.unwrap();
         rows.iter()
-            .map(|row| (0..columns).map(|it| row.get(it)).collect())
+            .map(|row| {
+                let value = |it| row.get::<Option<String>, _>(it).unwrap_or_default();
+                (0..columns).map(value).collect()
+            })
             .collect()
     }
 
@@ -172,14 +175,16 @@ impl Script {
 
     async fn job(&self, name: &str) {
         let service = &self.app.service;
+        let (name, days) = name.split_once(' ').unwrap_or((name, "0"));
+        let days: i32 = days.parse().unwrap();
         match name {
-            "prepare" => drop(service.prepare_journal(60).await.unwrap()),
-            "announce" => drop(service.announce_due().await.unwrap()),
-            "plan" => drop(service.plan_purges().await.unwrap()),
-            "purge" => drop(service.purge_due().await.unwrap()),
+            "prepare" => drop(service.prepare_journal(days).await.unwrap()),
+            "drop" => {
+                let keep = TimeDelta::days(days.into()).to_std().unwrap();
+                assert_ne!(service.drop_journal(keep).await.unwrap(), 0);
+            }
             "all" => jobs::announce_and_purge(service, true).await.unwrap(),
             "trim" => drop(service.trim_bulk_jobs(Duration::ZERO).await.unwrap()),
-            "counts" => service.settle_account_counts().await.unwrap(),
             _ => panic!("no job {name}"),
         }
     }
