@@ -5,7 +5,9 @@
 //! and every span carries the request id.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -22,9 +24,12 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{
     Sampler, SdkTracerProvider, Span as SdkSpan, SpanData, SpanProcessor,
 };
-use tracing::Span;
 use tracing::level_filters::LevelFilter;
+use tracing::{Event, Span, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 use url::{Url, form_urlencoded};
@@ -35,12 +40,18 @@ use crate::secret_url::SecretUrl;
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The target of every span in this program. The span `request` has level info, so that log lines
-/// carry its id. The other spans have level debug and exist only while traces are sent.
+/// carry its id, and exists only while such lines are logged or traces are sent. The other spans
+/// have level debug and exist only while traces are sent.
 pub const SPANS: &str = "steward_span";
 /// The span attribute with the request id.
 const REQUEST_ID: &str = "request_id";
 /// Whether traces are sent. Otherwise requests skip the work for them.
 static IS_TRACING: AtomicBool = AtomicBool::new(false);
+
+tokio::task_local! {
+    /// The id of the request that the task works for. Lines of the log that no span covers get it.
+    static CURRENT_REQUEST: Option<Arc<str>>;
+}
 
 /// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,13 +120,17 @@ pub fn start(settings: &Settings, write: fn(&[u8]) -> io::Result<()>) -> Result<
     // and spans after a library (such as sqlx) checks whether a level is enabled without logging
     // anything. Spans of this program have their own target, so the filter can enable them
     // separately.
-    let spans = if traces.is_some() {
-        LevelFilter::DEBUG
-    } else {
-        LevelFilter::INFO
-    };
     let filter =
         EnvFilter::try_new(&settings.level).map_err(|error| format!("log.level: {error}"))?;
+    let logs_requests = filter
+        .max_level_hint()
+        .is_none_or(|it| it >= LevelFilter::INFO);
+    let spans = match (&traces, logs_requests) {
+        (Some(_), _) => LevelFilter::DEBUG,
+        (None, true) => LevelFilter::INFO,
+        // A span costs a request more than everything else that is logged of it.
+        (None, false) => LevelFilter::OFF,
+    };
     let filter = filter.add_directive(
         format!("{SPANS}={spans}")
             .parse()
@@ -137,6 +152,10 @@ pub fn start(settings: &Settings, write: fn(&[u8]) -> io::Result<()>) -> Result<
             .with_writer(move || Lines(write))
             .with_ansi(io::stderr().is_terminal())
             .with_target(false)
+            .map_event_format(|inner| WithRequestId {
+                inner,
+                is_json: false,
+            })
             .boxed()
     } else {
         // The request id is a field of the outermost span. With traces there are inner spans, so
@@ -147,6 +166,10 @@ pub fn start(settings: &Settings, write: fn(&[u8]) -> io::Result<()>) -> Result<
             .flatten_event(true)
             .with_current_span(traces.is_none())
             .with_span_list(traces.is_some())
+            .map_event_format(|inner| WithRequestId {
+                inner,
+                is_json: true,
+            })
             .boxed()
     };
     IS_TRACING.store(traces.is_some(), Ordering::Relaxed);
@@ -230,6 +253,65 @@ impl Extractor for Headers<'_> {
     }
 }
 
+/// Runs work for a request. What it logs has the request's id, also without a span.
+pub fn for_request<W: Future>(id: &str, work: W) -> impl Future<Output = W::Output> + use<W> {
+    CURRENT_REQUEST.scope(Some(Arc::from(id)), work)
+}
+
+/// The same for work that is not a future.
+pub fn in_request<T>(id: &str, work: impl FnOnce() -> T) -> T {
+    CURRENT_REQUEST.sync_scope(Some(Arc::from(id)), work)
+}
+
+/// Runs work for the request that the present task works for, if there is one. For work that is
+/// spawned.
+pub fn for_same_request<W: Future>(work: W) -> impl Future<Output = W::Output> + use<W> {
+    let id = CURRENT_REQUEST.try_with(Option::clone).ok().flatten();
+    CURRENT_REQUEST.scope(id, work)
+}
+
+/// Writes the id of the present request into lines that no span covers. In JSON it stands where a
+/// span has it.
+struct WithRequestId<F> {
+    inner: F,
+    is_json: bool,
+}
+
+impl<S, N, F> FormatEvent<S, N> for WithRequestId<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let id = CURRENT_REQUEST.try_with(Option::clone).ok().flatten();
+        let Some(id) = id.filter(|_| context.lookup_current().is_none()) else {
+            return self.inner.format_event(context, writer, event);
+        };
+        let mut line = String::new();
+        self.inner
+            .format_event(context, Writer::new(&mut line), event)?;
+        let line = line.trim_end();
+        if self.is_json {
+            let line = line.strip_suffix('}').unwrap_or(line);
+            let span = serde_json::json!({ "request_id": &*id, "name": "request" });
+            writeln!(writer, "{line},\"span\":{span}}}")
+        } else {
+            writeln!(writer, "{line} {REQUEST_ID}={id}")
+        }
+    }
+}
+
+/// Whether traces are sent.
+pub fn is_tracing() -> bool {
+    IS_TRACING.load(Ordering::Relaxed)
+}
+
 /// Makes the span of a request and gives it the request id, which inner spans inherit. If the
 /// request has a `traceparent` header, the span joins the caller's trace.
 pub fn in_callers_trace(
@@ -237,7 +319,7 @@ pub fn in_callers_trace(
     request_id: &str,
     make: impl FnOnce() -> Span,
 ) -> Span {
-    if !IS_TRACING.load(Ordering::Relaxed) {
+    if !is_tracing() {
         return make();
     }
     let caller = TraceContextPropagator::new().extract(&Headers(headers));
@@ -266,5 +348,53 @@ impl SpanProcessor for RequestIdStamp {
 
     fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tracing::warn;
+
+    use super::*;
+
+    /// The lines that `work` logs, in JSON.
+    fn lines(work: impl FnOnce()) -> Vec<serde_json::Value> {
+        static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+        let log = fmt::layer()
+            .json()
+            .with_writer(|| {
+                Lines(|line| {
+                    LINES.lock().unwrap().extend_from_slice(line);
+                    Ok(())
+                })
+            })
+            .map_event_format(|inner| WithRequestId {
+                inner,
+                is_json: true,
+            });
+        let log = tracing_subscriber::registry().with(log);
+        tracing::subscriber::with_default(log, work);
+        let text = String::from_utf8(std::mem::take(&mut *LINES.lock().unwrap())).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_line_has_the_id_of_its_request_with_and_without_a_span() {
+        let logged = lines(|| {
+            warn!("before");
+            in_request(r#"a"b"#, || warn!("without"));
+            in_request("outer", || {
+                tracing::info_span!("request", request_id = "spanned").in_scope(|| warn!("with"));
+            });
+        });
+        let ids = logged
+            .iter()
+            .map(|line| line["span"]["request_id"].as_str());
+        let ids: Vec<_> = ids.collect();
+        assert_eq!(ids, [None, Some(r#"a"b"#), Some("spanned")]);
     }
 }

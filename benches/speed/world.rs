@@ -76,7 +76,8 @@ impl World {
         let script = include_str!("yardstick/schema.sql")
             .replace(":accounts", &accounts.to_string())
             .replace(":resellers", &resellers.to_string());
-        run(&self.cluster.options(YARDSTICK), &script).await
+        run(&self.cluster.options(YARDSTICK), &script).await?;
+        run(&self.cluster.superuser_options(YARDSTICK), "checkpoint").await
     }
 
     /// The sizes of the tables that a change writes to, and the numbers of their updates.
@@ -85,7 +86,7 @@ impl World {
         let rows: Vec<(String, f64, i64, i64)> = sqlx::query_as(
             "select kind, sum(pg_total_relation_size(relid)) / 1048576.0::float8, sum(n_tup_upd)::bigint, sum(n_tup_hot_upd)::bigint
              from (select regexp_replace(relname, '_[0-9]{8}$', '') as kind, * from pg_stat_user_tables) as s
-             where kind in ('account', 'hold', 'journal') group by kind order by kind",
+             where kind in ('account', 'held', 'journal') group by kind order by kind",
         )
         .fetch_all(&mut connection)
         .await?;

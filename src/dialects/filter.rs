@@ -4,8 +4,9 @@ use chrono_tz::Tz;
 
 use super::dates;
 use crate::domain::{
-    AccountFilter, Authority, Comparison, Condition, Error, MAX_METADATA_CONDITIONS, MAX_TEXT,
-    Metadata, Owner, SearchField, SearchValues, StateFilter, ZoneConditions, check_metadata_key,
+    AccountFilter, Authority, Comparison, Condition, Error, Level, MAX_METADATA_CONDITIONS,
+    MAX_TEXT, Metadata, Owner, SearchField, SearchValues, StateFilter, ZoneConditions,
+    check_metadata_key,
 };
 
 /// The conditions as the caller wrote them. `None` leaves a condition out.
@@ -17,6 +18,8 @@ pub(crate) struct FilterMembers<'a> {
     pub(crate) held_by: Option<&'a str>,
     /// The name of an owner.
     pub(crate) owner: Option<&'a str>,
+    /// `block`, `limit` or `warn`.
+    pub(crate) level: Option<&'a str>,
     /// A date, or a date and time.
     pub(crate) expires_before: Option<&'a str>,
     /// A date, or a date and time.
@@ -66,6 +69,7 @@ impl FilterMembers<'_> {
                 .owner
                 .map(|owner| Owner::parse("owner", owner))
                 .transpose()?,
+            held_at: self.level.map(level).transpose()?,
             expires_before: bound(Comparison::Less),
             expires_after: bound(Comparison::GreaterOrEqual),
             text: self.text.map(search_text).transpose()?,
@@ -161,6 +165,14 @@ fn wanted_metadata(metadata: Metadata) -> Result<Metadata, Error> {
         }
     }
     Ok(metadata)
+}
+
+/// Reads a level.
+///
+/// # Errors
+/// [`Error::InvalidField`] for `level` with the accepted words.
+pub(super) fn level(word: &str) -> Result<Level, Error> {
+    Level::parse(word).ok_or_else(|| Error::must_be("level", "block, limit or warn", word))
 }
 
 fn authority(word: &str) -> Result<Authority, Error> {

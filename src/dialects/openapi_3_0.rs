@@ -99,7 +99,9 @@ fn is_scalar(schema: &Value) -> bool {
 
 /// Replaces what 3.0 has no keyword for. It changes nothing in objects that are no schemas.
 fn rewrite_schema(schema: &mut Map<String, Value>, objects: &BTreeSet<String>) {
-    schema.remove("propertyNames");
+    for keyword in ["propertyNames", "contentMediaType", "contentSchema"] {
+        schema.remove(keyword);
+    }
     if let Some(Value::Array(examples)) = schema.get("examples") {
         let example = examples.first().cloned();
         schema.remove("examples");
@@ -183,6 +185,7 @@ mod tests {
                 "several": { "description": "x", "oneOf": [{ "type": "integer" }, { "type": "string" }, { "type": "null" }] },
                 "described": { "$ref": "#/a", "description": "b" },
                 "map": { "type": "object", "propertyNames": { "type": "string" }, "additionalProperties": { "type": ["integer", "null"] } },
+                "lines": { "type": "string", "contentMediaType": "application/json", "contentSchema": { "$ref": "#/components/schemas/other" } },
             }, "example": { "const": 1, "type": ["null"] } }, "word": { "type": "string" }, "other": {} } },
             "paths": { "$ref": "#/components/schemas/const", "content": { "application/json": { "schema": {} }, "application/xml": { "schema": { "$ref": "#/components/schemas/other" } } } },
         });
@@ -195,6 +198,7 @@ mod tests {
                 "several": { "description": "x" },
                 "described": { "allOf": [{ "$ref": "#/a" }], "description": "b" },
                 "map": { "type": "object", "additionalProperties": { "type": "integer", "nullable": true } },
+                "lines": { "type": "string" },
             }, "example": { "const": 1, "type": ["null"] } }, "word": { "type": "string" } } },
             "paths": { "allOf": [{ "$ref": "#/components/schemas/const" }], "content": { "application/json": { "schema": {} } } },
         });

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::domain::{Authority, Block, BlockDetail, Coming, Error, HoldName, State, Time};
+use crate::domain::{Authority, Block, BlockDetail, Error, State, Time};
 use crate::service::{Context, JournalEntry, Slice};
 use crate::wire::{self, Codec, MAX_PAGE};
 
@@ -59,17 +59,6 @@ pub(super) fn needs(
         "the account must be restored first".to_owned()
     } else {
         message(obstacle)
-    }
-}
-
-/// The word for a scheduled change, and the hold that it concerns. `None` if it concerns the
-/// account itself.
-pub(super) fn upcoming(change: Coming) -> (&'static str, Option<HoldName>) {
-    match change {
-        Coming::HoldStarts(hold) => ("hold_starts", Some(hold)),
-        Coming::HoldEnds(hold) => ("hold_ends", Some(hold)),
-        Coming::Expires => ("expires", None),
-        Coming::Purge => ("purge", None),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Account, Fact, Hold, Time};
+use super::{Account, Fact, Hold, HoldKind, Time};
 
 /// The decision on one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +112,20 @@ pub enum Event {
 }
 
 impl Event {
+    /// The event of a hold that blocked the use of the account before, and does or does not
+    /// afterwards. `None` for a hold that does not block use, because of its kind or its level.
+    pub(super) fn of_hold(kind: HoldKind, before: bool, after: bool) -> Option<Self> {
+        match (kind, before, after) {
+            (HoldKind::Freeze, _, true) => Some(Self::Frozen),
+            (HoldKind::Suspend, _, true) => Some(Self::Suspended),
+            (HoldKind::Freeze, true, false) => Some(Self::Unfrozen),
+            (HoldKind::Suspend, true, false) => Some(Self::Unsuspended),
+            (HoldKind::Retention, _, _) | (HoldKind::Freeze | HoldKind::Suspend, false, false) => {
+                None
+            }
+        }
+    }
+
     /// The name that webhook endpoints subscribe to.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -118,6 +118,9 @@ fn hold_fact(hold: &Hold) -> Fact {
         ("starts_at", time(details.starts_at)),
         ("ends_at", time(details.ends_at)),
         ("level", level.map_or(Fact::Null, |it| word(it.as_str()))),
+        ("opened_at", Fact::Time(hold.opened_at)),
+        ("opened_by", word(&hold.opened_by)),
+        ("revision", Fact::Number(i64::from(hold.revision))),
         (
             "scheduled",
             if hold.has_begun {

@@ -73,6 +73,12 @@ impl Level {
         }
     }
 
+    /// The levels that are stronger.
+    #[must_use]
+    pub fn stronger(self) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|it| *it > self).collect()
+    }
+
     /// Parses a word of [`Level::as_str`]. `None` for any other word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {

@@ -108,7 +108,7 @@ pub use search::{
 };
 pub use state::{AccountFilter, Block, Remedy, State, StateFilter};
 pub use text::{MAX_LONG_TEXT, MAX_TEXT, check as check_text, check_time_zone};
-pub use upcoming::{Announcement, Coming, HoldName, Upcoming};
+pub use upcoming::{Announcement, Coming, ComingKind, ComingPlace, HoldName, Upcoming};
 pub use webhook::{
     ChosenSecret, EVENTS, Endpoint, EndpointPatch, MAX_ENDPOINTS, SignatureStyle, SuspendedBy,
     TEST, UPDATED, WebhookTargets, message_id,

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::{AccountId, Metadata, Time};
+use super::{AccountId, Level, Metadata, Owner, Time};
 
 /// A field that a search can filter and sort by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,12 @@ impl Span {
             first: at,
             next: at + TimeDelta::microseconds(1),
         }
+    }
+
+    /// Its last instant. Instants have microseconds.
+    #[must_use]
+    pub fn last(self) -> Time {
+        self.next - TimeDelta::microseconds(1)
     }
 }
 
@@ -115,6 +121,11 @@ pub struct Search {
     pub conditions: Vec<Condition>,
     /// The members of the metadata that an account must have, with these values.
     pub metadata: Metadata,
+    /// Only accounts with a hold of this owner that is in force now, at any level.
+    pub owner: Option<Owner>,
+    /// Only accounts whose strongest hold in force now has this level; of the holds of `owner` alone,
+    /// if that is present.
+    pub level: Option<Level>,
     /// A text that the e-mail address, the company, its id or the alias must contain, in any case.
     pub text: Option<String>,
     /// Further conditions, which depend on the time zone of the account's reseller. If there are

@@ -221,6 +221,9 @@ pub struct AccountFilter {
     /// Only accounts with a hold of this owner that is in force now, at any level; of the authority
     /// of `held_by`, if that is present.
     pub held_by_owner: Option<Owner>,
+    /// Only accounts whose strongest hold in force now has this level; of the holds of `held_by` and
+    /// `held_by_owner` alone, if those are present.
+    pub held_at: Option<Level>,
     /// Only accounts that expire before this instant.
     pub expires_before: Option<Time>,
     /// Only accounts that expire at or after this instant.
@@ -239,13 +242,19 @@ impl AccountFilter {
             None => account.deleted_at.is_none(),
             Some(state) => state.admits(&account.state(now)),
         };
-        let needs_hold = self.held_by.is_some() || self.held_by_owner.is_some();
-        let is_held = account.holds.iter().any(|hold| {
+        let needs_hold =
+            self.held_by.is_some() || self.held_by_owner.is_some() || self.held_at.is_some();
+        let holds = account.holds.iter().filter(|hold| {
             hold.kind != HoldKind::Retention
                 && self.held_by.is_none_or(|it| it == hold.authority)
                 && (self.held_by_owner.is_none() || self.held_by_owner == hold.owner)
                 && hold.in_force(now)
         });
+        let strongest = holds.map(|hold| hold.details.level).max();
+        let is_held = match self.held_at {
+            None => strongest.is_some(),
+            level => strongest == level,
+        };
         let expires = |is_within: &dyn Fn(Time) -> bool| account.expires_at.is_some_and(is_within);
         is_in_state
             && (is_held || !needs_hold)

@@ -1,6 +1,6 @@
 //! Coming changes of the state: what happens at a set time, without a command.
 
-use super::{Account, Authority, HoldId, HoldKind, Owner, State, Time};
+use super::{Account, AccountId, Authority, Event, HoldId, HoldKind, Level, Owner, State, Time};
 
 /// Something that happens to an account at a set time, without a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,93 @@ pub struct HoldName {
     pub authority: Authority,
     /// Its owner.
     pub owner: Option<Owner>,
+    /// How far it restricts the account.
+    pub level: Level,
+}
+
+/// What kind of thing happens without a command. The order is that of things that happen to an
+/// account at the same instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ComingKind {
+    /// A hold lapses.
+    HoldEnds,
+    /// A hold begins.
+    HoldStarts,
+    /// The account expires.
+    Expires,
+    /// The account is purged as planned.
+    Purge,
+}
+
+impl ComingKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::HoldEnds, Self::HoldStarts, Self::Expires, Self::Purge];
+
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HoldEnds => "hold_ends",
+            Self::HoldStarts => "hold_starts",
+            Self::Expires => "expires",
+            Self::Purge => "purge",
+        }
+    }
+
+    /// Parses a word of [`ComingKind::as_str`]. `None` for any other word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == word)
+    }
+}
+
+impl Coming {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> ComingKind {
+        match self {
+            Self::HoldStarts(_) => ComingKind::HoldStarts,
+            Self::HoldEnds(_) => ComingKind::HoldEnds,
+            Self::Expires => ComingKind::Expires,
+            Self::Purge => ComingKind::Purge,
+        }
+    }
+
+    /// The hold that it concerns. `None` if it concerns the account itself.
+    #[must_use]
+    pub fn hold(&self) -> Option<&HoldName> {
+        match self {
+            Self::HoldStarts(hold) | Self::HoldEnds(hold) => Some(hold),
+            Self::Expires | Self::Purge => None,
+        }
+    }
+
+    /// The specific event that announces it. `None` if it is only an update of the account: the
+    /// hold does not block its use.
+    #[must_use]
+    pub fn event(&self) -> Option<Event> {
+        let blocks = |hold: &HoldName| hold.level == Level::Block;
+        match self {
+            Self::HoldStarts(hold) => Event::of_hold(hold.kind, false, blocks(hold)),
+            Self::HoldEnds(hold) => Event::of_hold(hold.kind, blocks(hold), false),
+            Self::Expires => Some(Event::Expired),
+            Self::Purge => Some(Event::Purged),
+        }
+    }
+}
+
+/// The place of a coming change in the order of all: by time, then by account, then by kind and by
+/// hold. No two coming changes have the same place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ComingPlace {
+    /// When it happens.
+    pub at: Time,
+    /// The account that it happens to.
+    pub account: AccountId,
+    /// What happens.
+    pub kind: ComingKind,
+    /// The hold that it concerns. `None` if it concerns the account itself.
+    pub hold: Option<HoldId>,
 }
 
 /// An announcement that the background job makes.
@@ -48,6 +135,19 @@ pub struct Upcoming {
     pub what: Coming,
     /// The state from then on, provided that no command changes the account.
     pub state: State,
+}
+
+impl Upcoming {
+    /// Its place in the order of all that is to come; `account` is the one that it happens to.
+    #[must_use]
+    pub fn place(&self, account: AccountId) -> ComingPlace {
+        ComingPlace {
+            at: self.at,
+            account,
+            kind: self.what.kind(),
+            hold: self.what.hold().map(|hold| hold.id),
+        }
+    }
 }
 
 impl Account {
@@ -90,6 +190,7 @@ impl Account {
                 kind: hold.kind,
                 authority: hold.authority,
                 owner: hold.owner.clone(),
+                level: hold.details.level,
             };
             let starts = hold.details.starts_at;
             let starts = starts.map(|at| (at, Coming::HoldStarts(name())));

@@ -26,8 +26,9 @@ const WHOLE: u64 = 64 << 10;
 /// requests.
 const PART: usize = 16 << 10;
 /// The media types that compress well and that are sent whole.
-const TYPES: [&str; 8] = [
+const TYPES: [&str; 9] = [
     "application/json",
+    "application/x-ndjson",
     "application/problem+json",
     "application/xml",
     "text/xml",

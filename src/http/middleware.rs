@@ -94,10 +94,11 @@ pub(super) async fn handle(
         let handling = AssertUnwindSafe(next.run(request).instrument(call)).catch_unwind();
         tokio::time::timeout(shared.request_timeout, handling).await
     };
-    let mut response = match answer.instrument(span.clone()).await {
+    let answer = telemetry::for_request(&id.0, answer.instrument(span.clone()));
+    let mut response = match answer.await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
-            span.in_scope(|| log_panic(&*panic));
+            span.in_scope(|| telemetry::in_request(&id.0, || log_panic(&*panic)));
             respond(Failure::Crashed)
         }
         Err(_elapsed) if body_wait.is_waiting() => respond(Failure::BodyTimedOut),

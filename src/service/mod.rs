@@ -17,9 +17,9 @@
 //! When a client hangs up, the HTTP server drops the request's future in the middle of whatever it
 //! awaits. If that is a statement, the driver returns the connection to the pool with the
 //! transaction still open, and the next user of the connection works inside it. In a prototype,
-//! changes were acknowledged that way and never committed. So lanes are tasks, and the other
-//! transactions run in spawned tasks. A dropped request only stops waiting for the outcome. As a
-//! second safeguard, the store closes the connection of a transaction that is dropped unfinished.
+//! changes were acknowledged that way and never committed. So lanes and all other transactions run
+//! in spawned tasks. A dropped request only stops waiting for the outcome. As a second safeguard,
+//! the store closes the connection of a transaction that is dropped unfinished.
 //!
 //! # How every method fails
 //!
@@ -92,7 +92,9 @@ pub use crate::store::{
     IdempotencyKey, JobState, JournalEntry, Pending, Preview, Progress, PurgeSettings, Reseller,
     ResultHeaders, Slice, StoredAnswer, Suspension, TokenKind,
 };
-pub use accounts::{AccountRef, Explained, Page};
+pub use accounts::{
+    AccountRef, ComingChange, ComingQuery, Explained, Page, SnapshotPage, SnapshotPlace,
+};
 pub use bulk::{Item, MAX_OPERATIONS};
 pub use clock::{Clock, ManualClock};
 pub use context::{Context, Principal};
@@ -112,7 +114,7 @@ pub use release_tickets::{ReleaseTicket, TicketMaker};
 pub use resellers::{NewReseller, ResellerPatch};
 pub use seal::Seal;
 pub use settings::{CommitScope, Settings};
-pub use shares::{Cost, ShareSettings, StreamPermit};
+pub use shares::{Cost, ShareSettings, SnapshotPermit, StreamPermit};
 pub use webhooks::{Due, EndpointView, EventRead, FeedPage, NewEndpoint, PendingRead};
 
 /// How many notifications of events a receiver may be behind before it misses some.
@@ -137,6 +139,7 @@ pub struct Service {
     /// The lane for look-ups of answers to idempotent requests.
     answers: Lane<IdempotencyKey, Option<StoredRequest>>,
     answer_space: Arc<AnswerSpace>,
+    notifier: Notifier,
     credential_cache: CredentialCache,
     limiter: Limiter,
     shares: Arc<ServiceShares>,
@@ -170,12 +173,13 @@ impl Service {
             settings.max_answer_bytes,
             settings.idempotency_window,
         ));
+        let notifier = Notifier::start(store.clone(), process, events.clone());
         let change_writer = group_commit::Writer {
             answer_space: Arc::clone(&answer_space),
             store: store.clone(),
             clock: clock.clone(),
             settings: settings.clone(),
-            notifier: Notifier::start(store.clone(), process, events.clone(), &tasks),
+            notifier: notifier.clone(),
         };
         let writes = Lanes::start(&WRITE_LANES, &settings, &metrics, &tasks, move |requests| {
             change_writer.clone().carry_out(requests)
@@ -210,6 +214,7 @@ impl Service {
             credentials,
             answers,
             answer_space,
+            notifier,
             credential_cache: CredentialCache::new(),
             shares: Arc::new(ServiceShares::new(&shares, &metrics)),
             totals: Arc::new(ListTotals::new()),
@@ -250,6 +255,7 @@ impl Service {
         self.stopping.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.notifier.stop().await;
         self.store.close().await;
     }
 

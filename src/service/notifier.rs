@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 use uuid::Uuid;
@@ -26,25 +27,35 @@ pub enum News {
     Endpoints(ResellerId),
 }
 
-/// Sends notifications of new events. Its task ends when all clones of it are dropped.
+/// Sends notifications of new events. Its task runs until [`Notifier::stop`].
 #[derive(Debug, Clone)]
 pub(super) struct Notifier {
     here: broadcast::Sender<News>,
     elsewhere: mpsc::UnboundedSender<BTreeSet<ResellerId>>,
+    stopping: CancellationToken,
+    task: TaskTracker,
 }
 
 impl Notifier {
     /// Starts the task that notifies other processes. `process` is sent along, so that this process
     /// can ignore its own notifications.
-    pub(super) fn start(
-        store: Store,
-        process: Uuid,
-        here: broadcast::Sender<News>,
-        tasks: &TaskTracker,
-    ) -> Self {
+    pub(super) fn start(store: Store, process: Uuid, here: broadcast::Sender<News>) -> Self {
         let (elsewhere, queue) = mpsc::unbounded_channel();
-        tasks.spawn(run(store, process, queue));
-        Self { here, elsewhere }
+        let (stopping, task) = (CancellationToken::new(), TaskTracker::new());
+        task.spawn(run(store, process, queue, stopping.clone()));
+        Self {
+            here,
+            elsewhere,
+            stopping,
+            task,
+        }
+    }
+
+    /// Sends what is queued, and ends the task. Later notifications reach this process only.
+    pub(super) async fn stop(&self) {
+        self.stopping.cancel();
+        self.task.close();
+        self.task.wait().await;
     }
 
     /// Notifies everyone that these resellers have new events.
@@ -65,8 +76,19 @@ async fn run(
     store: Store,
     process: Uuid,
     mut queue: mpsc::UnboundedReceiver<BTreeSet<ResellerId>>,
+    stopping: CancellationToken,
 ) {
-    while let Some(mut resellers) = queue.recv().await {
+    loop {
+        let received = tokio::select! {
+            received = queue.recv() => received,
+            () = stopping.cancelled(), if !queue.is_closed() => {
+                queue.close();
+                continue;
+            }
+        };
+        let Some(mut resellers) = received else {
+            return;
+        };
         while let Ok(more) = queue.try_recv() {
             resellers.extend(more);
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::accounts::SNAPSHOT_PAGE_BYTES;
 use super::{Principal, Service};
 use crate::domain::{Error, ResellerId};
 use crate::metrics::Metrics;
@@ -91,6 +92,13 @@ const PLANNING: usize = 2;
 pub struct StreamPermit {
     _of_reseller: Permit,
     _of_token: Option<Permit>,
+}
+
+/// The permits of one snapshot: it counts as an event stream, and its page as an answer in memory.
+#[derive(Debug)]
+pub struct SnapshotPermit {
+    _stream: StreamPermit,
+    _page: Permit,
 }
 
 impl ServiceShares {
@@ -204,15 +212,28 @@ impl Service {
     pub fn stream_permit(&self, caller: &Principal) -> Result<StreamPermit, Error> {
         let of_token = caller.token.map(|token| {
             let permit = self.shares.token_streams.try_take(Holder::Token(token), 1);
-            permit.map_err(|refused| refusal(refused, "event streams of this token"))
+            permit.map_err(|refused| refusal(refused, "event streams and snapshots of this token"))
         });
         let of_token = of_token.transpose()?;
         let holder = Holder::Reseller(caller.storage_reseller());
         let permit = self.shares.streams.try_take(holder, 1);
-        let of_reseller = permit.map_err(|refused| refusal(refused, "event streams"))?;
+        let of_reseller =
+            permit.map_err(|refused| refusal(refused, "event streams and snapshots"))?;
         Ok(StreamPermit {
             _of_reseller: of_reseller,
             _of_token: of_token,
+        })
+    }
+
+    /// Takes the permits for a snapshot of the caller, for as long as it is being sent.
+    ///
+    /// # Errors
+    /// Those of [`Service::stream_permit`] and [`Service::body_permit`].
+    pub async fn snapshot_permit(&self, caller: &Principal) -> Result<SnapshotPermit, Error> {
+        let holder = Holder::Reseller(caller.storage_reseller());
+        Ok(SnapshotPermit {
+            _stream: self.stream_permit(caller)?,
+            _page: self.body_permit(holder, SNAPSHOT_PAGE_BYTES).await?,
         })
     }
 

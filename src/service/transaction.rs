@@ -6,6 +6,8 @@
 //! Each takes a permit of its reseller's share of the general connections (`shares.rs`). The
 //! background jobs have connections of their own.
 
+use std::any::Any;
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,6 +183,7 @@ impl Service {
         W: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let limited = tokio::time::timeout(self.settings.transaction_timeout, work);
+        let limited = telemetry::for_same_request(limited);
         // The request's own span is entered too, so that what the work logs carries the request id.
         let traced = limited
             .instrument(debug_span!(target: telemetry::SPANS, "detached"))
@@ -251,6 +254,19 @@ where
 /// The error that callers of a task get when the task panicked. The panic hook has logged the
 /// panic.
 pub(super) fn panicked(panic: &JoinError) -> Error {
+    incident(panic)
+}
+
+/// The same for a panic that was caught.
+pub(super) fn caught(panic: &(dyn Any + Send)) -> Error {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    incident(&message.unwrap_or("unknown"))
+}
+
+fn incident(panic: &dyn Display) -> Error {
     let incident = Uuid::new_v4();
     error!(%incident, %panic, "a task of the service panicked");
     Error::Internal { incident }

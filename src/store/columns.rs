@@ -21,3 +21,22 @@ pub(super) fn account_key(reseller: i64, account: i32) -> Result<AccountKey, Err
 pub(super) fn account_id(account: i32) -> Result<AccountId, Error> {
     AccountId::new(i64::from(account))
 }
+
+/// Names the composite type in the database that has the fields of a struct, in their order, so that
+/// many values are one array. Borrowed values are only written, and `sqlx::Type` would read them too.
+macro_rules! composite_type {
+    ($type:ident, $name:literal) => {
+        impl sqlx::Type<sqlx::Postgres> for $type<'_> {
+            fn type_info() -> sqlx::postgres::PgTypeInfo {
+                sqlx::postgres::PgTypeInfo::with_name($name)
+            }
+        }
+
+        impl sqlx::postgres::PgHasArrayType for $type<'_> {
+            fn array_type_info() -> sqlx::postgres::PgTypeInfo {
+                sqlx::postgres::PgTypeInfo::array_of($name)
+            }
+        }
+    };
+}
+pub(super) use composite_type;

@@ -88,6 +88,20 @@ pub struct JournalEntry {
 }
 
 impl JournalEntry {
+    /// Removes when and by whom the holds were opened, and their revisions. The journal has them only
+    /// to restore an account at an earlier instant.
+    fn leave_out_openings(&mut self) {
+        for side in [&mut self.before, &mut self.after] {
+            let members = side.as_object_mut().into_iter().flatten();
+            let holds = members.filter(|(name, _)| name.contains(':'));
+            for hold in holds.filter_map(|(_, hold)| hold.as_object_mut()) {
+                for name in ["opened_at", "opened_by", "revision"] {
+                    hold.remove(name);
+                }
+            }
+        }
+    }
+
     /// Removes the internal reasons of holds that somebody other than the reseller placed.
     pub fn hide_reasons_of_others(&mut self) {
         for side in [&mut self.before, &mut self.after] {
@@ -158,7 +172,7 @@ impl TryFrom<EventRow> for (AccountId, JournalEntry) {
     type Error = Error;
 
     fn try_from(row: EventRow) -> Result<Self, Error> {
-        let entry = JournalEntry {
+        let mut entry = JournalEntry {
             id: row.id,
             at: row.at,
             sequence: row.sequence,
@@ -175,6 +189,7 @@ impl TryFrom<EventRow> for (AccountId, JournalEntry) {
             before: row.before,
             after: row.after,
         };
+        entry.leave_out_openings();
         Ok((account_id(row.account_id)?, entry))
     }
 }

@@ -27,6 +27,7 @@ pub mod backup;
 mod bulk_jobs;
 mod checks;
 mod columns;
+mod connections;
 pub mod embedded;
 mod erase;
 mod errors;
@@ -44,8 +45,8 @@ mod transaction;
 mod webhooks;
 
 pub use accounts::{
-    ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Changes, HoldWrites, Past, PastFact, PurgingReseller,
-    list_statement,
+    ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Changes, ComingFilter, HeldChanges, HeldRows, Past,
+    PastFact, PurgingReseller, coming_statements, list_statement, snapshot_statement,
 };
 pub use bulk_jobs::{
     AppliedChange, BulkItem, BulkJob, ItemOutcome, JobState, LaterChange, NewBulkJob, Preview,

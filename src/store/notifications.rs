@@ -68,16 +68,18 @@ impl Store {
     /// does not come back, the LISTEN connection is frozen, or reaches another server than the
     /// pools. Nothing is written to disk for it.
     pub async fn send_heartbeat(&self, own: Uuid, number: u64) -> Result<(), Error> {
+        let mut connection = self.background.acquire().await.or_domain()?;
         sqlx::query_scalar!(
             r#"select set_config('synchronous_commit', 'off', true) as "setting!"
                from pg_notify($1, $2)"#,
             heartbeats_of(own),
             number.to_string()
         )
-        .fetch_one(&self.background)
+        .fetch_one(&mut *connection)
         .await
-        .map(drop)
-        .or_domain()
+        .or_domain()?;
+        connection.finish();
+        Ok(())
     }
 
     /// Notifies every process that these resellers have new events. A process that misses the
@@ -91,11 +93,13 @@ impl Store {
         let payload = Some(format!("{own} {}", list_of(resellers)))
             .filter(|payload| payload.len() < 7_900)
             .unwrap_or_default();
+        let mut connection = self.background.acquire().await.or_domain()?;
         sqlx::query!("select pg_notify($1, $2)", EVENTS, payload)
-            .execute(&self.background)
+            .execute(&mut *connection)
             .await
-            .map(drop)
-            .or_domain()
+            .or_domain()?;
+        connection.finish();
+        Ok(())
     }
 }
 

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use super::SERVICE_ROLE;
+use super::connections::Connections;
 use super::tenancy::Tenancy;
 use super::transaction::Tx;
 use crate::domain::Error;
@@ -79,12 +79,15 @@ impl Growth {
         }
     }
 
-    fn add(&mut self, accounts: u64, now: Instant) {
+    /// Returns whether the connections that are open now have become too old.
+    fn add(&mut self, accounts: u64, now: Instant) -> bool {
         self.created = self.created.saturating_add(accounts);
+        let has_grown = self.created >= self.next;
         while self.created >= self.next {
             self.next = self.next.saturating_mul(4);
             self.renewed_at = Some(now);
         }
+        has_grown
     }
 
     /// Whether a connection of this age has plans that are too old.
@@ -98,10 +101,10 @@ impl Growth {
 /// general pool for all other requests, the background pool for jobs, and one for `/readyz`.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pub(super) pool: PgPool,
-    pub(super) keyed: PgPool,
-    pub(super) background: PgPool,
-    health: PgPool,
+    pub(super) pool: Connections,
+    pub(super) keyed: Connections,
+    pub(super) background: Connections,
+    health: Connections,
     growth: Arc<Mutex<Growth>>,
 }
 
@@ -119,15 +122,15 @@ impl Store {
         let growth = Arc::new(Mutex::new(Growth::new()));
         let searching = |connections| {
             let lifetime = Duration::from_mins(10);
-            pool_options(settings, connections, SEARCHING, lifetime)
-                .connect_lazy_with(options.clone())
+            let pool = pool_options(settings, connections, SEARCHING, lifetime);
+            Connections::new(pool.connect_lazy_with(options.clone()))
         };
+        let keyed = pool_options(settings, keyed, KEYED, PLAN_LIFETIME);
         Self {
             pool: searching(general),
             background: searching(background),
             health: searching(HEALTH),
-            keyed: keyed_pool(pool_options(settings, keyed, KEYED, PLAN_LIFETIME), &growth)
-                .connect_lazy_with(options.clone()),
+            keyed: Connections::new(keyed_pool(keyed, &growth).connect_lazy_with(options.clone())),
             growth,
         }
     }
@@ -137,7 +140,11 @@ impl Store {
     pub fn note_created(&self, accounts: usize) {
         let accounts = u64::try_from(accounts).unwrap_or(u64::MAX);
         let mut growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
-        growth.add(accounts, Instant::now());
+        let has_grown = growth.add(accounts, Instant::now());
+        drop(growth);
+        if has_grown {
+            self.keyed.renew();
+        }
     }
 
     /// The same store for background jobs: what uses the general pool uses their own connections.
@@ -216,11 +223,11 @@ impl Store {
             ("health", &self.health),
         ];
         pools.map(|(name, pool)| {
-            let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+            let (size, idle) = pool.size();
             PoolState {
                 name,
                 idle,
-                used: pool.size().saturating_sub(idle),
+                used: size.saturating_sub(idle),
             }
         })
     }

@@ -17,9 +17,19 @@ pub struct Slice<T> {
 impl<T> Slice<T> {
     /// The rows until their sizes together reach [`READ_AT_ONCE`]. `limit` is the number of rows
     /// that were asked for.
-    pub(super) fn within(mut rows: Vec<T>, size: impl Fn(&T) -> i64, limit: i64) -> Self {
+    pub(super) fn within(rows: Vec<T>, size: impl Fn(&T) -> i64, limit: i64) -> Self {
+        Self::up_to(READ_AT_ONCE, rows, size, limit)
+    }
+
+    /// As [`Slice::within`], until the sizes reach `budget` bytes.
+    pub(super) fn up_to(
+        budget: i64,
+        mut rows: Vec<T>,
+        size: impl Fn(&T) -> i64,
+        limit: i64,
+    ) -> Self {
         let found = rows.len();
-        let mut left = READ_AT_ONCE;
+        let mut left = budget;
         let fits = |row: &&T| {
             let fits = left > 0;
             left -= size(row);

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, PgPool, Postgres};
+use sqlx::PgConnection;
 use tracing::{Span, debug_span};
 
+use super::connections::{Connections, Lent};
 use super::errors::{OrDomain as _, is_connection_loss};
 use super::tenancy::Tenancy;
 use crate::domain::{Error, ResellerId};
@@ -22,12 +22,11 @@ pub(super) const ENDPOINTS: &str = "endpoints";
 /// its connection: a dropped future may have left the protocol in any state, so the connection must
 /// not go back to the pool.
 pub struct Tx {
-    connection: PoolConnection<Postgres>,
+    connection: Lent,
     /// The reseller whose endpoints the commit announces; `None` if it announces none.
     announced: Option<ResellerId>,
     /// Whether no transaction was begun, so that each statement commits by itself.
     is_standalone: bool,
-    finished: bool,
     /// The trace span; it ends with the transaction.
     _span: Span,
 }
@@ -37,7 +36,7 @@ impl Tx {
     /// connection whose server has gone. Nothing has run on it yet, so the next connection is
     /// tried, at most once for each connection of the pool.
     pub(super) async fn begin(
-        pool: &PgPool,
+        pool: &Connections,
         begin: &str,
         tenancy: &Tenancy,
     ) -> Result<Self, Error> {
@@ -49,7 +48,6 @@ impl Tx {
                 connection,
                 announced: None,
                 is_standalone: false,
-                finished: false,
                 _span: debug_span!(target: telemetry::SPANS, "transaction"),
             };
             match sqlx::raw_sql(sqlx::AssertSqlSafe(statement.clone()))
@@ -68,13 +66,12 @@ impl Tx {
     /// A connection without a transaction; its server may have gone. The first statement sets the
     /// resellers that the connection may touch. The setting stays until another transaction on the
     /// connection sets its own.
-    pub(super) async fn standalone(pool: &PgPool) -> Result<Self, Error> {
+    pub(super) async fn standalone(pool: &Connections) -> Result<Self, Error> {
         let connection = pool.acquire().await.or_domain()?;
         Ok(Self {
             connection,
             announced: None,
             is_standalone: true,
-            finished: false,
             _span: debug_span!(target: telemetry::SPANS, "transaction"),
         })
     }
@@ -114,7 +111,7 @@ impl Tx {
     /// transaction has committed.
     pub async fn commit(mut self) -> Result<(), Error> {
         if self.is_standalone {
-            self.finished = true;
+            self.connection.finish();
             return Ok(());
         }
         let statement = if let Some(reseller) = self.announced {
@@ -125,7 +122,9 @@ impl Tx {
         let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
             .execute(&mut *self.connection)
             .await;
-        self.finished = done.is_ok();
+        if done.is_ok() {
+            self.connection.finish();
+        }
         done.map(drop).or_domain()
     }
 
@@ -142,20 +141,14 @@ impl Tx {
     /// Rolls back.
     pub async fn rollback(mut self) {
         if self.is_standalone {
-            self.finished = true;
+            self.connection.finish();
             return;
         }
-        self.finished = sqlx::raw_sql("rollback")
+        let done = sqlx::raw_sql("rollback")
             .execute(&mut *self.connection)
-            .await
-            .is_ok();
-    }
-}
-
-impl Drop for Tx {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.connection.close_on_drop();
+            .await;
+        if done.is_ok() {
+            self.connection.finish();
         }
     }
 }

@@ -212,11 +212,6 @@ impl Members {
         }
     }
 
-    /// Adds a member, or replaces it.
-    pub fn set(&mut self, name: &str, value: Value) {
-        self.members.insert(name.to_owned(), Member::Value(value));
-    }
-
     /// Adds a member that is stored as JSON text, unless there is one of this name.
     pub fn add_stored(&mut self, name: &str, json: &str) {
         self.members

@@ -42,4 +42,3 @@ CREATE INDEX account_expiry_due_ix ON account (expires_at) WHERE NOT expired;
 ALTER TABLE account ADD FOREIGN KEY (reseller_id) REFERENCES reseller(id);
 ALTER TABLE api_token ADD FOREIGN KEY (reseller_id) REFERENCES reseller(id);
 VACUUM ANALYZE;
-CHECKPOINT;

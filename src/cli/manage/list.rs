@@ -23,6 +23,13 @@ pub(in crate::cli) struct List {
     /// suspended:operator, suspended:reseller or suspended:reseller_account.
     #[arg(long, value_parser = state)]
     state: Option<StateFilter>,
+    /// List only accounts that a hold of this owner blocks, limits or warns, such as billing.
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
+    /// List only accounts whose strongest hold in force has this level: block, limit or warn. With
+    /// --owner, the strongest of its holds.
+    #[arg(long, value_name = "LEVEL")]
+    level: Option<String>,
     /// List only accounts that expire before this date, or date and time. A date is in the time zone
     /// of the account's reseller.
     #[arg(long, value_name = "TIME")]
@@ -59,7 +66,8 @@ impl List {
         let members = FilterMembers {
             state: None,
             held_by: None,
-            owner: None,
+            owner: self.owner.as_deref(),
+            level: self.level.as_deref(),
             expires_before: self.expires_before.as_deref(),
             expires_after: self.expires_after.as_deref(),
             text: self.text.as_deref(),

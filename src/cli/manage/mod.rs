@@ -4,6 +4,7 @@ mod explain;
 mod list;
 mod show;
 mod target;
+mod upcoming;
 
 use std::sync::Arc;
 
@@ -34,6 +35,12 @@ Examples:
   steward account show 7
   steward account show jo@example.com --json")]
     Show(Target),
+    /// List what time will do to accounts: holds that begin and lapse, expiries, purges.
+    #[command(after_help = "\
+Examples:
+  steward account upcoming
+  steward account upcoming --reseller \"Acme Hosting\" --until 2027-01-31 --limit 0 --json")]
+    Upcoming(upcoming::Upcoming),
     /// Explain why an account is blocked, who may lift each block, and by which command.
     #[command(after_help = "\
 Examples:
@@ -151,6 +158,7 @@ impl Manage {
         let service = &service;
         match self {
             Self::List(list) => list.run(service).await,
+            Self::Upcoming(upcoming) => upcoming.run(service).await,
             Self::Show(target) => {
                 let account = target.find(service).await?;
                 show::run(service, &account, target.json).await

@@ -44,7 +44,7 @@ pub(super) struct Call {
     pub(super) ignored: Vec<String>,
     /// `None` if the caller sent no idempotency key, or if the call does not take one.
     pub(super) key: Option<IdempotencyKey>,
-    /// What the call asks for. Compared if there is a key.
+    /// What the call asks for; all zeros without a key.
     pub(super) fingerprint: Fingerprint,
     /// What encrypts an answer with a secret. `None` without an idempotency key, or if no answer of
     /// the call contains a secret.

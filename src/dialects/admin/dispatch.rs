@@ -26,7 +26,7 @@ use crate::dialects::exchange::{
 };
 use crate::dialects::failure::Failure;
 use crate::domain::{Dialect, Error};
-use crate::service::{Context, IdempotencyKey, Principal, Seal};
+use crate::service::{Context, Fingerprint, IdempotencyKey, Principal, Seal};
 use crate::wire::{self, Codec};
 
 /// The members that say who calls and how to answer, which are no part of the command.
@@ -154,12 +154,16 @@ async fn carry_out(
     };
     let path = format!("{PREFIX}{}", operation.name);
     let reseller = context.principal.storage_reseller();
-    let method = "POST".to_owned();
     let key = key.map(|key| IdempotencyKey {
         reseller,
-        method,
+        method: "POST".to_owned(),
         path,
         key,
+    });
+    // Most calls have no key, and the fingerprint costs more than reading the members.
+    let fingerprint = key.as_ref().map_or_else(Fingerprint::default, |_| {
+        body::fingerprint(codec, &body, NOT_THE_COMMAND, "")
+            .of_owner(context.principal.bound_to.as_ref())
     });
     let ignored = (operation.ignored)(codec, &body);
     *ignored_header = body::ignored_members(&ignored);
@@ -172,8 +176,7 @@ async fn carry_out(
         format: *format,
         verbose: common.verbose,
         ignored,
-        fingerprint: body::fingerprint(codec, &body, NOT_THE_COMMAND, "")
-            .of_owner(context.principal.bound_to.as_ref()),
+        fingerprint,
         key,
         base: base_url(api.settings.public_url.as_deref(), headers),
         body,

@@ -6,11 +6,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::codes::Code;
-use super::replies::{SavedItem, object};
+use super::replies::{AccountDocument, SavedItem, object};
 use crate::dialects::views::blocked_by;
 use crate::domain::{Hold, Outcome};
 use crate::service::CommandOutcome;
-use crate::wire::{self, Codec, Members, Rows};
+use crate::wire::{self, Codec, Rows};
 
 /// The `error_text` of every success.
 pub(super) const SUCCESS: &str = "Successful operation";
@@ -69,7 +69,7 @@ pub(super) struct Envelope {
 #[serde(untagged)]
 enum Data {
     Value(Value),
-    Members(Members),
+    Account(AccountDocument),
 }
 
 /// The next page of a list, for a page that ended before its limit.
@@ -171,9 +171,9 @@ impl Reply {
     }
 
     /// An answer with one account.
-    pub(super) fn account(members: Members) -> Self {
+    pub(super) fn account(account: AccountDocument) -> Self {
         let mut reply = Self::success();
-        reply.envelope.data = Some(Data::Members(members));
+        reply.envelope.data = Some(Data::Account(account));
         reply
     }
 

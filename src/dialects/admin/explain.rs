@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::codes;
 use super::replies::{EntryItem, entry_item, object};
 use crate::dialects::dates;
-use crate::dialects::views::{Viewer, blocked_by, needs, page_of_entries, upcoming};
+use crate::dialects::views::{Viewer, blocked_by, needs, page_of_entries};
 use crate::domain::{Account, AccountId, BlockDetail, EXTENSION, Error, Level, Lift, Time};
 use crate::service::{Explained, JournalEntry, Slice, Suspension};
 use crate::wire::Codec;
@@ -82,7 +82,7 @@ pub(super) fn timeline(
     codec: Codec,
 ) -> Value {
     let changes = account.upcoming(now).into_iter().map(|change| {
-        let (what, hold) = upcoming(change.what);
+        let (what, hold) = (change.what.kind(), change.what.hold().cloned());
         UpcomingItem {
             at: dates::write(change.at),
             authority: hold.as_ref().map(|hold| hold.authority.as_str()),
@@ -90,7 +90,7 @@ pub(super) fn timeline(
             kind: hold.as_ref().map(|hold| hold.kind.as_str()),
             owner: hold.and_then(|hold| hold.owner).map(|it| it.to_string()),
             state_after: change.state.effective_status(),
-            what,
+            what: what.as_str(),
         }
     });
     let (past, next_before) = page_of_entries(entries, |entry| entry_item(entry, codec), codec);

@@ -133,8 +133,53 @@ struct HoldItem {
     starts_at: Option<String>,
 }
 
+/// An account as it is written.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum AccountDocument {
+    /// The members of the struct, which stand in alphabetical order. Only in JSON.
+    Plain(Box<Item>),
+    /// The same members and those that an earlier `save` stored as extra.
+    Members(Members),
+}
+
 /// An account as `list` answers it.
-pub(super) fn item(codec: Codec, account: &Account, viewer: Viewer) -> Members {
+pub(super) fn item(codec: Codec, account: &Account, viewer: Viewer) -> AccountDocument {
+    document(codec, account, viewer, None)
+}
+
+/// An account as `get` answers it: with its open holds.
+pub(super) fn item_with_holds(codec: Codec, account: &Account, viewer: Viewer) -> AccountDocument {
+    let open = account.holds.iter();
+    let open = open.filter(|hold| !hold.has_lapsed(viewer.now));
+    let holds = open.map(|hold| hold_item(hold, viewer)).collect();
+    document(codec, account, viewer, Some(holds))
+}
+
+fn document(
+    codec: Codec,
+    account: &Account,
+    viewer: Viewer,
+    holds: Option<Vec<HoldItem>>,
+) -> AccountDocument {
+    let item = item_of(account, viewer, holds);
+    let extra = account.profile.extra.as_ref();
+    if codec == Codec::Json && extra.is_none_or(|extra| extra.0.is_empty()) {
+        return AccountDocument::Plain(Box::new(item));
+    }
+    // Members that an earlier `save` stored as extra are returned under their own names, in
+    // alphabetical order with ours.
+    let mut members = Members::of(codec, object(&item));
+    for (name, value) in extra.into_iter().flat_map(|extra| &extra.0) {
+        match Verbatim::read(value) {
+            Ok(value) => members.add_stored(name, &documented::answered(name, value).json()),
+            Err(_) => members.add_stored(name, value),
+        }
+    }
+    AccountDocument::Members(members)
+}
+
+fn item_of(account: &Account, viewer: Viewer, holds: Option<Vec<HoldItem>>) -> Item {
     let state = account.state(viewer.now);
     let profile = &account.profile;
     let is_frozen = state.is(Block::Frozen);
@@ -143,7 +188,7 @@ pub(super) fn item(codec: Codec, account: &Account, viewer: Viewer) -> Members {
         Block::ResellerSuspended,
         Block::SuspendedByReseller,
     ];
-    let item = Item {
+    Item {
         blocked_by: blocked_by(&state),
         company: profile.company.clone(),
         effective_status: state.effective_status(),
@@ -158,7 +203,7 @@ pub(super) fn item(codec: Codec, account: &Account, viewer: Viewer) -> Members {
                 .payment_url(viewer.now)
                 .map(|url| url.as_str().to_owned()),
         }),
-        holds: None,
+        holds,
         id: account.id.as_i32(),
         is_active: account.status == Status::Active,
         is_frozen,
@@ -181,30 +226,7 @@ pub(super) fn item(codec: Codec, account: &Account, viewer: Viewer) -> Members {
         uid: account.uid.to_string(),
         version: account.version,
         warned_by: words(state.warned_by()),
-    };
-    // Members that an earlier `save` stored as extra are returned under their own names, in
-    // alphabetical order with ours.
-    let mut members = Members::of(codec, object(&item));
-    for (name, value) in profile.extra.iter().flat_map(|extra| &extra.0) {
-        match Verbatim::read(value) {
-            Ok(value) => members.add_stored(name, &documented::answered(name, value).json()),
-            Err(_) => members.add_stored(name, value),
-        }
     }
-    members
-}
-
-/// An account as `get` answers it: with its open holds.
-pub(super) fn item_with_holds(codec: Codec, account: &Account, viewer: Viewer) -> Members {
-    let mut item = item(codec, account, viewer);
-    let holds = account
-        .holds
-        .iter()
-        .filter(|hold| !hold.has_lapsed(viewer.now))
-        .map(|hold| Value::Object(object(&hold_item(hold, viewer))))
-        .collect();
-    item.set("holds", Value::Array(holds));
-    item
 }
 
 fn hold_item(hold: &Hold, viewer: Viewer) -> HoldItem {

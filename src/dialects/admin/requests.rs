@@ -360,6 +360,10 @@ pub(super) struct List {
     /// Only accounts that a hold of this owner blocks, limits or warns, such as `billing`.
     #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
     owner: Option<String>,
+    /// Only accounts whose strongest hold in force has this level: `block`, `limit` or `warn`. With
+    /// `held_by` or `owner`, the strongest of their holds.
+    #[schema(pattern = "^(block|limit|warn)$")]
+    level: Option<String>,
     /// Only accounts that expire before this instant, or before this day.
     #[schema(format = DateTime, min_length = 1)]
     expires_before: Option<String>,
@@ -396,6 +400,7 @@ impl List {
             &self.state,
             &self.held_by,
             &self.owner,
+            &self.level,
             &self.expires_before,
             &self.expires_after,
             &self.q,
@@ -425,6 +430,7 @@ impl List {
             state: given(self.state.as_deref()),
             held_by: given(self.held_by.as_deref()),
             owner: given(self.owner.as_deref()),
+            level: given(self.level.as_deref()),
             expires_before: given(self.expires_before.as_deref()),
             expires_after: given(self.expires_after.as_deref()),
             text: given(self.q.as_deref()),

@@ -54,7 +54,7 @@ pub(super) struct Call {
     pub(super) key: Option<IdempotencyKey>,
     /// The children of the request that were not read.
     pub(super) ignored: Vec<String>,
-    /// What the request asks for. Compared if there is a key.
+    /// What the request asks for; all zeros without a key.
     pub(super) fingerprint: Fingerprint,
 }
 

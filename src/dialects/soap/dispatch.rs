@@ -282,8 +282,10 @@ async fn read(
         version,
         hide_foreign: api.settings.hide_foreign_accounts,
         as_number: false,
+        fingerprint: key.as_ref().map_or_else(Fingerprint::default, |_| {
+            fingerprint(operation, version, &envelope.children, &body)
+        }),
         key,
-        fingerprint: fingerprint(operation, version, &envelope.children, &body),
     };
     Ok((operation, call))
 }

@@ -46,6 +46,10 @@ struct Selector {
     /// Only accounts that a hold of this owner blocks, limits or warns, such as `billing`.
     #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
     owner: Option<String>,
+    /// Only accounts whose strongest hold in force has this level: `block`, `limit` or `warn`. With
+    /// `heldBy` or `owner`, the strongest of their holds.
+    #[schema(pattern = "^(block|limit|warn)$")]
+    level: Option<String>,
     /// Only accounts that expire before this instant, or before this day.
     #[schema(format = DateTime, min_length = 1)]
     expires_before: Option<String>,
@@ -75,6 +79,7 @@ impl Selector {
             state: self.state.as_deref(),
             held_by: self.held_by.as_deref(),
             owner: self.owner.as_deref(),
+            level: self.level.as_deref(),
             expires_before: self.expires_before.as_deref(),
             expires_after: self.expires_after.as_deref(),
             text: self.q.as_deref(),
@@ -84,6 +89,7 @@ impl Selector {
             ("state", self.state),
             ("heldBy", self.held_by),
             ("owner", self.owner),
+            ("level", self.level),
             ("expiresBefore", self.expires_before),
             ("expiresAfter", self.expires_after),
             ("q", self.q),
@@ -102,8 +108,8 @@ impl Selector {
             ([], true) => Ok((filter, "all".to_owned())),
             ([], false) => Err(Error::invalid(
                 "selector",
-                "has no condition; give state, heldBy, expiresBefore, expiresAfter, q or \
-                 metadata, or \"all\": true for every account",
+                "has no condition; give state, heldBy, owner, level, expiresBefore, \
+                 expiresAfter, q or metadata, or \"all\": true for every account",
             )),
             (_, true) => Err(Error::invalid(
                 "selector",

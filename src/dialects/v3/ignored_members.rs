@@ -53,7 +53,9 @@ pub(super) fn cannot_honour(operation: &str) -> &'static [&'static str] {
 pub(super) fn read_only(method: &str, answer: Described) -> Vec<String> {
     match answer {
         Described::One(describe) if method == "PATCH" => member_names(describe),
-        Described::One(_) | Described::Many(_) | Described::Nothing => Vec::new(),
+        Described::One(_) | Described::Many(_) | Described::Lines(_) | Described::Nothing => {
+            Vec::new()
+        }
     }
 }
 

@@ -74,6 +74,8 @@ fn following(search: &Search, read: usize) -> Option<Search> {
     (limit > 0).then(|| Search {
         conditions: search.conditions.clone(),
         metadata: search.metadata.clone(),
+        owner: search.owner.clone(),
+        level: search.level,
         text: search.text.clone(),
         by_zone: search.by_zone.clone(),
         start: Start::Offset {

@@ -11,6 +11,7 @@ use super::page::Paging;
 use super::page::QueryParameter;
 use super::path_id::Id;
 use super::respond::{Described, FailureDocument, PROBLEM, Problem};
+use super::snapshot::LINES;
 use crate::dialects::operation::Access;
 use crate::dialects::schemas::{Parts, describe, idempotency_key};
 
@@ -89,23 +90,42 @@ fn more_members(operation: &Operation) -> Map<String, Value> {
     read_only.chain(ignored).collect()
 }
 
-fn responses(operation: &Operation, parts: &mut Parts, error: &Value, problem: &Value) -> Value {
-    let content = |schema: Value| json!({ "application/json": { "schema": schema }, "application/xml": { "schema": schema } });
-    let mut headers = headers(operation);
-    let mut success = Map::new();
-    match operation.answer {
-        Described::Nothing => {}
-        Described::One(describe) => {
-            success.insert(
-                "content".to_owned(),
-                content(parts.written_schema(describe)),
-            );
-        }
+/// A body that is a document in JSON or XML.
+fn content(schema: &Value) -> Value {
+    json!({ "application/json": { "schema": schema }, "application/xml": { "schema": schema } })
+}
+
+/// The body of an answer. `None` if it has none.
+fn answer_content(answer: Described, parts: &mut Parts) -> Option<Value> {
+    match answer {
+        Described::Nothing => None,
+        Described::One(describe) => Some(content(&parts.written_schema(describe))),
         Described::Many(describe) => {
             let items = parts.written_schema(describe);
-            let list = json!({ "type": "array", "items": items });
-            success.insert("content".to_owned(), content(list));
+            Some(content(&json!({ "type": "array", "items": items })))
         }
+        Described::Lines(kinds) => {
+            let lines: Vec<Value> = kinds
+                .iter()
+                .map(|describe| parts.written_schema(*describe))
+                .collect();
+            // The text as a whole is no document, so its schema is that of a text.
+            let text = json!({
+                "type": "string",
+                "description": "Each line is a document in JSON.",
+                "contentMediaType": "application/json",
+                "contentSchema": { "oneOf": lines },
+            });
+            Some(json!({ LINES: { "schema": text } }))
+        }
+    }
+}
+
+fn responses(operation: &Operation, parts: &mut Parts, error: &Value, problem: &Value) -> Value {
+    let mut headers = headers(operation);
+    let mut success = Map::new();
+    if let Some(content) = answer_content(operation.answer, parts) {
+        success.insert("content".to_owned(), content);
     }
     if operation.paging != Paging::None {
         headers.insert("Link".to_owned(), header("A link to the next page"));
@@ -172,7 +192,7 @@ fn responses(operation: &Operation, parts: &mut Parts, error: &Value, problem: &
         ),
     ] {
         if applies {
-            let mut content = content(error.clone());
+            let mut content = content(error);
             if let Value::Object(content) = &mut content {
                 content.insert(PROBLEM.to_owned(), json!({ "schema": problem }));
             }
@@ -346,6 +366,14 @@ fn page_parameters(paging: Paging, sort: &Value) -> Vec<Value> {
             ),
             limit(100),
         ],
+        Paging::ByTime => vec![
+            query(
+                "after",
+                "The cursor after which the page begins, from a `Link` header. If absent, the page begins now.",
+                &json!({ "type": "string" }),
+            ),
+            limit(100),
+        ],
         Paging::BeforeId => vec![
             query(
                 "before",
@@ -405,6 +433,16 @@ fn search(sort: &Value) -> Vec<Value> {
             "query",
             "Only accounts whose e-mail address, company, companyId or accountAlias contains this text, in any case.",
             &json!({ "type": "string", "maxLength": 255, "pattern": NO_CONTROLS }),
+        ),
+        query(
+            "owner",
+            "Only accounts that a hold of this owner blocks, limits or warns, such as `billing`.",
+            &json!({ "type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$" }),
+        ),
+        query(
+            "level",
+            "Only accounts whose strongest hold in force has this level. With `owner`, the strongest of its holds.",
+            &json!({ "type": "string", "enum": ["block", "limit", "warn"] }),
         ),
         query(
             "after",

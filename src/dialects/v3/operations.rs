@@ -24,7 +24,10 @@ use super::event_logs::EventLogDocument;
 use super::operation::{Handler, Operation, Run, run};
 use super::operation_request::Operations;
 use super::page::Paging;
-use super::page::{AS_OF, AS_OF_LIST, ITEM_STATE, PURGE_RESELLER, RESELLER, SUCCEEDED, WEBHOOK};
+use super::page::{
+    AS_OF, AS_OF_LIST, ITEM_STATE, ONE_RESELLER, PURGE_RESELLER, RESELLER, SUCCEEDED, UNTIL,
+    WEBHOOK, WHAT,
+};
 use super::path_id::{EntryId, EventLogId, JobId, PathId, PlanId, WebhookId};
 use super::personal_access_tokens::{
     NewPersonalAccessToken, PersonalAccessTokenDocument, RevokeToken,
@@ -34,7 +37,9 @@ use super::purge::{ApprovalDocument, PlannedDocument};
 use super::release_tickets::{Redeem, ReleaseDocument};
 use super::resellers::{ResellerDocument, ResellerRequest, SuspensionDocument};
 use super::respond::{Answer, Many, Nothing, One, Reply};
+use super::snapshot::Lines;
 use super::tokens::{NewToken, RotateToken, TokenDocument};
+use super::upcoming::ComingDocument;
 use super::users::UserDocument;
 use super::webhook_logs::LogDocument;
 use super::webhooks::{
@@ -42,7 +47,7 @@ use super::webhooks::{
 };
 use super::{
     Api, accounts, bulk, bulk_jobs, event_logs, events, log_page, personal_access_tokens, plans,
-    purge, release_tickets, resellers, tokens, users, webhook_logs, webhooks,
+    purge, release_tickets, resellers, snapshot, tokens, upcoming, users, webhook_logs, webhooks,
 };
 use crate::dialects::body;
 use crate::dialects::failure::Failure;
@@ -155,6 +160,14 @@ pub const OPERATIONS: &[Operation] = &[
         .scope(AccountRead).while_suspended().heavy()
         .example(r#"{"operations":[{"operation":"freeze","paymentUrl":"https://example.com"},{"operation":"status","status":"inactive"}]}"#)
         .run(run!(bulk::simulate, (AccountId, Operations) -> 200 One<SimulationDocument>)),
+    Operation::get("/v3/upcoming", "upcoming_list")
+        .about("accounts", "List what time will do to accounts: holds that begin and lapse, expiries, purges; the earliest first")
+        .scope(AccountRead).paged(Paging::ByTime).query(&[WHAT, UNTIL, PURGE_RESELLER]).heavy()
+        .run(run!(upcoming::list, (()) -> 200 Many<ComingDocument>)),
+    Operation::get("/v3/snapshot", "snapshot_read")
+        .about("accounts", "Read all accounts, and the cursor of the events that follow, as lines of JSON")
+        .scope(AccountRead).query(&[ONE_RESELLER]).heavy()
+        .run(run!(snapshot::read, (()) -> 200 Lines)),
     Operation::post("/v3/release-tickets/redeem", "release_tickets_redeem")
         .about("accounts", "Lift the freeze that a release ticket names, unless it was changed since")
         .while_suspended().idempotent()

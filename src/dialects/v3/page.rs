@@ -29,6 +29,8 @@ pub enum Paging {
     AfterNumber,
     /// By cursor: `after` a cursor, and `limit`.
     AfterCursor,
+    /// In the order of time: `after` a cursor, and `limit`.
+    ByTime,
     /// By id, newest first: `before` an id, and `limit`.
     BeforeId,
     /// By page, or by id, newest first.
@@ -46,7 +48,7 @@ impl Paging {
     pub(super) const fn names(self) -> &'static [&'static str] {
         match self {
             Self::None => &[],
-            Self::AfterNumber | Self::AfterCursor => &["after", "limit"],
+            Self::AfterNumber | Self::AfterCursor | Self::ByTime => &["after", "limit"],
             Self::Whole | Self::PageOrNumber => &["page", "limit", "sort", "query", "after"],
             Self::BeforeId | Self::BeforeNumber => &["before", "limit"],
             Self::PageOrId | Self::PageOrEntry => &["page", "limit", "sort", "query", "before"],
@@ -76,6 +78,21 @@ pub(super) const PURGE_RESELLER: QueryParameter = QueryParameter {
     name: "resellerId",
     description: "Only accounts of this reseller. Only with an operator's token; if absent, all resellers.",
     schema: RESELLER_NUMBER,
+};
+pub(super) const ONE_RESELLER: QueryParameter = QueryParameter {
+    name: "resellerId",
+    description: "Only this reseller. Only with an operator's token; if absent, all resellers, one after the other.",
+    schema: RESELLER_NUMBER,
+};
+pub(super) const WHAT: QueryParameter = QueryParameter {
+    name: "what",
+    description: "Only things of this kind: `hold_starts`, `hold_ends`, `expires` or `purge`; several are separated by commas.",
+    schema: r#"{"type":"string","pattern":"^(hold_starts|hold_ends|expires|purge)(,(hold_starts|hold_ends|expires|purge))*$"}"#,
+};
+pub(super) const UNTIL: QueryParameter = QueryParameter {
+    name: "until",
+    description: "Only things that happen up to this instant; a date alone means the end of that day.",
+    schema: INSTANT,
 };
 pub(super) const AS_OF: QueryParameter = QueryParameter {
     name: "asOf",
@@ -165,7 +182,9 @@ impl Query {
                 (None, "page") => query.page = Some(page(&value)?),
                 (None, "sort") => query.sort = Some(value).filter(|sort| !sort.is_empty()),
                 (None, "query") => query.search = searched(value)?,
-                (None, _) if paging == Paging::AfterCursor => query.cursor = Some(value),
+                (None, _) if matches!(paging, Paging::AfterCursor | Paging::ByTime) => {
+                    query.cursor = Some(value);
+                }
                 (None, _) => query.after = after(&value)?,
             }
             seen.push(name);
@@ -318,19 +337,20 @@ fn unknown_parameter(name: &str, paging: Paging, others: &[QueryParameter]) -> F
 /// What a list has instead of a parameter that other lists have. `None` if there is no such list, or
 /// no other list has the parameter.
 fn instead(name: &str, paging: Paging) -> Option<&'static str> {
-    use Paging::{AfterCursor, AfterNumber, BeforeId, BeforeNumber, PageOrEntry, PageOrId};
+    use Paging::{AfterCursor, AfterNumber, BeforeId, BeforeNumber, ByTime, PageOrEntry, PageOrId};
     Some(match (name, paging) {
         ("page", BeforeId | BeforeNumber)
         | ("after", BeforeId | BeforeNumber | PageOrId | PageOrEntry) => {
             "the first page is the newest, and its Link header leads to older ones by before"
         }
-        ("page" | "before", AfterNumber | AfterCursor) => {
+        ("page" | "before", AfterNumber | AfterCursor | ByTime) => {
             "the Link header of each page leads to the next one by after"
         }
         ("sort", BeforeId | BeforeNumber) => "the list is always newest first",
         ("sort", AfterNumber) => "the list is always in the order of the accounts' numbers",
         ("sort", AfterCursor) => "the list is always in the order of the changes",
-        ("query", AfterNumber | AfterCursor | BeforeId | BeforeNumber) => {
+        ("sort", ByTime) => "the list is always in the order of time",
+        ("query", AfterNumber | AfterCursor | ByTime | BeforeId | BeforeNumber) => {
             "no text can be looked for in this list"
         }
         _ => return None,

@@ -24,6 +24,8 @@ pub(super) enum Described {
     One(Describe),
     /// The body is a list of documents.
     Many(Describe),
+    /// Each line of the body is a document in JSON, of one of these kinds.
+    Lines(&'static [Describe]),
 }
 
 /// The body of an answer. Rows of the table name its type, so the OpenAPI document describes what

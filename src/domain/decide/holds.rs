@@ -71,7 +71,7 @@ impl Draft<'_> {
             }
         };
         self.events.extend(if placed.has_started(self.now) {
-            event(kind, was_blocking, placed.blocks(self.now))
+            Event::of_hold(kind, was_blocking, placed.blocks(self.now))
         } else {
             (kind != HoldKind::Retention).then_some(Event::HoldScheduled)
         });
@@ -164,7 +164,8 @@ impl Draft<'_> {
         }
         let (kind, was_blocking) = (hold.kind, hold.blocks(self.now));
         self.close(index);
-        self.events.extend(event(kind, was_blocking, false));
+        self.events
+            .extend(Event::of_hold(kind, was_blocking, false));
         if was_blocking && self.by.authority == Authority::Operator && kind != HoldKind::Retention {
             self.after.operator_released_at = Some(self.now);
         }
@@ -208,11 +209,11 @@ impl Draft<'_> {
         let (kind, is_block) = (hold.kind, hold.details.level == Level::Block);
         if hold.has_begun {
             self.close(index);
-            self.events.extend(event(kind, is_block, false));
+            self.events.extend(Event::of_hold(kind, is_block, false));
         } else {
             hold.has_begun = true;
             self.holds.push(HoldChange::Begun(hold.clone()));
-            self.events.extend(event(kind, false, is_block));
+            self.events.extend(Event::of_hold(kind, false, is_block));
         }
         self.announced(at);
     }
@@ -240,18 +241,6 @@ impl Draft<'_> {
             at: ended,
             lapsed,
         });
-    }
-}
-
-/// The event of a hold that blocked the use of the account before, and does or does not afterwards.
-/// `None` for a hold that does not block use, because of its kind or its level.
-fn event(kind: HoldKind, before: bool, after: bool) -> Option<Event> {
-    match (kind, before, after) {
-        (HoldKind::Freeze, _, true) => Some(Event::Frozen),
-        (HoldKind::Suspend, _, true) => Some(Event::Suspended),
-        (HoldKind::Freeze, true, false) => Some(Event::Unfrozen),
-        (HoldKind::Suspend, true, false) => Some(Event::Unsuspended),
-        (HoldKind::Retention, _, _) | (HoldKind::Freeze | HoldKind::Suspend, false, false) => None,
     }
 }
 

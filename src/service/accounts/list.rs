@@ -67,19 +67,24 @@ impl Service {
         let totals = Arc::clone(&self.totals);
         self.read(context.principal.tenancy(), move |tx| {
             Box::pin(async move {
-                let accounts = tx.search_accounts(reseller, &search).await?;
+                let accounts = tx.search_accounts(reseller, &search, at).await?;
                 if !count {
                     return Ok((accounts, None, at));
                 }
-                let few = tx.count_found(reseller, &search, EXACT + 1).await?;
+                let few = tx.count_found(reseller, &search, EXACT + 1, at).await?;
                 let list = (
                     reseller,
                     format!(
-                        "{:?} {:?} {:?} {:?}",
-                        search.conditions, search.metadata, search.text, search.by_zone
+                        "{:?} {:?} {:?} {:?} {:?} {:?}",
+                        search.conditions,
+                        search.metadata,
+                        search.text,
+                        search.by_zone,
+                        search.owner,
+                        search.level
                     ),
                 );
-                let all = tx.count_found(reseller, &search, i64::MAX);
+                let all = tx.count_found(reseller, &search, i64::MAX, at);
                 let total = totals.get_or_count(list, at, few, all).await?;
                 Ok((accounts, Some(total), at))
             })

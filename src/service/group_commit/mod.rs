@@ -2,9 +2,10 @@
 //!
 //! # Lanes
 //!
-//! A [`Lane`] is a bounded queue with one task that empties it. The task takes all requests that
-//! are queued, up to the batch size, and carries them out together. Then it sends each caller its
-//! own outcome and takes the requests that were queued meanwhile. Nothing waits for a batch to
+//! A [`Lane`] is a bounded queue. The first request for an idle lane spawns a task that empties it.
+//! The task takes all requests that are queued, up to the batch size, and carries them out together.
+//! Then it sends each caller its own outcome and takes the requests that were queued meanwhile; when
+//! there are none, it ends. Nothing waits for a batch to
 //! fill: an idle lane carries out a single request at once. A busy lane carries out many together,
 //! which is where the speed comes from: a transaction for a hundred changes costs little more than
 //! one for a single change. When the queue is full, the lane refuses further requests as

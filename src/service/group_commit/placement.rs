@@ -50,7 +50,7 @@ pub(in crate::service) struct Lanes<Q, A> {
 }
 
 impl<Q: Send + 'static, A: Send + 'static> Lanes<Q, A> {
-    /// Starts a lane for each name. `carry_out` must return one outcome for each request, in the
+    /// Makes a lane for each name. `carry_out` must return one outcome for each request, in the
     /// order of the requests.
     pub(in crate::service) fn start<F, W>(
         names: &[&'static str],
@@ -60,7 +60,7 @@ impl<Q: Send + 'static, A: Send + 'static> Lanes<Q, A> {
         carry_out: F,
     ) -> Self
     where
-        F: Fn(Vec<Q>) -> W + Clone + Send + 'static,
+        F: Fn(Vec<Q>) -> W + Clone + Send + Sync + 'static,
         W: Future<Output = Vec<Result<A, Error>>> + Send + 'static,
     {
         let start = |name: &&'static str| {

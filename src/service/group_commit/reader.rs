@@ -5,11 +5,8 @@ use std::future::Future;
 use std::hash::Hash;
 use std::time::Duration;
 
-use tracing::{Instrument as _, Span};
-
 use crate::domain::{Account, AccountKey, Error};
 use crate::service::Clock;
-use crate::service::transaction::panicked;
 use crate::store::{IdempotencyKey, Store, StoredRequest};
 
 /// Looks up accounts by their keys, deleted ones included, with one statement for all. Runs on the
@@ -53,28 +50,23 @@ pub(in crate::service) async fn find_answers(
     find_each(keys, limit, work).await
 }
 
-/// Runs a look-up, and gives each key its part of the result, or the error. Keys may repeat. The
-/// look-up runs in a spawned task, so that a panic in it does not end the lane.
-pub(in crate::service) fn find_each<K, T, W>(
+/// Runs a look-up, and gives each key its part of the result, or the error. Keys may repeat.
+pub(in crate::service) async fn find_each<K, T, W>(
     keys: Vec<K>,
     limit: Duration,
     work: W,
-) -> impl Future<Output = Vec<Result<Option<T>, Error>>> + Send + use<K, T, W>
+) -> Vec<Result<Option<T>, Error>>
 where
-    K: Eq + Hash + Send + 'static,
-    T: Clone + Send + 'static,
-    W: Future<Output = Result<HashMap<K, T>, Error>> + Send + 'static,
+    K: Eq + Hash,
+    T: Clone,
+    W: Future<Output = Result<HashMap<K, T>, Error>>,
 {
-    let task = tokio::spawn(tokio::time::timeout(limit, work).instrument(Span::current()));
-    async move {
-        let found = match task.await {
-            Ok(Ok(found)) => found,
-            Ok(Err(_elapsed)) => Err(Error::Unavailable),
-            Err(panic) => Err(panicked(&panic)),
-        };
-        match found {
-            Ok(found) => keys.iter().map(|key| Ok(found.get(key).cloned())).collect(),
-            Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
+    let found = tokio::time::timeout(limit, work).await;
+    match found.unwrap_or(Err(Error::Unavailable)) {
+        Ok(mut found) if found.len() == keys.len() => {
+            keys.iter().map(|key| Ok(found.remove(key))).collect()
         }
+        Ok(found) => keys.iter().map(|key| Ok(found.get(key).cloned())).collect(),
+        Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
     }
 }

@@ -1,9 +1,11 @@
 //! Carries out the changes that a lane has taken: together, or one by one if that fails.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use tracing::{Instrument as _, Span, warn};
+use futures_util::FutureExt as _;
+use tracing::warn;
 
 use super::batch::{self, BatchError};
 use super::request::Request;
@@ -13,7 +15,7 @@ use crate::service::answer_space::AnswerSpace;
 use crate::service::idempotency::Completion;
 use crate::service::notifier::Notifier;
 use crate::service::settings::{CommitScope, Settings};
-use crate::service::transaction::panicked;
+use crate::service::transaction::caught;
 use crate::store::Store;
 
 /// Carries out changes of accounts. It runs on the write lanes.
@@ -55,8 +57,7 @@ impl Writer {
     }
 
     async fn carry_out_together(&self, requests: Vec<Request>) -> Vec<Result<Completion, Error>> {
-        let requests: Arc<[Request]> = requests.into();
-        let failed = match self.commit(Arc::clone(&requests)).await {
+        let failed = match self.commit(&requests).await {
             Ok(outcomes) => return outcomes,
             Err(failed) => failed,
         };
@@ -65,8 +66,8 @@ impl Writer {
         }
         warn!(cause = %failed.error, requests = requests.len(), "a batch failed; carrying out its requests one by one");
         let mut outcomes = Vec::with_capacity(requests.len());
-        for request in &*requests {
-            let alone = self.commit(Arc::from(vec![request.clone()])).await;
+        for request in &requests {
+            let alone = self.commit(std::slice::from_ref(request)).await;
             let outcome = alone.map_or_else(
                 |failed| Err(failed.error),
                 |mut outcomes| outcomes.pop().unwrap_or(Err(Error::Unavailable)),
@@ -76,24 +77,24 @@ impl Writer {
         outcomes
     }
 
-    /// Commits requests in one transaction and calls the notifier if there are new events. The
-    /// transaction runs in a spawned task, so that a panic in it does not end the lane.
+    /// Commits requests in one transaction and calls the notifier if there are new events. After a
+    /// panic, the requests may be tried alone.
     async fn commit(
         &self,
-        requests: Arc<[Request]>,
+        requests: &[Request],
     ) -> Result<Vec<Result<Completion, Error>>, BatchError> {
-        let (store, now) = (self.store.clone(), self.clock.now());
+        let now = self.clock.now();
         let (window, limit) = (
             self.settings.idempotency_window,
             self.settings.transaction_timeout,
         );
-        let space = Arc::clone(&self.answer_space);
         let work = async move {
-            let committed = batch::commit(&store, &requests, now, window).await?;
-            space.add(&committed.answers, now);
+            let committed = batch::commit(&self.store, requests, now, window).await?;
+            self.answer_space.add(&committed.answers, now);
             Ok(committed)
         };
-        match tokio::spawn(tokio::time::timeout(limit, work).instrument(Span::current())).await {
+        let limited = AssertUnwindSafe(tokio::time::timeout(limit, work));
+        match limited.catch_unwind().await {
             Ok(Ok(result)) => result.map(|committed| {
                 self.notifier.notify(committed.with_events);
                 committed.outcomes
@@ -103,7 +104,7 @@ impl Writer {
                 is_worth_trying_alone: false,
             }),
             Err(panic) => Err(BatchError {
-                error: panicked(&panic),
+                error: caught(&*panic),
                 is_worth_trying_alone: true,
             }),
         }

@@ -131,7 +131,7 @@ async fn fitting(
         return Ok(entries.len());
     }
     let accounts: Vec<AccountId> = accounts.into_iter().collect();
-    let mut sizes = tx.account_sizes(reseller, &accounts).await?;
+    let mut sizes = tx.account_sizes(Some(reseller), &accounts).await?;
     let mut left = READ_AT_ONCE;
     let fits = |(account, _): &&(AccountId, JournalEntry)| {
         let fits = left > 0;

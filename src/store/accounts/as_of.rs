@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::row::extra_of;
+use super::profile::extra_of;
 use crate::domain::{
     Account, AccountKey, Authority, Error, Fact, Hold, HoldDetails, HoldId, HoldKind, Level, Owner,
     PaymentUrl, ResellerId, Status, Time,
@@ -41,7 +41,7 @@ pub struct Past {
     pub next: Option<i32>,
 }
 
-/// When a hold was opened, by whom, and its revision. The journal's copies of a hold lack these.
+/// When a hold was opened, by whom, and its revision.
 type Opening = (Time, String, i32);
 
 impl Tx {
@@ -242,7 +242,8 @@ impl Tx {
         Ok(values)
     }
 
-    /// The openings of the holds among these values, by hold id.
+    /// The openings of the holds among these values that the journal does not name, because an
+    /// earlier version wrote it, by hold id.
     async fn openings(
         &mut self,
         values: &HashMap<AccountKey, Vec<(String, Value)>>,
@@ -250,6 +251,7 @@ impl Tx {
         let holds: Vec<(AccountKey, Uuid)> = values
             .iter()
             .flat_map(|(key, values)| values.iter().map(move |(_, value)| (*key, value)))
+            .filter(|(_, value)| opening_of(value).is_none())
             .filter_map(|(key, value)| Some((key, hold_id(value)?)))
             .collect();
         if holds.is_empty() {
@@ -259,7 +261,7 @@ impl Tx {
         let rows = sqlx::query!(
             "select h.id, h.opened_at, h.opened_by, h.revision
              from unnest($1::bigint[], $2::integer[], $3::uuid[]) as w(reseller_id, account_id, id)
-             join hold h using (reseller_id, account_id, id)",
+             join earlier_hold h using (reseller_id, account_id, id)",
             &column.of(|((reseller, _), _)| reseller.0),
             &column.of(|((_, account), _)| account.as_i32()),
             &column.of(|(_, id)| *id),
@@ -403,6 +405,15 @@ fn hold_id(value: &Value) -> Option<Uuid> {
     Uuid::parse_str(id).ok()
 }
 
+/// The opening of a hold in the object that the journal has of it. `None` if an earlier version wrote
+/// the object, or if the value is not a hold.
+fn opening_of(value: &Value) -> Option<Opening> {
+    let at = value.get("opened_at")?.as_str()?.parse().ok()?;
+    let by = value.get("opened_by")?.as_str()?.to_owned();
+    let revision = i32::try_from(value.get("revision")?.as_i64()?).ok()?;
+    Some((at, by, revision))
+}
+
 /// A hold from the object that the journal has of it.
 fn hold_of(
     kind: HoldKind,
@@ -413,7 +424,8 @@ fn hold_of(
 ) -> Result<Hold, Error> {
     let unreadable = || internal("the journal has an unreadable hold");
     let id = hold_id(value).ok_or_else(unreadable)?;
-    let (opened_at, opened_by, revision) = openings.get(&id).cloned().ok_or_else(unreadable)?;
+    let opening = opening_of(value).or_else(|| openings.get(&id).cloned());
+    let (opened_at, opened_by, revision) = opening.ok_or_else(unreadable)?;
     Ok(Hold {
         id: HoldId(id),
         kind,

@@ -50,7 +50,8 @@ pub(super) fn push_text(statement: &mut Statement, text: Option<&str>) {
             .push(" and position(lower(")
             .push_bind(text.to_owned())
             .push(
-                ") in lower(concat_ws(' ', a.email, a.company, a.company_id, a.account_alias))) > 0",
+                ") in lower(concat_ws(' ', a.profile ->> 'email', a.profile ->> 'company',
+                   a.profile ->> 'company_id', a.profile ->> 'account_alias'))) > 0",
             );
     }
 }
@@ -152,7 +153,7 @@ pub(super) fn column(field: SearchField) -> &'static str {
         SearchField::UpdatedAt => "a.updated_at",
         SearchField::ExpiresAt => "a.expires_at",
         SearchField::Email => "a.email_key",
-        SearchField::Company => "a.company",
+        SearchField::Company => "(a.profile ->> 'company')",
         SearchField::Status => "a.status",
     }
 }

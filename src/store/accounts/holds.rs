@@ -1,48 +1,94 @@
-//! Holds: open ones are read together with their account, changes are written together with their
-//! batch.
+//! Holds: the open ones of an account are a JSON array in its row. Each also has a row in `held`, by
+//! which lists and jobs find it.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    AccountId, AccountKey, Authority, Error, Hold, HoldChange, HoldDetails, HoldId, HoldKind,
-    Level, Owner, PaymentUrl, ResellerId, Time,
+    Account, AccountKey, Authority, Error, Hold, HoldChange, HoldDetails, HoldId, HoldKind, Level,
+    Owner, PaymentUrl, Time,
 };
+use crate::store::columns::composite_type;
 use crate::store::errors::internal;
 
-/// An open hold in the JSON array of an account's row.
-#[derive(Deserialize)]
-struct OpenHold {
+/// An open hold in the array. What is usual is left out: a hold that has begun, and the level of a
+/// block.
+#[derive(Serialize, Deserialize)]
+struct OpenHold<'a> {
     id: uuid::Uuid,
-    kind: String,
-    authority: String,
-    owner: Option<String>,
-    level: String,
-    has_begun: bool,
-    reason_code: Option<String>,
-    reason: Option<String>,
-    public_message: Option<String>,
-    payment_url: Option<String>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    authority: Cow<'a, str>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    owner: Option<Cow<'a, str>>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    level: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scheduled: Option<bool>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    reason_code: Option<Cow<'a, str>>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    reason: Option<Cow<'a, str>>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    public_message: Option<Cow<'a, str>>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    payment_url: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     starts_at: Option<Time>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     ends_at: Option<Time>,
     revision: i32,
     opened_at: Time,
-    opened_by: String,
+    #[serde(borrow)]
+    opened_by: Cow<'a, str>,
 }
 
-impl TryFrom<OpenHold> for Hold {
+impl<'a> From<&'a Hold> for OpenHold<'a> {
+    fn from(hold: &'a Hold) -> Self {
+        let details = &hold.details;
+        let text = |text: &'a Option<String>| text.as_deref().map(Cow::Borrowed);
+        let level = Some(details.level).filter(|level| *level != Level::Block);
+        Self {
+            id: hold.id.0,
+            kind: Cow::Borrowed(hold.kind.as_str()),
+            authority: Cow::Borrowed(hold.authority.as_str()),
+            owner: hold.owner.as_ref().map(|it| Cow::Borrowed(it.as_str())),
+            level: level.map(|level| Cow::Borrowed(level.as_str())),
+            scheduled: (!hold.has_begun).then_some(true),
+            reason_code: text(&details.reason_code),
+            reason: text(&details.reason),
+            public_message: text(&details.public_message),
+            payment_url: details
+                .payment_url
+                .as_ref()
+                .map(|url| Cow::Borrowed(url.as_str())),
+            starts_at: details.starts_at,
+            ends_at: details.ends_at,
+            revision: hold.revision,
+            opened_at: hold.opened_at,
+            opened_by: Cow::Borrowed(&hold.opened_by),
+        }
+    }
+}
+
+impl TryFrom<OpenHold<'_>> for Hold {
     type Error = Error;
 
-    fn try_from(open: OpenHold) -> Result<Self, Error> {
+    fn try_from(open: OpenHold<'_>) -> Result<Self, Error> {
+        let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
+        let level = open.level.as_deref();
         let details = HoldDetails {
-            reason_code: open.reason_code,
-            reason: open.reason,
-            public_message: open.public_message,
-            payment_url: open.payment_url.map(PaymentUrl::stored),
+            reason_code: owned(open.reason_code),
+            reason: owned(open.reason),
+            public_message: owned(open.public_message),
+            payment_url: owned(open.payment_url).map(PaymentUrl::stored),
             starts_at: open.starts_at,
             ends_at: open.ends_at,
-            level: Level::parse(&open.level)
+            level: level
+                .map_or(Some(Level::Block), Level::parse)
                 .ok_or_else(|| internal("hold has an unknown level"))?,
         };
         Ok(Self {
@@ -51,123 +97,134 @@ impl TryFrom<OpenHold> for Hold {
                 .ok_or_else(|| internal("hold has an unknown kind"))?,
             authority: Authority::parse(&open.authority)
                 .ok_or_else(|| internal("hold has an unknown authority"))?,
-            owner: open.owner.map(Owner::stored),
+            owner: owned(open.owner).map(Owner::stored),
             details,
             opened_at: open.opened_at,
-            opened_by: open.opened_by,
+            opened_by: open.opened_by.into_owned(),
             revision: open.revision,
-            has_begun: open.has_begun,
+            has_begun: open.scheduled.is_none(),
         })
     }
 }
 
-/// The open holds in the JSON array of an account's row, by kind, authority and owner. They are few, and
-/// sorting them on the server would take longer than finding them.
-pub(super) fn open_holds(json: &str) -> Result<Vec<Hold>, Error> {
-    let mut open: Vec<OpenHold> =
+/// The open holds in the JSON array of an account's row, by kind, authority and owner.
+pub(super) fn holds_of(json: &str) -> Result<Vec<Hold>, Error> {
+    let open: Vec<OpenHold<'_>> =
         serde_json::from_str(json).map_err(|_| internal("account has unreadable holds"))?;
-    open.sort_by(|a, b| {
-        let name = |it: &OpenHold| (it.kind.clone(), it.authority.clone(), it.owner.clone());
-        name(a).cmp(&name(b))
+    let mut holds: Vec<Hold> = open
+        .into_iter()
+        .map(TryFrom::try_from)
+        .collect::<Result<_, _>>()?;
+    holds.sort_by(|one, other| {
+        let name = |hold: &Hold| {
+            (
+                hold.kind.as_str(),
+                hold.authority.as_str(),
+                hold.owner.clone(),
+            )
+        };
+        name(one).cmp(&name(other))
     });
-    open.into_iter().map(TryFrom::try_from).collect()
+    Ok(holds)
 }
 
-/// The changes of one transaction to holds, with one write for each hold: a hold that is opened,
-/// revised and closed in the same batch is inserted once, already closed.
+/// The JSON array of an account's row. `None` if it has no open hold.
+pub(super) fn json_of_holds(account: &Account) -> Result<Option<String>, Error> {
+    if account.holds.is_empty() {
+        return Ok(None);
+    }
+    let open: Vec<OpenHold<'_>> = account.holds.iter().map(OpenHold::from).collect();
+    serde_json::to_string(&open)
+        .map(Some)
+        .map_err(|_| internal("holds cannot be written as JSON"))
+}
+
+/// The holds of which a batch changes the rows in `held`.
 #[derive(Debug, Clone, Default)]
-pub struct HoldWrites {
-    pub(super) touched: BTreeMap<HoldId, Touched>,
-    pub(super) replaced: Vec<Replaced>,
+pub struct HeldChanges(BTreeSet<(AccountKey, HoldKind, Authority, Option<Owner>)>);
+
+/// The rows of `held` that a batch writes and deletes.
+#[derive(Debug, Default)]
+pub struct HeldRows<'a> {
+    /// Open holds; a row of before is overwritten.
+    pub(super) placed: Vec<HeldRow<'a>>,
+    /// Holds that are no longer open.
+    pub(super) lifted: Vec<HeldRow<'a>>,
 }
 
-/// A hold to write.
-#[derive(Debug, Clone)]
-pub(super) struct Touched {
-    pub(super) key: AccountKey,
-    pub(super) hold: Hold,
-    pub(super) is_new: bool,
-    pub(super) closed: Option<Closing>,
-}
-
-/// When a hold was closed, by whom and why.
-#[derive(Debug, Clone)]
-pub(super) struct Closing {
-    pub(super) at: Time,
-    pub(super) by: String,
-    pub(super) reason: &'static str,
-}
-
-/// The details that a revision of a hold replaced.
-#[derive(Debug, Clone)]
-pub(super) struct Replaced {
-    pub(super) key: AccountKey,
-    pub(super) hold: HoldId,
-    pub(super) revision: i32,
-    pub(super) at: Time,
-    pub(super) by: String,
-    pub(super) details: HoldDetails,
-}
-
-impl HoldWrites {
-    /// Adds the changes of one command to the holds of one account. Call it in the order of the
-    /// commands.
-    pub fn add(
-        &mut self,
-        reseller: ResellerId,
-        account: AccountId,
-        changes: &[HoldChange],
-        by: &str,
-        now: Time,
-    ) {
-        let key = (reseller, account);
+impl HeldChanges {
+    /// Notes the changes of a command to the holds of an account. A revision that lists and jobs do
+    /// not see changes no row.
+    pub fn note(&mut self, key: AccountKey, changes: &[HoldChange]) {
         for change in changes {
-            match change {
-                HoldChange::Opened(hold) => {
-                    self.touched.insert(
-                        hold.id,
-                        Touched {
-                            key,
-                            hold: hold.clone(),
-                            is_new: true,
-                            closed: None,
-                        },
-                    );
-                }
+            let hold = match change {
+                HoldChange::Opened(hold)
+                | HoldChange::Begun(hold)
+                | HoldChange::Closed { hold, .. } => hold,
                 HoldChange::Revised { hold, replaced } => {
-                    self.replaced.push(Replaced {
-                        key,
-                        hold: hold.id,
-                        revision: hold.revision - 1,
-                        at: now,
-                        by: by.to_owned(),
-                        details: replaced.details.clone(),
-                    });
-                    self.touch(key, hold).hold = hold.clone();
-                }
-                HoldChange::Begun(hold) => self.touch(key, hold).hold = hold.clone(),
-                HoldChange::Closed { hold, at, lapsed } => {
-                    let (by, reason) = if *lapsed {
-                        ("system", "lapsed")
-                    } else {
-                        (by, "lifted")
+                    let seen = |hold: &Hold| {
+                        let details = &hold.details;
+                        (
+                            details.level,
+                            details.starts_at,
+                            details.ends_at,
+                            hold.has_begun,
+                        )
                     };
-                    self.touch(key, hold).closed = Some(Closing {
-                        at: *at,
-                        by: by.to_owned(),
-                        reason,
-                    });
+                    if seen(hold) == seen(replaced) {
+                        continue;
+                    }
+                    hold
                 }
-            }
+            };
+            self.0
+                .insert((key, hold.kind, hold.authority, hold.owner.clone()));
         }
     }
 
-    fn touch(&mut self, key: AccountKey, hold: &Hold) -> &mut Touched {
-        self.touched.entry(hold.id).or_insert_with(|| Touched {
-            key,
-            hold: hold.clone(),
-            is_new: false,
-            closed: None,
-        })
+    /// The rows to write and to delete, by the holds that the accounts have at the end of the batch.
+    pub fn rows<'a>(
+        &'a self,
+        account: impl Fn(&AccountKey) -> Option<&'a Account>,
+    ) -> HeldRows<'a> {
+        let mut rows = HeldRows::default();
+        for (key, kind, authority, owner) in &self.0 {
+            let holds = account(key).map(|account| account.holds.as_slice());
+            let is_it = |hold: &&Hold| hold.kind == *kind && hold.is_of(*authority, owner.as_ref());
+            let open = holds.unwrap_or_default().iter().find(is_it);
+            let row = HeldRow {
+                reseller_id: key.0.0,
+                account_id: key.1.as_i32(),
+                kind: kind.as_str(),
+                authority: authority.as_str(),
+                owner: owner.as_ref().map(Owner::as_str).unwrap_or_default(),
+                level: open.map(|hold| hold.details.level.as_str()),
+                starts_at: open.and_then(|hold| hold.details.starts_at),
+                ends_at: open.and_then(|hold| hold.details.ends_at),
+                has_begun: open.map(|hold| hold.has_begun),
+            };
+            if open.is_some() {
+                rows.placed.push(row);
+            } else {
+                rows.lifted.push(row);
+            }
+        }
+        rows
     }
 }
+
+/// A row of `held`, as the type of that table has it. To delete it, its key is enough.
+#[derive(Debug, sqlx::Encode)]
+pub(super) struct HeldRow<'a> {
+    pub(super) reseller_id: i64,
+    pub(super) account_id: i32,
+    pub(super) kind: &'a str,
+    pub(super) authority: &'a str,
+    pub(super) owner: &'a str,
+    pub(super) level: Option<&'a str>,
+    pub(super) starts_at: Option<Time>,
+    pub(super) ends_at: Option<Time>,
+    pub(super) has_begun: Option<bool>,
+}
+
+composite_type!(HeldRow, "held");

@@ -1,4 +1,5 @@
-//! Lists and searches of accounts: the only statements that are put together at run time.
+//! Lists and searches of accounts. Their statements are put together at run time, as are those of
+//! `upcoming.rs` and `snapshot.rs`, and no others.
 //!
 //! A page takes two statements. The first finds the keys in their order, each with the size of its
 //! account; the second reads the accounts by key, as many as `READ_AT_ONCE` allows. The texts are
@@ -9,9 +10,13 @@ use std::collections::HashMap;
 use sqlx::{Postgres, QueryBuilder};
 
 use super::conditions::{column, push_by_zone, push_conditions, push_members, push_text};
+use super::held::{
+    BLOCKING, Held, SUSPENDING, held_by, held_in, push_has_hold, push_held_accounts,
+    push_no_stronger, push_optional,
+};
 use crate::domain::{
-    Account, AccountFilter, AccountId, AccountKey, Authority, Block, Error, Owner, ResellerId,
-    Search, Start, StateFilter, Time, ZoneConditions,
+    Account, AccountFilter, AccountId, AccountKey, Authority, Block, Error, ResellerId, Search,
+    Start, StateFilter, Time, ZoneConditions,
 };
 use crate::store::columns::{account_id, account_key};
 use crate::store::errors::OrDomain as _;
@@ -23,36 +28,16 @@ type Statement = QueryBuilder<Postgres>;
 
 /// The beginning of a statement that finds the keys of a page; [`push_limit`] appends its end.
 ///
-/// The size of an account counts the texts that callers set, in bytes, and 512 bytes for the rest of
-/// the account and of each hold.
-const KEYS: &str = "select k.reseller_id, k.id, (
-   select 512 + octet_length(concat(w.name, w.title, w.email, w.company, w.google_client_id,
-       w.company_id, w.account_alias, w.region, w.payment_method, w.psp))
-     + octet_length(concat(w.admin_portal_domain, w.customer_portal_domain,
-       w.reseller_portal_domain))
-     + coalesce(octet_length(w.website), 0) + coalesce(octet_length(w.logo_url), 0)
-     + coalesce(octet_length(w.favicon_url), 0) + coalesce(octet_length(w.extra::text), 0)
-     + coalesce(octet_length(w.metadata::text), 0)
+/// The size of an account counts the bytes of its profile and holds, and 512 for the rest.
+pub(super) const KEYS: &str = "select k.reseller_id, k.id, (
+   select 512 + octet_length(w.profile::text) + coalesce(octet_length(w.holds::text), 0)
    from account w where w.reseller_id = k.reseller_id and w.id = k.id
- )::bigint + (
-   select coalesce(sum(512 + coalesce(octet_length(h.reason), 0)
-     + coalesce(octet_length(h.public_message), 0) + coalesce(octet_length(h.payment_url), 0)
-     + coalesce(octet_length(h.reason_code), 0)), 0)
-   from hold h
-   where h.reseller_id = k.reseller_id and h.account_id = k.id and h.closed_at is null
  )::bigint as size from (select a.reseller_id, a.id from ";
 /// The beginning of a statement that counts accounts; [`Tx::count`] appends its end.
 const COUNT: &str = "select count(*) from (select from ";
 /// Whether the whole reseller of an account is suspended.
 const RESELLER_SUSPENDED: &str =
     "exists (select from reseller r where r.id = a.reseller_id and r.suspended_at is not null)";
-/// The holds that block the use of an account. A retention hold only keeps it from being deleted.
-const BLOCKING: &str = "h.kind <> 'retention' and h.level = 'block'";
-/// The suspensions that block it.
-const SUSPENDING: &str = "h.kind = 'suspend' and h.level = 'block'";
-/// The same at every level: those that block, limit and warn.
-const RESTRICTING: &str = "h.kind <> 'retention'";
-
 impl Tx {
     /// A page of the accounts that a filter admits, by account id from `from` on. `None` lists the
     /// accounts of every reseller that the transaction may see.
@@ -135,13 +120,14 @@ impl Tx {
         &mut self,
         reseller: Option<ResellerId>,
         search: &Search,
+        now: Time,
     ) -> Result<Slice<Account>, Error> {
         let mut statement = Statement::new(KEYS);
         let after = match search.start {
             Start::After(after) => after,
             Start::Offset { .. } => None,
         };
-        push_search(&mut statement, reseller, search, after);
+        push_search(&mut statement, reseller, search, after, now);
         match search.start {
             Start::After(after) => {
                 if let Some(after) = after {
@@ -173,9 +159,10 @@ impl Tx {
         reseller: Option<ResellerId>,
         search: &Search,
         max: i64,
+        now: Time,
     ) -> Result<i64, Error> {
         let mut statement = Statement::new(COUNT);
-        push_search(&mut statement, reseller, search, None);
+        push_search(&mut statement, reseller, search, None, now);
         self.count(statement, max).await
     }
 
@@ -193,20 +180,25 @@ impl Tx {
         })
     }
 
-    /// The sizes of accounts of a reseller, about, in bytes.
+    /// The sizes of accounts, about, in bytes. Without a reseller it looks at all resellers of the
+    /// transaction.
     pub async fn account_sizes(
         &mut self,
-        reseller: ResellerId,
+        reseller: Option<ResellerId>,
         accounts: &[AccountId],
     ) -> Result<HashMap<AccountId, i64>, Error> {
         let ids: Vec<i32> = accounts.iter().map(|id| id.as_i32()).collect();
         let mut statement = Statement::new(KEYS);
         statement
-            .push("account a where a.reseller_id = ")
-            .push_bind(reseller.0)
-            .push(" and a.id = any(")
+            .push("account a where a.id = any(")
             .push_bind(ids)
-            .push(")) as k");
+            .push(")");
+        push_optional(
+            &mut statement,
+            " and a.reseller_id = ",
+            reseller.map(|it| it.0),
+        );
+        statement.push(") as k");
         let found: Vec<(i64, i32, i64)> = statement
             .build_query_as()
             .fetch_all(self.connection())
@@ -225,19 +217,24 @@ impl Tx {
         mut statement: Statement,
         limit: i64,
     ) -> Result<Slice<(AccountKey, i64)>, Error> {
+        let found = self.fetch_sized(&mut statement).await?;
+        Ok(Slice::within(found, |(_, size)| *size, limit))
+    }
+
+    /// All keys that a statement finds, in its order, with the sizes of the accounts.
+    pub(super) async fn fetch_sized(
+        &mut self,
+        statement: &mut Statement,
+    ) -> Result<Vec<(AccountKey, i64)>, Error> {
         let found: Vec<(i64, i32, i64)> = statement
             .build_query_as()
             .fetch_all(self.connection())
             .await
             .or_domain()?;
-        let sized = found
+        found
             .into_iter()
-            .map(|(reseller, account, size)| account_key(reseller, account).map(|key| (key, size)));
-        Ok(Slice::within(
-            sized.collect::<Result<_, _>>()?,
-            |(_, size)| *size,
-            limit,
-        ))
+            .map(|(reseller, account, size)| account_key(reseller, account).map(|key| (key, size)))
+            .collect()
     }
 
     async fn count(&mut self, mut statement: Statement, max: i64) -> Result<i64, Error> {
@@ -269,7 +266,7 @@ pub fn list_statement(
 }
 
 /// The end of a statement that begins with [`KEYS`] and lists by id.
-fn push_order(statement: &mut Statement, limit: i64) {
+pub(super) fn push_order(statement: &mut Statement, limit: i64) {
     statement.push(" order by a.id");
     push_limit(statement, limit);
 }
@@ -292,16 +289,7 @@ fn push_filter(
     now: Time,
 ) {
     if let Some(required) = required_hold(filter) {
-        statement.push(
-            "(select distinct h.reseller_id, h.account_id from hold h where h.closed_at is null",
-        );
-        push_optional(statement, " and h.reseller_id = ", reseller.map(|it| it.0));
-        push_optional(statement, " and h.account_id >= ", from);
-        push_hold(statement, required, now);
-        statement.push(
-            ") as held
-             join account a on a.reseller_id = held.reseller_id and a.id = held.account_id",
-        );
+        push_held_accounts(statement, reseller, required, from, now);
         push_members(statement, reseller, &filter.metadata, from);
         statement.push(" where a.deleted_at is null");
     } else {
@@ -319,44 +307,21 @@ fn push_filter(
             push_has_hold(statement, held, now);
         }
     }
+    if let Some(held) = held_by(filter) {
+        push_no_stronger(statement, held, now);
+    }
     push_optional(statement, " and a.expires_at < ", filter.expires_before);
     push_optional(statement, " and a.expires_at >= ", filter.expires_after);
     if let Some(text) = &filter.text {
         statement
-            .push(" and strpos(lower(concat_ws(' ', a.name, a.title, a.email, a.company)), ")
+            .push(
+                " and strpos(lower(concat_ws(' ', a.profile ->> 'name',
+               a.profile ->> 'title', a.profile ->> 'email', a.profile ->> 'company')), ",
+            )
             .push_bind(text.to_lowercase())
             .push(") > 0");
     }
     push_optional(statement, " and a.id >= ", from);
-}
-
-/// Which open holds are looked for.
-#[derive(Debug, Clone, Copy)]
-struct Held<'a> {
-    /// A condition on the kind, the level and the authority.
-    which: &'static str,
-    authority: Option<Authority>,
-    owner: Option<&'a Owner>,
-}
-
-impl Held<'_> {
-    /// The holds that a condition admits, whosever they are.
-    fn any(which: &'static str) -> Self {
-        Self {
-            which,
-            authority: None,
-            owner: None,
-        }
-    }
-}
-
-/// The holds that the filter by authority and owner looks for. `None` if it has no such part.
-fn held_by(filter: &AccountFilter) -> Option<Held<'_>> {
-    (filter.held_by.is_some() || filter.held_by_owner.is_some()).then_some(Held {
-        which: RESTRICTING,
-        authority: filter.held_by,
-        owner: filter.held_by_owner.as_ref(),
-    })
 }
 
 /// The holds that a list begins with. `None` if the list begins with the accounts, because an
@@ -425,44 +390,6 @@ fn push_state(statement: &mut Statement, state: StateFilter, now: Time) {
     }
 }
 
-/// Whether the account has such a hold, in force.
-fn push_has_hold(statement: &mut Statement, held: Held<'_>, now: Time) {
-    statement.push(
-        "exists (select from hold h where h.reseller_id = a.reseller_id and h.account_id = a.id
-           and h.closed_at is null",
-    );
-    push_hold(statement, held, now);
-    statement.push(")");
-}
-
-/// The conditions on one open hold: which it is, and that it is in force.
-fn push_hold(statement: &mut Statement, held: Held<'_>, now: Time) {
-    statement.push(" and ").push(held.which);
-    push_optional(
-        statement,
-        " and h.authority = ",
-        held.authority.map(Authority::as_str),
-    );
-    let owner = held.owner.map(|owner| owner.as_str().to_owned());
-    push_optional(statement, " and h.owner = ", owner);
-    statement
-        .push(" and (h.starts_at is null or h.starts_at <= ")
-        .push_bind(now)
-        .push(") and (h.ends_at is null or h.ends_at > ")
-        .push_bind(now)
-        .push(")");
-}
-
-/// A condition on a value. Pushes nothing if there is no value.
-fn push_optional<T>(statement: &mut Statement, condition: &str, value: Option<T>)
-where
-    T: for<'q> sqlx::Encode<'q, Postgres> + sqlx::Type<Postgres>,
-{
-    if let Some(value) = value {
-        statement.push(condition).push_bind(value);
-    }
-}
-
 /// The accounts that are not deleted and meet every condition of a search. The caller leaves out
 /// those up to `after`.
 fn push_search(
@@ -470,12 +397,20 @@ fn push_search(
     reseller: Option<ResellerId>,
     search: &Search,
     after: Option<AccountId>,
+    now: Time,
 ) {
-    statement.push("account a");
     let after = after.map(AccountId::as_i32);
+    let held = held_in(search);
+    match held {
+        Some(held) => push_held_accounts(statement, reseller, held, after, now),
+        None => drop(statement.push("account a")),
+    }
     push_members(statement, reseller, &search.metadata, after);
     statement.push(" where a.deleted_at is null");
     push_optional(statement, " and a.reseller_id = ", reseller.map(|it| it.0));
+    if let Some(held) = held {
+        push_no_stronger(statement, held, now);
+    }
     push_conditions(statement, &search.conditions);
     push_text(statement, search.text.as_deref());
     push_by_zone(statement, &search.by_zone);

@@ -1,9 +1,12 @@
 //! Accounts: read, listed, changed and purged.
 //!
-//! - by key: this file, with the row in `row.rs` and its open holds in `holds.rs`
-//! - lists and searches: `list.rs`; accounts at an earlier instant: `as_of.rs`
+//! - by key: this file, with the row in `row.rs`, its profile in `profile.rs` and its open holds in
+//!   `holds.rs`
+//! - lists and searches: `list.rs`, with conditions in `conditions.rs` and `held.rs`; accounts at an
+//!   earlier instant: `as_of.rs`
 //! - a batch of changes in one statement: `record_batch.rs`; new accounts and profiles: `write.rs`
-//! - scheduled announcements and the purge: `purge.rs`
+//! - scheduled announcements and the purge: `purge.rs`; what time will do: `upcoming.rs`
+//! - all accounts of a reseller, for a consumer of its events: `snapshot.rs`
 //! - how many accounts a reseller has: `count.rs`
 //!
 //! Statements of more than a few lines are in `sql/`.
@@ -11,11 +14,15 @@
 mod as_of;
 mod conditions;
 mod count;
+mod held;
 mod holds;
 mod list;
+mod profile;
 mod purge;
 mod record_batch;
 mod row;
+mod snapshot;
+mod upcoming;
 mod write;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -33,10 +40,12 @@ use row::AccountRow;
 
 pub use as_of::{Past, PastFact};
 pub(super) use as_of::{details_of, hold_name};
-pub use holds::HoldWrites;
+pub use holds::{HeldChanges, HeldRows};
 pub use list::list_statement;
 pub use purge::PurgingReseller;
 pub use record_batch::Changes;
+pub use snapshot::snapshot_statement;
+pub use upcoming::{ComingFilter, coming_statements};
 
 /// How many account ids there are.
 pub const ACCOUNT_NUMBERS: i64 = 2_147_483_647;

@@ -69,13 +69,13 @@ impl Tx {
                     and reseller_id <> all($3)
                   order by warn_at limit $2)
                  union all
-                 (select reseller_id, account_id, starts_at as at from hold
-                  where closed_at is null and not has_begun and starts_at <= $1
+                 (select reseller_id, account_id, starts_at as at from held
+                  where not has_begun and starts_at <= $1
                     and reseller_id <> all($3)
                   order by starts_at limit $2)
                  union all
-                 (select reseller_id, account_id, ends_at as at from hold
-                  where closed_at is null and has_begun and ends_at <= $1
+                 (select reseller_id, account_id, ends_at as at from held
+                  where has_begun and ends_at <= $1
                     and reseller_id <> all($3)
                   order by ends_at limit $2)) as due
                group by reseller_id, id order by min(at), reseller_id, id limit $2"#,

@@ -1,16 +1,17 @@
 //! Writes a group commit: the lifecycle of existing accounts, their holds and the journal. One
 //! statement does it, because a round trip costs as much as writing several rows.
 //!
-//! The accounts come first, because the other two parts read how many accounts were written:
+//! The accounts come first, because the other parts read how many accounts were written:
 //!
 //! 1. Accounts. Their row locks keep other transactions out until the commit.
-//! 2. Holds. Existing ones are upserted like new ones, because `on conflict` always uses the
-//!    primary key. A join may scan the table if the table was small when the statement was planned.
+//! 2. The rows of `held`, by which lists find the holds.
 //! 3. The journal. One advisory lock per reseller is taken before the first journal id is drawn,
 //!    and is kept until the commit. So the entries of a reseller become visible in the order of
 //!    their ids, and a reader that continues from the last id it read skips none. A suspension of a
 //!    reseller takes the same lock. So `require_unsuspended`, which looks after the lock is taken,
 //!    sees every suspension that was committed before this batch.
+//!
+//! There are three statements: for one account, for many, and for many of which some were only read.
 
 #![expect(
     clippy::as_conversions,
@@ -19,9 +20,9 @@
 
 use std::collections::BTreeSet;
 
-use super::holds::{HoldWrites, Touched};
-use crate::domain::{Account, AccountKey, Error, HoldDetails, Owner, PaymentUrl, Time};
-use crate::store::columns::Columns;
+use super::holds::{HeldRows, json_of_holds};
+use crate::domain::{Account, AccountKey, Error, Time};
+use crate::store::columns::{Columns, composite_type};
 use crate::store::errors::{OrDomain as _, is_stale};
 use crate::store::journal::{NewJournalEntry, json_of};
 use crate::store::transaction::Tx;
@@ -38,142 +39,215 @@ pub struct Changes<'a> {
     /// Accounts whose lifecycle changed, in the order of their keys, each with the version that the
     /// change is based on.
     pub accounts: &'a [(&'a Account, i64)],
-    /// New, changed and closed holds.
-    pub holds: &'a HoldWrites,
+    /// The rows by which lists find the holds, also those of new accounts.
+    pub held: HeldRows<'a>,
     /// Journal entries, in order.
     pub journal: &'a [NewJournalEntry],
 }
 
-impl Tx {
-    /// Writes a batch. Returns `false` if an account has another version, or if one of the resellers
-    /// in `unsuspended` is suspended. The statement has then failed and wrote nothing, and an open transaction must be rolled back.
-    #[expect(
-        clippy::too_many_lines,
-        reason = "one statement, a line for each of its columns"
-    )]
-    pub async fn record_changes(&mut self, changes: &Changes<'_>) -> Result<bool, Error> {
-        let (seen, accounts) = (Columns(changes.seen), Columns(changes.accounts));
-        // Existing holds come first: one that closes frees its place for one that opens.
-        let (opened, existing): (Vec<&Touched>, Vec<&Touched>) = changes
-            .holds
-            .touched
-            .values()
-            .partition(|touched| touched.is_new);
-        let holds: Vec<&Touched> = existing.into_iter().chain(opened).collect();
-        let (holds, replaced) = (Columns(&holds), Columns(&changes.holds.replaced));
-        let journal = Columns(changes.journal);
-        let resellers: BTreeSet<i64> = changes
-            .journal
-            .iter()
-            .map(|entry| entry.reseller.0)
-            .collect();
-        let resellers: Vec<i64> = resellers.into_iter().collect();
-        // PostgreSQL has no arrays of arrays of different lengths, so the events of an entry travel
-        // as one text.
-        let events = journal.of(|it| {
-            it.events
-                .iter()
-                .map(|event| event.as_str())
-                .collect::<Vec<_>>()
-                .join(" ")
-        });
-        // Runs the statement in a file, with these arguments and those given.
-        macro_rules! record {
-            ($file:literal, $($argument:expr),* $(,)?) => {
-                sqlx::query_file_scalar!(
-                    $file,
-                    &accounts.of(|(it, _)| it.reseller_id.0),
-                    &accounts.of(|(it, _)| it.id.as_i32()),
-                    &accounts.of(|(it, _)| it.status.as_str()) as &[&str],
-                    &accounts.of(|(it, _)| it.status_set_at),
-                    &accounts.of(|(it, _)| it.expires_at) as &[Option<Time>],
-                    &accounts.of(|(it, _)| it.expiry_set_at) as &[Option<Time>],
-                    &accounts.of(|(it, _)| it.deleted_at) as &[Option<Time>],
-                    &accounts.of(|(it, _)| it.purge_at) as &[Option<Time>],
-                    &accounts.of(|(it, _)| it.operator_released_at) as &[Option<Time>],
-                    &accounts.of(|(it, _)| it.version),
-                    &accounts.of(|(it, _)| it.updated_at),
-                    &accounts.of(|(_, was)| *was),
-                    &holds.of(|it| it.key.0.0),
-                    &holds.of(|it| it.key.1.as_i32()),
-                    &holds.of(|it| it.hold.id.0),
-                    &holds.of(|it| it.hold.kind.as_str()) as &[&str],
-                    &holds.of(|it| it.hold.authority.as_str()) as &[&str],
-                    &holds.of(|it| it.hold.details.reason_code.as_deref()) as &[Option<&str>],
-                    &holds.of(|it| it.hold.details.reason.as_deref()) as &[Option<&str>],
-                    &holds.of(|it| it.hold.details.public_message.as_deref()) as &[Option<&str>],
-                    &holds.of(|it| url(&it.hold.details)) as &[Option<&str>],
-                    &holds.of(|it| it.hold.details.starts_at) as &[Option<Time>],
-                    &holds.of(|it| it.hold.details.ends_at) as &[Option<Time>],
-                    &holds.of(|it| it.hold.revision),
-                    &holds.of(|it| it.hold.opened_at),
-                    &holds.of(|it| it.hold.opened_by.as_str()) as &[&str],
-                    &holds.of(|it| it.closed.as_ref().map(|closing| closing.at)) as &[Option<Time>],
-                    &holds.of(|it| it.closed.as_ref().map(|closing| closing.by.as_str())) as &[Option<&str>],
-                    &holds.of(|it| it.closed.as_ref().map(|closing| closing.reason)) as &[Option<&str>],
-                    &holds.of(|it| it.hold.owner.as_ref().map(Owner::as_str)) as &[Option<&str>],
-                    &holds.of(|it| it.hold.details.level.as_str()) as &[&str],
-                    &holds.of(|it| it.hold.has_begun),
-                    &journal.of(|it| it.reseller.0),
-                    &journal.of(|it| it.account.as_i32()),
-                    &journal.of(|it| it.at),
-                    &journal.of(|it| it.sequence) as &[Option<i64>],
-                    &journal.of(|it| it.action) as &[&str],
-                    &journal.of(|it| it.outcome.as_str()) as &[&str],
-                    &journal.of(|it| it.refusal.as_deref()) as &[Option<&str>],
-                    &events,
-                    &journal.of(|it| it.authority.as_str()) as &[&str],
-                    &journal.of(|it| it.actor.as_str()) as &[&str],
-                    &journal.of(|it| it.token.map(|token| token.0)) as &[Option<i64>],
-                    &journal.of(|it| it.dialect.as_str()) as &[&str],
-                    &journal.of(|it| it.request_id.as_str()) as &[&str],
-                    &journal.of(|it| json_of(&it.fields, |change| &change.before)),
-                    &journal.of(|it| json_of(&it.fields, |change| &change.after)),
-                    &resellers,
-                    i64::try_from(changes.seen.len() + changes.accounts.len()).unwrap_or(i64::MAX),
-                    $($argument),*
-                )
-                .fetch_one(self.connection())
-                .await
-            };
-        }
-        // Most batches write every account that they read, and replace no details of holds. They
-        // use the shorter statement, because even an empty part costs as much as a row.
-        let written = if changes.seen.is_empty() && changes.holds.replaced.is_empty() {
-            record!(
-                "src/store/accounts/sql/record_batch.sql",
-                changes.unsuspended,
-            )
-        } else {
-            record!(
-                "src/store/accounts/sql/record_batch_full.sql",
-                &seen.of(|(key, _)| key.0.0),
-                &seen.of(|(key, _)| key.1.as_i32()),
-                &seen.of(|(_, was)| *was),
-                &replaced.of(|it| it.key.0.0),
-                &replaced.of(|it| it.key.1.as_i32()),
-                &replaced.of(|it| it.hold.0),
-                &replaced.of(|it| it.revision),
-                &replaced.of(|it| it.at),
-                &replaced.of(|it| it.by.as_str()) as &[&str],
-                &replaced.of(|it| it.details.reason_code.as_deref()) as &[Option<&str>],
-                &replaced.of(|it| it.details.reason.as_deref()) as &[Option<&str>],
-                &replaced.of(|it| it.details.public_message.as_deref()) as &[Option<&str>],
-                &replaced.of(|it| url(&it.details)) as &[Option<&str>],
-                &replaced.of(|it| it.details.starts_at) as &[Option<Time>],
-                &replaced.of(|it| it.details.ends_at) as &[Option<Time>],
-                &replaced.of(|it| it.details.level.as_str()) as &[&str],
-                changes.unsuspended,
-            )
-        };
-        match written {
-            Ok(_) => Ok(true),
-            Err(error) if is_stale(&error) => Ok(false),
-            Err(error) => Err(error).or_domain(),
+/// The new values of an account's row.
+#[derive(sqlx::Encode)]
+struct AccountChange<'a> {
+    reseller_id: i64,
+    id: i32,
+    was: i64,
+    version: i64,
+    updated_at: Time,
+    status: &'a str,
+    status_set_at: Time,
+    expires_at: Option<Time>,
+    expiry_set_at: Option<Time>,
+    deleted_at: Option<Time>,
+    purge_at: Option<Time>,
+    operator_released_at: Option<Time>,
+    holds: Option<String>,
+}
+
+impl<'a> AccountChange<'a> {
+    fn new(account: &'a Account, was: i64) -> Result<Self, Error> {
+        Ok(Self {
+            reseller_id: account.reseller_id.0,
+            id: account.id.as_i32(),
+            was,
+            version: account.version,
+            updated_at: account.updated_at,
+            status: account.status.as_str(),
+            status_set_at: account.status_set_at,
+            expires_at: account.expires_at,
+            expiry_set_at: account.expiry_set_at,
+            deleted_at: account.deleted_at,
+            purge_at: account.purge_at,
+            operator_released_at: account.operator_released_at,
+            holds: json_of_holds(account)?,
+        })
+    }
+}
+
+/// A new row of the journal.
+#[derive(sqlx::Encode)]
+struct JournalRow<'a> {
+    reseller_id: i64,
+    account_id: i32,
+    at: Time,
+    sequence: Option<i64>,
+    action: &'a str,
+    outcome: &'a str,
+    refusal: Option<&'a str>,
+    events: Vec<&'static str>,
+    authority: &'a str,
+    actor: &'a str,
+    token_id: Option<i64>,
+    dialect: &'a str,
+    request_id: &'a str,
+    before: String,
+    after: String,
+}
+
+impl<'a> From<&'a NewJournalEntry> for JournalRow<'a> {
+    fn from(entry: &'a NewJournalEntry) -> Self {
+        Self {
+            reseller_id: entry.reseller.0,
+            account_id: entry.account.as_i32(),
+            at: entry.at,
+            sequence: entry.sequence,
+            action: entry.action,
+            outcome: entry.outcome.as_str(),
+            refusal: entry.refusal.as_deref(),
+            events: entry.events.iter().map(|event| event.as_str()).collect(),
+            authority: entry.authority.as_str(),
+            actor: &entry.actor,
+            token_id: entry.token.map(|token| token.0),
+            dialect: entry.dialect.as_str(),
+            request_id: &entry.request_id,
+            before: json_of(&entry.fields, |change| &change.before).to_string(),
+            after: json_of(&entry.fields, |change| &change.after).to_string(),
         }
     }
 }
 
-fn url(details: &HoldDetails) -> Option<&str> {
-    details.payment_url.as_ref().map(PaymentUrl::as_str)
+composite_type!(AccountChange, "account_change");
+composite_type!(JournalRow, "journal_entry");
+
+impl Tx {
+    /// Writes a batch. Returns `false` if an account has another version, or if one of the resellers
+    /// in `unsuspended` is suspended. The statement has then failed and wrote nothing, and an open transaction must be rolled back.
+    pub async fn record_changes(&mut self, changes: &Changes<'_>) -> Result<bool, Error> {
+        let accounts: Vec<AccountChange<'_>> = changes
+            .accounts
+            .iter()
+            .map(|(account, was)| AccountChange::new(account, *was))
+            .collect::<Result<_, _>>()?;
+        let journal: Vec<JournalRow<'_>> = changes.journal.iter().map(JournalRow::from).collect();
+        let is_small = changes.held.placed.len() <= 1 && changes.held.lifted.len() <= 1;
+        let written = match (accounts.as_slice(), journal.as_slice()) {
+            ([account], [entry]) if is_small && changes.seen.is_empty() => {
+                self.record_one(changes, account, entry).await
+            }
+            _ => self.record_many(changes, &accounts, &journal).await,
+        };
+        match written {
+            Ok(()) => Ok(true),
+            Err(error) if is_stale(&error) => Ok(false),
+            Err(error) => Err(error).or_domain(),
+        }
+    }
+
+    async fn record_one(
+        &mut self,
+        changes: &Changes<'_>,
+        account: &AccountChange<'_>,
+        entry: &JournalRow<'_>,
+    ) -> Result<(), sqlx::Error> {
+        let placed = changes.held.placed.first();
+        let lifted = changes.held.lifted.first();
+        sqlx::query_file_scalar!(
+            "src/store/accounts/sql/record_one.sql",
+            account.reseller_id,
+            account.id,
+            account.was,
+            account.version,
+            account.updated_at,
+            account.status,
+            account.status_set_at,
+            account.expires_at,
+            account.expiry_set_at,
+            account.deleted_at,
+            account.purge_at,
+            account.operator_released_at,
+            account.holds.as_deref(),
+            placed.map(|it| it.kind),
+            placed.map(|it| it.authority),
+            placed.map(|it| it.owner),
+            placed.and_then(|it| it.level),
+            placed.and_then(|it| it.starts_at),
+            placed.and_then(|it| it.ends_at),
+            placed.and_then(|it| it.has_begun),
+            lifted.map(|it| it.kind),
+            lifted.map(|it| it.authority),
+            lifted.map(|it| it.owner),
+            entry.at,
+            entry.sequence,
+            entry.action,
+            entry.outcome,
+            entry.refusal,
+            &entry.events as &[&str],
+            entry.authority,
+            entry.actor,
+            entry.token_id,
+            entry.dialect,
+            entry.request_id,
+            entry.before,
+            entry.after,
+            changes.unsuspended,
+        )
+        .fetch_one(self.connection())
+        .await
+        .map(drop)
+    }
+
+    async fn record_many(
+        &mut self,
+        changes: &Changes<'_>,
+        accounts: &[AccountChange<'_>],
+        journal: &[JournalRow<'_>],
+    ) -> Result<(), sqlx::Error> {
+        let resellers: BTreeSet<i64> = journal.iter().map(|entry| entry.reseller_id).collect();
+        let resellers: Vec<i64> = resellers.into_iter().collect();
+        let expected = changes.seen.len() + changes.accounts.len();
+        let expected = i64::try_from(expected).unwrap_or(i64::MAX);
+        // Most batches write every account that they read. They use the shorter statement, because
+        // even an empty part costs as much as a row.
+        if changes.seen.is_empty() {
+            return sqlx::query_file_scalar!(
+                "src/store/accounts/sql/record_batch.sql",
+                accounts as _,
+                &changes.held.placed as _,
+                &changes.held.lifted as _,
+                journal as _,
+                &resellers,
+                changes.unsuspended,
+                expected,
+            )
+            .fetch_one(self.connection())
+            .await
+            .map(drop);
+        }
+        let seen = Columns(changes.seen);
+        sqlx::query_file_scalar!(
+            "src/store/accounts/sql/record_batch_seen.sql",
+            accounts as _,
+            &changes.held.placed as _,
+            &changes.held.lifted as _,
+            journal as _,
+            &resellers,
+            changes.unsuspended,
+            expected,
+            &seen.of(|(key, _)| key.0.0),
+            &seen.of(|(key, _)| key.1.as_i32()),
+            &seen.of(|(_, was)| *was),
+        )
+        .fetch_one(self.connection())
+        .await
+        .map(drop)
+    }
 }

@@ -7,57 +7,12 @@
 
 use uuid::Uuid;
 
-use super::row::json_of_metadata;
-use crate::domain::{Account, Email, Error, Profile, Time};
+use super::holds::json_of_holds;
+use super::profile::json_of_profile;
+use crate::domain::{Account, Email, Error, Metadata, Time};
 use crate::store::columns::Columns;
 use crate::store::errors::{OrDomain as _, is_stale};
 use crate::store::transaction::Tx;
-
-/// `query_file!` that binds the arguments given, then the profiles of the accounts: one array for
-/// each column, in the order of the table.
-macro_rules! query_profiles {
-    ($accounts:expr, $file:literal, $($first:expr),* $(,)?) => {{
-        let column = Columns($accounts);
-        let texts = |field: fn(&Profile) -> &Option<String>| column.of(|it| field(&it.profile).clone());
-        let numbers = |field: fn(&Profile) -> Option<i32>| column.of(|it| field(&it.profile));
-        let flags = |field: fn(&Profile) -> Option<bool>| column.of(|it| field(&it.profile));
-        sqlx::query_file!(
-            $file,
-            $($first,)*
-            &texts(|it| &it.name) as &[Option<String>],
-            &texts(|it| &it.title) as &[Option<String>],
-            &column.of(|it| it.profile.email.as_ref().map(|email| email.as_str().to_owned())) as &[Option<String>],
-            &column.of(|it| it.profile.email.as_ref().map(Email::key)) as &[Option<String>],
-            &texts(|it| &it.company) as &[Option<String>],
-            &texts(|it| &it.timezone) as &[Option<String>],
-            &numbers(|it| it.tariff_id) as &[Option<i32>],
-            &numbers(|it| it.reports_day) as &[Option<i32>],
-            &numbers(|it| it.reports_hour) as &[Option<i32>],
-            &flags(|it| it.is_smart) as &[Option<bool>],
-            &flags(|it| it.is_subscribers_suspend_all) as &[Option<bool>],
-            &flags(|it| it.is_tariff_exceed) as &[Option<bool>],
-            &flags(|it| it.pixels_enabled) as &[Option<bool>],
-            &flags(|it| it.pushes_enabled) as &[Option<bool>],
-            &column.of(|it| it.profile.extra.as_ref().map(ToString::to_string)) as &[Option<String>],
-            &texts(|it| &it.admin_portal_domain) as &[Option<String>],
-            &texts(|it| &it.customer_portal_domain) as &[Option<String>],
-            &texts(|it| &it.reseller_portal_domain) as &[Option<String>],
-            &texts(|it| &it.website) as &[Option<String>],
-            &texts(|it| &it.logo_url) as &[Option<String>],
-            &texts(|it| &it.favicon_url) as &[Option<String>],
-            &texts(|it| &it.google_client_id) as &[Option<String>],
-            &column.of(|it| it.profile.trial_expires_at) as &[Option<Time>],
-            &column.of(|it| it.profile.plan_id) as &[Option<Uuid>],
-            &texts(|it| &it.company_id) as &[Option<String>],
-            &texts(|it| &it.account_alias) as &[Option<String>],
-            &texts(|it| &it.region) as &[Option<String>],
-            &texts(|it| &it.payment_method) as &[Option<String>],
-            &texts(|it| &it.psp) as &[Option<String>],
-            &numbers(|it| it.total_trial_extensions) as &[Option<i32>],
-            &column.of(|it| it.profile.metadata.as_ref().map(json_of_metadata)) as &[Option<String>],
-        )
-    }};
-}
 
 impl Tx {
     /// Writes new accounts, without their holds. `false` if another account has taken a number or a
@@ -68,8 +23,12 @@ impl Tx {
     /// meanwhile.
     pub async fn insert_accounts(&mut self, accounts: &[&Account]) -> Result<bool, Error> {
         let column = Columns(accounts);
-        let written = query_profiles!(
-            accounts,
+        let profiles = profiles_of(accounts)?;
+        let holds: Vec<Option<String>> = accounts
+            .iter()
+            .map(|account| json_of_holds(account))
+            .collect::<Result<_, _>>()?;
+        let written = sqlx::query_file!(
             "src/store/accounts/sql/insert_accounts.sql",
             &column.of(|it| it.reseller_id.0),
             &column.of(|it| it.id.as_i32()),
@@ -84,6 +43,10 @@ impl Tx {
             &column.of(|it| it.version),
             &column.of(|it| it.created_at),
             &column.of(|it| it.updated_at),
+            &column.of(|it| email_key_of(it)) as &[Option<String>],
+            &column.of(|it| it.profile.plan_id) as &[Option<Uuid>],
+            &profiles,
+            &holds as &[Option<String>],
         )
         .execute(self.connection())
         .await;
@@ -135,15 +98,32 @@ impl Tx {
     /// meanwhile.
     pub async fn update_profiles(&mut self, accounts: &[&Account]) -> Result<(), Error> {
         let column = Columns(accounts);
-        query_profiles!(
-            accounts,
+        sqlx::query_file!(
             "src/store/accounts/sql/update_profiles.sql",
             &column.of(|it| it.reseller_id.0),
             &column.of(|it| it.id.as_i32()),
+            &column.of(|it| email_key_of(it)) as &[Option<String>],
+            &column.of(|it| it.profile.plan_id) as &[Option<Uuid>],
+            &profiles_of(accounts)?,
         )
         .execute(self.connection())
         .await
         .map(drop)
         .or_domain()
     }
+}
+
+/// The profiles as they are stored, in the order of the accounts.
+fn profiles_of(accounts: &[&Account]) -> Result<Vec<String>, Error> {
+    let profiles = accounts.iter().map(|it| json_of_profile(&it.profile));
+    profiles.collect()
+}
+
+fn email_key_of(account: &Account) -> Option<String> {
+    account.profile.email.as_ref().map(Email::key)
+}
+
+/// The metadata of an account as a JSON object.
+fn json_of_metadata(metadata: &Metadata) -> String {
+    serde_json::to_string(&metadata.0).unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{AccountFilter, Authority, Error, Metadata, Owner, StateFilter, Time};
+use crate::domain::{AccountFilter, Authority, Error, Level, Metadata, Owner, StateFilter, Time};
 use crate::store::errors::internal;
 
 /// The stored form of a filter. An absent member is no condition.
@@ -16,6 +16,8 @@ struct StoredFilter {
     held_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     held_by_owner: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_before: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,6 +36,7 @@ pub(super) fn to_json(filter: &AccountFilter) -> Option<String> {
             .held_by
             .map(|authority| authority.as_str().to_owned()),
         held_by_owner: filter.held_by_owner.as_ref().map(Owner::to_string),
+        held_at: filter.held_at.map(|level| level.as_str().to_owned()),
         expires_before: filter.expires_before,
         expires_after: filter.expires_after,
         text: filter.text.clone(),
@@ -54,10 +57,15 @@ pub(super) fn from_json(json: &str) -> Result<AccountFilter, Error> {
             None => None,
             Some(word) => Some(Authority::parse(&word)?),
         };
+        let held_at = match stored.held_at {
+            None => None,
+            Some(word) => Some(Level::parse(&word)?),
+        };
         Some(AccountFilter {
             state,
             held_by,
             held_by_owner: stored.held_by_owner.map(Owner::stored),
+            held_at,
             expires_before: stored.expires_before,
             expires_after: stored.expires_after,
             text: stored.text,

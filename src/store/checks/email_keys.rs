@@ -52,7 +52,7 @@ async fn read(
     (reseller, account): (i64, i32),
 ) -> Result<(Vec<Outdated>, Option<(i64, i32)>), sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select reseller_id, id, email as "email!", email_key as "email_key!" from account
+        r#"select reseller_id, id, profile ->> 'email' as "email!", email_key as "email_key!" from account
            where octet_length(email_key) > length(email_key) and (reseller_id, id) > ($1, $2)
            order by reseller_id, id limit $3"#,
         reseller,
@@ -134,7 +134,7 @@ async fn finding(
         ..
     } = outdated;
     let other = sqlx::query!(
-        r#"select id, email as "email!" from account
+        r#"select id, profile ->> 'email' as "email!" from account
            where reseller_id = $1 and email_key = $2 and id <> $3 and deleted_at is null"#,
         reseller,
         key,

@@ -3,7 +3,9 @@
 use chrono::TimeDelta;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use steward::domain::{AccountFilter, AccountId, Authority, Block, Metadata, StateFilter};
+use steward::domain::{
+    AccountFilter, AccountId, Authority, Block, Level, Metadata, Owner, StateFilter,
+};
 use steward::service::{Context, Principal};
 
 use crate::harness::{App, Client};
@@ -85,6 +87,8 @@ async fn large_totals_are_cached_and_small_totals_are_counted_every_time() {
     assert_eq!(total(json!({"limit": 1})).await, 1_006);
 }
 
+const LEVELS: [&str; 3] = ["block", "limit", "warn"];
+
 /// Changes thirty accounts in various ways, in an order that depends on the seed.
 async fn populate(app: &App, client: &Client, operator: &Client, seed: &[u8]) {
     for (number, dice) in seed.iter().enumerate() {
@@ -92,7 +96,11 @@ async fn populate(app: &App, client: &Client, operator: &Client, seed: &[u8]) {
         let day = |days: i64| (app.clock.now() + TimeDelta::days(days)).to_rfc3339();
         let who = if dice & 1 == 0 { client } else { operator };
         if dice & 2 != 0 {
-            who.call("freeze", json!({"id": id, "ends_at": if dice & 64 != 0 { json!(day(1)) } else { json!(null) }})).await.ok();
+            let mut hold = json!({"id": id, "ends_at": if dice & 64 != 0 { json!(day(1)) } else { json!(null) }, "level": LEVELS[usize::from(*dice) % 3]});
+            if dice & 8 != 0 {
+                hold["owner"] = json!("billing");
+            }
+            who.call("freeze", hold).await.ok();
         }
         if dice & 4 != 0 {
             let start = if dice & 128 != 0 {
@@ -100,9 +108,13 @@ async fn populate(app: &App, client: &Client, operator: &Client, seed: &[u8]) {
             } else {
                 json!(null)
             };
-            who.call("suspend", json!({"id": id, "starts_at": start}))
-                .await
-                .ok();
+            let level = LEVELS[usize::from(*dice) / 3 % 3];
+            who.call(
+                "suspend",
+                json!({"id": id, "starts_at": start, "level": level}),
+            )
+            .await
+            .ok();
         }
         if dice & 8 != 0 {
             client.call("deactivate", json!({"id": id})).await.ok();
@@ -192,11 +204,18 @@ async fn check(app: &App) -> Result<(), TestCaseError> {
     .chain(Block::ALL.map(|block| Some(StateFilter::BlockedBy(block))));
     let soon = now + TimeDelta::days(1);
     for state in states {
-        for held_by in [
-            None,
-            Some(Authority::Operator),
-            Some(Authority::Reseller),
-            Some(Authority::System),
+        let billing = || Some(Owner::parse("owner", "billing").unwrap());
+        for (held_by, held_by_owner, held_at) in [
+            (None, None, None),
+            (Some(Authority::Operator), None, None),
+            (Some(Authority::Reseller), None, None),
+            (Some(Authority::System), None, None),
+            (None, None, Some(Level::Warn)),
+            (None, None, Some(Level::Limit)),
+            (None, None, Some(Level::Block)),
+            (Some(Authority::Reseller), None, Some(Level::Warn)),
+            (None, billing(), None),
+            (None, billing(), Some(Level::Limit)),
         ] {
             for (expires_before, expires_after) in
                 [(None, None), (Some(soon), None), (None, Some(soon))]
@@ -209,7 +228,8 @@ async fn check(app: &App) -> Result<(), TestCaseError> {
                     Metadata::default()
                 };
                 let filter = AccountFilter {
-                    held_by_owner: None,
+                    held_by_owner: held_by_owner.clone(),
+                    held_at,
                     state,
                     held_by,
                     expires_before,

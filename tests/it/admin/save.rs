@@ -171,11 +171,13 @@ async fn flags_that_an_earlier_version_stored_under_the_names_of_save_are_read()
     let client = client_with_an_account(&app).await;
     let superuser = app.database.superuser().await;
     let before = r#"{"enable_push": true, "enable_pixel": "1", "own": 7}"#;
-    sqlx::query("update account set extra = $1::json")
-        .bind(before)
-        .execute(&superuser)
-        .await
-        .unwrap();
+    sqlx::query(
+        "update account set profile = jsonb_set(profile::jsonb, '{extra}', $1::jsonb)::json",
+    )
+    .bind(before)
+    .execute(&superuser)
+    .await
+    .unwrap();
     let account = client.get(1).await;
     assert_eq!(
         (&account["pushes_enabled"], &account["pixels_enabled"]),
@@ -330,11 +332,13 @@ async fn texts_that_an_earlier_version_stored_from_xml_are_answered_with_their_t
     let client = client_with_an_account(&app).await;
     let superuser = app.database.superuser().await;
     let before = r#"{"force_2fa_auth": "true", "external_data_connectors": ["1", "2"], "own": ["1"], "custom_push_domain": "x"}"#;
-    sqlx::query("update account set extra = $1::json")
-        .bind(before)
-        .execute(&superuser)
-        .await
-        .unwrap();
+    sqlx::query(
+        "update account set profile = jsonb_set(profile::jsonb, '{extra}', $1::jsonb)::json",
+    )
+    .bind(before)
+    .execute(&superuser)
+    .await
+    .unwrap();
     let account = client.get(1).await;
     let expected = (json!(true), json!([1, 2]), json!(["1"]));
     assert_eq!(

@@ -94,6 +94,43 @@ fn accounts_are_named_by_number_uuid_or_address_and_explained_with_the_command_t
         "{again}"
     );
 
+    let ends = [
+        "--owner",
+        "billing",
+        "--level",
+        "limit",
+        "--ends-at",
+        "2999-12-31T12:00:00Z",
+    ];
+    succeed(data, &[&["account", "suspend", "1"][..], &ends].concat());
+    let upcoming = ["account", "upcoming", "--reseller", "Acme Hosting"];
+    let coming = succeed(data, &upcoming);
+    assert!(
+        coming.starts_with("WHEN ")
+            && coming.contains("2999-12-31 12:00:00 UTC  1 ")
+            && coming.contains("hold ends  suspend:operator:billing (limit)  suspended:operator"),
+        "{coming}"
+    );
+    let change = json(&[&upcoming[..], &["--json", "--until", "2999-12-31"]].concat());
+    assert_eq!(
+        (&change["what"], &change["owner"], &change["id"]),
+        (&json!("hold_ends"), &json!("billing"), &json!(1))
+    );
+    let sooner = [&upcoming[..], &["--until", "2999-12-30"]].concat();
+    assert_eq!(succeed(data, &sooner), "");
+    let mistaken = refused(data, &["account", "upcoming", "--until", "soon"]);
+    assert!(mistaken.contains("--until: must be a date"), "{mistaken}");
+    let limited = [
+        "account", "list", "--owner", "billing", "--level", "limit", "--json",
+    ];
+    assert_eq!(json(&limited)[0]["id"], 1);
+    let mistaken = refused(data, &["account", "list", "--level", "none"]);
+    assert!(
+        mistaken.contains("--level: must be block, limit or warn"),
+        "{mistaken}"
+    );
+    succeed(data, &["account", "unsuspend", "1", "--owner", "billing"]);
+
     let explained = succeed(
         data,
         &["account", "explain", "jo@example.com", "--reseller", "1"],

@@ -9,7 +9,7 @@ use crate::harness::TestDatabase;
 use crate::harness::process::{Served, folder, steward};
 
 /// Tables whose rows an API returns by id.
-const OPENED: [&str; 5] = ["account", "hold", "journal", "webhook_endpoint", "bulk_job"];
+const OPENED: [&str; 5] = ["account", "held", "journal", "webhook_endpoint", "bulk_job"];
 
 fn text(output: &Output) -> String {
     format!(

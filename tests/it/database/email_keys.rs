@@ -12,7 +12,7 @@ use crate::harness::v3::{V3, refused};
 /// Stores an address as the earlier version did: as it was written, with its lower case as the key.
 async fn store_as_before(app: &App, account: i32, email: &str) {
     let superuser = app.database.superuser().await;
-    sqlx::query("update account set email = $1, email_key = $2 where id = $3")
+    sqlx::query("update account set profile = jsonb_set(profile::jsonb, '{email}', to_jsonb($1))::json, email_key = $2 where id = $3")
         .bind(email)
         .bind(email.to_lowercase())
         .bind(account)
@@ -151,9 +151,9 @@ async fn more_addresses_than_a_page_are_made_anew_also_of_deleted_accounts() {
     app.new_reseller("Acme").await;
     let superuser = app.database.superuser().await;
     let fill = "insert into account (reseller_id, id, uid, status, status_set_at, version, created_at, updated_at, \
-          email, email_key, deleted_at, purge_at)
+          profile, email_key, deleted_at, purge_at)
         select 1, n, gen_random_uuid(), 'active', 'epoch', 1, 'epoch', 'epoch', \
-          'n' || n || U&'e\\0301@example.com', 'n' || n || U&'e\\0301@example.com', \
+          json_build_object('email', 'n' || n || U&'e\\0301@example.com'), 'n' || n || U&'e\\0301@example.com', \
           case when n % 2 = 0 then 'epoch'::timestamptz end, case when n % 2 = 0 then 'epoch'::timestamptz end
         from generate_series(1, 2500) as n";
     sqlx::raw_sql(AssertSqlSafe(fill.to_owned()))

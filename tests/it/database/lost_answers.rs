@@ -290,7 +290,7 @@ async fn an_account_is_not_changed_again_after_an_unanswered_commit() {
             "{method} {below}"
         );
     }
-    assert_eq!(behind.number("select count(*) from hold").await, 1);
+    assert_eq!(behind.number("select count(*) from held").await, 1);
     assert_eq!(behind.number("select count(*) from account").await, 1);
 }
 
@@ -453,5 +453,5 @@ async fn none_of_a_batch_is_carried_out_again_after_an_unanswered_commit() {
             .await,
         0
     );
-    assert_eq!(behind.number("select count(*) from hold").await, 8);
+    assert_eq!(behind.number("select count(*) from held").await, 8);
 }

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection as _, Execute as _, PgConnection, Row as _};
-use steward::domain::{AccountFilter, Block, Metadata, ResellerId, StateFilter, Time};
-use steward::store::{KEYED, SEARCHING, list_statement};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Execute as _, PgConnection, Postgres, QueryBuilder, Row as _,
+};
+use steward::domain::{AccountFilter, Block, ComingKind, Metadata, ResellerId, StateFilter, Time};
+use steward::store::{
+    ComingFilter, KEYED, SEARCHING, coming_statements, list_statement, snapshot_statement,
+};
 
 use crate::harness::App;
 
@@ -149,33 +153,19 @@ async fn check_lists(connection: &mut PgConnection, now: Time) {
         (next_hour, "account", &["account_expiry_of_reseller_ix"]),
         (
             by_state(StateFilter::BlockedBy(Block::Frozen)),
-            "hold",
-            &["hold_owned_uq"],
+            "held",
+            &["held_pkey"],
         ),
     ];
     for (filter, table, indexes) in lists {
         let mut statement = list_statement(Some(ResellerId(1)), &filter, &[], 1_000, 50, now);
-        let mut query = statement.build();
-        let arguments = query.take_arguments().unwrap().unwrap();
-        let explain = format!("explain (format json) {}", query.sql().as_str());
-        let mut tx = connection.begin().await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(format!("{SEARCHING}; {TENANCY}")))
-            .execute(&mut *tx)
-            .await
-            .unwrap();
-        let plan: Value = sqlx::query_with(AssertSqlSafe(explain), arguments)
-            .fetch_one(&mut *tx)
-            .await
-            .unwrap()
-            .get(0);
-        tx.rollback().await.unwrap();
-        // The keys of the page are found in a subquery. Then the account and the open holds of each
-        // are measured.
+        let plan = plan_of(connection, &mut statement).await;
+        // The keys of the page are found in a subquery. Then the account of each is measured.
         let parts = plan[0]["Plan"]["Plans"].as_array().unwrap();
         let (keys, sizes): (Vec<_>, Vec<_>) = parts
             .iter()
             .partition(|part| part["Parent Relationship"] == "Subquery");
-        assert_eq!((keys.len(), sizes.len()), (1, 2), "{plan:#}");
+        assert_eq!((keys.len(), sizes.len()), (1, 1), "{plan:#}");
         let below = |part: &Value| serde_json::json!([{ "Plan": part }]);
         let name = format!("{filter:?}");
         assert_reads(&below(keys[0]), &name, table, indexes);
@@ -185,13 +175,71 @@ async fn check_lists(connection: &mut PgConnection, now: Time) {
             "account",
             &["account_pkey", "account_number_uq"],
         );
-        assert_reads(
-            &below(sizes[1]),
-            &name,
-            "hold",
-            &["hold_owned_uq", "hold_pkey"],
-        );
     }
+}
+
+/// The list of what time will do, of one reseller and of all, and the pages of a snapshot.
+async fn check_by_time(connection: &mut PgConnection, now: Time) {
+    // The few rows of one reseller may be found among those of all.
+    let (begins, ends): (&[&str], &[&str]) = (
+        &["held_begins_of_reseller_ix", "held_begins_ix"],
+        &["held_ends_of_reseller_ix", "held_ends_ix"],
+    );
+    let expiries = &[
+        "account_expiry_of_reseller_ix",
+        "account_exempt_of_reseller_ix",
+        "account_exempt_ix",
+    ];
+    let purges = &["account_purge_ix", "account_purge_due_ix"];
+    let of_reseller = Some(ResellerId(1));
+    let lists: [(ComingKind, Option<ResellerId>, &str, &[&str]); 8] = [
+        (ComingKind::HoldStarts, of_reseller, "held", begins),
+        (ComingKind::HoldStarts, None, "held", begins),
+        (ComingKind::HoldEnds, of_reseller, "held", ends),
+        (ComingKind::HoldEnds, None, "held", ends),
+        (ComingKind::Expires, of_reseller, "account", expiries),
+        (
+            ComingKind::Expires,
+            None,
+            "account",
+            &["account_expiry_ix", "account_exempt_ix"],
+        ),
+        (ComingKind::Purge, of_reseller, "account", purges),
+        (ComingKind::Purge, None, "account", purges),
+    ];
+    for (kind, reseller, table, indexes) in lists {
+        let filter = ComingFilter {
+            reseller,
+            kinds: vec![kind],
+            until: None,
+        };
+        for mut statement in coming_statements(&filter, (now, 0), 11) {
+            let plan = plan_of(connection, &mut statement).await;
+            assert_reads(&plan, &format!("{filter:?}"), table, indexes);
+        }
+    }
+    let mut statement = snapshot_statement(ResellerId(1), 1_000, 100);
+    let plan = plan_of(connection, &mut statement).await;
+    let by_number = &["account_pkey", "account_number_uq"];
+    assert_reads(&plan, "a snapshot", "account", by_number);
+}
+
+/// The plan of a statement with the settings of the general pool.
+async fn plan_of(connection: &mut PgConnection, statement: &mut QueryBuilder<Postgres>) -> Value {
+    let mut query = statement.build();
+    let arguments = query.take_arguments().unwrap().unwrap();
+    let explain = format!("explain (format json) {}", query.sql().as_str());
+    let mut tx = connection.begin().await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!("{SEARCHING}; {TENANCY}")))
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let row = sqlx::query_with(AssertSqlSafe(explain), arguments)
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    tx.rollback().await.unwrap();
+    row.get(0)
 }
 
 const BY_KEY: &[&str] = &["account_number_uq"];
@@ -208,20 +256,39 @@ fn keyed() -> Vec<Case> {
         indexes,
     };
     let nothing = |arrays| vec!["'{}'"; arrays].join(", ");
-    let (changes, and_more) = (
-        format!("{}, 0, {}", nothing(48), nothing(1)),
-        format!("{}, 0, {}", nothing(48), nothing(17)),
-    );
+    let changes = format!("{}, 0", nothing(6));
+    let and_more = format!("{changes}, {}", nothing(3));
+    let one = format!("1, 7, 1, {}, '{{}}'", vec!["null"; 33].join(", "));
     vec![
         look_up("account", BY_KEY),
-        look_up("hold", &["hold_owned_uq", "hold_pkey"]),
         look_up("reseller", &["reseller_suspended_ix"]),
         Case {
             planning: KEYED,
-            with: &["with written as"],
-            arguments: changes,
+            with: &["with written as", "unnest($1::account_change[])"],
+            arguments: changes.clone(),
             table: "account",
             indexes: BY_KEY,
+        },
+        Case {
+            planning: KEYED,
+            with: &["with written as", "unnest($1::account_change[])"],
+            arguments: changes,
+            table: "held",
+            indexes: &["held_pkey", "held_kind_ix"],
+        },
+        Case {
+            planning: KEYED,
+            with: &["with written as", "set version = $4"],
+            arguments: one.clone(),
+            table: "account",
+            indexes: BY_KEY,
+        },
+        Case {
+            planning: KEYED,
+            with: &["with written as", "set version = $4"],
+            arguments: one,
+            table: "held",
+            indexes: &["held_pkey", "held_kind_ix"],
         },
         Case {
             planning: KEYED,
@@ -328,8 +395,8 @@ fn searching() -> Vec<Case> {
         other(
             &["where announce_at is not null"],
             "'2026-01-01', 256, '{}'",
-            "hold",
-            &["hold_begins_ix", "hold_ends_ix"],
+            "held",
+            &["held_begins_ix", "held_ends_ix"],
         ),
         other(
             &["from account where reseller_id = $1 and purge_due_at <= $2 order by"],
@@ -383,13 +450,14 @@ async fn every_question_is_answered_from_an_index() {
     let day = app.clock.now().to_rfc3339();
     let load = format!(
         "insert into reseller (id, name, name_key, created_at, updated_at) select n, 'r' || n, 'r' || n, '{day}', '{day}' from generate_series(1, 200) n;
-         insert into account (reseller_id, id, uid, status, status_set_at, expires_at, expiry_set_at, version, created_at, updated_at, email, email_key)
+         insert into account (reseller_id, id, uid, status, status_set_at, expires_at, expiry_set_at, version, created_at, updated_at, profile, email_key)
            select case when n % 5 = 0 then 1 else n % 200 + 1 end, n, gen_random_uuid(), 'active', '{day}', now() + (n * 7919 % 31536000 - 2592000) * interval '1 second',
-             '{day}', 1, '{day}', '{day}', 'user' || n || '@example7.test', 'user' || n || '@example7.test' from generate_series(1, 20000) n;
-         insert into hold (reseller_id, account_id, id, kind, authority, revision, opened_at, opened_by, closed_at, closed_by, close_reason)
-           select reseller_id, id, gen_random_uuid(), 'freeze', 'reseller', 1, '{day}', 'test', '{day}', 'test', 'lifted' from account;
-         insert into hold (reseller_id, account_id, id, kind, authority, revision, opened_at, opened_by)
-           select reseller_id, id, gen_random_uuid(), 'freeze', 'reseller', 1, '{day}', 'test' from account where id % 50 = 0;
+             '{day}', 1, '{day}', '{day}', json_build_object('email', 'user' || n || '@example7.test'), 'user' || n || '@example7.test' from generate_series(1, 20000) n;
+         insert into held (reseller_id, account_id, kind, authority, owner, level, has_begun)
+           select reseller_id, id, 'freeze', 'reseller', '', 'block', true from account where id % 50 = 0;
+         insert into held (reseller_id, account_id, kind, authority, owner, level, starts_at, ends_at, has_begun)
+           select reseller_id, id, 'suspend', 'reseller', '', 'warn', now() + id * interval '1 minute', now() + id * interval '2 minutes', id % 100 = 1
+           from account where id % 50 = 1;
          insert into account_metadata (reseller_id, account_id, key, value)
            select reseller_id, id, 'plan', case when id % 7 = 0 then 'gold' else 'silver' end from account;
          insert into journal (reseller_id, account_id, at, sequence, action, outcome, events, authority, actor, dialect, request_id, before, after)
@@ -410,6 +478,7 @@ async fn every_question_is_answered_from_an_index() {
         .await
         .unwrap();
     check_lists(&mut connection, now).await;
+    check_by_time(&mut connection, now).await;
     let scan = "explain (format json) select reseller_id, id from account where expires_at >= now() order by expires_at, id limit 500";
     let plan: Value = sqlx::raw_sql(scan)
         .fetch_one(&mut *connection)

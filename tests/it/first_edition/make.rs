@@ -155,7 +155,7 @@ pub(super) async fn import(app: &App, reseller: i64) {
         is_writing: true,
     };
     let outcomes = app.service.import_accounts(&context, batch).await.unwrap();
-    for outcome in outcomes.iter() {
+    for outcome in &*outcomes {
         assert!(outcome.is_ok(), "{outcome:?}");
     }
 }

@@ -10,6 +10,10 @@ mod fixture;
 mod make;
 mod script;
 
+use sqlx::Connection as _;
+use steward::store::Store;
+
+use crate::harness::process::until;
 use exchange::Recorded;
 use fixture::{migrate, restore, run};
 
@@ -51,4 +55,41 @@ async fn a_row_that_changed_is_named_by_request_and_member() {
     ] {
         assert!(differences.contains(expected), "{expected}\n{differences}");
     }
+}
+
+#[tokio::test]
+async fn a_migration_that_was_interrupted_begins_again() {
+    let database = restore().await;
+    // A reader holds up the migration after it has copied the accounts.
+    let superuser = database.superuser().await;
+    let mut reader = superuser.acquire().await.unwrap();
+    let mut reading = reader.begin().await.unwrap();
+    sqlx::query("select from hold limit 1")
+        .execute(&mut *reading)
+        .await
+        .unwrap();
+    let options = database.options();
+    let interrupting = async {
+        until("the migration waits", async || {
+            let waiting =
+                "select count(*) from pg_stat_activity where application_name = 'steward-migrate'
+                 and wait_event_type = 'Lock' and datname = current_database()";
+            (database.number(waiting).await == 1).then_some(())
+        })
+        .await;
+        run(
+            &database,
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'steward-migrate'
+                 and datname = current_database()",
+        )
+        .await;
+    };
+    let (migrated, ()) = tokio::join!(Store::migrate(&options), interrupting);
+    assert!(migrated.is_err(), "it was not interrupted");
+    reading.rollback().await.unwrap();
+    let left = "select count(*) from pg_class where relname in ('account_row', 'held')";
+    assert_eq!(database.number(left).await, 0, "it left something behind");
+    migrate(&database).await;
+    assert_eq!(database.wrong_held_rows().await, 0);
+    assert!(database.number("select count(*) from held").await > 5);
 }

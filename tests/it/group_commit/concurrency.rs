@@ -39,7 +39,7 @@ async fn fifty_identical_suspends_in_parallel_make_one_change() {
     }
     assert_eq!(changed, 1);
     assert_eq!(client.get(id).await["version"], 2);
-    assert_eq!(app.database.number("select count(*) from hold").await, 1);
+    assert_eq!(app.database.number("select count(*) from held").await, 1);
     assert_eq!(
         app.database
             .number("select count(*) from journal where outcome = 'applied' and action = 'suspend'")
@@ -214,10 +214,12 @@ async fn one_failing_command_does_not_fail_its_batch() {
     let id = client.account("a").await;
     // A constraint that only the database checks, so that the whole batch fails there.
     let superuser = app.database.superuser().await;
-    sqlx::query("alter table account add constraint surprise check (title <> 'forbidden')")
-        .execute(&superuser)
-        .await
-        .unwrap();
+    sqlx::query(
+        "alter table account add constraint surprise check (profile ->> 'title' <> 'forbidden')",
+    )
+    .execute(&superuser)
+    .await
+    .unwrap();
     let tasks: Vec<_> = (0..30)
         .map(|number| {
             let client = client.clone();
@@ -256,7 +258,7 @@ async fn group_commits_can_be_limited_to_one_reseller() {
         let account = client.account("a").await;
         owners.push((app.client(&client.token), account));
     }
-    let shared = "select count(*) from (select from journal where action <> 'create' group by xid having count(distinct reseller_id) > 1) as mixed";
+    let shared = "select count(*) from (select from journal where action <> 'create' group by xmin::text having count(distinct reseller_id) > 1) as mixed";
     for (scope, is_shared) in [(CommitScope::All, true), (CommitScope::Reseller, false)] {
         let settings = Settings {
             scope,

@@ -237,7 +237,14 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The body; lines of JSON as an array.
     pub fn json(&self) -> Value {
+        if self.header("content-type") == "application/x-ndjson" {
+            let lines = self.body.lines();
+            return lines
+                .map(|line| serde_json::from_str::<Value>(line).unwrap())
+                .collect();
+        }
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 

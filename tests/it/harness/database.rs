@@ -215,6 +215,23 @@ impl TestDatabase {
             .unwrap()
     }
 
+    /// How many rows of `held` differ from the open holds in the accounts' rows, on either side.
+    pub async fn wrong_held_rows(&self) -> i64 {
+        self.number(
+            "with held_now as (
+               select reseller_id, account_id, kind, authority, owner, level, starts_at, ends_at, has_begun from held),
+             open as (
+               select a.reseller_id, a.id, h ->> 'kind', h ->> 'authority', coalesce(h ->> 'owner', ''),
+                 coalesce(h ->> 'level', 'block'), (h ->> 'starts_at')::timestamptz, (h ->> 'ends_at')::timestamptz,
+                 h ->> 'scheduled' is null
+               from account a cross join json_array_elements(a.holds) as h)
+             select count(*) from (
+               (select * from held_now except all select * from open)
+               union all (select * from open except all select * from held_now)) as wrong",
+        )
+        .await
+    }
+
     /// The number that a query returns, as superuser.
     pub async fn number(&self, query: &'static str) -> i64 {
         let mut connection = self.superuser_options().connect().await.unwrap();

@@ -324,11 +324,16 @@ async fn event_streams_are_limited_by_token_and_by_reseller() {
     };
     let (one, two) = (open(&acme.token).await, open(&acme.token).await);
     assert_eq!((one.0, two.0), (200, 200));
-    let of_token = "Too many event streams of this token at a time";
+    let of_token = "Too many event streams and snapshots of this token at a time";
     refused(&acme.token, 429, of_token).await;
     let three = open(&second).await;
     assert_eq!(three.0, 200);
-    refused(&second, 429, "Too many event streams at a time").await;
+    refused(
+        &second,
+        429,
+        "Too many event streams and snapshots at a time",
+    )
+    .await;
     let four = open(&other.token).await;
     assert_eq!(four.0, 200);
     refused(&other.token, 503, "Too many requests are waiting").await;

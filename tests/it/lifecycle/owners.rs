@@ -180,7 +180,7 @@ async fn a_warning_becomes_a_limit_and_then_a_block_as_one_hold() {
     );
     let number = app
         .database
-        .number("select revision::bigint from hold")
+        .number("select (holds -> 0 ->> 'revision')::bigint from account")
         .await;
     assert_eq!(number, 3);
     let names: Vec<_> = events(&v3).await.into_iter().map(|it| it.0).collect();

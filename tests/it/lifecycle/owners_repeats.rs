@@ -107,10 +107,13 @@ async fn a_call_that_changes_nothing_leaves_announcements_to_the_job() {
 async fn a_moved_begin_is_announced_and_so_is_the_lapse_of_a_warning() {
     let (app, client, v3, id) = scheduled().await;
     let superuser = app.database.superuser().await;
-    sqlx::raw_sql("update hold set has_begun = true")
-        .execute(&superuser)
-        .await
-        .unwrap();
+    sqlx::raw_sql(
+        "update held set has_begun = true;
+         update account set holds = replace(holds::text, '\"scheduled\":true,', '')::json",
+    )
+    .execute(&superuser)
+    .await
+    .unwrap();
     let members = json!({"id": id, "starts_at": "2026-03-08", "ends_at": "2026-03-12",
         "reason_code": "maintenance"});
     client.call("suspend", members).await.ok();

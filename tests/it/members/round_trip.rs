@@ -201,7 +201,9 @@ async fn an_account_of_v3_is_sent_back_unchanged_in_every_state() {
         sent_back(&things, &things.operator, &path).await;
         // An earlier version accepted characters in names that this one refuses.
         let superuser = things.app.database.superuser().await;
-        let update = format!("update account set company = E' \\u200B' where id = {id}");
+        let update = format!(
+            "update account set profile = jsonb_set(profile::jsonb, '{{company}}', to_jsonb(E' \\u200B'::text))::json where id = {id}"
+        );
         sqlx::query(AssertSqlSafe(update))
             .execute(&superuser)
             .await

@@ -216,7 +216,7 @@ async fn own_members_of_an_earlier_version_are_kept_and_may_only_shrink() {
     let (small, large) = (client.account("a").await, client.account("b").await);
     // The earlier version allowed 64 KiB for each save, and as many saves as came.
     let statement = format!(
-        "update account set extra = json_build_object('x', repeat('y', 2000000), 'z', 1) where id = {large}"
+        "update account set profile = (profile::jsonb || jsonb_build_object('extra', json_build_object('x', repeat('y', 2000000), 'z', 1)))::json where id = {large}"
     );
     let superuser = app.database.superuser().await;
     sqlx::query(AssertSqlSafe(statement))

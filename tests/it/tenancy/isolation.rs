@@ -10,7 +10,7 @@ use steward::store::{SERVICE_ROLE, Store};
 use crate::harness::App;
 use crate::harness::app::pool_settings;
 
-const TENANT_TABLES: [&str; 19] = [
+const TENANT_TABLES: [&str; 20] = [
     "reseller",
     "reseller_suspension",
     "restoration",
@@ -19,8 +19,9 @@ const TENANT_TABLES: [&str; 19] = [
     "signing_key",
     "account",
     "account_metadata",
-    "hold",
-    "hold_revision",
+    "held",
+    "earlier_hold",
+    "earlier_hold_revision",
     "journal",
     "idempotency",
     "webhook_endpoint",
@@ -79,6 +80,7 @@ async fn without_a_tenant_setting_the_services_role_sees_no_rows() {
             ]
             .contains(table)
                 && !table.starts_with("webhook")
+                && !table.starts_with("earlier")
         }) {
             let count: i64 =
                 sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {table}")))
@@ -198,9 +200,9 @@ async fn the_service_refuses_a_database_without_row_level_security() {
             "not forced on table account",
         ),
         (
-            "alter table hold disable row level security",
-            "alter table hold enable row level security",
-            "not forced on table hold",
+            "alter table held disable row level security",
+            "alter table held enable row level security",
+            "not forced on table held",
         ),
         (
             "alter table journal owner to steward_service",

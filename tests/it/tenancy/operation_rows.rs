@@ -294,7 +294,7 @@ async fn a_repeat_is_answered_although_what_it_names_has_gone() {
     });
     assert_eq!(status(&both), json!(200), "{both}");
     let superuser = app.database.superuser().await;
-    for table in ["hold_revision", "hold", "account"] {
+    for table in ["held", "account"] {
         let delete = format!("delete from {table}");
         sqlx::query(sqlx::AssertSqlSafe(delete))
             .execute(&superuser)

@@ -139,6 +139,10 @@ async fn with_everything(app: &App, superuser: &PgPool) -> Everything {
          select reseller_id, id, id, 1, 'account.updated', 1, created_at, 1, created_at, true, 1 from webhook_endpoint",
         "insert into tombstone (reseller_id, account_id, uid, created_at, purge_due_at, purged_at)
          select reseller_id, id, uid, created_at, created_at, created_at from account",
+        "insert into earlier_hold (reseller_id, account_id, id, kind, authority, revision, opened_at, opened_by)
+         select reseller_id, id, uid, 'freeze', 'reseller', 2, created_at, 'test' from account",
+        "insert into earlier_hold_revision (reseller_id, account_id, hold_id, revision, replaced_at, replaced_by)
+         select reseller_id, id, uid, 1, created_at, 'test' from account",
         "insert into signing_key (reseller_id, id, secret, created_at) select id, 'x', sha256('x'), created_at from reseller where id = 1",
         "insert into restoration (reseller_id, first_event, last_event, backed_up_at, restored_at)
          select id, 1000000000, 999999999, created_at, created_at from reseller where id = 1",
@@ -191,7 +195,7 @@ async fn copy_everything(app: &App, superuser: &PgPool) {
     run(
         superuser,
         "insert into account select (jsonb_populate_record(t, jsonb_build_object('id', id + 1000, 'uid', gen_random_uuid(),
-           'name', 'foreign', 'email', 'x' || email, 'email_key', 'x' || email_key))).* from account t where reseller_id = 2",
+           'profile', json_build_object('name', 'foreign', 'email', 'x' || email_key), 'email_key', 'x' || email_key))).* from account t where reseller_id = 2",
     )
     .await;
     for (table, count, _) in rows_of_the_other(superuser).await {

@@ -171,3 +171,126 @@ async fn a_list_has_at_most_20_conditions_and_many_dates_in_many_time_zones_are_
     let all = operator.get(&format!("/v3/accounts?{dates}after=")).await;
     assert_eq!(all.status, 200, "{}", all.body);
 }
+
+#[tokio::test]
+async fn accounts_are_listed_by_the_level_and_the_owner_of_their_holds() {
+    let app = App::new().await;
+    let (client, other) = (
+        app.new_reseller("Acme").await,
+        app.new_reseller("Other").await,
+    );
+    let (v3, operator) = (V3::of(&client), V3::of(&app.operator().await));
+    let hold = |level: &str, owner: &str| json!({"level": level, "owner": owner});
+    let mut ids = Vec::new();
+    for holds in [
+        vec![],
+        vec![("freeze", hold("warn", "billing"))],
+        vec![("freeze", hold("limit", "billing"))],
+        vec![
+            ("freeze", hold("limit", "billing")),
+            ("suspend", hold("warn", "billing")),
+        ],
+        vec![
+            ("freeze", hold("limit", "billing")),
+            ("suspend", hold("block", "abuse-desk")),
+        ],
+        vec![("suspend", json!({}))],
+        vec![(
+            "suspend",
+            json!({"level": "limit", "endsAt": "2026-03-02T12:00:00Z"}),
+        )],
+        vec![("retain", json!({"owner": "legal"}))],
+        vec![(
+            "suspend",
+            json!({"startsAt": "2026-04-01", "owner": "billing"}),
+        )],
+    ] {
+        let id = client.account(&format!("n{}", ids.len())).await;
+        for (what, body) in holds {
+            let path = format!("/v3/accounts/{id}/{what}");
+            v3.call("POST", &path, &body).await.ok();
+        }
+        ids.push(id);
+    }
+    let foreign = other.account("foreign").await;
+    let path = format!("/v3/accounts/{foreign}/suspend");
+    V3::of(&other)
+        .call("POST", &path, &hold("block", "abuse-desk"))
+        .await
+        .ok();
+    let names = async |v3: &V3, query: &str| -> Vec<String> {
+        let (mut next, mut found) = (Some(format!("/v3/accounts?{query}")), Vec::new());
+        while let Some(path) = next {
+            let page = v3.get(&path).await;
+            for account in page.ok().as_array().unwrap() {
+                let email = account["email"].as_str().unwrap();
+                found.push(email.split('@').next().unwrap().to_owned());
+            }
+            let link = page.header("link").split(['<', '>']).nth(1);
+            next = link.map(str::to_owned);
+        }
+        found
+    };
+    for (filter, expected) in [
+        ("level=warn", vec!["n1"]),
+        ("level=limit", vec!["n2", "n3", "n6"]),
+        ("level=block", vec!["n4", "n5"]),
+        ("owner=billing", vec!["n1", "n2", "n3", "n4"]),
+        ("owner=abuse-desk", vec!["n4"]),
+        ("owner=legal", vec![]),
+        // Of the holds of the owner alone.
+        ("owner=billing&level=limit", vec!["n2", "n3", "n4"]),
+        ("owner=billing&level=block", vec![]),
+        ("owner=billing&level=limit&email=n3@example.com", vec!["n3"]),
+    ] {
+        assert_eq!(
+            names(&v3, &format!("sort=email&{filter}")).await,
+            expected,
+            "{filter}"
+        );
+        assert_eq!(
+            names(&v3, &format!("after=&limit=1&{filter}")).await,
+            expected,
+            "{filter}"
+        );
+        let by_number = v3.get(&format!("/v3/accounts?page=1&{filter}")).await;
+        assert_eq!(
+            by_number.header("pagination-count"),
+            expected.len().to_string(),
+            "{filter}"
+        );
+        let admin = filter.split('&').map(|part| part.split_once('=').unwrap());
+        let admin: serde_json::Map<String, Value> = admin
+            .filter(|(name, _)| *name != "email")
+            .map(|(name, value)| (name.to_owned(), json!(value)))
+            .collect();
+        if !filter.contains("email") {
+            let list = client.call("list", Value::Object(admin)).await.ok();
+            assert_eq!(list["total_count"], expected.len(), "{filter}");
+        }
+    }
+    assert_eq!(
+        names(&operator, "after=&owner=abuse-desk").await,
+        ["n4", "foreign"]
+    );
+    app.clock.advance(chrono::TimeDelta::days(1));
+    assert_eq!(names(&v3, "after=&level=limit").await, ["n2", "n3"]);
+    app.clock.advance(chrono::TimeDelta::days(31));
+    assert_eq!(names(&v3, "after=&level=block").await, ["n4", "n5", "n8"]);
+    for (query, problem) in [
+        (
+            "level=none",
+            "level: must be block, limit or warn, not \"none\"",
+        ),
+        ("level=", "level: must be block, limit or warn"),
+        ("owner=Billing", "owner: must be 1 to 40 lower-case letters"),
+        ("owner=a&owner=b", "owner: appears more than once"),
+        (
+            "level=warn&asOf=2026-03-01",
+            "asOf: can be combined with after and limit only",
+        ),
+    ] {
+        let answer = v3.get(&format!("/v3/accounts?{query}")).await;
+        refused(&answer, 400, "INVALID_REQUEST", problem);
+    }
+}

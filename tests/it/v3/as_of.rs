@@ -212,7 +212,8 @@ async fn add_entries(app: &App, account: i64, count: i64) {
          from it, generate_series(1, {count}) as n"
     );
     let version = format!(
-        "update account set version = version + {count}, company = 'now', region = 'now' where id = {account}"
+        "update account set version = version + {count},
+           profile = (profile::jsonb || '{{\"company\": \"now\", \"region\": \"now\"}}')::json where id = {account}"
     );
     let superuser = app.database.superuser().await;
     for statement in [statement, version] {

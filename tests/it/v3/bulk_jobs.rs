@@ -525,6 +525,21 @@ async fn every_condition_is_checked_again_for_every_operation() {
             ("unfreeze", json!({})),
         ),
         (
+            json!({"owner": "billing"}),
+            ("freeze", json!({"owner": "billing"})),
+            ("unfreeze", json!({"owner": "billing"})),
+        ),
+        (
+            json!({"level": "limit"}),
+            ("freeze", json!({"level": "limit"})),
+            ("freeze", json!({"level": "block"})),
+        ),
+        (
+            json!({"level": "block", "heldBy": "reseller"}),
+            ("freeze", json!({})),
+            ("unfreeze", json!({})),
+        ),
+        (
             json!({"expiresBefore": "2027-01-01"}),
             ("expiry_date", date("2026-12-01")),
             ("expiry_date", date("2027-12-01")),

@@ -16,4 +16,6 @@ mod metadata;
 mod plans;
 mod release_tickets;
 mod resellers;
+mod snapshot;
 mod transcript;
+mod upcoming;

@@ -179,6 +179,8 @@ async fn holds(story: &mut Story, plan: &str) {
         .call("GET", "/v3/accounts/{id}/history", "1", "")
         .await;
     story.call("GET", "/v3/purge-plan", "", "").await;
+    story.call("GET", "/v3/upcoming?limit=10", "", "").await;
+    story.call("GET", "/v3/snapshot", "", "").await;
     story.call("GET", "/v3/events?limit=2", "", "").await;
     let logs = "/v3/event-logs?page=1&limit=2";
     let logs = story.call("GET", logs, "", "").await.json();

@@ -10,7 +10,7 @@ use crate::dialects::dates;
 use crate::dialects::v3::journal_names::{self, ActorDocument};
 use crate::dialects::v3::plans::PlanDocument;
 use crate::dialects::v3::resellers::{SuspensionDocument, suspension};
-use crate::dialects::views::{Viewer, blocked_by, page_of_entries, upcoming, words};
+use crate::dialects::views::{Viewer, blocked_by, page_of_entries, words};
 use crate::domain::{Account, Hold, HoldKind, Owner, PaymentUrl, Remedy, Time};
 use crate::service::{JournalEntry, Slice, Suspension};
 use crate::wire::Codec;
@@ -336,10 +336,10 @@ pub(in crate::dialects::v3) fn timeline(
     format: Codec,
 ) -> (TimelineDocument, Option<i64>) {
     let changes = account.upcoming(now).into_iter().map(|change| {
-        let (what, hold) = upcoming(change.what);
+        let (what, hold) = (change.what.kind(), change.what.hold().cloned());
         UpcomingDocument {
             at: dates::write(change.at),
-            what,
+            what: what.as_str(),
             kind: hold.as_ref().map(|hold| hold.kind.as_str()),
             authority: hold.as_ref().map(|hold| hold.authority.as_str()),
             hold_id: hold.as_ref().map(|hold| hold.id.to_string()),

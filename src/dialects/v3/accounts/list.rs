@@ -6,12 +6,12 @@ use chrono_tz::Tz;
 
 use crate::dialects::dates::{self, Role};
 use crate::dialects::failure::Failure;
-use crate::dialects::filter::{TimeConditions, check_member_count};
+use crate::dialects::filter::{self, TimeConditions, check_member_count};
 use crate::dialects::v3::cursor::Cursor;
 use crate::dialects::v3::page::{no_sort, pairs, searched};
 use crate::domain::{
-    AccountId, Comparison, Condition, Metadata, ResellerId, Search, SearchField, SearchValues,
-    Start, Time, check_metadata_key, quoted,
+    AccountId, Comparison, Condition, Level, Metadata, Owner, ResellerId, Search, SearchField,
+    SearchValues, Start, Time, check_metadata_key, quoted,
 };
 
 const DEFAULT_LIMIT: i64 = 10;
@@ -59,6 +59,7 @@ impl ListRequest {
         let (mut page, mut limit, mut sort, mut after, mut as_of) = (None, None, None, None, None);
         let (mut conditions, mut repeated) = (TimeConditions::new(zones), Vec::new());
         let (mut metadata, mut text, mut on_fields) = (Metadata::default(), None, 0);
+        let (mut owner, mut level) = (None, None);
         for (name, value) in pairs(uri) {
             let slot = match name.as_str() {
                 "page" => &mut page,
@@ -67,6 +68,8 @@ impl ListRequest {
                 "after" => &mut after,
                 "asOf" => &mut as_of,
                 "query" => &mut text,
+                "owner" => &mut owner,
+                "level" => &mut level,
                 _ => {
                     if let Some(key) = metadata_key(&name)? {
                         require_member(&mut metadata, &name, key, &value)?;
@@ -86,6 +89,7 @@ impl ListRequest {
         // A client that always sends the parameter sends an empty one for the list's own order.
         let sort = sort.filter(|sort| !sort.is_empty());
         let text = searched_in(text, &mut repeated)?;
+        let (owner, level) = held_in(owner, level, &mut repeated)?;
         let limit = number("limit", limit.as_deref(), DEFAULT_LIMIT, MAX_LIMIT)?;
         if let Some(text) = &as_of {
             if page.is_some() || sort.is_some() || !repeated.is_empty() {
@@ -109,48 +113,42 @@ impl ListRequest {
             by_zone,
             ..
         } = conditions;
-        if let Some(after) = after {
+        let (start, page) = if let Some(after) = after {
             if page.is_some() || sort.is_some() {
                 return Err(Failure::parameter(
                     "after",
                     "cannot be combined with page or sort",
                 ));
             }
-            let start = Start::After(if after.is_empty() {
+            let after = if after.is_empty() {
                 None
             } else {
                 Some(Cursor::decode(&after)?.account_of(reseller)?)
-            });
-            return Ok(Self {
-                search: Search {
-                    conditions,
-                    metadata,
-                    text,
-                    by_zone,
-                    start,
-                    limit,
-                },
-                page: None,
-                as_of,
-                repeated,
-            });
-        }
-        let page = number("page", page.as_deref(), 1, i64::MAX)?;
-        let (by, descending) = order(sort.as_deref().unwrap_or("-createdAt"))?;
+            };
+            (Start::After(after), None)
+        } else {
+            let page = number("page", page.as_deref(), 1, i64::MAX)?;
+            let (by, descending) = order(sort.as_deref().unwrap_or("-createdAt"))?;
+            let skip = skipped(page, limit)?;
+            let start = Start::Offset {
+                skip,
+                by,
+                descending,
+            };
+            (start, Some(page))
+        };
         Ok(Self {
             search: Search {
                 conditions,
                 metadata,
+                owner,
+                level,
                 text,
                 by_zone,
-                start: Start::Offset {
-                    skip: skipped(page, limit)?,
-                    by,
-                    descending,
-                },
+                start,
                 limit,
             },
-            page: Some(page),
+            page,
             as_of,
             repeated,
         })
@@ -179,6 +177,25 @@ fn searched_in(
     let text = text.map(searched).transpose()?.flatten();
     repeated.extend(text.iter().map(|text| ("query".to_owned(), text.clone())));
     Ok(text)
+}
+
+/// The values of `owner` and `level`, which are repeated in links.
+fn held_in(
+    owner: Option<String>,
+    level: Option<String>,
+    repeated: &mut Vec<(String, String)>,
+) -> Result<(Option<Owner>, Option<Level>), Failure> {
+    let read = (
+        owner.as_deref().map(|text| Owner::parse("owner", text)),
+        level.as_deref().map(filter::level),
+    );
+    let named = |name: &str, text: Option<String>| text.map(|text| (name.to_owned(), text));
+    repeated.extend(
+        named("owner", owner)
+            .into_iter()
+            .chain(named("level", level)),
+    );
+    Ok((read.0.transpose()?, read.1.transpose()?))
 }
 
 /// How many accounts precede a page.
@@ -298,8 +315,9 @@ fn add_condition(conditions: &mut TimeConditions, name: &str, value: &str) -> Re
         });
     let field = field(field_name).ok_or_else(|| {
         let fields = FIELDS.join(", ");
-        let problem =
-            format!("is no parameter and no field; the fields are {fields} and metadata[name]");
+        let problem = format!(
+            "is no parameter and no field; the fields are {fields}, metadata[name], owner and level"
+        );
         Failure::parameter(name, problem)
     })?;
     let comparison = match operator {

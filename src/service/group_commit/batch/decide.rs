@@ -291,8 +291,7 @@ impl Batch {
         self.attach_plan(&mut change.after);
         let outcome = change.outcome();
         if outcome == Outcome::Applied {
-            let actor = request.context.principal.actor();
-            self.record(before, &change, &actor.name);
+            self.record(before, &change);
         }
         let result = CommandOutcome {
             account: change.after.clone(),
@@ -331,7 +330,7 @@ impl Batch {
 
     /// Records the rows that an applied change writes, and updates the data that the decisions on
     /// later requests use.
-    fn record(&mut self, before: Option<&Account>, change: &Change, actor: &str) {
+    fn record(&mut self, before: Option<&Account>, change: &Change) {
         let after = &change.after;
         let key = (after.reseller_id, after.id);
         if before.is_none_or(|before| before.profile != after.profile) {
@@ -357,7 +356,7 @@ impl Batch {
             self.purged.insert(key);
         }
         self.changed.insert(key);
-        self.holds.add(key.0, key.1, &change.holds, actor, self.now);
+        self.held.note(key, &change.holds);
         if let Some(freed) = before.and_then(live_email) {
             self.emails.remove(&freed);
         }

@@ -19,7 +19,9 @@ pub(in crate::service) use import::import;
 use super::request::Request;
 use crate::domain::{Account, AccountId, AccountKey, Email, Error, Plan, ResellerId, Time};
 use crate::service::{Completion, IdempotencyKey};
-use crate::store::{HoldWrites, NewJournalEntry, ResellerTerms, Store, StoredRequest, Tenancy, Tx};
+use crate::store::{
+    HeldChanges, NewJournalEntry, ResellerTerms, Store, StoredRequest, Tenancy, Tx,
+};
 pub(in crate::service) use rehearsal::Rehearsal;
 pub use rehearsal::Rehearsed;
 
@@ -192,7 +194,8 @@ struct Batch {
     /// Accounts whose dates of announcement or purge changed.
     rescheduled: BTreeSet<AccountKey>,
     purged: BTreeSet<AccountKey>,
-    holds: HoldWrites,
+    /// The holds whose rows in the lists are to be written.
+    held: HeldChanges,
     journal: Vec<NewJournalEntry>,
     new_answers: Vec<StoredRequest>,
 }

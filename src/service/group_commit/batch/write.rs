@@ -86,7 +86,7 @@ impl Batch {
             unsuspended: &unsuspended,
             seen: &seen,
             accounts: &accounts,
-            holds: &self.holds,
+            held: self.held.rows(|key| self.accounts.get(key)),
             journal: &self.journal,
         };
         if tx.record_changes(&changes).await? {

@@ -12,9 +12,9 @@ select id as "id!" from (
     and (a.exempt_until is null or a.exempt_until <= $2)
     and a.purge_due_at is null) as a
 where a.id > $5 and not exists (
-  select from hold h
-  where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null
-    and (h.kind = 'retention' or h.authority = 'operator')
+  select from held h
+  where h.reseller_id = a.reseller_id and h.account_id = a.id
+    and h.kind in ('freeze', 'suspend', 'retention') and (h.kind = 'retention' or h.authority = 'operator')
     and (h.ends_at is null or h.ends_at > $2))
 order by a.id
 limit $6

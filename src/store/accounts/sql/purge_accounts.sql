@@ -7,9 +7,8 @@ with gone as (
     and (a.deleted_at is not null
       or greatest(a.expires_at, a.exempt_until) + make_interval(days => r.purge_grace_days) <= $4)
     and not exists (
-      select from hold h
-      where h.reseller_id = a.reseller_id and h.account_id = a.id and h.closed_at is null
-        and h.kind = 'retention' and (h.ends_at is null or h.ends_at > $4))
+      select from held h
+      where h.reseller_id = a.reseller_id and h.account_id = a.id and h.kind = 'retention' and (h.ends_at is null or h.ends_at > $4))
   returning a.reseller_id, a.id, a.uid, a.created_at, a.expires_at, a.deleted_at, a.purge_due_at,
     a.counted
 ), shrunk as (
@@ -17,9 +16,13 @@ with gone as (
   from (select reseller_id, count(*) as accounts from gone where counted group by reseller_id) as n
   where r.id = n.reseller_id
 ), without_holds as (
-  delete from hold h using gone g where h.reseller_id = g.reseller_id and h.account_id = g.id
+  delete from held h using gone g where h.reseller_id = g.reseller_id and h.account_id = g.id
+    and h.kind in ('freeze', 'suspend', 'retention')
+), without_earlier_holds as (
+  delete from earlier_hold h using gone g
+  where h.reseller_id = g.reseller_id and h.account_id = g.id
 ), without_revisions as (
-  delete from hold_revision h
+  delete from earlier_hold_revision h
   using gone g where h.reseller_id = g.reseller_id and h.account_id = g.id
 ), buried as (
   insert into tombstone (reseller_id, account_id, uid, created_at, expired_at, deleted_at,

@@ -1,46 +1,34 @@
 with written as (
-  update account a set status = n.status, status_set_at = n.status_set_at,
-    expires_at = n.expires_at, expiry_set_at = n.expiry_set_at, deleted_at = n.deleted_at,
-    purge_at = n.purge_at, operator_released_at = n.operator_released_at, version = n.version,
-    updated_at = n.updated_at
-  from unnest($1::bigint[], $2::integer[], $3::text[], $4::timestamptz[], $5::timestamptz[],
-      $6::timestamptz[], $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::bigint[],
-      $11::timestamptz[], $12::bigint[])
-    as n(reseller_id, id, status, status_set_at, expires_at, expiry_set_at, deleted_at, purge_at,
-      operator_released_at, version, updated_at, was)
+  update account a set version = n.version, updated_at = n.updated_at, status = n.status,
+    status_set_at = n.status_set_at, expires_at = n.expires_at, expiry_set_at = n.expiry_set_at,
+    deleted_at = n.deleted_at, purge_at = n.purge_at,
+    operator_released_at = n.operator_released_at, holds = n.holds::json
+  from unnest($1::account_change[]) as n
   where a.id = n.id and a.reseller_id is not distinct from n.reseller_id and a.version = n.was
   returning 1
 ), placed as (
-  insert into hold as h (reseller_id, account_id, id, kind, authority, reason_code, reason,
-    public_message, payment_url, starts_at, ends_at, revision, opened_at, opened_by, closed_at,
-    closed_by, close_reason, owner, level, has_begun)
-  select n.* from unnest($13::bigint[], $14::integer[], $15::uuid[], $16::text[], $17::text[],
-    $18::text[], $19::text[], $20::text[], $21::text[], $22::timestamptz[], $23::timestamptz[],
-    $24::integer[], $25::timestamptz[], $26::text[], $27::timestamptz[], $28::text[],
-    $29::text[], $30::text[], $31::text[], $32::boolean[]) as n
+  insert into held
+  select n.* from unnest($2::held[]) as n
   where (select count(*) from written) >= 0
-  on conflict on constraint hold_pkey do update set reason_code = excluded.reason_code,
-    reason = excluded.reason, public_message = excluded.public_message,
-    payment_url = excluded.payment_url, starts_at = excluded.starts_at,
-    ends_at = excluded.ends_at, revision = excluded.revision, closed_at = excluded.closed_at,
-    closed_by = excluded.closed_by, close_reason = excluded.close_reason,
-    level = excluded.level, has_begun = excluded.has_begun
+  on conflict on constraint held_pkey do update set level = excluded.level,
+    starts_at = excluded.starts_at, ends_at = excluded.ends_at, has_begun = excluded.has_begun
+), lifted as (
+  delete from held h using unnest($3::held[]) as n
+  where h.reseller_id = n.reseller_id and h.kind = n.kind and h.account_id = n.account_id
+    and h.authority = n.authority and h.owner = n.owner and (select count(*) from written) >= 0
 ), entered as (
   insert into journal (reseller_id, account_id, at, sequence, action, outcome, refusal, events,
     authority, actor, token_id, dialect, request_id, before, after)
-  select n.reseller_id, n.account_id, n.at, n.sequence, n.action, n.outcome, n.refusal,
-    string_to_array(n.events, ' '), n.authority, n.actor, n.token_id, n.dialect, n.request_id,
-    n.before, n.after
-  from unnest($33::bigint[], $34::integer[], $35::timestamptz[], $36::bigint[], $37::text[],
-      $38::text[], $39::text[], $40::text[], $41::text[], $42::text[], $43::bigint[], $44::text[],
-      $45::text[], $46::jsonb[], $47::jsonb[])
-    with ordinality as n(reseller_id, account_id, at, sequence, action, outcome, refusal, events,
-      authority, actor, token_id, dialect, request_id, before, after, place)
+  select n.reseller_id, n.account_id, n.at, n.sequence, n.action, n.outcome, n.refusal, n.events,
+    n.authority, n.actor, n.token_id, n.dialect, n.request_id, n.before::jsonb, n.after::jsonb
+  from unnest($4::journal_entry[]) with ordinality as n(reseller_id, account_id, at, sequence,
+    action, outcome, refusal, events, authority, actor, token_id, dialect, request_id, before,
+    after, place)
   cross join (
-    select require_unsuspended($50, count(pg_advisory_xact_lock(id))) from (
-      select id from unnest($48::bigint[]) as r(id)
+    select require_unsuspended($6, count(pg_advisory_xact_lock(id))) from (
+      select id from unnest($5::bigint[]) as r(id)
       where (select count(*) from written) >= 0
       order by id) as r) as locked
   order by n.place
 )
-select require_rows((select count(*) from written), $49) as "done!"
+select require_rows((select count(*) from written), $7) as "done!"

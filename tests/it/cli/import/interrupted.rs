@@ -19,10 +19,10 @@ const FAULTS: &str = "
   create table faults.account (email text, what text);
   create function faults.act() returns trigger language plpgsql security definer as $$
   begin
-    if exists (select from faults.account f where f.email = new.email and f.what = 'die') then
+    if exists (select from faults.account f where f.email = new.profile ->> 'email' and f.what = 'die') then
       perform pg_terminate_backend(pg_backend_pid());
     end if;
-    if exists (select from faults.account f where f.email = new.email and f.what = 'wait') then
+    if exists (select from faults.account f where f.email = new.profile ->> 'email' and f.what = 'wait') then
       perform pg_advisory_xact_lock_shared(4242);
     end if;
     return new;
@@ -212,16 +212,17 @@ const HEADER: &str =
 /// Everything about the accounts that the file determines.
 async fn accounts(superuser: &PgPool) -> Vec<String> {
     sqlx::query_scalar(
-        "select concat_ws('|', a.email, a.name, a.status, a.created_at, a.version,
+        "select concat_ws('|', a.profile ->> 'email', a.profile ->> 'name', a.status, a.created_at, a.version,
            case when a.id between 100 and 200 then a.id end,
-           case when a.uid::text like '00000000-%' then a.uid end, a.metadata,
+           case when a.uid::text like '00000000-%' then a.uid end, a.profile ->> 'metadata',
            (select string_agg(concat(m.key, m.value), ',') from account_metadata m
             where m.account_id = a.id),
-           (select string_agg(concat(h.kind, h.authority, h.reason_code, h.opened_at), ',')
-            from hold h where h.account_id = a.id and h.closed_at is null),
+           (select string_agg(concat(h ->> 'kind', h ->> 'authority', h ->> 'reason_code', h ->> 'opened_at'), ',')
+            from json_array_elements(a.holds) as h),
+           (select string_agg(concat(h.kind, h.authority), ',') from held h where h.account_id = a.id),
            (select string_agg(concat(j.action, j.events), ',' order by j.id) from journal j
             where j.account_id = a.id))
-         from account a order by a.email",
+         from account a order by a.email_key",
     )
     .fetch_all(superuser)
     .await

@@ -230,8 +230,9 @@ async fn a_list_without_pages_by_number_an_order_or_a_text_says_what_it_has_inst
             );
         }
     }
-    // Bulk jobs and their accounts, history, timeline, suspensions, the purge plan, events.
-    assert_eq!(lists, 7);
+    // Bulk jobs and their accounts, history, timeline, suspensions, the purge plan, events, what is
+    // upcoming.
+    assert_eq!(lists, 8);
     let answer = v3.get("/v3/event-logs?after=1").await;
     refused(&answer, 400, "INVALID_REQUEST", "older ones by before");
     let answer = v3.get("/v3/me?page=1").await;
