@@ -12,6 +12,7 @@ use steward::service::{Clock, ManualClock, Service, Settings};
 use steward::store::Store;
 
 use super::compare;
+use super::deliveries::Deliveries;
 use super::fixture::{read_packed, write_packed};
 use crate::harness::app::{Answer, admin_settings, pool_settings, router, send, soap_settings};
 use crate::harness::{App, TestDatabase};
@@ -38,9 +39,8 @@ pub(super) struct Recorded {
     /// The secret of each credential.
     pub(super) credentials: BTreeMap<String, String>,
     pub(super) exchanges: Vec<Exchange>,
-    /// What each endpoint is sent by a dispatcher that begins at the instant: id and body of each
-    /// message, in the order of the ids.
-    pub(super) deliveries: BTreeMap<String, Vec<(String, String)>>,
+    /// What a dispatcher delivers that begins at the instant.
+    pub(super) deliveries: Deliveries,
 }
 
 /// A request, and the answer that it had.
@@ -148,6 +148,20 @@ impl Recorded {
 
     pub(super) fn save(&self) {
         write_packed(FILE, &serde_json::to_string(self).unwrap());
+    }
+
+    /// Asks again what is wanted, and compares.
+    pub(super) async fn differences(
+        &self,
+        served: &App,
+        is_wanted: impl Fn(&Exchange) -> bool,
+    ) -> Vec<String> {
+        let mut differences = Vec::new();
+        for exchange in self.exchanges.iter().filter(|it| is_wanted(it)) {
+            let now = exchange.send(&served.router, &self.credentials).await;
+            differences.extend(exchange.differences(&now));
+        }
+        differences
     }
 
     /// A service on the database, whose clock stands at the instant of the recording.

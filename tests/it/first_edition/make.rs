@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use steward::domain::{
-    AccountId, Dialect, Email, HoldId, HoldPatch, ImportedAccount, ImportedHold, Patch, PaymentUrl,
-    ProfilePatch, ResellerId, Revision,
+    AccountId, Command, Dialect, Email, HoldId, HoldKind, HoldPatch, ImportedAccount, ImportedHold,
+    Patch, PaymentUrl, ProfilePatch, ResellerId, Revision,
 };
 use steward::service::{Context, ImportBatch, OnExisting, Principal};
 use steward::store::MIGRATOR;
 use uuid::Uuid;
 
+use super::deliveries::deliver_all;
 use super::exchange::{Recorded, serve};
 use super::fixture::{NEWEST, dump, path, restore};
 use super::script::Script;
@@ -23,7 +25,11 @@ use crate::harness::app::start_of_time;
 #[tokio::test(flavor = "multi_thread")]
 async fn the_story_of_the_fixture_can_be_played() {
     let story = std::fs::read_to_string(path("story.txt")).unwrap();
-    let app = serve(TestDatabase::new().await, start_of_time()).await;
+    let app = serve(
+        TestDatabase::new().await,
+        start_of_time() - TimeDelta::days(10),
+    )
+    .await;
     let operator = app.token(None, None).await;
     let credentials = BTreeMap::from([("operator".to_owned(), operator)]);
     let mut script = Script::new(app, credentials, true);
@@ -55,13 +61,39 @@ async fn make(story: Script) {
     let mut script = Script::new(app, story.credentials, false);
     script.play(&questions).await;
     exchanges.append(&mut script.exchanges);
+    let deliveries = {
+        let app = serve(restore().await, instant).await;
+        deliver_all(&app, &script.credentials).await
+    };
+    let counts: Vec<usize> = deliveries.values().map(Vec::len).collect();
+    assert!(counts.len() >= 3 && !counts.contains(&0), "{counts:?}");
     Recorded {
         instant,
         credentials: script.credentials,
         exchanges,
-        deliveries: BTreeMap::new(),
+        deliveries,
     }
     .save();
+}
+
+/// Places a hold of the platform's own automation, as no request of the first edition does.
+pub(super) async fn hold_by_system(app: &App, account: i64) {
+    let context = Context {
+        principal: Principal::automation(ResellerId(1)),
+        dialect: Dialect::Job,
+        request_id: "job".to_owned(),
+    };
+    for kind in [HoldKind::Suspend, HoldKind::Retention] {
+        let command = Command::Place {
+            kind,
+            owner: None,
+            fresh: HoldId(Uuid::now_v7()),
+            details: HoldPatch::default(),
+        };
+        let account = AccountId::new(account).unwrap();
+        let done = app.service.execute(&context, account, command, None).await;
+        assert!(done.is_ok(), "{kind:?}");
+    }
 }
 
 /// Imports a few accounts for a reseller as the command does, with their own numbers and dates.
@@ -106,7 +138,7 @@ pub(super) async fn import(app: &App, reseller: i64) {
             suspension: Some(hold(suspended)),
             ..row(Some(4712), "ann@imported.example")
         },
-        row(None, "new@imported.example"),
+        row(Some(4713), "new@imported.example"),
     ];
     let context = Context {
         principal: Principal::command_line(),

@@ -3,7 +3,7 @@
 //! ```text
 //! # a comment
 //! +2d                                   the clock advances
-//! job announce                          a background job runs once
+//! job all                               background jobs run once
 //! sql update ...                        what no request can do, as superuser
 //! acme POST /v3/accounts 201 {...}      a request of `v3`, by a credential, with the expected status
 //! acme admin freeze 200 {...}           a call of `admin`, in JSON (`adminxml`: in XML)
@@ -17,6 +17,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
@@ -29,7 +30,7 @@ use steward::webhooks::Dispatcher;
 use tokio_util::sync::CancellationToken;
 
 use super::deliveries::settings;
-use super::exchange::{Exchange, Recording};
+use super::exchange::Exchange;
 use super::{fixture, make};
 use crate::harness::App;
 use crate::harness::process::until;
@@ -137,6 +138,7 @@ impl Script {
             "job" => self.job(rest).await,
             "sql" => fixture::run(&self.app.database, rest).await,
             "import" => make::import(&self.app, rest.parse().unwrap()).await,
+            "hold-by-system" => make::hold_by_system(&self.app, rest.parse().unwrap()).await,
             "let" => {
                 let value = self.member(words[1]);
                 self.variables.insert(words[0].to_owned(), value);
@@ -173,13 +175,16 @@ impl Script {
 
     async fn job(&self, name: &str) {
         let service = &self.app.service;
+        let (name, days) = name.split_once(' ').unwrap_or((name, "0"));
+        let days: i32 = days.parse().unwrap();
         match name {
-            "prepare" => drop(service.prepare_journal(60).await.unwrap()),
-            "announce" => drop(service.announce_due().await.unwrap()),
-            "plan" => drop(service.plan_purges().await.unwrap()),
-            "purge" => drop(service.purge_due().await.unwrap()),
+            "prepare" => drop(service.prepare_journal(days).await.unwrap()),
+            "drop" => {
+                let keep = TimeDelta::days(days.into()).to_std().unwrap();
+                assert_ne!(service.drop_journal(keep).await.unwrap(), 0);
+            }
             "all" => jobs::announce_and_purge(service, true).await.unwrap(),
-            "counts" => service.settle_account_counts().await.unwrap(),
+            "trim" => drop(service.trim_bulk_jobs(Duration::ZERO).await.unwrap()),
             _ => panic!("no job {name}"),
         }
     }
@@ -237,7 +242,7 @@ impl Script {
                 self.unexpected
                     .extend(problem.map(|it| format!("line {number}: {line}\n{it}")));
             }
-            let next = next_page(&exchange.answer).filter(|_| all_pages);
+            let next = next_page(&mut exchange).filter(|_| all_pages);
             self.exchanges.push(exchange.clone());
             if key.is_some() {
                 self.stored.push(exchange.clone());
@@ -311,10 +316,18 @@ fn unexpected(exchange: &Exchange, method: &str, expected: &str) -> Option<Strin
     (!is_expected).then(|| format!("{} {}", answer.status, answer.body))
 }
 
-/// The path of the next page, from the header `link`.
-fn next_page(answer: &Recording) -> Option<String> {
-    let link = answer.headers.get("link")?;
+/// The path of the next page, from the header `link`. The first edition left the reseller out of an
+/// operator's link of events; such a link is not recorded.
+fn next_page(exchange: &mut Exchange) -> Option<String> {
+    let link = exchange.answer.headers.get("link")?;
     let next = link.split(',').find(|it| it.contains("rel=\"next\""))?;
     let url = next.split(['<', '>']).nth(1)?;
-    Some(url.trim_start_matches("https://steward.example").to_owned())
+    let next = url.trim_start_matches("https://steward.example").to_owned();
+    let (_, reseller) = exchange.path.split_once("resellerId=").unwrap_or_default();
+    if reseller.is_empty() || !next.starts_with("/v3/events?") {
+        return Some(next);
+    }
+    let reseller = reseller.split('&').next()?.to_owned();
+    exchange.answer.headers.remove("link");
+    Some(format!("{next}&resellerId={reseller}"))
 }
