@@ -92,7 +92,10 @@ pub(super) async fn list(
     let next = |last: i64| {
         let cursor = Cursor::event(last, reseller).encode();
         let path = call.uri.path();
-        format!("<{path}?after={cursor}&limit={limit}>; rel=\"next\"")
+        // An operator names the reseller on each page.
+        let of = selection.reseller;
+        let of = of.map_or_else(String::new, |it| format!("&resellerId={it}"));
+        format!("<{path}?after={cursor}&limit={limit}{of}>; rel=\"next\"")
     };
     // The last page also has a link, so that the client knows where to continue later.
     let is_empty = events.rows.is_empty();

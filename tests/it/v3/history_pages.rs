@@ -58,3 +58,26 @@ async fn history_and_timeline_are_read_page_by_page_from_the_newest_entry_to_the
         }
     }
 }
+
+#[tokio::test]
+async fn an_operator_follows_the_link_of_the_events_of_one_reseller() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    for name in ["a", "b", "c"] {
+        client.account(name).await;
+    }
+    let operator = V3::of(&app.operator().await);
+    let mut path = "/v3/events?resellerId=1&limit=1".to_owned();
+    let mut read = Vec::new();
+    for _ in 0..3 {
+        let answer = operator.get(&path).await;
+        path = next(&answer).unwrap();
+        read.push(answer.ok()[0].clone());
+    }
+    assert_eq!(read.len(), 3);
+    assert!(
+        read.windows(2).all(|two| two[0] != two[1]),
+        "a page came twice: {read:?}"
+    );
+    assert_eq!(operator.get(&path).await.ok(), json!([]));
+}
