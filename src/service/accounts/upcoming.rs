@@ -147,7 +147,7 @@ async fn read_accounts(
         .collect())
 }
 
-/// What happens to an account at an instant, in order, as far as the query asks for it.
+/// The kinds of change that the query asks for and that come to an account at one instant, in order.
 fn changes_at(
     account: &Arc<Account>,
     at: Time,
