@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::domain::{Authority, Block, BlockDetail, Error, State, Time};
+use crate::domain::{Account, Authority, Block, BlockDetail, Error, Hold, State, Time};
 use crate::service::{Context, JournalEntry, Slice};
 use crate::wire::{self, Codec, MAX_PAGE};
 
@@ -30,6 +30,15 @@ impl Viewer {
 /// The words for what blocks an account, the most severe first. Empty if nothing does.
 pub(super) fn blocked_by(state: &State) -> Vec<&'static str> {
     words(state.blocked_by())
+}
+
+/// The names of an account's holds in force at an instant, in their order: kind, authority and owner.
+pub(super) fn held_by(account: &Account, at: Time) -> Vec<String> {
+    let in_force = account.holds.iter().filter(|hold| hold.in_force(at));
+    let mut names: Vec<String> = in_force.map(Hold::name).collect();
+    // A hold that was just placed stands last.
+    names.sort_unstable();
+    names
 }
 
 /// The words for blocks.

@@ -32,6 +32,9 @@ pub(super) struct Doctor {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// First write anew the rows by which lists find holds, where they are wrong.
+    #[arg(long)]
+    renew_holds: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -85,7 +88,7 @@ impl Doctor {
         }
         let mut config = config.clone();
         demo::apply_to_doctor(&mut config);
-        let checks = run_checks(&config).await?;
+        let checks = run_checks(&config, self.renew_holds).await?;
         let problems: usize = checks.iter().map(|check| check.findings.len()).sum();
         if self.json {
             output::json(&document(&checks));
@@ -146,7 +149,7 @@ fn show(check: &Check) {
 }
 
 /// Runs all checks. If the database cannot be used, the checks that need it are skipped.
-async fn run_checks(config: &Config) -> Result<Vec<Check>, CommandError> {
+async fn run_checks(config: &Config, renew_holds: bool) -> Result<Vec<Check>, CommandError> {
     let detail = if config.database_url().is_some() {
         "uses the PostgreSQL server of database.url"
     } else {
@@ -170,7 +173,7 @@ async fn run_checks(config: &Config) -> Result<Vec<Check>, CommandError> {
             return Ok(checks);
         }
     };
-    let outcome = check_database(config, &database, &mut checks).await;
+    let outcome = check_database(config, &database, &mut checks, renew_holds).await;
     database.close().await;
     outcome.map(|()| checks)
 }
@@ -191,6 +194,7 @@ async fn check_database(
     config: &Config,
     database: &Database,
     checks: &mut Vec<Check>,
+    renew_holds: bool,
 ) -> Result<(), CommandError> {
     let store = Store::new(database.options().clone(), &config.pool());
     let schema = store.check_schema().await?;
@@ -212,14 +216,21 @@ async fn check_database(
         POLICIES_DETAIL,
         schema.access_findings,
     ));
+    let holds = if renew_holds {
+        let written = store.renew_held().await?;
+        format!("wrote the rows of {written} accounts anew; lists find every hold as it is")
+    } else {
+        "lists find every hold as it is".to_owned()
+    };
     let report = store.examine(|| Clock::System.now()).await?;
     let detail = format!(
         "PostgreSQL {}; its clock differs from this machine's by {:+.3} s",
         report.server, report.clock_ahead
     );
     checks.push(Check::new("server", detail, report.server_findings));
-    let detail = "no two accounts of a reseller have the same e-mail address";
-    checks.push(Check::new("addresses", detail, report.email_findings));
+    let addresses = "no two accounts of a reseller have the same e-mail address";
+    checks.push(Check::new("addresses", addresses, report.email_findings));
+    checks.push(Check::new("holds", holds, report.held_findings));
 
     let service = Service::start(store, Clock::System, config.service());
     let targets = service.webhook_targets().await;

@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 
 use super::codes::Code;
 use super::replies::{AccountDocument, SavedItem, object};
-use crate::dialects::views::blocked_by;
-use crate::domain::{Hold, Outcome};
+use crate::dialects::views::{blocked_by, held_by};
+use crate::domain::Outcome;
 use crate::service::CommandOutcome;
 use crate::wire::{self, Codec, Rows};
 
@@ -120,12 +120,7 @@ impl Reply {
         if verbose {
             let state = done.account.state(done.at);
             reply.envelope.blocked_by = Some(blocked_by(&state));
-            let in_force = done
-                .account
-                .holds
-                .iter()
-                .filter(|hold| hold.in_force(done.at));
-            reply.envelope.held_by = Some(in_force.map(Hold::name).collect());
+            reply.envelope.held_by = Some(held_by(&done.account, done.at));
             reply.envelope.changed = Some(done.outcome == Outcome::Applied);
             reply.envelope.effective_status = Some(state.effective_status());
         }

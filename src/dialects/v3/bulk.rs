@@ -16,8 +16,8 @@ use super::{Api, accounts};
 use crate::dialects::body;
 use crate::dialects::failure::Failure;
 use crate::dialects::patches::Reading;
-use crate::dialects::views::{Viewer, blocked_by};
-use crate::domain::{AccountId, Command, Error, Outcome, State};
+use crate::dialects::views::{Viewer, blocked_by, held_by};
+use crate::domain::{Account, AccountId, Command, Error, Outcome, Time};
 use crate::service::{
     AccountRef, CommandOutcome, Completion, Context, Item, Rehearsed, ResultHeaders, StoredAnswer,
 };
@@ -55,6 +55,10 @@ pub(super) struct ResultDocument {
     effective_status: Option<Cow<'static, str>>,
     #[schema(value_type = Option<Vec<String>>)]
     blocked_by: Option<Vec<Cow<'static, str>>>,
+    /// The holds in force, such as `freeze:reseller` or `suspend:reseller:abuse-desk`: kind, authority
+    /// and owner.
+    #[serde(default)]
+    held_by: Option<Vec<String>>,
 }
 
 /// Fixed words, as a result has them.
@@ -105,15 +109,17 @@ fn failed(operation: String, code: Code) -> ResultDocument {
         events: None,
         effective_status: None,
         blocked_by: None,
+        held_by: None,
     }
 }
 
-/// The result of one simulated operation, and the state after it. `state` is the state before it.
+/// The result of one simulated operation. `account` is the account after it.
 fn simulated_result(
     operation: String,
     command: &Result<Command, Error>,
     result: Result<Rehearsed, Error>,
-    state: &State,
+    account: &Account,
+    now: Time,
 ) -> ResultDocument {
     let is_deletion = matches!(command, Ok(Command::Delete { .. }));
     let (changed, events) = match result {
@@ -122,6 +128,7 @@ fn simulated_result(
         Err(Error::AccountDeleted) if is_deletion => (false, Vec::new()),
         Err(error) => return failed(operation, codes::code(&error.into())),
     };
+    let state = account.state(now);
     ResultDocument {
         operation,
         account: None,
@@ -131,7 +138,8 @@ fn simulated_result(
         changed: Some(changed),
         events: Some(words(events.iter().map(|event| event.as_str()))),
         effective_status: Some(state.effective_status().into()),
-        blocked_by: Some(words(blocked_by(state))),
+        blocked_by: Some(words(blocked_by(&state))),
+        held_by: Some(held_by(account, now)),
     }
 }
 
@@ -166,12 +174,12 @@ pub(super) async fn simulate(
         if let Ok(after) = &result {
             account.clone_from(&after.account);
         }
-        let state = account.state(now);
         results_of_all.push(simulated_result(
             request.operation,
             &command,
             result,
-            &state,
+            &account,
+            now,
         ));
     }
     Ok(Reply::one(SimulationDocument {
@@ -353,6 +361,7 @@ fn replayed(operation: String, account: Option<String>, stored: &StoredAnswer) -
         events: None,
         effective_status: None,
         blocked_by: None,
+        held_by: None,
     }
 }
 
@@ -390,6 +399,7 @@ fn result(
                 events: None,
                 effective_status: Some(state.effective_status().into()),
                 blocked_by: Some(words(blocked_by(&state))),
+                held_by: Some(held_by(&done.account, done.at)),
             }
         }
         // A repeated deletion is answered like the first one.

@@ -2,11 +2,13 @@
 //!
 //! `startup.rs` finds what the service cannot run with: with `migrate.rs` a schema of another
 //! version, with `access.rs` a role that reaches more than it should. `server.rs` finds what an
-//! operator should know besides, and `email_keys.rs` accounts with the same address. `restored.rs` has
+//! operator should know besides, `email_keys.rs` accounts with the same address, and `held.rs` holds that
+//! lists do not have as they are. `restored.rs` has
 //! the steps of a restore.
 
 mod access;
 mod email_keys;
+mod held;
 mod migrate;
 mod pooler;
 pub(super) mod restored;

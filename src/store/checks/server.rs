@@ -2,7 +2,7 @@
 
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
-use super::{Finding, email_keys};
+use super::{Finding, email_keys, held};
 use crate::domain::{Error, Time};
 use crate::store::errors::OrDomain as _;
 use crate::store::{ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Store};
@@ -25,6 +25,8 @@ pub struct ServerReport {
     pub server_findings: Vec<Finding>,
     /// Accounts with the same e-mail address, from before addresses were normalized.
     pub email_findings: Vec<Finding>,
+    /// Accounts whose holds lists do not have as they are.
+    pub held_findings: Vec<Finding>,
 }
 
 impl Store {
@@ -58,13 +60,31 @@ impl Store {
             .await
             .or_domain()?;
         let email_findings = email_keys::check(&mut connection).await.or_domain()?;
+        let held_findings = held::check(&mut connection).await.or_domain()?;
         connection.close().await.or_domain()?;
         Ok(ServerReport {
             server,
             clock_ahead,
             server_findings,
             email_findings,
+            held_findings,
         })
+    }
+
+    /// Writes the rows by which lists find holds anew, for every account where they are wrong. Returns
+    /// for how many.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the connection is lost meanwhile.
+    pub async fn renew_held(&self) -> Result<u64, Error> {
+        let mut connection = self.pool.connect_options().connect().await.or_domain()?;
+        sqlx::raw_sql("set steward.scope = 'platform'")
+            .execute(&mut connection)
+            .await
+            .or_domain()?;
+        let written = held::renew(&mut connection).await.or_domain()?;
+        connection.close().await.or_domain()?;
+        Ok(written)
     }
 
     /// The most connections that one process opens: those of the pools, and the LISTEN connection.

@@ -223,7 +223,7 @@ async fn every_finding_of_the_doctor_names_a_remedy() {
     );
     let found: serde_json::Value =
         serde_json::from_slice(&checked.command(&["doctor", "--json"]).stdout).unwrap();
-    let webhooks = &found["checks"][7];
+    let webhooks = &found["checks"][8];
     assert_eq!(
         (&webhooks["name"], &webhooks["findings"]),
         (&"webhooks".into(), &serde_json::json!([]))
@@ -240,4 +240,40 @@ async fn every_finding_of_the_doctor_names_a_remedy() {
         "{}",
         text(&nowhere)
     );
+}
+
+#[tokio::test]
+async fn the_doctor_finds_holds_that_lists_miss_and_writes_their_rows_anew() {
+    let checked = Checked::start().await;
+    let reseller = checked.command(&["reseller", "create", "--name", "Acme"]);
+    assert!(reseller.status.success(), "{}", text(&reseller));
+    // Account 1 is frozen, but has no row. Account 2 has a row, but is not frozen.
+    checked
+        .sql(
+            r#"insert into account (reseller_id, id, uid, status, status_set_at, version, created_at, updated_at, holds)
+               select r.id, n, gen_random_uuid(), 'active', now(), 1, now(), now(), case when n = 1 then
+                 '[{"id":"0191a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b","kind":"freeze","authority":"reseller","owner":"billing",
+                    "level":"warn","scheduled":true,"starts_at":"2031-01-01T00:00:00Z","revision":1,
+                    "opened_at":"2026-01-01T00:00:00Z","opened_by":"somebody"}]'::json end
+               from reseller r, generate_series(1, 2) as n where r.id > 0;
+               insert into held select reseller_id, id, 'suspend', 'operator', '', 'block', null, null, true
+               from account where id = 2"#
+                .to_owned(),
+        )
+        .await;
+    let found = checked.doctor();
+    assert_eq!(found.len(), 2, "{found:#?}");
+    for (line, account) in found.iter().zip(["account 1 of", "account 2 of"]) {
+        assert!(
+            line.starts_with("FAIL   holds") && line.contains(account),
+            "{line}"
+        );
+    }
+    let renewed = text(&checked.command(&["doctor", "--renew-holds"]));
+    assert!(
+        renewed.contains("holds          wrote the rows of 2 accounts anew"),
+        "{renewed}"
+    );
+    assert_eq!(checked.doctor(), Vec::<String>::new());
+    assert_eq!(checked.database.wrong_held_rows().await, 0);
 }

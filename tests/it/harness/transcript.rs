@@ -19,7 +19,7 @@ const HEADERS: [&str; 7] = [
     "link",
     "location",
     "x-total-count",
-    "idempotency-replayed",
+    "idempotent-replayed",
     "retry-after",
 ];
 /// The width of a body, in characters; longer ones continue on the next line.

@@ -107,6 +107,50 @@ async fn owners_suspend_side_by_side_and_each_lifts_its_own() {
 }
 
 #[tokio::test]
+async fn a_lift_in_bulk_says_who_still_holds_the_account() {
+    let app = App::new().await;
+    let client = app.new_reseller("Acme").await;
+    let id = client.account("a").await;
+    let abuse = bound(&app, "abuse-desk").await;
+    abuse.call("suspend", json!({"id": id})).await.ok();
+    let v3 = V3::of(&client);
+    let lift = json!([{"operation": "suspend"}, {"operation": "unsuspend"}]);
+    let simulated = v3
+        .call(
+            "POST",
+            &format!("/v3/accounts/{id}/simulate"),
+            &json!({"operations": lift}),
+        )
+        .await
+        .ok();
+    let mut operations = lift;
+    for operation in operations.as_array_mut().unwrap() {
+        operation["account"] = json!(id);
+    }
+    let done = v3
+        .call("POST", "/v3/bulk", &json!({"operations": operations}))
+        .await
+        .ok();
+    for results in [&simulated["results"], &done["results"]] {
+        let held_by: Vec<_> = results
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|result| &result["heldBy"])
+            .collect();
+        assert_eq!(
+            held_by,
+            [
+                &json!(["suspend:reseller", "suspend:reseller:abuse-desk"]),
+                &json!(["suspend:reseller:abuse-desk"])
+            ],
+            "{results:#}"
+        );
+        assert_eq!(results[1]["blockedBy"], json!(["suspended:reseller"]));
+    }
+}
+
+#[tokio::test]
 async fn the_id_of_anothers_hold_is_refused_in_every_dialect_and_changes_nothing() {
     let app = App::new().await;
     let (client, operator) = (app.new_reseller("Acme").await, app.operator().await);
