@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::Failure;
 use crate::machine::cpu_of_tree;
-use crate::{Failure, Sample};
+use crate::sample::{Sample, Usage};
+use crate::server::Server;
 
 const ADMIN: &str = "/api/v1.1/admin/accounts/";
 
@@ -23,20 +25,23 @@ pub enum Kind {
     Status,
     /// Reads an account by its number.
     Read,
-    /// Reads a page of 50 accounts, starting at a random one.
+    /// Reads 50 accounts of a reseller, from a random one of the lower half of all numbers on, so
+    /// that the page is full.
     List,
+    /// The same with an operator's token: 50 accounts of all resellers.
+    Operator,
+    /// Reads a page of a reseller's frozen accounts, from a random one of the lowest tenth on.
+    Frozen,
     /// The freeze call of the Fastify service, with tokens of its own.
     Peer,
 }
 
 /// The service to measure.
-#[derive(Debug)]
-pub struct Target {
+pub struct Target<'a> {
     pub address: SocketAddr,
     /// The process id of the service.
     pub service: u32,
-    /// The process id of the database.
-    pub database: u32,
+    pub database: &'a Server<'a>,
 }
 
 /// The accounts, with the state that the previous requests have left them in.
@@ -45,18 +50,26 @@ pub struct Accounts {
     /// Accounts are numbered 1 ..= count. Account n uses the token at (n - 1) % resellers.
     pub count: u64,
     pub tokens: Vec<String>,
+    pub operator: String,
     pub frozen: Vec<bool>,
     pub inactive: Vec<bool>,
     pub random: u64,
 }
 
 impl Accounts {
-    pub fn new(count: u64, tokens: Vec<String>) -> Self {
+    pub fn new(count: u64, tokens: Vec<String>, operator: String, every: usize) -> Self {
         let size = usize::try_from(count).unwrap_or_default() + 1;
+        let resellers = tokens.len().max(1);
+        // As the databases were loaded.
+        let frozen = |id: usize| {
+            id.checked_sub(1)
+                .is_some_and(|it| (it / resellers + it % resellers).is_multiple_of(every))
+        };
         Self {
             count,
+            frozen: (0..size).map(frozen).collect(),
             tokens,
-            frozen: vec![false; size],
+            operator,
             inactive: vec![false; size],
             random: 0x9E37_79B9_7F4A_7C15,
         }
@@ -117,7 +130,7 @@ impl Connection {
 /// Sends requests for `warm_up` and then for `measured`, over this many connections. At the end it
 /// waits for the responses that are still to come.
 pub fn drive(
-    target: &Target,
+    target: &Target<'_>,
     kind: Kind,
     accounts: &mut Accounts,
     connections: usize,
@@ -133,15 +146,16 @@ pub fn drive(
         send_next(connection, kind, accounts, target.address);
         connection.write()?;
     }
-    let cpu = || {
-        let (service, database) = (cpu_of_tree(target.service), cpu_of_tree(target.database));
+    let usage = || {
+        let (service, database) = (cpu_of_tree(target.service), target.database.cpu());
         // The service and the database are children of this process, so its tree includes their
         // time.
-        (
+        Ok::<_, Failure>(Usage {
             service,
             database,
-            cpu_of_tree(std::process::id()) - service - database,
-        )
+            driver: cpu_of_tree(std::process::id()) - service - database,
+            wal: target.database.wal()?,
+        })
     };
     let begin = Instant::now() + warm_up;
     let end = begin + measured;
@@ -151,19 +165,13 @@ pub fn drive(
     while idle < connections {
         let now = Instant::now();
         if before.is_none() && now >= begin {
-            before = Some((now, cpu()));
+            before = Some((now, usage()?));
         }
         if let Some((since, used)) = before
             && result.is_none()
             && now >= end
         {
-            let after = cpu();
-            result = Some((
-                since.elapsed(),
-                after.0 - used.0,
-                after.1 - used.1,
-                after.2 - used.2,
-            ));
+            result = Some((since.elapsed(), used, usage()?));
         }
         if now > end + Duration::from_secs(30) {
             return Err(format!("{} requests got no response", connections - idle).into());
@@ -208,11 +216,14 @@ pub fn drive(
             }
         }
     }
-    let (elapsed, service, database, driver) = result.ok_or("the measurement did not end")?;
+    let (elapsed, used, after) = result.ok_or("the measurement did not end")?;
     if failed > 0 {
         return Err(format!("{failed} requests failed").into());
     }
-    Ok(Sample::new(latencies, elapsed, service, database, driver))
+    if latencies.is_empty() {
+        return Err("no request was answered in time".into());
+    }
+    Ok(Sample::new(latencies, elapsed, &used, &after))
 }
 
 /// Prepares the next request of a connection.
@@ -222,7 +233,11 @@ fn send_next(
     accounts: &mut Accounts,
     address: SocketAddr,
 ) {
-    let id = accounts.pick();
+    let id = match kind {
+        Kind::List | Kind::Operator => accounts.pick() / 2 + 1,
+        Kind::Frozen => accounts.pick() / 10 + 1,
+        Kind::Freeze | Kind::Status | Kind::Read | Kind::Peer => accounts.pick(),
+    };
     let resellers = u64::try_from(accounts.tokens.len()).unwrap_or(1);
     let reseller = (id - 1) % resellers;
     let index = usize::try_from(id).unwrap_or_default();
@@ -265,6 +280,17 @@ fn send_next(
         Kind::List => (
             format!("{ADMIN}list"),
             format!(r#"{{"token":"{token}","from_id":{id},"limit":50}}"#),
+        ),
+        Kind::Operator => {
+            let token = &accounts.operator;
+            (
+                format!("{ADMIN}list"),
+                format!(r#"{{"token":"{token}","from_id":{id},"limit":50}}"#),
+            )
+        }
+        Kind::Frozen => (
+            format!("{ADMIN}list"),
+            format!(r#"{{"token":"{token}","from_id":{id},"limit":50,"state":"frozen"}}"#),
         ),
         Kind::Peer => {
             let token = format!(

@@ -24,12 +24,28 @@ use crate::Failure;
 pub const STEWARD: &str = "steward";
 /// The database of the hand-written code that the service is compared with.
 pub const YARDSTICK: &str = "yardstick";
+/// The database of the hand-written code that does the same work as the service.
+pub const SAME: &str = "same";
+/// An SQL expression: whether account n is frozen at first. It spreads the frozen accounts evenly
+/// over the resellers and over the pages of the table.
+const FROZEN: &str = "((n - 1) / :resellers + (n - 1) % :resellers) % :every = 0";
 
 pub struct World {
     pub cluster: Cluster,
     /// One token for each reseller, in order.
     pub tokens: Vec<String>,
+    /// A token of the operator.
+    pub operator: String,
     pub folder: TempDir,
+}
+
+/// What the service's database is loaded with.
+struct Data<'a> {
+    accounts: u64,
+    resellers: u64,
+    /// SQL expressions: the reseller that owns account n, and whether it is frozen.
+    owner: &'a str,
+    frozen: &'a str,
 }
 
 impl World {
@@ -41,6 +57,33 @@ impl World {
         owner: &str,
         folder: Option<&Path>,
     ) -> Result<Self, Failure> {
+        let data = Data {
+            accounts,
+            resellers,
+            owner,
+            frozen: "false",
+        };
+        Self::load(&data, folder).await
+    }
+
+    /// As [`World::make`], with equally many accounts for each reseller, of which one of `every` is
+    /// frozen.
+    pub async fn with_frozen(
+        accounts: u64,
+        resellers: u64,
+        every: u64,
+        folder: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let data = Data {
+            accounts,
+            resellers,
+            owner: "(n - 1) % :resellers + 1",
+            frozen: &FROZEN.replace(":every", &every.to_string()),
+        };
+        Self::load(&data, folder).await
+    }
+
+    async fn load(data: &Data<'_>, folder: Option<&Path>) -> Result<Self, Failure> {
         let mut builder = tempfile::Builder::new();
         let folder = builder
             .prefix("steward-bench-")
@@ -56,54 +99,35 @@ impl World {
         let cluster = Cluster::start(&settings).await?;
         cluster.ensure_database(STEWARD).await?;
         Store::migrate(&cluster.options(STEWARD)).await?;
-        let tokens = load(
-            &cluster.superuser_options(STEWARD),
-            accounts,
-            resellers,
-            owner,
-        )
-        .await?;
+        let mut tokens = load(&cluster.superuser_options(STEWARD), data).await?;
         Ok(Self {
             cluster,
+            operator: tokens.pop().unwrap_or_default(),
             tokens,
             folder,
         })
     }
 
-    /// Loads the same accounts into the yardsticks' database.
-    pub async fn load_yardstick(&self, accounts: u64, resellers: u64) -> Result<(), Failure> {
-        self.cluster.ensure_database(YARDSTICK).await?;
-        let script = include_str!("yardstick/schema.sql")
-            .replace(":accounts", &accounts.to_string())
-            .replace(":resellers", &resellers.to_string());
-        run(&self.cluster.options(YARDSTICK), &script).await?;
+    /// Loads the same accounts into the databases of the hand-written code.
+    pub async fn load_yardsticks(
+        &self,
+        accounts: u64,
+        resellers: u64,
+        every: u64,
+    ) -> Result<(), Failure> {
+        for (database, schema) in [
+            (YARDSTICK, include_str!("yardstick/schema.sql")),
+            (SAME, include_str!("yardstick/same_schema.sql")),
+        ] {
+            self.cluster.ensure_database(database).await?;
+            let script = schema
+                .replace(":frozen", FROZEN)
+                .replace(":every", &every.to_string())
+                .replace(":accounts", &accounts.to_string())
+                .replace(":resellers", &resellers.to_string());
+            run(&self.cluster.options(database), &script).await?;
+        }
         run(&self.cluster.superuser_options(YARDSTICK), "checkpoint").await
-    }
-
-    /// The sizes of the tables that a change writes to, and the numbers of their updates.
-    pub async fn sizes(&self) -> Result<Vec<Size>, Failure> {
-        let mut connection = self.cluster.superuser_options(STEWARD).connect().await?;
-        let rows: Vec<(String, f64, i64, i64)> = sqlx::query_as(
-            "select kind, sum(pg_total_relation_size(relid)) / 1048576.0::float8, sum(n_tup_upd)::bigint, sum(n_tup_hot_upd)::bigint
-             from (select regexp_replace(relname, '_[0-9]{8}$', '') as kind, * from pg_stat_user_tables) as s
-             where kind in ('account', 'held', 'journal') group by kind order by kind",
-        )
-        .fetch_all(&mut connection)
-        .await?;
-        connection.close().await?;
-        Ok(rows
-            .into_iter()
-            .map(|(table, mib, updates, hot)| Size {
-                table,
-                mib,
-                updates,
-                hot,
-            })
-            .collect())
-    }
-
-    pub fn database_pid(&self) -> u32 {
-        self.cluster.pid().unwrap_or_default()
     }
 
     /// The folder of the database's Unix socket.
@@ -157,15 +181,6 @@ impl World {
     }
 }
 
-/// The size of a table with its indexes, and the number of its updates so far.
-pub struct Size {
-    pub table: String,
-    pub mib: f64,
-    pub updates: i64,
-    /// The updates that changed no index (heap-only tuples).
-    pub hot: i64,
-}
-
 /// The process of the service. Dropping it ends the process.
 pub struct Serving {
     child: Child,
@@ -207,17 +222,13 @@ pub async fn run(options: &PgConnectOptions, script: &str) -> Result<(), Failure
 }
 
 /// Loads resellers and accounts with SQL, which is faster than through the service, and makes a
-/// token for each reseller.
-async fn load(
-    options: &PgConnectOptions,
-    accounts: u64,
-    resellers: u64,
-    owner: &str,
-) -> Result<Vec<String>, Failure> {
+/// token for each reseller, and one for the operator, which is the last.
+async fn load(options: &PgConnectOptions, data: &Data<'_>) -> Result<Vec<String>, Failure> {
     let script = include_str!("accounts.sql")
-        .replace(":owner", owner)
-        .replace(":accounts", &accounts.to_string())
-        .replace(":resellers", &resellers.to_string());
+        .replace(":owner", data.owner)
+        .replace(":frozen", data.frozen)
+        .replace(":accounts", &data.accounts.to_string())
+        .replace(":resellers", &data.resellers.to_string());
     run(options, &script).await?;
     let pool = PoolSettings {
         max_connections: 8,
@@ -232,13 +243,14 @@ async fn load(
     service.prepare_journal(2).await?;
     let mut tokens = Vec::new();
     let by = Principal::command_line();
-    for chunk in (1..=i64::try_from(resellers)?)
-        .collect::<Vec<_>>()
-        .chunks(64)
-    {
+    let owners: Vec<Option<ResellerId>> = (1..=i64::try_from(data.resellers)?)
+        .map(|reseller| Some(ResellerId(reseller)))
+        .chain([None])
+        .collect();
+    for chunk in owners.chunks(64) {
         let made = chunk.iter().map(|reseller| {
             let request = TokenRequest {
-                reseller: Some(ResellerId(*reseller)),
+                reseller: *reseller,
                 ..TokenRequest::default()
             };
             service.create_token(&by, request, None)

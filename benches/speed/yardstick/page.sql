@@ -1,0 +1,3 @@
+\set id random(1, :accounts / 2)
+\set rid (:id - 1) % :resellers + 1
+SELECT a.reseller_id, a.id, a.uid, a.version, a.updated_at, a.status_set_at, a.created_at, a.expires_at, a.deleted_at, a.purge_due_at, a.status, a.plan_id, a.profile::text, a.holds FROM account a WHERE a.reseller_id = :rid AND a.id >= :id AND (a.deleted_at IS NULL) = true ORDER BY a.reseller_id, a.id LIMIT 50;
