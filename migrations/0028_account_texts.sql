@@ -219,11 +219,10 @@ revoke all on function account_text_of(json), account_text_block(bigint, integer
   fill_account_texts(), write_account_texts(), change_account_text(), delete_account_text() from public;
 grant execute on function find_account_texts(bigint, text, integer, integer), flush_account_texts() to steward_service;
 
-select fill_account_texts();
-
--- What is known of an empty table would lead the planner astray.
 do $$
 begin
+  perform fill_account_texts();
+  -- What is known of an empty table would lead the planner astray.
   if exists (select from account_text) then
     analyze account_text;
   end if;

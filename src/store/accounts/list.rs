@@ -18,6 +18,7 @@ use crate::domain::{
     Account, AccountFilter, AccountId, AccountKey, Authority, Block, Error, ResellerId, Search,
     Start, StateFilter, Time, ZoneConditions,
 };
+use super::text::Needle;
 use crate::store::columns::{account_id, account_key};
 use crate::store::errors::OrDomain as _;
 use crate::store::slice::Slice;
@@ -50,6 +51,20 @@ impl Tx {
         limit: i64,
         now: Time,
     ) -> Result<Slice<Account>, Error> {
+        let text = lower_text(filter);
+        if let Some(needle) = Needle::lower(text.as_deref(), reseller, from.saturating_sub(1)) {
+            let among = |ids: &[i32], limit| {
+                let mut statement = Statement::new(KEYS);
+                push_filter(&mut statement, reseller, filter, Some(from), now);
+                push_by_zone(&mut statement, by_zone);
+                push_among(&mut statement, ids);
+                push_order(&mut statement, limit);
+                statement
+            };
+            if let Some(keys) = self.keys_by_text(needle, limit, among).await? {
+                return self.fetch_slice(keys, limit).await;
+            }
+        }
         let statement = list_statement(reseller, filter, by_zone, from, limit, now);
         self.fetch_page(statement, limit).await
     }
@@ -108,10 +123,31 @@ impl Tx {
         max: i64,
         now: Time,
     ) -> Result<i64, Error> {
-        let mut statement = Statement::new(COUNT);
-        push_filter(&mut statement, reseller, filter, None, now);
-        push_by_zone(&mut statement, by_zone);
-        self.count(statement, max).await
+        let counting = || {
+            let mut statement = Statement::new(COUNT);
+            push_filter(&mut statement, reseller, filter, None, now);
+            push_by_zone(&mut statement, by_zone);
+            statement
+        };
+        let text = lower_text(filter);
+        if let Some(needle) = Needle::lower(text.as_deref(), reseller, 0) {
+            let is_text_only = by_zone.is_empty()
+                && *filter
+                    == AccountFilter {
+                        text: filter.text.clone(),
+                        ..AccountFilter::default()
+                    };
+            let among = |ids: &[i32]| {
+                let mut statement = counting();
+                push_among(&mut statement, ids);
+                statement
+            };
+            let counted = self.count_by_text(needle, max, is_text_only, among).await?;
+            if let Some(found) = counted {
+                return Ok(found);
+            }
+        }
+        self.count(counting(), max).await
     }
 
     /// A page of the accounts that a search finds, in its order. `None` searches the accounts of
@@ -122,34 +158,27 @@ impl Tx {
         search: &Search,
         now: Time,
     ) -> Result<Slice<Account>, Error> {
-        let mut statement = Statement::new(KEYS);
-        let after = match search.start {
-            Start::After(after) => after,
-            Start::Offset { .. } => None,
-        };
-        push_search(&mut statement, reseller, search, after, now);
-        match search.start {
-            Start::After(after) => {
-                if let Some(after) = after {
-                    statement.push(" and a.id > ").push_bind(after.as_i32());
+        let needle = Needle::new(search.text.as_deref(), reseller, 0);
+        match (search.start, needle) {
+            (_, None) => {}
+            (Start::After(after), Some(needle)) => {
+                let needle = needle.behind(after.map_or(0, AccountId::as_i32));
+                let among = |ids: &[i32], limit| {
+                    search_statement(reseller, search, Some(ids), limit, now)
+                };
+                if let Some(keys) = self.keys_by_text(needle, search.limit, among).await? {
+                    return self.fetch_slice(keys, search.limit).await;
                 }
-                statement.push(" order by a.id");
             }
-            Start::Offset {
-                skip,
-                by,
-                descending,
-            } => {
-                let direction = if descending { "desc" } else { "asc" };
-                statement
-                    .push(format!(
-                        " order by {} {direction} nulls last, a.id {direction} offset ",
-                        column(by)
-                    ))
-                    .push_bind(skip);
+            (Start::Offset { .. }, Some(needle)) => {
+                if let Some(ids) = self.all_by_text(needle).await? {
+                    let limit = search.limit;
+                    let statement = search_statement(reseller, search, Some(&ids), limit, now);
+                    return self.fetch_page(statement, limit).await;
+                }
             }
         }
-        push_limit(&mut statement, search.limit);
+        let statement = search_statement(reseller, search, None, search.limit, now);
         self.fetch_page(statement, search.limit).await
     }
 
@@ -161,9 +190,28 @@ impl Tx {
         max: i64,
         now: Time,
     ) -> Result<i64, Error> {
-        let mut statement = Statement::new(COUNT);
-        push_search(&mut statement, reseller, search, None, now);
-        self.count(statement, max).await
+        let counting = || {
+            let mut statement = Statement::new(COUNT);
+            push_search(&mut statement, reseller, search, None, now);
+            statement
+        };
+        if let Some(needle) = Needle::new(search.text.as_deref(), reseller, 0) {
+            let is_text_only = search.conditions.is_empty()
+                && search.metadata.0.is_empty()
+                && search.owner.is_none()
+                && search.level.is_none()
+                && search.by_zone.is_empty();
+            let among = |ids: &[i32]| {
+                let mut statement = counting();
+                push_among(&mut statement, ids);
+                statement
+            };
+            let counted = self.count_by_text(needle, max, is_text_only, among).await?;
+            if let Some(found) = counted {
+                return Ok(found);
+            }
+        }
+        self.count(counting(), max).await
     }
 
     /// The accounts whose keys a statement finds, in its order, at most `limit`.
@@ -172,7 +220,19 @@ impl Tx {
         statement: Statement,
         limit: i64,
     ) -> Result<Slice<Account>, Error> {
-        let found = self.fetch_keys(statement, limit).await?;
+        let mut statement = statement;
+        let found = self.fetch_sized(&mut statement).await?;
+        self.fetch_slice(found, limit).await
+    }
+
+    /// The accounts with these keys, in their order: as many of them as may be read at once. `limit`
+    /// is how many were asked for.
+    async fn fetch_slice(
+        &mut self,
+        found: Vec<(AccountKey, i64)>,
+        limit: i64,
+    ) -> Result<Slice<Account>, Error> {
+        let found = Slice::within(found, |(_, size)| *size, limit);
         let keys: Vec<_> = found.rows.into_iter().map(|(key, _)| key).collect();
         Ok(Slice {
             rows: self.fetch_in_order(&keys).await?,
@@ -237,7 +297,7 @@ impl Tx {
             .collect()
     }
 
-    async fn count(&mut self, mut statement: Statement, max: i64) -> Result<i64, Error> {
+    pub(super) async fn count(&mut self, mut statement: Statement, max: i64) -> Result<i64, Error> {
         statement.push(" limit ").push_bind(max).push(") as found");
         statement
             .build_query_scalar()
@@ -263,6 +323,62 @@ pub fn list_statement(
     push_by_zone(&mut statement, by_zone);
     push_order(&mut statement, limit);
     statement
+}
+
+/// The statement that finds the keys of a page of [`Tx::search_accounts`], if need be only among
+/// the accounts with these ids.
+fn search_statement(
+    reseller: Option<ResellerId>,
+    search: &Search,
+    among: Option<&[i32]>,
+    limit: i64,
+    now: Time,
+) -> Statement {
+    let mut statement = Statement::new(KEYS);
+    let after = match search.start {
+        Start::After(after) => after,
+        Start::Offset { .. } => None,
+    };
+    push_search(&mut statement, reseller, search, after, now);
+    if let Some(ids) = among {
+        push_among(&mut statement, ids);
+    }
+    match search.start {
+        Start::After(after) => {
+            if let Some(after) = after {
+                statement.push(" and a.id > ").push_bind(after.as_i32());
+            }
+            statement.push(" order by a.id");
+        }
+        Start::Offset {
+            skip,
+            by,
+            descending,
+        } => {
+            let direction = if descending { "desc" } else { "asc" };
+            statement
+                .push(format!(
+                    " order by {} {direction} nulls last, a.id {direction} offset ",
+                    column(by)
+                ))
+                .push_bind(skip);
+        }
+    }
+    push_limit(&mut statement, limit);
+    statement
+}
+
+/// The condition that an account has one of these ids.
+fn push_among(statement: &mut Statement, ids: &[i32]) {
+    statement
+        .push(" and a.id = any(")
+        .push_bind(ids.to_vec())
+        .push(")");
+}
+
+/// The text of a filter in lower case.
+fn lower_text(filter: &AccountFilter) -> Option<String> {
+    filter.text.as_ref().map(|text| text.to_lowercase())
 }
 
 /// The end of a statement that begins with [`KEYS`] and lists by id.
@@ -312,13 +428,13 @@ fn push_filter(
     }
     push_optional(statement, " and a.expires_at < ", filter.expires_before);
     push_optional(statement, " and a.expires_at >= ", filter.expires_after);
-    if let Some(text) = &filter.text {
+    if let Some(text) = lower_text(filter) {
         statement
             .push(
                 " and strpos(lower(concat_ws(' ', a.profile ->> 'name',
                a.profile ->> 'title', a.profile ->> 'email', a.profile ->> 'company')), ",
             )
-            .push_bind(text.to_lowercase())
+            .push_bind(text)
             .push(") > 0");
     }
     push_optional(statement, " and a.id >= ", from);
