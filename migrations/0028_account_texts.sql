@@ -186,6 +186,14 @@ begin
 end
 $$;
 
+-- How many accounts have another text than their profile makes, none, or one although they are gone; and the first of them.
+create function wrong_account_texts(out accounts bigint, out first integer) language sql stable security definer
+set search_path = pg_catalog, public set steward.scope = 'platform' as $$
+  select count(*), min(coalesce(a.id, t.account_id))
+  from account a full join account_text t on t.reseller_id = a.reseller_id and t.account_id = a.id
+  where t.text is distinct from account_text_of(a.profile)
+$$;
+
 -- Triggers of account. Names of old and new rows are only possible for whole statements. An update that does not name profile
 -- fires none.
 create function write_account_texts() returns trigger language plpgsql security definer set search_path = pg_catalog, public as $$
@@ -216,8 +224,9 @@ create trigger account_text_deleted after delete on account for each row execute
 
 revoke all on function account_text_of(json), account_text_block(bigint, integer), account_text_grams(bigint, integer, text),
   account_text_query(bigint, integer, text), find_account_texts(bigint, text, integer, integer), flush_account_texts(),
-  fill_account_texts(), write_account_texts(), change_account_text(), delete_account_text() from public;
-grant execute on function find_account_texts(bigint, text, integer, integer), flush_account_texts() to steward_service;
+  fill_account_texts(), wrong_account_texts(), write_account_texts(), change_account_text(), delete_account_text() from public;
+grant execute on function find_account_texts(bigint, text, integer, integer), flush_account_texts(), wrong_account_texts()
+  to steward_service;
 
 do $$
 begin

@@ -220,6 +220,9 @@ async fn check_database(
     checks.push(Check::new("server", detail, report.server_findings));
     let detail = "no two accounts of a reseller have the same e-mail address";
     checks.push(Check::new("addresses", detail, report.email_findings));
+    let detail = "text searches look at the texts that the accounts have";
+    let findings = report.text_finding.into_iter().collect();
+    checks.push(Check::new("texts", detail, findings));
 
     let service = Service::start(store, Clock::System, config.service());
     let targets = service.webhook_targets().await;

@@ -14,11 +14,11 @@ use super::held::{
     BLOCKING, Held, SUSPENDING, held_by, held_in, push_has_hold, push_held_accounts,
     push_no_stronger, push_optional,
 };
+use super::text::Needle;
 use crate::domain::{
     Account, AccountFilter, AccountId, AccountKey, Authority, Block, Error, ResellerId, Search,
     Start, StateFilter, Time, ZoneConditions,
 };
-use super::text::Needle;
 use crate::store::columns::{account_id, account_key};
 use crate::store::errors::OrDomain as _;
 use crate::store::slice::Slice;
@@ -163,9 +163,8 @@ impl Tx {
             (_, None) => {}
             (Start::After(after), Some(needle)) => {
                 let needle = needle.behind(after.map_or(0, AccountId::as_i32));
-                let among = |ids: &[i32], limit| {
-                    search_statement(reseller, search, Some(ids), limit, now)
-                };
+                let among =
+                    |ids: &[i32], limit| search_statement(reseller, search, Some(ids), limit, now);
                 if let Some(keys) = self.keys_by_text(needle, search.limit, among).await? {
                     return self.fetch_slice(keys, search.limit).await;
                 }

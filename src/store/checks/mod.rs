@@ -6,6 +6,7 @@
 //! the steps of a restore.
 
 mod access;
+mod account_texts;
 mod email_keys;
 mod migrate;
 mod pooler;

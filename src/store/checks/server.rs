@@ -2,7 +2,7 @@
 
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
-use super::{Finding, email_keys};
+use super::{Finding, account_texts, email_keys};
 use crate::domain::{Error, Time};
 use crate::store::errors::OrDomain as _;
 use crate::store::{ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Store};
@@ -25,6 +25,8 @@ pub struct ServerReport {
     pub server_findings: Vec<Finding>,
     /// Accounts with the same e-mail address, from before addresses were normalized.
     pub email_findings: Vec<Finding>,
+    /// Accounts that text searches may miss.
+    pub text_finding: Option<Finding>,
 }
 
 impl Store {
@@ -58,12 +60,14 @@ impl Store {
             .await
             .or_domain()?;
         let email_findings = email_keys::check(&mut connection).await.or_domain()?;
+        let text_finding = account_texts::check(&mut connection).await.or_domain()?;
         connection.close().await.or_domain()?;
         Ok(ServerReport {
             server,
             clock_ahead,
             server_findings,
             email_findings,
+            text_finding,
         })
     }
 

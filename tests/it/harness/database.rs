@@ -162,6 +162,11 @@ impl TestDatabase {
         Self::create("").await
     }
 
+    /// The same, in a database that knows the lower case of letters beyond ASCII.
+    pub async fn with_letters() -> Self {
+        Self::create("template template0 encoding 'UTF8' locale 'C.UTF-8'").await
+    }
+
     async fn create(template: &str) -> Self {
         let Server {
             superuser, owner, ..
