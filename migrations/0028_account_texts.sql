@@ -153,8 +153,9 @@ $$;
 
 -- Makes the table and its index anew. Writes wait for it.
 create function fill_account_texts() returns bigint language plpgsql set search_path = pg_catalog, public
-set steward.scope = 'platform' set maintenance_work_mem = '256MB' as $$
+set maintenance_work_mem = '256MB' as $$
 declare
+  scope text := coalesce(current_setting('steward.scope', true), '');
   -- How many accounts are read at a time.
   step constant integer := 500000;
   reached integer := 0;
@@ -162,6 +163,7 @@ declare
   filled bigint := 0;
   rows bigint;
 begin
+  perform set_config('steward.scope', 'platform', true);
   drop index if exists account_text_grams_ix;
   truncate account_text;
   loop
@@ -182,16 +184,23 @@ begin
     with (fastupdate = on, gin_pending_list_limit = 4096);
   -- No plan needs statistics of the trigrams.
   alter index account_text_grams_ix alter column 1 set statistics 0;
+  perform set_config('steward.scope', scope, true);
   return filled;
 end
 $$;
 
 -- How many accounts have another text than their profile makes, none, or one although they are gone; and the first of them.
-create function wrong_account_texts(out accounts bigint, out first integer) language sql stable security definer
-set search_path = pg_catalog, public set steward.scope = 'platform' as $$
-  select count(*), min(coalesce(a.id, t.account_id))
+create function wrong_account_texts(out accounts bigint, out first integer) language plpgsql security definer
+set search_path = pg_catalog, public as $$
+declare
+  scope text := coalesce(current_setting('steward.scope', true), '');
+begin
+  perform set_config('steward.scope', 'platform', true);
+  select count(*), min(coalesce(a.id, t.account_id)) into accounts, first
   from account a full join account_text t on t.reseller_id = a.reseller_id and t.account_id = a.id
-  where t.text is distinct from account_text_of(a.profile)
+  where t.text is distinct from account_text_of(a.profile);
+  perform set_config('steward.scope', scope, true);
+end
 $$;
 
 -- Triggers of account. Names of old and new rows are only possible for whole statements. An update that does not name profile
