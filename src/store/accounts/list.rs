@@ -14,7 +14,6 @@ use super::held::{
     BLOCKING, Held, SUSPENDING, held_by, held_in, push_has_hold, push_held_accounts,
     push_no_stronger, push_optional,
 };
-use super::text::Needle;
 use crate::domain::{
     Account, AccountFilter, AccountId, AccountKey, Authority, Block, Error, ResellerId, Search,
     Start, StateFilter, Time, ZoneConditions,
@@ -51,19 +50,9 @@ impl Tx {
         limit: i64,
         now: Time,
     ) -> Result<Slice<Account>, Error> {
-        let text = lower_text(filter);
-        if let Some(needle) = Needle::lower(text.as_deref(), reseller, from.saturating_sub(1)) {
-            let among = |ids: &[i32], limit| {
-                let mut statement = Statement::new(KEYS);
-                push_filter(&mut statement, reseller, filter, Some(from), now);
-                push_by_zone(&mut statement, by_zone);
-                push_among(&mut statement, ids);
-                push_order(&mut statement, limit);
-                statement
-            };
-            if let Some(keys) = self.keys_by_text(needle, limit, among).await? {
-                return self.fetch_slice(keys, limit).await;
-            }
+        let page = self.list_by_text(reseller, filter, by_zone, from, limit, now);
+        if let Some(page) = page.await? {
+            return Ok(page);
         }
         let statement = list_statement(reseller, filter, by_zone, from, limit, now);
         self.fetch_page(statement, limit).await
@@ -123,31 +112,12 @@ impl Tx {
         max: i64,
         now: Time,
     ) -> Result<i64, Error> {
-        let counting = || {
-            let mut statement = Statement::new(COUNT);
-            push_filter(&mut statement, reseller, filter, None, now);
-            push_by_zone(&mut statement, by_zone);
-            statement
-        };
-        let text = lower_text(filter);
-        if let Some(needle) = Needle::lower(text.as_deref(), reseller, 0) {
-            let is_text_only = by_zone.is_empty()
-                && *filter
-                    == AccountFilter {
-                        text: filter.text.clone(),
-                        ..AccountFilter::default()
-                    };
-            let among = |ids: &[i32]| {
-                let mut statement = counting();
-                push_among(&mut statement, ids);
-                statement
-            };
-            let counted = self.count_by_text(needle, max, is_text_only, among).await?;
-            if let Some(found) = counted {
-                return Ok(found);
-            }
+        let counted = self.count_list_by_text(reseller, filter, by_zone, max, now);
+        if let Some(found) = counted.await? {
+            return Ok(found);
         }
-        self.count(counting(), max).await
+        let statement = count_statement(reseller, filter, by_zone, None, now);
+        self.count(statement, max).await
     }
 
     /// A page of the accounts that a search finds, in its order. `None` searches the accounts of
@@ -158,24 +128,8 @@ impl Tx {
         search: &Search,
         now: Time,
     ) -> Result<Slice<Account>, Error> {
-        let needle = Needle::new(search.text.as_deref(), reseller, 0);
-        match (search.start, needle) {
-            (_, None) => {}
-            (Start::After(after), Some(needle)) => {
-                let needle = needle.behind(after.map_or(0, AccountId::as_i32));
-                let among =
-                    |ids: &[i32], limit| search_statement(reseller, search, Some(ids), limit, now);
-                if let Some(keys) = self.keys_by_text(needle, search.limit, among).await? {
-                    return self.fetch_slice(keys, search.limit).await;
-                }
-            }
-            (Start::Offset { .. }, Some(needle)) => {
-                if let Some(ids) = self.all_by_text(needle).await? {
-                    let limit = search.limit;
-                    let statement = search_statement(reseller, search, Some(&ids), limit, now);
-                    return self.fetch_page(statement, limit).await;
-                }
-            }
+        if let Some(page) = self.search_by_text(reseller, search, now).await? {
+            return Ok(page);
         }
         let statement = search_statement(reseller, search, None, search.limit, now);
         self.fetch_page(statement, search.limit).await
@@ -189,32 +143,16 @@ impl Tx {
         max: i64,
         now: Time,
     ) -> Result<i64, Error> {
-        let counting = || {
-            let mut statement = Statement::new(COUNT);
-            push_search(&mut statement, reseller, search, None, now);
-            statement
-        };
-        if let Some(needle) = Needle::new(search.text.as_deref(), reseller, 0) {
-            let is_text_only = search.conditions.is_empty()
-                && search.metadata.0.is_empty()
-                && search.owner.is_none()
-                && search.level.is_none()
-                && search.by_zone.is_empty();
-            let among = |ids: &[i32]| {
-                let mut statement = counting();
-                push_among(&mut statement, ids);
-                statement
-            };
-            let counted = self.count_by_text(needle, max, is_text_only, among).await?;
-            if let Some(found) = counted {
-                return Ok(found);
-            }
+        let counted = self.count_found_by_text(reseller, search, max, now);
+        if let Some(found) = counted.await? {
+            return Ok(found);
         }
-        self.count(counting(), max).await
+        let statement = count_search_statement(reseller, search, None, now);
+        self.count(statement, max).await
     }
 
     /// The accounts whose keys a statement finds, in its order, at most `limit`.
-    async fn fetch_page(
+    pub(super) async fn fetch_page(
         &mut self,
         statement: Statement,
         limit: i64,
@@ -226,7 +164,7 @@ impl Tx {
 
     /// The accounts with these keys, in their order: as many of them as may be read at once. `limit`
     /// is how many were asked for.
-    async fn fetch_slice(
+    pub(super) async fn fetch_slice(
         &mut self,
         found: Vec<(AccountKey, i64)>,
         limit: i64,
@@ -324,9 +262,39 @@ pub fn list_statement(
     statement
 }
 
+/// The beginning of a statement that counts what a filter admits, if need be only among the accounts
+/// with these ids.
+pub(super) fn count_statement(
+    reseller: Option<ResellerId>,
+    filter: &AccountFilter,
+    by_zone: &[ZoneConditions],
+    among: Option<&[i32]>,
+    now: Time,
+) -> Statement {
+    let mut statement = Statement::new(COUNT);
+    push_filter(&mut statement, reseller, filter, None, now);
+    push_by_zone(&mut statement, by_zone);
+    push_among(&mut statement, among);
+    statement
+}
+
+/// The beginning of a statement that counts what a search finds, if need be only among the accounts
+/// with these ids.
+pub(super) fn count_search_statement(
+    reseller: Option<ResellerId>,
+    search: &Search,
+    among: Option<&[i32]>,
+    now: Time,
+) -> Statement {
+    let mut statement = Statement::new(COUNT);
+    push_search(&mut statement, reseller, search, None, now);
+    push_among(&mut statement, among);
+    statement
+}
+
 /// The statement that finds the keys of a page of [`Tx::search_accounts`], if need be only among
 /// the accounts with these ids.
-fn search_statement(
+pub(super) fn search_statement(
     reseller: Option<ResellerId>,
     search: &Search,
     among: Option<&[i32]>,
@@ -339,9 +307,7 @@ fn search_statement(
         Start::Offset { .. } => None,
     };
     push_search(&mut statement, reseller, search, after, now);
-    if let Some(ids) = among {
-        push_among(&mut statement, ids);
-    }
+    push_among(&mut statement, among);
     match search.start {
         Start::After(after) => {
             if let Some(after) = after {
@@ -367,17 +333,14 @@ fn search_statement(
     statement
 }
 
-/// The condition that an account has one of these ids.
-fn push_among(statement: &mut Statement, ids: &[i32]) {
-    statement
-        .push(" and a.id = any(")
-        .push_bind(ids.to_vec())
-        .push(")");
-}
-
-/// The text of a filter in lower case.
-fn lower_text(filter: &AccountFilter) -> Option<String> {
-    filter.text.as_ref().map(|text| text.to_lowercase())
+/// The condition that an account has one of these ids. `None` pushes nothing.
+pub(super) fn push_among(statement: &mut Statement, ids: Option<&[i32]>) {
+    if let Some(ids) = ids {
+        statement
+            .push(" and a.id = any(")
+            .push_bind(ids.to_vec())
+            .push(")");
+    }
 }
 
 /// The end of a statement that begins with [`KEYS`] and lists by id.
@@ -396,7 +359,7 @@ fn push_limit(statement: &mut Statement, limit: i64) {
 ///
 /// A list by holds begins with the open holds: there are far fewer of them than accounts, and their
 /// index has them in the order of the account ids.
-fn push_filter(
+pub(super) fn push_filter(
     statement: &mut Statement,
     reseller: Option<ResellerId>,
     filter: &AccountFilter,
@@ -427,13 +390,13 @@ fn push_filter(
     }
     push_optional(statement, " and a.expires_at < ", filter.expires_before);
     push_optional(statement, " and a.expires_at >= ", filter.expires_after);
-    if let Some(text) = lower_text(filter) {
+    if let Some(text) = &filter.text {
         statement
             .push(
                 " and strpos(lower(concat_ws(' ', a.profile ->> 'name',
                a.profile ->> 'title', a.profile ->> 'email', a.profile ->> 'company')), ",
             )
-            .push_bind(text)
+            .push_bind(text.to_lowercase())
             .push(") > 0");
     }
     push_optional(statement, " and a.id >= ", from);

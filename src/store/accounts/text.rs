@@ -6,8 +6,17 @@
 
 use sqlx::{Postgres, QueryBuilder};
 
-use crate::domain::{AccountKey, Error, ResellerId};
+use super::conditions::push_by_zone;
+use super::list::{
+    KEYS, count_search_statement, count_statement, push_among, push_filter, push_order,
+    search_statement,
+};
+use crate::domain::{
+    Account, AccountFilter, AccountId, AccountKey, Error, ResellerId, Search, Start, Time,
+    ZoneConditions,
+};
 use crate::store::errors::OrDomain as _;
+use crate::store::slice::Slice;
 use crate::store::transaction::Tx;
 
 /// A statement that is being put together.
@@ -55,18 +64,114 @@ impl<'a> Needle<'a> {
             ..it
         })
     }
-
-    /// The same, for candidates with ids above another one.
-    pub(super) fn behind(self, after: i32) -> Self {
-        Self { after, ..self }
-    }
 }
 
 impl Tx {
+    /// A page of [`Tx::list_accounts`]. `None` if the filter has no text, or the index does not help.
+    pub(super) async fn list_by_text(
+        &mut self,
+        reseller: Option<ResellerId>,
+        filter: &AccountFilter,
+        by_zone: &[ZoneConditions],
+        from: i32,
+        limit: i64,
+        now: Time,
+    ) -> Result<Option<Slice<Account>>, Error> {
+        let text = lower_text(filter);
+        let needle = Needle::lower(text.as_deref(), reseller, from.saturating_sub(1));
+        let Some(needle) = needle else {
+            return Ok(None);
+        };
+        let among = |ids: &[i32], limit| {
+            let mut statement = Statement::new(KEYS);
+            push_filter(&mut statement, reseller, filter, Some(from), now);
+            push_by_zone(&mut statement, by_zone);
+            push_among(&mut statement, Some(ids));
+            push_order(&mut statement, limit);
+            statement
+        };
+        match self.keys_by_text(needle, limit, among).await? {
+            Some(keys) => self.fetch_slice(keys, limit).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The number of [`Tx::count_accounts`]. `None` as [`Tx::list_by_text`].
+    pub(super) async fn count_list_by_text(
+        &mut self,
+        reseller: Option<ResellerId>,
+        filter: &AccountFilter,
+        by_zone: &[ZoneConditions],
+        max: i64,
+        now: Time,
+    ) -> Result<Option<i64>, Error> {
+        let text = lower_text(filter);
+        let Some(needle) = Needle::lower(text.as_deref(), reseller, 0) else {
+            return Ok(None);
+        };
+        let alone = AccountFilter {
+            text: filter.text.clone(),
+            ..AccountFilter::default()
+        };
+        let is_text_only = by_zone.is_empty() && *filter == alone;
+        let among = |ids: &[i32]| count_statement(reseller, filter, by_zone, Some(ids), now);
+        self.count_by_text(needle, max, is_text_only, among).await
+    }
+
+    /// A page of [`Tx::search_accounts`]. `None` as [`Tx::list_by_text`].
+    pub(super) async fn search_by_text(
+        &mut self,
+        reseller: Option<ResellerId>,
+        search: &Search,
+        now: Time,
+    ) -> Result<Option<Slice<Account>>, Error> {
+        let after = match search.start {
+            Start::After(after) => after.map_or(0, AccountId::as_i32),
+            Start::Offset { .. } => 0,
+        };
+        let Some(needle) = Needle::new(search.text.as_deref(), reseller, after) else {
+            return Ok(None);
+        };
+        let among = |ids: &[i32], limit| search_statement(reseller, search, Some(ids), limit, now);
+        if let Start::Offset { .. } = search.start {
+            return match self.all_by_text(needle).await? {
+                Some(ids) => {
+                    let statement = among(&ids, search.limit);
+                    self.fetch_page(statement, search.limit).await.map(Some)
+                }
+                None => Ok(None),
+            };
+        }
+        match self.keys_by_text(needle, search.limit, among).await? {
+            Some(keys) => self.fetch_slice(keys, search.limit).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The number of [`Tx::count_found`]. `None` as [`Tx::list_by_text`].
+    pub(super) async fn count_found_by_text(
+        &mut self,
+        reseller: Option<ResellerId>,
+        search: &Search,
+        max: i64,
+        now: Time,
+    ) -> Result<Option<i64>, Error> {
+        let Some(needle) = Needle::new(search.text.as_deref(), reseller, 0) else {
+            return Ok(None);
+        };
+        let is_text_only = search.conditions.is_empty()
+            && search.metadata.0.is_empty()
+            && search.owner.is_none()
+            && search.level.is_none()
+            && search.by_zone.is_empty();
+        let among = |ids: &[i32]| count_search_statement(reseller, search, Some(ids), now);
+        self.count_by_text(needle, max, is_text_only, among).await
+    }
+
     /// The keys of a page by id, with the sizes of the accounts, at most `limit`. `statement` finds
     /// them among the accounts with the given ids, at most as many as given. `None` if the index does
     /// not help.
-    pub(super) async fn keys_by_text(
+    async fn keys_by_text(
         &mut self,
         mut needle: Needle<'_>,
         limit: i64,
@@ -94,10 +199,7 @@ impl Tx {
     }
 
     /// The ids of all candidates, or `None` if they are more than [`MOST`].
-    pub(super) async fn all_by_text(
-        &mut self,
-        needle: Needle<'_>,
-    ) -> Result<Option<Vec<i32>>, Error> {
+    async fn all_by_text(&mut self, needle: Needle<'_>) -> Result<Option<Vec<i32>>, Error> {
         let ids = self.find_texts(needle, MOST + 1).await?;
         Ok((count_of(&ids) <= MOST).then_some(ids))
     }
@@ -105,7 +207,7 @@ impl Tx {
     /// How many accounts a list has; counting stops at `max`. `statement` counts those among the
     /// accounts with the given ids. `None` if the index does not help: if there are many candidates
     /// and `is_text_only` is false, because the list has other conditions.
-    pub(super) async fn count_by_text(
+    async fn count_by_text(
         &mut self,
         mut needle: Needle<'_>,
         max: i64,
@@ -153,6 +255,11 @@ impl Tx {
             .await
             .or_domain()
     }
+}
+
+/// The text of a filter in lower case.
+fn lower_text(filter: &AccountFilter) -> Option<String> {
+    filter.text.as_ref().map(|text| text.to_lowercase())
 }
 
 fn count_of(ids: &[i32]) -> i32 {

@@ -396,7 +396,7 @@ async fn a_change_of_the_state_leaves_the_text_alone_and_a_change_of_the_name_re
         sqlx::query_as(query).fetch_one(&pool).await.unwrap()
     };
     let made = row().await;
-    assert_eq!(made.1, "jane jane@example.com");
+    assert_eq!(made.1, "jane jane jane@example.com");
     client
         .call_once("freeze", "k", json!({"id": id}))
         .await
@@ -414,7 +414,7 @@ async fn a_change_of_the_state_leaves_the_text_alone_and_a_change_of_the_name_re
         .await
         .ok();
     let (_, text) = row().await;
-    assert_eq!(text, "joan jane@example.com");
+    assert_eq!(text, "joan jane jane@example.com");
     assert_eq!(wrong(&pool).await, 0);
 }
 
