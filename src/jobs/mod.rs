@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use crate::domain::Error;
 use crate::service::Service;
 
-const MOMENT: Duration = Duration::from_secs(5);
+const MOMENT: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 /// The number of days, today included, for which journal partitions exist in advance. It is larger
