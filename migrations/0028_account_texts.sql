@@ -131,14 +131,14 @@ begin
           select t.account_id, t.text from account_text t
           where t.reseller_id = reseller and t.account_id > reached order by t.account_id limit chunk) as r;
       end if;
-      is_rare := chunk >= 4000 and cardinality(ids) * 50 < read_rows;
+      is_rare := chunk >= 1000 and cardinality(ids) * 50 < read_rows;
       is_over := read_rows < chunk;
     end if;
     return query select id from unnest(ids) as id limit missing;
     missing := missing - cardinality(ids);
     exit when is_over;
     reached := last;
-    chunk := least(chunk * 4, 4000);
+    chunk := least(chunk * 4, 1000);
   end loop;
 end
 $$;
