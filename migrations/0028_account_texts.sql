@@ -21,10 +21,10 @@ create function account_text_of(profile json) returns text language sql stable p
     profile ->> 'company_id', profile ->> 'account_alias'))
 $$;
 
--- The beginning of every key in the index: accounts are indexed in blocks of 262,144 ids and in 4 groups of resellers. A search
+-- The beginning of every key in the index: accounts are indexed in blocks of 262,144 ids and in 8 groups of resellers. A search
 -- goes through the blocks in the order of the ids and stops when it has enough. Block 64 has the beginning of block 0 again.
 create function account_text_block(reseller_id bigint, account_id integer) returns text language sql immutable parallel safe as $$
-  select chr(48 + ((account_id >> 18) & 63)) || chr(48 + (reseller_id & 3)::integer)
+  select chr(48 + ((account_id >> 18) & 63)) || chr(48 + (reseller_id & 7)::integer)
 $$;
 
 -- The trigrams of a text. The last two characters begin a shorter one each, so that a text of one or two characters is the
@@ -32,7 +32,7 @@ $$;
 create function account_text_grams(reseller_id bigint, account_id integer, text text) returns tsvector
 language plpgsql immutable parallel safe as $$
 declare
-  block text := chr(48 + ((account_id >> 18) & 63)) || chr(48 + (reseller_id & 3)::integer);
+  block text := chr(48 + ((account_id >> 18) & 63)) || chr(48 + (reseller_id & 7)::integer);
   grams text[] := '{}';
 begin
   for i in 1 .. length(text) loop
@@ -91,7 +91,7 @@ begin
     end if;
   end if;
   if reseller is null then
-    groups := array(select generate_series(0, 3));
+    groups := array(select generate_series(0, 7));
   end if;
   while missing > 0 loop
     if is_rare then
@@ -181,7 +181,7 @@ begin
   end if;
   -- New entries go to a pending list first, which a job empties: written one by one, they would cost four times as much.
   create index account_text_grams_ix on account_text using gin (account_text_grams(reseller_id, account_id, text))
-    with (fastupdate = on, gin_pending_list_limit = 4096);
+    with (fastupdate = on, gin_pending_list_limit = 8192);
   -- No plan needs statistics of the trigrams.
   alter index account_text_grams_ix alter column 1 set statistics 0;
   perform set_config('steward.scope', scope, true);
