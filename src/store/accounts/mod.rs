@@ -47,6 +47,7 @@ pub use list::list_statement;
 pub use purge::PurgingReseller;
 pub use record_batch::Changes;
 pub use snapshot::snapshot_statement;
+pub use text::among_statement;
 pub use upcoming::{ComingFilter, coming_statements};
 
 /// How many account ids there are.

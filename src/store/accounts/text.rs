@@ -83,12 +83,7 @@ impl Tx {
             return Ok(None);
         };
         let among = |ids: &[i32], limit| {
-            let mut statement = Statement::new(KEYS);
-            push_filter(&mut statement, reseller, filter, Some(from), now);
-            push_by_zone(&mut statement, by_zone);
-            push_among(&mut statement, Some(ids));
-            push_order(&mut statement, limit);
-            statement
+            among_statement((reseller, filter, by_zone), from, ids, limit, now)
         };
         match self.keys_by_text(needle, limit, among).await? {
             Some(keys) => self.fetch_slice(keys, limit).await.map(Some),
@@ -255,6 +250,24 @@ impl Tx {
             .await
             .or_domain()
     }
+}
+
+/// The statement that finds the keys of a page of [`Tx::list_accounts`] among the accounts with these
+/// ids. Public so that a test can read its plan.
+#[must_use]
+pub fn among_statement(
+    (reseller, filter, by_zone): (Option<ResellerId>, &AccountFilter, &[ZoneConditions]),
+    from: i32,
+    ids: &[i32],
+    limit: i64,
+    now: Time,
+) -> QueryBuilder<Postgres> {
+    let mut statement = Statement::new(KEYS);
+    push_filter(&mut statement, reseller, filter, Some(from), now);
+    push_by_zone(&mut statement, by_zone);
+    push_among(&mut statement, Some(ids));
+    push_order(&mut statement, limit);
+    statement
 }
 
 /// The text of a filter in lower case.

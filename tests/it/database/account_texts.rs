@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, Execute as _, PgConnection, PgPool, Row as _};
 use steward::domain::{AccountFilter, ResellerId, Search, SearchField, Start};
-use steward::store::{Store, Tenancy};
+use steward::store::{SEARCHING, Store, Tenancy, among_statement};
 
 use crate::harness::app::{pool_settings, start_of_time};
 use crate::harness::{App, TestDatabase};
@@ -319,6 +319,52 @@ async fn reads(connection: &mut PgConnection) -> (i64, i64) {
     let query = "select coalesce(sum(seq_scan), 0)::bigint, coalesce(sum(idx_tup_fetch), 0)::bigint
          from pg_stat_xact_user_tables where relname = 'account_text'";
     sqlx::query_as(query).fetch_one(connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_candidates_are_found_by_their_numbers() {
+    let database = TestDatabase::new().await;
+    write_resellers(&database).await;
+    write_accounts(&database, 1, 20_000, &["Jane".to_owned()]).await;
+    let pool = database.superuser().await;
+    sqlx::raw_sql("analyze account")
+        .execute(&pool)
+        .await
+        .unwrap();
+    pool.close().await;
+    let filter = AccountFilter {
+        text: Some("jane".to_owned()),
+        ..AccountFilter::default()
+    };
+    let ids: Vec<i32> = (1..50).map(|it| it * 397).collect();
+    let mut connection = PgConnection::connect_with(&database.options())
+        .await
+        .unwrap();
+    for (reseller, tenancy) in [
+        (Some(ResellerId(1)), "set local steward.resellers = '1'"),
+        (None, "set local steward.scope = 'platform'"),
+    ] {
+        as_service(&mut connection, &format!("{tenancy}; {SEARCHING}")).await;
+        let list = (reseller, &filter, &[][..]);
+        let mut statement = among_statement(list, 1, &ids, 50, start_of_time());
+        let mut query = statement.build();
+        let arguments = query.take_arguments().unwrap().unwrap();
+        let explain = format!("explain {}", query.sql().as_str());
+        let rows = sqlx::query_with(AssertSqlSafe(explain), arguments)
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let plan = lines.join("\n");
+        let is_by_number = lines
+            .iter()
+            .any(|line| line.contains("Index Cond") && line.contains("id = ANY"));
+        assert!(is_by_number && !plan.contains("Seq Scan"), "{plan}");
+        sqlx::raw_sql("rollback")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
 }
 
 #[tokio::test]
