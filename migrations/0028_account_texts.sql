@@ -181,7 +181,7 @@ begin
   end if;
   -- New entries go to a pending list first, which a job empties: written one by one, they would cost four times as much.
   create index account_text_grams_ix on account_text using gin (account_text_grams(reseller_id, account_id, text))
-    with (fastupdate = on, gin_pending_list_limit = 8192);
+    with (fastupdate = on, gin_pending_list_limit = 4096);
   -- No plan needs statistics of the trigrams.
   alter index account_text_grams_ix alter column 1 set statistics 0;
   perform set_config('steward.scope', scope, true);
