@@ -237,6 +237,12 @@ impl TestDatabase {
         .await
     }
 
+    /// How many accounts have another text for searches than their profile makes.
+    pub async fn wrong_texts(&self) -> i64 {
+        self.number("select accounts from wrong_account_texts()")
+            .await
+    }
+
     /// The number that a query returns, as superuser.
     pub async fn number(&self, query: &'static str) -> i64 {
         let mut connection = self.superuser_options().connect().await.unwrap();
