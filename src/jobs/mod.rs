@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 use crate::domain::Error;
 use crate::service::Service;
 
+const MOMENT: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 /// The number of days, today included, for which journal partitions exist in advance. It is larger
@@ -86,6 +87,11 @@ const JOBS: &[Job] = &[
         name: "account_counts",
         every: MINUTE,
         run: |service, _| Box::pin(service.settle_account_counts()),
+    },
+    Job {
+        name: "account_texts",
+        every: MOMENT,
+        run: |service, _| Box::pin(service.flush_account_texts()),
     },
     Job {
         name: "purge_plan",

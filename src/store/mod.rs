@@ -46,7 +46,8 @@ mod webhooks;
 
 pub use accounts::{
     ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Changes, ComingFilter, HeldChanges, HeldRows, Past,
-    PastFact, PurgingReseller, coming_statements, list_statement, snapshot_statement,
+    PastFact, PurgingReseller, among_statement, coming_statements, list_statement,
+    snapshot_statement,
 };
 pub use bulk_jobs::{
     AppliedChange, BulkItem, BulkJob, ItemOutcome, JobState, LaterChange, NewBulkJob, Preview,

@@ -231,6 +231,9 @@ async fn check_database(
     let addresses = "no two accounts of a reseller have the same e-mail address";
     checks.push(Check::new("addresses", addresses, report.email_findings));
     checks.push(Check::new("holds", holds, report.held_findings));
+    let texts = "text searches look at the texts that the accounts have";
+    let findings = report.text_finding.into_iter().collect();
+    checks.push(Check::new("texts", texts, findings));
 
     let service = Service::start(store, Clock::System, config.service());
     let targets = service.webhook_targets().await;

@@ -7,7 +7,7 @@ use crate::domain::{
 };
 use crate::service::list_totals::EXACT;
 use crate::service::{Context, Service};
-use crate::store::{READ_AT_ONCE, Slice};
+use crate::store::{READ_AT_ONCE, Slice, Tenancy};
 
 /// A page of a list.
 #[derive(Debug, Clone)]
@@ -88,6 +88,15 @@ impl Service {
                 let total = totals.get_or_count(list, at, few, all).await?;
                 Ok((accounts, Some(total), at))
             })
+        })
+        .await
+    }
+
+    /// Moves the texts of new accounts to where text searches find them fastest. Searches find them
+    /// before, too.
+    pub async fn flush_account_texts(&self) -> Result<(), Error> {
+        self.background_write(Tenancy::Platform, |tx| {
+            Box::pin(async move { tx.flush_account_texts().await.map(drop) })
         })
         .await
     }

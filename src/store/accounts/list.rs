@@ -50,6 +50,10 @@ impl Tx {
         limit: i64,
         now: Time,
     ) -> Result<Slice<Account>, Error> {
+        let page = self.list_by_text(reseller, filter, by_zone, from, limit, now);
+        if let Some(page) = page.await? {
+            return Ok(page);
+        }
         let statement = list_statement(reseller, filter, by_zone, from, limit, now);
         self.fetch_page(statement, limit).await
     }
@@ -108,9 +112,11 @@ impl Tx {
         max: i64,
         now: Time,
     ) -> Result<i64, Error> {
-        let mut statement = Statement::new(COUNT);
-        push_filter(&mut statement, reseller, filter, None, now);
-        push_by_zone(&mut statement, by_zone);
+        let counted = self.count_list_by_text(reseller, filter, by_zone, max, now);
+        if let Some(found) = counted.await? {
+            return Ok(found);
+        }
+        let statement = count_statement(reseller, filter, by_zone, None, now);
         self.count(statement, max).await
     }
 
@@ -122,34 +128,10 @@ impl Tx {
         search: &Search,
         now: Time,
     ) -> Result<Slice<Account>, Error> {
-        let mut statement = Statement::new(KEYS);
-        let after = match search.start {
-            Start::After(after) => after,
-            Start::Offset { .. } => None,
-        };
-        push_search(&mut statement, reseller, search, after, now);
-        match search.start {
-            Start::After(after) => {
-                if let Some(after) = after {
-                    statement.push(" and a.id > ").push_bind(after.as_i32());
-                }
-                statement.push(" order by a.id");
-            }
-            Start::Offset {
-                skip,
-                by,
-                descending,
-            } => {
-                let direction = if descending { "desc" } else { "asc" };
-                statement
-                    .push(format!(
-                        " order by {} {direction} nulls last, a.id {direction} offset ",
-                        column(by)
-                    ))
-                    .push_bind(skip);
-            }
+        if let Some(page) = self.search_by_text(reseller, search, now).await? {
+            return Ok(page);
         }
-        push_limit(&mut statement, search.limit);
+        let statement = search_statement(reseller, search, None, search.limit, now);
         self.fetch_page(statement, search.limit).await
     }
 
@@ -161,18 +143,33 @@ impl Tx {
         max: i64,
         now: Time,
     ) -> Result<i64, Error> {
-        let mut statement = Statement::new(COUNT);
-        push_search(&mut statement, reseller, search, None, now);
+        let counted = self.count_found_by_text(reseller, search, max, now);
+        if let Some(found) = counted.await? {
+            return Ok(found);
+        }
+        let statement = count_search_statement(reseller, search, None, now);
         self.count(statement, max).await
     }
 
     /// The accounts whose keys a statement finds, in its order, at most `limit`.
-    async fn fetch_page(
+    pub(super) async fn fetch_page(
         &mut self,
         statement: Statement,
         limit: i64,
     ) -> Result<Slice<Account>, Error> {
-        let found = self.fetch_keys(statement, limit).await?;
+        let mut statement = statement;
+        let found = self.fetch_sized(&mut statement).await?;
+        self.fetch_slice(found, limit).await
+    }
+
+    /// The accounts with these keys, in their order: as many of them as may be read at once. `limit`
+    /// is how many were asked for.
+    pub(super) async fn fetch_slice(
+        &mut self,
+        found: Vec<(AccountKey, i64)>,
+        limit: i64,
+    ) -> Result<Slice<Account>, Error> {
+        let found = Slice::within(found, |(_, size)| *size, limit);
         let keys: Vec<_> = found.rows.into_iter().map(|(key, _)| key).collect();
         Ok(Slice {
             rows: self.fetch_in_order(&keys).await?,
@@ -237,7 +234,7 @@ impl Tx {
             .collect()
     }
 
-    async fn count(&mut self, mut statement: Statement, max: i64) -> Result<i64, Error> {
+    pub(super) async fn count(&mut self, mut statement: Statement, max: i64) -> Result<i64, Error> {
         statement.push(" limit ").push_bind(max).push(") as found");
         statement
             .build_query_scalar()
@@ -265,6 +262,87 @@ pub fn list_statement(
     statement
 }
 
+/// The beginning of a statement that counts what a filter admits, if need be only among the accounts
+/// with these ids.
+pub(super) fn count_statement(
+    reseller: Option<ResellerId>,
+    filter: &AccountFilter,
+    by_zone: &[ZoneConditions],
+    among: Option<&[i32]>,
+    now: Time,
+) -> Statement {
+    let mut statement = Statement::new(COUNT);
+    push_filter(&mut statement, reseller, filter, None, now);
+    push_by_zone(&mut statement, by_zone);
+    push_among(&mut statement, among);
+    statement
+}
+
+/// The beginning of a statement that counts what a search finds, if need be only among the accounts
+/// with these ids.
+pub(super) fn count_search_statement(
+    reseller: Option<ResellerId>,
+    search: &Search,
+    among: Option<&[i32]>,
+    now: Time,
+) -> Statement {
+    let mut statement = Statement::new(COUNT);
+    push_search(&mut statement, reseller, search, None, now);
+    push_among(&mut statement, among);
+    statement
+}
+
+/// The statement that finds the keys of a page of [`Tx::search_accounts`], if need be only among
+/// the accounts with these ids.
+pub(super) fn search_statement(
+    reseller: Option<ResellerId>,
+    search: &Search,
+    among: Option<&[i32]>,
+    limit: i64,
+    now: Time,
+) -> Statement {
+    let mut statement = Statement::new(KEYS);
+    let after = match search.start {
+        Start::After(after) => after,
+        Start::Offset { .. } => None,
+    };
+    push_search(&mut statement, reseller, search, after, now);
+    push_among(&mut statement, among);
+    match search.start {
+        Start::After(after) => {
+            if let Some(after) = after {
+                statement.push(" and a.id > ").push_bind(after.as_i32());
+            }
+            statement.push(" order by a.id");
+        }
+        Start::Offset {
+            skip,
+            by,
+            descending,
+        } => {
+            let direction = if descending { "desc" } else { "asc" };
+            statement
+                .push(format!(
+                    " order by {} {direction} nulls last, a.id {direction} offset ",
+                    column(by)
+                ))
+                .push_bind(skip);
+        }
+    }
+    push_limit(&mut statement, limit);
+    statement
+}
+
+/// The condition that an account has one of these ids. `None` pushes nothing.
+pub(super) fn push_among(statement: &mut Statement, ids: Option<&[i32]>) {
+    if let Some(ids) = ids {
+        statement
+            .push(" and a.id = any(")
+            .push_bind(ids.to_vec())
+            .push(")");
+    }
+}
+
 /// The end of a statement that begins with [`KEYS`] and lists by id.
 pub(super) fn push_order(statement: &mut Statement, limit: i64) {
     statement.push(" order by a.id");
@@ -281,7 +359,7 @@ fn push_limit(statement: &mut Statement, limit: i64) {
 ///
 /// A list by holds begins with the open holds: there are far fewer of them than accounts, and their
 /// index has them in the order of the account ids.
-fn push_filter(
+pub(super) fn push_filter(
     statement: &mut Statement,
     reseller: Option<ResellerId>,
     filter: &AccountFilter,

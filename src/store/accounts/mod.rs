@@ -2,7 +2,8 @@
 //!
 //! - by key: this file, with the row in `row.rs`, its profile in `profile.rs` and its open holds in
 //!   `holds.rs`
-//! - lists and searches: `list.rs`, with conditions in `conditions.rs` and `held.rs`; accounts at an
+//! - lists and searches: `list.rs`, with conditions in `conditions.rs` and `held.rs`, and the text
+//!   index in `text.rs`; accounts at an
 //!   earlier instant: `as_of.rs`
 //! - a batch of changes in one statement: `record_batch.rs`; new accounts and profiles: `write.rs`
 //! - scheduled announcements and the purge: `purge.rs`; what time will do: `upcoming.rs`
@@ -22,6 +23,7 @@ mod purge;
 mod record_batch;
 mod row;
 mod snapshot;
+mod text;
 mod upcoming;
 mod write;
 
@@ -45,6 +47,7 @@ pub use list::list_statement;
 pub use purge::PurgingReseller;
 pub use record_batch::Changes;
 pub use snapshot::snapshot_statement;
+pub use text::among_statement;
 pub use upcoming::{ComingFilter, coming_statements};
 
 /// How many account ids there are.

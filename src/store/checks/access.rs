@@ -213,6 +213,15 @@ fn differs(object: &Object, aspect: &str, wanted: &str, actual: Option<&String>)
             ),
         );
     }
+    if aspect == SECURITY && wanted != "forced" {
+        return Finding::new(
+            format!("row level security of table {name} is not as the migrations made it"),
+            format!(
+                "`alter table {name} enable row level security; \
+                 alter table {name} no force row level security`"
+            ),
+        );
+    }
     if aspect == SECURITY {
         return Finding::new(
             format!("row level security is not forced on table {name}"),

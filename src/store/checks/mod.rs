@@ -7,6 +7,7 @@
 //! the steps of a restore.
 
 mod access;
+mod account_texts;
 mod email_keys;
 mod held;
 mod migrate;

@@ -2,7 +2,7 @@
 
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
-use super::{Finding, email_keys, held};
+use super::{Finding, account_texts, email_keys, held};
 use crate::domain::{Error, Time};
 use crate::store::errors::OrDomain as _;
 use crate::store::{ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Store};
@@ -27,6 +27,8 @@ pub struct ServerReport {
     pub email_findings: Vec<Finding>,
     /// Accounts whose holds lists do not have as they are.
     pub held_findings: Vec<Finding>,
+    /// Accounts that text searches may miss.
+    pub text_finding: Option<Finding>,
 }
 
 impl Store {
@@ -61,6 +63,7 @@ impl Store {
             .or_domain()?;
         let email_findings = email_keys::check(&mut connection).await.or_domain()?;
         let held_findings = held::check(&mut connection).await.or_domain()?;
+        let text_finding = account_texts::check(&mut connection).await.or_domain()?;
         connection.close().await.or_domain()?;
         Ok(ServerReport {
             server,
@@ -68,6 +71,7 @@ impl Store {
             server_findings,
             email_findings,
             held_findings,
+            text_finding,
         })
     }
 

@@ -131,6 +131,10 @@ async fn every_row_of_every_table_comes_back_as_it_was() {
     // A table of a later migration that is not granted to the service would be missing here.
     let lines = unpack(&file);
     for name in before.keys() {
+        // The texts for searches are made anew from the accounts.
+        if name == "account_text" {
+            continue;
+        }
         assert!(lines.contains(&format!("{{\"table\":\"{name}\"")), "{name}");
     }
     let partition = "select count(*) from journal_20210502";

@@ -223,7 +223,7 @@ async fn every_finding_of_the_doctor_names_a_remedy() {
     );
     let found: serde_json::Value =
         serde_json::from_slice(&checked.command(&["doctor", "--json"]).stdout).unwrap();
-    let webhooks = &found["checks"][8];
+    let webhooks = &found["checks"][9];
     assert_eq!(
         (&webhooks["name"], &webhooks["findings"]),
         (&"webhooks".into(), &serde_json::json!([]))

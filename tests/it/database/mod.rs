@@ -1,6 +1,7 @@
 //! PostgreSQL: the embedded cluster, outages, query plans, the doctor.
 
 mod access;
+mod account_texts;
 mod connections;
 mod crashes;
 mod data_folder;

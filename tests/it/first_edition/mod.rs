@@ -91,5 +91,6 @@ async fn a_migration_that_was_interrupted_begins_again() {
     assert_eq!(database.number(left).await, 0, "it left something behind");
     migrate(&database).await;
     assert_eq!(database.wrong_held_rows().await, 0);
+    assert_eq!(database.wrong_texts().await, 0);
     assert!(database.number("select count(*) from held").await > 5);
 }

@@ -162,6 +162,11 @@ impl TestDatabase {
         Self::create("").await
     }
 
+    /// The same, in a database that knows the lower case of letters beyond ASCII.
+    pub async fn with_letters() -> Self {
+        Self::create("template template0 encoding 'UTF8' locale 'C.UTF-8'").await
+    }
+
     async fn create(template: &str) -> Self {
         let Server {
             superuser, owner, ..
@@ -230,6 +235,12 @@ impl TestDatabase {
                union all (select * from open except all select * from held_now)) as wrong",
         )
         .await
+    }
+
+    /// How many accounts have another text for searches than their profile makes.
+    pub async fn wrong_texts(&self) -> i64 {
+        self.number("select accounts from wrong_account_texts()")
+            .await
     }
 
     /// The number that a query returns, as superuser.

@@ -515,4 +515,5 @@ async fn notices_and_purges_agree_with_the_model_for_400_days() {
         "{purged_in_all} purged, {protected} protected, {approvals} approvals"
     );
     assert_eq!(app.database.wrong_held_rows().await, 0);
+    assert_eq!(app.database.wrong_texts().await, 0);
 }

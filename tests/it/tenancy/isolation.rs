@@ -152,7 +152,8 @@ async fn every_tenant_table_has_row_level_security_and_is_keyed_by_reseller() {
         "select c.relname::text as name, c.relrowsecurity and c.relforcerowsecurity as forced,
            (select count(*) from pg_policy p where p.polrelid = c.oid) as policies,
            (select count(*) from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal) as triggers
-         from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition and c.relname <> '_sqlx_migrations'",
+         from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition and c.relname <> '_sqlx_migrations'
+           and c.relname <> 'account_text'",
     )
     .fetch_all(&superuser)
     .await
@@ -166,7 +167,9 @@ async fn every_tenant_table_has_row_level_security_and_is_keyed_by_reseller() {
         let name: String = row.get("name");
         assert!(row.get::<bool, _>("forced"), "{name}");
         assert!(row.get::<i64, _>("policies") >= 2, "{name}");
-        assert_eq!(row.get::<i64, _>("triggers"), 0, "{name}");
+        // The texts of accounts, which the service cannot reach, are kept by three triggers.
+        let triggers = if name == "account" { 3 } else { 0 };
+        assert_eq!(row.get::<i64, _>("triggers"), triggers, "{name}");
     }
     let keys = sqlx::query(
         "select i.indexrelid::regclass::text as name, (select attname from pg_attribute where attrelid = i.indrelid and attnum = i.indkey[0])::text as first

@@ -57,7 +57,7 @@ async fn the_statements_alone_keep_resellers_apart() {
 pub(super) async fn tenant_tables(superuser: &PgPool) -> Vec<(String, &'static str)> {
     let names: Vec<String> = sqlx::query_scalar(
         "select relname::text from pg_class where relnamespace = 'public'::regnamespace
-           and relkind in ('r', 'p') and not relispartition and relrowsecurity order by relname",
+           and relkind in ('r', 'p') and not relispartition and relforcerowsecurity order by relname",
     )
     .fetch_all(superuser)
     .await
