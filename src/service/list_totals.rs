@@ -11,7 +11,7 @@ use quick_cache::sync::Cache;
 use crate::domain::{Error, ResellerId, Time};
 
 /// Totals up to this one are counted every time.
-pub(super) const EXACT: i64 = 1_000;
+pub(super) const EXACT: i64 = 10_000;
 /// How long a larger total is cached.
 const MAX_AGE: TimeDelta = TimeDelta::seconds(30);
 /// How many totals are cached.

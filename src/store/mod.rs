@@ -45,7 +45,7 @@ mod transaction;
 mod webhooks;
 
 pub use accounts::{
-    ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Changes, ComingFilter, HeldChanges, HeldRows, Past,
+    ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Changes, ComingFilter, HeldChanges, HeldRows, KeysetList, KeysetPage, Past,
     PastFact, PurgingReseller, coming_statements, list_statement, snapshot_statement,
 };
 pub use bulk_jobs::{
@@ -59,7 +59,7 @@ pub use idempotency::{
 };
 pub use journal::{ChangeFilter, JournalEntry, NewJournalEntry};
 pub use notifications::{Listener, Notification};
-pub use pool::{KEYED, PoolSettings, PoolState, SEARCHING, Store};
+pub use pool::{KEYED, LISTING, PoolSettings, PoolState, SEARCHING, Store};
 pub use resellers::{Preferences, PurgeSettings, Reseller, ResellerTerms};
 pub use slice::{READ_AT_ONCE, Slice};
 pub use suspensions::Suspension;

@@ -10,6 +10,7 @@ mod embedded;
 mod first_edition;
 mod growth;
 mod links;
+mod list_plans;
 mod lost_answers;
 mod outage;
 mod query_plans;

@@ -1,0 +1,705 @@
+//! Lists of accounts by id, with no filter, by state, or by the holds of the accounts. Each page is
+//! one statement, which commits by itself, on a connection of the listing pool: its plan is made once
+//! for each connection.
+//!
+//! The plan of a list must not depend on the values that are bound. So each filter is a statement of
+//! its own, of which there are fewer than a hundred; each walks an index in the order of the ids and
+//! stops when the page is full. Lists for which that is not the best plan are in `list.rs`.
+//!
+//! The statements are written so that the planner has no other choice:
+//!
+//! - `(deleted_at is null) = true` hides from it that a partial index has the same condition.
+//! - A row comparison such as `(reseller_id, kind, account_id) >= (...)` can be answered only by the
+//!   index that begins with these columns.
+//! - `limit 1` in a lateral subquery fixes the order of the join, `offset 0` keeps a branch of a
+//!   union apart, so that the branches are merged by id, and `is not distinct from` leaves the index
+//!   by number as the only one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
+use uuid::Uuid;
+
+use super::held::{Held, RESTRICTING, held_by, held_in, push_in_force, push_no_stronger};
+use super::row::AccountRow;
+use crate::domain::{
+    Account, AccountFilter, AccountId, Authority, Block, Error, Level, Plan, ResellerId, Search,
+    Start, StateFilter, Time, ZoneConditions,
+};
+use crate::store::Store;
+use crate::store::errors::{OrDomain as _, is_connection_loss};
+use crate::store::plans::plan_from_json;
+use crate::store::slice::{READ_AT_ONCE, Slice};
+use crate::store::tenancy::Tenancy;
+use crate::store::transaction::Tx;
+
+/// A statement that is being put together.
+type Statement = QueryBuilder<Postgres>;
+
+/// The columns before the profile, in the order in which [`row_of`] reads them.
+const COLUMNS: &str = "a.reseller_id, a.id, a.uid,
+  (select r.suspended_at from reseller r where r.id = a.reseller_id and r.suspended_at is not null),
+  a.status, a.status_set_at, a.expires_at, a.expiry_set_at, a.exempt_until, a.announce_at,
+  a.deleted_at, a.purge_at, a.purge_due_at, a.warn_at, a.operator_released_at, a.version,
+  a.created_at, a.updated_at, a.email_key, a.plan_id";
+/// The position of the total, behind which the profile and the holds stand.
+const TOTAL: usize = 20;
+/// The statement leaves out the profile and the holds of an account if they are larger, in bytes,
+/// whatever the limit of the page. So a page of a thousand accounts takes at most about 4 MiB.
+const USUAL_SIZE: i64 = 4_096;
+/// The kinds of holds that restrict the use of an account.
+const RESTRICTING_KINDS: [&str; 2] = ["freeze", "suspend"];
+
+/// A list whose pages are read by account id, on a kept plan.
+#[derive(Debug, Clone, Copy)]
+pub struct KeysetList<'a> {
+    /// `None` lists the accounts of every reseller.
+    reseller: Option<ResellerId>,
+    which: Which<'a>,
+    from: i32,
+    limit: i64,
+    now: Time,
+}
+
+/// Which accounts are listed.
+#[derive(Debug, Clone, Copy)]
+enum Which<'a> {
+    /// All that are not deleted.
+    Live,
+    Deleted,
+    Active,
+    Inactive,
+    /// Those whose reseller is suspended.
+    OfSuspended,
+    /// Those that are suspended themselves, or whose reseller is.
+    Suspended,
+    /// Those with such a hold of these kinds in force, and none that is stronger than its level.
+    Held(&'static [&'static str], Held<'a>),
+    /// The same, suspended by anybody but the reseller.
+    SuspendedByOperator,
+}
+
+/// A page of a [`KeysetList`].
+#[derive(Debug)]
+pub struct KeysetPage {
+    /// The accounts, by id.
+    pub accounts: Slice<Account>,
+    /// How many accounts are not deleted, in all, if the list is of these.
+    pub live: Option<i64>,
+}
+
+impl<'a> KeysetList<'a> {
+    /// The list for a filter. `None` if the filter has other parts than a state or conditions on
+    /// holds, or if no fixed plan is good for it: the fewer accounts have expired, the worse it is to
+    /// look for them in the order of their ids.
+    #[must_use]
+    pub fn of_filter(
+        reseller: Option<ResellerId>,
+        filter: &'a AccountFilter,
+        by_zone: &[ZoneConditions],
+        from: AccountId,
+        limit: i64,
+        now: Time,
+    ) -> Option<Self> {
+        let has_other_parts = filter.expires_before.is_some()
+            || filter.expires_after.is_some()
+            || filter.text.is_some()
+            || !filter.metadata.0.is_empty()
+            || !by_zone.is_empty();
+        let which = match (filter.state, held_by(filter)) {
+            _ if has_other_parts => return None,
+            (None, None) => Which::Live,
+            (None, Some(held)) => Which::Held(&RESTRICTING_KINDS, held),
+            (Some(_), Some(_)) => return None,
+            (Some(state), None) => Which::in_state(state)?,
+        };
+        Some(Self {
+            reseller,
+            which,
+            from: from.as_i32(),
+            limit,
+            now,
+        })
+    }
+
+    /// The list for a search. `None` if it is not in the order of the ids, or has other conditions
+    /// than those on holds.
+    #[must_use]
+    pub fn of_search(reseller: Option<ResellerId>, search: &'a Search, now: Time) -> Option<Self> {
+        let Start::After(after) = search.start else {
+            return None;
+        };
+        let has_other_parts = !search.conditions.is_empty()
+            || !search.metadata.0.is_empty()
+            || search.text.is_some()
+            || !search.by_zone.is_empty();
+        if has_other_parts {
+            return None;
+        }
+        Some(Self {
+            reseller,
+            which: match held_in(search) {
+                None => Which::Live,
+                Some(held) => Which::Held(&RESTRICTING_KINDS, held),
+            },
+            from: match after {
+                None => 1,
+                Some(after) => after.as_i32().checked_add(1)?,
+            },
+            limit: search.limit,
+            now,
+        })
+    }
+
+    /// The statement of a page. Public so that a test can read its plan.
+    #[must_use]
+    pub fn statement(&self, tenancy: &Tenancy) -> QueryBuilder<Postgres> {
+        let cap = USUAL_SIZE.max(READ_AT_ONCE / self.limit.max(1));
+        let mut statement = Statement::new("select ");
+        statement.push(COLUMNS);
+        self.push_total(&mut statement);
+        statement
+            .push(
+                ", case when octet_length(a.profile::text)
+                     + coalesce(octet_length(a.holds::text), 0) <= ",
+            )
+            .push_bind(cap)
+            .push(" then a.profile end, case when octet_length(a.holds::text) <= ")
+            .push_bind(cap)
+            .push(" then a.holds end from ");
+        match self.which {
+            Which::Live | Which::Deleted | Which::Active | Which::Inactive => {
+                self.push_accounts(&mut statement);
+            }
+            Which::OfSuspended => self.push_of_suspended(&mut statement),
+            Which::Held(..) | Which::Suspended | Which::SuspendedByOperator => {
+                self.push_held(&mut statement);
+            }
+        }
+        push_tenancy(&mut statement, tenancy);
+        let begins_with_account = match self.which {
+            Which::Live | Which::Deleted | Which::Active | Which::Inactive => true,
+            Which::OfSuspended => self.reseller.is_some(),
+            Which::Held(..) | Which::Suspended | Which::SuspendedByOperator => false,
+        };
+        statement.push(match (begins_with_account, self.reseller) {
+            (true, Some(_)) => " order by a.reseller_id, a.id",
+            (true, None) => " order by a.id",
+            (false, _) => " order by found.id",
+        });
+        statement.push(" limit ").push_bind(self.limit);
+        statement
+    }
+
+    /// The number of live accounts, as a column that is computed once.
+    fn push_total(&self, statement: &mut Statement) {
+        match (self.which, self.reseller) {
+            (Which::Live, reseller) => {
+                statement.push(", (");
+                push_live_count(statement, reseller);
+                statement.push(")");
+            }
+            _ => drop(statement.push(", null::bigint")),
+        }
+    }
+
+    /// Accounts in the order of their ids, with conditions on each.
+    fn push_accounts(&self, statement: &mut Statement) {
+        statement.push("account a where ");
+        self.push_from(statement, "a");
+        match self.which {
+            Which::Deleted => drop(statement.push(" and a.deleted_at is not null")),
+            Which::Inactive => drop(
+                statement.push(" and (a.deleted_at is null) = true and a.status = 'inactive'"),
+            ),
+            Which::Active => {
+                statement
+                    .push(
+                        " and (a.deleted_at is null) = true and a.status = 'active'
+                          and (a.expires_at is null or a.expires_at > ",
+                    )
+                    .push_bind(self.now)
+                    .push(" or a.exempt_until > ")
+                    .push_bind(self.now)
+                    .push(") and not ");
+                self.push_is_of_suspended(statement, "a");
+                // Most accounts have no hold.
+                statement.push(
+                    " and (a.holds is null or not exists (select from held h
+                       where h.reseller_id = a.reseller_id and h.account_id = a.id
+                         and h.kind in ('freeze', 'suspend') and h.level = 'block'",
+                );
+                push_in_force(statement, self.now);
+                statement.push("))");
+            }
+            _ => drop(statement.push(" and (a.deleted_at is null) = true")),
+        }
+    }
+
+    /// The accounts of suspended resellers. An operator's list merges those of each.
+    fn push_of_suspended(&self, statement: &mut Statement) {
+        if self.reseller.is_some() {
+            statement.push("account a where ");
+            self.push_from(statement, "a");
+            statement.push(" and (a.deleted_at is null) = true and ");
+            self.push_is_of_suspended(statement, "a");
+            return;
+        }
+        statement.push("(");
+        self.push_ids_of_suspended(statement);
+        statement.push(") as found ");
+        self.push_account_of_found(statement);
+    }
+
+    /// The accounts that have a hold. Begins with the holds, whose index has them in the order of the
+    /// account ids.
+    fn push_held(&self, statement: &mut Statement) {
+        statement.push("(select distinct on (h.id) h.id from (");
+        match self.which {
+            Which::Held(kinds, held) => match (self.reseller, RareIndex::of(held)) {
+                (Some(reseller), Some(index)) => {
+                    self.push_rare(statement, reseller, index, kinds, held);
+                }
+                _ => {
+                    for (position, kind) in kinds.iter().enumerate() {
+                        statement.push(if position > 0 { " union all " } else { "" });
+                        self.push_kind(statement, kind, held);
+                        statement.push(" order by h.account_id offset 0)");
+                    }
+                }
+            },
+            Which::SuspendedByOperator => {
+                let held = Held {
+                    level: Some(Level::Block),
+                    ..Held::any("true")
+                };
+                match self.reseller {
+                    Some(reseller) => {
+                        for (position, authority) in
+                            [Authority::Operator, Authority::System].into_iter().enumerate()
+                        {
+                            statement.push(if position > 0 { " union all " } else { "" });
+                            let held = Held {
+                                authority: Some(authority),
+                                ..held
+                            };
+                            let index = RareIndex::Authority(authority);
+                            self.push_rare(statement, reseller, index, &["suspend"], held);
+                        }
+                    }
+                    None => {
+                        self.push_kind(statement, "suspend", held);
+                        statement
+                            .push(" and h.authority <> 'reseller' order by h.account_id offset 0)");
+                    }
+                }
+            }
+            _ => {
+                let held = Held {
+                    level: Some(Level::Block),
+                    ..Held::any("true")
+                };
+                self.push_kind(statement, "suspend", held);
+                statement.push(" order by h.account_id offset 0) union all (");
+                self.push_ids_of_suspended(statement);
+                statement.push(" offset 0)");
+            }
+        }
+        statement.push(") as h order by h.id) as found ");
+        self.push_account_of_found(statement);
+        if let Which::Held(_, held) = self.which {
+            // The conditions of the lateral subquery are closed already; this one is on its account.
+            push_no_stronger(statement, held, self.now);
+        }
+    }
+
+    /// `(select` the ids of the accounts with such a hold of a kind, without the order and the end.
+    fn push_kind(&self, statement: &mut Statement, kind: &str, held: Held<'_>) {
+        statement.push(format!(
+            "(select h.account_id as id from held h where h.kind = '{kind}' and "
+        ));
+        match self.reseller {
+            Some(reseller) => {
+                statement
+                    .push("h.reseller_id = ")
+                    .push_bind(reseller.0)
+                    .push(" and (h.reseller_id, h.kind, h.account_id) >= (")
+                    .push_bind(reseller.0)
+                    .push(format!(", '{kind}', "))
+                    .push_bind(self.from)
+                    .push(")");
+            }
+            None => drop(statement.push("h.account_id >= ").push_bind(self.from)),
+        }
+        self.push_hold(statement, held);
+    }
+
+    /// `(select ...)` the ids of the accounts of a reseller with such a hold, by an index that has
+    /// few holds.
+    fn push_rare(
+        &self,
+        statement: &mut Statement,
+        reseller: ResellerId,
+        index: RareIndex,
+        kinds: &[&str],
+        held: Held<'_>,
+    ) {
+        let kinds: Vec<String> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
+        statement
+            .push("(select h.account_id as id from held h where h.reseller_id = ")
+            .push_bind(reseller.0)
+            .push(format!(" and h.kind in ({})", kinds.join(", ")));
+        let owner = held.owner.map(|owner| owner.as_str().to_owned());
+        match (index, owner) {
+            (RareIndex::Owner, owner) => {
+                let owner = owner.unwrap_or_default();
+                statement
+                    .push(" and h.owner <> '' and (h.reseller_id, h.owner, h.account_id) >= (")
+                    .push_bind(reseller.0)
+                    .push(", ")
+                    .push_bind(owner)
+                    .push(", ")
+                    .push_bind(self.from)
+                    .push(")");
+            }
+            (RareIndex::Level(level), _) => {
+                statement
+                    .push(" and (h.reseller_id, h.level, h.account_id) >= (")
+                    .push_bind(reseller.0)
+                    .push(format!(", '{}', ", level.as_str()))
+                    .push_bind(self.from)
+                    .push(")");
+            }
+            (RareIndex::Authority(authority), _) => {
+                statement
+                    .push(" and (h.reseller_id, h.authority, h.account_id) >= (")
+                    .push_bind(reseller.0)
+                    .push(format!(", '{}', ", authority.as_str()))
+                    .push_bind(self.from)
+                    .push(")");
+            }
+        }
+        self.push_hold(statement, held);
+        statement.push(" order by h.account_id offset 0)");
+    }
+
+    /// The conditions on a hold, with constants for what has few values.
+    fn push_hold(&self, statement: &mut Statement, held: Held<'_>) {
+        if let Some(authority) = held.authority {
+            statement.push(format!(" and h.authority = '{}'", authority.as_str()));
+        }
+        if let Some(owner) = held.owner {
+            statement
+                .push(" and h.owner = ")
+                .push_bind(owner.as_str().to_owned());
+        }
+        if let Some(level) = held.level {
+            statement.push(format!(" and h.level = '{}'", level.as_str()));
+        }
+        push_in_force(statement, self.now);
+    }
+
+    /// The ids of the accounts of suspended resellers, from the first of the page on.
+    fn push_ids_of_suspended(&self, statement: &mut Statement) {
+        if self.reseller.is_some() {
+            statement.push("select b.id from account b where ");
+            self.push_from(statement, "b");
+            statement.push(" and ");
+            self.push_is_of_suspended(statement, "b");
+            statement.push(" order by b.id");
+            return;
+        }
+        // A page needs no more of each.
+        statement
+            .push(
+                "select b.id from reseller r cross join lateral (
+                   select b.id from account b
+                   where b.reseller_id = r.id and (b.deleted_at is null) = true and b.id >= ",
+            )
+            .push_bind(self.from)
+            .push(" order by b.reseller_id, b.id limit ")
+            .push_bind(self.limit)
+            .push(") as b where r.suspended_at is not null order by b.id");
+    }
+
+    /// The account of each id that was found, unless it is deleted.
+    fn push_account_of_found(&self, statement: &mut Statement) {
+        statement.push(
+            "cross join lateral (select * from account a
+               where a.id = found.id and (a.deleted_at is null) = true",
+        );
+        if let Some(reseller) = self.reseller {
+            statement
+                .push(" and a.reseller_id is not distinct from ")
+                .push_bind(reseller.0);
+        }
+        statement.push(" limit 1) as a where true");
+    }
+
+    fn push_from(&self, statement: &mut Statement, table: &str) {
+        if let Some(reseller) = self.reseller {
+            statement
+                .push(format!("{table}.reseller_id = "))
+                .push_bind(reseller.0)
+                .push(" and ");
+        }
+        statement
+            .push(format!("{table}.id >= "))
+            .push_bind(self.from);
+    }
+
+    /// Whether the reseller is suspended. For one reseller that is decided once, before a row is
+    /// read.
+    fn push_is_of_suspended(&self, statement: &mut Statement, table: &str) {
+        statement.push("exists (select from reseller r where r.suspended_at is not null and r.id = ");
+        match self.reseller {
+            Some(reseller) => drop(statement.push_bind(reseller.0)),
+            None => drop(statement.push(format!("{table}.reseller_id"))),
+        }
+        statement.push(")");
+    }
+}
+
+impl Which<'_> {
+    fn in_state(state: StateFilter) -> Option<Self> {
+        let blocking = |authority| Held {
+            authority,
+            level: Some(Level::Block),
+            ..Held::any(RESTRICTING)
+        };
+        Some(match state {
+            StateFilter::Active => Self::Active,
+            StateFilter::Suspended => Self::Suspended,
+            StateFilter::BlockedBy(block) => match block {
+                Block::Deleted => Self::Deleted,
+                Block::ResellerSuspended => Self::OfSuspended,
+                Block::Inactive => Self::Inactive,
+                Block::Frozen => Self::Held(&["freeze"], blocking(None)),
+                Block::SuspendedByReseller => {
+                    Self::Held(&["suspend"], blocking(Some(Authority::Reseller)))
+                }
+                Block::SuspendedByOperator => Self::SuspendedByOperator,
+                Block::Expired => return None,
+            },
+        })
+    }
+}
+
+/// A partial index on the holds of a reseller that leaves out the usual value.
+#[derive(Debug, Clone, Copy)]
+enum RareIndex {
+    /// Holds with an owner.
+    Owner,
+    /// Holds that limit or warn.
+    Level(Level),
+    /// Holds of the operator and of the system.
+    Authority(Authority),
+}
+
+impl RareIndex {
+    /// The index that has the fewest of the holds that are looked for. `None` if none leaves out the
+    /// usual ones.
+    fn of(held: Held<'_>) -> Option<Self> {
+        let level = held.level.filter(|level| *level != Level::Block);
+        let authority = held.authority.filter(|it| *it != Authority::Reseller);
+        if held.owner.is_some() {
+            Some(Self::Owner)
+        } else {
+            level
+                .map(Self::Level)
+                .or_else(|| authority.map(Self::Authority))
+        }
+    }
+}
+
+impl Store {
+    /// A page of a list. `None` if an account on it is so large that only a limited number of them
+    /// may be read at once; [`Tx::list_accounts`] does that.
+    pub async fn list_by_id(
+        &self,
+        tenancy: &Tenancy,
+        list: &KeysetList<'_>,
+    ) -> Result<Option<KeysetPage>, Error> {
+        let mut stale_left = self.listing.options().get_max_connections();
+        loop {
+            let mut tx = Tx::standalone(&self.listing).await?;
+            let mut statement = list.statement(tenancy);
+            let rows = match statement.build().fetch_all(tx.connection()).await {
+                Ok(rows) => rows,
+                Err(error) if stale_left > 0 && is_connection_loss(&error) => {
+                    stale_left -= 1;
+                    continue;
+                }
+                Err(error) => return Err(error).or_domain(),
+            };
+            let page = page_of(tx.connection(), tenancy, list, &rows).await?;
+            tx.commit().await?;
+            return Ok(page);
+        }
+    }
+}
+
+async fn page_of(
+    connection: &mut PgConnection,
+    tenancy: &Tenancy,
+    list: &KeysetList<'_>,
+    rows: &[PgRow],
+) -> Result<Option<KeysetPage>, Error> {
+    let mut live = None;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        live = row.try_get(TOTAL).or_domain()?;
+        let Some(row) = row_of(row).or_domain()? else {
+            return Ok(None);
+        };
+        found.push(row);
+    }
+    if found.is_empty() && matches!(list.which, Which::Live) {
+        live = Some(count_live(connection, tenancy, list.reseller).await?);
+    }
+    let size = |row: &AccountRow| {
+        let bytes = row.profile.len() + row.holds.as_ref().map_or(0, String::len);
+        i64::try_from(bytes + 512).unwrap_or(i64::MAX)
+    };
+    let found = Slice::within(found, size, list.limit);
+    let mut accounts = found
+        .rows
+        .into_iter()
+        .map(Account::try_from)
+        .collect::<Result<Vec<_>, _>>()?;
+    read_plans(connection, tenancy, &mut accounts).await?;
+    Ok(Some(KeysetPage {
+        accounts: Slice {
+            rows: accounts,
+            has_more: found.has_more,
+        },
+        live,
+    }))
+}
+
+/// Reads the plans of accounts. The accounts of a page share few plans, so each is read once.
+async fn read_plans(
+    connection: &mut PgConnection,
+    tenancy: &Tenancy,
+    accounts: &mut [Account],
+) -> Result<(), Error> {
+    let wanted: BTreeSet<Uuid> = accounts
+        .iter()
+        .filter_map(|account| account.profile.plan_id)
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let mut statement = Statement::new(
+        "select to_json(p)::text from unnest(",
+    );
+    statement
+        .push_bind(wanted.into_iter().collect::<Vec<_>>())
+        .push(
+            "::uuid[]) as w(id) cross join lateral (
+               select * from plan p where p.id = w.id) as p where true",
+        );
+    push_tenancy(&mut statement, tenancy);
+    let rows: Vec<String> = statement
+        .build_query_scalar()
+        .fetch_all(connection)
+        .await
+        .or_domain()?;
+    let plans: Vec<Arc<Plan>> = rows
+        .iter()
+        .map(|json| plan_from_json(json))
+        .collect::<Result<_, _>>()?;
+    for account in accounts {
+        let is_its = |plan: &&Arc<Plan>| {
+            plan.reseller_id == account.reseller_id && Some(plan.id) == account.profile.plan_id
+        };
+        account.plan = plans.iter().find(is_its).cloned();
+    }
+    Ok(())
+}
+
+/// How many accounts are not deleted.
+async fn count_live(
+    connection: &mut PgConnection,
+    tenancy: &Tenancy,
+    reseller: Option<ResellerId>,
+) -> Result<i64, Error> {
+    let mut statement = Statement::new("select n.live from (");
+    push_live_count(&mut statement, reseller);
+    statement.push(" offset 0) as n(live) where true");
+    push_tenancy(&mut statement, tenancy);
+    statement
+        .build_query_scalar()
+        .fetch_one(connection)
+        .await
+        .or_domain()
+}
+
+/// The statement that counts live accounts from the kept numbers, as [`Tx::count_live_accounts`]
+/// does.
+///
+/// [`Tx::count_live_accounts`]: crate::store::Tx::count_live_accounts
+fn push_live_count(statement: &mut Statement, reseller: Option<ResellerId>) {
+    statement.push(
+        "select (coalesce((select sum(r.counted_accounts) from reseller r",
+    );
+    if let Some(reseller) = reseller {
+        statement.push(" where r.id = ").push_bind(reseller.0);
+    }
+    statement.push(
+        "), 0) + coalesce((select sum(case when m.counted then -1 else 1 end) from (
+           select m.counted from account m where m.counted <> (m.deleted_at is null)",
+    );
+    if let Some(reseller) = reseller {
+        statement.push(" and m.reseller_id = ").push_bind(reseller.0);
+    }
+    statement.push(" order by m.reseller_id, m.counted, m.id) as m), 0))::bigint");
+}
+
+/// The condition that writes the settings which row level security reads, for this statement alone.
+/// It depends on no row, so PostgreSQL evaluates it before it reads any.
+fn push_tenancy(statement: &mut Statement, tenancy: &Tenancy) {
+    let (resellers, scope) = tenancy.settings().unwrap_or_default();
+    statement
+        .push(" and (select set_config('steward.resellers', ")
+        .push_bind(resellers)
+        .push(", true) is not null and set_config('steward.scope', ")
+        .push_bind(scope)
+        .push(", true) is not null)");
+}
+
+/// The row of an account. `None` if the statement left out its profile, because it is large.
+fn row_of(row: &PgRow) -> Result<Option<AccountRow>, sqlx::Error> {
+    // A value of json is its text.
+    let profile: Option<String> = row.try_get_unchecked(TOTAL + 1)?;
+    let Some(profile) = profile else {
+        return Ok(None);
+    };
+    Ok(Some(AccountRow {
+        reseller_id: row.try_get(0)?,
+        id: row.try_get(1)?,
+        uid: row.try_get(2)?,
+        reseller_suspended_at: row.try_get(3)?,
+        status: row.try_get(4)?,
+        status_set_at: row.try_get(5)?,
+        expires_at: row.try_get(6)?,
+        expiry_set_at: row.try_get(7)?,
+        exempt_until: row.try_get(8)?,
+        announce_at: row.try_get(9)?,
+        deleted_at: row.try_get(10)?,
+        purge_at: row.try_get(11)?,
+        purge_due_at: row.try_get(12)?,
+        warn_at: row.try_get(13)?,
+        operator_released_at: row.try_get(14)?,
+        version: row.try_get(15)?,
+        created_at: row.try_get(16)?,
+        updated_at: row.try_get(17)?,
+        email_key: row.try_get(18)?,
+        plan_id: row.try_get(19)?,
+        holds: row.try_get_unchecked(TOTAL + 2)?,
+        profile,
+        plan: None,
+    }))
+}
