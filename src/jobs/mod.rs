@@ -88,6 +88,11 @@ const JOBS: &[Job] = &[
         run: |service, _| Box::pin(service.settle_account_counts()),
     },
     Job {
+        name: "list_totals",
+        every: MINUTE,
+        run: |service, _| Box::pin(service.fold_totals()),
+    },
+    Job {
         name: "purge_plan",
         every: HOUR,
         run: |service, _| Box::pin(plan_purges(service)),

@@ -83,6 +83,19 @@ impl Service {
         list: Arc<Filter>,
         at: Time,
     ) -> Result<i64, Error> {
+        // Totals by state alone are kept.
+        if let (Some(reseller), Some(state)) = (reseller, list.0.state) {
+            let by_state = AccountFilter {
+                state: Some(state),
+                ..AccountFilter::default()
+            };
+            if list.0 == by_state
+                && list.1.is_empty()
+                && let Some(total) = self.state_total(reseller, state, at).await?
+            {
+                return Ok(total);
+            }
+        }
         let totals = Arc::clone(&self.totals);
         self.read(tenancy.clone(), move |tx| {
             Box::pin(async move { count(tx, &totals, reseller, &list, at).await })

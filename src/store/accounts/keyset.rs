@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use super::held::{Held, RESTRICTING, held_by, held_in, push_in_force, push_no_stronger};
 use super::row::AccountRow;
+use super::totals::{CHANGED, EXPIRED, INACTIVE, MAX_ENTRIES};
 use crate::domain::{
     Account, AccountFilter, AccountId, Authority, Block, Error, Level, Plan, ResellerId, Search,
     Start, StateFilter, Time, ZoneConditions,
@@ -71,6 +72,7 @@ enum Which<'a> {
     Deleted,
     Active,
     Inactive,
+    Expired,
     /// Those whose reseller is suspended.
     OfSuspended,
     /// Those that are suspended themselves, or whose reseller is.
@@ -92,8 +94,8 @@ pub struct KeysetPage {
 
 impl<'a> KeysetList<'a> {
     /// The list for a filter. `None` if the filter has other parts than a state or conditions on
-    /// holds, or if no fixed plan is good for it: the fewer accounts have expired, the worse it is to
-    /// look for them in the order of their ids.
+    /// holds, or if no fixed plan is good for it: of all resellers together, the fewer accounts have
+    /// expired, the worse it is to look for them in the order of their ids.
     #[must_use]
     pub fn of_filter(
         reseller: Option<ResellerId>,
@@ -113,7 +115,10 @@ impl<'a> KeysetList<'a> {
             (None, None) => Which::Live,
             (None, Some(held)) => Which::Held(&RESTRICTING_KINDS, held),
             (Some(_), Some(_)) => return None,
-            (Some(state), None) => Which::in_state(state)?,
+            (Some(StateFilter::BlockedBy(Block::Expired)), None) if reseller.is_none() => {
+                return None;
+            }
+            (Some(state), None) => Which::in_state(state),
         };
         Some(Self {
             reseller,
@@ -157,8 +162,9 @@ impl<'a> KeysetList<'a> {
     #[must_use]
     pub fn statement(&self, tenancy: &Tenancy) -> QueryBuilder<Postgres> {
         let cap = USUAL_SIZE.max(READ_AT_ONCE / self.limit.max(1));
-        let mut statement = Statement::new("select ");
-        statement.push(COLUMNS);
+        let mut statement = Statement::new("");
+        self.push_changed(&mut statement);
+        statement.push("select ").push(COLUMNS);
         self.push_total(&mut statement);
         statement
             .push(
@@ -170,7 +176,8 @@ impl<'a> KeysetList<'a> {
             .push_bind(cap)
             .push(" then a.holds end from ");
         match self.which {
-            Which::Live | Which::Deleted | Which::Active | Which::Inactive => {
+            _ if self.counted_bit().is_some() => self.push_counted(&mut statement),
+            Which::Live | Which::Deleted | Which::Active | Which::Inactive | Which::Expired => {
                 self.push_accounts(&mut statement);
             }
             Which::OfSuspended => self.push_of_suspended(&mut statement),
@@ -180,7 +187,8 @@ impl<'a> KeysetList<'a> {
         }
         push_tenancy(&mut statement, tenancy);
         let begins_with_account = match self.which {
-            Which::Live | Which::Deleted | Which::Active | Which::Inactive => true,
+            Which::Live | Which::Deleted | Which::Active => true,
+            Which::Inactive | Which::Expired => self.counted_bit().is_none(),
             Which::OfSuspended => self.reseller.is_some(),
             Which::Held(..) | Which::Suspended | Which::SuspendedByOperator => false,
         };
@@ -211,9 +219,10 @@ impl<'a> KeysetList<'a> {
         self.push_from(statement, "a");
         match self.which {
             Which::Deleted => drop(statement.push(" and a.deleted_at is not null")),
-            Which::Inactive => drop(
-                statement.push(" and (a.deleted_at is null) = true and a.status = 'inactive'"),
-            ),
+            Which::Inactive | Which::Expired => {
+                statement.push(" and (a.deleted_at is null) = true");
+                self.push_is_in_state(statement);
+            }
             Which::Active => {
                 statement
                     .push(
@@ -236,6 +245,76 @@ impl<'a> KeysetList<'a> {
             }
             _ => drop(statement.push(" and (a.deleted_at is null) = true")),
         }
+    }
+
+    /// Whether the account is inactive, or has expired.
+    fn push_is_in_state(&self, statement: &mut Statement) {
+        if matches!(self.which, Which::Inactive) {
+            statement.push(" and a.status = 'inactive'");
+        } else {
+            statement
+                .push(" and a.expires_at <= ")
+                .push_bind(self.now)
+                .push(" and (a.exempt_until is null or a.exempt_until <= ")
+                .push_bind(self.now)
+                .push(")");
+        }
+    }
+
+    /// The bit in `counted_block` of the accounts that are listed, if the list begins there: there is
+    /// no index on the status of accounts, and none on the expired ones in the order of their ids.
+    fn counted_bit(&self) -> Option<i16> {
+        self.reseller.and(match self.which {
+            Which::Inactive => Some(INACTIVE),
+            Which::Expired => Some(EXPIRED),
+            _ => None,
+        })
+    }
+
+    /// The accounts that changed since the totals of the reseller were counted, for a list that
+    /// begins with `counted_block`.
+    fn push_changed(&self, statement: &mut Statement) {
+        if let (Some(reseller), Some(_)) = (self.reseller, self.counted_bit()) {
+            // The text names these by their positions.
+            statement.push("with given as (select ");
+            statement.push_bind(reseller.0).push(", ");
+            statement.push_bind(self.now).push(", ");
+            statement.push_bind(MAX_ENTRIES + 1).push("), ");
+            statement.push(CHANGED).push(" ");
+        }
+    }
+
+    /// The accounts that were counted as listed, and those that changed since. While the totals are
+    /// not known, or are far behind, all accounts of the reseller.
+    fn push_counted(&self, statement: &mut Statement) {
+        let (Some(reseller), Some(bit)) = (self.reseller, self.counted_bit()) else {
+            return;
+        };
+        statement
+            .push(
+                "(select distinct on (h.id) h.id from (
+                   (select account_id as id from counted_block where reseller_id = ",
+            )
+            .push_bind(reseller.0)
+            .push(" and account_id >= ")
+            .push_bind(self.from)
+            .push(format!(
+                " and blocks & {bit} <> 0 order by reseller_id, account_id offset 0)
+                 union all (select account_id from changed where account_id >= "
+            ))
+            .push_bind(self.from)
+            .push(
+                " order by account_id offset 0)
+                 union all (select b.id from account b where ",
+            );
+        self.push_from(statement, "b");
+        statement.push(format!(
+            " and (not exists (select from known)
+                or (select count(*) from entries) > {MAX_ENTRIES})
+              order by b.id offset 0)) as h order by h.id) as found "
+        ));
+        self.push_account_of_found(statement);
+        self.push_is_in_state(statement);
     }
 
     /// The accounts of suspended resellers. An operator's list merges those of each.
@@ -463,13 +542,13 @@ impl<'a> KeysetList<'a> {
 }
 
 impl Which<'_> {
-    fn in_state(state: StateFilter) -> Option<Self> {
+    fn in_state(state: StateFilter) -> Self {
         let blocking = |authority| Held {
             authority,
             level: Some(Level::Block),
             ..Held::any(RESTRICTING)
         };
-        Some(match state {
+        match state {
             StateFilter::Active => Self::Active,
             StateFilter::Suspended => Self::Suspended,
             StateFilter::BlockedBy(block) => match block {
@@ -481,9 +560,9 @@ impl Which<'_> {
                     Self::Held(&["suspend"], blocking(Some(Authority::Reseller)))
                 }
                 Block::SuspendedByOperator => Self::SuspendedByOperator,
-                Block::Expired => return None,
+                Block::Expired => Self::Expired,
             },
-        })
+        }
     }
 }
 

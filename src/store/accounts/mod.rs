@@ -8,7 +8,7 @@
 //! - a batch of changes in one statement: `record_batch.rs`; new accounts and profiles: `write.rs`
 //! - scheduled announcements and the purge: `purge.rs`; what time will do: `upcoming.rs`
 //! - all accounts of a reseller, for a consumer of its events: `snapshot.rs`
-//! - how many accounts a reseller has: `count.rs`
+//! - how many accounts a reseller has: `count.rs`; how many of them are in each state: `totals.rs`
 //!
 //! Statements of more than a few lines are in `sql/`.
 
@@ -24,6 +24,7 @@ mod purge;
 mod record_batch;
 mod row;
 mod snapshot;
+mod totals;
 mod upcoming;
 mod write;
 
@@ -48,6 +49,7 @@ pub use list::list_statement;
 pub use purge::PurgingReseller;
 pub use record_batch::Changes;
 pub use snapshot::snapshot_statement;
+pub use totals::StateTotal;
 pub use upcoming::{ComingFilter, coming_statements};
 
 /// How many account ids there are.
