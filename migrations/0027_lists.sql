@@ -5,8 +5,9 @@
 create index held_owner_ix on held (reseller_id, owner, account_id) where owner <> '';
 create index held_level_ix on held (reseller_id, level, account_id) where level <> 'block';
 create index held_authority_ix on held (reseller_id, authority, account_id) where authority <> 'reseller';
--- The deleted accounts of all resellers, for an operator's list.
-create index account_deleted_number_ix on account (id) where deleted_at is not null;
+-- The deleted accounts of all resellers, for an operator's list. The condition is spelled so that statements about the deleted
+-- accounts of one reseller cannot use this index.
+create index account_deleted_number_ix on account (id) where coalesce(deleted_at, purge_at) is not null;
 
 -- The totals of a reseller's accounts by state, for resellers with many accounts whose lists are read. They are exact as of a
 -- journal entry and an instant. A list adds what has changed since: the accounts of later entries, and those that an instant

@@ -185,7 +185,11 @@ impl<'a> KeysetList<'a> {
                 self.push_held(&mut statement);
             }
         }
-        push_tenancy(&mut statement, tenancy);
+        statement.push(" and (select case when ");
+        push_settings(&mut statement, tenancy);
+        statement.push(" then ");
+        self.push_condition_on_reseller(&mut statement);
+        statement.push(" end)");
         let begins_with_account = match self.which {
             Which::Live | Which::Deleted | Which::Active => true,
             Which::Inactive | Which::Expired => self.counted_bit().is_none(),
@@ -199,6 +203,19 @@ impl<'a> KeysetList<'a> {
         });
         statement.push(" limit ").push_bind(self.limit);
         statement
+    }
+
+    /// A condition that one reseller decides for all its accounts. It is evaluated once, before a row
+    /// is read, and after the settings are written, without which the reseller is hidden.
+    fn push_condition_on_reseller(&self, statement: &mut Statement) {
+        if self.reseller.is_some() && matches!(self.which, Which::Active | Which::OfSuspended) {
+            if matches!(self.which, Which::Active) {
+                statement.push("not ");
+            }
+            self.push_is_of_suspended(statement, "a");
+        } else {
+            statement.push("true");
+        }
     }
 
     /// The number of live accounts, as a column that is computed once.
@@ -218,6 +235,10 @@ impl<'a> KeysetList<'a> {
         statement.push("account a where ");
         self.push_from(statement, "a");
         match self.which {
+            // The same, spelled as the index for all resellers has it.
+            Which::Deleted if self.reseller.is_none() => {
+                statement.push(" and coalesce(a.deleted_at, a.purge_at) is not null");
+            }
             Which::Deleted => drop(statement.push(" and a.deleted_at is not null")),
             Which::Inactive | Which::Expired => {
                 statement.push(" and (a.deleted_at is null) = true");
@@ -232,8 +253,11 @@ impl<'a> KeysetList<'a> {
                     .push_bind(self.now)
                     .push(" or a.exempt_until > ")
                     .push_bind(self.now)
-                    .push(") and not ");
-                self.push_is_of_suspended(statement, "a");
+                    .push(")");
+                if self.reseller.is_none() {
+                    statement.push(" and not ");
+                    self.push_is_of_suspended(statement, "a");
+                }
                 // Most accounts have no hold.
                 statement.push(
                     " and (a.holds is null or not exists (select from held h
@@ -277,9 +301,11 @@ impl<'a> KeysetList<'a> {
         if let (Some(reseller), Some(_)) = (self.reseller, self.counted_bit()) {
             // The text names these by their positions.
             statement.push("with given as (select ");
-            statement.push_bind(reseller.0).push(", ");
-            statement.push_bind(self.now).push(", ");
-            statement.push_bind(MAX_ENTRIES + 1).push("), ");
+            statement.push_bind(reseller.0).push("::bigint, ");
+            statement.push_bind(self.now).push("::timestamptz, ");
+            statement
+                .push_bind(MAX_ENTRIES + 1)
+                .push("::bigint), ");
             statement.push(CHANGED).push(" ");
         }
     }
@@ -322,8 +348,7 @@ impl<'a> KeysetList<'a> {
         if self.reseller.is_some() {
             statement.push("account a where ");
             self.push_from(statement, "a");
-            statement.push(" and (a.deleted_at is null) = true and ");
-            self.push_is_of_suspended(statement, "a");
+            statement.push(" and (a.deleted_at is null) = true");
             return;
         }
         statement.push("(");
@@ -737,16 +762,22 @@ fn push_live_count(statement: &mut Statement, reseller: Option<ResellerId>) {
     statement.push(" order by m.reseller_id, m.counted, m.id) as m), 0))::bigint");
 }
 
-/// The condition that writes the settings which row level security reads, for this statement alone.
-/// It depends on no row, so PostgreSQL evaluates it before it reads any.
+/// A condition that writes the settings which row level security reads, for this statement alone. It
+/// depends on no row, so PostgreSQL evaluates it before it reads any.
 fn push_tenancy(statement: &mut Statement, tenancy: &Tenancy) {
+    statement.push(" and (select ");
+    push_settings(statement, tenancy);
+    statement.push(")");
+}
+
+fn push_settings(statement: &mut Statement, tenancy: &Tenancy) {
     let (resellers, scope) = tenancy.settings().unwrap_or_default();
     statement
-        .push(" and (select set_config('steward.resellers', ")
+        .push("set_config('steward.resellers', ")
         .push_bind(resellers)
         .push(", true) is not null and set_config('steward.scope', ")
         .push_bind(scope)
-        .push(", true) is not null)");
+        .push(", true) is not null");
 }
 
 /// The row of an account. `None` if the statement left out its profile, because it is large.

@@ -107,8 +107,11 @@ async fn step(app: &App, clients: &[Client; 3], accounts: &mut Vec<i64>, what: u
         72..78 => drop(client.call("delete", json!({"id": id})).await),
         78..82 => drop(client.call("restore", json!({"id": id})).await),
         82..86 => {
+            // Not while the reseller is suspended.
             let client = &clients[accounts.len() % 2];
-            accounts.push(client.account(&format!("n{}", accounts.len())).await);
+            let members = json!({"name": "new", "title": "new", "tz": "UTC", "tariff": 1, "reports_day": 1, "reports_hour": 9, "email": format!("n{}@example.com", accounts.len())});
+            let answer = client.call("save", members).await;
+            accounts.extend(answer.json()["data"]["saved_id"].as_i64());
         }
         86..98 => app.clock.advance(TimeDelta::minutes(i64::from(which) * 2)),
         98..100 => app.clock.advance(TimeDelta::days(i64::from(which % 32))),
