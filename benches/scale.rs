@@ -146,7 +146,10 @@ struct Took {
 impl Took {
     fn of(mut ms: Vec<f64>) -> Self {
         ms.sort_by(f64::total_cmp);
-        let at = |percent: usize| ms.get((ms.len() * percent / 100).min(ms.len() - 1)).copied();
+        let at = |percent: usize| {
+            ms.get((ms.len() * percent / 100).min(ms.len() - 1))
+                .copied()
+        };
         Self {
             p50: at(50).unwrap_or_default(),
             p99: at(99).unwrap_or_default(),
@@ -338,10 +341,7 @@ async fn measure_lists(service: &Arc<Service>, accounts: i64) -> Result<Rows, Fa
     Ok(rows)
 }
 
-async fn measure_events(
-    service: &Arc<Service>,
-    accounts: i64,
-) -> Result<(String, Took), Failure> {
+async fn measure_events(service: &Arc<Service>, accounts: i64) -> Result<(String, Took), Failure> {
     let large = &context_of(Some(LARGE));
     let events = service.events(large, Some(LARGE), 0, 1).await?.1;
     let first = events

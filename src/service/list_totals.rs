@@ -78,7 +78,10 @@ impl ListTotals {
 
     /// Notes that this process works on the kept totals of a reseller. `None` if it does already.
     fn work_on(self: &Arc<Self>, reseller: ResellerId) -> Option<Work> {
-        let mut worked_on = self.worked_on.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut worked_on = self
+            .worked_on
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         worked_on.insert(reseller).then(|| Work {
             totals: Arc::clone(self),
             reseller,

@@ -45,8 +45,9 @@ mod transaction;
 mod webhooks;
 
 pub use accounts::{
-    ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Changes, ComingFilter, HeldChanges, HeldRows, KeysetList, KeysetPage, Past,
-    PastFact, PurgingReseller, StateTotal, coming_statements, list_statement, snapshot_statement,
+    ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Changes, ComingFilter, HeldChanges, HeldRows,
+    KeysetList, KeysetPage, Past, PastFact, PurgingReseller, StateTotal, coming_statements,
+    list_statement, snapshot_statement,
 };
 pub use bulk_jobs::{
     AppliedChange, BulkItem, BulkJob, ItemOutcome, JobState, LaterChange, NewBulkJob, Preview,

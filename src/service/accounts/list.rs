@@ -48,7 +48,13 @@ impl Service {
             Some(KeysetPage {
                 accounts,
                 live: Some(total),
-            }) => return Ok(Page { accounts, total, at }),
+            }) => {
+                return Ok(Page {
+                    accounts,
+                    total,
+                    at,
+                });
+            }
             Some(page) => {
                 let total = self.total(&tenancy, reseller, list, at).await?;
                 (page.accounts, total)
@@ -151,6 +157,9 @@ impl Service {
                 let accounts = tx.search_accounts(reseller, &search, at).await?;
                 if !count {
                     return Ok((accounts, None, at));
+                }
+                if search.selects_all() {
+                    return Ok((accounts, Some(tx.count_live(reseller).await?), at));
                 }
                 let few = tx.count_found(reseller, &search, EXACT + 1, at).await?;
                 let list = (

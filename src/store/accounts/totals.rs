@@ -308,7 +308,11 @@ impl Tx {
 
     /// Drops the totals of a reseller if no list has asked for them for a day, or if they are a day
     /// behind.
-    pub async fn drop_stale_totals(&mut self, reseller: ResellerId, now: Time) -> Result<bool, Error> {
+    pub async fn drop_stale_totals(
+        &mut self,
+        reseller: ResellerId,
+        now: Time,
+    ) -> Result<bool, Error> {
         // What another transaction wrote is seen by the statement after the lock.
         self.lock_totals(reseller).await?;
         let dropped: i64 = sqlx::query_scalar(

@@ -4,9 +4,7 @@
 use chrono::TimeDelta;
 use proptest::prelude::*;
 use serde_json::json;
-use steward::domain::{
-    Account, AccountFilter, AccountId, Block, Dialect, ResellerId, StateFilter,
-};
+use steward::domain::{Account, AccountFilter, AccountId, Block, Dialect, ResellerId, StateFilter};
 use steward::jobs;
 use steward::service::{Context, Principal};
 
@@ -116,7 +114,11 @@ async fn step(app: &App, clients: &[Client; 3], accounts: &mut Vec<i64>, what: u
         86..98 => app.clock.advance(TimeDelta::minutes(i64::from(which) * 2)),
         98..100 => app.clock.advance(TimeDelta::days(i64::from(which % 32))),
         100..102 => {
-            let reseller = if place.is_multiple_of(2) { FIRST } else { SECOND };
+            let reseller = if place.is_multiple_of(2) {
+                FIRST
+            } else {
+                SECOND
+            };
             app.suspend_reseller(reseller, which >> 7 == 0).await;
         }
         102..110 => app.service.keep_totals(FIRST).await.unwrap(),
