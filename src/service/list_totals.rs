@@ -10,7 +10,6 @@
 //! - All others are counted every time if they are small. Large ones are cached for 30 seconds.
 
 use std::collections::HashSet;
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::TimeDelta;
@@ -34,7 +33,7 @@ const MAX_AGE: TimeDelta = TimeDelta::seconds(30);
 const CAPACITY: usize = 1_000;
 
 /// The reseller whose accounts are listed (`None` means all resellers), and the filter as text.
-type ListKey = (Option<ResellerId>, String);
+pub(super) type ListKey = (Option<ResellerId>, String);
 
 /// The totals that this process knows of.
 #[derive(Debug)]
@@ -53,27 +52,16 @@ impl ListTotals {
         }
     }
 
-    /// The total of a list. The caller has counted `few`, up to [`EXACT`] + 1. If that is more than
-    /// [`EXACT`] and no total is cached, `all` is awaited, which counts every row.
-    pub(super) async fn get_or_count(
-        &self,
-        list: ListKey,
-        now: Time,
-        few: i64,
-        all: impl Future<Output = Result<i64, Error>>,
-    ) -> Result<i64, Error> {
-        if few <= EXACT {
-            return Ok(few);
-        }
-        if let Some((counted_at, total)) = self.cached.get(&list) {
-            let age = now - counted_at;
-            if age >= TimeDelta::zero() && age < MAX_AGE {
-                return Ok(total);
-            }
-        }
-        let total = all.await?;
+    /// The total of a list, if it was large when it was counted within the last 30 seconds.
+    pub(super) fn cached(&self, list: &ListKey, now: Time) -> Option<i64> {
+        let (counted_at, total) = self.cached.get(list)?;
+        let age = now - counted_at;
+        (age >= TimeDelta::zero() && age < MAX_AGE).then_some(total)
+    }
+
+    /// Caches the total of a list that was counted now.
+    pub(super) fn insert(&self, list: ListKey, now: Time, total: i64) {
         self.cached.insert(list, (now, total));
-        Ok(total)
     }
 
     /// Notes that this process works on the kept totals of a reseller. `None` if it does already.

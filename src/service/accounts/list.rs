@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::{
     Account, AccountFilter, AccountId, Error, ResellerId, Scope, Search, Time, ZoneConditions,
 };
-use crate::service::list_totals::{EXACT, ListTotals};
+use crate::service::list_totals::{EXACT, ListKey, ListTotals};
 use crate::service::{Context, Service};
 use crate::store::{KeysetList, KeysetPage, READ_AT_ONCE, Slice, Tenancy, Tx};
 
@@ -103,6 +103,9 @@ impl Service {
             }
         }
         let totals = Arc::clone(&self.totals);
+        if let Some(total) = totals.cached(&key(reseller, &list), at) {
+            return Ok(total);
+        }
         self.read(tenancy.clone(), move |tx| {
             Box::pin(async move { count(tx, &totals, reseller, &list, at).await })
         })
@@ -161,7 +164,6 @@ impl Service {
                 if search.selects_all() {
                     return Ok((accounts, Some(tx.count_live(reseller).await?), at));
                 }
-                let few = tx.count_found(reseller, &search, EXACT + 1, at).await?;
                 let list = (
                     reseller,
                     format!(
@@ -174,8 +176,14 @@ impl Service {
                         search.level
                     ),
                 );
-                let all = tx.count_found(reseller, &search, i64::MAX, at);
-                let total = totals.get_or_count(list, at, few, all).await?;
+                if let Some(total) = totals.cached(&list, at) {
+                    return Ok((accounts, Some(total), at));
+                }
+                let mut total = tx.count_found(reseller, &search, EXACT + 1, at).await?;
+                if total > EXACT {
+                    total = tx.count_found(reseller, &search, i64::MAX, at).await?;
+                    totals.insert(list, at, total);
+                }
                 Ok((accounts, Some(total), at))
             })
         })
@@ -234,11 +242,25 @@ async fn count(
     list: &Filter,
     at: Time,
 ) -> Result<i64, Error> {
+    let key = key(reseller, list);
+    if let Some(total) = totals.cached(&key, at) {
+        return Ok(total);
+    }
     let (filter, by_zone) = list;
     let few = tx
         .count_accounts(reseller, filter, by_zone, EXACT + 1, at)
         .await?;
-    let key = (reseller, format!("{filter:?} {by_zone:?}"));
-    let all = tx.count_accounts(reseller, filter, by_zone, i64::MAX, at);
-    totals.get_or_count(key, at, few, all).await
+    if few <= EXACT {
+        return Ok(few);
+    }
+    let total = tx
+        .count_accounts(reseller, filter, by_zone, i64::MAX, at)
+        .await?;
+    totals.insert(key, at, total);
+    Ok(total)
+}
+
+/// What the total of a list is cached under.
+fn key(reseller: Option<ResellerId>, (filter, by_zone): &Filter) -> ListKey {
+    (reseller, format!("{filter:?} {by_zone:?}"))
 }
