@@ -257,7 +257,7 @@ fn filters(now: steward::domain::Time) -> Result<Vec<(String, AccountFilter)>, E
     }
     for authority in [Authority::Operator, Authority::Reseller] {
         filters.push((
-            format!("held by the {authority}"),
+            format!("held by the {}", authority.as_str()),
             AccountFilter {
                 held_by: Some(authority),
                 ..all.clone()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Row as _};
-use steward::domain::AccountId;
+use steward::domain::{AccountId, ResellerId};
 use steward::store::{SERVICE_ROLE, Store};
 
 use crate::harness::App;
