@@ -37,7 +37,6 @@ use crate::store::plans::plan_from_json;
 use crate::store::slice::Slice;
 use crate::store::tenancy::Tenancy;
 use crate::store::transaction::Tx;
-use statement::{push_live_count, push_tenancy};
 
 /// A statement that is being put together.
 type Statement = QueryBuilder<Postgres>;
@@ -325,6 +324,45 @@ async fn count_live(
         .fetch_one(connection)
         .await
         .or_domain()
+}
+
+/// The statement that counts live accounts from the kept numbers, as [`Tx::count_live_accounts`]
+/// does.
+///
+/// [`Tx::count_live_accounts`]: crate::store::Tx::count_live_accounts
+fn push_live_count(statement: &mut Statement, reseller: Option<ResellerId>) {
+    statement.push("select (coalesce((select sum(r.counted_accounts) from reseller r");
+    if let Some(reseller) = reseller {
+        statement.push(" where r.id = ").push_bind(reseller.0);
+    }
+    statement.push(
+        "), 0) + coalesce((select sum(case when m.counted then -1 else 1 end) from (
+           select m.counted from account m where m.counted <> (m.deleted_at is null)",
+    );
+    if let Some(reseller) = reseller {
+        statement
+            .push(" and m.reseller_id = ")
+            .push_bind(reseller.0);
+    }
+    statement.push(" order by m.reseller_id, m.counted, m.id) as m), 0))::bigint");
+}
+
+/// A condition that writes the settings which row level security reads, for this statement alone. It
+/// depends on no row, so PostgreSQL evaluates it before it reads any.
+fn push_tenancy(statement: &mut Statement, tenancy: &Tenancy) {
+    statement.push(" and (select ");
+    push_settings(statement, tenancy);
+    statement.push(")");
+}
+
+fn push_settings(statement: &mut Statement, tenancy: &Tenancy) {
+    let (resellers, scope) = tenancy.settings().unwrap_or_default();
+    statement
+        .push("set_config('steward.resellers', ")
+        .push_bind(resellers)
+        .push(", true) is not null and set_config('steward.scope', ")
+        .push_bind(scope)
+        .push(", true) is not null");
 }
 
 /// The row of an account. `None` if the statement left out its profile, because it is large.
