@@ -1,8 +1,8 @@
 //! How look-ups, lists and scans scale with the number of accounts: `cargo bench --bench scale`.
 //!
 //! Loads 1 million and then 10 million accounts of 10,000 resellers. One reseller owns a tenth of
-//! all accounts. The journal has one entry for each account. The figures are medians of several
-//! calls, each for another account.
+//! all accounts. The journal has one entry for each account. Each call is for another account or
+//! page; pages of lists have 50 accounts and the total.
 
 #![expect(unreachable_pub, dead_code, reason = "a program, not a library")]
 
@@ -19,7 +19,8 @@ use clap::Parser;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 use steward::domain::{
-    AccountFilter, AccountId, Block, Dialect, Email, Error, ResellerId, StateFilter,
+    AccountFilter, AccountId, Authority, Block, Dialect, Email, Error, Level, Metadata, Owner,
+    ResellerId, StateFilter,
 };
 use steward::service::{AccountRef, Clock, Context, Principal, Service, Settings};
 use steward::store::{PoolSettings, Store};
@@ -28,8 +29,8 @@ use world::{STEWARD, World, run};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// How often each query is measured.
-const TIMES: u32 = 15;
+/// How many calls of each query are measured.
+const TIMES: u32 = 200;
 /// The reseller that owns a tenth of all accounts.
 const LARGE: ResellerId = ResellerId(1);
 /// One of the other resellers.
@@ -64,24 +65,24 @@ fn main() -> Result<(), Failure> {
     let heads: Vec<String> = options
         .accounts
         .iter()
-        .map(|accounts| format!("{accounts} accounts, ms"))
+        .map(|accounts| format!("{accounts} accounts: p50 | p99, ms"))
         .collect();
     println!(
         "| | {} |\n| --- |{}",
         heads.join(" | "),
-        " --- |".repeat(heads.len())
+        " --- | --- |".repeat(heads.len())
     );
     let names: Vec<&str> = columns
         .first()
         .into_iter()
         .flatten()
-        .map(|(name, _)| *name)
+        .map(|(name, _)| name.as_str())
         .collect();
     for (row, name) in names.into_iter().enumerate() {
         let cells: Vec<String> = columns
             .iter()
             .filter_map(|column| column.get(row))
-            .map(|(_, ms)| format!("{ms:.2}"))
+            .map(|(_, took)| format!("{:.2} | {:.2}", took.p50, took.p99))
             .collect();
         println!("| {name} | {} |", cells.join(" | "));
     }
@@ -103,6 +104,11 @@ async fn measure(options: &Options, accounts: u64) -> Result<Rows, Failure> {
     run(
         &world.cluster.superuser_options(STEWARD),
         include_str!("history.sql"),
+    )
+    .await?;
+    run(
+        &world.cluster.superuser_options(STEWARD),
+        include_str!("variety.sql"),
     )
     .await?;
     let pool = PoolSettings {
@@ -130,29 +136,54 @@ async fn measure(options: &Options, accounts: u64) -> Result<Rows, Failure> {
     Ok(measured)
 }
 
-/// The median duration of a query in milliseconds. Each call of `query` gets another number.
+/// How long the calls of a query took, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+struct Took {
+    p50: f64,
+    p99: f64,
+}
+
+impl Took {
+    fn of(mut ms: Vec<f64>) -> Self {
+        ms.sort_by(f64::total_cmp);
+        let at = |percent: usize| {
+            ms.get((ms.len() * percent / 100).min(ms.len() - 1))
+                .copied()
+        };
+        Self {
+            p50: at(50).unwrap_or_default(),
+            p99: at(99).unwrap_or_default(),
+        }
+    }
+}
+
+/// How long a query takes. Each call of `query` gets another number. The first calls are not
+/// measured: they make the plans.
 async fn time<W: Future<Output = Result<(), Error>>>(
     query: impl Fn(u32) -> W,
-) -> Result<f64, Failure> {
+) -> Result<Took, Failure> {
+    for number in 0..4 {
+        query(number).await?;
+    }
     time_of(TIMES, query).await
 }
 
-/// As [`time`], with this number of calls.
+/// As [`time`], with this number of calls, all of which are measured.
 async fn time_of<W: Future<Output = Result<(), Error>>>(
     times: u32,
     query: impl Fn(u32) -> W,
-) -> Result<f64, Failure> {
+) -> Result<Took, Failure> {
     let mut took = Vec::new();
     for number in 0..times {
         let started = Instant::now();
         query(number).await?;
         took.push(started.elapsed().as_secs_f64() * 1e3);
     }
-    Ok(median(took))
+    Ok(Took::of(took))
 }
 
-/// The name of each query and its median duration in milliseconds.
-type Rows = Vec<(&'static str, f64)>;
+/// The name of each query, and how long it took.
+type Rows = Vec<(String, Took)>;
 
 async fn measure_queries(
     service: &Arc<Service>,
@@ -163,7 +194,7 @@ async fn measure_queries(
     rows.extend(measure_lists(service, accounts).await?);
     rows.push(measure_events(service, accounts).await?);
     rows.push((
-        "500 accounts in order of expiry",
+        "500 accounts in order of expiry".to_owned(),
         time_expiry_scan(service, database).await?,
     ));
     Ok(rows)
@@ -186,7 +217,7 @@ async fn measure_lookups(service: &Arc<Service>, accounts: i64) -> Result<Rows, 
     };
     Ok(vec![
         (
-            "account by number",
+            "account by number".to_owned(),
             time(|number| async move {
                 service
                     .account_or_deleted(large, account(number)?)
@@ -196,85 +227,121 @@ async fn measure_lookups(service: &Arc<Service>, accounts: i64) -> Result<Rows, 
             .await?,
         ),
         (
-            "account by e-mail address",
+            "account by e-mail address".to_owned(),
             time(|number| async move { service.find(large, email(number)?).await.map(drop) })
                 .await?,
         ),
         (
-            "account by e-mail address, by an operator",
+            "account by e-mail address, by an operator".to_owned(),
             time(|number| async move { service.find(operator, email(number)?).await.map(drop) })
                 .await?,
         ),
     ])
 }
 
-async fn measure_lists(service: &Arc<Service>, accounts: i64) -> Result<Rows, Failure> {
-    let (large, ordinary) = (&context_of(Some(LARGE)), &context_of(Some(ORDINARY)));
-    let account = |number| account(accounts, number);
-    let list = |context, filter: &AccountFilter, number| {
-        let filter = filter.clone();
-        async move {
-            service
-                .list(context, filter, Vec::new(), account(number)?, 50)
-                .await
-                .map(drop)
-        }
-    };
-    let soon = service.now() + TimeDelta::days(100);
-    let all = &AccountFilter::default();
-    let frozen = &AccountFilter {
-        state: Some(StateFilter::BlockedBy(Block::Frozen)),
-        ..AccountFilter::default()
-    };
-    let expired = &AccountFilter {
-        state: Some(StateFilter::BlockedBy(Block::Expired)),
-        ..AccountFilter::default()
-    };
-    let hour = &AccountFilter {
-        expires_after: Some(soon),
-        expires_before: Some(soon + TimeDelta::hours(1)),
-        ..AccountFilter::default()
-    };
-    Ok(vec![
+/// Every filter alone, with its name.
+fn filters(now: steward::domain::Time) -> Result<Vec<(String, AccountFilter)>, Error> {
+    let all = AccountFilter::default();
+    let states = [StateFilter::Active, StateFilter::Suspended]
+        .into_iter()
+        .chain(Block::ALL.map(StateFilter::BlockedBy));
+    let mut filters = vec![("all".to_owned(), all.clone())];
+    for state in states {
+        filters.push((
+            format!("state {}", state.as_str()),
+            AccountFilter {
+                state: Some(state),
+                ..all.clone()
+            },
+        ));
+    }
+    for authority in [Authority::Operator, Authority::Reseller] {
+        filters.push((
+            format!("held by the {}", authority.as_str()),
+            AccountFilter {
+                held_by: Some(authority),
+                ..all.clone()
+            },
+        ));
+    }
+    for level in [Level::Block, Level::Warn] {
+        filters.push((
+            format!("level {}", level.as_str()),
+            AccountFilter {
+                held_at: Some(level),
+                ..all.clone()
+            },
+        ));
+    }
+    let soon = now + TimeDelta::days(100);
+    filters.extend([
         (
-            "page of 50, ordinary reseller",
-            time(|number| list(ordinary, all, number)).await?,
+            "owner of the hold".to_owned(),
+            AccountFilter {
+                held_by_owner: Some(Owner::parse("owner", "billing")?),
+                ..all.clone()
+            },
         ),
         (
-            "page of 50, reseller with a tenth of all, first page (counts)",
-            time_of(1, |_| list(large, all, 0)).await?,
+            "metadata of 1 % of the accounts".to_owned(),
+            AccountFilter {
+                metadata: Metadata([("plan".to_owned(), "gold".to_owned())].into()),
+                ..all.clone()
+            },
         ),
         (
-            "page of 50, reseller with a tenth of all, at any depth",
-            time(|number| list(large, all, number)).await?,
+            "expires within a given hour".to_owned(),
+            AccountFilter {
+                expires_after: Some(soon),
+                expires_before: Some(soon + TimeDelta::hours(1)),
+                ..all.clone()
+            },
         ),
         (
-            "frozen accounts, reseller with a tenth of all, first page (counts)",
-            time_of(1, |_| list(large, frozen, 0)).await?,
+            "expires after a given day".to_owned(),
+            AccountFilter {
+                expires_after: Some(soon),
+                ..all
+            },
         ),
-        (
-            "frozen accounts, reseller with a tenth of all, at any depth",
-            time(|number| list(large, frozen, number)).await?,
-        ),
-        (
-            "expired accounts, reseller with a tenth of all, first page (counts)",
-            time_of(1, |_| list(large, expired, 0)).await?,
-        ),
-        (
-            "expired accounts, reseller with a tenth of all, at any depth",
-            time(|number| list(large, expired, number)).await?,
-        ),
-        (
-            "accounts that expire within a given hour, reseller with a tenth of all",
-            time(|number| list(large, hour, number)).await?,
-        ),
-    ])
+    ]);
+    Ok(filters)
 }
 
-async fn measure_events(
-    service: &Arc<Service>,
-    accounts: i64,
-) -> Result<(&'static str, f64), Failure> {
+async fn measure_lists(service: &Arc<Service>, accounts: i64) -> Result<Rows, Failure> {
+    let contexts = [
+        ("usual reseller", context_of(Some(ORDINARY)), false),
+        ("reseller with a tenth", context_of(Some(LARGE)), true),
+        ("operator", context_of(None), true),
+    ];
+    let mut rows = Rows::new();
+    for (who, context, is_all) in &contexts {
+        for (name, filter) in filters(service.now())? {
+            if !is_all && name != "all" {
+                continue;
+            }
+            let list = |number| {
+                let filter = filter.clone();
+                async move {
+                    service
+                        .list(context, filter, Vec::new(), account(accounts, number)?, 50)
+                        .await
+                        .map(drop)
+                }
+            };
+            // The first call of a large list has the totals built; that takes seconds.
+            if *who == "reseller with a tenth" && name == "state active" {
+                let first = time_of(1, list).await?;
+                rows.push((format!("{who}, {name}: the very first call"), first));
+                service.keep_totals(LARGE).await?;
+            }
+            rows.push((format!("{who}, {name}"), time(list).await?));
+        }
+    }
+    Ok(rows)
+}
+
+async fn measure_events(service: &Arc<Service>, accounts: i64) -> Result<(String, Took), Failure> {
     let large = &context_of(Some(LARGE));
     let events = service.events(large, Some(LARGE), 0, 1).await?.1;
     let first = events
@@ -283,7 +350,7 @@ async fn measure_events(
         .map(|event| event.entry.id)
         .unwrap_or_default();
     Ok((
-        "100 events of the journal after a cursor",
+        "100 events of the journal after a cursor".to_owned(),
         time(|number| async move {
             let after = first + (accounts / i64::from(TIMES)) * i64::from(number);
             service
@@ -295,8 +362,8 @@ async fn measure_events(
     ))
 }
 
-/// The median duration of the query that finds expired accounts, in milliseconds.
-async fn time_expiry_scan(service: &Service, database: &PgConnectOptions) -> Result<f64, Failure> {
+/// How long the query that finds expired accounts takes.
+async fn time_expiry_scan(service: &Service, database: &PgConnectOptions) -> Result<Took, Failure> {
     let mut connection = database.connect().await?;
     let mut took = Vec::new();
     for number in 0..TIMES {
@@ -309,7 +376,7 @@ async fn time_expiry_scan(service: &Service, database: &PgConnectOptions) -> Res
         took.push(started.elapsed().as_secs_f64() * 1e3);
         drop(due);
     }
-    Ok(median(took))
+    Ok(Took::of(took))
 }
 
 /// A context with all rights, of a reseller or (`None`) of the operator.
@@ -319,9 +386,4 @@ fn context_of(reseller: Option<ResellerId>) -> Context {
         dialect: Dialect::Cli,
         request_id: "bench".to_owned(),
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

@@ -136,3 +136,16 @@ pub struct Search {
     /// The largest number of accounts on the page.
     pub limit: i64,
 }
+
+impl Search {
+    /// Whether it has no condition, so that it finds every account that is not deleted.
+    #[must_use]
+    pub fn selects_all(&self) -> bool {
+        self.conditions.is_empty()
+            && self.metadata.0.is_empty()
+            && self.owner.is_none()
+            && self.level.is_none()
+            && self.text.is_none()
+            && self.by_zone.is_empty()
+    }
+}

@@ -94,6 +94,11 @@ const JOBS: &[Job] = &[
         run: |service, _| Box::pin(service.flush_account_texts()),
     },
     Job {
+        name: "list_totals",
+        every: MINUTE,
+        run: |service, _| Box::pin(service.fold_totals()),
+    },
+    Job {
         name: "purge_plan",
         every: HOUR,
         run: |service, _| Box::pin(plan_purges(service)),

@@ -202,6 +202,7 @@ impl Service {
 
         let shares = ShareSettings {
             transactions: store.general_connections(),
+            lists: store.listing_connections(),
             ..settings.shares
         };
         Self {

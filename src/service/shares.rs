@@ -35,7 +35,9 @@ pub struct ShareSettings {
     /// Transactions that the general connections carry out at a time. One reseller may have a
     /// third of them.
     pub transactions: usize,
-    /// How long a transaction waits for a connection.
+    /// Pages that the listing connections read at a time. One reseller may have a half of them.
+    pub lists: usize,
+    /// How long a transaction, or a page, waits for a connection.
     pub transaction_wait: Duration,
 }
 
@@ -52,6 +54,7 @@ impl Default for ShareSettings {
             queue: 256,
             wait: Duration::from_secs(5),
             transactions: 6,
+            lists: 2,
             transaction_wait: Duration::from_secs(3),
         }
     }
@@ -72,6 +75,7 @@ pub enum Cost {
 pub(super) struct ServiceShares {
     heavy: Shares,
     transactions: Shares,
+    lists: Shares,
     streams: Shares,
     token_streams: Shares,
     bodies: Shares,
@@ -126,7 +130,13 @@ impl ServiceShares {
             queue,
             wait: settings.transaction_wait,
         };
+        let lists = Limits {
+            total: settings.lists,
+            each: settings.lists.div_ceil(2),
+            ..transactions
+        };
         Self {
+            lists: Shares::new("lists", lists, Arc::clone(metrics)),
             heavy: shares("heavy", settings.heavy, settings.heavy_per_reseller),
             transactions: Shares::new("transactions", transactions, Arc::clone(metrics)),
             streams: shares("streams", settings.streams, settings.streams_per_reseller),
@@ -150,6 +160,7 @@ impl ServiceShares {
         for shares in [
             &self.heavy,
             &self.transactions,
+            &self.lists,
             &self.streams,
             &self.token_streams,
             &self.bodies,
@@ -175,15 +186,17 @@ impl ServiceShares {
     /// [`Error::ShareUsedUp`] if too many of the reseller's requests wait already;
     /// [`Error::Overloaded`] if the wait took too long.
     pub(super) async fn transaction(&self, holder: Holder) -> Result<Permit, Error> {
-        self.transactions
-            .take(holder, 1)
-            .await
-            .map_err(|refused| match refused {
-                Refused::QueueFull => Error::ShareUsedUp {
-                    what: "requests that wait for the database",
-                },
-                Refused::OwnShare | Refused::AllShares => Error::Overloaded,
-            })
+        let permit = self.transactions.take(holder, 1).await;
+        permit.map_err(no_connection)
+    }
+
+    /// Waits for one of the listing connections.
+    ///
+    /// # Errors
+    /// As [`ServiceShares::transaction`].
+    pub(super) async fn list(&self, holder: Holder) -> Result<Permit, Error> {
+        let permit = self.lists.take(holder, 1).await;
+        permit.map_err(no_connection)
     }
 }
 
@@ -262,6 +275,15 @@ pub(super) fn holder_of(tenancy: &Tenancy) -> Holder {
             .unwrap_or(ResellerId::PLATFORM),
         Tenancy::Platform | Tenancy::Credentials(_) => ResellerId::PLATFORM,
     })
+}
+
+fn no_connection(refused: Refused) -> Error {
+    match refused {
+        Refused::QueueFull => Error::ShareUsedUp {
+            what: "requests that wait for the database",
+        },
+        Refused::OwnShare | Refused::AllShares => Error::Overloaded,
+    }
 }
 
 fn refusal(refused: Refused, what: &'static str) -> Error {

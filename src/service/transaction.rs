@@ -22,7 +22,7 @@ use super::idempotency::{Completion, IdempotentRequest};
 use super::{Principal, Service, shares};
 use crate::domain::{Error, Time};
 use crate::shares::Holder;
-use crate::store::{Tenancy, Tx};
+use crate::store::{Store, Tenancy, Tx};
 use crate::telemetry;
 
 impl Service {
@@ -52,6 +52,25 @@ impl Service {
         self.detached(async move {
             let _permit = shares.transaction(holder).await?;
             finish(store.begin_reading(&tenancy).await?, work).await
+        })
+        .await
+    }
+
+    /// Reads a page on a listing connection, without a transaction.
+    pub(super) async fn read_page<T, W>(
+        &self,
+        tenancy: &Tenancy,
+        work: impl FnOnce(Store) -> W + Send + 'static,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let (store, shares) = (self.store.clone(), Arc::clone(&self.shares));
+        let holder = shares::holder_of(tenancy);
+        self.detached(async move {
+            let _permit = shares.list(holder).await?;
+            work(store).await
         })
         .await
     }

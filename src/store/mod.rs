@@ -45,9 +45,9 @@ mod transaction;
 mod webhooks;
 
 pub use accounts::{
-    ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Changes, ComingFilter, HeldChanges, HeldRows, Past,
-    PastFact, PurgingReseller, among_statement, coming_statements, list_statement,
-    snapshot_statement,
+    ACCOUNT_NUMBERS, ACCOUNT_NUMBERS_ALARM, Changes, ComingFilter, HeldChanges, HeldRows,
+    KeysetList, KeysetPage, Past, PastFact, PurgingReseller, StateTotal, among_statement,
+    coming_statements, list_statement, snapshot_statement,
 };
 pub use bulk_jobs::{
     AppliedChange, BulkItem, BulkJob, ItemOutcome, JobState, LaterChange, NewBulkJob, Preview,
@@ -60,7 +60,7 @@ pub use idempotency::{
 };
 pub use journal::{ChangeFilter, JournalEntry, NewJournalEntry};
 pub use notifications::{Listener, Notification};
-pub use pool::{KEYED, PoolSettings, PoolState, SEARCHING, Store};
+pub use pool::{KEYED, LISTING, PoolSettings, PoolState, SEARCHING, Store};
 pub use resellers::{Preferences, PurgeSettings, Reseller, ResellerTerms};
 pub use slice::{READ_AT_ONCE, Slice};
 pub use suspensions::Suspension;

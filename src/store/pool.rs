@@ -15,7 +15,7 @@ use crate::domain::Error;
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
     /// The most connections of all pools together. Best are 2 to 4 for each core of the database.
-    /// With fewer than 5, every pool still has one.
+    /// With fewer than 6, every pool still has one.
     pub max_connections: u32,
     /// How long a transaction waits for a connection before it fails as unavailable.
     pub acquire_timeout: Duration,
@@ -35,11 +35,26 @@ pub const KEYED: &str = "set plan_cache_mode = force_generic_plan; set jit = off
   set seq_page_cost = 0; set random_page_cost = 0; \
   set cpu_tuple_cost = 1; set cpu_index_tuple_cost = 1";
 
+/// Settings of the listing pool: PostgreSQL plans each statement once, and each list walks an index in
+/// the order of the list and stops when its page is full. A sort would have to read all rows first.
+/// Costs that count only rows make the planner choose the same plan whatever the size of the tables.
+pub const LISTING: &str = "set plan_cache_mode = force_generic_plan; set jit = off; \
+  set enable_seqscan = off; set enable_bitmapscan = off; set enable_sort = off; \
+  set enable_hashjoin = off; set enable_mergejoin = off; \
+  set enable_material = off; set enable_memoize = off; \
+  set max_parallel_workers_per_gather = 0; \
+  set seq_page_cost = 0; set random_page_cost = 0; \
+  set cpu_tuple_cost = 1; set cpu_index_tuple_cost = 1";
+
 /// The most connections of the keyed pool: one for each of the two lanes of changes, and one for
 /// the short look-ups of accounts, credentials and stored answers. More connections would only wait
 /// for each other, and each has caches of its own on the server, which push one another out of the
 /// processor's caches.
 const MAX_KEYED: u32 = 3;
+
+/// The most connections of the listing pool. A page takes a fraction of a millisecond, so more would
+/// only wait for the processor.
+const MAX_LISTING: u32 = 2;
 
 /// The connections of the background jobs and the webhook dispatcher's searches. They are their
 /// own, so that requests never delay the jobs.
@@ -98,11 +113,12 @@ impl Growth {
 }
 
 /// The connections to one database: the keyed pool for look-ups and batches of changes by key, the
-/// general pool for all other requests, the background pool for jobs, and one for `/readyz`.
+/// listing pool for lists of accounts by id, the general pool for all other requests, the background pool for jobs, and one for `/readyz`.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) pool: Connections,
     pub(super) keyed: Connections,
+    pub(super) listing: Connections,
     pub(super) background: Connections,
     health: Connections,
     growth: Arc<Mutex<Growth>>,
@@ -114,10 +130,11 @@ impl Store {
     pub fn new(options: PgConnectOptions, settings: &PoolSettings) -> Self {
         let options = options.application_name("steward");
         let keyed = (settings.max_connections / 3).clamp(1, MAX_KEYED);
+        let listing = (settings.max_connections / 6).clamp(1, MAX_LISTING);
         let background = (settings.max_connections / 5).clamp(1, BACKGROUND);
         let general = settings
             .max_connections
-            .saturating_sub(keyed + background + HEALTH)
+            .saturating_sub(keyed + listing + background + HEALTH)
             .max(1);
         let growth = Arc::new(Mutex::new(Growth::new()));
         let searching = |connections| {
@@ -125,12 +142,16 @@ impl Store {
             let pool = pool_options(settings, connections, SEARCHING, lifetime);
             Connections::new(pool.connect_lazy_with(options.clone()))
         };
-        let keyed = pool_options(settings, keyed, KEYED, PLAN_LIFETIME);
+        let planned_once = |connections, planning| {
+            let pool = pool_options(settings, connections, planning, PLAN_LIFETIME);
+            Connections::new(keyed_pool(pool, &growth).connect_lazy_with(options.clone()))
+        };
         Self {
             pool: searching(general),
             background: searching(background),
             health: searching(HEALTH),
-            keyed: Connections::new(keyed_pool(keyed, &growth).connect_lazy_with(options.clone())),
+            keyed: planned_once(keyed, KEYED),
+            listing: planned_once(listing, LISTING),
             growth,
         }
     }
@@ -144,6 +165,7 @@ impl Store {
         drop(growth);
         if has_grown {
             self.keyed.renew();
+            self.listing.renew();
         }
     }
 
@@ -162,10 +184,22 @@ impl Store {
         usize::try_from(self.pool.options().get_max_connections()).unwrap_or(usize::MAX)
     }
 
+    /// How many connections the listing pool has at most.
+    #[must_use]
+    pub fn listing_connections(&self) -> usize {
+        usize::try_from(self.listing.options().get_max_connections()).unwrap_or(usize::MAX)
+    }
+
     /// How many connections this process opens at most.
     #[must_use]
     pub fn max_connections(&self) -> u32 {
-        let pools = [&self.pool, &self.keyed, &self.background, &self.health];
+        let pools = [
+            &self.pool,
+            &self.keyed,
+            &self.listing,
+            &self.background,
+            &self.health,
+        ];
         pools
             .map(|pool| pool.options().get_max_connections())
             .iter()
@@ -215,10 +249,11 @@ impl Store {
 
     /// The state of the pools.
     #[must_use]
-    pub fn pools(&self) -> [PoolState; 4] {
+    pub fn pools(&self) -> [PoolState; 5] {
         let pools = [
             ("general", &self.pool),
             ("keyed", &self.keyed),
+            ("listing", &self.listing),
             ("background", &self.background),
             ("health", &self.health),
         ];
@@ -236,6 +271,7 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
         self.keyed.close().await;
+        self.listing.close().await;
         self.background.close().await;
         self.health.close().await;
     }
@@ -244,7 +280,7 @@ impl Store {
 /// The connections of one pool.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolState {
-    /// `general`, `keyed`, `background` or `health`.
+    /// `general`, `keyed`, `listing`, `background` or `health`.
     pub name: &'static str,
     /// Connections that wait in the pool.
     pub idle: u32,
@@ -252,7 +288,7 @@ pub struct PoolState {
     pub used: u32,
 }
 
-/// A keyed pool, whose connections are replaced when their plans are outgrown.
+/// A pool whose connections are replaced when their plans are outgrown.
 fn keyed_pool(options: PgPoolOptions, growth: &Arc<Mutex<Growth>>) -> PgPoolOptions {
     let growth = Arc::clone(growth);
     options.before_acquire(move |_, connection| {

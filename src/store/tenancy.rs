@@ -22,6 +22,15 @@ impl Tenancy {
         Self::Resellers(BTreeSet::from([reseller]))
     }
 
+    /// The values of the settings `steward.resellers` and `steward.scope`. `None` for credentials.
+    pub(super) fn settings(&self) -> Option<(String, &'static str)> {
+        match self {
+            Self::Resellers(ids) => Some((list_of(ids), "")),
+            Self::Platform => Some((String::new(), "platform")),
+            Self::Credentials(_) => None,
+        }
+    }
+
     /// The statement that writes the settings. Its text consists of digits and constants only.
     pub(super) fn statement(&self) -> String {
         match self {

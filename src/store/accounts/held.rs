@@ -109,6 +109,11 @@ pub(super) fn push_hold(statement: &mut Statement, held: Held<'_>, now: Time) {
     push_optional(statement, " and h.owner = ", owner);
     let level = held.level.map(Level::as_str);
     push_optional(statement, " and h.level = ", level);
+    push_in_force(statement, now);
+}
+
+/// The condition that an open hold is in force.
+pub(super) fn push_in_force(statement: &mut Statement, now: Time) {
     statement
         .push(" and (h.starts_at is null or h.starts_at <= ")
         .push_bind(now)

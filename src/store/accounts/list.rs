@@ -16,7 +16,7 @@ use super::held::{
 };
 use crate::domain::{
     Account, AccountFilter, AccountId, AccountKey, Authority, Block, Error, ResellerId, Search,
-    Start, StateFilter, Time, ZoneConditions,
+    SearchField, Start, StateFilter, Time, ZoneConditions,
 };
 use crate::store::columns::{account_id, account_key};
 use crate::store::errors::OrDomain as _;
@@ -321,9 +321,15 @@ pub(super) fn search_statement(
             descending,
         } => {
             let direction = if descending { "desc" } else { "asc" };
+            // For a column without nulls, `nulls last` would keep the planner from reading the
+            // index backwards.
+            let nulls = match by {
+                SearchField::CreatedAt | SearchField::UpdatedAt | SearchField::Status => "",
+                SearchField::ExpiresAt | SearchField::Email | SearchField::Company => " nulls last",
+            };
             statement
                 .push(format!(
-                    " order by {} {direction} nulls last, a.id {direction} offset ",
+                    " order by {} {direction}{nulls}, a.id {direction} offset ",
                     column(by)
                 ))
                 .push_bind(skip);

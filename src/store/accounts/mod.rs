@@ -2,13 +2,13 @@
 //!
 //! - by key: this file, with the row in `row.rs`, its profile in `profile.rs` and its open holds in
 //!   `holds.rs`
-//! - lists and searches: `list.rs`, with conditions in `conditions.rs` and `held.rs`, and the text
-//!   index in `text.rs`; accounts at an
-//!   earlier instant: `as_of.rs`
+//! - lists by id, with at most a state or conditions on holds: `keyset.rs`; all other lists, and
+//!   searches: `list.rs`, with conditions in `conditions.rs` and `held.rs`, and the text index in
+//!   `text.rs`; accounts at an earlier instant: `as_of.rs`
 //! - a batch of changes in one statement: `record_batch.rs`; new accounts and profiles: `write.rs`
 //! - scheduled announcements and the purge: `purge.rs`; what time will do: `upcoming.rs`
 //! - all accounts of a reseller, for a consumer of its events: `snapshot.rs`
-//! - how many accounts a reseller has: `count.rs`
+//! - how many accounts a reseller has: `count.rs`; how many of them are in each state: `totals.rs`
 //!
 //! Statements of more than a few lines are in `sql/`.
 
@@ -17,6 +17,7 @@ mod conditions;
 mod count;
 mod held;
 mod holds;
+mod keyset;
 mod list;
 mod profile;
 mod purge;
@@ -24,6 +25,7 @@ mod record_batch;
 mod row;
 mod snapshot;
 mod text;
+mod totals;
 mod upcoming;
 mod write;
 
@@ -43,11 +45,13 @@ use row::AccountRow;
 pub use as_of::{Past, PastFact};
 pub(super) use as_of::{details_of, hold_name};
 pub use holds::{HeldChanges, HeldRows};
+pub use keyset::{KeysetList, KeysetPage};
 pub use list::list_statement;
 pub use purge::PurgingReseller;
 pub use record_batch::Changes;
 pub use snapshot::snapshot_statement;
 pub use text::among_statement;
+pub use totals::StateTotal;
 pub use upcoming::{ComingFilter, coming_statements};
 
 /// How many account ids there are.

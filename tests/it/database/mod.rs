@@ -11,6 +11,8 @@ mod embedded;
 mod first_edition;
 mod growth;
 mod links;
+mod list_plans;
+mod list_totals;
 mod lost_answers;
 mod outage;
 mod query_plans;

@@ -36,7 +36,7 @@ pub fn statement(with: &[&str]) -> String {
 }
 
 /// How each table is read: the index, or the kind of scan.
-fn scans(plan: &Value, into: &mut BTreeMap<String, Vec<String>>) {
+pub fn scans(plan: &Value, into: &mut BTreeMap<String, Vec<String>>) {
     if let Some(table) = plan["Relation Name"].as_str() {
         // A bitmap's index stands below it.
         let below = plan["Plans"][0]["Index Name"]

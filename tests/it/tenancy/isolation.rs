@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Row as _};
-use steward::domain::AccountId;
+use steward::domain::{AccountId, ResellerId};
 use steward::store::{SERVICE_ROLE, Store};
 
 use crate::harness::App;
 use crate::harness::app::pool_settings;
 
-const TENANT_TABLES: [&str; 20] = [
+const TENANT_TABLES: [&str; 23] = [
     "reseller",
     "reseller_suspension",
     "restoration",
@@ -20,6 +20,9 @@ const TENANT_TABLES: [&str; 20] = [
     "account",
     "account_metadata",
     "held",
+    "reseller_total",
+    "reseller_total_state",
+    "counted_block",
     "earlier_hold",
     "earlier_hold_revision",
     "journal",
@@ -50,6 +53,7 @@ async fn without_a_tenant_setting_the_services_role_sees_no_rows() {
         .call("save", json!({"id": id, "metadata": {"plan": "gold"}}))
         .await
         .ok();
+    app.service.keep_totals(ResellerId(1)).await.unwrap();
     let superuser = app.database.superuser().await;
     let mut connection = superuser.acquire().await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(format!("set role {SERVICE_ROLE}")))

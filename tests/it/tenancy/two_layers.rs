@@ -154,6 +154,7 @@ async fn with_everything(app: &App, superuser: &PgPool) -> Everything {
         format!("update account set purge_due_at = created_at where id = {second}"),
     )
     .await;
+    app.service.keep_totals(ResellerId(1)).await.unwrap();
     Everything {
         account: client.get(first).await["uid"].as_str().unwrap().to_owned(),
         client,
