@@ -135,7 +135,14 @@ impl KeysetList<'_> {
                 push_in_force(statement, self.now);
                 statement.push("))");
             }
-            _ => drop(statement.push(" and (a.deleted_at is null) = true")),
+            Which::Live
+            | Which::OfSuspended
+            | Which::Suspended
+            | Which::Held(..)
+            | Which::SuspendedByOperator
+            | Which::WithMember(..) => {
+                statement.push(" and (a.deleted_at is null) = true");
+            }
         }
     }
 
@@ -156,11 +163,12 @@ impl KeysetList<'_> {
     /// The bit in `counted_block` of the accounts that are listed, if the list begins there: there is
     /// no index on the status of accounts, and none on the expired ones in the order of their ids.
     fn counted_bit(&self) -> Option<i16> {
-        self.reseller.and(match self.which {
-            Which::Inactive => Some(INACTIVE),
-            Which::Expired => Some(EXPIRED),
-            _ => None,
-        })
+        self.reseller?;
+        if matches!(self.which, Which::Inactive) {
+            Some(INACTIVE)
+        } else {
+            matches!(self.which, Which::Expired).then_some(EXPIRED)
+        }
     }
 
     /// The accounts that changed since the totals of the reseller were counted, for a list that
@@ -248,62 +256,53 @@ impl KeysetList<'_> {
     /// account ids.
     fn push_held(&self, statement: &mut Statement) {
         statement.push("(select distinct on (h.id) h.id from (");
-        match self.which {
-            Which::Held(kinds, held) => match (self.reseller, RareIndex::of(held)) {
-                (Some(reseller), Some(index)) => {
-                    self.push_rare(statement, reseller, index, kinds, held);
-                }
-                _ => {
-                    for (position, kind) in kinds.iter().enumerate() {
-                        statement.push(if position > 0 { " union all " } else { "" });
-                        self.push_kind(statement, kind, held);
-                        statement.push(" order by h.account_id offset 0)");
-                    }
-                }
-            },
-            Which::SuspendedByOperator => {
-                let held = Held {
-                    level: Some(Level::Block),
-                    ..Held::any("true")
-                };
-                match self.reseller {
-                    Some(reseller) => {
-                        for (position, authority) in [Authority::Operator, Authority::System]
-                            .into_iter()
-                            .enumerate()
-                        {
-                            statement.push(if position > 0 { " union all " } else { "" });
-                            let held = Held {
-                                authority: Some(authority),
-                                ..held
-                            };
-                            let index = RareIndex::Authority(authority);
-                            self.push_rare(statement, reseller, index, &["suspend"], held);
-                        }
-                    }
-                    None => {
-                        self.push_kind(statement, "suspend", held);
-                        statement
-                            .push(" and h.authority <> 'reseller' order by h.account_id offset 0)");
-                    }
+        if let Which::Held(kinds, held) = self.which {
+            if let (Some(reseller), Some(index)) = (self.reseller, RareIndex::of(held)) {
+                self.push_rare(statement, reseller, index, kinds, held);
+            } else {
+                for (position, kind) in kinds.iter().enumerate() {
+                    statement.push(if position > 0 { " union all " } else { "" });
+                    self.push_kind(statement, kind, held);
+                    statement.push(" order by h.account_id offset 0)");
                 }
             }
-            _ => {
-                let held = Held {
-                    level: Some(Level::Block),
-                    ..Held::any("true")
-                };
-                self.push_kind(statement, "suspend", held);
-                statement.push(" order by h.account_id offset 0) union all (");
-                self.push_ids_of_suspended(statement);
-                statement.push(" offset 0)");
-            }
+        } else {
+            self.push_suspended(statement);
         }
         statement.push(") as h order by h.id) as found ");
         self.push_account_of_found(statement);
         if let Which::Held(_, held) = self.which {
             // The conditions of the lateral subquery are closed already; this one is on its account.
             push_no_stronger(statement, held, self.now);
+        }
+    }
+
+    /// The ids of suspended accounts: of those that the operator or the system suspended, or of all,
+    /// with those of suspended resellers.
+    fn push_suspended(&self, statement: &mut Statement) {
+        let held = Held {
+            level: Some(Level::Block),
+            ..Held::any("true")
+        };
+        if !matches!(self.which, Which::SuspendedByOperator) {
+            self.push_kind(statement, "suspend", held);
+            statement.push(" order by h.account_id offset 0) union all (");
+            self.push_ids_of_suspended(statement);
+            statement.push(" offset 0)");
+        } else if let Some(reseller) = self.reseller {
+            let authorities = [Authority::Operator, Authority::System];
+            for (position, authority) in authorities.into_iter().enumerate() {
+                statement.push(if position > 0 { " union all " } else { "" });
+                let held = Held {
+                    authority: Some(authority),
+                    ..held
+                };
+                let index = RareIndex::Authority(authority);
+                self.push_rare(statement, reseller, index, &["suspend"], held);
+            }
+        } else {
+            self.push_kind(statement, "suspend", held);
+            statement.push(" and h.authority <> 'reseller' order by h.account_id offset 0)");
         }
     }
 
