@@ -157,3 +157,12 @@ pub(super) fn column(field: SearchField) -> &'static str {
         SearchField::Status => "a.status",
     }
 }
+
+/// Where an order by a field has the accounts without a value: at the end. For a column that always has
+/// one, saying so would keep the planner from reading the index backwards.
+pub(super) fn nulls_of(field: SearchField) -> &'static str {
+    match field {
+        SearchField::CreatedAt | SearchField::UpdatedAt | SearchField::Status => "",
+        SearchField::ExpiresAt | SearchField::Email | SearchField::Company => " nulls last",
+    }
+}

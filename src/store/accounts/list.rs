@@ -1,5 +1,5 @@
-//! Lists and searches of accounts. Their statements are put together at run time, as are those of
-//! `upcoming.rs` and `snapshot.rs`, and no others.
+//! Searches of accounts, and lists that `keyset.rs` does not have. Their statements are put together at
+//! run time, as are those of `keyset.rs`, `totals.rs`, `upcoming.rs` and `snapshot.rs`, and no others.
 //!
 //! A page takes two statements. The first finds the keys in their order, each with the size of its
 //! account; the second reads the accounts by key, as many as `READ_AT_ONCE` allows. The texts are
@@ -9,14 +9,14 @@ use std::collections::HashMap;
 
 use sqlx::{Postgres, QueryBuilder};
 
-use super::conditions::{column, push_by_zone, push_conditions, push_members, push_text};
+use super::conditions::{column, nulls_of, push_by_zone, push_conditions, push_members, push_text};
 use super::held::{
     BLOCKING, Held, SUSPENDING, held_by, held_in, push_has_hold, push_held_accounts,
     push_no_stronger, push_optional,
 };
 use crate::domain::{
     Account, AccountFilter, AccountId, AccountKey, Authority, Block, Error, ResellerId, Search,
-    SearchField, Start, StateFilter, Time, ZoneConditions,
+    Start, StateFilter, Time, ZoneConditions,
 };
 use crate::store::columns::{account_id, account_key};
 use crate::store::errors::OrDomain as _;
@@ -321,16 +321,11 @@ pub(super) fn search_statement(
             descending,
         } => {
             let direction = if descending { "desc" } else { "asc" };
-            // For a column without nulls, `nulls last` would keep the planner from reading the
-            // index backwards.
-            let nulls = match by {
-                SearchField::CreatedAt | SearchField::UpdatedAt | SearchField::Status => "",
-                SearchField::ExpiresAt | SearchField::Email | SearchField::Company => " nulls last",
-            };
             statement
                 .push(format!(
-                    " order by {} {direction}{nulls}, a.id {direction} offset ",
-                    column(by)
+                    " order by {} {direction}{}, a.id {direction} offset ",
+                    column(by),
+                    nulls_of(by)
                 ))
                 .push_bind(skip);
         }

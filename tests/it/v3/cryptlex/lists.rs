@@ -315,12 +315,12 @@ async fn totals_of_searches_by_other_metadata_are_not_mixed_up() {
     let superuser = app.database.superuser().await;
     for statement in [
         "insert into account select (a).* from (select jsonb_populate_record(a, jsonb_build_object(
-           'id', 1 + n, 'uid', gen_random_uuid(), 'email', null, 'email_key', null)) as a
-         from account a, generate_series(1, 1500) n) as more",
+           'id', 1 + n, 'uid', gen_random_uuid(), 'email', null, 'email_key', null, 'counted', false)) as a
+         from account a, generate_series(1, 15000) n) as more",
         "insert into account_metadata (reseller_id, account_id, key, value)
-         select reseller_id, id, 'k', case when id <= 1200 then 'x' else 'y' end from account",
+         select reseller_id, id, 'k', case when id <= 12000 then 'x' else 'y' end from account",
         "insert into account_metadata (reseller_id, account_id, key, value)
-         select reseller_id, id, 'l', 'z' from account where id > 100",
+         select reseller_id, id, 'l', 'z' from account where id > 1000",
     ] {
         sqlx::query(statement).execute(&superuser).await.unwrap();
     }
@@ -331,9 +331,9 @@ async fn totals_of_searches_by_other_metadata_are_not_mixed_up() {
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.header("pagination-count").to_owned()
     };
-    assert_eq!(count("metadata%5Bk%5D=x").await, "1200");
-    assert_eq!(count("metadata%5Bl%5D=z").await, "1401");
-    assert_eq!(count("").await, "1501");
+    assert_eq!(count("metadata%5Bk%5D=x").await, "12000");
+    assert_eq!(count("metadata%5Bl%5D=z").await, "14001");
+    assert_eq!(count("").await, "15001");
     assert_eq!(count("query=nothing").await, "0");
 }
 
