@@ -9,7 +9,7 @@ use crate::store::accounts::totals::{CHANGED, EXPIRED, INACTIVE, MAX_ENTRIES};
 use crate::store::slice::READ_AT_ONCE;
 use crate::store::tenancy::Tenancy;
 
-/// The columns before the profile, in the order in which [`row_of`] reads them.
+/// The columns before the profile, in the order in which `row_of` reads them.
 const COLUMNS: &str = "a.reseller_id, a.id, a.uid,
   (select r.suspended_at from reseller r where r.id = a.reseller_id and r.suspended_at is not null),
   a.status, a.status_set_at, a.expires_at, a.expiry_set_at, a.exempt_until, a.announce_at,
