@@ -113,7 +113,8 @@ impl Growth {
 }
 
 /// The connections to one database: the keyed pool for look-ups and batches of changes by key, the
-/// listing pool for lists of accounts by id, the general pool for all other requests, the background pool for jobs, and one for `/readyz`.
+/// listing pool for lists of accounts by id, the general pool for all other requests, the background
+/// pool for jobs, and one for `/readyz`.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) pool: Connections,
