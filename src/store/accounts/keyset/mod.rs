@@ -1,7 +1,6 @@
 //! Lists of accounts by id, with no filter, by state, by the holds of the accounts, or by a member of
-//! their metadata. Each page is
-//! one statement, which commits by itself, on a connection of the listing pool: its plan is made once
-//! for each connection.
+//! their metadata. Each page is one statement, which commits by itself, on a connection of the listing
+//! pool: its plan is made once for each connection.
 //!
 //! The plan of a list must not depend on the values that are bound. So each filter is a statement of
 //! its own, of which there are fewer than a hundred; each walks an index in the order of the ids and
